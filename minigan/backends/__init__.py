@@ -1,0 +1,56 @@
+"""The engines: one backend object holds the kernels a network is bound to."""
+
+from types import ModuleType
+
+from minigan.backends.base import Array, Backend, KernelCoverage
+from minigan.errors import BackendError, ConfigError, MissingExtraError
+
+__all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "array_module", "get_backend"]
+
+BACKENDS = ("numpy", "numba", "cupy")
+
+
+def get_backend(name: str = "auto") -> Backend:
+    """A new backend object.
+
+    Args:
+        name: "numpy" (the reference), "numba" (the CPU), "cupy" (a CUDA GPU), or "auto", the fastest that can
+            run here: a GPU, else Numba, else NumPy.
+    Raises:
+        ConfigError: an unknown name.
+        MissingExtraError: its library is not installed.
+        BackendError: its library is installed but cannot run here.
+    """
+    if name == "auto":
+        for candidate in reversed(BACKENDS):
+            try:
+                return get_backend(candidate)
+            except (MissingExtraError, BackendError):
+                continue
+    if name == "numpy":
+        from minigan.backends.reference import ReferenceBackend
+
+        return ReferenceBackend()
+    if name == "numba":
+        try:
+            import numba  # noqa: F401
+        except ImportError:
+            raise MissingExtraError.of(package="numba", extra="numba", purpose="the numba backend") from None
+        from minigan.backends.cpu import CpuBackend
+
+        return CpuBackend()
+    if name == "cupy":
+        try:
+            import cupy  # noqa: F401
+        except ImportError:
+            raise MissingExtraError.of(package="cupy", extra="cuda13", purpose="the cupy backend") from None
+        from minigan.backends.gpu import GpuBackend
+
+        return GpuBackend()
+    raise ConfigError(f"unknown backend {name!r}: expected auto, {', '.join(BACKENDS)}.")
+
+
+def array_module(array: Array) -> ModuleType:
+    """numpy for a NumPy array, cupy for a CuPy array, without importing either by name."""
+    module: ModuleType = array.__array_namespace__()
+    return module

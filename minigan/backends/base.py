@@ -1,0 +1,309 @@
+"""The kernel contract: what every backend can do, stated once.
+
+`reference/`, `cpu/` and `gpu/` hold the same file names, one a family, so that reading `reference/conv.py` beside
+`cpu/conv.py` is the lesson. A kernel is a verb on arrays: it checks nothing about the network, keeps nothing, and
+takes every buffer as an argument. `add_to=` accumulates into an array that the caller owns.
+
+Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU), are C-contiguous, and share one dtype,
+float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`.
+"""
+
+from abc import ABC, abstractmethod
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from minigan.shapes import ConvGeometry, Pair
+
+Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
+Shape = tuple[int, ...]
+
+
+class KernelCoverage(NamedTuple):
+    """Where a backend's kernel comes from."""
+
+    kernel: str
+    origin: Literal["native", "inherited"]
+
+
+class Backend(ABC):
+    """One engine's kernels, bound to a network by `Network.build`.
+
+    Two backends can live in one process, so that their results can be compared.
+    """
+
+    name: str
+    xp: ModuleType  # numpy or cupy
+
+    # ------------------------------------------------------------------------------------------ arrays
+
+    @abstractmethod
+    def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
+        """A host or backend array as this backend's array; copies only when it must."""
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """The array in host memory; copies only when it must."""
+
+    def describe(self) -> str:
+        """One line on what runs: library, versions, width, threads."""
+        return self.name
+
+    def coverage(self) -> list[KernelCoverage]:
+        """Each kernel of the contract, and whether this backend has its own or inherits the reference's."""
+        native_package = type(self).__module__.rpartition(".")[0]
+        rows = []
+        for kernel in KERNELS:
+            owner = next(c for c in type(self).__mro__ if kernel in vars(c))
+            rows.append(
+                KernelCoverage(kernel, "native" if owner.__module__.startswith(native_package) else "inherited")
+            )
+        return rows
+
+    # ------------------------------------------------------------------------------------------ convolution
+
+    @abstractmethod
+    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
+        """Cross-correlation of images with filters, as deep learning calls a convolution.
+
+        y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c], x being 0 outside.
+
+        Args:
+            x: (N, H, W, C).
+            w: (R, S, C, K).
+            b: (K,), or None for no bias.
+            geometry: all sizes but N.
+        Returns:
+            y, (N, P, Q, K).
+        Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning", 2016, relationship 6.
+        """
+
+    @abstractmethod
+    def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
+        """The gradient of `conv2d` with respect to x; also the transposed convolution's forward pass.
+
+        dx[n,i,j,c] = b[c] + sum of w[r,s,c,k] * dy[n,p,q,k] over all p*stride+r-top = i, q*stride+s-left = j.
+
+        Args:
+            dy: (N, P, Q, K).
+            w: (R, S, C, K), the convolution's own layout.
+            geometry: of the convolution.
+            b: (C,), added to every pixel: a transposed convolution's bias.
+        Returns:
+            dx, (N, H, W, C).
+        Source: Dumoulin & Visin 2016, section 4, relationship 14.
+        """
+
+    @abstractmethod
+    def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
+        """The gradient of `conv2d` with respect to w.
+
+        add_to[r,s,c,k] += sum_{n,p,q} x[n, p*stride+r-top, q*stride+s-left, c] * dy[n,p,q,k].
+
+        Args:
+            x: (N, H, W, C).
+            dy: (N, P, Q, K).
+            geometry: of the convolution.
+            add_to: (R, S, C, K).
+        """
+
+    # ------------------------------------------------------------------------------------------ dense
+
+    @abstractmethod
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: Array | None = None,
+        add_to: Array | None = None,
+    ) -> Array:
+        """The matrix product of a (M, L) and b (L, N), either one given transposed.
+
+        Args:
+            bias: (N,), added to every row.
+            add_to: (M, N), accumulates the product; then it is also what is returned.
+        Returns:
+            (M, N).
+        """
+
+    @abstractmethod
+    def channel_sum(self, dy: Array, *, add_to: Array) -> None:
+        """The gradient of a bias: add_to[k] += the sum of dy (..., K) over all axes but the last."""
+
+    # ------------------------------------------------------------------------------------------ normalisation
+
+    @abstractmethod
+    def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
+        """Batch normalisation with the batch's own statistics, over all axes but the last.
+
+        y = gamma * (x - mean) / sqrt(var + eps) + beta, with the biased variance.
+
+        Args:
+            x: (N, H, W, C) or (N, C).
+            gamma, beta: (C,).
+        Returns:
+            y like x, mean (C,), var (C,).
+        Source: Ioffe & Szegedy 2015, algorithm 1; section 3.2 for convolutions.
+        """
+
+    @abstractmethod
+    def batchnorm_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """The gradient of `batchnorm`, whose mean and variance depend on x.
+
+        With u = (x - mean) / sqrt(var + eps):
+        dx = gamma / sqrt(var + eps) * (dy - mean(dy) - u * mean(dy * u)).
+
+        Args:
+            add_to: (dgamma, dbeta), each (C,), accumulating sum(dy * u) and sum(dy); None computes none.
+            need_dx: False computes no dx.
+        Returns:
+            dx like x, or None.
+        Source: Ioffe & Szegedy 2015, section 3.
+        """
+
+    @abstractmethod
+    def batchnorm_double_grad(
+        self,
+        v: Array,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: Array | None,
+    ) -> tuple[Array, Array]:
+        """The gradient of `batchnorm_grad`'s dx along a cotangent v.
+
+        Args:
+            v: like x, the derivative of some P with respect to dx.
+            add_to: (C,), accumulates dP/dgamma; None computes none.
+        Returns:
+            dP/d(dy) and dP/dx, both like x.
+        Source: derived in `reference/norm.py`.
+        """
+
+    @abstractmethod
+    def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
+        """Batch normalisation with given (running) statistics: an affine map of each channel.
+
+        Source: Ioffe & Szegedy 2015, algorithm 2.
+        """
+
+    @abstractmethod
+    def batchnorm_frozen_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """The gradient of `batchnorm_frozen`: dx = dy * gamma / sqrt(var + eps), the statistics being constants."""
+
+    # ------------------------------------------------------------------------------------------ activations
+
+    @abstractmethod
+    def leaky_relu(self, x: Array, *, slope: float) -> Array:
+        """y = x where x > 0, slope * x elsewhere. Source: Maas, Hannun & Ng 2013, section 2."""
+
+    @abstractmethod
+    def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
+        """dx = dy where y > 0, slope * dy elsewhere: the output's sign is the input's, as slope >= 0."""
+
+    @abstractmethod
+    def tanh(self, x: Array) -> Array:
+        """The hyperbolic tangent."""
+
+    @abstractmethod
+    def tanh_grad(self, dy: Array, y: Array) -> Array:
+        """dx = dy * (1 - y^2), with y = tanh(x)."""
+
+    @abstractmethod
+    def sigmoid(self, x: Array) -> Array:
+        """y = 1 / (1 + exp(-x)), without overflow for any finite x."""
+
+    @abstractmethod
+    def sigmoid_grad(self, dy: Array, y: Array) -> Array:
+        """dx = dy * y * (1 - y), with y = sigmoid(x)."""
+
+    # ------------------------------------------------------------------------------------------ shape, noise
+
+    @abstractmethod
+    def upsample_nearest(self, x: Array, *, factor: Pair) -> Array:
+        """Each pixel of x (N, H, W, C) repeated: (N, H * factor[0], W * factor[1], C)."""
+
+    @abstractmethod
+    def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
+        """The gradient of `upsample_nearest`: the sum over each factor[0] x factor[1] block."""
+
+    @abstractmethod
+    def dropout_mask(
+        self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]
+    ) -> Array:
+        """A mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere ("inverted" dropout).
+
+        Drawn on the host, so that the same generator gives the same mask on every backend.
+        Source: Srivastava et al. 2014, section 4, scaled at training time (section 10).
+        """
+
+    # ------------------------------------------------------------------------------------------ optimisers
+
+    @abstractmethod
+    def adam_step(
+        self,
+        w: Array,
+        dw: Array,
+        m: Array,
+        v: Array,
+        *,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        step: int,
+    ) -> None:
+        """One step of Adam in place on w, m and v, all flat arrays of one length.
+
+        m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2;
+        w <- w - lr * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps).
+
+        Args:
+            step: counts from 1.
+        Source: Kingma & Ba 2015, algorithm 1.
+        """
+
+    @abstractmethod
+    def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float) -> None:
+        """One step of gradient descent with momentum, in place on w and velocity.
+
+        velocity <- momentum * velocity + dw; w <- w - lr * velocity.
+        Source: Sutskever et al. 2013, section 2, with the rate outside of the velocity as PyTorch has it.
+        """
+
+
+KERNELS = tuple(
+    name
+    for name, member in vars(Backend).items()
+    if getattr(member, "__isabstractmethod__", False) and name not in ("asarray", "to_numpy")
+)

@@ -1,0 +1,35 @@
+"""CuPy: the reference kernels on a CUDA GPU, arrays moved at the border."""
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from minigan.backends.base import Array
+from minigan.backends.reference import ReferenceBackend
+from minigan.errors import BackendError
+
+
+class GpuBackend(ReferenceBackend):
+    """Runs on CuPy's current device."""
+
+    name = "cupy"
+    xp = cupy
+
+    def __init__(self) -> None:
+        try:
+            count = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU ({error}). Use --backend numba.") from error
+        if count == 0:
+            raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use --backend numba.")
+
+    def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
+        return cupy.ascontiguousarray(cupy.asarray(array, dtype=dtype))
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return cupy.asnumpy(array)
+
+    def describe(self) -> str:
+        device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+        return f"cupy {cupy.__version__} on {device}"

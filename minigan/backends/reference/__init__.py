@@ -1,0 +1,39 @@
+"""The readable reference: plain NumPy, or any array module with its interface."""
+
+from typing import Any
+
+import numpy as np
+
+from minigan.backends.base import Array, Backend
+from minigan.backends.reference.activation import ActivationKernels
+from minigan.backends.reference.conv import ConvKernels
+from minigan.backends.reference.dense import DenseKernels
+from minigan.backends.reference.dropout import DropoutKernels
+from minigan.backends.reference.norm import NormKernels
+from minigan.backends.reference.optim import OptimKernels
+from minigan.backends.reference.resize import ResizeKernels
+
+
+class ReferenceBackend(
+    ConvKernels,
+    DenseKernels,
+    NormKernels,
+    ActivationKernels,
+    ResizeKernels,
+    OptimKernels,
+    DropoutKernels,
+    Backend,
+):
+    """Every kernel of the contract in array-module calls; `gpu` runs the same code over CuPy."""
+
+    name = "numpy"
+    xp = np
+
+    def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
+        return np.ascontiguousarray(array, dtype=dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        return np.asarray(array)
+
+    def describe(self) -> str:
+        return f"numpy {np.__version__}: the readable reference; pip install 'minigan[numba]' is several times faster"

@@ -1,0 +1,29 @@
+"""Activations and their derivatives, written with the output y where that suffices."""
+
+from types import ModuleType
+
+from minigan.backends.base import Array
+
+
+class ActivationKernels:
+    xp: ModuleType
+
+    def leaky_relu(self, x: Array, *, slope: float) -> Array:
+        return self.xp.where(x > 0, x, slope * x)
+
+    def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
+        return self.xp.where(y > 0, dy, slope * dy)
+
+    def tanh(self, x: Array) -> Array:
+        return self.xp.tanh(x)
+
+    def tanh_grad(self, dy: Array, y: Array) -> Array:
+        return dy * (1 - y * y)
+
+    def sigmoid(self, x: Array) -> Array:
+        # exp of a negative number only: exp(-|x|) never overflows.
+        e = self.xp.exp(-self.xp.abs(x))
+        return self.xp.where(x >= 0, 1, e) / (1 + e)
+
+    def sigmoid_grad(self, dy: Array, y: Array) -> Array:
+        return dy * y * (1 - y)

@@ -1,0 +1,66 @@
+"""Every error that minigan raises on purpose.
+
+A message names what was expected, what was found and the remedy. The command line prints it as one line and
+exits with the class's `exit_code`.
+"""
+
+__all__ = [
+    "BackendError",
+    "CheckpointError",
+    "ConfigError",
+    "DTypeError",
+    "DataError",
+    "DivergenceError",
+    "MiniganError",
+    "MissingExtraError",
+    "ShapeError",
+    "StaleTapeError",
+]
+
+
+class MiniganError(Exception):
+    """Base of all errors that minigan raises on purpose."""
+
+    exit_code = 2
+
+
+class ShapeError(MiniganError, ValueError):
+    """An array or a layer has the wrong shape."""
+
+
+class DTypeError(MiniganError, TypeError):
+    """An array has the wrong dtype."""
+
+
+class StaleTapeError(MiniganError, RuntimeError):
+    """A tape was used after its weights changed or after it was released."""
+
+
+class ConfigError(MiniganError, ValueError):
+    """A recipe, a setting or an argument is unknown or out of range."""
+
+
+class BackendError(MiniganError, RuntimeError):
+    """A backend cannot run here."""
+
+
+class MissingExtraError(MiniganError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+    @classmethod
+    def of(cls, *, package: str, extra: str, purpose: str) -> "MissingExtraError":
+        return cls(f"{purpose} needs {package}, which is not installed. Run: pip install 'minigan[{extra}]'")
+
+
+class DataError(MiniganError, ValueError):
+    """A data source cannot be read, or does not hold what it should."""
+
+
+class CheckpointError(MiniganError, RuntimeError):
+    """A checkpoint is missing, damaged or of another network."""
+
+
+class DivergenceError(MiniganError, ArithmeticError):
+    """Training produced a value that is not finite."""
+
+    exit_code = 3

@@ -1,0 +1,133 @@
+"""Pure-integer geometry: the shapes of convolutions, without arrays.
+
+Letters are the field's: image `H W`, channels `C`, filter `R S`, output channels `K`, output image `P Q`.
+"""
+
+from dataclasses import dataclass
+
+from minigan.errors import ShapeError
+
+Pair = tuple[int, int]
+Padding = str | int | Pair | tuple[Pair, Pair]
+
+
+def pair(value: int | Pair, name: str) -> Pair:
+    """`3` or `(3, 5)` as `(vertical, horizontal)`; at least 1 each."""
+    result = (value, value) if isinstance(value, int) else tuple(value)
+    if len(result) != 2 or not all(isinstance(v, int) and v >= 1 for v in result):
+        raise ShapeError(f"{name} must be a positive int or a pair of them, got {value!r}.")
+    return result
+
+
+def resolve_padding(padding: Padding, size: Pair, filter: Pair, stride: Pair) -> tuple[Pair, Pair]:
+    """Padding as `((top, bottom), (left, right))`.
+
+    `"valid"` is none; `"same"` makes `P = ceil(H / stride)`, the odd pixel at the bottom and right as in
+    TensorFlow; an int or a pair pads symmetrically; a pair of pairs is taken as it is.
+    """
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        totals = [
+            max((-(-n // s) - 1) * s + r - n, 0) for n, r, s in zip(size, filter, stride, strict=True)
+        ]
+        return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
+    if isinstance(padding, int):
+        padding = (padding, padding)
+    if isinstance(padding, str) or len(padding) != 2:
+        raise ShapeError(f"padding must be 'same', 'valid', an int, a pair or a pair of pairs, got {padding!r}.")
+    vertical, horizontal = ((p, p) if isinstance(p, int) else tuple(p) for p in padding)
+    if any(len(p) != 2 or not all(isinstance(v, int) and v >= 0 for v in p) for p in (vertical, horizontal)):
+        raise ShapeError(f"padding must not be negative and has one or two values a side, got {padding!r}.")
+    return vertical, horizontal
+
+
+@dataclass(frozen=True, slots=True)
+class ConvGeometry:
+    """All integers of one convolution but the batch size.
+
+    A convolution maps `x (N, H, W, C)` to `y (N, P, Q, K)` with `w (R, S, C, K)`; the same object describes its
+    input gradient (`y`'s shape to `x`'s) and its weight gradient.
+    """
+
+    H: int
+    W: int
+    C: int
+    K: int
+    R: int
+    S: int
+    stride: Pair = (1, 1)
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
+
+    def __post_init__(self) -> None:
+        if self.P < 1 or self.Q < 1:
+            raise ShapeError(
+                f"a {self.R}x{self.S} filter does not fit into a {self.H}x{self.W} image with padding "
+                f"{self.padding}. Use a smaller filter or more padding."
+            )
+
+    @property
+    def P(self) -> int:
+        """Output height."""
+        return (self.H + sum(self.padding[0]) - self.R) // self.stride[0] + 1
+
+    @property
+    def Q(self) -> int:
+        """Output width."""
+        return (self.W + sum(self.padding[1]) - self.S) // self.stride[1] + 1
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return self.H, self.W, self.C
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        return self.P, self.Q, self.K
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        return self.R, self.S, self.C, self.K
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations per example (a multiply-add counts as two); the same for all three kernels."""
+        return 2 * self.P * self.Q * self.R * self.S * self.C * self.K
+
+
+def conv_geometry(
+    input_shape: tuple[int, ...], channels: int, filter: Pair, stride: Pair, padding: Padding
+) -> ConvGeometry:
+    """The convolution of an `(H, W, C)` image with `channels` filters."""
+    H, W, C = input_shape
+    pads = resolve_padding(padding, (H, W), filter, stride)
+    return ConvGeometry(H, W, C, channels, *filter, stride, pads)
+
+
+def conv_transpose_geometry(
+    input_shape: tuple[int, ...], channels: int, filter: Pair, stride: Pair, padding: Padding, output_padding: Pair
+) -> ConvGeometry:
+    """The convolution whose input gradient is a transposed convolution of an `(h, w, c)` image.
+
+    That convolution maps the large image (`channels` deep) to the small one, so here `P Q K` are `h w c` and
+    `H = (h - 1) * stride - pads + R + output_padding`. `"same"` makes `H = h * stride`, whatever the filter;
+    an output padding goes beyond that only with explicit padding.
+    """
+    h, w, c = input_shape
+    if any(not 0 <= o < s for o, s in zip(output_padding, stride, strict=True)):
+        raise ShapeError(f"output_padding {output_padding} must be smaller than the stride {stride}: it only "
+                         "chooses among the image sizes that the convolution maps to the same output.")
+    if padding == "same":
+        if output_padding != (0, 0):
+            raise ShapeError("output_padding goes with explicit padding; with 'same' the output is input * stride.")
+        H, W = h * stride[0], w * stride[1]
+        pads = resolve_padding("same", (H, W), filter, stride)
+    else:
+        pads = resolve_padding(padding, (h, w), filter, stride)
+        H, W = (
+            (n - 1) * s - sum(p) + r + o
+            for n, s, p, r, o in zip((h, w), stride, pads, filter, output_padding, strict=True)
+        )
+    if H < 1 or W < 1:
+        raise ShapeError(f"padding {padding} leaves nothing of a {h}x{w} image transposed with a "
+                         f"{filter[0]}x{filter[1]} filter and stride {stride}. Use less padding.")
+    return ConvGeometry(H, W, channels, c, *filter, stride, pads)
