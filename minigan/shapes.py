@@ -36,10 +36,11 @@ def resolve_padding(padding: Padding, size: Pair, filter: Pair, stride: Pair) ->
         padding = (padding, padding)
     if isinstance(padding, str) or len(padding) != 2:
         raise ShapeError(f"padding must be 'same', 'valid', an int, a pair or a pair of pairs, got {padding!r}.")
-    vertical, horizontal = ((p, p) if isinstance(p, int) else tuple(p) for p in padding)
-    if any(len(p) != 2 or not all(isinstance(v, int) and v >= 0 for v in p) for p in (vertical, horizontal)):
+    sides = tuple((p, p) if isinstance(p, int) else tuple(p) for p in padding)
+    if any(len(side) != 2 or not all(isinstance(v, int) and v >= 0 for v in side) for side in sides):
         raise ShapeError(f"padding must not be negative and has one or two values a side, got {padding!r}.")
-    return vertical, horizontal
+    (top, bottom), (left, right) = sides
+    return (top, bottom), (left, right)
 
 
 @dataclass(frozen=True, slots=True)

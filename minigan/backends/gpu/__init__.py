@@ -20,15 +20,16 @@ class GpuBackend(ReferenceBackend):
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU ({error}). Use --backend numba.") from error
+            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU ({error}). Use another backend.") from error
         if count == 0:
-            raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use --backend numba.")
+            raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
         return cupy.ascontiguousarray(cupy.asarray(array, dtype=dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        return cupy.asnumpy(array)
+        host: np.ndarray = cupy.asnumpy(array)
+        return host
 
     def describe(self) -> str:
         device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()

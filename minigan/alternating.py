@@ -1,0 +1,141 @@
+"""The alternating optimizer: Algorithm 1 of Goodfellow et al. 2014."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.divergence import require_finite
+from minigan.losses import FAKE, REAL, AdversarialLoss
+from minigan.network import Sequential, Tape
+from minigan.optim import Optimizer
+
+__all__ = ["AlternatingOptimizer", "GeneratorTerm", "Noise", "StepValues"]
+
+Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
+
+
+class GeneratorTerm(NamedTuple):
+    """An auxiliary loss of G: weight * function(fake, real), whose value and gradient the function returns."""
+
+    weight: float
+    function: Callable[[Array, Array], tuple[Array, Array]]
+
+
+class StepValues(NamedTuple):
+    """What one step measured; scalar arrays of the backend.
+
+    Attributes:
+        d_loss: D's loss on the last real batch plus that on the last fake batch.
+        g_loss: G's loss with its auxiliary terms.
+        d_real, d_fake: D's mean logit on real and fake images.
+    """
+
+    d_loss: Array
+    g_loss: Array
+    d_real: Array
+    d_fake: Array
+
+
+class AlternatingOptimizer:
+    """Trains D and G in turn.
+
+    Args:
+        G: maps noise to fakes; built.
+        D: maps images to logits; built on the same backend with the same dtype.
+        loss: the game.
+        noise: draws a batch of latent vectors.
+        n_critic: k of Algorithm 1, steps of D for each step of G.
+        generator_terms: added to G's adversarial loss.
+    """
+
+    def __init__(
+        self,
+        G: Sequential,
+        D: Sequential,
+        *,
+        loss: AdversarialLoss,
+        noise: Noise,
+        g_optimizer: Optimizer,
+        d_optimizer: Optimizer,
+        n_critic: int = 1,
+        generator_terms: Sequence[GeneratorTerm] = (),
+    ) -> None:
+        self.G, self.D = G, D
+        self.loss = loss
+        self.noise = noise
+        self.g_optimizer, self.d_optimizer = g_optimizer, d_optimizer
+        self.n_critic = n_critic
+        self.generator_terms = tuple(generator_terms)
+        self.g_grads, self.d_grads = G.gradients(), D.gradients()
+
+    def step(self, reals: Iterator[Array], rng: np.random.Generator) -> StepValues:
+        """n_critic steps of D, each on a new real batch and new fakes, then one step of G on the last fakes."""
+        for _ in range(self.n_critic):
+            real = next(reals)
+            z = self.G.kernels.asarray(self.noise(rng, len(real)), dtype=self.G.dtype)
+            fake, g_tape = self.G.forward(z, train=True, rng=rng)
+            d_loss, d_real, d_fake = self.discriminator_step(real, fake, rng)
+        g_loss = self.generator_step(fake, g_tape, real, rng)
+        return StepValues(d_loss, g_loss, d_real, d_fake)
+
+    def discriminator_step(self, real: Array, fake: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        """One update of D: ascend V(D, G) by descending the two cross-entropies.
+
+        Returns:
+            D's loss, and its mean logit on real and on fake.
+        Raises:
+            DivergenceError: a value or a gradient is not finite; D's weights are those from before the step.
+        """
+        values = self.discriminator_gradients(real, fake, rng)
+        require_finite(values[0], self.d_grads, [(self.D, real), (self.D, fake)], rng)
+        self.d_optimizer.step(self.d_grads)
+        return values
+
+    def generator_step(self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator) -> Array:
+        """One update of G: through D, whose weights stay untouched.
+
+        Args:
+            fake, g_tape: what G's forward returned.
+            real: for the auxiliary terms.
+        Returns:
+            G's loss.
+        Raises:
+            DivergenceError: a value or a gradient is not finite; G's weights are those from before the step.
+        """
+        value = self.generator_gradients(fake, g_tape, real, rng)
+        require_finite(value, self.g_grads, [(self.D, fake)], rng)
+        self.G.commit_statistics(g_tape)
+        self.g_optimizer.step(self.g_grads)
+        return value
+
+    def discriminator_gradients(
+        self, real: Array, fake: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Leaves in `d_grads` the gradients of D's loss; real and fake are separate batches for BatchNorm."""
+        self.d_grads.zero()
+        values, mean_logits = [], []
+        for x, target in ((real, REAL), (fake, FAKE)):
+            logits, tape = self.D.forward(x, train=True, rng=rng)
+            value, dlogits = self.loss.discriminator(logits, target)
+            self.D.backward(dlogits, tape, grads=self.d_grads, need_dx=False)
+            self.D.commit_statistics(tape)
+            tape.release()
+            values.append(value)
+            mean_logits.append(logits.mean())
+        return values[0] + values[1], mean_logits[0], mean_logits[1]
+
+    def generator_gradients(self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator) -> Array:
+        """Leaves in `g_grads` the gradients of G's loss."""
+        self.g_grads.zero()
+        logits, tape = self.D.forward(fake, train=True, rng=rng)
+        value, dlogits = self.loss.generator(logits)
+        dfake = self.D.backward(dlogits, tape, grads=None)
+        tape.release()
+        for weight, function in self.generator_terms:
+            term, dterm = function(fake, real)
+            value = value + weight * term
+            dfake = dfake + weight * dterm
+        self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
+        return value

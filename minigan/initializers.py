@@ -1,0 +1,64 @@
+"""How weights start. An initialiser maps a generator and a shape to a float64 array.
+
+Numbers are always drawn in float64, so a float32 and a float64 network built from one seed start from the same
+weights up to rounding.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Normal:
+    """N(mean, std²). DCGAN starts weights from N(0, .02) and BatchNorm's gamma from N(1, .02).
+
+    Source: Radford et al. 2016, section 4; gamma from the authors' code.
+    """
+
+    std: float = 0.02
+    mean: float = 0.0
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.normal(self.mean, self.std, shape)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same number everywhere."""
+
+    value: float = 0.0
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return np.full(shape, self.value)
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many inputs an output sees and how many outputs an input reaches.
+
+    For `(F_in, F_out)` and `(R, S, C, K)`; the filter's size multiplies both.
+    """
+    receptive = int(np.prod(shape[:-2]))
+    return receptive * shape[-2], receptive * shape[-1]
+
+
+@dataclass(frozen=True)
+class GlorotUniform:
+    """U(-a, a) with a = sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010, equation 16."""
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        limit = np.sqrt(6 / sum(fans(shape)))
+        return rng.uniform(-limit, limit, shape)
+
+
+@dataclass(frozen=True)
+class HeNormal:
+    """N(0, 2 / ((1 + slope²) fan_in)), for a (Leaky)ReLU that follows. Source: He et al. 2015, equation 15."""
+
+    slope: float = 0.0
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.normal(0, np.sqrt(2 / ((1 + self.slope**2) * fans(shape)[0])), shape)

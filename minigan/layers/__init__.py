@@ -1,0 +1,25 @@
+"""The layers a network is composed of; one file a family."""
+
+from minigan.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from minigan.layers.base import Layer
+from minigan.layers.conv import Conv2D, ConvTranspose2D
+from minigan.layers.dense import Dense
+from minigan.layers.dropout import Dropout
+from minigan.layers.norm import BatchNorm
+from minigan.layers.shape import Flatten, Reshape, UpSampling2D
+
+__all__ = [
+    "BatchNorm",
+    "Conv2D",
+    "ConvTranspose2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LeakyReLU",
+    "ReLU",
+    "Reshape",
+    "Sigmoid",
+    "Tanh",
+    "UpSampling2D",
+]

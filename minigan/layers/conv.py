@@ -1,0 +1,162 @@
+"""Convolution and transposed convolution.
+
+The three kernels `conv2d`, `conv2d_input_grad` and `conv2d_weight_grad` are closed under differentiation: every
+pass of both layers is one of them. A transposed convolution *is* the input gradient of a convolution, so its three
+passes are those of `Conv2D` with the two ends swapped.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ShapeError
+from minigan.initializers import Constant, GlorotUniform, Initializer
+from minigan.layers.base import Layer, Shape
+from minigan.parameters import Gradients
+from minigan.shapes import ConvGeometry, Padding, Pair, conv_geometry, conv_transpose_geometry, pair
+
+
+class ConvCache(NamedTuple):
+    x: Array  # (N, H, W, C), by reference
+
+
+class Conv2D(Layer):
+    """y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
+
+    Args:
+        channels: K, how many filters.
+        filter: R S, one int or a pair.
+        stride: one int or a pair.
+        padding: "same", "valid", an int, a pair, or ((top, bottom), (left, right)).
+        bias: whether to add b; none is needed where BatchNorm follows.
+        init: of w, (R, S, C, K).
+    """
+
+    geometry: ConvGeometry
+
+    def __init__(
+        self,
+        channels: int,
+        filter: int | Pair,
+        *,
+        stride: int | Pair = 1,
+        padding: Padding = "same",
+        bias: bool = True,
+        init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ShapeError(f"{self.path}: channels must be positive, got {channels}.")
+        self.channels = channels
+        self.filter = pair(filter, "filter")
+        self.stride = pair(stride, "stride")
+        self.padding = padding
+        self.bias = bias
+        self.init = init
+
+    def infer(self, input_shape: Shape) -> Shape:
+        self.geometry = self.infer_geometry(self.expect_image(input_shape))
+        self.w = self.add_parameter("w", self.geometry.weight_shape, self.init)
+        self.b = self.add_parameter("b", (self.channels,), Constant(0)) if self.bias else None
+        return self.geometry.output_shape
+
+    def infer_geometry(self, input_shape: Shape) -> ConvGeometry:
+        try:
+            return conv_geometry(input_shape, self.channels, self.filter, self.stride, self.padding)
+        except ShapeError as error:
+            raise ShapeError(f"{self.path}: {error}") from None
+
+    def forward(
+        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
+    ) -> tuple[Array, ConvCache]:
+        b = self.b.value if self.b else None
+        return self.kernels.conv2d(x, self.w.value, b, self.geometry), ConvCache(x)
+
+    def backward(
+        self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        if grads is not None:
+            self.kernels.conv2d_weight_grad(cache.x, dy, self.geometry, add_to=grads[self.w])
+            if self.b:
+                self.kernels.channel_sum(dy, add_to=grads[self.b])
+        return self.kernels.conv2d_input_grad(dy, self.w.value, self.geometry) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: ConvCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        if grads is not None:
+            self.kernels.conv2d_weight_grad(v, record, self.geometry, add_to=grads[self.w])
+        return self.kernels.conv2d(v, self.w.value, None, self.geometry), None
+
+    @property
+    def flops(self) -> int:
+        return self.geometry.flops
+
+    def describe(self) -> str:
+        R, S = self.filter
+        return f"{type(self).__name__} {R}x{S}" + (f" /{self.stride[0]}" if self.stride != (1, 1) else "")
+
+
+class ConvTranspose2D(Conv2D):
+    """The input gradient of a convolution, used as a layer: a stride enlarges the image.
+
+    x (N, h, w, c) becomes y (N, H, W, K) with H = (h - 1) * stride - pads + R + output_padding; with "same" padding
+    H = h * stride. w keeps the layout of the convolution that would map y back to x: (R, S, K, c), as in Keras.
+
+    A filter that the stride divides (4x4 with stride 2) covers every output pixel equally often; others draw
+    checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+
+    Args:
+        output_padding: extra rows and columns at the bottom and right, less than the stride.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filter: int | Pair,
+        *,
+        stride: int | Pair = 1,
+        padding: Padding = "same",
+        output_padding: int | Pair = 0,
+        bias: bool = True,
+        init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__(channels, filter, stride=stride, padding=padding, bias=bias, init=init)
+        self.output_padding: Pair = (
+            (output_padding, output_padding) if isinstance(output_padding, int) else output_padding
+        )
+
+    def infer(self, input_shape: Shape) -> Shape:
+        super().infer(input_shape)
+        return self.geometry.input_shape
+
+    def infer_geometry(self, input_shape: Shape) -> ConvGeometry:
+        try:
+            return conv_transpose_geometry(
+                input_shape, self.channels, self.filter, self.stride, self.padding, self.output_padding
+            )
+        except ShapeError as error:
+            raise ShapeError(f"{self.path}: {error}") from None
+
+    def forward(
+        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
+    ) -> tuple[Array, ConvCache]:
+        b = self.b.value if self.b else None
+        return self.kernels.conv2d_input_grad(x, self.w.value, self.geometry, b=b), ConvCache(x)
+
+    def backward(
+        self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        if grads is not None:
+            self.kernels.conv2d_weight_grad(dy, cache.x, self.geometry, add_to=grads[self.w])
+            if self.b:
+                self.kernels.channel_sum(dy, add_to=grads[self.b])
+        return self.kernels.conv2d(dy, self.w.value, None, self.geometry) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: ConvCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        if grads is not None:
+            self.kernels.conv2d_weight_grad(record, v, self.geometry, add_to=grads[self.w])
+        return self.kernels.conv2d_input_grad(v, self.w.value, self.geometry), None

@@ -1,0 +1,104 @@
+"""Batch normalisation."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ShapeError
+from minigan.initializers import Constant, Initializer
+from minigan.layers.base import Layer, Shape
+from minigan.parameters import Gradients
+
+
+class BatchNormCache(NamedTuple):
+    x: Array  # by reference
+    mean: Array  # (C,): the batch's in training, a copy of the running ones otherwise
+    var: Array
+    train: bool
+
+
+class BatchNorm(Layer):
+    """y = gamma * (x - mean) / sqrt(var + eps) + beta, for each channel, over N, H and W.
+
+    In training mean and var are the batch's, and the gradient flows through them; otherwise they are the running
+    ones, which are constants, so the backward pass is another. `forward` never updates the running statistics:
+    `commit_statistics` does, which lets D see real and fake as separate batches and the trainer decide.
+
+    Args:
+        momentum: running <- momentum * running + (1 - momentum) * batch, the variance unbiased
+            (1 - momentum is what PyTorch calls momentum).
+        eps: added to the variance.
+        gamma_init: DCGAN starts gamma from N(1, .02).
+    Source: Ioffe & Szegedy 2015; section 3.2 for images.
+    """
+
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.9,
+        eps: float = 1e-5,
+        gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.eps = eps
+        self.gamma_init = gamma_init
+
+    def infer(self, input_shape: Shape) -> Shape:
+        channels = input_shape[-1:]
+        self.gamma = self.add_parameter("gamma", channels, self.gamma_init)
+        self.beta = self.add_parameter("beta", channels, Constant(0))
+        self.running_mean = self.add_state("running_mean", channels, Constant(0))
+        self.running_var = self.add_state("running_var", channels, Constant(1))
+        return input_shape
+
+    def forward(
+        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
+    ) -> tuple[Array, BatchNormCache]:
+        gamma, beta = self.gamma.value, self.beta.value
+        if train:
+            if x.size == x.shape[-1]:
+                raise ShapeError(f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
+                                 "variance is zero. Use a larger batch.")
+            y, mean, var = self.kernels.batchnorm(x, gamma, beta, eps=self.eps)
+        else:
+            mean, var = self.running_mean.value.copy(), self.running_var.value.copy()
+            y = self.kernels.batchnorm_frozen(x, gamma, beta, mean, var, eps=self.eps)
+        return y, BatchNormCache(x, mean, var, train)
+
+    def backward(
+        self, dy: Array, cache: BatchNormCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        if grads is None and not need_dx:
+            return None
+        x, mean, var, train = cache
+        kernel = self.kernels.batchnorm_grad if train else self.kernels.batchnorm_frozen_grad
+        add_to = (grads[self.gamma], grads[self.beta]) if grads is not None else None
+        return kernel(dy, x, self.gamma.value, mean, var, eps=self.eps, add_to=add_to, need_dx=need_dx)
+
+    def double_backward(
+        self, v: Array, record: Array, cache: BatchNormCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        x, mean, var, train = cache
+        add_to = grads[self.gamma] if grads is not None else None
+        if train:
+            return self.kernels.batchnorm_double_grad(
+                v, record, x, self.gamma.value, mean, var, eps=self.eps, add_to=add_to
+            )
+        inv_std = (var + self.eps) ** -0.5
+        if add_to is not None:
+            self.kernels.channel_sum(v * record * inv_std, add_to=add_to)
+        return v * (self.gamma.value * inv_std), None
+
+    def commit_statistics(self, cache: BatchNormCache) -> None:
+        if not cache.train:
+            return
+        count = cache.x.size // cache.x.shape[-1]
+        unbiased = cache.var * (count / (count - 1))
+        for running, batch in ((self.running_mean, cache.mean), (self.running_var, unbiased)):
+            running.value[...] = self.momentum * running.value + (1 - self.momentum) * batch
+
+    @property
+    def flops(self) -> int:
+        return 2 * int(np.prod(self.output_shape))

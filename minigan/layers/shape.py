@@ -1,0 +1,88 @@
+"""Layers that move numbers without weighing them: linear maps, so double backward is forward again."""
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ShapeError
+from minigan.layers.base import Layer, Shape
+from minigan.parameters import Gradients
+from minigan.shapes import Pair, pair
+
+
+class Reshape(Layer):
+    """Each example in another shape of the same size. A view: nothing is copied.
+
+    Args:
+        shape: without the batch axis, e.g. (4, 4, 256).
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def infer(self, input_shape: Shape) -> Shape:
+        if np.prod(self.shape) != np.prod(input_shape):
+            raise ShapeError(f"{self.path}: cannot reshape {input_shape} ({np.prod(input_shape)} numbers) into "
+                             f"{self.shape} ({np.prod(self.shape)}). Make the sizes equal.")
+        return self.shape
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
+        return x.reshape(-1, *self.output_shape), None
+
+    def backward(
+        self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        return dy.reshape(-1, *self.input_shape) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: None, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        return v.reshape(-1, *self.output_shape), None
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+
+class Flatten(Reshape):
+    """Each example as a vector."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def infer(self, input_shape: Shape) -> Shape:
+        return (int(np.prod(input_shape)),)
+
+
+class UpSampling2D(Layer):
+    """Each pixel repeated: (H, W, C) becomes (H * factor, W * factor, C), nearest neighbour.
+
+    Followed by a convolution it enlarges without checkerboards (Odena et al. 2016).
+
+    Args:
+        factor: one int or a pair (vertical, horizontal).
+    """
+
+    def __init__(self, factor: int | Pair = 2) -> None:
+        super().__init__()
+        self.factor = pair(factor, "factor")
+
+    def infer(self, input_shape: Shape) -> Shape:
+        H, W, C = self.expect_image(input_shape)
+        return H * self.factor[0], W * self.factor[1], C
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
+        return self.kernels.upsample_nearest(x, factor=self.factor), None
+
+    def backward(
+        self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        return self.kernels.upsample_nearest_grad(dy, factor=self.factor) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: None, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        return self.kernels.upsample_nearest(v, factor=self.factor), None
+
+    def describe(self) -> str:
+        return f"UpSampling2D x{self.factor[0]}"

@@ -1,0 +1,129 @@
+"""Losses. Each works on logits and returns its value and its gradient from one function.
+
+The value is a scalar array of the backend, so that nobody waits for a GPU who doesn't want to see it; `float(value)`
+brings it over. The gradient has the shape of the logits, and the mean runs over all of them: one logit an example, or
+a map of patch logits.
+"""
+
+from abc import ABC, abstractmethod
+
+from minigan.backends import Array, array_module
+from minigan.errors import ConfigError, ShapeError
+
+__all__ = [
+    "FAKE",
+    "LOSSES",
+    "REAL",
+    "AdversarialLoss",
+    "Minimax",
+    "NonSaturating",
+    "SquaredProbability",
+    "get_loss",
+    "l1",
+    "mse",
+]
+
+REAL = 1.0
+FAKE = 0.0
+
+
+def _softplus(x: Array) -> Array:
+    """log(1 + exp(x)) without overflow."""
+    xp = array_module(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def _sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) without overflow."""
+    xp = array_module(x)
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, e) / (1 + e)
+
+
+class AdversarialLoss(ABC):
+    """The two sides of the game `min_G max_D V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]`, D = sigmoid(logits)."""
+
+    def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        """D's loss on a batch that is all real or all fake: binary cross-entropy, -V's half.
+
+        -t log D - (1 - t) log(1 - D) = softplus(s) - t s, whose derivative is D - t.
+
+        Args:
+            logits: s, any shape.
+            target: t, REAL or FAKE; something between smooths the label.
+        Returns:
+            The mean, and its gradient like the logits.
+        """
+        return (_softplus(logits) - target * logits).mean(), (_sigmoid(logits) - target) / logits.size
+
+    @abstractmethod
+    def generator(self, logits: Array) -> tuple[Array, Array]:
+        """G's loss on D's logits for fakes: the mean, and its gradient like the logits."""
+
+
+class Minimax(AdversarialLoss):
+    """G minimises log(1 - D(G(z))): the game as it stands, whose gradient vanishes where D is sure ("saturates").
+
+    Source: Goodfellow et al. 2014, equation 1 and algorithm 1.
+    """
+
+    def generator(self, logits: Array) -> tuple[Array, Array]:
+        return -_softplus(logits).mean(), -_sigmoid(logits) / logits.size
+
+
+class NonSaturating(AdversarialLoss):
+    """G minimises -log D(G(z)): the same fixed point, with strong gradients where D is sure.
+
+    Source: Goodfellow et al. 2014, section 3, last paragraph.
+    """
+
+    def generator(self, logits: Array) -> tuple[Array, Array]:
+        return _softplus(-logits).mean(), (_sigmoid(logits) - 1) / logits.size
+
+
+class SquaredProbability(AdversarialLoss):
+    """G minimises (D(G(z)) - 1)², squared distance of a probability from "real"; D keeps cross-entropy.
+
+    Not LSGAN, which squares the logits on both sides. Here too the gradient vanishes where D is sure.
+    """
+
+    def generator(self, logits: Array) -> tuple[Array, Array]:
+        p = _sigmoid(logits)
+        return ((p - 1) ** 2).mean(), 2 * (p - 1) * p * (1 - p) / logits.size
+
+
+LOSSES: dict[str, type[AdversarialLoss]] = {
+    "minimax": Minimax,
+    "non-saturating": NonSaturating,
+    "squared-probability": SquaredProbability,
+}
+
+
+def get_loss(name: str) -> AdversarialLoss:
+    """The adversarial loss of that name.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    if name not in LOSSES:
+        raise ConfigError(f"unknown loss {name!r}: expected one of {', '.join(LOSSES)}.")
+    return LOSSES[name]()
+
+
+def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
+    """The mean of (prediction - target)², and its gradient with respect to the prediction."""
+    difference = _difference(prediction, target)
+    return (difference**2).mean(), 2 * difference / difference.size
+
+
+def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
+    """The mean of |prediction - target|, and its gradient with respect to the prediction (0 where they are equal)."""
+    difference = _difference(prediction, target)
+    xp = array_module(difference)
+    return xp.abs(difference).mean(), xp.sign(difference) / difference.size
+
+
+def _difference(prediction: Array, target: Array) -> Array:
+    if prediction.shape != target.shape:
+        raise ShapeError(f"expected a target of the prediction's shape {prediction.shape}, got {target.shape}.")
+    return prediction - target

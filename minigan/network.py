@@ -1,0 +1,331 @@
+"""Networks: layers in sequence, around a shortcut, and the tape between forward and backward."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import DTypeError, ShapeError, StaleTapeError
+from minigan.layers.base import Cache, Layer, Shape
+from minigan.parameters import Arena, Gradients
+
+__all__ = ["Residual", "Sequential", "SkipConcat", "Tape"]
+
+
+class Tape:
+    """What one forward pass left for the backward pass: a cache for each layer.
+
+    A network can have several tapes alive at once. A tape remembers the version of the weights it saw; used after
+    an update it raises `StaleTapeError`, because its gradients would be those of weights that are gone.
+    """
+
+    def __init__(self, caches: list[Cache], batch_size: int, arena: Arena) -> None:
+        self._caches: list[Cache] | None = caches
+        self._arena = arena
+        self._version = arena.version
+        self.batch_size = batch_size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays that the tape keeps alive; one that two layers share counts once."""
+        return sum({id(a): a.nbytes for a in _arrays(self._caches)}.values())
+
+    def release(self) -> None:
+        """Lets go of the activations; the tape cannot be used afterwards."""
+        self._caches = None
+
+    def caches(self, path: str) -> list[Cache]:
+        """The caches, if they are still those of the current weights; `path` names the network in the error."""
+        if self._caches is None:
+            raise StaleTapeError(f"{path}: this tape was released. Run forward again.")
+        if self._version != self._arena.version:
+            raise StaleTapeError(
+                f"{path}: this tape was made with version {self._version} of the weights, which are now at version "
+                f"{self._arena.version}. Run backward before the optimizer's step, or forward again."
+            )
+        return self._caches
+
+
+def _arrays(cache: Any) -> Iterator[Array]:
+    """The arrays that own the memory behind a cache, however nested."""
+    if isinstance(cache, Tape):
+        cache = cache._caches
+    if isinstance(cache, tuple | list):
+        for item in cache:
+            yield from _arrays(item)
+    elif hasattr(cache, "__array_namespace__"):
+        yield cache if cache.base is None else cache.base
+
+
+class Sequential(Layer):
+    """Layers one after the other; itself a layer, so sequences nest.
+
+    Args:
+        layers: in the order of the forward pass.
+        name: stands in error messages and summaries; `"G"`, `"D"`.
+    """
+
+    def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:
+        super().__init__()
+        self.layers = list(layers)
+        self.path = name
+        if not self.layers:
+            raise ShapeError(f"{name}: a network needs at least one layer, got none.")
+
+    def infer(self, input_shape: Shape) -> Shape:
+        shape = input_shape
+        for index, layer in enumerate(self.layers):
+            shape = layer.setup(shape, f"{self.path}.{index}.{type(layer).__name__}")
+        return shape
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(index), layer) for index, layer in enumerate(self.layers))
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Tape]:
+        """The output, and the tape that `backward` needs.
+
+        Raises:
+            ShapeError, DTypeError: x is not what the network was built for.
+        """
+        self._check("x", x, (len(x) if x.ndim else 0, *self.input_shape))
+        caches = []
+        y = x
+        for layer in self.layers:
+            y, cache = layer.forward(y, train=train, rng=rng)
+            caches.append(cache)
+        return y, Tape(caches, len(x), self.arena)
+
+    def backward(self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        """The gradient of the input; see `Layer.backward`.
+
+        With `need_dx=False` the walk ends at the first layer that has parameters, without its dx.
+
+        Raises:
+            StaleTapeError: the weights changed since the tape was made, or it was released.
+        """
+        caches = tape.caches(self.path)
+        self._check("dy", dy, (tape.batch_size, *self.output_shape))
+        last = 0 if need_dx else self._first_trained()
+        for index in range(len(self.layers) - 1, last - 1, -1):
+            dy = self.layers[index].backward(
+                dy, caches[index], grads=grads, need_dx=need_dx or index > last
+            )
+        return dy if need_dx else None
+
+    def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
+        """Backward to the input, keeping each layer's cotangent; the first sweep of a double backward."""
+        caches = cache.caches(self.path)
+        self._check("dy", dy, (cache.batch_size, *self.output_shape))
+        records: list[Any] = []
+        for layer, layer_cache in zip(reversed(self.layers), reversed(caches), strict=True):
+            dy, record = layer.backward_recorded(dy, layer_cache)
+            records.append(record)
+        return dy, records[::-1]
+
+    def double_backward(
+        self, v: Array, record: list[Any], cache: Tape, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        """The gradient of `backward_recorded`, of a P with v = dP/d(dx).
+
+        The up-sweep carries v from the input to the output. Each layer whose backward depends on its own input x
+        also hands back dP/dx; the down-sweep then is an ordinary backward that starts from the last of these and
+        picks up the others on its way. Piecewise-linear layers hand back None, and without any the sweep is skipped.
+        """
+        caches = cache.caches(self.path)
+        self._check("v", v, (cache.batch_size, *self.input_shape))
+        injected: list[Array | None] = []
+        for layer, layer_record, layer_cache in zip(self.layers, record, caches, strict=True):
+            v, ddx = layer.double_backward(v, layer_record, layer_cache, grads=grads)
+            injected.append(ddx)
+
+        down: Array | None = None
+        for layer, layer_cache, ddx in reversed(list(zip(self.layers, caches, injected, strict=True))):
+            if down is not None:
+                down = layer.backward(down, layer_cache, grads=grads)
+            if ddx is not None:
+                down = ddx if down is None else down + ddx
+        return v, down
+
+    def commit_statistics(self, cache: Tape) -> None:
+        """Folds the tape's batch statistics into the running ones."""
+        for layer, layer_cache in zip(self.layers, cache.caches(self.path), strict=True):
+            layer.commit_statistics(layer_cache)
+
+    @property
+    def flops(self) -> int:
+        return 0  # its layers count their own
+
+    def _first_trained(self) -> int:
+        """The index of the first layer with parameters; below it no gradient is needed."""
+        for index, layer in enumerate(self.layers):
+            if any(inner.own_parameters for _, inner in layer.walk()):
+                return index
+        return len(self.layers)
+
+    def _check(self, name: str, array: Array, shape: Shape) -> None:
+        if array.shape != shape:
+            raise ShapeError(
+                f"{self.path}: expected {name} of shape (N, {', '.join(map(str, shape[1:]))}) with N = {shape[0]}, "
+                f"got {array.shape}. Build the network with the shape of the data, or resize the data."
+            )
+        if array.dtype != self.dtype:
+            raise DTypeError(
+                f"{self.path}: expected {name} of dtype {self.dtype}, got {array.dtype}. "
+                f"Convert with {name}.astype('{self.dtype}') or build the network with dtype='{array.dtype}'."
+            )
+        if not isinstance(array, self.kernels.xp.ndarray):
+            raise DTypeError(
+                f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
+                "Move it with backend.asarray(...)."
+            )
+
+    def summary(self) -> str:
+        """A table: layer, output shape, parameters, FLOPs of a forward pass per example."""
+        rows = [("layer", "output shape", "parameters", "MFLOP")]
+        for prefix, layer in self.walk():
+            if isinstance(layer, Sequential):
+                continue
+            count = sum(p.size for p in layer.own_parameters)
+            label = f"{prefix[:-1]} {layer.describe()}"
+            rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}"))
+        rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows
+        ]
+        rule = "-" * len(lines[0])
+        title = f"{self.path}: {self.input_shape} -> {self.output_shape}"
+        return "\n".join([title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+class BranchCache(NamedTuple):
+    inner: Tape
+    shortcut: Tape | None
+
+
+class Residual(Layer):
+    """y = f(x) + g(x), with f the given layers and g the identity or the layers of a shortcut.
+
+    Source: He et al. 2016, equations 1 and 2.
+
+    Args:
+        layers: f.
+        shortcut: g, where f changes the shape; None is the identity.
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, shortcut: Sequence[Layer] | None = None) -> None:
+        super().__init__()
+        self.inner = Sequential(layers)
+        self.shortcut = Sequential(shortcut) if shortcut is not None else None
+
+    def infer(self, input_shape: Shape) -> Shape:
+        shape = self.inner.setup(input_shape, f"{self.path}.inner")
+        beside = self.shortcut.setup(input_shape, f"{self.path}.shortcut") if self.shortcut else input_shape
+        if shape != beside:
+            raise ShapeError(f"{self.path}: cannot add the inner layers' {shape} to the shortcut's {beside}. "
+                             "Keep the shape, or give a shortcut that changes it in the same way.")
+        return shape
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        yield "inner", self.inner
+        if self.shortcut:
+            yield "shortcut", self.shortcut
+
+    def forward(
+        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
+    ) -> tuple[Array, BranchCache]:
+        y, inner = self.inner.forward(x, train=train, rng=rng)
+        if self.shortcut is None:
+            return y + x, BranchCache(inner, None)
+        beside, shortcut = self.shortcut.forward(x, train=train, rng=rng)
+        return y + beside, BranchCache(inner, shortcut)
+
+    def backward(
+        self, dy: Array, cache: BranchCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        dx = self.inner.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
+        beside = dy
+        if self.shortcut and cache.shortcut:
+            beside = self.shortcut.backward(dy, cache.shortcut, grads=grads, need_dx=need_dx)
+        return dx + beside if need_dx else None
+
+    def backward_recorded(self, dy: Array, cache: BranchCache) -> tuple[Array, tuple[Any, Any]]:
+        dx, inner = self.inner.backward_recorded(dy, cache.inner)
+        beside, shortcut = dy, None
+        if self.shortcut and cache.shortcut:
+            beside, shortcut = self.shortcut.backward_recorded(dy, cache.shortcut)
+        return dx + beside, (inner, shortcut)
+
+    def double_backward(
+        self, v: Array, record: tuple[Any, Any], cache: BranchCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        ddy, ddx = self.inner.double_backward(v, record[0], cache.inner, grads=grads)
+        if not (self.shortcut and cache.shortcut):
+            return ddy + v, ddx
+        beside, beside_ddx = self.shortcut.double_backward(v, record[1], cache.shortcut, grads=grads)
+        if ddx is not None and beside_ddx is not None:
+            ddx = ddx + beside_ddx
+        return ddy + beside, ddx if ddx is not None else beside_ddx
+
+    def commit_statistics(self, cache: BranchCache) -> None:
+        self.inner.commit_statistics(cache.inner)
+        if self.shortcut and cache.shortcut:
+            self.shortcut.commit_statistics(cache.shortcut)
+
+
+class SkipConcat(Layer):
+    """y = [x, f(x)], joined along the channels: one level of a U-Net.
+
+    Source: Ronneberger et al. 2015, figure 1; pix2pix (Isola et al. 2017), section 3.2.
+
+    Args:
+        layers: f; keeps the image's size, chooses its own channels.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__()
+        self.inner = Sequential(layers)
+
+    def infer(self, input_shape: Shape) -> Shape:
+        shape = self.inner.setup(input_shape, f"{self.path}.inner")
+        if shape[:-1] != input_shape[:-1]:
+            raise ShapeError(f"{self.path}: cannot join the inner layers' {shape} to the input's {input_shape} along "
+                             "the channels. Make the inner layers end with the input's size.")
+        return *shape[:-1], input_shape[-1] + shape[-1]
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        yield "inner", self.inner
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Tape]:
+        y, tape = self.inner.forward(x, train=train, rng=rng)
+        return self._join(x, y), tape
+
+    def backward(
+        self, dy: Array, cache: Tape, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        dskip, dinner = self._split(dy)
+        dx = self.inner.backward(dinner, cache, grads=grads, need_dx=need_dx)
+        return dx + dskip if need_dx else None
+
+    def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, Any]:
+        dskip, dinner = self._split(dy)
+        dx, record = self.inner.backward_recorded(dinner, cache)
+        return dx + dskip, record
+
+    def double_backward(
+        self, v: Array, record: Any, cache: Tape, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        ddinner, ddx = self.inner.double_backward(v, record, cache, grads=grads)
+        return self._join(v, ddinner), ddx
+
+    def commit_statistics(self, cache: Tape) -> None:
+        self.inner.commit_statistics(cache)
+
+    def _join(self, x: Array, y: Array) -> Array:
+        return self.kernels.xp.concatenate([x, y], axis=-1)
+
+    def _split(self, dy: Array) -> tuple[Array, Array]:
+        channels = self.input_shape[-1]
+        contiguous = self.kernels.xp.ascontiguousarray
+        return contiguous(dy[..., :channels]), contiguous(dy[..., channels:])

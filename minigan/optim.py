@@ -1,0 +1,116 @@
+"""Optimisers: one pass over a network's flat arena of weights."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import CheckpointError, ConfigError
+from minigan.parameters import Arena, Gradients
+from minigan.schedules import Schedule, as_schedule
+
+__all__ = ["SGD", "Adam", "Optimizer"]
+
+
+class Optimizer(ABC):
+    """Updates the weights of one arena.
+
+    Attributes:
+        steps: how many steps were done.
+        buffers: flat arrays of the arena's size, by name: what the optimiser remembers.
+    """
+
+    def __init__(self, arena: Arena, *, lr: float | Schedule) -> None:
+        self.arena = arena
+        self.schedule = as_schedule(lr)
+        self.steps = 0
+        self.buffers: dict[str, Array] = {}
+
+    @property
+    def lr(self) -> float:
+        """The rate of the next step."""
+        return self.schedule(self.steps)
+
+    def step(self, grads: Gradients) -> None:
+        """One update with the given gradients; tapes made before it are stale afterwards."""
+        self._update(grads.flat, self.lr)
+        self.steps += 1
+        self.arena.updated()
+
+    @abstractmethod
+    def _update(self, dw: Array, lr: float) -> None:
+        """Changes the arena's weights in place."""
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """What the optimiser remembers, in host memory."""
+        to_numpy = self.arena.backend.to_numpy
+        arrays = {name: np.array(to_numpy(buffer)) for name, buffer in self.buffers.items()}
+        return arrays | {"steps": np.array([self.steps], np.int64)}
+
+    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
+        """Overwrites what the optimiser remembers with what `to_dict` gave.
+
+        Raises:
+            CheckpointError: the arrays are of another optimiser or network. Nothing is overwritten.
+        """
+        expected = {name: (buffer.shape, buffer.dtype) for name, buffer in self.buffers.items()}
+        expected["steps"] = ((1,), np.dtype(np.int64))
+        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if found != expected:
+            raise CheckpointError(
+                f"{source}: expected the state of {type(self).__name__} for this network, {expected}, got {found}."
+            )
+        for name, buffer in self.buffers.items():
+            buffer[...] = self.arena.backend.asarray(arrays[name])
+        self.steps = int(arrays["steps"][0])
+
+
+class Adam(Optimizer):
+    """Adam with bias correction. Source: Kingma & Ba 2015, algorithm 1.
+
+    Args:
+        lr: the rate α, or a schedule.
+        beta1, beta2: decay of the first and second moment; GANs use β1 = .5 (Radford et al. 2016, section 4).
+        eps: added to the root of the corrected second moment.
+    """
+
+    def __init__(
+        self, arena: Arena, *, lr: float | Schedule, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ) -> None:
+        super().__init__(arena, lr=lr)
+        if not (0 <= beta1 < 1 and 0 <= beta2 < 1 and eps > 0):
+            raise ConfigError(f"Adam: expected 0 <= beta < 1 and eps > 0, got {beta1=}, {beta2=}, {eps=}.")
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self.buffers = {"m": arena.zeros_like(), "v": arena.zeros_like()}
+
+    def _update(self, dw: Array, lr: float) -> None:
+        self.arena.backend.adam_step(
+            self.arena.flat,
+            dw,
+            self.buffers["m"],
+            self.buffers["v"],
+            lr=lr,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eps=self.eps,
+            step=self.steps + 1,
+        )
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum. Source: Sutskever et al. 2013, section 2.
+
+    Args:
+        momentum: 0 is plain gradient descent.
+    """
+
+    def __init__(self, arena: Arena, *, lr: float | Schedule, momentum: float = 0.0) -> None:
+        super().__init__(arena, lr=lr)
+        if not 0 <= momentum < 1:
+            raise ConfigError(f"SGD: expected 0 <= momentum < 1, got {momentum}.")
+        self.momentum = momentum
+        self.buffers = {"velocity": arena.zeros_like()}
+
+    def _update(self, dw: Array, lr: float) -> None:
+        self.arena.backend.sgd_step(self.arena.flat, dw, self.buffers["velocity"], lr=lr, momentum=self.momentum)
