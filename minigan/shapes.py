@@ -4,6 +4,7 @@ Letters are the field's: image `H W`, channels `C`, filter `R S`, output channel
 """
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from minigan.errors import ShapeError
 
@@ -13,10 +14,14 @@ Padding = str | int | Pair | tuple[Pair, Pair]
 
 def pair(value: int | Pair, name: str) -> Pair:
     """`3` or `(3, 5)` as `(vertical, horizontal)`; at least 1 each."""
-    result = (value, value) if isinstance(value, int) else tuple(value)
-    if len(result) != 2 or not all(isinstance(v, int) and v >= 1 for v in result):
+    result = (value, value) if isinstance(value, int) else value
+    if not _is_pair(result, least=1):
         raise ShapeError(f"{name} must be a positive int or a pair of them, got {value!r}.")
-    return result
+    return result[0], result[1]
+
+
+def _is_pair(value: object, *, least: int) -> TypeGuard[Pair]:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v >= least for v in value)
 
 
 def resolve_padding(padding: Padding, size: Pair, filter: Pair, stride: Pair) -> tuple[Pair, Pair]:
@@ -28,19 +33,15 @@ def resolve_padding(padding: Padding, size: Pair, filter: Pair, stride: Pair) ->
     if padding == "valid":
         return (0, 0), (0, 0)
     if padding == "same":
-        totals = [
-            max((-(-n // s) - 1) * s + r - n, 0) for n, r, s in zip(size, filter, stride, strict=True)
-        ]
+        totals = [max((-(-n // s) - 1) * s + r - n, 0) for n, r, s in zip(size, filter, stride, strict=True)]
         return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
-    if isinstance(padding, int):
-        padding = (padding, padding)
-    if isinstance(padding, str) or len(padding) != 2:
+    both = (padding, padding) if isinstance(padding, int) else padding
+    if not isinstance(both, tuple | list) or len(both) != 2:
         raise ShapeError(f"padding must be 'same', 'valid', an int, a pair or a pair of pairs, got {padding!r}.")
-    sides = tuple((p, p) if isinstance(p, int) else tuple(p) for p in padding)
-    if any(len(side) != 2 or not all(isinstance(v, int) and v >= 0 for v in side) for side in sides):
+    vertical, horizontal = ((p, p) if isinstance(p, int) else p for p in both)
+    if not (_is_pair(vertical, least=0) and _is_pair(horizontal, least=0)):
         raise ShapeError(f"padding must not be negative and has one or two values a side, got {padding!r}.")
-    (top, bottom), (left, right) = sides
-    return (top, bottom), (left, right)
+    return (vertical[0], vertical[1]), (horizontal[0], horizontal[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class ConvGeometry:
     padding: tuple[Pair, Pair] = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
 
     def __post_init__(self) -> None:
+        if min(self.H, self.W, self.C, self.K, self.R, self.S, *self.stride) < 1:
+            raise ShapeError(
+                f"every size of a convolution must be at least 1: got image {self.H}x{self.W} with {self.C} "
+                f"channels, {self.K} filters of {self.R}x{self.S}, stride {self.stride}."
+            )
         if self.P < 1 or self.Q < 1:
             raise ShapeError(
                 f"a {self.R}x{self.S} filter does not fit into a {self.H}x{self.W} image with padding "
@@ -115,8 +121,10 @@ def conv_transpose_geometry(
     """
     h, w, c = input_shape
     if any(not 0 <= o < s for o, s in zip(output_padding, stride, strict=True)):
-        raise ShapeError(f"output_padding {output_padding} must be smaller than the stride {stride}: it only "
-                         "chooses among the image sizes that the convolution maps to the same output.")
+        raise ShapeError(
+            f"output_padding {output_padding} must be smaller than the stride {stride}: it only "
+            "chooses among the image sizes that the convolution maps to the same output."
+        )
     if padding == "same":
         if output_padding != (0, 0):
             raise ShapeError("output_padding goes with explicit padding; with 'same' the output is input * stride.")
@@ -129,6 +137,8 @@ def conv_transpose_geometry(
             for n, s, p, r, o in zip((h, w), stride, pads, filter, output_padding, strict=True)
         )
     if H < 1 or W < 1:
-        raise ShapeError(f"padding {padding} leaves nothing of a {h}x{w} image transposed with a "
-                         f"{filter[0]}x{filter[1]} filter and stride {stride}. Use less padding.")
+        raise ShapeError(
+            f"padding {padding} leaves nothing of a {h}x{w} image transposed with a "
+            f"{filter[0]}x{filter[1]} filter and stride {stride}. Use less padding."
+        )
     return ConvGeometry(H, W, channels, c, *filter, stride, pads)

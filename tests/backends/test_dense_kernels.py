@@ -1,0 +1,81 @@
+"""matmul and channel_sum."""
+
+import naive
+import numpy as np
+import pytest
+from calling import DTYPES, assert_close, call, draws, dtypes, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+
+sides = st.integers(1, 9)
+
+
+def factors(M, L, N, transpose_a, transpose_b):
+    return ((L, M) if transpose_a else (M, L)), ((N, L) if transpose_b else (L, N))
+
+
+@given(sides, sides, sides, st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
+def test_matmul_is_the_formula(backend, M, L, N, transpose_a, transpose_b, biased, dtype, seed):
+    a, b, bias = draws(seed, dtype, *factors(M, L, N, transpose_a, transpose_b), (N,))
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b, "bias": bias if biased else None}
+    assert_close(call(backend, "matmul", a, b, **options), naive.matmul(a, b, **options))
+
+
+@given(sides, sides, sides, st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
+def test_matmul_adds_the_formula(backend, M, L, N, transpose_a, transpose_b, biased, dtype, seed):
+    a, b, bias, before = draws(seed, dtype, *factors(M, L, N, transpose_a, transpose_b), (N,), (M, N))
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b, "bias": bias if biased else None}
+    _, after = call(backend, "matmul", a, b, **options, add_to=before)
+    assert_close(after, before + naive.matmul(a, b, **options))
+
+
+def test_matmul_returns_the_array_it_added_to(backend):
+    a, b, target = (backend.asarray(t) for t in draws(1, np.float32, (4, 5), (5, 6), (4, 6)))
+    assert backend.matmul(a, b, add_to=target) is target
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize(("M", "L", "N"), [(64, 100, 4096), (1, 8192, 1), (130, 257, 63), (64, 784, 1)])
+def test_larger_products_agree_with_float64(backend, M, L, N, transpose_a, transpose_b, dtype):
+    a, b = draws(2, dtype, *factors(M, L, N, transpose_a, transpose_b))
+    wide = [t.astype(np.float64) for t in (a, b)]
+    expected = (wide[0].T if transpose_a else wide[0]) @ (wide[1].T if transpose_b else wide[1])
+    actual = call(backend, "matmul", a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+    assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_in_a_factor_reaches_its_row_or_column_only(backend, dtype):
+    a, b = draws(3, dtype, (5, 7), (7, 19))
+    a[2, 3] = np.nan
+    np.testing.assert_array_equal(np.isnan(call(backend, "matmul", a, b)), np.isnan(naive.matmul(a, b)))
+    a, b = draws(3, dtype, (5, 7), (7, 19))
+    b[4, 18] = np.nan
+    np.testing.assert_array_equal(np.isnan(call(backend, "matmul", a, b)), np.isnan(naive.matmul(a, b)))
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple), dtypes, seeds)
+def test_channel_sum_adds_the_formula(backend, shape, dtype, seed):
+    dy, before = draws(seed, dtype, shape, shape[-1:])
+    result, after = call(backend, "channel_sum", dy, add_to=before)
+    assert result is None
+    assert_close(after, before + naive.channel_sum(dy))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 64, 101])
+def test_channel_sum_of_many_float32_rows_keeps_its_digits(backend, channels):
+    """Numbers of one sign, where a running float32 sum drifts by a thousandth."""
+    dy = np.random.default_rng(0).random((10, 100, 100, channels), dtype=np.float32)
+    _, total = call(backend, "channel_sum", dy, add_to=np.zeros(channels, np.float32))
+    expected = dy.sum(axis=(0, 1, 2), dtype=np.float64)
+    np.testing.assert_allclose(total, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_in_a_cotangent_reaches_its_own_sum_only(backend, dtype):
+    (dy,) = draws(4, dtype, (2, 3, 4, 19))
+    dy[1, 2, 3, 18] = np.nan
+    _, total = call(backend, "channel_sum", dy, add_to=np.zeros(19, dtype))
+    np.testing.assert_array_equal(np.isnan(total), np.arange(19) == 18)

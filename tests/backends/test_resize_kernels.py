@@ -1,0 +1,45 @@
+"""upsample_nearest and its gradient."""
+
+import naive
+import numpy as np
+import pytest
+from calling import DTYPES, TOLERANCE, assert_agree, assert_close, call, draws, dtypes, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+
+shapes = st.tuples(*[st.integers(1, 5)] * 4)
+factors = st.tuples(*[st.integers(1, 4)] * 2)
+
+
+def enlarged(shape, factor):
+    N, H, W, C = shape
+    return N, H * factor[0], W * factor[1], C
+
+
+@given(shapes, factors, dtypes, seeds)
+def test_upsampling_is_the_formula(backend, shape, factor, dtype, seed):
+    x, dy = draws(seed, dtype, shape, enlarged(shape, factor))
+    y = call(backend, "upsample_nearest", x, factor=factor)
+    np.testing.assert_array_equal(y, naive.upsample_nearest(x, factor=factor).astype(dtype))
+    dx = call(backend, "upsample_nearest_grad", dy, factor=factor)
+    assert_close(dx, naive.upsample_nearest_grad(dy, factor=factor))
+    allowed = TOLERANCE[dtype] * max(float(np.linalg.norm(y) * np.linalg.norm(dy)), 1)
+    assert np.vdot(y.astype(float), dy) == pytest.approx(np.vdot(x.astype(float), dx), abs=allowed, rel=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("shape", "factor"), [((8, 7, 7, 128), (2, 2)), ((3, 9, 5, 33), (1, 4))])
+def test_larger_images_agree_with_the_reference(backend, reference, shape, factor, dtype):
+    x, dy = draws(5, dtype, shape, enlarged(shape, factor))
+    assert_agree(backend, reference, "upsample_nearest", x, factor=factor)
+    assert_agree(backend, reference, "upsample_nearest_grad", dy, factor=factor)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_stays_in_its_block(backend, dtype):
+    x, dy = draws(5, dtype, (2, 3, 4, 9), (2, 6, 12, 9))
+    x[1, 2, 3, 8] = dy[0, 5, 7, 4] = np.nan
+    y = call(backend, "upsample_nearest", x, factor=(2, 3))
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(naive.upsample_nearest(x, factor=(2, 3))))
+    dx = call(backend, "upsample_nearest_grad", dy, factor=(2, 3))
+    np.testing.assert_array_equal(np.isnan(dx), np.isnan(naive.upsample_nearest_grad(dy, factor=(2, 3))))
