@@ -15,7 +15,7 @@ from minigan.errors import BackendError
 settings.register_profile(
     "minigan",
     deadline=None,
-    max_examples=int(os.environ.get("MINIGAN_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("MINIGAN_EXAMPLES", "40")),
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )

@@ -1,0 +1,363 @@
+"""The house rules that a program can check: floors, extras, signatures, and what an import costs."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import minigan
+from minigan.backends.base import KERNELS, Backend
+from minigan.backends.reference import ReferenceBackend
+
+ROOT = Path(minigan.__file__).parent
+
+# A file imports only from floors below its own. A room is a file, or a folder with all that is in it.
+FLOORS = {
+    0: ["errors", "shapes"],
+    1: ["backends"],
+    2: ["parameters", "initializers"],
+    3: ["layers"],
+    4: ["network"],
+    5: [
+        "losses", "penalties", "optim", "schedules", "gradcheck", "divergence", "metrics", "augment", "data",
+    ],
+    6: ["alternating", "training", "checkpoint", "sampling", "export", "report"],
+    7: ["cli", "recipes", "__main__"],
+}  # fmt: skip
+FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+# Where rooms of one floor may use each other; no circle is allowed anywhere.
+OPEN_FLOORS = (6, 7)
+NEIGHBOURS = {("shapes", "errors"), ("parameters", "initializers"), ("optim", "schedules")}
+# Inside backends/: who may use whom. `__init__` chooses among all of them, when it is called.
+BACKEND_ROOMS = {
+    "base": set(),
+    "workspace": {"base"},
+    "reference": {"base", "workspace"},
+    "cpu": {"base", "workspace", "reference"},
+    "gpu": {"base", "workspace", "reference"},
+}
+CORE = {"numpy", "safetensors"}
+HOME = {"numba": "minigan.backends.cpu", "llvmlite": "minigan.backends.cpu", "cupy": "minigan.backends.gpu"}
+EXTRAS = ("numba", "cupy", "PIL", "rich", "matplotlib", "torch", "onnx")
+
+
+class Import(NamedTuple):
+    source: str  # the module with the statement
+    target: str  # the module it names, as deep as a module goes
+    lazy: bool  # inside a function, or for the type checker alone
+    where: str  # file:line
+
+
+# ---------------------------------------------------------------------------------------- reading the code
+
+
+def module_name(path: Path) -> str:
+    parts = ("minigan", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def sources() -> dict[str, tuple[Path, ast.Module]]:
+    """Each module's file and syntax tree."""
+    return {
+        module_name(path): (path, ast.parse(path.read_text(encoding="utf-8"), str(path)))
+        for path in sorted(ROOT.rglob("*.py"))
+    }
+
+
+def place(module: str, node: ast.AST) -> str:
+    return f"{sources()[module][0].relative_to(ROOT.parent)}:{node.lineno}"
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def walk(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node below, and whether importing the module leaves it aside."""
+    for child in ast.iter_child_nodes(node):
+        aside = lazy or is_type_checking(child) or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield child, aside
+        yield from walk(child, aside)
+
+
+def absolute(module: str, node: ast.ImportFrom) -> str:
+    """The module that a from-import names, relative ones resolved."""
+    if not node.level:
+        return node.module or ""
+    is_package = sources()[module][0].name == "__init__.py"
+    parts = module.split(".")
+    base = parts[: len(parts) - node.level + is_package]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    found = []
+    for module, (_, tree) in sources().items():
+        for node, lazy in walk(tree):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = absolute(module, node)
+                names = [f"{base}.{alias.name}" for alias in node.names]
+                targets = sorted({name if name in sources() else base for name in names})
+                if base == "minigan" and {alias.name for alias in node.names} == {"__version__"}:
+                    continue  # the version number lives on no floor
+            else:
+                continue
+            found += [Import(module, target, lazy, place(module, node)) for target in targets]
+    return tuple(found)
+
+
+def own_imports() -> list[Import]:
+    """Those of minigan's own modules."""
+    return [i for i in imports() if i.target.partition(".")[0] == "minigan"]
+
+
+def room(module: str) -> str:
+    """minigan.data.idx -> data; the package itself is above everything."""
+    return module.split(".")[1] if "." in module else ""
+
+
+# ---------------------------------------------------------------------------------------- floors
+
+
+def objection(edge: Import) -> str | None:
+    """Why this import of another minigan module is not allowed, or None."""
+    source, target = room(edge.source), room(edge.target)
+    if source == "":
+        return None
+    if target == "":
+        return "imports the whole package: name the module"
+    if source == target:
+        return backend_objection(edge) if source == "backends" else None
+    above, below = FLOOR_OF[source], FLOOR_OF[target]
+    if below < above or (above == below and (above in OPEN_FLOORS or (source, target) in NEIGHBOURS)):
+        return None
+    return f"{source} is on floor {above} and may import from floors below only; {target} is on floor {below}"
+
+
+def backend_objection(edge: Import) -> str | None:
+    source, target = (m.split(".")[2] if m.count(".") > 1 else "" for m in (edge.source, edge.target))
+    if source == target:
+        return None
+    if source == "":
+        return None if edge.lazy or target == "base" else f"backends imports {target} before it is asked for"
+    if target == "":
+        return "a backend imports from backends.base, not from the package that chooses among backends"
+    if source not in BACKEND_ROOMS:
+        return f"backends.{source} has no place yet: give it one in BACKEND_ROOMS"
+    if target not in BACKEND_ROOMS[source]:
+        return f"backends.{source} may import from {sorted(BACKEND_ROOMS[source])} only"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "lazy", "allowed"),
+    [
+        ("minigan.layers.conv", "minigan.shapes", False, True),
+        ("minigan.layers.conv", "minigan.layers.base", False, True),
+        ("minigan.layers.conv", "minigan.network", True, False),
+        ("minigan.losses", "minigan.data.idx", False, False),
+        ("minigan.training", "minigan.checkpoint", False, True),
+        ("minigan.training", "minigan.cli", True, False),
+        ("minigan.backends.cpu.conv", "minigan.backends.reference", False, True),
+        ("minigan.backends.cpu.conv", "minigan.backends.gpu", False, False),
+        ("minigan.backends.reference.conv", "minigan.backends.cpu", True, False),
+        ("minigan.backends", "minigan.backends.cpu", True, True),
+        ("minigan.backends", "minigan.backends.cpu", False, False),
+        ("minigan.optim", "minigan", False, False),
+        ("minigan", "minigan.network", False, True),
+    ],
+)
+def test_the_rule_itself(source, target, lazy, allowed):
+    assert (objection(Import(source, target, lazy, "")) is None) == allowed
+
+
+def test_every_room_has_a_floor():
+    rooms = {room(module) for module in sources()} - {""}
+    missing = sorted(rooms - set(FLOOR_OF))
+    assert not missing, f"give these a floor in FLOORS: {missing}"
+
+
+def test_files_import_from_floors_below_only():
+    known = [e for e in own_imports() if room(e.source) in {"", *FLOOR_OF} and room(e.target) in {"", *FLOOR_OF}]
+    wrong = [f"{e.where}: {e.target}: {reason}" for e in known if (reason := objection(e))]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_imports_run_in_no_circle():
+    """Late imports count: one inside a function hides a circle, it does not open it.
+
+    Only the backends' `__init__` is left aside: to choose a backend when called is what it is there for.
+    """
+    edges: dict[str, set[str]] = {module: set() for module in sources()}
+    for edge in own_imports():
+        if edge.source != edge.target and edge.target in edges and edge.source != "minigan.backends":
+            edges[edge.source].add(edge.target)
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> None:
+        assert module not in path, "a circle: " + " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for target in sorted(edges[module]):
+                visit(target, [*path, module])
+            done.add(module)
+
+    for module in edges:
+        visit(module, [])
+
+
+# ---------------------------------------------------------------------------------------- dependencies
+
+
+def test_extras_are_imported_late_and_at_home():
+    """numba under backends/cpu, cupy under backends/gpu, any other extra inside a function."""
+    wrong = []
+    for edge in imports():
+        library = edge.target.partition(".")[0]
+        if library in sys.stdlib_module_names or library in CORE or library == "minigan":
+            continue
+        chooser = edge.source == "minigan.backends" and edge.lazy
+        if library in HOME:
+            if not f"{edge.source}.".startswith(HOME[library] + ".") and not chooser:
+                wrong.append(f"{edge.where}: {library} is imported under {HOME[library]} only")
+        elif not edge.lazy:
+            wrong.append(f"{edge.where}: {library} is an extra: import it inside the function that needs it")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_nothing_is_pickled():
+    wrong = [e.where for e in imports() if e.target.partition(".")[0] in ("pickle", "cloudpickle", "dill", "joblib")]
+    for module, (_, tree) in sources().items():
+        for node, _ in walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                allowed = not (isinstance(node.value, ast.Constant) and node.value.value is False)
+                wrong += [place(module, node.value)] if allowed else []
+    assert not wrong, f"pickle runs what a file says: {wrong}"
+
+
+# ---------------------------------------------------------------------------------------- style
+
+
+def test_there_are_no_asserts():
+    wrong = [place(m, n) for m, (_, tree) in sources().items() for n, _ in walk(tree) if isinstance(n, ast.Assert)]
+    assert not wrong, f"raise an error of minigan.errors instead: {wrong}"
+
+
+def test_there_are_no_arbitrary_keywords():
+    """`**kwargs` swallows a misspelt argument."""
+    wrong = [
+        place(module, node)
+        for module, (_, tree) in sources().items()
+        for node, _ in walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and node.args.kwarg
+    ]
+    assert not wrong, f"name the arguments: {wrong}"
+
+
+def test_there_are_no_global_statements():
+    wrong = [place(m, n) for m, (_, tree) in sources().items() for n, _ in walk(tree) if isinstance(n, ast.Global)]
+    assert not wrong, f"no module-level mutable state: {wrong}"
+
+
+# ---------------------------------------------------------------------------------------- signatures
+
+
+def difference(own: object, base: object) -> str | None:
+    """How an override's signature departs from its base's; new parameters need a default."""
+    ours, theirs = (list(inspect.signature(f).parameters.values()) for f in (own, base))
+    shared, more = ours[: len(theirs)], ours[len(theirs) :]
+    for one, other in zip(shared, theirs, strict=False):
+        # A network is a layer whose cache is its tape, and calls it so.
+        if one.name == "tape" and other.name == "cache":
+            one = one.replace(name="cache")
+        if (one.name, one.kind, one.default) != (other.name, other.kind, other.default):
+            return f"has {one!s} ({one.kind.description}), expected {other!s} ({other.kind.description})"
+    if len(shared) < len(theirs):
+        return f"lacks {', '.join(str(p) for p in theirs[len(shared) :])}"
+    required = [p.name for p in more if p.default is p.empty]
+    return f"requires more than its base: {required}" if required else None
+
+
+def backends() -> list[type[Backend]]:
+    found: list[type[Backend]] = [ReferenceBackend]
+    if importlib.util.find_spec("numba"):
+        found.append(importlib.import_module("minigan.backends.cpu").CpuBackend)
+    return found
+
+
+def test_backends_keep_the_contracts_parameters():
+    wrong = [
+        f"{backend.__name__}.{name} {problem}"
+        for backend in backends()
+        for name in (*KERNELS, "asarray", "to_numpy", "describe", "coverage")
+        if (problem := difference(getattr(backend, name), getattr(Backend, name)))
+    ]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_layers_keep_their_bases_parameters():
+    base = pytest.importorskip("minigan.layers.base", exc_type=ModuleNotFoundError).Layer
+    for found in pkgutil.iter_modules([str(ROOT / "layers")]):
+        importlib.import_module(f"minigan.layers.{found.name}")
+    if importlib.util.find_spec("minigan.network"):
+        importlib.import_module("minigan.network")
+    wrong = []
+    for layer in all_subclasses(base):
+        if not layer.__module__.startswith("minigan."):
+            continue
+        for name, member in vars(layer).items():
+            inherited = next((vars(c)[name] for c in layer.__mro__[1:] if name in vars(c)), None)
+            if not name.startswith("_") and inspect.isfunction(member) and inspect.isfunction(inherited):
+                problem = difference(member, inherited)
+                wrong += [f"{layer.__module__}.{layer.__name__}.{name} {problem}"] if problem else []
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def all_subclasses(base: type) -> list[type]:
+    return [c for child in base.__subclasses__() for c in (child, *all_subclasses(child))]
+
+
+# ---------------------------------------------------------------------------------------- what an import costs
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+@pytest.mark.parametrize("module", ["minigan", "minigan.cli"])
+def test_importing_loads_no_extra(module):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not there")
+    loaded = python(f"import {module}, sys; print(*[m for m in {EXTRAS!r} if m in sys.modules])").split()
+    assert not loaded, f"import {module} loads {loaded}"
+
+
+def test_importing_minigan_is_quick():
+    """Under 0.2 s, or on a slow machine at most half as much again as NumPy alone.
+
+    Processor time, and the best of several: other programs on the machine do not count.
+    """
+
+    def seconds(module: str) -> float:
+        code = f"from time import process_time as t; a = t(); import {module}; print(t() - a)"
+        return min(float(python(code)) for _ in range(5))
+
+    best = seconds("minigan")
+    assert best < 0.2 or best < 1.5 * seconds("numpy"), f"import minigan takes {best:.3f} s"
