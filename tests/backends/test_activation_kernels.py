@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)
-slopes = st.sampled_from([0.0, 0.01, 0.2, 1.0])
+slopes = st.sampled_from([0.0, 0.01, 0.2, 1.0, 1.5])
 SMOOTH = ["tanh", "sigmoid"]
 LARGER = [(64, 100), (16, 14, 14, 33), (70_001,)]
 

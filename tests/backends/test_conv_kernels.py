@@ -3,7 +3,18 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, TOLERANCE, assert_agree, assert_close, call, draws, dtypes, geometries, seeds
+from calling import (
+    DTYPES,
+    TOLERANCE,
+    assert_agree,
+    assert_close,
+    assert_same_bits,
+    call,
+    draws,
+    dtypes,
+    geometries,
+    seeds,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,6 +117,25 @@ def agree(backend, reference, N, geometry, dtype, seed):
 @pytest.mark.parametrize("geometry", LARGER, ids=label)
 def test_conv_kernels_agree_with_the_reference(backend, reference, geometry, dtype):
     agree(backend, reference, 3, geometry, dtype, 7)
+
+
+@pytest.mark.parametrize("geometry", LARGER[:4], ids=label)
+def test_a_full_batch_agrees_and_gives_the_same_bits_again(backend, reference, geometry):
+    """With enough images for every thread, where a race between them would show."""
+    agree(backend, reference, 33, geometry, np.dtype(np.float32), 8)
+    x_shape, w_shape, dy_shape = shapes_of(33, geometry)
+    x, w, dy = draws(8, np.float32, x_shape, w_shape, dy_shape)
+
+    def results():
+        return (
+            call(backend, "conv2d", x, w, None, geometry),
+            call(backend, "conv2d_input_grad", dy, w, geometry),
+            call(backend, "conv2d_weight_grad", x, dy, geometry, add_to=w),
+        )
+
+    first = results()
+    for _ in range(3):
+        assert_same_bits(results(), first)
 
 
 sizes, depths = st.integers(1, 20), st.integers(1, 70)
