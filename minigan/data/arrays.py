@@ -1,0 +1,194 @@
+"""Images and points held in one array: in memory or memory-mapped."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minigan.data.channels import convert_channels, over_white
+from minigan.data.dataset import Dataset, FloatArray, IndexArray, LabelArray, PixelArray, PixelDataset
+from minigan.data.options import Options, chosen_rows
+from minigan.data.points import Points
+from minigan.data.resize import resized
+from minigan.errors import ConfigError, DataError
+
+__all__ = ["FloatImages", "PixelImages", "open_array"]
+
+Array = npt.NDArray[Any]
+
+MOST_CLASSES = 10_000
+SAMPLE = 1024                   # items looked at to tell the range of float images
+
+
+def open_array(
+    values: Array,
+    *,
+    name: str,
+    where: str,
+    options: Options,
+    labels: LabelArray | None = None,
+    classes: tuple[str, ...] | None = None,
+) -> Dataset:
+    """The dataset in an array: uint8 images, float images in [0, 1] or [-1, 1], or float points (N, 2).
+
+    `where` names the source in error messages. Images are (N, H, W) or (N, H, W, C) with C 1, 3 or 4 (RGBA, uint8
+    only, laid over white). Float images are taken to be in [-1, 1] if any of them has a negative value, and in
+    [0, 1] otherwise; beyond 256 MB a sample of 1,024 decides, and each batch is checked when it is read.
+    """
+    if labels is not None and len(labels) != len(values):
+        raise DataError(
+            f"{where}: expected one label per item, found {len(labels):,} labels for {len(values):,} items. "
+            "Check that both belong to the same set."
+        )
+    rows = chosen_rows(len(values), options, where=where)
+    if labels is not None:
+        classes = classes or _numbered_classes(labels)
+        labels = labels[rows]
+    if values.ndim == 2 and values.shape[1] == 2 and values.dtype.kind == "f":
+        return _open_points(values[rows], name=name, where=where, options=options, labels=labels, classes=classes)
+    images = _as_images(values, where=where)
+    if images.dtype == np.uint8:
+        return PixelImages(images, rows, name=name, options=options, labels=labels, classes=classes)
+    return FloatImages(images, rows, name=name, where=where, options=options, labels=labels, classes=classes)
+
+
+def _numbered_classes(labels: LabelArray) -> tuple[str, ...] | None:
+    """The labels themselves as names, if they count from 0 and are not too many to be classes."""
+    if not labels.size or labels.min() < 0 or labels.max() >= MOST_CLASSES:
+        return None
+    return tuple(str(label) for label in range(int(labels.max()) + 1))
+
+
+def _open_points(
+    points: Array,
+    *,
+    name: str,
+    where: str,
+    options: Options,
+    labels: LabelArray | None,
+    classes: tuple[str, ...] | None,
+) -> Points:
+    if options.size is not None or options.channels is not None:
+        raise ConfigError(f"{where}: holds points, which have no size or channels. Leave both out.")
+    if not np.isfinite(points).all():
+        row = int(np.argmax(~np.isfinite(points).all(axis=1)))
+        raise DataError(f"{where}: expected finite numbers, found {points[row].tolist()} in item {row}.")
+    return Points(np.ascontiguousarray(points, dtype=np.float32), name=name, labels=labels, classes=classes)
+
+
+def _as_images(values: Array, *, where: str) -> Array:
+    """The array as (N, H, W, C), if it can be read as images."""
+    images = values[..., None] if values.ndim == 3 else values
+    expected = "expected images (N, H, W) or (N, H, W, C) with C 1 or 3, or float points (N, 2)"
+    if images.ndim != 4:
+        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. Reshape the array.")
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise DataError(
+            f"{where}: expected uint8, or floats in [0, 1] or [-1, 1]; found {values.dtype}. Convert the array."
+        )
+    if images.shape[3] not in (1, 3, 4) and images.shape[1] in (1, 3):
+        raise DataError(
+            f"{where}: {expected}; found {values.shape}, which looks like (N, C, H, W). "
+            "Transpose it with np.transpose(x, (0, 2, 3, 1))."
+        )
+    if images.shape[3] not in ((1, 3, 4) if images.dtype == np.uint8 else (1, 3)):
+        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}.")
+    if 0 in images.shape:
+        raise DataError(f"{where}: expected at least one image, found an empty array {values.shape}.")
+    return images
+
+
+def _target(images: Array, options: Options) -> tuple[int, int, int]:
+    height, width = options.size or images.shape[1:3]
+    return height, width, options.channels or min(images.shape[3], 3)
+
+
+class PixelImages(PixelDataset):
+    """The `rows` of a uint8 array (N, H, W, C), resized and converted as asked."""
+
+    def __init__(
+        self,
+        images: PixelArray,
+        rows: IndexArray,
+        *,
+        name: str,
+        options: Options,
+        labels: LabelArray | None = None,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        shape = _target(images, options)
+        super().__init__(
+            name=name,
+            count=len(rows),
+            shape=shape,
+            labels=labels,
+            classes=classes,
+            # where only bytes are copied, the array itself is as quick as a cache
+            cache_bytes=0 if shape[:2] == images.shape[1:3] else options.cache_bytes,
+        )
+        self._images = images
+        self._rows = rows
+        self._size = shape[:2]
+
+    def decode(self, indices: IndexArray) -> PixelArray:
+        images = np.asarray(self._images[self._rows[indices]])
+        images = over_white(images) if images.shape[3] == 4 else images
+        return resized(convert_channels(images, channels=self.shape[2]), size=self._size)
+
+
+class FloatImages(Dataset):
+    """The `rows` of a float array (N, H, W, C) in [0, 1] or [-1, 1], resized and converted as asked."""
+
+    def __init__(
+        self,
+        images: Array,
+        rows: IndexArray,
+        *,
+        name: str,
+        where: str,
+        options: Options,
+        labels: LabelArray | None = None,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        shape = _target(images, options)
+        super().__init__(name=name, count=len(rows), shape=shape, labels=labels, classes=classes)
+        self._images = images
+        self._rows = rows
+        self._size = shape[:2]
+        self._where = where
+        self._low = -1.0
+        self._low = self._lowest(options.cache_bytes)
+
+    def _lowest(self, scan_bytes: int) -> float:
+        """-1 or 0: where the range of these images begins, judged from all of them if they are not too many."""
+        few = self._rows.size * self._images[0].nbytes <= scan_bytes
+        sample = self._rows if few else self._rows[np.arange(SAMPLE) * self._rows.size // SAMPLE]
+        parts = np.array_split(sample, -(-sample.size // SAMPLE))
+        return -1.0 if min(float(self._gather(part).min()) for part in parts) < 0 else 0.0
+
+    def _gather(self, rows: IndexArray) -> FloatArray:
+        images = self._images[rows].astype(np.float32)
+        low, high = float(images.min()), float(images.max())
+        if not (low >= self._low and high <= 1):        # true for NaN as well
+            self._complain(images, rows)
+        return images
+
+    def _complain(self, images: FloatArray, rows: IndexArray) -> None:
+        bad = ~((images >= self._low) & (images <= 1))
+        item = int(np.argmax(bad.any(axis=(1, 2, 3))))
+        value = images[item][bad[item]][0]
+        expected = "[0, 1] or [-1, 1]" if self._low < 0 else "[0, 1], like the others (none is negative)"
+        remedy = "Convert pixel values from 0 to 255 to uint8." if value > 1 else "Clean or rescale the array."
+        raise DataError(
+            f"{self._where}: expected float images in {expected}, found {value:g} in item {rows[item]}. {remedy}"
+        )
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        rows = self._rows[self.checked(indices)]
+        if not rows.size:
+            return np.empty((0, *self.shape), dtype=np.float32)
+        x = convert_channels(self._gather(rows), channels=self.shape[2])
+        if self._low == 0:
+            x = 2 * x - 1
+        # the filter may overshoot at sharp edges
+        return np.ascontiguousarray(np.clip(resized(x, size=self._size), -1, 1))

@@ -1,0 +1,38 @@
+"""Keeps decoded images, so that only the first epoch pays for decoding."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["CACHE_BYTES", "PixelCache"]
+
+CACHE_BYTES = 256 * 2**20
+
+PixelArray = npt.NDArray[np.uint8]
+IndexArray = npt.NDArray[np.intp]
+
+
+class PixelCache:
+    """A table of uint8 images, filled as they are first read; empty if the whole set would pass `limit` bytes.
+
+    Threads may share it: two that miss the same image both decode it and write the same bytes, and an image is
+    marked as held only after its pixels are written.
+    """
+
+    def __init__(self, *, count: int, shape: tuple[int, ...], limit: int) -> None:
+        held = count if count * math.prod(shape) <= limit else 0
+        # untouched pages of an empty array take no memory: it grows as images are read
+        self._table: PixelArray = np.empty((held, *shape), dtype=np.uint8)
+        self._held = np.zeros(held, dtype=np.bool_)
+
+    def fetch(self, indices: IndexArray, *, decode: Callable[[IndexArray], PixelArray]) -> PixelArray:
+        """The images at `indices`; `decode` makes those not held."""
+        if not len(self._table):
+            return decode(indices)
+        missing = np.unique(indices[~self._held[indices]])
+        if missing.size:
+            self._table[missing] = decode(missing)
+            self._held[missing] = True
+        return self._table[indices]

@@ -1,0 +1,110 @@
+"""Many small files in a fixed order, below a folder or inside a zip, each read when it is needed."""
+
+import os
+import threading
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from minigan.data.dataset import LabelArray
+from minigan.errors import DataError
+
+__all__ = ["FileStore", "FolderStore", "ZipStore", "class_labels"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+LARGEST_FILE = 2**28            # a zip member that unpacks to more is no picture
+
+
+class FileStore(ABC):
+    """Picture files by index, in the order of their names."""
+
+    def __init__(self, root: Path, names: list[str]) -> None:
+        self.root = root
+        self.names = names      # relative to the root, with forward slashes, sorted
+        if not names:
+            raise DataError(f"{root}: expected image files ({' '.join(SUFFIXES)}), found none.")
+
+    @abstractmethod
+    def read(self, index: int) -> bytes:
+        """The bytes of a file; DataError if they cannot be had."""
+
+    def where(self, index: int) -> str:
+        """The file's name for an error message."""
+        return f"{self.root}/{self.names[index]}"
+
+
+class FolderStore(FileStore):
+    """The picture files in a folder and all folders below it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, sorted(_walk(str(root), "", seen=set())))
+
+    def read(self, index: int) -> bytes:
+        try:
+            with open(os.path.join(self.root, self.names[index]), "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise DataError(f"{self.where(index)}: cannot be read ({error.strerror}).") from error
+
+
+class ZipStore(FileStore):
+    """The picture files in a zip archive. Threads may share it."""
+
+    def __init__(self, root: Path) -> None:
+        try:
+            self._archive = zipfile.ZipFile(root)
+        except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
+            raise DataError(f"{root}: the zip archive is damaged or cut short ({error}). Fetch it again.") from error
+        self._lock = threading.Lock()       # the archive is one open file with one position
+        super().__init__(root, sorted(name for name in self._archive.namelist() if _is_picture(name)))
+
+    def read(self, index: int) -> bytes:
+        info = self._archive.getinfo(self.names[index])
+        if info.file_size > LARGEST_FILE:
+            raise DataError(f"{self.where(index)}: expected an image, found {info.file_size:,} bytes.")
+        try:
+            with self._lock:
+                return self._archive.read(info)
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{self.where(index)}: cannot be unpacked ({error}).") from error
+
+
+def class_labels(names: list[str]) -> tuple[LabelArray, tuple[str, ...]] | tuple[None, None]:
+    """Labels by folder: the first one below the deepest that holds all files; none if a file lies in that one."""
+    folders = [name.split("/")[:-1] for name in names]
+    first, last = min(folders), max(folders)
+    # what the first and the last in order begin with, all begin with
+    shared = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    if any(len(folder) == shared for folder in folders):
+        return None, None
+    classes, labels = np.unique([folder[shared] for folder in folders], return_inverse=True)
+    return labels.astype(np.int64), tuple(str(name) for name in classes)
+
+
+def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[str]:
+    """Names of the picture files below `folder`; links are followed, but no folder is entered twice."""
+    try:
+        status = os.stat(folder)
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        name = prefix + entry.name
+        if _is_picture(name):
+            if entry.is_file():
+                yield name
+        elif not entry.name.startswith(".") and entry.name != "__MACOSX" and entry.is_dir():
+            yield from _walk(entry.path, name + "/", seen=seen)
+
+
+def _is_picture(name: str) -> bool:
+    if not name.lower().endswith(SUFFIXES):
+        return False
+    return not any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)

@@ -1,0 +1,146 @@
+"""The IDX format of MNIST and its kin, raw or gzipped.
+
+Two zero bytes, a type, the number of dimensions, then the dimensions as big-endian 32-bit integers, then the values,
+big-endian. Specification: http://yann.lecun.com/exdb/mnist (Y. LeCun, "The IDX file format").
+"""
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minigan.data.dataset import LabelArray
+from minigan.errors import DataError
+
+__all__ = ["GZIP_MAGIC", "find_idx_images", "idx_header", "idx_labels", "is_idx", "read_idx"]
+
+Array = npt.NDArray[Any]
+
+GZIP_MAGIC = b"\x1f\x8b"
+TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MOST_DIMENSIONS = 4
+DEFLATE_LIMIT = 1032            # a byte of gzip unpacks to no more than this
+CHUNK = 2**20
+
+
+class Header(NamedTuple):
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def is_idx(head: bytes) -> bool:
+    """Whether the first four bytes are an IDX magic number."""
+    return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in TYPES and 1 <= head[3] <= MOST_DIMENSIONS
+
+
+def idx_header(path: Path) -> Header | None:
+    """The header of an IDX file, raw or gzipped; None if the file is of another kind."""
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == GZIP_MAGIC
+        with _open(path, zipped=zipped) as file:
+            head = file.read(4)
+            return _parse_header(head, file, path=path) if is_idx(head) else None
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
+def read_idx(path: Path) -> Array:
+    """The array in an IDX file: memory-mapped if raw, in memory if gzipped.
+
+    The declared size is checked against the file's before any memory is taken for it.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(2) == GZIP_MAGIC
+    try:
+        with _open(path, zipped=zipped) as file:
+            head = file.read(4)
+            if not is_idx(head):
+                found = head.hex(" ") or "nothing"
+                raise DataError(f"{path}: expected IDX, which starts with 00 00 08 03; found {found}.")
+            header = _parse_header(head, file, path=path)
+            size = path.stat().st_size
+            if math.prod(header.shape) == 0:
+                raise DataError(f"{path}: expected items, found an empty IDX array {header.shape}.")
+            if not zipped:
+                _check_size(path, header, found=size - header.offset)
+                return np.memmap(path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape)
+            if header.nbytes > size * DEFLATE_LIMIT:
+                raise _wrong_size(path, header, found=f"a gzip file of {size:,} bytes, too small to hold that")
+            return _unpack(file, header, path=path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: the gzip data are damaged or cut short ({error}). Fetch the file again.") from error
+
+
+def idx_labels(images: Path) -> LabelArray | None:
+    """The labels beside an IDX file of images, found by MNIST's naming; None if there are none."""
+    name = images.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
+    if name == images.name.removesuffix(".gz"):
+        return None
+    for path in (images.with_name(name), images.with_name(name + ".gz")):
+        if path.is_file():
+            labels = read_idx(path)
+            if labels.ndim != 1 or labels.dtype.kind not in "ui":
+                raise DataError(f"{path}: expected one integer label per image, found {labels.dtype} {labels.shape}.")
+            return labels.astype(np.int64)
+    return None
+
+
+def find_idx_images(folder: Path) -> Path | None:
+    """The IDX file of images in a folder, the training set's if there is a choice; None if there is none."""
+    found: list[Path] = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        named_idx = "idx3" in entry.name or "idx4" in entry.name
+        if not entry.is_file() or not (named_idx or "-images" in entry.name):
+            continue
+        path = Path(entry.path)
+        header = idx_header(path)
+        if header is not None and len(header.shape) >= 3:
+            found.append(path)
+        elif header is None and named_idx:
+            read_idx(path)              # its name promises IDX: let the reader say what is wrong
+    found.sort(key=lambda path: (not path.name.startswith("train"), path.name))
+    return found[0] if found else None
+
+
+def _open(path: Path, *, zipped: bool) -> BinaryIO:
+    return gzip.open(path, "rb") if zipped else path.open("rb")     # type: ignore[return-value]
+
+
+def _parse_header(head: bytes, file: BinaryIO, *, path: Path) -> Header:
+    ndim = head[3]
+    sizes = file.read(4 * ndim)
+    if len(sizes) < 4 * ndim:
+        raise DataError(f"{path}: the IDX header is cut short. Fetch the file again.")
+    return Header(np.dtype(TYPES[head[2]]), struct.unpack(f">{ndim}I", sizes), 4 + 4 * ndim)
+
+
+def _unpack(file: BinaryIO, header: Header, *, path: Path) -> Array:
+    values = bytearray()
+    while len(values) <= header.nbytes and (chunk := file.read(CHUNK)):
+        values += chunk
+    _check_size(path, header, found=len(values))
+    return np.frombuffer(values, dtype=header.dtype).reshape(header.shape)
+
+
+def _check_size(path: Path, header: Header, *, found: int) -> None:
+    if found != header.nbytes:
+        raise _wrong_size(path, header, found=f"{found:,} bytes" if found < header.nbytes else "more")
+
+
+def _wrong_size(path: Path, header: Header, *, found: str) -> DataError:
+    return DataError(
+        f"{path}: the IDX header declares {header.shape}, {header.nbytes:,} bytes of values; found {found}. "
+        "The file is damaged or cut short: fetch it again."
+    )

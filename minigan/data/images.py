@@ -1,0 +1,196 @@
+"""Picture files: decoding them to 8-bit grey or colour, and the dataset of a folder or zip of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigan.data.dataset import IndexArray, PixelArray, PixelDataset
+from minigan.data.files import FileStore, class_labels
+from minigan.data.options import Options, chosen_rows
+from minigan.data.pillow import load_pillow
+from minigan.data.resize import cover
+from minigan.errors import DataError, MiniganError
+
+__all__ = ["ImageFiles", "Probe", "load_image", "probe_files", "to_array"]
+
+SAMPLE = 16                     # files looked at when a folder is opened
+ORIENTATION = 0x0112            # EXIF tag
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+CLEAR_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
+
+
+class Probe(NamedTuple):
+    """What the header of a picture file tells."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+class ImageFiles(PixelDataset):
+    """The pictures in a store, decoded batch by batch; folders are classes.
+
+    With no size given all pictures must have the size of the first; with no channels given they are grey if a
+    sample of 16 is.
+    """
+
+    def __init__(self, store: FileStore, *, name: str, options: Options) -> None:
+        rows = chosen_rows(len(store.names), options, where=store.root)
+        labels, classes = class_labels(store.names)
+        probes = probe_files(store, rows)
+        channels = options.channels or (1 if all(probe.grey for probe in probes.values()) else 3)
+        super().__init__(
+            name=name,
+            count=len(rows),
+            shape=(*(options.size or _common_size(store, probes)), channels),
+            labels=None if labels is None else labels[rows],
+            classes=classes,
+            cache_bytes=options.cache_bytes,
+        )
+        self._store = store
+        self._rows = rows
+        self._resize = options.size is not None
+
+    def decode(self, indices: IndexArray) -> PixelArray:
+        images = np.empty((len(indices), *self.shape), dtype=np.uint8)
+        for image, row in zip(images, self._rows[indices], strict=True):
+            image[...] = self._decode_file(int(row))
+        return images
+
+    def _decode_file(self, row: int) -> PixelArray:
+        height, width, channels = self.shape
+        where = self._store.where(row)
+        fit = (height, width) if self._resize else None
+        image = load_image(self._store.read(row), where=where, channels=channels, fit=fit)
+        if not self._resize and (image.height, image.width) != (height, width):
+            raise DataError(
+                f"{where}: expected {height}x{width} like the other images, found {image.height}x{image.width}. "
+                "Give a size (--size) to scale all images to."
+            )
+        return to_array(cover(image, size=(height, width)))
+
+
+def probe_files(store: FileStore, rows: IndexArray) -> dict[int, Probe]:
+    """The headers of a few files, evenly spread, by their index in the store."""
+    sample = rows if len(rows) <= SAMPLE else rows[np.arange(SAMPLE) * len(rows) // SAMPLE]
+    return {int(row): _probe(store.read(int(row)), where=store.where(int(row))) for row in sample}
+
+
+def load_image(data: bytes, *, where: str, channels: int, fit: tuple[int, int] | None = None) -> Any:
+    """The picture as a Pillow image of mode L or RGB, upright; `where` names it in errors.
+
+    16-bit grey is scaled by its full range, transparency is laid over white, of an animation the first frame is
+    taken. If the picture is to be scaled to `fit` (H, W), a JPEG may be decoded at a smaller size, at least twice
+    that, which is much quicker.
+    """
+    with _naming(where), _opened(data, where=where) as image:
+        if fit is not None:
+            image.draft(None, (2 * max(fit), 2 * max(fit)))
+        image.load()
+        return _flattened(_upright(image), channels=channels, where=where)
+
+
+def to_array(image: Any) -> PixelArray:
+    """A Pillow image of mode L or RGB as uint8 (H, W, C)."""
+    pixels: PixelArray = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _probe(data: bytes, *, where: str) -> Probe:
+    with _naming(where), _opened(data, where=where) as image:
+        height, width = image.height, image.width
+        if image.getexif().get(ORIENTATION, 1) >= 5:        # lies on its side
+            height, width = width, height
+        return Probe(height, width, _is_grey(image))
+
+
+def _common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
+    (first, probe), *others = probes.items()
+    for row, other in others:
+        if other[:2] != probe[:2]:
+            raise DataError(
+                f"{store.root}: the images differ in size ({store.names[first]} is {probe.height}x{probe.width}, "
+                f"{store.names[row]} is {other.height}x{other.width}). Give a size (--size) to scale them all to."
+            )
+    return probe.height, probe.width
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Turns whatever a decoder raises into a DataError that names the file."""
+    try:
+        yield
+    except MiniganError:
+        raise
+    # given damaged bytes Pillow's plugins raise nearly anything: OSError, SyntaxError, struct.error, KeyError ...
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "BytesIO" in reason:
+            reason = "no known image format"
+        raise DataError(f"{where}: expected an image, found one that cannot be read ({reason}).") from error
+
+
+def _opened(data: bytes, *, where: str) -> Any:
+    """The picture, its header read, its pixels not yet."""
+    pillow = load_pillow()
+    try:
+        image = pillow.open(BytesIO(data))
+        pixels, limit = image.width * image.height, pillow.MAX_IMAGE_PIXELS
+        bomb = limit is not None and pixels > limit
+    except pillow.DecompressionBombError:
+        bomb = True
+    if bomb:
+        raise DataError(f"{where}: the image claims more than {pillow.MAX_IMAGE_PIXELS:,} pixels. Scale it down first.")
+    return image
+
+
+def _upright(image: Any) -> Any:
+    """Turned as the camera's EXIF note says; phones store portraits lying on their side."""
+    turn = image.getexif().get(ORIENTATION, 1)
+    transpose = load_pillow().Transpose
+    steps = {
+        2: transpose.FLIP_LEFT_RIGHT,
+        3: transpose.ROTATE_180,
+        4: transpose.FLIP_TOP_BOTTOM,
+        5: transpose.TRANSPOSE,
+        6: transpose.ROTATE_270,
+        7: transpose.TRANSVERSE,
+        8: transpose.ROTATE_90,
+    }
+    return image.transpose(steps[turn]) if turn in steps else image
+
+
+def _is_grey(image: Any) -> bool:
+    if image.mode == "P":
+        palette = np.frombuffer(image.palette.tobytes() if image.palette else b"", dtype=np.uint8)
+        if image.palette is None or len(image.palette.mode) != 3:
+            return False
+        return bool((palette.reshape(-1, 3) == palette.reshape(-1, 3)[:, :1]).all())
+    return image.mode in GREY_MODES or image.mode.startswith("I;16")
+
+
+def _flattened(image: Any, *, channels: int, where: str) -> Any:
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        return load_pillow().fromarray(_from_16_bits(image, where=where)).convert(mode)
+    if image.mode in CLEAR_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = load_pillow().new("RGBA", image.size, "white")
+        image = load_pillow().alpha_composite(white, image)
+    return image.convert(mode)
+
+
+def _from_16_bits(image: Any, *, where: str) -> PixelArray:
+    """Pillow would clip 16-bit grey at 255 when converting it: scale it by its full range instead."""
+    values = np.asarray(image)
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
+        raise DataError(
+            f"{where}: expected at most 16 bits a channel, found 32-bit values from {values.min()} to {values.max()}. "
+            "Save it with 8 or 16 bits."
+        )
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

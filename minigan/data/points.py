@@ -1,0 +1,61 @@
+"""The two mixtures of Gaussians on which mode collapse is counted: 8 on a ring and 25 on a grid.
+
+Centres and spreads are those of the PacGAN paper (Lin et al. 2018), which follows VEEGAN (Srivastava et al. 2017).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from minigan.data.dataset import Dataset, FloatArray, LabelArray
+
+__all__ = ["GaussianMixture", "Points", "grid", "ring"]
+
+
+class Points(Dataset):
+    """Points in the plane, held in memory, handed out as they are."""
+
+    def __init__(
+        self,
+        points: FloatArray,
+        *,
+        name: str,
+        labels: LabelArray | None = None,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
+        super().__init__(name=name, count=len(points), shape=(2,), labels=labels, classes=classes)
+        self._points = points
+
+    def read(self, indices: npt.ArrayLike) -> FloatArray:
+        return self._points[self.checked(indices)]
+
+
+class GaussianMixture(Points):
+    """Points around `centres` (modes, 2), each with the spread `sigma`; the label is the mode."""
+
+    centres: FloatArray
+    sigma: float
+
+    def __init__(self, centres: FloatArray, *, name: str, sigma: float, count: int, seed: int) -> None:
+        # one generator for the modes and one for the noise: a longer set begins with the shorter one's points
+        modes_rng, noise_rng = (np.random.default_rng([seed, stream]) for stream in (0, 1))
+        modes = modes_rng.integers(len(centres), size=count)
+        noise = noise_rng.standard_normal((count, 2))
+        points = (centres[modes] + sigma * noise).astype(np.float32)
+        names = tuple(f"({x:.2f}, {y:.2f})" for x, y in centres)
+        super().__init__(points, name=name, labels=modes.astype(np.int64), classes=names)
+        self.centres = centres
+        self.sigma = sigma
+
+
+def ring(*, count: int = 100_000, seed: int = 0) -> GaussianMixture:
+    """8 Gaussians of sigma 0.01, evenly on a circle of radius 1."""
+    angle = 2 * np.pi * np.arange(8) / 8
+    centres = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    return GaussianMixture(centres, name="ring", sigma=0.01, count=count, seed=seed)
+
+
+def grid(*, count: int = 100_000, seed: int = 0) -> GaussianMixture:
+    """25 Gaussians of sigma 0.05 at x, y in {-4, -2, 0, 2, 4}."""
+    axis = np.arange(-4, 5, 2, dtype=np.float32)
+    centres = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    return GaussianMixture(centres, name="grid", sigma=0.05, count=count, seed=seed)

@@ -1,0 +1,231 @@
+"""Opens any source of training data; what a path holds is told by its content, not by its name."""
+
+import difflib
+import os
+import zipfile
+from pathlib import Path
+
+from minigan.data.arrays import open_array
+from minigan.data.cache import CACHE_BYTES
+from minigan.data.channels import Recoloured
+from minigan.data.cifar import find_cifar_batches, is_cifar, read_cifar
+from minigan.data.dataset import Dataset, PairDataset, PixelDataset
+from minigan.data.digits import Digits
+from minigan.data.files import FileStore, FolderStore, ZipStore
+from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels, read_idx
+from minigan.data.images import ImageFiles
+from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
+from minigan.data.options import Options, Size, parse_options
+from minigan.data.pairs import DIRECTIONS, PairFiles
+from minigan.data.points import grid, ring
+from minigan.data.shapes import ShapePairs, Shapes
+from minigan.errors import ConfigError, DataError
+
+__all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
+
+EMBEDDED = ("digits", "shapes", "ring", "grid")
+KINDS = "an IDX, CIFAR-10 binary, .npy, .npz or zip file, or a folder of images"
+ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+PICKLE_MAGIC = b"\x80"
+
+
+def open_dataset(
+    source: str | os.PathLike[str],
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    cache_bytes: int = CACHE_BYTES,
+) -> Dataset:
+    """The dataset that `source` names: an embedded one, or a path.
+
+    Args:
+        source: `digits`, `shapes`, `ring` or `grid` (for a folder of such a name say `./digits`), or a path: an IDX
+            file or a folder of them; CIFAR-10 binary; .npy or .npz; a folder of images (nested: folders are
+            classes) or a zip of one.
+        size: scale and centre-crop images to this, a side or (height, width). None keeps their own.
+        channels: 1 for greyscale, 3 for colour. None keeps the source's own.
+        count: how many items; of a file's an even spread is taken. None takes all of them, of an embedded set its
+            usual number.
+        seed: of the embedded sets, which are drawn by chance.
+        cache_bytes: decoded images are kept in memory if the whole set takes no more than this.
+
+    Raises:
+        DataError: the source cannot be found or read.
+        ConfigError: an argument does not fit the source.
+    """
+    options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
+    if isinstance(source, str) and source in EMBEDDED:
+        return _open_embedded(source, options, seed=_checked_seed(seed))
+    try:
+        path = _existing(source)
+        return _open_folder(path, options) if path.is_dir() else _open_file(path, options)
+    except OSError as error:
+        raise _cannot_open(source, error) from error
+
+
+def open_pairs(
+    source: str | os.PathLike[str],
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    direction: str = "AtoB",
+    split: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    cache_bytes: int = CACHE_BYTES,
+) -> PairDataset:
+    """Pairs of images: the embedded `shapes` with their class maps, or a folder (or zip) of side-by-side pictures.
+
+    In a picture the left half is A and the right half B; `direction` "AtoB" makes A the input, "BtoA" makes it B.
+    `split` names the sub-folder to take; None takes `train` if there is one, and everything otherwise. The other
+    arguments are those of `open_dataset`; `size` is that of each half.
+    """
+    options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
+    if direction not in DIRECTIONS:
+        raise ConfigError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
+    swap = direction == "BtoA"
+    if source == "shapes":
+        return _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split)
+    if isinstance(source, str) and source in EMBEDDED:
+        raise ConfigError(f"{source}: holds no pairs. Of the embedded sets only shapes does.")
+    try:
+        path = _existing(source)
+        store = _file_store(path)
+    except OSError as error:
+        raise _cannot_open(source, error) from error
+    if store is None:
+        raise DataError(f"{path}: expected a folder or zip of side-by-side images, found another kind of file.")
+    return PairFiles(store, name=_name(path), options=options, swap=swap, split=split)
+
+
+def _open_embedded(name: str, options: Options, *, seed: int) -> Dataset:
+    if name in ("ring", "grid"):
+        if options.size is not None or options.channels is not None:
+            raise ConfigError(f"{name}: holds points, which have no size or channels. Leave both out.")
+        mixture = ring if name == "ring" else grid
+        return mixture(seed=seed) if options.count is None else mixture(count=options.count, seed=seed)
+    images = _digits(options, seed=seed) if name == "digits" else _shapes(options, seed=seed)
+    channels = options.channels or images.shape[2]
+    return images if channels == images.shape[2] else Recoloured(images, channels=channels)
+
+
+def _digits(options: Options, *, seed: int) -> PixelDataset:
+    size, count = options.size or (28, 28), options.count or 20_000
+    return Digits(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
+
+
+def _shapes(options: Options, *, seed: int) -> PixelDataset:
+    size, count = options.size or (64, 64), options.count or 10_000
+    return Shapes(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
+
+
+def _open_shape_pairs(options: Options, *, seed: int, swap: bool, split: str | None) -> ShapePairs:
+    if options.channels == 1 or split is not None:
+        raise ConfigError("shapes: colour only, and not split. Leave channels and split out.")
+    size, count = options.size or (64, 64), options.count or 10_000
+    return ShapePairs(size=size, count=count, seed=seed, swap=swap, cache_bytes=options.cache_bytes)
+
+
+def _open_folder(path: Path, options: Options) -> Dataset:
+    images = find_idx_images(path)
+    if images is not None:
+        return _open_idx(images, options, name=_name(path))
+    batches = find_cifar_batches(path)
+    if batches:
+        return _open_cifar(batches, options, name=_name(path))
+    if not any(path.iterdir()):
+        raise DataError(f"{path}: expected {KINDS}; found an empty folder.")
+    return ImageFiles(FolderStore(path), name=_name(path), options=options)
+
+
+def _open_file(path: Path, options: Options) -> Dataset:
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(NPY_MAGIC):
+        return open_array(read_npy(path), name=_name(path), where=str(path), options=options)
+    store = None if _is_npz(path, head) else _file_store(path)
+    if store is not None:
+        return ImageFiles(store, name=_name(path), options=options)
+    if head.startswith(ZIP_MAGICS):
+        images, labels = read_npz(path)
+        return open_array(images, name=_name(path), where=str(path), options=options, labels=labels)
+    # a name that promises a kind is believed last, so that its reader says what is wrong;
+    # four bytes of IDX magic could also open a black CIFAR image: there, only a size that fits says IDX
+    header = idx_header(path)
+    if header is not None and not (header.offset + header.nbytes != path.stat().st_size and is_cifar(path)):
+        return _open_idx(path, options, name=_name(path))
+    if is_cifar(path) or path.suffix == ".bin":
+        return _open_cifar([path], options, name=_name(path))
+    if "idx" in path.name:
+        return _open_idx(path, options, name=_name(path))
+    raise _unknown_kind(path, head)
+
+
+def _open_idx(path: Path, options: Options, *, name: str) -> Dataset:
+    images = read_idx(path)
+    return open_array(images, name=name, where=str(path), options=options, labels=idx_labels(path))
+
+
+def _open_cifar(paths: list[Path], options: Options, *, name: str) -> Dataset:
+    images, labels, classes = read_cifar(paths)
+    where = str(paths[0] if len(paths) == 1 else paths[0].parent)
+    return open_array(images, name=name, where=where, options=options, labels=labels, classes=classes)
+
+
+def _file_store(path: Path) -> FileStore | None:
+    """The picture files of a folder or zip; None for another kind of file."""
+    if path.is_dir():
+        return FolderStore(path)
+    with path.open("rb") as file:
+        return ZipStore(path) if file.read(4) in ZIP_MAGICS else None
+
+
+def _is_npz(path: Path, head: bytes) -> bool:
+    if not head.startswith(ZIP_MAGICS):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return False                            # damaged: ZipStore says so
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _existing(source: str | os.PathLike[str]) -> Path:
+    path = Path(source)
+    if path.exists():
+        return path
+    text = os.fspath(source)
+    near = difflib.get_close_matches(text.lower(), EMBEDDED, n=1)
+    remedy = f"Did you mean {near[0]!r}?" if near else f"Give an existing path, or one of {', '.join(EMBEDDED)}."
+    raise DataError(f"{text}: there is no such file, folder or embedded dataset. {remedy}")
+
+
+def _cannot_open(source: str | os.PathLike[str], error: OSError) -> DataError:
+    return DataError(f"{error.filename or os.fspath(source)}: cannot be read ({error.strerror or error}).")
+
+
+def _unknown_kind(path: Path, head: bytes) -> DataError:
+    if not head:
+        found = "an empty file"
+    elif head.startswith(GZIP_MAGIC):
+        found = "gzip data that hold no IDX file. Unpack it first"
+    elif head.startswith(PICKLE_MAGIC):
+        found = "a pickle, which is never loaded. Use the data set's binary version, or save the array as .npy"
+    elif head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")):
+        found = "a single image. Give the folder that holds it"
+    else:
+        found = f"{path.stat().st_size:,} bytes that begin with {head.hex(' ')}"
+    return DataError(f"{path}: expected {KINDS}; found {found}.")
+
+
+def _checked_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed must be an integer from 0 up, got {seed!r}.")
+    return seed
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name or str(path)
