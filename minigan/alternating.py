@@ -1,13 +1,16 @@
 """The alternating optimizer: Algorithm 1 of Goodfellow et al. 2014."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.divergence import require_finite
-from minigan.losses import FAKE, REAL, AdversarialLoss
+from minigan.checkpoint import load_network, network_arrays, select
+from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output, nonfinite_pass
+from minigan.errors import DivergenceError
+from minigan.losses import FAKE, REAL, AdversarialLoss, probability
 from minigan.network import Sequential, Tape
 from minigan.optim import Optimizer
 
@@ -29,7 +32,7 @@ class StepValues(NamedTuple):
     Attributes:
         d_loss: D's loss on the last real batch plus that on the last fake batch.
         g_loss: G's loss with its auxiliary terms.
-        d_real, d_fake: D's mean logit on real and fake images.
+        d_real, d_fake: D's mean probability of "real", on real and on fake images.
     """
 
     d_loss: Array
@@ -76,6 +79,8 @@ class AlternatingOptimizer:
             real = next(reals)
             z = self.G.kernels.asarray(self.noise(rng, len(real)), dtype=self.G.dtype)
             fake, g_tape = self.G.forward(z, train=True, rng=rng)
+            if not is_finite(fake):
+                raise DivergenceError(f"{nonfinite_output(self.G, z, rng=rng)} is not finite.")
             d_loss, d_real, d_fake = self.discriminator_step(real, fake, rng)
         g_loss = self.generator_step(fake, g_tape, real, rng)
         return StepValues(d_loss, g_loss, d_real, d_fake)
@@ -84,12 +89,13 @@ class AlternatingOptimizer:
         """One update of D: ascend V(D, G) by descending the two cross-entropies.
 
         Returns:
-            D's loss, and its mean logit on real and on fake.
+            D's loss, and its mean probability of "real" on real and on fake.
         Raises:
             DivergenceError: a value or a gradient is not finite; D's weights are those from before the step.
         """
         values = self.discriminator_gradients(real, fake, rng)
-        require_finite(values[0], self.d_grads, [(self.D, real), (self.D, fake)], rng)
+        if not all_finite(values[0], self.d_grads):
+            raise DivergenceError(f"{self._why_discriminator(real, fake, rng)} is not finite.")
         self.d_optimizer.step(self.d_grads)
         return values
 
@@ -105,7 +111,8 @@ class AlternatingOptimizer:
             DivergenceError: a value or a gradient is not finite; G's weights are those from before the step.
         """
         value = self.generator_gradients(fake, g_tape, real, rng)
-        require_finite(value, self.g_grads, [(self.D, fake)], rng)
+        if not all_finite(value, self.g_grads):
+            raise DivergenceError(f"{self._why_generator(fake, g_tape, rng)} is not finite.")
         self.G.commit_statistics(g_tape)
         self.g_optimizer.step(self.g_grads)
         return value
@@ -115,7 +122,7 @@ class AlternatingOptimizer:
     ) -> tuple[Array, Array, Array]:
         """Leaves in `d_grads` the gradients of D's loss; real and fake are separate batches for BatchNorm."""
         self.d_grads.zero()
-        values, mean_logits = [], []
+        values, probabilities = [], []
         for x, target in ((real, REAL), (fake, FAKE)):
             logits, tape = self.D.forward(x, train=True, rng=rng)
             value, dlogits = self.loss.discriminator(logits, target)
@@ -123,8 +130,8 @@ class AlternatingOptimizer:
             self.D.commit_statistics(tape)
             tape.release()
             values.append(value)
-            mean_logits.append(logits.mean())
-        return values[0] + values[1], mean_logits[0], mean_logits[1]
+            probabilities.append(probability(logits).mean())
+        return values[0] + values[1], probabilities[0], probabilities[1]
 
     def generator_gradients(self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator) -> Array:
         """Leaves in `g_grads` the gradients of G's loss."""
@@ -139,3 +146,41 @@ class AlternatingOptimizer:
             dfake = dfake + weight * dterm
         self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
         return value
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Everything that training has changed, in host memory, by name."""
+        arrays = network_arrays(self.G, "G") | network_arrays(self.D, "D")
+        for prefix, optimizer in self._optimizers():
+            arrays |= {f"{prefix}.{name}": array for name, array in optimizer.to_dict().items()}
+        return arrays
+
+    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
+        """Goes back to what `to_dict` gave.
+
+        Raises:
+            CheckpointError, ShapeError, DTypeError: the arrays are of other networks.
+        """
+        load_network(self.G, arrays, "G", source=source)
+        load_network(self.D, arrays, "D", source=source)
+        for prefix, optimizer in self._optimizers():
+            optimizer.load_dict(select(arrays, prefix), source=source)
+
+    def _optimizers(self) -> tuple[tuple[str, Optimizer], ...]:
+        return ("g_optimizer", self.g_optimizer), ("d_optimizer", self.d_optimizer)
+
+    def _why_discriminator(self, real: Array, fake: Array, rng: np.random.Generator) -> str:
+        """What is not finite in D's step."""
+        for x, target in ((real, REAL), (fake, FAKE)):
+            found = nonfinite_pass(self.D, x, partial(self.loss.discriminator, target=target), rng=rng)
+            if found is not None:
+                return found
+        return "D's gradient"
+
+    def _why_generator(self, fake: Array, g_tape: Tape, rng: np.random.Generator) -> str:
+        """What is not finite in G's step."""
+        found = nonfinite_pass(self.D, fake, self.loss.generator, rng=rng)
+        if found is not None:
+            return found
+        logits, tape = self.D.forward(fake, train=True, rng=rng)
+        dfake = self.D.backward(self.loss.generator(logits)[1], tape, grads=None)
+        return nonfinite_gradient(self.G, dfake, g_tape) or "an auxiliary term of G's loss"

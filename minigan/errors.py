@@ -13,6 +13,8 @@ __all__ = [
     "DivergenceError",
     "MiniganError",
     "MissingExtraError",
+    "MixedSizesError",
+    "OutputError",
     "ShapeError",
     "StaleTapeError",
 ]
@@ -56,8 +58,23 @@ class DataError(MiniganError, ValueError):
     """A data source cannot be read, or does not hold what it should."""
 
 
+class MixedSizesError(DataError):
+    """The images of a folder differ in size, and no size was given to scale them to."""
+
+
 class CheckpointError(MiniganError, RuntimeError):
     """A checkpoint is missing, damaged or of another network."""
+
+
+class OutputError(MiniganError, OSError):
+    """A file or folder cannot be written."""
+
+    @classmethod
+    def of(cls, path: object, error: OSError) -> "OutputError":
+        return cls(
+            f"cannot write {path}: {error.strerror or error}. Free some space, check its permissions, or choose "
+            "another folder."
+        )
 
 
 class DivergenceError(MiniganError, ArithmeticError):

@@ -21,6 +21,7 @@ __all__ = [
     "get_loss",
     "l1",
     "mse",
+    "probability",
 ]
 
 REAL = 1.0
@@ -33,11 +34,11 @@ def _softplus(x: Array) -> Array:
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-def _sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) without overflow."""
-    xp = array_module(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1, e) / (1 + e)
+def probability(logits: Array) -> Array:
+    """D = sigmoid(s) = 1 / (1 + exp(-s)), without overflow."""
+    xp = array_module(logits)
+    e = xp.exp(-xp.abs(logits))
+    return xp.where(logits >= 0, 1, e) / (1 + e)
 
 
 class AdversarialLoss(ABC):
@@ -54,7 +55,7 @@ class AdversarialLoss(ABC):
         Returns:
             The mean, and its gradient like the logits.
         """
-        return (_softplus(logits) - target * logits).mean(), (_sigmoid(logits) - target) / logits.size
+        return (_softplus(logits) - target * logits).mean(), (probability(logits) - target) / logits.size
 
     @abstractmethod
     def generator(self, logits: Array) -> tuple[Array, Array]:
@@ -68,7 +69,7 @@ class Minimax(AdversarialLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
-        return -_softplus(logits).mean(), -_sigmoid(logits) / logits.size
+        return -_softplus(logits).mean(), -probability(logits) / logits.size
 
 
 class NonSaturating(AdversarialLoss):
@@ -78,7 +79,7 @@ class NonSaturating(AdversarialLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
-        return _softplus(-logits).mean(), (_sigmoid(logits) - 1) / logits.size
+        return _softplus(-logits).mean(), (probability(logits) - 1) / logits.size
 
 
 class SquaredProbability(AdversarialLoss):
@@ -88,7 +89,7 @@ class SquaredProbability(AdversarialLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
-        p = _sigmoid(logits)
+        p = probability(logits)
         return ((p - 1) ** 2).mean(), 2 * (p - 1) * p * (1 - p) / logits.size
 
 

@@ -158,18 +158,11 @@ class Layer(ABC):
         if isinstance(backend, str):
             backend = get_backend(backend)
         self.setup(tuple(input_shape), self.path)
-        layers = list(self.walk())
-        arena, state = (
-            Arena(
-                {f"{prefix}{p.name}": p for prefix, layer in layers for p in getattr(layer, kind)},
-                backend=backend,
-                dtype=np.dtype(dtype),
-                rng=rng,
-            )
-            for kind in ("own_parameters", "own_state")
-        )
-        for _, layer in layers:
-            layer.kernels, layer.dtype, layer.arena, layer.state = backend, np.dtype(dtype), arena, state
+        dtype = np.dtype(dtype)
+        arena = Arena(dict(self.named_parameters()), backend=backend, dtype=dtype, rng=rng)
+        state = Arena(dict(self.named_state()), backend=backend, dtype=dtype, rng=rng)
+        for _, layer in self.walk():
+            layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
         return self
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
@@ -177,6 +170,14 @@ class Layer(ABC):
         yield prefix, self
         for name, child in self.children():
             yield from child.walk(f"{prefix}{name}.")
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The trained parameters of this layer and all inside it: `("3.w", parameter)`."""
+        return ((f"{prefix}{p.name}", p) for prefix, layer in self.walk() for p in layer.own_parameters)
+
+    def named_state(self) -> Iterator[tuple[str, Parameter]]:
+        """What is kept but not trained, such as BatchNorm's running statistics."""
+        return ((f"{prefix}{p.name}", p) for prefix, layer in self.walk() for p in layer.own_state)
 
     def gradients(self) -> Gradients:
         """A new destination for `backward`, all zero."""

@@ -20,7 +20,7 @@ class GpuBackend(ReferenceBackend):
         try:
             count = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU ({error}). Use another backend.") from error
+            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU: {error}. Use another backend.") from None
         if count == 0:
             raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
 

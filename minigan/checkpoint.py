@@ -1,0 +1,115 @@
+"""Checkpoints and models: safetensors files with a JSON description, never pickle.
+
+A file's tensors are named `G.3.w`, `G.state.1.running_mean`, `d_optimizer.m` and so on; its one metadata entry,
+`minigan`, is a JSON object whose `format` says what the file is.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from minigan.errors import CheckpointError
+from minigan.files import atomic_write, make_folder
+from minigan.layers.base import Layer
+
+__all__ = ["CheckpointFolder", "load_arrays", "load_network", "network_arrays", "save_arrays"]
+
+Arrays = dict[str, np.ndarray]
+
+
+def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> None:
+    """Writes a safetensors file, whole or not at all.
+
+    Args:
+        description: what JSON can hold; has the key `format`.
+    """
+    content = safetensors.numpy.save(dict(arrays), metadata={"minigan": json.dumps(description)})
+    atomic_write(path, content)
+
+
+def load_arrays(path: Path, *, format: str) -> tuple[Arrays, dict[str, Any]]:
+    """The arrays and the description of a file that `save_arrays` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not of that format.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            description = json.loads((file.metadata() or {}).get("minigan", "null"))
+    except (OSError, safetensors.SafetensorError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}. Use another checkpoint of the run.") from None
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != format:
+        raise CheckpointError(f"{path}: expected a file of format {format!r}, found {found!r}.")
+    return arrays, description
+
+
+def network_arrays(network: Layer, prefix: str) -> Arrays:
+    """A network's parameters as `prefix.3.w` and its state as `prefix.state.4.running_mean`."""
+    parameters = {f"{prefix}.{name}": array for name, array in network.arena.to_dict().items()}
+    return parameters | {f"{prefix}.state.{name}": array for name, array in network.state.to_dict().items()}
+
+
+def load_network(network: Layer, arrays: Mapping[str, np.ndarray], prefix: str, *, source: str) -> None:
+    """Overwrites a network's parameters and state with what `network_arrays` gave.
+
+    Raises:
+        CheckpointError, ShapeError, DTypeError: the arrays are of another network.
+    """
+    state = select(arrays, f"{prefix}.state")
+    own = select(arrays, prefix)
+    network.state.load_dict(state, source=source)
+    network.arena.load_dict({n: a for n, a in own.items() if not n.startswith("state.")}, source=source)
+
+
+def select(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:
+    """The arrays whose names start with `prefix.`, without it."""
+    return {name.removeprefix(f"{prefix}."): a for name, a in arrays.items() if name.startswith(f"{prefix}.")}
+
+
+class CheckpointFolder:
+    """The last few checkpoints of a run, one file a step.
+
+    Args:
+        folder: created when the first checkpoint is written.
+        keep: how many stay; older ones are removed after a newer one is safely there.
+    """
+
+    FORMAT = "minigan-checkpoint/1"
+
+    def __init__(self, folder: Path, *, keep: int = 3) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def paths(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self.folder.glob("step-*.safetensors"))
+
+    def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
+        make_folder(self.folder)
+        path = self.folder / f"step-{step:08}.safetensors"
+        save_arrays(path, arrays, description={"format": self.FORMAT, "step": step, **description})
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def load_last(self) -> tuple[Path, Arrays, dict[str, Any]]:
+        """The newest checkpoint.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged; then an older one is named.
+        """
+        paths = self.paths()
+        if not paths:
+            raise CheckpointError(f"no checkpoint in {self.folder}. Name a run folder that training has written to.")
+        try:
+            return (paths[-1], *load_arrays(paths[-1], format=self.FORMAT))
+        except CheckpointError as error:
+            older = f" Remove it to go on from {paths[-2].name}." if len(paths) > 1 else ""
+            raise CheckpointError(f"{error}{older}") from None

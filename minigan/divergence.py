@@ -1,0 +1,73 @@
+"""Naming the first layer where a number stopped being finite."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minigan.backends import Array, array_module
+from minigan.layers.base import Layer
+from minigan.network import Sequential, Tape
+from minigan.parameters import Gradients
+
+LossGradient = Callable[[Array], tuple[Array, Array]]  # logits -> (value, dlogits)
+
+
+def is_finite(array: Array) -> bool:
+    """Whether no number is NaN or infinite.
+
+    One sum decides in nearly all cases: it is finite only if all its terms are. Where it is not, finite terms may
+    just have overflowed it, so each is looked at.
+    """
+    xp = array_module(array)
+    return bool(xp.isfinite(array.sum())) or bool(xp.isfinite(array).all())
+
+
+def nonfinite_output(layer: Layer, x: Array, *, rng: np.random.Generator) -> str | None:
+    """What goes wrong first in a training-mode forward pass: the input, a layer's weights or its output.
+
+    Looks inside nested layers. None if all is finite.
+    """
+    if not is_finite(x):
+        return f"the input of {layer.path}"
+    for parameter in layer.own_parameters:
+        if not is_finite(parameter.value):
+            return f"{layer.path}'s weight {parameter.name}"
+    for _, child in layer.children():
+        found = nonfinite_output(child, x, rng=rng)
+        if found is not None:
+            return found
+        if isinstance(layer, Sequential):  # elsewhere the layers inside are branches that share the input
+            x, _ = child.forward(x, train=True, rng=rng)
+    if isinstance(layer, Sequential):
+        return None
+    y, _ = layer.forward(x, train=True, rng=rng)
+    return None if is_finite(y) else f"the output of {layer.path}"
+
+
+def nonfinite_gradient(network: Sequential, dy: Array, tape: Tape) -> str | None:
+    """What goes wrong first in a backward pass, from the last layer to the first; None if all is finite."""
+    if not is_finite(dy):
+        return f"the gradient that {network.path} is given"
+    grads = network.gradients()
+    for layer, cache in zip(reversed(network.layers), reversed(tape.caches(network.path)), strict=True):
+        dy = layer.backward(dy, cache, grads=grads)
+        if not (is_finite(dy) and is_finite(grads.flat)):
+            return f"the gradient of {layer.path}"
+    return None
+
+
+def nonfinite_pass(network: Sequential, x: Array, loss: LossGradient, *, rng: np.random.Generator) -> str | None:
+    """What goes wrong first in forward, loss and backward together; None if all is finite."""
+    found = nonfinite_output(network, x, rng=rng)
+    if found is not None:
+        return found
+    logits, tape = network.forward(x, train=True, rng=rng)
+    value, dlogits = loss(logits)
+    if not is_finite(value):
+        return f"the loss of {network.path}'s logits"
+    return nonfinite_gradient(network, dlogits, tape)
+
+
+def all_finite(value: Array, grads: Gradients) -> bool:
+    """Whether a loss and all gradients are finite: asked before each update, so that weights stay good."""
+    return is_finite(value) and is_finite(grads.flat)

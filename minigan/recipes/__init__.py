@@ -1,0 +1,21 @@
+"""The GANs that can be trained by name; each file is a starting point of your own."""
+
+from minigan.errors import ConfigError
+from minigan.recipes.base import Recipe
+from minigan.recipes.dcgan import DCGAN
+from minigan.recipes.mlp import MLP
+
+__all__ = ["DCGAN", "MLP", "RECIPES", "Recipe", "get_recipe"]
+
+RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP)}
+
+
+def get_recipe(name: str) -> type[Recipe]:
+    """The recipe of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}. See 'minigan recipes'.")
+    return RECIPES[name]

@@ -1,0 +1,163 @@
+"""What a recipe is: networks, losses and settings under one name."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from minigan.alternating import AlternatingOptimizer, GeneratorTerm
+from minigan.backends import Backend
+from minigan.errors import ConfigError
+from minigan.losses import LOSSES, get_loss
+from minigan.network import Sequential
+from minigan.optim import Adam
+
+Shape = tuple[int, ...]
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(ABC):
+    """A GAN that can be trained by name; its fields are the settings that `--set` changes.
+
+    Settings:
+        latent: length of the noise vector z.
+        batch_size: real images in a step of D, and fakes.
+        steps: of G, in a whole training.
+        lr, beta1, beta2: of Adam, for G and D.
+        n_critic: steps of D for each step of G.
+        loss: by its name in `minigan.losses`.
+        size: the images' side, or 0 to choose by the data.
+        channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
+    Raises:
+        ConfigError: a setting is out of range.
+    """
+
+    name: ClassVar[str]
+
+    latent: int = 100
+    batch_size: int = 64
+    steps: int = 2000
+    lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    n_critic: int = 1
+    loss: str = "non-saturating"
+    size: int = 0
+    channels: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("latent", "batch_size", "steps", "n_critic", "lr"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
+        if self.size < 0 or self.channels not in (0, 1, 3):
+            raise ConfigError(
+                f"{self.name}: size must be positive and channels 1 or 3 (0 chooses by the data), "
+                f"got size={self.size}, channels={self.channels}."
+            )
+        if self.loss not in LOSSES:
+            raise ConfigError(f"{self.name}: loss must be one of {', '.join(LOSSES)}, got {self.loss!r}.")
+
+    # ------------------------------------------------------------------------------------------ to be written
+
+    @abstractmethod
+    def generator(self, image_shape: Shape) -> Sequential:
+        """G, not built: (latent,) to image_shape."""
+
+    @abstractmethod
+    def discriminator(self, image_shape: Shape) -> Sequential:
+        """D, not built: image_shape to (1,) logits."""
+
+    @abstractmethod
+    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        """The image size (H, W) to train at, for data of that size; None where the data has no one size."""
+
+    # ------------------------------------------------------------------------------------------ with a default
+
+    def prepare(self, images: np.ndarray) -> np.ndarray:
+        """From images in [-1, 1] to what D sees and G draws."""
+        return images
+
+    def to_images(self, samples: np.ndarray) -> np.ndarray:
+        """The inverse of `prepare`."""
+        return samples
+
+    def generator_terms(self) -> tuple[GeneratorTerm, ...]:
+        """What is added to G's adversarial loss."""
+        return ()
+
+    # ------------------------------------------------------------------------------------------ for the caller
+
+    def noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """n latent vectors from N(0, 1): float64, (n, latent)."""
+        return rng.standard_normal((n, self.latent))
+
+    def assemble(
+        self,
+        image_shape: Shape,
+        *,
+        backend: Backend,
+        dtype: str = "float32",
+        rng: np.random.Generator,
+    ) -> AlternatingOptimizer:
+        """Both networks built and initialised, with their optimisers, ready for the first step."""
+        G, D = self.generator(image_shape), self.discriminator(image_shape)
+        G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
+        D.build(image_shape, backend=backend, dtype=dtype, rng=rng)
+        return AlternatingOptimizer(
+            G,
+            D,
+            loss=get_loss(self.loss),
+            noise=self.noise,
+            g_optimizer=Adam(G.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
+            d_optimizer=Adam(D.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
+            n_critic=self.n_critic,
+            generator_terms=self.generator_terms(),
+        )
+
+    def fit_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        """The image size (H, W) to train at: the setting, or what suits data of that size."""
+        return (self.size, self.size) if self.size else self.nearest_size(size)
+
+    def check_points(self) -> None:
+        """Raises:
+        ConfigError: the recipe draws images only.
+        """
+        raise ConfigError(f"{self.name} draws images, not points of the plane. Use the recipe mlp, or image data.")
+
+    def settings(self) -> dict[str, Any]:
+        """All settings by name."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """A recipe with some settings given, as values or as text: `{"lr": "1e-4"}`.
+
+        Raises:
+            ConfigError: an unknown setting, or something that is no value of its type.
+        """
+        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for key, value in settings.items():
+            if key not in kinds:
+                raise ConfigError(f"{cls.name} has no setting {key!r}: expected one of {', '.join(sorted(kinds))}.")
+            values[key] = _convert(value, kinds[key], f"{cls.name}: {key}")
+        return cls(**values)
+
+
+def _convert(value: Any, kind: Any, what: str) -> Any:
+    """A setting's value, perhaps given as text, in its type; an int is fine for a float, but not the reverse."""
+    try:
+        if isinstance(value, str):
+            return _TRUTH[value.lower()] if kind is bool else kind(value)
+        if type(value) is kind or (kind is float and type(value) is int):
+            return kind(value)
+    except (ValueError, KeyError):
+        pass
+    raise ConfigError(f"{what} must be {'an' if kind is int else 'a'} {kind.__name__}, got {value!r}.")

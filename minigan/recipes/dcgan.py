@@ -1,0 +1,109 @@
+"""DCGAN: the deep convolutional GAN, the default recipe.
+
+The networks of Radford, Metz & Chintala 2016 ("Unsupervised Representation Learning with Deep Convolutional
+Generative Adversarial Networks", section 3 and figure 1): 4x4 convolutions with stride 2 and no pooling, BatchNorm
+everywhere but in G's last and D's first layer, ReLU in G, LeakyReLU .2 in D, weights from N(0, .02), Adam with
+lr 2e-4 and β1 .5.
+
+What it corrects in the usual tutorial code:
+
+- The generator *grows*: from z to a small image with many channels, then each transposed convolution doubles it.
+- Real and fake go through D as separate batches, so that each has its own BatchNorm statistics.
+- D ends in a logit; the sigmoid is in the loss, where log(sigmoid) cannot overflow.
+- G's step computes no gradient of D's weights, and uses the fakes that D's step has seen.
+- 4x4 filters with stride 2: the stride divides the filter, so no checkerboard is built in.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from minigan.errors import ConfigError
+from minigan.initializers import Normal
+from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.network import Sequential
+from minigan.recipes.base import Recipe, Shape
+
+SIZES = (28, 32, 64, 128)
+WEIGHTS = Normal(std=0.02)
+GAMMA = Normal(std=0.02, mean=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGAN(Recipe):
+    """A convolutional GAN for images of 28, 32, 64 or 128 pixels, greyscale or RGB.
+
+    Settings:
+        width: channels of the largest hidden image; each halving of the image doubles them.
+    """
+
+    name: ClassVar[str] = "dcgan"
+
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 1:
+            raise ConfigError(f"{self.name}: width must be positive, got {self.width}.")
+        if self.size:
+            halvings((self.size, self.size))
+
+    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        if size is None:
+            return 64, 64
+        try:
+            halvings(size)
+            return size
+        except ConfigError:
+            side = min(SIZES, key=lambda s: abs(s - min(size)))
+            return side, side
+
+    def generator(self, image_shape: Shape) -> Sequential:
+        H, W, C = image_shape
+        n = halvings((H, W))
+        smallest = (H >> n, W >> n)
+        channels = self.width << (n - 1)
+        layers = [
+            Reshape((1, 1, self.latent)),
+            ConvTranspose2D(channels, smallest, padding="valid", bias=False, init=WEIGHTS),
+            BatchNorm(gamma_init=GAMMA),
+            ReLU(),
+        ]
+        for k in range(1, n):
+            layers += [
+                ConvTranspose2D(channels >> k, 4, stride=2, padding=1, bias=False, init=WEIGHTS),
+                BatchNorm(gamma_init=GAMMA),
+                ReLU(),
+            ]
+        layers += [ConvTranspose2D(C, 4, stride=2, padding=1, bias=False, init=WEIGHTS), Tanh()]
+        return Sequential(layers, name="G")
+
+    def discriminator(self, image_shape: Shape) -> Sequential:
+        H, W, _ = image_shape
+        n = halvings((H, W))
+        layers = [Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=WEIGHTS), LeakyReLU(0.2)]
+        for k in range(1, n):
+            layers += [
+                Conv2D(self.width << k, 4, stride=2, padding=1, bias=False, init=WEIGHTS),
+                BatchNorm(gamma_init=GAMMA),
+                LeakyReLU(0.2),
+            ]
+        layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=WEIGHTS), Flatten()]
+        return Sequential(layers, name="D")
+
+
+def halvings(size: tuple[int, int]) -> int:
+    """How often an image is halved until its shorter side is 4 to 7 pixels.
+
+    Raises:
+        ConfigError: an odd side gets in the way, or a side is over 128 pixels.
+    """
+    n = 0
+    while min(size) >> n > 7:
+        n += 1
+    fits = n > 0 and min(size) >> n >= 4 and all(side % (1 << n) == 0 for side in size)
+    if not fits or max(size) > max(SIZES):
+        raise ConfigError(
+            f"dcgan draws images whose sides are 4 to 7 pixels times a power of two, up to {max(SIZES)} "
+            f"(best {', '.join(map(str, SIZES))}), got {size[0]}x{size[1]}. Use --set size=64."
+        )
+    return n

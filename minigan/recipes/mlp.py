@@ -1,0 +1,79 @@
+"""The first GAN: two small fully connected networks.
+
+The multilayer perceptrons of the tutorials that follow Goodfellow et al. 2014: G z100 -> 128 -> 128 -> pixels with
+LeakyReLU .2 and a sigmoid, D pixels -> 128 -> 128 -> 1, Adam 2e-4. G minimises (D(G(z)) - 1)² + 1e-4 * MSE(G(z), x);
+the plain variant is `--set loss=non-saturating mse_weight=0`.
+
+What it corrects in the usual tutorial code:
+
+- The labels: real is 1 and fake is 0, in D's step and in G's.
+- G's gradient comes from G's loss, through D, whose weights stay as they are.
+- D ends in a logit; its sigmoid belongs to the loss, where it cannot overflow.
+- The data has the range of G's output: images are scaled to [0, 1], where the sigmoid draws.
+
+On points of the plane (`--data ring`, `--data grid`) G's last layer is linear.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from minigan.alternating import GeneratorTerm
+from minigan.errors import ConfigError
+from minigan.layers import Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid
+from minigan.losses import mse
+from minigan.network import Sequential
+from minigan.recipes.base import Recipe, Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(Recipe):
+    """A fully connected GAN for small images or points of the plane.
+
+    Settings:
+        hidden: units of each hidden layer.
+        mse_weight: of MSE(G(z), x) in G's loss; 0 leaves it out.
+    """
+
+    name: ClassVar[str] = "mlp"
+
+    steps: int = 20000
+    loss: str = "squared-probability"
+    hidden: int = 128
+    mse_weight: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden < 1 or self.mse_weight < 0:
+            raise ConfigError(
+                f"{self.name}: hidden must be positive and mse_weight not negative, got hidden={self.hidden}, "
+                f"mse_weight={self.mse_weight}."
+            )
+
+    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        return size if size is not None and max(size) <= 64 else (28, 28)
+
+    def check_points(self) -> None:
+        pass
+
+    def generator(self, image_shape: Shape) -> Sequential:
+        layers = [*self._hidden(), Dense(int(np.prod(image_shape)))]
+        if len(image_shape) > 1:
+            layers += [Sigmoid(), Reshape(image_shape)]
+        return Sequential(layers, name="G")
+
+    def discriminator(self, image_shape: Shape) -> Sequential:  # noqa: ARG002 (any shape will do)
+        return Sequential([Flatten(), *self._hidden(), Dense(1)], name="D")
+
+    def _hidden(self) -> list[Layer]:
+        return [Dense(self.hidden), LeakyReLU(0.2), Dense(self.hidden), LeakyReLU(0.2)]
+
+    def prepare(self, images: np.ndarray) -> np.ndarray:
+        return (images + 1) / 2 if images.ndim > 2 else images
+
+    def to_images(self, samples: np.ndarray) -> np.ndarray:
+        return samples * 2 - 1 if samples.ndim > 2 else samples
+
+    def generator_terms(self) -> tuple[GeneratorTerm, ...]:
+        return (GeneratorTerm(self.mse_weight, mse),) if self.mse_weight else ()

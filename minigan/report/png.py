@@ -1,0 +1,36 @@
+"""Writing PNG with nothing but zlib, so that a trained generator can be looked at without an image library.
+
+Only what minigan writes itself: 8-bit greyscale or RGB. Reading images is Pillow's business (`minigan[images]`).
+Source: W3C, Portable Network Graphics (PNG) Specification, third edition, sections 5 (chunks) and 11.2 (IHDR, IDAT).
+"""
+
+import struct
+import zlib
+
+import numpy as np
+
+from minigan.errors import ShapeError
+
+_COLOUR_TYPE = {1: 0, 3: 2}  # channels -> PNG's code for greyscale, truecolour
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """A PNG file's bytes.
+
+    Args:
+        pixels: (H, W, C) uint8 with C = 1 or 3.
+    """
+    if pixels.ndim != 3 or pixels.shape[-1] not in _COLOUR_TYPE or pixels.dtype != np.uint8:
+        raise ShapeError(f"a PNG is made of (H, W, 1) or (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}.")
+    H, W, C = pixels.shape
+    rows = np.zeros((H, 1 + W * C), np.uint8)  # each row starts with its filter's type: 0, none
+    rows[:, 1:] = pixels.reshape(H, W * C)
+    header = struct.pack(">IIBBBBB", W, H, 8, _COLOUR_TYPE[C], 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        _chunk(kind, data)
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

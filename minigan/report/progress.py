@@ -1,0 +1,121 @@
+"""How a long training shows itself: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, Protocol, Self, TextIO
+
+__all__ = ["PlainProgress", "Progress", "RichProgress", "open_progress"]
+
+Values = Mapping[str, float]
+
+
+class Progress(Protocol):
+    """Told each step; shows what it likes of it. A context manager."""
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        """One more step was done."""
+
+    def values(self, values: Values) -> None:
+        """New measurements: losses and the like, by their names."""
+
+    def message(self, text: str) -> None:
+        """A line that stays."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def open_progress(*, start: int, total: int, stream: TextIO | None = None) -> Progress:
+    """A bar where rich is installed and the stream is a terminal, otherwise plain lines.
+
+    Args:
+        start, total: steps done before, and when all is done.
+        stream: standard output by default.
+    """
+    stream = stream or sys.stdout
+    if stream.isatty() and find_spec("rich") is not None:
+        return RichProgress(start=start, total=total, stream=stream)
+    return PlainProgress(start=start, total=total, stream=stream)
+
+
+def format_values(values: Values) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+def format_seconds(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class PlainProgress:
+    """A line whenever there are new values, but at most one each few seconds."""
+
+    INTERVAL = 5.0  # seconds between lines
+
+    def __init__(self, *, start: int, total: int, stream: TextIO) -> None:
+        self.start, self.step, self.total, self.stream = start, start, total, stream
+        self.began = time.monotonic()
+        self.last_line = -self.INTERVAL
+        self.images_per_second = 0.0
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        self.step, self.images_per_second = step, images_per_second
+
+    def values(self, values: Values) -> None:
+        now = time.monotonic()
+        if now - self.last_line < self.INTERVAL and self.step < self.total:
+            return
+        self.last_line = now
+        left = (now - self.began) / max(self.step - self.start, 1) * (self.total - self.step)
+        self.message(
+            f"step {self.step:>{len(str(self.total))}}/{self.total}  {format_values(values)}  "
+            f"{self.images_per_second:,.0f} images/s  {format_seconds(left)} left"
+        )
+
+    def message(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class RichProgress:
+    """One live line: bar, steps, losses, images/s, time left."""
+
+    def __init__(self, *, start: int, total: int, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self.bar: Any = Bar(
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("[bold]{task.fields[values]}"),
+            TextColumn("[cyan]{task.fields[speed]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(file=stream),
+        )
+        self.task = self.bar.add_task("", total=total, completed=start, values="", speed="")
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        self.bar.update(self.task, completed=step, speed=f"{images_per_second:,.0f} images/s")
+
+    def values(self, values: Values) -> None:
+        self.bar.update(self.task, values=format_values(values))
+
+    def message(self, text: str) -> None:
+        self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
