@@ -1,0 +1,104 @@
+"""The convolution family on one microkernel; `plan.py` says what is computed how, `correlate.py` has the loops."""
+
+import numpy as np
+
+from minigan.backends.base import Array
+from minigan.backends.cpu.correlate import correlate, correlate_weights
+from minigan.backends.cpu.engine import Engine, flat
+from minigan.backends.cpu.microkernel import pack, pack_transposed
+from minigan.backends.cpu.plan import Plan, is_dense, plan_forward, plan_input_grad, plan_weight_grad
+from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
+from minigan.shapes import ConvGeometry
+
+
+class ConvKernels(Engine):
+    """Overrides of `reference.conv.ConvKernels`."""
+
+    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
+        g, n = geometry, len(x)
+        if is_dense(g):
+            y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b)
+            return y.reshape(n, 1, 1, g.K)
+        plan = plan_forward(g, n, tile_columns(x.itemsize), x.itemsize, self.team.size)
+        if plan.group is None:
+            packed = self._packed(flat(w), g.R * g.S * g.C, g.K)
+        else:
+            packed = self._packed(*grouped_forward_weights(w, g, plan))
+        return self._correlate(x, packed, b, plan)
+
+    def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
+        g, n = geometry, len(dy)
+        if is_dense(g):
+            bias = None if b is None else np.tile(b, g.H * g.W)
+            dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
+            return dx.reshape(n, *g.input_shape)
+        columns = tile_columns(dy.itemsize)
+        plan = plan_input_grad(g, n, columns, dy.itemsize, self.team.size)
+        if plan.group is None:
+            packed = self.workspace.take("packed", plan.packed_size, dy.dtype)
+            for phase, taps in zip(plan.phases, plan.taps, strict=True):
+                if len(taps):
+                    self.team.run(pack_transposed, flat(w), packed[phase.packed_at :], taps, g.K, g.C, columns,
+                                  parts=self.parts(len(taps) * g.K * g.C))
+        else:
+            packed = self._packed(*grouped_input_grad_weights(w, g, plan))
+        return self._correlate(dy, packed, b, plan)
+
+    def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
+        g, n = geometry, len(x)
+        if is_dense(g):
+            self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
+            return
+        parts = self.team.size
+        plan = plan_weight_grad(g, n, TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
+        self.team.run(
+            correlate_weights, flat(x), flat(dy), flat(add_to), plan.grid,
+            self.workspace.take("images", parts * plan.image_scratch, x.dtype), plan.image_scratch,
+            self.workspace.take("panels", parts * plan.panel_scratch, x.dtype), plan.panel_scratch,
+        )
+
+    def _packed(self, b: Array, depth: int, width: int) -> Array:
+        """A matrix (depth, width) as the microkernel reads it."""
+        columns = tile_columns(b.itemsize)
+        packed = self.workspace.take("packed", depth * -(-width // columns) * columns, b.dtype)
+        self.team.run(pack, b, packed, depth, width, columns, parts=self.parts(depth * width))
+        return packed
+
+    def _correlate(self, x: Array, packed: Array, b: Array | None, plan: Plan) -> Array:
+        grid, parts = plan.grid, self.team.size
+        y = np.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype=x.dtype)
+        bias = self.workspace.take("bias", -(-grid.width_out // grid.columns) * grid.columns, x.dtype)
+        bias[:] = 0
+        if b is not None:
+            bias[: grid.width_out].reshape(-1, len(b))[:] = b
+        scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
+        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size)
+        return y
+
+
+def grouped_forward_weights(w: Array, g: ConvGeometry, plan: Plan) -> tuple[Array, int, int]:
+    """The filter at each of the group's places in its window, side by side."""
+    _, across = plan.group
+    phase = plan.phases[0]
+    window = np.zeros((g.R, phase.taps_across, g.C, across, g.K), dtype=w.dtype)
+    for b in range(across):
+        window[:, b * g.stride[1] : b * g.stride[1] + g.S, :, b] = w
+    return flat(window), g.R * phase.taps_across * g.C, across * g.K
+
+
+def grouped_input_grad_weights(w: Array, g: ConvGeometry, plan: Plan) -> tuple[Array, int, int]:
+    """For each pixel of the group, the taps through which it meets each pixel of the window."""
+    down, across = plan.group
+    phase = plan.phases[0]
+    transposed = w.transpose(0, 1, 3, 2)
+    window = np.zeros((phase.taps_down, phase.taps_across, g.K, down, across, g.C), dtype=w.dtype)
+    # The group's pixel a meets the window's row i through tap r = a + (last - i) * stride; likewise across.
+    last = -(-g.R // g.stride[0]) - 1, -(-g.S // g.stride[1]) - 1
+    for i in range(phase.taps_down):
+        for j in range(phase.taps_across):
+            for a in range(down):
+                for b in range(across):
+                    r, s = a + (last[0] - i) * g.stride[0], b + (last[1] - j) * g.stride[1]
+                    if 0 <= r < g.R and 0 <= s < g.S:
+                        window[i, j, :, a, b] = transposed[r, s]
+    return flat(window), phase.taps_down * phase.taps_across * g.K, down * across * g.C

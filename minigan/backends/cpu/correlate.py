@@ -1,0 +1,208 @@
+"""The compiled loops of the convolutions: blocks of images in the cache, and tiles of the result in registers.
+
+Channels are innermost, so in a padded image one row of the filter meets one contiguous run of S * C numbers, and a
+convolution is a sum of a few such runs times packed weights, which is what `product_tile` computes. There is no
+im2col: images are padded a block at a time, into scratch that stays in the second-level cache. `plan.py` has the
+sizes.
+"""
+
+import numpy as np
+
+from minigan.backends.cpu.jit import kernel
+from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile
+from minigan.backends.cpu.simd import TILE_ROWS, load_rows, store_tile
+
+
+@kernel(inline=True)
+def gather(x, scratch, to, grid, n, first_row, rows, first_channel, channels):
+    """Some channels of `rows` padded rows of image n into scratch[to:]; row 0 is the first padded one."""
+    for row in range(first_row, first_row + rows):
+        i = row - grid.top
+        size = grid.padded_width * channels
+        if i < 0 or i >= grid.height:
+            scratch[to : to + size] = 0
+        else:
+            first, last = max(grid.left, 0), min(grid.left + grid.width, grid.padded_width)
+            at = ((n * grid.height + i) * grid.width + first - grid.left) * grid.channels + first_channel
+            for c in range(first * channels):
+                scratch[to + c] = 0
+            if channels == grid.channels:
+                for c in range((last - first) * channels):
+                    scratch[to + first * channels + c] = x[at + c]
+            else:
+                there = min(channels, grid.channels - first_channel)  # the last slab may be narrower
+                for j in range(last - first):
+                    for c in range(there):
+                        scratch[to + (first + j) * channels + c] = x[at + j * grid.channels + c]
+            for c in range(last * channels, size):
+                scratch[to + c] = 0
+        to += size
+
+
+@kernel(inline=True)
+def list_positions(grid, phase, n_first, n_last, u_first, u_last, base, image_size, row_size, sources, targets):
+    """Where each position of a block begins, in the source and in the target; returns how many there are."""
+    count = 0
+    down, across = max(u_first, phase[0]), phase[2]
+    for n in range(n_first, n_last):
+        for u in range(down, min(u_last, phase[1])):
+            source = (base + (n - n_first) * image_size
+                      + ((u - u_first) * grid.stride_down + phase[4]) * row_size + phase[5] * grid.channels)
+            target = (n * grid.target_height + u * grid.step_down + phase[8]) * grid.target_width + phase[9]
+            for v in range(across, phase[3]):
+                sources[count] = source + v * grid.stride_across * grid.channels
+                targets[count] = (target + v * grid.step_across) * grid.target_channels
+                count += 1
+    close_table(sources, count)
+    return count
+
+
+@kernel(inline=True)
+def put_groups(grid, phase, n_first, u_first, rows, first, count, panel, y, spill):
+    """Stores tile rows that each hold a group of pixels: what of the group lies in the image."""
+    span = grid.width_out // grid.group_rows  # one row of the group: neighbouring pixels with all their channels
+    edge = grid.target_width * grid.target_channels
+    panel_first = panel * grid.columns
+    panel_last = min(panel_first + grid.columns, grid.width_out)
+    for m in range(count):
+        position = first + m
+        v = position % grid.positions_across
+        u = position // grid.positions_across % rows + u_first
+        n = position // (grid.positions_across * rows) + n_first
+        i = u * grid.step_down + phase[8]
+        left = (v * grid.step_across + phase[9]) * grid.target_channels
+        for a in range(grid.group_rows):
+            if 0 <= i + a < grid.target_height:
+                here = left - a * span  # column j of the tile lies at `here + j` in row i + a of the image
+                to = (n * grid.target_height + i + a) * edge + here
+                for j in range(max(a * span, panel_first, -here), min((a + 1) * span, panel_last, edge - here)):
+                    y[to + j] = spill[m * grid.columns + j - panel_first]
+
+
+@kernel
+def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_size):
+    """Every phase of a plan, for this part's share of the blocks."""
+    columns = grid.columns
+    panels = -(-grid.width_out // columns)
+    bands = -(-grid.positions_down // grid.rows_per_block)
+    blocks = -(-grid.images // grid.images_per_block) * bands
+    capacity = grid.images_per_block * grid.rows_per_block * grid.positions_across + TILE_ROWS
+    sources, targets = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    segments = np.empty(grid.reach, np.int64)
+    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), np.arange(TILE_ROWS) * columns
+    scratch = scratch[part * scratch_size : (part + 1) * scratch_size]
+
+    for block in range(blocks * part // parts, blocks * (part + 1) // parts):
+        n_first, u_first = block // bands * grid.images_per_block, block % bands * grid.rows_per_block
+        n_last = min(n_first + grid.images_per_block, grid.images)
+        u_last = min(u_first + grid.rows_per_block, grid.positions_down)
+        if grid.in_place:
+            a, row_size = x, grid.width * grid.channels
+            image_size = grid.height * row_size
+            base = n_first * image_size + u_first * grid.stride_down * row_size
+        else:
+            a, row_size, base = scratch, grid.padded_width * grid.channels, 0
+            rows = (u_last - u_first - 1) * grid.stride_down + grid.reach
+            image_size = rows * row_size
+            for n in range(n_first, n_last):
+                gather(x, scratch, (n - n_first) * image_size, grid, n, u_first * grid.stride_down, rows,
+                       0, grid.channels)
+        for f in range(len(phases)):
+            phase = phases[f]
+            count = list_positions(grid, phase, n_first, n_last, u_first, u_last, base, image_size, row_size,
+                                   sources, targets)
+            segments[: phase[6]] = np.arange(phase[6]) * row_size
+            run = phase[7] * grid.channels
+            for panel in range(panels):
+                panel_at = phase[10] + panel * phase[6] * run * columns
+                width = min(columns, grid.width_out - panel * columns)
+                for t in range(0, count, TILE_ROWS):
+                    tile = product_tile(a, load_rows(sources, t), segments[: phase[6]], run, 1, packed, panel_at,
+                                        columns, bias, panel * columns)
+                    if grid.group_rows:
+                        store_tile(tile, spill, load_rows(spill_rows, 0), 0)
+                        put_groups(grid, phase, n_first, u_first, u_last - u_first, t, min(TILE_ROWS, count - t),
+                                   panel, y, spill)
+                    else:
+                        put_tile(tile, y, targets, t, panel * columns, min(TILE_ROWS, count - t), width, columns,
+                                 spill, spill_rows, False)
+
+
+@kernel(inline=True)
+def gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width):
+    """Some channels of a block of dy, one pixel after the other."""
+    to, columns = 0, grid.columns
+    pixels = (p_last - p_first) * grid.columns_out
+    for n in range(n_first, n_last):
+        at = (n * grid.rows_out + p_first) * grid.columns_out * grid.channels_out + panel * columns
+        for _ in range(pixels):
+            for j in range(width):
+                packed[to + j] = dy[at + j]
+            for j in range(width, columns):
+                packed[to + j] = 0
+            to += columns
+            at += grid.channels_out
+
+
+@kernel(inline=True)
+def list_taps(grid, slab, r_first, r_last, base, row_size, sources, targets):
+    """Each row of dw in a slab: where its pixels begin, and where it lies; returns how many there are."""
+    count = 0
+    first_channel = slab * grid.slab
+    for r in range(r_first, r_last):
+        for s in range(grid.taps_across):
+            for c in range(min(grid.slab, grid.channels - first_channel)):
+                sources[count] = base + r * row_size + s * grid.slab + c
+                row = (r * grid.taps_across + s) * grid.channels + first_channel + c
+                targets[count] = row * grid.channels_out
+                count += 1
+    close_table(sources, count)
+    return count
+
+
+@kernel
+def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, panel_scratch, panel_size):
+    """This part's share of dw, summed over the images block by block."""
+    columns = grid.columns
+    # The rectangle of dw that is this part's: some slabs, some panels, some rows of the filter.
+    first = np.zeros(3, np.int64)
+    last = np.array([-(-grid.channels // grid.slab), -(-grid.channels_out // columns), grid.taps_down])
+    whole = last[grid.split]
+    first[grid.split], last[grid.split] = whole * part // parts, whole * (part + 1) // parts
+
+    bands = -(-grid.rows_out // grid.rows_per_block)
+    blocks = -(-grid.images // grid.images_per_block) * bands
+    row_capacity = grid.taps_down * grid.taps_across * grid.slab + TILE_ROWS
+    sources, targets = np.empty(row_capacity, np.int64), np.empty(row_capacity, np.int64)
+    segment_table = np.empty(grid.images_per_block * grid.rows_per_block, np.int64)
+    nothing = np.zeros(columns, x.dtype)
+    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), np.arange(TILE_ROWS) * columns
+    image = image_scratch[part * image_size : (part + 1) * image_size]
+    packed = panel_scratch[part * panel_size : (part + 1) * panel_size]
+    row_size = grid.padded_width * grid.slab
+
+    for block in range(blocks):
+        n_first, p_first = block // bands * grid.images_per_block, block % bands * grid.rows_per_block
+        n_last = min(n_first + grid.images_per_block, grid.images)
+        p_last = min(p_first + grid.rows_per_block, grid.rows_out)
+        rows = (p_last - p_first - 1) * grid.stride_down + grid.taps_down
+        slab_size = (n_last - n_first) * rows * row_size
+        for slab in range(first[0], last[0]):
+            for n in range(n_first, n_last):
+                gather(x, image, (slab - first[0]) * slab_size + (n - n_first) * rows * row_size, grid, n,
+                       p_first * grid.stride_down, rows, slab * grid.slab, grid.slab)
+        segments = segment_table[: (n_last - n_first) * (p_last - p_first)]
+        for s in range(len(segments)):
+            n, p = s // (p_last - p_first), s % (p_last - p_first)
+            segments[s] = (n * rows + p * grid.stride_down) * row_size
+        for panel in range(first[1], last[1]):
+            width = min(columns, grid.channels_out - panel * columns)
+            gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width)
+            for slab in range(first[0], last[0]):
+                count = list_taps(grid, slab, first[2], last[2], (slab - first[0]) * slab_size, row_size,
+                                  sources, targets)
+                for t in range(0, count, TILE_ROWS):
+                    tile = product_tile(image, load_rows(sources, t), segments, grid.columns_out,
+                                        grid.stride_across * grid.slab, packed, 0, columns, nothing, 0)
+                    put_tile(tile, dw, targets, t, panel * columns, min(TILE_ROWS, count - t), width, columns,
+                             spill, spill_rows, True)

@@ -1,0 +1,38 @@
+"""What the families of kernels share: the team of threads, the workspace, and when a second thread pays."""
+
+import os
+from types import ModuleType
+
+import numpy as np
+
+from minigan.backends.base import Array
+from minigan.backends.cpu.threads import Team
+from minigan.backends.workspace import Workspace
+
+# Numbers that one thread gets through in the time that waking another takes, about 40 µs.
+NUMBERS_PER_THREAD = 1 << 17
+
+
+class Engine:
+    """State of one CPU backend object."""
+
+    xp: ModuleType
+    team: Team
+    workspace: Workspace
+
+    def parts(self, numbers: int) -> int:
+        """How many threads a pass over that many numbers is worth."""
+        return max(1, min(self.team.size, numbers // NUMBERS_PER_THREAD))
+
+
+def flat(array: Array) -> Array:
+    """The array as one row of writable memory, a view wherever possible: the one array type that kernels compile for."""
+    array = np.ascontiguousarray(array).reshape(-1)
+    return array if array.flags.writeable else array.copy()
+
+
+def default_threads() -> int:
+    """NUMBA_NUM_THREADS, else the CPUs this process may use."""
+    from numba import config
+
+    return int(os.environ.get("NUMBA_NUM_THREADS") or config.NUMBA_NUM_THREADS)

@@ -1,0 +1,71 @@
+"""`@kernel`: how this package compiles a function, and where the machine code is kept."""
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+
+from minigan.backends.cpu import simd
+
+# The part of fast-math that lets LLVM fuse and reorder sums. Not `nnan` or `ninf`: with those LLVM may assume
+# that no NaN occurs, and the training loop's guard against divergence would never see one.
+FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Everything machine code depends on beyond the function, its argument types and the CPU.
+
+    Numba renews a cached function when its own file changes. Ours also hold what the intrinsics of `simd.py`
+    emitted, for one vector width, so the key has the whole package's source and the width.
+    """
+    digest = hashlib.sha256(f"{simd.VECTOR_BYTES} {simd.TILE_ROWS} {simd.TILE_VECTORS} {simd.HAS_FMA}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class KeyedCache(FunctionCache):
+    """Numba's on-disk cache of one function, with the package's fingerprint in its key."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(sig, codegen), fingerprint())
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:  # a full disk, a folder gone: the function is compiled all the same
+            _warn_uncached(str(error))
+
+
+@functools.cache
+def _warn_uncached(reason: str) -> None:
+    """Once per reason and process."""
+    logging.getLogger("minigan").warning(
+        "compiled kernels cannot be kept and every process compiles anew (%s). "
+        "Set NUMBA_CACHE_DIR to a writable folder.", reason,
+    )
+
+
+def kernel(function: Callable[..., Any] | None = None, *, inline: bool = False) -> Any:
+    """Compiles a function on its first call, for the types it is called with.
+
+    It runs without the interpreter lock, so that `Team` can run parts of it at once.
+
+    Args:
+        inline: for a building block, compiled into each caller; not callable from Python at speed.
+    """
+    if function is None:
+        return functools.partial(kernel, inline=inline)
+    dispatcher = numba.njit(nogil=True, fastmath=FAST_MATH, error_model="numpy", forceinline=inline)(function)
+    if not inline:
+        try:
+            dispatcher._cache = KeyedCache(function)
+        except RuntimeError:  # "no locator available": no candidate folder is writable
+            _warn_uncached("no cache folder is writable")
+    return dispatcher

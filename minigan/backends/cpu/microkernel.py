@@ -1,0 +1,97 @@
+"""The one inner loop that all convolutions and products share.
+
+    tile[m, j] = bias[j] + sum over segments, over i < run:   a[rows[m] + segment + i * step] * panel[..., j]
+
+Both factors are read in the order in which they lie in memory. `a` is an image or a matrix, read in place: where a
+row of the tile begins, and where each contiguous run within it begins, are plain tables of offsets, and what they
+hold is all that distinguishes the three convolutions:
+
+    kernel               a row of the tile is     a segment is           a step along the run is      columns are
+    conv2d               an output pixel          a row of the filter    one channel of one tap       K
+    conv2d_input_grad    a pixel of one phase     a row of taps          one channel of one tap       C
+    conv2d_weight_grad   a tap and channel        a row of an image      one pixel                    K
+    matmul               a row                    (one)                  one column                   N
+
+`panel` is the other factor cut into strips as wide as a tile, each strip contiguous ("packed"), zeros filling the
+last one up.
+"""
+
+from minigan.backends.cpu.jit import kernel
+from minigan.backends.cpu.simd import TILE_ROWS, add_tile, load_rows, outer, store_tile, tile_from_row
+
+
+@kernel(inline=True)
+def product_tile(a, rows, segments, run, step, panel, panel_at, columns, bias, bias_at):
+    tile = tile_from_row(bias, bias_at)
+    for s in range(len(segments)):
+        a_at = segments[s]
+        for _ in range(run):
+            tile = outer(tile, a, rows, a_at, panel, panel_at)
+            a_at += step
+            panel_at += columns
+    return tile
+
+
+@kernel(inline=True)
+def put_tile(tile, y, table, row, index, count, width, columns, spill, spill_rows, accumulate):
+    """Stores the tile's first `count` rows and `width` columns at y[table[row + m] + index + j]."""
+    if count == TILE_ROWS and width == columns:
+        if accumulate:
+            add_tile(tile, y, load_rows(table, row), index)
+        else:
+            store_tile(tile, y, load_rows(table, row), index)
+        return
+    store_tile(tile, spill, load_rows(spill_rows, 0), 0)
+    for m in range(count):
+        to, at = table[row + m] + index, m * columns
+        if accumulate:
+            for j in range(width):
+                y[to + j] += spill[at + j]
+        else:
+            for j in range(width):
+                y[to + j] = spill[at + j]
+
+
+@kernel(inline=True)
+def close_table(table, count):
+    """Fills a table of offsets up to whole tiles: a tile always has all its rows, only some need not be stored."""
+    for i in range(count, -(-count // TILE_ROWS) * TILE_ROWS):
+        table[i] = table[count - 1]
+
+
+@kernel
+def pack(part, parts, b, packed, depth, width, columns):
+    """b (depth, width) into strips (panels, depth, columns)."""
+    panels = -(-width // columns)
+    for l in range(depth * part // parts, depth * (part + 1) // parts):
+        for panel in range(panels):
+            to, at = (panel * depth + l) * columns, l * width + panel * columns
+            here = min(columns, width - panel * columns)
+            for j in range(here):
+                packed[to + j] = b[at + j]
+            for j in range(here, columns):
+                packed[to + j] = 0
+
+
+@kernel
+def pack_transposed(part, parts, b, packed, taps, depth, width, columns):
+    """Chosen slices of b (any, width, depth), transposed and stacked, into strips (panels, len(taps) * depth, columns).
+
+    Args:
+        taps: which slices, in order.
+    """
+    block = 16  # a transposed square stays in the first-level cache
+    panels = -(-width // columns)
+    total = len(taps) * depth
+    for job in range(panels * len(taps) * part // parts, panels * len(taps) * (part + 1) // parts):
+        panel, t = job // len(taps), job % len(taps)
+        here = min(columns, width - panel * columns)
+        source, target = (taps[t] * width + panel * columns) * depth, (panel * total + t * depth) * columns
+        for first in range(0, depth, block):
+            last = min(first + block, depth)
+            for j in range(here):
+                for l in range(first, last):
+                    packed[target + l * columns + j] = b[source + j * depth + l]
+            for l in range(first, last):
+                for j in range(here, columns):
+                    packed[target + l * columns + j] = 0

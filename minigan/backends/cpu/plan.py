@@ -1,0 +1,284 @@
+"""Which algorithm a convolution uses, and the integers it needs: all the decisions, none of the arithmetic.
+
+**Dense.** A filter as large as its unpadded image leaves one output pixel: the convolution is a matrix product.
+(A generator's first layer and a discriminator's last.)
+
+**Phases.** The general case, see `Phase`. A convolution has one phase. Its input gradient has one for each remainder
+of the pixel's (padded) coordinates by the stride, since a pixel meets only the taps of its own remainder: each phase
+is a convolution with stride 1 and a part of the filter. No zeros are inserted and nothing is added twice.
+
+**Grouped.** With 1 or 3 output channels a tile's columns would run almost empty. So neighbouring output pixels share
+a tile row: the columns are (row in group, column in group, channel), over the window that the whole group sees, with
+zero weights where a pixel of the group does not look. For an input gradient with stride 2 and a 4x4 filter the group
+of 2x2 pixels is one of each phase, all four see the same 2x2 window, and no product is wasted: the "sub-pixel
+convolution" of Shi et al. 2016, section 3.2.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.shapes import ConvGeometry, Pair
+
+# Half of a small second-level cache: what one thread works on before it moves on.
+BLOCK_BYTES = 1 << 18
+
+
+class Grid(NamedTuple):
+    """The sizes of one pass of `correlate` over a source image, into a target image."""
+
+    images: int
+    height: int  # source
+    width: int
+    channels: int
+    top: int  # zeros above and left of the source; what is needed below and right follows
+    left: int
+    padded_width: int
+    in_place: int  # no zeros needed: read the source where it is
+    positions_down: int
+    positions_across: int
+    stride_down: int  # from one position to the next, in the padded source
+    stride_across: int
+    reach: int  # source rows that one row of positions reads
+    target_height: int
+    target_width: int
+    target_channels: int
+    step_down: int  # from one position to the next, in the target
+    step_across: int
+    group_rows: int  # 0: a position is one pixel; else the group's height
+    columns: int  # a tile's
+    width_out: int  # columns that count: channels, or those of a group
+    images_per_block: int
+    rows_per_block: int
+
+
+class Phase(NamedTuple):
+    """Those positions of a grid that share a set of taps; one row of an int64 table."""
+
+    first_down: int
+    last_down: int  # exclusive
+    first_across: int
+    last_across: int
+    source_row: int  # of the first tap, for position 0, in the padded source
+    source_column: int
+    taps_down: int
+    taps_across: int
+    target_row: int  # of position 0
+    target_column: int
+    packed_at: int  # where this phase's weights begin
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to compute a convolution or an input gradient."""
+
+    grid: Grid
+    phases: tuple[Phase, ...]
+    table: np.ndarray  # the phases, (phases, fields)
+    taps: tuple[np.ndarray, ...]  # for each phase, which taps r*S + s, in the order they are packed
+    packed_size: int
+    scratch_size: int  # of one thread
+    group: Pair | None  # pixels that share a row; None: not grouped
+
+
+def is_dense(g: ConvGeometry) -> bool:
+    return (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1])
+
+
+def _blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair:
+    """Images a block and rows a block: either several whole images, or a band of one."""
+    bands = max(-(-image_bytes // BLOCK_BYTES), -(-threads // images))
+    if bands > 1:
+        return 1, max(1, -(-positions // bands))
+    return max(1, min(BLOCK_BYTES // max(image_bytes, 1), -(-images // threads))), positions
+
+
+def _occupancy(width: int, columns: int) -> float:
+    """The share of a tile's columns that do useful work."""
+    return width / (-(-width // columns) * columns)
+
+
+def _plan(
+    phases: list[Phase],
+    taps: list[np.ndarray],
+    group: Pair | None,
+    *,
+    images: int,
+    source: tuple[int, int, int],
+    target: tuple[int, int, int],
+    padding: Pair,
+    positions: Pair,
+    stride: Pair,
+    step: Pair,
+    columns: int,
+    itemsize: int,
+    threads: int,
+) -> Plan:
+    """Places the phases' weights one after the other, and cuts the work into blocks."""
+    height, width, channels = source
+    width_out = target[2] if group is None else group[0] * group[1] * target[2]
+    panels = -(-width_out // columns)
+    placed, packed = [], 0
+    for phase in phases:
+        placed.append(phase._replace(packed_at=packed))
+        packed += panels * phase.taps_down * phase.taps_across * channels * columns
+    reach = max(p.source_row + p.taps_down for p in phases)
+    padded_height = (positions[0] - 1) * stride[0] + reach
+    padded_width = (positions[1] - 1) * stride[1] + max(p.source_column + p.taps_across for p in phases)
+    in_place = padding == (0, 0) and padded_height <= height and padded_width <= width
+    image_size = padded_height * padded_width * channels
+    per_block, rows = _blocks(images, positions[0], threads, image_size * itemsize)
+    grid = Grid(
+        images, height, width, channels, *padding, padded_width, int(in_place), *positions, *stride, reach,
+        *target, *step, 0 if group is None else group[0], columns, width_out, per_block, rows,
+    )
+    scratch = 0 if in_place else per_block * ((rows - 1) * stride[0] + reach) * padded_width * channels
+    table = np.array(placed, dtype=np.int64)
+    return Plan(grid, tuple(placed), table, tuple(taps), packed, scratch, group)
+
+
+@functools.lru_cache(maxsize=256)
+def plan_forward(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
+    """The plan of `conv2d`: one phase, all taps."""
+    # A group of `across` pixels in a row sees a window that is wider by the strides between them.
+    def share(across: int) -> float:
+        window = g.S + (across - 1) * g.stride[1]
+        return g.S / window * _occupancy(across * g.K, columns)
+
+    across = max(range(1, min(g.Q, columns) + 1), key=lambda n: (share(n), -n)) if g.K < columns else 1
+    if share(across) < 1.25 * share(1):  # storing groups costs more
+        across = 1
+    group = None if across == 1 else (1, across)
+    positions = g.P, -(-g.Q // across)
+    phase = Phase(0, positions[0], 0, positions[1], 0, 0, g.R, g.S + (across - 1) * g.stride[1], 0, 0, 0)
+    return _plan(
+        [phase], [np.arange(g.R * g.S)], group, images=images, source=g.input_shape, target=g.output_shape,
+        padding=(g.padding[0][0], g.padding[1][0]), positions=positions,
+        stride=(g.stride[0], across * g.stride[1]), step=(1, across), columns=columns, itemsize=itemsize,
+        threads=threads,
+    )
+
+
+class Remainder(NamedTuple):
+    """One axis of one phase: the pixels whose padded coordinate leaves this remainder by the stride."""
+
+    first: int  # position u of the first pixel, whose padded coordinate is u * stride + remainder
+    last: int  # exclusive
+    taps: range  # remainder, remainder + stride, ..., the last one first: along the source, taps run backwards
+
+
+def _remainders(size: int, pad: int, filter: int, stride: int) -> list[Remainder]:
+    return [
+        Remainder(-((a - pad) // stride), (pad + size - 1 - a) // stride + 1, range(a, filter, stride)[::-1])
+        for a in range(stride)
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def plan_input_grad(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
+    """The plan of `conv2d_input_grad`: a phase for each remainder, or one grouped phase."""
+    top, left = g.padding[0][0], g.padding[1][0]
+    window = -(-g.R // g.stride[0]), -(-g.S // g.stride[1])  # taps that a pixel meets, at most
+    common = dict(images=images, source=g.output_shape, target=g.input_shape, columns=columns, itemsize=itemsize,
+                  threads=threads)
+
+    def share(strides: int) -> float:
+        """Of a group one stride high and `strides` strides wide."""
+        seen = window[0] * g.stride[0] * (window[1] + strides - 1) * g.stride[1]
+        return g.R * g.S / seen * _occupancy(g.stride[0] * strides * g.stride[1] * g.C, columns)
+
+    strides = max(range(1, columns + 1), key=lambda n: (share(n), -n)) if g.C < columns else 0
+    if strides and share(strides) > 1.25 * _occupancy(g.C, columns):
+        first = top // g.stride[0], left // g.stride[1]
+        across = strides * g.stride[1]
+        positions = (
+            (top + g.H - 1) // g.stride[0] + 1 - first[0],
+            -(-((left + g.W - 1) // g.stride[1] + 1 - first[1]) // strides),
+        )
+        phase = Phase(
+            0, positions[0], 0, positions[1], 0, 0, window[0], window[1] + strides - 1,
+            first[0] * g.stride[0] - top, first[1] * g.stride[1] - left, 0,
+        )
+        return _plan(
+            [phase], [], (g.stride[0], across), padding=(window[0] - 1 - first[0], window[1] - 1 - first[1]),
+            positions=positions, stride=(1, strides), step=(g.stride[0], across), **common,
+        )
+
+    down, across = _remainders(g.H, top, g.R, g.stride[0]), _remainders(g.W, left, g.S, g.stride[1])
+    first = min(d.first for d in down), min(a.first for a in across)
+    positions = max(d.last for d in down) - first[0], max(a.last for a in across) - first[1]
+    phases, taps = [], []
+    for a, d in enumerate(down):
+        for b, e in enumerate(across):
+            if d.first == d.last or e.first == e.last:
+                continue
+            phases.append(Phase(
+                d.first - first[0], d.last - first[0], e.first - first[1], e.last - first[1],
+                window[0] - len(d.taps), window[1] - len(e.taps), len(d.taps), len(e.taps),
+                first[0] * g.stride[0] + a - top, first[1] * g.stride[1] + b - left, 0,
+            ))
+            taps.append(np.array([r * g.S + s for r in d.taps for s in e.taps], dtype=np.int64))
+    return _plan(
+        phases, taps, None, padding=(window[0] - 1 - first[0], window[1] - 1 - first[1]), positions=positions,
+        stride=(1, 1), step=g.stride, **common,
+    )
+
+
+class WeightGrid(NamedTuple):
+    """The sizes of one pass of `correlate_weights`."""
+
+    images: int
+    height: int
+    width: int
+    channels: int
+    top: int
+    left: int
+    padded_width: int
+    rows_out: int  # P
+    columns_out: int  # Q
+    channels_out: int  # K
+    taps_down: int
+    taps_across: int
+    stride_down: int
+    stride_across: int
+    slab: int  # channels of the image that lie together while it is in scratch
+    columns: int
+    images_per_block: int
+    rows_per_block: int
+    split: int  # what threads share out: 0 slabs, 1 panels, 2 rows of the filter
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPlan:
+    grid: WeightGrid
+    image_scratch: int
+    panel_scratch: int
+
+
+@functools.lru_cache(maxsize=256)
+def plan_weight_grad(
+    g: ConvGeometry, images: int, rows: int, columns: int, itemsize: int, threads: int
+) -> WeightPlan:
+    """The plan of `conv2d_weight_grad`.
+
+    Threads share out the result, not the images: no partial results to add up, whose order would matter.
+    """
+    slab = min(g.C, rows)
+    slabs, panels = -(-g.C // slab), -(-g.K // columns)
+    padded_width = (g.Q - 1) * g.stride[1] + g.S
+    # A block's one panel of dy and one slab of x should stay in the second-level cache together.
+    image_bytes = itemsize * max(g.P * g.Q * columns, ((g.P - 1) * g.stride[0] + g.R) * padded_width * slab)
+    per_block, rows_per_block = _blocks(images, g.P, 1, image_bytes)
+    shares = [count / (-(-count // threads) * threads) for count in (slabs, panels, g.R)]
+    split = max(range(3), key=lambda i: (shares[i], -i))
+    grid = WeightGrid(
+        images, g.H, g.W, g.C, g.padding[0][0], g.padding[1][0], padded_width, g.P, g.Q, g.K, g.R, g.S, *g.stride,
+        slab, columns, per_block, rows_per_block, split,
+    )
+    own_slabs = -(-slabs // threads) if split == 0 else slabs
+    block_rows = (rows_per_block - 1) * g.stride[0] + g.R
+    return WeightPlan(
+        grid, own_slabs * per_block * block_rows * padded_width * slab, per_block * rows_per_block * g.Q * columns
+    )

@@ -1,0 +1,217 @@
+"""Explicit SIMD for Numba: a block of vector registers, and the few operations a matrix product needs.
+
+LLVM vectorises simple loops by itself, but it does not find the one arrangement that reaches a core's limit in a
+matrix product: a block of the result kept in registers all along, updated by outer products. So that arrangement
+is spelled out. `Tile` is a Numba type whose value is TILE_ROWS x TILE_VECTORS hardware vectors. Each function below
+is an intrinsic: where a kernel calls it, Numba pastes the LLVM instructions that it emits.
+
+            b: TILE_VECTORS vectors of one row of a packed panel
+            +-----------+-----------+
+     a[0] x | tile 0, 0 | tile 0, 1 |     `outer` loads the row of b once and each a once, and does
+     a[1] x | tile 1, 0 | tile 1, 1 |     TILE_ROWS * TILE_VECTORS fused multiply-adds: with 8 x 2, 16 for
+      ...   |    ...    |    ...    |     10 loads. Every CPU since 2013 does two of each in a cycle, so the
+     a[7] x | tile 7, 0 | tile 7, 1 |     multiply-adds are what takes the time. That is the limit.
+            +-----------+-----------+
+
+A multiply-add's result is ready after four cycles; 16 independent ones keep two units busy for eight.
+"""
+
+import os
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models, register_default
+from numba.extending import intrinsic
+
+from minigan.errors import ConfigError
+
+_HOST = llvm.get_host_cpu_features()
+_X86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
+
+
+def _vector_bytes() -> int:
+    """The widest vectors this CPU has, or MINIGAN_VECTOR_BYTES."""
+    override = os.environ.get("MINIGAN_VECTOR_BYTES")
+    if override:
+        if override not in ("16", "32", "64"):
+            raise ConfigError(f"MINIGAN_VECTOR_BYTES must be 16, 32 or 64, got {override!r}.")
+        return int(override)
+    if _HOST.get("avx512f"):
+        return 64
+    return 32 if _HOST.get("avx2") else 16
+
+
+VECTOR_BYTES = _vector_bytes()
+# 16 accumulators want 32 registers (AVX-512, NEON); with 16, 12 of them leave two for b, one for a.
+TILE_ROWS = 8 if VECTOR_BYTES == 64 or not _X86 else 6
+TILE_VECTORS = 2
+HAS_FMA = not _X86 or bool(_HOST.get("fma"))  # without the instruction, LLVM's fma is a library call
+
+
+def describe() -> str:
+    names = {64: "AVX-512", 32: "AVX2", 16: "SSE"} if _X86 else {}
+    return f"{names.get(VECTOR_BYTES, 'SIMD')} ({VECTOR_BYTES}-byte vectors)"
+
+
+def tile_columns(itemsize: int) -> int:
+    """How many columns of the result a tile holds; the width of a packed panel."""
+    return TILE_VECTORS * VECTOR_BYTES // itemsize
+
+
+# ---------------------------------------------------------------------------------------------------- the type
+
+
+class Tile(types.Type):
+    """TILE_ROWS x TILE_VECTORS vectors of a float type."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        super().__init__(name=f"Tile({dtype}, {VECTOR_BYTES} bytes)")
+
+
+def _vector(dtype):
+    scalar = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
+    return ir.VectorType(scalar, VECTOR_BYTES * 8 // dtype.bitwidth)
+
+
+@register_default(Tile)
+class TileModel(models.PrimitiveModel):
+    """An LLVM array of vectors; as a local variable, LLVM splits it into registers."""
+
+    def __init__(self, manager, tile):
+        super().__init__(manager, tile, ir.ArrayType(_vector(tile.dtype), TILE_ROWS * TILE_VECTORS))
+
+
+# ---------------------------------------------------------------------------------------------------- emitters
+
+_INDEX, _INT32 = ir.IntType(64), ir.IntType(32)
+
+
+def _pointer(context, builder, array_type, array, index):
+    """The address of a flat array's element."""
+    data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
+    return builder.gep(data, [index])
+
+
+def _vector_pointer(builder, dtype, pointer, offset):
+    moved = builder.gep(pointer, [ir.Constant(_INDEX, offset)])
+    return builder.bitcast(moved, _vector(dtype).as_pointer())
+
+
+def _load_row(builder, dtype, pointer):
+    """TILE_VECTORS vectors from consecutive memory, aligned no better than its elements."""
+    lanes = _vector(dtype).count
+    return [
+        builder.load(_vector_pointer(builder, dtype, pointer, v * lanes), align=dtype.bitwidth // 8)
+        for v in range(TILE_VECTORS)
+    ]
+
+
+def _store_row(builder, dtype, pointer, vectors):
+    for v, vector in enumerate(vectors):
+        address = _vector_pointer(builder, dtype, pointer, v * vector.type.count)
+        builder.store(vector, address, align=dtype.bitwidth // 8)
+
+
+def _broadcast(builder, vector_type, scalar):
+    undefined = ir.Constant(vector_type, ir.Undefined)
+    single = builder.insert_element(undefined, scalar, _INT32(0))
+    zeros = ir.Constant(ir.VectorType(_INT32, vector_type.count), None)
+    return builder.shuffle_vector(single, undefined, zeros)
+
+
+def _multiply_add(builder, a, b, c):
+    if not HAS_FMA:
+        return builder.fadd(builder.fmul(a, b), c)
+    suffix = "f32" if isinstance(a.type.element, ir.FloatType) else "f64"
+    signature = ir.FunctionType(a.type, [a.type] * 3)
+    fma = cgutils.get_or_insert_function(builder.module, signature, f"llvm.fma.v{a.type.count}{suffix}")
+    return builder.call(fma, [a, b, c])
+
+
+def _row(builder, tile, m):
+    return [builder.extract_value(tile, m * TILE_VECTORS + v) for v in range(TILE_VECTORS)]
+
+
+# ---------------------------------------------------------------------------------------------------- intrinsics
+
+
+@intrinsic
+def tile_from_row(typing_context, array, index):
+    """A tile whose every row is array[index : index + columns]: a bias, or zeros, to start from."""
+
+    def emit(context, builder, signature, arguments):
+        dtype = signature.args[0].dtype
+        row = _load_row(builder, dtype, _pointer(context, builder, signature.args[0], *arguments))
+        return cgutils.pack_array(builder, row * TILE_ROWS)
+
+    return Tile(array.dtype)(array, index), emit
+
+
+@intrinsic
+def load_rows(typing_context, table, index):
+    """(table[index], ..., table[index + TILE_ROWS - 1]): where in a each row of a tile begins."""
+
+    def emit(context, builder, signature, arguments):
+        first = _pointer(context, builder, signature.args[0], *arguments)
+        rows = [builder.load(builder.gep(first, [ir.Constant(_INDEX, m)])) for m in range(TILE_ROWS)]
+        return cgutils.pack_array(builder, rows)
+
+    return types.UniTuple(types.int64, TILE_ROWS)(table, index), emit
+
+
+@intrinsic
+def outer(typing_context, tile, a, rows, a_index, b, b_index):
+    """tile[m, :] + a[rows[m] + a_index] * b[b_index : b_index + columns], for every row m: the innermost step."""
+
+    def emit(context, builder, signature, arguments):
+        tile_type, a_type, _, _, b_type, _ = signature.args
+        tile, a, rows, a_index, b, b_index = arguments
+        vector_type = _vector(tile_type.dtype)
+        b_row = _load_row(builder, tile_type.dtype, _pointer(context, builder, b_type, b, b_index))
+        a_here = _pointer(context, builder, a_type, a, a_index)
+        for m in range(TILE_ROWS):
+            scalar = builder.load(builder.gep(a_here, [builder.extract_value(rows, m)]))
+            a_m = _broadcast(builder, vector_type, scalar)
+            for v in range(TILE_VECTORS):
+                register = m * TILE_VECTORS + v
+                updated = _multiply_add(builder, a_m, b_row[v], builder.extract_value(tile, register))
+                tile = builder.insert_value(tile, updated, register)
+        return tile
+
+    return tile(tile, a, rows, a_index, b, b_index), emit
+
+
+@intrinsic
+def store_tile(typing_context, tile, y, rows, index):
+    """y[rows[m] + index : ... + columns] = tile[m, :], for every row m."""
+
+    def emit(context, builder, signature, arguments):
+        tile, y, rows, index = arguments
+        here = _pointer(context, builder, signature.args[1], y, index)
+        for m in range(TILE_ROWS):
+            pointer = builder.gep(here, [builder.extract_value(rows, m)])
+            _store_row(builder, signature.args[0].dtype, pointer, _row(builder, tile, m))
+        return context.get_dummy_value()
+
+    return types.void(tile, y, rows, index), emit
+
+
+@intrinsic
+def add_tile(typing_context, tile, y, rows, index):
+    """y[rows[m] + index : ... + columns] += tile[m, :], for every row m; rows must not overlap."""
+
+    def emit(context, builder, signature, arguments):
+        tile, y, rows, index = arguments
+        dtype = signature.args[0].dtype
+        here = _pointer(context, builder, signature.args[1], y, index)
+        for m in range(TILE_ROWS):
+            pointer = builder.gep(here, [builder.extract_value(rows, m)])
+            sums = [builder.fadd(old, new) for old, new in
+                    zip(_load_row(builder, dtype, pointer), _row(builder, tile, m), strict=True)]
+            _store_row(builder, dtype, pointer, sums)
+        return context.get_dummy_value()
+
+    return types.void(tile, y, rows, index), emit
