@@ -39,7 +39,7 @@ def load_arrays(path: Path, *, format: str) -> tuple[Arrays, dict[str, Any]]:
         CheckpointError: the file is missing, damaged, or not of that format.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             description = json.loads((file.metadata() or {}).get("minigan", "null"))
     except (OSError, safetensors.SafetensorError, ValueError) as error:

@@ -3,7 +3,7 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,7 @@ from minigan.alternating import AlternatingOptimizer, StepValues
 from minigan.backends import Array
 from minigan.checkpoint import CheckpointFolder, network_arrays, save_arrays
 from minigan.data import Loader
+from minigan.data.dataset import FloatArray
 from minigan.errors import CheckpointError, DivergenceError, OutputError
 from minigan.files import atomic_write, make_folder
 from minigan.report.progress import Progress
@@ -81,14 +82,14 @@ class Trainer:
     def __init__(
         self,
         alternating: AlternatingOptimizer,
-        loader: Loader,
+        loader: Loader[FloatArray],
         *,
         rng: np.random.Generator,
         fixed_z: np.ndarray,
         folder: Path,
         rhythm: Rhythm,
-        prepare: Any,
-        to_images: Any,
+        prepare: Callable[[np.ndarray], np.ndarray],
+        to_images: Callable[[np.ndarray], np.ndarray],
         model: dict[str, Any],
     ) -> None:
         self.alternating = alternating

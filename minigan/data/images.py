@@ -12,7 +12,7 @@ from minigan.data.files import FileStore, class_labels
 from minigan.data.options import Options, chosen_rows
 from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
-from minigan.errors import DataError, MiniganError
+from minigan.errors import DataError, MixedSizesError, MiniganError
 
 __all__ = ["ImageFiles", "Probe", "load_image", "probe_files", "to_array"]
 
@@ -68,7 +68,7 @@ class ImageFiles(PixelDataset):
         if not self._resize and (image.height, image.width) != (height, width):
             raise DataError(
                 f"{where}: expected {height}x{width} like the other images, found {image.height}x{image.width}. "
-                "Give a size (--size) to scale all images to."
+                "Give a size (--set size=64) to scale all images to."
             )
         return to_array(cover(image, size=(height, width)))
 
@@ -111,9 +111,9 @@ def _common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
     (first, probe), *others = probes.items()
     for row, other in others:
         if other[:2] != probe[:2]:
-            raise DataError(
+            raise MixedSizesError(
                 f"{store.root}: the images differ in size ({store.names[first]} is {probe.height}x{probe.width}, "
-                f"{store.names[row]} is {other.height}x{other.width}). Give a size (--size) to scale them all to."
+                f"{store.names[row]} is {other.height}x{other.width}). Give a size (--set size=64) to scale them all to."
             )
     return probe.height, probe.width
 

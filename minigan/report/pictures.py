@@ -9,7 +9,8 @@ GAP = 2  # pixels between images
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
     """Images in [-1, 1] as uint8; what lies outside is clipped."""
-    return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+    levels: np.ndarray = np.rint((np.clip(images, -1, 1) + 1) * 127.5)
+    return levels.astype(np.uint8)
 
 
 def image_grid(images: np.ndarray, *, columns: int | None = None, scale: int | None = None) -> np.ndarray:
