@@ -140,7 +140,7 @@ def _framed(strokes: Strokes, hand: Hand, *, height: int, width: int) -> Strokes
     middle = (mass * (begin + end)).sum(axis=1) / (2 * mass.sum(axis=1))
     centre = np.array([(width - 1) / 2, (height - 1) / 2], dtype=np.float32)
     # centring on the mass may push a long tail over the edge: keep the ink inside
-    margin = thick[:, None] - np.float32(0.5)
+    margin = (thick * pressure.max(axis=1))[:, None] + np.float32(0.5)
     place = np.clip(centre + hand.shift * unit - middle, margin - low, 2 * centre - margin - high)
     return Strokes(begin + place[:, None], end + place[:, None], thick[:, None] * pressure, segments)
 

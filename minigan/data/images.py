@@ -12,7 +12,7 @@ from minigan.data.files import FileStore, class_labels
 from minigan.data.options import Options, chosen_rows
 from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
-from minigan.errors import DataError, MixedSizesError, MiniganError
+from minigan.errors import DataError, MiniganError, MixedSizesError
 
 __all__ = ["ImageFiles", "Probe", "load_image", "probe_files", "to_array"]
 

@@ -12,6 +12,8 @@ __all__ = ["Options", "Size", "chosen_rows", "parse_options"]
 
 Size = int | tuple[int, int]
 
+LARGEST_SIDE = 4096
+
 
 @dataclass(frozen=True)
 class Options:
@@ -45,6 +47,8 @@ def _parse_size(size: Size | None) -> tuple[int, int] | None:
     pair = size if isinstance(size, tuple) else (size, size)
     if len(pair) != 2 or not all(_is_positive(side) for side in pair):
         raise ConfigError(f"size must be a positive integer or (height, width), got {size!r}.")
+    if max(pair) > LARGEST_SIDE:
+        raise ConfigError(f"size can be at most {LARGEST_SIDE:,} pixels a side, got {size!r}.")
     height, width = pair
     return int(height), int(width)
 
