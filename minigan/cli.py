@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="draw pictures with a trained generator")
     sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
-    sample.add_argument("--count", type=_positive, default=64, help="how many images (default 64)")
+    sample.add_argument("--count", type=_positive, help="how many (default 64 images, or 2,500 points)")
     sample.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
     sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
     _add_backend(sample)
@@ -116,7 +116,7 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.resume is not None:
         run = runs.open_run(_resumed_config(options), options.resume)
-        run.trainer.restore()
+        runs.resume(run)
     else:
         config = _new_config(options)
         folder = options.out or runs.new_folder(config.recipe, config.data)
@@ -125,10 +125,10 @@ def _train(options: argparse.Namespace) -> int:
     trainer = run.trainer
     print(f"{run.recipe.name} on {run.dataset.describe()}")
     print(f"{run.backend.describe()}; run folder {trainer.folder}")
-    if trainer.step >= trainer.rhythm.steps:
+    if trainer.step >= trainer.steps:
         print(f"all {trainer.step} steps are done; --steps N with a larger N goes further.")
         return 0
-    progress = open_progress(start=trainer.step, total=trainer.rhythm.steps)
+    progress = open_progress(start=trainer.step, total=trainer.steps)
     with Interruption() as interruption, trainer.loader, progress:
         trainer.run(progress, interruption)
     if interruption.requested:
@@ -157,7 +157,7 @@ def _new_config(options: argparse.Namespace) -> "RunConfig":
         data=options.data or "digits",
         seed=options.seed or 0,
         backend=get_backend(options.backend or "auto").name,
-        rhythm=Rhythm(steps=recipe.steps, **{name: n for name, n in every.items() if n is not None}),
+        rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),
     )
 
 
@@ -187,7 +187,7 @@ def _sample(options: argparse.Namespace) -> int:
     trained = load_generator(options.run, backend=options.backend)
     samples = trained.samples(np.random.default_rng(options.seed), options.count)
     save_picture(options.out, render(samples, extent=trained.extent))
-    print(f"{options.count} samples of {trained.recipe.name} at step {trained.step}: {options.out}")
+    print(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}: {options.out}")
     return 0
 
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,20 @@ from minigan.recipes import Recipe, get_recipe
 from minigan.sampling import generate
 from minigan.training import MODEL_FORMAT, Rhythm, Trainer
 
-__all__ = ["Run", "RunConfig", "TrainedGenerator", "load_generator", "new_folder", "open_run", "read_config", "start"]
+__all__ = [
+    "Run",
+    "RunConfig",
+    "TrainedGenerator",
+    "load_generator",
+    "new_folder",
+    "open_data",
+    "open_run",
+    "read_config",
+    "resume",
+    "start",
+]
 
-SAMPLE_COUNT = 64
+IMAGE_COUNT = 64
 POINT_COUNT = 2500
 WEIGHTS, STEPS, PICTURES = range(3)  # the streams of random numbers that a run's seed has
 
@@ -33,10 +44,10 @@ class RunConfig:
 
     Attributes:
         recipe: its name.
-        settings: all of the recipe's settings.
+        settings: all of the recipe's settings, the number of steps among them.
         data: the source.
         backend: the backend's name; the same bits come only from the same backend and thread count.
-        rhythm: steps in all, and between logs, pictures and checkpoints.
+        rhythm: steps between logs, pictures and checkpoints.
     """
 
     recipe: str
@@ -45,7 +56,7 @@ class RunConfig:
     seed: int = 0
     backend: str = "auto"
     dtype: str = "float32"
-    rhythm: Rhythm = field(default_factory=lambda: Rhythm(steps=1))
+    rhythm: Rhythm = field(default_factory=Rhythm)
     minigan: str = minigan.__version__
 
     def to_toml(self) -> str:
@@ -93,19 +104,19 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     alternating = recipe.assemble(
         dataset.shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
     )
-    count = POINT_COUNT if len(dataset.shape) == 1 else SAMPLE_COUNT
     trainer = Trainer(
         alternating,
         loader,
         rng=np.random.default_rng([config.seed, STEPS]),
-        fixed_z=recipe.noise(np.random.default_rng([config.seed, PICTURES]), count),
+        fixed_z=recipe.noise(np.random.default_rng([config.seed, PICTURES]), picture_count(dataset.shape)),
         folder=folder,
+        steps=recipe.steps,
         rhythm=config.rhythm,
         prepare=recipe.prepare,
         to_images=recipe.to_images,
         model={
             "recipe": config.recipe,
-            "settings": recipe.settings(),
+            "settings": {name: value for name, value in recipe.settings().items() if name != "steps"},
             "shape": list(dataset.shape),
             "dtype": config.dtype,
             "extent": picture_extent(dataset),
@@ -115,17 +126,32 @@ def open_run(config: RunConfig, folder: Path) -> Run:
 
 
 def start(run: Run) -> None:
-    """Creates the run folder with its config.toml.
+    """Begins a run: creates its folder with config.toml. What a run without a checkpoint left there is replaced.
 
     Raises:
-        ConfigError: a run is already there.
+        ConfigError: the folder holds a run that can be continued.
         OutputError: the folder cannot be written.
     """
     folder = run.trainer.folder
-    if (folder / "config.toml").exists():
+    if run.trainer.checkpoints.paths():
         raise ConfigError(f"{folder} already holds a run. Continue it with --resume {folder}, or choose another --out.")
     make_folder(folder)
-    atomic_write(folder / "config.toml", run.config.to_toml().encode())
+    atomic_write(folder / "log.jsonl", b"")
+    _write_config(run)
+
+
+def resume(run: Run) -> None:
+    """Goes back to the run's newest checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or of another network.
+    """
+    run.trainer.restore()
+    _write_config(run)  # the number of steps may be new
+
+
+def _write_config(run: Run) -> None:
+    atomic_write(run.trainer.folder / "config.toml", run.config.to_toml().encode())
 
 
 def open_data(recipe: Recipe, source: str, *, seed: int) -> Dataset:
@@ -141,6 +167,11 @@ def open_data(recipe: Recipe, source: str, *, seed: int) -> Dataset:
     except MixedSizesError:
         native = None
     return open_dataset(source, size=recipe.fit_size(native), channels=channels, seed=seed)
+
+
+def picture_count(shape: tuple[int, ...]) -> int:
+    """How many samples of that shape a picture shows."""
+    return POINT_COUNT if len(shape) == 1 else IMAGE_COUNT
 
 
 def picture_extent(dataset: Dataset) -> float:
@@ -166,10 +197,7 @@ def read_config(folder: Path, *, steps: int | None = None) -> RunConfig:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {path}: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
-    if steps is not None:
-        rhythm = Rhythm(**{**asdict(rhythm), "steps": steps})
-        config = RunConfig(**{**vars(config), "rhythm": rhythm})
-    return config
+    return config if steps is None else replace(config, settings={**config.settings, "steps": steps})
 
 
 @dataclass(frozen=True)
@@ -181,8 +209,9 @@ class TrainedGenerator:
     step: int
     extent: float
 
-    def samples(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Images (count, H, W, C) in [-1, 1], or points (count, 2)."""
+    def samples(self, rng: np.random.Generator, count: int | None = None) -> np.ndarray:
+        """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default."""
+        count = count or picture_count(self.G.output_shape)
         return self.recipe.to_images(generate(self.G, self.recipe.noise(rng, count)))
 
 

@@ -28,9 +28,8 @@ MODEL_FORMAT = "minigan-model/1"
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Every how many steps something is done, and how many steps in all."""
+    """Every how many steps something is done."""
 
-    steps: int
     log_every: int = 20
     sample_every: int = 250
     checkpoint_every: int = 500
@@ -73,7 +72,8 @@ class Trainer:
         rng: of all that is random in a step: noise, dropout.
         fixed_z: latent vectors of the sample pictures.
         folder: the run's; exists.
-        rhythm: when to do what.
+        steps: when training is done.
+        rhythm: when to log, draw and save.
         prepare: from the loader's batch to what D sees.
         to_images: from G's output to [-1, 1].
         model: what stands in the description of `model.safetensors`, enough to rebuild G.
@@ -87,6 +87,7 @@ class Trainer:
         rng: np.random.Generator,
         fixed_z: np.ndarray,
         folder: Path,
+        steps: int,
         rhythm: Rhythm,
         prepare: Callable[[np.ndarray], np.ndarray],
         to_images: Callable[[np.ndarray], np.ndarray],
@@ -97,6 +98,7 @@ class Trainer:
         self.rng = rng
         self.fixed_z = fixed_z
         self.folder = folder
+        self.steps = steps
         self.rhythm = rhythm
         self.prepare = prepare
         self.to_images = to_images
@@ -114,10 +116,10 @@ class Trainer:
         reals = self._reals()
         images_per_step = self.loader.batch_size * self.alternating.n_critic
         began, first = time.monotonic(), self.step
-        while self.step < self.rhythm.steps and not interruption.requested:
+        while self.step < self.steps and not interruption.requested:
             values = self._one_step(reals)
             self.step += 1
-            last = self.step == self.rhythm.steps
+            last = self.step == self.steps
             seconds = time.monotonic() - began
             speed = (self.step - first) * images_per_step / max(seconds, 1e-9)
             progress.advance(self.step, images_per_second=speed)

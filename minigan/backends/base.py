@@ -52,14 +52,15 @@ class Backend(ABC):
 
     def coverage(self) -> list[KernelCoverage]:
         """Each kernel of the contract, and whether this backend has its own or inherits the reference's."""
-        native_package = type(self).__module__.rpartition(".")[0]
-        rows = []
-        for kernel in KERNELS:
-            owner = next(c for c in type(self).__mro__ if kernel in vars(c))
-            rows.append(
-                KernelCoverage(kernel, "native" if owner.__module__.startswith(native_package) else "inherited")
-            )
-        return rows
+
+        def package(cls: type) -> list[str]:
+            return cls.__module__.split(".")[:3]  # minigan.backends.cpu
+
+        owners = {kernel: next(c for c in type(self).__mro__ if kernel in vars(c)) for kernel in KERNELS}
+        return [
+            KernelCoverage(kernel, "native" if package(owner) == package(type(self)) else "inherited")
+            for kernel, owner in owners.items()
+        ]
 
     # ------------------------------------------------------------------------------------------ convolution
 
