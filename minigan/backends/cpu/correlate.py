@@ -10,32 +10,32 @@ import numpy as np
 
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile
-from minigan.backends.cpu.simd import TILE_ROWS, load_rows, store_tile
+from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, load_rows, store_tile
 
 
 @kernel(inline=True)
 def gather(x, scratch, to, grid, n, first_row, rows, first_channel, channels):
     """Some channels of `rows` padded rows of image n into scratch[to:]; row 0 is the first padded one."""
+    size = grid.padded_width * channels
+    first, last = max(grid.left, 0), min(grid.left + grid.width, grid.padded_width)
+    there = min(channels, grid.channels - first_channel)  # the last slab may be narrower
     for row in range(first_row, first_row + rows):
         i = row - grid.top
-        size = grid.padded_width * channels
         if i < 0 or i >= grid.height:
             scratch[to : to + size] = 0
         else:
-            first, last = max(grid.left, 0), min(grid.left + grid.width, grid.padded_width)
+            scratch[to : to + first * channels] = 0
+            scratch[to + last * channels : to + size] = 0
             at = ((n * grid.height + i) * grid.width + first - grid.left) * grid.channels + first_channel
-            for c in range(first * channels):
-                scratch[to + c] = 0
+            here = to + first * channels
             if channels == grid.channels:
-                for c in range((last - first) * channels):
-                    scratch[to + first * channels + c] = x[at + c]
-            else:
-                there = min(channels, grid.channels - first_channel)  # the last slab may be narrower
+                copy(scratch, here, x, at, (last - first) * channels)
+            elif there == TILE_ROWS:
                 for j in range(last - first):
-                    for c in range(there):
-                        scratch[to + (first + j) * channels + c] = x[at + j * grid.channels + c]
-            for c in range(last * channels, size):
-                scratch[to + c] = 0
+                    copy(scratch, here + j * TILE_ROWS, x, at + j * grid.channels, TILE_ROWS)
+            else:
+                for j in range(last - first):
+                    copy(scratch, here + j * channels, x, at + j * grid.channels, there)
         to += size
 
 
@@ -136,10 +136,11 @@ def gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, widt
     for n in range(n_first, n_last):
         at = (n * grid.rows_out + p_first) * grid.columns_out * grid.channels_out + panel * columns
         for _ in range(pixels):
-            for j in range(width):
-                packed[to + j] = dy[at + j]
-            for j in range(width, columns):
-                packed[to + j] = 0
+            if width == columns:
+                copy_row(packed, to, dy, at)
+            else:
+                packed[to : to + columns] = 0
+                copy(packed, to, dy, at, width)
             to += columns
             at += grid.channels_out
 

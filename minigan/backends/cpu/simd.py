@@ -131,6 +131,16 @@ def _multiply_add(builder, a, b, c):
     return builder.call(fma, [a, b, c])
 
 
+def _opaque(builder, pointer):
+    """The pointer, its origin hidden from the optimiser by an empty piece of assembly.
+
+    Else LLVM unrolls the loop around and computes a pointer for every row and step in advance. They do not fit into
+    the 16 address registers of an x86, and to set them up takes as long as a short run itself.
+    """
+    same = ir.FunctionType(pointer.type, [pointer.type])
+    return builder.asm(same, "", "=r,0", [pointer], side_effect=False)
+
+
 def _row(builder, tile, m):
     return [builder.extract_value(tile, m * TILE_VECTORS + v) for v in range(TILE_VECTORS)]
 
@@ -171,7 +181,7 @@ def outer(typing_context, tile, a, rows, a_index, b, b_index):
         tile, a, rows, a_index, b, b_index = arguments
         vector_type = _vector(tile_type.dtype)
         b_row = _load_row(builder, tile_type.dtype, _pointer(context, builder, b_type, b, b_index))
-        a_here = _pointer(context, builder, a_type, a, a_index)
+        a_here = _opaque(builder, _pointer(context, builder, a_type, a, a_index))
         for m in range(TILE_ROWS):
             scalar = builder.load(builder.gep(a_here, [builder.extract_value(rows, m)]))
             a_m = _broadcast(builder, vector_type, scalar)
@@ -215,3 +225,33 @@ def add_tile(typing_context, tile, y, rows, index):
         return context.get_dummy_value()
 
     return types.void(tile, y, rows, index), emit
+
+
+@intrinsic
+def copy_row(typing_context, to, to_index, source, index):
+    """to[to_index : ... + columns] = source[index : ... + columns], one row of a tile."""
+
+    def emit(context, builder, signature, arguments):
+        to_type, _, source_type, _ = signature.args
+        to, to_index, source, index = arguments
+        row = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
+        _store_row(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row)
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, source, index), emit
+
+
+@intrinsic(prefer_literal=True)
+def copy(typing_context, to, to_index, source, index, count):
+    """to[to_index : to_index + count] = source[index : index + count]; a constant count becomes a few vector moves."""
+
+    def emit(context, builder, signature, arguments):
+        to, to_index, source, index, count = arguments
+        itemsize = signature.args[0].dtype.bitwidth // 8
+        cgutils.raw_memcpy(
+            builder, _pointer(context, builder, signature.args[0], to, to_index),
+            _pointer(context, builder, signature.args[2], source, index), count, itemsize,
+        )
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, source, index, count), emit
