@@ -1,0 +1,107 @@
+"""Files that are there whole or not at all, and checkpoints made of them."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from minigan.checkpoint import CheckpointFolder, load_arrays, load_network, network_arrays, save_arrays
+from minigan.errors import CheckpointError, OutputError, ShapeError
+from minigan.files import atomic_write, make_folder
+from minigan.layers import BatchNorm, Dense
+from minigan.network import Sequential
+
+ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([7], np.int64)}
+
+
+def network(features=3, seed=0):
+    layers = [Dense(features), BatchNorm(), Dense(2)]
+    return Sequential(layers, name="G").build((4,), backend="numpy", rng=np.random.default_rng(seed))
+
+
+def test_arrays_and_description_come_back(tmp_path):
+    save_arrays(tmp_path / "x", ARRAYS, description={"format": "f/1", "step": 3, "text": "π"})
+    arrays, description = load_arrays(tmp_path / "x", format="f/1")
+    assert description == {"format": "f/1", "step": 3, "text": "π"}
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+
+
+def test_every_truncation_is_refused(tmp_path):
+    save_arrays(tmp_path / "x", ARRAYS, description={"format": "f/1"})
+    content = (tmp_path / "x").read_bytes()
+    for length in range(len(content)):
+        (tmp_path / "x").write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=r"cannot read .*x"):
+            load_arrays(tmp_path / "x", format="f/1")
+
+
+def test_another_format_is_refused(tmp_path):
+    save_arrays(tmp_path / "x", ARRAYS, description={"format": "f/2"})
+    with pytest.raises(CheckpointError, match="expected a file of format 'f/1', found 'f/2'"):
+        load_arrays(tmp_path / "x", format="f/1")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    atomic_write(path, b"old")
+
+    def full_disk(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OutputError, match=r"cannot write .*x: No space left on device\. Free some space"):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "x").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"cannot write .*x"):
+        make_folder(tmp_path / "x" / "y")
+
+
+def test_a_network_comes_back_with_its_state():
+    one, two = network(seed=0), network(seed=1)
+    _, tape = one.forward(np.random.default_rng(0).normal(size=(5, 4)).astype("float32"), train=True)
+    one.commit_statistics(tape)
+    load_network(two, network_arrays(one, "G"), "G", source="test")
+    for kind in ("arena", "state"):
+        np.testing.assert_array_equal(getattr(one, kind).flat, getattr(two, kind).flat)
+    assert not np.array_equal(one.state.to_dict()["1.running_mean"], np.zeros(3))
+
+
+def test_another_network_is_refused_and_nothing_changes():
+    target = network(features=3)
+    before = target.arena.flat.copy()
+    with pytest.raises(ShapeError, match=r"test: 1\.running_mean has shape \(5,\), the network expects \(3,\)"):
+        load_network(target, network_arrays(network(features=5), "G"), "G", source="test")
+    with pytest.raises(CheckpointError, match=r"test is of another network: missing \['1\.running_mean'"):
+        load_network(target, {"G.0.w": np.zeros((4, 3))}, "G", source="test")
+    np.testing.assert_array_equal(target.arena.flat, before)
+
+
+def test_the_last_few_checkpoints_are_kept(tmp_path):
+    folder = CheckpointFolder(tmp_path / "c", keep=2)
+    for step in (1, 20, 300):
+        folder.save(step, ARRAYS, description={})
+    assert [p.name for p in folder.paths()] == ["step-00000020.safetensors", "step-00000300.safetensors"]
+    path, arrays, description = folder.load_last()
+    assert (path.name, description["step"]) == ("step-00000300.safetensors", 300)
+    np.testing.assert_array_equal(arrays["a"], ARRAYS["a"])
+
+
+def test_a_damaged_last_checkpoint_names_the_one_before(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    folder.save(1, ARRAYS, description={})
+    folder.save(2, ARRAYS, description={}).write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match=r"cannot read .*step-00000002.*go on from step-00000001"):
+        folder.load_last()
+
+
+def test_an_empty_folder_has_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint in"):
+        CheckpointFolder(tmp_path).load_last()

@@ -1,0 +1,212 @@
+"""The command line: what it prints, writes and returns, for good and for bad input."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigan.cli import main
+
+QUICK = ("--backend", "numpy", "--set", "width=4", "batch_size=8")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def fails(capsys, *arguments, code=2):
+    """The one line on standard error of a command that must fail without a traceback."""
+    assert main(arguments) == code
+    error = capsys.readouterr().err
+    assert error.startswith("minigan: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_train_then_sample(capsys):
+    assert main(["train", "--steps", "3", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "dcgan on digits: 20,000 greyscale images 28x28" in out
+    assert "step 3/3" in out
+    assert "minigan sample runs/dcgan-digits-1" in out
+    assert Path("runs/dcgan-digits-1/samples/step-000003.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["sample", "runs/dcgan-digits-1", "--count", "5", "--out", "five.png", "--backend", "numpy"]) == 0
+    first = Path("five.png").read_bytes()
+    assert main(["sample", "runs/dcgan-digits-1", "--count", "5", "--out", "five.png", "--backend", "numpy"]) == 0
+    assert Path("five.png").read_bytes() == first
+    assert "5 samples of dcgan at step 3: five.png" in capsys.readouterr().out
+
+
+def test_flags_and_settings_end_up_in_the_configuration():
+    arguments = ["train", "mlp", "--data", "grid", "--steps", "2", "--batch-size", "16", "--seed", "5"]
+    arguments += ["--out", "here", "--backend", "numpy", "--set", "lr=1e-3", "--set", "beta1=0", "--log-every", "1"]
+    assert main(arguments) == 0
+    config = tomllib.loads(Path("here/config.toml").read_text())
+    assert (config["recipe"], config["data"], config["seed"]) == ("mlp", "grid", 5)
+    settings = config["settings"]
+    assert (settings["steps"], settings["batch_size"], settings["lr"], settings["beta1"]) == (2, 16, 1e-3, 0.0)
+    assert len(Path("here/log.jsonl").read_text().splitlines()) == 2
+
+
+def test_resume_goes_further_and_says_when_all_is_done(capsys):
+    assert main(["train", "--steps", "2", "--out", "here", *QUICK]) == 0
+    assert main(["train", "--resume", "here"]) == 0
+    assert "all 2 steps are done; --steps N with a larger N goes further." in capsys.readouterr().out
+    assert main(["train", "--resume", "here", "--steps", "4"]) == 0
+    assert [json.loads(line)["step"] for line in Path("here/log.jsonl").read_text().splitlines()] == [1, 2, 4]
+
+
+def test_ctrl_c_saves_and_tells_how_to_go_on():
+    command = [sys.executable, "-m", "minigan", "train", "--steps", "100000", "--out", "here", *QUICK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("step"):
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == ""
+    step = int(out.split("stopped at step ")[1].split(".")[0])
+    assert f"Go on with: minigan train --resume {Path('here')}" in out
+    assert [p.name for p in Path("here/checkpoints").iterdir()] == [f"step-{step:08}.safetensors"]
+    assert main(["train", "--resume", "here", "--steps", str(step + 1)]) == 0
+
+
+def test_recipes_info_and_gradcheck_speak(capsys):
+    assert main(["recipes"]) == 0
+    out = capsys.readouterr().out
+    assert "dcgan" in out
+    assert "mlp" in out
+    assert main(["recipes", "dcgan"]) == 0
+    out = capsys.readouterr().out
+    assert "Radford" in out
+    assert "width = 64" in out
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "numpy: numpy" in out
+    assert "conv2d_weight_grad" in out
+    assert main(["gradcheck", "dcgan", "--set", "width=2"]) == 0
+    out = capsys.readouterr().out
+    assert "G.4.ConvTranspose2D" in out
+    assert "all gradients and double gradients agree" in out
+
+
+def test_gradcheck_names_the_layer_with_a_wrong_gradient(capsys, monkeypatch):
+    from minigan.backends.reference import ReferenceBackend
+
+    right = ReferenceBackend.batchnorm_grad
+
+    def wrong(self, dy, x, gamma, mean, var, *, eps, add_to, need_dx=True):
+        dx = right(self, dy, x, gamma, mean, var, eps=eps, add_to=add_to, need_dx=need_dx)
+        return None if dx is None else dx * 1.001
+
+    monkeypatch.setattr(ReferenceBackend, "batchnorm_grad", wrong)
+    assert main(["gradcheck", "dcgan", "--set", "width=2"]) == 2
+    failures = [line for line in capsys.readouterr().out.splitlines() if "FAIL" in line]
+    assert "G.2.BatchNorm" in failures[0]
+    assert not any("Conv" in line for line in failures)
+
+
+def test_gradcheck_works_for_points(capsys):
+    assert main(["gradcheck", "mlp", "--data", "ring"]) == 0
+    assert "all gradients" in capsys.readouterr().out
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("minigan 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nope"], "unknown recipe 'nope': expected one of dcgan, mlp"),
+        (["train", "--set", "foo=1"], "dcgan has no setting 'foo': expected one of batch_size"),
+        (["train", "--set", "lr=fast"], "lr must be a float, got 'fast'"),
+        (["train", "--set", "width=2.5"], "width must be an int, got '2.5'"),
+        (["train", "--set", "lr"], "--set expects KEY=VALUE, got 'lr'"),
+        (["train", "--set", "lr=-1"], "lr must be positive, got -1"),
+        (["train", "--set", "loss=sad"], "loss must be one of minimax"),
+        (["train", "--set", "size=50"], "dcgan draws images whose sides are 4 to 7 pixels times a power of two"),
+        (["train", "--data", "nowhere"], "nowhere: there is no such file"),
+        (["train", "--data", "digit"], "Did you mean 'digits'?"),
+        (["train", "--data", "ring"], "dcgan draws images, not points of the plane. Use the recipe mlp"),
+        (["train", "--batch-size", "99999"], "batch_size is 99,999, but digits holds 20,000"),
+        (["train", "--resume", "nowhere"], "nowhere is not a run folder"),
+        (["train", "mlp", "--resume", "x", "--seed", "1"], "got --seed, RECIPE beside it"),
+        (["sample", "nowhere"], "no trained generator at nowhere"),
+        (["gradcheck", "nope"], "unknown recipe 'nope'"),
+        (["recipes", "nope"], "unknown recipe 'nope'"),
+    ],
+)
+def test_bad_arguments_get_one_clear_line(capsys, arguments, message):
+    assert message in fails(capsys, *arguments)
+    assert list(Path().iterdir()) == []
+
+
+def test_bad_data_gets_one_clear_line_and_leaves_nothing(capsys, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "empty").mkdir()
+    header = bytes([0, 0, 8, 3]) + (100).to_bytes(4, "big") + (28).to_bytes(4, "big") * 2
+    (tmp_path / "short.idx").write_bytes(header + bytes(5000))
+    (tmp_path / "short.gz").write_bytes(gzip.compress(header + bytes(5000))[:-20])
+    (tmp_path / "folder").mkdir()
+    for n in range(12):
+        image.fromarray(np.full((32, 32, 3), n, np.uint8)).save(tmp_path / "folder" / f"{n}.png")
+    before = sorted(tmp_path.iterdir())
+    assert "empty: expected" in fails(capsys, "train", "--data", "empty", *QUICK)
+    assert "short.idx" in fails(capsys, "train", "--data", "short.idx", *QUICK)
+    assert "short.gz" in fails(capsys, "train", "--data", "short.gz", *QUICK)
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "folder" / "7.png").write_bytes((tmp_path / "folder" / "7.png").read_bytes()[:60])
+    assert "7.png" in fails(capsys, "train", "--data", "folder", "--steps", "9", *QUICK)
+
+
+def test_mixed_image_files_are_scaled_to_one_size(capsys, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    for n, (mode, shape) in enumerate([("RGB", (70, 90, 3)), ("L", (64, 64)), ("RGBA", (200, 80, 4))] * 4):
+        picture = image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8), mode=None)
+        picture.save(tmp_path / "folder" / ("deep" if n % 2 else ".") / f"{mode}{n}.png")
+    assert main(["train", "--data", "folder", "--steps", "1", *QUICK]) == 0
+    assert "colour images 64x64" in capsys.readouterr().out
+
+
+def test_a_read_only_place_gets_one_clear_line(capsys):
+    Path("file").write_bytes(b"")
+    assert "cannot write file/run" in fails(capsys, "train", "--steps", "1", "--out", "file/run", *QUICK)
+
+
+def test_divergence_has_its_own_exit_code(capsys):
+    arguments = ["train", "--steps", "20", "--out", "here", *QUICK, "lr=1e30", "--checkpoint-every", "1"]
+    line = fails(capsys, *arguments, code=3)
+    assert "training diverged at step" in line
+    assert "Try a lower learning rate" in line
+
+
+def test_a_missing_extra_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    line = fails(capsys, "train", "--backend", "numba")
+    assert "the numba backend needs numba, which is not installed. Run: pip install 'minigan[numba]'" in line
+
+
+def test_output_into_a_closed_pipe_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    with subprocess.Popen(
+        [sys.executable, "-m", "minigan", "info"], stdout=write, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(write)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
