@@ -89,13 +89,13 @@ def _draw_hand(seed: int, indices: IndexArray, *, points: int) -> Hand:
         rng = np.random.default_rng([seed, int(index), STREAM])
         rng.random(out=uniform[row])
         rng.standard_normal(dtype=np.float32, out=normal[row])
-    slant, turn, widen = 0.16 + 0.24 * normal[:, 0], 0.09 * normal[:, 1], np.exp(0.17 * normal[:, 2])
+    slant, turn, widen = 0.16 + 0.24 * normal[:, 0], 0.09 * normal[:, 1], np.exp(0.2 * normal[:, 2])
     affine = np.stack([widen, -slant, turn * widen, np.ones_like(slant)], axis=1).reshape(-1, 2, 2)
     wobble = normal[:, 13:].reshape(len(indices), points, 3)
     return Hand(
         style=uniform[:, 0],
         blend=(uniform[:, 1, None, None] * 1.5 - 0.25).astype(np.float32),
-        bend=0.027 * np.clip(wobble[:, :, :2], -2.2, 2.2),
+        bend=0.03 * np.clip(wobble[:, :, :2], -2.2, 2.2),
         pressure=0.16 * wobble[:, :, 2:],
         affine=affine,
         wave=normal[:, 3:9],

@@ -27,6 +27,7 @@ TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">
 MOST_DIMENSIONS = 4
 DEFLATE_LIMIT = 1032            # a byte of gzip unpacks to no more than this
 CHUNK = 2**20
+MOST_FILES = 100                # in a folder with more, only files named like IDX are opened to look
 
 
 class Header(NamedTuple):
@@ -100,18 +101,23 @@ def idx_labels(images: Path) -> LabelArray | None:
 def find_idx_images(folder: Path) -> Path | None:
     """The IDX file of images in a folder, the training set's if there is a choice; None if there is none."""
     found: list[Path] = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        named_idx = "idx3" in entry.name or "idx4" in entry.name
-        if not entry.is_file() or not (named_idx or "-images" in entry.name):
-            continue
-        path = Path(entry.path)
+    for path in _candidates(folder):
         header = idx_header(path)
         if header is not None and len(header.shape) >= 3:
             found.append(path)
-        elif header is None and named_idx:
+        elif header is None and "idx3" in path.name:
             read_idx(path)              # its name promises IDX: let the reader say what is wrong
     found.sort(key=lambda path: (not path.name.startswith("train"), path.name))
     return found[0] if found else None
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """The files in a folder that may be IDX; of very many, as an image folder may have, only those so named."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    if len(names) > MOST_FILES:
+        names = [name for name in names if "idx" in name or "-images" in name]
+    return [folder / name for name in names if not name.startswith(".")]
 
 
 def _open(path: Path, *, zipped: bool) -> BinaryIO:

@@ -14,8 +14,9 @@ from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
 from minigan.errors import DataError, MiniganError, MixedSizesError
 
-__all__ = ["ImageFiles", "Probe", "load_image", "probe_files", "to_array"]
+__all__ = ["RESIZE_REMEDY", "ImageFiles", "Probe", "common_size", "load_image", "probe_files", "to_array"]
 
+RESIZE_REMEDY = "Give a size (--set size=64) to scale them all to."
 SAMPLE = 16                     # files looked at when a folder is opened
 ORIENTATION = 0x0112            # EXIF tag
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
@@ -45,7 +46,7 @@ class ImageFiles(PixelDataset):
         super().__init__(
             name=name,
             count=len(rows),
-            shape=(*(options.size or _common_size(store, probes)), channels),
+            shape=(*(options.size or common_size(store, probes)), channels),
             labels=None if labels is None else labels[rows],
             classes=classes,
             cache_bytes=options.cache_bytes,
@@ -68,7 +69,7 @@ class ImageFiles(PixelDataset):
         if not self._resize and (image.height, image.width) != (height, width):
             raise DataError(
                 f"{where}: expected {height}x{width} like the other images, found {image.height}x{image.width}. "
-                "Give a size (--set size=64) to scale all images to."
+                f"{RESIZE_REMEDY}"
             )
         return to_array(cover(image, size=(height, width)))
 
@@ -77,6 +78,18 @@ def probe_files(store: FileStore, rows: IndexArray) -> dict[int, Probe]:
     """The headers of a few files, evenly spread, by their index in the store."""
     sample = rows if len(rows) <= SAMPLE else rows[np.arange(SAMPLE) * len(rows) // SAMPLE]
     return {int(row): _probe(store.read(int(row)), where=store.where(int(row))) for row in sample}
+
+
+def common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
+    """The height and width on which all probed files agree."""
+    (first, probe), *others = probes.items()
+    for row, other in others:
+        if other[:2] != probe[:2]:
+            raise MixedSizesError(
+                f"{store.root}: the images differ in size ({store.names[first]} is {probe.height}x{probe.width}, "
+                f"{store.names[row]} is {other.height}x{other.width}). {RESIZE_REMEDY}"
+            )
+    return probe.height, probe.width
 
 
 def load_image(data: bytes, *, where: str, channels: int, fit: tuple[int, int] | None = None) -> Any:
@@ -105,17 +118,6 @@ def _probe(data: bytes, *, where: str) -> Probe:
         if image.getexif().get(ORIENTATION, 1) >= 5:        # lies on its side
             height, width = width, height
         return Probe(height, width, _is_grey(image))
-
-
-def _common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
-    (first, probe), *others = probes.items()
-    for row, other in others:
-        if other[:2] != probe[:2]:
-            raise MixedSizesError(
-                f"{store.root}: the images differ in size ({store.names[first]} is {probe.height}x{probe.width}, "
-                f"{store.names[row]} is {other.height}x{other.width}). Give a size (--set size=64) to scale them all to."
-            )
-    return probe.height, probe.width
 
 
 @contextmanager

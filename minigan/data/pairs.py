@@ -8,7 +8,7 @@ import numpy.typing as npt
 from minigan.data.cache import PixelCache
 from minigan.data.dataset import FloatArray, IndexArray, PairDataset, PixelArray, unit_range
 from minigan.data.files import FileStore
-from minigan.data.images import Probe, load_image, probe_files, to_array
+from minigan.data.images import RESIZE_REMEDY, Probe, common_size, load_image, probe_files, to_array
 from minigan.data.options import Options, chosen_rows
 from minigan.data.resize import cover
 from minigan.errors import ConfigError, DataError
@@ -55,7 +55,7 @@ class PairFiles(PairDataset):
         if not self._resize and (image.height, half) != (height, width):
             raise DataError(
                 f"{where}: expected halves of {height}x{width} like the other pairs, found {image.height}x{half}. "
-                "Give a size (--size) to scale all pairs to."
+                f"{RESIZE_REMEDY}"
             )
         left, right = (0, 0, half, image.height), (half, 0, image.width, image.height)
         return image.crop(left), image.crop(right)
@@ -76,14 +76,8 @@ def split_rows(store: FileStore, split: str | None) -> IndexArray:
 
 
 def _common_half(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
-    (first, probe), *others = probes.items()
-    for row, other in others:
-        if other[:2] != probe[:2]:
-            raise DataError(
-                f"{store.root}: the pairs differ in size ({store.names[first]} is {probe.height}x{probe.width}, "
-                f"{store.names[row]} is {other.height}x{other.width}). Give a size (--size) to scale them all to."
-            )
-    return probe.height, _half_width(probe.width, where=store.where(first))
+    height, width = common_size(store, probes)
+    return height, _half_width(width, where=store.where(next(iter(probes))))
 
 
 def _half_width(width: int, *, where: str) -> int:

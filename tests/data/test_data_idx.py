@@ -63,6 +63,13 @@ def test_a_file_without_labels(tmp_path):
     assert open_dataset(tmp_path / "faces").labels is None
 
 
+def test_in_a_folder_the_content_counts_not_the_name(tmp_path):
+    (tmp_path / "faces.data").write_bytes(idx_bytes(images()))
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / ".hidden").write_bytes(idx_bytes(images(n=2)))
+    assert len(open_dataset(tmp_path)) == 6
+
+
 def test_count_spreads_evenly(tmp_path):
     x = images(n=10)
     (tmp_path / "faces").write_bytes(idx_bytes(x))

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from minigan.data import open_dataset
-from minigan.errors import ConfigError, DataError
+from minigan.errors import ConfigError, DataError, MixedSizesError
 
 RNG = np.random.default_rng(0)
 
@@ -215,7 +215,7 @@ def test_downscaling_is_antialiased(tmp_path):
 def test_sizes_that_differ_need_a_size(tmp_path):
     save(picture(6, 6), tmp_path / "a.png")
     save(picture(6, 7), tmp_path / "b.png")
-    with pytest.raises(DataError, match=r"differ in size \(a\.png is 6x6, b\.png is 6x7\).*size"):
+    with pytest.raises(MixedSizesError, match=r"differ in size \(a\.png is 6x6, b\.png is 6x7\).*size"):
         open_dataset(tmp_path)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import minigan.data.pillow
 from minigan.data import open_dataset, open_pairs
-from minigan.errors import ConfigError, DataError, MissingExtraError
+from minigan.errors import ConfigError, DataError, MissingExtraError, MixedSizesError
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_pairs_of_odd_width(tmp_path):
 def test_pairs_of_different_sizes(tmp_path):
     save_pair(tmp_path / "a.png")
     save_pair(tmp_path / "b.png", width=20)
-    with pytest.raises(DataError, match="the pairs differ in size"):
+    with pytest.raises(MixedSizesError, match="differ in size"):
         open_pairs(tmp_path)
     assert open_pairs(tmp_path, size=8).read_pairs([0, 1])[0].shape == (2, 8, 8, 3)
 
