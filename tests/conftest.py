@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,23 +21,23 @@ settings.register_profile(
 settings.load_profile("minigan")
 
 
-LIBRARIES = {"numba": "numba", "cupy": "cupy"}
+def is_installed(backend: str) -> bool:
+    """NumPy always is; the other backends are named after their libraries."""
+    return importlib.util.find_spec(backend) is not None
 
 
-def backend_parameter(name: str) -> Any:
-    """A backend whose library is not installed is skipped; `-m gpu` and `-m "not gpu"` choose as well."""
-    marks = [pytest.mark.gpu] if name == "cupy" else []
-    library = LIBRARIES.get(name)
-    if library is not None and importlib.util.find_spec(library) is None:
-        marks.append(pytest.mark.skip(reason=f"{library} is not installed"))
-    return pytest.param(name, marks=marks)
-
-
-@pytest.fixture(scope="session", params=[backend_parameter(name) for name in BACKENDS])
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS if is_installed(name)
+    ],
+)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend in turn; one object for the whole session, so that what one call leaves behind shows.
 
-    A library without its device skips. A backend whose own code fails to import is an error.
+    Where a library is not installed there is one skipped test that says so, `test_library_is_installed`,
+    rather than hundreds. A library without its device skips. A backend whose own code fails to import is an
+    error.
     """
     try:
         return get_backend(request.param)

@@ -23,7 +23,7 @@ ROOT = Path(minigan.__file__).parent
 
 # A file imports only from floors below its own. A room is a file, or a folder with all that is in it.
 FLOORS = {
-    0: ["errors", "shapes"],
+    0: ["errors", "shapes", "files"],
     1: ["backends"],
     2: ["parameters", "initializers"],
     3: ["layers"],
@@ -32,12 +32,12 @@ FLOORS = {
         "losses", "penalties", "optim", "schedules", "gradcheck", "divergence", "metrics", "augment", "data",
     ],
     6: ["alternating", "training", "checkpoint", "sampling", "export", "report"],
-    7: ["cli", "recipes", "__main__"],
+    7: ["cli", "recipes", "runs", "__main__"],
 }  # fmt: skip
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Where rooms of one floor may use each other; no circle is allowed anywhere.
 OPEN_FLOORS = (6, 7)
-NEIGHBOURS = {("shapes", "errors"), ("parameters", "initializers"), ("optim", "schedules")}
+NEIGHBOURS = {("shapes", "errors"), ("files", "errors"), ("parameters", "initializers"), ("optim", "schedules")}
 # Inside backends/: who may use whom. `__init__` chooses among all of them, when it is called.
 BACKEND_ROOMS = {
     "base": set(),
@@ -101,6 +101,12 @@ def absolute(module: str, node: ast.ImportFrom) -> str:
     return ".".join([*base, node.module] if node.module else base)
 
 
+def only_the_version(tree: ast.Module) -> bool:
+    """Whether all that a file says of the whole package is `minigan.__version__`, which lives on no floor."""
+    uses = [n for n, _ in walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "minigan"]
+    return {node.attr for node in uses} == {"__version__"}
+
+
 @cache
 def imports() -> tuple[Import, ...]:
     found = []
@@ -108,12 +114,14 @@ def imports() -> tuple[Import, ...]:
         for node, lazy in walk(tree):
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
+                if targets == ["minigan"] and only_the_version(tree):
+                    continue
             elif isinstance(node, ast.ImportFrom):
                 base = absolute(module, node)
                 names = [f"{base}.{alias.name}" for alias in node.names]
                 targets = sorted({name if name in sources() else base for name in names})
                 if base == "minigan" and {alias.name for alias in node.names} == {"__version__"}:
-                    continue  # the version number lives on no floor
+                    continue
             else:
                 continue
             found += [Import(module, target, lazy, place(module, node)) for target in targets]

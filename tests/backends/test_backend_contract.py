@@ -1,12 +1,14 @@
 """What holds for every kernel and every backend: coverage, determinism, results that stay."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 from calling import DTYPES, assert_same_bits, call, draws, flat, to_backend, to_host, update
 
 from minigan.backends import BACKENDS, Backend, array_module, get_backend
 from minigan.backends.base import KERNELS
-from minigan.errors import ConfigError
+from minigan.errors import ConfigError, MissingExtraError
 from minigan.shapes import conv_geometry
 
 GEOMETRY = conv_geometry((9, 10, 5), 18, (3, 4), (2, 1), "same")
@@ -59,6 +61,15 @@ def spoilt(value):
     if isinstance(value, tuple):
         return tuple(spoilt(item) for item in value)
     return np.full_like(value, np.nan) if isinstance(value, np.ndarray) else value
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_library_is_installed(name):
+    """One skip for each backend that no test of this run looks at, see the `backend` fixture."""
+    if importlib.util.find_spec(name) is None:
+        with pytest.raises(MissingExtraError, match=r"pip install 'minigan\["):
+            get_backend(name)
+        pytest.skip(f"{name} is not installed: its kernels are not tested")
 
 
 def test_every_kernel_has_a_call_here():
