@@ -1,0 +1,1 @@
+"""Benchmarks that anyone can run; the figures in README and notes come from here."""

@@ -1,0 +1,91 @@
+"""The recipes' networks and training step in PyTorch, as its DCGAN example has them: the peer to measure against."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from minigan.recipes.dcgan import DCGAN, halvings
+from minigan.recipes.mlp import MLP
+
+
+def dcgan_networks(recipe: DCGAN, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    H, W, C = image_shape
+    n = halvings((H, W))
+    width, smallest = recipe.width << (n - 1), (H >> n, W >> n)
+    g: list[nn.Module] = [
+        nn.ConvTranspose2d(recipe.latent, width, smallest, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(True),
+    ]
+    for k in range(1, n):
+        g += [
+            nn.ConvTranspose2d(width >> (k - 1), width >> k, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(width >> k),
+            nn.ReLU(True),
+        ]
+    g += [nn.ConvTranspose2d(recipe.width, C, 4, 2, 1, bias=False), nn.Tanh()]
+    d: list[nn.Module] = [nn.Conv2d(C, recipe.width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
+    for k in range(1, n):
+        d += [
+            nn.Conv2d(recipe.width << (k - 1), recipe.width << k, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(recipe.width << k),
+            nn.LeakyReLU(0.2, True),
+        ]
+    d += [nn.Conv2d(width, 1, smallest, bias=False), nn.Flatten()]
+    for layer in (*g, *d):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+    return nn.Sequential(nn.Unflatten(1, (recipe.latent, 1, 1)), *g), nn.Sequential(*d)
+
+
+def mlp_networks(recipe: MLP, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    size = int(np.prod(image_shape))
+
+    def hidden(inputs: int) -> list[nn.Module]:
+        h = recipe.hidden
+        return [nn.Linear(inputs, h), nn.LeakyReLU(0.2, True), nn.Linear(h, h), nn.LeakyReLU(0.2, True)]
+
+    G = nn.Sequential(*hidden(recipe.latent), nn.Linear(recipe.hidden, size), nn.Sigmoid())
+    return G, nn.Sequential(nn.Flatten(), *hidden(size), nn.Linear(recipe.hidden, 1))
+
+
+def training_step(
+    recipe: DCGAN | MLP, image_shape: tuple[int, ...], *, channels_last: bool = False, bf16: bool = False
+) -> Callable[[np.ndarray], None]:
+    """A function that trains both networks on one batch of images (N, H, W, C)."""
+    torch.manual_seed(0)
+    networks = dcgan_networks if isinstance(recipe, DCGAN) else mlp_networks
+    G, D = networks(recipe, image_shape)  # type: ignore[operator]
+    if channels_last:
+        G, D = G.to(memory_format=torch.channels_last), D.to(memory_format=torch.channels_last)
+    betas = (recipe.beta1, recipe.beta2)
+    g_adam, d_adam = (torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=betas, fused=True) for net in (G, D))
+    bce = nn.BCEWithLogitsLoss()
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def step(images: np.ndarray) -> None:
+        n = len(images)
+        real = torch.from_numpy(images)
+        if isinstance(recipe, DCGAN):
+            real = real.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        ones, zeros = torch.ones(n, 1), torch.zeros(n, 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            d_adam.zero_grad()
+            bce(D(real), ones).backward()
+            fake = G(torch.randn(n, recipe.latent))
+            bce(D(fake.detach()), zeros).backward()
+            d_adam.step()
+            g_adam.zero_grad()
+            logits = D(fake)
+            if isinstance(recipe, DCGAN):
+                bce(logits, ones).backward()
+            else:
+                gap = (torch.sigmoid(logits) - 1).square().mean()
+                (gap + recipe.mse_weight * (fake - real.flatten(1)).square().mean()).backward()
+            g_adam.step()
+
+    return step
