@@ -59,9 +59,10 @@ def check_gradient(
         gradient: dP/d(array).
         scale: the size of the terms whose sum P is; their rounding is forgiven.
         tolerance: of the relative error.
+    Raises:
+        DTypeError: a number is not float64.
     """
-    if array.dtype != np.float64:
-        raise DTypeError(f"{path}: finite differences need float64, got {array.dtype}. Build with dtype='float64'.")
+    _expect_float64(array.dtype, path)
     h = STEP * (float(np.linalg.norm(array)) or array.size**0.5)
     # What rounding alone can do to the difference counts as an error of one tolerance.
     floor = 10 * np.finfo(np.float64).eps * scale / h / tolerance + np.finfo(np.float64).tiny
@@ -78,6 +79,11 @@ def check_gradient(
         error = abs(numeric - analytic) / (max(abs(numeric), abs(analytic)) + floor)
         worst = max(worst, error) if np.isfinite(error) else np.inf
     return GradientCheck(path, what, worst, worst <= tolerance)
+
+
+def _expect_float64(dtype: np.dtype[Any], path: str) -> None:
+    if dtype != np.float64:
+        raise DTypeError(f"{path}: finite differences need float64, got {dtype}. Build with dtype='float64'.")
 
 
 def _directions(gradient: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -113,7 +119,11 @@ def check_backward(
         rng: draws the scalar (a random weighting of y), the directions, and one seed for Dropout's masks.
         train: whether in training mode.
         tolerance: of the relative error.
+    Raises:
+        DTypeError: a number is not float64.
     """
+    _expect_float64(layer.dtype, layer.path)
+    _expect_float64(x.dtype, f"{layer.path}'s input")
     seed = int(rng.integers(2**32))
     x = x.copy()
     y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
@@ -146,6 +156,8 @@ def check_double_backward(
 
     P is a random weighting of dx. Arguments as for `check_backward`.
     """
+    _expect_float64(layer.dtype, layer.path)
+    _expect_float64(x.dtype, f"{layer.path}'s input")
     seed = int(rng.integers(2**32))
     x = x.copy()
     y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))

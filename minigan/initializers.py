@@ -33,7 +33,7 @@ class Constant:
     value: float = 0.0
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        return np.full(shape, self.value)
+        return np.full(shape, self.value, dtype=np.float64)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
