@@ -1,0 +1,232 @@
+"""Every layer and combinator in the shapes that matter, built and with numbers that hide nothing."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from minigan.backends import Array, Backend
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Sigmoid,
+    Tanh,
+    UpSampling2D,
+)
+from minigan.network import Residual, Sequential, SkipConcat
+
+BATCH = 3
+
+
+class Case(NamedTuple):
+    make: Callable[[], Layer]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    parameters: dict[str, tuple[int, ...]] = {}  # noqa: RUF012 (never changed)
+    curved: bool = False  # whether backward depends on x, so that double_backward returns a dP/dx in training
+    curved_in_eval: bool = False
+
+
+def batchnorm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
+    return {f"{prefix}gamma": (channels,), f"{prefix}beta": (channels,)}
+
+
+def nested() -> Sequential:
+    """Image to vector, through a sequence in a sequence and every kind of nonlinearity."""
+    inner = Sequential([Conv2D(3, 3), BatchNorm(), Tanh(), Sequential([LeakyReLU(0.2)])])
+    return Sequential([inner, UpSampling2D((2, 1)), Dropout(0.25), Flatten(), Dense(4), Sigmoid(), Dense(2)])
+
+
+def residual() -> Residual:
+    return Residual([Conv2D(2, 3), BatchNorm(), Tanh(), Dropout(0.3), Conv2D(2, 3)])
+
+
+def residual_with_shortcut() -> Residual:
+    return Residual(
+        [Conv2D(3, 4, stride=2, padding=1), BatchNorm(), LeakyReLU(0.2), Conv2D(4, 3)],
+        shortcut=[Conv2D(4, 1, stride=2, padding="valid"), Sigmoid()],
+    )
+
+
+def unet() -> SkipConcat:
+    """Two levels."""
+    deepest = SkipConcat([Conv2D(3, 4, stride=2, padding=1), Tanh(), ConvTranspose2D(2, 4, stride=2, padding=1)])
+    return SkipConcat(
+        [Conv2D(2, 4, stride=2, padding=1), LeakyReLU(0.2), deepest, BatchNorm(), ConvTranspose2D(3, 2, stride=2)]
+    )
+
+
+CASES: dict[str, Case] = {
+    "Dense": Case(lambda: Dense(4), (5,), (4,), {"w": (5, 4), "b": (4,)}),
+    "Dense, no bias": Case(lambda: Dense(1, bias=False), (1,), (1,), {"w": (1, 1)}),
+    "Conv2D same": Case(lambda: Conv2D(3, 3), (5, 4, 2), (5, 4, 3), {"w": (3, 3, 2, 3), "b": (3,)}),
+    "Conv2D 4x4 stride 2, no bias": Case(
+        lambda: Conv2D(3, 4, stride=2, padding=1, bias=False), (6, 8, 2), (3, 4, 3), {"w": (4, 4, 2, 3)}
+    ),
+    "Conv2D lopsided": Case(
+        lambda: Conv2D(2, (5, 3), stride=(2, 3), padding=((1, 2), (0, 1))),
+        (7, 9, 1),
+        (3, 3, 2),
+        {"w": (5, 3, 1, 2), "b": (2,)},
+    ),
+    "Conv2D same stride 2, 5x5": Case(
+        lambda: Conv2D(2, 5, stride=2), (7, 6, 3), (4, 3, 2), {"w": (5, 5, 3, 2), "b": (2,)}
+    ),
+    "Conv2D whole image": Case(
+        lambda: Conv2D(1, (4, 3), padding="valid"), (4, 3, 5), (1, 1, 1), {"w": (4, 3, 5, 1), "b": (1,)}
+    ),
+    "ConvTranspose2D 4x4 stride 2, no bias": Case(
+        lambda: ConvTranspose2D(3, 4, stride=2, padding=1, bias=False), (3, 4, 2), (6, 8, 3), {"w": (4, 4, 3, 2)}
+    ),
+    "ConvTranspose2D from a pixel": Case(
+        lambda: ConvTranspose2D(2, (7, 5), padding="valid"), (1, 1, 4), (7, 5, 2), {"w": (7, 5, 2, 4), "b": (2,)}
+    ),
+    "ConvTranspose2D output padding": Case(
+        lambda: ConvTranspose2D(2, 3, stride=2, padding=1, output_padding=1),
+        (3, 4, 3),
+        (6, 8, 2),
+        {"w": (3, 3, 2, 3), "b": (2,)},
+    ),
+    "ConvTranspose2D lopsided": Case(
+        lambda: ConvTranspose2D(1, (5, 3), stride=(2, 3), padding=((1, 2), (0, 1)), output_padding=(0, 2)),
+        (3, 2, 2),
+        (6, 7, 1),
+        {"w": (5, 3, 1, 2), "b": (1,)},
+    ),
+    "ConvTranspose2D same 5x5": Case(
+        lambda: ConvTranspose2D(3, 5, stride=2), (3, 2, 2), (6, 4, 3), {"w": (5, 5, 3, 2), "b": (3,)}
+    ),
+    "BatchNorm images": Case(BatchNorm, (3, 2, 4), (3, 2, 4), batchnorm_parameters("", 4), curved=True),
+    "BatchNorm vectors": Case(lambda: BatchNorm(eps=1e-3), (5,), (5,), batchnorm_parameters("", 5), curved=True),
+    "LeakyReLU": Case(LeakyReLU, (3, 2, 4), (3, 2, 4)),
+    "LeakyReLU .01": Case(lambda: LeakyReLU(0.01), (7,), (7,)),
+    "ReLU": Case(ReLU, (3, 2, 4), (3, 2, 4)),
+    "Tanh": Case(Tanh, (3, 2, 4), (3, 2, 4), curved=True, curved_in_eval=True),
+    "Sigmoid": Case(Sigmoid, (9,), (9,), curved=True, curved_in_eval=True),
+    "Dropout": Case(lambda: Dropout(0.3), (3, 2, 4), (3, 2, 4)),
+    "Dropout of nothing": Case(lambda: Dropout(0), (6,), (6,)),
+    "Flatten": Case(Flatten, (3, 2, 4), (24,)),
+    "Reshape": Case(lambda: Reshape((2, 3, 2)), (12,), (2, 3, 2)),
+    "UpSampling2D": Case(UpSampling2D, (2, 3, 2), (4, 6, 2)),
+    "UpSampling2D 3x1": Case(lambda: UpSampling2D((3, 1)), (2, 3, 2), (6, 3, 2)),
+    "Sequential, nested": Case(
+        nested,
+        (4, 3, 2),
+        (2,),
+        {
+            "0.0.w": (3, 3, 2, 3),
+            "0.0.b": (3,),
+            **batchnorm_parameters("0.1.", 3),
+            "4.w": (72, 4),
+            "4.b": (4,),
+            "6.w": (4, 2),
+            "6.b": (2,),
+        },
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "Residual": Case(
+        residual,
+        (3, 4, 2),
+        (3, 4, 2),
+        {
+            "inner.0.w": (3, 3, 2, 2),
+            "inner.0.b": (2,),
+            **batchnorm_parameters("inner.1.", 2),
+            "inner.4.w": (3, 3, 2, 2),
+            "inner.4.b": (2,),
+        },
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "Residual, straight": Case(
+        lambda: Residual([Dense(3)], shortcut=[Dense(3, bias=False)]),
+        (4,),
+        (3,),
+        {"inner.0.w": (4, 3), "inner.0.b": (3,), "shortcut.0.w": (4, 3)},
+    ),
+    "Residual, shortcut": Case(
+        residual_with_shortcut,
+        (6, 4, 2),
+        (3, 2, 4),
+        {
+            "inner.0.w": (4, 4, 2, 3),
+            "inner.0.b": (3,),
+            **batchnorm_parameters("inner.1.", 3),
+            "inner.3.w": (3, 3, 3, 4),
+            "inner.3.b": (4,),
+            "shortcut.0.w": (1, 1, 2, 4),
+            "shortcut.0.b": (4,),
+        },
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "SkipConcat, nested": Case(
+        unet,
+        (4, 8, 2),
+        (4, 8, 5),
+        {
+            "inner.0.w": (4, 4, 2, 2),
+            "inner.0.b": (2,),
+            "inner.2.inner.0.w": (4, 4, 2, 3),
+            "inner.2.inner.0.b": (3,),
+            "inner.2.inner.2.w": (4, 4, 2, 3),
+            "inner.2.inner.2.b": (2,),
+            **batchnorm_parameters("inner.3.", 4),
+            "inner.4.w": (2, 2, 3, 4),
+            "inner.4.b": (3,),
+        },
+        curved=True,
+        curved_in_eval=True,
+    ),
+}
+
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+both_modes = pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+
+
+def built(case: Case, backend: Backend, *, dtype: str = "float64", seed: int = 0) -> Layer:
+    """The layer with weights and statistics away from 0 and 1, which would hide a missing factor or term."""
+    layer = case.make().build(case.input_shape, backend=backend, dtype=dtype, rng=np.random.default_rng(seed))
+    rng = np.random.default_rng(seed + 1)
+    for _, p in layer.named_parameters():
+        p.value[...] = backend.asarray(rng.normal(0, 0.7, p.shape), dtype=np.dtype(dtype))
+    for name, p in layer.named_state():
+        numbers = rng.uniform(0.3, 2, p.shape) if "var" in name else rng.normal(0, 1, p.shape)
+        p.value[...] = backend.asarray(numbers, dtype=np.dtype(dtype))
+    layer.arena.updated()
+    return layer
+
+
+def batch(case: Case, backend: Backend, *, dtype: str = "float64", seed: int = 2) -> Array:
+    """A batch off the kink at 0."""
+    x = np.random.default_rng(seed).normal(size=(BATCH, *case.input_shape))
+    return backend.asarray(x + 0.3 * np.sign(x), dtype=np.dtype(dtype))
+
+
+def cotangent(case: Case, backend: Backend, *, dtype: str = "float64", seed: int = 3) -> Array:
+    dy = np.random.default_rng(seed).normal(size=(BATCH, *case.output_shape))
+    return backend.asarray(dy, dtype=np.dtype(dtype))
+
+
+def masks() -> np.random.Generator:
+    """The same draws for Dropout each time."""
+    return np.random.default_rng(4)
+
+
+def host(backend: Backend, array: Any) -> np.ndarray:
+    return np.array(backend.to_numpy(array))
+
+
+def same_bits(backend: Backend, one: Any, other: Any) -> bool:
+    a, b = host(backend, one), host(backend, other)
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()

@@ -1,0 +1,91 @@
+"""An error names the layer's path, the rule, what was expected and found, and the remedy."""
+
+import numpy as np
+import pytest
+
+from minigan.errors import ConfigError, MiniganError, ShapeError
+from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Layer, LeakyReLU, Reshape, UpSampling2D
+from minigan.network import Residual, Sequential, SkipConcat
+
+
+def message(net: Layer, input_shape: tuple[int, ...]) -> str:
+    with pytest.raises(ShapeError) as caught:
+        net.build(input_shape, backend="numpy", rng=np.random.default_rng(0))
+    return str(caught.value)
+
+
+BUILDING = [
+    # layers after a first one that fits, input shape, and what the message must say
+    ([Conv2D(3, 3)], (4,), ["D.1.Conv2D", "expected images (H, W, C)", "(4,)", "Reshape"]),
+    ([ConvTranspose2D(3, 3)], (4,), ["D.1.ConvTranspose2D", "expected images", "(4,)", "Reshape"]),
+    ([UpSampling2D(2)], (4,), ["D.1.UpSampling2D", "expected images", "(4,)", "Reshape"]),
+    ([Dense(3)], (4, 4, 2), ["D.1.Dense", "expected vectors (F,)", "(4, 4, 2)", "Flatten"]),
+    ([Conv2D(3, 5, padding="valid")], (4, 4, 2), ["D.1.Conv2D", "5x5", "4x4", "smaller filter"]),
+    ([ConvTranspose2D(3, 3, padding=9)], (4, 4, 2), ["D.1.ConvTranspose2D", "leaves nothing", "4x4", "less padding"]),
+    (
+        [ConvTranspose2D(3, 3, stride=2, padding=1, output_padding=2)],
+        (4, 4, 2),
+        ["D.1.ConvTranspose2D", "output_padding (2, 2)", "smaller than the stride (2, 2)"],
+    ),
+    ([ConvTranspose2D(3, 3, stride=2, output_padding=1)], (4, 4, 2), ["D.1.ConvTranspose2D", "explicit padding"]),
+    ([Conv2D(3, 3, padding="full")], (4, 4, 2), ["D.1.Conv2D", "'same', 'valid'", "'full'"]),
+    ([Conv2D(3, 3, padding=-1)], (4, 4, 2), ["D.1.Conv2D", "not be negative", "-1"]),
+    ([Reshape((5, 5))], (4, 4, 2), ["D.1.Reshape", "(4, 4, 2)", "32", "(5, 5)", "25", "sizes equal"]),
+    ([Residual([Conv2D(3, 3)])], (4, 4, 2), ["D.1.Residual", "(4, 4, 3)", "(4, 4, 2)", "shortcut"]),
+    (
+        [Residual([Conv2D(3, 3)], shortcut=[Conv2D(3, 3, stride=2)])],
+        (4, 4, 2),
+        ["D.1.Residual", "(4, 4, 3)", "(2, 2, 3)"],
+    ),
+    ([SkipConcat([Conv2D(3, 3, stride=2)])], (4, 4, 2), ["D.1.SkipConcat", "(2, 2, 3)", "(4, 4, 2)", "size"]),
+    ([Sequential([LeakyReLU(), Dense(3)])], (4, 4, 2), ["D.1.Sequential.1.Dense", "(4, 4, 2)"]),
+    ([Residual([LeakyReLU(), Dense(3)])], (4, 4, 2), ["D.1.Residual.inner.1.Dense", "(4, 4, 2)"]),
+    ([Residual([LeakyReLU()], shortcut=[Dense(3)])], (4, 4, 2), ["D.1.Residual.shortcut.0.Dense", "(4, 4, 2)"]),
+    ([SkipConcat([LeakyReLU(), Dense(3)])], (4, 4, 2), ["D.1.SkipConcat.inner.1.Dense", "(4, 4, 2)"]),
+]
+
+
+@pytest.mark.parametrize(("layers", "input_shape", "says"), BUILDING, ids=[case[2][0] for case in BUILDING])
+def test_layers_that_do_not_fit_are_named(layers: list[Layer], input_shape: tuple[int, ...], says: list[str]):
+    text = message(Sequential([LeakyReLU(), *layers], name="D"), input_shape)
+    assert all(part in text for part in says), text
+
+
+CONSTRUCTING = [
+    (lambda: Dense(0), "features must be positive, got 0"),
+    (lambda: Conv2D(0, 3), "channels must be positive, got 0"),
+    (lambda: Conv2D(3, 0), "filter must be a positive int or a pair of them, got 0"),
+    (lambda: Conv2D(3, 3, stride=(1, 0)), "stride must be a positive int or a pair of them, got (1, 0)"),
+    (lambda: UpSampling2D(0), "factor must be a positive int or a pair of them, got 0"),
+    (lambda: LeakyReLU(1.0), "slope must be in [0, 1), got 1.0"),
+    (lambda: LeakyReLU(-0.1), "slope must be in [0, 1), got -0.1"),
+    (lambda: Dropout(1.0), "rate must be in [0, 1), got 1.0"),
+    (lambda: Dropout(float("nan")), "rate must be in [0, 1), got nan"),
+]
+
+
+@pytest.mark.parametrize(("make", "says"), CONSTRUCTING, ids=[case[1] for case in CONSTRUCTING])
+def test_arguments_out_of_range_are_refused(make, says: str):
+    with pytest.raises(MiniganError) as caught:
+        make()
+    assert says in str(caught.value)
+
+
+def test_dropout_in_training_needs_a_generator():
+    net = Sequential([Dense(3), Dropout(0.5)], name="D").build((2,), backend="numpy", rng=np.random.default_rng(0))
+    with pytest.raises(ConfigError, match=r"D\.1\.Dropout.*rng=generator"):
+        net.forward(np.zeros((2, 2), np.float32), train=True)
+
+
+def test_batchnorm_refuses_to_train_on_one_value():
+    net = Sequential([Dense(3), BatchNorm()], name="D").build((2,), backend="numpy", rng=np.random.default_rng(0))
+    x = np.zeros((1, 2), np.float32)
+    with pytest.raises(ShapeError, match=r"D\.1\.BatchNorm.*more than one value.*\(1, 3\).*larger batch"):
+        net.forward(x, train=True)
+    net.forward(x, train=False)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "complex64"])
+def test_only_floats_of_two_sizes(dtype: str):
+    with pytest.raises(ConfigError, match=f"float32 or float64, got {dtype}"):
+        Dense(3).build((2,), backend="numpy", dtype=dtype, rng=np.random.default_rng(0))

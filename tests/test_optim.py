@@ -1,0 +1,157 @@
+"""Optimisers on a network's arena; the kernels themselves are tested in `backends/`."""
+
+import numpy as np
+import pytest
+
+from minigan.backends import Backend
+from minigan.errors import CheckpointError, ConfigError
+from minigan.layers import Dense
+from minigan.network import Sequential
+from minigan.optim import SGD, Adam, Optimizer
+from minigan.schedules import ExponentialDecay
+
+OPTIMIZERS = {
+    "Adam": lambda arena: Adam(arena, lr=2e-2, beta1=0.5, beta2=0.9),
+    "Adam, eps": lambda arena: Adam(arena, lr=2e-2, eps=1e-2),
+    "Adam, decaying": lambda arena: Adam(arena, lr=ExponentialDecay(0.1, 0.5, every=2)),
+    "SGD": lambda arena: SGD(arena, lr=0.1),
+    "SGD, momentum": lambda arena: SGD(arena, lr=0.1, momentum=0.9),
+}
+every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+
+
+def network(backend: Backend, *, dtype: str = "float64") -> Sequential:
+    net = Sequential([Dense(3), Dense(5)])
+    return net.build((4,), backend=backend, dtype=dtype, rng=np.random.default_rng(0))
+
+
+def gradients(net: Sequential, seed: int):
+    """Random in the parameters, zero in the gaps, as backward leaves them."""
+    grads, rng = net.gradients(), np.random.default_rng(seed)
+    for _, p in net.named_parameters():
+        grads[p][...] = net.kernels.asarray(rng.normal(size=p.shape), dtype=net.dtype)
+    return grads
+
+
+def train(net: Sequential, optimizer: Optimizer, steps: range) -> None:
+    for step in steps:
+        optimizer.step(gradients(net, step))
+
+
+def naive_adam(w, grads, *, lr, beta1=0.9, beta2=0.999, eps=1e-8):
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, dw in enumerate(grads, start=1):
+        m = beta1 * m + (1 - beta1) * dw
+        v = beta2 * v + (1 - beta2) * dw**2
+        w = w - lr(t - 1) * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return w
+
+
+def naive_sgd(w, grads, *, lr, momentum=0.0):
+    velocity = np.zeros_like(w)
+    for dw in grads:
+        velocity = momentum * velocity + dw
+        w = w - lr * velocity
+    return w
+
+
+NAIVE = {
+    "Adam": lambda w, grads: naive_adam(w, grads, lr=lambda _: 2e-2, beta1=0.5, beta2=0.9),
+    "Adam, eps": lambda w, grads: naive_adam(w, grads, lr=lambda _: 2e-2, eps=1e-2),
+    "Adam, decaying": lambda w, grads: naive_adam(w, grads, lr=lambda step: 0.1 * 0.5 ** (step / 2)),
+    "SGD": lambda w, grads: naive_sgd(w, grads, lr=0.1),
+    "SGD, momentum": lambda w, grads: naive_sgd(w, grads, lr=0.1, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_are_those_of_the_algorithm(backend: Backend, name: str):
+    net = network(backend)
+    expected = NAIVE[name](
+        np.array(backend.to_numpy(net.arena.flat)),
+        [np.array(backend.to_numpy(gradients(net, step).flat)) for step in range(5)],
+    )
+    train(net, OPTIMIZERS[name](net.arena), range(5))
+    np.testing.assert_allclose(backend.to_numpy(net.arena.flat), expected, rtol=1e-12, atol=1e-14)
+
+
+@every_optimizer
+def test_gaps_stay_zero_and_gradients_are_left_alone(backend: Backend, make):
+    net = network(backend)
+    grads = gradients(net, 0)
+    before = np.array(backend.to_numpy(grads.flat))
+    optimizer = make(net.arena)
+    optimizer.step(grads)
+    assert (backend.to_numpy(grads.flat) == before).all()
+    in_use = np.zeros(net.arena.flat.size, bool)
+    offset = 0
+    for _, p in net.arena.items():
+        in_use[offset : offset + p.size] = True
+        offset += -(-p.size // 16) * 16
+    for flat in (net.arena.flat, *optimizer.buffers.values()):
+        assert not backend.to_numpy(flat)[~in_use].any()
+
+
+@every_optimizer
+def test_the_state_makes_training_go_on_bit_for_bit(backend: Backend, make):
+    straight = network(backend, dtype="float32")
+    train(straight, make(straight.arena), range(6))
+
+    first = network(backend, dtype="float32")
+    optimizer = make(first.arena)
+    train(first, optimizer, range(3))
+    weights, state = first.arena.to_dict(), optimizer.to_dict()
+    train(first, optimizer, range(3, 6))  # what was handed out must be copies
+
+    second = network(backend, dtype="float32")
+    second.arena.load_dict(weights)
+    optimizer = make(second.arena)
+    optimizer.load_dict(state)
+    assert optimizer.steps == 3
+    train(second, optimizer, range(3, 6))
+    expected = backend.to_numpy(straight.arena.flat).tobytes()
+    assert backend.to_numpy(first.arena.flat).tobytes() == expected
+    assert backend.to_numpy(second.arena.flat).tobytes() == expected
+
+
+def broken_states(state):
+    yield "a missing buffer", {k: v for k, v in state.items() if k != "m"}
+    yield "an unknown one", state | {"velocity": state["m"]}
+    yield "another size", state | {"m": state["m"][:-1]}
+    yield "another dtype", state | {"v": state["v"].astype(np.float32)}
+    yield "no steps", {k: v for k, v in state.items() if k != "steps"}
+
+
+def test_a_state_that_does_not_fit_changes_nothing(backend: Backend):
+    net = network(backend)
+    optimizer = Adam(net.arena, lr=0.1)
+    train(net, optimizer, range(2))
+    good = optimizer.to_dict()
+    for what, state in broken_states(good):
+        with pytest.raises(CheckpointError, match="a file: expected the state of Adam"):
+            optimizer.load_dict(state, source="a file")
+        assert optimizer.steps == 2, what
+        assert all((optimizer.to_dict()[k] == good[k]).all() for k in good), what
+
+
+def test_counting(backend: Backend):
+    net = network(backend)
+    optimizer = SGD(net.arena, lr=ExponentialDecay(1.0, 0.5, every=1))
+    assert (optimizer.steps, optimizer.lr, net.arena.version) == (0, 1.0, 0)
+    train(net, optimizer, range(2))
+    assert (optimizer.steps, optimizer.lr, net.arena.version) == (2, 0.25, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda arena: Adam(arena, lr=0.1, beta1=1.0), "beta1=1.0"),
+        (lambda arena: Adam(arena, lr=0.1, beta2=-0.1), "beta2=-0.1"),
+        (lambda arena: Adam(arena, lr=0.1, eps=0), "eps=0"),
+        (lambda arena: SGD(arena, lr=0.1, momentum=1), "momentum < 1, got 1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(reference: Backend, make, says: str):
+    with pytest.raises(ConfigError) as caught:
+        make(network(reference).arena)
+    assert says in str(caught.value)
