@@ -49,7 +49,7 @@ def nonfinite_gradient(network: Sequential, dy: Array, tape: Tape) -> str | None
     if not is_finite(dy):
         return f"the gradient that {network.path} is given"
     grads = network.gradients()
-    for layer, cache in zip(reversed(network.layers), reversed(tape.caches(network.path)), strict=True):
+    for layer, cache in zip(reversed(network.layers), reversed(tape.caches(network)), strict=True):
         dy = layer.backward(dy, cache, grads=grads)
         if not (is_finite(dy) and is_finite(grads.flat)):
             return f"the gradient of {layer.path}"

@@ -35,10 +35,16 @@ class Tape:
         """Lets go of the activations; the tape cannot be used afterwards."""
         self._caches = None
 
-    def caches(self, path: str) -> list[Cache]:
-        """The caches, if they are still those of the current weights; `path` names the network in the error."""
+    def caches(self, network: Layer) -> list[Cache]:
+        """The caches, if they are still those of the network's current weights."""
+        path = network.path
         if self._caches is None:
             raise StaleTapeError(f"{path}: this tape was released. Run forward again.")
+        if self._arena is not network.arena:
+            raise StaleTapeError(
+                f"{path}: this tape is of another network, or from before this one was built again. Use the tape that "
+                f"{path}.forward returned."
+            )
         if self._version != self._arena.version:
             raise StaleTapeError(
                 f"{path}: this tape was made with version {self._version} of the weights, which are now at version "
@@ -88,7 +94,7 @@ class Sequential(Layer):
         Raises:
             ShapeError, DTypeError: x is not what the network was built for.
         """
-        self._check("x", x, (len(x) if x.ndim else 0, *self.input_shape))
+        self._check("x", x, None, self.input_shape)
         caches = []
         y = x
         for layer in self.layers:
@@ -104,8 +110,8 @@ class Sequential(Layer):
         Raises:
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
-        caches = tape.caches(self.path)
-        self._check("dy", dy, (tape.batch_size, *self.output_shape))
+        caches = tape.caches(self)
+        self._check("dy", dy, tape.batch_size, self.output_shape)
         last = 0 if need_dx else self._first_trained()
         for index in range(len(self.layers) - 1, last - 1, -1):
             dy = self.layers[index].backward(
@@ -115,8 +121,8 @@ class Sequential(Layer):
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
         """Backward to the input, keeping each layer's cotangent; the first sweep of a double backward."""
-        caches = cache.caches(self.path)
-        self._check("dy", dy, (cache.batch_size, *self.output_shape))
+        caches = cache.caches(self)
+        self._check("dy", dy, cache.batch_size, self.output_shape)
         records: list[Any] = []
         for layer, layer_cache in zip(reversed(self.layers), reversed(caches), strict=True):
             dy, record = layer.backward_recorded(dy, layer_cache)
@@ -132,8 +138,8 @@ class Sequential(Layer):
         also hands back dP/dx; the down-sweep then is an ordinary backward that starts from the last of these and
         picks up the others on its way. Piecewise-linear layers hand back None, and without any the sweep is skipped.
         """
-        caches = cache.caches(self.path)
-        self._check("v", v, (cache.batch_size, *self.input_shape))
+        caches = cache.caches(self)
+        self._check("v", v, cache.batch_size, self.input_shape)
         injected: list[Array | None] = []
         for layer, layer_record, layer_cache in zip(self.layers, record, caches, strict=True):
             v, ddx = layer.double_backward(v, layer_record, layer_cache, grads=grads)
@@ -149,7 +155,7 @@ class Sequential(Layer):
 
     def commit_statistics(self, cache: Tape) -> None:
         """Folds the tape's batch statistics into the running ones."""
-        for layer, layer_cache in zip(self.layers, cache.caches(self.path), strict=True):
+        for layer, layer_cache in zip(self.layers, cache.caches(self), strict=True):
             layer.commit_statistics(layer_cache)
 
     @property
@@ -163,21 +169,23 @@ class Sequential(Layer):
                 return index
         return len(self.layers)
 
-    def _check(self, name: str, array: Array, shape: Shape) -> None:
-        if array.shape != shape:
+    def _check(self, name: str, array: Array, batch_size: int | None, shape: Shape) -> None:
+        """Refuses what is not an array of this network's backend and dtype, (N, *shape); N may be any if None."""
+        if not isinstance(array, self.kernels.xp.ndarray):
+            raise DTypeError(
+                f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
+                "Move it with backend.asarray(...)."
+            )
+        if array.shape[1:] != shape or array.ndim == 0 or batch_size not in (None, len(array)):
+            expected = f"(N, {', '.join(map(str, shape))})" + ("" if batch_size is None else f" with N = {batch_size}")
             raise ShapeError(
-                f"{self.path}: expected {name} of shape (N, {', '.join(map(str, shape[1:]))}) with N = {shape[0]}, "
-                f"got {array.shape}. Build the network with the shape of the data, or resize the data."
+                f"{self.path}: expected {name} of shape {expected}, got {array.shape}. "
+                "Build the network with the shape of the data, or resize the data."
             )
         if array.dtype != self.dtype:
             raise DTypeError(
                 f"{self.path}: expected {name} of dtype {self.dtype}, got {array.dtype}. "
                 f"Convert with {name}.astype('{self.dtype}') or build the network with dtype='{array.dtype}'."
-            )
-        if not isinstance(array, self.kernels.xp.ndarray):
-            raise DTypeError(
-                f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
-                "Move it with backend.asarray(...)."
             )
 
     def summary(self) -> str:
