@@ -85,7 +85,7 @@ def test_gaps_stay_zero_and_gradients_are_left_alone(backend: Backend, make):
     assert (backend.to_numpy(grads.flat) == before).all()
     in_use = np.zeros(net.arena.flat.size, bool)
     offset = 0
-    for _, p in net.arena.items():
+    for _, p in net.arena.items():  # noqa: PERF102 (no dict)
         in_use[offset : offset + p.size] = True
         offset += -(-p.size // 16) * 16
     for flat in (net.arena.flat, *optimizer.buffers.values()):
