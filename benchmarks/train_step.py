@@ -35,8 +35,7 @@ def minigan_step(model: str, backend: str) -> Step:
     recipe, shape = MODELS[model]
     rng = np.random.default_rng(0)
     alternating = recipe.assemble(shape, backend=get_backend(backend), rng=rng)
-    kernels = alternating.D.kernels
-    return lambda images: alternating.step(iter([kernels.asarray(images)]), rng)
+    return lambda images: alternating.step(iter([images]), rng)
 
 
 def peer_steps(model: str, *, bf16: bool) -> dict[str, Step]:

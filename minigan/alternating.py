@@ -74,9 +74,14 @@ class AlternatingOptimizer:
         self.g_grads, self.d_grads = G.gradients(), D.gradients()
 
     def step(self, reals: Iterator[Array], rng: np.random.Generator) -> StepValues:
-        """n_critic steps of D, each on a new real batch and new fakes, then one step of G on the last fakes."""
+        """n_critic steps of D, each on a new real batch and new fakes, then one step of G on the last fakes.
+
+        Args:
+            reals: batches (N, *D.input_shape), in host memory or the backend's, of any float dtype.
+            rng: of the noise and of dropout.
+        """
         for _ in range(self.n_critic):
-            real = next(reals)
+            real = self.D.kernels.asarray(next(reals), dtype=self.D.dtype)
             z = self.G.kernels.asarray(self.noise(rng, len(real)), dtype=self.G.dtype)
             fake, g_tape = self.G.forward(z, train=True, rng=rng)
             if not is_finite(fake):

@@ -1,6 +1,7 @@
 """The command line."""
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -248,9 +249,15 @@ def _gradcheck(options: argparse.Namespace) -> int:
     failed = 0
     for network, x in ((step.G, recipe.noise(rng, recipe.batch_size)), (step.D, images)):
         print(network.summary(), "\n")
-        for check in check_network(network, x, rng=rng):
-            failed += not check.passed
-            print(check)
+        for path, checks in itertools.groupby(check_network(network, x, rng=rng), key=lambda check: check.path):
+            group = list(checks)
+            wrong = [check for check in group if not check.passed]
+            failed += len(wrong)
+            for check in wrong:
+                print(check)
+            if not wrong:
+                error = max(check.error for check in group)
+                print(f"ok   {path:24} {len(group):3} gradients, largest relative error {error:.1e}")
         print()
     if failed:
         print(f"{failed} gradients are wrong; the first layer named FAIL above has the first of them.")

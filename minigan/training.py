@@ -12,7 +12,6 @@ from typing import Any, Self
 import numpy as np
 
 from minigan.alternating import AlternatingOptimizer, StepValues
-from minigan.backends import Array
 from minigan.checkpoint import CheckpointFolder, network_arrays, save_arrays
 from minigan.data import Loader
 from minigan.data.dataset import FloatArray
@@ -113,7 +112,7 @@ class Trainer:
             DivergenceError: a number became NaN or infinite; names the step, the place and the last good checkpoint.
             OutputError: the run folder cannot be written.
         """
-        reals = self._reals()
+        reals = map(self.prepare, self.loader)
         images_per_step = self.loader.batch_size * self.alternating.n_critic
         began, first = time.monotonic(), self.step
         while self.step < self.steps and not interruption.requested:
@@ -164,12 +163,7 @@ class Trainer:
         self._forget_log_after(self.step)
         return path
 
-    def _reals(self) -> Iterator[Array]:
-        kernels, dtype = self.alternating.D.kernels, self.alternating.D.dtype
-        for batch in self.loader:
-            yield kernels.asarray(self.prepare(batch), dtype=dtype)
-
-    def _one_step(self, reals: Iterator[Array]) -> StepValues:
+    def _one_step(self, reals: Iterator[np.ndarray]) -> StepValues:
         try:
             # Overflow and NaN are looked for, and explained, by the alternating optimizer.
             with np.errstate(all="ignore"):

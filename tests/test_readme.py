@@ -1,0 +1,34 @@
+"""The README keeps its promises."""
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_library_example_runs_as_printed(capsys):
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import" in block)
+    shorter = example.replace("range(1000)", "range(2)")
+    assert shorter != example
+    names = {}
+    exec(compile(shorter, "README.md", "exec"), names)
+    assert names["images"].shape == (16, 28, 28, 1)
+    assert "D: (28, 28, 1) -> (1,)" in capsys.readouterr().out
+
+
+def test_every_command_of_the_readme_is_known():
+    from minigan.cli import main
+
+    for line in re.findall(r"^minigan [^#\n]+", README, re.MULTILINE):
+        try:
+            main([*line.split()[1:], "--help"])
+        except SystemExit as stop:
+            assert stop.code == 0, line
+
+
+def test_files_named_in_the_readme_exist():
+    root = Path(__file__).parent.parent
+    for name in re.findall(r"`((?:minigan|tests|benchmarks|examples)/[\w./]+)`", README):
+        assert (root / name).exists(), name
+    for name in re.findall(r"\]\((docs/[\w./]+)\)", README):
+        assert (root / name).exists(), name
