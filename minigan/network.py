@@ -29,7 +29,8 @@ class Tape:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays that the tape keeps alive; one that two layers share counts once."""
-        return sum({id(a): a.nbytes for a in _arrays(self._caches)}.values())
+        ndarray = self._arena.backend.xp.ndarray
+        return sum({id(a): a.nbytes for a in _arrays(self._caches, ndarray)}.values())
 
     def release(self) -> None:
         """Lets go of the activations; the tape cannot be used afterwards."""
@@ -53,14 +54,14 @@ class Tape:
         return self._caches
 
 
-def _arrays(cache: Any) -> Iterator[Array]:
+def _arrays(cache: Any, ndarray: type) -> Iterator[Array]:
     """The arrays that own the memory behind a cache, however nested."""
     if isinstance(cache, Tape):
         cache = cache._caches
     if isinstance(cache, tuple | list):
         for item in cache:
-            yield from _arrays(item)
-    elif hasattr(cache, "__array_namespace__"):
+            yield from _arrays(item, ndarray)
+    elif isinstance(cache, ndarray):
         yield cache if cache.base is None else cache.base
 
 

@@ -1,5 +1,6 @@
 """The engines: one backend object holds the kernels a network is bound to."""
 
+import sys
 from types import ModuleType
 
 from minigan.backends.base import Array, Backend, KernelCoverage
@@ -51,6 +52,8 @@ def get_backend(name: str = "auto") -> Backend:
 
 
 def array_module(array: Array) -> ModuleType:
-    """numpy for a NumPy array, cupy for a CuPy array, without importing either by name."""
-    module: ModuleType = array.__array_namespace__()
-    return module
+    """numpy for a NumPy array or scalar, cupy for a CuPy array, without importing either by name.
+
+    CuPy 14 has no `__array_namespace__`, so the package that the array's type comes from must do.
+    """
+    return sys.modules[type(array).__module__.partition(".")[0]]

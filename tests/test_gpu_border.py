@@ -1,0 +1,96 @@
+"""Arrays are moved at the border and nowhere else: whole runs on a stand-in for CuPy, see `fake_cupy`."""
+
+import importlib
+import io
+import sys
+
+import fake_cupy
+import numpy as np
+import pytest
+
+from minigan import runs
+from minigan.backends import array_module, get_backend
+from minigan.errors import DTypeError
+from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Sigmoid, Tanh, UpSampling2D
+from minigan.network import Residual, Sequential, SkipConcat
+from minigan.recipes import get_recipe
+from minigan.report.progress import PlainProgress
+from minigan.training import Interruption
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The gpu backend over the stand-in, even where CuPy is installed."""
+    module = fake_cupy.make_module()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    gpu = importlib.import_module("minigan.backends.gpu")
+    monkeypatch.setattr(gpu, "cupy", module)
+    monkeypatch.setattr(gpu.GpuBackend, "xp", module)
+    return get_backend("cupy")
+
+
+@pytest.fixture(autouse=True)
+def _forget_the_backend():
+    """So that other tests import the real one, or fail to."""
+    yield
+    sys.modules.pop("minigan.backends.gpu", None)
+
+
+def test_the_stand_in_minds_its_border(device):
+    on_device = device.asarray(np.ones(3))
+    with pytest.raises(TypeError):
+        on_device + np.ones(3)
+    with pytest.raises(TypeError):
+        np.asarray(on_device)
+    assert array_module(on_device) is device.xp
+    assert isinstance(device.to_numpy(on_device + 1), np.ndarray)
+
+
+@pytest.mark.parametrize("recipe", ["dcgan", "mlp"])
+def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, recipe):
+    weights = []
+    for name in ("numpy", "cupy"):
+        settings = {"batch_size": 4, "steps": 3, **({"width": 4} if recipe == "dcgan" else {})}
+        full = get_recipe(recipe).from_settings(settings).settings()
+        folder = tmp_path / name
+        run = runs.open_run(runs.RunConfig(recipe=recipe, settings=full, data="digits", backend=name), folder)
+        assert run.backend.name == name
+        runs.start(run)
+        with run.trainer.loader:
+            run.trainer.run(PlainProgress(start=0, total=3, stream=io.StringIO()), Interruption())
+            runs.resume(run)
+        weights.append(run.trainer.alternating.to_dict())
+        assert runs.load_generator(folder, backend=device).samples(np.random.default_rng(0), 3).shape == (3, 28, 28, 1)
+    for key, expected in weights[0].items():
+        np.testing.assert_array_equal(weights[1][key], expected, err_msg=key)
+
+
+def test_double_backward_stays_on_the_device(device):
+    layers = [
+        SkipConcat([Conv2D(3, 3), Tanh()]),
+        Residual([Conv2D(5, 3), BatchNorm()]),
+        UpSampling2D(2),
+        Dropout(0.3),
+        Flatten(),
+        Dense(4),
+        Sigmoid(),
+    ]
+    results = []
+    for backend in (get_backend("numpy"), device):
+        network = Sequential(layers).build((4, 4, 2), backend=backend, dtype="float64", rng=np.random.default_rng(0))
+        rng = np.random.default_rng(1)
+        x, dy, v = (backend.asarray(rng.normal(size=shape)) for shape in [(3, 4, 4, 2), (3, 4), (3, 4, 4, 2)])
+        _, tape = network.forward(x, train=True, rng=np.random.default_rng(2))
+        assert tape.nbytes > 0
+        grads = network.gradients()
+        _, record = network.backward_recorded(dy, tape)
+        ddy, ddx = network.double_backward(v, record, tape, grads=grads)
+        results.append([backend.to_numpy(a) for a in (ddy, ddx, grads.flat)])
+    for expected, got in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_host_array_is_refused_with_a_remedy(device):
+    network = Sequential([Dense(2)]).build((3,), backend=device, rng=np.random.default_rng(0))
+    with pytest.raises(DTypeError, match=r"expected x as an array of cupy.*Move it with backend\.asarray"):
+        network.forward(np.zeros((1, 3), np.float32), train=False)
