@@ -7,14 +7,18 @@ that order, beside `reference/conv.py`.
 import numba
 
 from minigan.backends.cpu import simd
+from minigan.backends.cpu.activation import ActivationKernels
 from minigan.backends.cpu.conv import ConvKernels
 from minigan.backends.cpu.engine import default_threads
+from minigan.backends.cpu.norm import NormKernels
+from minigan.backends.cpu.optim import OptimKernels
+from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
 from minigan.backends.reference import ReferenceBackend
 from minigan.backends.workspace import Workspace
 
 
-class CpuBackend(ConvKernels, ReferenceBackend):
+class CpuBackend(ConvKernels, NormKernels, ActivationKernels, ResizeKernels, OptimKernels, ReferenceBackend):
     """Compiled kernels; nothing compiles before its first use.
 
     Args:

@@ -4,14 +4,15 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.cpu.correlate import correlate, correlate_weights
-from minigan.backends.cpu.engine import Engine, flat
+from minigan.backends.cpu.dense import DenseKernels
+from minigan.backends.cpu.engine import flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.plan import Plan, is_dense, plan_forward, plan_input_grad, plan_weight_grad
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
 from minigan.shapes import ConvGeometry
 
 
-class ConvKernels(Engine):
+class ConvKernels(DenseKernels):
     """Overrides of `reference.conv.ConvKernels`."""
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
@@ -21,7 +22,7 @@ class ConvKernels(Engine):
             return y.reshape(n, 1, 1, g.K)
         plan = plan_forward(g, n, tile_columns(x.itemsize), x.itemsize, self.team.size)
         if plan.group is None:
-            packed = self._packed(flat(w), g.R * g.S * g.C, g.K)
+            packed = self._packed(w, g.R * g.S * g.C, g.K)
         else:
             packed = self._packed(*grouped_forward_weights(w, g, plan))
         return self._correlate(x, packed, b, plan)
@@ -58,19 +59,16 @@ class ConvKernels(Engine):
         )
 
     def _packed(self, b: Array, depth: int, width: int) -> Array:
-        """A matrix (depth, width) as the microkernel reads it."""
+        """A matrix (depth, width) in strips."""
         columns = tile_columns(b.itemsize)
         packed = self.workspace.take("packed", depth * -(-width // columns) * columns, b.dtype)
-        self.team.run(pack, b, packed, depth, width, columns, parts=self.parts(depth * width))
+        self.team.run(pack, flat(b), packed, depth, width, columns, parts=self.parts(depth * width))
         return packed
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, plan: Plan) -> Array:
         grid, parts = plan.grid, self.team.size
         y = np.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype=x.dtype)
-        bias = self.workspace.take("bias", -(-grid.width_out // grid.columns) * grid.columns, x.dtype)
-        bias[:] = 0
-        if b is not None:
-            bias[: grid.width_out].reshape(-1, len(b))[:] = b
+        bias = self.padded_bias(b, -(-grid.width_out // grid.columns) * grid.columns, x.dtype)
         scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
         self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size)
         return y

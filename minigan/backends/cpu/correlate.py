@@ -17,7 +17,8 @@ from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, load_rows, stor
 def gather(x, scratch, to, grid, n, first_row, rows, first_channel, channels):
     """Some channels of `rows` padded rows of image n into scratch[to:]; row 0 is the first padded one."""
     size = grid.padded_width * channels
-    first, last = max(grid.left, 0), min(grid.left + grid.width, grid.padded_width)
+    first = min(max(grid.left, 0), grid.padded_width)
+    last = max(min(grid.left + grid.width, grid.padded_width), first)
     there = min(channels, grid.channels - first_channel)  # the last slab may be narrower
     for row in range(first_row, first_row + rows):
         i = row - grid.top

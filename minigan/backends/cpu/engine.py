@@ -12,6 +12,9 @@ from minigan.backends.workspace import Workspace
 # Numbers that one thread gets through in the time that waking another takes, about 40 µs.
 NUMBERS_PER_THREAD = 1 << 17
 
+# Columns that make a loop over a row worth its overhead.
+WIDE_ROW = 64
+
 
 class Engine:
     """State of one CPU backend object."""
@@ -29,6 +32,20 @@ def flat(array: Array) -> Array:
     """The array as one row of writable memory, a view wherever possible: the one array type that kernels compile for."""
     array = np.ascontiguousarray(array).reshape(-1)
     return array if array.flags.writeable else array.copy()
+
+
+def folded(x: Array) -> Array:
+    """The array as a matrix whose columns are channels: (pixels, C).
+
+    With few channels, as many neighbouring pixels as divide their number lie in one row, (pixels / n, n * C), so that
+    loops over columns are worth their while; a column's channel is then its number modulo C.
+    """
+    channels = x.shape[-1]
+    pixels = x.size // channels if channels else 0
+    together = 1
+    while together * channels < WIDE_ROW and pixels % (2 * together) == 0 and pixels:
+        together *= 2
+    return flat(x).reshape(pixels // together, together * channels)
 
 
 def default_threads() -> int:

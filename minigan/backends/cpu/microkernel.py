@@ -17,18 +17,29 @@ last one up.
 """
 
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.simd import TILE_ROWS, add_tile, load_rows, outer, store_tile, tile_from_row
+from minigan.backends.cpu.simd import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    add_tile,
+    copy,
+    copy_row,
+    load_rows,
+    outer,
+    store_tile,
+    tile_from_row,
+    transpose_square,
+)
 
 
 @kernel(inline=True)
-def product_tile(a, rows, segments, run, step, panel, panel_at, columns, bias, bias_at):
+def product_tile(a, rows, segments, run, step, panel, panel_at, panel_row, bias, bias_at):
     tile = tile_from_row(bias, bias_at)
     for s in range(len(segments)):
         a_at = segments[s]
         for _ in range(run):
             tile = outer(tile, a, rows, a_at, panel, panel_at)
             a_at += step
-            panel_at += columns
+            panel_at += panel_row
     return tile
 
 
@@ -59,18 +70,37 @@ def close_table(table, count):
         table[i] = table[count - 1]
 
 
+@kernel(inline=True)
+def strip(b, at, row, packed, to, depth, width, columns):
+    """b[at + l * row + j], for l < depth and j < width, as a strip with `columns` columns."""
+    for l in range(depth):
+        if width == columns:
+            copy_row(packed, to + l * columns, b, at + l * row)
+        else:
+            packed[to + l * columns : to + (l + 1) * columns] = 0
+            copy(packed, to + l * columns, b, at + l * row, width)
+
+
+@kernel(inline=True)
+def strip_transposed(b, at, row, packed, to, depth, width, columns):
+    """b[at + j * row + l], for l < depth and j < width, as a strip with `columns` columns."""
+    lanes = columns // TILE_VECTORS
+    for first in range(0, columns, lanes):
+        squares = depth // lanes * lanes if first + lanes <= width else 0
+        for l in range(0, squares, lanes):
+            transpose_square(packed, to + l * columns + first, columns, b, at + first * row + l, row)
+        for l in range(squares, depth):
+            for j in range(first, first + lanes):
+                packed[to + l * columns + j] = b[at + j * row + l] if j < width else 0
+
+
 @kernel
 def pack(part, parts, b, packed, depth, width, columns):
     """b (depth, width) into strips (panels, depth, columns)."""
-    panels = -(-width // columns)
-    for l in range(depth * part // parts, depth * (part + 1) // parts):
-        for panel in range(panels):
-            to, at = (panel * depth + l) * columns, l * width + panel * columns
-            here = min(columns, width - panel * columns)
-            for j in range(here):
-                packed[to + j] = b[at + j]
-            for j in range(here, columns):
-                packed[to + j] = 0
+    l_first, l_last = depth * part // parts, depth * (part + 1) // parts
+    for panel in range(-(-width // columns)):
+        strip(b, l_first * width + panel * columns, width, packed, (panel * depth + l_first) * columns,
+              l_last - l_first, min(columns, width - panel * columns), columns)
 
 
 @kernel
@@ -80,18 +110,8 @@ def pack_transposed(part, parts, b, packed, taps, depth, width, columns):
     Args:
         taps: which slices, in order.
     """
-    block = 16  # a transposed square stays in the first-level cache
-    panels = -(-width // columns)
-    total = len(taps) * depth
-    for job in range(panels * len(taps) * part // parts, panels * len(taps) * (part + 1) // parts):
+    jobs = -(-width // columns) * len(taps)
+    for job in range(jobs * part // parts, jobs * (part + 1) // parts):
         panel, t = job // len(taps), job % len(taps)
-        here = min(columns, width - panel * columns)
-        source, target = (taps[t] * width + panel * columns) * depth, (panel * total + t * depth) * columns
-        for first in range(0, depth, block):
-            last = min(first + block, depth)
-            for j in range(here):
-                for l in range(first, last):
-                    packed[target + l * columns + j] = b[source + j * depth + l]
-            for l in range(first, last):
-                for j in range(here, columns):
-                    packed[target + l * columns + j] = 0
+        strip_transposed(b, (taps[t] * width + panel * columns) * depth, depth, packed, job * depth * columns,
+                         depth, min(columns, width - panel * columns), columns)

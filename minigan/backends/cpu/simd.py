@@ -55,9 +55,13 @@ def describe() -> str:
     return f"{names.get(VECTOR_BYTES, 'SIMD')} ({VECTOR_BYTES}-byte vectors)"
 
 
+def vector_lanes(itemsize: int) -> int:
+    return VECTOR_BYTES // itemsize
+
+
 def tile_columns(itemsize: int) -> int:
     """How many columns of the result a tile holds; the width of a packed panel."""
-    return TILE_VECTORS * VECTOR_BYTES // itemsize
+    return TILE_VECTORS * vector_lanes(itemsize)
 
 
 # ---------------------------------------------------------------------------------------------------- the type
@@ -120,6 +124,11 @@ def _broadcast(builder, vector_type, scalar):
     single = builder.insert_element(undefined, scalar, _INT32(0))
     zeros = ir.Constant(ir.VectorType(_INT32, vector_type.count), None)
     return builder.shuffle_vector(single, undefined, zeros)
+
+
+def _shuffle(builder, a, b, mask):
+    """The lanes of a and b, counted through, that the mask names."""
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INT32, len(mask)), mask))
 
 
 def _multiply_add(builder, a, b, c):
@@ -239,6 +248,41 @@ def copy_row(typing_context, to, to_index, source, index):
         return context.get_dummy_value()
 
     return types.void(to, to_index, source, index), emit
+
+
+@intrinsic
+def transpose_square(typing_context, to, to_index, to_row, source, index, row):
+    """to[to_index + i * to_row + j] = source[index + j * row + i] for i, j < the lanes of a vector, in registers.
+
+    Stage k exchanges the off-diagonal blocks of side 2^k: log2(lanes) stages, each of one shuffle a vector.
+    """
+
+    def emit(context, builder, signature, arguments):
+        to_type, source_type = signature.args[0], signature.args[3]
+        to, to_index, to_row, source, index, row = arguments
+        vector_type = _vector(to_type.dtype)
+        lanes, align = vector_type.count, to_type.dtype.bitwidth // 8
+
+        def address(array_type, array, index, row, i):
+            pointer = _pointer(context, builder, array_type, array, index)
+            pointer = builder.gep(pointer, [builder.mul(row, ir.Constant(_INDEX, i))])
+            return builder.bitcast(pointer, vector_type.as_pointer())
+
+        rows = [builder.load(address(source_type, source, index, row, i), align=align) for i in range(lanes)]
+        side = 1
+        while side < lanes:
+            upper = [i if not i & side else lanes + i - side for i in range(lanes)]
+            lower = [i + side if not i & side else lanes + i for i in range(lanes)]
+            for i in range(lanes):
+                if not i & side:
+                    a, b = rows[i], rows[i + side]
+                    rows[i], rows[i + side] = (_shuffle(builder, a, b, mask) for mask in (upper, lower))
+            side *= 2
+        for i, vector in enumerate(rows):
+            builder.store(vector, address(to_type, to, to_index, to_row, i), align=align)
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, to_row, source, index, row), emit
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,54 @@
+"""Upsampling by repetition, one pass each way."""
+
+import numpy as np
+
+from minigan.backends.base import Array
+from minigan.backends.cpu.engine import Engine, flat
+from minigan.backends.cpu.jit import kernel
+from minigan.backends.cpu.simd import copy
+from minigan.shapes import Pair
+
+
+@kernel
+def repeat_pixels(part, parts, x, y, rows, width, channels, down, across):
+    """One row of the image after the other: widened once, then copied."""
+    wide = width * across * channels
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
+        to = row * down * wide
+        for j in range(width):
+            for b in range(across):
+                copy(y, to + (j * across + b) * channels, x, (row * width + j) * channels, channels)
+        for a in range(1, down):
+            copy(y, to + a * wide, y, to, wide)
+
+
+@kernel
+def add_pixels(part, parts, dy, dx, rows, width, channels, down, across):
+    """Each pixel's repetitions, added up."""
+    for pixel in range(rows * part // parts * width, rows * (part + 1) // parts * width):
+        row, j = pixel // width, pixel % width
+        sums = dx[pixel * channels : (pixel + 1) * channels]
+        sums[:] = 0
+        for a in range(down):
+            for b in range(across):
+                at = (((row * down + a) * width + j) * across + b) * channels
+                here = dy[at : at + channels]
+                for c in range(channels):
+                    sums[c] += here[c]
+
+
+class ResizeKernels(Engine):
+    """Overrides of `reference.resize.ResizeKernels`."""
+
+    def upsample_nearest(self, x: Array, *, factor: Pair) -> Array:
+        N, H, W, C = x.shape
+        y = np.empty((N, H * factor[0], W * factor[1], C), dtype=x.dtype)
+        self.team.run(repeat_pixels, flat(x), flat(y), N * H, W, C, *factor, parts=self.parts(y.size))
+        return y
+
+    def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
+        N, H, W, C = dy.shape
+        dx = np.empty((N, H // factor[0], W // factor[1], C), dtype=dy.dtype)
+        self.team.run(add_pixels, flat(dy), flat(dx), N * dx.shape[1], dx.shape[2], C, *factor,
+                      parts=self.parts(dy.size))
+        return dx
