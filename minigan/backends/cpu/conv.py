@@ -9,7 +9,7 @@ from minigan.backends.cpu.engine import flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.plan import Plan, is_dense, plan_forward, plan_input_grad, plan_weight_grad
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
-from minigan.shapes import ConvGeometry
+from minigan.shapes import ConvGeometry, Pair
 
 
 class ConvKernels(DenseKernels):
@@ -24,7 +24,7 @@ class ConvKernels(DenseKernels):
         if plan.group is None:
             packed = self._packed(w, g.R * g.S * g.C, g.K)
         else:
-            packed = self._packed(*grouped_forward_weights(w, g, plan))
+            packed = self._packed(*grouped_forward_weights(w, g, plan, plan.group))
         return self._correlate(x, packed, b, plan)
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
@@ -42,7 +42,7 @@ class ConvKernels(DenseKernels):
                     self.team.run(pack_transposed, flat(w), packed[phase.packed_at :], taps, g.K, g.C, columns,
                                   parts=self.parts(len(taps) * g.K * g.C))
         else:
-            packed = self._packed(*grouped_input_grad_weights(w, g, plan))
+            packed = self._packed(*grouped_input_grad_weights(w, g, plan, plan.group))
         return self._correlate(dy, packed, b, plan)
 
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
@@ -74,9 +74,9 @@ class ConvKernels(DenseKernels):
         return y
 
 
-def grouped_forward_weights(w: Array, g: ConvGeometry, plan: Plan) -> tuple[Array, int, int]:
+def grouped_forward_weights(w: Array, g: ConvGeometry, plan: Plan, group: Pair) -> tuple[Array, int, int]:
     """The filter at each of the group's places in its window, side by side."""
-    _, across = plan.group
+    _, across = group
     phase = plan.phases[0]
     window = np.zeros((g.R, phase.taps_across, g.C, across, g.K), dtype=w.dtype)
     for b in range(across):
@@ -84,9 +84,9 @@ def grouped_forward_weights(w: Array, g: ConvGeometry, plan: Plan) -> tuple[Arra
     return flat(window), g.R * phase.taps_across * g.C, across * g.K
 
 
-def grouped_input_grad_weights(w: Array, g: ConvGeometry, plan: Plan) -> tuple[Array, int, int]:
+def grouped_input_grad_weights(w: Array, g: ConvGeometry, plan: Plan, group: Pair) -> tuple[Array, int, int]:
     """For each pixel of the group, the taps through which it meets each pixel of the window."""
-    down, across = plan.group
+    down, across = group
     phase = plan.phases[0]
     transposed = w.transpose(0, 1, 3, 2)
     window = np.zeros((phase.taps_down, phase.taps_across, g.K, down, across, g.C), dtype=w.dtype)

@@ -70,15 +70,15 @@ def multiply_thin(part, parts, a, columns_of_b, bias, y, transposed, accumulate)
         column = columns_of_b[n]
         if transposed:
             sums[:] = 0
-            for l in range(depth):
-                row, factor = a[l, row_first:row_last], column[l]
+            for i in range(depth):
+                row, factor = a[i, row_first:row_last], column[i]
                 for m in range(len(sums)):
                     sums[m] += factor * row[m]
         else:
             for m in range(len(sums)):
                 row, total = a[row_first + m], a.dtype.type(0)
-                for l in range(depth):
-                    total += row[l] * column[l]
+                for i in range(depth):
+                    total += row[i] * column[i]
                 sums[m] = total
         for m in range(len(sums)):
             y[row_first + m, n] = sums[m] + (y[row_first + m, n] if accumulate else bias[n])

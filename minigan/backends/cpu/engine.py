@@ -1,8 +1,8 @@
 """What the families of kernels share: the team of threads, the workspace, and when a second thread pays."""
 
-import os
 from types import ModuleType
 
+import numba
 import numpy as np
 
 from minigan.backends.base import Array
@@ -29,7 +29,7 @@ class Engine:
 
 
 def flat(array: Array) -> Array:
-    """The array as one row of writable memory, a view wherever possible: the one array type that kernels compile for."""
+    """The array as one row of writable memory, a view wherever possible: the array type that kernels compile for."""
     array = np.ascontiguousarray(array).reshape(-1)
     return array if array.flags.writeable else array.copy()
 
@@ -50,6 +50,5 @@ def folded(x: Array) -> Array:
 
 def default_threads() -> int:
     """NUMBA_NUM_THREADS, else the CPUs this process may use."""
-    from numba import config
-
-    return int(os.environ.get("NUMBA_NUM_THREADS") or config.NUMBA_NUM_THREADS)
+    threads: int = vars(numba.config)["NUMBA_NUM_THREADS"]
+    return threads

@@ -72,35 +72,35 @@ def close_table(table, count):
 
 @kernel(inline=True)
 def strip(b, at, row, packed, to, depth, width, columns):
-    """b[at + l * row + j], for l < depth and j < width, as a strip with `columns` columns."""
-    for l in range(depth):
+    """b[at + i * row + j], for i < depth and j < width, as a strip with `columns` columns."""
+    for i in range(depth):
         if width == columns:
-            copy_row(packed, to + l * columns, b, at + l * row)
+            copy_row(packed, to + i * columns, b, at + i * row)
         else:
-            packed[to + l * columns : to + (l + 1) * columns] = 0
-            copy(packed, to + l * columns, b, at + l * row, width)
+            packed[to + i * columns : to + (i + 1) * columns] = 0
+            copy(packed, to + i * columns, b, at + i * row, width)
 
 
 @kernel(inline=True)
 def strip_transposed(b, at, row, packed, to, depth, width, columns):
-    """b[at + j * row + l], for l < depth and j < width, as a strip with `columns` columns."""
+    """b[at + j * row + i], for i < depth and j < width, as a strip with `columns` columns."""
     lanes = columns // TILE_VECTORS
     for first in range(0, columns, lanes):
         squares = depth // lanes * lanes if first + lanes <= width else 0
-        for l in range(0, squares, lanes):
-            transpose_square(packed, to + l * columns + first, columns, b, at + first * row + l, row)
-        for l in range(squares, depth):
+        for i in range(0, squares, lanes):
+            transpose_square(packed, to + i * columns + first, columns, b, at + first * row + i, row)
+        for i in range(squares, depth):
             for j in range(first, first + lanes):
-                packed[to + l * columns + j] = b[at + j * row + l] if j < width else 0
+                packed[to + i * columns + j] = b[at + j * row + i] if j < width else 0
 
 
 @kernel
 def pack(part, parts, b, packed, depth, width, columns):
     """b (depth, width) into strips (panels, depth, columns)."""
-    l_first, l_last = depth * part // parts, depth * (part + 1) // parts
+    first, last = depth * part // parts, depth * (part + 1) // parts
     for panel in range(-(-width // columns)):
-        strip(b, l_first * width + panel * columns, width, packed, (panel * depth + l_first) * columns,
-              l_last - l_first, min(columns, width - panel * columns), columns)
+        strip(b, first * width + panel * columns, width, packed, (panel * depth + first) * columns,
+              last - first, min(columns, width - panel * columns), columns)
 
 
 @kernel

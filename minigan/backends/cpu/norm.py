@@ -118,7 +118,7 @@ class NormKernels(Engine):
         return self.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps), mean, var
 
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
-        rows, y = folded(x), np.empty_like(x)
+        rows, y = folded(x), np.empty_like(x, order="C")
         columns = rows.shape[1]
         self.team.run(
             normalise, rows, tiled(mean, columns), tiled(gamma / np.sqrt(var + eps), columns), tiled(beta, columns),
@@ -147,7 +147,7 @@ class NormKernels(Engine):
         if not need_dx:
             return None
         count = x.size // x.shape[-1]
-        rows, dx = folded(x), np.empty_like(x)
+        rows, dx = folded(x), np.empty_like(x, order="C")
         columns = rows.shape[1]
         self.team.run(
             input_gradient, folded(dy), rows, tiled(mean, columns), tiled(gamma * inv_std, columns),
@@ -177,7 +177,7 @@ class NormKernels(Engine):
             dbeta += sum_dy.astype(x.dtype)
         if not need_dx:
             return None
-        rows, dx = folded(dy), np.empty_like(dy)
+        rows, dx = folded(dy), np.empty_like(dy, order="C")
         self.team.run(scale_columns, rows, tiled(gamma * inv_std, rows.shape[1]), dx.reshape(rows.shape),
                       parts=self.parts(dy.size))
         return dx

@@ -15,6 +15,7 @@ convolution" of Shi et al. 2016, section 3.2.
 """
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ from minigan.shapes import ConvGeometry, Pair
 
 # Half of a small second-level cache: what one thread works on before it moves on.
 BLOCK_BYTES = 1 << 18
+
+# How much fuller a tile must become for a group: storing one pixel by pixel costs more than storing a tile.
+GROUPING_GAIN = 1.25
 
 
 class Grid(NamedTuple):
@@ -147,8 +151,8 @@ def plan_forward(g: ConvGeometry, images: int, columns: int, itemsize: int, thre
         window = g.S + (across - 1) * g.stride[1]
         return g.S / window * _occupancy(across * g.K, columns)
 
-    across = max(range(1, min(g.Q, columns) + 1), key=lambda n: (share(n), -n)) if g.K < columns else 1
-    if share(across) < 1.25 * share(1):  # storing groups costs more
+    across = max(range(1, min(g.Q, columns) + 1), key=lambda n: (share(n), -n)) if columns > g.K else 1
+    if share(across) < GROUPING_GAIN * share(1):
         across = 1
     group = None if across == 1 else (1, across)
     positions = g.P, -(-g.Q // across)
@@ -159,6 +163,42 @@ def plan_forward(g: ConvGeometry, images: int, columns: int, itemsize: int, thre
         stride=(g.stride[0], across * g.stride[1]), step=(1, across), columns=columns, itemsize=itemsize,
         threads=threads,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def plan_input_grad(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
+    """The plan of `conv2d_input_grad`: a phase for each remainder, or one grouped phase."""
+    complete = functools.partial(
+        _plan, images=images, source=g.output_shape, target=g.input_shape, columns=columns, itemsize=itemsize,
+        threads=threads,
+    )
+    window = -(-g.R // g.stride[0]), -(-g.S // g.stride[1])  # taps that a pixel meets, at most
+
+    def share(strides: int) -> float:
+        """Of a group one stride high and `strides` strides wide."""
+        seen = window[0] * g.stride[0] * (window[1] + strides - 1) * g.stride[1]
+        return g.R * g.S / seen * _occupancy(g.stride[0] * strides * g.stride[1] * g.C, columns)
+
+    strides = max(range(1, columns + 1), key=lambda n: (share(n), -n))
+    if columns > g.C and share(strides) > GROUPING_GAIN * _occupancy(g.C, columns):
+        return _grouped_input_grad(g, window, strides, complete)
+    return _phased_input_grad(g, window, complete)
+
+
+def _grouped_input_grad(g: ConvGeometry, window: Pair, strides: int, complete: Callable[..., Plan]) -> Plan:
+    top, left = g.padding[0][0], g.padding[1][0]
+    first = top // g.stride[0], left // g.stride[1]
+    group = g.stride[0], strides * g.stride[1]
+    positions = (
+        (top + g.H - 1) // g.stride[0] + 1 - first[0],
+        -(-((left + g.W - 1) // g.stride[1] + 1 - first[1]) // strides),
+    )
+    phase = Phase(
+        0, positions[0], 0, positions[1], 0, 0, window[0], window[1] + strides - 1,
+        first[0] * g.stride[0] - top, first[1] * g.stride[1] - left, 0,
+    )
+    padding = window[0] - 1 - first[0], window[1] - 1 - first[1]
+    return complete([phase], [], group, padding=padding, positions=positions, stride=(1, strides), step=group)
 
 
 class Remainder(NamedTuple):
@@ -176,54 +216,24 @@ def _remainders(size: int, pad: int, filter: int, stride: int) -> list[Remainder
     ]
 
 
-@functools.lru_cache(maxsize=256)
-def plan_input_grad(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
-    """The plan of `conv2d_input_grad`: a phase for each remainder, or one grouped phase."""
-    top, left = g.padding[0][0], g.padding[1][0]
-    window = -(-g.R // g.stride[0]), -(-g.S // g.stride[1])  # taps that a pixel meets, at most
-    common = dict(images=images, source=g.output_shape, target=g.input_shape, columns=columns, itemsize=itemsize,
-                  threads=threads)
-
-    def share(strides: int) -> float:
-        """Of a group one stride high and `strides` strides wide."""
-        seen = window[0] * g.stride[0] * (window[1] + strides - 1) * g.stride[1]
-        return g.R * g.S / seen * _occupancy(g.stride[0] * strides * g.stride[1] * g.C, columns)
-
-    strides = max(range(1, columns + 1), key=lambda n: (share(n), -n)) if g.C < columns else 0
-    if strides and share(strides) > 1.25 * _occupancy(g.C, columns):
-        first = top // g.stride[0], left // g.stride[1]
-        across = strides * g.stride[1]
-        positions = (
-            (top + g.H - 1) // g.stride[0] + 1 - first[0],
-            -(-((left + g.W - 1) // g.stride[1] + 1 - first[1]) // strides),
-        )
-        phase = Phase(
-            0, positions[0], 0, positions[1], 0, 0, window[0], window[1] + strides - 1,
-            first[0] * g.stride[0] - top, first[1] * g.stride[1] - left, 0,
-        )
-        return _plan(
-            [phase], [], (g.stride[0], across), padding=(window[0] - 1 - first[0], window[1] - 1 - first[1]),
-            positions=positions, stride=(1, strides), step=(g.stride[0], across), **common,
-        )
-
-    down, across = _remainders(g.H, top, g.R, g.stride[0]), _remainders(g.W, left, g.S, g.stride[1])
-    first = min(d.first for d in down), min(a.first for a in across)
-    positions = max(d.last for d in down) - first[0], max(a.last for a in across) - first[1]
+def _phased_input_grad(g: ConvGeometry, window: Pair, complete: Callable[..., Plan]) -> Plan:
+    (top, _), (left, _) = g.padding
+    vertical, horizontal = _remainders(g.H, top, g.R, g.stride[0]), _remainders(g.W, left, g.S, g.stride[1])
+    first = min(v.first for v in vertical), min(h.first for h in horizontal)
+    positions = max(v.last for v in vertical) - first[0], max(h.last for h in horizontal) - first[1]
     phases, taps = [], []
-    for a, d in enumerate(down):
-        for b, e in enumerate(across):
-            if d.first == d.last or e.first == e.last:
-                continue
+    for a, v in enumerate(vertical):
+        for b, h in enumerate(horizontal):
+            if v.first == v.last or h.first == h.last:
+                continue  # the image is smaller than the stride
             phases.append(Phase(
-                d.first - first[0], d.last - first[0], e.first - first[1], e.last - first[1],
-                window[0] - len(d.taps), window[1] - len(e.taps), len(d.taps), len(e.taps),
+                v.first - first[0], v.last - first[0], h.first - first[1], h.last - first[1],
+                window[0] - len(v.taps), window[1] - len(h.taps), len(v.taps), len(h.taps),
                 first[0] * g.stride[0] + a - top, first[1] * g.stride[1] + b - left, 0,
             ))
-            taps.append(np.array([r * g.S + s for r in d.taps for s in e.taps], dtype=np.int64))
-    return _plan(
-        phases, taps, None, padding=(window[0] - 1 - first[0], window[1] - 1 - first[1]), positions=positions,
-        stride=(1, 1), step=g.stride, **common,
-    )
+            taps.append(np.array([r * g.S + s for r in v.taps for s in h.taps], dtype=np.int64))
+    padding = window[0] - 1 - first[0], window[1] - 1 - first[1]
+    return complete(phases, taps, None, padding=padding, positions=positions, stride=(1, 1), step=g.stride)
 
 
 class WeightGrid(NamedTuple):

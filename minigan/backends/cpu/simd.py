@@ -17,15 +17,19 @@ A multiply-add's result is ready after four cycles; 16 independent ones keep two
 """
 
 import os
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.datamodel import models, register_default
-from numba.extending import intrinsic
+from numba.core.datamodel import models
+from numba.core.datamodel.registry import register_default
+from numba.extending import intrinsic as numba_intrinsic
 
 from minigan.errors import ConfigError
+
+intrinsic: Any = numba_intrinsic  # what it returns is called from compiled code only, with other arguments
 
 _HOST = llvm.get_host_cpu_features()
 _X86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
@@ -158,7 +162,7 @@ def _row(builder, tile, m):
 
 
 @intrinsic
-def tile_from_row(typing_context, array, index):
+def tile_from_row(_typing, array, index):
     """A tile whose every row is array[index : index + columns]: a bias, or zeros, to start from."""
 
     def emit(context, builder, signature, arguments):
@@ -170,7 +174,7 @@ def tile_from_row(typing_context, array, index):
 
 
 @intrinsic
-def load_rows(typing_context, table, index):
+def load_rows(_typing, table, index):
     """(table[index], ..., table[index + TILE_ROWS - 1]): where in a each row of a tile begins."""
 
     def emit(context, builder, signature, arguments):
@@ -182,7 +186,7 @@ def load_rows(typing_context, table, index):
 
 
 @intrinsic
-def outer(typing_context, tile, a, rows, a_index, b, b_index):
+def outer(_typing, tile, a, rows, a_index, b, b_index):
     """tile[m, :] + a[rows[m] + a_index] * b[b_index : b_index + columns], for every row m: the innermost step."""
 
     def emit(context, builder, signature, arguments):
@@ -204,7 +208,7 @@ def outer(typing_context, tile, a, rows, a_index, b, b_index):
 
 
 @intrinsic
-def store_tile(typing_context, tile, y, rows, index):
+def store_tile(_typing, tile, y, rows, index):
     """y[rows[m] + index : ... + columns] = tile[m, :], for every row m."""
 
     def emit(context, builder, signature, arguments):
@@ -219,7 +223,7 @@ def store_tile(typing_context, tile, y, rows, index):
 
 
 @intrinsic
-def add_tile(typing_context, tile, y, rows, index):
+def add_tile(_typing, tile, y, rows, index):
     """y[rows[m] + index : ... + columns] += tile[m, :], for every row m; rows must not overlap."""
 
     def emit(context, builder, signature, arguments):
@@ -237,7 +241,7 @@ def add_tile(typing_context, tile, y, rows, index):
 
 
 @intrinsic
-def copy_row(typing_context, to, to_index, source, index):
+def copy_row(_typing, to, to_index, source, index):
     """to[to_index : ... + columns] = source[index : ... + columns], one row of a tile."""
 
     def emit(context, builder, signature, arguments):
@@ -251,7 +255,7 @@ def copy_row(typing_context, to, to_index, source, index):
 
 
 @intrinsic
-def transpose_square(typing_context, to, to_index, to_row, source, index, row):
+def transpose_square(_typing, to, to_index, to_row, source, index, row):
     """to[to_index + i * to_row + j] = source[index + j * row + i] for i, j < the lanes of a vector, in registers.
 
     Stage k exchanges the off-diagonal blocks of side 2^k: log2(lanes) stages, each of one shuffle a vector.
@@ -286,7 +290,7 @@ def transpose_square(typing_context, to, to_index, to_row, source, index, row):
 
 
 @intrinsic(prefer_literal=True)
-def copy(typing_context, to, to_index, source, index, count):
+def copy(_typing, to, to_index, source, index, count):
     """to[to_index : to_index + count] = source[index : index + count]; a constant count becomes a few vector moves."""
 
     def emit(context, builder, signature, arguments):
