@@ -9,7 +9,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.checkpoint import load_network, network_arrays, select
 from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output, nonfinite_pass
-from minigan.errors import DivergenceError
+from minigan.errors import DivergenceError, MiniganError
 from minigan.losses import FAKE, REAL, AdversarialLoss, probability
 from minigan.network import Sequential, Tape
 from minigan.optim import Optimizer
@@ -96,10 +96,12 @@ class AlternatingOptimizer:
         Returns:
             D's loss, and its mean probability of "real" on real and on fake.
         Raises:
-            DivergenceError: a value or a gradient is not finite; D's weights are those from before the step.
+            DivergenceError: a value or a gradient is not finite; D is as it was before the step.
         """
+        statistics = self.D.state.flat.copy()
         values = self.discriminator_gradients(real, fake, rng)
         if not all_finite(values[0], self.d_grads):
+            self.D.state.flat[...] = statistics
             raise DivergenceError(f"{self._why_discriminator(real, fake, rng)} is not finite.")
         self.d_optimizer.step(self.d_grads)
         return values
@@ -113,7 +115,7 @@ class AlternatingOptimizer:
         Returns:
             G's loss.
         Raises:
-            DivergenceError: a value or a gradient is not finite; G's weights are those from before the step.
+            DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
         value = self.generator_gradients(fake, g_tape, real, rng)
         if not all_finite(value, self.g_grads):
@@ -163,8 +165,16 @@ class AlternatingOptimizer:
         """Goes back to what `to_dict` gave.
 
         Raises:
-            CheckpointError, ShapeError, DTypeError: the arrays are of other networks.
+            CheckpointError, ShapeError, DTypeError: the arrays are of other networks. Nothing is overwritten.
         """
+        before = self.to_dict()
+        try:
+            self._overwrite(arrays, source)
+        except MiniganError:
+            self._overwrite(before, source)
+            raise
+
+    def _overwrite(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
         load_network(self.G, arrays, "G", source=source)
         load_network(self.D, arrays, "D", source=source)
         for prefix, optimizer in self._optimizers():
