@@ -1,0 +1,161 @@
+"""PyTorch's version of minigan's layers; layouts are converted here, at the border, and nowhere else.
+
+minigan's images are NHWC, PyTorch's NCHW. A convolution's w is (R, S, C, K) here and (K, C, R, S) there. A transposed
+convolution's is (R, S, K, c) here and (c, K, R, S) there, in both the weights of the convolution that it is the input
+gradient of; so no filter is flipped.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    Reshape,
+    Sigmoid,
+    Tanh,
+    UpSampling2D,
+)
+from minigan.network import Residual, Sequential, SkipConcat
+
+ToTorch = Callable[[np.ndarray], torch.Tensor]
+torch.set_num_threads(1)  # the same bits in every run, and no fight over the cores
+
+
+def to_nchw(x: np.ndarray) -> torch.Tensor:
+    """A new tensor; vectors stay as they are."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)).copy())
+
+
+def to_nhwc(x: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x.detach().numpy(), 1, -1))
+
+
+def tensor(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(x))
+
+
+def conv_weight(w: np.ndarray) -> torch.Tensor:
+    """(R, S, C, K) as (K, C, R, S), and (R, S, K, c) as (c, K, R, S)."""
+    return tensor(w.transpose(3, 2, 0, 1))
+
+
+def conv_weight_back(w: torch.Tensor) -> np.ndarray:
+    return w.detach().numpy().transpose(2, 3, 1, 0)
+
+
+class FlattenNHWC(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.movedim(1, -1).flatten(1)
+
+
+class ReshapeNHWC(nn.Module):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.movedim(1, -1).reshape(-1, *self.shape).movedim(-1, 1)
+
+
+class Sum(nn.Module):
+    def __init__(self, inner: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.shortcut = inner, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) + self.shortcut(x)
+
+
+class Join(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, self.inner(x)], dim=1)
+
+
+def twin(layer: Layer) -> nn.Module:
+    """PyTorch's module with the layer's weights; symmetric padding only, which is all PyTorch has."""
+    module = _module(layer)
+    dtype = torch.float64 if layer.dtype == np.float64 else torch.float32
+    return module.to(dtype)
+
+
+def _module(layer: Layer) -> nn.Module:
+    match layer:
+        case Sequential():
+            return nn.Sequential(*(_module(inner) for inner in layer.layers))
+        case Residual():
+            return Sum(_module(layer.inner), _module(layer.shortcut) if layer.shortcut else nn.Identity())
+        case SkipConcat():
+            return Join(_module(layer.inner))
+        case ConvTranspose2D():
+            g = layer.geometry
+            (top, bottom), (left, right) = g.padding
+            assert top == bottom
+            assert left == right
+            module = nn.ConvTranspose2d(
+                g.K, g.C, (g.R, g.S), g.stride, (top, left), output_padding=layer.output_padding, bias=layer.bias
+            )
+            return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
+        case Conv2D():
+            g = layer.geometry
+            (top, bottom), (left, right) = g.padding
+            assert top == bottom
+            assert left == right
+            module = nn.Conv2d(g.C, g.K, (g.R, g.S), g.stride, (top, left), bias=layer.bias)
+            return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
+        case Dense():
+            module = nn.Linear(*layer.w.shape, bias=layer.bias)
+            return _filled(module, weight=tensor(layer.w.value.T), b=layer.b)
+        case BatchNorm():
+            kind = nn.BatchNorm2d if len(layer.input_shape) == 3 else nn.BatchNorm1d
+            module = kind(layer.input_shape[-1], eps=layer.eps, momentum=1 - layer.momentum)
+            module.running_mean = tensor(layer.running_mean.value)
+            module.running_var = tensor(layer.running_var.value)
+            return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case LeakyReLU():
+            return nn.LeakyReLU(layer.slope)
+        case Tanh():
+            return nn.Tanh()
+        case Sigmoid():
+            return nn.Sigmoid()
+        case Flatten():
+            return FlattenNHWC()
+        case Reshape():
+            return ReshapeNHWC(layer.output_shape)
+        case UpSampling2D():
+            return nn.Upsample(scale_factor=tuple(map(float, layer.factor)), mode="nearest")
+    raise NotImplementedError(type(layer).__name__)
+
+
+def _filled(module: nn.Module, *, weight: torch.Tensor, b) -> nn.Module:
+    assert module.weight.shape == weight.shape
+    module.weight = nn.Parameter(weight)
+    if b is not None:
+        module.bias = nn.Parameter(tensor(b.value))
+    return module
+
+
+def parameters_back(layer: Layer, module: nn.Module, values: list[torch.Tensor]) -> dict[str, np.ndarray]:
+    """Tensors in the order of the module's parameters, such as their gradients, under minigan's names and layouts."""
+    arrays = {}
+    pairs = zip(layer.named_parameters(), values, module.parameters(), strict=True)
+    for (name, p), value, parameter in pairs:
+        assert value.shape == parameter.shape
+        if len(p.shape) == 4:
+            arrays[name] = conv_weight_back(value)
+        else:
+            arrays[name] = value.detach().numpy().T if len(p.shape) == 2 else value.detach().numpy()
+        assert arrays[name].shape == p.shape
+    return arrays

@@ -1,0 +1,307 @@
+"""The alternating optimizer: the order of Algorithm 1, and who may touch what."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from minigan.alternating import AlternatingOptimizer, GeneratorTerm
+from minigan.backends import Backend
+from minigan.errors import CheckpointError
+from minigan.initializers import Normal
+from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, Reshape, Tanh
+from minigan.losses import FAKE, REAL, NonSaturating, mse
+from minigan.network import Sequential
+from minigan.optim import Adam
+
+N = 4
+LATENT = 3
+IMAGE = (4, 4, 1)
+
+
+def noise(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.normal(size=(n, LATENT))
+
+
+def gan(backend: Backend, *, n_critic: int = 1, seed: int = 0, loss=None, terms=()) -> AlternatingOptimizer:
+    """BatchNorm and random layers in both."""
+    init = Normal(0.3)
+    G = Sequential(
+        [Dense(16, init=init), BatchNorm(), LeakyReLU(), Dropout(0.2), Dense(16, init=init), Tanh(), Reshape(IMAGE)],
+        name="G",
+    )
+    D = Sequential(
+        [Conv2D(4, 3, init=init), BatchNorm(), LeakyReLU(), Dropout(0.2), Flatten(), Dense(1, init=init)], name="D"
+    )
+    rng = np.random.default_rng(seed)
+    G.build((LATENT,), backend=backend, rng=rng)
+    D.build(IMAGE, backend=backend, rng=rng)
+    return AlternatingOptimizer(
+        G,
+        D,
+        loss=loss or NonSaturating(),
+        noise=noise,
+        g_optimizer=Adam(G.arena, lr=1e-2),
+        d_optimizer=Adam(D.arena, lr=1e-2),
+        n_critic=n_critic,
+        generator_terms=terms,
+    )
+
+
+def images(backend: Backend, *, seed: int = 1) -> Iterator:
+    rng = np.random.default_rng(seed)
+    while True:
+        yield backend.asarray(rng.uniform(-1, 1, (N, *IMAGE)), dtype=np.dtype(np.float32))
+
+
+def copy(optimizer: AlternatingOptimizer) -> dict[str, np.ndarray]:
+    """All that training changes, and the gradients."""
+    to_numpy = optimizer.G.kernels.to_numpy
+    return optimizer.to_dict() | {
+        "G grads": np.array(to_numpy(optimizer.g_grads.flat)),
+        "D grads": np.array(to_numpy(optimizer.d_grads.flat)),
+    }
+
+
+def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:
+    """Whose numbers changed: "G", "G.state", "d_optimizer", "D grads" ..."""
+    names = {name for name in before if before[name].tobytes() != after[name].tobytes()}
+    return {
+        name if "grads" in name else f"{name[0]}.state" if ".state." in name else name.partition(".")[0]
+        for name in names
+    }
+
+
+# ---------------------------------------------------------------------------------------------- who touches what
+
+
+def test_the_discriminators_step_touches_only_the_discriminator(backend: Backend):
+    optimizer, rng = gan(backend), np.random.default_rng(0)
+    real = next(images(backend))
+    fake, _ = optimizer.G.forward(backend.asarray(noise(rng, N), dtype=optimizer.G.dtype), train=True, rng=rng)
+    before = copy(optimizer)
+    d_loss, d_real, d_fake = optimizer.discriminator_step(real, fake, rng)
+    after = copy(optimizer)
+    assert changed(before, after) == {"D", "D.state", "d_optimizer", "D grads"}
+    assert (optimizer.d_optimizer.steps, optimizer.g_optimizer.steps) == (1, 0)
+    assert all(np.isfinite(float(v)) for v in (d_loss, d_real, d_fake))
+
+
+def test_the_generators_step_touches_only_the_generator(backend: Backend):
+    optimizer, rng = gan(backend, terms=[GeneratorTerm(0.5, mse)]), np.random.default_rng(0)
+    real = next(images(backend))
+    z = backend.asarray(noise(rng, N), dtype=optimizer.G.dtype)
+    fake, g_tape = optimizer.G.forward(z, train=True, rng=rng)
+    before = copy(optimizer)
+    optimizer.generator_step(fake, g_tape, real, rng)
+    after = copy(optimizer)
+    # D's statistics too: the generator's forward through D commits nothing.
+    assert changed(before, after) == {"G", "G.state", "g_optimizer", "G grads"}
+    assert (optimizer.d_optimizer.steps, optimizer.g_optimizer.steps) == (0, 1)
+
+
+def test_gradients_do_not_leak_from_step_to_step(backend: Backend):
+    optimizer, rng = gan(backend), np.random.default_rng(0)
+    real = next(images(backend))
+    z = backend.asarray(noise(rng, N), dtype=optimizer.G.dtype)
+    fake, g_tape = optimizer.G.forward(z, train=True, rng=rng)
+    results = []
+    for garbage in (0, 1e3):
+        optimizer.d_grads.flat.fill(garbage)
+        optimizer.g_grads.flat.fill(garbage)
+        optimizer.discriminator_gradients(real, fake, np.random.default_rng(1))
+        optimizer.generator_gradients(fake, g_tape, real, np.random.default_rng(1))
+        results.append([np.array(backend.to_numpy(g.flat)) for g in (optimizer.d_grads, optimizer.g_grads)])
+    for one, other in zip(*results, strict=True):
+        assert one.tobytes() == other.tobytes()
+        assert one.any()
+
+
+# ---------------------------------------------------------------------------------------------- algorithm 1
+
+
+class Diary:
+    """Notes each forward, backward and update of a GAN, in order."""
+
+    def __init__(self, optimizer: AlternatingOptimizer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.events: list[str] = []
+        self.batches: list = []
+        for name, net in (("G", optimizer.G), ("D", optimizer.D)):
+            self._note(monkeypatch, net, "forward", lambda *_, name=name, **_k: f"{name} forward")
+            self._note(monkeypatch, net, "backward", lambda *_, name=name, **k: f"{name} backward, {self._grads(k)}")
+            self._note(monkeypatch, net, "commit_statistics", lambda *_, name=name, **_k: f"{name} commit")
+        self._note(monkeypatch, optimizer.g_optimizer, "step", lambda *_: "G update")
+        self._note(monkeypatch, optimizer.d_optimizer, "step", lambda *_: "D update")
+        self._note(monkeypatch, optimizer.loss, "discriminator", lambda _, target: f"D loss {target:g}")
+        self._note(monkeypatch, optimizer.loss, "generator", lambda _: "G loss")
+
+    @staticmethod
+    def _grads(options: dict) -> str:
+        return ("frozen" if options["grads"] is None else "learning") + (
+            "" if options.get("need_dx", True) else ", no dx"
+        )
+
+    def _note(self, monkeypatch, target, method, describe) -> None:
+        original = getattr(target, method)
+
+        def noted(*args, **kwargs):
+            self.events.append(describe(*args, **kwargs))
+            if self.events[-1] == "D forward":
+                self.batches.append(args[0])
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(target, method, noted)
+
+
+D_STEP = [
+    "G forward",
+    *["D forward", "D loss 1", "D backward, learning, no dx", "D commit"],
+    *["D forward", "D loss 0", "D backward, learning, no dx", "D commit"],
+    "D update",
+]
+G_STEP = ["D forward", "G loss", "D backward, frozen", "G backward, learning, no dx", "G commit", "G update"]
+
+
+@pytest.mark.parametrize("n_critic", [1, 3])
+def test_the_order_of_algorithm_1(backend: Backend, monkeypatch: pytest.MonkeyPatch, n_critic: int):
+    optimizer = gan(backend, n_critic=n_critic)
+    diary = Diary(optimizer, monkeypatch)
+    reals = images(backend)
+    optimizer.step(reals, np.random.default_rng(0))
+    assert diary.events == D_STEP * n_critic + G_STEP
+
+    expected = images(backend)
+    for k in range(n_critic):  # a new real batch for each of D's steps; G goes through D with the last fakes
+        real, fake = diary.batches[2 * k : 2 * k + 2]
+        assert (backend.to_numpy(real) == backend.to_numpy(next(expected))).all()
+        assert fake.shape == real.shape
+    assert diary.batches[-1] is diary.batches[-2]
+    fakes = [backend.to_numpy(f).tobytes() for f in diary.batches[1:-1:2]]
+    assert len(set(fakes)) == n_critic
+    assert (backend.to_numpy(next(reals)) == backend.to_numpy(next(expected))).all()  # no batch was wasted
+
+
+def test_a_step_is_its_parts(backend: Backend):
+    """Written out by hand, with the networks' own methods."""
+    optimizer, by_hand = gan(backend, terms=[GeneratorTerm(0.5, mse)]), gan(backend)
+    rng = np.random.default_rng(3)
+    values = optimizer.step(images(backend), rng)
+
+    rng, G, D, loss = np.random.default_rng(3), by_hand.G, by_hand.D, NonSaturating()
+    real = next(images(backend))
+    fake, g_tape = G.forward(backend.asarray(noise(rng, N), dtype=G.dtype), train=True, rng=rng)
+    grads, d_loss = D.gradients(), 0.0
+    for x, target in ((real, REAL), (fake, FAKE)):
+        logits, tape = D.forward(x, train=True, rng=rng)
+        value, dlogits = loss.discriminator(logits, target)
+        D.backward(dlogits, tape, grads=grads)
+        D.commit_statistics(tape)
+        d_loss += float(value)
+    by_hand.d_optimizer.step(grads)
+    logits, tape = D.forward(fake, train=True, rng=rng)
+    g_loss, dlogits = loss.generator(logits)
+    term, dterm = mse(fake, real)
+    grads = G.gradients()
+    G.backward(D.backward(dlogits, tape, grads=None) + 0.5 * dterm, g_tape, grads=grads)
+    G.commit_statistics(g_tape)
+    by_hand.g_optimizer.step(grads)
+
+    assert float(values.d_loss) == pytest.approx(d_loss, rel=1e-6)
+    assert float(values.g_loss) == pytest.approx(float(g_loss) + 0.5 * float(term), rel=1e-6)
+    expected, actual = by_hand.to_dict(), optimizer.to_dict()
+    for name in expected:
+        np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_what_a_step_reports(backend: Backend):
+    """The last critic step's values; probabilities from before its update."""
+    optimizer, twin = gan(backend, n_critic=2), gan(backend)
+    values = optimizer.step(images(backend), np.random.default_rng(0))
+    assert all(v.shape == () for v in values)
+    assert 0 < float(values.d_real) < 1
+    assert 0 < float(values.d_fake) < 1
+
+    rng, reals = np.random.default_rng(0), images(backend)
+    for _ in range(2):
+        real = next(reals)
+        fake, _ = twin.G.forward(backend.asarray(noise(rng, N), dtype=twin.G.dtype), train=True, rng=rng)
+        d_loss, d_real, d_fake = twin.discriminator_step(real, fake, rng)
+    assert [float(v) for v in (d_loss, d_real, d_fake)] == [
+        float(v) for v in (values.d_loss, values.d_real, values.d_fake)
+    ]
+
+
+def test_a_weight_of_an_auxiliary_term_counts(backend: Backend):
+    """G with a heavy mean squared error and little else draws the one image it is shown."""
+
+    def always_the_same() -> Iterator:
+        while True:
+            yield backend.xp.full((N, *IMAGE), 0.5, dtype=np.float32)
+
+    optimizer = gan(backend, terms=[GeneratorTerm(100.0, mse)])
+    reals, rng = always_the_same(), np.random.default_rng(0)
+    values = [optimizer.step(reals, rng) for _ in range(80)]
+    assert float(values[-1].g_loss) < 0.3 * float(values[0].g_loss)
+
+
+# ---------------------------------------------------------------------------------------------- state
+
+
+def steps(optimizer: AlternatingOptimizer, reals: Iterator, rng: np.random.Generator, n: int) -> list[float]:
+    return [float(v) for _ in range(n) for v in optimizer.step(reals, rng)]
+
+
+def test_training_goes_on_bit_for_bit(backend: Backend):
+    straight, reals, rng = gan(backend, n_critic=2), images(backend), np.random.default_rng(0)
+    steps(straight, reals, rng, 2)
+    saved, rng_state = straight.to_dict(), rng.bit_generator.state
+    expected = steps(straight, reals, rng, 3)
+
+    resumed = gan(backend, n_critic=2, seed=9)  # other weights, all to be overwritten
+    resumed.load_dict(saved)
+    reals, rng = images(backend), np.random.default_rng(77)
+    rng.bit_generator.state = rng_state
+    for _ in range(4):
+        next(reals)
+    assert steps(resumed, reals, rng, 3) == expected
+    one, other = straight.to_dict(), resumed.to_dict()
+    assert one.keys() == other.keys()
+    assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def test_the_names_of_the_state(reference: Backend):
+    names = set(gan(reference).to_dict())
+    assert names >= {"G.0.w", "G.1.gamma", "G.state.1.running_mean", "D.5.b", "D.state.1.running_var"}
+    assert {name for name in names if "optimizer" in name} == {
+        f"{side}_optimizer.{name}" for side in "gd" for name in ("m", "v", "steps")
+    }
+
+
+def test_a_foreign_state_changes_nothing(backend: Backend):
+    """Whatever does not fit, and wherever: half a state would be worse than none."""
+    optimizer = gan(backend)
+    steps(optimizer, images(backend), np.random.default_rng(0), 1)
+    before = optimizer.to_dict()
+    good = {name: array + 1 for name, array in before.items()}
+    for missing in ("G.0.w", "G.state.1.running_mean", "D.5.b", "D.state.1.running_var", "d_optimizer.v"):
+        with pytest.raises(CheckpointError):
+            optimizer.load_dict({name: array for name, array in good.items() if name != missing})
+        assert changed(before, optimizer.to_dict()) == set(), f"without {missing}"
+
+
+def test_one_seed_gives_one_training(backend: Backend):
+    runs = [steps(gan(backend), images(backend), np.random.default_rng(seed), 3) for seed in (0, 0, 1)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_a_gan_learns(backend: Backend):
+    """D(real) and D(fake) part when G stands still."""
+    optimizer, rng, reals = gan(backend), np.random.default_rng(0), images(backend)
+    z = backend.asarray(noise(rng, N), dtype=optimizer.G.dtype)
+    fake, _ = optimizer.G.forward(z, train=True, rng=rng)
+    first = optimizer.discriminator_step(next(reals), fake, rng)
+    for _ in range(60):
+        last = optimizer.discriminator_step(next(reals), fake, rng)
+    assert float(last[0]) < 0.5 * float(first[0])
+    assert float(last[1]) > float(last[2]) + 0.3

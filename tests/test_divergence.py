@@ -1,0 +1,233 @@
+"""What is not finite is found before it reaches a weight, and named."""
+
+import numpy as np
+import pytest
+
+from minigan.alternating import AlternatingOptimizer, GeneratorTerm
+from minigan.backends import Backend
+from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output
+from minigan.errors import DivergenceError
+from minigan.initializers import Normal
+from minigan.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, Reshape, Tanh
+from minigan.losses import AdversarialLoss, Minimax, NonSaturating
+from minigan.network import Residual, Sequential, SkipConcat
+from minigan.optim import SGD, Adam
+
+N = 4
+IMAGE = (4, 4, 1)
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own remarks on NaN and overflow
+
+
+def gan(backend: Backend, *, lr: float = 1e-2, loss: AdversarialLoss | None = None, terms=()) -> AlternatingOptimizer:
+    init = Normal(0.3)
+    G = Sequential(
+        [
+            Dense(16, init=init),
+            BatchNorm(),
+            Residual([Dense(16, init=init), LeakyReLU()], shortcut=[Dense(16, init=init)]),
+            Reshape(IMAGE),
+            SkipConcat([Conv2D(2, 3, init=init), Sequential([Tanh(), Conv2D(2, 3, init=init)])]),
+            Conv2D(1, 3, init=init),
+        ],
+        name="G",
+    )
+    D = Sequential(
+        [Conv2D(4, 3, init=init), Sequential([BatchNorm(), LeakyReLU()]), Flatten(), Dense(1, init=init)], name="D"
+    )
+    rng = np.random.default_rng(0)
+    G.build((3,), backend=backend, rng=rng)
+    D.build(IMAGE, backend=backend, rng=rng)
+    return AlternatingOptimizer(
+        G,
+        D,
+        loss=loss or NonSaturating(),
+        noise=lambda rng, n: rng.normal(size=(n, 3)),
+        g_optimizer=Adam(G.arena, lr=lr),
+        d_optimizer=Adam(D.arena, lr=lr),
+        generator_terms=terms,
+    )
+
+
+def images(backend: Backend):
+    rng = np.random.default_rng(1)
+    while True:
+        yield backend.asarray(rng.uniform(-1, 1, (N, *IMAGE)), dtype=np.dtype(np.float32))
+
+
+def layer_at(network: Layer, prefix: str) -> Layer:
+    return dict(network.walk())[prefix]
+
+
+def failing_step(optimizer: AlternatingOptimizer, reals) -> str:
+    with pytest.raises(DivergenceError) as caught:
+        optimizer.step(reals, np.random.default_rng(0))
+    return str(caught.value)
+
+
+def unchanged(before: dict[str, np.ndarray], after: dict[str, np.ndarray], *, but: tuple[str, ...] = ()) -> bool:
+    names = [name for name in before if not name.startswith(but)] if but else list(before)
+    return all(before[name].tobytes() == after[name].tobytes() for name in names)
+
+
+# ---------------------------------------------------------------------------------------------- in training
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_bad_data(backend: Backend, bad: float):
+    optimizer, reals = gan(backend), images(backend)
+    optimizer.step(reals, np.random.default_rng(0))
+    before = optimizer.to_dict()
+    real = next(reals)
+    real[1, 2, 3, 0] = bad
+    assert failing_step(optimizer, iter([real])) == "the input of D is not finite."
+    assert unchanged(before, optimizer.to_dict())  # weights, moments, and the running statistics as well
+    optimizer.step(reals, np.random.default_rng(0))
+
+
+WEIGHTS = [
+    ("G", "0.", "w", "G.0.Dense's weight w"),
+    ("G", "1.", "gamma", "G.1.BatchNorm's weight gamma"),
+    ("G", "2.inner.0.", "w", "G.2.Residual.inner.0.Dense's weight w"),
+    ("G", "2.shortcut.0.", "b", "G.2.Residual.shortcut.0.Dense's weight b"),
+    ("G", "4.inner.1.1.", "w", "G.4.SkipConcat.inner.1.Sequential.1.Conv2D's weight w"),
+    ("G", "5.", "b", "G.5.Conv2D's weight b"),
+    ("D", "0.", "w", "D.0.Conv2D's weight w"),
+    ("D", "1.0.", "beta", "D.1.Sequential.0.BatchNorm's weight beta"),
+    ("D", "3.", "w", "D.3.Dense's weight w"),
+]
+
+
+@pytest.mark.parametrize(("network", "prefix", "name", "says"), WEIGHTS, ids=[case[3] for case in WEIGHTS])
+def test_a_bad_weight(backend: Backend, network: str, prefix: str, name: str, says: str):
+    optimizer = gan(backend)
+    layer = layer_at(getattr(optimizer, network), prefix)
+    parameter = next(p for p in layer.own_parameters if p.name == name)
+    parameter.value.reshape(-1)[-1] = np.nan
+    before = optimizer.to_dict()
+    assert failing_step(optimizer, images(backend)) == f"{says} is not finite."
+    assert unchanged(before, optimizer.to_dict())
+
+
+class Broken(Tanh):
+    """Overflows where it is told to."""
+
+    def __init__(self, *, forward: bool = False, backward: bool = False) -> None:
+        super().__init__()
+        self.forward_breaks, self.backward_breaks = forward, backward
+
+    def apply(self, x):
+        return super().apply(x) * (np.inf if self.forward_breaks else 1)
+
+    def gradient(self, dy, y):
+        return super().gradient(dy, y) * (np.inf if self.backward_breaks else 1)
+
+
+BROKEN = [
+    ("D", "forward", "the output of D.1.Sequential.1.Broken is not finite."),
+    ("D", "backward", "the gradient of D.1.Sequential is not finite."),
+    ("G", "forward", "the output of G.2.Residual.inner.1.Broken is not finite."),
+    ("G", "backward", "the gradient of G.2.Residual is not finite."),
+]
+
+
+@pytest.mark.parametrize(("network", "where", "says"), BROKEN)
+def test_a_layer_that_overflows(backend: Backend, network: str, where: str, says: str):
+    optimizer = gan(backend)
+    broken = Broken(**{where: True})
+    inside = optimizer.D.layers[1] if network == "D" else optimizer.G.layers[2].inner
+    inside.layers[1] = broken
+    for net, shape in ((optimizer.G, (3,)), (optimizer.D, IMAGE)):
+        net.build(shape, backend=backend, rng=np.random.default_rng(0))
+    optimizer = AlternatingOptimizer(
+        optimizer.G,
+        optimizer.D,
+        loss=NonSaturating(),
+        noise=optimizer.noise,
+        g_optimizer=SGD(optimizer.G.arena, lr=0.1),
+        d_optimizer=SGD(optimizer.D.arena, lr=0.1),
+    )
+    before = optimizer.to_dict()
+    assert failing_step(optimizer, images(backend)) == says
+    # Where G's step fails, D's step was done.
+    assert unchanged(before, optimizer.to_dict(), but=("D", "d_") if (network, where) == ("G", "backward") else ())
+
+
+class LossThatOverflows(Minimax):
+    def __init__(self, *, generator: bool) -> None:
+        self.generator_breaks = generator
+
+    def discriminator(self, logits, target):
+        value, gradient = super().discriminator(logits, target)
+        return value if self.generator_breaks else value * np.inf, gradient
+
+    def generator(self, logits):
+        value, gradient = super().generator(logits)
+        return value * np.inf if self.generator_breaks else value, gradient
+
+
+@pytest.mark.parametrize("generator", [True, False])
+def test_a_bad_loss(backend: Backend, generator: bool):
+    optimizer = gan(backend, loss=LossThatOverflows(generator=generator))
+    before = optimizer.to_dict()
+    assert failing_step(optimizer, images(backend)) == "the loss of D's logits is not finite."
+    assert unchanged(before, optimizer.to_dict(), but=("D", "d_") if generator else ())
+
+
+def test_a_bad_auxiliary_term(backend: Backend):
+    optimizer = gan(backend, terms=[GeneratorTerm(1.0, lambda fake, _: (fake.sum() * np.nan, 0 * fake))])
+    before = optimizer.to_dict()
+    assert failing_step(optimizer, images(backend)) == "an auxiliary term of G's loss is not finite."
+    assert unchanged(before, optimizer.to_dict(), but=("D", "d_"))
+
+
+def test_an_exploding_learning_rate(backend: Backend):
+    """Sooner or later a step fails, with a layer's name, and what it leaves is finite."""
+    optimizer, reals, rng = gan(backend, lr=1e30), images(backend), np.random.default_rng(0)
+    with pytest.raises(DivergenceError, match=r"\b[GD]\b.* is not finite\."):
+        for _ in range(20):
+            before = optimizer.to_dict()
+            optimizer.step(reals, rng)
+    after = optimizer.to_dict()
+    assert all(np.isfinite(array).all() for name, array in after.items() if not name.startswith(("D", "d_")))
+    assert unchanged(before, after, but=("D", "d_")), "G's weights are from before the failed step"
+
+
+# ---------------------------------------------------------------------------------------------- the searches
+
+
+def test_is_finite(backend: Backend):
+    xp = backend.xp
+    assert is_finite(xp.zeros((3, 4)))
+    assert is_finite(xp.zeros((0,)))
+    assert is_finite(xp.full(10, 3e38, dtype=np.float32)), "terms may overflow their sum"
+    for bad in (np.nan, np.inf, -np.inf):
+        array = xp.zeros((3, 4))
+        array[1, 2] = bad
+        assert not is_finite(array)
+    both = xp.zeros(2)
+    both[0], both[1] = np.inf, -np.inf
+    assert not is_finite(both)
+
+
+def test_all_finite_looks_at_the_value_and_the_gradients(backend: Backend):
+    layer = Dense(3).build((2,), backend=backend, rng=np.random.default_rng(0))
+    grads = layer.gradients()
+    assert all_finite(backend.xp.ones(()), grads)
+    assert not all_finite(backend.xp.ones(()) * np.nan, grads)
+    grads[layer.b][1] = np.inf
+    assert not all_finite(backend.xp.ones(()), grads)
+
+
+def test_where_all_is_well_nothing_is_found(backend: Backend):
+    optimizer, rng = gan(backend), np.random.default_rng(0)
+    x = next(images(backend))
+    assert nonfinite_output(optimizer.D, x, rng=rng) is None
+    y, tape = optimizer.D.forward(x, train=True)
+    assert nonfinite_gradient(optimizer.D, y, tape) is None
+
+
+def test_a_bad_gradient_from_outside(backend: Backend):
+    optimizer = gan(backend)
+    y, tape = optimizer.D.forward(next(images(backend)), train=True)
+    assert nonfinite_gradient(optimizer.D, y * np.nan, tape) == "the gradient that D is given"
