@@ -45,7 +45,7 @@ class MLP(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hidden < 1 or self.mse_weight < 0:
+        if self.hidden < 1 or not self.mse_weight >= 0:
             raise ConfigError(
                 f"{self.name}: hidden must be positive and mse_weight not negative, got hidden={self.hidden}, "
                 f"mse_weight={self.mse_weight}."
