@@ -1,0 +1,336 @@
+"""The recipes: the networks they promise, their settings, and what they refuse."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from minigan.backends import Backend
+from minigan.errors import ConfigError
+from minigan.gradcheck import check_network
+from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
+from minigan.losses import mse
+from minigan.network import Sequential
+from minigan.recipes import DCGAN, MLP, RECIPES, Recipe, get_recipe
+from minigan.recipes.dcgan import halvings
+
+every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
+
+
+def built(network: Sequential, input_shape: tuple[int, ...], backend: Backend, *, dtype="float32") -> Sequential:
+    return network.build(input_shape, backend=backend, dtype=dtype, rng=np.random.default_rng(0))
+
+
+def images(shape: tuple[int, ...], n: int = 2, *, dtype: str = "float32") -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (n, *shape)).astype(dtype)
+
+
+def convolutions(network: Sequential) -> list[tuple[int, ...]]:
+    return [layer.w.shape for _, layer in network.walk() if isinstance(layer, Conv2D)]
+
+
+# ---------------------------------------------------------------------------------------------- dcgan
+
+
+# Channels of the hidden images from the largest to the smallest, in units of width.
+LADDERS = {28: [1, 2], 32: [1, 2, 4], 64: [1, 2, 4, 8], 128: [1, 2, 4, 8, 16]}
+SMALLEST = {28: 7, 32: 4, 64: 4, 128: 4}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", LADDERS)
+def test_dcgan_maps_noise_to_images_and_images_to_logits(backend: Backend, size: int, channels: int):
+    recipe, shape = DCGAN(width=2, latent=5), (size, size, channels)
+    gan = recipe.assemble(shape, backend=backend, rng=np.random.default_rng(0))
+    assert gan.G.input_shape == (5,)
+    assert gan.G.output_shape == gan.D.input_shape == shape
+    assert gan.D.output_shape == (1,)
+    rng = np.random.default_rng(0)
+    fake, _ = gan.G.forward(backend.asarray(recipe.noise(rng, 2), dtype=gan.G.dtype), train=True)
+    logits, _ = gan.D.forward(fake, train=True)
+    assert fake.shape == (2, *shape)
+    assert logits.shape == (2, 1)
+    assert float(abs(fake).max()) <= 1
+
+
+@pytest.mark.parametrize("size", LADDERS)
+def test_dcgan_has_the_papers_layers(reference: Backend, size: int):
+    recipe, width = DCGAN(width=2, latent=5), [2 * k for k in LADDERS[size]]
+    G = built(recipe.generator((size, size, 3)), (5,), reference)
+    D = built(recipe.discriminator((size, size, 3)), (size, size, 3), reference)
+    ends = SMALLEST[size]
+    # w is (R, S, C, K) in D and (R, S, K, c) in G: the same list of shapes, read from the other end.
+    ladder = [(4, 4, a, b) for a, b in zip([3, *width], width, strict=False)]
+    assert convolutions(D) == [*ladder, (ends, ends, width[-1], 1)]
+    assert convolutions(G) == [(ends, ends, width[-1], 5), *ladder[::-1]]
+
+    kinds = {name: [type(layer) for layer in net.layers] for name, net in (("G", G), ("D", D))}
+    n = len(width)
+    assert kinds["G"].count(BatchNorm) == kinds["G"].count(ReLU) == n
+    assert kinds["G"][-2:] == [ConvTranspose2D, Tanh]
+    assert kinds["D"].count(BatchNorm) == n - 1
+    assert kinds["D"][:2] == [Conv2D, LeakyReLU]
+    assert kinds["D"].count(LeakyReLU) == n
+    assert {layer.slope for layer in D.layers if isinstance(layer, LeakyReLU)} == {0.2}
+
+
+def test_dcgan_starts_as_the_paper_says(reference: Backend):
+    recipe = DCGAN(width=32)
+    for network, shape in (
+        (recipe.generator((32, 32, 3)), (100,)),
+        (recipe.discriminator((32, 32, 3)), (32, 32, 3)),
+    ):
+        arrays = built(network, shape, reference).arena.to_dict()
+        weights = np.concatenate([a.ravel() for name, a in arrays.items() if name.endswith(".w")])
+        gammas = np.concatenate([a.ravel() for name, a in arrays.items() if name.endswith("gamma")])
+        assert abs(weights.mean()) < 1e-3
+        assert abs(weights.std() - 0.02) < 1e-3
+        assert abs(gammas.mean() - 1) < 0.01
+        assert abs(gammas.std() - 0.02) < 0.005
+        assert not any(name.endswith(".b") for name in arrays)  # BatchNorm's beta does that
+    assert (recipe.lr, recipe.beta1, recipe.latent) == (2e-4, 0.5, 100)
+
+
+@pytest.mark.parametrize(("size", "n"), [(28, 2), (32, 3), (64, 4), (128, 5), (8, 1), (14, 1), (40, 3), (96, 4)])
+def test_halvings(size: int, n: int):
+    assert halvings((size, size)) == n
+
+
+def test_halvings_of_oblong_images(backend: Backend):
+    assert halvings((28, 56)) == 2
+    recipe = DCGAN(width=2, latent=3)
+    G = built(recipe.generator((16, 24, 1)), (3,), backend)
+    D = built(recipe.discriminator((16, 24, 1)), (16, 24, 1), backend)
+    assert G.output_shape == (16, 24, 1)
+    assert D.output_shape == (1,)
+
+
+@pytest.mark.parametrize("size", [(30, 30), (100, 100), (7, 7), (1, 1), (256, 256), (28, 30), (64, 200), (4, 64)])
+def test_sizes_that_cannot_be_halved(size: tuple[int, int]):
+    with pytest.raises(ConfigError, match=rf"dcgan draws .*28, 32, 64, 128.*got {size[0]}x{size[1]}.*--set size=64"):
+        halvings(size)
+
+
+@pytest.mark.parametrize(
+    ("data", "trained_at"),
+    [
+        ((28, 28), (28, 28)),
+        ((32, 32), (32, 32)),
+        ((96, 64), (96, 64)),
+        ((100, 100), (128, 128)),
+        ((30, 31), (28, 28)),
+        ((70, 50), (64, 64)),
+        ((600, 800), (128, 128)),
+        ((5, 5), (28, 28)),
+        (None, (64, 64)),
+    ],
+)
+def test_dcgan_chooses_a_size(data: tuple[int, int] | None, trained_at: tuple[int, int]):
+    assert DCGAN().fit_size(data) == trained_at
+    assert DCGAN(size=32).fit_size(data) == (32, 32)
+
+
+def test_dcgan_refuses_points():
+    with pytest.raises(ConfigError, match=r"dcgan draws images, not points.*recipe mlp"):
+        DCGAN().check_points()
+
+
+# ---------------------------------------------------------------------------------------------- mlp
+
+
+def test_mlp_has_the_tutorials_layers(reference: Backend):
+    recipe = MLP()
+    G = built(recipe.generator((28, 28, 1)), (100,), reference)
+    D = built(recipe.discriminator((28, 28, 1)), (28, 28, 1), reference)
+
+    def widths(network: Sequential) -> list[tuple[int, ...]]:
+        return [layer.w.shape for layer in network.layers if isinstance(layer, Dense)]
+
+    assert widths(G) == [(100, 128), (128, 128), (128, 784)]
+    assert widths(D) == [(784, 128), (128, 128), (128, 1)]
+    assert [layer.slope for layer in G.layers + D.layers if isinstance(layer, LeakyReLU)] == [0.2] * 4
+    assert sum(isinstance(layer, Sigmoid) for layer in G.layers) == 1
+    assert not any(isinstance(layer, Sigmoid) for layer in D.layers)
+    (term,) = recipe.generator_terms()
+    assert term == (1e-4, mse)
+    assert MLP(mse_weight=0).generator_terms() == ()
+    assert recipe.loss == "squared-probability"
+    assert recipe.lr == 2e-4
+
+
+def test_mlp_draws_points_with_a_linear_layer(backend: Backend):
+    recipe = MLP(hidden=8, latent=3)
+    recipe.check_points()
+    gan = recipe.assemble((2,), backend=backend, rng=np.random.default_rng(0))
+    points = backend.asarray(np.random.default_rng(1).normal(size=(4, 2)), dtype=gan.D.dtype)
+    values = gan.step(iter([points]), np.random.default_rng(2))
+    assert all(np.isfinite(float(v)) for v in values)
+    assert gan.G.output_shape == (2,)
+    assert not any(isinstance(layer, Sigmoid) for layer in gan.G.layers)
+
+
+@pytest.mark.parametrize(
+    ("data", "trained_at"), [((28, 28), (28, 28)), ((20, 64), (20, 64)), ((65, 10), (28, 28)), (None, (28, 28))]
+)
+def test_mlp_chooses_a_size(data: tuple[int, int] | None, trained_at: tuple[int, int]):
+    assert MLP().fit_size(data) == trained_at
+
+
+# ---------------------------------------------------------------------------------------------- all of them
+
+
+@every_recipe
+def test_a_step_trains_both_networks(backend: Backend, recipe: type[Recipe]):
+    gan = recipe(latent=4).assemble((28, 28, 1), backend=backend, rng=np.random.default_rng(0))
+    before = gan.to_dict()
+    values = gan.step(iter([backend.asarray(images((28, 28, 1)))]), np.random.default_rng(0))
+    assert all(np.isfinite(float(v)) for v in values)
+    after = gan.to_dict()
+    assert all((before[name] != after[name]).any() for name in before if not name.endswith(("running_var", ".steps")))
+
+
+@every_recipe
+def test_prepare_is_undone_by_to_images(recipe: type[Recipe]):
+    r = recipe()
+    x = images((28, 28, 3))
+    prepared = r.prepare(x)
+    assert prepared.shape == x.shape
+    assert prepared.dtype == x.dtype
+    np.testing.assert_allclose(r.to_images(prepared), x, atol=1e-6)
+
+
+@every_recipe
+def test_prepared_images_have_the_range_of_the_generator(reference: Backend, recipe: type[Recipe]):
+    """Weights so large that G's last activation saturates draw the darkest and the brightest pixel there is."""
+    r = recipe(latent=4)
+    G = built(r.generator((28, 28, 1)), (4,), reference)
+    G.arena.flat[:] *= 1e4
+    G.arena.updated()
+    drawn, _ = G.forward(r.noise(np.random.default_rng(0), 16).astype(np.float32), train=True)
+    darkest, brightest = r.prepare(np.array([-1.0, 1.0], np.float32).reshape(2, 1, 1, 1)).ravel()
+    assert drawn.min() == pytest.approx(darkest, abs=1e-5)
+    assert drawn.max() == pytest.approx(brightest, abs=1e-5)
+
+
+def test_points_are_left_as_they_are():
+    x = images((2,))
+    assert (MLP().prepare(x) == x).all()
+    assert (MLP().to_images(x) == x).all()
+
+
+@every_recipe
+def test_noise_is_normal(recipe: type[Recipe]):
+    r = recipe(latent=50)
+    z = r.noise(np.random.default_rng(0), 400)
+    assert z.shape == (400, 50)
+    assert z.dtype == np.float64
+    assert abs(z.mean()) < 0.05
+    assert abs(z.std() - 1) < 0.05
+    assert (z == r.noise(np.random.default_rng(0), 400)).all()
+
+
+@every_recipe
+def test_assembly_passes_the_settings_on(reference: Backend, recipe: type[Recipe]):
+    r = recipe(latent=4, lr=3e-3, beta1=0.25, beta2=0.75, n_critic=4, loss="minimax")
+    gan = r.assemble((28, 28, 1), backend=reference, dtype="float64", rng=np.random.default_rng(0))
+    for optimizer in (gan.g_optimizer, gan.d_optimizer):
+        assert (optimizer.lr, optimizer.beta1, optimizer.beta2) == (3e-3, 0.25, 0.75)
+    assert gan.n_critic == 4
+    assert type(gan.loss).__name__ == "Minimax"
+    assert gan.noise == r.noise
+    assert gan.G.dtype == gan.D.dtype == np.float64
+    assert (gan.G.path, gan.D.path) == ("G", "D")
+
+
+SMALL = {
+    "dcgan": (DCGAN(width=2, latent=3), (28, 28, 1)),
+    "dcgan, three halvings": (DCGAN(width=1, latent=3), (32, 32, 3)),
+    "mlp": (MLP(hidden=6, latent=3), (5, 4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_whole_networks_pass_the_gradient_check(backend: Backend, name: str):
+    if backend.xp is not np:
+        pytest.skip("finite differences run on a CPU backend")
+    recipe, shape = SMALL[name]
+    rng = np.random.default_rng(0)
+    z = recipe.noise(rng, 3)
+    x = recipe.prepare(images(shape, 3, dtype="float64"))
+    networks = ((recipe.generator(shape), (recipe.latent,), z), (recipe.discriminator(shape), shape, x))
+    for network, input_shape, inputs in networks:
+        built(network, input_shape, backend, dtype="float64")
+        for _, p in network.named_parameters():  # DCGAN's first weights are so small that hardly anything depends on x
+            p.value[...] = rng.normal(0, 0.5, p.shape)
+        checks = list(check_network(network, inputs, rng=rng))
+        assert [str(check) for check in checks if not check.passed] == []
+        assert len(checks) > 4 * len(network.layers)
+
+
+# ---------------------------------------------------------------------------------------------- settings
+
+
+def test_names():
+    assert get_recipe("dcgan") is DCGAN
+    assert all(get_recipe(name).name == name for name in RECIPES)
+    with pytest.raises(ConfigError, match="unknown recipe 'dcgna': expected one of dcgan, mlp"):
+        get_recipe("dcgna")
+
+
+@every_recipe
+def test_settings_go_round(recipe: type[Recipe]):
+    r = recipe(lr=1e-3, latent=7)
+    assert recipe.from_settings(r.settings()) == r
+    assert recipe.from_settings({key: str(value) for key, value in r.settings().items()}) == r
+    assert recipe.from_settings({}) == recipe()
+
+
+def test_settings_are_read_from_text():
+    r = DCGAN.from_settings({"lr": "1e-4", "width": "32", "loss": "minimax", "size": "64"})
+    assert (r.lr, r.width, r.loss, r.size) == (1e-4, 32, "minimax", 64)
+    assert DCGAN.from_settings({"lr": 1}).lr == 1.0
+    assert isinstance(DCGAN.from_settings({"lr": 1}).lr, float)
+
+
+WRONG = [
+    ({"widht": 3}, "dcgan has no setting 'widht': expected one of batch_size, beta1"),
+    ({"width": "many"}, "dcgan: width must be an int, got 'many'"),
+    ({"width": 2.5}, "dcgan: width must be an int, got 2.5"),
+    ({"width": "2.5"}, "dcgan: width must be an int, got '2.5'"),
+    ({"width": True}, "dcgan: width must be an int, got True"),
+    ({"width": None}, "dcgan: width must be an int, got None"),
+    ({"lr": "fast"}, "dcgan: lr must be a float, got 'fast'"),
+    ({"loss": 3}, "dcgan: loss must be a str, got 3"),
+    ({"loss": "wgan"}, "dcgan: loss must be one of minimax, non-saturating, squared-probability, got 'wgan'"),
+    ({"width": 0}, "dcgan: width must be positive, got 0"),
+    ({"latent": 0}, "dcgan: latent must be positive, got 0"),
+    ({"batch_size": -1}, "dcgan: batch_size must be positive, got -1"),
+    ({"steps": 0}, "dcgan: steps must be positive, got 0"),
+    ({"n_critic": 0}, "dcgan: n_critic must be positive, got 0"),
+    ({"lr": 0}, "dcgan: lr must be positive, got 0"),
+    ({"lr": "nan"}, "dcgan: lr must be positive, got nan"),
+    ({"beta1": 1}, "dcgan: beta1 must be in [0, 1), got 1"),
+    ({"beta2": -0.5}, "dcgan: beta2 must be in [0, 1), got -0.5"),
+    ({"channels": 2}, "channels 1 or 3"),
+    ({"size": -28}, "size must be positive"),
+    ({"size": 30}, "got 30x30"),
+]
+
+
+@pytest.mark.parametrize(("settings", "says"), WRONG, ids=[case[1] for case in WRONG])
+def test_wrong_settings(settings: dict[str, object], says: str):
+    with pytest.raises(ConfigError) as caught:
+        DCGAN.from_settings(settings)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [{"hidden": 0}, {"mse_weight": -1.0}, {"mse_weight": float("nan")}])
+def test_wrong_settings_of_the_mlp(settings: dict[str, object]):
+    with pytest.raises(ConfigError, match="mlp: hidden must be positive and mse_weight not negative"):
+        MLP.from_settings(settings)
+
+
+@every_recipe
+def test_every_setting_is_documented(recipe: type[Recipe]):
+    text = (recipe.__doc__ or "") + (Recipe.__doc__ or "")
+    assert [f.name for f in dataclasses.fields(recipe) if f.name not in text] == []
