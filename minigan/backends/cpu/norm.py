@@ -6,8 +6,8 @@ from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
 
-# A block of rows and columns that is read twice while it lies in the first-level cache. At most 64 numbers are
-# added up in single precision; the blocks' results are combined in double.
+# A block's column sums stay in the first-level cache. At most 64 numbers are added up in single precision; the blocks'
+# results are combined in double.
 BLOCK_ROWS, BLOCK_COLUMNS = 64, 128
 
 
@@ -15,37 +15,39 @@ BLOCK_ROWS, BLOCK_COLUMNS = 64, 128
 def moments(part, parts, x, means, squares):
     """Each column's mean and sum of squared deviations over one part's rows, reading x once.
 
-    Block by block with the pairwise update of Chan, Golub & LeVeque 1979, equation 1.5, which, unlike E[x²] - E[x]²,
-    loses nothing when the mean is large against the deviation.
+    E[x²] - E[x]² would lose all digits where the mean is large against the deviation. So each block is summed as
+    differences from the mean so far (at first, of a few rows), and joins the others by the pairwise update of
+    Chan, Golub & LeVeque 1979, equation 1.5.
     """
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    block_mean, block_square = np.empty(BLOCK_COLUMNS, x.dtype), np.empty(BLOCK_COLUMNS, x.dtype)
+    shift, sums, sums2 = np.empty((3, BLOCK_COLUMNS), x.dtype)
     for c_first in range(0, columns, BLOCK_COLUMNS):
         c_last = min(c_first + BLOCK_COLUMNS, columns)
         wide = c_last - c_first
         mean, square = means[part, c_first:c_last], squares[part, c_first:c_last]
         mean[:], square[:] = 0, 0
+        few = min(8, row_last - row_first)
+        for i in range(row_first, row_first + few):
+            for c in range(wide):
+                mean[c] += x[i, c_first + c] / few
         for first in range(row_first, row_last, BLOCK_ROWS):
             last = min(first + BLOCK_ROWS, row_last)
-            reciprocal = x.dtype.type(1 / (last - first))
-            block_mean[:], block_square[:] = 0, 0
+            sums[:], sums2[:] = 0, 0
+            for c in range(wide):
+                shift[c] = mean[c]
             for i in range(first, last):
                 row = x[i, c_first:c_last]
                 for c in range(wide):
-                    block_mean[c] += row[c]
+                    difference = row[c] - shift[c]
+                    sums[c] += difference
+                    sums2[c] += difference * difference
+            count, share = last - first, (last - first) / (last - row_first)
             for c in range(wide):
-                block_mean[c] *= reciprocal
-            for i in range(first, last):
-                row = x[i, c_first:c_last]
-                for c in range(wide):
-                    deviation = row[c] - block_mean[c]
-                    block_square[c] += deviation * deviation
-            share = (last - first) / (last - row_first)
-            for c in range(wide):
-                delta = block_mean[c] - mean[c]
+                block_mean = sums[c] / count
+                delta = shift[c] + block_mean - mean[c]
                 mean[c] += delta * share
-                square[c] += block_square[c] + delta * delta * share * (first - row_first)
+                square[c] += sums2[c] - sums[c] * block_mean + delta * delta * share * (first - row_first)
 
 
 @kernel
