@@ -62,7 +62,8 @@ def _arrays(cache: Any, ndarray: type) -> Iterator[Array]:
         for item in cache:
             yield from _arrays(item, ndarray)
     elif isinstance(cache, ndarray):
-        yield cache if cache.base is None else cache.base
+        base = getattr(cache, "base", None)  # of an array on a file's or a message's bytes: those bytes
+        yield base if isinstance(base, ndarray) else cache
 
 
 class Sequential(Layer):
