@@ -56,6 +56,12 @@ def test_nbytes_looks_into_nested_layers(backend: Backend):
     assert tape.nbytes == 8 * numbers
 
 
+def test_nbytes_of_an_array_on_foreign_memory(reference: Backend):
+    net = Sequential([Dense(1)]).build((3,), backend=reference, rng=np.random.default_rng(0))
+    _, tape = net.forward(np.frombuffer(bytes(2 * 3 * 4), np.float32).reshape(2, 3), train=True)
+    assert tape.nbytes == 2 * 3 * 4
+
+
 def test_release_lets_go(backend: Backend):
     net, x = network(backend), batch(backend)
     y, tape = net.forward(x, train=True)
