@@ -26,7 +26,7 @@ THIN = 3
 @kernel
 def multiply(part, parts, a, b, bias, y, rows, depth, width, row_size, step, transposed, columns, by_rows, accumulate,
              scratch):
-    """y (rows, width) = a . b + bias, or y += a . b; threads share out the rows or the panels.
+    """y (rows, width) = a . b + bias, or y += a . b + bias; threads share out the rows or the panels.
 
     Args:
         row_size, step: from one row of a to the next, and from one number of a row to the next.
@@ -81,7 +81,8 @@ def multiply_thin(part, parts, a, columns_of_b, bias, y, transposed, accumulate)
                     total += row[i] * column[i]
                 sums[m] = total
         for m in range(len(sums)):
-            y[row_first + m, n] = sums[m] + (y[row_first + m, n] if accumulate else bias[n])
+            total = sums[m] + bias[n]
+            y[row_first + m, n] = y[row_first + m, n] + total if accumulate else total
 
 
 @kernel
@@ -139,8 +140,6 @@ class DenseKernels(Engine, ReferenceDense):
                 multiply, flat(a), flat(b), padded_bias, flat(y), rows, depth, width, row_size, step, transpose_b,
                 columns, panels < 2 * parts, add_to is not None, scratch, parts=parts,
             )
-        if add_to is not None and bias is not None:
-            y += bias
         return y
 
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:

@@ -1,0 +1,156 @@
+"""The CPU backend's convolutions on every path that `plan.py` can choose, against the reference.
+
+`test_cpu_widths.py` runs this file again for each vector width, then with one dtype, since each one compiles anew.
+"""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("numba")
+
+from minigan.backends.cpu import CpuBackend, plan, simd
+from minigan.backends.reference import ReferenceBackend
+from minigan.errors import ShapeError
+from minigan.shapes import ConvGeometry
+
+REFERENCE = ReferenceBackend()
+BACKENDS = {threads: CpuBackend(threads=threads) for threads in (1, 2, 3)}
+TOLERANCE = {np.dtype(np.float32): 2e-5, np.dtype(np.float64): 1e-12}
+
+DTYPES = [np.dtype(name) for name in os.environ.get("MINIGAN_TEST_DTYPES", "float32 float64").split()]
+
+SAME = ((1, 1), (1, 1))
+NONE = ((0, 0), (0, 0))
+PATHS = {
+    "one phase": (4, ConvGeometry(8, 8, 16, 64, 3, 3, (1, 1), SAME)),
+    "four phases": (3, ConvGeometry(8, 8, 33, 40, 4, 4, (2, 2), SAME)),
+    "phases of unequal filters": (2, ConvGeometry(9, 7, 40, 40, 5, 3, (2, 2), ((2, 2), (1, 1)))),
+    "stride larger than the filter": (2, ConvGeometry(11, 9, 36, 20, 2, 1, (3, 4), NONE)),
+    "pixels that no tap reaches": (2, ConvGeometry(10, 10, 33, 33, 3, 3, (4, 4), NONE)),
+    "asymmetric padding": (2, ConvGeometry(6, 7, 20, 35, 4, 3, (2, 1), ((0, 2), (2, 1)))),
+    "padding beyond the filter": (1, ConvGeometry(3, 2, 17, 16, 3, 1, (3, 4), ((2, 2), (2, 0)))),
+    "grouped input gradient": (3, ConvGeometry(16, 16, 3, 64, 4, 4, (2, 2), SAME)),
+    "grouped, stride 1": (2, ConvGeometry(9, 9, 1, 64, 3, 3, (1, 1), SAME)),
+    "grouped forward": (2, ConvGeometry(9, 13, 20, 3, 7, 7, (1, 1), ((3, 3), (3, 3)))),
+    "grouped forward, one channel": (2, ConvGeometry(12, 12, 8, 1, 4, 4, (2, 2), SAME)),
+    "in place": (3, ConvGeometry(5, 6, 40, 24, 1, 1)),
+    "in place with a stride": (2, ConvGeometry(8, 8, 24, 40, 2, 2, (2, 2), NONE)),
+    "bands of an image": (1, ConvGeometry(70, 66, 24, 9, 3, 3, (1, 1), SAME)),
+    "thin at both ends": (5, ConvGeometry(9, 9, 1, 1, 4, 4, (2, 2), SAME)),
+    "dense": (4, ConvGeometry(4, 4, 33, 21, 4, 4)),
+    "dense, one logit": (4, ConvGeometry(4, 4, 300, 1, 4, 4)),
+    "one pixel": (1, ConvGeometry(1, 1, 5, 7, 1, 1)),
+}
+
+
+def assert_close(actual, expected):
+    assert actual.dtype == expected.dtype and actual.shape == expected.shape
+    scale = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE[expected.dtype] * scale)
+
+
+def draws(g, images, dtype, seed):
+    rng = np.random.default_rng(seed)
+    shapes = ((images, *g.input_shape), g.weight_shape, (images, *g.output_shape), (g.C,), (g.K,))
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def check(backend, g, images, dtype, seed):
+    x, w, dy, b_in, b_out = draws(g, images, dtype, seed)
+    assert_close(backend.conv2d(x, w, b_out, g), REFERENCE.conv2d(x, w, b_out, g))
+    assert_close(backend.conv2d_input_grad(dy, w, g, b=b_in), REFERENCE.conv2d_input_grad(dy, w, g, b=b_in))
+    dw, expected = w.copy(), w.copy()
+    backend.conv2d_weight_grad(x, dy, g, add_to=dw)
+    REFERENCE.conv2d_weight_grad(x, dy, g, add_to=expected)
+    assert_close(dw, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("threads", BACKENDS)
+@pytest.mark.parametrize("path", PATHS)
+def test_every_path_agrees_with_the_reference(path, threads, dtype):
+    images, g = PATHS[path]
+    check(BACKENDS[threads], g, images, dtype, seed=1)
+
+
+@st.composite
+def geometries(draw):
+    """Channel counts on either side of vectors, tiles and panels of every width."""
+    channels = st.sampled_from([1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 40, 64, 65])
+    size, taps, stride, pad = st.integers(1, 12), st.integers(1, 5), st.integers(1, 4), st.integers(0, 3)
+    while True:
+        try:
+            return ConvGeometry(
+                draw(size), draw(size), draw(channels), draw(channels), draw(taps), draw(taps),
+                (draw(stride), draw(stride)), ((draw(pad), draw(pad)), (draw(pad), draw(pad))),
+            )  # fmt: skip
+        except ShapeError:
+            continue
+
+
+@given(geometries(), st.integers(1, 5), st.sampled_from(list(BACKENDS)), st.sampled_from(DTYPES))
+def test_any_geometry_agrees_with_the_reference(g, images, threads, dtype):
+    check(BACKENDS[threads], g, images, dtype, seed=g.H)
+
+
+@given(geometries(), st.integers(1, 3), st.sampled_from(DTYPES))
+def test_the_three_kernels_are_adjoint(g, images, dtype):
+    """<conv(x, w), dy> = <x, input_grad(dy, w)> = <w, weight_grad(x, dy)>."""
+    backend = BACKENDS[2]
+    x, w, dy, *_ = draws(g, images, dtype, seed=g.W)
+    dw = np.zeros_like(w)
+    backend.conv2d_weight_grad(x, dy, g, add_to=dw)
+    y = backend.conv2d(x, w, None, g)
+    scale = float(np.abs(y).sum() * np.abs(dy).max()) + 1
+    product = np.vdot(y.astype(float), dy.astype(float))
+    dx = backend.conv2d_input_grad(dy, w, g)
+    for other in (np.vdot(x.astype(float), dx.astype(float)), np.vdot(w.astype(float), dw.astype(float))):
+        assert abs(product - other) < 4 * np.finfo(dtype).eps * scale
+
+
+@pytest.mark.parametrize("path", ["four phases", "grouped input gradient", "bands of an image"])
+def test_small_blocks_agree(path, monkeypatch):
+    """As if the cache held next to nothing: a block is a band of one row, or one image."""
+    monkeypatch.setattr(plan, "BLOCK_BYTES", 1000)
+    for cached in (plan.plan_forward, plan.plan_input_grad, plan.plan_weight_grad):
+        monkeypatch.setattr(f"minigan.backends.cpu.conv.{cached.__name__}", cached.__wrapped__)
+    images, g = PATHS[path]
+    check(BACKENDS[2], g, images, DTYPES[0], seed=2)
+
+
+def test_read_only_and_strided_inputs_are_welcome():
+    images, g = PATHS["four phases"]
+    x, w, dy, *_ = draws(g, images, DTYPES[0], seed=3)
+    expected = BACKENDS[2].conv2d(x, w, None, g), BACKENDS[2].conv2d_input_grad(dy, w, g)
+    x_view = np.repeat(x, 2, axis=3)[..., ::2]
+    for array in (x_view, w, dy):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(BACKENDS[2].conv2d(x_view, w, None, g), expected[0])
+    np.testing.assert_array_equal(BACKENDS[2].conv2d_input_grad(dy, w, g), expected[1])
+
+
+def test_paths_are_what_they_are_called():
+    columns = simd.tile_columns(4)
+
+    def forward(path):
+        images, g = PATHS[path]
+        return plan.plan_forward(g, images, columns, 4, 2)
+
+    def backward(path):
+        images, g = PATHS[path]
+        return plan.plan_input_grad(g, images, columns, 4, 2)
+
+    assert len(forward("one phase").phases) == len(backward("one phase").phases) == 1
+    assert len(backward("four phases").phases) == 4
+    assert [len(taps) for taps in backward("phases of unequal filters").taps] == [6, 3, 4, 2]
+    assert {len(taps) for taps in backward("stride larger than the filter").taps} == {0, 1}
+    assert backward("grouped input gradient").group[0] == 2
+    assert forward("grouped forward").group is not None
+    assert forward("in place").grid.in_place and backward("in place").grid.in_place
+    assert not forward("one phase").grid.in_place
+    assert forward("bands of an image").grid.rows_per_block < 70
+    assert plan.is_dense(PATHS["dense"][1])

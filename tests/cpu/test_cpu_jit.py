@@ -1,0 +1,82 @@
+"""Compilation: nothing before it is needed, kept on disk where possible, and keyed by all that it depends on."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba")
+
+from minigan.backends.cpu import CpuBackend, jit, simd
+
+PROBE = """
+import logging, sys
+logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+import numpy as np
+from minigan.backends import get_backend
+backend = get_backend("numba")
+y = backend.leaky_relu(np.array([-1.0, 2.0], np.float32), slope=0.5)
+assert y.tolist() == [-0.5, 2.0]
+from minigan.backends.cpu.activation import leaky
+print(sum(leaky.stats.cache_hits.values()), sum(leaky.stats.cache_misses.values()))
+"""
+
+
+def probe(tmp_path, cache_dir, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROBE], check=False, capture_output=True, text=True, cwd=tmp_path,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache_dir), "PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+    )  # fmt: skip
+
+
+def test_the_second_process_loads_what_the_first_compiled(tmp_path):
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+def test_widths_do_not_share_machine_code(tmp_path):
+    other = str(16 if simd.VECTOR_BYTES != 16 else 32)
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache", MINIGAN_VECTOR_BYTES=other).stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+def test_without_a_cache_folder_kernels_still_run_and_one_line_says_so(tmp_path):
+    """No locator finds a folder: the user's is below a file, and so is every other candidate's."""
+    (tmp_path / "file").touch()
+    blocked = tmp_path / "file" / "cache"
+    result = probe(
+        tmp_path, blocked, HOME=str(blocked), XDG_CACHE_HOME=str(blocked),
+        NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("WARNING minigan") == 1
+    assert "Set NUMBA_CACHE_DIR to a writable folder." in result.stderr
+
+
+def test_importing_the_package_compiles_nothing():
+    code = "import minigan.backends.cpu.conv as c, minigan.backends.cpu.correlate as d; print(d.correlate.signatures)"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout == "[]\n"
+
+
+def test_the_fingerprint_is_of_the_package(monkeypatch):
+    before = jit.fingerprint.__wrapped__()
+    assert before == jit.fingerprint()
+    monkeypatch.setattr(simd, "VECTOR_BYTES", 128)
+    assert jit.fingerprint.__wrapped__() != before
+
+
+def test_describe_and_coverage():
+    assert CpuBackend(threads=3).describe().endswith(f"({simd.VECTOR_BYTES}-byte vectors), 3 threads")
+    assert CpuBackend(threads=1).describe().endswith("1 thread")
+    inherited = {row.kernel for row in CpuBackend().coverage() if row.origin == "inherited"}
+    assert inherited == {"batchnorm_double_grad", "dropout_mask"}
+
+
+def test_the_number_of_threads_is_numbas():
+    code = "from minigan.backends import get_backend; print(get_backend('numba').team.size)"
+    environment = os.environ | {"NUMBA_NUM_THREADS": "1"}
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                          env=environment).stdout == "1\n"  # fmt: skip

@@ -1,0 +1,139 @@
+"""The team of threads: every part runs once, errors come back, and any number of callers may use it."""
+
+import multiprocessing
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from minigan.backends.cpu import CpuBackend
+from minigan.backends.cpu.threads import Team
+from minigan.backends.workspace import Workspace
+from minigan.shapes import ConvGeometry
+
+GEOMETRY = ConvGeometry(16, 16, 24, 40, 4, 4, (2, 2), ((1, 1), (1, 1)))
+
+
+def inputs(seed=0):
+    rng = np.random.default_rng(seed)
+    return (
+        rng.standard_normal((4, *GEOMETRY.input_shape)).astype(np.float32),
+        rng.standard_normal(GEOMETRY.weight_shape).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_every_part_runs_once(size):
+    seen = []
+    Team(size).run(lambda part, parts, key: seen.append((part, parts, key)), "key")
+    assert sorted(seen) == [(part, size, "key") for part in range(size)]
+
+
+def test_fewer_parts_than_threads():
+    seen = []
+    Team(4).run(lambda part, parts: seen.append((part, parts)), parts=2)
+    assert sorted(seen) == [(0, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_an_error_in_any_part_reaches_the_caller_and_the_team_lives_on(failing):
+    team = Team(3)
+
+    def fail(part, _parts):
+        if part == failing:
+            raise ValueError(f"part {part}")
+
+    with pytest.raises(ValueError, match=f"part {failing}"):
+        team.run(fail)
+    test_every_part_runs_once(3)
+    seen = []
+    team.run(lambda part, _parts: seen.append(part))
+    assert sorted(seen) == [0, 1, 2]
+
+
+def test_idle_workers_keep_no_arrays_alive():
+    import gc
+    import weakref
+
+    class Token:
+        pass
+
+    team, token = Team(2), Token()
+    alive = weakref.ref(token)
+    team.run(lambda *_: None, token)
+    team.run(lambda *_: None)  # the worker is past the first call's end
+    del token
+    gc.collect()
+    assert alive() is None
+
+
+def test_two_threads_share_a_backend():
+    """A workspace is private to the calling thread, and the team takes any number of callers."""
+    backend = CpuBackend(threads=2)
+    jobs = {seed: inputs(seed) for seed in range(3)}
+    expected = {seed: backend.conv2d(x, w, None, GEOMETRY) for seed, (x, w) in jobs.items()}
+    errors = []
+
+    def work(seed):
+        x, w = jobs[seed]
+        results = [backend.conv2d(x, w, None, GEOMETRY) for _ in range(30)]
+        errors.extend(seed for y in results if not np.array_equal(y, expected[seed]))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
+def _child(queue):
+    x, w = inputs()
+    queue.put(float(BACKEND.conv2d(x, w, None, GEOMETRY).sum()))
+
+
+BACKEND = CpuBackend(threads=2)
+
+
+@pytest.mark.skipif(not hasattr(multiprocessing, "get_context") or sys.platform != "linux", reason="fork is Linux's")
+def test_a_forked_child_computes():
+    """Where OpenMP's threads would be missing and the child would hang or die."""
+    x, w = inputs()
+    expected = float(BACKEND.conv2d(x, w, None, GEOMETRY).sum())
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork beside threads
+        child = context.Process(target=_child, args=(queue,))
+        child.start()
+    child.join(60)
+    assert child.exitcode == 0 and queue.get() == expected
+
+
+def test_a_workspace_reuses_and_grows():
+    workspace, dtype = Workspace(), np.dtype(np.float32)
+    first = workspace.take("a", 100, dtype)
+    assert first.ctypes.data % 64 == 0
+    assert np.shares_memory(workspace.take("a", 50, np.dtype(np.float64)), first)
+    assert not np.shares_memory(workspace.take("b", 100, dtype), first)
+    assert workspace.take("a", 1000, dtype).size == 1000
+    before = workspace.nbytes
+    workspace.take("a", 500, dtype)
+    assert workspace.nbytes == before
+
+
+def test_a_training_step_allocates_no_scratch_after_the_first():
+    backend = CpuBackend(threads=2)
+    x, w = inputs()
+    dw = np.zeros_like(w)
+    sizes = []
+    for _ in range(3):
+        y = backend.conv2d(x, w, None, GEOMETRY)
+        backend.conv2d_input_grad(y, w, GEOMETRY)
+        backend.conv2d_weight_grad(x, y, GEOMETRY, add_to=dw)
+        sizes.append(backend.workspace.nbytes)
+    assert sizes[0] == sizes[1] == sizes[2] > 0
