@@ -172,13 +172,13 @@ class Sequential(Layer):
         return len(self.layers)
 
     def _check(self, name: str, array: Array, batch_size: int | None, shape: Shape) -> None:
-        """Refuses what is not an array of this network's backend and dtype, (N, *shape); N may be any if None."""
+        """Refuses what is not an array of this network's backend and dtype, (N, *shape); N may be any but 0 if None."""
         if not isinstance(array, self.kernels.xp.ndarray):
             raise DTypeError(
                 f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
                 "Move it with backend.asarray(...)."
             )
-        if array.shape[1:] != shape or array.ndim == 0 or batch_size not in (None, len(array)):
+        if array.ndim == 0 or array.shape[1:] != shape or batch_size not in (None, len(array)) or not len(array):
             expected = f"(N, {', '.join(map(str, shape))})" + ("" if batch_size is None else f" with N = {batch_size}")
             raise ShapeError(
                 f"{self.path}: expected {name} of shape {expected}, got {array.shape}. "

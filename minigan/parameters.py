@@ -13,7 +13,7 @@ from minigan.backends import Array, Backend
 from minigan.errors import CheckpointError, DTypeError, ShapeError
 from minigan.initializers import Initializer
 
-_ALIGNMENT = 16  # numbers; a view starts at a cache line, so that vector loads don't straddle two
+_ALIGNMENT = 16  # numbers, a cache line of float32: no two parameters share one, and vectors load alike from each
 
 
 class Parameter:

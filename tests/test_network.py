@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigan.backends import Backend, get_backend
-from minigan.errors import CheckpointError, DTypeError, ShapeError, StaleTapeError
+from minigan.errors import CheckpointError, ConfigError, DTypeError, ShapeError, StaleTapeError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, LeakyReLU, Reshape, Tanh
 from minigan.network import Residual, Sequential, SkipConcat
@@ -413,3 +413,15 @@ def test_summary_and_flops():
     assert rows[9] == ["5 Dense", "(1,)", "1,569", mflop(dense)]
     assert rows[-1] == ["total", "2,233", mflop(total)]  # no output shape
     assert len(rows) == 12
+
+
+def test_one_layer_object_in_two_places_is_refused():
+    shared = Dense(3)
+    with pytest.raises(ConfigError, match=r"the same Dense object stands at 0 and at 1\.inner\.0\. Make a layer for"):
+        Sequential([shared, Residual([shared])]).build((3,), backend="numpy", rng=np.random.default_rng(0))
+
+
+def test_an_empty_batch_is_refused(backend):
+    network = Sequential([Dense(3)], name="D").build((2,), backend=backend, rng=np.random.default_rng(0))
+    with pytest.raises(ShapeError, match=r"D: expected x of shape \(N, 2\), got \(0, 2\)"):
+        network.forward(backend.asarray(np.zeros((0, 2), np.float32)), train=True)

@@ -152,11 +152,13 @@ class Layer(ABC):
             self, ready to run.
         Raises:
             ShapeError: two layers do not fit; the message names them.
+            ConfigError: a dtype that is no float, or one layer object in two places.
         """
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {np.dtype(dtype)}.")
         if isinstance(backend, str):
             backend = get_backend(backend)
+        self._refuse_repeated_layers()
         self.setup(tuple(input_shape), self.path)
         dtype = np.dtype(dtype)
         arena = Arena(dict(self.named_parameters()), backend=backend, dtype=dtype, rng=rng)
@@ -164,6 +166,17 @@ class Layer(ABC):
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
         return self
+
+    def _refuse_repeated_layers(self) -> None:
+        """A layer object holds the shapes and weights of one place; in two places the last would win."""
+        seen: dict[int, str] = {}
+        for prefix, layer in self.walk():
+            if id(layer) in seen:
+                raise ConfigError(
+                    f"{self.path}: the same {type(layer).__name__} object stands at {seen[id(layer)]} and at "
+                    f"{prefix.rstrip('.')}. Make a layer for each place."
+                )
+            seen[id(layer)] = prefix.rstrip(".")
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
         """This layer and all inside it, each with the prefix of its parameters' names (`"3."`)."""
