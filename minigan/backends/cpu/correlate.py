@@ -9,8 +9,8 @@ sizes.
 import numpy as np
 
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile
-from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, load_rows, store_tile
+from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile, tile_rows
+from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, load_rows, store_tile
 
 
 @kernel(inline=True)
@@ -23,10 +23,10 @@ def gather(x, scratch, to, grid, n, first_row, rows, first_channel, channels):
     for row in range(first_row, first_row + rows):
         i = row - grid.top
         if i < 0 or i >= grid.height:
-            scratch[to : to + size] = 0
+            fill(scratch, to, size)
         else:
-            scratch[to : to + first * channels] = 0
-            scratch[to + last * channels : to + size] = 0
+            fill(scratch, to, first * channels)
+            fill(scratch, to + last * channels, size - last * channels)
             at = ((n * grid.height + i) * grid.width + first - grid.left) * grid.channels + first_channel
             here = to + first * channels
             if channels == grid.channels:
@@ -90,7 +90,7 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
     capacity = grid.images_per_block * grid.rows_per_block * grid.positions_across + TILE_ROWS
     sources, targets = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     segments = np.empty(grid.reach, np.int64)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), np.arange(TILE_ROWS) * columns
+    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), tile_rows(columns)
     scratch = scratch[part * scratch_size : (part + 1) * scratch_size]
 
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
@@ -112,7 +112,8 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
             phase = phases[f]
             count = list_positions(grid, phase, n_first, n_last, u_first, u_last, base, image_size, row_size,
                                    sources, targets)
-            segments[: phase[6]] = np.arange(phase[6]) * row_size
+            for r in range(phase[6]):
+                segments[r] = r * row_size
             run = phase[7] * grid.channels
             for panel in range(panels):
                 panel_at = phase[10] + panel * phase[6] * run * columns
@@ -140,7 +141,7 @@ def gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, widt
             if width == columns:
                 copy_row(packed, to, dy, at)
             else:
-                packed[to : to + columns] = 0
+                fill(packed, to, columns)
                 copy(packed, to, dy, at, width)
             to += columns
             at += grid.channels_out
@@ -167,10 +168,15 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
     """This part's share of dw, summed over the images block by block."""
     columns = grid.columns
     # The rectangle of dw that is this part's: some slabs, some panels, some rows of the filter.
-    first = np.zeros(3, np.int64)
-    last = np.array([-(-grid.channels // grid.slab), -(-grid.channels_out // columns), grid.taps_down])
-    whole = last[grid.split]
-    first[grid.split], last[grid.split] = whole * part // parts, whole * (part + 1) // parts
+    slab_first, slab_last = 0, -(-grid.channels // grid.slab)
+    panel_first, panel_last = 0, -(-grid.channels_out // columns)
+    r_first, r_last = 0, grid.taps_down
+    if grid.split == 0:
+        slab_first, slab_last = slab_last * part // parts, slab_last * (part + 1) // parts
+    elif grid.split == 1:
+        panel_first, panel_last = panel_last * part // parts, panel_last * (part + 1) // parts
+    else:
+        r_first, r_last = r_last * part // parts, r_last * (part + 1) // parts
 
     bands = -(-grid.rows_out // grid.rows_per_block)
     blocks = -(-grid.images // grid.images_per_block) * bands
@@ -178,7 +184,7 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
     sources, targets = np.empty(row_capacity, np.int64), np.empty(row_capacity, np.int64)
     segment_table = np.empty(grid.images_per_block * grid.rows_per_block, np.int64)
     nothing = np.zeros(columns, x.dtype)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), np.arange(TILE_ROWS) * columns
+    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), tile_rows(columns)
     image = image_scratch[part * image_size : (part + 1) * image_size]
     packed = panel_scratch[part * panel_size : (part + 1) * panel_size]
     row_size = grid.padded_width * grid.slab
@@ -189,19 +195,19 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
         p_last = min(p_first + grid.rows_per_block, grid.rows_out)
         rows = (p_last - p_first - 1) * grid.stride_down + grid.taps_down
         slab_size = (n_last - n_first) * rows * row_size
-        for slab in range(first[0], last[0]):
+        for slab in range(slab_first, slab_last):
             for n in range(n_first, n_last):
-                gather(x, image, (slab - first[0]) * slab_size + (n - n_first) * rows * row_size, grid, n,
+                gather(x, image, (slab - slab_first) * slab_size + (n - n_first) * rows * row_size, grid, n,
                        p_first * grid.stride_down, rows, slab * grid.slab, grid.slab)
         segments = segment_table[: (n_last - n_first) * (p_last - p_first)]
         for s in range(len(segments)):
             n, p = s // (p_last - p_first), s % (p_last - p_first)
             segments[s] = (n * rows + p * grid.stride_down) * row_size
-        for panel in range(first[1], last[1]):
+        for panel in range(panel_first, panel_last):
             width = min(columns, grid.channels_out - panel * columns)
             gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width)
-            for slab in range(first[0], last[0]):
-                count = list_taps(grid, slab, first[2], last[2], (slab - first[0]) * slab_size, row_size,
+            for slab in range(slab_first, slab_last):
+                count = list_taps(grid, slab, r_first, r_last, (slab - slab_first) * slab_size, row_size,
                                   sources, targets)
                 for t in range(0, count, TILE_ROWS):
                     tile = product_tile(image, load_rows(sources, t), segments, grid.columns_out,

@@ -11,8 +11,8 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile, strip, strip_transposed
-from minigan.backends.cpu.simd import TILE_ROWS, load_rows, tile_columns
+from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile, strip, strip_transposed, tile_rows
+from minigan.backends.cpu.simd import TILE_ROWS, fill, load_rows, tile_columns
 from minigan.backends.reference.dense import DenseKernels as ReferenceDense
 
 # Multiply-adds of a product that OpenBLAS does on the calling thread alone; there NumPy's short call is the fastest.
@@ -45,7 +45,7 @@ def multiply(part, parts, a, b, bias, y, rows, depth, width, row_size, step, tra
         sources[m], targets[m] = (row_first + m) * row_size, (row_first + m) * width
     close_table(sources, count)
     segments = np.zeros(1, np.int64)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, a.dtype), np.arange(TILE_ROWS) * columns
+    spill, spill_rows = np.empty(TILE_ROWS * columns, a.dtype), tile_rows(columns)
     packed = scratch[part * depth * columns : (part + 1) * depth * columns]
     for panel in range(panel_first, panel_last):
         first, here = panel * columns, min(columns, width - panel * columns)
@@ -69,7 +69,7 @@ def multiply_thin(part, parts, a, columns_of_b, bias, y, transposed, accumulate)
     for n in range(width):
         column = columns_of_b[n]
         if transposed:
-            sums[:] = 0
+            fill(sums, 0, len(sums))
             for i in range(depth):
                 row, factor = a[i, row_first:row_last], column[i]
                 for m in range(len(sums)):
@@ -96,14 +96,15 @@ def sum_channels(part, parts, x, sums):
     block_rows = max(16, 4096 // channels)
     block, total = np.empty(channels, x.dtype), np.zeros(channels)
     for first in range(row_first, row_last, block_rows):
-        block[:] = 0
+        fill(block, 0, channels)
         for i in range(first, min(first + block_rows, row_last)):
             row = x[i]
             for c in range(channels):
                 block[c] += row[c]
         for c in range(channels):
             total[c] += block[c]
-    sums[part] = total
+    for c in range(channels):
+        sums[part, c] = total[c]
 
 
 class DenseKernels(Engine, ReferenceDense):

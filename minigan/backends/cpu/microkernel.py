@@ -16,6 +16,8 @@ hold is all that distinguishes the three convolutions:
 last one up.
 """
 
+import numpy as np
+
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import (
     TILE_ROWS,
@@ -23,6 +25,7 @@ from minigan.backends.cpu.simd import (
     add_tile,
     copy,
     copy_row,
+    fill,
     load_rows,
     outer,
     store_tile,
@@ -64,6 +67,15 @@ def put_tile(tile, y, table, row, index, count, width, columns, spill, spill_row
 
 
 @kernel(inline=True)
+def tile_rows(columns):
+    """Where the rows of one tile begin in memory of its own."""
+    rows = np.empty(TILE_ROWS, np.int64)
+    for m in range(TILE_ROWS):
+        rows[m] = m * columns
+    return rows
+
+
+@kernel(inline=True)
 def close_table(table, count):
     """Fills a table of offsets up to whole tiles: a tile always has all its rows, only some need not be stored."""
     for i in range(count, -(-count // TILE_ROWS) * TILE_ROWS):
@@ -77,7 +89,7 @@ def strip(b, at, row, packed, to, depth, width, columns):
         if width == columns:
             copy_row(packed, to + i * columns, b, at + i * row)
         else:
-            packed[to + i * columns : to + (i + 1) * columns] = 0
+            fill(packed, to + i * columns, columns)
             copy(packed, to + i * columns, b, at + i * row, width)
 
 

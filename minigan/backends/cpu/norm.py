@@ -5,6 +5,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
+from minigan.backends.cpu.simd import fill
 
 # A block's column sums stay in the first-level cache. At most 64 numbers are added up in single precision; the blocks'
 # results are combined in double.
@@ -21,19 +22,22 @@ def moments(part, parts, x, means, squares):
     """
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    shift, sums, sums2 = np.empty((3, BLOCK_COLUMNS), x.dtype)
+    shift = np.empty(BLOCK_COLUMNS, x.dtype)
+    sums, sums2 = np.empty(BLOCK_COLUMNS, x.dtype), np.empty(BLOCK_COLUMNS, x.dtype)
     for c_first in range(0, columns, BLOCK_COLUMNS):
         c_last = min(c_first + BLOCK_COLUMNS, columns)
         wide = c_last - c_first
         mean, square = means[part, c_first:c_last], squares[part, c_first:c_last]
-        mean[:], square[:] = 0, 0
+        fill(means, part * columns + c_first, wide)
+        fill(squares, part * columns + c_first, wide)
         few = min(8, row_last - row_first)
         for i in range(row_first, row_first + few):
             for c in range(wide):
                 mean[c] += x[i, c_first + c] / few
         for first in range(row_first, row_last, BLOCK_ROWS):
             last = min(first + BLOCK_ROWS, row_last)
-            sums[:], sums2[:] = 0, 0
+            fill(sums, 0, BLOCK_COLUMNS)
+            fill(sums2, 0, BLOCK_COLUMNS)
             for c in range(wide):
                 shift[c] = mean[c]
             for i in range(first, last):
@@ -56,12 +60,13 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, sums):
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
     plain, weighted = np.empty(BLOCK_COLUMNS, x.dtype), np.empty(BLOCK_COLUMNS, x.dtype)
-    sums[part] = 0
+    fill(sums, part * 2 * columns, 2 * columns)
     for c_first in range(0, columns, BLOCK_COLUMNS):
         c_last = min(c_first + BLOCK_COLUMNS, columns)
         here, scale = mean[c_first:c_last], inv_std[c_first:c_last]
         for first in range(row_first, row_last, BLOCK_ROWS):
-            plain[:], weighted[:] = 0, 0
+            fill(plain, 0, BLOCK_COLUMNS)
+            fill(weighted, 0, BLOCK_COLUMNS)
             for i in range(first, min(first + BLOCK_ROWS, row_last)):
                 dy_row, x_row = dy[i, c_first:c_last], x[i, c_first:c_last]
                 for c in range(c_last - c_first):

@@ -5,7 +5,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.simd import copy
+from minigan.backends.cpu.simd import copy, fill
 from minigan.shapes import Pair
 
 
@@ -28,7 +28,7 @@ def add_pixels(part, parts, dy, dx, rows, width, channels, down, across):
     for pixel in range(rows * part // parts * width, rows * (part + 1) // parts * width):
         row, j = pixel // width, pixel % width
         sums = dx[pixel * channels : (pixel + 1) * channels]
-        sums[:] = 0
+        fill(sums, 0, channels)
         for a in range(down):
             for b in range(across):
                 at = (((row * down + a) * width + j) * across + b) * channels

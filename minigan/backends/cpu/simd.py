@@ -303,3 +303,17 @@ def copy(_typing, to, to_index, source, index, count):
         return context.get_dummy_value()
 
     return types.void(to, to_index, source, index, count), emit
+
+
+@intrinsic
+def fill(_typing, to, to_index, count):
+    """to[to_index : to_index + count] = 0, whatever to's type."""
+
+    def emit(context, builder, signature, arguments):
+        to, to_index, count = arguments
+        itemsize = ir.Constant(_INDEX, signature.args[0].dtype.bitwidth // 8)
+        cgutils.memset(builder, _pointer(context, builder, signature.args[0], to, to_index),
+                       builder.mul(count, itemsize), 0)
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, count), emit
