@@ -19,9 +19,10 @@ GEOMETRY = ConvGeometry(16, 16, 24, 40, 4, 4, (2, 2), ((1, 1), (1, 1)))
 
 
 def inputs(seed=0):
+    """Work enough for two threads."""
     rng = np.random.default_rng(seed)
     return (
-        rng.standard_normal((4, *GEOMETRY.input_shape)).astype(np.float32),
+        rng.standard_normal((16, *GEOMETRY.input_shape)).astype(np.float32),
         rng.standard_normal(GEOMETRY.weight_shape).astype(np.float32),
     )
 

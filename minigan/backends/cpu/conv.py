@@ -20,12 +20,13 @@ class ConvKernels(DenseKernels):
         if is_dense(g):
             y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b)
             return y.reshape(n, 1, 1, g.K)
-        plan = plan_forward(g, n, tile_columns(x.itemsize), x.itemsize, self.team.size)
+        parts = self.parts_of_product(n * g.flops // 2)
+        plan = plan_forward(g, n, tile_columns(x.itemsize), x.itemsize, parts)
         if plan.group is None:
             packed = self._packed(w, g.R * g.S * g.C, g.K)
         else:
             packed = self._packed(*grouped_forward_weights(w, g, plan, plan.group))
-        return self._correlate(x, packed, b, plan)
+        return self._correlate(x, packed, b, plan, parts)
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
         g, n = geometry, len(dy)
@@ -34,7 +35,8 @@ class ConvKernels(DenseKernels):
             dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
             return dx.reshape(n, *g.input_shape)
         columns = tile_columns(dy.itemsize)
-        plan = plan_input_grad(g, n, columns, dy.itemsize, self.team.size)
+        parts = self.parts_of_product(n * g.flops // 2)
+        plan = plan_input_grad(g, n, columns, dy.itemsize, parts)
         if plan.group is None:
             packed = self.workspace.take("packed", plan.packed_size, dy.dtype)
             for phase, taps in zip(plan.phases, plan.taps, strict=True):
@@ -43,19 +45,20 @@ class ConvKernels(DenseKernels):
                                   parts=self.parts(len(taps) * g.K * g.C))
         else:
             packed = self._packed(*grouped_input_grad_weights(w, g, plan, plan.group))
-        return self._correlate(dy, packed, b, plan)
+        return self._correlate(dy, packed, b, plan, parts)
 
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
         g, n = geometry, len(x)
         if is_dense(g):
             self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
             return
-        parts = self.team.size
+        parts = self.parts_of_product(n * g.flops // 2)
         plan = plan_weight_grad(g, n, TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
         self.team.run(
             correlate_weights, flat(x), flat(dy), flat(add_to), plan.grid,
             self.workspace.take("images", parts * plan.image_scratch, x.dtype), plan.image_scratch,
             self.workspace.take("panels", parts * plan.panel_scratch, x.dtype), plan.panel_scratch,
+            parts=parts,
         )
 
     def _packed(self, b: Array, depth: int, width: int) -> Array:
@@ -65,12 +68,13 @@ class ConvKernels(DenseKernels):
         self.team.run(pack, flat(b), packed, depth, width, columns, parts=self.parts(depth * width))
         return packed
 
-    def _correlate(self, x: Array, packed: Array, b: Array | None, plan: Plan) -> Array:
-        grid, parts = plan.grid, self.team.size
+    def _correlate(self, x: Array, packed: Array, b: Array | None, plan: Plan, parts: int) -> Array:
+        grid = plan.grid
         y = np.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype=x.dtype)
         bias = self.padded_bias(b, -(-grid.width_out // grid.columns) * grid.columns, x.dtype)
         scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
-        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size)
+        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size,
+                      parts=parts)
         return y
 
 

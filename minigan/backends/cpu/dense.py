@@ -17,8 +17,6 @@ from minigan.backends.reference.dense import DenseKernels as ReferenceDense
 
 # Multiply-adds of a product that OpenBLAS does on the calling thread alone; there NumPy's short call is the fastest.
 OPENBLAS_WORK = 1 << 18
-# Multiply-adds in the time that an elementwise pass takes for one number.
-WORK_PER_NUMBER = 32
 # Columns for which a tile would be nearly empty.
 THIN = 3
 
@@ -134,7 +132,7 @@ class DenseKernels(Engine, ReferenceDense):
             self.team.run(multiply_thin, flat(a).reshape(a.shape), columns_of_b, padded_bias, y, transpose_a,
                           add_to is not None, parts=self.parts(rows * depth))
         else:
-            parts = self.parts(work // WORK_PER_NUMBER)
+            parts = self.parts_of_product(work)
             scratch = self.workspace.take("panels", parts * depth * columns, a.dtype)
             row_size, step = (1, rows) if transpose_a else (depth, 1)
             self.team.run(

@@ -12,6 +12,9 @@ from minigan.backends.workspace import Workspace
 # Numbers that one thread gets through in the time that waking another takes, about 40 µs.
 NUMBERS_PER_THREAD = 1 << 17
 
+# Multiply-adds of a product in the time that an elementwise pass takes for one number.
+MULTIPLY_ADDS_PER_NUMBER = 32
+
 # Columns that make a loop over a row worth its overhead.
 WIDE_ROW = 64
 
@@ -26,6 +29,10 @@ class Engine:
     def parts(self, numbers: int) -> int:
         """How many threads a pass over that many numbers is worth."""
         return max(1, min(self.team.size, numbers // NUMBERS_PER_THREAD))
+
+    def parts_of_product(self, multiply_adds: int) -> int:
+        """How many threads a matrix product or a convolution is worth."""
+        return self.parts(multiply_adds // MULTIPLY_ADDS_PER_NUMBER)
 
 
 def flat(array: Array) -> Array:

@@ -127,3 +127,13 @@ def pack_transposed(part, parts, b, packed, taps, depth, width, columns):
         panel, t = job // len(taps), job % len(taps)
         strip_transposed(b, (taps[t] * width + panel * columns) * depth, depth, packed, job * depth * columns,
                          depth, min(columns, width - panel * columns), columns)
+
+
+@kernel
+def spin_tiles(_part, _parts, a, b, depth, columns, repeats):
+    """The microkernel alone, on operands that stay in the first-level cache: the limit that benchmarks compare with."""
+    rows, segments = tile_rows(depth), np.zeros(1, np.int64)
+    zeros, y, targets = np.zeros(columns, a.dtype), np.empty(TILE_ROWS * columns, a.dtype), tile_rows(columns)
+    for _ in range(repeats):
+        tile = product_tile(a, load_rows(rows, 0), segments, depth, 1, b, 0, columns, zeros, 0)
+        store_tile(tile, y, load_rows(targets, 0), 0)
