@@ -10,6 +10,7 @@ import numpy as np
 
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile, tile_rows
+from minigan.backends.cpu.plan import Phase
 from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, load_rows, store_tile
 
 
@@ -41,16 +42,26 @@ def gather(x, scratch, to, grid, n, first_row, rows, first_channel, channels):
 
 
 @kernel(inline=True)
+def read_phase(phases, f):
+    """A row of the table of phases, with its fields' names."""
+    return Phase(
+        phases[f, 0], phases[f, 1], phases[f, 2], phases[f, 3], phases[f, 4], phases[f, 5], phases[f, 6], phases[f, 7],
+        phases[f, 8], phases[f, 9], phases[f, 10],
+    )  # fmt: skip
+
+
+@kernel(inline=True)
 def list_positions(grid, phase, n_first, n_last, u_first, u_last, base, image_size, row_size, sources, targets):
     """Where each position of a block begins, in the source and in the target; returns how many there are."""
     count = 0
-    down, across = max(u_first, phase[0]), phase[2]
+    down, across = max(u_first, phase.first_down), phase.first_across
     for n in range(n_first, n_last):
-        for u in range(down, min(u_last, phase[1])):
-            source = (base + (n - n_first) * image_size
-                      + ((u - u_first) * grid.stride_down + phase[4]) * row_size + phase[5] * grid.channels)
-            target = (n * grid.target_height + u * grid.step_down + phase[8]) * grid.target_width + phase[9]
-            for v in range(across, phase[3]):
+        for u in range(down, min(u_last, phase.last_down)):
+            row = (u - u_first) * grid.stride_down + phase.source_row
+            source = base + (n - n_first) * image_size + row * row_size + phase.source_column * grid.channels
+            row = n * grid.target_height + u * grid.step_down + phase.target_row
+            target = row * grid.target_width + phase.target_column
+            for v in range(across, phase.last_across):
                 sources[count] = source + v * grid.stride_across * grid.channels
                 targets[count] = (target + v * grid.step_across) * grid.target_channels
                 count += 1
@@ -70,8 +81,8 @@ def put_groups(grid, phase, n_first, u_first, rows, first, count, panel, y, spil
         v = position % grid.positions_across
         u = position // grid.positions_across % rows + u_first
         n = position // (grid.positions_across * rows) + n_first
-        i = u * grid.step_down + phase[8]
-        left = (v * grid.step_across + phase[9]) * grid.target_channels
+        i = u * grid.step_down + phase.target_row
+        left = (v * grid.step_across + phase.target_column) * grid.target_channels
         for a in range(grid.group_rows):
             if 0 <= i + a < grid.target_height:
                 here = left - a * span  # column j of the tile lies at `here + j` in row i + a of the image
@@ -109,17 +120,17 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
                 gather(x, scratch, (n - n_first) * image_size, grid, n, u_first * grid.stride_down, rows,
                        0, grid.channels)
         for f in range(len(phases)):
-            phase = phases[f]
+            phase = read_phase(phases, f)
             count = list_positions(grid, phase, n_first, n_last, u_first, u_last, base, image_size, row_size,
                                    sources, targets)
-            for r in range(phase[6]):
+            for r in range(phase.taps_down):
                 segments[r] = r * row_size
-            run = phase[7] * grid.channels
+            run = phase.taps_across * grid.channels
             for panel in range(panels):
-                panel_at = phase[10] + panel * phase[6] * run * columns
+                panel_at = phase.packed_at + panel * phase.taps_down * run * columns
                 width = min(columns, grid.width_out - panel * columns)
                 for t in range(0, count, TILE_ROWS):
-                    tile = product_tile(a, load_rows(sources, t), segments[: phase[6]], run, 1, packed, panel_at,
+                    tile = product_tile(a, load_rows(sources, t), segments[: phase.taps_down], run, 1, packed, panel_at,
                                         columns, bias, panel * columns)
                     if grid.group_rows:
                         store_tile(tile, spill, load_rows(spill_rows, 0), 0)
