@@ -176,8 +176,10 @@ def main(arguments: list[str] | None = None) -> None:
                          "peer_seconds": seconds[1] if theirs else None, "gflops": speed, "error": error})  # fmt: skip
             share = f"{speed / limit:8.0%}" if limit else " " * 8
             peer = f" {1e3 * seconds[1]:8.2f} {seconds[1] / seconds[0]:6.2f}" if theirs else ""
-            print(f"{layer.group + ' ' + layer.name:22} {kernel:12} {1e3 * seconds[0]:8.2f} {speed:8.0f} {share}{peer}",
-                  flush=True)
+            print(
+                f"{layer.group + ' ' + layer.name:22} {kernel:12} {1e3 * seconds[0]:8.2f} {speed:8.0f} {share}{peer}",
+                flush=True,
+            )
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({"setting": setting, "limit_gflops": limit, "kernels": rows}, file, indent=1)

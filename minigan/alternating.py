@@ -124,9 +124,7 @@ class AlternatingOptimizer:
         self.g_optimizer.step(self.g_grads)
         return value
 
-    def discriminator_gradients(
-        self, real: Array, fake: Array, rng: np.random.Generator
-    ) -> tuple[Array, Array, Array]:
+    def discriminator_gradients(self, real: Array, fake: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
         """Leaves in `d_grads` the gradients of D's loss; real and fake are separate batches for BatchNorm."""
         self.d_grads.zero()
         values, probabilities = [], []

@@ -116,9 +116,7 @@ class Sequential(Layer):
         self._check("dy", dy, tape.batch_size, self.output_shape)
         last = 0 if need_dx else self._first_trained()
         for index in range(len(self.layers) - 1, last - 1, -1):
-            dy = self.layers[index].backward(
-                dy, caches[index], grads=grads, need_dx=need_dx or index > last
-            )
+            dy = self.layers[index].backward(dy, caches[index], grads=grads, need_dx=need_dx or index > last)
         return dy if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
@@ -201,9 +199,7 @@ class Sequential(Layer):
             rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}"))
         rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}"))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows
-        ]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
         rule = "-" * len(lines[0])
         title = f"{self.path}: {self.input_shape} -> {self.output_shape}"
         return "\n".join([title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
@@ -233,8 +229,10 @@ class Residual(Layer):
         shape = self.inner.setup(input_shape, f"{self.path}.inner")
         beside = self.shortcut.setup(input_shape, f"{self.path}.shortcut") if self.shortcut else input_shape
         if shape != beside:
-            raise ShapeError(f"{self.path}: cannot add the inner layers' {shape} to the shortcut's {beside}. "
-                             "Keep the shape, or give a shortcut that changes it in the same way.")
+            raise ShapeError(
+                f"{self.path}: cannot add the inner layers' {shape} to the shortcut's {beside}. "
+                "Keep the shape, or give a shortcut that changes it in the same way."
+            )
         return shape
 
     def children(self) -> Iterator[tuple[str, Layer]]:
@@ -242,18 +240,14 @@ class Residual(Layer):
         if self.shortcut:
             yield "shortcut", self.shortcut
 
-    def forward(
-        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
-    ) -> tuple[Array, BranchCache]:
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, BranchCache]:
         y, inner = self.inner.forward(x, train=train, rng=rng)
         if self.shortcut is None:
             return y + x, BranchCache(inner, None)
         beside, shortcut = self.shortcut.forward(x, train=train, rng=rng)
         return y + beside, BranchCache(inner, shortcut)
 
-    def backward(
-        self, dy: Array, cache: BranchCache, *, grads: Gradients | None, need_dx: bool = True
-    ) -> Array | None:
+    def backward(self, dy: Array, cache: BranchCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         dx = self.inner.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
         beside = dy
         if self.shortcut and cache.shortcut:
@@ -300,8 +294,10 @@ class SkipConcat(Layer):
     def infer(self, input_shape: Shape) -> Shape:
         shape = self.inner.setup(input_shape, f"{self.path}.inner")
         if shape[:-1] != input_shape[:-1]:
-            raise ShapeError(f"{self.path}: cannot join the inner layers' {shape} to the input's {input_shape} along "
-                             "the channels. Make the inner layers end with the input's size.")
+            raise ShapeError(
+                f"{self.path}: cannot join the inner layers' {shape} to the input's {input_shape} along "
+                "the channels. Make the inner layers end with the input's size."
+            )
         return *shape[:-1], input_shape[-1] + shape[-1]
 
     def children(self) -> Iterator[tuple[str, Layer]]:
@@ -311,9 +307,7 @@ class SkipConcat(Layer):
         y, tape = self.inner.forward(x, train=train, rng=rng)
         return self._join(x, y), tape
 
-    def backward(
-        self, dy: Array, cache: Tape, *, grads: Gradients | None, need_dx: bool = True
-    ) -> Array | None:
+    def backward(self, dy: Array, cache: Tape, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         dskip, dinner = self._split(dy)
         dx = self.inner.backward(dinner, cache, grads=grads, need_dx=need_dx)
         return dx + dskip if need_dx else None

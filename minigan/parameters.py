@@ -42,9 +42,7 @@ class Views:
 
     def __init__(self, offsets: Mapping[Parameter, int], flat: Array) -> None:
         self.flat = flat
-        self._views = {
-            p: flat[offset : offset + p.size].reshape(p.shape) for p, offset in offsets.items()
-        }
+        self._views = {p: flat[offset : offset + p.size].reshape(p.shape) for p, offset in offsets.items()}
 
     def __getitem__(self, parameter: Parameter) -> Array:
         return self._views[parameter]

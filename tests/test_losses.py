@@ -78,9 +78,7 @@ def check_loss(backend: Backend, function, formula, s) -> None:
 @pytest.mark.parametrize("target", [REAL, FAKE, 0.9])
 def test_discriminator(backend: Backend, name: str, shape: tuple[int, ...], target: float):
     s = logits(backend, shape)
-    check_loss(
-        backend, lambda s: get_loss(name).discriminator(s, target), lambda x: cross_entropy(x, target), s
-    )
+    check_loss(backend, lambda s: get_loss(name).discriminator(s, target), lambda x: cross_entropy(x, target), s)
 
 
 @every_loss
@@ -291,9 +289,7 @@ def test_all_gradients_of_a_training_step(backend: Backend, make, name: str):
     gan.discriminator_gradients(real, fake, rng)
     gan.generator_gradients(fake, g_tape, real, rng)
     d_checks = [
-        check_gradient(
-            lambda: d_loss(gan, real, fake), p.value, gan.d_grads[p], path="D", what=n, rng=rng, scale=1.0
-        )
+        check_gradient(lambda: d_loss(gan, real, fake), p.value, gan.d_grads[p], path="D", what=n, rng=rng, scale=1.0)
         for n, p in gan.D.named_parameters()
     ]
     g_checks = [

@@ -259,9 +259,7 @@ class Backend(ABC):
         """The gradient of `upsample_nearest`: the sum over each factor[0] x factor[1] block."""
 
     @abstractmethod
-    def dropout_mask(
-        self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]
-    ) -> Array:
+    def dropout_mask(self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]) -> Array:
         """A mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere ("inverted" dropout).
 
         Drawn on the host, so that the same generator gives the same mask on every backend.

@@ -17,7 +17,7 @@ __all__ = ["FloatImages", "PixelImages", "open_array"]
 Array = npt.NDArray[Any]
 
 MOST_CLASSES = 10_000
-SAMPLE = 1024                   # items looked at to tell the range of float images
+SAMPLE = 1024  # items looked at to tell the range of float images
 
 
 def open_array(
@@ -169,7 +169,7 @@ class FloatImages(Dataset):
     def _gather(self, rows: IndexArray) -> FloatArray:
         images = self._images[rows].astype(np.float32)
         low, high = float(images.min()), float(images.max())
-        if not (low >= self._low and high <= 1):        # true for NaN as well
+        if not (low >= self._low and high <= 1):  # true for NaN as well
             self._complain(images, rows)
         return images
 

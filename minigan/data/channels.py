@@ -11,7 +11,7 @@ __all__ = ["Recoloured", "convert_channels", "over_white"]
 
 Pixels = TypeVar("Pixels", np.uint8, np.float32)
 
-LUMA = (0.299, 0.587, 0.114)        # ITU-R BT.601, as in Pillow
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow
 
 
 def convert_channels(images: npt.NDArray[Pixels], *, channels: int) -> npt.NDArray[Pixels]:
@@ -23,7 +23,7 @@ def convert_channels(images: npt.NDArray[Pixels], *, channels: int) -> npt.NDArr
         return np.repeat(images, 3, axis=3)
     luma = images.astype(np.float32) @ np.array(LUMA, dtype=np.float32)[:, None]
     if images.dtype == np.uint8:
-        luma += np.float32(0.5)     # so that the cast rounds
+        luma += np.float32(0.5)  # so that the cast rounds
     return luma.astype(images.dtype)
 
 
@@ -44,7 +44,7 @@ class Recoloured(PixelDataset):
             shape=(height, width, channels),
             labels=source.labels,
             classes=source.classes,
-            cache_bytes=0,          # the source has its own
+            cache_bytes=0,  # the source has its own
         )
         self._source = source
 

@@ -18,32 +18,32 @@ __all__ = ["DIGITS", "Digits"]
 Array = npt.NDArray[np.float32]
 
 DIGITS = tuple("0123456789")
-STREAM = 0xD1617                # keeps these draws apart from others made with the same seed
-FRAME = 20 / 28                 # MNIST fits the ink into 20 of 28 pixels
-CHUNK_PIXELS = 2**16            # images rendered together: small enough for their distances to stay in cache
+STREAM = 0xD1617  # keeps these draws apart from others made with the same seed
+FRAME = 20 / 28  # MNIST fits the ink into 20 of 28 pixels
+CHUNK_PIXELS = 2**16  # images rendered together: small enough for their distances to stay in cache
 
 
 class Hand(NamedTuple):
     """What chance decides about a batch of n digits, drawn in this order for each digit from its own generator."""
 
-    style: npt.NDArray[np.float64]      # (n,) in [0, 1): which style of the class
-    blend: Array                        # (n, 1, 1) place between the style's two extremes
-    bend: Array                         # (n, points, 2) wobble of the control points
-    pressure: Array                     # (n, points, 1) log of the stroke's relative thickness
-    affine: Array                       # (n, 2, 2) slant, rotation and width
-    wave: Array                         # (n, 6) two slow waves through the sheet
-    radius: Array                       # (n,) half the stroke's thickness, in 28ths of the image
-    fill: Array                         # (n,) how much of the frame the digit fills
-    shift: Array                        # (n, 2) off-centre, in 28ths of the image
+    style: npt.NDArray[np.float64]  # (n,) in [0, 1): which style of the class
+    blend: Array  # (n, 1, 1) place between the style's two extremes
+    bend: Array  # (n, points, 2) wobble of the control points
+    pressure: Array  # (n, points, 1) log of the stroke's relative thickness
+    affine: Array  # (n, 2, 2) slant, rotation and width
+    wave: Array  # (n, 6) two slow waves through the sheet
+    radius: Array  # (n,) half the stroke's thickness, in 28ths of the image
+    fill: Array  # (n,) how much of the frame the digit fills
+    shift: Array  # (n, 2) off-centre, in 28ths of the image
 
 
 class Strokes(NamedTuple):
     """A batch of n digits as line segments, of which digit i uses the first `segments[i]`; the rest is padding."""
 
-    begin: Array                        # (n, segments, 2) x and y of one end
-    end: Array                          # (n, segments, 2) and of the other
-    radius: Array                       # (n, segments) half the stroke's thickness there
-    segments: IndexArray                # (n,)
+    begin: Array  # (n, segments, 2) x and y of one end
+    end: Array  # (n, segments, 2) and of the other
+    radius: Array  # (n, segments) half the stroke's thickness there
+    segments: IndexArray  # (n,)
 
 
 class Digits(PixelDataset):
@@ -136,7 +136,7 @@ def _framed(strokes: Strokes, hand: Hand, *, height: int, width: int) -> Strokes
     scale = (room / (high - low).max(axis=1))[:, None]
     begin, end, low, high = begin * scale[:, None], end * scale[:, None], low * scale, high * scale
     mass = np.linalg.norm(end - begin, axis=2, keepdims=True)
-    mass *= (np.arange(mass.shape[1]) < segments[:, None])[:, :, None]      # padding has no ink
+    mass *= (np.arange(mass.shape[1]) < segments[:, None])[:, :, None]  # padding has no ink
     middle = (mass * (begin + end)).sum(axis=1) / (2 * mass.sum(axis=1))
     centre = np.array([(width - 1) / 2, (height - 1) / 2], dtype=np.float32)
     # centring on the mass may push a long tail over the edge: keep the ink inside
@@ -167,7 +167,7 @@ def _inked(strokes: Strokes, *, height: int, width: int) -> PixelArray:
     nearest = np.full((len(begin), height, width), np.inf, dtype=np.float32)
     buffers = [np.empty_like(nearest) for _ in range(3)]
     for k in range(int(segments[0])):
-        n = int(np.count_nonzero(segments > k))     # the digits that have a segment k come first
+        n = int(np.count_nonzero(segments > k))  # the digits that have a segment k come first
         along, across, clipped = (buffer[:n] for buffer in buffers)
         np.add(along_y[k, :n, :, None], along_x[k, :n, None, :], out=along)
         np.add(across_y[k, :n, :, None], across_x[k, :n, None, :], out=across)

@@ -16,7 +16,7 @@ from minigan.errors import DataError
 __all__ = ["FileStore", "FolderStore", "ZipStore", "class_labels"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-LARGEST_FILE = 2**28            # a zip member that unpacks to more is no picture
+LARGEST_FILE = 2**28  # a zip member that unpacks to more is no picture
 
 
 class FileStore(ABC):
@@ -24,7 +24,7 @@ class FileStore(ABC):
 
     def __init__(self, root: Path, names: list[str]) -> None:
         self.root = root
-        self.names = names      # relative to the root, with forward slashes, sorted
+        self.names = names  # relative to the root, with forward slashes, sorted
         if not names:
             raise DataError(f"{root}: expected image files ({' '.join(SUFFIXES)}), found none.")
 
@@ -59,7 +59,7 @@ class ZipStore(FileStore):
             self._archive = zipfile.ZipFile(root)
         except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
             raise DataError(f"{root}: the zip archive is damaged or cut short ({error}). Fetch it again.") from error
-        self._lock = threading.Lock()       # the archive is one open file with one position
+        self._lock = threading.Lock()  # the archive is one open file with one position
         super().__init__(root, sorted(name for name in self._archive.namelist() if _is_picture(name)))
 
     def read(self, index: int) -> bytes:

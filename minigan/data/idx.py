@@ -25,9 +25,9 @@ Array = npt.NDArray[Any]
 GZIP_MAGIC = b"\x1f\x8b"
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_DIMENSIONS = 4
-DEFLATE_LIMIT = 1032            # a byte of gzip unpacks to no more than this
+DEFLATE_LIMIT = 1032  # a byte of gzip unpacks to no more than this
 CHUNK = 2**20
-MOST_FILES = 100                # in a folder with more, only files named like IDX are opened to look
+MOST_FILES = 100  # in a folder with more, only files named like IDX are opened to look
 
 
 class Header(NamedTuple):
@@ -106,7 +106,7 @@ def find_idx_images(folder: Path) -> Path | None:
         if header is not None and len(header.shape) >= 3:
             found.append(path)
         elif header is None and "idx3" in path.name:
-            read_idx(path)              # its name promises IDX: let the reader say what is wrong
+            read_idx(path)  # its name promises IDX: let the reader say what is wrong
     found.sort(key=lambda path: (not path.name.startswith("train"), path.name))
     return found[0] if found else None
 
@@ -121,7 +121,7 @@ def _candidates(folder: Path) -> list[Path]:
 
 
 def _open(path: Path, *, zipped: bool) -> BinaryIO:
-    return gzip.open(path, "rb") if zipped else path.open("rb")     # type: ignore[return-value]
+    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
 
 
 def _parse_header(head: bytes, file: BinaryIO, *, path: Path) -> Header:

@@ -17,8 +17,8 @@ from minigan.errors import DataError, MiniganError, MixedSizesError
 __all__ = ["RESIZE_REMEDY", "ImageFiles", "Probe", "common_size", "load_image", "probe_files", "to_array"]
 
 RESIZE_REMEDY = "Give a size (--set size=64) to scale them all to."
-SAMPLE = 16                     # files looked at when a folder is opened
-ORIENTATION = 0x0112            # EXIF tag
+SAMPLE = 16  # files looked at when a folder is opened
+ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 CLEAR_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 
@@ -115,7 +115,7 @@ def to_array(image: Any) -> PixelArray:
 def _probe(data: bytes, *, where: str) -> Probe:
     with _naming(where), _opened(data, where=where) as image:
         height, width = image.height, image.width
-        if image.getexif().get(ORIENTATION, 1) >= 5:        # lies on its side
+        if image.getexif().get(ORIENTATION, 1) >= 5:  # lies on its side
             height, width = width, height
         return Probe(height, width, _is_grey(image))
 

@@ -18,7 +18,7 @@ Batch = TypeVar("Batch")
 
 class Position(NamedTuple):
     epoch: int
-    offset: int                 # items of the epoch already handed out
+    offset: int  # items of the epoch already handed out
 
 
 class Loader(Generic[Batch]):
@@ -113,7 +113,7 @@ class Loader(Generic[Batch]):
         self._workers = min(int(workers), self._prefetch)
         self._threads: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[Position, Future[Batch]]] = deque()
-        self._next = Position(0, 0)                     # the next batch to be read, ahead of the consumer
+        self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
         self._order: tuple[int, IndexArray] | None = None
         self._closed = False
         if state is not None:
@@ -136,7 +136,7 @@ class Loader(Generic[Batch]):
             self._next = self._after(self._next)
             return batch
         self._read_ahead()
-        batch = self._ahead[0][1].result()              # an error stays in front: the next call meets it again
+        batch = self._ahead[0][1].result()  # an error stays in front: the next call meets it again
         self._ahead.popleft()
         self._read_ahead()
         return batch

@@ -17,10 +17,10 @@ LARGEST_SIDE = 4096
 
 @dataclass(frozen=True)
 class Options:
-    size: tuple[int, int] | None        # height, width; None keeps the source's own
-    channels: int | None                # 1 or 3; None keeps the source's own
-    count: int | None                   # how many items; None takes all
-    cache_bytes: int                    # decoded images are kept when the whole set takes no more
+    size: tuple[int, int] | None  # height, width; None keeps the source's own
+    channels: int | None  # 1 or 3; None keeps the source's own
+    count: int | None  # how many items; None takes all
+    cache_bytes: int  # decoded images are kept when the whole set takes no more
 
 
 def parse_options(*, size: Size | None, channels: int | None, count: int | None, cache_bytes: int) -> Options:

@@ -16,12 +16,12 @@ __all__ = ["CLASSES", "MASK_COLOURS", "ShapePairs", "Shapes"]
 Array = npt.NDArray[np.float32]
 
 CLASSES = ("circle", "square", "triangle", "star", "ring", "cross")
-STREAM = 0x54A9E5               # keeps these draws apart from others made with the same seed
-LAYERS = 3                      # two small shapes, then the main one in front
+STREAM = 0x54A9E5  # keeps these draws apart from others made with the same seed
+LAYERS = 3  # two small shapes, then the main one in front
 CHUNK_PIXELS = 2**16
 
 MASK_COLOURS: tuple[tuple[int, int, int], ...] = (
-    (0, 0, 0),                  # the ground
+    (0, 0, 0),  # the ground
     (230, 25, 75),
     (60, 180, 75),
     (0, 130, 200),
@@ -34,15 +34,15 @@ MASK_COLOURS: tuple[tuple[int, int, int], ...] = (
 class Scenes(NamedTuple):
     """What chance decides about a batch of n scenes; lengths are relative to the image's shorter side."""
 
-    kind: npt.NDArray[np.int64]     # (n, LAYERS) class, or -1 for none
-    centre: Array                   # (n, LAYERS, 2)
-    radius: Array                   # (n, LAYERS)
-    angle: Array                    # (n, LAYERS)
-    fill: Array                     # (n, LAYERS, 3) colours in [0, 1]
-    ground: Array                   # (n, 2, 3) the two colours of the texture
+    kind: npt.NDArray[np.int64]  # (n, LAYERS) class, or -1 for none
+    centre: Array  # (n, LAYERS, 2)
+    radius: Array  # (n, LAYERS)
+    angle: Array  # (n, LAYERS)
+    fill: Array  # (n, LAYERS, 3) colours in [0, 1]
+    ground: Array  # (n, 2, 3) the two colours of the texture
     texture: npt.NDArray[np.int64]  # (n,) its kind
-    waves: Array                    # (n, 3, 3) frequency x, frequency y and phase of its three waves
-    grain: Array                    # (n, H, W) noise of every pixel
+    waves: Array  # (n, 3, 3) frequency x, frequency y and phase of its three waves
+    grain: Array  # (n, H, W) noise of every pixel
 
 
 class Shapes(PixelDataset):
@@ -127,10 +127,10 @@ def _draw_scenes(seed: int, indices: IndexArray, *, height: int, width: int) -> 
     kind = (layer[..., 0] * len(CLASSES)).astype(np.int64)
     kind[layer[..., 1] < 0.35] = -1
     kind[:, -1] = indices % len(CLASSES)
-    reach = np.array([0.42, 0.42, 0.16], dtype=np.float32)          # the main shape stays near the middle
+    reach = np.array([0.42, 0.42, 0.16], dtype=np.float32)  # the main shape stays near the middle
     small, span = np.array([[0.07, 0.07, 0.19], [0.07, 0.07, 0.11]], dtype=np.float32)
     hue = layer[..., 6]
-    ground_hue = (hue[:, -1:] + 0.2 + 0.6 * uniform[:, 24:26]) % 1   # away from the main shape's
+    ground_hue = (hue[:, -1:] + 0.2 + 0.6 * uniform[:, 24:26]) % 1  # away from the main shape's
     waves = uniform[:, 32:41].reshape(n, 3, 3)
     return Scenes(
         kind=kind,
@@ -174,7 +174,7 @@ def _axis(length: int, side: int) -> Array:
 def _texture(scenes: Scenes, x: Array, y: Array) -> Array:
     """How far between its two ground colours each pixel is, (n, H, W) in [0, 1]."""
     fx, fy, phase = (scenes.waves[:, :, k, None, None] for k in range(3))
-    ramp = fx * x + fy * y                                           # (n, 3, H, W)
+    ramp = fx * x + fy * y  # (n, 3, H, W)
     along = ramp / (np.hypot(fx, fy) + np.float32(1e-6))
     pitch = 18 + 14 * phase[:, 2]
     blotches = 0.5 + np.sin(14 * ramp + 6.28 * phase).sum(axis=1) / 6
@@ -191,7 +191,7 @@ def _shape(scenes: Scenes, layer: int, x: Array, y: Array) -> tuple[Array, Array
     radius = scenes.radius[:, layer, None, None]
     dx = (x - scenes.centre[:, layer, 0, None, None]) / radius
     dy = (y - scenes.centre[:, layer, 1, None, None]) / radius
-    shade: Array = 1 - np.float32(0.16) * np.clip(dx + dy, -1, 1)    # lit from the upper left
+    shade: Array = 1 - np.float32(0.16) * np.clip(dx + dy, -1, 1)  # lit from the upper left
     cos, sin = (f(scenes.angle[:, layer, None, None]) for f in (np.cos, np.sin))
     u, v = cos * dx + sin * dy, cos * dy - sin * dx
     distance = np.full(u.shape, np.inf, dtype=np.float32)

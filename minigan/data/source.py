@@ -189,7 +189,7 @@ def _is_npz(path: Path, head: bytes) -> bool:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile, ValueError):
-        return False                            # damaged: ZipStore says so
+        return False  # damaged: ZipStore says so
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 

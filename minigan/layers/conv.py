@@ -67,15 +67,11 @@ class Conv2D(Layer):
         except ShapeError as error:
             raise ShapeError(f"{self.path}: {error}") from None
 
-    def forward(
-        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
-    ) -> tuple[Array, ConvCache]:
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConvCache]:
         b = self.b.value if self.b else None
         return self.kernels.conv2d(x, self.w.value, b, self.geometry), ConvCache(x)
 
-    def backward(
-        self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True
-    ) -> Array | None:
+    def backward(self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         if grads is not None:
             self.kernels.conv2d_weight_grad(cache.x, dy, self.geometry, add_to=grads[self.w])
             if self.b:
@@ -139,15 +135,11 @@ class ConvTranspose2D(Conv2D):
         except ShapeError as error:
             raise ShapeError(f"{self.path}: {error}") from None
 
-    def forward(
-        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
-    ) -> tuple[Array, ConvCache]:
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConvCache]:
         b = self.b.value if self.b else None
         return self.kernels.conv2d_input_grad(x, self.w.value, self.geometry, b=b), ConvCache(x)
 
-    def backward(
-        self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True
-    ) -> Array | None:
+    def backward(self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         if grads is not None:
             self.kernels.conv2d_weight_grad(dy, cache.x, self.geometry, add_to=grads[self.w])
             if self.b:

@@ -43,15 +43,11 @@ class Dense(Layer):
         self.b = self.add_parameter("b", (self.features,), Constant(0)) if self.bias else None
         return (self.features,)
 
-    def forward(
-        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
-    ) -> tuple[Array, DenseCache]:
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, DenseCache]:
         b = self.b.value if self.b else None
         return self.kernels.matmul(x, self.w.value, bias=b), DenseCache(x)
 
-    def backward(
-        self, dy: Array, cache: DenseCache, *, grads: Gradients | None, need_dx: bool = True
-    ) -> Array | None:
+    def backward(self, dy: Array, cache: DenseCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         if grads is not None:
             self.kernels.matmul(cache.x, dy, transpose_a=True, add_to=grads[self.w])
             if self.b:

@@ -29,9 +29,7 @@ class Dropout(Layer):
     def infer(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def forward(
-        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
-    ) -> tuple[Array, DropoutCache]:
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, DropoutCache]:
         if not train or self.rate == 0:
             return x, DropoutCache(None)
         if rng is None:

@@ -53,14 +53,14 @@ class BatchNorm(Layer):
         self.running_var = self.add_state("running_var", channels, Constant(1))
         return input_shape
 
-    def forward(
-        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
-    ) -> tuple[Array, BatchNormCache]:
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, BatchNormCache]:
         gamma, beta = self.gamma.value, self.beta.value
         if train:
             if x.size == x.shape[-1]:
-                raise ShapeError(f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
-                                 "variance is zero. Use a larger batch.")
+                raise ShapeError(
+                    f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
+                    "variance is zero. Use a larger batch."
+                )
             y, mean, var = self.kernels.batchnorm(x, gamma, beta, eps=self.eps)
         else:
             mean, var = self.running_mean.value.copy(), self.running_var.value.copy()

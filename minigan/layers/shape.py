@@ -22,21 +22,19 @@ class Reshape(Layer):
 
     def infer(self, input_shape: Shape) -> Shape:
         if np.prod(self.shape) != np.prod(input_shape):
-            raise ShapeError(f"{self.path}: cannot reshape {input_shape} ({np.prod(input_shape)} numbers) into "
-                             f"{self.shape} ({np.prod(self.shape)}). Make the sizes equal.")
+            raise ShapeError(
+                f"{self.path}: cannot reshape {input_shape} ({np.prod(input_shape)} numbers) into "
+                f"{self.shape} ({np.prod(self.shape)}). Make the sizes equal."
+            )
         return self.shape
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
         return x.reshape(-1, *self.output_shape), None
 
-    def backward(
-        self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True
-    ) -> Array | None:
+    def backward(self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         return dy.reshape(-1, *self.input_shape) if need_dx else None
 
-    def double_backward(
-        self, v: Array, record: Array, cache: None, *, grads: Gradients | None
-    ) -> tuple[Array, None]:
+    def double_backward(self, v: Array, record: Array, cache: None, *, grads: Gradients | None) -> tuple[Array, None]:
         return v.reshape(-1, *self.output_shape), None
 
     @property
@@ -74,14 +72,10 @@ class UpSampling2D(Layer):
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
         return self.kernels.upsample_nearest(x, factor=self.factor), None
 
-    def backward(
-        self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True
-    ) -> Array | None:
+    def backward(self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         return self.kernels.upsample_nearest_grad(dy, factor=self.factor) if need_dx else None
 
-    def double_backward(
-        self, v: Array, record: Array, cache: None, *, grads: Gradients | None
-    ) -> tuple[Array, None]:
+    def double_backward(self, v: Array, record: Array, cache: None, *, grads: Gradients | None) -> tuple[Array, None]:
         return self.kernels.upsample_nearest(v, factor=self.factor), None
 
     def describe(self) -> str:

@@ -44,7 +44,7 @@ def test_any_size_is_framed_alike(size):
     side = min(size)
     rows, columns = (x.max(axis=2) > 60).sum(axis=1), (x.max(axis=1) > 60).sum(axis=1)
     longest = np.maximum(rows, columns) / side
-    assert 0.6 < longest.mean() < 0.78               # MNIST: 20 of 28
+    assert 0.6 < longest.mean() < 0.78  # MNIST: 20 of 28
     assert longest.max() < 0.95
     # the mass lies near the middle
     total = x.sum(axis=(1, 2))
@@ -60,9 +60,9 @@ def test_no_ink_is_cut_off():
 
 def test_ink_statistics_are_near_those_of_mnist():
     x = Digits(seed=0).pixels(range(2000)) / 255.0
-    assert 0.11 < x.mean() < 0.15                    # MNIST 0.130
-    assert 0.16 < (x > 0).mean() < 0.22              # MNIST 0.191
-    assert 0.06 < (x > 0.98).mean() < 0.09           # MNIST 0.072
+    assert 0.11 < x.mean() < 0.15  # MNIST 0.130
+    assert 0.16 < (x > 0).mean() < 0.22  # MNIST 0.191
+    assert 0.06 < (x > 0.98).mean() < 0.09  # MNIST 0.072
 
 
 def test_classes_can_be_told_apart_and_vary():
@@ -71,7 +71,7 @@ def test_classes_can_be_told_apart_and_vary():
     means = np.stack([x[:3000][digits.labels[:3000] == k].mean(axis=0) for k in range(10)])
     distance = ((x[3000:, None] - means) ** 2).sum(axis=2)
     right = (distance.argmin(axis=1) == digits.labels[3000:]).mean()
-    assert 0.7 < right < 0.99                        # MNIST: 0.82 by nearest mean
+    assert 0.7 < right < 0.99  # MNIST: 0.82 by nearest mean
 
 
 def test_the_cache_keeps_what_was_drawn():

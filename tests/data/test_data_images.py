@@ -163,9 +163,9 @@ def test_cmyk(tmp_path):
 
 def test_exif_orientation(tmp_path):
     image = Image.new("L", (6, 4), 0)
-    image.paste(255, (0, 0, 6, 1))                      # a bright line on top
+    image.paste(255, (0, 0, 6, 1))  # a bright line on top
     exif = Image.Exif()
-    exif[0x0112] = 6                                    # turn clockwise to see it upright
+    exif[0x0112] = 6  # turn clockwise to see it upright
     save(image, tmp_path / "x.png", exif=exif)
     pixels = only(tmp_path)
     assert pixels.shape == (6, 4, 1)
@@ -260,7 +260,7 @@ def png_of(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("side", [10_000, 60_000])          # Pillow warns of the first and refuses the second
+@pytest.mark.parametrize("side", [10_000, 60_000])  # Pillow warns of the first and refuses the second
 @pytest.mark.filterwarnings("default")
 def test_a_decompression_bomb(tmp_path, side, recwarn):
     (tmp_path / "x.png").write_bytes(png_of(side, side))

@@ -82,7 +82,7 @@ def test_the_position_is_the_consumers_not_the_threads():
         assert loader.state()["offset"] == 10
         take(loader, 9)
         assert (loader.state()["epoch"], loader.state()["offset"]) == (1, 0)
-    assert (loader.state()["epoch"], loader.state()["offset"]) == (1, 0)        # after closing, too
+    assert (loader.state()["epoch"], loader.state()["offset"]) == (1, 0)  # after closing, too
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -21,7 +21,7 @@ def real(name: str) -> Path:
 def test_mnist_and_its_kin(name, mean):
     data = open_dataset(real(name))
     assert data.describe() == f"{name}: 60,000 greyscale images 28x28, 10 classes"
-    assert abs(data.pixels(np.arange(60_000)).mean() / 255 - mean) < 1e-4       # the published means
+    assert abs(data.pixels(np.arange(60_000)).mean() / 255 - mean) < 1e-4  # the published means
     assert np.bincount(data.labels).min() > 5000
     test = open_dataset(real(name) / "t10k-images-idx3-ubyte.gz", size=32)
     assert (len(test), test.shape) == (10_000, (32, 32, 1))

@@ -37,9 +37,9 @@ def test_pairs_are_the_scenes_and_their_class_maps():
     np.testing.assert_array_equal(a, Shapes(count=60, size=(32, 48), seed=3).read(range(60)))
     colours = np.array(MASK_COLOURS, dtype=np.float32) / 127.5 - 1
     near = np.abs(b[..., None, :] - colours).sum(axis=-1)
-    assert near.min(axis=-1).max() < 1e-6            # nothing but the colours of the classes
+    assert near.min(axis=-1).max() < 1e-6  # nothing but the colours of the classes
     counts = np.stack([np.bincount(m.ravel(), minlength=7)[1:] for m in near.argmin(axis=-1)])
-    assert (counts.argmax(axis=1) == pairs.labels).mean() > 0.95     # the main shape is the label
+    assert (counts.argmax(axis=1) == pairs.labels).mean() > 0.95  # the main shape is the label
 
 
 def test_direction_swaps_the_pair():

@@ -120,7 +120,7 @@ def test_pairs(pairs, tmp_path, size, kind):
     assert a.shape == b.shape == (2, height, width, 3)
     assert a.flags.c_contiguous
     assert b.flags.c_contiguous
-    np.testing.assert_array_equal(a, np.broadcast_to(RED, a.shape))         # nothing of B bleeds into A
+    np.testing.assert_array_equal(a, np.broadcast_to(RED, a.shape))  # nothing of B bleeds into A
     np.testing.assert_array_equal(b, np.broadcast_to(BLUE, b.shape))
 
 

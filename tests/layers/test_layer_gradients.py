@@ -42,9 +42,7 @@ def test_double_backward_is_the_derivative_of_backward(backend: Backend, case: C
 
 @every_case
 @both_modes
-def test_dx_comes_back_from_double_backward_only_where_backward_depends_on_x(
-    backend: Backend, case: Case, train: bool
-):
+def test_dx_comes_back_from_double_backward_only_where_backward_depends_on_x(backend: Backend, case: Case, train: bool):
     """So that the down-sweep is skipped for piecewise-linear networks, and never for others."""
     layer = built(case, backend)
     x, dy = batch(case, backend), cotangent(case, backend)

@@ -41,8 +41,16 @@ class ConvKernels(DenseKernels):
             packed = self.workspace.take("packed", plan.packed_size, dy.dtype)
             for phase, taps in zip(plan.phases, plan.taps, strict=True):
                 if len(taps):
-                    self.team.run(pack_transposed, flat(w), packed[phase.packed_at :], taps, g.K, g.C, columns,
-                                  parts=self.parts(len(taps) * g.K * g.C))
+                    self.team.run(
+                        pack_transposed,
+                        flat(w),
+                        packed[phase.packed_at :],
+                        taps,
+                        g.K,
+                        g.C,
+                        columns,
+                        parts=self.parts(len(taps) * g.K * g.C),
+                    )
         else:
             packed = self._packed(*grouped_input_grad_weights(w, g, plan, plan.group))
         return self._correlate(dy, packed, b, plan, parts)
@@ -55,9 +63,15 @@ class ConvKernels(DenseKernels):
         parts = self.parts_of_product(n * g.flops // 2)
         plan = plan_weight_grad(g, n, TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
         self.team.run(
-            correlate_weights, flat(x), flat(dy), flat(add_to), plan.grid,
-            self.workspace.take("images", parts * plan.image_scratch, x.dtype), plan.image_scratch,
-            self.workspace.take("panels", parts * plan.panel_scratch, x.dtype), plan.panel_scratch,
+            correlate_weights,
+            flat(x),
+            flat(dy),
+            flat(add_to),
+            plan.grid,
+            self.workspace.take("images", parts * plan.image_scratch, x.dtype),
+            plan.image_scratch,
+            self.workspace.take("panels", parts * plan.panel_scratch, x.dtype),
+            plan.panel_scratch,
             parts=parts,
         )
 
@@ -73,8 +87,9 @@ class ConvKernels(DenseKernels):
         y = np.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype=x.dtype)
         bias = self.padded_bias(b, -(-grid.width_out // grid.columns) * grid.columns, x.dtype)
         scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
-        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size,
-                      parts=parts)
+        self.team.run(
+            correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size, parts=parts
+        )
         return y
 
 

@@ -117,12 +117,14 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
             rows = (u_last - u_first - 1) * grid.stride_down + grid.reach
             image_size = rows * row_size
             for n in range(n_first, n_last):
-                gather(x, scratch, (n - n_first) * image_size, grid, n, u_first * grid.stride_down, rows,
-                       0, grid.channels)
+                gather(
+                    x, scratch, (n - n_first) * image_size, grid, n, u_first * grid.stride_down, rows, 0, grid.channels
+                )
         for f in range(len(phases)):
             phase = read_phase(phases, f)
-            count = list_positions(grid, phase, n_first, n_last, u_first, u_last, base, image_size, row_size,
-                                   sources, targets)
+            count = list_positions(
+                grid, phase, n_first, n_last, u_first, u_last, base, image_size, row_size, sources, targets
+            )
             for r in range(phase.taps_down):
                 segments[r] = r * row_size
             run = phase.taps_across * grid.channels
@@ -130,15 +132,46 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
                 panel_at = phase.packed_at + panel * phase.taps_down * run * columns
                 width = min(columns, grid.width_out - panel * columns)
                 for t in range(0, count, TILE_ROWS):
-                    tile = product_tile(a, load_rows(sources, t), segments[: phase.taps_down], run, 1, packed, panel_at,
-                                        columns, bias, panel * columns)
+                    tile = product_tile(
+                        a,
+                        load_rows(sources, t),
+                        segments[: phase.taps_down],
+                        run,
+                        1,
+                        packed,
+                        panel_at,
+                        columns,
+                        bias,
+                        panel * columns,
+                    )
                     if grid.group_rows:
                         store_tile(tile, spill, load_rows(spill_rows, 0), 0)
-                        put_groups(grid, phase, n_first, u_first, u_last - u_first, t, min(TILE_ROWS, count - t),
-                                   panel, y, spill)
+                        put_groups(
+                            grid,
+                            phase,
+                            n_first,
+                            u_first,
+                            u_last - u_first,
+                            t,
+                            min(TILE_ROWS, count - t),
+                            panel,
+                            y,
+                            spill,
+                        )
                     else:
-                        put_tile(tile, y, targets, t, panel * columns, min(TILE_ROWS, count - t), width, columns,
-                                 spill, spill_rows, False)
+                        put_tile(
+                            tile,
+                            y,
+                            targets,
+                            t,
+                            panel * columns,
+                            min(TILE_ROWS, count - t),
+                            width,
+                            columns,
+                            spill,
+                            spill_rows,
+                            False,
+                        )
 
 
 @kernel(inline=True)
@@ -208,8 +241,17 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
         slab_size = (n_last - n_first) * rows * row_size
         for slab in range(slab_first, slab_last):
             for n in range(n_first, n_last):
-                gather(x, image, (slab - slab_first) * slab_size + (n - n_first) * rows * row_size, grid, n,
-                       p_first * grid.stride_down, rows, slab * grid.slab, grid.slab)
+                gather(
+                    x,
+                    image,
+                    (slab - slab_first) * slab_size + (n - n_first) * rows * row_size,
+                    grid,
+                    n,
+                    p_first * grid.stride_down,
+                    rows,
+                    slab * grid.slab,
+                    grid.slab,
+                )
         segments = segment_table[: (n_last - n_first) * (p_last - p_first)]
         for s in range(len(segments)):
             n, p = s // (p_last - p_first), s % (p_last - p_first)
@@ -218,10 +260,32 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
             width = min(columns, grid.channels_out - panel * columns)
             gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width)
             for slab in range(slab_first, slab_last):
-                count = list_taps(grid, slab, r_first, r_last, (slab - slab_first) * slab_size, row_size,
-                                  sources, targets)
+                count = list_taps(
+                    grid, slab, r_first, r_last, (slab - slab_first) * slab_size, row_size, sources, targets
+                )
                 for t in range(0, count, TILE_ROWS):
-                    tile = product_tile(image, load_rows(sources, t), segments, grid.columns_out,
-                                        grid.stride_across * grid.slab, packed, 0, columns, nothing, 0)
-                    put_tile(tile, dw, targets, t, panel * columns, min(TILE_ROWS, count - t), width, columns,
-                             spill, spill_rows, True)
+                    tile = product_tile(
+                        image,
+                        load_rows(sources, t),
+                        segments,
+                        grid.columns_out,
+                        grid.stride_across * grid.slab,
+                        packed,
+                        0,
+                        columns,
+                        nothing,
+                        0,
+                    )
+                    put_tile(
+                        tile,
+                        dw,
+                        targets,
+                        t,
+                        panel * columns,
+                        min(TILE_ROWS, count - t),
+                        width,
+                        columns,
+                        spill,
+                        spill_rows,
+                        True,
+                    )

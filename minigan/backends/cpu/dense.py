@@ -22,8 +22,9 @@ THIN = 3
 
 
 @kernel
-def multiply(part, parts, a, b, bias, y, rows, depth, width, row_size, step, transposed, columns, by_rows, accumulate,
-             scratch):
+def multiply(
+    part, parts, a, b, bias, y, rows, depth, width, row_size, step, transposed, columns, by_rows, accumulate, scratch
+):
     """y (rows, width) = a . b + bias, or y += a . b + bias; threads share out the rows or the panels.
 
     Args:
@@ -53,8 +54,9 @@ def multiply(part, parts, a, b, bias, y, rows, depth, width, row_size, step, tra
             strip(b, first, width, packed, 0, depth, here, columns)
         for t in range(0, count, TILE_ROWS):
             tile = product_tile(a, load_rows(sources, t), segments, depth, step, packed, 0, columns, bias, first)
-            put_tile(tile, y, targets, t, first, min(TILE_ROWS, count - t), here, columns, spill, spill_rows,
-                     accumulate)
+            put_tile(
+                tile, y, targets, t, first, min(TILE_ROWS, count - t), here, columns, spill, spill_rows, accumulate
+            )
 
 
 @kernel
@@ -129,15 +131,37 @@ class DenseKernels(Engine, ReferenceDense):
         padded_bias = self.padded_bias(bias, panels * columns, a.dtype)
         if width <= THIN:
             columns_of_b = flat(b if transpose_b else b.T).reshape(width, depth)
-            self.team.run(multiply_thin, flat(a).reshape(a.shape), columns_of_b, padded_bias, y, transpose_a,
-                          add_to is not None, parts=self.parts(rows * depth))
+            self.team.run(
+                multiply_thin,
+                flat(a).reshape(a.shape),
+                columns_of_b,
+                padded_bias,
+                y,
+                transpose_a,
+                add_to is not None,
+                parts=self.parts(rows * depth),
+            )
         else:
             parts = self.parts_of_product(work)
             scratch = self.workspace.take("panels", parts * depth * columns, a.dtype)
             row_size, step = (1, rows) if transpose_a else (depth, 1)
             self.team.run(
-                multiply, flat(a), flat(b), padded_bias, flat(y), rows, depth, width, row_size, step, transpose_b,
-                columns, panels < 2 * parts, add_to is not None, scratch, parts=parts,
+                multiply,
+                flat(a),
+                flat(b),
+                padded_bias,
+                flat(y),
+                rows,
+                depth,
+                width,
+                row_size,
+                step,
+                transpose_b,
+                columns,
+                panels < 2 * parts,
+                add_to is not None,
+                scratch,
+                parts=parts,
             )
         return y
 

@@ -48,7 +48,8 @@ def _warn_uncached(reason: str) -> None:
     """Once per reason and process."""
     logging.getLogger("minigan").warning(
         "compiled kernels cannot be kept and every process compiles anew (%s). "
-        "Set NUMBA_CACHE_DIR to a writable folder.", reason,
+        "Set NUMBA_CACHE_DIR to a writable folder.",
+        reason,
     )
 
 

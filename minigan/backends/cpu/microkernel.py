@@ -111,8 +111,16 @@ def pack(part, parts, b, packed, depth, width, columns):
     """b (depth, width) into strips (panels, depth, columns)."""
     first, last = depth * part // parts, depth * (part + 1) // parts
     for panel in range(-(-width // columns)):
-        strip(b, first * width + panel * columns, width, packed, (panel * depth + first) * columns,
-              last - first, min(columns, width - panel * columns), columns)
+        strip(
+            b,
+            first * width + panel * columns,
+            width,
+            packed,
+            (panel * depth + first) * columns,
+            last - first,
+            min(columns, width - panel * columns),
+            columns,
+        )
 
 
 @kernel
@@ -125,8 +133,16 @@ def pack_transposed(part, parts, b, packed, taps, depth, width, columns):
     jobs = -(-width // columns) * len(taps)
     for job in range(jobs * part // parts, jobs * (part + 1) // parts):
         panel, t = job // len(taps), job % len(taps)
-        strip_transposed(b, (taps[t] * width + panel * columns) * depth, depth, packed, job * depth * columns,
-                         depth, min(columns, width - panel * columns), columns)
+        strip_transposed(
+            b,
+            (taps[t] * width + panel * columns) * depth,
+            depth,
+            packed,
+            job * depth * columns,
+            depth,
+            min(columns, width - panel * columns),
+            columns,
+        )
 
 
 @kernel

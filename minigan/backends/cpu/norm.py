@@ -128,8 +128,13 @@ class NormKernels(Engine):
         rows, y = folded(x), np.empty_like(x, order="C")
         columns = rows.shape[1]
         self.team.run(
-            normalise, rows, tiled(mean, columns), tiled(gamma / np.sqrt(var + eps), columns), tiled(beta, columns),
-            y.reshape(rows.shape), parts=self.parts(x.size),
+            normalise,
+            rows,
+            tiled(mean, columns),
+            tiled(gamma / np.sqrt(var + eps), columns),
+            tiled(beta, columns),
+            y.reshape(rows.shape),
+            parts=self.parts(x.size),
         )
         return y
 
@@ -157,9 +162,14 @@ class NormKernels(Engine):
         rows, dx = folded(x), np.empty_like(x, order="C")
         columns = rows.shape[1]
         self.team.run(
-            input_gradient, folded(dy), rows, tiled(mean, columns), tiled(gamma * inv_std, columns),
+            input_gradient,
+            folded(dy),
+            rows,
+            tiled(mean, columns),
+            tiled(gamma * inv_std, columns),
             tiled((sum_dy / count).astype(x.dtype), columns),
-            tiled((sum_dy_u / count * inv_std).astype(x.dtype), columns), dx.reshape(rows.shape),
+            tiled((sum_dy_u / count * inv_std).astype(x.dtype), columns),
+            dx.reshape(rows.shape),
             parts=self.parts(x.size),
         )
         return dx
@@ -185,8 +195,13 @@ class NormKernels(Engine):
         if not need_dx:
             return None
         rows, dx = folded(dy), np.empty_like(dy, order="C")
-        self.team.run(scale_columns, rows, tiled(gamma * inv_std, rows.shape[1]), dx.reshape(rows.shape),
-                      parts=self.parts(dy.size))
+        self.team.run(
+            scale_columns,
+            rows,
+            tiled(gamma * inv_std, rows.shape[1]),
+            dx.reshape(rows.shape),
+            parts=self.parts(dy.size),
+        )
         return dx
 
     def _gradient_sums(self, dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:

@@ -45,8 +45,19 @@ class OptimKernels(Engine):
         # Numbers of the arrays' own type: a Python float would turn the whole loop to double precision.
         number = w.dtype.type
         self.team.run(
-            adam, w, dw, m, v, number(lr / (1 - beta1**step)), number(beta1), number(1 - beta1), number(beta2),
-            number(1 - beta2), number(1 / (1 - beta2**step)), number(eps), parts=self.parts(w.size),
+            adam,
+            w,
+            dw,
+            m,
+            v,
+            number(lr / (1 - beta1**step)),
+            number(beta1),
+            number(1 - beta1),
+            number(beta2),
+            number(1 - beta2),
+            number(1 / (1 - beta2**step)),
+            number(eps),
+            parts=self.parts(w.size),
         )
 
     def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float) -> None:

@@ -135,8 +135,23 @@ def _plan(
     image_size = padded_height * padded_width * channels
     per_block, rows = _blocks(images, positions[0], threads, image_size * itemsize)
     grid = Grid(
-        images, height, width, channels, *padding, padded_width, int(in_place), *positions, *stride, reach,
-        *target, *step, 0 if group is None else group[0], columns, width_out, per_block, rows,
+        images,
+        height,
+        width,
+        channels,
+        *padding,
+        padded_width,
+        int(in_place),
+        *positions,
+        *stride,
+        reach,
+        *target,
+        *step,
+        0 if group is None else group[0],
+        columns,
+        width_out,
+        per_block,
+        rows,
     )
     scratch = 0 if in_place else per_block * ((rows - 1) * stride[0] + reach) * padded_width * channels
     table = np.array(placed, dtype=np.int64)
@@ -146,6 +161,7 @@ def _plan(
 @functools.lru_cache(maxsize=256)
 def plan_forward(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
     """The plan of `conv2d`: one phase, all taps."""
+
     # A group of `across` pixels in a row sees a window that is wider by the strides between them.
     def share(across: int) -> float:
         window = g.S + (across - 1) * g.stride[1]
@@ -158,9 +174,18 @@ def plan_forward(g: ConvGeometry, images: int, columns: int, itemsize: int, thre
     positions = g.P, -(-g.Q // across)
     phase = Phase(0, positions[0], 0, positions[1], 0, 0, g.R, g.S + (across - 1) * g.stride[1], 0, 0, 0)
     return _plan(
-        [phase], [np.arange(g.R * g.S)], group, images=images, source=g.input_shape, target=g.output_shape,
-        padding=(g.padding[0][0], g.padding[1][0]), positions=positions,
-        stride=(g.stride[0], across * g.stride[1]), step=(1, across), columns=columns, itemsize=itemsize,
+        [phase],
+        [np.arange(g.R * g.S)],
+        group,
+        images=images,
+        source=g.input_shape,
+        target=g.output_shape,
+        padding=(g.padding[0][0], g.padding[1][0]),
+        positions=positions,
+        stride=(g.stride[0], across * g.stride[1]),
+        step=(1, across),
+        columns=columns,
+        itemsize=itemsize,
         threads=threads,
     )
 
@@ -169,7 +194,12 @@ def plan_forward(g: ConvGeometry, images: int, columns: int, itemsize: int, thre
 def plan_input_grad(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
     """The plan of `conv2d_input_grad`: a phase for each remainder, or one grouped phase."""
     complete = functools.partial(
-        _plan, images=images, source=g.output_shape, target=g.input_shape, columns=columns, itemsize=itemsize,
+        _plan,
+        images=images,
+        source=g.output_shape,
+        target=g.input_shape,
+        columns=columns,
+        itemsize=itemsize,
         threads=threads,
     )
     window = -(-g.R // g.stride[0]), -(-g.S // g.stride[1])  # taps that a pixel meets, at most
@@ -194,8 +224,17 @@ def _grouped_input_grad(g: ConvGeometry, window: Pair, strides: int, complete: C
         -(-((left + g.W - 1) // g.stride[1] + 1 - first[1]) // strides),
     )
     phase = Phase(
-        0, positions[0], 0, positions[1], 0, 0, window[0], window[1] + strides - 1,
-        first[0] * g.stride[0] - top, first[1] * g.stride[1] - left, 0,
+        0,
+        positions[0],
+        0,
+        positions[1],
+        0,
+        0,
+        window[0],
+        window[1] + strides - 1,
+        first[0] * g.stride[0] - top,
+        first[1] * g.stride[1] - left,
+        0,
     )
     padding = window[0] - 1 - first[0], window[1] - 1 - first[1]
     return complete([phase], [], group, padding=padding, positions=positions, stride=(1, strides), step=group)
@@ -226,11 +265,21 @@ def _phased_input_grad(g: ConvGeometry, window: Pair, complete: Callable[..., Pl
         for b, h in enumerate(horizontal):
             if v.first == v.last or h.first == h.last:
                 continue  # the image is smaller than the stride
-            phases.append(Phase(
-                v.first - first[0], v.last - first[0], h.first - first[1], h.last - first[1],
-                window[0] - len(v.taps), window[1] - len(h.taps), len(v.taps), len(h.taps),
-                first[0] * g.stride[0] + a - top, first[1] * g.stride[1] + b - left, 0,
-            ))
+            phases.append(
+                Phase(
+                    v.first - first[0],
+                    v.last - first[0],
+                    h.first - first[1],
+                    h.last - first[1],
+                    window[0] - len(v.taps),
+                    window[1] - len(h.taps),
+                    len(v.taps),
+                    len(h.taps),
+                    first[0] * g.stride[0] + a - top,
+                    first[1] * g.stride[1] + b - left,
+                    0,
+                )
+            )
             taps.append(np.array([r * g.S + s for r in v.taps for s in h.taps], dtype=np.int64))
     padding = window[0] - 1 - first[0], window[1] - 1 - first[1]
     return complete(phases, taps, None, padding=padding, positions=positions, stride=(1, 1), step=g.stride)
@@ -268,9 +317,7 @@ class WeightPlan:
 
 
 @functools.lru_cache(maxsize=256)
-def plan_weight_grad(
-    g: ConvGeometry, images: int, rows: int, columns: int, itemsize: int, threads: int
-) -> WeightPlan:
+def plan_weight_grad(g: ConvGeometry, images: int, rows: int, columns: int, itemsize: int, threads: int) -> WeightPlan:
     """The plan of `conv2d_weight_grad`.
 
     Threads share out the result, not the images: no partial results to add up, whose order would matter.
@@ -284,8 +331,24 @@ def plan_weight_grad(
     shares = [count / (-(-count // threads) * threads) for count in (slabs, panels, g.R)]
     split = max(range(3), key=lambda i: (shares[i], -i))
     grid = WeightGrid(
-        images, g.H, g.W, g.C, g.padding[0][0], g.padding[1][0], padded_width, g.P, g.Q, g.K, g.R, g.S, *g.stride,
-        slab, columns, per_block, rows_per_block, split,
+        images,
+        g.H,
+        g.W,
+        g.C,
+        g.padding[0][0],
+        g.padding[1][0],
+        padded_width,
+        g.P,
+        g.Q,
+        g.K,
+        g.R,
+        g.S,
+        *g.stride,
+        slab,
+        columns,
+        per_block,
+        rows_per_block,
+        split,
     )
     own_slabs = -(-slabs // threads) if split == 0 else slabs
     block_rows = (rows_per_block - 1) * g.stride[0] + g.R

@@ -49,6 +49,7 @@ class ResizeKernels(Engine):
     def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
         N, H, W, C = dy.shape
         dx = np.empty((N, H // factor[0], W // factor[1], C), dtype=dy.dtype)
-        self.team.run(add_pixels, flat(dy), flat(dx), N * dx.shape[1], dx.shape[2], C, *factor,
-                      parts=self.parts(dy.size))
+        self.team.run(
+            add_pixels, flat(dy), flat(dx), N * dx.shape[1], dx.shape[2], C, *factor, parts=self.parts(dy.size)
+        )
         return dx

@@ -232,8 +232,10 @@ def add_tile(_typing, tile, y, rows, index):
         here = _pointer(context, builder, signature.args[1], y, index)
         for m in range(TILE_ROWS):
             pointer = builder.gep(here, [builder.extract_value(rows, m)])
-            sums = [builder.fadd(old, new) for old, new in
-                    zip(_load_row(builder, dtype, pointer), _row(builder, tile, m), strict=True)]
+            sums = [
+                builder.fadd(old, new)
+                for old, new in zip(_load_row(builder, dtype, pointer), _row(builder, tile, m), strict=True)
+            ]
             _store_row(builder, dtype, pointer, sums)
         return context.get_dummy_value()
 
@@ -297,8 +299,11 @@ def copy(_typing, to, to_index, source, index, count):
         to, to_index, source, index, count = arguments
         itemsize = signature.args[0].dtype.bitwidth // 8
         cgutils.raw_memcpy(
-            builder, _pointer(context, builder, signature.args[0], to, to_index),
-            _pointer(context, builder, signature.args[2], source, index), count, itemsize,
+            builder,
+            _pointer(context, builder, signature.args[0], to, to_index),
+            _pointer(context, builder, signature.args[2], source, index),
+            count,
+            itemsize,
         )
         return context.get_dummy_value()
 
@@ -312,8 +317,9 @@ def fill(_typing, to, to_index, count):
     def emit(context, builder, signature, arguments):
         to, to_index, count = arguments
         itemsize = ir.Constant(_INDEX, signature.args[0].dtype.bitwidth // 8)
-        cgutils.memset(builder, _pointer(context, builder, signature.args[0], to, to_index),
-                       builder.mul(count, itemsize), 0)
+        cgutils.memset(
+            builder, _pointer(context, builder, signature.args[0], to, to_index), builder.mul(count, itemsize), 0
+        )
         return context.get_dummy_value()
 
     return types.void(to, to_index, count), emit
