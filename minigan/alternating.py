@@ -1,14 +1,13 @@
 """The alternating optimizer: Algorithm 1 of Goodfellow et al. 2014."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from minigan.backends import Array
 from minigan.checkpoint import load_network, network_arrays, select
-from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output, nonfinite_pass
+from minigan.divergence import all_finite, is_finite, nonfinite_output, why_discriminator, why_generator
 from minigan.errors import DivergenceError, MiniganError
 from minigan.losses import FAKE, REAL, AdversarialLoss, probability
 from minigan.network import Sequential, Tape
@@ -102,7 +101,7 @@ class AlternatingOptimizer:
         values = self.discriminator_gradients(real, fake, rng)
         if not all_finite(values[0], self.d_grads):
             self.D.state.flat[...] = statistics
-            raise DivergenceError(f"{self._why_discriminator(real, fake, rng)} is not finite.")
+            raise DivergenceError(f"{why_discriminator(self.D, self.loss, real, fake, rng=rng)} is not finite.")
         self.d_optimizer.step(self.d_grads)
         return values
 
@@ -119,7 +118,7 @@ class AlternatingOptimizer:
         """
         value = self.generator_gradients(fake, g_tape, real, rng)
         if not all_finite(value, self.g_grads):
-            raise DivergenceError(f"{self._why_generator(fake, g_tape, rng)} is not finite.")
+            raise DivergenceError(f"{why_generator(self.G, self.D, self.loss, fake, g_tape, rng=rng)} is not finite.")
         self.G.commit_statistics(g_tape)
         self.g_optimizer.step(self.g_grads)
         return value
@@ -180,20 +179,3 @@ class AlternatingOptimizer:
 
     def _optimizers(self) -> tuple[tuple[str, Optimizer], ...]:
         return ("g_optimizer", self.g_optimizer), ("d_optimizer", self.d_optimizer)
-
-    def _why_discriminator(self, real: Array, fake: Array, rng: np.random.Generator) -> str:
-        """What is not finite in D's step."""
-        for x, target in ((real, REAL), (fake, FAKE)):
-            found = nonfinite_pass(self.D, x, partial(self.loss.discriminator, target=target), rng=rng)
-            if found is not None:
-                return found
-        return "D's gradient"
-
-    def _why_generator(self, fake: Array, g_tape: Tape, rng: np.random.Generator) -> str:
-        """What is not finite in G's step."""
-        found = nonfinite_pass(self.D, fake, self.loss.generator, rng=rng)
-        if found is not None:
-            return found
-        logits, tape = self.D.forward(fake, train=True, rng=rng)
-        dfake = self.D.backward(self.loss.generator(logits)[1], tape, grads=None)
-        return nonfinite_gradient(self.G, dfake, g_tape) or "an auxiliary term of G's loss"

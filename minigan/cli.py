@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MiniganError as error:
         print(f"minigan: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(f"minigan: out of memory: {error}. Use a smaller --batch-size, image size or width.", file=sys.stderr)
+        return MiniganError.exit_code
     except KeyboardInterrupt:
         print("minigan: interrupted.", file=sys.stderr)
         return INTERRUPTED
@@ -46,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     sample = commands.add_parser("sample", help="draw pictures with a trained generator")
     sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
     sample.add_argument("--count", type=_positive, help="how many (default 64 images, or 2,500 points)")
-    sample.add_argument("--seed", type=int, default=0, help="of the noise (default 0)")
+    sample.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
     sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
     _add_backend(sample)
     sample.set_defaults(command=_sample)
@@ -61,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     gradcheck = commands.add_parser("gradcheck", help="check every gradient of a recipe against finite differences")
     gradcheck.add_argument("recipe", nargs="?", default="dcgan", metavar="RECIPE")
     gradcheck.add_argument("--data", default="digits", help="batches come from here (default digits)")
-    gradcheck.add_argument("--seed", type=int, default=0)
+    gradcheck.add_argument("--seed", type=_seed, default=0)
     _add_set(gradcheck)
     _add_backend(gradcheck, default="numpy")
     gradcheck.set_defaults(command=_gradcheck)
@@ -74,7 +77,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--steps", type=_positive, help="steps in all (default: the recipe's)")
     train.add_argument("--batch-size", type=_positive, help="default: the recipe's")
     train.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")
-    train.add_argument("--seed", type=int, help="of everything random (default 0)")
+    train.add_argument("--seed", type=_seed, help="of everything random (default 0)")
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run; only --steps may be given, too")
     for name in ("log", "sample", "checkpoint"):
         train.add_argument(f"--{name}-every", type=_positive, metavar="N", help=f"steps from {name} to {name}")
@@ -102,6 +105,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {value}")
+    return value
+
+
 def _settings(pairs: Sequence[str]) -> dict[str, str]:
     settings = {}
     for text in pairs:
@@ -119,7 +129,9 @@ def _train(options: argparse.Namespace) -> int:
 
     if options.resume is not None:
         run = runs.open_run(_resumed_config(options), options.resume)
-        runs.resume(run)
+        warning = runs.resume(run)
+        if warning is not None:
+            print(f"minigan: {warning}", file=sys.stderr)
     else:
         config = _new_config(options)
         folder = options.out or runs.new_folder(config.recipe, config.data)
@@ -144,7 +156,6 @@ def _train(options: argparse.Namespace) -> int:
 
 def _new_config(options: argparse.Namespace) -> "RunConfig":
     from minigan import runs
-    from minigan.backends import get_backend
     from minigan.recipes import get_recipe
     from minigan.training import Rhythm
 
@@ -159,7 +170,7 @@ def _new_config(options: argparse.Namespace) -> "RunConfig":
         settings=recipe.settings(),
         data=options.data or "digits",
         seed=options.seed or 0,
-        backend=get_backend(options.backend or "auto").name,
+        backend=options.backend or "auto",
         rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),
     )
 

@@ -1,11 +1,13 @@
 """Naming the first layer where a number stopped being finite."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from minigan.backends import Array, array_module
 from minigan.layers.base import Layer
+from minigan.losses import FAKE, REAL, AdversarialLoss
 from minigan.network import Sequential, Tape
 from minigan.parameters import Gradients
 
@@ -71,3 +73,26 @@ def nonfinite_pass(network: Sequential, x: Array, loss: LossGradient, *, rng: np
 def all_finite(value: Array, grads: Gradients) -> bool:
     """Whether a loss and all gradients are finite: asked before each update, so that weights stay good."""
     return is_finite(value) and is_finite(grads.flat)
+
+
+def why_discriminator(
+    D: Sequential, loss: AdversarialLoss, real: Array, fake: Array, *, rng: np.random.Generator
+) -> str:
+    """What is not finite in D's step."""
+    for x, target in ((real, REAL), (fake, FAKE)):
+        found = nonfinite_pass(D, x, partial(loss.discriminator, target=target), rng=rng)
+        if found is not None:
+            return found
+    return f"the gradient of {D.path}"
+
+
+def why_generator(
+    G: Sequential, D: Sequential, loss: AdversarialLoss, fake: Array, g_tape: Tape, *, rng: np.random.Generator
+) -> str:
+    """What is not finite in G's step."""
+    found = nonfinite_pass(D, fake, loss.generator, rng=rng)
+    if found is not None:
+        return found
+    logits, tape = D.forward(fake, train=True, rng=rng)
+    dfake = D.backward(loss.generator(logits)[1], tape, grads=None)
+    return nonfinite_gradient(G, dfake, g_tape) or f"an auxiliary term of {G.path}'s loss"

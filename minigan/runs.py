@@ -46,7 +46,8 @@ class RunConfig:
         recipe: its name.
         settings: all of the recipe's settings, the number of steps among them.
         data: the source.
-        backend: the backend's name; the same bits come only from the same backend and thread count.
+        backend: the backend's name.
+        engine: what ran, in words: the same bits come only from the same backend, vector width and thread count.
         rhythm: steps between logs, pictures and checkpoints.
     """
 
@@ -57,6 +58,7 @@ class RunConfig:
     backend: str = "auto"
     dtype: str = "float32"
     rhythm: Rhythm = field(default_factory=Rhythm)
+    engine: str = ""
     minigan: str = minigan.__version__
 
     def to_toml(self) -> str:
@@ -99,6 +101,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     """
     recipe = get_recipe(config.recipe).from_settings(config.settings)
     backend = get_backend(config.backend)
+    config = replace(config, backend=backend.name, engine=backend.describe())
     dataset = open_data(recipe, config.data, seed=config.seed)
     loader = Loader(dataset, batch_size=recipe.batch_size, seed=config.seed)
     alternating = recipe.assemble(
@@ -140,14 +143,20 @@ def start(run: Run) -> None:
     _write_config(run)
 
 
-def resume(run: Run) -> None:
+def resume(run: Run) -> str | None:
     """Goes back to the run's newest checkpoint.
 
+    Returns:
+        A warning, if the engine is not the one that the run was made with.
     Raises:
         CheckpointError: there is none, or it is damaged or of another network.
     """
+    made_with = read_config(run.trainer.folder).engine
     run.trainer.restore()
     _write_config(run)  # the number of steps may be new
+    if made_with == run.config.engine:
+        return None
+    return f"this run was made with {made_with}; from here on the last bits may differ."
 
 
 def _write_config(run: Run) -> None:

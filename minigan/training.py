@@ -152,9 +152,11 @@ class Trainer:
         """
         path, arrays, description = self.checkpoints.load_last()
         if description["model"] != self.model:
+            made, said = _flat(description["model"]), _flat(self.model)
+            differing = sorted(key for key in made | said if made.get(key) != said.get(key))
             raise CheckpointError(
-                f"{path} was made with {description['model']}, the run's config.toml says {self.model}. "
-                "Restore the config.toml of the run."
+                f"{path} was made with {', '.join(f'{key}={made.get(key)}' for key in differing)}, the run's "
+                f"config.toml says {', '.join(f'{key}={said.get(key)}' for key in differing)}. Restore config.toml."
             )
         self.alternating.load_dict(arrays, source=str(path))
         self.rng.bit_generator.state = description["rng"]
@@ -219,3 +221,8 @@ class Trainer:
         make_folder(self.folder / "samples")
         picture = render(samples, extent=self.model["extent"])
         save_picture(self.folder / "samples" / f"step-{self.step:06}.png", picture)
+
+
+def _flat(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's description with its settings beside the rest."""
+    return {key: value for key, value in model.items() if key != "settings"} | dict(model["settings"])

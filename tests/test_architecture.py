@@ -28,12 +28,10 @@ FLOORS = {
     2: ["parameters", "initializers"],
     3: ["layers"],
     4: ["network"],
-    5: [
-        "losses", "penalties", "optim", "schedules", "gradcheck", "divergence", "metrics", "augment", "data",
-    ],
-    6: ["alternating", "training", "checkpoint", "sampling", "export", "report"],
+    5: ["losses", "penalties", "optim", "schedules", "gradcheck", "metrics", "augment", "data"],
+    6: ["alternating", "divergence", "training", "checkpoint", "sampling", "export", "report"],
     7: ["cli", "recipes", "runs", "__main__"],
-}  # fmt: skip
+}
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Where rooms of one floor may use each other; no circle is allowed anywhere.
 OPEN_FLOORS = (6, 7)

@@ -136,6 +136,8 @@ def test_the_version(capsys):
         (["train", "--set", "width=2.5"], "width must be an int, got '2.5'"),
         (["train", "--set", "lr"], "--set expects KEY=VALUE, got 'lr'"),
         (["train", "--set", "lr=-1"], "lr must be positive, got -1"),
+        (["train", "--set", "lr=inf"], "lr must be positive, got inf"),
+        (["train", "--set", "width=100000000"], "out of memory: Unable to allocate"),
         (["train", "--set", "loss=sad"], "loss must be one of minimax"),
         (["train", "--set", "size=50"], "dcgan draws images whose sides are 4 to 7 pixels times a power of two"),
         (["train", "--data", "nowhere"], "nowhere: there is no such file"),
@@ -152,6 +154,17 @@ def test_the_version(capsys):
 def test_bad_arguments_get_one_clear_line(capsys, arguments, message):
     assert message in fails(capsys, *arguments)
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [("--steps", "0", "must be positive, got 0"), ("--seed", "-1", "must not be negative, got -1")],
+)
+def test_numbers_out_of_range_are_usage_errors(capsys, flag, value, message):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", flag, value])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_bad_data_gets_one_clear_line_and_leaves_nothing(capsys, tmp_path):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +62,9 @@ def test_a_run_folder_holds_what_it_should(tmp_path):
     assert [p.name for p in sorted((folder / "samples").iterdir())] == ["step-000005.png", "step-000010.png"]
     assert [r["step"] for r in records(folder)] == [1, 2, 4, 6, 8, 10]
     assert all(np.isfinite(r["d_loss"]) and r["images_per_second"] > 0 for r in records(folder))
-    assert runs.read_config(folder) == config()
+    saved = runs.read_config(folder)
+    assert saved.engine.startswith("numpy")
+    assert replace(saved, engine="") == config()
 
 
 @pytest.mark.parametrize("recipe", ["dcgan", "mlp"])
@@ -74,7 +77,7 @@ def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, backend, reci
     train(first, stop_at=stop_at)
     assert first.trainer.step == stop_at
     second = runs.open_run(runs.read_config(tmp_path / "parts"), tmp_path / "parts")
-    runs.resume(second)
+    assert runs.resume(second) is None
     assert second.trainer.step == stop_at
     train(second)
     expected, got = whole.trainer.alternating.to_dict(), second.trainer.alternating.to_dict()
@@ -108,6 +111,15 @@ def test_more_steps_equal_a_longer_run(tmp_path):
     assert runs.read_config(tmp_path / "run").settings["steps"] == 14
 
 
+def test_another_engine_is_told_of(tmp_path):
+    whole_run(tmp_path / "run", config(steps=1))
+    path = tmp_path / "run" / "config.toml"
+    path.write_text(path.read_text().replace('engine = "numpy', 'engine = "cupy'))
+    warning = runs.resume(runs.open_run(config(steps=1), tmp_path / "run"))
+    assert warning.startswith("this run was made with cupy")
+    assert runs.read_config(tmp_path / "run").engine.startswith("numpy")
+
+
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     whole_run(tmp_path / "run", config(steps=1))
     with pytest.raises(ConfigError, match=r"already holds a run\. Continue it with --resume"):
@@ -116,7 +128,7 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     whole_run(tmp_path / "run", config(steps=1))
-    with pytest.raises(CheckpointError, match=r"was made with .*'width': 4.* says .*'width': 5"):
+    with pytest.raises(CheckpointError, match=r"was made with width=4, the run's config\.toml says width=5\. Restore"):
         runs.resume(runs.open_run(config(width=5), tmp_path / "run"))
 
 

@@ -1,6 +1,7 @@
 """What a recipe is: networks, losses and settings under one name."""
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Recipe(ABC):
 
     def __post_init__(self) -> None:
         for name in ("latent", "batch_size", "steps", "n_critic", "lr"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:

@@ -38,6 +38,7 @@ class DCGAN(Recipe):
 
     name: ClassVar[str] = "dcgan"
 
+    steps: int = 2500
     width: int = 64
 
     def __post_init__(self) -> None:
