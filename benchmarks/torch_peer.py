@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from minigan.recipes.dcgan import DCGAN, halvings
-from minigan.recipes.mlp import MLP
+from minigan.errors import ConfigError
+from minigan.recipes import DCGAN, MLP, Recipe
+from minigan.recipes.dcgan import halvings
 
 
 def dcgan_networks(recipe: DCGAN, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
@@ -54,12 +55,16 @@ def mlp_networks(recipe: MLP, image_shape: tuple[int, ...]) -> tuple[nn.Module, 
 
 
 def training_step(
-    recipe: DCGAN | MLP, image_shape: tuple[int, ...], *, channels_last: bool = False, bf16: bool = False
+    recipe: Recipe, image_shape: tuple[int, ...], *, channels_last: bool = False, bf16: bool = False
 ) -> Callable[[np.ndarray], None]:
     """A function that trains both networks on one batch of images (N, H, W, C)."""
     torch.manual_seed(0)
-    networks = dcgan_networks if isinstance(recipe, DCGAN) else mlp_networks
-    G, D = networks(recipe, image_shape)  # type: ignore[operator]
+    if isinstance(recipe, DCGAN):
+        G, D = dcgan_networks(recipe, image_shape)
+    elif isinstance(recipe, MLP):
+        G, D = mlp_networks(recipe, image_shape)
+    else:
+        raise ConfigError(f"no PyTorch twin of the recipe {recipe.name}.")
     if channels_last:
         G, D = G.to(memory_format=torch.channels_last), D.to(memory_format=torch.channels_last)
     betas = (recipe.beta1, recipe.beta2)
@@ -81,7 +86,7 @@ def training_step(
             d_adam.step()
             g_adam.zero_grad()
             logits = D(fake)
-            if isinstance(recipe, DCGAN):
+            if not isinstance(recipe, MLP):
                 bce(logits, ones).backward()
             else:
                 gap = (torch.sigmoid(logits) - 1).square().mean()

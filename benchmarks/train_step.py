@@ -11,63 +11,23 @@ import json
 import resource
 import statistics
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from benchmarks import environment
 from minigan.backends import get_backend
-from minigan.recipes import DCGAN, MLP
-
-MODELS: dict[str, tuple[DCGAN | MLP, tuple[int, ...]]] = {
-    "dcgan28": (DCGAN(), (28, 28, 1)),
-    "dcgan32": (DCGAN(), (32, 32, 3)),
-    "dcgan64": (DCGAN(), (64, 64, 3)),
-    "dcgan128": (DCGAN(), (128, 128, 3)),
-    "mlp": (MLP(), (28, 28, 1)),
-}
-Step = Callable[[np.ndarray], Any]
-
-
-def minigan_step(model: str, backend: str) -> Step:
-    recipe, shape = MODELS[model]
-    rng = np.random.default_rng(0)
-    alternating = recipe.assemble(shape, backend=get_backend(backend), rng=rng)
-    return lambda images: alternating.step(iter([images]), rng)
+from minigan.bench import MODELS, Step, measure, random_images, training_step
 
 
 def peer_steps(model: str, *, bf16: bool) -> dict[str, Step]:
     """PyTorch in each configuration a user might choose."""
-    from benchmarks.torch_peer import training_step
+    from benchmarks import torch_peer
 
     recipe, shape = MODELS[model]
-    steps = {"torch": training_step(recipe, shape)}
+    steps = {"torch": torch_peer.training_step(recipe, shape)}
     if model != "mlp":
-        steps["torch channels_last"] = training_step(recipe, shape, channels_last=True)
+        steps["torch channels_last"] = torch_peer.training_step(recipe, shape, channels_last=True)
     if bf16:
-        steps["torch channels_last bf16"] = training_step(recipe, shape, channels_last=True, bf16=True)
+        steps["torch channels_last bf16"] = torch_peer.training_step(recipe, shape, channels_last=True, bf16=True)
     return steps
-
-
-def measure(steps: dict[str, Step], images: np.ndarray, *, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a step of each engine, taking turns; a turn lasts for about the given seconds."""
-    repeats = {}
-    for name, step in steps.items():
-        for _ in range(2):
-            step(images)
-        began = time.perf_counter()
-        step(images)
-        repeats[name] = max(1, round(seconds / (time.perf_counter() - began)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            for _ in range(repeats[name]):
-                step(images)
-            times[name].append((time.perf_counter() - began) / repeats[name])
-    return times
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -83,14 +43,15 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     ours = f"minigan {options.backend}"
-    steps = {ours: minigan_step(options.model, options.backend)}
+    backend = get_backend(options.backend)
+    steps = {ours: training_step(options.model, backend)}
     if options.peer:
         steps |= peer_steps(options.model, bf16=options.bf16)
-    shape = (options.batch_size, *MODELS[options.model][1])
-    images = np.random.default_rng(1).uniform(0, 1, shape).astype(np.float32)
-    times = measure(steps, images, rounds=options.rounds, seconds=options.seconds)
+    times = measure(
+        steps, random_images(options.model, options.batch_size), rounds=options.rounds, seconds=options.seconds
+    )
 
-    setting = environment.describe() | {"backend": get_backend(options.backend).describe()}
+    setting = environment.describe() | {"backend": backend.describe()}
     if "torch" in sys.modules:
         torch = sys.modules["torch"]
         setting["torch"] = f"{torch.__version__}, {torch.get_num_threads()} threads"

@@ -61,6 +61,19 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="tell what runs here: versions, backends, kernels")
     info.set_defaults(command=_info)
 
+    bench = commands.add_parser("bench", help="measure training and sampling here")
+    bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28, dcgan32, dcgan64 or dcgan128")
+    bench.add_argument("--batch-size", type=_positive, default=64)
+    bench.add_argument("--rounds", type=_positive, default=5, help="the median of these counts (default 5)")
+    bench.add_argument("--seconds", type=float, default=1.0, help="length of a round (default 1)")
+    bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _add_backend(bench)
+    bench.set_defaults(command=_bench)
+
+    warmup = commands.add_parser("warmup", help="compile all kernels now, so that the first training starts at once")
+    _add_backend(warmup)
+    warmup.set_defaults(command=_warmup)
+
     gradcheck = commands.add_parser("gradcheck", help="check every gradient of a recipe against finite differences")
     gradcheck.add_argument("recipe", nargs="?", default="dcgan", metavar="RECIPE")
     gradcheck.add_argument("--data", default="digits", help="batches come from here (default digits)")
@@ -241,6 +254,44 @@ def _info(options: argparse.Namespace) -> int:  # noqa: ARG001 (a command's sign
             kernels = [row.kernel for row in coverage if row.origin == origin]
             if kernels:
                 print(f"  {origin} kernels: {', '.join(kernels)}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    import json
+
+    from minigan.backends import get_backend
+    from minigan.bench import MODELS, bench
+
+    models = options.models or ["mlp", "dcgan28", "dcgan32", "dcgan64"]
+    for model in models:
+        if model not in MODELS:
+            raise ConfigError(f"unknown model {model!r}: expected some of {', '.join(MODELS)}.")
+    backend = get_backend(options.backend)
+    if not options.json:
+        print(backend.describe())
+        print(f"{'model':10} {'work':7} {'batch':>5} {'ms':>9} {'images/s':>10}")
+    rows = []
+    for model in models:
+        for row in bench(model, backend, batch_size=options.batch_size, rounds=options.rounds, seconds=options.seconds):
+            rows.append(row._asdict())
+            if not options.json:
+                print(
+                    f"{row.model:10} {row.work:7} {row.batch_size:5} {row.milliseconds:9.2f} "
+                    f"{row.images_per_second:10,.0f}",
+                    flush=True,
+                )
+    if options.json:
+        print(json.dumps({"backend": backend.describe(), "measurements": rows}, indent=1))
+    return 0
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    from minigan.backends import get_backend
+    from minigan.bench import warm_up
+
+    backend = get_backend(options.backend)
+    print(f"{backend.describe()}: all kernels ready after {warm_up(backend):.1f} s")
     return 0
 
 

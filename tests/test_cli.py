@@ -99,6 +99,19 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     assert "all gradients and double gradients agree" in out
 
 
+def test_bench_measures_and_warmup_compiles(capsys):
+    quick = ("--backend", "numpy", "--rounds", "1", "--seconds", "0.01")
+    assert main(["bench", "mlp", "--batch-size", "8", *quick]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[2:]] == [["mlp", "train", "8"], ["mlp", "sample", "8"]]
+    assert main(["bench", "mlp", "--json", *quick]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["backend"].startswith("numpy")
+    assert all(row["milliseconds"] > 0 and row["images_per_second"] > 0 for row in result["measurements"])
+    assert main(["warmup", "--backend", "numpy"]) == 0
+    assert "all kernels ready" in capsys.readouterr().out
+
+
 def test_gradcheck_names_the_layer_with_a_wrong_gradient(capsys, monkeypatch):
     from minigan.backends.reference import ReferenceBackend
 
@@ -148,6 +161,7 @@ def test_the_version(capsys):
         (["train", "mlp", "--resume", "x", "--seed", "1"], "got --seed, RECIPE beside it"),
         (["sample", "nowhere"], "no trained generator at nowhere"),
         (["gradcheck", "nope"], "unknown recipe 'nope'"),
+        (["bench", "nope"], "unknown model 'nope': expected some of mlp, dcgan28"),
         (["recipes", "nope"], "unknown recipe 'nope'"),
     ],
 )
