@@ -28,9 +28,13 @@ class Tape:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays that the tape keeps alive; one that two layers share counts once."""
-        ndarray = self._arena.backend.xp.ndarray
-        return sum({id(a): a.nbytes for a in _arrays(self._caches, ndarray)}.values())
+        """Bytes of all arrays that the tape keeps alive; memory that two layers share counts once."""
+        sizes: dict[int, int] = {}
+        for array in _arrays(self._caches, self._arena.backend.xp.ndarray):
+            memory = _owner(array)
+            # By the largest array on it: a backend may hand out less than all of the memory that it took.
+            sizes[memory] = max(sizes.get(memory, 0), array.nbytes)
+        return sum(sizes.values())
 
     def release(self) -> None:
         """Lets go of the activations; the tape cannot be used afterwards."""
@@ -55,15 +59,20 @@ class Tape:
 
 
 def _arrays(cache: Any, ndarray: type) -> Iterator[Array]:
-    """The arrays that own the memory behind a cache, however nested."""
+    """The arrays in a cache, however nested."""
     if isinstance(cache, Tape):
         cache = cache._caches
     if isinstance(cache, tuple | list):
         for item in cache:
             yield from _arrays(item, ndarray)
     elif isinstance(cache, ndarray):
-        base = getattr(cache, "base", None)  # of an array on a file's or a message's bytes: those bytes
-        yield base if isinstance(base, ndarray) else cache
+        yield cache
+
+
+def _owner(array: Array) -> int:
+    """The identity of what owns an array's memory: another array, or a file's or a message's bytes."""
+    base = getattr(array, "base", None)
+    return id(array if base is None else base)
 
 
 class Sequential(Layer):

@@ -46,6 +46,13 @@ class Backend(ABC):
     def to_numpy(self, array: Array) -> np.ndarray:
         """The array in host memory; copies only when it must."""
 
+    def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """A new array for a result, its numbers undefined; on memory that no other array uses any more, if possible."""
+        return self.xp.empty(shape, dtype=dtype)
+
+    def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
+        """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
+
     def describe(self) -> str:
         """One line on what runs: library, versions, width, threads."""
         return self.name

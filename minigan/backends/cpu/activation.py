@@ -66,31 +66,31 @@ class ActivationKernels(Engine):
     """Overrides of `reference.activation.ActivationKernels`."""
 
     def leaky_relu(self, x: Array, *, slope: float) -> Array:
-        y = np.empty_like(x, order="C")
+        y = self.empty(x.shape, x.dtype)
         self.team.run(leaky, flat(x), x.dtype.type(slope), flat(y), parts=self.parts(x.size))
         return y
 
     def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
-        dx = np.empty_like(dy, order="C")
+        dx = self.empty(dy.shape, dy.dtype)
         self.team.run(leaky_gradient, flat(dy), flat(y), y.dtype.type(slope), flat(dx), parts=self.parts(y.size))
         return dx
 
     def tanh(self, x: Array) -> Array:
-        y = np.empty_like(x, order="C")
+        y = self.empty(x.shape, x.dtype)
         self.team.run(tanh, flat(x), flat(y), parts=self.parts(x.size))
         return y
 
     def tanh_grad(self, dy: Array, y: Array) -> Array:
-        dx = np.empty_like(dy, order="C")
+        dx = self.empty(dy.shape, dy.dtype)
         self.team.run(tanh_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
         return dx
 
     def sigmoid(self, x: Array) -> Array:
-        y = np.empty_like(x, order="C")
+        y = self.empty(x.shape, x.dtype)
         self.team.run(sigmoid, flat(x), flat(y), parts=self.parts(x.size))
         return y
 
     def sigmoid_grad(self, dy: Array, y: Array) -> Array:
-        dx = np.empty_like(dy, order="C")
+        dx = self.empty(dy.shape, dy.dtype)
         self.team.run(sigmoid_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
         return dx

@@ -125,7 +125,7 @@ class NormKernels(Engine):
         return self.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps), mean, var
 
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
-        rows, y = folded(x), np.empty_like(x, order="C")
+        rows, y = folded(x), self.empty(x.shape, x.dtype)
         columns = rows.shape[1]
         self.team.run(
             normalise,
@@ -159,7 +159,7 @@ class NormKernels(Engine):
         if not need_dx:
             return None
         count = x.size // x.shape[-1]
-        rows, dx = folded(x), np.empty_like(x, order="C")
+        rows, dx = folded(x), self.empty(x.shape, x.dtype)
         columns = rows.shape[1]
         self.team.run(
             input_gradient,
@@ -194,7 +194,7 @@ class NormKernels(Engine):
             dbeta += sum_dy.astype(x.dtype)
         if not need_dx:
             return None
-        rows, dx = folded(dy), np.empty_like(dy, order="C")
+        rows, dx = folded(dy), self.empty(dy.shape, dy.dtype)
         self.team.run(
             scale_columns,
             rows,
