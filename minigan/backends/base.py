@@ -229,6 +229,38 @@ class Backend(ABC):
     ) -> Array | None:
         """The gradient of `batchnorm_frozen`: dx = dy * gamma / sqrt(var + eps), the statistics being constants."""
 
+    # ------------------------------------------------------------------------------------------ two in one
+
+    @abstractmethod
+    def batchnorm_leaky_relu(
+        self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
+    ) -> tuple[Array, Array, Array]:
+        """`batchnorm`, then `leaky_relu` of its y; slope 0 is ReLU.
+
+        Returns:
+            y like x, after the activation; mean (C,), var (C,).
+        """
+
+    @abstractmethod
+    def batchnorm_leaky_relu_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        slope: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """The gradient of `batchnorm_leaky_relu`: `leaky_relu_grad`, then `batchnorm_grad`.
+
+        The activation's sign is found again from x, so no y is needed; the rest is as in `batchnorm_grad`.
+        """
+
     # ------------------------------------------------------------------------------------------ activations
 
     @abstractmethod
