@@ -8,6 +8,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import DTypeError, ShapeError, StaleTapeError
 from minigan.layers.base import Cache, Layer, Shape
+from minigan.layers.fused import steps
 from minigan.parameters import Arena, Gradients
 
 __all__ = ["Residual", "Sequential", "SkipConcat", "Tape"]
@@ -28,9 +29,13 @@ class Tape:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays that the tape keeps alive; one that two layers share counts once."""
-        ndarray = self._arena.backend.xp.ndarray
-        return sum({id(a): a.nbytes for a in _arrays(self._caches, ndarray)}.values())
+        """Bytes of all arrays that the tape keeps alive; memory that two layers share counts once."""
+        sizes: dict[int, int] = {}
+        for array in _arrays(self._caches, self._arena.backend.xp.ndarray):
+            memory = _owner(array)
+            # By the largest array on it: a backend may hand out less than all of the memory that it took.
+            sizes[memory] = max(sizes.get(memory, 0), array.nbytes)
+        return sum(sizes.values())
 
     def release(self) -> None:
         """Lets go of the activations; the tape cannot be used afterwards."""
@@ -55,15 +60,20 @@ class Tape:
 
 
 def _arrays(cache: Any, ndarray: type) -> Iterator[Array]:
-    """The arrays that own the memory behind a cache, however nested."""
+    """The arrays in a cache, however nested."""
     if isinstance(cache, Tape):
         cache = cache._caches
     if isinstance(cache, tuple | list):
         for item in cache:
             yield from _arrays(item, ndarray)
     elif isinstance(cache, ndarray):
-        base = getattr(cache, "base", None)  # of an array on a file's or a message's bytes: those bytes
-        yield base if isinstance(base, ndarray) else cache
+        yield cache
+
+
+def _owner(array: Array) -> int:
+    """The identity of what owns an array's memory: another array, or a file's or a message's bytes."""
+    base = getattr(array, "base", None)
+    return id(array if base is None else base)
 
 
 class Sequential(Layer):
@@ -87,6 +97,9 @@ class Sequential(Layer):
             shape = layer.setup(shape, f"{self.path}.{index}.{type(layer).__name__}")
         return shape
 
+    def plan(self, *, fuse: bool) -> None:
+        self._steps = steps(self.layers, fuse=fuse)
+
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(index), layer) for index, layer in enumerate(self.layers))
 
@@ -97,11 +110,11 @@ class Sequential(Layer):
             ShapeError, DTypeError: x is not what the network was built for.
         """
         self._check("x", x, None, self.input_shape)
-        caches = []
+        caches: list[Cache] = []
         y = x
-        for layer in self.layers:
-            y, cache = layer.forward(y, train=train, rng=rng)
-            caches.append(cache)
+        for step in self._steps:
+            y, step_caches = step.forward(y, train=train, rng=rng)
+            caches += step_caches
         return y, Tape(caches, len(x), self.arena)
 
     def backward(self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
@@ -115,8 +128,12 @@ class Sequential(Layer):
         caches = tape.caches(self)
         self._check("dy", dy, tape.batch_size, self.output_shape)
         last = 0 if need_dx else self._first_trained()
-        for index in range(len(self.layers) - 1, last - 1, -1):
-            dy = self.layers[index].backward(dy, caches[index], grads=grads, need_dx=need_dx or index > last)
+        end = len(self.layers)
+        for step in reversed(self._steps):
+            first = end - len(step)  # a step is the tuple of its layers
+            if end > last:
+                dy = step.backward(dy, caches[first:end], grads=grads, need_dx=need_dx or first > last)
+            end = first
         return dy if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:

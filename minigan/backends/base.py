@@ -46,6 +46,13 @@ class Backend(ABC):
     def to_numpy(self, array: Array) -> np.ndarray:
         """The array in host memory; copies only when it must."""
 
+    def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """A new array for a result, its numbers undefined; on memory that no other array uses any more, if possible."""
+        return self.xp.empty(shape, dtype=dtype)
+
+    def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
+        """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
+
     def describe(self) -> str:
         """One line on what runs: library, versions, width, threads."""
         return self.name
@@ -221,6 +228,38 @@ class Backend(ABC):
         need_dx: bool = True,
     ) -> Array | None:
         """The gradient of `batchnorm_frozen`: dx = dy * gamma / sqrt(var + eps), the statistics being constants."""
+
+    # ------------------------------------------------------------------------------------------ two in one
+
+    @abstractmethod
+    def batchnorm_leaky_relu(
+        self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
+    ) -> tuple[Array, Array, Array]:
+        """`batchnorm`, then `leaky_relu` of its y; slope 0 is ReLU.
+
+        Returns:
+            y like x, after the activation; mean (C,), var (C,).
+        """
+
+    @abstractmethod
+    def batchnorm_leaky_relu_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        slope: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """The gradient of `batchnorm_leaky_relu`: `leaky_relu_grad`, then `batchnorm_grad`.
+
+        The activation's sign is found again from x, so no y is needed; the rest is as in `batchnorm_grad`.
+        """
 
     # ------------------------------------------------------------------------------------------ activations
 

@@ -117,6 +117,9 @@ class Layer(ABC):
 
     # ------------------------------------------------------------------------------------------ building
 
+    def plan(self, *, fuse: bool) -> None:  # noqa: B027 (only networks walk through layers)
+        """Decides how to walk through the layers inside; the last act of `build`."""
+
     def add_parameter(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
         self.own_parameters.append(Parameter(name, shape, initializer))
         return self.own_parameters[-1]
@@ -140,6 +143,7 @@ class Layer(ABC):
         backend: str | Backend = "auto",
         dtype: str | np.dtype[Any] | type = "float32",
         rng: np.random.Generator,
+        fuse: bool = True,
     ) -> Self:
         """Infers all shapes, allocates and initialises the parameters, binds the kernels.
 
@@ -148,6 +152,8 @@ class Layer(ABC):
             backend: an object or a name, see `minigan.backends.get_backend`.
             dtype: float32 or float64.
             rng: the weights are drawn from it, in the order of the layers.
+            fuse: let neighbouring layers share passes over memory, see `minigan.layers.fused`. Results are the same
+                but for rounding; False runs every layer's own forward and backward.
         Returns:
             self, ready to run.
         Raises:
@@ -165,6 +171,7 @@ class Layer(ABC):
         state = Arena(dict(self.named_state()), backend=backend, dtype=dtype, rng=rng)
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
+            layer.plan(fuse=fuse)
         return self
 
     def _refuse_repeated_layers(self) -> None:

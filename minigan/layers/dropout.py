@@ -35,19 +35,22 @@ class Dropout(Layer):
         if rng is None:
             raise ConfigError(f"{self.path}: drops at random in training. Pass forward(..., rng=generator).")
         mask = self.kernels.dropout_mask(rng, x.shape, rate=self.rate, dtype=self.dtype)
-        return x * mask, DropoutCache(mask)
+        return self._masked(x, mask), DropoutCache(mask)
 
     def backward(
         self, dy: Array, cache: DropoutCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
         if not need_dx:
             return None
-        return dy if cache.mask is None else dy * cache.mask
+        return dy if cache.mask is None else self._masked(dy, cache.mask)
 
     def double_backward(
         self, v: Array, record: Array, cache: DropoutCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
-        return v if cache.mask is None else v * cache.mask, None
+        return v if cache.mask is None else self._masked(v, cache.mask), None
+
+    def _masked(self, x: Array, mask: Array) -> Array:
+        return self.kernels.xp.multiply(x, mask, out=self.kernels.empty(x.shape, x.dtype))
 
     def describe(self) -> str:
         return f"Dropout {self.rate}"

@@ -56,16 +56,20 @@ class BatchNorm(Layer):
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, BatchNormCache]:
         gamma, beta = self.gamma.value, self.beta.value
         if train:
-            if x.size == x.shape[-1]:
-                raise ShapeError(
-                    f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
-                    "variance is zero. Use a larger batch."
-                )
+            self.expect_variance(x)
             y, mean, var = self.kernels.batchnorm(x, gamma, beta, eps=self.eps)
         else:
             mean, var = self.running_mean.value.copy(), self.running_var.value.copy()
             y = self.kernels.batchnorm_frozen(x, gamma, beta, mean, var, eps=self.eps)
         return y, BatchNormCache(x, mean, var, train)
+
+    def expect_variance(self, x: Array) -> None:
+        """Refuses a batch of one value a channel."""
+        if x.size == x.shape[-1]:
+            raise ShapeError(
+                f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
+                "variance is zero. Use a larger batch."
+            )
 
     def backward(
         self, dy: Array, cache: BatchNormCache, *, grads: Gradients | None, need_dx: bool = True

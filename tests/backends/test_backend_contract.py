@@ -27,6 +27,10 @@ CALLS = {
     "batchnorm_double_grad": ([*[(12, 9)] * 3, *[(9,)] * 3], (), {"eps": 1e-5}, (9,)),
     "batchnorm_frozen": ([(12, 9), *[(9,)] * 4], (), {"eps": 1e-5}, None),
     "batchnorm_frozen_grad": ([(12, 9), (12, 9), *[(9,)] * 3], (), {"eps": 1e-5}, ((9,), (9,))),
+    "batchnorm_leaky_relu": ([(12, 9), (9,), (9,)], (), {"eps": 1e-5, "slope": 0.2}, None),
+    "batchnorm_leaky_relu_grad": (
+        [(12, 9), (12, 9), *[(9,)] * 4], (), {"eps": 1e-5, "slope": 0.2}, ((9,), (9,))
+    ),
     "leaky_relu": ([(6, 35)], (), {"slope": 0.2}, None),
     "leaky_relu_grad": ([(6, 35), (6, 35)], (), {"slope": 0.2}, None),
     "tanh": ([(6, 35)], (), {}, None),

@@ -139,3 +139,12 @@ def test_products_of_every_size_agree_with_numpy(sizes, transpose_a, transpose_b
     total = start.copy()
     assert BACKEND.matmul(*arguments, bias=bias, add_to=total, **options) is total
     np.testing.assert_allclose(total, start + a @ b + bias, atol=1e-11)
+
+
+def test_sigmoid_in_double_precision_is_right_to_the_last_bits():
+    x = np.linspace(-700, 700, 200_001)
+    e = np.exp(-np.abs(x).astype(np.longdouble))
+    exact = np.where(x >= 0, 1, e) / (1 + e)
+    y = BACKEND.sigmoid(x)
+    assert np.abs((y - exact) / np.spacing(exact.astype(np.float64))).max() <= 4
+    np.testing.assert_array_equal(BACKEND.sigmoid(np.array([np.nan, -np.inf, np.inf, -0.0])), [np.nan, 0, 1, 0.5])

@@ -15,7 +15,7 @@ from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
 from minigan.backends.reference import ReferenceBackend
-from minigan.backends.workspace import Workspace
+from minigan.backends.workspace import Recycler, Workspace
 
 
 class CpuBackend(ConvKernels, NormKernels, ActivationKernels, ResizeKernels, OptimKernels, ReferenceBackend):
@@ -30,6 +30,7 @@ class CpuBackend(ConvKernels, NormKernels, ActivationKernels, ResizeKernels, Opt
     def __init__(self, *, threads: int | None = None) -> None:
         self.team = Team(threads or default_threads())
         self.workspace = Workspace()
+        self.recycler = Recycler()
 
     def describe(self) -> str:
         plural = "" if self.team.size == 1 else "s"

@@ -6,8 +6,8 @@ from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.jit import kernel
 
-# Numbers that stay in the cache between the passes of a chain of NumPy calls.
-CHUNK = 1 << 14
+# log 2 in two parts: the first with so few digits that an integer times it is exact.
+LOG2_HIGH, LOG2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
 @kernel
@@ -51,46 +51,72 @@ def tanh(part: int, parts: int, x: Array, y: Array) -> None:
     np.tanh(x[here], out=y[here])
 
 
-def sigmoid(part: int, parts: int, x: Array, y: Array) -> None:
-    last = len(x) * (part + 1) // parts
-    for first in range(len(x) * part // parts, last, CHUNK):
-        here = slice(first, min(first + CHUNK, last))
-        e = y[here]
-        np.abs(x[here], out=e)
-        np.negative(e, out=e)
-        np.exp(e, out=e)  # of a negative number only: it never overflows
-        e[...] = np.where(x[here] >= 0, 1, e) / (1 + e)
+@kernel(inline=True, ordered=True)
+def exp_of_negative(t):
+    """exp(t) for t <= 0, NaN for NaN, in double precision and without branches, so that loops around it vectorise.
+
+    With n the integer next to t / log 2 and r = t - n log 2, it is 2^n exp(r). The series of exp(r) to r^12 is right to
+    the last bit or two for |r| <= log(2) / 2.
+    """
+    n = np.floor(t * 1.4426950408889634 + 0.5)
+    r = t - n * LOG2_HIGH - n * LOG2_LOW
+    total = 1 / 479001600
+    total = total * r + 1 / 39916800
+    total = total * r + 1 / 3628800
+    total = total * r + 1 / 362880
+    total = total * r + 1 / 40320
+    total = total * r + 1 / 5040
+    total = total * r + 1 / 720
+    total = total * r + 1 / 120
+    total = total * r + 1 / 24
+    total = total * r + 1 / 6
+    total = total * r + 0.5
+    total = total * r + 1
+    total = total * r + 1
+    # Added to 1.5 * 2^52, an integer stands in the lowest bits; moved to the exponent's place it is a power of two.
+    bits = np.float64(n + 6755399441055744.0).view(np.int64)
+    power = np.int64((bits + 1023) << 52).view(np.float64)
+    return 0.0 if t < -708 else total * power  # below, 2^n would not be a normal number
+
+
+@kernel
+def sigmoid(part, parts, x, y):
+    first, last = len(x) * part // parts, len(x) * (part + 1) // parts
+    x, y = x[first:last], y[first:last]
+    for i in range(len(x)):
+        e = exp_of_negative(-abs(np.float64(x[i])))
+        y[i] = (1.0 if x[i] >= 0 else e) / (1.0 + e)
 
 
 class ActivationKernels(Engine):
     """Overrides of `reference.activation.ActivationKernels`."""
 
     def leaky_relu(self, x: Array, *, slope: float) -> Array:
-        y = np.empty_like(x, order="C")
+        y = self.empty(x.shape, x.dtype)
         self.team.run(leaky, flat(x), x.dtype.type(slope), flat(y), parts=self.parts(x.size))
         return y
 
     def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
-        dx = np.empty_like(dy, order="C")
+        dx = self.empty(dy.shape, dy.dtype)
         self.team.run(leaky_gradient, flat(dy), flat(y), y.dtype.type(slope), flat(dx), parts=self.parts(y.size))
         return dx
 
     def tanh(self, x: Array) -> Array:
-        y = np.empty_like(x, order="C")
+        y = self.empty(x.shape, x.dtype)
         self.team.run(tanh, flat(x), flat(y), parts=self.parts(x.size))
         return y
 
     def tanh_grad(self, dy: Array, y: Array) -> Array:
-        dx = np.empty_like(dy, order="C")
+        dx = self.empty(dy.shape, dy.dtype)
         self.team.run(tanh_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
         return dx
 
     def sigmoid(self, x: Array) -> Array:
-        y = np.empty_like(x, order="C")
+        y = self.empty(x.shape, x.dtype)
         self.team.run(sigmoid, flat(x), flat(y), parts=self.parts(x.size))
         return y
 
     def sigmoid_grad(self, dy: Array, y: Array) -> Array:
-        dx = np.empty_like(dy, order="C")
+        dx = self.empty(dy.shape, dy.dtype)
         self.team.run(sigmoid_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
         return dx

@@ -84,7 +84,7 @@ class ConvKernels(DenseKernels):
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, plan: Plan, parts: int) -> Array:
         grid = plan.grid
-        y = np.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype=x.dtype)
+        y = self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), x.dtype)
         bias = self.padded_bias(b, -(-grid.width_out // grid.columns) * grid.columns, x.dtype)
         scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
         self.team.run(

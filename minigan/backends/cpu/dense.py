@@ -125,7 +125,7 @@ class DenseKernels(Engine, ReferenceDense):
         work = rows * depth * width
         if work < OPENBLAS_WORK:
             return super().matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, add_to=add_to)
-        y = np.empty((rows, width), dtype=a.dtype) if add_to is None else add_to
+        y = self.empty((rows, width), a.dtype) if add_to is None else add_to
         columns = tile_columns(a.itemsize)
         panels = -(-width // columns)
         padded_bias = self.padded_bias(bias, panels * columns, a.dtype)

@@ -1,13 +1,14 @@
-"""What the families of kernels share: the team of threads, the workspace, and when a second thread pays."""
+"""What the families of kernels share: the team of threads, memory, and when a second thread pays."""
 
 from types import ModuleType
+from typing import Any
 
 import numba
 import numpy as np
 
-from minigan.backends.base import Array
+from minigan.backends.base import Array, Shape
 from minigan.backends.cpu.threads import Team
-from minigan.backends.workspace import Workspace
+from minigan.backends.workspace import Recycler, Workspace
 
 # Numbers that one thread gets through in the time that waking another takes, about 40 µs.
 NUMBERS_PER_THREAD = 1 << 17
@@ -25,6 +26,14 @@ class Engine:
     xp: ModuleType
     team: Team
     workspace: Workspace
+    recycler: Recycler
+
+    def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        return self.recycler.empty(shape, dtype)
+
+    def free_memory(self) -> None:
+        self.recycler.clear()
+        self.workspace.clear()
 
     def parts(self, numbers: int) -> int:
         """How many threads a pass over that many numbers is worth."""

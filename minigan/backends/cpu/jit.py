@@ -53,17 +53,19 @@ def _warn_uncached(reason: str) -> None:
     )
 
 
-def kernel(function: Callable[..., Any] | None = None, *, inline: bool = False) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, inline: bool = False, ordered: bool = False) -> Any:
     """Compiles a function on its first call, for the types it is called with.
 
     It runs without the interpreter lock, so that `Team` can run parts of it at once.
 
     Args:
         inline: for a building block, compiled into each caller; not callable from Python at speed.
+        ordered: sums are done in the order in which they are written, where their rounding is the point.
     """
     if function is None:
-        return functools.partial(kernel, inline=inline)
-    dispatcher: Any = numba.njit(nogil=True, fastmath=FAST_MATH, error_model="numpy", forceinline=inline)(function)
+        return functools.partial(kernel, inline=inline, ordered=ordered)
+    freedom = FAST_MATH - {"reassoc"} if ordered else FAST_MATH
+    dispatcher: Any = numba.njit(nogil=True, fastmath=freedom, error_model="numpy", forceinline=inline)(function)
     if not inline:
         try:
             dispatcher._cache = KeyedCache(function)

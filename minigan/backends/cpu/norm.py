@@ -1,4 +1,8 @@
-"""Batch normalisation in as few passes over memory as possible: two forward, two backward."""
+"""Batch normalisation in as few passes over memory as possible: two forward, two backward.
+
+A (Leaky)ReLU that follows costs no pass of its own: forward it is applied to each number on its way to memory, and
+backward its derivative is found again from x, on the way in. Without one the same loops run with slope 1, the identity.
+"""
 
 import numpy as np
 
@@ -54,45 +58,56 @@ def moments(part, parts, x, means, squares):
                 square[c] += sums2[c] - sums[c] * block_mean + delta * delta * share * (first - row_first)
 
 
+@kernel(inline=True)
+def normalised(x, mean, scale, beta):
+    return (x - mean) * scale + beta
+
+
 @kernel
-def gradient_sums(part, parts, dy, x, mean, inv_std, sums):
-    """Each column's sum of dy and of dy * u over one part's rows."""
+def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
+    """Each column's sum of dy and of dy * u over one part's rows, dy being taken back through the activation."""
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
     plain, weighted = np.empty(BLOCK_COLUMNS, x.dtype), np.empty(BLOCK_COLUMNS, x.dtype)
     fill(sums, part * 2 * columns, 2 * columns)
     for c_first in range(0, columns, BLOCK_COLUMNS):
         c_last = min(c_first + BLOCK_COLUMNS, columns)
-        here, scale = mean[c_first:c_last], inv_std[c_first:c_last]
+        mean_here, inv_std_here = mean[c_first:c_last], inv_std[c_first:c_last]
+        scale_here, beta_here = scale[c_first:c_last], beta[c_first:c_last]
         for first in range(row_first, row_last, BLOCK_ROWS):
             fill(plain, 0, BLOCK_COLUMNS)
             fill(weighted, 0, BLOCK_COLUMNS)
             for i in range(first, min(first + BLOCK_ROWS, row_last)):
                 dy_row, x_row = dy[i, c_first:c_last], x[i, c_first:c_last]
                 for c in range(c_last - c_first):
-                    plain[c] += dy_row[c]
-                    weighted[c] += dy_row[c] * (x_row[c] - here[c])
+                    active = normalised(x_row[c], mean_here[c], scale_here[c], beta_here[c]) > 0
+                    dy_here = dy_row[c] if active else slope * dy_row[c]
+                    plain[c] += dy_here
+                    weighted[c] += dy_here * (x_row[c] - mean_here[c])
             for c in range(c_last - c_first):
                 sums[part, 0, c_first + c] += plain[c]
-                sums[part, 1, c_first + c] += weighted[c] * scale[c]
+                sums[part, 1, c_first + c] += weighted[c] * inv_std_here[c]
 
 
 @kernel
-def normalise(part, parts, x, mean, scale, beta, y):
+def normalise(part, parts, x, mean, scale, beta, slope, y):
     rows, columns = x.shape
     for i in range(rows * part // parts, rows * (part + 1) // parts):
         x_row, y_row = x[i], y[i]
         for c in range(columns):
-            y_row[c] = (x_row[c] - mean[c]) * scale[c] + beta[c]
+            t = normalised(x_row[c], mean[c], scale[c], beta[c])
+            y_row[c] = t if t > 0 else slope * t
 
 
 @kernel
-def input_gradient(part, parts, dy, x, mean, scale, mean_dy, slope, dx):
+def input_gradient(part, parts, dy, x, mean, scale, beta, slope, mean_dy, weight_u, dx):
     rows, columns = x.shape
     for i in range(rows * part // parts, rows * (part + 1) // parts):
         dy_row, x_row, dx_row = dy[i], x[i], dx[i]
         for c in range(columns):
-            dx_row[c] = scale[c] * (dy_row[c] - mean_dy[c] - (x_row[c] - mean[c]) * slope[c])
+            active = normalised(x_row[c], mean[c], scale[c], beta[c]) > 0
+            dy_here = dy_row[c] if active else slope * dy_row[c]
+            dx_row[c] = scale[c] * (dy_here - mean_dy[c] - (x_row[c] - mean[c]) * weight_u[c])
 
 
 @kernel
@@ -115,6 +130,11 @@ class NormKernels(Engine):
     """Overrides of `reference.norm.NormKernels`; the double backward is inherited."""
 
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
+        return self.batchnorm_leaky_relu(x, gamma, beta, eps=eps, slope=1)
+
+    def batchnorm_leaky_relu(
+        self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
+    ) -> tuple[Array, Array, Array]:
         rows, parts, channels = folded(x), self.parts(x.size), x.shape[-1]
         parts = min(parts, len(rows))
         means, squares = np.empty((parts, rows.shape[1])), np.empty((parts, rows.shape[1]))
@@ -122,10 +142,15 @@ class NormKernels(Engine):
         counts = np.diff(len(rows) * np.arange(parts + 1) // parts).repeat(rows.shape[1] // channels)
         mean, var = combined(counts, means.reshape(-1, channels), squares.reshape(-1, channels))
         mean, var = mean.astype(x.dtype), var.astype(x.dtype)
-        return self.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps), mean, var
+        return self._normalised(x, gamma, beta, mean, var, eps=eps, slope=slope), mean, var
 
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
-        rows, y = folded(x), np.empty_like(x, order="C")
+        return self._normalised(x, gamma, beta, mean, var, eps=eps, slope=1)
+
+    def _normalised(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float, slope: float
+    ) -> Array:
+        rows, y = folded(x), self.empty(x.shape, x.dtype)
         columns = rows.shape[1]
         self.team.run(
             normalise,
@@ -133,6 +158,7 @@ class NormKernels(Engine):
             tiled(mean, columns),
             tiled(gamma / np.sqrt(var + eps), columns),
             tiled(beta, columns),
+            x.dtype.type(slope),
             y.reshape(rows.shape),
             parts=self.parts(x.size),
         )
@@ -150,8 +176,28 @@ class NormKernels(Engine):
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
+        # Any beta will do: with slope 1 both sides of the kink are alike.
+        return self.batchnorm_leaky_relu_grad(
+            dy, x, gamma, mean, mean, var, eps=eps, slope=1, add_to=add_to, need_dx=need_dx
+        )
+
+    def batchnorm_leaky_relu_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        slope: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
         inv_std = 1 / np.sqrt(var + eps)
-        sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std)
+        scale = gamma / np.sqrt(var + eps)  # to the last bit what `_normalised` has: the same side of the kink
+        sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, scale, beta, slope)
         if add_to is not None:
             dgamma, dbeta = add_to
             dgamma += sum_dy_u.astype(x.dtype)
@@ -159,14 +205,16 @@ class NormKernels(Engine):
         if not need_dx:
             return None
         count = x.size // x.shape[-1]
-        rows, dx = folded(x), np.empty_like(x, order="C")
+        rows, dx = folded(x), self.empty(x.shape, x.dtype)
         columns = rows.shape[1]
         self.team.run(
             input_gradient,
             folded(dy),
             rows,
             tiled(mean, columns),
-            tiled(gamma * inv_std, columns),
+            tiled(scale, columns),
+            tiled(beta, columns),
+            x.dtype.type(slope),
             tiled((sum_dy / count).astype(x.dtype), columns),
             tiled((sum_dy_u / count * inv_std).astype(x.dtype), columns),
             dx.reshape(rows.shape),
@@ -188,13 +236,13 @@ class NormKernels(Engine):
     ) -> Array | None:
         inv_std = 1 / np.sqrt(var + eps)
         if add_to is not None:
-            sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std)
+            sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, gamma, mean, 1)
             dgamma, dbeta = add_to
             dgamma += sum_dy_u.astype(x.dtype)
             dbeta += sum_dy.astype(x.dtype)
         if not need_dx:
             return None
-        rows, dx = folded(dy), np.empty_like(dy, order="C")
+        rows, dx = folded(dy), self.empty(dy.shape, dy.dtype)
         self.team.run(
             scale_columns,
             rows,
@@ -204,12 +252,25 @@ class NormKernels(Engine):
         )
         return dx
 
-    def _gradient_sums(self, dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
-        """Each channel's sum of dy and of dy * u, in double precision."""
+    def _gradient_sums(
+        self, dy: Array, x: Array, mean: Array, inv_std: Array, scale: Array, beta: Array, slope: float
+    ) -> tuple[Array, Array]:
+        """Each channel's sum of dy and of dy * u, in double precision; dy taken back through the activation."""
         rows, parts = folded(x), self.parts(x.size)
         columns = rows.shape[1]
         sums = np.empty((parts, 2, columns))
-        self.team.run(gradient_sums, folded(dy), rows, tiled(mean, columns), tiled(inv_std, columns), sums, parts=parts)
+        self.team.run(
+            gradient_sums,
+            folded(dy),
+            rows,
+            tiled(mean, columns),
+            tiled(inv_std, columns),
+            tiled(scale, columns),
+            tiled(beta, columns),
+            x.dtype.type(slope),
+            sums,
+            parts=parts,
+        )
         sum_dy, sum_dy_u = sums.sum(axis=0).reshape(2, -1, x.shape[-1]).sum(axis=1)
         return sum_dy, sum_dy_u
 

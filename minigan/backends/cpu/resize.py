@@ -1,7 +1,5 @@
 """Upsampling by repetition, one pass each way."""
 
-import numpy as np
-
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.jit import kernel
@@ -42,13 +40,13 @@ class ResizeKernels(Engine):
 
     def upsample_nearest(self, x: Array, *, factor: Pair) -> Array:
         N, H, W, C = x.shape
-        y = np.empty((N, H * factor[0], W * factor[1], C), dtype=x.dtype)
+        y = self.empty((N, H * factor[0], W * factor[1], C), x.dtype)
         self.team.run(repeat_pixels, flat(x), flat(y), N * H, W, C, *factor, parts=self.parts(y.size))
         return y
 
     def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
         N, H, W, C = dy.shape
-        dx = np.empty((N, H // factor[0], W // factor[1], C), dtype=dy.dtype)
+        dx = self.empty((N, H // factor[0], W // factor[1], C), dy.dtype)
         self.team.run(
             add_pixels, flat(dy), flat(dx), N * dx.shape[1], dx.shape[2], C, *factor, parts=self.parts(dy.size)
         )

@@ -102,13 +102,15 @@ def _work(inbox: Inbox) -> None:
         kernel, arguments, done = inbox.get()
         if kernel is _stop:
             return
+        failure: BaseException | None = None
         try:
             kernel(*arguments)
         except BaseException as error:
-            done.put(error)
-        else:
-            done.put(None)
-        del kernel, arguments, done  # else an idle worker keeps the last call's arrays alive
+            failure = error
+        # Before the caller goes on: else its arrays would not be its alone, and their memory not be used again.
+        del kernel, arguments
+        done.put(failure)
+        del done, failure
 
 
 def _stop() -> None:

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.base import Array, Backend
-from minigan.backends.reference.activation import ActivationKernels
 from minigan.backends.reference.conv import ConvKernels
 from minigan.backends.reference.dense import DenseKernels
 from minigan.backends.reference.dropout import DropoutKernels
-from minigan.backends.reference.norm import NormKernels
+from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.reference.optim import OptimKernels
 from minigan.backends.reference.resize import ResizeKernels
 
@@ -17,8 +16,7 @@ from minigan.backends.reference.resize import ResizeKernels
 class ReferenceBackend(
     ConvKernels,
     DenseKernels,
-    NormKernels,
-    ActivationKernels,
+    FusedKernels,
     ResizeKernels,
     OptimKernels,
     DropoutKernels,

@@ -1,0 +1,31 @@
+"""Two kernels in one: here literally, one after the other."""
+
+from minigan.backends.base import Array
+from minigan.backends.reference.activation import ActivationKernels
+from minigan.backends.reference.norm import NormKernels
+
+
+class FusedKernels(NormKernels, ActivationKernels):
+    def batchnorm_leaky_relu(
+        self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
+    ) -> tuple[Array, Array, Array]:
+        y, mean, var = self.batchnorm(x, gamma, beta, eps=eps)
+        return self.leaky_relu(y, slope=slope), mean, var
+
+    def batchnorm_leaky_relu_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        beta: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        slope: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        y = self.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps)
+        dy = self.leaky_relu_grad(dy, y, slope=slope)
+        return self.batchnorm_grad(dy, x, gamma, mean, var, eps=eps, add_to=add_to, need_dx=need_dx)

@@ -1,0 +1,84 @@
+"""Steps: how a network walks through its layers, neighbours together where one pass over memory serves both.
+
+A step leaves in the tape the caches that its layers would have left. So whatever goes through the layers one by one
+(double backward, running statistics, the search for a number that is not finite) knows nothing of steps.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.layers.activation import ActivationCache, LeakyReLU, ReLU
+from minigan.layers.base import Cache, Layer
+from minigan.layers.norm import BatchNorm, BatchNormCache
+from minigan.parameters import Gradients
+
+
+class Single(NamedTuple):
+    """One layer."""
+
+    layer: Layer
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        y, cache = self.layer.forward(x, train=train, rng=rng)
+        return y, (cache,)
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        return self.layer.backward(dy, caches[0], grads=grads, need_dx=need_dx)
+
+
+class NormActivation(NamedTuple):
+    """BatchNorm and the (Leaky)ReLU after it, in training one kernel each way; otherwise one layer after the other."""
+
+    norm: BatchNorm
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        norm, activation = self
+        if not train:
+            y, norm_cache = norm.forward(x, train=train, rng=rng)
+            y, cache = activation.forward(y, train=train, rng=rng)
+            return y, (norm_cache, cache)
+        norm.expect_variance(x)
+        y, mean, var = norm.kernels.batchnorm_leaky_relu(
+            x, norm.gamma.value, norm.beta.value, eps=norm.eps, slope=activation.slope
+        )
+        return y, (BatchNormCache(x, mean, var, train), ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        norm, activation = self
+        x, mean, var, train = caches[0]
+        if not train:
+            dy = activation.backward(dy, caches[1], grads=grads)
+            return norm.backward(dy, caches[0], grads=grads, need_dx=need_dx)
+        if grads is None and not need_dx:
+            return None
+        return norm.kernels.batchnorm_leaky_relu_grad(
+            dy,
+            x,
+            norm.gamma.value,
+            norm.beta.value,
+            mean,
+            var,
+            eps=norm.eps,
+            slope=activation.slope,
+            add_to=(grads[norm.gamma], grads[norm.beta]) if grads is not None else None,
+            need_dx=need_dx,
+        )
+
+
+Step = Single | NormActivation
+
+
+def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
+    """The layers in order, one or two a step. A subclass may have passes of its own, so only exact types are joined."""
+    found: list[Step] = []
+    for layer in layers:
+        before = found[-1][-1] if found else None  # the layer
+        if fuse and type(before) is BatchNorm and (type(layer) is LeakyReLU or type(layer) is ReLU):
+            found[-1] = NormActivation(before, layer)
+        else:
+            found.append(Single(layer))
+    return found

@@ -1,0 +1,99 @@
+"""Two kernels in one do what the two do."""
+
+import naive
+import numpy as np
+import pytest
+from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+from test_norm_kernels import LARGER, batch, check_grad, eps_values, shapes, split
+
+slopes = st.sampled_from([0.0, 0.01, 0.2])
+
+
+def off_the_kink(x, gamma, beta, mean, var, eps):
+    """Whether no number comes so near the kink that rounding decides its side."""
+    return np.abs(naive.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps)).min() > 1e-3
+
+
+@given(shapes, eps_values, slopes, dtypes, seeds)
+def test_forward_is_the_formula(backend, shape, eps, slope, dtype, seed):
+    arrays = batch(seed, dtype, shape)
+    y, mean, var = call(backend, "batchnorm_leaky_relu", *arrays, eps=eps, slope=slope)
+    expected, expected_mean, expected_var = naive.batchnorm(*arrays, eps=eps)
+    assert_close(y, naive.leaky_relu(expected, slope=slope))
+    assert_close(mean, expected_mean)
+    assert_close(var, expected_var)
+
+
+@given(shapes, eps_values, slopes, dtypes, st.booleans(), st.booleans(), seeds)
+def test_gradient_is_the_formula(backend, shape, eps, slope, dtype, need_dx, learning, seed):
+    x, gamma, beta = batch(seed, dtype, shape)
+    dy, dgamma, dbeta = draws(seed + 1, dtype, shape, *[shape[-1:]] * 2)
+    mean, var = (t.astype(dtype) for t in naive.batch_statistics(x))
+    if not off_the_kink(x, gamma, beta, mean, var, eps):
+        return
+    options = {"eps": eps, "slope": slope, "add_to": (dgamma, dbeta) if learning else None, "need_dx": need_dx}
+    result = call(backend, "batchnorm_leaky_relu_grad", dy, x, gamma, beta, mean, var, **options)
+    dx, sums = split(result, learning)
+    y = naive.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps)
+    expected = naive.batchnorm_grad(naive.leaky_relu_grad(dy, y, slope=slope), x, gamma, mean, var, eps=eps)
+    check_grad(dx, sums, expected, (dgamma, dbeta), need_dx)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", LARGER, ids=str)
+def test_larger_batches_agree_with_the_reference(backend, reference, shape, dtype):
+    x, gamma, beta = batch(5, dtype, shape)
+    dy, dgamma, dbeta = draws(6, dtype, shape, *[shape[-1:]] * 2)
+    _, mean, var = call(reference, "batchnorm", x, gamma, beta, eps=1e-5)
+    t = normalised(x, gamma, beta, mean, var)
+    x = np.where(np.abs(t) > 1e-4, x, x + np.sign(gamma) * dtype.type(0.1)).astype(dtype)  # off the kink
+    for slope in (0.0, 0.2):
+        assert_agree(backend, reference, "batchnorm_leaky_relu", x, gamma, beta, eps=1e-5, slope=slope)
+        for need_dx in (True, False):
+            assert_agree(
+                backend, reference, "batchnorm_leaky_relu_grad", dy, x, gamma, beta, mean, var,
+                eps=1e-5, slope=slope, add_to=(dgamma, dbeta), need_dx=need_dx,
+            )  # fmt: skip
+
+
+def normalised(x, gamma, beta, mean, var):
+    return (x - mean) * (gamma / np.sqrt(var + 1e-5)) + beta
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_backward_finds_the_side_of_the_kink_that_forward_took(backend, dtype):
+    """Down to the last bit: y > 0 and a derivative of 1 go together."""
+    x, gamma, beta = draws(2, dtype, (3000, 40), (40,), (40,))
+    x = np.round(x * 8).astype(dtype)  # a few values only, so that some y are near 0
+    y, mean, var = call(backend, "batchnorm_leaky_relu", x, gamma, beta, eps=1e-5, slope=0.5)
+    beta = beta - np.sort(y, axis=0)[1500]  # some are 0 but for rounding
+    y, mean, var = call(backend, "batchnorm_leaky_relu", x, gamma, beta, eps=1e-5, slope=0.5)
+    assert (np.abs(y) < 1e-6).sum() > 100
+    one_hot = np.zeros_like(x)
+    for row in (0, 1, 2999):
+        one_hot.fill(0)
+        one_hot[row] = 1
+        dbeta = np.zeros(40, dtype)
+        add_to = (np.zeros(40, dtype), dbeta)
+        arrays = (one_hot, x, gamma, beta, mean, var)
+        _, (_, dbeta) = call(
+            backend, "batchnorm_leaky_relu_grad", *arrays, eps=1e-5, slope=0.5, add_to=add_to, need_dx=False
+        )
+        np.testing.assert_array_equal(dbeta, np.where(y[row] > 0, 1, 0.5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_comes_through(backend, dtype):
+    x, gamma, beta = batch(1, dtype, (6, 19))
+    (dy,) = draws(2, dtype, (6, 19))
+    x[1, 4] = np.nan
+    y, mean, var = call(backend, "batchnorm_leaky_relu", x, gamma, beta, eps=1e-5, slope=0.0)
+    sums = (np.zeros(19, dtype), np.zeros(19, dtype))
+    dx, added = call(
+        backend, "batchnorm_leaky_relu_grad", dy, x, gamma, beta, mean, var, eps=1e-5, slope=0.0, add_to=sums
+    )
+    for output in (y, dx, added[0]):
+        assert np.isnan(output[..., 4]).all()
+        assert np.isfinite(np.delete(output, 4, axis=-1)).all()
