@@ -4,6 +4,9 @@ A message names what was expected, what was found and the remedy. The command li
 exits with the class's `exit_code`.
 """
 
+import errno
+from collections.abc import Mapping
+
 __all__ = [
     "BackendError",
     "CheckpointError",
@@ -71,10 +74,21 @@ class OutputError(MiniganError, OSError):
 
     @classmethod
     def of(cls, path: object, error: OSError) -> "OutputError":
-        return cls(
-            f"cannot write {path}: {error.strerror or error}. Free some space, check its permissions, or choose "
-            "another folder."
-        )
+        remedy = _REMEDIES.get(error.errno, "Free some space, check its permissions, or choose another folder.")
+        return cls(f"cannot write {path}: {error.strerror or error}. {remedy}")
+
+
+_REMEDIES: Mapping[int | None, str] = {
+    errno.EEXIST: "It is a file: name a folder.",
+    errno.ENOTDIR: "A part of the path is a file: name a folder.",
+    errno.EISDIR: "It is a folder: name a file in it.",
+    errno.ENOENT: "Create the folder first, or choose another.",
+    errno.ENOSPC: "Free some space, or choose another disk.",
+    errno.EACCES: "Check its permissions, or choose another folder.",
+    errno.EPERM: "Check its permissions, or choose another folder.",
+    errno.EROFS: "Choose a folder that can be written to.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
 
 
 class DivergenceError(MiniganError, ArithmeticError):

@@ -1,6 +1,8 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import errno
+import glob
 import os
 from pathlib import Path
 
@@ -11,20 +13,47 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Writes a file so that a reader, or a crash at any moment, meets the old content or the new, never a part.
 
     Raises:
-        OutputError: the disk is full, the folder read-only or gone. The old file is as it was.
+        OutputError: the disk is full, the folder read-only or gone, or a folder is in the file's place. The old file
+            is as it was.
     """
+    if path.name in ("", ".."):
+        raise OutputError.of(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        remove_stale(path.parent, glob.escape(path.name))
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C, too, must leave no half of a file behind
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise OutputError.of(path, error) from None
+        if isinstance(error, OSError):
+            raise OutputError.of(path, error) from None
+        raise
+
+
+def remove_stale(folder: Path, pattern: str) -> None:
+    """Removes what `atomic_write` had begun of the files matching a pattern in processes that are no more."""
+    for path in folder.glob(f".{pattern}.*.tmp"):
+        owner = path.name.split(".")[-2]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":
+        return True  # no harmless way to ask
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def make_folder(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -105,3 +107,51 @@ def test_a_damaged_last_checkpoint_names_the_one_before(tmp_path):
 def test_an_empty_folder_has_no_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint in"):
         CheckpointFolder(tmp_path).load_last()
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    atomic_write(path, b"old")
+
+    def interrupted(_descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_had_begun_is_removed_by_the_next_write(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    (tmp_path / f".x.{process.pid}.tmp").write_bytes(b"dead")
+    (tmp_path / f".x.{os.getppid()}.tmp").write_bytes(b"alive")
+    (tmp_path / f".y.{process.pid}.tmp").write_bytes(b"another file's")
+    atomic_write(tmp_path / "x", b"new")
+    left = {f".x.{os.getppid()}.tmp", f".y.{process.pid}.tmp", "x"}
+    assert {p.name for p in tmp_path.iterdir()} == left
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("file/x", "A part of the path is a file: name a folder"),
+        ("folder", "It is a folder: name a file in it"),
+        ("nowhere/x", "Create the folder first"),
+        ("n" * 300, "Choose a shorter name"),
+        ("..", "It is a folder: name a file in it"),
+    ],
+)
+def test_a_place_that_cannot_be_written_gets_a_fitting_remedy(tmp_path, place, message):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=message):
+        atomic_write(tmp_path / place, b"")
+
+
+def test_a_file_where_a_folder_should_be_made_gets_a_fitting_remedy(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="It is a file: name a folder"):
+        make_folder(tmp_path / "file")
