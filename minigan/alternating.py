@@ -1,4 +1,8 @@
-"""The alternating optimizer: Algorithm 1 of Goodfellow et al. 2014."""
+"""The alternating optimizer: Algorithm 1 of Goodfellow et al. 2014.
+
+One thing differs from the algorithm as printed: G's step judges the fakes that D's last step has seen, where the
+paper draws new noise. So G's forward pass is computed once and serves both steps, as in the DCGAN authors' code.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -8,7 +12,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.checkpoint import load_network, network_arrays, select
 from minigan.divergence import all_finite, is_finite, nonfinite_output, why_discriminator, why_generator
-from minigan.errors import DivergenceError, MiniganError
+from minigan.errors import ConfigError, DivergenceError, MiniganError, ShapeError
 from minigan.losses import FAKE, REAL, AdversarialLoss, probability
 from minigan.network import Sequential, Tape
 from minigan.optim import Optimizer
@@ -47,9 +51,12 @@ class AlternatingOptimizer:
         G: maps noise to fakes; built.
         D: maps images to logits; built on the same backend with the same dtype.
         loss: the game.
-        noise: draws a batch of latent vectors.
+        noise: draws a batch of latent vectors: (rng, n) -> (n, *G.input_shape).
+        g_optimizer, d_optimizer: update the arenas of G and of D.
         n_critic: k of Algorithm 1, steps of D for each step of G.
         generator_terms: added to G's adversarial loss.
+    Raises:
+        ConfigError, ShapeError: these do not fit each other.
     """
 
     def __init__(
@@ -64,6 +71,19 @@ class AlternatingOptimizer:
         n_critic: int = 1,
         generator_terms: Sequence[GeneratorTerm] = (),
     ) -> None:
+        if n_critic < 1:
+            raise ConfigError(f"n_critic must be positive, got {n_critic}.")
+        if G.output_shape != D.input_shape:
+            raise ShapeError(
+                f"{G.path} draws {G.output_shape}, {D.path} expects {D.input_shape}. Make G end with D's input shape."
+            )
+        if (G.kernels.name, G.dtype) != (D.kernels.name, D.dtype):
+            raise ConfigError(
+                f"{G.path} and {D.path} must be built with one backend and dtype, got {G.kernels.name} {G.dtype} and "
+                f"{D.kernels.name} {D.dtype}. Build both with the same backend=... and dtype=..."
+            )
+        if (g_optimizer.arena, d_optimizer.arena) != (G.arena, D.arena):
+            raise ConfigError("g_optimizer must update G's arena and d_optimizer D's: Adam(G.arena, ...).")
         self.G, self.D = G, D
         self.loss = loss
         self.noise = noise
@@ -84,7 +104,8 @@ class AlternatingOptimizer:
             z = self.G.kernels.asarray(self.noise(rng, len(real)), dtype=self.G.dtype)
             fake, g_tape = self.G.forward(z, train=True, rng=rng)
             if not is_finite(fake):
-                raise DivergenceError(f"{nonfinite_output(self.G, z, rng=rng)} is not finite.")
+                found = nonfinite_output(self.G, z, rng=rng) or f"the output of {self.G.path}"
+                raise DivergenceError(f"{found} is not finite.")
             d_loss, d_real, d_fake = self.discriminator_step(real, fake, rng)
         g_loss = self.generator_step(fake, g_tape, real, rng)
         return StepValues(d_loss, g_loss, d_real, d_fake)
@@ -99,7 +120,7 @@ class AlternatingOptimizer:
         """
         statistics = self.D.state.flat.copy()
         values = self.discriminator_gradients(real, fake, rng)
-        if not all_finite(values[0], self.d_grads):
+        if not all_finite(values[0], self.d_grads, self.D):
             self.D.state.flat[...] = statistics
             raise DivergenceError(f"{why_discriminator(self.D, self.loss, real, fake, rng=rng)} is not finite.")
         self.d_optimizer.step(self.d_grads)
@@ -117,9 +138,12 @@ class AlternatingOptimizer:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
         value = self.generator_gradients(fake, g_tape, real, rng)
-        if not all_finite(value, self.g_grads):
-            raise DivergenceError(f"{why_generator(self.G, self.D, self.loss, fake, g_tape, rng=rng)} is not finite.")
+        statistics = self.G.state.flat.copy()
         self.G.commit_statistics(g_tape)
+        if not all_finite(value, self.g_grads, self.G):
+            why = why_generator(self.G, self.D, self.loss, fake, g_tape, rng=rng)
+            self.G.state.flat[...] = statistics
+            raise DivergenceError(f"{why} is not finite.")
         self.g_optimizer.step(self.g_grads)
         return value
 

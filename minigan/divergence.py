@@ -55,6 +55,8 @@ def nonfinite_gradient(network: Sequential, dy: Array, tape: Tape) -> str | None
         dy = layer.backward(dy, cache, grads=grads)
         if not (is_finite(dy) and is_finite(grads.flat)):
             return f"the gradient of {layer.path}"
+        if not is_moderate(grads.flat):
+            return f"the square of the gradient of {layer.path}"
     return None
 
 
@@ -70,9 +72,17 @@ def nonfinite_pass(network: Sequential, x: Array, loss: LossGradient, *, rng: np
     return nonfinite_gradient(network, dlogits, tape)
 
 
-def all_finite(value: Array, grads: Gradients) -> bool:
-    """Whether a loss and all gradients are finite: asked before each update, so that weights stay good."""
-    return is_finite(value) and is_finite(grads.flat)
+def is_moderate(array: Array) -> bool:
+    """Whether all numbers are finite and stay so when squared, as Adam squares gradients."""
+    if not array.size:
+        return True
+    limit = np.finfo(array.dtype).max ** 0.5
+    return bool(array.max() < limit) and bool(array.min() > -limit)  # a NaN makes both false
+
+
+def all_finite(value: Array, grads: Gradients, network: Layer) -> bool:
+    """Whether a loss, all gradients and the running statistics are sound: asked before each update of the weights."""
+    return is_finite(value) and is_moderate(grads.flat) and is_finite(network.state.flat)
 
 
 def why_discriminator(
@@ -83,7 +93,7 @@ def why_discriminator(
         found = nonfinite_pass(D, x, partial(loss.discriminator, target=target), rng=rng)
         if found is not None:
             return found
-    return f"the gradient of {D.path}"
+    return f"the running statistics of {D.path}"
 
 
 def why_generator(
@@ -95,4 +105,7 @@ def why_generator(
         return found
     logits, tape = D.forward(fake, train=True, rng=rng)
     dfake = D.backward(loss.generator(logits)[1], tape, grads=None)
-    return nonfinite_gradient(G, dfake, g_tape) or f"an auxiliary term of {G.path}'s loss"
+    found = nonfinite_gradient(G, dfake, g_tape)
+    if found is not None:
+        return found
+    return f"the running statistics of {G.path}" if not is_finite(G.state.flat) else "an auxiliary term of G's loss"

@@ -39,7 +39,8 @@ class Constant:
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """How many inputs an output sees and how many outputs an input reaches.
 
-    For `(F_in, F_out)` and `(R, S, C, K)`; the filter's size multiplies both.
+    For `(F_in, F_out)` and `(R, S, C, K)`; the filter's size multiplies both. A transposed convolution keeps the
+    layout of the convolution that it reverses, so its fans are that convolution's (as in Keras and PyTorch).
     """
     receptive = int(np.prod(shape[:-2]))
     return receptive * shape[-2], receptive * shape[-1]

@@ -112,13 +112,21 @@ def get_loss(name: str) -> AdversarialLoss:
 
 
 def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
-    """The mean of (prediction - target)², and its gradient with respect to the prediction."""
+    """The mean of (prediction - target)², and its gradient with respect to the prediction.
+
+    Args:
+        prediction, target: any one shape; ShapeError if they differ.
+    """
     difference = _difference(prediction, target)
     return (difference**2).mean(), 2 * difference / difference.size
 
 
 def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
-    """The mean of |prediction - target|, and its gradient with respect to the prediction (0 where they are equal)."""
+    """The mean of |prediction - target|, and its gradient with respect to the prediction (0 where they are equal).
+
+    Args:
+        prediction, target: any one shape; ShapeError if they differ.
+    """
     difference = _difference(prediction, target)
     xp = array_module(difference)
     return xp.abs(difference).mean(), xp.sign(difference) / difference.size

@@ -22,6 +22,8 @@ class Optimizer(ABC):
     """
 
     def __init__(self, arena: Arena, *, lr: float | Schedule) -> None:
+        if not isinstance(arena, Arena):
+            raise ConfigError(f"{type(self).__name__}: expected a network's arena, got {type(arena)}. Pass net.arena.")
         self.arena = arena
         self.schedule = as_schedule(lr)
         self.steps = 0
@@ -33,7 +35,16 @@ class Optimizer(ABC):
         return self.schedule(self.steps)
 
     def step(self, grads: Gradients) -> None:
-        """One update with the given gradients; tapes made before it are stale afterwards."""
+        """One update with the given gradients; tapes made before it are stale afterwards.
+
+        Raises:
+            ConfigError: the gradients are of another network.
+        """
+        if grads.arena is not self.arena:
+            raise ConfigError(
+                f"{type(self).__name__}: these gradients are of another network. Use the gradients() of the network "
+                "whose arena this optimizer updates."
+            )
         self._update(grads.flat, self.lr)
         self.steps += 1
         self.arena.updated()

@@ -49,9 +49,19 @@ class Views:
 
 
 class Gradients(Views):
-    """Where `backward` adds the gradients of an arena's parameters: `grads[layer.w]` is a view of `grads.flat`."""
+    """Where `backward` adds the gradients of an arena's parameters: `grads[layer.w]` is a view of `grads.flat`.
+
+    Attributes:
+        flat: (arena.size,), in the arena's dtype.
+        arena: whose parameters they are.
+    """
+
+    def __init__(self, arena: "Arena", offsets: Mapping[Parameter, int]) -> None:
+        super().__init__(offsets, arena.zeros_like())
+        self.arena = arena
 
     def zero(self) -> None:
+        """Sets all gradients to zero, in one pass."""
         self.flat.fill(0)
 
 
@@ -96,7 +106,7 @@ class Arena:
 
     def gradients(self) -> Gradients:
         """A new block of zero gradients."""
-        return Gradients(self._offsets, self.zeros_like())
+        return Gradients(self, self._offsets)
 
     def updated(self) -> None:
         """To be called after each change of the values: tapes from before are stale from here on."""

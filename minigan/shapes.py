@@ -24,6 +24,11 @@ def _is_pair(value: object, *, least: int) -> TypeGuard[Pair]:
     return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v >= least for v in value)
 
 
+def times(pair: Pair) -> str:
+    """`(2, 2)` as "2", `(2, 3)` as "2x3": for summaries."""
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
+
+
 def resolve_padding(padding: Padding, size: Pair, filter: Pair, stride: Pair) -> tuple[Pair, Pair]:
     """Padding as `((top, bottom), (left, right))`.
 

@@ -7,7 +7,7 @@ import pytest
 
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm
 from minigan.backends import Backend
-from minigan.errors import CheckpointError
+from minigan.errors import CheckpointError, ConfigError, ShapeError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, Reshape, Tanh
 from minigan.losses import FAKE, REAL, NonSaturating, mse
@@ -305,3 +305,22 @@ def test_a_gan_learns(backend: Backend):
         last = optimizer.discriminator_step(next(reals), fake, rng)
     assert float(last[0]) < 0.5 * float(first[0])
     assert float(last[1]) > float(last[2]) + 0.3
+
+
+def test_parts_that_do_not_fit_are_refused(backend: Backend):
+    optimizer = gan(backend)
+    parts = {"loss": NonSaturating(), "noise": noise}
+    own = {"g_optimizer": optimizer.g_optimizer, "d_optimizer": optimizer.d_optimizer}
+    swapped = {"g_optimizer": optimizer.d_optimizer, "d_optimizer": optimizer.g_optimizer}
+    G, D = optimizer.G, optimizer.D
+    with pytest.raises(ConfigError, match="n_critic must be positive, got 0"):
+        AlternatingOptimizer(G, D, **parts, **own, n_critic=0)
+    with pytest.raises(ConfigError, match="g_optimizer must update G's arena"):
+        AlternatingOptimizer(G, D, **parts, **swapped)
+    with pytest.raises(ShapeError, match=r"D draws .* expects .* Make G end with D's input shape"):
+        AlternatingOptimizer(D, G, **parts, **own)
+    rng = np.random.default_rng(0)
+    dtype = "float64" if D.dtype == np.float32 else "float32"
+    elsewhere = Sequential([Flatten(), Dense(1)], name="D").build(G.output_shape, backend=backend, dtype=dtype, rng=rng)
+    with pytest.raises(ConfigError, match="must be built with one backend and dtype"):
+        AlternatingOptimizer(G, elsewhere, **parts, **own)

@@ -213,10 +213,22 @@ def test_is_finite(backend: Backend):
 def test_all_finite_looks_at_the_value_and_the_gradients(backend: Backend):
     layer = Dense(3).build((2,), backend=backend, rng=np.random.default_rng(0))
     grads = layer.gradients()
-    assert all_finite(backend.xp.ones(()), grads)
-    assert not all_finite(backend.xp.ones(()) * np.nan, grads)
-    grads[layer.b][1] = np.inf
-    assert not all_finite(backend.xp.ones(()), grads)
+    assert all_finite(backend.xp.ones(()), grads, layer)
+    assert not all_finite(backend.xp.ones(()) * np.nan, grads, layer)
+    for bad in (np.inf, -np.inf, np.nan, 1e20, -1e20):  # 1e20 squared is infinite in float32
+        grads[layer.b][1] = bad
+        assert not all_finite(backend.xp.ones(()), grads, layer)
+    grads[layer.b][1] = 1e18
+    assert all_finite(backend.xp.ones(()), grads, layer)
+
+
+def test_running_statistics_that_overflow_are_a_divergence(backend: Backend):
+    layer = BatchNorm().build((2,), backend=backend, rng=np.random.default_rng(0))
+    x = backend.asarray(np.array([[1e30, 0], [-1e30, 1]], np.float32))
+    with np.errstate(all="ignore"):
+        _, cache = layer.forward(x, train=True)
+        layer.commit_statistics(cache)
+    assert not all_finite(backend.xp.ones(()), layer.gradients(), layer)
 
 
 def test_where_all_is_well_nothing_is_found(backend: Backend):

@@ -1,8 +1,9 @@
 """The kernel contract: what every backend can do, stated once.
 
-`reference/`, `cpu/` and `gpu/` hold the same file names, one a family, so that reading `reference/conv.py` beside
-`cpu/conv.py` is the lesson. A kernel is a verb on arrays: it checks nothing about the network, keeps nothing, and
-takes every buffer as an argument. `add_to=` accumulates into an array that the caller owns.
+`reference/` and `cpu/` hold the same file names, one a family, so that reading `reference/conv.py` beside
+`cpu/conv.py` is the lesson; what a backend does not override it inherits from the reference. A kernel is a verb on
+arrays: it knows nothing of networks, checks nothing (the network around it does), and leaves its arguments as they
+are but for `add_to=`, which it accumulates into.
 
 Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU), are C-contiguous, and share one dtype,
 float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`.
@@ -28,7 +29,7 @@ class KernelCoverage(NamedTuple):
 
 
 class Backend(ABC):
-    """One engine's kernels, bound to a network by `Network.build`.
+    """One engine's kernels, bound to a network by `build`.
 
     Two backends can live in one process, so that their results can be compared.
     """

@@ -1,5 +1,6 @@
 """Activations. Each remembers its output: the derivative is cheapest in y."""
 
+from abc import abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -17,13 +18,13 @@ class ActivationCache(NamedTuple):
 class Activation(Layer):
     """An elementwise map without parameters; `apply` and `gradient` say which."""
 
+    @abstractmethod
     def apply(self, x: Array) -> Array:
         """y = f(x)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gradient(self, dy: Array, y: Array) -> Array:
         """dy * f'(x), written with y = f(x)."""
-        raise NotImplementedError
 
     def infer(self, input_shape: Shape) -> Shape:
         return input_shape

@@ -14,7 +14,7 @@ from minigan.errors import ShapeError
 from minigan.initializers import Constant, GlorotUniform, Initializer
 from minigan.layers.base import Layer, Shape
 from minigan.parameters import Gradients
-from minigan.shapes import ConvGeometry, Padding, Pair, conv_geometry, conv_transpose_geometry, pair
+from minigan.shapes import ConvGeometry, Padding, Pair, conv_geometry, conv_transpose_geometry, pair, times
 
 
 class ConvCache(NamedTuple):
@@ -90,8 +90,8 @@ class Conv2D(Layer):
         return self.geometry.flops
 
     def describe(self) -> str:
-        R, S = self.filter
-        return f"{type(self).__name__} {R}x{S}" + (f" /{self.stride[0]}" if self.stride != (1, 1) else "")
+        stride = "" if self.stride == (1, 1) else f" /{times(self.stride)}"
+        return f"{type(self).__name__} {self.filter[0]}x{self.filter[1]}{stride}"
 
 
 class ConvTranspose2D(Conv2D):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ShapeError
+from minigan.errors import ConfigError, ShapeError
 from minigan.initializers import Constant, Initializer
 from minigan.layers.base import Layer, Shape
 from minigan.parameters import Gradients
@@ -41,6 +41,8 @@ class BatchNorm(Layer):
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
+        if not (0 <= momentum < 1 and eps > 0):
+            raise ConfigError(f"{self.path}: expected 0 <= momentum < 1 and eps > 0, got {momentum=}, {eps=}.")
         self.momentum = momentum
         self.eps = eps
         self.gamma_init = gamma_init

@@ -6,7 +6,7 @@ from minigan.backends import Array
 from minigan.errors import ShapeError
 from minigan.layers.base import Layer, Shape
 from minigan.parameters import Gradients
-from minigan.shapes import Pair, pair
+from minigan.shapes import Pair, pair, times
 
 
 class Reshape(Layer):
@@ -79,4 +79,4 @@ class UpSampling2D(Layer):
         return self.kernels.upsample_nearest(v, factor=self.factor), None
 
     def describe(self) -> str:
-        return f"UpSampling2D x{self.factor[0]}"
+        return f"UpSampling2D x{times(self.factor)}"
