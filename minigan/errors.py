@@ -17,6 +17,7 @@ __all__ = [
     "MiniganError",
     "MissingExtraError",
     "MixedSizesError",
+    "NotBuiltError",
     "OutputError",
     "ShapeError",
     "StaleTapeError",
@@ -35,6 +36,10 @@ class ShapeError(MiniganError, ValueError):
 
 class DTypeError(MiniganError, TypeError):
     """An array has the wrong dtype."""
+
+
+class NotBuiltError(MiniganError, AttributeError):
+    """A layer or network was used before `build`."""
 
 
 class StaleTapeError(MiniganError, RuntimeError):

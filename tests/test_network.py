@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigan.backends import Backend, get_backend
-from minigan.errors import CheckpointError, ConfigError, DTypeError, ShapeError, StaleTapeError
+from minigan.errors import CheckpointError, ConfigError, DTypeError, NotBuiltError, ShapeError, StaleTapeError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, LeakyReLU, Reshape, Tanh
 from minigan.network import Residual, Sequential, SkipConcat
@@ -413,6 +413,17 @@ def test_summary_and_flops():
     assert rows[9] == ["5 Dense", "(1,)", "1,569", mflop(dense)]
     assert rows[-1] == ["total", "2,233", mflop(total)]  # no output shape
     assert len(rows) == 12
+
+
+def test_a_network_that_is_not_built_says_so():
+    network = Sequential([Dense(3)], name="D")
+    for use in (network.summary, network.gradients, lambda: network.forward(np.zeros((1, 2)), train=True)):
+        with pytest.raises(
+            NotBuiltError, match=r"(D|Dense): not built, so it has no \w+\. Call build\(input_shape, rng"
+        ):
+            use()
+    with pytest.raises(AttributeError, match="Sequential has no attribute 'nonsense'"):
+        network.nonsense  # noqa: B018
 
 
 def test_one_layer_object_in_two_places_is_refused():

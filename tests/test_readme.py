@@ -6,7 +6,8 @@ from pathlib import Path
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_library_example_runs_as_printed(capsys):
+def test_the_library_example_runs_as_printed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import" in block)
     shorter = example.replace("range(1000)", "range(2)")
     assert shorter != example
@@ -14,6 +15,10 @@ def test_the_library_example_runs_as_printed(capsys):
     exec(compile(shorter, "README.md", "exec"), names)
     assert names["images"].shape == (16, 28, 28, 1)
     assert "D: (28, 28, 1) -> (1,)" in capsys.readouterr().out
+
+
+def test_nothing_is_left_to_be_filled_in():
+    assert not re.search(r"\b[A-Z]+_[A-Z_]+\b", README.replace("MINIGAN_DATA", ""))
 
 
 def test_every_command_of_the_readme_is_known():

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from minigan.backends import Array, Backend, get_backend
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ConfigError, NotBuiltError, ShapeError
 from minigan.initializers import Initializer
 from minigan.parameters import Arena, Gradients, Parameter
 
@@ -43,6 +43,13 @@ class Layer(ABC):
         self.path = type(self).__name__
         self.own_parameters: list[Parameter] = []
         self.own_state: list[Parameter] = []
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in Layer.__annotations__:  # what build sets
+                raise NotBuiltError(f"{self.path}: not built, so it has no {name}. Call build(input_shape, rng=...).")
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     # ------------------------------------------------------------------------------------------ to be written
 
