@@ -4,8 +4,11 @@ A file's tensors are named `G.3.w`, `G.state.1.running_mean`, `d_optimizer.m` an
 `minigan`, is a JSON object whose `format` says what the file is.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,24 @@ import safetensors
 import safetensors.numpy
 
 from minigan.errors import CheckpointError
-from minigan.files import atomic_write, make_folder
+from minigan.files import atomic_write, make_folder, remove_stale
 from minigan.layers.base import Layer
 
-__all__ = ["CheckpointFolder", "load_arrays", "load_network", "network_arrays", "save_arrays"]
+__all__ = [
+    "DTYPES",
+    "MODEL_FORMAT",
+    "CheckpointFolder",
+    "load_arrays",
+    "load_model",
+    "load_network",
+    "network_arrays",
+    "save_arrays",
+]
 
 Arrays = dict[str, np.ndarray]
+
+MODEL_FORMAT = "minigan-model/1"
+DTYPES = ("float32", "float64")
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> None:
@@ -42,12 +57,57 @@ def load_arrays(path: Path, *, format: str) -> tuple[Arrays, dict[str, Any]]:
         with safetensors.safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             description = json.loads((file.metadata() or {}).get("minigan", "null"))
-    except (OSError, safetensors.SafetensorError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}. Use another checkpoint of the run.") from None
+    # numbers that NumPy lacks, such as bfloat16, are a TypeError or an AttributeError
+    except (OSError, safetensors.SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(
+            f"cannot read {path}: {error}. It is damaged, or no file that minigan wrote: choose another."
+        ) from None
     found = description.get("format") if isinstance(description, dict) else None
     if found != format:
         raise CheckpointError(f"{path}: expected a file of format {format!r}, found {found!r}.")
     return arrays, description
+
+
+def load_model(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """A generator's arrays and description.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not of a generator; names the key that is wrong.
+    """
+    arrays, description = load_arrays(path, format=MODEL_FORMAT)
+    _check(description, {"step": _STEP, **_MODEL}, source=str(path))
+    return arrays, description
+
+
+Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
+
+_STEP: Rule = ("a whole number from 0 up", lambda value: type(value) is int and value >= 0)
+_OBJECT: Rule = ("an object", lambda value: isinstance(value, dict))
+_MODEL: Mapping[str, Rule] = {
+    "recipe": ("a string", lambda value: isinstance(value, str)),
+    "settings": _OBJECT,
+    "shape": ("[2] or [H, W, C]", lambda value: value == [2] or _is_image_shape(value)),
+    "dtype": (f"one of {', '.join(DTYPES)}", lambda value: value in DTYPES),
+    "extent": (
+        "a positive number",
+        lambda value: type(value) in (int, float) and 0 < value < math.inf,
+    ),
+}
+_CHECKPOINT: Mapping[str, Rule] = {"step": _STEP, "rng": _OBJECT, "loader": _OBJECT, "model": _OBJECT}
+
+
+def _is_image_shape(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(n) is int and n > 0 for n in value)
+
+
+def _check(description: Mapping[str, Any], rules: Mapping[str, Rule], *, source: str) -> None:
+    for key, (expected, fits) in rules.items():
+        if key not in description:
+            raise CheckpointError(f"{source} lacks {key!r}. It is damaged: choose another.")
+        if not fits(description[key]):
+            raise CheckpointError(
+                f"{source}: {key!r} must be {expected}, got {description[key]!r}. It is damaged: choose another."
+            )
 
 
 def network_arrays(network: Layer, prefix: str) -> Arrays:
@@ -73,6 +133,9 @@ def select(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:
     return {name.removeprefix(f"{prefix}."): a for name, a in arrays.items() if name.startswith(f"{prefix}.")}
 
 
+_NAME = re.compile(r"step-\d+\.safetensors", re.ASCII)
+
+
 class CheckpointFolder:
     """The last few checkpoints of a run, one file a step.
 
@@ -89,14 +152,17 @@ class CheckpointFolder:
 
     def paths(self) -> list[Path]:
         """The checkpoints, oldest first."""
-        return sorted(self.folder.glob("step-*.safetensors"))
+        found = [path for path in self.folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
+        return sorted((path for path in found if path.is_file()), key=lambda path: (len(path.name), path.name))
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
         make_folder(self.folder)
+        remove_stale(self.folder, "step-*.safetensors")
         path = self.folder / f"step-{step:08}.safetensors"
         save_arrays(path, arrays, description={"format": self.FORMAT, "step": step, **description})
         for old in self.paths()[: -self.keep]:
-            old.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # one too many does no harm
+                old.unlink()
         return path
 
     def load_last(self) -> tuple[Path, Arrays, dict[str, Any]]:
@@ -109,7 +175,10 @@ class CheckpointFolder:
         if not paths:
             raise CheckpointError(f"no checkpoint in {self.folder}. Name a run folder that training has written to.")
         try:
-            return (paths[-1], *load_arrays(paths[-1], format=self.FORMAT))
+            arrays, description = load_arrays(paths[-1], format=self.FORMAT)
+            _check(description, _CHECKPOINT, source=str(paths[-1]))
+            _check(description["model"], _MODEL, source=f"{paths[-1]}, 'model'")
         except CheckpointError as error:
             older = f" Remove it to go on from {paths[-2].name}." if len(paths) > 1 else ""
             raise CheckpointError(f"{error}{older}") from None
+        return paths[-1], arrays, description

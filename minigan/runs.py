@@ -1,24 +1,24 @@
 """Runs: a recipe, its data and a folder, put together; and taken up again from the folder."""
 
+import contextlib
 import itertools
-import json
-import tomllib
-from dataclasses import asdict, dataclass, field, replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import minigan
 from minigan.backends import Backend, get_backend
-from minigan.checkpoint import load_arrays, load_network
+from minigan.checkpoint import CheckpointFolder, load_model, load_network
+from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset, Loader, open_dataset
-from minigan.errors import CheckpointError, ConfigError, MixedSizesError
+from minigan.data.images import ImageFiles
+from minigan.errors import CheckpointError, ConfigError, DataError, MixedSizesError, OutputError, ShapeError
 from minigan.files import atomic_write, make_folder
 from minigan.network import Sequential
 from minigan.recipes import Recipe, get_recipe
 from minigan.sampling import generate
-from minigan.training import MODEL_FORMAT, Rhythm, Trainer
+from minigan.training import Trainer
 
 __all__ = [
     "Run",
@@ -29,6 +29,7 @@ __all__ = [
     "open_data",
     "open_run",
     "read_config",
+    "reopen_run",
     "resume",
     "start",
 ]
@@ -36,44 +37,6 @@ __all__ = [
 IMAGE_COUNT = 64
 POINT_COUNT = 2500
 WEIGHTS, STEPS, PICTURES = range(3)  # the streams of random numbers that a run's seed has
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Everything needed to repeat a run: what `config.toml` holds.
-
-    Attributes:
-        recipe: its name.
-        settings: all of the recipe's settings, the number of steps among them.
-        data: the source.
-        backend: the backend's name.
-        engine: what ran, in words: the same bits come only from the same backend, vector width and thread count.
-        rhythm: steps between logs, pictures and checkpoints.
-    """
-
-    recipe: str
-    settings: dict[str, Any]
-    data: str
-    seed: int = 0
-    backend: str = "auto"
-    dtype: str = "float32"
-    rhythm: Rhythm = field(default_factory=Rhythm)
-    engine: str = ""
-    minigan: str = minigan.__version__
-
-    def to_toml(self) -> str:
-        tables: dict[str, dict[str, Any]] = {"": {}}
-        for key, value in asdict(self).items():
-            if isinstance(value, dict):
-                tables[key] = value
-            else:
-                tables[""][key] = value
-        lines = []
-        for title, table in tables.items():
-            lines += [f"\n[{title}]"] if title else []
-            # JSON's numbers, strings and booleans are TOML's.
-            lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
-        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
@@ -89,8 +52,8 @@ class Run:
 
 def new_folder(recipe: str, data: str, *, root: Path = Path("runs")) -> Path:
     """The first of runs/recipe-data-1, -2, ... that is not there yet."""
-    stem = f"{recipe}-{Path(data).resolve().name.split('.')[0] or 'data'}"
-    return next(p for n in itertools.count(1) if not (p := root / f"{stem}-{n}").exists())
+    stem = f"{recipe}-{Path(data).resolve().name.split('.')[0][:100] or 'data'}"
+    return next(p for n in itertools.count(1) if not os.path.lexists(p := root / f"{stem}-{n}"))
 
 
 def open_run(config: RunConfig, folder: Path) -> Run:
@@ -101,8 +64,10 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     """
     recipe = get_recipe(config.recipe).from_settings(config.settings)
     backend = get_backend(config.backend)
-    config = replace(config, backend=backend.name, engine=backend.describe())
     dataset = open_data(recipe, config.data, seed=config.seed)
+    config = replace(
+        config, data=lasting_source(config.data), backend=backend.name, engine=backend.describe()
+    )
     loader = Loader(dataset, batch_size=recipe.batch_size, seed=config.seed)
     alternating = recipe.assemble(
         dataset.shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
@@ -128,53 +93,114 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     return Run(config, recipe, dataset, backend, trainer)
 
 
-def start(run: Run) -> None:
-    """Begins a run: creates its folder with config.toml. What a run without a checkpoint left there is replaced.
+def reopen_run(folder: Path, *, steps: int | None = None, data: str | None = None) -> Run:
+    """A run from its folder, perhaps with another number of steps, or the same data in another place.
 
     Raises:
-        ConfigError: the folder holds a run that can be continued.
-        OutputError: the folder cannot be written.
+        MiniganError: the folder holds no run, or what its config.toml says does not do.
     """
-    folder = run.trainer.folder
-    if run.trainer.checkpoints.paths():
+    config = read_config(folder, steps=steps, data=data)
+    try:
+        return open_run(config, folder)
+    except DataError as error:
+        if data is not None:
+            raise
+        raise DataError(
+            f"{error} This source is from {folder / 'config.toml'}; if it has moved, add --data SOURCE."
+        ) from None
+
+
+def start(run: Run, *, numbered: bool = False) -> None:
+    """Begins a run: creates its folder with config.toml. What a run without a checkpoint left there is replaced.
+
+    Args:
+        numbered: the folder is one of `new_folder`; if another run was quicker to take it, the next one is taken.
+    Raises:
+        ConfigError: the folder holds a run that can be continued, or something else.
+        OutputError: the folder cannot be written. Then nothing is left of the attempt.
+    """
+    if not numbered:
+        _check_free(run.trainer.folder)
+    made = [path for path in (run.trainer.folder, *run.trainer.folder.parents) if not path.exists()]
+    if numbered:
+        claimed = _claim(run.trainer.folder)
+        made[:1], run.trainer.folder = [claimed], claimed
+    else:
+        make_folder(run.trainer.folder)
+    try:
+        write_config(run.config, run.trainer.folder)
+        atomic_write(run.trainer.folder / "log.jsonl", b"")
+    except BaseException:
+        if made:
+            (run.trainer.folder / "config.toml").unlink(missing_ok=True)
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _check_free(folder: Path) -> None:
+    """Raises ConfigError if the folder holds a run with a checkpoint, or anything that is no run."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    try:
+        read_config(folder)
+    except CheckpointError:
+        raise ConfigError(f"{folder} is not empty and holds no run. Choose another --out, or empty it.") from None
+    if CheckpointFolder(folder / "checkpoints").paths():
         raise ConfigError(f"{folder} already holds a run. Continue it with --resume {folder}, or choose another --out.")
-    make_folder(folder)
-    atomic_write(folder / "log.jsonl", b"")
-    _write_config(run)
 
 
-def resume(run: Run) -> str | None:
+def _claim(folder: Path) -> Path:
+    """Creates a numbered folder, or the next that is free: of two runs that start at once each gets its own."""
+    make_folder(folder.parent)
+    stem, _, number = folder.name.rpartition("-")
+    for n in itertools.count(int(number)):
+        path = folder.with_name(f"{stem}-{n}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OutputError.of(path, error) from None
+        return path
+    raise AssertionError("unreachable")
+
+
+def resume(run: Run) -> tuple[str, ...]:
     """Goes back to the run's newest checkpoint.
 
     Returns:
-        A warning, if the engine is not the one that the run was made with.
+        Warnings: the engine or the number of items is not the one that the run was made with.
     Raises:
         CheckpointError: there is none, or it is damaged or of another network.
+        ConfigError: the run has done more steps than it is to do in all. Its folder is as it was.
     """
     made_with = read_config(run.trainer.folder).engine
-    run.trainer.restore()
-    _write_config(run)  # the number of steps may be new
-    if made_with == run.config.engine:
-        return None
-    return f"this run was made with {made_with}; from here on the last bits may differ."
-
-
-def _write_config(run: Run) -> None:
-    atomic_write(run.trainer.folder / "config.toml", run.config.to_toml().encode())
+    warnings = [run.trainer.restore()]
+    write_config(run.config, run.trainer.folder)  # the number of steps may be new
+    if made_with != run.config.engine:
+        warnings.append(f"this run was made with {made_with}; from here on the last bits may differ.")
+    return tuple(warning for warning in warnings if warning is not None)
 
 
 def open_data(recipe: Recipe, source: str, *, seed: int) -> Dataset:
     """The source, its images scaled to a size that the recipe can draw."""
     channels = recipe.channels or None
-    native: tuple[int, int] | None
+    native: tuple[int, int] | None = None
     try:
         dataset = open_dataset(source, channels=channels, seed=seed)
+    except MixedSizesError:
+        pass
+    else:
         if len(dataset.shape) == 1:
             recipe.check_points()
             return dataset
         native = dataset.shape[0], dataset.shape[1]
-    except MixedSizesError:
-        native = None
+        # Of picture files only some were looked at: with a size given, others that are odd will be scaled.
+        if recipe.fit_size(native) == native and not isinstance(dataset, ImageFiles):
+            return dataset
+        dataset.close()
     return open_dataset(source, size=recipe.fit_size(native), channels=channels, seed=seed)
 
 
@@ -188,25 +214,7 @@ def picture_extent(dataset: Dataset) -> float:
     if len(dataset.shape) > 1:
         return 1.0
     points = dataset.read(np.arange(min(len(dataset), 10_000)))
-    return float(1.25 * np.abs(points).max())
-
-
-def read_config(folder: Path, *, steps: int | None = None) -> RunConfig:
-    """The configuration of a run folder, perhaps with another number of steps.
-
-    Raises:
-        CheckpointError: there is no config.toml, or it is not one of a run.
-    """
-    path = folder / "config.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        rhythm = Rhythm(**table.pop("rhythm"))
-        config = RunConfig(**table, rhythm=rhythm)
-    except OSError as error:
-        raise CheckpointError(f"{folder} is not a run folder: cannot read {path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
-    return config if steps is None else replace(config, settings={**config.settings, "steps": steps})
+    return 1.25 * float(np.abs(points).max()) or 1.0
 
 
 @dataclass(frozen=True)
@@ -233,9 +241,14 @@ def load_generator(path: Path, *, backend: str | Backend = "auto") -> TrainedGen
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.exists():
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
-    arrays, description = load_arrays(file, format=MODEL_FORMAT)
-    recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
-    G = recipe.generator(tuple(description["shape"]))
+    arrays, description = load_model(file)
+    try:
+        recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
+        if len(description["shape"]) == 1:
+            recipe.check_points()
+        G = recipe.generator(tuple(description["shape"]))
+    except (ConfigError, ShapeError) as error:
+        raise CheckpointError(f"{file}: {error}") from None
     G.build((recipe.latent,), backend=backend, dtype=description["dtype"], rng=np.random.default_rng(0))
     load_network(G, arrays, "G", source=str(file))
     return TrainedGenerator(G, recipe, description["step"], description["extent"])

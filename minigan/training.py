@@ -1,7 +1,9 @@
 """The loop around the alternating optimizer: logs, pictures, checkpoints, interruption, resumption."""
 
 import json
+import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,17 +14,15 @@ from typing import Any, Self
 import numpy as np
 
 from minigan.alternating import AlternatingOptimizer, StepValues
-from minigan.checkpoint import CheckpointFolder, network_arrays, save_arrays
+from minigan.checkpoint import MODEL_FORMAT, CheckpointFolder, network_arrays, save_arrays
 from minigan.data import Loader
 from minigan.data.dataset import FloatArray
-from minigan.errors import CheckpointError, DivergenceError, OutputError
+from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, MiniganError, OutputError
 from minigan.files import atomic_write, make_folder
 from minigan.report.progress import Progress
 from minigan.sampling import generate, render, save_picture
 
-__all__ = ["MODEL_FORMAT", "Interruption", "Rhythm", "Trainer"]
-
-MODEL_FORMAT = "minigan-model/1"
+__all__ = ["Interruption", "Rhythm", "Trainer"]
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,14 @@ class Interruption:
     """While entered, Ctrl-C and SIGTERM set a flag instead of tearing a step apart.
 
     A second Ctrl-C interrupts at once.
+
+    Args:
+        announce: is told, in a thread of its own, what the first Ctrl-C does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Callable[[str], None] | None = None) -> None:
         self.requested = False
+        self._announce = announce
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -60,6 +64,10 @@ class Interruption:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self._announce is not None:
+            # Not here: the signal may have come in the middle of a print, which cannot be entered twice.
+            text = "saving after this step; Ctrl-C again stops at once"
+            threading.Thread(target=self._announce, args=(text,), daemon=True).start()
 
 
 class Trainer:
@@ -102,13 +110,18 @@ class Trainer:
         self.prepare = prepare
         self.to_images = to_images
         self.model = model
-        self.checkpoints = CheckpointFolder(folder / "checkpoints")
         self.step = 0
+        self._saved: int | None = None  # the step of the newest checkpoint
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        return CheckpointFolder(self.folder / "checkpoints")
 
     def run(self, progress: Progress, interruption: Interruption) -> None:
         """Trains from where it stands to the last step, or until interrupted; leaves a checkpoint either way.
 
         Raises:
+            DataError: an item cannot be read; a checkpoint was saved.
             DivergenceError: a number became NaN or infinite; names the step, the place and the last good checkpoint.
             OutputError: the run folder cannot be written.
         """
@@ -126,8 +139,10 @@ class Trainer:
                 self._log(values, seconds=seconds, speed=speed, progress=progress)
             if self.step % self.rhythm.sample_every == 0 or last:
                 self._sample()
-            if self.step % self.rhythm.checkpoint_every == 0 or last or interruption.requested:
+            if self.step % self.rhythm.checkpoint_every == 0:
                 self.save()
+        if self._saved != self.step:
+            self.save()
 
     def save(self) -> Path:
         """Writes a checkpoint, and the generator as `model.safetensors`."""
@@ -142,34 +157,70 @@ class Trainer:
             network_arrays(self.alternating.G, "G"),
             description={"format": MODEL_FORMAT, "step": self.step, **self.model},
         )
+        self._saved = self.step
         return path
 
-    def restore(self) -> Path:
+    def restore(self) -> str | None:
         """Goes back to the newest checkpoint: the next step is the one an uninterrupted run would have done.
 
+        Returns:
+            A warning, if the data have another number of items than they had.
         Raises:
-            CheckpointError: there is none, or it is damaged or of another network.
+            CheckpointError: there is none, or it is damaged or of another network or data.
+            ConfigError: it is further on than the run is to go. Nothing is changed, here or in the folder.
         """
         path, arrays, description = self.checkpoints.load_last()
-        if description["model"] != self.model:
-            made, said = _flat(description["model"]), _flat(self.model)
-            differing = sorted(key for key in made | said if made.get(key) != said.get(key))
+        step = description["step"]
+        if step > self.steps:
+            raise ConfigError(
+                f"{self.folder} has done {step:,} steps, expected at least as many in all, got {self.steps:,}. "
+                "Give a larger --steps, or start a new run."
+            )
+        self._check_model(description["model"], path)
+        rng_state = _checked_rng(description["rng"], self.rng, path)
+        log = self._log_until(step)
+        before = self.loader.state()
+        try:
+            self.loader.restore(description["loader"], same_items=False)
+            self.alternating.load_dict(arrays, source=str(path))
+        except ConfigError as error:
+            raise CheckpointError(f"{path}: {error}") from None
+        except MiniganError:
+            self.loader.restore(before)
+            raise
+        self.rng.bit_generator.state = rng_state
+        self.model = {**self.model, "extent": description["model"]["extent"]}  # pictures go on as they were
+        self.step = self._saved = step
+        if log is not None:
+            atomic_write(self.folder / "log.jsonl", log)
+        return _items_warning(description["loader"]["items"], before["items"])
+
+    def _check_model(self, made: dict[str, Any], path: Path) -> None:
+        """Raises CheckpointError if a checkpoint's model is not the one that is to be trained."""
+        was, said = _flat(made), _flat(self.model)
+        differing = sorted(key for key in was | said if was.get(key) != said.get(key) and key != "extent")
+        if differing == ["shape"]:
             raise CheckpointError(
-                f"{path} was made with {', '.join(f'{key}={made.get(key)}' for key in differing)}, the run's "
+                f"{path} was made with items of shape {tuple(was['shape'])}, the data have {tuple(said['shape'])}. "
+                "Resume with data of the same shape (--data SOURCE)."
+            )
+        if differing:
+            raise CheckpointError(
+                f"{path} was made with {', '.join(f'{key}={was.get(key)}' for key in differing)}, the run's "
                 f"config.toml says {', '.join(f'{key}={said.get(key)}' for key in differing)}. Restore config.toml."
             )
-        self.alternating.load_dict(arrays, source=str(path))
-        self.rng.bit_generator.state = description["rng"]
-        self.loader.restore(description["loader"])
-        self.step = description["step"]
-        self._forget_log_after(self.step)
-        return path
 
     def _one_step(self, reals: Iterator[np.ndarray]) -> StepValues:
         try:
             # Overflow and NaN are looked for, and explained, by the alternating optimizer.
             with np.errstate(all="ignore"):
                 return self.alternating.step(reals, self.rng)
+        except DataError as error:
+            self.save()
+            raise DataError(
+                f"{error} Step {self.step} is saved: replace or remove what is named there, then go on with: "
+                f"minigan train --resume {self.folder}"
+            ) from None
         except DivergenceError as error:
             paths = self.checkpoints.paths()
             kept = f"The last good checkpoint is {paths[-1]}." if paths else "No checkpoint was written yet."
@@ -202,19 +253,16 @@ class Trainer:
         except OSError as error:
             raise OutputError.of(path, error) from None
 
-    def _forget_log_after(self, step: int) -> None:
-        """Drops what a run that went further than its last checkpoint had logged, and a torn last line."""
+    def _log_until(self, step: int) -> bytes | None:
+        """The log without what a run that went further than its last checkpoint wrote, and without odd lines."""
         path = self.folder / "log.jsonl"
-        if not path.exists():
-            return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError):
-                continue
-        atomic_write(path, "".join(kept).encode())
+        try:
+            lines = path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error.strerror}. Move it out of the way.") from None
+        return b"".join(line + b"\n" for line in lines if _logged_step(line) <= step)
 
     def _sample(self) -> None:
         samples = self.to_images(generate(self.alternating.G, self.fixed_z))
@@ -226,3 +274,27 @@ class Trainer:
 def _flat(model: dict[str, Any]) -> dict[str, Any]:
     """A model's description with its settings beside the rest."""
     return {key: value for key, value in model.items() if key != "settings"} | dict(model["settings"])
+
+
+def _logged_step(line: bytes) -> float:
+    """The step of a line of the log; infinity if it is none."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf
+    return step if type(step) is int else math.inf
+
+
+def _checked_rng(state: dict[str, Any], rng: np.random.Generator, path: Path) -> dict[str, Any]:
+    """A state that fits the generator's kind."""
+    try:
+        type(rng.bit_generator)().state = state
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise CheckpointError(f"{path}: 'rng' is no state of random numbers ({error!r}). Use another one.") from None
+    return state
+
+
+def _items_warning(before: int, now: int) -> str | None:
+    if before == now:
+        return None
+    return f"the data had {before:,} items and now have {now:,}; from here on their order is new."

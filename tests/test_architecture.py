@@ -30,7 +30,7 @@ FLOORS = {
     4: ["network"],
     5: ["losses", "penalties", "optim", "schedules", "gradcheck", "metrics", "augment", "data"],
     6: ["alternating", "divergence", "training", "checkpoint", "sampling", "export", "report"],
-    7: ["bench", "cli", "recipes", "runs", "__main__"],
+    7: ["bench", "cli", "commands", "config", "recipes", "runs", "__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Where rooms of one floor may use each other; no circle is allowed anywhere.

@@ -8,12 +8,22 @@ import sys
 import numpy as np
 import pytest
 
-from minigan.checkpoint import CheckpointFolder, load_arrays, load_network, network_arrays, save_arrays
+from minigan.checkpoint import (
+    MODEL_FORMAT,
+    CheckpointFolder,
+    load_arrays,
+    load_model,
+    load_network,
+    network_arrays,
+    save_arrays,
+)
 from minigan.errors import CheckpointError, OutputError, ShapeError
 from minigan.files import atomic_write, make_folder
 from minigan.layers import BatchNorm, Dense
 from minigan.network import Sequential
 
+MODEL = {"recipe": "dcgan", "settings": {}, "shape": [28, 28, 1], "dtype": "float32", "extent": 1.0}
+CHECKPOINT = {"rng": {}, "loader": {}, "model": MODEL}
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([7], np.int64)}
 
 
@@ -89,7 +99,7 @@ def test_another_network_is_refused_and_nothing_changes():
 def test_the_last_few_checkpoints_are_kept(tmp_path):
     folder = CheckpointFolder(tmp_path / "c", keep=2)
     for step in (1, 20, 300):
-        folder.save(step, ARRAYS, description={})
+        folder.save(step, ARRAYS, description=CHECKPOINT)
     assert [p.name for p in folder.paths()] == ["step-00000020.safetensors", "step-00000300.safetensors"]
     path, arrays, description = folder.load_last()
     assert (path.name, description["step"]) == ("step-00000300.safetensors", 300)
@@ -98,8 +108,8 @@ def test_the_last_few_checkpoints_are_kept(tmp_path):
 
 def test_a_damaged_last_checkpoint_names_the_one_before(tmp_path):
     folder = CheckpointFolder(tmp_path)
-    folder.save(1, ARRAYS, description={})
-    folder.save(2, ARRAYS, description={}).write_bytes(b"torn")
+    folder.save(1, ARRAYS, description=CHECKPOINT)
+    folder.save(2, ARRAYS, description=CHECKPOINT).write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"cannot read .*step-00000002.*go on from step-00000001"):
         folder.load_last()
 
@@ -155,3 +165,39 @@ def test_a_file_where_a_folder_should_be_made_gets_a_fitting_remedy(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="It is a file: name a folder"):
         make_folder(tmp_path / "file")
+
+
+def test_only_what_is_named_like_a_checkpoint_counts(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    folder.save(999_999_999, ARRAYS, description=CHECKPOINT)
+    last = folder.save(1_000_000_000, ARRAYS, description=CHECKPOINT)
+    for name in ("step-best.safetensors", "step-00000001 (copy).safetensors", "step-.safetensors"):
+        (tmp_path / name).write_bytes(b"a user's")
+    (tmp_path / "step-2000000000.safetensors").mkdir()
+    assert folder.paths()[-1] == last
+    assert len(folder.paths()) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rng": None}, "'rng' must be an object, got None"),
+        ({"step": -1}, "'step' must be a whole number from 0 up, got -1"),
+        ({"step": True}, "'step' must be a whole number"),
+        ({"model": {}}, "'model' lacks 'recipe'"),
+        ({"model": {**MODEL, "shape": [28, 0, 1]}}, r"'shape' must be \[2\] or \[H, W, C\], got \[28, 0, 1\]"),
+        ({"model": {**MODEL, "extent": float("nan")}}, "'extent' must be a positive number, got nan"),
+        ({"model": {**MODEL, "dtype": "foo"}}, "'dtype' must be one of float32, float64, got 'foo'"),
+    ],
+)
+def test_a_description_that_does_not_do_is_refused(tmp_path, change, message):
+    folder = CheckpointFolder(tmp_path)
+    folder.save(5, ARRAYS, description={**CHECKPOINT, **change})
+    with pytest.raises(CheckpointError, match=message):
+        folder.load_last()
+
+
+def test_a_model_that_lacks_something_is_refused(tmp_path):
+    save_arrays(tmp_path / "m", ARRAYS, description={"format": MODEL_FORMAT, **MODEL})
+    with pytest.raises(CheckpointError, match=r"m lacks 'step'\. It is damaged: choose another"):
+        load_model(tmp_path / "m")

@@ -66,6 +66,9 @@ class Collection(ABC):
     def describe(self) -> str:
         """One line for people: name, number, kind and size of the items."""
 
+    def close(self) -> None:  # noqa: B027 (most have nothing to give back)
+        """Gives back what is held open: a zip archive."""
+
     def checked(self, indices: npt.ArrayLike) -> IndexArray:
         """`indices` as an array, each at least 0 and below `len(self)`."""
         rows = np.atleast_1d(np.asarray(indices))

@@ -146,19 +146,31 @@ class Loader(Generic[Batch]):
         position = self._ahead[0][0] if self._ahead else self._next
         return {**position._asdict(), **self._identity()}
 
-    def restore(self, state: dict[str, int]) -> None:
-        """Goes on from a `state()` of a loader over the same data with the same batch size and seed."""
+    def restore(self, state: dict[str, int], *, same_items: bool = True) -> None:
+        """Goes on from a `state()` of a loader over the same data with the same batch size and seed.
+
+        With `same_items=False` the data may have another number of items now: then it goes on at the beginning of
+        the next epoch.
+
+        Raises:
+            ConfigError: the state is of another loader, or damaged. This one is as it was.
+        """
         expected = self._identity()
         missing = [key for key in (*Position._fields, *expected) if key not in state]
         if missing:
             raise ConfigError(f"the loader's state lacks {', '.join(missing)}: it is not one that Loader.state() made.")
+        odd = [key for key in (*Position._fields, *expected) if type(state[key]) is not int]
+        if odd:
+            raise ConfigError(f"the loader's state has {odd[0]}={state[odd[0]]!r}, which is no whole number.")
+        if not same_items and state["items"] != expected["items"]:
+            state = {**state, "items": expected["items"], "epoch": state["epoch"] + 1, "offset": 0}
         for key, value in expected.items():
             if state[key] != value:
                 raise ConfigError(
                     f"the loader's state is of {key}={state[key]}, but this loader has {key}={value}. "
                     "Resume with the same data and settings."
                 )
-        position = Position(int(state["epoch"]), int(state["offset"]))
+        position = Position(state["epoch"], state["offset"])
         fits = 0 <= position.offset < self.steps_per_epoch * self.batch_size
         if position.epoch < 0 or position.offset % self.batch_size or not fits:
             raise ConfigError(f"the loader's state has no batch at {dict(position._asdict())}: it is damaged.")

@@ -1,5 +1,6 @@
 """How a long training shows itself: a bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +13,10 @@ Values = Mapping[str, float]
 
 
 class Progress(Protocol):
-    """Told each step; shows what it likes of it. A context manager."""
+    """Told each step; shows what it likes of it. A context manager.
+
+    That nobody can see it any more (a closed pipe, a full disk) is its own affair: training goes on.
+    """
 
     def advance(self, step: int, *, images_per_second: float) -> None:
         """One more step was done."""
@@ -36,7 +40,7 @@ def open_progress(*, start: int, total: int, stream: TextIO | None = None) -> Pr
         stream: standard output by default.
     """
     stream = stream or sys.stdout
-    if stream.isatty() and find_spec("rich") is not None:
+    if stream is not None and stream.isatty() and find_spec("rich") is not None:
         return RichProgress(start=start, total=total, stream=stream)
     return PlainProgress(start=start, total=total, stream=stream)
 
@@ -56,8 +60,9 @@ class PlainProgress:
 
     INTERVAL = 5.0  # seconds between lines
 
-    def __init__(self, *, start: int, total: int, stream: TextIO) -> None:
+    def __init__(self, *, start: int, total: int, stream: TextIO | None) -> None:
         self.start, self.step, self.total, self.stream = start, start, total, stream
+        self.broken = stream is None  # started with standard output closed
         self.began = time.monotonic()
         self.last_line = -self.INTERVAL
         self.images_per_second = 0.0
@@ -77,7 +82,12 @@ class PlainProgress:
         )
 
     def message(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        if self.broken:
+            return
+        try:
+            print(text, file=self.stream, flush=True)
+        except OSError:
+            self.broken = True
 
     def __enter__(self) -> Self:
         return self
@@ -111,11 +121,14 @@ class RichProgress:
         self.bar.update(self.task, values=format_values(values))
 
     def message(self, text: str) -> None:
-        self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
-        self.bar.start()
+        with contextlib.suppress(OSError):
+            self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        with contextlib.suppress(OSError):
+            self.bar.stop()
