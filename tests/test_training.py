@@ -4,13 +4,15 @@ import io
 import json
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from minigan import runs
-from minigan.errors import CheckpointError, ConfigError, DivergenceError
+from minigan.checkpoint import load_arrays, save_arrays
+from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
 from minigan.report.progress import PlainProgress
 from minigan.training import Interruption, Rhythm
 
@@ -195,3 +197,260 @@ def test_default_folders_are_numbered(tmp_path):
     (tmp_path / "dcgan-digits-1").mkdir()
     assert runs.new_folder("dcgan", "digits", root=tmp_path) == tmp_path / "dcgan-digits-2"
     assert runs.new_folder("mlp", "/data/my.images.zip", root=tmp_path) == tmp_path / "mlp-my-1"
+
+
+# ------------------------------------------------------------------------------------------ folders
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "proj").mkdir()
+    (tmp_path / "proj" / "log.jsonl").write_text("mine")
+    (tmp_path / "proj" / "config.toml").write_text("[tool]\nname = 'mine'\n")
+    with pytest.raises(ConfigError, match=r"proj is not empty and holds no run\. Choose another --out, or empty it\."):
+        runs.start(runs.open_run(config(), tmp_path / "proj"))
+    assert (tmp_path / "proj" / "log.jsonl").read_text() == "mine"
+    assert len(list((tmp_path / "proj").iterdir())) == 2
+
+
+def test_an_empty_folder_and_a_run_without_a_checkpoint_are_started_in(tmp_path):
+    (tmp_path / "run").mkdir()
+    for _ in range(2):
+        runs.start(runs.open_run(config(), tmp_path / "run"))
+    assert runs.read_config(tmp_path / "run").recipe == "dcgan"
+
+
+def test_two_runs_that_start_at_once_get_a_folder_each(tmp_path):
+    folder = runs.new_folder("dcgan", "digits", root=tmp_path)
+    both = [runs.open_run(config(), folder) for _ in range(2)]
+    for run in both:
+        runs.start(run, numbered=True)
+    assert [run.trainer.folder.name for run in both] == ["dcgan-digits-1", "dcgan-digits-2"]
+    assert all(runs.read_config(run.trainer.folder).seed == 3 for run in both)
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch, numbered):
+    def full_disk(path, content):
+        raise OutputError(f"cannot write {path}")
+
+    monkeypatch.setattr(runs, "atomic_write", full_disk)
+    with pytest.raises(OutputError):
+        runs.start(runs.open_run(config(), tmp_path / "runs" / "a-1"), numbered=numbered)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_data_s_place_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
+    points = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
+    np.save(tmp_path / "points.npy", points)
+    monkeypatch.chdir(tmp_path)
+    whole_run(tmp_path / "run", config(recipe="mlp", data="points.npy", steps=1))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert runs.resume(runs.reopen_run(tmp_path / "run")) == ()
+    (tmp_path / "points.npy").rename("moved.npy")
+    with pytest.raises(DataError, match=r"points\.npy: there is no such.*is from .*config\.toml; .*add --data SOURCE"):
+        runs.reopen_run(tmp_path / "run")
+    assert runs.resume(runs.reopen_run(tmp_path / "run", data="moved.npy")) == ()
+    assert runs.read_config(tmp_path / "run").data == str(tmp_path / "elsewhere" / "moved.npy")
+    with pytest.raises(CheckpointError, match=r"items of shape \(2,\), the data have \(28, 28, 1\)\. Resume with data of"):
+        runs.resume(runs.reopen_run(tmp_path / "run", data="digits"))
+
+
+def test_data_that_grew_are_told_of_and_begin_a_new_epoch(tmp_path):
+    data = tmp_path / "points.npy"
+    points = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
+    np.save(data, points)
+    whole_run(tmp_path / "run", config(recipe="mlp", data=str(data), steps=3))
+    np.save(data, 9 * points[:37])
+    run = runs.reopen_run(tmp_path / "run", steps=6)
+    (warning,) = runs.resume(run)
+    assert warning == "the data had 40 items and now have 37; from here on their order is new."
+    assert (run.trainer.loader.state()["epoch"], run.trainer.loader.state()["offset"]) == (1, 0)
+    train(run)
+    assert run.trainer.step == 6
+    with pytest.raises(CheckpointError, match=r"batch_size=8, the run's config\.toml says batch_size=4"):
+        cfg = runs.read_config(tmp_path / "run")
+        runs.resume(runs.open_run(replace(cfg, settings={**cfg.settings, "batch_size": 4}), tmp_path / "run"))
+
+
+# ------------------------------------------------------------------------------------------ stops
+
+
+def test_fewer_steps_than_were_done_are_refused_and_change_nothing(tmp_path):
+    whole_run(tmp_path / "run", config())
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"run has done 10 steps, expected at least as many in all, got 7"):
+        runs.resume(runs.reopen_run(tmp_path / "run", steps=7))
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_an_interruption_before_the_first_step_leaves_a_checkpoint(tmp_path):
+    run = runs.open_run(config(), tmp_path / "run")
+    runs.start(run)
+    interruption = Interruption()
+    interruption.requested = True
+    with run.trainer.loader:
+        run.trainer.run(PlainProgress(start=0, total=10, stream=io.StringIO()), interruption)
+    again = runs.reopen_run(tmp_path / "run")
+    assert runs.resume(again) == ()
+    assert again.trainer.step == 0
+
+
+def test_an_item_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch):
+    cfg = config(steps=12)
+    whole = whole_run(tmp_path / "whole", cfg)
+    run = runs.open_run(cfg, tmp_path / "run")
+    runs.start(run)
+    read, calls = run.dataset.read, []
+
+    def damaged(indices):
+        calls.append(indices)
+        if len(calls) == 7:
+            raise DataError("7.png: damaged.")
+        return read(indices)
+
+    monkeypatch.setattr(run.trainer.loader, "_fetch", damaged)
+    with pytest.raises(DataError, match=r"7\.png: damaged\. Step 6 is saved: replace or remove.*--resume .*run$"):
+        train(run)
+    run = runs.reopen_run(tmp_path / "run")
+    assert runs.resume(run) == ()
+    assert run.trainer.step == 6
+    train(run)
+    np.testing.assert_array_equal(run.trainer.alternating.G.arena.flat, whole.trainer.alternating.G.arena.flat)
+
+
+def test_the_first_signal_tells_what_it_does():
+    told = threading.Event()
+    texts = []
+
+    def announce(text):
+        texts.append(text)
+        told.set()
+
+    with Interruption(announce):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert told.wait(10)
+    assert texts == ["saving after this step; Ctrl-C again stops at once"]
+
+
+# ------------------------------------------------------------------------------------------ damage
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seed = 3\n", "", r"config\.toml lacks 'seed'"),
+        ("seed = 3", "seed = -3", "'seed' must be a whole number from 0 up, got -3"),
+        ("seed = 3", "seed = true", "'seed' must be a whole number from 0 up, got True"),
+        ("seed = 3", "seed = 3\nfoo = 1", "has an unknown key 'foo'"),
+        ('recipe = "dcgan"', 'recipe = ["dcgan"]', r"'recipe' must be a string, got \['dcgan'\]"),
+        ('recipe = "dcgan"', 'recipe = "gan"', r"config\.toml: unknown recipe 'gan'"),
+        ('data = "digits"', "data = 5", "'data' must be a string that is not empty, got 5"),
+        ('dtype = "float32"', 'dtype = "foo"', "'dtype' must be one of float32, float64, got 'foo'"),
+        ('backend = "numpy"', 'backend = "abacus"', "'backend' must be one of auto, numpy"),
+        ("log_every = 2", "log_every = 0", r"'rhythm\.log_every' must be a whole number from 1 up, got 0"),
+        ("log_every = 2", "log_every = -3", "from 1 up, got -3"),
+        ("log_every = 2", 'log_every = "a"', "from 1 up, got 'a'"),
+        ("log_every = 2\n", "", r"lacks 'rhythm\.log_every'"),
+        ("[rhythm]", "[rhythm2]", "lacks 'rhythm'"),
+        ("width = 4", 'width = "wide"', "width must be an int, got 'wide'"),
+        ("width = 4\n", "", r"lacks 'settings\.width'"),
+        ("width = 4", "width = 4\nwidht = 5", "dcgan has no setting 'widht'"),
+    ],
+)
+def test_a_damaged_configuration_is_told_by_its_key(tmp_path, old, new, message):
+    runs.start(runs.open_run(config(), tmp_path / "run"))
+    path = tmp_path / "run" / "config.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(CheckpointError, match=message):
+        runs.reopen_run(tmp_path / "run")
+
+
+def test_odd_lines_of_the_log_are_dropped(tmp_path):
+    whole_run(tmp_path / "run", config(steps=2))
+    log = tmp_path / "run" / "log.jsonl"
+    whole = log.read_bytes()
+    odd = b'5\n[]\n{"step": "a"}\n{"step": null}\n\xff\xfe\n{"step": NaN}\n' + b"[" * 100_000 + b"\n"
+    log.write_bytes(odd + whole + b'{"step": 9}')
+    assert runs.resume(runs.reopen_run(tmp_path / "run")) == ()
+    assert log.read_bytes() == whole
+    log.unlink()
+    log.mkdir()
+    with pytest.raises(CheckpointError, match=r"cannot read .*log\.jsonl: Is a directory\. Move it out of the way"):
+        runs.resume(runs.reopen_run(tmp_path / "run"))
+
+
+def without(key):
+    return lambda d: {name: value for name, value in d.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("rng"), "lacks 'rng'"),
+        (lambda d: {**d, "rng": {"bit_generator": "MT19937"}}, "'rng' is no state of random numbers"),
+        (lambda d: {**d, "rng": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}}}, "'rng' is no state"),
+        (lambda d: {**d, "loader": {}}, "the loader's state lacks epoch"),
+        (lambda d: {**d, "loader": {**d["loader"], "epoch": "a"}}, "epoch='a', which is no whole number"),
+        (lambda d: {**d, "loader": {**d["loader"], "seed": 4}}, "seed=4, but this loader has seed=3"),
+        (lambda d: {**d, "loader": {**d["loader"], "batch_size": 4}}, "batch_size=4, but this loader has"),
+        (lambda d: {**d, "model": {**d["model"], "settings": 5}}, "'settings' must be an object, got 5"),
+    ],
+)
+def test_a_damaged_checkpoint_changes_nothing(tmp_path, change, message):
+    whole_run(tmp_path / "run", config(steps=2))
+    (path,) = (tmp_path / "run" / "checkpoints").iterdir()
+    arrays, description = load_arrays(path, format="minigan-checkpoint/1")
+    save_arrays(path, arrays, description=change(description))
+    unchanged(tmp_path / "run", message)
+
+
+def test_a_checkpoint_with_other_arrays_changes_nothing(tmp_path):
+    whole_run(tmp_path / "run", config(steps=2))
+    (path,) = (tmp_path / "run" / "checkpoints").iterdir()
+    arrays, description = load_arrays(path, format="minigan-checkpoint/1")
+    save_arrays(path, {k: v for k, v in arrays.items() if k != "d_optimizer.steps"}, description=description)
+    unchanged(tmp_path / "run", "expected the state of Adam")
+
+
+def unchanged(folder, message):
+    """That a resume is refused, and the run that was to be resumed stays at its beginning."""
+    (folder / "log.jsonl").write_text("odd\n")
+    run = runs.reopen_run(folder)
+    weights, rng, loader = run.trainer.alternating.to_dict(), run.trainer.rng.bit_generator.state, run.trainer.loader
+    state = loader.state()
+    with pytest.raises(CheckpointError, match=message):
+        runs.resume(run)
+    for name, array in run.trainer.alternating.to_dict().items():
+        np.testing.assert_array_equal(array, weights[name], err_msg=name)
+    assert run.trainer.rng.bit_generator.state == rng
+    assert loader.state() == state
+    assert (folder / "log.jsonl").read_text() == "odd\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without("shape"), "lacks 'shape'"),
+        (lambda d: {**d, "shape": [2]}, "dcgan draws images, not points"),
+        (lambda d: {**d, "shape": [50, 50, 1]}, "dcgan draws images whose sides"),
+        (lambda d: {**d, "recipe": "gan"}, "unknown recipe 'gan'"),
+        (lambda d: {**d, "settings": {"width": "x"}}, "width must be an int"),
+    ],
+)
+def test_a_damaged_generator_is_refused(tmp_path, change, message):
+    whole_run(tmp_path / "run", config(steps=1))
+    path = tmp_path / "run" / "model.safetensors"
+    arrays, description = load_arrays(path, format="minigan-model/1")
+    save_arrays(path, arrays, description=change(description))
+    with pytest.raises(CheckpointError, match=message):
+        runs.load_generator(tmp_path / "run", backend="numpy")
+
+
+def test_the_picture_of_points_far_out_or_all_at_the_origin_has_an_extent(tmp_path):
+    for scale, extent in ((3e38, 1.25 * float(np.float32(3e38))), (0, 1.0)):
+        np.save(tmp_path / "x.npy", np.full((9, 2), scale, "float32"))
+        run = runs.open_run(config(recipe="mlp", data=str(tmp_path / "x.npy")), tmp_path / "run")
+        assert run.trainer.model["extent"] == extent
