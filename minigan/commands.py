@@ -151,7 +151,7 @@ def recipes(options: argparse.Namespace) -> int:
 
 def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:
     """What the sections "Settings:" in the docstrings of a recipe and its bases say of each setting."""
-    meanings = {}
+    meanings: dict[str, str] = {}
     for base in reversed(recipe.__mro__):
         _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Settings:\n")
         section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]

@@ -65,9 +65,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     recipe = get_recipe(config.recipe).from_settings(config.settings)
     backend = get_backend(config.backend)
     dataset = open_data(recipe, config.data, seed=config.seed)
-    config = replace(
-        config, data=lasting_source(config.data), backend=backend.name, engine=backend.describe()
-    )
+    config = replace(config, data=lasting_source(config.data), backend=backend.name, engine=backend.describe())
     loader = Loader(dataset, batch_size=recipe.batch_size, seed=config.seed)
     alternating = recipe.assemble(
         dataset.shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])

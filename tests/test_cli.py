@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_ctrl_c_saves_and_tells_how_to_go_on():
     assert process.returncode == 130
     assert err == ""
     step = int(out.split("stopped at step ")[1].split(".")[0])
+    assert "saving after this step; Ctrl-C again stops at once" in out
     assert f"Go on with: minigan train --resume {Path('here')}" in out
     assert [p.name for p in Path("here/checkpoints").iterdir()] == [f"step-{step:08}.safetensors"]
     assert main(["train", "--resume", "here", "--steps", str(step + 1)]) == 0
@@ -88,7 +90,8 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     assert main(["recipes", "dcgan"]) == 0
     out = capsys.readouterr().out
     assert "Radford" in out
-    assert "width = 64" in out
+    assert re.search(r"^  width = 64 +channels of the largest hidden image; each halving", out, re.MULTILINE)
+    assert re.search(r"^  beta1 = 0.5 +of Adam, for G and D\.$", out, re.MULTILINE)
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert "numpy: numpy" in out
@@ -148,6 +151,17 @@ def test_the_version(capsys):
         (["train", "--set", "lr=fast"], "lr must be a float, got 'fast'"),
         (["train", "--set", "width=2.5"], "width must be an int, got '2.5'"),
         (["train", "--set", "lr"], "--set expects KEY=VALUE, got 'lr'"),
+        (["train", "--set", "width=4", "mlp"], "got 'mlp'. Put the recipe before --set."),
+        (
+            ["train", "digits"],
+            "unknown recipe 'digits': expected one of dcgan, mlp. See 'minigan recipes'. Did you mean --data digits?",
+        ),
+        (["train", "--steps", "1", "--set", "steps=9"], "--steps 1 and --set steps=9 disagree. Give only one of them."),
+        (["train", "--out", "n" * 5000, *QUICK], "File name too long"),
+        (["train", "--data", "n" * 5000], "File name too long"),
+        (["train", "--resume", "n" * 5000], "File name too long"),
+        (["sample", "n" * 5000], "File name too long"),
+        (["train", "--data", "caf\udce9"], "expected arguments in UTF-8, got b'caf\\xe9'. Rename the file."),
         (["train", "--set", "lr=-1"], "lr must be positive, got -1"),
         (["train", "--set", "lr=inf"], "lr must be positive, got inf"),
         (["train", "--set", "width=100000000"], "out of memory: Unable to allocate"),
@@ -172,13 +186,92 @@ def test_bad_arguments_get_one_clear_line(capsys, arguments, message):
 
 @pytest.mark.parametrize(
     ("flag", "value", "message"),
-    [("--steps", "0", "must be positive, got 0"), ("--seed", "-1", "must not be negative, got -1")],
+    [
+        ("--steps", "0", "must be positive, got 0"),
+        ("--steps", "abc", "must be a whole number, got 'abc'"),
+        ("--steps", "9" * 5000, "must be a whole number"),
+        ("--steps", "9" * 20, "must be at most 1,000,000,000"),
+        ("--seed", "-1", "must not be negative, got -1"),
+        ("--out", "", "must name a folder, got ''"),
+    ],
 )
 def test_numbers_out_of_range_are_usage_errors(capsys, flag, value, message):
     with pytest.raises(SystemExit) as stop:
         main(["train", flag, value])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "soon"])
+def test_seconds_are_a_positive_number(capsys, value):
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--seconds", value])
+    assert stop.value.code == 2
+    assert f"must be a positive number of seconds, got '{value}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["dcgan", "digits"], ["mlp", "digits", "--steps", "1"]])
+def test_data_where_none_are_expected_get_a_hint(capsys, words):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *words])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: digits Did you mean --data digits?" in capsys.readouterr().err
+
+
+def test_a_picture_needs_a_file_name(capsys):
+    assert main(["train", "--steps", "1", "--out", "run", *QUICK]) == 0
+    for place in (".", "", "/", "..", "run"):
+        line = fails(capsys, "sample", "run", "--count", "1", "--backend", "numpy", "--out", place)
+        assert "It is a folder: name a file in it." in line
+    Path("text.txt").write_text("hello, this is text")
+    line = fails(capsys, "sample", "text.txt")
+    assert "cannot read text.txt" in line
+    assert "no file that minigan wrote" in line
+
+
+def test_the_user_s_files_are_not_overwritten(capsys):
+    Path("config.toml").write_text("mine = true\n")
+    assert ". is not empty and holds no run. Choose another --out" in fails(capsys, "train", "--out", ".", *QUICK)
+    assert Path("config.toml").read_text() == "mine = true\n"
+    assert len(list(Path().iterdir())) == 1
+
+
+def test_gradcheck_with_too_few_items_says_so(capsys):
+    np.save("one.npy", np.zeros((1, 8, 8), np.uint8))
+    assert "batch_size is 4, but one.npy holds 1 items" in fails(capsys, "gradcheck", "mlp", "--data", "one.npy")
+
+
+def test_resume_with_data_that_moved_and_too_few_steps(capsys):
+    np.save("points.npy", np.random.default_rng(0).normal(size=(64, 2)))
+    quick = ("--backend", "numpy", "--batch-size", "8", "--steps", "3", "--out", "run")
+    assert main(["train", "mlp", "--data", "points.npy", *quick]) == 0
+    assert tomllib.loads(Path("run/config.toml").read_text())["data"] == str(Path("points.npy").resolve())
+    assert "run has done 3 steps" in fails(capsys, "train", "--resume", "run", "--steps", "2")
+    np.save("fewer.npy", np.random.default_rng(1).normal(size=(40, 2)))
+    Path("points.npy").unlink()
+    assert "if it has moved, add --data SOURCE" in fails(capsys, "train", "--resume", "run", "--steps", "4")
+    assert main(["train", "--resume", "run", "--steps", "4", "--data", "fewer.npy"]) == 0
+    assert capsys.readouterr().err == (
+        "minigan: the data had 64 items and now have 40; from here on their order is new.\n"
+    )
+    config = Path("run/config.toml")
+    config.write_text(config.read_text().replace("steps = 4", 'steps = "many"'))
+    assert "steps must be an int, got 'many'" in fails(capsys, "train", "--resume", "run")
+
+
+def test_ctrl_c_in_the_last_step_is_done(capsys, monkeypatch):
+    from minigan.training import Trainer
+
+    right = Trainer._one_step
+
+    def last(self, reals):
+        if self.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return right(self, reals)
+
+    monkeypatch.setattr(Trainer, "_one_step", last)
+    assert main(["train", "--steps", "2", *QUICK]) == 0
+    assert "done: " in capsys.readouterr().out
 
 
 def test_bad_data_gets_one_clear_line_and_leaves_nothing(capsys, tmp_path):
@@ -197,6 +290,23 @@ def test_bad_data_gets_one_clear_line_and_leaves_nothing(capsys, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
     (tmp_path / "folder" / "7.png").write_bytes((tmp_path / "folder" / "7.png").read_bytes()[:60])
     assert "7.png" in fails(capsys, "train", "--data", "folder", "--steps", "9", *QUICK)
+
+
+def test_bad_data_in_the_midst_of_training_cost_nothing(capsys, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "folder").mkdir()
+    for n in range(40):
+        image.fromarray(np.full((32, 32, 3), n, np.uint8)).save(tmp_path / "folder" / f"{n:02}.png")
+    bad = tmp_path / "folder" / "01.png"  # none of the few that are looked at when the folder is opened
+    bad.write_bytes(bad.read_bytes()[:60])
+    line = fails(capsys, "train", "--data", "folder", "--steps", "9", "--out", "run", *QUICK)
+    assert "01.png" in line
+    assert "go on with: minigan train --resume run" in line
+    bad.unlink()
+    assert main(["train", "--resume", "run"]) == 0
+    out, err = capsys.readouterr()
+    assert "step 9/9" in out
+    assert "the data had 40 items and now have 39" in err
 
 
 def test_mixed_image_files_are_scaled_to_one_size(capsys, tmp_path):
@@ -237,3 +347,46 @@ def test_output_into_a_closed_pipe_is_no_error():
         os.close(write)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_gets_one_clear_line(unbuffered):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "minigan", "info"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "minigan: cannot write to standard output: No space left on device. Send it somewhere else.\n"
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_training_goes_on_when_nobody_reads_its_output(unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "minigan", "train", "--steps", "3", "--out", "run", *QUICK]
+    ended = subprocess.run(
+        command,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert Path("run/checkpoints/step-00000003.safetensors").exists()
+
+
+def test_training_without_a_standard_output():
+    command = f"exec '{sys.executable}' -m minigan train --steps 2 --out run {' '.join(QUICK)} >&-"
+    ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert Path("run/model.safetensors").exists()

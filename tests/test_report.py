@@ -69,6 +69,21 @@ def test_plain_lines_come_at_intervals_and_at_the_end():
     assert lines[1].startswith("step 100/100")
 
 
+def test_a_broken_stream_is_left_alone():
+    class Broken(io.StringIO):
+        writes = 0
+
+        def write(self, _text: str) -> int:
+            self.writes += 1
+            raise BrokenPipeError
+
+    stream = Broken()
+    progress = PlainProgress(start=0, total=1, stream=stream)
+    progress.message("one")
+    progress.message("two")
+    assert stream.writes == 1
+
+
 def test_no_bar_where_there_is_no_terminal():
     assert isinstance(open_progress(start=0, total=1, stream=io.StringIO()), PlainProgress)
 

@@ -230,7 +230,7 @@ def test_two_runs_that_start_at_once_get_a_folder_each(tmp_path):
 
 @pytest.mark.parametrize("numbered", [False, True])
 def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch, numbered):
-    def full_disk(path, content):
+    def full_disk(path, _content):
         raise OutputError(f"cannot write {path}")
 
     monkeypatch.setattr(runs, "atomic_write", full_disk)
@@ -252,7 +252,7 @@ def test_the_data_s_place_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
         runs.reopen_run(tmp_path / "run")
     assert runs.resume(runs.reopen_run(tmp_path / "run", data="moved.npy")) == ()
     assert runs.read_config(tmp_path / "run").data == str(tmp_path / "elsewhere" / "moved.npy")
-    with pytest.raises(CheckpointError, match=r"items of shape \(2,\), the data have \(28, 28, 1\)\. Resume with data of"):
+    with pytest.raises(CheckpointError, match=r"items of shape \(2,\), the data have \(28, 28, 1\)\. Resume with"):
         runs.resume(runs.reopen_run(tmp_path / "run", data="digits"))
 
 
