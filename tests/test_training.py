@@ -13,6 +13,7 @@ import pytest
 from minigan import runs
 from minigan.checkpoint import load_arrays, save_arrays
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
+from minigan.recipes import get_recipe
 from minigan.report.progress import PlainProgress
 from minigan.training import Interruption, Rhythm
 
@@ -21,8 +22,6 @@ RHYTHM = Rhythm(log_every=2, sample_every=5, checkpoint_every=4)
 
 def config(backend="numpy", *, recipe="dcgan", data="digits", steps=10, **settings):
     settings = {"batch_size": 8, "steps": steps, **({"width": 4} if recipe == "dcgan" else {}), **settings}
-    from minigan.recipes import get_recipe
-
     full = get_recipe(recipe).from_settings(settings).settings()
     return runs.RunConfig(recipe=recipe, settings=full, data=data, seed=3, backend=backend, rhythm=RHYTHM)
 
@@ -454,3 +453,21 @@ def test_the_picture_of_points_far_out_or_all_at_the_origin_has_an_extent(tmp_pa
         np.save(tmp_path / "x.npy", np.full((9, 2), scale, "float32"))
         run = runs.open_run(config(recipe="mlp", data=str(tmp_path / "x.npy")), tmp_path / "run")
         assert run.trainer.model["extent"] == extent
+
+
+def test_a_source_is_opened_once_where_its_size_fits(monkeypatch, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    opened = []
+    right = runs.open_dataset
+    monkeypatch.setattr(runs, "open_dataset", lambda *a, **k: opened.append(right(*a, **k)) or opened[-1])
+    recipe = get_recipe("dcgan")()
+    assert runs.open_data(recipe, "digits", seed=0) is opened[-1]
+    assert len(opened) == 1
+    np.save(tmp_path / "odd.npy", np.zeros((3, 30, 30), np.uint8))
+    assert runs.open_data(recipe, str(tmp_path / "odd.npy"), seed=0).shape == (28, 28, 1)
+    assert len(opened) == 3
+    (tmp_path / "folder").mkdir()
+    for n in range(40):
+        image.new("L", (32, 32 + (n == 1))).save(tmp_path / "folder" / f"{n:02}.png")
+    data = runs.open_data(recipe, str(tmp_path / "folder"), seed=0)
+    assert data.read([0, 1]).shape == (2, 32, 32, 1)  # the second one, which nobody looked at, is scaled

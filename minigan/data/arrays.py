@@ -35,6 +35,8 @@ def open_array(
     only, laid over white). Float images are taken to be in [-1, 1] if any of them has a negative value, and in
     [0, 1] otherwise; beyond 256 MB a sample of 1,024 decides, and each batch is checked when it is read.
     """
+    if values.ndim == 0:
+        raise DataError(f"{where}: expected an array of items, found a single {values.dtype}. Save the whole set.")
     if labels is not None and len(labels) != len(values):
         raise DataError(
             f"{where}: expected one label per item, found {len(labels):,} labels for {len(values):,} items. "

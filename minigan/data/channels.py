@@ -48,5 +48,8 @@ class Recoloured(PixelDataset):
         )
         self._source = source
 
+    def close(self) -> None:
+        self._source.close()
+
     def decode(self, indices: IndexArray) -> PixelArray:
         return convert_channels(self._source.pixels(indices), channels=self.shape[2])

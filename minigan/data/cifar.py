@@ -41,7 +41,9 @@ def read_cifar(paths: list[Path]) -> tuple[PixelArray, LabelArray, tuple[str, ..
 
 def _records(path: Path) -> PixelArray:
     size = path.stat().st_size
-    if size == 0 or size % RECORD:
+    if size == 0:
+        raise DataError(f"{path}: expected CIFAR-10 records, found an empty file. Fetch it again.")
+    if size % RECORD:
         raise DataError(
             f"{path}: expected CIFAR-10 records of {RECORD:,} bytes each, found {size:,} bytes, "
             f"{size % RECORD:,} over. The file is damaged or cut short: fetch it again."

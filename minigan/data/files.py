@@ -22,15 +22,19 @@ LARGEST_FILE = 2**28  # a zip member that unpacks to more is no picture
 class FileStore(ABC):
     """Picture files by index, in the order of their names."""
 
-    def __init__(self, root: Path, names: list[str]) -> None:
+    def __init__(self, root: Path, names: list[str], *, others: list[str]) -> None:
         self.root = root
         self.names = names  # relative to the root, with forward slashes, sorted
         if not names:
-            raise DataError(f"{root}: expected image files ({' '.join(SUFFIXES)}), found none.")
+            self.close()
+            raise DataError(f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_few(others)}.")
 
     @abstractmethod
     def read(self, index: int) -> bytes:
         """The bytes of a file; DataError if they cannot be had."""
+
+    def close(self) -> None:  # noqa: B027 (a folder needs none)
+        """Gives back what is held open; nothing can be read any more."""
 
     def where(self, index: int) -> str:
         """The file's name for an error message."""
@@ -41,7 +45,8 @@ class FolderStore(FileStore):
     """The picture files in a folder and all folders below it."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, sorted(_walk(str(root), "", seen=set())))
+        names = sorted(_walk(str(root), "", seen=set()))
+        super().__init__(root, names, others=[] if names else sorted(os.listdir(root)))
 
     def read(self, index: int) -> bytes:
         try:
@@ -60,7 +65,11 @@ class ZipStore(FileStore):
         except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
             raise DataError(f"{root}: the zip archive is damaged or cut short ({error}). Fetch it again.") from error
         self._lock = threading.Lock()  # the archive is one open file with one position
-        super().__init__(root, sorted(name for name in self._archive.namelist() if _is_picture(name)))
+        names = self._archive.namelist()
+        super().__init__(root, sorted(name for name in names if _is_picture(name)), others=names)
+
+    def close(self) -> None:
+        self._archive.close()
 
     def read(self, index: int) -> bytes:
         info = self._archive.getinfo(self.names[index])
@@ -71,6 +80,14 @@ class ZipStore(FileStore):
                 return self._archive.read(info)
         except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.where(index)}: cannot be unpacked ({error}).") from error
+
+
+def _few(names: list[str]) -> str:
+    """The first few of some names, for an error message."""
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f"only {', '.join(names[:3])}{more}"
 
 
 def class_labels(names: list[str]) -> tuple[LabelArray, tuple[str, ...]] | tuple[None, None]:

@@ -68,7 +68,7 @@ def read_idx(path: Path) -> Array:
         with _open(path, zipped=zipped) as file:
             head = file.read(4)
             if not is_idx(head):
-                found = head.hex(" ") or "nothing"
+                found = head.hex(" ") or "an empty file"
                 raise DataError(f"{path}: expected IDX, which starts with 00 00 08 03; found {found}.")
             header = _parse_header(head, file, path=path)
             size = path.stat().st_size

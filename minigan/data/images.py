@@ -31,6 +31,14 @@ class Probe(NamedTuple):
     grey: bool
 
 
+class Survey(NamedTuple):
+    """What is known of a store's pictures when it is opened."""
+
+    rows: IndexArray
+    shape: tuple[int, int, int]
+    pairs: bool  # all have the shape of two square pictures side by side
+
+
 class ImageFiles(PixelDataset):
     """The pictures in a store, decoded batch by batch; folders are classes.
 
@@ -39,21 +47,31 @@ class ImageFiles(PixelDataset):
     """
 
     def __init__(self, store: FileStore, *, name: str, options: Options) -> None:
-        rows = chosen_rows(len(store.names), options, where=store.root)
+        try:
+            found = survey(store, options)
+        except MiniganError:
+            store.close()
+            raise
         labels, classes = class_labels(store.names)
-        probes = probe_files(store, rows)
-        channels = options.channels or (1 if all(probe.grey for probe in probes.values()) else 3)
         super().__init__(
             name=name,
-            count=len(rows),
-            shape=(*(options.size or common_size(store, probes)), channels),
-            labels=None if labels is None else labels[rows],
+            count=len(found.rows),
+            shape=found.shape,
+            labels=None if labels is None else labels[found.rows],
             classes=classes,
             cache_bytes=options.cache_bytes,
         )
         self._store = store
-        self._rows = rows
+        self._rows = found.rows
         self._resize = options.size is not None
+        self._cropped_pairs = found.pairs and found.shape[1] != 2 * found.shape[0]
+
+    def describe(self) -> str:
+        hint = "; these look like side-by-side pairs: only the centre of each is used" if self._cropped_pairs else ""
+        return f"{super().describe()}{hint}"
+
+    def close(self) -> None:
+        self._store.close()
 
     def decode(self, indices: IndexArray) -> PixelArray:
         images = np.empty((len(indices), *self.shape), dtype=np.uint8)
@@ -72,6 +90,15 @@ class ImageFiles(PixelDataset):
                 f"{RESIZE_REMEDY}"
             )
         return to_array(cover(image, size=(height, width)))
+
+
+def survey(store: FileStore, options: Options) -> Survey:
+    """What a few pictures tell of all: with no size given they must agree on one."""
+    rows = chosen_rows(len(store.names), options, where=store.root)
+    probes = probe_files(store, rows)
+    size = options.size or common_size(store, probes)
+    channels = options.channels or (1 if all(probe.grey for probe in probes.values()) else 3)
+    return Survey(rows, (*size, channels), all(probe.width == 2 * probe.height for probe in probes.values()))
 
 
 def probe_files(store: FileStore, rows: IndexArray) -> dict[int, Probe]:

@@ -35,6 +35,9 @@ class PairFiles(PairDataset):
         self._resize = options.size is not None
         self._cache = PixelCache(count=len(rows), shape=(2, *shape), limit=options.cache_bytes)
 
+    def close(self) -> None:
+        self._store.close()
+
     def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
         left, right = unit_range(both[:, 0]), unit_range(both[:, 1])

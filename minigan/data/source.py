@@ -131,10 +131,11 @@ def _open_shape_pairs(options: Options, *, seed: int, swap: bool, split: str | N
 def _open_folder(path: Path, options: Options) -> Dataset:
     images = find_idx_images(path)
     if images is not None:
-        return _open_idx(images, options, name=_name(path))
+        return _open_idx(images, options, name=f"{_name(path)}/{images.name}")
     batches = find_cifar_batches(path)
     if batches:
-        return _open_cifar(batches, options, name=_name(path))
+        files = batches[0].name if len(batches) == 1 else f"{batches[0].name} to {batches[-1].name}"
+        return _open_cifar(batches, options, name=f"{_name(path)}/{files}")
     if not any(path.iterdir()):
         raise DataError(f"{path}: expected {KINDS}; found an empty folder.")
     return ImageFiles(FolderStore(path), name=_name(path), options=options)
@@ -143,6 +144,8 @@ def _open_folder(path: Path, options: Options) -> Dataset:
 def _open_file(path: Path, options: Options) -> Dataset:
     with path.open("rb") as file:
         head = file.read(8)
+    if not head:
+        raise _unknown_kind(path, head)
     if head.startswith(NPY_MAGIC):
         return open_array(read_npy(path), name=_name(path), where=str(path), options=options)
     store = None if _is_npz(path, head) else _file_store(path)
@@ -190,7 +193,7 @@ def _is_npz(path: Path, head: bytes) -> bool:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile, ValueError):
         return False  # damaged: ZipStore says so
-    return bool(names) and all(name.endswith(".npy") for name in names)
+    return all(name.endswith(".npy") for name in names) if names else path.suffix == ".npz"
 
 
 def _existing(source: str | os.PathLike[str]) -> Path:

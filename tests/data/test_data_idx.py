@@ -85,7 +85,7 @@ def test_count_spreads_evenly(tmp_path):
         (lambda data: data[:9], "header is cut short"),
         (lambda data: b"\0\0\x07\x03" + data[4:], "expected IDX.*found 00 00 07 03"),
         (lambda data: data[:4] + b"\xff" * 8 + data[12:], "declares"),
-        (lambda data: data[:0], "found nothing"),
+        (lambda data: data[:0], "found an empty file"),
         (lambda data: data[:4] + b"\0" * 12, "empty IDX"),
     ],
 )

@@ -281,7 +281,7 @@ def test_folders_of_no_use(tmp_path):
     with pytest.raises(DataError, match="empty folder"):
         open_dataset(tmp_path)
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(DataError, match=r"expected image files .*found none"):
+    with pytest.raises(DataError, match=r"expected image files .*found only notes\.txt\."):
         open_dataset(tmp_path)
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import minigan.data.pillow
+import minigan.data.source
 from minigan.data import open_dataset, open_pairs
 from minigan.errors import ConfigError, DataError, MissingExtraError, MixedSizesError
 
@@ -172,3 +173,92 @@ def test_sources_without_pairs(tmp_path):
         open_pairs("digits")
     with pytest.raises(ConfigError, match="not split"):
         open_pairs("shapes", split="val")
+
+
+def test_what_stands_in_the_place_of_pictures_is_named(tmp_path):
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    for name in "abc":
+        (tmp_path / "folder" / f"{name}.txt").write_text("text")
+    with pytest.raises(DataError, match=r"found only a\.txt, b\.txt, c\.txt and 1 more\."):
+        open_dataset(tmp_path / "folder")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.txt", "text")
+    with pytest.raises(DataError, match=r"found only a\.txt\."):
+        open_dataset(tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w"):
+        pass
+    with pytest.raises(DataError, match=r"expected image files .*, found nothing\."):
+        open_dataset(tmp_path / "x.zip")
+
+
+def test_empty_files_and_arrays(tmp_path):
+    np.savez(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"expected an array named 'images' or 'x', or a single array; found none"):
+        open_dataset(tmp_path / "x.npz")
+    np.save(tmp_path / "x.npy", np.array(5.0))
+    with pytest.raises(DataError, match=r"expected an array of items, found a single float64"):
+        open_dataset(tmp_path / "x.npy")
+    np.savez(tmp_path / "x.npz", images=np.array(5.0))
+    with pytest.raises(DataError, match=r"expected an array of items, found a single float64"):
+        open_dataset(tmp_path / "x.npz")
+    (tmp_path / "x.bin").write_bytes(b"")
+    with pytest.raises(DataError, match="found an empty file"):
+        open_dataset(tmp_path / "x.bin")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "data_batch_1.bin").write_bytes(b"")
+    with pytest.raises(DataError, match="found an empty file"):
+        open_dataset(tmp_path / "folder")
+
+
+def test_of_a_folder_that_holds_several_kinds_the_files_used_are_named(tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    Image.new("L", (4, 4)).save(folder / "x.png")
+    record = np.zeros((2, 3073), np.uint8)
+    for n in (1, 2):
+        (folder / f"data_batch_{n}.bin").write_bytes(record.tobytes())
+    assert open_dataset(folder).describe().startswith("mixed/data_batch_1.bin to data_batch_2.bin: 4 colour")
+    header = bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 2])
+    (folder / "train-images-idx3-ubyte").write_bytes(header + bytes(12))
+    assert open_dataset(folder).describe().startswith("mixed/train-images-idx3-ubyte: 3 greyscale images 2x2")
+
+
+def test_pictures_that_look_like_pairs_are_told_of_where_they_are_cropped(tmp_path):
+    for n in range(3):
+        Image.new("RGB", (16, 8), (n, n, n)).save(tmp_path / f"{n}.png")
+    assert "pairs" not in open_dataset(tmp_path).describe()
+    assert (
+        open_dataset(tmp_path, size=8)
+        .describe()
+        .endswith("; these look like side-by-side pairs: only the centre of each is used")
+    )
+    Image.new("RGB", (16, 9)).save(tmp_path / "3.png")
+    assert "pairs" not in open_dataset(tmp_path, size=8).describe()
+
+
+@pytest.mark.parametrize("opener", [open_dataset, open_pairs])
+def test_a_closed_zip_is_given_back(tmp_path, opener):
+    Image.new("L", (8, 4)).save(tmp_path / "x.png")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(tmp_path / "x.png", "x.png")
+    data = opener(tmp_path / "x.zip")
+    archive = data._store._archive
+    assert archive.fp is not None
+    data.close()
+    assert archive.fp is None
+
+
+def test_a_zip_that_does_not_do_is_closed(tmp_path, monkeypatch):
+    Image.new("L", (8, 4)).save(tmp_path / "0.png")
+    Image.new("L", (8, 5)).save(tmp_path / "1.png")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in ("0.png", "1.png"):
+            archive.write(tmp_path / name, name)
+    stores = []
+    right = minigan.data.source.ZipStore.__init__
+    monkeypatch.setattr(
+        minigan.data.source.ZipStore, "__init__", lambda self, root: (stores.append(self), right(self, root))[1]
+    )
+    with pytest.raises(MixedSizesError):
+        open_dataset(tmp_path / "x.zip")
+    assert stores[0]._archive.fp is None
