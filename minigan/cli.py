@@ -83,7 +83,7 @@ def _parse(texts: list[str]) -> argparse.Namespace:
     if unknown:
         from minigan.commands import data_hint
 
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{data_hint(unknown[0])}")
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}.{data_hint(unknown[0])}")
     return options
 
 

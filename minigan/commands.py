@@ -80,7 +80,7 @@ def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     return runs.RunConfig(
         recipe=recipe.name,
         settings=recipe.settings(),
-        data=options.data or "digits",
+        data="digits" if options.data is None else options.data,
         seed=options.seed or 0,
         backend=options.backend or "auto",
         rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),

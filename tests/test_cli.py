@@ -169,6 +169,7 @@ def test_the_version(capsys):
         (["train", "--set", "size=50"], "dcgan draws images whose sides are 4 to 7 pixels times a power of two"),
         (["train", "--data", "nowhere"], "nowhere: there is no such file"),
         (["train", "--data", "digit"], "Did you mean 'digits'?"),
+        (["train", "--data", ""], "expected a path, or one of digits, shapes, ring, grid; got an empty name."),
         (["train", "--data", "ring"], "dcgan draws images, not points of the plane. Use the recipe mlp"),
         (["train", "--batch-size", "99999"], "batch_size is 99,999, but digits holds 20,000"),
         (["train", "--resume", "nowhere"], "nowhere is not a run folder"),
@@ -215,7 +216,7 @@ def test_data_where_none_are_expected_get_a_hint(capsys, words):
     with pytest.raises(SystemExit) as stop:
         main(["train", *words])
     assert stop.value.code == 2
-    assert "unrecognized arguments: digits Did you mean --data digits?" in capsys.readouterr().err
+    assert "unrecognized arguments: digits. Did you mean --data digits?" in capsys.readouterr().err
 
 
 def test_a_picture_needs_a_file_name(capsys):

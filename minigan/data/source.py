@@ -197,10 +197,11 @@ def _is_npz(path: Path, head: bytes) -> bool:
 
 
 def _existing(source: str | os.PathLike[str]) -> Path:
-    path = Path(source)
+    path, text = Path(source), os.fspath(source)
+    if not text:
+        raise DataError(f"expected a path, or one of {', '.join(EMBEDDED)}; got an empty name.")
     if path.exists():
         return path
-    text = os.fspath(source)
     near = difflib.get_close_matches(text.lower(), EMBEDDED, n=1)
     remedy = f"Did you mean {near[0]!r}?" if near else f"Give an existing path, or one of {', '.join(EMBEDDED)}."
     raise DataError(f"{text}: there is no such file, folder or embedded dataset. {remedy}")
