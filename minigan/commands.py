@@ -70,7 +70,8 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
         )
     run = runs.reopen_run(options.resume, steps=options.steps, data=options.data)
     for warning in runs.resume(run):
-        print(f"minigan: {warning}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # nobody reads it: no reason not to train
+            print(f"minigan: {warning}", file=sys.stderr)
     return run
 
 

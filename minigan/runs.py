@@ -13,7 +13,14 @@ from minigan.checkpoint import CheckpointFolder, load_model, load_network
 from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset, Loader, open_dataset
 from minigan.data.images import ImageFiles
-from minigan.errors import CheckpointError, ConfigError, DataError, MixedSizesError, OutputError, ShapeError
+from minigan.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DTypeError,
+    MixedSizesError,
+    OutputError,
+)
 from minigan.files import atomic_write, make_folder
 from minigan.network import Sequential
 from minigan.recipes import Recipe, get_recipe
@@ -245,8 +252,8 @@ def load_generator(path: Path, *, backend: str | Backend = "auto") -> TrainedGen
         if len(description["shape"]) == 1:
             recipe.check_points()
         G = recipe.generator(tuple(description["shape"]))
-    except (ConfigError, ShapeError) as error:
-        raise CheckpointError(f"{file}: {error}") from None
-    G.build((recipe.latent,), backend=backend, dtype=description["dtype"], rng=np.random.default_rng(0))
-    load_network(G, arrays, "G", source=str(file))
+        G.build((recipe.latent,), backend=backend, dtype=description["dtype"], rng=np.random.default_rng(0))
+        load_network(G, arrays, "G", source=str(file))
+    except (DTypeError, ValueError) as error:  # NumPy raises a ValueError for sizes beyond all memory
+        raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
     return TrainedGenerator(G, recipe, description["step"], description["extent"])

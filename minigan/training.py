@@ -185,9 +185,9 @@ class Trainer:
             self.alternating.load_dict(arrays, source=str(path))
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
-        except MiniganError:
+        except MiniganError as error:
             self.loader.restore(before)
-            raise
+            raise CheckpointError(str(error)) from None
         self.rng.bit_generator.state = rng_state
         self.model = {**self.model, "extent": description["model"]["extent"]}  # pictures go on as they were
         self.step = self._saved = step

@@ -437,6 +437,8 @@ def unchanged(folder, message):
         (lambda d: {**d, "shape": [50, 50, 1]}, "dcgan draws images whose sides"),
         (lambda d: {**d, "recipe": "gan"}, "unknown recipe 'gan'"),
         (lambda d: {**d, "settings": {"width": "x"}}, "width must be an int"),
+        (lambda d: {**d, "settings": {"width": 10**30}}, "Maximum allowed dimension exceeded"),
+        (lambda d: {**d, "settings": {"width": 5}}, "model.safetensors: .* has shape"),
     ],
 )
 def test_a_damaged_generator_is_refused(tmp_path, change, message):
