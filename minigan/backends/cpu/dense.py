@@ -148,7 +148,7 @@ class DenseKernels(Engine, ReferenceDense):
         rows, depth = a.shape[::-1] if transpose_a else a.shape
         width = b.shape[0] if transpose_b else b.shape[1]
         work = rows * depth * width
-        if work < OPENBLAS_WORK:
+        if work < OPENBLAS_WORK and depth > 1:  # an outer product is nothing to OpenBLAS, and slow without it
             return super().matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, add_to=add_to)
         y = self.empty((rows, width), a.dtype) if add_to is None else add_to
         columns = tile_columns(a.itemsize)
