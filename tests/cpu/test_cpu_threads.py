@@ -1,6 +1,7 @@
 """The team of threads: every part runs once, errors come back, and any number of callers may use it."""
 
 import multiprocessing
+import subprocess
 import sys
 import threading
 import warnings
@@ -210,3 +211,19 @@ def test_the_caller_does_what_no_worker_begins():
     busy.set()
     other.join(10)
     assert not other.is_alive()
+
+
+def test_a_team_that_is_gone_takes_its_threads_along():
+    team = Team(3)
+    team.run(lambda _part, _parts: None)
+    workers = team._workers
+    del team
+    for worker in workers:
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def test_a_program_ends_quietly_with_a_team_still_there():
+    code = "from minigan.backends.cpu.threads import Team; team = Team(2); team.run(lambda part, parts: None)"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""

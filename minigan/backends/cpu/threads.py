@@ -16,6 +16,7 @@ off it.
 import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -127,6 +128,7 @@ class Team:
                     for worker in self._workers:
                         worker.start()
                     self._inbox, self._process = inbox, os.getpid()
+                    weakref.finalize(self, _dismiss, inbox, len(self._workers), self._process)
         return self._inbox
 
     def _make_way(self, cpu: int) -> None:
@@ -145,10 +147,12 @@ class Team:
             for worker in self._workers:
                 os.sched_setaffinity(worker.native_id or 0, cpus)
 
-    def __del__(self) -> None:
-        if self._inbox is not None and self._process == os.getpid():
-            for _ in range(1, self.size):
-                self._inbox.put((_stop, (), SimpleQueue()))
+
+def _dismiss(inbox: Inbox, workers: int, process: int) -> None:
+    """Lets the workers end, when their team is gone or the program is at its end."""
+    if process == os.getpid():
+        for _ in range(workers):
+            inbox.put((_stop, (), SimpleQueue()))
 
 
 def _work(inbox: Inbox, posted: Bell, finished: Bell) -> None:
