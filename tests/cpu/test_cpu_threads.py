@@ -1,9 +1,11 @@
 """The team of threads: every part runs once, errors come back, and any number of callers may use it."""
 
 import multiprocessing
+import subprocess
 import sys
 import threading
 import warnings
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ import pytest
 pytest.importorskip("numba")
 
 from minigan.backends.cpu import CpuBackend
-from minigan.backends.cpu.threads import Team
+from minigan.backends.cpu import threads as threads_module
+from minigan.backends.cpu.threads import Bell, Team
+from minigan.backends.cpu.waiting import turns_per_second, watch
 from minigan.backends.workspace import Workspace
 from minigan.shapes import ConvGeometry
 
@@ -138,3 +142,88 @@ def test_a_training_step_allocates_no_scratch_after_the_first():
         backend.conv2d_weight_grad(x, y, GEOMETRY, add_to=dw)
         sizes.append(backend.workspace.nbytes)
     assert sizes[0] == sizes[1] == sizes[2] > 0
+
+
+def test_watching_ends_with_a_change_or_with_patience():
+    place = np.zeros(4, np.int64)
+    assert not watch(place, 2, 0, 1000, 10)
+    assert watch(place, 2, 1, 1000, 10)
+    timer = threading.Timer(0.05, lambda: place.__setitem__(2, 7))
+    timer.start()
+    assert watch(place, 2, 0, int(10 * turns_per_second()), 10)
+    timer.join()
+
+
+@pytest.mark.parametrize("speed", [0.0, 1e7, 1e9], ids=["asleep", "a moment", "long"])
+def test_a_bell_gives_what_the_queue_has(speed):
+    """Whether it comes at once, while somebody watches, or after; and without the bell too."""
+    bell, queue = Bell(speed), SimpleQueue()
+    queue.put("at once")
+    assert bell.wait(queue) == "at once"
+    for ringing in (True, False) if speed < 1e9 else (True,):
+
+        def later(ringing=ringing):
+            queue.put("later")
+            if ringing:
+                bell.ring()
+
+        timer = threading.Timer(0.02, later)
+        timer.start()
+        assert bell.wait(queue) == "later"
+        timer.join()
+    bell.ring()  # for an item that another thread took
+    timer = threading.Timer(0.02, lambda: (queue.put("mine"), bell.ring()))
+    timer.start()
+    assert bell.wait(queue) == "mine"
+    timer.join()
+
+
+def test_nobody_watches_where_threads_outnumber_the_cpus(monkeypatch):
+    monkeypatch.setattr(threads_module.os, "cpu_count", lambda: 2)
+    crowded = Team(3)
+    crowded.run(lambda _part, _parts: None)
+    assert crowded._posted.turns == crowded._finished.turns == 0
+    if threads_module.current_cpu is not None:
+        monkeypatch.setattr(threads_module, "current_cpu", lambda: 0)
+        monkeypatch.setattr(threads_module.os, "sched_getaffinity", lambda _: {0})
+        crowded = Team(2)
+        crowded.run(lambda _part, _parts: None)
+        assert crowded._posted.turns == crowded._finished.turns == 0
+
+
+def test_the_caller_does_what_no_worker_begins():
+    """Parts wait for no worker that is busy elsewhere, and are still done once each."""
+    team, begun, busy, seen = Team(2), threading.Event(), threading.Event(), []
+
+    def occupy(part, _parts):
+        if part == 0:
+            begun.wait(10)
+        else:
+            begun.set()
+            busy.wait(10)
+
+    other = threading.Thread(target=team.run, args=(occupy,))
+    other.start()
+    assert begun.wait(10)
+    team.run(lambda part, parts: seen.append((part, parts, threading.current_thread())))
+    assert sorted(item[:2] for item in seen) == [(0, 2), (1, 2)]
+    assert {item[2] for item in seen} == {threading.current_thread()}
+    busy.set()
+    other.join(10)
+    assert not other.is_alive()
+
+
+def test_a_team_that_is_gone_takes_its_threads_along():
+    team = Team(3)
+    team.run(lambda _part, _parts: None)
+    workers = team._workers
+    del team
+    for worker in workers:
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def test_a_program_ends_quietly_with_a_team_still_there():
+    code = "from minigan.backends.cpu.threads import Team; team = Team(2); team.run(lambda part, parts: None)"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""

@@ -19,17 +19,37 @@ from minigan.backends.reference.dense import DenseKernels as ReferenceDense
 OPENBLAS_WORK = 1 << 18
 # Columns for which a tile would be nearly empty.
 THIN = 3
+# A matrix of so few columns is read in place by a product of so few rows: there packing it would not pay. Wider ones
+# have rows so far apart that they crowd each other out of the cache.
+FEW_ROWS, NARROW = 256, 512
 
 
 @kernel
 def multiply(
-    part, parts, a, b, bias, y, rows, depth, width, row_size, step, transposed, columns, by_rows, accumulate, scratch
+    part,
+    parts,
+    a,
+    b,
+    bias,
+    y,
+    rows,
+    depth,
+    width,
+    row_size,
+    step,
+    transposed,
+    in_place,
+    columns,
+    by_rows,
+    accumulate,
+    scratch,
 ):
     """y (rows, width) = a . b + bias, or y += a . b + bias; threads share out the rows or the panels.
 
     Args:
         row_size, step: from one row of a to the next, and from one number of a row to the next.
         transposed: b is (width, depth).
+        in_place: a whole panel of b is read where it lies, unless transposed.
     """
     row_first, row_last, panel_first, panel_last = 0, rows, 0, -(-width // columns)
     if by_rows:
@@ -48,12 +68,17 @@ def multiply(
     packed = scratch[part * depth * columns : (part + 1) * depth * columns]
     for panel in range(panel_first, panel_last):
         first, here = panel * columns, min(columns, width - panel * columns)
+        source, source_at, source_row = packed, 0, columns
         if transposed:
             strip_transposed(b, first * depth, depth, packed, 0, depth, here, columns)
-        else:
+        elif here < columns or not in_place:
             strip(b, first, width, packed, 0, depth, here, columns)
+        else:
+            source, source_at, source_row = b, first, width
         for t in range(0, count, TILE_ROWS):
-            tile = product_tile(a, load_rows(sources, t), segments, depth, step, packed, 0, columns, bias, first)
+            tile = product_tile(
+                a, load_rows(sources, t), segments, depth, step, source, source_at, source_row, bias, first
+            )
             put_tile(
                 tile, y, targets, t, first, min(TILE_ROWS, count - t), here, columns, spill, spill_rows, accumulate
             )
@@ -123,7 +148,7 @@ class DenseKernels(Engine, ReferenceDense):
         rows, depth = a.shape[::-1] if transpose_a else a.shape
         width = b.shape[0] if transpose_b else b.shape[1]
         work = rows * depth * width
-        if work < OPENBLAS_WORK:
+        if work < OPENBLAS_WORK and depth > 1:  # an outer product is nothing to OpenBLAS, and slow without it
             return super().matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, add_to=add_to)
         y = self.empty((rows, width), a.dtype) if add_to is None else add_to
         columns = tile_columns(a.itemsize)
@@ -157,6 +182,7 @@ class DenseKernels(Engine, ReferenceDense):
                 row_size,
                 step,
                 transpose_b,
+                rows <= FEW_ROWS and width <= NARROW,
                 columns,
                 panels < 2 * parts,
                 add_to is not None,
@@ -174,8 +200,7 @@ class DenseKernels(Engine, ReferenceDense):
 
     def padded_bias(self, b: Array | None, width: int, dtype: np.dtype[Any]) -> Array:
         """What the rows of a tile start from: b repeated for each pixel of a group, or zeros."""
-        bias = self.workspace.take("bias", width, dtype)
-        bias[:] = 0
+        bias = np.zeros(width, dtype)
         if b is not None:
             whole = width // len(b) * len(b)
             bias[:whole].reshape(-1, len(b))[:] = b

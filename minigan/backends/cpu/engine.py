@@ -10,8 +10,8 @@ from minigan.backends.base import Array, Shape
 from minigan.backends.cpu.threads import Team
 from minigan.backends.workspace import Recycler, Workspace
 
-# Numbers that one thread gets through in the time that waking another takes, about 40 µs.
-NUMBERS_PER_THREAD = 1 << 17
+# Numbers that are worth a thread: to hand them over takes as long as some 15,000 of them (see `waiting.py`).
+NUMBERS_PER_THREAD = 1 << 15
 
 # Multiply-adds of a product in the time that an elementwise pass takes for one number.
 MULTIPLY_ADDS_PER_NUMBER = 32
@@ -46,7 +46,7 @@ class Engine:
 
 def flat(array: Array) -> Array:
     """The array as one row of writable memory, a view wherever possible: the array type that kernels compile for."""
-    array = np.ascontiguousarray(array).reshape(-1)
+    array = array.ravel()
     return array if array.flags.writeable else array.copy()
 
 

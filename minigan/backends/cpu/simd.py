@@ -32,7 +32,7 @@ from minigan.errors import ConfigError
 intrinsic: Any = numba_intrinsic  # what it returns is called from compiled code only, with other arguments
 
 _HOST = llvm.get_host_cpu_features()
-_X86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
+IS_X86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
 
 
 def _vector_bytes() -> int:
@@ -49,13 +49,13 @@ def _vector_bytes() -> int:
 
 VECTOR_BYTES = _vector_bytes()
 # 16 accumulators want 32 registers (AVX-512, NEON); with 16, 12 of them leave two for b, one for a.
-TILE_ROWS = 8 if VECTOR_BYTES == 64 or not _X86 else 6
+TILE_ROWS = 8 if VECTOR_BYTES == 64 or not IS_X86 else 6
 TILE_VECTORS = 2
-HAS_FMA = not _X86 or bool(_HOST.get("fma"))  # without the instruction, LLVM's fma is a library call
+HAS_FMA = not IS_X86 or bool(_HOST.get("fma"))  # without the instruction, LLVM's fma is a library call
 
 
 def describe() -> str:
-    names = {64: "AVX-512", 32: "AVX2", 16: "SSE"} if _X86 else {}
+    names = {64: "AVX-512", 32: "AVX2", 16: "SSE"} if IS_X86 else {}
     return f"{names.get(VECTOR_BYTES, 'SIMD')} ({VECTOR_BYTES}-byte vectors)"
 
 

@@ -6,17 +6,25 @@ rarely there; each parallel kernel also costs a second compilation. Kernels here
 (part, parts, ...) that run without the interpreter lock, so ordinary Python threads do: they sleep when idle, any
 number of callers may use them, and a part's work depends on nothing but its number, so results repeat bit for bit.
 
-Sleeping has a price: a thread that wakes is put where the kernel's scheduler likes, and for bursts of a few
-milliseconds it may leave the woken thread on the CPU of the one that woke it, beside an idle CPU. So where the
-system can say which CPU the caller is on (Linux), the workers are kept off it.
+Sleeping has a price. It takes some 50 µs to wake a thread, so both sides first watch for a moment, see `waiting.py`:
+what they watch are only hints, counters beside the queues that carry the work. And a thread that wakes is put where
+the kernel's scheduler likes, and for bursts of a few milliseconds it may leave the woken thread on the CPU of the one
+that woke it, beside an idle CPU. So where the system can say which CPU the caller is on (Linux), the workers are kept
+off it.
 """
 
 import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Callable
-from queue import SimpleQueue
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
+
+import numpy as np
+
+from minigan.backends.cpu.waiting import MANNERS, PATIENCE, turns_per_second, watch
 
 
 def _find_current_cpu() -> Callable[[], int] | None:
@@ -27,7 +35,31 @@ def _find_current_cpu() -> Callable[[], int] | None:
 
 current_cpu = _find_current_cpu()
 
-Inbox = SimpleQueue[tuple[Callable[..., None], tuple[Any, ...], SimpleQueue[BaseException | None]]]
+Outcome = BaseException | None
+Task = tuple[Callable[..., None], tuple[Any, ...], SimpleQueue[Outcome]]
+Inbox = SimpleQueue[Task]
+
+
+class Bell:
+    """A counter of things put into queues, to watch for a moment before sleeping until a queue has something.
+
+    Only a hint: an item may be another thread's, and a ring may be lost. What is in a queue decides.
+    """
+
+    def __init__(self, turns_per_second: float) -> None:
+        self._rings = np.zeros(16, np.int64)  # a cache line of its own, and the next, which is fetched with it
+        self._manners = int(MANNERS * turns_per_second)
+        self.turns = self.full_turns = int(PATIENCE * turns_per_second)
+
+    def ring(self) -> None:
+        self._rings[0] += 1
+
+    def wait(self, queue: SimpleQueue[Any]) -> Any:
+        """The next item of a queue."""
+        while True:
+            seen = self._rings.item(0)
+            if not queue.empty() or not watch(self._rings, 0, seen, self.turns, self._manners):
+                return queue.get()
 
 
 class Team:
@@ -37,6 +69,8 @@ class Team:
         self.size = size
         self._lock = threading.Lock()
         self._inbox: Inbox | None = None
+        self._posted: Bell
+        self._finished: Bell
         self._process = 0
         self._workers: list[threading.Thread] = []
         self._caller_cpu = -1
@@ -54,63 +88,94 @@ class Team:
         inbox = self._started()
         if current_cpu is not None:
             self._make_way(current_cpu())
-        done: SimpleQueue[BaseException | None] = SimpleQueue()
+        done: SimpleQueue[Outcome] = SimpleQueue()
         for part in range(1, parts):
             inbox.put((kernel, (part, parts, *arguments), done))
-        errors: list[BaseException | None] = []
+        self._posted.ring()
+        errors: list[Outcome] = []
         try:
             kernel(0, parts, *arguments)
+            self._help(inbox)
         finally:  # the others still write to the arguments' memory
-            errors = [done.get() for _ in range(1, parts)]
+            errors = [self._finished.wait(done) for _ in range(1, parts)]
         for error in errors:
             if error is not None:
                 raise error
+
+    def _help(self, inbox: Inbox) -> None:
+        """Does what no worker has begun yet: on a busy machine a worker may have to wait for a CPU for milliseconds."""
+        try:
+            while not inbox.empty():
+                _perform_next(inbox.get_nowait, self._finished)
+        except Empty:  # a worker was quicker
+            pass
 
     def _started(self) -> Inbox:
         """The queue that the workers listen to. A forked child has no threads but the caller's: it starts its own."""
         if self._inbox is None or self._process != os.getpid():
             with self._lock:
                 if self._inbox is None or self._process != os.getpid():
-                    self._inbox, self._process = SimpleQueue(), os.getpid()
+                    # With fewer CPUs than threads, who watches may keep from its work the thread that it waits for.
+                    speed = turns_per_second() if (os.cpu_count() or 1) >= self.size else 0.0
+                    self._posted, self._finished = Bell(speed), Bell(speed)
                     self._caller_cpu = -1
+                    inbox: Inbox = SimpleQueue()
+                    arguments = (inbox, self._posted, self._finished)
                     self._workers = [
-                        threading.Thread(target=_work, args=(self._inbox,), name=f"minigan-{number}", daemon=True)
+                        threading.Thread(target=_work, args=arguments, name=f"minigan-{number}", daemon=True)
                         for number in range(1, self.size)
                     ]
                     for worker in self._workers:
                         worker.start()
+                    self._inbox, self._process = inbox, os.getpid()
+                    weakref.finalize(self, _dismiss, inbox, len(self._workers), self._process)
         return self._inbox
 
     def _make_way(self, cpu: int) -> None:
-        """Keeps the workers off the caller's CPU, if there are CPUs enough; a system call only when that changes."""
+        """Keeps the workers off the caller's CPU, if there are CPUs enough; a system call only when that changes.
+
+        If there are not, nobody watches.
+        """
         if cpu == self._caller_cpu:
             return
         self._caller_cpu = cpu
         cpus = os.sched_getaffinity(0) - {cpu}
-        if len(cpus) >= self.size - 1:
+        enough = len(cpus) >= self.size - 1
+        for bell in (self._posted, self._finished):
+            bell.turns = bell.full_turns if enough else 0
+        if enough:
             for worker in self._workers:
                 os.sched_setaffinity(worker.native_id or 0, cpus)
 
-    def __del__(self) -> None:
-        if self._inbox is not None and self._process == os.getpid():
-            for _ in range(1, self.size):
-                self._inbox.put((_stop, (), SimpleQueue()))
+
+def _dismiss(inbox: Inbox, workers: int, process: int) -> None:
+    """Lets the workers end, when their team is gone or the program is at its end."""
+    if process == os.getpid():
+        for _ in range(workers):
+            inbox.put((_stop, (), SimpleQueue()))
 
 
-def _work(inbox: Inbox) -> None:
-    while True:
-        kernel, arguments, done = inbox.get()
-        if kernel is _stop:
-            return
-        failure: BaseException | None = None
-        try:
-            kernel(*arguments)
-        except BaseException as error:
-            failure = error
-        # Before the caller goes on: else its arrays would not be its alone, and their memory not be used again.
-        del kernel, arguments
-        done.put(failure)
-        del done, failure
+def _work(inbox: Inbox, posted: Bell, finished: Bell) -> None:
+    take = partial(posted.wait, inbox)
+    while _perform_next(take, finished):
+        pass
+
+
+def _perform_next(take: Callable[[], Task], finished: Bell) -> bool:
+    """Takes a part from the queue, does it, and tells who waits for it; False if it was the message to stop."""
+    kernel, arguments, done = take()
+    if kernel is _stop:
+        return False
+    failure: Outcome = None
+    try:
+        kernel(*arguments)
+    except BaseException as error:
+        failure = error
+    # Before the caller goes on: else its arrays would not be its alone, and their memory not be used again.
+    del kernel, arguments
+    done.put(failure)
+    finished.ring()
+    return True
 
 
 def _stop() -> None:
