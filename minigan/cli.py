@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import math
 import os
 import sys
@@ -17,6 +18,8 @@ LARGEST = 10**9
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code: 0, 2 for a clear error, 3 for divergence, 130 for Ctrl-C."""
     texts = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is no reason to stop
     try:
         code = _run(texts)
     except SystemExit as stop:  # argparse's, after --help or a usage error

@@ -391,3 +391,15 @@ def test_training_without_a_standard_output():
     ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert Path("run/model.safetensors").exists()
+
+
+def test_letters_that_the_terminal_lacks_are_spelled_out():
+    ended = subprocess.run(
+        [sys.executable, "-m", "minigan", "recipes", "dcgan"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "\\u03b21" in ended.stdout
