@@ -257,6 +257,22 @@ def copy_row(_typing, to, to_index, source, index):
 
 
 @intrinsic
+def add_row(_typing, to, to_index, source, index):
+    """to[to_index : ... + columns] += source[index : ... + columns], one row of a tile."""
+
+    def emit(context, builder, signature, arguments):
+        to_type, _, source_type, _ = signature.args
+        to, to_index, source, index = arguments
+        here = _pointer(context, builder, to_type, to, to_index)
+        old = _load_row(builder, to_type.dtype, here)
+        new = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
+        _store_row(builder, to_type.dtype, here, [builder.fadd(a, b) for a, b in zip(old, new, strict=True)])
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, source, index), emit
+
+
+@intrinsic
 def transpose_square(_typing, to, to_index, to_row, source, index, row):
     """to[to_index + i * to_row + j] = source[index + j * row + i] for i, j < the lanes of a vector, in registers.
 
