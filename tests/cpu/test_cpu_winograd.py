@@ -70,9 +70,11 @@ def results(backend, g, x, w, dy, b_in=None, b_out=None):
 def check(backend, g, images, seed=0):
     arrays = draws(g, images, seed)
     wide = [array.astype(np.float64) for array in arrays]
-    for actual, expected in zip(results(backend, g, *arrays), results(REFERENCE, g, *wide), strict=True):
+    # A sum of so many products of standard normal numbers is about their number's root, but a single one may cancel.
+    terms = g.R * g.S * g.C, g.R * g.S * g.K / g.stride[0] ** 2, images * g.P * g.Q
+    for actual, expected, count in zip(results(backend, g, *arrays), results(REFERENCE, g, *wide), terms, strict=True):
         assert actual.dtype == FLOAT and actual.shape == expected.shape
-        scale = max(1.0, float(np.abs(expected).max()))
+        scale = max(count**0.5, float(np.abs(expected).max()))
         np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE * scale)
 
 
@@ -138,10 +140,12 @@ def test_any_geometry_agrees_with_the_reference(g, images, threads, seed):
 def test_the_three_kernels_are_adjoint(g, images):
     """<conv(x, w), dy> = <x, input_grad(dy, w)> = <w, weight_grad(x, dy)>."""
     x, w, dy, *_ = draws(g, images, seed=g.W)
-    y, dx, dw = results(BACKENDS[2], g, x, w, dy)
-    dw -= w
+    y, dx, _ = results(BACKENDS[2], g, x, w, dy)
+    dw = np.zeros_like(w)
+    BACKENDS[2].conv2d_weight_grad(x, dy, g, add_to=dw)
     product = np.vdot(y.astype(float), dy.astype(float))
-    scale = np.linalg.norm(y.astype(float)) * np.linalg.norm(dy.astype(float)) + 1
+    # Where a tile has more padding than image, y is small and its rounding errors are those of x and w.
+    scale = np.linalg.norm(y) * np.linalg.norm(dy) + np.linalg.norm(x) * np.linalg.norm(w)
     for other in (np.vdot(x.astype(float), dx.astype(float)), np.vdot(w.astype(float), dw.astype(float))):
         assert abs(product - other) < TOLERANCE * scale
 
