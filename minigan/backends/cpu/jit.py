@@ -63,7 +63,9 @@ def kernel(function: Callable[..., Any] | None = None, *, inline: bool = False) 
     """
     if function is None:
         return functools.partial(kernel, inline=inline)
-    dispatcher: Any = numba.njit(nogil=True, fastmath=FAST_MATH, error_model="numpy", forceinline=inline)(function)
+    dispatcher: Any = numba.njit(
+        nogil=True, fastmath=FAST_MATH, error_model="numpy", forceinline=inline, no_cpython_wrapper=inline
+    )(function)
     if not inline:
         try:
             dispatcher._cache = KeyedCache(function)
