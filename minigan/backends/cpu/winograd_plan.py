@@ -9,7 +9,9 @@ from minigan.shapes import ConvGeometry
 
 # What one thread keeps of a block's transformed images: its share of a third-level cache, which they stream from.
 POINTS_BYTES = 8 << 20
-# And of transformed weights: a share of the second-level cache.
+# Of the block's results, one strip, before and after they are transformed back: about a second-level cache.
+RESULTS_BYTES = 3 << 19
+# And of transformed weights: a part of one.
 WEIGHTS_BYTES = 1 << 19
 # Outputs of a tile, each way. Two more points for each one more, and those cost digits.
 OUTPUTS = 4
@@ -137,11 +139,17 @@ def plan_winograd(
         own = images if split else -(-images // threads)
         makes = (-(-outer // threads) if split else outer) * inner
     resident = reads + makes if kernel == "conv2d_weight_grad" else reads
-    blocks = min(own, -(-own * tiles * resident * columns * points * itemsize // POINTS_BYTES))
+    strip_points, strip_bytes = tiles * points, columns * itemsize  # an image's points of one strip
+    image = strip_height * strip_width
+    results = {"conv2d": strip_points, "conv2d_input_grad": strip_points + image, "conv2d_weight_grad": 0}[kernel]
+    most = min(
+        POINTS_BYTES // (resident * strip_points * strip_bytes), RESULTS_BYTES // (max(results, 1) * strip_bytes)
+    )
+    blocks = -(-own // max(most, 1))
     per_block = -(-own // blocks)
     # One item more than the microkernel needs: points a power of two apart would compete for the same cache lines.
     tile_items = -(-per_block * tiles // rows) * rows + 1
-    strip_points = points * tile_items * columns
+    strip_points = points * tile_items * columns  # a block's
     chunks = -(-reads * points * columns * columns * itemsize // WEIGHTS_BYTES)
     at_once = -(-reads // chunks)
 
@@ -155,9 +163,9 @@ def plan_winograd(
         product_steps = points * reads * columns * makes * blocks * -(-per_block * tiles // rows)
         tiles_in_steps = TRANSFORM_STEPS * points * own * tiles * (reads + makes)
     weight_steps = WEIGHT_STEPS * points * reads * columns * makes * blocks
-    image = strip_height * strip_width * columns * (per_block if kernel == "conv2d_input_grad" else 1)
+    images_at_once = per_block if kernel == "conv2d_input_grad" else 1
     ends = [room]
-    for size in (beside, products, r * r * columns * columns, image):
+    for size in (beside, products, r * r * columns * columns, images_at_once * image * columns):
         ends.append(ends[-1] + size)
     grid = WinogradGrid(
         images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, n, points, tiles_down, tiles_across,
