@@ -287,6 +287,26 @@ def copy_row(_typing, to, to_index, source, index):
 
 
 @intrinsic
+def prefetch_row(_typing, array, index):
+    """Asks for array[index : ... + columns] before it is needed; the index may lie beyond the array's end.
+
+    For rows that lie far apart: the processor foresees only what is contiguous.
+    """
+
+    def emit(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, signature.args[0], *arguments)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT32, _INT32, _INT32])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        row_bytes = TILE_VECTORS * VECTOR_BYTES
+        for first in range(0, row_bytes, 64):  # a cache line
+            line = builder.gep(pointer, [ir.Constant(_INDEX, first * 8 // signature.args[0].dtype.bitwidth)])
+            builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, index), emit
+
+
+@intrinsic
 def take_lanes(_typing, to, to_index, source, index, count):
     """copy_row, if no more than `count` numbers are to be read; zeros take the others' place."""
 

@@ -19,7 +19,7 @@ all of them together would need 25 / 16 of their memory, or 4 times that, and ex
 import numpy as np
 
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.microkernel import product_tile, strip, strip_transposed
+from minigan.backends.cpu.microkernel import product_tile, strip_transposed
 from minigan.backends.cpu.simd import (
     TILE_ROWS,
     add_lanes,
@@ -28,6 +28,7 @@ from minigan.backends.cpu.simd import (
     copy_row,
     fill,
     load_rows,
+    prefetch_row,
     put_lanes,
     store_tile,
     take_lanes,
@@ -58,6 +59,7 @@ def take_strip(x, n, height, width, channels, first, strip_image, at, top, left,
         source = (n * height + i) * width * channels + first
         for _ in range(across):
             take_lanes(strip_image, to, x, source, there)
+            prefetch_row(x, source + height * width * channels)
             to += COLUMNS
             source += channels
 
@@ -137,9 +139,14 @@ def transform_weights(scheme, w, grid, phase, c, k, transposed, points, at, item
             if r >= grid.taps_down or s >= grid.taps_across:
                 fill(taps, to, COLUMNS * COLUMNS)
             elif transposed:
+                for row in range(there):
+                    prefetch_row(w, source + COLUMNS + row * grid.channels_out)
                 strip_transposed(w, source, grid.channels_out, taps, to, filters, there, COLUMNS)
             else:
-                strip(w, source, grid.channels_out, taps, to, there, filters, COLUMNS)
+                for row in range(there):
+                    take_lanes(taps, to + row * COLUMNS, w, source, filters)
+                    prefetch_row(w, source + COLUMNS * grid.channels_out)
+                    source += grid.channels_out
     for item in range(0, COLUMNS * COLUMNS, COLUMNS):
         for v in range(0, COLUMNS, LANES):
             taps_to_points(
@@ -355,5 +362,6 @@ def add_taps(taps, dw, grid, phase, c, k):
                 to = ((r * grid.taps_across + s) * grid.channels + c) * grid.channels_out + k
                 for _ in range(there):
                     add_lanes(dw, to, taps, at, filters)
+                    prefetch_row(dw, to + COLUMNS)
                     at += COLUMNS
                     to += grid.channels_out
