@@ -19,7 +19,8 @@ def test_every_path_at_another_width(vector_bytes, dtype):
     if vector_bytes == simd.VECTOR_BYTES:
         pytest.skip("the width of this process")
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "test_cpu_conv.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "test_cpu_conv.py",
+         HERE / "test_cpu_winograd.py"],
         env=os.environ
         | {"MINIGAN_VECTOR_BYTES": str(vector_bytes), "MINIGAN_TEST_DTYPES": dtype, "MINIGAN_EXAMPLES": "25"},
         cwd=HERE.parent.parent, capture_output=True, text=True, check=False,

@@ -1,5 +1,7 @@
 """The convolution family on one microkernel; `plan.py` says what is computed how, `correlate.py` has the loops."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minigan.backends.base import Array
@@ -9,11 +11,15 @@ from minigan.backends.cpu.engine import flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.plan import Plan, is_dense, plan_forward, plan_input_grad, plan_weight_grad
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
+from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
+from minigan.backends.cpu.winograd_plan import WinogradPlan, choose_winograd
 from minigan.shapes import ConvGeometry, Pair
 
 
 class ConvKernels(DenseKernels):
     """Overrides of `reference.conv.ConvKernels`."""
+
+    exact: bool
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
         g, n = geometry, len(x)
@@ -21,6 +27,11 @@ class ConvKernels(DenseKernels):
             y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b)
             return y.reshape(n, 1, 1, g.K)
         parts = self.parts_of_product(n * g.flops // 2)
+        if fast := self._winograd("conv2d", g, n, x.itemsize, parts):
+            y = np.empty((n, *g.output_shape), dtype=x.dtype)
+            bias = self.padded_bias(b, g.K, x.dtype)
+            self._run_winograd(convolve, fast, parts, x, w, bias, y)
+            return y
         plan = plan_forward(g, n, tile_columns(x.itemsize), x.itemsize, parts)
         if plan.group is None:
             packed = self._packed(w, g.R * g.S * g.C, g.K)
@@ -36,6 +47,11 @@ class ConvKernels(DenseKernels):
             return dx.reshape(n, *g.input_shape)
         columns = tile_columns(dy.itemsize)
         parts = self.parts_of_product(n * g.flops // 2)
+        if fast := self._winograd("conv2d_input_grad", g, n, dy.itemsize, parts):
+            dx = np.empty((n, *g.input_shape), dtype=dy.dtype)
+            bias = self.padded_bias(b, g.C, dy.dtype)
+            self._run_winograd(convolve_back, fast, parts, dy, w, bias, dx)
+            return dx
         plan = plan_input_grad(g, n, columns, dy.itemsize, parts)
         if plan.group is None:
             packed = self.workspace.take("packed", plan.packed_size, dy.dtype)
@@ -61,6 +77,9 @@ class ConvKernels(DenseKernels):
             self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
             return
         parts = self.parts_of_product(n * g.flops // 2)
+        if fast := self._winograd("conv2d_weight_grad", g, n, x.itemsize, parts):
+            self._run_winograd(convolve_weights, fast, parts, x, dy, add_to)
+            return
         plan = plan_weight_grad(g, n, TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
         self.team.run(
             correlate_weights,
@@ -74,6 +93,15 @@ class ConvKernels(DenseKernels):
             plan.panel_scratch,
             parts=parts,
         )
+
+    def _winograd(self, kernel: str, g: ConvGeometry, images: int, itemsize: int, parts: int) -> WinogradPlan | None:
+        if self.exact:
+            return None
+        return choose_winograd(kernel, g, images, TILE_ROWS, tile_columns(itemsize), itemsize, parts)
+
+    def _run_winograd(self, kernel: Callable[..., None], plan: WinogradPlan, parts: int, *arrays: Array) -> None:
+        scratch = self.workspace.take("winograd", parts * plan.grid.scratch_size, arrays[0].dtype)
+        self.team.run(kernel, plan.scheme, *map(flat, arrays), plan.grid, scratch, parts=parts)
 
     def _packed(self, b: Array, depth: int, width: int) -> Array:
         """A matrix (depth, width) in strips."""

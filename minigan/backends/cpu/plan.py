@@ -12,6 +12,9 @@ a tile row: the columns are (row in group, column in group, channel), over the w
 zero weights where a pixel of the group does not look. For an input gradient with stride 2 and a 4x4 filter the group
 of 2x2 pixels is one of each phase, all four see the same 2x2 window, and no product is wasted: the "sub-pixel
 convolution" of Shi et al. 2016, section 3.2.
+
+**Winograd.** In single precision, where there are channels and images enough to pay for the transforms: see
+`toom.py` for the idea and `winograd_plan.py` for the choice.
 """
 
 import functools
@@ -21,6 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigan.backends.cpu.winograd_plan import choose_winograd
 from minigan.shapes import ConvGeometry, Pair
 
 # Half of a small second-level cache: what one thread works on before it moves on.
@@ -89,6 +93,26 @@ class Plan:
 
 def is_dense(g: ConvGeometry) -> bool:
     return (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1])
+
+
+def algorithm(
+    kernel: str, g: ConvGeometry, images: int, *, rows: int, columns: int, itemsize: int, threads: int
+) -> str:
+    """What `CpuBackend` computes a convolution kernel by, unless it is exact: a name for people.
+
+    Args:
+        kernel: "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
+        rows, columns: of a tile of the microkernel.
+    """
+    if is_dense(g):
+        return "dense"
+    fast = choose_winograd(kernel, g, images, rows, columns, itemsize, threads)
+    if fast is not None:
+        return fast.name
+    if kernel == "conv2d_weight_grad":
+        return "direct"
+    direct = (plan_forward if kernel == "conv2d" else plan_input_grad)(g, images, columns, itemsize, threads)
+    return "phases" if direct.group is None else "grouped"
 
 
 def _blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair:

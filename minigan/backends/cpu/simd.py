@@ -123,6 +123,36 @@ def _store_row(builder, dtype, pointer, vectors):
         builder.store(vector, address, align=dtype.bitwidth // 8)
 
 
+def _masks(builder, dtype, count):
+    """For each vector of a row, which of its lanes are among the first `count`."""
+    lanes = _vector(dtype).count
+    counts = _broadcast(builder, ir.VectorType(_INDEX, lanes), count)
+    numbers = [ir.Constant(counts.type, list(range(v * lanes, (v + 1) * lanes))) for v in range(TILE_VECTORS)]
+    return [builder.icmp_signed("<", each, counts) for each in numbers]
+
+
+def _load_lanes(builder, dtype, pointer, count):
+    """A row of which only the first `count` numbers may be read; the others are 0."""
+    vector_type = _vector(dtype)
+    row = []
+    for v, mask in enumerate(_masks(builder, dtype, count)):
+        address = _vector_pointer(builder, dtype, pointer, v * vector_type.count)
+        signature = ir.FunctionType(vector_type, [address.type, _INT32, mask.type, vector_type])
+        name = f"llvm.masked.load.v{vector_type.count}f{dtype.bitwidth}.p0"
+        load = cgutils.get_or_insert_function(builder.module, signature, name)
+        row.append(builder.call(load, [address, _INT32(dtype.bitwidth // 8), mask, ir.Constant(vector_type, None)]))
+    return row
+
+
+def _store_lanes(builder, dtype, pointer, vectors, count):
+    for v, (mask, vector) in enumerate(zip(_masks(builder, dtype, count), vectors, strict=True)):
+        address = _vector_pointer(builder, dtype, pointer, v * vector.type.count)
+        signature = ir.FunctionType(ir.VoidType(), [vector.type, address.type, _INT32, mask.type])
+        name = f"llvm.masked.store.v{vector.type.count}f{dtype.bitwidth}.p0"
+        store = cgutils.get_or_insert_function(builder.module, signature, name)
+        builder.call(store, [vector, address, _INT32(dtype.bitwidth // 8), mask])
+
+
 def _broadcast(builder, vector_type, scalar):
     undefined = ir.Constant(vector_type, ir.Undefined)
     single = builder.insert_element(undefined, scalar, _INT32(0))
@@ -254,6 +284,71 @@ def copy_row(_typing, to, to_index, source, index):
         return context.get_dummy_value()
 
     return types.void(to, to_index, source, index), emit
+
+
+@intrinsic
+def prefetch_row(_typing, array, index):
+    """Asks for array[index : ... + columns] before it is needed; the index may lie beyond the array's end.
+
+    For rows that lie far apart: the processor foresees only what is contiguous.
+    """
+
+    def emit(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, signature.args[0], *arguments)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT32, _INT32, _INT32])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        row_bytes = TILE_VECTORS * VECTOR_BYTES
+        for first in range(0, row_bytes, 64):  # a cache line
+            line = builder.gep(pointer, [ir.Constant(_INDEX, first * 8 // signature.args[0].dtype.bitwidth)])
+            builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])  # to read, into all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, index), emit
+
+
+@intrinsic
+def take_lanes(_typing, to, to_index, source, index, count):
+    """copy_row, if no more than `count` numbers are to be read; zeros take the others' place."""
+
+    def emit(context, builder, signature, arguments):
+        to_type, _, source_type, _, _ = signature.args
+        to, to_index, source, index, count = arguments
+        row = _load_lanes(builder, to_type.dtype, _pointer(context, builder, source_type, source, index), count)
+        _store_row(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row)
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, source, index, count), emit
+
+
+@intrinsic
+def put_lanes(_typing, to, to_index, source, index, count):
+    """copy_row, if no more than `count` numbers are to be written."""
+
+    def emit(context, builder, signature, arguments):
+        to_type, _, source_type, _, _ = signature.args
+        to, to_index, source, index, count = arguments
+        row = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
+        _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row, count)
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, source, index, count), emit
+
+
+@intrinsic
+def add_lanes(_typing, to, to_index, source, index, count):
+    """to[to_index : to_index + count] += source[index : index + count], `count` being a row of a tile at most."""
+
+    def emit(context, builder, signature, arguments):
+        to_type, _, source_type, _, _ = signature.args
+        to, to_index, source, index, count = arguments
+        here = _pointer(context, builder, to_type, to, to_index)
+        old = _load_lanes(builder, to_type.dtype, here, count)
+        new = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
+        sums = [builder.fadd(a, b) for a, b in zip(old, new, strict=True)]
+        _store_lanes(builder, to_type.dtype, here, sums, count)
+        return context.get_dummy_value()
+
+    return types.void(to, to_index, source, index, count), emit
 
 
 @intrinsic
