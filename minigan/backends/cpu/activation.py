@@ -51,9 +51,11 @@ def tanh(part: int, parts: int, x: Array, y: Array) -> None:
     np.tanh(x[here], out=y[here])
 
 
-@kernel(inline=True, ordered=True)
+@kernel(inline=True)
 def exp_of_negative(t):
     """exp(t) for t <= 0, NaN for NaN, in double precision and without branches, so that loops around it vectorise.
+
+    Only for `ordered` kernels: r must be rounded as written.
 
     With n the integer next to t / log 2 and r = t - n log 2, it is 2^n exp(r). The series of exp(r) to r^12 is right to
     the last bit or two for |r| <= log(2) / 2.
@@ -79,7 +81,7 @@ def exp_of_negative(t):
     return 0.0 if t < -708 else total * power  # below, 2^n would not be a normal number
 
 
-@kernel
+@kernel(ordered=True)
 def sigmoid(part, parts, x, y):
     first, last = len(x) * part // parts, len(x) * (part + 1) // parts
     x, y = x[first:last], y[first:last]

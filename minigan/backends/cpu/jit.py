@@ -61,7 +61,8 @@ def kernel(function: Callable[..., Any] | None = None, *, inline: bool = False, 
     Args:
         inline: for a building block: its source becomes part of each caller's, before types are inferred, and nothing
             is compiled for itself, which halves the time that a first run compiles.
-        ordered: sums are done in the order in which they are written, where their rounding is the point.
+        ordered: sums are done in the order in which they are written, where their rounding is the point; also those of
+            the building blocks in it.
     """
     if function is None:
         return functools.partial(kernel, inline=inline, ordered=ordered)
