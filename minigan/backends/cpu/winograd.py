@@ -184,11 +184,11 @@ def share(count, part, parts):
 
 
 @kernel(inline=True)
-def item_rows(items):
-    """Where items begin in a strip."""
+def item_rows(items, step):
+    """Where items begin that lie `step` apart, up to whole tiles."""
     rows = np.empty(items + TILE_ROWS, np.int64)
     for item in range(len(rows)):
-        rows[item] = item * COLUMNS
+        rows[item] = item * step
     return rows
 
 
@@ -213,7 +213,7 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
     points, weights = scratch[: grid.weights_at], scratch[grid.weights_at : grid.products_at]
     products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
     strip_image = scratch[grid.strip_at :]
-    rows, segments = item_rows(grid.tile_items), np.empty(strips_in * phases, np.int64)
+    rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
     start = np.empty(2 * COLUMNS, x.dtype)
     tiles_per_image, row_size = grid.tiles_down * grid.tiles_across, grid.tiles_across * grid.m
 
@@ -263,7 +263,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
     points, weights = scratch[: grid.weights_at], scratch[grid.weights_at : grid.products_at]
     products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
     strip_image = scratch[grid.strip_at :]
-    rows, segments = item_rows(grid.tile_items), np.empty(strips_in, np.int64)
+    rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in, np.int64)
     start, zeros = np.empty(2 * COLUMNS, dy.dtype), np.zeros(2 * COLUMNS, dy.dtype)
     tiles_per_image, edge = grid.tiles_down * grid.tiles_across, grid.strip_width * COLUMNS
     image_size = grid.strip_height * edge
@@ -319,8 +319,8 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
     strip_image = scratch[grid.strip_at :]
     items = -(-COLUMNS // TILE_ROWS) * TILE_ROWS + 1
-    rows, segments = item_rows(items), np.zeros(1, np.int64)
-    channels = np.arange(items + TILE_ROWS)
+    rows, segments = item_rows(items, COLUMNS), np.zeros(1, np.int64)
+    channels = item_rows(items, 1)
     zeros = np.zeros(COLUMNS, x.dtype)
     size = grid.points * grid.tile_items * COLUMNS  # of one strip's points
 
