@@ -28,7 +28,7 @@ class ConvKernels(DenseKernels):
             return y.reshape(n, 1, 1, g.K)
         parts = self.parts_of_product(n * g.flops // 2)
         if fast := self._winograd("conv2d", g, n, x.itemsize, parts):
-            y = np.empty((n, *g.output_shape), dtype=x.dtype)
+            y = self.empty((n, *g.output_shape), x.dtype)
             bias = self.padded_bias(b, g.K, x.dtype)
             self._run_winograd(convolve, fast, parts, x, w, bias, y)
             return y
@@ -48,7 +48,7 @@ class ConvKernels(DenseKernels):
         columns = tile_columns(dy.itemsize)
         parts = self.parts_of_product(n * g.flops // 2)
         if fast := self._winograd("conv2d_input_grad", g, n, dy.itemsize, parts):
-            dx = np.empty((n, *g.input_shape), dtype=dy.dtype)
+            dx = self.empty((n, *g.input_shape), dy.dtype)
             bias = self.padded_bias(b, g.C, dy.dtype)
             self._run_winograd(convolve_back, fast, parts, dy, w, bias, dx)
             return dx
