@@ -84,7 +84,10 @@ class Arena:
             size += -(-parameter.size // _ALIGNMENT) * _ALIGNMENT
         self.backend = backend
         self.version = 0
-        host = np.zeros(size, dtype)
+        try:
+            host = np.zeros(size, dtype)
+        except ValueError:  # NumPy's, for more than an array can ever hold
+            raise MemoryError(f"{size:.1e} weights are more than an array can hold") from None
         for parameter, offset in self._offsets.items():
             host[offset : offset + parameter.size] = parameter.initializer(rng, parameter.shape).ravel()
         self.flat = backend.asarray(host)

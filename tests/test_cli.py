@@ -165,6 +165,7 @@ def test_the_version(capsys):
         (["train", "--set", "lr=-1"], "lr must be positive, got -1"),
         (["train", "--set", "lr=inf"], "lr must be positive, got inf"),
         (["train", "--set", "width=100000000"], "out of memory: Unable to allocate"),
+        (["train", "--set", f"width={10**20}"], "out of memory: 3.2e+41 weights are more than an array can hold"),
         (["train", "--set", "loss=sad"], "loss must be one of minimax"),
         (["train", "--set", "size=50"], "dcgan draws images whose sides are 4 to 7 pixels times a power of two"),
         (["train", "--data", "nowhere"], "nowhere: there is no such file"),

@@ -20,7 +20,7 @@ def real(name: str) -> Path:
 @pytest.mark.parametrize(("name", "mean"), [("mnist", 0.1307), ("fashion-mnist", 0.2860)])
 def test_mnist_and_its_kin(name, mean):
     data = open_dataset(real(name))
-    assert data.describe() == f"{name}: 60,000 greyscale images 28x28, 10 classes"
+    assert data.describe() == f"{name}/train-images-idx3-ubyte.gz: 60,000 greyscale images 28x28, 10 classes"
     assert abs(data.pixels(np.arange(60_000)).mean() / 255 - mean) < 1e-4  # the published means
     assert np.bincount(data.labels).min() > 5000
     test = open_dataset(real(name) / "t10k-images-idx3-ubyte.gz", size=32)
