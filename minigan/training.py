@@ -127,16 +127,23 @@ class Trainer:
         """
         reals = map(self.prepare, self.loader)
         images_per_step = self.loader.batch_size * self.alternating.n_critic
-        began, first = time.monotonic(), self.step
+        began, speed = time.monotonic(), 0.0
+        marked, mark = (
+            began,
+            self.step,
+        )  # the last log: the speed is that since then, without the first step's compiling
         while self.step < self.steps and not interruption.requested:
             values = self._one_step(reals)
             self.step += 1
             last = self.step == self.steps
-            seconds = time.monotonic() - began
-            speed = (self.step - first) * images_per_step / max(seconds, 1e-9)
+            logs = self.step % self.rhythm.log_every == 0 or last or self.step == 1
+            if logs:
+                now = time.monotonic()
+                speed = (self.step - mark) * images_per_step / max(now - marked, 1e-9)
+                marked, mark = now, self.step
             progress.advance(self.step, images_per_second=speed)
-            if self.step % self.rhythm.log_every == 0 or last or self.step == 1:
-                self._log(values, seconds=seconds, speed=speed, progress=progress)
+            if logs:
+                self._log(values, seconds=marked - began, speed=speed, progress=progress)
             if self.step % self.rhythm.sample_every == 0 or last:
                 self._sample()
             if self.step % self.rhythm.checkpoint_every == 0:

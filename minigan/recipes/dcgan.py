@@ -38,7 +38,7 @@ class DCGAN(Recipe):
 
     name: ClassVar[str] = "dcgan"
 
-    steps: int = 2500
+    steps: int = 4000
     width: int = 64
 
     def __post_init__(self) -> None:

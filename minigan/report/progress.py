@@ -61,10 +61,10 @@ class PlainProgress:
     INTERVAL = 5.0  # seconds between lines
 
     def __init__(self, *, start: int, total: int, stream: TextIO | None) -> None:
-        self.start, self.step, self.total, self.stream = start, start, total, stream
+        self.step, self.total, self.stream = start, total, stream
         self.broken = stream is None  # started with standard output closed
-        self.began = time.monotonic()
-        self.last_line = -self.INTERVAL
+        self.last_step, self.last_line = start, time.monotonic()
+        self.silent = True  # until the first line
         self.images_per_second = 0.0
 
     def advance(self, step: int, *, images_per_second: float) -> None:
@@ -72,10 +72,11 @@ class PlainProgress:
 
     def values(self, values: Values) -> None:
         now = time.monotonic()
-        if now - self.last_line < self.INTERVAL and self.step < self.total:
+        if not self.silent and now - self.last_line < self.INTERVAL and self.step < self.total:
             return
-        self.last_line = now
-        left = (now - self.began) / max(self.step - self.start, 1) * (self.total - self.step)
+        # By the pace since the last line: the first step compiles, and says nothing about the others.
+        left = (now - self.last_line) / max(self.step - self.last_step, 1) * (self.total - self.step)
+        self.last_step, self.last_line, self.silent = self.step, now, False
         self.message(
             f"step {self.step:>{len(str(self.total))}}/{self.total}  {format_values(values)}  "
             f"{self.images_per_second:,.0f} images/s  {format_seconds(left)} left"

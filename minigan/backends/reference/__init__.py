@@ -34,4 +34,4 @@ class ReferenceBackend(
         return np.asarray(array)
 
     def describe(self) -> str:
-        return f"numpy {np.__version__}: the readable reference; pip install 'minigan[numba]' is several times faster"
+        return f"numpy {np.__version__}, the readable reference"
