@@ -254,6 +254,6 @@ def load_generator(path: Path, *, backend: str | Backend = "auto") -> TrainedGen
         G = recipe.generator(tuple(description["shape"]))
         G.build((recipe.latent,), backend=backend, dtype=description["dtype"], rng=np.random.default_rng(0))
         load_network(G, arrays, "G", source=str(file))
-    except (DTypeError, ValueError) as error:  # NumPy raises a ValueError for sizes beyond all memory
+    except (DTypeError, ValueError, MemoryError) as error:  # what is damaged may ask for more than all memory
         raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
     return TrainedGenerator(G, recipe, description["step"], description["extent"])
