@@ -2,8 +2,8 @@
 
 `reference/` and `cpu/` hold the same file names, one a family, so that reading `reference/conv.py` beside
 `cpu/conv.py` is the lesson; what a backend does not override it inherits from the reference. A kernel is a verb on
-arrays: it knows nothing of networks, checks nothing (the network around it does), and leaves its arguments as they
-are but for `add_to=`, which it accumulates into.
+arrays: it knows nothing of networks, checks at most what would make it read beyond an array (the rest the network
+around it checks), and leaves its arguments as they are but for `add_to=`, which it accumulates into.
 
 Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU), are C-contiguous, and share one dtype,
 float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`.

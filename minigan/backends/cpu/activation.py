@@ -3,7 +3,7 @@
 import numpy as np
 
 from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, flat
+from minigan.backends.cpu.engine import Engine, expect, flat
 from minigan.backends.cpu.jit import kernel
 
 # log 2 in two parts: the first with so few digits that an integer times it is exact.
@@ -99,6 +99,7 @@ class ActivationKernels(Engine):
         return y
 
     def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
+        expect("dy", dy, y.shape, y.dtype)
         dx = self.empty(dy.shape, dy.dtype)
         self.team.run(leaky_gradient, flat(dy), flat(y), y.dtype.type(slope), flat(dx), parts=self.parts(y.size))
         return dx
@@ -109,6 +110,7 @@ class ActivationKernels(Engine):
         return y
 
     def tanh_grad(self, dy: Array, y: Array) -> Array:
+        expect("dy", dy, y.shape, y.dtype)
         dx = self.empty(dy.shape, dy.dtype)
         self.team.run(tanh_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
         return dx
@@ -119,6 +121,7 @@ class ActivationKernels(Engine):
         return y
 
     def sigmoid_grad(self, dy: Array, y: Array) -> Array:
+        expect("dy", dy, y.shape, y.dtype)
         dx = self.empty(dy.shape, dy.dtype)
         self.team.run(sigmoid_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
         return dx

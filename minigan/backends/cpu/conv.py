@@ -7,7 +7,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
-from minigan.backends.cpu.engine import flat
+from minigan.backends.cpu.engine import expect, flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.plan import Plan, is_dense, plan_forward, plan_input_grad, plan_weight_grad
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
@@ -23,6 +23,8 @@ class ConvKernels(DenseKernels):
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
         g, n = geometry, len(x)
+        expect("x", x, (n, *g.input_shape), w.dtype)
+        expect("w", w, g.weight_shape, x.dtype)
         if is_dense(g):
             y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b)
             return y.reshape(n, 1, 1, g.K)
@@ -41,6 +43,8 @@ class ConvKernels(DenseKernels):
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
         g, n = geometry, len(dy)
+        expect("dy", dy, (n, *g.output_shape), w.dtype)
+        expect("w", w, g.weight_shape, dy.dtype)
         if is_dense(g):
             bias = None if b is None else np.tile(b, g.H * g.W)
             dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
@@ -73,6 +77,9 @@ class ConvKernels(DenseKernels):
 
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
         g, n = geometry, len(x)
+        expect("x", x, (n, *g.input_shape), add_to.dtype)
+        expect("dy", dy, (n, *g.output_shape), x.dtype)
+        expect("add_to", add_to, g.weight_shape, x.dtype)
         if is_dense(g):
             self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
             return

@@ -7,7 +7,7 @@ backward its derivative is found again from x, on the way in. Without one the sa
 import numpy as np
 
 from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, flat, folded
+from minigan.backends.cpu.engine import Engine, expect, flat, folded
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
 
@@ -195,6 +195,7 @@ class NormKernels(Engine):
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
+        expect("dy", dy, x.shape, x.dtype)
         inv_std = 1 / np.sqrt(var + eps)
         scale = gamma / np.sqrt(var + eps)  # to the last bit what `_normalised` has: the same side of the kink
         sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, scale, beta, slope)
@@ -234,6 +235,7 @@ class NormKernels(Engine):
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
+        expect("dy", dy, x.shape, x.dtype)
         inv_std = 1 / np.sqrt(var + eps)
         if add_to is not None:
             sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, gamma, mean, 1)

@@ -3,7 +3,7 @@
 import math
 
 from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine
+from minigan.backends.cpu.engine import Engine, expect
 from minigan.backends.cpu.jit import kernel
 
 
@@ -42,6 +42,8 @@ class OptimKernels(Engine):
         eps: float,
         step: int,
     ) -> None:
+        for name, array in (("dw", dw), ("m", m), ("v", v)):
+            expect(name, array, w.shape, w.dtype)
         # Numbers of the arrays' own type: a Python float would turn the whole loop to double precision.
         number = w.dtype.type
         self.team.run(
@@ -61,5 +63,7 @@ class OptimKernels(Engine):
         )
 
     def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float) -> None:
+        for name, array in (("dw", dw), ("velocity", velocity)):
+            expect(name, array, w.shape, w.dtype)
         number = w.dtype.type
         self.team.run(sgd, w, dw, velocity, number(lr), number(momentum), parts=self.parts(w.size))
