@@ -8,6 +8,7 @@ a map of patch logits.
 from abc import ABC, abstractmethod
 
 from minigan.backends import Array, array_module
+from minigan.backends.reference.activation import sigmoid
 from minigan.errors import ConfigError, ShapeError
 
 __all__ = [
@@ -36,9 +37,7 @@ def _softplus(x: Array) -> Array:
 
 def probability(logits: Array) -> Array:
     """D = sigmoid(s) = 1 / (1 + exp(-s)), without overflow."""
-    xp = array_module(logits)
-    e = xp.exp(-xp.abs(logits))
-    return xp.where(logits >= 0, 1, e) / (1 + e)
+    return sigmoid(logits, array_module(logits))
 
 
 class AdversarialLoss(ABC):

@@ -5,6 +5,12 @@ from types import ModuleType
 from minigan.backends.base import Array
 
 
+def sigmoid(x: Array, xp: ModuleType) -> Array:
+    """1 / (1 + exp(-x)); of a negative number only is exp taken, so it never overflows."""
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, e) / (1 + e)
+
+
 class ActivationKernels:
     xp: ModuleType
 
@@ -21,9 +27,7 @@ class ActivationKernels:
         return dy * (1 - y * y)
 
     def sigmoid(self, x: Array) -> Array:
-        # exp of a negative number only: exp(-|x|) never overflows.
-        e = self.xp.exp(-self.xp.abs(x))
-        return self.xp.where(x >= 0, 1, e) / (1 + e)
+        return sigmoid(x, self.xp)
 
     def sigmoid_grad(self, dy: Array, y: Array) -> Array:
         return dy * y * (1 - y)
