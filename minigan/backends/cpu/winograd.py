@@ -86,18 +86,19 @@ def transform_images(scheme, x, grid, n_first, images, strip_first, strip_last, 
             take_strip(x, n_first + n, grid.height, grid.width, grid.channels, s * COLUMNS, strip_image, 0, grid.top,
                        grid.left, grid.strip_height, grid.strip_width)  # fmt: skip
             for phase in range(stride * stride):
-                to = ((s - strip_first) * stride * stride + phase) * grid.points * grid.tile_items
-                to = (to + n * grid.tiles_down * grid.tiles_across) * COLUMNS
+                strip = ((s - strip_first) * stride * stride + phase) * grid.strip_step
+                tile = n * grid.tiles_down * grid.tiles_across
                 for i in range(grid.tiles_down):
                     at = (i * grid.m * stride + phase // stride) * edge + phase % stride * COLUMNS
                     for _ in range(grid.tiles_across):
+                        to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
                         for v in range(0, COLUMNS, LANES):
                             pixels_to_points(
                                 scheme,
-                                points, to + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                                points, to + v, grid.n * grid.point_step, grid.point_step,
                                 strip_image, at + v, stride * edge, stride * COLUMNS,
                             )  # fmt: skip
-                        to += COLUMNS
+                        tile += 1
                         at += grid.m * stride * COLUMNS
 
 
@@ -107,20 +108,21 @@ def transform_outputs(scheme, dy, grid, n_first, images, strip_first, strip_last
     row_size = grid.tiles_across * grid.m
     for n in range(images):
         for s in range(strip_first, strip_last):
-            to = (s - strip_first) * grid.points * grid.tile_items
-            to = (to + n * grid.tiles_down * grid.tiles_across) * COLUMNS
+            strip = (s - strip_first) * grid.strip_step
+            tile = n * grid.tiles_down * grid.tiles_across
             take_strip(dy, n_first + n, grid.rows_out, grid.columns_out, grid.channels_out, s * COLUMNS, strip_image,
                        0, 0, 0, grid.tiles_down * grid.m, row_size)  # fmt: skip
             for i in range(grid.tiles_down):
                 at = i * grid.m * row_size * COLUMNS
                 for _ in range(grid.tiles_across):
+                    to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
                     for v in range(0, COLUMNS, LANES):
                         outputs_to_points(
                             scheme,
-                            points, to + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                            points, to + v, grid.n * grid.point_step, grid.point_step,
                             strip_image, at + v, row_size * COLUMNS, COLUMNS,
                         )  # fmt: skip
-                    to += COLUMNS
+                    tile += 1
                     at += grid.m * COLUMNS
 
 
@@ -165,12 +167,12 @@ def multiply_points(grid, tiles, a, segments, b, depth, bias, products, rows, fi
         first: whether to begin, or add.
     """
     for point in range(grid.points):
-        here = a[point * grid.tile_items * COLUMNS :]
         to = point * grid.tile_items * COLUMNS
         bias_at = COLUMNS if point == grid.n + 1 else 0
         for t in range(0, tiles, TILE_ROWS):
+            here = a[point * grid.point_step + t // TILE_ROWS * grid.group_step :]
             tile = product_tile(
-                here, load_rows(rows, t), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, bias, bias_at
+                here, load_rows(rows, 0), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, bias, bias_at
             )
             if first:
                 store_tile(tile, products, load_rows(rows, t), to)
@@ -225,7 +227,7 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
             for first in range(0, strips_in * phases, grid.strips_at_once):
                 count = min(grid.strips_at_once, strips_in * phases - first)
                 for i in range(count):
-                    segments[i] = (first + i) * grid.points * grid.tile_items * COLUMNS
+                    segments[i] = (first + i) * grid.strip_step
                     transform_weights(scheme, w, grid, (first + i) % phases, (first + i) // phases * COLUMNS,
                                       k * COLUMNS, False, weights, i * COLUMNS * COLUMNS, count * COLUMNS + 1,
                                       taps)  # fmt: skip
@@ -279,7 +281,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
                 for first in range(0, strips_in, grid.strips_at_once):
                     count = min(grid.strips_at_once, strips_in - first)
                     for i in range(count):
-                        segments[i] = (first + i) * grid.points * grid.tile_items * COLUMNS
+                        segments[i] = (first + i) * grid.strip_step
                         transform_weights(scheme, w, grid, phase, c * COLUMNS, (first + i) * COLUMNS, True, weights,
                                           i * COLUMNS * COLUMNS, count * COLUMNS + 1, taps)  # fmt: skip
                     multiply_points(grid, images * tiles_per_image, points, segments[:count], weights,
@@ -322,7 +324,6 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     rows, segments = item_rows(items, COLUMNS), np.zeros(1, np.int64)
     channels = item_rows(items, 1)
     zeros = np.zeros(COLUMNS, x.dtype)
-    size = grid.points * grid.tile_items * COLUMNS  # of one strip's points
 
     for n in range(0, grid.images, grid.images_per_block):
         images = min(grid.images_per_block, grid.images - n)
@@ -332,8 +333,8 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
         for c in range(c_first * phases, c_last * phases):
             for k in range(k_first, k_last):
                 for point in range(grid.points):
-                    a = points[(c - c_first * phases) * size + point * grid.tile_items * COLUMNS :]
-                    b_at = (k - k_first) * size + point * grid.tile_items * COLUMNS
+                    a = points[(c - c_first * phases) * grid.strip_step + point * grid.point_step :]
+                    b_at = (k - k_first) * grid.strip_step + point * grid.point_step
                     for m in range(0, COLUMNS, TILE_ROWS):
                         tile = product_tile(
                             a, load_rows(channels, m), segments, tiles, COLUMNS, outputs, b_at, COLUMNS, zeros, 0

@@ -8,7 +8,7 @@ from minigan.backends.cpu.transforms import Scheme
 from minigan.shapes import ConvGeometry
 
 # What one thread keeps of a block's transformed images: its share of a third-level cache, which they stream from.
-POINTS_BYTES = 8 << 20
+POINTS_BYTES = 4 << 20
 # Of the block's results, one strip, before and after they are transformed back: about a second-level cache.
 RESULTS_BYTES = 3 << 19
 # And of transformed weights: a part of one.
@@ -48,6 +48,9 @@ class WinogradGrid(NamedTuple):
     columns: int  # of a tile of the microkernel: a strip's channels
     images_per_block: int
     tile_items: int  # room for a block's tiles, in items of a strip
+    point_step: int  # in points, from one point to the next
+    group_step: int  # from the tiles of one product to the next ones
+    strip_step: int  # from one strip to the next
     strips_at_once: int  # of weights
     split: int  # what threads share out: 0 images (weight gradient: channels), 1 what the product's columns are
     weights_at: int  # where in one thread's scratch what begins; first come the points
@@ -150,10 +153,15 @@ def plan_winograd(
     # One item more than the microkernel needs: points a power of two apart would compete for the same cache lines.
     tile_items = -(-per_block * tiles // rows) * rows + 1
     strip_points = points * tile_items * columns  # a block's
+    if kernel == "conv2d_weight_grad":
+        point_step, group_step, strip_step = tile_items * columns, rows * columns, strip_points
+    else:
+        strip_step, group_step = rows * columns, reads * rows * columns
+        point_step = tile_items // rows * group_step + columns
     chunks = -(-reads * points * columns * columns * itemsize // WEIGHTS_BYTES)
     at_once = -(-reads // chunks)
 
-    room = reads * strip_points + columns  # a tile's last rows may read beyond the last strip
+    room = reads * strip_points + points * columns  # a tile's last rows may read beyond the last strip
     if kernel == "conv2d_weight_grad":
         beside, products = makes * strip_points, points * (-(-columns // rows) * rows + 1) * columns
         product_steps = points * reads * -(-columns // rows) * makes * own * tiles
@@ -169,7 +177,7 @@ def plan_winograd(
         ends.append(ends[-1] + size)
     grid = WinogradGrid(
         images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, n, points, tiles_down, tiles_across,
-        strip_height, strip_width, columns, per_block, tile_items, at_once, split, *ends,
+        strip_height, strip_width, columns, per_block, tile_items, point_step, group_step, strip_step, at_once, split, *ends,
     )  # fmt: skip
     return WinogradPlan(scheme, grid, product_steps + tiles_in_steps + weight_steps)
 
