@@ -2,11 +2,12 @@
 
     python -m benchmarks.breakdown --model dcgan64 --batch-size 64
 
-Every call of the backend's kernels is timed inside of whole training steps (of `stack`: see `benchmarks.stack`), with
-the caches as they are there. GB/s count the arrays that a kernel is given and those that it returns, each once; GFLOP/s
-a direct convolution's or matrix product's operations. `fma` rows are bounded by the processor's multiply-adds, `mem`
-rows by the memory's bandwidth, and the last column tells how much of that they reach: Winograd's algorithms and arrays
-that are still in a cache may go beyond 100 %. What is between the kernels, such as the losses, is the last row.
+Every call of the backend's kernels is timed inside of whole training steps (of `stack`: see `benchmarks.stack`) or of
+drawing samples, with the caches as they are there. GB/s count the arrays that a kernel is given and those that it
+returns, each once; GFLOP/s a direct convolution's or matrix product's operations. `fma` rows are bounded by the
+processor's multiply-adds, `mem` rows by the memory's bandwidth, and the last column tells how much of that they reach:
+Winograd's algorithms and arrays that are still in a cache may go beyond 100 %. What is between the kernels, such as the
+losses, is the last row.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from benchmarks import command, environment, stack
 from benchmarks.limits import Limits, measured_limits
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
-from minigan.bench import MODELS, random_images, training_step
+from minigan.bench import MODELS, random_images, sampling_step, training_step
 from minigan.shapes import ConvGeometry
 
 
@@ -97,7 +98,8 @@ def workload(options: argparse.Namespace) -> Callable[[], Any]:
     """What is looked into."""
     n, backend = options.batch_size, options.backend
     if options.model != "stack":
-        return partial(training_step(options.model, backend), random_images(options.model, n))
+        step = sampling_step if options.work == "sample" else training_step
+        return partial(step(options.model, backend), random_images(options.model, n))
     rng = np.random.default_rng(0)
     net = stack.network(128, 3).build((128, 128, 3), backend=backend, rng=rng)
     x, dy = (rng.standard_normal((n, 128, 128, 3), dtype=np.float32) for _ in range(2))
@@ -107,8 +109,11 @@ def workload(options: argparse.Namespace) -> Callable[[], Any]:
 def main(arguments: list[str] | None = None) -> None:
     parser = command.parser(__doc__, peers=())
     parser.add_argument("--model", choices=(*MODELS, "stack"), default="dcgan64")
+    parser.add_argument("--work", choices=("train", "sample"), default="train", help="(default train)")
     parser.add_argument("--batch-size", type=command.count, default=64)
     options = command.parse(parser, arguments)
+    if options.model == "stack" and options.work == "sample":
+        parser.error("the stack is trained only")
     limits = measured_limits(options.backend)
     setting = environment.describe(options.backend) | ({"limits": limits.describe()} if limits else {})
     environment.show(setting)
@@ -125,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
         steps += 1
     total = time.perf_counter() - began
 
-    print(f"{options.model}, batch {options.batch_size}, {1e3 * total / steps:.1f} ms a step, mean of {steps}:")
+    print(f"{options.work} {options.model}, batch {options.batch_size}, {1e3 * total / steps:.2f} ms, mean of {steps}:")
     bound = f" {'limit':>5} {'of it':>6}" if limits else ""
     print(f"  {'kernel':26} {'arrays':27} {'ms':>8} {'share':>6} {'GFLOP/s':>8} {'GB/s':>6}{bound}")
     for (kernel, shapes), work in sorted(recorder.works.items(), key=lambda item: -item[1].seconds):

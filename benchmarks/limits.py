@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Backend
-from minigan.bench import measure, medians
+from minigan.bench import measure
 
 COPIED = 1 << 28  # bytes, several times a third-level cache
 
@@ -40,7 +40,8 @@ class Limits(NamedTuple):
 def measured_limits(backend: Backend) -> Limits | None:
     """With all of the backend's threads at once; the CPU backend only.
 
-    The microkernel on operands that stay in the first-level cache, and a copy of arrays that fit in none.
+    The microkernel on operands that stay in the first-level cache, and a copy of arrays that fit in none; of all rounds
+    the best, for these are limits.
     """
     team = getattr(backend, "team", None)
     if team is None:
@@ -56,7 +57,7 @@ def measured_limits(backend: Backend) -> Limits | None:
         "spin": lambda: team.run(spin_tiles, a, b, depth, columns, repeats),
         "copy": lambda: team.run(_copy, source, target),
     }
-    seconds = medians(measure(calls, rounds=7, seconds=0.05))
+    seconds = {name: min(times) for name, times in measure(calls, rounds=7, seconds=0.05).items()}
     multiply_adds = team.size * repeats * TILE_ROWS * columns * depth
     return Limits(2e-9 * multiply_adds / seconds["spin"], 2e-9 * COPIED / seconds["copy"])
 

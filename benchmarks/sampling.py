@@ -4,7 +4,8 @@
 
 The weights are the same everywhere, and BatchNorm's running statistics are those of the generator's own images. Every
 peer also runs with each BatchNorm folded into the convolution before it. The images are compared before anything is
-timed. The last line is `ratio R`: minigan's speed over that of the best peer, at the batch size where that is least.
+timed. (Batches of one take a while: `--count 128` will do for them.) The last line is `ratio R`: minigan's speed over
+that of the best peer, at the batch size where that is least.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@
 The first table has images/s for each batch size. The second has DCGANs for larger and larger images, all with the same
 batch, and their images/s, pixels/s and operations/s: a DCGAN for larger images has more layers, so that its operations
 grow faster than its pixels. (Counted are those of one forward pass of G and of D for each image; a training step has
-five or six times as many.) Each row ends with its spread, max / min - 1: 0.00 where the cost grows exactly as the work.
+five or six times as many.) A row's spread is max / min - 1: 0.00 where the cost grows exactly as the work.
 
 With an empty `--batch-size` or `--size` the table is left out.
 """
@@ -57,10 +57,10 @@ def title(text: str, heads: Sequence[int]) -> str:
     return f"{text:44}" + "".join(f"{head:10}" for head in heads) + f"{'spread':>9}"
 
 
-def row(label: str, values: Sequence[float]) -> str:
+def row(label: str, values: Sequence[float], *, spread: bool = True) -> str:
     digits = 0 if min(values) >= 100 else 1 if min(values) >= 10 else 2
     cells = "".join(f"{value:10,.{digits}f}" for value in values)
-    return f"  {label:42}{cells}{max(values) / min(values) - 1:9.2f}"
+    return f"  {label:42}{cells}" + (f"{max(values) / min(values) - 1:9.2f}" if spread else "")
 
 
 def batches(options: argparse.Namespace) -> dict[Point, float]:
@@ -82,7 +82,7 @@ def sizes(options: argparse.Namespace) -> dict[Point, float]:
     print(title(f"dcgan at batch {n}, by image size", options.size))
     for engine in dict.fromkeys(point.engine for point in speeds):
         images = [speeds[Point(engine, model, n)] for model in models]
-        print(row(f"{engine}, images/s", images))
+        print(row(f"{engine}, images/s", images, spread=False))
         print(row(f"{engine}, million pixels/s", [i * p for i, p in zip(images, pixels, strict=True)]))
         print(row(f"{engine}, GFLOP/s", [i * f for i, f in zip(images, flops, strict=True)]))
     print(flush=True)

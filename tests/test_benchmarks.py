@@ -136,6 +136,8 @@ def test_breakdown(ran):
     assert any(line.startswith("  adam_step") for line in lines)
     assert any(line.startswith("  matmul                     4x784 784x128 ") for line in lines)
     assert lines[-1].startswith("  between the kernels")
+    lines = ran(breakdown, "--model", "mlp", "--work", "sample", "--batch-size", "4", *NUMPY)
+    assert lines[6].startswith("sample mlp, batch 4, ")
 
 
 def test_memory(ran):
@@ -175,6 +177,7 @@ def test_what_is_not_an_option_is_refused(capsys, benchmark):
         (sampling, ["--model", "mlp"], "invalid choice: 'mlp'"),
         (sampling, ["--count", "10", "--batch-size", "4"], "--count 10 must be a multiple of each --batch-size"),
         (scaling, ["--size", "33"], "invalid choice: 33"),
+        (breakdown, ["--model", "stack", "--work", "sample"], "the stack is trained only"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(capsys, benchmark, arguments, message):
