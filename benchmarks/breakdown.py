@@ -81,9 +81,9 @@ def arrays_in(value: Any) -> Iterator[np.ndarray]:
 
 
 def shapes_of(arguments: tuple[Any, ...]) -> str:
-    """Of the arrays that are more than a vector, or of the first: "64x32x32x64 4x4x64x128"."""
-    found = [array.shape for array in arrays_in(arguments)]
-    return " ".join(dict.fromkeys("x".join(map(str, s)) for s in found if len(s) > 1 or s is found[0]))
+    """Of the first two arrays, as far as they are more than vectors: "64x32x32x64 4x4x64x128"."""
+    first, *others = (array.shape for array in arrays_in(arguments))
+    return " ".join("x".join(map(str, shape)) for shape in (first, *others[:1]) if len(shape) > 1 or shape is first)
 
 
 def operations(kernel: str, arguments: tuple[Any, ...], options: dict[str, Any], result: Any) -> int:
@@ -107,7 +107,7 @@ def workload(options: argparse.Namespace) -> Callable[[], Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = command.parser(__doc__, peers=())
+    parser = command.parser(__doc__, peers=(), backends=command.HOST)
     parser.add_argument("--model", choices=(*MODELS, "stack"), default="dcgan64")
     parser.add_argument("--work", choices=("train", "sample"), default="train", help="(default train)")
     parser.add_argument("--batch-size", type=command.count, default=64)

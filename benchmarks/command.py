@@ -13,14 +13,21 @@ from minigan.errors import MiniganError
 
 # What each peer needs, as pip calls it.
 PEERS = {"torch": ("torch",), "onnxruntime": ("torch", "onnxruntime", "onnx", "onnxscript")}
+# Where a kernel's work is done when its call returns, so that single kernels can be timed.
+HOST = ("numpy", "numba")
 
 
 def parser(
-    description: str | None, *, peers: Sequence[str] = ("torch",), rounds: int = 7, seconds: float = 1.0
+    description: str | None,
+    *,
+    peers: Sequence[str] = ("torch",),
+    backends: Sequence[str] = ("auto", *BACKENDS),
+    rounds: int = 7,
+    seconds: float = 1.0,
 ) -> argparse.ArgumentParser:
     """With the options that all comparisons have."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--backend", choices=("auto", *BACKENDS), default="numba", help="minigan's (default numba)")
+    result.add_argument("--backend", choices=backends, default="numba", help="minigan's (default numba)")
     result.add_argument("--peer", choices=peers, action="append", default=[], help="whom to take turns with; repeat")
     result.add_argument("--rounds", type=count, default=rounds, help=f"medians of so many turns (default {rounds})")
     result.add_argument("--seconds", type=duration, default=seconds, help=f"about, of each turn (default {seconds:g})")

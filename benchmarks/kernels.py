@@ -189,7 +189,7 @@ def measured(backend: Backend, layer: Layer, limits: Limits | None, *, peer: boo
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = command.parser(__doc__, seconds=0.03)
+    parser = command.parser(__doc__, seconds=0.03, backends=command.HOST)
     parser.add_argument(
         "--group", choices=shapes(), action="append", default=[], help="of shapes.toml; repeat for several; default all"
     )

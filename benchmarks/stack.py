@@ -94,7 +94,7 @@ def agreement(backend: Backend, steps: Mapping[str, Callable[[], Result]]) -> st
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = command.parser(__doc__, rounds=5)
+    parser = command.parser(__doc__, rounds=5, backends=command.HOST)
     parser.add_argument("--batch-size", type=command.count, nargs="+", default=[1, 4], metavar="N")
     parser.add_argument("--size", type=command.count, default=128, help="of the images (default 128)")
     parser.add_argument("--channels", type=command.count, default=128)

@@ -11,6 +11,7 @@ from benchmarks import __main__ as listing
 from benchmarks import breakdown, kernels, limits, memory, sampling, scaling, stack, train_step
 from benchmarks.command import expect_agreement
 from benchmarks.limits import Limits
+from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
 
 QUICK = ("--rounds", "1", "--seconds", "0.001")
@@ -67,8 +68,11 @@ def test_kernels(ran, tmp_path):
 def test_kernels_tell_the_algorithm_and_the_limit(ran):
     lines = ran(kernels, *QUICK)
     assert any(line.startswith("limits: ") for line in lines)
-    assert "direct" in lines[-1]
-    assert " mem " in lines[-1] or " fma " in lines[-1]
+    (layer,) = kernels.layers(["tiny"])
+    names = [get_backend("numba").algorithm(k, layer.geometry, 2, kernels.FLOAT) for k in kernels.KERNELS.values()]
+    for line, name in zip(lines[-3:], names, strict=True):
+        assert f" {name} " in line
+        assert " mem " in line or " fma " in line
 
 
 @pytest.mark.usefixtures("tiny")
@@ -177,12 +181,13 @@ def test_what_is_not_an_option_is_refused(capsys, benchmark):
         (sampling, ["--model", "mlp"], "invalid choice: 'mlp'"),
         (sampling, ["--count", "10", "--batch-size", "4"], "--count 10 must be a multiple of each --batch-size"),
         (scaling, ["--size", "33"], "invalid choice: 33"),
+        (kernels, ["--backend", "cupy"], "invalid choice: 'cupy'"),
         (breakdown, ["--model", "stack", "--work", "sample"], "the stack is trained only"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(capsys, benchmark, arguments, message):
     with pytest.raises(SystemExit) as stop:
-        benchmark.main([*arguments, "--backend", "numpy"])
+        benchmark.main(["--backend", "numpy", *arguments])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
