@@ -28,7 +28,9 @@ def parser(
     """With the options that all comparisons have."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--backend", choices=backends, default="numba", help="minigan's (default numba)")
-    result.add_argument("--peer", choices=peers, action="append", default=[], help="whom to take turns with; repeat")
+    result.set_defaults(peer=[])
+    if peers:
+        result.add_argument("--peer", choices=peers, action="append", help="whom to compare with; repeat for several")
     result.add_argument("--rounds", type=count, default=rounds, help=f"medians of so many turns (default {rounds})")
     result.add_argument("--seconds", type=duration, default=seconds, help=f"about, of each turn (default {seconds:g})")
     result.add_argument("--json", metavar="FILE", help="the figures and what they were measured with")
