@@ -1,6 +1,7 @@
 """The convolution family on one microkernel; `plan.py` says what is computed how, `correlate.py` has the loops."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import expect, flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
-from minigan.backends.cpu.plan import Plan, is_dense, plan_forward, plan_input_grad, plan_weight_grad
+from minigan.backends.cpu.plan import Plan, algorithm, is_dense, plan_forward, plan_input_grad, plan_weight_grad
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
 from minigan.backends.cpu.winograd_plan import WinogradPlan, choose_winograd
@@ -99,6 +100,18 @@ class ConvKernels(DenseKernels):
             self.workspace.take("panels", parts * plan.panel_scratch, x.dtype),
             plan.panel_scratch,
             parts=parts,
+        )
+
+    def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        return algorithm(
+            kernel,
+            geometry,
+            images,
+            rows=TILE_ROWS,
+            columns=tile_columns(dtype.itemsize),
+            itemsize=dtype.itemsize,
+            threads=self.parts_of_product(images * geometry.flops // 2),
+            exact=self.exact,
         )
 
     def _winograd(self, kernel: str, g: ConvGeometry, images: int, itemsize: int, parts: int) -> WinogradPlan | None:
