@@ -117,22 +117,31 @@ class Sequential(Layer):
             caches += step_caches
         return y, Tape(caches, len(x), self.arena)
 
-    def backward(self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+    def backward(
+        self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True, release: bool = False
+    ) -> Array | None:
         """The gradient of the input; see `Layer.backward`.
 
         With `need_dx=False` the walk ends at the first layer that has parameters, without its dx.
 
+        Args:
+            release: release the tape, and let go of each layer's activations as soon as its gradients are there, so
+                that those of the layers below may have their memory.
         Raises:
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
         caches = tape.caches(self)
         self._check("dy", dy, tape.batch_size, self.output_shape)
+        if release:
+            tape.release()
         last = 0 if need_dx else self._first_trained()
         end = len(self.layers)
         for step in reversed(self._steps):
             first = end - len(step)  # a step is the tuple of its layers
             if end > last:
                 dy = step.backward(dy, caches[first:end], grads=grads, need_dx=need_dx or first > last)
+            if release:
+                del caches[first:]
             end = first
         return dy if need_dx else None
 

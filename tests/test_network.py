@@ -1,6 +1,7 @@
 """Networks: tapes, destinations, arenas, summaries, and what is refused."""
 
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -88,6 +89,40 @@ def test_release_lets_go(backend: Backend):
         with pytest.raises(StaleTapeError, match=r"D: this tape was released\. Run forward again"):
             use()
     tape.release()  # twice is fine
+
+
+def test_backward_that_releases_holds_only_what_it_still_needs(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    net, x = network(backend), batch(backend)
+    y, tape = net.forward(x, train=True)
+    expected = net.gradients()
+    net.backward(y, tape, grads=expected)
+
+    alive: list[int] = []
+    watched = [weakref.ref(array) for array in arrays_in(tape.caches(net)) if array is not x]
+    for layer in net.layers:
+        monkeypatch.setattr(layer, "backward", counting(layer.backward, watched, alive))
+    grads = net.gradients()
+    net.backward(y, tape, grads=grads, release=True)
+    assert backend.to_numpy(grads.flat).tobytes() == backend.to_numpy(expected.flat).tobytes()
+    assert alive == sorted(alive, reverse=True) and alive[-1] < alive[0] == len(watched)
+    with pytest.raises(StaleTapeError, match=r"D: this tape was released\. Run forward again"):
+        net.backward(y, tape, grads=grads)
+
+
+def arrays_in(cache: object) -> list[np.ndarray]:
+    if isinstance(cache, tuple | list):
+        return [array for item in cache for array in arrays_in(item)]
+    return [cache] if isinstance(cache, np.ndarray) else []
+
+
+def counting(backward, watched, alive):
+    """A layer's backward that notes how many of the watched arrays are still there when it begins."""
+
+    def noting(*args, **settings):
+        alive.append(sum(reference() is not None for reference in watched))
+        return backward(*args, **settings)
+
+    return noting
 
 
 def test_a_tape_is_stale_after_the_optimizers_step(backend: Backend):
