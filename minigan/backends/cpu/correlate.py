@@ -168,8 +168,6 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
                             min(TILE_ROWS, count - t),
                             width,
                             columns,
-                            spill,
-                            spill_rows,
                             False,
                         )
 
@@ -228,7 +226,6 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
     sources, targets = np.empty(row_capacity, np.int64), np.empty(row_capacity, np.int64)
     segment_table = np.empty(grid.images_per_block * grid.rows_per_block, np.int64)
     nothing = np.zeros(columns, x.dtype)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), tile_rows(columns)
     image = image_scratch[part * image_size : (part + 1) * image_size]
     packed = panel_scratch[part * panel_size : (part + 1) * panel_size]
     row_size = grid.padded_width * grid.slab
@@ -285,7 +282,5 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
                         min(TILE_ROWS, count - t),
                         width,
                         columns,
-                        spill,
-                        spill_rows,
                         True,
                     )

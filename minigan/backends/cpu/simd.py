@@ -273,6 +273,41 @@ def add_tile(_typing, tile, y, rows, index):
 
 
 @intrinsic
+def store_corner(_typing, tile, y, rows, index, count, width):
+    """store_tile for the first `count` rows and `width` columns only."""
+
+    def emit(context, builder, signature, arguments):
+        tile, y, rows, index, count, width = arguments
+        here = _pointer(context, builder, signature.args[1], y, index)
+        for m in range(TILE_ROWS):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(_INDEX, m), count)):
+                pointer = builder.gep(here, [builder.extract_value(rows, m)])
+                _store_lanes(builder, signature.args[0].dtype, pointer, _row(builder, tile, m), width)
+        return context.get_dummy_value()
+
+    return types.void(tile, y, rows, index, count, width), emit
+
+
+@intrinsic
+def add_corner(_typing, tile, y, rows, index, count, width):
+    """add_tile for the first `count` rows and `width` columns only."""
+
+    def emit(context, builder, signature, arguments):
+        tile, y, rows, index, count, width = arguments
+        dtype = signature.args[0].dtype
+        here = _pointer(context, builder, signature.args[1], y, index)
+        for m in range(TILE_ROWS):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(_INDEX, m), count)):
+                pointer = builder.gep(here, [builder.extract_value(rows, m)])
+                old = _load_lanes(builder, dtype, pointer, width)
+                sums = [builder.fadd(a, b) for a, b in zip(old, _row(builder, tile, m), strict=True)]
+                _store_lanes(builder, dtype, pointer, sums, width)
+        return context.get_dummy_value()
+
+    return types.void(tile, y, rows, index, count, width), emit
+
+
+@intrinsic
 def copy_row(_typing, to, to_index, source, index):
     """to[to_index : ... + columns] = source[index : ... + columns], one row of a tile."""
 
