@@ -38,7 +38,11 @@ from minigan.backends.cpu.simd import (
 
 @kernel(inline=True)
 def product_tile(a, rows, segments, run, step, panel, panel_at, panel_row, bias, bias_at):
-    tile = tile_from_row(bias, bias_at)
+    return add_products(tile_from_row(bias, bias_at), a, rows, segments, run, step, panel, panel_at, panel_row)
+
+
+@kernel(inline=True)
+def add_products(tile, a, rows, segments, run, step, panel, panel_at, panel_row):
     for s in range(len(segments)):
         a_at = segments[s]
         for _ in range(run):
