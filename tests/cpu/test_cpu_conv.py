@@ -49,6 +49,8 @@ PATHS = {
     "overlap-add, stride wider than a vector": (2, ConvGeometry(8, 8, 11, 70, 4, 4, (2, 2), SAME)),
     "overlap-add forward": (2, ConvGeometry(9, 13, 70, 3, 7, 7, (1, 1), ((3, 3), (3, 3)))),
     "overlap-add forward, padding beyond the filter": (2, ConvGeometry(5, 6, 70, 2, 2, 3, (1, 1), ((3, 2), (4, 0)))),
+    "weights turned round": (2, ConvGeometry(9, 11, 70, 3, 3, 3, (1, 1), SAME)),
+    "weights turned round, asymmetric padding": (3, ConvGeometry(7, 6, 40, 2, 4, 3, (1, 1), ((0, 3), (2, 1)))),
     "one channel forward, with a stride": (2, ConvGeometry(12, 12, 8, 1, 4, 4, (2, 2), SAME)),
     "in place": (3, ConvGeometry(5, 6, 40, 24, 1, 1)),
     "in place with a stride": (2, ConvGeometry(8, 8, 24, 40, 2, 2, (2, 2), NONE)),
@@ -164,6 +166,8 @@ def test_paths_are_what_they_are_called():
     for path, (_, g) in PATHS.items():
         if path.startswith("overlap-add"):
             assert plan.overlaps("conv2d" if "forward" in path else "conv2d_input_grad", g, columns)
+        if path.startswith("weights turned round"):
+            assert plan.turned_round(g, simd.TILE_ROWS, columns)
     assert not plan.overlaps("conv2d_input_grad", PATHS["phases of unequal filters"][1], columns)
     assert plan.plan_overlap("conv2d_input_grad", PATHS["overlap-add"][1], 1, columns, 4, 3).grid.bands == 3
     assert forward("in place").grid.in_place and backward("in place").grid.in_place

@@ -18,6 +18,7 @@ from minigan.backends.cpu.plan import (
     plan_input_grad,
     plan_overlap,
     plan_weight_grad,
+    turned_round,
 )
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
@@ -98,19 +99,12 @@ class ConvKernels(DenseKernels):
         if fast := self._winograd("conv2d_weight_grad", g, n, x.itemsize, parts):
             self._run_winograd(convolve_weights, fast, parts, x, dy, add_to)
             return
-        plan = plan_weight_grad(g, n, TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
-        self.team.run(
-            correlate_weights,
-            flat(x),
-            flat(dy),
-            flat(add_to),
-            plan.grid,
-            self.workspace.take("images", parts * plan.image_scratch, x.dtype),
-            plan.image_scratch,
-            self.workspace.take("panels", parts * plan.panel_scratch, x.dtype),
-            plan.panel_scratch,
-            parts=parts,
-        )
+        if turned := turned_round(g, TILE_ROWS, tile_columns(x.itemsize)):
+            dw = np.zeros(turned.weight_shape, x.dtype)
+            self._correlate_weights(dy, x, turned, dw, parts)
+            add_to += dw[::-1, ::-1].transpose(0, 1, 3, 2)
+        else:
+            self._correlate_weights(x, dy, g, add_to, parts)
 
     def _winograd(self, kernel: str, g: ConvGeometry, images: int, itemsize: int, parts: int) -> WinogradPlan | None:
         if self.exact:
@@ -137,6 +131,21 @@ class ConvKernels(DenseKernels):
             correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size, parts=parts
         )
         return y
+
+    def _correlate_weights(self, x: Array, dy: Array, g: ConvGeometry, dw: Array, parts: int) -> None:
+        plan = plan_weight_grad(g, len(x), TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
+        self.team.run(
+            correlate_weights,
+            flat(x),
+            flat(dy),
+            flat(dw),
+            plan.grid,
+            self.workspace.take("images", parts * plan.image_scratch, x.dtype),
+            plan.image_scratch,
+            self.workspace.take("panels", parts * plan.panel_scratch, x.dtype),
+            plan.panel_scratch,
+            parts=parts,
+        )
 
     def _overlap_add(self, x: Array, packed: Array, b: Array | None, plan: OverlapPlan, parts: int) -> Array:
         grid = plan.grid

@@ -217,7 +217,12 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
             segments[s] = (n * rows + p * grid.stride_down) * row_size
         for panel in range(panel_first, panel_last):
             width = min(columns, grid.channels_out - panel * columns)
-            gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width)
+            source, source_at, source_row = packed, 0, columns
+            if grid.in_place and width == columns:
+                source, source_row = dy, grid.channels_out
+                source_at = (n_first * grid.rows_out + p_first) * grid.columns_out * source_row + panel * columns
+            else:
+                gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width)
             for slab in range(slab_first, slab_last):
                 count = list_taps(
                     grid, slab, r_first, r_last, (slab - slab_first) * slab_size, row_size, sources, targets
@@ -229,9 +234,9 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
                         segments,
                         grid.columns_out,
                         grid.stride_across * grid.slab,
-                        packed,
-                        0,
-                        columns,
+                        source,
+                        source_at,
+                        source_row,
                         nothing,
                         0,
                     )

@@ -27,6 +27,10 @@ from minigan.shapes import ConvGeometry, Pair
 # Half of a small second-level cache: what one thread works on before it moves on.
 BLOCK_BYTES = 1 << 18
 
+# A weight gradient with so few rows reads dy where it is, pixel by pixel: to pack it would not pay. Nor to leave it
+# where it is if its pixels are wider, as they would crowd each other out of the cache.
+FEW_ROWS, NARROW = 96, 128
+
 # Adding a vector of what lies in the cache takes as long as so many multiply-adds of one.
 ADDING_STEPS = 16
 
@@ -104,7 +108,7 @@ def algorithm(
     if fast is not None:
         return fast.name
     if kernel == "conv2d_weight_grad":
-        return "direct"
+        return "direct" if turned_round(g, rows, columns) is None else "turned round"
     return "overlap-add" if overlaps(kernel, g, columns) else "phases"
 
 
@@ -329,6 +333,7 @@ class WeightGrid(NamedTuple):
     taps_across: int
     stride_down: int
     stride_across: int
+    in_place: int  # dy's full panels are read where they are
     slab: int  # channels of the image that lie together while it is in scratch
     columns: int
     images_per_block: int
@@ -341,6 +346,28 @@ class WeightPlan:
     grid: WeightGrid
     image_scratch: int
     panel_scratch: int
+
+
+def _weight_steps(g: ConvGeometry, rows: int, columns: int) -> int:
+    """How often the innermost step is done for the weight gradient of one image."""
+    tiles = g.R * g.S * (g.C // rows) + -(-g.R * g.S * (g.C % rows) // rows)
+    return tiles * -(-g.K // columns) * g.P * g.Q
+
+
+@functools.lru_cache(maxsize=256)
+def turned_round(g: ConvGeometry, rows: int, columns: int) -> ConvGeometry | None:
+    """The convolution with x and dy in each other's place, where its weight gradient is the faster one.
+
+    With K of 1 or 3 a panel of dy would be nearly empty. If the stride is 1, dw[r, s, c, k] is also the weight
+    gradient [R - 1 - r, S - 1 - s, k, c] of the convolution that makes x, as it were, of dy.
+    """
+    (top, bottom), (left, right) = g.padding
+    if g.stride != (1, 1) or max(top, bottom) >= g.R or max(left, right) >= g.S:
+        return None
+    padding = (g.R - 1 - top, g.R - 1 - bottom), (g.S - 1 - left, g.S - 1 - right)
+    turned = ConvGeometry(g.P, g.Q, g.K, g.C, g.R, g.S, g.stride, padding)
+    steps, turned_steps = _weight_steps(g, rows, columns), _weight_steps(turned, rows, columns)
+    return turned if 4 * turned_steps < 3 * steps else None  # its result is one more array to add
 
 
 @functools.lru_cache(maxsize=256)
@@ -371,6 +398,7 @@ def plan_weight_grad(g: ConvGeometry, images: int, rows: int, columns: int, item
         g.R,
         g.S,
         *g.stride,
+        int(g.R * g.S * g.C <= FEW_ROWS and g.K <= NARROW),
         slab,
         columns,
         per_block,
