@@ -106,6 +106,7 @@ def warm_up(backend: Backend) -> float:
         Seconds it took.
     """
     began = time.perf_counter()
+    backend.compile_ahead()
     for model in ("mlp", "dcgan28", "dcgan32"):
         # Large enough that no kernel takes a way round for small arrays.
         training_step(model, backend)(random_images(model, 32))

@@ -34,6 +34,7 @@ INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
 def train(options: argparse.Namespace) -> int:
     run = _resumed(options) if options.resume is not None else _started(options)
     trainer = run.trainer
+    run.backend.compile_ahead()
     progress = open_progress(start=trainer.step, total=trainer.steps)
     progress.message(f"{run.recipe.name} on {run.dataset.describe()}")
     progress.message(f"{run.backend.describe()}; run folder {trainer.folder}")

@@ -54,6 +54,9 @@ class Backend(ABC):
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
 
+    def compile_ahead(self) -> None:  # noqa: B027 (most backends have nothing to compile)
+        """Begins, beside the caller, with what the first training step would have to wait for."""
+
     def describe(self) -> str:
         """One line on what runs: library, versions, width, threads."""
         return self.name
