@@ -67,10 +67,8 @@ class ConvKernels(DenseKernels):
             self._run_winograd(convolve_back, fast, parts, dy, w, bias, dx)
             return dx
         if overlap := plan_overlap("conv2d_input_grad", g, n, columns, dy.itemsize, parts):
-            width = g.R * g.S * g.C
-            packed = self.workspace.take("packed", g.K * -(-width // columns) * columns, dy.dtype)
-            self.team.run(pack_transposed, flat(w), packed, np.zeros(1, np.int64), g.K, width, columns, parts=1)
-            return self._overlap_add(dy, packed, b, overlap, parts)
+            transposed = w.reshape(-1, g.K).T
+            return self._overlap_add(dy, self._packed(transposed, g.K, g.R * g.S * g.C), b, overlap, parts)
         plan = plan_input_grad(g, n, columns, dy.itemsize, parts)
         packed = self.workspace.take("packed", plan.packed_size, dy.dtype)
         for phase, taps in zip(plan.phases, plan.taps, strict=True):
