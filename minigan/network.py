@@ -205,20 +205,36 @@ class Sequential(Layer):
                 f"Convert with {name}.astype('{self.dtype}') or build the network with dtype='{array.dtype}'."
             )
 
-    def summary(self) -> str:
-        """A table: layer, output shape, parameters, FLOPs of a forward pass per example."""
-        rows = [("layer", "output shape", "parameters", "MFLOP")]
+    def summary(self, *, batch_size: int = 64) -> str:
+        """A table: layer, output shape, parameters, millions of operations of a forward pass per example.
+
+        On a backend that has several ways to compute a convolution also which one each layer got: one name, or three
+        for the layer's forward pass, dx and dw.
+
+        Args:
+            batch_size: the choice depends on it; stands in the table's title.
+        """
+        rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")]
         for prefix, layer in self.walk():
             if isinstance(layer, Sequential):
                 continue
             count = sum(p.size for p in layer.own_parameters)
             label = f"{prefix[:-1]} {layer.describe()}"
-            rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}"))
-        rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
-        rule = "-" * len(lines[0])
+            names = layer.algorithms(batch_size)
+            algorithm = names[0] if len(set(names)) == 1 else " | ".join(names)
+            rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}", algorithm))
+        rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}", ""))
         title = f"{self.path}: {self.input_shape} -> {self.output_shape}"
+        if any(row[-1] for row in rows[1:]):
+            title += f", algorithms for batches of {batch_size}"
+        else:
+            rows = [row[:-1] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><", widths, strict=False)).rstrip()
+            for row in rows
+        ]
+        rule = "-" * max(map(len, lines))
         return "\n".join([title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 

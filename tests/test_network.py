@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 
 from minigan.backends import Backend, get_backend
+from minigan.backends.reference import ReferenceBackend
 from minigan.errors import CheckpointError, ConfigError, DTypeError, NotBuiltError, ShapeError, StaleTapeError
 from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, LeakyReLU, Reshape, Tanh
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    Reshape,
+    Tanh,
+)
 from minigan.network import Residual, Sequential, SkipConcat
 from minigan.optim import SGD
 
@@ -413,6 +425,29 @@ def test_summary_and_flops():
     assert rows[9] == ["5 Dense", "(1,)", "1,569", mflop(dense)]
     assert rows[-1] == ["total", "2,233", mflop(total)]  # no output shape
     assert len(rows) == 12
+
+
+def test_the_summary_tells_how_each_convolution_is_computed():
+    class TwoWays(ReferenceBackend):
+        """Plain for few images; else fast, but for weight gradients."""
+
+        def algorithm(self, kernel, geometry, images, dtype):
+            assert (geometry.R, dtype) == (3, np.float64)
+            return "plain" if images < 8 else {"conv2d": "fast", "conv2d_input_grad": "faster"}.get(kernel, "plain")
+
+    net = Sequential([Conv2D(4, 3), BatchNorm(), ConvTranspose2D(2, 3)], name="G")
+    net.build((6, 6, 1), backend=TwoWays(), dtype="float64", rng=np.random.default_rng(0))
+
+    def table(**options):
+        return [[cell.strip() for cell in re.split(r"\s{2,}", line)] for line in net.summary(**options).splitlines()]
+
+    rows = table()
+    assert rows[0] == ["G: (6, 6, 1) -> (6, 6, 2), algorithms for batches of 64"]
+    assert rows[1][-1] == "algorithm (or y | dx | dw)"
+    assert [row[4:] for row in rows[3:6]] == [["fast | faster | plain"], [], ["faster | fast | plain"]]
+    rows = table(batch_size=7)
+    assert rows[0][0].endswith("algorithms for batches of 7")
+    assert [row[4:] for row in rows[3:6]] == [["plain"], [], ["plain"]]
 
 
 def test_a_network_that_is_not_built_says_so():

@@ -1,6 +1,7 @@
 """The convolution family on one microkernel; `plan.py` says what is computed how, `correlate.py` has the loops."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from minigan.backends.cpu.overlap import overlap_add
 from minigan.backends.cpu.plan import (
     OverlapPlan,
     Plan,
+    algorithm,
     is_dense,
     plan_forward,
     plan_input_grad,
@@ -103,6 +105,18 @@ class ConvKernels(DenseKernels):
             add_to += dw[::-1, ::-1].transpose(0, 1, 3, 2)
         else:
             self._correlate_weights(x, dy, g, add_to, parts)
+
+    def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        return algorithm(
+            kernel,
+            geometry,
+            images,
+            rows=TILE_ROWS,
+            columns=tile_columns(dtype.itemsize),
+            itemsize=dtype.itemsize,
+            threads=self.parts_of_product(images * geometry.flops // 2),
+            exact=self.exact,
+        )
 
     def _winograd(self, kernel: str, g: ConvGeometry, images: int, itemsize: int, parts: int) -> WinogradPlan | None:
         if self.exact:

@@ -94,9 +94,17 @@ def is_dense(g: ConvGeometry) -> bool:
 
 
 def algorithm(
-    kernel: str, g: ConvGeometry, images: int, *, rows: int, columns: int, itemsize: int, threads: int
+    kernel: str,
+    g: ConvGeometry,
+    images: int,
+    *,
+    rows: int,
+    columns: int,
+    itemsize: int,
+    threads: int,
+    exact: bool = False,
 ) -> str:
-    """What `CpuBackend` computes a convolution kernel by, unless it is exact: a name for people.
+    """What `CpuBackend` computes a convolution kernel by: a name for people.
 
     Args:
         kernel: "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
@@ -104,7 +112,7 @@ def algorithm(
     """
     if is_dense(g):
         return "dense"
-    fast = choose_winograd(kernel, g, images, rows, columns, itemsize, threads)
+    fast = None if exact else choose_winograd(kernel, g, images, rows, columns, itemsize, threads)
     if fast is not None:
         return fast.name
     if kernel == "conv2d_weight_grad":
