@@ -11,7 +11,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile, strip, strip_transposed, tile_rows
+from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile, strip, strip_transposed
 from minigan.backends.cpu.simd import TILE_ROWS, fill, load_rows, tile_columns
 from minigan.backends.reference.dense import DenseKernels as ReferenceDense
 
@@ -59,12 +59,11 @@ def multiply(
     else:
         panel_first, panel_last = panel_last * part // parts, panel_last * (part + 1) // parts
     count = row_last - row_first
-    sources, targets = np.empty(count + TILE_ROWS, np.int64), np.empty(count, np.int64)
+    sources, targets = np.empty(count + TILE_ROWS, np.int64), np.empty(count + TILE_ROWS, np.int64)
     for m in range(count):
         sources[m], targets[m] = (row_first + m) * row_size, (row_first + m) * width
     close_table(sources, count)
     segments = np.zeros(1, np.int64)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, a.dtype), tile_rows(columns)
     packed = scratch[part * depth * columns : (part + 1) * depth * columns]
     for panel in range(panel_first, panel_last):
         first, here = panel * columns, min(columns, width - panel * columns)
@@ -79,9 +78,7 @@ def multiply(
             tile = product_tile(
                 a, load_rows(sources, t), segments, depth, step, source, source_at, source_row, bias, first
             )
-            put_tile(
-                tile, y, targets, t, first, min(TILE_ROWS, count - t), here, columns, spill, spill_rows, accumulate
-            )
+            put_tile(tile, y, targets, t, first, min(TILE_ROWS, count - t), here, columns, accumulate)
 
 
 @kernel

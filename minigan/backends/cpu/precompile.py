@@ -51,8 +51,7 @@ def compile_late_kernels(backend: Backend) -> None:
     for g in (MIDDLE, THIN):
         x, y = (np.zeros((IMAGES, *shape), np.float32) for shape in (g.input_shape, g.output_shape))
         w = np.zeros(g.weight_shape, np.float32)
-        if g is MIDDLE:
-            backend.conv2d(x, w, None, g)
+        backend.conv2d(x, w, None, g)
         backend.conv2d_weight_grad(x, y, g, add_to=w)
     channels = np.ones(y.shape[-1], np.float32)
     backend.batchnorm_leaky_relu_grad(
