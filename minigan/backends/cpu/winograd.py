@@ -160,25 +160,30 @@ def transform_weights(scheme, w, grid, phase, c, k, transposed, points, at, item
 
 
 @kernel(inline=True)
-def multiply_points(grid, tiles, a, segments, b, depth, bias, products, rows, first):
-    """products [point][tile] = or += a [strip][point][tile] . b [point][item], for some strips of a.
+def multiply_points(grid, tiles, a, first, segments, b, bias, products, rows):
+    """products [point][tile] = or += a [point][tile][strip] . b [point][item], for some strips of a.
 
     Args:
+        first: of these strips; the first of all begins the sum, the others add to it.
+        segments: room for as many numbers as there are strips.
         bias: what to begin with at point (1, 1), whose value every output contains once.
-        first: whether to begin, or add.
     """
+    depth = len(segments) * COLUMNS + 1
     for point in range(grid.points):
+        for i in range(len(segments)):
+            segments[i] = (first + i) * grid.strip_step + point * grid.point_step
         to = point * grid.tile_items * COLUMNS
         bias_at = COLUMNS if point == grid.n + 1 else 0
         for t in range(0, tiles, TILE_ROWS):
-            here = a[point * grid.point_step + t // TILE_ROWS * grid.group_step :]
             tile = product_tile(
-                here, load_rows(rows, 0), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, bias, bias_at
+                a, load_rows(rows, 0), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, bias, bias_at
             )
-            if first:
+            if first == 0:
                 store_tile(tile, products, load_rows(rows, t), to)
             else:
                 add_tile(tile, products, load_rows(rows, t), to)
+            for i in range(len(segments)):
+                segments[i] += grid.group_step
 
 
 @kernel(inline=True)
@@ -237,12 +242,12 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
             for first in range(0, strips_in * phases, grid.strips_at_once):
                 count = min(grid.strips_at_once, strips_in * phases - first)
                 for i in range(count):
-                    segments[i] = (first + i) * grid.strip_step
                     transform_weights(scheme, w, grid, (first + i) % phases, (first + i) // phases * COLUMNS,
                                       k * COLUMNS, False, weights, i * COLUMNS * COLUMNS, count * COLUMNS + 1,
                                       taps)  # fmt: skip
-                multiply_points(grid, images * tiles, points, segments[:count], weights, count * COLUMNS + 1,
-                                start, products, rows, first == 0)  # fmt: skip
+                multiply_points(
+                    grid, images * tiles, points, first, segments[:count], weights, start, products, rows
+                )
                 fill(start, COLUMNS, COLUMNS)
             for image in range(images):
                 at = image * tiles * COLUMNS
@@ -300,11 +305,11 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
                 for first in range(0, strips_in, grid.strips_at_once):
                     count = min(grid.strips_at_once, strips_in - first)
                     for i in range(count):
-                        segments[i] = (first + i) * grid.strip_step
                         transform_weights(scheme, w, grid, phase, c * COLUMNS, (first + i) * COLUMNS, True, weights,
                                           i * COLUMNS * COLUMNS, count * COLUMNS + 1, taps)  # fmt: skip
-                    multiply_points(grid, images * tiles, points, segments[:count], weights, count * COLUMNS + 1,
-                                    zeros, products, rows, first == 0)  # fmt: skip
+                    multiply_points(
+                        grid, images * tiles, points, first, segments[:count], weights, zeros, products, rows
+                    )
                 at = 0
                 for image in range(images):
                     for i in range(i_last - i_first):
@@ -354,11 +359,11 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
         for c in range(c_first * phases, c_last * phases):
             for k in range(k_first, k_last):
                 for point in range(grid.points):
-                    a = points[(c - c_first * phases) * grid.strip_step + point * grid.point_step :]
+                    segments[0] = (c - c_first * phases) * grid.strip_step + point * grid.point_step
                     b_at = (k - k_first) * grid.strip_step + point * grid.point_step
                     for m in range(0, COLUMNS, TILE_ROWS):
                         tile = product_tile(
-                            a, load_rows(channels, m), segments, tiles, COLUMNS, outputs, b_at, COLUMNS, zeros, 0
+                            points, load_rows(channels, m), segments, tiles, COLUMNS, outputs, b_at, COLUMNS, zeros, 0
                         )
                         store_tile(tile, products, load_rows(rows, m), point * items * COLUMNS)
                 for item in range(0, COLUMNS * COLUMNS, COLUMNS):
