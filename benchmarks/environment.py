@@ -1,13 +1,17 @@
-"""What a benchmark ran with, printed beside its figures."""
+"""What a benchmark ran with, printed above its figures."""
 
 import os
 import platform
+from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from minigan.backends import Backend
 
-def describe() -> dict[str, Any]:
+
+def describe(backend: Backend, peers: Iterable[str] = ()) -> dict[str, Any]:
     """Processor, threads, SIMD width, BLAS and library versions."""
     found: dict[str, Any] = {
         "processor": _processor(),
@@ -19,7 +23,21 @@ def describe() -> dict[str, Any]:
     overrides = {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS", "NUMBA", "OMP"))}
     if overrides:
         found["environment"] = overrides
+    found["minigan"] = backend.describe()
+    for peer in peers:
+        found[peer] = version(peer)
+        if peer == "torch":
+            import torch
+
+            found[peer] += f", {torch.get_num_threads()} threads"
     return found
+
+
+def show(setting: dict[str, Any]) -> None:
+    """A line for each, and an empty one."""
+    for name, value in setting.items():
+        print(f"{name}: {value}")
+    print(flush=True)
 
 
 def _processor() -> str:

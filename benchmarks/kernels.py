@@ -1,16 +1,16 @@
-"""The convolution kernels layer by layer: GFLOP/s, and how near they come to the processor's limit.
+"""The convolution kernels layer by layer: their algorithms, and how near they come to the processor's limits.
 
     python -m benchmarks.kernels --group dcgan64 --peer torch --json result.json
 
-Each kernel is first compared with the reference; then it and the peer take turns, and the medians are printed. The
-limit is measured in the same run: multiply-adds on registers, in all threads at once.
+Each kernel is first compared with the reference; then it and the peer take turns, and the medians are printed.
+
+GFLOP/s count a direct convolution's operations, whatever the algorithm; GB/s the operands and the result, each once.
+"bound" is the most that either limit allows, in GFLOP/s: `fma`, the multiply-adds, or `mem`, the memory's bandwidth
+times operations per byte. Both are measured in the same run. Winograd's algorithms can go beyond 100 % of it, and so
+can operands that are still in a cache.
 """
 
-import argparse
-import json
-import statistics
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import environment
-from minigan.backends import Backend, get_backend
+from benchmarks import command, environment
+from benchmarks.limits import Limits, measured_limits
+from minigan.backends import Backend
 from minigan.backends.reference import ReferenceBackend
+from minigan.bench import measure, medians
 from minigan.shapes import ConvGeometry, conv_geometry
 
 SHAPES = Path(__file__).with_name("shapes.toml")
-KERNELS = ("forward", "input grad", "weight grad")
-PAUSE, CALLS_A_TURN = 0.05, 3
+KERNELS = {"forward": "conv2d", "input grad": "conv2d_input_grad", "weight grad": "conv2d_weight_grad"}
+FLOAT = np.dtype(np.float32)
 Call = Callable[[], Any]
 
 
@@ -35,10 +37,60 @@ class Layer(NamedTuple):
     batch: int
     geometry: ConvGeometry
 
+    @property
+    def flops(self) -> int:
+        """Of each of the three kernels."""
+        return self.batch * self.geometry.flops
+
+    @property
+    def moved(self) -> int:
+        """Bytes of images, weights and results: the same arrays in each of the three kernels."""
+        g = self.geometry
+        images = self.batch * (np.prod(g.input_shape) + np.prod(g.output_shape))
+        return int(FLOAT.itemsize * (images + np.prod(g.weight_shape)))
+
+
+class Row(NamedTuple):
+    """One kernel's figures."""
+
+    group: str
+    layer: str
+    kernel: str
+    algorithm: str | None
+    error: float  # of the largest number
+    seconds: float
+    peer_seconds: float | None
+    gflop: float
+    gigabytes: float
+    bound: float | None  # GFLOP/s
+    bound_by: str | None
+
+    @staticmethod
+    def title(peer: bool) -> str:
+        return (
+            f"  {'layer':13} {'kernel':11} {'algorithm':20} {'error':>7} {'ms':>8} {'GFLOP/s':>8} {'GB/s':>6} "
+            f"{'bound':>8} {'reached':>8}" + (f" {'peer ms':>8} {'ratio':>6}" if peer else "")
+        )
+
+    def __str__(self) -> str:
+        speed = self.gflop / self.seconds
+        bound = f"{self.bound:4.0f} {self.bound_by} {speed / self.bound:8.0%}" if self.bound else " " * 17
+        peer = self.peer_seconds
+        against = f" {1e3 * peer:8.2f} {peer / self.seconds:6.2f}" if peer else ""
+        return (
+            f"  {self.layer:13} {self.kernel:11} {self.algorithm or '':20} {self.error:7.0e} {1e3 * self.seconds:8.2f} "
+            f"{speed:8.0f} {self.gigabytes / self.seconds:6.1f} {bound}{against}"
+        ).rstrip()
+
+
+def shapes() -> dict[str, Any]:
+    """Groups of layers, by name."""
+    with open(SHAPES, "rb") as file:
+        return tomllib.load(file)
+
 
 def layers(groups: list[str]) -> list[Layer]:
-    with open(SHAPES, "rb") as file:
-        table = tomllib.load(file)
+    table = shapes()
     return [
         Layer(group, row["name"], table[group]["batch"], conv_geometry(
             tuple(row["image"]), row["filters"], (row["filter"],) * 2, (row["stride"],) * 2, row["padding"]
@@ -70,7 +122,7 @@ def calls(backend: Backend, layer: Layer) -> dict[str, Call]:
 
 
 def torch_calls(layer: Layer) -> dict[str, Call]:
-    """The same three products in PyTorch, channels_last."""
+    """The same three products in PyTorch, channels_last: its faster layout for these."""
     import torch
 
     g = layer.geometry
@@ -110,81 +162,56 @@ def validate(backend: Backend, layer: Layer) -> float:
     return worst
 
 
-def interleaved(contestants: list[Call], rounds: int) -> list[float]:
-    """Median seconds of each, taking turns.
-
-    A turn begins with a pause and an untimed call: for some milliseconds after an engine's call its idle threads spin
-    and would take a core from the next engine's.
-    """
-    times: list[list[float]] = [[] for _ in contestants]
-    for _ in range(rounds):
-        for call, record in zip(contestants, times, strict=True):
-            time.sleep(PAUSE)
-            call()
-            for _ in range(CALLS_A_TURN):
-                began = time.perf_counter()
-                call()
-                record.append(time.perf_counter() - began)
-    return [statistics.median(record) for record in times]
-
-
-def measured_limit(backend: Backend) -> float | None:
-    """GFLOP/s of the microkernel on operands in the first-level cache, all threads at once; the CPU backend only."""
-    team = getattr(backend, "team", None)
-    if team is None:
-        return None
-    from minigan.backends.cpu.engine import flat
-    from minigan.backends.cpu.microkernel import spin_tiles
-    from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
-
-    columns, depth, repeats = tile_columns(4), 256, 4000
-    a, b = flat(np.ones((TILE_ROWS, depth), np.float32)), flat(np.ones((depth, columns), np.float32))
-    seconds = interleaved([lambda: team.run(spin_tiles, a, b, depth, columns, repeats)], 7)[0]
-    return float(2e-9 * team.size * repeats * TILE_ROWS * columns * depth / seconds)
+def measured(backend: Backend, layer: Layer, limits: Limits | None, *, peer: bool, **turns: Any) -> list[Row]:
+    """The three kernels of a layer."""
+    error = validate(backend, layer)
+    ours, theirs = calls(backend, layer), torch_calls(layer) if peer else {}
+    bound = limits.bound(layer.flops, layer.moved) if limits else (None, None)
+    rows = []
+    for label, kernel in KERNELS.items():
+        contestants = {"ours": ours[label]} | ({"theirs": theirs[label]} if peer else {})
+        seconds = medians(measure(contestants, **turns))
+        rows.append(
+            Row(
+                layer.group,
+                layer.name,
+                label,
+                backend.algorithm(kernel, layer.geometry, layer.batch, FLOAT),
+                error,
+                seconds["ours"],
+                seconds.get("theirs"),
+                1e-9 * layer.flops,
+                1e-9 * layer.moved,
+                *bound,
+            )
+        )
+    return rows
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--group", action="append", default=[], help="of shapes.toml; repeat for several; default all")
-    parser.add_argument("--backend", default="numba")
-    parser.add_argument("--peer", choices=("torch",))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", metavar="FILE")
-    options = parser.parse_args(arguments)
+    parser = command.parser(__doc__, seconds=0.03, backends=command.HOST)
+    parser.add_argument(
+        "--group", choices=shapes(), action="append", default=[], help="of shapes.toml; repeat for several; default all"
+    )
+    options = command.parse(parser, arguments)
+    backend, peer = options.backend, bool(options.peer)
+    limits = measured_limits(backend)
+    setting = environment.describe(backend, options.peer)
+    if limits:
+        setting["limits"] = limits.describe()
+    environment.show(setting)
 
-    backend = get_backend(options.backend)
-    setting = environment.describe() | {"backend": backend.describe()}
-    if options.peer:
-        import torch
-
-        setting["torch"] = f"{torch.__version__}, {torch.get_num_threads()} threads, channels_last"
-    limit = measured_limit(backend)
-    if limit:
-        setting["multiply-add limit"] = f"{limit:.0f} GFLOP/s"
-    for name, value in setting.items():
-        print(f"{name}: {value}")
-
-    rows = []
-    print(f"\n{'layer':22} {'kernel':12} {'error':>8} {'ms':>8} {'GFLOP/s':>8} {'of limit':>8}"
-          + (f" {'peer ms':>8} {'ratio':>6}" if options.peer else ""))  # fmt: skip
+    rows: list[Row] = []
+    group = None
     for layer in layers(options.group):
-        error = validate(backend, layer)
-        ours, theirs = calls(backend, layer), torch_calls(layer) if options.peer else {}
-        for kernel in KERNELS:
-            seconds = interleaved([ours[kernel], theirs[kernel]] if theirs else [ours[kernel]], options.rounds)
-            speed = 1e-9 * layer.batch * layer.geometry.flops / seconds[0]
-            rows.append({"group": layer.group, "layer": layer.name, "kernel": kernel, "seconds": seconds[0],
-                         "peer_seconds": seconds[1] if theirs else None, "gflops": speed, "error": error})  # fmt: skip
-            share = f"{speed / limit:8.0%}" if limit else " " * 8
-            peer = f" {1e3 * seconds[1]:8.2f} {seconds[1] / seconds[0]:6.2f}" if theirs else ""
-            print(
-                f"{layer.group + ' ' + layer.name:22} {kernel:12} {error:8.1e} {1e3 * seconds[0]:8.2f} {speed:8.0f} "
-                f"{share}{peer}",
-                flush=True,
-            )
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"setting": setting, "limit_gflops": limit, "kernels": rows}, file, indent=1)
+        if layer.group != group:
+            group = layer.group
+            print(f"{group}, batch {layer.batch}:\n{Row.title(peer)}")
+        for row in measured(backend, layer, limits, peer=peer, rounds=options.rounds, seconds=options.seconds):
+            print(row, flush=True)
+            rows.append(row)
+    found = {"setting": setting, "limits": limits and limits._asdict(), "kernels": [row._asdict() for row in rows]}
+    command.write_json(options.json, found)
 
 
 if __name__ == "__main__":

@@ -10,49 +10,52 @@ import argparse
 import resource
 import subprocess
 import sys
+from pathlib import Path
+
+from benchmarks import command
+from minigan.backends import BACKENDS, get_backend
+from minigan.bench import MODELS, random_images, training_step
 
 ENGINES = ("minigan", "torch", "torch channels_last")
 
 
-def peak_of(engine: str, model: str, batch_size: int, steps: int) -> float:
+def peak_of(engine: str, options: argparse.Namespace) -> float:
     """MiB at the peak of a fresh process that trains for some steps."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--child", engine, "--model", model]
-    command += ["--batch-size", str(batch_size), "--steps", str(steps)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    call = [sys.executable, "-m", "benchmarks.memory", "--child", engine, "--model", options.model]
+    call += ["--batch-size", str(options.batch_size), "--steps", str(options.steps), "--backend", options.backend]
+    root = Path(__file__).parent.parent
+    return float(subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True, cwd=root).stdout)
 
 
-def train(engine: str, model: str, batch_size: int, steps: int) -> None:
+def train(options: argparse.Namespace) -> None:
     """What the fresh process does; prints its own peak."""
-    from minigan.bench import MODELS, random_images, training_step
-
-    if engine == "minigan":
-        from minigan.backends import get_backend
-
-        step = training_step(model, get_backend())
+    if options.child == "minigan":
+        step = training_step(options.model, get_backend(options.backend))
     else:
         from benchmarks import torch_peer
 
-        recipe, shape = MODELS[model]
-        step = torch_peer.training_step(recipe, shape, channels_last=engine.endswith("channels_last"))
-    images = random_images(model, batch_size)
-    for _ in range(steps):
+        step = torch_peer.training_step(*MODELS[options.model], channels_last=options.child.endswith("channels_last"))
+    images = random_images(options.model, options.batch_size)
+    for _ in range(options.steps):
         step(images)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="dcgan64")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--model", choices=MODELS, default="dcgan64")
+    parser.add_argument(
+        "--backend", choices=("auto", *BACKENDS), default="auto", help="minigan's (default the fastest)"
+    )
+    parser.add_argument("--batch-size", type=command.count, default=64)
+    parser.add_argument("--steps", type=command.count, default=5)
     parser.add_argument("--peer", choices=("torch",))
     parser.add_argument("--child", choices=ENGINES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.child:
-        train(options.child, options.model, options.batch_size, options.steps)
+        train(options)
         return
-    engines = ENGINES if options.peer else ENGINES[:1]
-    peaks = {engine: peak_of(engine, options.model, options.batch_size, options.steps) for engine in engines}
+    peaks = {engine: peak_of(engine, options) for engine in (ENGINES if options.peer else ENGINES[:1])}
     for engine, peak in peaks.items():
         print(f"{engine:20} {peak:7,.0f} MiB")
     if options.peer:

@@ -1,12 +1,14 @@
-"""The recipes' networks and training step in PyTorch, as its DCGAN example has them: the peer to measure against."""
+"""The networks and training step of minigan's recipes in PyTorch, as its DCGAN example has them: the peer."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from minigan.errors import ConfigError
+from minigan.network import Sequential
 from minigan.recipes import DCGAN, MLP, Recipe
 from minigan.recipes.dcgan import halvings
 
@@ -94,3 +96,44 @@ def training_step(
             g_adam.step()
 
     return step
+
+
+def stack(channels: int, hidden: int) -> nn.Sequential:
+    """The peer of `benchmarks.stack.network`."""
+    layers: list[nn.Module] = []
+    for inputs in (3, *[channels] * hidden):
+        layers += [nn.Conv2d(inputs, channels, 3, padding=1), nn.LeakyReLU(0.2, True), nn.BatchNorm2d(channels)]
+    return nn.Sequential(*layers, nn.Conv2d(channels, 3, 3, padding=1), nn.Tanh())
+
+
+def tensor(values: np.ndarray) -> torch.Tensor:
+    """A copy: (R, S, C, K) weights as (K, C, R, S), those of a dense layer transposed, a vector as it is."""
+    turned = values.transpose(3, 2, 0, 1) if values.ndim == 4 else values.T
+    return torch.from_numpy(turned.copy())
+
+
+def nchw(images: np.ndarray, *, channels_last: bool = False) -> torch.Tensor:
+    """(N, H, W, C) images as (N, C, H, W), in one of PyTorch's two layouts; channels_last is a view."""
+    turned = torch.from_numpy(images).permute(0, 3, 1, 2)
+    return turned if channels_last else turned.contiguous()
+
+
+def load(module: nn.Module, network: Sequential) -> None:
+    """Gives a module the weights and the running statistics of the network whose layers it has, in their order."""
+    buffers = [buffer for buffer in module.buffers() if buffer.ndim]  # without the counters of batches
+    with torch.no_grad():
+        for target, (_, source) in zip(module.parameters(), network.named_parameters(), strict=True):
+            target.copy_(tensor(source.value))
+        for target, (_, source) in zip(buffers, network.named_state(), strict=True):
+            target.copy_(tensor(source.value))
+
+
+def fused(network: nn.Sequential) -> nn.Sequential:
+    """For evaluation: each BatchNorm folded into the (transposed) convolution before it."""
+    layers: list[nn.Module] = []
+    for layer in network.eval():
+        if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.Conv2d | nn.ConvTranspose2d):
+            layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=isinstance(layers[-1], nn.ConvTranspose2d))
+        else:
+            layers.append(layer)
+    return nn.Sequential(*layers)

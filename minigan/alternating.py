@@ -154,9 +154,8 @@ class AlternatingOptimizer:
         for x, target in ((real, REAL), (fake, FAKE)):
             logits, tape = self.D.forward(x, train=True, rng=rng)
             value, dlogits = self.loss.discriminator(logits, target)
-            self.D.backward(dlogits, tape, grads=self.d_grads, need_dx=False)
             self.D.commit_statistics(tape)
-            tape.release()
+            self.D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
             values.append(value)
             probabilities.append(probability(logits).mean())
         return values[0] + values[1], probabilities[0], probabilities[1]
@@ -166,8 +165,7 @@ class AlternatingOptimizer:
         self.g_grads.zero()
         logits, tape = self.D.forward(fake, train=True, rng=rng)
         value, dlogits = self.loss.generator(logits)
-        dfake = self.D.backward(dlogits, tape, grads=None)
-        tape.release()
+        dfake = self.D.backward(dlogits, tape, grads=None, release=True)
         for weight, function in self.generator_terms:
             term, dterm = function(fake, real)
             value = value + weight * term

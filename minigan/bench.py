@@ -1,12 +1,13 @@
 """How fast minigan is here: whole training steps and sampling, no peer needed.
 
-The same models and the same measuring serve `benchmarks/train_step.py`, which adds PyTorch.
+The same models and the same measuring serve `benchmarks/`, which adds peers.
 """
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from minigan.backends import Backend
 from minigan.recipes import DCGAN, MLP, Recipe
 from minigan.sampling import generate
 
-__all__ = ["MODELS", "Measurement", "bench", "measure", "training_step", "warm_up"]
+__all__ = ["MODELS", "Measurement", "bench", "measure", "medians", "training_step", "warm_up"]
 
+PAUSE = 0.05  # seconds between two turns
 Step = Callable[[np.ndarray], Any]
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Model(NamedTuple):
@@ -66,37 +69,50 @@ def random_images(model: str, batch_size: int) -> np.ndarray:
     return np.random.default_rng(1).uniform(0, 1, (batch_size, *MODELS[model].shape)).astype(np.float32)
 
 
-def measure(steps: Mapping[str, Step], images: np.ndarray, *, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a call of each function, in turns.
+def measure(calls: Mapping[Name, Callable[[], Any]], *, rounds: int, seconds: float) -> dict[Name, list[float]]:
+    """Seconds a call of each function, in turns: for each round the mean of the turn's calls.
+
+    A turn begins with a pause: for some milliseconds after an engine's call its idle threads spin and would take a core
+    from the next engine's. And with an untimed call, unless one call is a turn.
 
     Args:
-        steps: by name; each is called a few times before it is timed.
+        calls: by name.
         rounds: how many turns each one has.
-        seconds: about how long a turn lasts.
+        seconds: about how long a turn lasts; at least one call.
     """
     repeats = {}
-    for name, step in steps.items():
-        for _ in range(2):
-            step(images)
+    for name, call in calls.items():
+        call()
         began = time.perf_counter()
-        step(images)
+        call()
         repeats[name] = max(1, round(seconds / (time.perf_counter() - began)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
+    times: dict[Name, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        for name, step in steps.items():
+        for name, call in calls.items():
+            time.sleep(PAUSE)
+            if repeats[name] > 1:
+                call()
             began = time.perf_counter()
             for _ in range(repeats[name]):
-                step(images)
+                call()
             times[name].append((time.perf_counter() - began) / repeats[name])
     return times
 
 
+def medians(times: Mapping[Name, list[float]]) -> dict[Name, float]:
+    """Of each one's rounds."""
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
 def bench(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds: float) -> list[Measurement]:
     """A training step and the drawing of a batch."""
-    steps = {"train": training_step(model, backend), "sample": sampling_step(model, backend)}
-    times = measure(steps, random_images(model, batch_size), rounds=rounds, seconds=seconds)
-    medians = {work: statistics.median(values) for work, values in times.items()}
-    return [Measurement(model, work, batch_size, 1e3 * t, batch_size / t) for work, t in medians.items()]
+    images = random_images(model, batch_size)
+    calls = {
+        "train": partial(training_step(model, backend), images),
+        "sample": partial(sampling_step(model, backend), images),
+    }
+    times = medians(measure(calls, rounds=rounds, seconds=seconds))
+    return [Measurement(model, work, batch_size, 1e3 * t, batch_size / t) for work, t in times.items()]
 
 
 def warm_up(backend: Backend) -> float:
@@ -106,6 +122,7 @@ def warm_up(backend: Backend) -> float:
         Seconds it took.
     """
     began = time.perf_counter()
+    backend.compile_ahead()
     for model in ("mlp", "dcgan28", "dcgan32"):
         # Large enough that no kernel takes a way round for small arrays.
         training_step(model, backend)(random_images(model, 32))

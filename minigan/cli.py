@@ -108,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
 
     recipes = commands.add_parser("recipes", help="list the recipes, or explain one")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE")
+    _add_set(recipes)
+    _add_backend(recipes)
     recipes.set_defaults(command="recipes")
 
     info = commands.add_parser("info", help="tell what runs here: versions, backends, kernels")

@@ -34,6 +34,7 @@ INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
 def train(options: argparse.Namespace) -> int:
     run = _resumed(options) if options.resume is not None else _started(options)
     trainer = run.trainer
+    run.backend.compile_ahead()
     progress = open_progress(start=trainer.step, total=trainer.steps)
     progress.message(f"{run.recipe.name} on {run.dataset.describe()}")
     progress.message(f"{run.backend.describe()}; run folder {trainer.folder}")
@@ -143,6 +144,7 @@ def recipes(options: argparse.Namespace) -> int:
         print("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
         return 0
     recipe = get_recipe(options.recipe)
+    networks = _networks(recipe.from_settings(dict(_pairs(options.set))), options.backend)
     print((sys.modules[recipe.__module__].__doc__ or "").strip(), "\n")
     print("Settings, their defaults and what they mean:")
     meanings = _meanings(recipe)
@@ -150,7 +152,15 @@ def recipes(options: argparse.Namespace) -> int:
     width = max(map(len, defaults.values()))
     for name, default in defaults.items():
         print(f"  {default:{width}}  {meanings.get(name, '')}".rstrip())
+    print(f"\n{networks}")
     return 0
+
+
+def _networks(recipe: Recipe, backend: str) -> str:
+    """The tables of G and D, for images of the recipe's size and number of channels: RGB, unless it says otherwise."""
+    image_shape = (*recipe.fit_size(None), recipe.channels or 3)
+    step = recipe.assemble(image_shape, backend=get_backend(backend), rng=np.random.default_rng(0))
+    return "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in (step.G, step.D))
 
 
 def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:

@@ -117,22 +117,31 @@ class Sequential(Layer):
             caches += step_caches
         return y, Tape(caches, len(x), self.arena)
 
-    def backward(self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+    def backward(
+        self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True, release: bool = False
+    ) -> Array | None:
         """The gradient of the input; see `Layer.backward`.
 
         With `need_dx=False` the walk ends at the first layer that has parameters, without its dx.
 
+        Args:
+            release: release the tape, and let go of each layer's activations as soon as its gradients are there, so
+                that those of the layers below may have their memory.
         Raises:
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
         caches = tape.caches(self)
         self._check("dy", dy, tape.batch_size, self.output_shape)
+        if release:
+            tape.release()
         last = 0 if need_dx else self._first_trained()
         end = len(self.layers)
         for step in reversed(self._steps):
             first = end - len(step)  # a step is the tuple of its layers
             if end > last:
                 dy = step.backward(dy, caches[first:end], grads=grads, need_dx=need_dx or first > last)
+            if release:
+                del caches[first:]
             end = first
         return dy if need_dx else None
 
@@ -205,20 +214,36 @@ class Sequential(Layer):
                 f"Convert with {name}.astype('{self.dtype}') or build the network with dtype='{array.dtype}'."
             )
 
-    def summary(self) -> str:
-        """A table: layer, output shape, parameters, FLOPs of a forward pass per example."""
-        rows = [("layer", "output shape", "parameters", "MFLOP")]
+    def summary(self, *, batch_size: int = 64) -> str:
+        """A table: layer, output shape, parameters, millions of operations of a forward pass per example.
+
+        On a backend that has several ways to compute a convolution also which one each layer got: one name, or three
+        for the layer's forward pass, dx and dw.
+
+        Args:
+            batch_size: the choice depends on it; stands in the table's title.
+        """
+        rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")]
         for prefix, layer in self.walk():
             if isinstance(layer, Sequential):
                 continue
             count = sum(p.size for p in layer.own_parameters)
             label = f"{prefix[:-1]} {layer.describe()}"
-            rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}"))
-        rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
-        rule = "-" * len(lines[0])
+            names = layer.algorithms(batch_size)
+            algorithm = names[0] if len(set(names)) == 1 else " | ".join(names)
+            rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}", algorithm))
+        rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}", ""))
         title = f"{self.path}: {self.input_shape} -> {self.output_shape}"
+        if any(row[-1] for row in rows[1:]):
+            title += f", algorithms for batches of {batch_size}"
+        else:
+            rows = [row[:-1] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><", widths, strict=False)).rstrip()
+            for row in rows
+        ]
+        rule = "-" * max(map(len, lines))
         return "\n".join([title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 

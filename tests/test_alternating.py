@@ -155,8 +155,8 @@ class Diary:
 
 D_STEP = [
     "G forward",
-    *["D forward", "D loss 1", "D backward, learning, no dx", "D commit"],
-    *["D forward", "D loss 0", "D backward, learning, no dx", "D commit"],
+    *["D forward", "D loss 1", "D commit", "D backward, learning, no dx"],
+    *["D forward", "D loss 0", "D commit", "D backward, learning, no dx"],
     "D update",
 ]
 G_STEP = ["D forward", "G loss", "D backward, frozen", "G backward, learning, no dx", "G commit", "G update"]

@@ -1,14 +1,27 @@
 """Networks: tapes, destinations, arenas, summaries, and what is refused."""
 
 import re
+import weakref
 
 import numpy as np
 import pytest
 
 from minigan.backends import Backend, get_backend
+from minigan.backends.reference import ReferenceBackend
 from minigan.errors import CheckpointError, ConfigError, DTypeError, NotBuiltError, ShapeError, StaleTapeError
 from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Layer, LeakyReLU, Reshape, Tanh
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    Reshape,
+    Tanh,
+)
 from minigan.network import Residual, Sequential, SkipConcat
 from minigan.optim import SGD
 
@@ -76,6 +89,40 @@ def test_release_lets_go(backend: Backend):
         with pytest.raises(StaleTapeError, match=r"D: this tape was released\. Run forward again"):
             use()
     tape.release()  # twice is fine
+
+
+def test_backward_that_releases_holds_only_what_it_still_needs(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    net, x = network(backend), batch(backend)
+    y, tape = net.forward(x, train=True)
+    expected = net.gradients()
+    net.backward(y, tape, grads=expected)
+
+    alive: list[int] = []
+    watched = [weakref.ref(array) for array in arrays_in(tape.caches(net)) if array is not x]
+    for layer in net.layers:
+        monkeypatch.setattr(layer, "backward", counting(layer.backward, watched, alive))
+    grads = net.gradients()
+    net.backward(y, tape, grads=grads, release=True)
+    assert backend.to_numpy(grads.flat).tobytes() == backend.to_numpy(expected.flat).tobytes()
+    assert alive == sorted(alive, reverse=True) and alive[-1] < alive[0] == len(watched)
+    with pytest.raises(StaleTapeError, match=r"D: this tape was released\. Run forward again"):
+        net.backward(y, tape, grads=grads)
+
+
+def arrays_in(cache: object) -> list[np.ndarray]:
+    if isinstance(cache, tuple | list):
+        return [array for item in cache for array in arrays_in(item)]
+    return [cache] if isinstance(cache, np.ndarray) else []
+
+
+def counting(backward, watched, alive):
+    """A layer's backward that notes how many of the watched arrays are still there when it begins."""
+
+    def noting(*args, **settings):
+        alive.append(sum(reference() is not None for reference in watched))
+        return backward(*args, **settings)
+
+    return noting
 
 
 def test_a_tape_is_stale_after_the_optimizers_step(backend: Backend):
@@ -413,6 +460,29 @@ def test_summary_and_flops():
     assert rows[9] == ["5 Dense", "(1,)", "1,569", mflop(dense)]
     assert rows[-1] == ["total", "2,233", mflop(total)]  # no output shape
     assert len(rows) == 12
+
+
+def test_the_summary_tells_how_each_convolution_is_computed():
+    class TwoWays(ReferenceBackend):
+        """Plain for few images; else fast, but for weight gradients."""
+
+        def algorithm(self, kernel, geometry, images, dtype):
+            assert (geometry.R, dtype) == (3, np.float64)
+            return "plain" if images < 8 else {"conv2d": "fast", "conv2d_input_grad": "faster"}.get(kernel, "plain")
+
+    net = Sequential([Conv2D(4, 3), BatchNorm(), ConvTranspose2D(2, 3)], name="G")
+    net.build((6, 6, 1), backend=TwoWays(), dtype="float64", rng=np.random.default_rng(0))
+
+    def table(**options):
+        return [[cell.strip() for cell in re.split(r"\s{2,}", line)] for line in net.summary(**options).splitlines()]
+
+    rows = table()
+    assert rows[0] == ["G: (6, 6, 1) -> (6, 6, 2), algorithms for batches of 64"]
+    assert rows[1][-1] == "algorithm (or y | dx | dw)"
+    assert [row[4:] for row in rows[3:6]] == [["fast | faster | plain"], [], ["faster | fast | plain"]]
+    rows = table(batch_size=7)
+    assert rows[0][0].endswith("algorithms for batches of 7")
+    assert [row[4:] for row in rows[3:6]] == [["plain"], [], ["plain"]]
 
 
 def test_a_network_that_is_not_built_says_so():

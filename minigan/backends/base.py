@@ -54,9 +54,20 @@ class Backend(ABC):
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
 
+    def compile_ahead(self) -> None:  # noqa: B027 (most backends have nothing to compile)
+        """Begins, beside the caller, with what the first training step would have to wait for."""
+
     def describe(self) -> str:
         """One line on what runs: library, versions, width, threads."""
         return self.name
+
+    def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str | None:
+        """The name, for people, of how a convolution of that many images is computed; None where there is only one way.
+
+        Args:
+            kernel: "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
+        """
+        return None
 
     def coverage(self) -> list[KernelCoverage]:
         """Each kernel of the contract, and whether this backend has its own or inherits the reference's."""

@@ -95,21 +95,26 @@ class Recycler:
         return blocks
 
     def _block(self, nbytes: int) -> Block:
-        """The first idle block of the right size, or a new one: first fit, so that spare ones fall out of use."""
+        """The first idle block of the right size, or of up to twice that, or a new one.
+
+        The first, so that spare ones fall out of use; of twice the size, as the layers of a network halve their images
+        one after the other, and while one size is in demand another is idle.
+        """
         self._local.requests = request = getattr(self._local, "requests", 0) + 1
         if request % _PATIENCE == 0:
             self._drop_unused(request - _PATIENCE)
         # Sizes in eight steps to an octave, so that a slightly other shape finds a block as well.
         step = 1 << max(0, nbytes.bit_length() - 4)
         size = -(-nbytes // step) * step
-        blocks = self._blocks().setdefault(size, [])
-        for block in blocks:
-            if block.references() == _IDLE:
-                break
-        else:
-            block = Block(size)
-            blocks.append(block)
+        blocks = self._blocks()
+        for fitting in sorted(each for each in blocks if size <= each <= 2 * size):
+            for block in blocks[fitting]:
+                if block.references() == _IDLE:
+                    block.last_used = request
+                    return block
+        block = Block(size)
         block.last_used = request
+        blocks.setdefault(size, []).append(block)
         return block
 
     def _drop_unused(self, before: int) -> None:

@@ -122,6 +122,10 @@ class Layer(ABC):
         """The layer in a few characters, for the summary table."""
         return type(self).__name__
 
+    def algorithms(self, batch_size: int) -> tuple[str, ...]:
+        """How the backend computes forward, dx and dw of such a batch, where it has several ways; else nothing."""
+        return ()
+
     # ------------------------------------------------------------------------------------------ building
 
     def plan(self, *, fuse: bool) -> None:  # noqa: B027 (only networks walk through layers)

@@ -5,7 +5,7 @@ pass of both layers is one of them. A transposed convolution *is* the input grad
 passes are those of `Conv2D` with the two ends swapped.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,9 @@ class Conv2D(Layer):
         bias: whether to add b; none is needed where BatchNorm follows.
         init: of w, (R, S, C, K).
     """
+
+    # The kernels of y, dx and dw.
+    PASSES: ClassVar[tuple[str, ...]] = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
     geometry: ConvGeometry
 
@@ -93,6 +96,10 @@ class Conv2D(Layer):
         stride = "" if self.stride == (1, 1) else f" /{times(self.stride)}"
         return f"{type(self).__name__} {self.filter[0]}x{self.filter[1]}{stride}"
 
+    def algorithms(self, batch_size: int) -> tuple[str, ...]:
+        names = (self.kernels.algorithm(kernel, self.geometry, batch_size, self.dtype) for kernel in self.PASSES)
+        return tuple(name for name in names if name is not None)
+
 
 class ConvTranspose2D(Conv2D):
     """The input gradient of a convolution, used as a layer: a stride enlarges the image.
@@ -106,6 +113,8 @@ class ConvTranspose2D(Conv2D):
     Args:
         output_padding: extra rows and columns at the bottom and right, less than the stride.
     """
+
+    PASSES: ClassVar[tuple[str, ...]] = ("conv2d_input_grad", "conv2d", "conv2d_weight_grad")
 
     def __init__(
         self,

@@ -35,19 +35,26 @@ SAME = ((1, 1), (1, 1))
 NONE = ((0, 0), (0, 0))
 PATHS = {
     "one phase": (4, ConvGeometry(8, 8, 16, 64, 3, 3, (1, 1), SAME)),
-    "four phases": (3, ConvGeometry(8, 8, 33, 40, 4, 4, (2, 2), SAME)),
-    "phases of unequal filters": (2, ConvGeometry(9, 7, 40, 40, 5, 3, (2, 2), ((2, 2), (1, 1)))),
-    "stride larger than the filter": (2, ConvGeometry(11, 9, 36, 20, 2, 1, (3, 4), NONE)),
-    "pixels that no tap reaches": (2, ConvGeometry(10, 10, 33, 33, 3, 3, (4, 4), NONE)),
+    "four phases": (3, ConvGeometry(8, 8, 49, 40, 4, 4, (2, 2), SAME)),
+    "phases of unequal filters": (2, ConvGeometry(9, 7, 64, 40, 5, 3, (2, 2), ((2, 2), (1, 1)))),
+    "stride larger than the filter": (2, ConvGeometry(11, 9, 64, 20, 2, 1, (3, 4), NONE)),
+    "pixels that no tap reaches": (2, ConvGeometry(10, 10, 62, 33, 3, 3, (4, 4), NONE)),
     "asymmetric padding": (2, ConvGeometry(6, 7, 20, 35, 4, 3, (2, 1), ((0, 2), (2, 1)))),
     "padding beyond the filter": (1, ConvGeometry(3, 2, 17, 16, 3, 1, (3, 4), ((2, 2), (2, 0)))),
-    "grouped input gradient": (3, ConvGeometry(16, 16, 3, 64, 4, 4, (2, 2), SAME)),
-    "grouped, stride 1": (2, ConvGeometry(9, 9, 1, 64, 3, 3, (1, 1), SAME)),
-    "grouped forward": (2, ConvGeometry(9, 13, 20, 3, 7, 7, (1, 1), ((3, 3), (3, 3)))),
-    "grouped forward, one channel": (2, ConvGeometry(12, 12, 8, 1, 4, 4, (2, 2), SAME)),
+    "overlap-add": (3, ConvGeometry(16, 16, 3, 64, 4, 4, (2, 2), SAME)),
+    "overlap-add, one channel": (2, ConvGeometry(14, 14, 1, 64, 4, 4, (2, 2), SAME)),
+    "overlap-add, stride 1": (2, ConvGeometry(9, 9, 1, 64, 3, 3, (1, 1), SAME)),
+    "overlap-add, a filter that the stride does not divide": (2, ConvGeometry(16, 14, 3, 70, 5, 5, (2, 2), SAME)),
+    "overlap-add, stride larger than the filter": (2, ConvGeometry(10, 11, 2, 70, 3, 2, (4, 5), NONE)),
+    "overlap-add, stride wider than a vector": (2, ConvGeometry(8, 8, 11, 70, 4, 4, (2, 2), SAME)),
+    "overlap-add forward": (2, ConvGeometry(9, 13, 70, 3, 7, 7, (1, 1), ((3, 3), (3, 3)))),
+    "overlap-add forward, padding beyond the filter": (2, ConvGeometry(5, 6, 70, 2, 2, 3, (1, 1), ((3, 2), (4, 0)))),
+    "weights turned round": (2, ConvGeometry(9, 11, 70, 3, 3, 3, (1, 1), SAME)),
+    "weights turned round, asymmetric padding": (3, ConvGeometry(7, 6, 40, 2, 4, 3, (1, 1), ((0, 3), (2, 1)))),
+    "one channel forward, with a stride": (2, ConvGeometry(12, 12, 8, 1, 4, 4, (2, 2), SAME)),
     "in place": (3, ConvGeometry(5, 6, 40, 24, 1, 1)),
     "in place with a stride": (2, ConvGeometry(8, 8, 24, 40, 2, 2, (2, 2), NONE)),
-    "bands of an image": (1, ConvGeometry(70, 66, 24, 9, 3, 3, (1, 1), SAME)),
+    "bands of an image": (1, ConvGeometry(70, 66, 24, 30, 3, 3, (1, 1), SAME)),
     "thin at both ends": (5, ConvGeometry(9, 9, 1, 1, 4, 4, (2, 2), SAME)),
     "dense": (4, ConvGeometry(4, 4, 33, 21, 4, 4)),
     "dense, one logit": (4, ConvGeometry(4, 4, 300, 1, 4, 4)),
@@ -120,11 +127,11 @@ def test_the_three_kernels_are_adjoint(g, images, dtype):
         assert abs(product - other) < 4 * np.finfo(dtype).eps * scale
 
 
-@pytest.mark.parametrize("path", ["four phases", "grouped input gradient", "bands of an image"])
+@pytest.mark.parametrize("path", ["four phases", "overlap-add", "overlap-add forward", "bands of an image"])
 def test_small_blocks_agree(path, monkeypatch):
     """As if the cache held next to nothing: a block is a band of one row, or one image."""
     monkeypatch.setattr(plan, "BLOCK_BYTES", 1000)
-    for cached in (plan.plan_forward, plan.plan_input_grad, plan.plan_weight_grad):
+    for cached in (plan.plan_forward, plan.plan_input_grad, plan.plan_overlap, plan.plan_weight_grad):
         monkeypatch.setattr(f"minigan.backends.cpu.conv.{cached.__name__}", cached.__wrapped__)
     images, g = PATHS[path]
     check(BACKENDS[2], g, images, DTYPES[0], seed=2)
@@ -156,8 +163,13 @@ def test_paths_are_what_they_are_called():
     assert len(backward("four phases").phases) == 4
     assert [len(taps) for taps in backward("phases of unequal filters").taps] == [6, 3, 4, 2]
     assert {len(taps) for taps in backward("stride larger than the filter").taps} == {0, 1}
-    assert backward("grouped input gradient").group[0] == 2
-    assert forward("grouped forward").group is not None
+    for path, (_, g) in PATHS.items():
+        if path.startswith("overlap-add"):
+            assert plan.overlaps("conv2d" if "forward" in path else "conv2d_input_grad", g, columns)
+        if path.startswith("weights turned round"):
+            assert plan.turned_round(g, simd.TILE_ROWS, columns)
+    assert not plan.overlaps("conv2d_input_grad", PATHS["phases of unequal filters"][1], columns)
+    assert plan.plan_overlap("conv2d_input_grad", PATHS["overlap-add"][1], 1, columns, 4, 3).grid.bands == 3
     assert forward("in place").grid.in_place and backward("in place").grid.in_place
     assert not forward("one phase").grid.in_place
     assert forward("bands of an image").grid.rows_per_block < 70

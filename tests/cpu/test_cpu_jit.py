@@ -80,3 +80,34 @@ def test_the_number_of_threads_is_numbas():
     environment = os.environ | {"NUMBA_NUM_THREADS": "1"}
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
                           env=environment).stdout == "1\n"  # fmt: skip
+
+
+STEP = """
+import numpy as np
+from minigan.backends import get_backend
+from minigan.backends.cpu import precompile, winograd, correlate, norm, activation, optim
+late = (winograd.convolve, winograd.convolve_weights, correlate.correlate_weights, norm.gradient_sums,
+        norm.input_gradient, activation.leaky_gradient, activation.tanh_gradient, optim.adam)
+from minigan.bench import random_images, training_step
+training_step("dcgan28", get_backend("numba"))(random_images("dcgan28", 64))
+print([kernel.__name__ for kernel in late if kernel.stats.cache_misses], len(late))
+"""
+
+
+def test_the_second_process_compiles_what_a_training_step_comes_to_last(tmp_path):
+    """With the very types that the step calls them with; and once they are there, no process is started."""
+    settings = {"check": True, "capture_output": True, "text": True, "cwd": tmp_path}
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    begin = "from minigan.backends.cpu import precompile as p; process = p.begin(); print(process and process.wait())"
+    for expected in ("0", "None"):
+        result = subprocess.run([sys.executable, "-c", begin], env=environment | {"NUMBA_NUM_THREADS": "2"}, **settings)
+        assert result.stdout == expected + "\n"
+    result = subprocess.run([sys.executable, "-c", STEP], env=environment, **settings)
+    assert result.stdout == "[] 8\n"
+
+
+def test_one_thread_compiles_in_one_process(tmp_path):
+    code = "from minigan.backends.cpu import precompile; print(precompile.begin())"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert result.stdout == "None\n"

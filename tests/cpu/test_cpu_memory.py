@@ -74,11 +74,20 @@ def test_what_is_handed_out(shape, dtype):
     array.fill(1)
 
 
-def test_a_slightly_smaller_array_finds_a_place_and_a_much_smaller_one_does_not_waste_it():
+def test_an_array_of_half_the_size_finds_a_place_and_a_much_smaller_one_does_not_waste_it():
     recycler = Recycler()
     there = address(recycler.empty((1_000_000,), FLOAT32))
-    assert address(recycler.empty((999_000,), FLOAT32)) == there
-    assert address(recycler.empty((700_000,), FLOAT32)) != there
+    for size in (999_000, 700_000, 500_000):
+        assert address(recycler.empty((size,), FLOAT32)) == there
+    assert address(recycler.empty((400_000,), FLOAT32)) != there
+
+
+def test_the_nearest_size_is_taken_first():
+    recycler = Recycler()
+    large, small = recycler.empty((1_000_000,), FLOAT32), recycler.empty((500_000,), FLOAT32)
+    there = address(small)
+    del large, small
+    assert address(recycler.empty((500_000,), FLOAT32)) == there
 
 
 def test_other_shapes_do_not_leak():

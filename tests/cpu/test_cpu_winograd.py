@@ -136,6 +136,14 @@ def test_any_geometry_agrees_with_the_reference(g, images, threads, seed):
     check(BACKENDS[threads], g, images, seed)
 
 
+@given(geometries(), st.integers(1, 3), st.sampled_from(list(BACKENDS)), st.sampled_from([1000, 30_000, 200_000]))
+def test_any_bands_agree_with_the_reference(g, images, threads, cache_bytes):
+    """Images that are too large for the caches are cut into bands; here a few pixels are too large."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winograd_plan, "POINTS_BYTES", cache_bytes)
+        check(BACKENDS[threads], g, images)
+
+
 @given(geometries(), st.integers(1, 3))
 def test_the_three_kernels_are_adjoint(g, images):
     """<conv(x, w), dy> = <x, input_grad(dy, w)> = <w, weight_grad(x, dy)>."""
@@ -152,12 +160,12 @@ def test_the_three_kernels_are_adjoint(g, images):
 
 @pytest.mark.parametrize("layer", ["4x4 stride 2", "3x3", "asymmetric padding"])
 def test_small_blocks_agree(layer, monkeypatch):
-    """As if the caches held next to nothing: an image, and one strip of weights, at a time."""
+    """As if the caches held next to nothing: a row of tiles, and one strip of weights, at a time."""
     images, g = LAYERS[layer]
     monkeypatch.setattr(winograd_plan, "POINTS_BYTES", 1000)
     monkeypatch.setattr(winograd_plan, "WEIGHTS_BYTES", 1000)
     fast = winograd_plan.plan_winograd("conv2d", g, images, simd.TILE_ROWS, simd.tile_columns(4), 4, 2)
-    assert fast.grid.images_per_block == fast.grid.strips_at_once == 1
+    assert fast.grid.images_per_block == fast.grid.strips_at_once == fast.grid.rows_per_band == 1 < fast.grid.bands
     check(BACKENDS[2], g, images)
 
 

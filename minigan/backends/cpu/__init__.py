@@ -41,6 +41,11 @@ class CpuBackend(
         self.workspace = Workspace()
         self.recycler = Recycler()
 
+    def compile_ahead(self) -> None:
+        from minigan.backends.cpu import precompile
+
+        precompile.begin()
+
     def describe(self) -> str:
         plural = "" if self.team.size == 1 else "s"
         exact = ", exact" if self.exact else ""

@@ -1,6 +1,7 @@
 """The convolution family on one microkernel; `plan.py` says what is computed how, `correlate.py` has the loops."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -9,11 +10,22 @@ from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import expect, flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
-from minigan.backends.cpu.plan import Plan, is_dense, plan_forward, plan_input_grad, plan_weight_grad
+from minigan.backends.cpu.overlap import overlap_add
+from minigan.backends.cpu.plan import (
+    OverlapPlan,
+    Plan,
+    algorithm,
+    is_dense,
+    plan_forward,
+    plan_input_grad,
+    plan_overlap,
+    plan_weight_grad,
+    turned_round,
+)
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
 from minigan.backends.cpu.winograd_plan import WinogradPlan, choose_winograd
-from minigan.shapes import ConvGeometry, Pair
+from minigan.shapes import ConvGeometry
 
 
 class ConvKernels(DenseKernels):
@@ -34,12 +46,12 @@ class ConvKernels(DenseKernels):
             bias = self.padded_bias(b, g.K, x.dtype)
             self._run_winograd(convolve, fast, parts, x, w, bias, y)
             return y
-        plan = plan_forward(g, n, tile_columns(x.itemsize), x.itemsize, parts)
-        if plan.group is None:
-            packed = self._packed(w, g.R * g.S * g.C, g.K)
-        else:
-            packed = self._packed(*grouped_forward_weights(w, g, plan, plan.group))
-        return self._correlate(x, packed, b, plan, parts)
+        columns = tile_columns(x.itemsize)
+        if overlap := plan_overlap("conv2d", g, n, columns, x.itemsize, parts):
+            turned = w[::-1, ::-1].transpose(2, 0, 1, 3)
+            return self._overlap_add(x, self._packed(turned, g.C, g.R * g.S * g.K), b, overlap, parts)
+        plan = plan_forward(g, n, columns, x.itemsize, parts)
+        return self._correlate(x, self._packed(w, g.R * g.S * g.C, g.K), b, plan, parts)
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
         g, n = geometry, len(dy)
@@ -56,23 +68,23 @@ class ConvKernels(DenseKernels):
             bias = self.padded_bias(b, g.C, dy.dtype)
             self._run_winograd(convolve_back, fast, parts, dy, w, bias, dx)
             return dx
+        if overlap := plan_overlap("conv2d_input_grad", g, n, columns, dy.itemsize, parts):
+            transposed = w.reshape(-1, g.K).T
+            return self._overlap_add(dy, self._packed(transposed, g.K, g.R * g.S * g.C), b, overlap, parts)
         plan = plan_input_grad(g, n, columns, dy.itemsize, parts)
-        if plan.group is None:
-            packed = self.workspace.take("packed", plan.packed_size, dy.dtype)
-            for phase, taps in zip(plan.phases, plan.taps, strict=True):
-                if len(taps):
-                    self.team.run(
-                        pack_transposed,
-                        flat(w),
-                        packed[phase.packed_at :],
-                        taps,
-                        g.K,
-                        g.C,
-                        columns,
-                        parts=self.parts(len(taps) * g.K * g.C),
-                    )
-        else:
-            packed = self._packed(*grouped_input_grad_weights(w, g, plan, plan.group))
+        packed = self.workspace.take("packed", plan.packed_size, dy.dtype)
+        for phase, taps in zip(plan.phases, plan.taps, strict=True):
+            if len(taps):
+                self.team.run(
+                    pack_transposed,
+                    flat(w),
+                    packed[phase.packed_at :],
+                    taps,
+                    g.K,
+                    g.C,
+                    columns,
+                    parts=self.parts(len(taps) * g.K * g.C),
+                )
         return self._correlate(dy, packed, b, plan, parts)
 
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
@@ -87,18 +99,23 @@ class ConvKernels(DenseKernels):
         if fast := self._winograd("conv2d_weight_grad", g, n, x.itemsize, parts):
             self._run_winograd(convolve_weights, fast, parts, x, dy, add_to)
             return
-        plan = plan_weight_grad(g, n, TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
-        self.team.run(
-            correlate_weights,
-            flat(x),
-            flat(dy),
-            flat(add_to),
-            plan.grid,
-            self.workspace.take("images", parts * plan.image_scratch, x.dtype),
-            plan.image_scratch,
-            self.workspace.take("panels", parts * plan.panel_scratch, x.dtype),
-            plan.panel_scratch,
-            parts=parts,
+        if turned := turned_round(g, TILE_ROWS, tile_columns(x.itemsize)):
+            dw = np.zeros(turned.weight_shape, x.dtype)
+            self._correlate_weights(dy, x, turned, dw, parts)
+            add_to += dw[::-1, ::-1].transpose(0, 1, 3, 2)
+        else:
+            self._correlate_weights(x, dy, g, add_to, parts)
+
+    def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        return algorithm(
+            kernel,
+            geometry,
+            images,
+            rows=TILE_ROWS,
+            columns=tile_columns(dtype.itemsize),
+            itemsize=dtype.itemsize,
+            threads=self.parts_of_product(images * geometry.flops // 2),
+            exact=self.exact,
         )
 
     def _winograd(self, kernel: str, g: ConvGeometry, images: int, itemsize: int, parts: int) -> WinogradPlan | None:
@@ -120,37 +137,32 @@ class ConvKernels(DenseKernels):
     def _correlate(self, x: Array, packed: Array, b: Array | None, plan: Plan, parts: int) -> Array:
         grid = plan.grid
         y = self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), x.dtype)
-        bias = self.padded_bias(b, -(-grid.width_out // grid.columns) * grid.columns, x.dtype)
+        bias = self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, x.dtype)
         scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
         self.team.run(
             correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size, parts=parts
         )
         return y
 
+    def _correlate_weights(self, x: Array, dy: Array, g: ConvGeometry, dw: Array, parts: int) -> None:
+        plan = plan_weight_grad(g, len(x), TILE_ROWS, tile_columns(x.itemsize), x.itemsize, parts)
+        self.team.run(
+            correlate_weights,
+            flat(x),
+            flat(dy),
+            flat(dw),
+            plan.grid,
+            self.workspace.take("images", parts * plan.image_scratch, x.dtype),
+            plan.image_scratch,
+            self.workspace.take("panels", parts * plan.panel_scratch, x.dtype),
+            plan.panel_scratch,
+            parts=parts,
+        )
 
-def grouped_forward_weights(w: Array, g: ConvGeometry, plan: Plan, group: Pair) -> tuple[Array, int, int]:
-    """The filter at each of the group's places in its window, side by side."""
-    _, across = group
-    phase = plan.phases[0]
-    window = np.zeros((g.R, phase.taps_across, g.C, across, g.K), dtype=w.dtype)
-    for b in range(across):
-        window[:, b * g.stride[1] : b * g.stride[1] + g.S, :, b] = w
-    return flat(window), g.R * phase.taps_across * g.C, across * g.K
-
-
-def grouped_input_grad_weights(w: Array, g: ConvGeometry, plan: Plan, group: Pair) -> tuple[Array, int, int]:
-    """For each pixel of the group, the taps through which it meets each pixel of the window."""
-    down, across = group
-    phase = plan.phases[0]
-    transposed = w.transpose(0, 1, 3, 2)
-    window = np.zeros((phase.taps_down, phase.taps_across, g.K, down, across, g.C), dtype=w.dtype)
-    # The group's pixel a meets the window's row i through tap r = a + (last - i) * stride; likewise across.
-    last = -(-g.R // g.stride[0]) - 1, -(-g.S // g.stride[1]) - 1
-    for i in range(phase.taps_down):
-        for j in range(phase.taps_across):
-            for a in range(down):
-                for b in range(across):
-                    r, s = a + (last[0] - i) * g.stride[0], b + (last[1] - j) * g.stride[1]
-                    if 0 <= r < g.R and 0 <= s < g.S:
-                        window[i, j, :, a, b] = transposed[r, s]
-    return flat(window), phase.taps_down * phase.taps_across * g.K, down * across * g.C
+    def _overlap_add(self, x: Array, packed: Array, b: Array | None, plan: OverlapPlan, parts: int) -> Array:
+        grid = plan.grid
+        y = self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), x.dtype)
+        start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, x.dtype)
+        scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
+        self.team.run(overlap_add, flat(x), packed, start, flat(y), grid, scratch, plan.scratch_size, parts=parts)
+        return y

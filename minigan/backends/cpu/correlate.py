@@ -9,9 +9,9 @@ sizes.
 import numpy as np
 
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile, tile_rows
+from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile
 from minigan.backends.cpu.plan import Phase
-from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, load_rows, store_tile
+from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, load_rows
 
 
 @kernel(inline=True)
@@ -69,39 +69,16 @@ def list_positions(grid, phase, n_first, n_last, u_first, u_last, base, image_si
     return count
 
 
-@kernel(inline=True)
-def put_groups(grid, phase, n_first, u_first, rows, first, count, panel, y, spill):
-    """Stores tile rows that each hold a group of pixels: what of the group lies in the image."""
-    span = grid.width_out // grid.group_rows  # one row of the group: neighbouring pixels with all their channels
-    edge = grid.target_width * grid.target_channels
-    panel_first = panel * grid.columns
-    panel_last = min(panel_first + grid.columns, grid.width_out)
-    for m in range(count):
-        position = first + m
-        v = position % grid.positions_across
-        u = position // grid.positions_across % rows + u_first
-        n = position // (grid.positions_across * rows) + n_first
-        i = u * grid.step_down + phase.target_row
-        left = (v * grid.step_across + phase.target_column) * grid.target_channels
-        for a in range(grid.group_rows):
-            if 0 <= i + a < grid.target_height:
-                here = left - a * span  # column j of the tile lies at `here + j` in row i + a of the image
-                to = (n * grid.target_height + i + a) * edge + here
-                for j in range(max(a * span, panel_first, -here), min((a + 1) * span, panel_last, edge - here)):
-                    y[to + j] = spill[m * grid.columns + j - panel_first]
-
-
 @kernel
 def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_size):
     """Every phase of a plan, for this part's share of the blocks."""
     columns = grid.columns
-    panels = -(-grid.width_out // columns)
+    panels = -(-grid.target_channels // columns)
     bands = -(-grid.positions_down // grid.rows_per_block)
     blocks = -(-grid.images // grid.images_per_block) * bands
     capacity = grid.images_per_block * grid.rows_per_block * grid.positions_across + TILE_ROWS
     sources, targets = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     segments = np.empty(grid.reach, np.int64)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), tile_rows(columns)
     scratch = scratch[part * scratch_size : (part + 1) * scratch_size]
 
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
@@ -130,7 +107,7 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
             run = phase.taps_across * grid.channels
             for panel in range(panels):
                 panel_at = phase.packed_at + panel * phase.taps_down * run * columns
-                width = min(columns, grid.width_out - panel * columns)
+                width = min(columns, grid.target_channels - panel * columns)
                 for t in range(0, count, TILE_ROWS):
                     tile = product_tile(
                         a,
@@ -144,34 +121,17 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch, scratch_si
                         bias,
                         panel * columns,
                     )
-                    if grid.group_rows:
-                        store_tile(tile, spill, load_rows(spill_rows, 0), 0)
-                        put_groups(
-                            grid,
-                            phase,
-                            n_first,
-                            u_first,
-                            u_last - u_first,
-                            t,
-                            min(TILE_ROWS, count - t),
-                            panel,
-                            y,
-                            spill,
-                        )
-                    else:
-                        put_tile(
-                            tile,
-                            y,
-                            targets,
-                            t,
-                            panel * columns,
-                            min(TILE_ROWS, count - t),
-                            width,
-                            columns,
-                            spill,
-                            spill_rows,
-                            False,
-                        )
+                    put_tile(
+                        tile,
+                        y,
+                        targets,
+                        t,
+                        panel * columns,
+                        min(TILE_ROWS, count - t),
+                        width,
+                        columns,
+                        False,
+                    )
 
 
 @kernel(inline=True)
@@ -228,7 +188,6 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
     sources, targets = np.empty(row_capacity, np.int64), np.empty(row_capacity, np.int64)
     segment_table = np.empty(grid.images_per_block * grid.rows_per_block, np.int64)
     nothing = np.zeros(columns, x.dtype)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, x.dtype), tile_rows(columns)
     image = image_scratch[part * image_size : (part + 1) * image_size]
     packed = panel_scratch[part * panel_size : (part + 1) * panel_size]
     row_size = grid.padded_width * grid.slab
@@ -258,7 +217,12 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
             segments[s] = (n * rows + p * grid.stride_down) * row_size
         for panel in range(panel_first, panel_last):
             width = min(columns, grid.channels_out - panel * columns)
-            gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width)
+            source, source_at, source_row = packed, 0, columns
+            if grid.in_place and width == columns:
+                source, source_row = dy, grid.channels_out
+                source_at = (n_first * grid.rows_out + p_first) * grid.columns_out * source_row + panel * columns
+            else:
+                gather_panel(dy, packed, grid, n_first, n_last, p_first, p_last, panel, width)
             for slab in range(slab_first, slab_last):
                 count = list_taps(
                     grid, slab, r_first, r_last, (slab - slab_first) * slab_size, row_size, sources, targets
@@ -270,9 +234,9 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
                         segments,
                         grid.columns_out,
                         grid.stride_across * grid.slab,
-                        packed,
-                        0,
-                        columns,
+                        source,
+                        source_at,
+                        source_row,
                         nothing,
                         0,
                     )
@@ -285,7 +249,5 @@ def correlate_weights(part, parts, x, dy, dw, grid, image_scratch, image_size, p
                         min(TILE_ROWS, count - t),
                         width,
                         columns,
-                        spill,
-                        spill_rows,
                         True,
                     )

@@ -15,18 +15,8 @@ from minigan.backends.base import Array
 from minigan.backends.cpu.activation import leaky_gradient
 from minigan.backends.cpu.engine import Engine, contiguous, expect, flat, folded
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.microkernel import product_tile, strip, strip_transposed, tile_rows
-from minigan.backends.cpu.simd import (
-    TILE_ROWS,
-    add_lanes,
-    add_tile,
-    copy,
-    fill,
-    load_rows,
-    put_lanes,
-    store_tile,
-    tile_columns,
-)
+from minigan.backends.cpu.microkernel import product_tile, put_tile, strip, strip_transposed, tile_rows
+from minigan.backends.cpu.simd import TILE_ROWS, copy, fill, load_rows, tile_columns
 from minigan.backends.reference.fused import FusedKernels
 
 # Multiply-adds of a product that OpenBLAS does on the calling thread alone; there NumPy's short call is the fastest.
@@ -54,23 +44,12 @@ def multiply_panel(
     """
     row_first, row_last, row_size, width, accumulate = block
     segments, columns = np.zeros(1, np.int64), len(start)
-    spill, spill_rows = np.empty(TILE_ROWS * columns, a.dtype), tile_rows(columns)
     for row in range(row_first, row_last, TILE_ROWS):
         count, at = min(TILE_ROWS, row_last - row), row * width + first
         segments[0] = row * row_size
         rows = load_rows(sources, 0 if count == TILE_ROWS else TILE_ROWS)
         tile = product_tile(a, rows, segments, depth, step, source, source_at, source_row, start, 0)
-        if count < TILE_ROWS or here < columns:
-            store_tile(tile, spill, load_rows(spill_rows, 0), 0)
-            for m in range(count):
-                if accumulate:
-                    add_lanes(y, at + m * width, spill, m * columns, here)
-                else:
-                    put_lanes(y, at + m * width, spill, m * columns, here)
-        elif accumulate:
-            add_tile(tile, y, load_rows(targets, 0), at)
-        else:
-            store_tile(tile, y, load_rows(targets, 0), at)
+        put_tile(tile, y, targets, 0, at, count, here, columns, accumulate)
     if slope != 1:
         for row in range(row_first, row_last):
             y_row = y[row * width + first : row * width + first + here]

@@ -36,6 +36,10 @@ class KeyedCache(FunctionCache):
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (*super()._index_key(sig, codegen), fingerprint())
 
+    def is_warm(self) -> bool:
+        """Whether it holds the function as it is now, for whatever types."""
+        return any(fingerprint() in key for key in self._cache_file._load_index())
+
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             super().save_overload(sig, data)

@@ -22,12 +22,14 @@ from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import (
     TILE_ROWS,
     TILE_VECTORS,
+    add_corner,
     add_tile,
     copy,
     copy_row,
     fill,
     load_rows,
     outer,
+    store_corner,
     store_tile,
     tile_from_row,
     transpose_square,
@@ -36,7 +38,11 @@ from minigan.backends.cpu.simd import (
 
 @kernel(inline=True)
 def product_tile(a, rows, segments, run, step, panel, panel_at, panel_row, bias, bias_at):
-    tile = tile_from_row(bias, bias_at)
+    return add_products(tile_from_row(bias, bias_at), a, rows, segments, run, step, panel, panel_at, panel_row)
+
+
+@kernel(inline=True)
+def add_products(tile, a, rows, segments, run, step, panel, panel_at, panel_row):
     for s in range(len(segments)):
         a_at = segments[s]
         for _ in range(run):
@@ -47,23 +53,21 @@ def product_tile(a, rows, segments, run, step, panel, panel_at, panel_row, bias,
 
 
 @kernel(inline=True)
-def put_tile(tile, y, table, row, index, count, width, columns, spill, spill_rows, accumulate):
-    """Stores the tile's first `count` rows and `width` columns at y[table[row + m] + index + j]."""
+def put_tile(tile, y, table, row, index, count, width, columns, accumulate):
+    """Stores the tile's first `count` rows and `width` columns at y[table[row + m] + index + j].
+
+    No loop in here: Numba would count references to the arrays around one, for each tile.
+    """
+    rows = load_rows(table, row)
     if count == TILE_ROWS and width == columns:
         if accumulate:
-            add_tile(tile, y, load_rows(table, row), index)
+            add_tile(tile, y, rows, index)
         else:
-            store_tile(tile, y, load_rows(table, row), index)
-        return
-    store_tile(tile, spill, load_rows(spill_rows, 0), 0)
-    for m in range(count):
-        to, at = table[row + m] + index, m * columns
-        if accumulate:
-            for j in range(width):
-                y[to + j] += spill[at + j]
-        else:
-            for j in range(width):
-                y[to + j] = spill[at + j]
+            store_tile(tile, y, rows, index)
+    elif accumulate:
+        add_corner(tile, y, rows, index, count, width)
+    else:
+        store_corner(tile, y, rows, index, count, width)
 
 
 @kernel(inline=True)

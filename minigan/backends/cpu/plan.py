@@ -7,31 +7,32 @@
 of the pixel's (padded) coordinates by the stride, since a pixel meets only the taps of its own remainder: each phase
 is a convolution with stride 1 and a part of the filter. No zeros are inserted and nothing is added twice.
 
-**Grouped.** With 1 or 3 output channels a tile's columns would run almost empty. So neighbouring output pixels share
-a tile row: the columns are (row in group, column in group, channel), over the window that the whole group sees, with
-zero weights where a pixel of the group does not look. For an input gradient with stride 2 and a 4x4 filter the group
-of 2x2 pixels is one of each phase, all four see the same 2x2 window, and no product is wasted: the "sub-pixel
-convolution" of Shi et al. 2016, section 3.2.
+**Overlap-add.** With 1 or 3 channels to make, a tile's columns would run almost empty. See `overlap.py`: there the
+columns are all the numbers that one pixel adds to, R * S as many.
 
 **Winograd.** In single precision, where there are channels and images enough to pay for the transforms: see
 `toom.py` for the idea and `winograd_plan.py` for the choice.
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from minigan.backends.cpu.simd import TILE_ROWS, TILE_VECTORS
 from minigan.backends.cpu.winograd_plan import choose_winograd
 from minigan.shapes import ConvGeometry, Pair
 
 # Half of a small second-level cache: what one thread works on before it moves on.
 BLOCK_BYTES = 1 << 18
 
-# How much fuller a tile must become for a group: storing one pixel by pixel costs more than storing a tile.
-GROUPING_GAIN = 1.25
+# A weight gradient with so few rows reads dy where it is, pixel by pixel: to pack it would not pay. Nor to leave it
+# where it is if its pixels are wider, as they would crowd each other out of the cache.
+FEW_ROWS, NARROW = 96, 128
+
+# Adding a vector of what lies in the cache takes as long as so many multiply-adds of one.
+ADDING_STEPS = 16
 
 
 class Grid(NamedTuple):
@@ -55,9 +56,7 @@ class Grid(NamedTuple):
     target_channels: int
     step_down: int  # from one position to the next, in the target
     step_across: int
-    group_rows: int  # 0: a position is one pixel; else the group's height
     columns: int  # a tile's
-    width_out: int  # columns that count: channels, or those of a group
     images_per_block: int
     rows_per_block: int
 
@@ -88,7 +87,6 @@ class Plan:
     taps: tuple[np.ndarray, ...]  # for each phase, which taps r*S + s, in the order they are packed
     packed_size: int
     scratch_size: int  # of one thread
-    group: Pair | None  # pixels that share a row; None: not grouped
 
 
 def is_dense(g: ConvGeometry) -> bool:
@@ -96,9 +94,17 @@ def is_dense(g: ConvGeometry) -> bool:
 
 
 def algorithm(
-    kernel: str, g: ConvGeometry, images: int, *, rows: int, columns: int, itemsize: int, threads: int
+    kernel: str,
+    g: ConvGeometry,
+    images: int,
+    *,
+    rows: int,
+    columns: int,
+    itemsize: int,
+    threads: int,
+    exact: bool = False,
 ) -> str:
-    """What `CpuBackend` computes a convolution kernel by, unless it is exact: a name for people.
+    """What `CpuBackend` computes a convolution kernel by: a name for people.
 
     Args:
         kernel: "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
@@ -106,13 +112,12 @@ def algorithm(
     """
     if is_dense(g):
         return "dense"
-    fast = choose_winograd(kernel, g, images, rows, columns, itemsize, threads)
+    fast = None if exact else choose_winograd(kernel, g, images, rows, columns, itemsize, threads)
     if fast is not None:
         return fast.name
     if kernel == "conv2d_weight_grad":
-        return "direct"
-    direct = (plan_forward if kernel == "conv2d" else plan_input_grad)(g, images, columns, itemsize, threads)
-    return "phases" if direct.group is None else "grouped"
+        return "direct" if turned_round(g, rows, columns) is None else "turned round"
+    return "overlap-add" if overlaps(kernel, g, columns) else "phases"
 
 
 def _blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair:
@@ -123,15 +128,27 @@ def _blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair
     return max(1, min(BLOCK_BYTES // max(image_bytes, 1), -(-images // threads))), positions
 
 
-def _occupancy(width: int, columns: int) -> float:
-    """The share of a tile's columns that do useful work."""
-    return width / (-(-width // columns) * columns)
+def _vectors(width: int, columns: int) -> int:
+    """How many vectors a tile's row of that many numbers takes."""
+    return -(-width // (columns // TILE_VECTORS))
+
+
+def overlaps(kernel: str, g: ConvGeometry, columns: int) -> bool:
+    """Whether an overlap-add is faster than phases, by the vectors that each computes for one pixel that is read."""
+    if kernel == "conv2d":
+        if g.stride != (1, 1):
+            return False  # most products would go nowhere
+        made, read = g.K, g.C
+    else:
+        made, read = g.C, g.K
+    phases = g.R * g.S * -(-made // columns) * TILE_VECTORS * read
+    added = g.R * -(-g.S // g.stride[1]) * _vectors(g.stride[1] * made, columns)
+    return _vectors(g.R * g.S * made, columns) * read + added * ADDING_STEPS < phases
 
 
 def _plan(
     phases: list[Phase],
     taps: list[np.ndarray],
-    group: Pair | None,
     *,
     images: int,
     source: tuple[int, int, int],
@@ -146,8 +163,7 @@ def _plan(
 ) -> Plan:
     """Places the phases' weights one after the other, and cuts the work into blocks."""
     height, width, channels = source
-    width_out = target[2] if group is None else group[0] * group[1] * target[2]
-    panels = -(-width_out // columns)
+    panels = -(-target[2] // columns)
     placed, packed = [], 0
     for phase in phases:
         placed.append(phase._replace(packed_at=packed))
@@ -171,97 +187,33 @@ def _plan(
         reach,
         *target,
         *step,
-        0 if group is None else group[0],
         columns,
-        width_out,
         per_block,
         rows,
     )
     scratch = 0 if in_place else per_block * ((rows - 1) * stride[0] + reach) * padded_width * channels
     table = np.array(placed, dtype=np.int64)
-    return Plan(grid, tuple(placed), table, tuple(taps), packed, scratch, group)
+    return Plan(grid, tuple(placed), table, tuple(taps), packed, scratch)
 
 
 @functools.lru_cache(maxsize=256)
 def plan_forward(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
     """The plan of `conv2d`: one phase, all taps."""
-
-    # A group of `across` pixels in a row sees a window that is wider by the strides between them.
-    def share(across: int) -> float:
-        window = g.S + (across - 1) * g.stride[1]
-        return g.S / window * _occupancy(across * g.K, columns)
-
-    across = max(range(1, min(g.Q, columns) + 1), key=lambda n: (share(n), -n)) if columns > g.K else 1
-    if share(across) < GROUPING_GAIN * share(1):
-        across = 1
-    group = None if across == 1 else (1, across)
-    positions = g.P, -(-g.Q // across)
-    phase = Phase(0, positions[0], 0, positions[1], 0, 0, g.R, g.S + (across - 1) * g.stride[1], 0, 0, 0)
+    phase = Phase(0, g.P, 0, g.Q, 0, 0, g.R, g.S, 0, 0, 0)
     return _plan(
         [phase],
         [np.arange(g.R * g.S)],
-        group,
         images=images,
         source=g.input_shape,
         target=g.output_shape,
         padding=(g.padding[0][0], g.padding[1][0]),
-        positions=positions,
-        stride=(g.stride[0], across * g.stride[1]),
-        step=(1, across),
+        positions=(g.P, g.Q),
+        stride=g.stride,
+        step=(1, 1),
         columns=columns,
         itemsize=itemsize,
         threads=threads,
     )
-
-
-@functools.lru_cache(maxsize=256)
-def plan_input_grad(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
-    """The plan of `conv2d_input_grad`: a phase for each remainder, or one grouped phase."""
-    complete = functools.partial(
-        _plan,
-        images=images,
-        source=g.output_shape,
-        target=g.input_shape,
-        columns=columns,
-        itemsize=itemsize,
-        threads=threads,
-    )
-    window = -(-g.R // g.stride[0]), -(-g.S // g.stride[1])  # taps that a pixel meets, at most
-
-    def share(strides: int) -> float:
-        """Of a group one stride high and `strides` strides wide."""
-        seen = window[0] * g.stride[0] * (window[1] + strides - 1) * g.stride[1]
-        return g.R * g.S / seen * _occupancy(g.stride[0] * strides * g.stride[1] * g.C, columns)
-
-    strides = max(range(1, columns + 1), key=lambda n: (share(n), -n))
-    if columns > g.C and share(strides) > GROUPING_GAIN * _occupancy(g.C, columns):
-        return _grouped_input_grad(g, window, strides, complete)
-    return _phased_input_grad(g, window, complete)
-
-
-def _grouped_input_grad(g: ConvGeometry, window: Pair, strides: int, complete: Callable[..., Plan]) -> Plan:
-    top, left = g.padding[0][0], g.padding[1][0]
-    first = top // g.stride[0], left // g.stride[1]
-    group = g.stride[0], strides * g.stride[1]
-    positions = (
-        (top + g.H - 1) // g.stride[0] + 1 - first[0],
-        -(-((left + g.W - 1) // g.stride[1] + 1 - first[1]) // strides),
-    )
-    phase = Phase(
-        0,
-        positions[0],
-        0,
-        positions[1],
-        0,
-        0,
-        window[0],
-        window[1] + strides - 1,
-        first[0] * g.stride[0] - top,
-        first[1] * g.stride[1] - left,
-        0,
-    )
-    padding = window[0] - 1 - first[0], window[1] - 1 - first[1]
-    return complete([phase], [], group, padding=padding, positions=positions, stride=(1, strides), step=group)
 
 
 class Remainder(NamedTuple):
@@ -279,7 +231,10 @@ def _remainders(size: int, pad: int, filter: int, stride: int) -> list[Remainder
     ]
 
 
-def _phased_input_grad(g: ConvGeometry, window: Pair, complete: Callable[..., Plan]) -> Plan:
+@functools.lru_cache(maxsize=256)
+def plan_input_grad(g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int) -> Plan:
+    """The plan of `conv2d_input_grad`: a phase for each remainder."""
+    window = -(-g.R // g.stride[0]), -(-g.S // g.stride[1])  # taps that a pixel meets, at most
     (top, _), (left, _) = g.padding
     vertical, horizontal = _remainders(g.H, top, g.R, g.stride[0]), _remainders(g.W, left, g.S, g.stride[1])
     first = min(v.first for v in vertical), min(h.first for h in horizontal)
@@ -306,7 +261,67 @@ def _phased_input_grad(g: ConvGeometry, window: Pair, complete: Callable[..., Pl
             )
             taps.append(np.array([r * g.S + s for r in v.taps for s in h.taps], dtype=np.int64))
     padding = window[0] - 1 - first[0], window[1] - 1 - first[1]
-    return complete(phases, taps, None, padding=padding, positions=positions, stride=(1, 1), step=g.stride)
+    return _plan(
+        phases,
+        taps,
+        images=images,
+        source=g.output_shape,
+        target=g.input_shape,
+        padding=padding,
+        positions=positions,
+        stride=(1, 1),
+        step=g.stride,
+        columns=columns,
+        itemsize=itemsize,
+        threads=threads,
+    )
+
+
+class OverlapGrid(NamedTuple):
+    """The sizes of one pass of `overlap_add` from a source image to a target image."""
+
+    images: int
+    height: int  # source
+    width: int
+    channels: int
+    target_height: int
+    target_width: int
+    target_channels: int
+    taps_down: int
+    taps_across: int
+    stride_down: int  # in the target, from where one source pixel adds to where the next does
+    stride_across: int
+    top: int  # rows and columns by which the first pixel's run begins outside the target
+    left: int
+    columns: int  # a tile's
+    pieces: int  # of a run of taps, each a stride long, the last one perhaps shorter
+    bands: int  # of an image
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapPlan:
+    grid: OverlapGrid
+    scratch_size: int  # of one thread
+
+
+@functools.lru_cache(maxsize=256)
+def plan_overlap(
+    kernel: str, g: ConvGeometry, images: int, columns: int, itemsize: int, threads: int
+) -> OverlapPlan | None:
+    """The plan of an overlap-add, for `conv2d` or `conv2d_input_grad`, where that is the faster way."""
+    if not overlaps(kernel, g, columns):
+        return None
+    (top, _), (left, _) = g.padding
+    source, target = g.output_shape, g.input_shape
+    if kernel == "conv2d":
+        source, target = target, source
+        top, left = g.R - 1 - top, g.S - 1 - left
+    row = _vectors(g.R * g.S * target[2], columns) * (columns // TILE_VECTORS)  # what one source pixel adds
+    bands = min(target[0], max(-(-source[0] * source[1] * row * itemsize // BLOCK_BYTES), -(-threads // images)))
+    source_rows = min(source[0], (-(-target[0] // bands) + g.R - 2) // g.stride[0] + 1)  # that a band reads
+    pieces = -(-g.S // g.stride[1])
+    grid = OverlapGrid(images, *source, *target, g.R, g.S, *g.stride, top, left, columns, pieces, bands)
+    return OverlapPlan(grid, (source_rows * source[1] + TILE_ROWS) * row)
 
 
 class WeightGrid(NamedTuple):
@@ -326,6 +341,7 @@ class WeightGrid(NamedTuple):
     taps_across: int
     stride_down: int
     stride_across: int
+    in_place: int  # dy's full panels are read where they are
     slab: int  # channels of the image that lie together while it is in scratch
     columns: int
     images_per_block: int
@@ -338,6 +354,28 @@ class WeightPlan:
     grid: WeightGrid
     image_scratch: int
     panel_scratch: int
+
+
+def _weight_steps(g: ConvGeometry, rows: int, columns: int) -> int:
+    """How often the innermost step is done for the weight gradient of one image."""
+    tiles = g.R * g.S * (g.C // rows) + -(-g.R * g.S * (g.C % rows) // rows)
+    return tiles * -(-g.K // columns) * g.P * g.Q
+
+
+@functools.lru_cache(maxsize=256)
+def turned_round(g: ConvGeometry, rows: int, columns: int) -> ConvGeometry | None:
+    """The convolution with x and dy in each other's place, where its weight gradient is the faster one.
+
+    With K of 1 or 3 a panel of dy would be nearly empty. If the stride is 1, dw[r, s, c, k] is also the weight
+    gradient [R - 1 - r, S - 1 - s, k, c] of the convolution that makes x, as it were, of dy.
+    """
+    (top, bottom), (left, right) = g.padding
+    if g.stride != (1, 1) or max(top, bottom) >= g.R or max(left, right) >= g.S:
+        return None
+    padding = (g.R - 1 - top, g.R - 1 - bottom), (g.S - 1 - left, g.S - 1 - right)
+    turned = ConvGeometry(g.P, g.Q, g.K, g.C, g.R, g.S, g.stride, padding)
+    steps, turned_steps = _weight_steps(g, rows, columns), _weight_steps(turned, rows, columns)
+    return turned if 4 * turned_steps < 3 * steps else None  # its result is one more array to add
 
 
 @functools.lru_cache(maxsize=256)
@@ -368,6 +406,7 @@ def plan_weight_grad(g: ConvGeometry, images: int, rows: int, columns: int, item
         g.R,
         g.S,
         *g.stride,
+        int(g.R * g.S * g.C <= FEW_ROWS and g.K <= NARROW),
         slab,
         columns,
         per_block,

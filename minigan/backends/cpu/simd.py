@@ -72,11 +72,12 @@ def tile_columns(itemsize: int) -> int:
 
 
 class Tile(types.Type):
-    """TILE_ROWS x TILE_VECTORS vectors of a float type."""
+    """TILE_ROWS x TILE_VECTORS vectors of a float type; or narrow, with one vector a row."""
 
-    def __init__(self, dtype):
+    def __init__(self, dtype, vectors=TILE_VECTORS):
         self.dtype = dtype
-        super().__init__(name=f"Tile({dtype}, {VECTOR_BYTES} bytes)")
+        self.vectors = vectors
+        super().__init__(name=f"Tile({dtype}, {vectors} x {VECTOR_BYTES} bytes)")
 
 
 def _vector(dtype):
@@ -89,7 +90,21 @@ class TileModel(models.PrimitiveModel):
     """An LLVM array of vectors; as a local variable, LLVM splits it into registers."""
 
     def __init__(self, manager, tile):
-        super().__init__(manager, tile, ir.ArrayType(_vector(tile.dtype), TILE_ROWS * TILE_VECTORS))
+        super().__init__(manager, tile, ir.ArrayType(_vector(tile.dtype), TILE_ROWS * tile.vectors))
+
+
+class Vector(types.Type):
+    """One vector of a float type."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        super().__init__(name=f"Vector({dtype}, {VECTOR_BYTES} bytes)")
+
+
+@register_default(Vector)
+class VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, _vector(vector.dtype))
 
 
 # ---------------------------------------------------------------------------------------------------- emitters
@@ -108,12 +123,12 @@ def _vector_pointer(builder, dtype, pointer, offset):
     return builder.bitcast(moved, _vector(dtype).as_pointer())
 
 
-def _load_row(builder, dtype, pointer):
-    """TILE_VECTORS vectors from consecutive memory, aligned no better than its elements."""
+def _load_row(builder, dtype, pointer, vectors=TILE_VECTORS):
+    """A row of vectors from consecutive memory, aligned no better than its elements."""
     lanes = _vector(dtype).count
     return [
         builder.load(_vector_pointer(builder, dtype, pointer, v * lanes), align=dtype.bitwidth // 8)
-        for v in range(TILE_VECTORS)
+        for v in range(vectors)
     ]
 
 
@@ -123,19 +138,19 @@ def _store_row(builder, dtype, pointer, vectors):
         builder.store(vector, address, align=dtype.bitwidth // 8)
 
 
-def _masks(builder, dtype, count):
+def _masks(builder, dtype, count, vectors):
     """For each vector of a row, which of its lanes are among the first `count`."""
     lanes = _vector(dtype).count
-    counts = _broadcast(builder, ir.VectorType(_INDEX, lanes), count)
-    numbers = [ir.Constant(counts.type, list(range(v * lanes, (v + 1) * lanes))) for v in range(TILE_VECTORS)]
+    counts = _broadcast(builder, ir.VectorType(_INT32, lanes), builder.trunc(count, _INT32))
+    numbers = [ir.Constant(counts.type, list(range(v * lanes, (v + 1) * lanes))) for v in range(vectors)]
     return [builder.icmp_signed("<", each, counts) for each in numbers]
 
 
-def _load_lanes(builder, dtype, pointer, count):
+def _load_lanes(builder, dtype, pointer, count, vectors=TILE_VECTORS):
     """A row of which only the first `count` numbers may be read; the others are 0."""
     vector_type = _vector(dtype)
     row = []
-    for v, mask in enumerate(_masks(builder, dtype, count)):
+    for v, mask in enumerate(_masks(builder, dtype, count, vectors)):
         address = _vector_pointer(builder, dtype, pointer, v * vector_type.count)
         signature = ir.FunctionType(vector_type, [address.type, _INT32, mask.type, vector_type])
         name = f"llvm.masked.load.v{vector_type.count}f{dtype.bitwidth}.p0"
@@ -145,7 +160,8 @@ def _load_lanes(builder, dtype, pointer, count):
 
 
 def _store_lanes(builder, dtype, pointer, vectors, count):
-    for v, (mask, vector) in enumerate(zip(_masks(builder, dtype, count), vectors, strict=True)):
+    masks = _masks(builder, dtype, count, len(vectors))
+    for v, (mask, vector) in enumerate(zip(masks, vectors, strict=True)):
         address = _vector_pointer(builder, dtype, pointer, v * vector.type.count)
         signature = ir.FunctionType(ir.VoidType(), [vector.type, address.type, _INT32, mask.type])
         name = f"llvm.masked.store.v{vector.type.count}f{dtype.bitwidth}.p0"
@@ -185,7 +201,8 @@ def _opaque(builder, pointer):
 
 
 def _row(builder, tile, m):
-    return [builder.extract_value(tile, m * TILE_VECTORS + v) for v in range(TILE_VECTORS)]
+    vectors = tile.type.count // TILE_ROWS
+    return [builder.extract_value(tile, m * vectors + v) for v in range(vectors)]
 
 
 # ---------------------------------------------------------------------------------------------------- intrinsics
@@ -201,6 +218,18 @@ def tile_from_row(_typing, array, index):
         return cgutils.pack_array(builder, row * TILE_ROWS)
 
     return Tile(array.dtype)(array, index), emit
+
+
+@intrinsic
+def narrow_tile_from_row(_typing, array, index):
+    """tile_from_row for a narrow tile."""
+
+    def emit(context, builder, signature, arguments):
+        dtype = signature.args[0].dtype
+        row = _load_row(builder, dtype, _pointer(context, builder, signature.args[0], *arguments), 1)
+        return cgutils.pack_array(builder, row * TILE_ROWS)
+
+    return Tile(array.dtype, 1)(array, index), emit
 
 
 @intrinsic
@@ -223,13 +252,13 @@ def outer(_typing, tile, a, rows, a_index, b, b_index):
         tile_type, a_type, _, _, b_type, _ = signature.args
         tile, a, rows, a_index, b, b_index = arguments
         vector_type = _vector(tile_type.dtype)
-        b_row = _load_row(builder, tile_type.dtype, _pointer(context, builder, b_type, b, b_index))
+        b_row = _load_row(builder, tile_type.dtype, _pointer(context, builder, b_type, b, b_index), tile_type.vectors)
         a_here = _opaque(builder, _pointer(context, builder, a_type, a, a_index))
         for m in range(TILE_ROWS):
             scalar = builder.load(builder.gep(a_here, [builder.extract_value(rows, m)]))
             a_m = _broadcast(builder, vector_type, scalar)
-            for v in range(TILE_VECTORS):
-                register = m * TILE_VECTORS + v
+            for v in range(tile_type.vectors):
+                register = m * tile_type.vectors + v
                 updated = _multiply_add(builder, a_m, b_row[v], builder.extract_value(tile, register))
                 tile = builder.insert_value(tile, updated, register)
         return tile
@@ -258,18 +287,51 @@ def add_tile(_typing, tile, y, rows, index):
 
     def emit(context, builder, signature, arguments):
         tile, y, rows, index = arguments
-        dtype = signature.args[0].dtype
+        dtype, vectors = signature.args[0].dtype, signature.args[0].vectors
         here = _pointer(context, builder, signature.args[1], y, index)
         for m in range(TILE_ROWS):
             pointer = builder.gep(here, [builder.extract_value(rows, m)])
-            sums = [
-                builder.fadd(old, new)
-                for old, new in zip(_load_row(builder, dtype, pointer), _row(builder, tile, m), strict=True)
-            ]
+            old = _load_row(builder, dtype, pointer, vectors)
+            sums = [builder.fadd(a, b) for a, b in zip(old, _row(builder, tile, m), strict=True)]
             _store_row(builder, dtype, pointer, sums)
         return context.get_dummy_value()
 
     return types.void(tile, y, rows, index), emit
+
+
+@intrinsic
+def store_corner(_typing, tile, y, rows, index, count, width):
+    """store_tile for the first `count` rows and `width` columns only."""
+
+    def emit(context, builder, signature, arguments):
+        tile, y, rows, index, count, width = arguments
+        here = _pointer(context, builder, signature.args[1], y, index)
+        for m in range(TILE_ROWS):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(_INDEX, m), count)):
+                pointer = builder.gep(here, [builder.extract_value(rows, m)])
+                _store_lanes(builder, signature.args[0].dtype, pointer, _row(builder, tile, m), width)
+        return context.get_dummy_value()
+
+    return types.void(tile, y, rows, index, count, width), emit
+
+
+@intrinsic
+def add_corner(_typing, tile, y, rows, index, count, width):
+    """add_tile for the first `count` rows and `width` columns only."""
+
+    def emit(context, builder, signature, arguments):
+        tile, y, rows, index, count, width = arguments
+        dtype, vectors = signature.args[0].dtype, signature.args[0].vectors
+        here = _pointer(context, builder, signature.args[1], y, index)
+        for m in range(TILE_ROWS):
+            with builder.if_then(builder.icmp_signed("<", ir.Constant(_INDEX, m), count)):
+                pointer = builder.gep(here, [builder.extract_value(rows, m)])
+                old = _load_lanes(builder, dtype, pointer, width, vectors)
+                sums = [builder.fadd(a, b) for a, b in zip(old, _row(builder, tile, m), strict=True)]
+                _store_lanes(builder, dtype, pointer, sums, width)
+        return context.get_dummy_value()
+
+    return types.void(tile, y, rows, index, count, width), emit
 
 
 @intrinsic
@@ -349,6 +411,45 @@ def add_lanes(_typing, to, to_index, source, index, count):
         return context.get_dummy_value()
 
     return types.void(to, to_index, source, index, count), emit
+
+
+@intrinsic
+def load_vector(_typing, array, index):
+    """array[index : index + lanes], in a register."""
+
+    def emit(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, signature.args[0], *arguments)
+        return _load_row(builder, signature.args[0].dtype, pointer, 1)[0]
+
+    return Vector(array.dtype)(array, index), emit
+
+
+@intrinsic
+def add_to_vector(_typing, vector, array, index, count):
+    """vector + array[index : index + count], zeros in the place of what is missing; but all lanes are read."""
+
+    def emit(context, builder, signature, arguments):
+        vector, array, index, count = arguments
+        (row,) = _load_row(
+            builder, signature.args[0].dtype, _pointer(context, builder, signature.args[1], array, index), 1
+        )
+        (mask,) = _masks(builder, signature.args[0].dtype, count, 1)
+        return builder.fadd(vector, builder.select(mask, row, ir.Constant(row.type, None)))
+
+    return vector(vector, array, index, count), emit
+
+
+@intrinsic
+def put_vector(_typing, vector, array, index, count):
+    """array[index : index + count] = vector[:count], all of it if count exceeds its lanes."""
+
+    def emit(context, builder, signature, arguments):
+        vector, array, index, count = arguments
+        pointer = _pointer(context, builder, signature.args[1], array, index)
+        _store_lanes(builder, signature.args[0].dtype, pointer, [vector], count)
+        return context.get_dummy_value()
+
+    return types.void(vector, array, index, count), emit
 
 
 @intrinsic

@@ -49,14 +49,14 @@ LANES, COLUMNS = vector_lanes(4), tile_columns(4)
 
 
 @kernel(inline=True)
-def take_strip(x, n, height, width, channels, first, strip_image, at, top, left, rows, row_size):
-    """Some channels of image n, with zeros around, into a strip (rows, row_size)."""
-    there = min(COLUMNS, channels - first)
+def take_strip(x, n, height, width, channels, channel, strip_image, row, rows, top, left, row_size):
+    """Some channels of image n, with zeros around, into a strip (rows, row_size) that begins at its padded row."""
+    there = min(COLUMNS, channels - channel)
     across = min(width, row_size - left)
-    fill(strip_image, at, rows * row_size * COLUMNS)
-    for i in range(min(height, rows - top)):
-        to = at + ((i + top) * row_size + left) * COLUMNS
-        source = (n * height + i) * width * channels + first
+    fill(strip_image, 0, rows * row_size * COLUMNS)
+    for i in range(max(row - top, 0), min(row + rows - top, height)):
+        to = ((i + top - row) * row_size + left) * COLUMNS
+        source = (n * height + i) * width * channels + channel
         for _ in range(across):
             take_lanes(strip_image, to, x, source, there)
             prefetch_row(x, source + height * width * channels)
@@ -65,12 +65,12 @@ def take_strip(x, n, height, width, channels, first, strip_image, at, top, left,
 
 
 @kernel(inline=True)
-def put_strip(strip_image, at, top, left, row_size, y, n, height, width, channels, first):
-    """The image within a strip into some channels of image n."""
-    there = min(COLUMNS, channels - first)
-    for i in range(height):
-        source = at + ((i + top) * row_size + left) * COLUMNS
-        to = ((n * height + i) * width) * channels + first
+def put_strip(strip_image, at, row, first, last, top, left, row_size, y, n, height, width, channels, channel):
+    """The padded rows first to last of a strip that begins at a row into some channels of image n."""
+    there = min(COLUMNS, channels - channel)
+    for i in range(max(first - top, 0), min(last - top, height)):
+        source = at + ((i + top - row) * row_size + left) * COLUMNS
+        to = ((n * height + i) * width) * channels + channel
         for _ in range(width):
             put_lanes(y, to, strip_image, source, there)
             to += channels
@@ -78,49 +78,52 @@ def put_strip(strip_image, at, top, left, row_size, y, n, height, width, channel
 
 
 @kernel(inline=True)
-def transform_images(scheme, x, grid, n_first, images, strip_first, strip_last, points, strip_image):
-    """The pixels of some images and strips to points [strip][phase][point][tile]."""
+def transform_images(scheme, x, grid, n_first, images, i_first, i_last, strip_first, strip_last, points, strip_image):
+    """The pixels of some images, or of some rows of tiles, to points [strip][phase][point][tile]."""
     stride, edge = grid.stride, grid.strip_width * COLUMNS
     for n in range(images):
         for s in range(strip_first, strip_last):
-            take_strip(x, n_first + n, grid.height, grid.width, grid.channels, s * COLUMNS, strip_image, 0, grid.top,
-                       grid.left, grid.strip_height, grid.strip_width)  # fmt: skip
+            take_strip(x, n_first + n, grid.height, grid.width, grid.channels, s * COLUMNS, strip_image,
+                       i_first * grid.m * stride, ((i_last - i_first) * grid.m + grid.r - 1) * stride, grid.top,
+                       grid.left, grid.strip_width)  # fmt: skip
             for phase in range(stride * stride):
-                to = ((s - strip_first) * stride * stride + phase) * grid.points * grid.tile_items
-                to = (to + n * grid.tiles_down * grid.tiles_across) * COLUMNS
-                for i in range(grid.tiles_down):
+                strip = ((s - strip_first) * stride * stride + phase) * grid.strip_step
+                tile = n * (i_last - i_first) * grid.tiles_across
+                for i in range(i_last - i_first):
                     at = (i * grid.m * stride + phase // stride) * edge + phase % stride * COLUMNS
                     for _ in range(grid.tiles_across):
+                        to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
                         for v in range(0, COLUMNS, LANES):
                             pixels_to_points(
                                 scheme,
-                                points, to + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                                points, to + v, grid.n * grid.point_step, grid.point_step,
                                 strip_image, at + v, stride * edge, stride * COLUMNS,
                             )  # fmt: skip
-                        to += COLUMNS
+                        tile += 1
                         at += grid.m * stride * COLUMNS
 
 
 @kernel(inline=True)
-def transform_outputs(scheme, dy, grid, n_first, images, strip_first, strip_last, points, strip_image):
-    """The outputs' gradients of some images and strips to points [strip][point][tile]."""
+def transform_outputs(scheme, dy, grid, n_first, images, i_first, i_last, strip_first, strip_last, points, strip_image):
+    """The outputs' gradients of some images, or of some rows of tiles, to points [strip][point][tile]."""
     row_size = grid.tiles_across * grid.m
     for n in range(images):
         for s in range(strip_first, strip_last):
-            to = (s - strip_first) * grid.points * grid.tile_items
-            to = (to + n * grid.tiles_down * grid.tiles_across) * COLUMNS
+            strip = (s - strip_first) * grid.strip_step
+            tile = n * (i_last - i_first) * grid.tiles_across
             take_strip(dy, n_first + n, grid.rows_out, grid.columns_out, grid.channels_out, s * COLUMNS, strip_image,
-                       0, 0, 0, grid.tiles_down * grid.m, row_size)  # fmt: skip
-            for i in range(grid.tiles_down):
+                       i_first * grid.m, (i_last - i_first) * grid.m, 0, 0, row_size)  # fmt: skip
+            for i in range(i_last - i_first):
                 at = i * grid.m * row_size * COLUMNS
                 for _ in range(grid.tiles_across):
+                    to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
                     for v in range(0, COLUMNS, LANES):
                         outputs_to_points(
                             scheme,
-                            points, to + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                            points, to + v, grid.n * grid.point_step, grid.point_step,
                             strip_image, at + v, row_size * COLUMNS, COLUMNS,
                         )  # fmt: skip
-                    to += COLUMNS
+                    tile += 1
                     at += grid.m * COLUMNS
 
 
@@ -165,12 +168,12 @@ def multiply_points(grid, tiles, a, segments, b, depth, bias, products, rows, fi
         first: whether to begin, or add.
     """
     for point in range(grid.points):
-        here = a[point * grid.tile_items * COLUMNS :]
         to = point * grid.tile_items * COLUMNS
         bias_at = COLUMNS if point == grid.n + 1 else 0
         for t in range(0, tiles, TILE_ROWS):
+            here = a[point * grid.point_step + t // TILE_ROWS * grid.group_step :]
             tile = product_tile(
-                here, load_rows(rows, t), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, bias, bias_at
+                here, load_rows(rows, 0), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, bias, bias_at
             )
             if first:
                 store_tile(tile, products, load_rows(rows, t), to)
@@ -199,42 +202,51 @@ def start_bias(start, bias, first, width):
     copy(start, COLUMNS, bias, first, min(COLUMNS, width - first))
 
 
+@kernel(inline=True)
+def read_block(grid, block, last):
+    """Of a block that begins with some band: its image, how many images, and its rows of tiles."""
+    images = min(grid.images_per_block, last - block) if grid.bands == 1 else 1
+    i_first = block % grid.bands * grid.rows_per_band
+    return block // grid.bands, images, i_first, min(i_first + grid.rows_per_band, grid.tiles_down)
+
+
 @kernel
 def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
-    """This part's share of conv2d: some images, or some strips of filters."""
+    """This part's share of conv2d: some bands of images, or some strips of filters."""
     phases = grid.stride * grid.stride
     strips_in, strips_out = -(-grid.channels // COLUMNS), -(-grid.channels_out // COLUMNS)
-    n_first, n_last, k_first, k_last = 0, grid.images, 0, strips_out
+    band_first, band_last, k_first, k_last = 0, grid.images * grid.bands, 0, strips_out
     if grid.split:
         k_first, k_last = share(strips_out, part, parts)
     else:
-        n_first, n_last = share(grid.images, part, parts)
+        band_first, band_last = share(grid.images * grid.bands, part, parts)
     scratch = scratch[part * grid.scratch_size : (part + 1) * grid.scratch_size]
     points, weights = scratch[: grid.weights_at], scratch[grid.weights_at : grid.products_at]
     products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
     strip_image = scratch[grid.strip_at :]
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
     start = np.empty(2 * COLUMNS, x.dtype)
-    tiles_per_image, row_size = grid.tiles_down * grid.tiles_across, grid.tiles_across * grid.m
+    row_size = grid.tiles_across * grid.m
 
-    for n in range(n_first, n_last, grid.images_per_block):
-        images = min(grid.images_per_block, n_last - n)
-        transform_images(scheme, x, grid, n, images, 0, strips_in, points, strip_image)
+    for block in range(band_first, band_last, grid.images_per_block):
+        n, images, i_first, i_last = read_block(grid, block, band_last)
+        tiles = (i_last - i_first) * grid.tiles_across  # of one image
+        transform_images(scheme, x, grid, n, images, i_first, i_last, 0, strips_in, points, strip_image)
         for k in range(k_first, k_last):
             start_bias(start, bias, k * COLUMNS, grid.channels_out)
             for first in range(0, strips_in * phases, grid.strips_at_once):
                 count = min(grid.strips_at_once, strips_in * phases - first)
                 for i in range(count):
-                    segments[i] = (first + i) * grid.points * grid.tile_items * COLUMNS
+                    segments[i] = (first + i) * grid.strip_step
                     transform_weights(scheme, w, grid, (first + i) % phases, (first + i) // phases * COLUMNS,
                                       k * COLUMNS, False, weights, i * COLUMNS * COLUMNS, count * COLUMNS + 1,
                                       taps)  # fmt: skip
-                multiply_points(grid, images * tiles_per_image, points, segments[:count], weights, count * COLUMNS + 1,
+                multiply_points(grid, images * tiles, points, segments[:count], weights, count * COLUMNS + 1,
                                 start, products, rows, first == 0)  # fmt: skip
                 fill(start, COLUMNS, COLUMNS)
             for image in range(images):
-                at = image * tiles_per_image * COLUMNS
-                for i in range(grid.tiles_down):
+                at = image * tiles * COLUMNS
+                for i in range(i_last - i_first):
                     to = i * grid.m * row_size * COLUMNS
                     for _ in range(grid.tiles_across):
                         for v in range(0, COLUMNS, LANES):
@@ -245,32 +257,41 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
                             )  # fmt: skip
                         to += grid.m * COLUMNS
                         at += COLUMNS
-                put_strip(strip_image, 0, 0, 0, row_size, y, n + image, grid.rows_out, grid.columns_out,
-                          grid.channels_out, k * COLUMNS)  # fmt: skip
+                put_strip(strip_image, 0, i_first * grid.m, i_first * grid.m, i_last * grid.m, 0, 0, row_size,
+                          y, n + image, grid.rows_out, grid.columns_out, grid.channels_out, k * COLUMNS)  # fmt: skip
 
 
 @kernel
 def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
-    """This part's share of conv2d_input_grad: some images, or some strips of channels."""
+    """This part's share of conv2d_input_grad: some bands of images, or some strips of channels.
+
+    A tile reaches r - 1 taps into the rows of the next tiles. So a band begins with the tiles above it, once more, and
+    leaves the rows below it to the next band.
+    """
     stride = grid.stride
     strips_in, strips_out = -(-grid.channels_out // COLUMNS), -(-grid.channels // COLUMNS)
-    n_first, n_last, c_first, c_last = 0, grid.images, 0, strips_out
+    band_first, band_last, c_first, c_last = 0, grid.images * grid.bands, 0, strips_out
     if grid.split:
         c_first, c_last = share(strips_out, part, parts)
     else:
-        n_first, n_last = share(grid.images, part, parts)
+        band_first, band_last = share(grid.images * grid.bands, part, parts)
     scratch = scratch[part * grid.scratch_size : (part + 1) * grid.scratch_size]
     points, weights = scratch[: grid.weights_at], scratch[grid.weights_at : grid.products_at]
     products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
     strip_image = scratch[grid.strip_at :]
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in, np.int64)
     start, zeros = np.empty(2 * COLUMNS, dy.dtype), np.zeros(2 * COLUMNS, dy.dtype)
-    tiles_per_image, edge = grid.tiles_down * grid.tiles_across, grid.strip_width * COLUMNS
-    image_size = grid.strip_height * edge
+    edge, tile_rows = grid.strip_width * COLUMNS, grid.m * stride
 
-    for n in range(n_first, n_last, grid.images_per_block):
-        images = min(grid.images_per_block, n_last - n)
-        transform_outputs(scheme, dy, grid, n, images, 0, strips_in, points, strip_image)
+    for block in range(band_first, band_last, grid.images_per_block):
+        n, images, i_own, i_last = read_block(grid, block, band_last)
+        i_first = max(i_own - 1, 0)
+        tiles = (i_last - i_first) * grid.tiles_across  # of one image
+        row, row_last = i_first * tile_rows, grid.strip_height
+        if i_last < grid.tiles_down:
+            row_last = (i_last * grid.m + grid.r - 1) * stride
+        image_size = (row_last - row) * edge
+        transform_outputs(scheme, dy, grid, n, images, i_first, i_last, 0, strips_in, points, strip_image)
         for c in range(c_first, c_last):
             start_bias(start, bias, c * COLUMNS, grid.channels)
             for pixel in range(0, images * image_size, COLUMNS):
@@ -279,16 +300,15 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
                 for first in range(0, strips_in, grid.strips_at_once):
                     count = min(grid.strips_at_once, strips_in - first)
                     for i in range(count):
-                        segments[i] = (first + i) * grid.points * grid.tile_items * COLUMNS
+                        segments[i] = (first + i) * grid.strip_step
                         transform_weights(scheme, w, grid, phase, c * COLUMNS, (first + i) * COLUMNS, True, weights,
                                           i * COLUMNS * COLUMNS, count * COLUMNS + 1, taps)  # fmt: skip
-                    multiply_points(grid, images * tiles_per_image, points, segments[:count], weights,
-                                    count * COLUMNS + 1, zeros, products, rows, first == 0)  # fmt: skip
+                    multiply_points(grid, images * tiles, points, segments[:count], weights, count * COLUMNS + 1,
+                                    zeros, products, rows, first == 0)  # fmt: skip
                 at = 0
                 for image in range(images):
-                    for i in range(grid.tiles_down):
-                        to = image * image_size + (i * grid.m * stride + phase // stride) * edge
-                        to += phase % stride * COLUMNS
+                    for i in range(i_last - i_first):
+                        to = image * image_size + (i * tile_rows + phase // stride) * edge + phase % stride * COLUMNS
                         for _ in range(grid.tiles_across):
                             for v in range(0, COLUMNS, LANES):
                                 points_to_pixels(
@@ -298,9 +318,12 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
                                 )  # fmt: skip
                             to += grid.m * stride * COLUMNS
                             at += COLUMNS
+            if i_last < grid.tiles_down:
+                row_last = i_last * tile_rows
             for image in range(images):
-                put_strip(strip_image, image * image_size, grid.top, grid.left, grid.strip_width, dx, n + image,
-                          grid.height, grid.width, grid.channels, c * COLUMNS)  # fmt: skip
+                put_strip(strip_image, image * image_size, row, i_own * tile_rows, row_last, grid.top, grid.left,
+                          grid.strip_width, dx, n + image, grid.height, grid.width, grid.channels,
+                          c * COLUMNS)  # fmt: skip
 
 
 @kernel
@@ -322,18 +345,17 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     rows, segments = item_rows(items, COLUMNS), np.zeros(1, np.int64)
     channels = item_rows(items, 1)
     zeros = np.zeros(COLUMNS, x.dtype)
-    size = grid.points * grid.tile_items * COLUMNS  # of one strip's points
 
-    for n in range(0, grid.images, grid.images_per_block):
-        images = min(grid.images_per_block, grid.images - n)
-        tiles = images * grid.tiles_down * grid.tiles_across
-        transform_images(scheme, x, grid, n, images, c_first, c_last, points, strip_image)
-        transform_outputs(scheme, dy, grid, n, images, k_first, k_last, outputs, strip_image)
+    for block in range(0, grid.images * grid.bands, grid.images_per_block):
+        n, images, i_first, i_last = read_block(grid, block, grid.images * grid.bands)
+        tiles = images * (i_last - i_first) * grid.tiles_across
+        transform_images(scheme, x, grid, n, images, i_first, i_last, c_first, c_last, points, strip_image)
+        transform_outputs(scheme, dy, grid, n, images, i_first, i_last, k_first, k_last, outputs, strip_image)
         for c in range(c_first * phases, c_last * phases):
             for k in range(k_first, k_last):
                 for point in range(grid.points):
-                    a = points[(c - c_first * phases) * size + point * grid.tile_items * COLUMNS :]
-                    b_at = (k - k_first) * size + point * grid.tile_items * COLUMNS
+                    a = points[(c - c_first * phases) * grid.strip_step + point * grid.point_step :]
+                    b_at = (k - k_first) * grid.strip_step + point * grid.point_step
                     for m in range(0, COLUMNS, TILE_ROWS):
                         tile = product_tile(
                             a, load_rows(channels, m), segments, tiles, COLUMNS, outputs, b_at, COLUMNS, zeros, 0

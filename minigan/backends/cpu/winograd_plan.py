@@ -2,13 +2,14 @@
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from minigan.backends.cpu.transforms import Scheme
 from minigan.shapes import ConvGeometry
 
-# What one thread keeps of a block's transformed images: its share of a third-level cache, which they stream from.
-POINTS_BYTES = 8 << 20
+# What one thread keeps of a block's transformed images: its share of a third-level cache, which they stream from. On
+# two threads and a cache of 32 MiB twice as much is up to 2 times slower, half as much 1.1 times.
+POINTS_BYTES = 4 << 20
 # Of the block's results, one strip, before and after they are transformed back: about a second-level cache.
 RESULTS_BYTES = 3 << 19
 # And of transformed weights: a part of one.
@@ -46,8 +47,13 @@ class WinogradGrid(NamedTuple):
     strip_height: int  # of a padded image
     strip_width: int
     columns: int  # of a tile of the microkernel: a strip's channels
-    images_per_block: int
+    images_per_block: int  # whole ones; 1 if an image has several bands
+    bands: int  # that an image is cut into
+    rows_per_band: int  # rows of tiles
     tile_items: int  # room for a block's tiles, in items of a strip
+    point_step: int  # in points, from one point to the next
+    group_step: int  # from the tiles of one product to the next ones
+    strip_step: int  # from one strip to the next
     strips_at_once: int  # of weights
     split: int  # what threads share out: 0 images (weight gradient: channels), 1 what the product's columns are
     weights_at: int  # where in one thread's scratch what begins; first come the points
@@ -103,6 +109,54 @@ def scheme_of(g: ConvGeometry) -> Scheme | None:
     return Scheme(OUTPUTS, r) if r in (2, 3) else None
 
 
+class Work(NamedTuple):
+    """What one thread does."""
+
+    split: int  # as in WinogradGrid
+    sharing: int  # threads that share out the images
+    reads: int  # strips of points that it keeps, to multiply them
+    makes: int  # strips that it computes; for the weight gradient the others that it keeps
+
+    @classmethod
+    def of(cls, kernel: str, g: ConvGeometry, rows_of_tiles: int, tiles: int, columns: int, threads: int) -> Self:
+        """Its share of a batch with so many rows of tiles, and tiles."""
+        phases, strips, strips_out = g.stride[0] ** 2, -(-g.C // columns), -(-g.K // columns)
+        if kernel == "conv2d_weight_grad":
+            split = _balance(strips_out, threads) > _balance(strips, threads)
+            if split:
+                return cls(1, 1, strips * phases, -(-strips_out // threads))
+            return cls(0, 1, -(-strips // threads) * phases, strips_out)
+        reads, outer, inner = (strips * phases, strips_out, 1)
+        if kernel == "conv2d_input_grad":
+            reads, outer, inner = strips_out, strips, phases
+        # Either each thread transforms all weights, or all images: whichever are fewer.
+        if tiles < outer * inner * columns or rows_of_tiles < threads:
+            return cls(1, 1, reads, -(-outer // threads) * inner)
+        return cls(0, threads, reads, outer * inner)
+
+
+class Blocks(NamedTuple):
+    """How one thread's images are cut into blocks: several images each, or a band of one."""
+
+    bands: int
+    rows_per_band: int
+    images: int  # in a block
+    number: int
+    halo: int  # rows of tiles that a band computes once more, because they reach into it
+
+    @classmethod
+    def of(cls, images: int, sharing: int, tiles_down: int, room: int, *, overlap: bool) -> Self:
+        """Blocks of at most `room` rows of tiles, or else of one."""
+        bands = max(-(-tiles_down // max(room, 1)), -(-sharing // images))
+        rows_per_band = -(-tiles_down // bands)
+        bands = -(-tiles_down // rows_per_band)
+        own = -(-images * bands // sharing)  # bands of one thread
+        if bands > 1:
+            return cls(bands, rows_per_band, 1, own, int(overlap))
+        number = -(-own // max(room // tiles_down, 1))
+        return cls(1, tiles_down, -(-own // number), number, 0)
+
+
 def plan_winograd(
     kernel: str, g: ConvGeometry, images: int, rows: int, columns: int, itemsize: int, threads: int
 ) -> WinogradPlan | None:
@@ -117,61 +171,58 @@ def plan_winograd(
         return None
     m, r, n, stride = scheme.m, scheme.r, scheme.n, g.stride[0]
     (top, _), (left, _) = g.padding
-    phases, points = stride * stride, n * n
+    points = n * n
     tiles_down, tiles_across = -(-g.P // m), -(-g.Q // m)
-    tiles = tiles_down * tiles_across
     strip_height = max((tiles_down * m + r - 1) * stride, top + g.H)
     strip_width = max((tiles_across * m + r - 1) * stride, left + g.W)
-    strips, strips_out = -(-g.C // columns), -(-g.K // columns)
+    backward, for_weights = kernel == "conv2d_input_grad", kernel == "conv2d_weight_grad"
+    work = Work.of(kernel, g, images * tiles_down, images * tiles_down * tiles_across, columns, threads)
 
-    # What one thread does: strips of points that it reads, and strips that it computes (or also reads, for weights).
-    if kernel == "conv2d_weight_grad":
-        split = int(_balance(strips_out, threads) > _balance(strips, threads))
-        own = images
-        reads = (strips if split else -(-strips // threads)) * phases
-        makes = -(-strips_out // threads) if split else strips_out
-    else:
-        reads, outer, inner = (strips * phases, strips_out, 1)
-        if kernel == "conv2d_input_grad":
-            reads, outer, inner = strips_out, strips, phases
-        # Either each thread transforms all weights, or all images: whichever are fewer.
-        split = int(images * tiles < outer * inner * columns or images < threads)
-        own = images if split else -(-images // threads)
-        makes = (-(-outer // threads) if split else outer) * inner
-    resident = reads + makes if kernel == "conv2d_weight_grad" else reads
-    strip_points, strip_bytes = tiles * points, columns * itemsize  # an image's points of one strip
-    image = strip_height * strip_width
-    results = {"conv2d": strip_points, "conv2d_input_grad": strip_points + image, "conv2d_weight_grad": 0}[kernel]
-    most = min(
-        POINTS_BYTES // (resident * strip_points * strip_bytes), RESULTS_BYTES // (max(results, 1) * strip_bytes)
-    )
-    blocks = -(-own // max(most, 1))
-    per_block = -(-own // blocks)
+    # How many rows of tiles the caches have room for.
+    strip_bytes, row_points = columns * itemsize, tiles_across * points  # an image's, for one row of tiles
+    resident = work.reads + work.makes if for_weights else work.reads
+    room = POINTS_BYTES // (resident * row_points * strip_bytes)
+    if not for_weights:
+        row_pixels = m * stride * strip_width if backward else 0
+        room = min(room, RESULTS_BYTES // ((row_points + row_pixels) * strip_bytes))
+    blocks = Blocks.of(images, work.sharing, tiles_down, room, overlap=backward)
+    tiles = blocks.images * (blocks.rows_per_band + blocks.halo) * tiles_across  # of a block
+
     # One item more than the microkernel needs: points a power of two apart would compete for the same cache lines.
-    tile_items = -(-per_block * tiles // rows) * rows + 1
+    tile_items = -(-tiles // rows) * rows + 1
     strip_points = points * tile_items * columns  # a block's
-    chunks = -(-reads * points * columns * columns * itemsize // WEIGHTS_BYTES)
-    at_once = -(-reads // chunks)
+    if for_weights:
+        point_step, group_step, strip_step = tile_items * columns, rows * columns, strip_points
+    else:  # in the order in which the products read them: some tiles of all strips, then the next tiles
+        strip_step, group_step = rows * columns, work.reads * rows * columns
+        point_step = tile_items // rows * group_step + columns
+    chunks = -(-work.reads * points * columns * columns * itemsize // WEIGHTS_BYTES)
+    at_once = -(-work.reads // chunks)
 
-    room = reads * strip_points + columns  # a tile's last rows may read beyond the last strip
-    if kernel == "conv2d_weight_grad":
-        beside, products = makes * strip_points, points * (-(-columns // rows) * rows + 1) * columns
-        product_steps = points * reads * -(-columns // rows) * makes * own * tiles
-        tiles_in_steps = TRANSFORM_STEPS * points * own * tiles * resident
+    points_size = work.reads * strip_points + points * columns  # a tile's last rows may read beyond the last strip
+    image_rows = ((blocks.rows_per_band + blocks.halo) * m + r - 1) * stride
+    if for_weights:
+        beside, products = work.makes * strip_points, points * (-(-columns // rows) * rows + 1) * columns
+        product_steps = points * work.reads * -(-columns // rows) * work.makes * blocks.number * tiles
+        tiles_transformed = blocks.number * tiles * resident
     else:
         beside, products = points * (at_once * columns + 1) * columns, strip_points
-        product_steps = points * reads * columns * makes * blocks * -(-per_block * tiles // rows)
-        tiles_in_steps = TRANSFORM_STEPS * points * own * tiles * (reads + makes)
-    weight_steps = WEIGHT_STEPS * points * reads * columns * makes * blocks
-    images_at_once = per_block if kernel == "conv2d_input_grad" else 1
-    ends = [room]
-    for size in (beside, products, r * r * columns * columns, images_at_once * image * columns):
+        product_steps = points * work.reads * columns * work.makes * blocks.number * -(-tiles // rows)
+        tiles_transformed = blocks.number * tiles * (work.reads + work.makes)
+    if backward:  # all images of the block at once, and the last band to the image's end
+        last_rows = strip_height - ((blocks.bands - 1) * blocks.rows_per_band - blocks.halo) * m * stride
+        image_rows = blocks.images * max(image_rows, last_rows)
+    weights_transformed = work.reads * columns * work.makes * blocks.number
+    steps = product_steps + points * (TRANSFORM_STEPS * tiles_transformed + WEIGHT_STEPS * weights_transformed)
+    ends = [points_size]
+    for size in (beside, products, r * r * columns * columns, image_rows * strip_width * columns):
         ends.append(ends[-1] + size)
     grid = WinogradGrid(
         images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, n, points, tiles_down, tiles_across,
-        strip_height, strip_width, columns, per_block, tile_items, at_once, split, *ends,
+        strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items, point_step,
+        group_step, strip_step, at_once, work.split, *ends,
     )  # fmt: skip
-    return WinogradPlan(scheme, grid, product_steps + tiles_in_steps + weight_steps)
+    return WinogradPlan(scheme, grid, steps)
 
 
 def _balance(count: int, threads: int) -> float:
