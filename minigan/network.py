@@ -285,16 +285,16 @@ class Residual(Layer):
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, BranchCache]:
         y, inner = self.inner.forward(x, train=train, rng=rng)
         if self.shortcut is None:
-            return y + x, BranchCache(inner, None)
+            return self._sum(y, x), BranchCache(inner, None)
         beside, shortcut = self.shortcut.forward(x, train=train, rng=rng)
-        return y + beside, BranchCache(inner, shortcut)
+        return self._sum(y, beside), BranchCache(inner, shortcut)
 
     def backward(self, dy: Array, cache: BranchCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         dx = self.inner.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
         beside = dy
         if self.shortcut and cache.shortcut:
             beside = self.shortcut.backward(dy, cache.shortcut, grads=grads, need_dx=need_dx)
-        return dx + beside if need_dx else None
+        return self._sum(dx, beside) if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: BranchCache) -> tuple[Array, tuple[Any, Any]]:
         dx, inner = self.inner.backward_recorded(dy, cache.inner)
@@ -318,6 +318,9 @@ class Residual(Layer):
         self.inner.commit_statistics(cache.inner)
         if self.shortcut and cache.shortcut:
             self.shortcut.commit_statistics(cache.shortcut)
+
+    def _sum(self, a: Array, b: Array) -> Array:
+        return self.kernels.xp.add(a, b, out=self.kernels.empty(a.shape, a.dtype))
 
 
 class SkipConcat(Layer):
@@ -352,7 +355,7 @@ class SkipConcat(Layer):
     def backward(self, dy: Array, cache: Tape, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         dskip, dinner = self._split(dy)
         dx = self.inner.backward(dinner, cache, grads=grads, need_dx=need_dx)
-        return dx + dskip if need_dx else None
+        return self.kernels.xp.add(dx, dskip, out=dskip) if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, Any]:
         dskip, dinner = self._split(dy)
@@ -369,9 +372,16 @@ class SkipConcat(Layer):
         self.inner.commit_statistics(cache)
 
     def _join(self, x: Array, y: Array) -> Array:
-        return self.kernels.xp.concatenate([x, y], axis=-1)
+        joined = self.kernels.empty((len(x), *self.output_shape), x.dtype)
+        channels = self.input_shape[-1]
+        joined[..., :channels], joined[..., channels:] = x, y
+        return joined
 
     def _split(self, dy: Array) -> tuple[Array, Array]:
         channels = self.input_shape[-1]
-        contiguous = self.kernels.xp.ascontiguousarray
-        return contiguous(dy[..., :channels]), contiguous(dy[..., channels:])
+        return self._copy(dy[..., :channels]), self._copy(dy[..., channels:])
+
+    def _copy(self, view: Array) -> Array:
+        copy = self.kernels.empty(view.shape, view.dtype)
+        copy[...] = view
+        return copy

@@ -8,7 +8,7 @@ from minigan.errors import ShapeError, StaleTapeError
 from minigan.gradcheck import check_backward, check_double_backward
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, ReLU, Tanh
-from minigan.layers.fused import NormActivation, Single, steps
+from minigan.layers.fused import DenseActivation, NormActivation, Single, steps
 from minigan.network import Residual, Sequential
 from minigan.optim import SGD
 
@@ -20,7 +20,8 @@ def network(backend: Backend, *, fuse: bool, dtype: str = "float64") -> Sequenti
     inner = [Conv2D(4, 3), BatchNorm(gamma_init=gamma), ReLU(), Conv2D(4, 3), BatchNorm()]
     layers = [
         BatchNorm(gamma_init=gamma), LeakyReLU(0.3), Conv2D(4, 3), BatchNorm(gamma_init=gamma), LeakyReLU(0.2),
-        Residual(inner), ReLU(), Flatten(), Dense(5), BatchNorm(), Tanh(), BatchNorm(), ReLU(), Dense(2),
+        Residual(inner), ReLU(), Flatten(), Dense(20, bias=False), LeakyReLU(0.1), Dense(6), LeakyReLU(0.3),
+        Dense(5), BatchNorm(), Tanh(), BatchNorm(), ReLU(), Dense(2),
     ]  # fmt: skip
     net = Sequential(layers, name="D")
     return net.build(IMAGE, backend=backend, dtype=dtype, rng=np.random.default_rng(0), fuse=fuse)
@@ -131,6 +132,10 @@ class OwnBatchNorm(BatchNorm):
     pass
 
 
+class OwnDense(Dense):
+    pass
+
+
 def test_which_neighbours_are_joined():
     def kinds(*layers, fuse=True):
         return [type(step) for step in steps(layers, fuse=fuse)]
@@ -139,7 +144,12 @@ def test_which_neighbours_are_joined():
     assert kinds(BatchNorm(), ReLU(), LeakyReLU()) == [NormActivation, Single]
     assert kinds(BatchNorm(), BatchNorm(), ReLU()) == [Single, NormActivation]
     assert kinds(BatchNorm(), ReLU(), BatchNorm(), LeakyReLU()) == [NormActivation] * 2
+    assert kinds(Dense(3), ReLU(), Dense(3), LeakyReLU(), Dense(1)) == [DenseActivation, DenseActivation, Single]
     apart = [
+        (ReLU(), Dense(3)),
+        (Dense(3), Tanh()),
+        (OwnDense(3), ReLU()),
+        (Dense(3), OwnReLU()),
         (ReLU(), BatchNorm()),
         (BatchNorm(), Tanh()),
         (BatchNorm(), Dropout(0.5), ReLU()),
@@ -148,4 +158,4 @@ def test_which_neighbours_are_joined():
     ]
     for layers in apart:
         assert kinds(*layers) == [Single] * len(layers)
-    assert kinds(BatchNorm(), ReLU(), fuse=False) == [Single] * 2
+    assert kinds(BatchNorm(), ReLU(), fuse=False) == kinds(Dense(3), ReLU(), fuse=False) == [Single] * 2

@@ -151,6 +151,23 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def dense_grad(
+        self, dy: Array, x: Array, w: Array, *, add_to: tuple[Array, Array | None] | None, need_dx: bool = True
+    ) -> Array | None:
+        """The gradients of y = x w + b.
+
+        Args:
+            dy: (N, K).
+            x: (N, F).
+            w: (F, K).
+            add_to: (dw, db), accumulating x' dy (F, K) and the sum of dy over N (K,); db may be None, for no bias.
+                None computes neither.
+            need_dx: False computes no dx.
+        Returns:
+            dx = dy w', (N, F), or None.
+        """
+
+    @abstractmethod
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         """The gradient of a bias: add_to[k] += the sum of dy (..., K) over all axes but the last."""
 
@@ -242,6 +259,32 @@ class Backend(ABC):
         """The gradient of `batchnorm_frozen`: dx = dy * gamma / sqrt(var + eps), the statistics being constants."""
 
     # ------------------------------------------------------------------------------------------ two in one
+
+    @abstractmethod
+    def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
+        """x w + b, then `leaky_relu` of it; slope 0 is ReLU.
+
+        Args:
+            x: (N, F).
+            w: (F, K).
+            b: (K,), or None for no bias.
+        Returns:
+            y (N, K), after the activation.
+        """
+
+    @abstractmethod
+    def dense_leaky_relu_grad(
+        self,
+        dy: Array,
+        x: Array,
+        w: Array,
+        y: Array,
+        *,
+        slope: float,
+        add_to: tuple[Array, Array | None] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """The gradients of `dense_leaky_relu`: `leaky_relu_grad`, then `dense_grad`."""
 
     @abstractmethod
     def batchnorm_leaky_relu(

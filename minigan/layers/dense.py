@@ -48,11 +48,13 @@ class Dense(Layer):
         return self.kernels.matmul(x, self.w.value, bias=b), DenseCache(x)
 
     def backward(self, dy: Array, cache: DenseCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
-        if grads is not None:
-            self.kernels.matmul(cache.x, dy, transpose_a=True, add_to=grads[self.w])
-            if self.b:
-                self.kernels.channel_sum(dy, add_to=grads[self.b])
-        return self.kernels.matmul(dy, self.w.value, transpose_b=True) if need_dx else None
+        return self.kernels.dense_grad(dy, cache.x, self.w.value, add_to=self.sums(grads), need_dx=need_dx)
+
+    def sums(self, grads: Gradients | None) -> tuple[Array, Array | None] | None:
+        """Where the gradients of w and b are added up."""
+        if grads is None:
+            return None
+        return grads[self.w], grads[self.b] if self.b else None
 
     def double_backward(
         self, v: Array, record: Array, cache: DenseCache, *, grads: Gradients | None

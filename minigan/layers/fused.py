@@ -12,6 +12,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.layers.activation import ActivationCache, LeakyReLU, ReLU
 from minigan.layers.base import Cache, Layer
+from minigan.layers.dense import Dense, DenseCache
 from minigan.layers.norm import BatchNorm, BatchNormCache
 from minigan.parameters import Gradients
 
@@ -69,7 +70,32 @@ class NormActivation(NamedTuple):
         )
 
 
-Step = Single | NormActivation
+class DenseActivation(NamedTuple):
+    """A fully connected layer and the (Leaky)ReLU after it, one kernel each way."""
+
+    dense: Dense
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        dense, activation = self
+        b = dense.b.value if dense.b else None
+        y = dense.kernels.dense_leaky_relu(x, dense.w.value, b, slope=activation.slope)
+        return y, (DenseCache(x), ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        dense, activation = self
+        return dense.kernels.dense_leaky_relu_grad(
+            dy,
+            caches[0].x,
+            dense.w.value,
+            caches[1].y,
+            slope=activation.slope,
+            add_to=dense.sums(grads),
+            need_dx=need_dx,
+        )
+
+
+Step = Single | NormActivation | DenseActivation
 
 
 def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
@@ -77,8 +103,12 @@ def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
     found: list[Step] = []
     for layer in layers:
         before = found[-1][-1] if found else None  # the layer
-        if fuse and type(before) is BatchNorm and (type(layer) is LeakyReLU or type(layer) is ReLU):
+        if not (fuse and isinstance(layer, LeakyReLU) and type(layer) in (LeakyReLU, ReLU)):
+            found.append(Single(layer))
+        elif type(before) is BatchNorm:
             found[-1] = NormActivation(before, layer)
+        elif type(before) is Dense:
+            found[-1] = DenseActivation(before, layer)
         else:
             found.append(Single(layer))
     return found

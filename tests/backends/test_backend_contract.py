@@ -21,12 +21,17 @@ CALLS = {
     "conv2d_input_grad": ([Y, W], (GEOMETRY,), {}, None),
     "conv2d_weight_grad": ([X, Y], (GEOMETRY,), {}, W),
     "matmul": ([(7, 33), (33, 18)], (), {}, None),
+    "dense_grad": ([(7, 18), (7, 33), (33, 18)], (), {}, ((33, 18), (18,))),
     "channel_sum": ([(5, 6, 7, 9)], (), {}, (9,)),
     "batchnorm": ([(12, 9), (9,), (9,)], (), {"eps": 1e-5}, None),
     "batchnorm_grad": ([(12, 9), (12, 9), *[(9,)] * 3], (), {"eps": 1e-5}, ((9,), (9,))),
     "batchnorm_double_grad": ([*[(12, 9)] * 3, *[(9,)] * 3], (), {"eps": 1e-5}, (9,)),
     "batchnorm_frozen": ([(12, 9), *[(9,)] * 4], (), {"eps": 1e-5}, None),
     "batchnorm_frozen_grad": ([(12, 9), (12, 9), *[(9,)] * 3], (), {"eps": 1e-5}, ((9,), (9,))),
+    "dense_leaky_relu": ([(7, 33), (33, 18), (18,)], (), {"slope": 0.2}, None),
+    "dense_leaky_relu_grad": (
+        [(7, 18), (7, 33), (33, 18), (7, 18)], (), {"slope": 0.2}, ((33, 18), (18,))
+    ),
     "batchnorm_leaky_relu": ([(12, 9), (9,), (9,)], (), {"eps": 1e-5, "slope": 0.2}, None),
     "batchnorm_leaky_relu_grad": (
         [(12, 9), (12, 9), *[(9,)] * 4], (), {"eps": 1e-5, "slope": 0.2}, ((9,), (9,))

@@ -1,9 +1,9 @@
-"""matmul and channel_sum."""
+"""matmul, dense_grad and channel_sum."""
 
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_close, call, draws, dtypes, seeds
+from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +54,38 @@ def test_nan_in_a_factor_reaches_its_row_or_column_only(backend, dtype):
     a, b = draws(3, dtype, (5, 7), (7, 19))
     b[4, 18] = np.nan
     np.testing.assert_array_equal(np.isnan(call(backend, "matmul", a, b)), np.isnan(naive.matmul(a, b)))
+
+
+def dense_sums(learning, biased, dw, db):
+    """Where the gradients go, in the three ways a layer may want them."""
+    return (dw, db if biased else None) if learning else None
+
+
+@given(sides, sides, st.integers(1, 70), st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
+def test_dense_grad_is_the_formula(backend, N, F, K, learning, biased, need_dx, dtype, seed):
+    dy, x, w, dw, db = draws(seed, dtype, (N, K), (N, F), (F, K), (F, K), (K,))
+    add_to = dense_sums(learning, biased, dw, db)
+    result = call(backend, "dense_grad", dy, x, w, add_to=add_to, need_dx=need_dx)
+    dx, sums = result if learning else (result, None)
+    assert (dx is not None) == need_dx
+    if need_dx:
+        assert_close(dx, naive.matmul(dy, w, transpose_b=True))
+    if sums is not None:
+        assert_close(sums[0], dw + naive.matmul(x, dy, transpose_a=True))
+        assert (sums[1] is not None) == biased
+        if biased:
+            assert_close(sums[1], db + naive.channel_sum(dy))
+
+
+LARGER_LAYERS = [(64, 784, 128), (64, 128, 784), (1, 300, 1001), (300, 70, 2), (301, 257, 3), (1030, 100, 40)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("N", "F", "K"), LARGER_LAYERS)
+def test_larger_layers_agree_with_the_reference(backend, reference, N, F, K, dtype):
+    dy, x, w, dw, db = draws(7, dtype, (N, K), (N, F), (F, K), (F, K), (K,))
+    for add_to, need_dx in (((dw, db), True), ((dw, None), False), (None, True)):
+        assert_agree(backend, reference, "dense_grad", dy, x, w, add_to=add_to, need_dx=need_dx)
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple), dtypes, seeds)

@@ -6,6 +6,7 @@ import pytest
 from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
 from hypothesis import given
 from hypothesis import strategies as st
+from test_dense_kernels import LARGER_LAYERS, dense_sums, sides
 from test_norm_kernels import LARGER, batch, check_grad, eps_values, shapes, split
 
 slopes = st.sampled_from([0.0, 0.01, 0.2])
@@ -97,3 +98,48 @@ def test_nan_comes_through(backend, dtype):
     for output in (y, dx, added[0]):
         assert np.isnan(output[..., 4]).all()
         assert np.isfinite(np.delete(output, 4, axis=-1)).all()
+
+
+@given(sides, sides, st.integers(1, 70), slopes, st.booleans(), dtypes, seeds)
+def test_dense_forward_is_the_formula(backend, N, F, K, slope, biased, dtype, seed):
+    x, w, b = draws(seed, dtype, (N, F), (F, K), (K,))
+    b = b if biased else None
+    y = call(backend, "dense_leaky_relu", x, w, b, slope=slope)
+    assert_close(y, naive.leaky_relu(naive.matmul(x, w, bias=b), slope=slope))
+
+
+@given(sides, sides, st.integers(1, 70), slopes, st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
+def test_dense_gradient_is_the_formula(backend, N, F, K, slope, learning, biased, need_dx, dtype, seed):
+    dy, x, w, y, dw, db = draws(seed, dtype, (N, K), (N, F), (F, K), (N, K), (F, K), (K,))
+    options = {"slope": slope, "add_to": dense_sums(learning, biased, dw, db), "need_dx": need_dx}
+    result = call(backend, "dense_leaky_relu_grad", dy, x, w, y, **options)
+    dx, sums = split(result, learning)
+    dz = naive.leaky_relu_grad(dy, y, slope=slope)
+    expected = [naive.matmul(dz, w, transpose_b=True), naive.matmul(x, dz, transpose_a=True)]
+    if biased:
+        expected.append(naive.channel_sum(dz))
+    check_grad(dx, sums if biased or sums is None else sums[:1], expected, (dw, db)[: 1 + biased], need_dx)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("N", "F", "K"), LARGER_LAYERS)
+def test_larger_dense_layers_agree_with_the_reference(backend, reference, N, F, K, dtype):
+    dy, x, w, b, y, dw, db = draws(8, dtype, (N, K), (N, F), (F, K), (K,), (N, K), (F, K), (K,))
+    assert_agree(backend, reference, "dense_leaky_relu", x, w, b, slope=0.2)
+    for add_to, need_dx in (((dw, db), True), ((dw, None), False), (None, True)):
+        options = {"slope": 0.2, "add_to": add_to, "need_dx": need_dx}
+        assert_agree(backend, reference, "dense_leaky_relu_grad", dy, x, w, y, **options)
+    nothing = call(backend, "dense_leaky_relu_grad", dy, x, w, y, slope=0.2, add_to=None, need_dx=False)
+    assert nothing is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_nan_comes_through_a_dense_layer(backend, dtype):
+    x, w, b = draws(3, dtype, (9, 7), (7, 19), (19,))
+    x[2, 3] = np.nan
+    y = call(backend, "dense_leaky_relu", x, w, b, slope=0.2)
+    assert np.isnan(y[2]).all() and np.isfinite(np.delete(y, 2, axis=0)).all()
+    dy, dw, db = draws(4, dtype, (9, 19), (7, 19), (19,))
+    dx, (dw, db) = call(backend, "dense_leaky_relu_grad", dy, x, w, y, slope=0.2, add_to=(dw, db))
+    assert np.isnan(dw[3]).all() and np.isfinite(np.delete(dw, 3, axis=0)).all()
+    assert np.isfinite(dx).all() and np.isfinite(db).all()

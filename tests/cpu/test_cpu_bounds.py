@@ -22,6 +22,15 @@ CALLS = {
     "conv2d_weight_grad": lambda b: b.conv2d_weight_grad(
         array(4, 8, 8, 16), array(3, 8, 8, 4), GEOMETRY, add_to=array(3, 3, 16, 4)
     ),
+    "dense_grad": lambda b: b.dense_grad(array(4, 8), array(3, 5), array(5, 8), add_to=None),
+    "dense_leaky_relu": lambda b: b.dense_leaky_relu(array(4, 5), array(6, 8), None, slope=0.2),
+    "dense_leaky_relu, bias": lambda b: b.dense_leaky_relu(array(4, 5), array(5, 8), array(7), slope=0.2),
+    "dense_leaky_relu_grad": lambda b: b.dense_leaky_relu_grad(
+        array(4, 8), array(4, 5), array(5, 8), array(4, 7), slope=0.2, add_to=None
+    ),
+    "dense_leaky_relu_grad, sums": lambda b: b.dense_leaky_relu_grad(
+        array(4, 8), array(4, 5), array(5, 8), array(4, 8), slope=0.2, add_to=(array(5, 7), array(8))
+    ),
     "leaky_relu_grad": lambda b: b.leaky_relu_grad(array(2, 50), array(40, 50), slope=0.2),
     "tanh_grad": lambda b: b.tanh_grad(array(1, 5), array(2, 5)),
     "sigmoid_grad": lambda b: b.sigmoid_grad(array(5), array(2, 5)),

@@ -12,7 +12,7 @@ from minigan.backends import workspace
 from minigan.backends.cpu import CpuBackend
 from minigan.backends.workspace import Recycler
 from minigan.layers import Conv2D, Dense, Dropout, LeakyReLU
-from minigan.network import Sequential
+from minigan.network import Residual, Sequential, SkipConcat
 from minigan.recipes import DCGAN, MLP
 
 FLOAT32 = np.dtype(np.float32)
@@ -159,6 +159,28 @@ def test_a_training_step_allocates_no_large_array(recipe, shape):
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(2):
             alternating.step(iter([real]), rng)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_branches_and_dropout_allocate_no_large_array():
+    net = Sequential([SkipConcat([Conv2D(8, 3), Dropout(0.5)]), Residual([Conv2D(16, 3), LeakyReLU()])])
+    net.build((64, 64, 8), backend=CpuBackend(threads=2), rng=np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    x, grads = rng.standard_normal((16, 64, 64, 8)).astype(np.float32), net.gradients()
+
+    def step():
+        y, tape = net.forward(x, train=True, rng=rng)
+        net.backward(y, tape, grads=grads)
+
+    for _ in range(3):
+        step()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        step()
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()

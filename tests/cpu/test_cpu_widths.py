@@ -1,4 +1,4 @@
-"""The convolutions once more for each vector width: those of SSE and NEON, AVX2 and AVX-512."""
+"""The convolutions and products once more for each vector width: those of SSE and NEON, AVX2 and AVX-512."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def test_every_path_at_another_width(vector_bytes, dtype):
         pytest.skip("the width of this process")
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "test_cpu_conv.py",
-         HERE / "test_cpu_winograd.py"],
+         HERE / "test_cpu_winograd.py", HERE.parent / "backends" / "test_dense_kernels.py"],
         env=os.environ
         | {"MINIGAN_VECTOR_BYTES": str(vector_bytes), "MINIGAN_TEST_DTYPES": dtype, "MINIGAN_EXAMPLES": "25"},
         cwd=HERE.parent.parent, capture_output=True, text=True, check=False,

@@ -11,6 +11,7 @@ import numba
 from minigan.backends.cpu import simd
 from minigan.backends.cpu.activation import ActivationKernels
 from minigan.backends.cpu.conv import ConvKernels
+from minigan.backends.cpu.dropout import DropoutKernels
 from minigan.backends.cpu.engine import default_threads
 from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
@@ -20,7 +21,9 @@ from minigan.backends.reference import ReferenceBackend
 from minigan.backends.workspace import Recycler, Workspace
 
 
-class CpuBackend(ConvKernels, NormKernels, ActivationKernels, ResizeKernels, OptimKernels, ReferenceBackend):
+class CpuBackend(
+    ConvKernels, NormKernels, ActivationKernels, ResizeKernels, DropoutKernels, OptimKernels, ReferenceBackend
+):
     """Compiled kernels; nothing compiles before its first use.
 
     Args:

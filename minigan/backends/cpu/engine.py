@@ -57,10 +57,15 @@ def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
         raise DTypeError(f"{name}: expected dtype {dtype} like the arrays beside it, got {array.dtype}. Convert it.")
 
 
+def contiguous(array: Array) -> Array:
+    """The array itself wherever possible: kernels compile for contiguous, writable memory only."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.writeable else array.copy()
+
+
 def flat(array: Array) -> Array:
     """The array as one row of writable memory, a view wherever possible: the array type that kernels compile for."""
-    array = array.ravel()
-    return array if array.flags.writeable else array.copy()
+    return contiguous(array.ravel())
 
 
 def folded(x: Array) -> Array:

@@ -6,7 +6,6 @@ import numpy as np
 
 from minigan.backends.base import Array, Backend
 from minigan.backends.reference.conv import ConvKernels
-from minigan.backends.reference.dense import DenseKernels
 from minigan.backends.reference.dropout import DropoutKernels
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.reference.optim import OptimKernels
@@ -15,7 +14,6 @@ from minigan.backends.reference.resize import ResizeKernels
 
 class ReferenceBackend(
     ConvKernels,
-    DenseKernels,
     FusedKernels,
     ResizeKernels,
     OptimKernels,

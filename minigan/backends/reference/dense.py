@@ -26,6 +26,16 @@ class DenseKernels:
         add_to += product
         return add_to
 
+    def dense_grad(
+        self, dy: Array, x: Array, w: Array, *, add_to: tuple[Array, Array | None] | None, need_dx: bool = True
+    ) -> Array | None:
+        if add_to is not None:
+            dw, db = add_to
+            self.matmul(x, dy, transpose_a=True, add_to=dw)
+            if db is not None:
+                self.channel_sum(dy, add_to=db)
+        return self.matmul(dy, w, transpose_b=True) if need_dx else None
+
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         # In double precision: a float32 running sum over a million pixels loses three digits.
         add_to += dy.sum(axis=tuple(range(dy.ndim - 1)), dtype=self.xp.float64).astype(dy.dtype)

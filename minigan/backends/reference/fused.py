@@ -2,10 +2,28 @@
 
 from minigan.backends.base import Array
 from minigan.backends.reference.activation import ActivationKernels
+from minigan.backends.reference.dense import DenseKernels
 from minigan.backends.reference.norm import NormKernels
 
 
-class FusedKernels(NormKernels, ActivationKernels):
+class FusedKernels(DenseKernels, NormKernels, ActivationKernels):
+    def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
+        return self.leaky_relu(self.matmul(x, w, bias=b), slope=slope)
+
+    def dense_leaky_relu_grad(
+        self,
+        dy: Array,
+        x: Array,
+        w: Array,
+        y: Array,
+        *,
+        slope: float,
+        add_to: tuple[Array, Array | None] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        dy = self.leaky_relu_grad(dy, y, slope=slope)
+        return self.dense_grad(dy, x, w, add_to=add_to, need_dx=need_dx)
+
     def batchnorm_leaky_relu(
         self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
     ) -> tuple[Array, Array, Array]:
