@@ -90,6 +90,11 @@ def operations(kernel: str, arguments: tuple[Any, ...], options: dict[str, Any],
     """Of a convolution or a matrix product; of other kernels none are counted."""
     if kernel == "matmul":
         return 2 * int(result.size) * int(arguments[0].shape[0 if options.get("transpose_a") else 1])
+    if kernel == "dense_leaky_relu":
+        return 2 * len(arguments[0]) * int(arguments[1].size)
+    if kernel in ("dense_grad", "dense_leaky_relu_grad"):
+        products = (options["add_to"] is not None) + (result is not None)
+        return 2 * products * len(arguments[0]) * int(arguments[2].size)
     geometries = [a for a in arguments if isinstance(a, ConvGeometry)]
     return len(arguments[0]) * geometries[0].flops if geometries else 0
 

@@ -297,6 +297,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def batchnorm_frozen_leaky_relu(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float, slope: float
+    ) -> Array:
+        """`batchnorm_frozen`, then `leaky_relu` of its y."""
+
+    @abstractmethod
     def batchnorm_leaky_relu_grad(
         self,
         dy: Array,

@@ -31,21 +31,20 @@ class Single(NamedTuple):
 
 
 class NormActivation(NamedTuple):
-    """BatchNorm and the (Leaky)ReLU after it, in training one kernel each way; otherwise one layer after the other."""
+    """BatchNorm and the (Leaky)ReLU after it, one kernel each way; backward in evaluation one layer after the other."""
 
     norm: BatchNorm
     activation: LeakyReLU
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
         norm, activation = self
-        if not train:
-            y, norm_cache = norm.forward(x, train=train, rng=rng)
-            y, cache = activation.forward(y, train=train, rng=rng)
-            return y, (norm_cache, cache)
-        norm.expect_variance(x)
-        y, mean, var = norm.kernels.batchnorm_leaky_relu(
-            x, norm.gamma.value, norm.beta.value, eps=norm.eps, slope=activation.slope
-        )
+        gamma, beta, settings = norm.gamma.value, norm.beta.value, {"eps": norm.eps, "slope": activation.slope}
+        if train:
+            norm.expect_variance(x)
+            y, mean, var = norm.kernels.batchnorm_leaky_relu(x, gamma, beta, **settings)
+        else:
+            mean, var = norm.running_statistics()
+            y = norm.kernels.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, **settings)
         return y, (BatchNormCache(x, mean, var, train), ActivationCache(y))
 
     def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:

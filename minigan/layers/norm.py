@@ -61,9 +61,13 @@ class BatchNorm(Layer):
             self.expect_variance(x)
             y, mean, var = self.kernels.batchnorm(x, gamma, beta, eps=self.eps)
         else:
-            mean, var = self.running_mean.value.copy(), self.running_var.value.copy()
+            mean, var = self.running_statistics()
             y = self.kernels.batchnorm_frozen(x, gamma, beta, mean, var, eps=self.eps)
         return y, BatchNormCache(x, mean, var, train)
+
+    def running_statistics(self) -> tuple[Array, Array]:
+        """Copies, for the tape: the running ones move on."""
+        return self.running_mean.value.copy(), self.running_var.value.copy()
 
     def expect_variance(self, x: Array) -> None:
         """Refuses a batch of one value a channel."""

@@ -27,6 +27,7 @@ CALLS = {
     "batchnorm_grad": ([(12, 9), (12, 9), *[(9,)] * 3], (), {"eps": 1e-5}, ((9,), (9,))),
     "batchnorm_double_grad": ([*[(12, 9)] * 3, *[(9,)] * 3], (), {"eps": 1e-5}, (9,)),
     "batchnorm_frozen": ([(12, 9), *[(9,)] * 4], (), {"eps": 1e-5}, None),
+    "batchnorm_frozen_leaky_relu": ([(12, 9), *[(9,)] * 4], (), {"eps": 1e-5, "slope": 0.2}, None),
     "batchnorm_frozen_grad": ([(12, 9), (12, 9), *[(9,)] * 3], (), {"eps": 1e-5}, ((9,), (9,))),
     "dense_leaky_relu": ([(7, 33), (33, 18), (18,)], (), {"slope": 0.2}, None),
     "dense_leaky_relu_grad": (

@@ -29,21 +29,28 @@ def test_matmul_adds_the_formula(backend, M, L, N, transpose_a, transpose_b, bia
     assert_close(after, before + naive.matmul(a, b, **options))
 
 
-def test_matmul_returns_the_array_it_added_to(backend):
-    a, b, target = (backend.asarray(t) for t in draws(1, np.float32, (4, 5), (5, 6), (4, 6)))
+@pytest.mark.parametrize(("M", "L", "N"), [(1, 300, 1100), (3, 2, 4)])
+def test_matmul_returns_the_array_it_added_to(backend, M, L, N):
+    a, b, target = (backend.asarray(t) for t in draws(1, np.float32, (M, L), (L, N), (M, N)))
     assert backend.matmul(a, b, add_to=target) is target
+
+
+# By their sizes these go different ways: (M, L, N).
+LARGER = [(64, 100, 4096), (130, 257, 63), (1, 300, 1100), (16, 300, 701), (17, 260, 650), (64, 256, 129)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("transpose_a", [False, True])
-@pytest.mark.parametrize(("M", "L", "N"), [(64, 100, 4096), (1, 8192, 1), (130, 257, 63), (64, 784, 1)])
+@pytest.mark.parametrize(("M", "L", "N"), [*LARGER, (1, 8192, 1), (64, 784, 1)])
 def test_larger_products_agree_with_float64(backend, M, L, N, transpose_a, transpose_b, dtype):
-    a, b = draws(2, dtype, *factors(M, L, N, transpose_a, transpose_b))
+    a, b, bias, target = draws(2, dtype, *factors(M, L, N, transpose_a, transpose_b), (N,), (M, N))
     wide = [t.astype(np.float64) for t in (a, b)]
     expected = (wide[0].T if transpose_a else wide[0]) @ (wide[1].T if transpose_b else wide[1])
-    actual = call(backend, "matmul", a, b, transpose_a=transpose_a, transpose_b=transpose_b)
-    assert_close(actual, expected)
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    assert_close(call(backend, "matmul", a, b, **options), expected)
+    assert_close(call(backend, "matmul", a, b, bias=bias, **options), expected + bias)
+    assert_close(call(backend, "matmul", a, b, add_to=target, **options)[0], expected + target)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -27,6 +27,13 @@ def test_forward_is_the_formula(backend, shape, eps, slope, dtype, seed):
     assert_close(var, expected_var)
 
 
+@given(shapes, eps_values, slopes, dtypes, seeds)
+def test_frozen_forward_is_the_formula(backend, shape, eps, slope, dtype, seed):
+    arrays = (*batch(seed, dtype, shape), *(np.abs(t) for t in draws(seed + 1, dtype, *[shape[-1:]] * 2)))
+    y = call(backend, "batchnorm_frozen_leaky_relu", *arrays, eps=eps, slope=slope)
+    assert_close(y, naive.leaky_relu(naive.batchnorm_frozen(*arrays, eps=eps), slope=slope))
+
+
 @given(shapes, eps_values, slopes, dtypes, st.booleans(), st.booleans(), seeds)
 def test_gradient_is_the_formula(backend, shape, eps, slope, dtype, need_dx, learning, seed):
     x, gamma, beta = batch(seed, dtype, shape)

@@ -10,12 +10,14 @@ from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import expect, flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
-from minigan.backends.cpu.overlap import overlap_add
+from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.plan import (
     OverlapPlan,
     Plan,
     algorithm,
+    has_few_pixels,
     is_dense,
+    overlap_grid,
     plan_forward,
     plan_input_grad,
     plan_overlap,
@@ -68,6 +70,8 @@ class ConvKernels(DenseKernels):
             bias = self.padded_bias(b, g.C, dy.dtype)
             self._run_winograd(convolve_back, fast, parts, dy, w, bias, dx)
             return dx
+        if has_few_pixels(g, n):
+            return self._overlap_few(dy, w, b, g, parts)
         if overlap := plan_overlap("conv2d_input_grad", g, n, columns, dy.itemsize, parts):
             transposed = w.reshape(-1, g.K).T
             return self._overlap_add(dy, self._packed(transposed, g.K, g.R * g.S * g.C), b, overlap, parts)
@@ -166,3 +170,11 @@ class ConvKernels(DenseKernels):
         scratch = self.workspace.take("images", parts * plan.scratch_size, x.dtype)
         self.team.run(overlap_add, flat(x), packed, start, flat(y), grid, scratch, plan.scratch_size, parts=parts)
         return y
+
+    def _overlap_few(self, dy: Array, w: Array, b: Array | None, g: ConvGeometry, parts: int) -> Array:
+        products = self.matmul(dy.reshape(-1, g.K), w.reshape(-1, g.K), transpose_b=True)
+        dx = self.empty((len(dy), *g.input_shape), dy.dtype)
+        grid = overlap_grid("conv2d_input_grad", g, len(dy), tile_columns(dy.itemsize), 1)
+        start = self.padded_bias(b, g.W * g.C + grid.columns, dy.dtype)
+        self.team.run(sum_overlaps, flat(products), start, flat(dx), grid, parts=parts)
+        return dx

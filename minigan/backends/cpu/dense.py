@@ -1,7 +1,4 @@
-"""Matrix products on the convolutions' microkernel, and the sums that go with them.
-
-Why not OpenBLAS, which NumPy would bring: its threads go on spinning for milliseconds after a product and take the
-second core from the kernel that follows, and on the skinny matrices of a network it is no faster.
+"""Dense layers: when which product of `multiply.py`, and the sums that go with them.
 
 In a small network it is the calls that take the time. So a layer's forward pass is one, with the activation after it,
 and its backward pass is one: through the activation, and then all three gradients.
@@ -15,128 +12,16 @@ from minigan.backends.base import Array
 from minigan.backends.cpu.activation import leaky_gradient
 from minigan.backends.cpu.engine import Engine, contiguous, expect, flat, folded
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.microkernel import product_tile, put_tile, strip, strip_transposed, tile_rows
-from minigan.backends.cpu.simd import TILE_ROWS, copy, fill, load_rows, tile_columns
+from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
+from minigan.backends.cpu.simd import fill, tile_columns
 from minigan.backends.reference.fused import FusedKernels
 
 # Multiply-adds of a product that OpenBLAS does on the calling thread alone; there NumPy's short call is the fastest.
 OPENBLAS_WORK = 1 << 18
+# With at most so many rows, which are at least so long, the other factor is not worth packing.
+FEW_ROWS, LONG = 64, 256
 # Columns for which a tile would be nearly empty, and numbers of the other factor from which on that counts.
 THIN, THIN_NUMBERS = 3, 1 << 15
-# A matrix of so few columns is read in place by a product of so few rows: there packing it would not pay. Wider ones
-# have rows so far apart that they crowd each other out of the cache.
-FEW_ROWS, NARROW = 256, 1000
-
-
-@kernel
-def multiply_panel(
-    a, step, depth, sources, source, source_at, source_row, start, y, targets, slope, first, here, block
-):
-    """One panel's tiles: y[row_first:row_last, first : first + here], see `multiply`.
-
-    A function of its own, whose loop over the tiles names no array anew: each new name is counted as a reference
-    (atomically), and a call between two tiles empties all registers. Both would take longer than a short tile.
-
-    Args:
-        sources, targets: where rows begin in a and in y, of a whole tile; then in a those of the last tile.
-        start: what each row begins with.
-        block: row_first, row_last, the length of a row in a and in y, whether to add.
-    """
-    row_first, row_last, row_size, width, accumulate = block
-    segments, columns = np.zeros(1, np.int64), len(start)
-    for row in range(row_first, row_last, TILE_ROWS):
-        count, at = min(TILE_ROWS, row_last - row), row * width + first
-        segments[0] = row * row_size
-        rows = load_rows(sources, 0 if count == TILE_ROWS else TILE_ROWS)
-        tile = product_tile(a, rows, segments, depth, step, source, source_at, source_row, start, 0)
-        put_tile(tile, y, targets, 0, at, count, here, columns, accumulate)
-    if slope != 1:
-        for row in range(row_first, row_last):
-            y_row = y[row * width + first : row * width + first + here]
-            for j in range(here):
-                y_row[j] = y_row[j] if y_row[j] > 0 else slope * y_row[j]
-
-
-@kernel
-def multiply(part, parts, a, b, bias, y, transpose_a, transpose_b, accumulate, slope, columns, panels):
-    """y = a . b + bias, then through the activation, or y += a . b + bias; threads share out the tiles of y.
-
-    Args:
-        bias: (N,), or (0,) for none.
-        slope: of a LeakyReLU; 1 for no activation.
-        panels: (parts, depth * columns), scratch.
-    """
-    rows, width = y.shape
-    depth = len(a) if transpose_a else a.shape[1]
-    row_size, step = (1, rows) if transpose_a else (depth, 1)
-    in_place = not transpose_b and rows <= FEW_ROWS and width <= NARROW
-    sources, targets = np.zeros(2 * TILE_ROWS, np.int64), tile_rows(width)
-    for m in range(TILE_ROWS):
-        sources[m] = m * row_size
-        sources[TILE_ROWS + m] = m * row_size if m < rows % TILE_ROWS else 0  # any, as it is not stored
-    start, packed = np.zeros(columns, a.dtype), panels[part]
-    flat_a, flat_b, flat_y = a.reshape(a.size), b.reshape(b.size), y.reshape(y.size)
-    down = -(-rows // TILE_ROWS)
-    tiles = down * -(-width // columns)
-    tile, last = tiles * part // parts, tiles * (part + 1) // parts
-    while tile < last:
-        panel, t = tile // down, tile % down
-        here_down = min(down - t, last - tile)
-        tile += here_down
-        first = panel * columns
-        here = min(columns, width - first)
-        source, source_at, source_row = packed, 0, columns
-        if transpose_b:
-            strip_transposed(flat_b, first * depth, depth, packed, 0, depth, here, columns)
-        elif here < columns or not in_place:
-            strip(flat_b, first, width, packed, 0, depth, here, columns)
-        else:
-            source, source_at, source_row = flat_b, first, width
-        if len(bias):
-            copy(start, 0, bias, first, here)
-        block = t * TILE_ROWS, min((t + here_down) * TILE_ROWS, rows), row_size, width, accumulate
-        multiply_panel(
-            flat_a,
-            step,
-            depth,
-            sources,
-            source,
-            source_at,
-            source_row,
-            start,
-            flat_y,
-            targets,
-            slope,
-            first,
-            here,
-            block,
-        )
-
-
-@kernel
-def multiply_thin(part, parts, a, columns_of_b, bias, y, transposed, accumulate):
-    """The same for so few columns that a's one pass through memory is all that counts."""
-    width, depth = columns_of_b.shape
-    rows = len(y)
-    row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    sums = np.empty(row_last - row_first, a.dtype)
-    for n in range(width):
-        column = columns_of_b[n]
-        if transposed:
-            fill(sums, 0, len(sums))
-            for i in range(depth):
-                row, factor = a[i, row_first:row_last], column[i]
-                for m in range(len(sums)):
-                    sums[m] += factor * row[m]
-        else:
-            for m in range(len(sums)):
-                row, total = a[row_first + m], a.dtype.type(0)
-                for i in range(depth):
-                    total += row[i] * column[i]
-                sums[m] = total
-        for m in range(len(sums)):
-            total = sums[m] + bias[n]
-            y[row_first + m, n] = y[row_first + m, n] + total if accumulate else total
 
 
 @kernel(inline=True)
@@ -210,6 +95,13 @@ class DenseKernels(Engine, FusedKernels):
         width = b.shape[0] if transpose_b else b.shape[1]
         if rows * depth * width < OPENBLAS_WORK and depth > 1:  # an outer product is slow in OpenBLAS
             return super().matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, add_to=add_to)
+        if rows == 1 < width:
+            # A vector times a matrix, which has its path the other way round.
+            column = None if add_to is None else add_to.reshape(width, 1)
+            column = self.matmul(b, a, transpose_a=not transpose_b, transpose_b=not transpose_a, add_to=column)
+            if bias is not None:
+                column += bias[:, None]
+            return column.reshape(1, width) if add_to is None else add_to
         y = self.empty((rows, width), a.dtype) if add_to is None else add_to
         if width <= THIN:
             self.team.run(
@@ -222,6 +114,8 @@ class DenseKernels(Engine, FusedKernels):
                 add_to is not None,
                 parts=self.parts(rows * depth),
             )
+        elif rows <= FEW_ROWS and depth >= LONG and transpose_b and not transpose_a and add_to is None:
+            self._multiply_turned(a, b, y, bias)
         else:
             self._multiply(a, b, y, bias, transpose_a=transpose_a, transpose_b=transpose_b, add=add_to is not None)
         return y
@@ -301,6 +195,21 @@ class DenseKernels(Engine, FusedKernels):
             a.dtype.type(slope),
             columns,
             self.workspace.take("panels", parts * depth * columns, a.dtype).reshape(parts, -1),
+            parts=parts,
+        )
+
+    def _multiply_turned(self, a: Array, b: Array, y: Array, bias: Array | None) -> None:
+        rows, depth = a.shape
+        columns, parts = tile_columns(a.itemsize), self.parts_of_product(y.size * depth)
+        panels = self.workspace.take("panels", parts * -(-rows // columns) * columns * depth, a.dtype)
+        self.team.run(
+            multiply_turned,
+            contiguous(a),
+            contiguous(b),
+            np.empty(0, a.dtype) if bias is None else contiguous(bias),
+            y,
+            columns,
+            panels.reshape(parts, -1),
             parts=parts,
         )
 

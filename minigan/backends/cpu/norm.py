@@ -142,12 +142,12 @@ class NormKernels(Engine):
         counts = np.diff(len(rows) * np.arange(parts + 1) // parts).repeat(rows.shape[1] // channels)
         mean, var = combined(counts, means.reshape(-1, channels), squares.reshape(-1, channels))
         mean, var = mean.astype(x.dtype), var.astype(x.dtype)
-        return self._normalised(x, gamma, beta, mean, var, eps=eps, slope=slope), mean, var
+        return self.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, eps=eps, slope=slope), mean, var
 
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
-        return self._normalised(x, gamma, beta, mean, var, eps=eps, slope=1)
+        return self.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, eps=eps, slope=1)
 
-    def _normalised(
+    def batchnorm_frozen_leaky_relu(
         self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float, slope: float
     ) -> Array:
         rows, y = folded(x), self.empty(x.shape, x.dtype)
@@ -197,7 +197,7 @@ class NormKernels(Engine):
     ) -> Array | None:
         expect("dy", dy, x.shape, x.dtype)
         inv_std = 1 / np.sqrt(var + eps)
-        scale = gamma / np.sqrt(var + eps)  # to the last bit what `_normalised` has: the same side of the kink
+        scale = gamma / np.sqrt(var + eps)  # to the last bit that of the forward pass: the same side of the kink
         sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, scale, beta, slope)
         if add_to is not None:
             dgamma, dbeta = add_to

@@ -9,6 +9,9 @@ an ordinary product that reads dy in place. Such a row goes to the image as R ru
 runs of neighbouring pixels overlap. A pixel of dx gathers its share of each from the products, which lie in the cache,
 and is written once. A forward convolution with stride 1 into few channels is the same thing with its filter turned
 round. `plan.py` has the sizes.
+
+With few pixels in all (a batch of one) the same thing serves any number of channels: the product is a matrix product
+that reads w where it lies, where the other ways of convolving would first pack all of it.
 """
 
 import numpy as np
@@ -122,3 +125,19 @@ def overlap_add(part, parts, x, packed, start, y, grid, scratch, scratch_size):
             runs = list_pieces(grid, i, p_first, p_last, width, places, counts)
             row = (n * grid.target_height + i) * grid.target_width * grid.target_channels
             sum_pieces(products, width, places, counts, runs, start, y, row, grid)
+
+
+@kernel
+def sum_overlaps(part, parts, products, start, y, grid):
+    """The same from products (pixels, R * S * C) that are all there."""
+    width = grid.taps_down * grid.taps_across * grid.target_channels
+    places = np.empty(grid.taps_down * grid.taps_across, np.int64)
+    counts = np.empty(grid.taps_down * grid.taps_across, np.int64)
+    rows = grid.images * grid.target_height
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
+        n, i = row // grid.target_height, row % grid.target_height
+        runs = list_pieces(grid, i, 0, grid.height, width, places, counts)
+        places += n * grid.height * grid.width * width
+        sum_pieces(
+            products, width, places, counts, runs, start, y, row * grid.target_width * grid.target_channels, grid
+        )

@@ -10,6 +10,9 @@ is a convolution with stride 1 and a part of the filter. No zeros are inserted a
 **Overlap-add.** With 1 or 3 channels to make, a tile's columns would run almost empty. See `overlap.py`: there the
 columns are all the numbers that one pixel adds to, R * S as many.
 
+**Overlap-add, weights in place.** An input gradient of few pixels, where packing the weights takes most of the time:
+see the end of `overlap.py`.
+
 **Winograd.** In single precision, where there are channels and images enough to pay for the transforms: see
 `toom.py` for the idea and `winograd_plan.py` for the choice.
 """
@@ -30,6 +33,9 @@ BLOCK_BYTES = 1 << 18
 # A weight gradient with so few rows reads dy where it is, pixel by pixel: to pack it would not pay. Nor to leave it
 # where it is if its pixels are wider, as they would crowd each other out of the cache.
 FEW_ROWS, NARROW = 96, 128
+
+# Fewer pixels than so many of dy, with so many channels, make an input gradient that reads w where it is.
+FEW_PIXELS, MANY_CHANNELS = 64, 256
 
 # Adding a vector of what lies in the cache takes as long as so many multiply-adds of one.
 ADDING_STEPS = 16
@@ -117,7 +123,14 @@ def algorithm(
         return fast.name
     if kernel == "conv2d_weight_grad":
         return "direct" if turned_round(g, rows, columns) is None else "turned round"
+    if kernel == "conv2d_input_grad" and has_few_pixels(g, images):
+        return "overlap-add, weights in place"
     return "overlap-add" if overlaps(kernel, g, columns) else "phases"
+
+
+def has_few_pixels(g: ConvGeometry, images: int) -> bool:
+    """Whether dy has so few pixels, of so many channels, that w is worth no packing."""
+    return images * g.P * g.Q <= FEW_PIXELS and g.K >= MANY_CHANNELS
 
 
 def _blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair:
@@ -311,17 +324,27 @@ def plan_overlap(
     """The plan of an overlap-add, for `conv2d` or `conv2d_input_grad`, where that is the faster way."""
     if not overlaps(kernel, g, columns):
         return None
-    (top, _), (left, _) = g.padding
-    source, target = g.output_shape, g.input_shape
-    if kernel == "conv2d":
-        source, target = target, source
-        top, left = g.R - 1 - top, g.S - 1 - left
+    source, target = _ends(kernel, g)
     row = _vectors(g.R * g.S * target[2], columns) * (columns // TILE_VECTORS)  # what one source pixel adds
     bands = min(target[0], max(-(-source[0] * source[1] * row * itemsize // BLOCK_BYTES), -(-threads // images)))
     source_rows = min(source[0], (-(-target[0] // bands) + g.R - 2) // g.stride[0] + 1)  # that a band reads
-    pieces = -(-g.S // g.stride[1])
-    grid = OverlapGrid(images, *source, *target, g.R, g.S, *g.stride, top, left, columns, pieces, bands)
+    grid = overlap_grid(kernel, g, images, columns, bands)
     return OverlapPlan(grid, (source_rows * source[1] + TILE_ROWS) * row)
+
+
+def overlap_grid(kernel: str, g: ConvGeometry, images: int, columns: int, bands: int) -> OverlapGrid:
+    """The sizes for `conv2d` with stride 1 or `conv2d_input_grad`, whose images are cut into so many bands."""
+    source, target = _ends(kernel, g)
+    (top, _), (left, _) = g.padding
+    if kernel == "conv2d":
+        top, left = g.R - 1 - top, g.S - 1 - left
+    pieces = -(-g.S // g.stride[1])
+    return OverlapGrid(images, *source, *target, g.R, g.S, *g.stride, top, left, columns, pieces, bands)
+
+
+def _ends(kernel: str, g: ConvGeometry) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The shapes of what is read and of what is made."""
+    return (g.input_shape, g.output_shape) if kernel == "conv2d" else (g.output_shape, g.input_shape)
 
 
 class WeightGrid(NamedTuple):

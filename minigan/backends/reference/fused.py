@@ -30,6 +30,11 @@ class FusedKernels(DenseKernels, NormKernels, ActivationKernels):
         y, mean, var = self.batchnorm(x, gamma, beta, eps=eps)
         return self.leaky_relu(y, slope=slope), mean, var
 
+    def batchnorm_frozen_leaky_relu(
+        self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float, slope: float
+    ) -> Array:
+        return self.leaky_relu(self.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps), slope=slope)
+
     def batchnorm_leaky_relu_grad(
         self,
         dy: Array,
