@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from minigan.backends.cpu import CpuBackend, plan, simd
+from minigan.backends.cpu import CpuBackend, overlap_plan, phases_plan, plan, processor, simd
 from minigan.backends.reference import ReferenceBackend
 from minigan.errors import ShapeError
 from minigan.shapes import ConvGeometry
@@ -134,9 +134,9 @@ def test_the_three_kernels_are_adjoint(g, images, dtype):
 @pytest.mark.parametrize("path", ["four phases", "overlap-add", "overlap-add forward", "bands of an image"])
 def test_small_blocks_agree(path, monkeypatch):
     """As if the cache held next to nothing: a block is a band of one row, or one image."""
-    monkeypatch.setattr(plan, "BLOCK_BYTES", 1000)
-    for cached in (plan.plan_forward, plan.plan_input_grad, plan.plan_overlap, plan.plan_weight_grad):
-        monkeypatch.setattr(f"minigan.backends.cpu.conv.{cached.__name__}", cached.__wrapped__)
+    for module in (processor, overlap_plan):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr("minigan.backends.cpu.conv.choose", plan.choose.__wrapped__)
     images, g = PATHS[path]
     check(BACKENDS[2], g, images, DTYPES[0], seed=2)
 
@@ -153,28 +153,41 @@ def test_read_only_and_strided_inputs_are_welcome():
 
 
 def test_paths_are_what_they_are_called():
-    columns = simd.tile_columns(4)
+    def planned(kernel, path, threads=2):
+        images, g = PATHS[path]
+        return plan.choose(kernel, g, images, this_processor(threads), exact=True)
 
     def forward(path):
-        images, g = PATHS[path]
-        return plan.plan_forward(g, images, columns, 4, 2)
+        return planned("conv2d", path)
 
     def backward(path):
-        images, g = PATHS[path]
-        return plan.plan_input_grad(g, images, columns, 4, 2)
+        return planned("conv2d_input_grad", path)
 
-    assert len(forward("one phase").phases) == len(backward("one phase").phases) == 1
-    assert len(backward("four phases").phases) == 4
-    assert [len(taps) for taps in backward("phases of unequal filters").taps] == [6, 3, 4, 2]
-    assert {len(taps) for taps in backward("stride larger than the filter").taps} == {0, 1}
-    for path, (_, g) in PATHS.items():
+    def phases(path):
+        images, g = PATHS[path]
+        return phases_plan.plan_input_grad(g, images, this_processor(2)).taps
+
+    assert len(forward("one phase").phases) == len(phases("one phase")) == 1
+    assert len(phases("four phases")) == 4
+    assert [len(taps) for taps in phases("phases of unequal filters")] == [6, 3, 4, 2]
+    assert {len(taps) for taps in phases("stride larger than the filter")} == {0, 1}
+    assert {backward(path).name for path in ("four phases", "phases of unequal filters")} == {"phases"}
+    for path in PATHS:
         if path.startswith("overlap-add"):
-            assert plan.overlaps("conv2d" if "forward" in path else "conv2d_input_grad", g, columns)
+            assert (forward if "forward" in path else backward)(path).name == "overlap-add"
         if path.startswith("weights turned round"):
-            assert plan.turned_round(g, simd.TILE_ROWS, columns)
-    assert not plan.overlaps("conv2d_input_grad", PATHS["phases of unequal filters"][1], columns)
-    assert plan.plan_overlap("conv2d_input_grad", PATHS["overlap-add"][1], 1, columns, 4, 3).grid.bands == 3
+            assert planned("conv2d_weight_grad", path).name == "turned round"
+        if path.startswith("weights in place"):
+            assert backward(path).name == "overlap-add, weights in place"
+        if path.startswith("dense"):
+            assert forward(path).name == backward(path).name == planned("conv2d_weight_grad", path).name == "dense"
+    assert planned("conv2d_weight_grad", "one phase").name == "direct"
+    _, g = PATHS["overlap-add"]
+    assert plan.choose("conv2d_input_grad", g, 1, this_processor(threads=3), exact=True).grid.bands == 3
     assert forward("in place").grid.in_place and backward("in place").grid.in_place
     assert not forward("one phase").grid.in_place
     assert forward("bands of an image").grid.rows_per_block < 70
-    assert plan.is_dense(PATHS["dense"][1])
+
+
+def this_processor(threads):
+    return processor.Processor(simd.TILE_ROWS, simd.tile_columns(4), simd.vector_lanes(4), 4, threads)

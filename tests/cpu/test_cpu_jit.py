@@ -1,12 +1,16 @@
 """Compilation: nothing before it is needed, kept on disk where possible, and keyed by all that it depends on."""
 
 import os
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("numba")
+
+import numba
 
 from minigan.backends.cpu import CpuBackend, jit, simd
 
@@ -31,6 +35,28 @@ def probe(tmp_path, cache_dir, **environment):
 
 
 def test_the_second_process_loads_what_the_first_compiled(tmp_path):
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "rubbish"])
+def test_a_damaged_cache_is_written_anew(tmp_path, suffix, damage):
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    (path,) = (tmp_path / "cache").rglob(f"*.leaky-*.{suffix}")
+    code = path.read_bytes()
+    path.write_bytes({"empty": b"", "truncated": code[: len(code) // 2], "rubbish": b"?" * 100}[damage])
+    result = probe(tmp_path, tmp_path / "cache")
+    assert (result.stdout, result.stderr) == ("0 1\n", "")
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+def test_an_index_that_names_a_type_that_is_gone_is_not_read(tmp_path):
+    """As it stands there after minigan was replaced by another version of it."""
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    (path,) = (tmp_path / "cache").rglob("*.leaky-*.nbi")
+    gone = b"cminigan.backends.cpu.plan\nThatIsGone\n."
+    path.write_bytes(pickle.dumps(numba.__version__) + gone)
     assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
     assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
 
@@ -61,10 +87,15 @@ def test_importing_the_package_compiles_nothing():
     assert result.stdout == "[]\n"
 
 
-def test_the_fingerprint_is_of_the_package(monkeypatch):
+def test_the_fingerprint_is_of_the_whole_package(monkeypatch, tmp_path):
     before = jit.fingerprint.__wrapped__()
     assert before == jit.fingerprint()
-    monkeypatch.setattr(simd, "VECTOR_BYTES", 128)
+    for path in Path(jit.__file__).parent.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    assert jit.fingerprint.__wrapped__() == before
+    with open(tmp_path / "simd.py", "a", encoding="utf-8") as file:
+        file.write("# another line")
     assert jit.fingerprint.__wrapped__() != before
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
-from minigan.backends.cpu import CpuBackend, conv, plan, simd, toom, winograd_plan
+from minigan.backends.cpu import CpuBackend, plan, processor, simd, toom, winograd_plan
 from minigan.backends.reference import ReferenceBackend
 from minigan.shapes import ConvGeometry
 
@@ -42,12 +42,16 @@ class EagerBackend(CpuBackend):
     def parts(self, _numbers):
         return self.team.size
 
-    def _winograd(self, kernel, g, images, itemsize, parts):
-        if itemsize != 4:
-            return super()._winograd(kernel, g, images, itemsize, parts)
-        return winograd_plan.plan_winograd(
-            kernel, g, images, simd.TILE_ROWS, simd.tile_columns(itemsize), itemsize, parts
-        )
+    def plan(self, kernel, g, images, dtype):
+        if dtype.itemsize != 4:
+            return super().plan(kernel, g, images, dtype)
+        return winograd_plan.plan_winograd(kernel, g, images, this_processor(self.team.size))
+
+
+def this_processor(threads, itemsize=4):
+    return processor.Processor(
+        simd.TILE_ROWS, simd.tile_columns(itemsize), simd.vector_lanes(itemsize), itemsize, threads
+    )
 
 
 BACKENDS = {threads: EagerBackend(threads=threads) for threads in (1, 2, 3)}
@@ -164,7 +168,7 @@ def test_small_blocks_agree(layer, monkeypatch):
     images, g = LAYERS[layer]
     monkeypatch.setattr(winograd_plan, "POINTS_BYTES", 1000)
     monkeypatch.setattr(winograd_plan, "WEIGHTS_BYTES", 1000)
-    fast = winograd_plan.plan_winograd("conv2d", g, images, simd.TILE_ROWS, simd.tile_columns(4), 4, 2)
+    fast = winograd_plan.plan_winograd("conv2d", g, images, this_processor(2))
     assert fast.grid.images_per_block == fast.grid.strips_at_once == fast.grid.rows_per_band == 1 < fast.grid.bands
     check(BACKENDS[2], g, images)
 
@@ -183,9 +187,8 @@ def test_a_batch_for_all_threads_agrees_and_gives_the_same_bits_again(threads):
 
 def test_both_ways_of_sharing_are_met():
     g = LAYERS["4x4 stride 2"][1]
-    rows, columns = simd.TILE_ROWS, simd.tile_columns(4)
     for kernel in KERNELS[:2]:
-        splits = [winograd_plan.plan_winograd(kernel, g, n, rows, columns, 4, 2).grid.split for n in (2, 137)]
+        splits = [winograd_plan.plan_winograd(kernel, g, n, this_processor(2)).grid.split for n in (2, 137)]
         assert splits == [1, 0]
 
 
@@ -222,7 +225,8 @@ def test_exact_is_direct_and_the_default_is_not(monkeypatch):
     images, g = 16, ConvGeometry(16, 16, 64, 128, 4, 4, (2, 2), SAME)
     arrays = draws(g, images)
     with monkeypatch.context() as patch:
-        patch.setattr(conv, "choose_winograd", lambda *_: None)
+        patch.setattr(plan, "choose_winograd", lambda *_: None)
+        patch.setattr("minigan.backends.cpu.conv.choose", plan.choose.__wrapped__)
         direct = results(CpuBackend(threads=2, exact=False), g, *arrays)
     default = CpuBackend(threads=2)
     monkeypatch.setenv("MINIGAN_EXACT", "1")
@@ -248,11 +252,8 @@ def test_the_digits_are_those_promised():
 @pytest.mark.skipif(simd.VECTOR_BYTES != 64, reason="the choice depends on the width of a tile")
 def test_the_choice():
     def chosen(kernel, images, itemsize, *geometry):
-        return plan.algorithm(
-            kernel, ConvGeometry(*geometry), images, rows=8, columns=tile, itemsize=itemsize, threads=2
-        )  # fmt: skip
+        return plan.choose(kernel, ConvGeometry(*geometry), images, this_processor(2, itemsize), exact=False).name
 
-    tile = simd.tile_columns(4)
     for kernel in KERNELS:
         for layer in ((32, 32, 64, 128), (16, 16, 128, 256), (8, 8, 256, 512), (14, 14, 64, 128)):
             assert chosen(kernel, 64, 4, *layer, 4, 4, (2, 2), SAME) == "winograd F(4x4, 2x2)"

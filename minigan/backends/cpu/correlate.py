@@ -2,7 +2,8 @@
 
 Channels are innermost, so in a padded image one row of the filter meets one contiguous run of S * C numbers, and a
 convolution is a sum of a few such runs times packed weights, which is what `product_tile` computes. There is no
-im2col: images are padded a block at a time, into scratch that stays in the second-level cache. `plan.py` has the
+im2col: images are padded a block at a time, into scratch that stays in the second-level cache. `phases_plan.py`
+and `weights_plan.py` have the
 sizes.
 """
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile
-from minigan.backends.cpu.plan import Phase
+from minigan.backends.cpu.phases_plan import Phase
 from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, load_rows
 
 

@@ -1,5 +1,6 @@
 """`@kernel`: how this package compiles a function, and where the machine code is kept."""
 
+import contextlib
 import functools
 import hashlib
 import logging
@@ -16,29 +17,44 @@ from minigan.backends.cpu import simd
 # that no NaN occurs, and the training loop's guard against divergence would never see one.
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
+# What machine code depends on beyond its source, its argument types and the CPU.
+VECTORS = (simd.VECTOR_BYTES, simd.TILE_ROWS, simd.TILE_VECTORS, simd.HAS_FMA)
+
 
 @functools.cache
 def fingerprint() -> str:
-    """Everything machine code depends on beyond the function, its argument types and the CPU.
+    """Of the package's whole source: each function's machine code also holds what the intrinsics of `simd.py` emitted.
 
-    Numba renews a cached function when its own file changes. Ours also hold what the intrinsics of `simd.py`
-    emitted, for one vector width, so the key has the whole package's source and the width.
+    Numba itself renews a cached function only when the function's own file changes.
     """
-    digest = hashlib.sha256(f"{simd.VECTOR_BYTES} {simd.TILE_ROWS} {simd.TILE_VECTORS} {simd.HAS_FMA}".encode())
+    digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 class KeyedCache(FunctionCache):
-    """Numba's on-disk cache of one function, with the package's fingerprint in its key."""
+    """Numba's on-disk cache of one function, which belongs to this source, with the vectors' width in its key."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        # An index of another version is not even read: it may name types that are gone.
+        self._cache_file._version = f"{numba.__version__} {fingerprint()}"
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(sig, codegen), fingerprint())
+        return (*super()._index_key(sig, codegen), *VECTORS)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged file, whatever that makes of it: compiled anew, and written anew
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
 
     def is_warm(self) -> bool:
         """Whether it holds the function as it is now, for whatever types."""
-        return any(fingerprint() in key for key in self._cache_file._load_index())
+        return any(key[-len(VECTORS) :] == VECTORS for key in self._cache_file._load_index())
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:

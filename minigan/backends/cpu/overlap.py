@@ -8,7 +8,7 @@ from the other side it is full: what one pixel of dy adds to dx is one row of R 
 an ordinary product that reads dy in place. Such a row goes to the image as R runs of S * C contiguous numbers, and the
 runs of neighbouring pixels overlap. A pixel of dx gathers its share of each from the products, which lie in the cache,
 and is written once. A forward convolution with stride 1 into few channels is the same thing with its filter turned
-round. `plan.py` has the sizes.
+round. `overlap_plan.py` has the sizes.
 
 With few pixels in all (a batch of one) the same thing serves any number of channels: the product is a matrix product
 that reads w where it lies, where the other ways of convolving would first pack all of it.

@@ -1,9 +1,9 @@
 """When a convolution is done with few multiplications, and the integers that this takes: see `winograd.py`."""
 
-import functools
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.transforms import Scheme
 from minigan.shapes import ConvGeometry
 
@@ -67,6 +67,7 @@ class WinogradGrid(NamedTuple):
 class WinogradPlan:
     scheme: Scheme
     grid: WinogradGrid
+    threads: int
     steps: float  # of the microkernel, in the time that one thread takes
 
     @property
@@ -75,25 +76,22 @@ class WinogradPlan:
         return f"winograd F({m}x{m}, {r}x{r})"
 
 
-@functools.lru_cache(maxsize=256)
-def choose_winograd(
-    kernel: str, g: ConvGeometry, images: int, rows: int, columns: int, itemsize: int, threads: int
-) -> WinogradPlan | None:
+def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> WinogradPlan | None:
     """The plan of one of the three kernels, or None where the direct one is about as fast.
 
-    Single precision only: who asks for double wants the digits. Few channels would leave strips empty; `plan.py` has
-    groups for them. The arguments are those of `plan_winograd`.
+    Single precision only: who asks for double wants the digits. Few channels would leave strips empty.
     """
-    if itemsize != 4 or 2 * min(g.C, g.K) < columns:
+    if processor.itemsize != 4 or 2 * min(g.C, g.K) < processor.columns:
         return None
-    plan = plan_winograd(kernel, g, images, rows, columns, itemsize, threads)
-    if plan is None or plan.steps * GAIN > _direct_steps(kernel, g, images, rows, columns, threads):
+    plan = plan_winograd(kernel, g, images, processor)
+    if plan is None or plan.steps * GAIN > _direct_steps(kernel, g, images, processor):
         return None
     return plan
 
 
-def _direct_steps(kernel: str, g: ConvGeometry, images: int, rows: int, columns: int, threads: int) -> float:
+def _direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
     """Of the microkernel and of packing the weights, one thread's share."""
+    rows, columns, threads = processor.rows, processor.columns, processor.threads
     if kernel == "conv2d_weight_grad":
         return images * g.P * g.Q * -(-g.K // columns) * g.R * g.S * -(-g.C // rows) / threads
     depth, width = (g.C, g.K) if kernel == "conv2d" else (g.K, g.C)
@@ -157,18 +155,12 @@ class Blocks(NamedTuple):
         return cls(1, tiles_down, -(-own // number), number, 0)
 
 
-def plan_winograd(
-    kernel: str, g: ConvGeometry, images: int, rows: int, columns: int, itemsize: int, threads: int
-) -> WinogradPlan | None:
-    """The plan of one of the three kernels, or None for filters that there is no scheme for.
-
-    Args:
-        kernel: "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
-        rows, columns: of a tile of the microkernel.
-    """
+def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> WinogradPlan | None:
+    """The plan of one of the three kernels, or None for filters that there is no scheme for."""
     scheme = scheme_of(g)
     if scheme is None:
         return None
+    rows, columns, itemsize = processor.rows, processor.columns, processor.itemsize
     m, r, n, stride = scheme.m, scheme.r, scheme.n, g.stride[0]
     (top, _), (left, _) = g.padding
     points = n * n
@@ -176,7 +168,7 @@ def plan_winograd(
     strip_height = max((tiles_down * m + r - 1) * stride, top + g.H)
     strip_width = max((tiles_across * m + r - 1) * stride, left + g.W)
     backward, for_weights = kernel == "conv2d_input_grad", kernel == "conv2d_weight_grad"
-    work = Work.of(kernel, g, images * tiles_down, images * tiles_down * tiles_across, columns, threads)
+    work = Work.of(kernel, g, images * tiles_down, images * tiles_down * tiles_across, columns, processor.threads)
 
     # How many rows of tiles the caches have room for.
     strip_bytes, row_points = columns * itemsize, tiles_across * points  # an image's, for one row of tiles
@@ -222,7 +214,7 @@ def plan_winograd(
         strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items, point_step,
         group_step, strip_step, at_once, work.split, *ends,
     )  # fmt: skip
-    return WinogradPlan(scheme, grid, steps)
+    return WinogradPlan(scheme, grid, processor.threads, steps)
 
 
 def _balance(count: int, threads: int) -> float:

@@ -1,0 +1,26 @@
+"""What a plan is made for."""
+
+from typing import NamedTuple
+
+from minigan.shapes import Pair
+
+# Half of a small second-level cache: what one thread works on before it moves on.
+BLOCK_BYTES = 1 << 18
+
+
+class Processor(NamedTuple):
+    """The tile of the microkernel, and how many threads there are."""
+
+    rows: int
+    columns: int
+    lanes: int  # numbers in a vector
+    itemsize: int  # bytes of a number
+    threads: int
+
+
+def blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair:
+    """Images a block and rows a block: either several whole images, or a band of one."""
+    bands = max(-(-image_bytes // BLOCK_BYTES), -(-threads // images))
+    if bands > 1:
+        return 1, max(1, -(-positions // bands))
+    return max(1, min(BLOCK_BYTES // max(image_bytes, 1), -(-images // threads))), positions
