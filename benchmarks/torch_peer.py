@@ -137,3 +137,17 @@ def fused(network: nn.Sequential) -> nn.Sequential:
         else:
             layers.append(layer)
     return nn.Sequential(*layers)
+
+
+def on_one_thread(step: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
+    """The same step with one of PyTorch's threads: for small networks a second one may cost more than it brings."""
+
+    def alone(images: np.ndarray) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            step(images)
+        finally:
+            torch.set_num_threads(threads)
+
+    return alone

@@ -19,7 +19,9 @@ def peer_steps(model: str, *, bf16: bool) -> dict[str, Step]:
 
     recipe, shape = MODELS[model]
     steps = {"torch": torch_peer.training_step(recipe, shape)}
-    if model != "mlp":
+    if model == "mlp":
+        steps["torch, 1 thread"] = torch_peer.on_one_thread(torch_peer.training_step(recipe, shape))
+    else:
         steps["torch channels_last"] = torch_peer.training_step(recipe, shape, channels_last=True)
     if bf16:
         steps["torch channels_last bf16"] = torch_peer.training_step(recipe, shape, channels_last=True, bf16=True)
