@@ -258,6 +258,70 @@ class Backend(ABC):
     ) -> Array | None:
         """The gradient of `batchnorm_frozen`: dx = dy * gamma / sqrt(var + eps), the statistics being constants."""
 
+    @abstractmethod
+    def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
+        """Normalisation of each example by itself, its channels in groups of neighbours.
+
+        y = gamma * (x - mean) / sqrt(var + eps) + beta, with the mean and the biased variance over all pixels and the
+        channels of a group. One group is layer normalisation, C groups are instance normalisation.
+
+        Args:
+            x: (N, H, W, C) or (N, C).
+            gamma, beta: (C,).
+            groups: divides C.
+        Returns:
+            y like x, mean (N, groups), var (N, groups).
+        Source: Wu & He 2018, equations 1, 2, 6 and 7.
+        """
+
+    @abstractmethod
+    def group_norm_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """The gradient of `group_norm`, whose mean and variance depend on x; the groups are as many as mean has.
+
+        With u = (x - mean) / sqrt(var + eps), g = gamma * dy and means over a group:
+        dx = (g - mean(g) - u * mean(g * u)) / sqrt(var + eps).
+
+        Args:
+            add_to: (dgamma, dbeta), each (C,), accumulating sum(dy * u) and sum(dy); None computes none.
+            need_dx: False computes no dx.
+        Returns:
+            dx like x, or None.
+        """
+
+    @abstractmethod
+    def group_norm_double_grad(
+        self,
+        v: Array,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: Array | None,
+    ) -> tuple[Array, Array]:
+        """The gradient of `group_norm_grad`'s dx along a cotangent v.
+
+        Args:
+            v: like x, the derivative of some P with respect to dx.
+            add_to: (C,), accumulates dP/dgamma; None computes none.
+        Returns:
+            dP/d(dy) and dP/dx, both like x.
+        Source: derived in `reference/group_norm.py`.
+        """
+
     # ------------------------------------------------------------------------------------------ two in one
 
     @abstractmethod

@@ -5,7 +5,7 @@ from minigan.layers.base import Layer
 from minigan.layers.conv import Conv2D, ConvTranspose2D
 from minigan.layers.dense import Dense
 from minigan.layers.dropout import Dropout
-from minigan.layers.norm import BatchNorm
+from minigan.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from minigan.layers.shape import Flatten, Reshape, UpSampling2D
 
 __all__ = [
@@ -15,7 +15,10 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GroupNorm",
+    "InstanceNorm",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "ReLU",
     "Reshape",

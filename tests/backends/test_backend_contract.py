@@ -28,6 +28,9 @@ CALLS = {
     "batchnorm_double_grad": ([*[(12, 9)] * 3, *[(9,)] * 3], (), {"eps": 1e-5}, (9,)),
     "batchnorm_frozen": ([(12, 9), *[(9,)] * 4], (), {"eps": 1e-5}, None),
     "batchnorm_frozen_grad": ([(12, 9), (12, 9), *[(9,)] * 3], (), {"eps": 1e-5}, ((9,), (9,))),
+    "group_norm": ([(3, 2, 4, 9), (9,), (9,)], (), {"groups": 3, "eps": 1e-5}, None),
+    "group_norm_grad": ([*[(3, 2, 4, 9)] * 2, (9,), *[(3, 3)] * 2], (), {"eps": 1e-5}, ((9,), (9,))),
+    "group_norm_double_grad": ([*[(3, 2, 4, 9)] * 3, (9,), *[(3, 3)] * 2], (), {"eps": 1e-5}, (9,)),
     "dense_leaky_relu": ([(7, 33), (33, 18), (18,)], (), {"slope": 0.2}, None),
     "dense_leaky_relu_grad": (
         [(7, 18), (7, 33), (33, 18), (7, 18)], (), {"slope": 0.2}, ((33, 18), (18,))
@@ -56,7 +59,7 @@ def inputs_of(kernel: str, dtype: np.dtype, seed: int):
     """Arguments and options for one call; every array positive where it stands for a variance."""
     shapes, others, options, sums = CALLS[kernel]
     arrays = draws(seed, dtype, *shapes)
-    if "batchnorm" in kernel or kernel in IN_PLACE:
+    if "norm" in kernel or kernel in IN_PLACE:
         arrays = (*arrays[:-1], np.abs(arrays[-1]) + dtype.type(0.5))
     if sums is not None:
         nested = isinstance(sums[0], tuple)

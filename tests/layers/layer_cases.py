@@ -14,7 +14,10 @@ from minigan.layers import (
     Dense,
     Dropout,
     Flatten,
+    GroupNorm,
+    InstanceNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
     ReLU,
     Reshape,
@@ -36,7 +39,7 @@ class Case(NamedTuple):
     curved_in_eval: bool = False
 
 
-def batchnorm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
+def norm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
     return {f"{prefix}gamma": (channels,), f"{prefix}beta": (channels,)}
 
 
@@ -105,8 +108,17 @@ CASES: dict[str, Case] = {
     "ConvTranspose2D same 5x5": Case(
         lambda: ConvTranspose2D(3, 5, stride=2), (3, 2, 2), (6, 4, 3), {"w": (5, 5, 3, 2), "b": (3,)}
     ),
-    "BatchNorm images": Case(BatchNorm, (3, 2, 4), (3, 2, 4), batchnorm_parameters("", 4), curved=True),
-    "BatchNorm vectors": Case(lambda: BatchNorm(eps=1e-3), (5,), (5,), batchnorm_parameters("", 5), curved=True),
+    "BatchNorm images": Case(BatchNorm, (3, 2, 4), (3, 2, 4), norm_parameters("", 4), curved=True),
+    "BatchNorm vectors": Case(lambda: BatchNorm(eps=1e-3), (5,), (5,), norm_parameters("", 5), curved=True),
+    "GroupNorm images": Case(
+        lambda: GroupNorm(2), (3, 2, 6), (3, 2, 6), norm_parameters("", 6), curved=True, curved_in_eval=True
+    ),
+    "GroupNorm vectors": Case(
+        lambda: GroupNorm(2, eps=1e-3), (8,), (8,), norm_parameters("", 8), curved=True, curved_in_eval=True
+    ),
+    "InstanceNorm": Case(InstanceNorm, (3, 4, 5), (3, 4, 5), norm_parameters("", 5), curved=True, curved_in_eval=True),
+    "LayerNorm images": Case(LayerNorm, (2, 3, 4), (2, 3, 4), norm_parameters("", 4), curved=True, curved_in_eval=True),
+    "LayerNorm vectors": Case(LayerNorm, (7,), (7,), norm_parameters("", 7), curved=True, curved_in_eval=True),
     "LeakyReLU": Case(LeakyReLU, (3, 2, 4), (3, 2, 4)),
     "LeakyReLU .01": Case(lambda: LeakyReLU(0.01), (7,), (7,)),
     "ReLU": Case(ReLU, (3, 2, 4), (3, 2, 4)),
@@ -125,7 +137,7 @@ CASES: dict[str, Case] = {
         {
             "0.0.w": (3, 3, 2, 3),
             "0.0.b": (3,),
-            **batchnorm_parameters("0.1.", 3),
+            **norm_parameters("0.1.", 3),
             "4.w": (72, 4),
             "4.b": (4,),
             "6.w": (4, 2),
@@ -141,7 +153,7 @@ CASES: dict[str, Case] = {
         {
             "inner.0.w": (3, 3, 2, 2),
             "inner.0.b": (2,),
-            **batchnorm_parameters("inner.1.", 2),
+            **norm_parameters("inner.1.", 2),
             "inner.4.w": (3, 3, 2, 2),
             "inner.4.b": (2,),
         },
@@ -161,7 +173,7 @@ CASES: dict[str, Case] = {
         {
             "inner.0.w": (4, 4, 2, 3),
             "inner.0.b": (3,),
-            **batchnorm_parameters("inner.1.", 3),
+            **norm_parameters("inner.1.", 3),
             "inner.3.w": (3, 3, 3, 4),
             "inner.3.b": (4,),
             "shortcut.0.w": (1, 1, 2, 4),
@@ -181,7 +193,7 @@ CASES: dict[str, Case] = {
             "inner.2.inner.0.b": (3,),
             "inner.2.inner.2.w": (4, 4, 2, 3),
             "inner.2.inner.2.b": (2,),
-            **batchnorm_parameters("inner.3.", 4),
+            **norm_parameters("inner.3.", 4),
             "inner.4.w": (2, 2, 3, 4),
             "inner.4.b": (3,),
         },

@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 
 from minigan.errors import ConfigError, MiniganError, ShapeError
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Layer, LeakyReLU, Reshape, UpSampling2D
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Dropout,
+    GroupNorm,
+    InstanceNorm,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    Reshape,
+    UpSampling2D,
+)
 from minigan.network import Residual, Sequential, SkipConcat
 
 
@@ -31,6 +44,11 @@ BUILDING = [
     ([Conv2D(3, 3, padding="full")], (4, 4, 2), ["D.1.Conv2D", "'same', 'valid'", "'full'"]),
     ([Conv2D(3, 3, padding=-1)], (4, 4, 2), ["D.1.Conv2D", "not be negative", "-1"]),
     ([Reshape((5, 5))], (4, 4, 2), ["D.1.Reshape", "(4, 4, 2)", "32", "(5, 5)", "25", "sizes equal"]),
+    ([GroupNorm(4)], (4, 4, 6), ["D.1.GroupNorm", "4 groups", "6 channels", "Choose"]),
+    ([GroupNorm(6)], (6,), ["D.1.GroupNorm", "more than one number in a group", "6 groups of (6,)", "fewer groups"]),
+    ([InstanceNorm()], (1, 1, 6), ["D.1.InstanceNorm", "more than one number", "(1, 1, 6)", "BatchNorm"]),
+    ([InstanceNorm()], (6,), ["D.1.InstanceNorm", "expected images", "(6,)", "Reshape"]),
+    ([LayerNorm()], (1,), ["D.1.LayerNorm", "more than one number", "(1,)"]),
     ([Residual([Conv2D(3, 3)])], (4, 4, 2), ["D.1.Residual", "(4, 4, 3)", "(4, 4, 2)", "shortcut"]),
     (
         [Residual([Conv2D(3, 3)], shortcut=[Conv2D(3, 3, stride=2)])],
@@ -59,6 +77,8 @@ CONSTRUCTING = [
     (lambda: UpSampling2D(0), "factor must be a positive int or a pair of them, got 0"),
     (lambda: LeakyReLU(1.0), "slope must be in [0, 1), got 1.0"),
     (lambda: LeakyReLU(-0.1), "slope must be in [0, 1), got -0.1"),
+    (lambda: GroupNorm(0), "groups > 0 and eps > 0, got groups=0"),
+    (lambda: LayerNorm(eps=0.0), "groups > 0 and eps > 0, got groups=1, eps=0.0"),
     (lambda: Dropout(1.0), "rate must be in [0, 1), got 1.0"),
     (lambda: Dropout(float("nan")), "rate must be in [0, 1), got nan"),
 ]

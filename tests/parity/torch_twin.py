@@ -17,6 +17,7 @@ from minigan.layers import (
     ConvTranspose2D,
     Dense,
     Flatten,
+    GroupNorm,
     Layer,
     LeakyReLU,
     Reshape,
@@ -123,6 +124,9 @@ def _module(layer: Layer) -> nn.Module:
             module = kind(layer.input_shape[-1], eps=layer.eps, momentum=1 - layer.momentum)
             module.running_mean = tensor(layer.running_mean.value)
             module.running_var = tensor(layer.running_var.value)
+            return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case GroupNorm():  # and its special cases
+            module = nn.GroupNorm(layer.groups, layer.input_shape[-1], eps=layer.eps)
             return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
         case LeakyReLU():
             return nn.LeakyReLU(layer.slope)

@@ -13,6 +13,7 @@ from minigan.backends.cpu.activation import ActivationKernels
 from minigan.backends.cpu.conv import ConvKernels
 from minigan.backends.cpu.dropout import DropoutKernels
 from minigan.backends.cpu.engine import default_threads
+from minigan.backends.cpu.group_norm import GroupNormKernels
 from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
@@ -22,7 +23,14 @@ from minigan.backends.workspace import Recycler, Workspace
 
 
 class CpuBackend(
-    ConvKernels, NormKernels, ActivationKernels, ResizeKernels, DropoutKernels, OptimKernels, ReferenceBackend
+    ConvKernels,
+    NormKernels,
+    GroupNormKernels,
+    ActivationKernels,
+    ResizeKernels,
+    DropoutKernels,
+    OptimKernels,
+    ReferenceBackend,
 ):
     """Compiled kernels; nothing compiles before its first use.
 

@@ -245,9 +245,7 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
                     transform_weights(scheme, w, grid, (first + i) % phases, (first + i) // phases * COLUMNS,
                                       k * COLUMNS, False, weights, i * COLUMNS * COLUMNS, count * COLUMNS + 1,
                                       taps)  # fmt: skip
-                multiply_points(
-                    grid, images * tiles, points, first, segments[:count], weights, start, products, rows
-                )
+                multiply_points(grid, images * tiles, points, first, segments[:count], weights, start, products, rows)
                 fill(start, COLUMNS, COLUMNS)
             for image in range(images):
                 at = image * tiles * COLUMNS

@@ -1,0 +1,165 @@
+"""Normalisation of each example by itself, one example after the other: the second pass finds it in the cache.
+
+The passes are those of batch normalisation over the example's pixels. Between them the columns' sums become the groups'.
+"""
+
+import numpy as np
+
+from minigan.backends.base import Array
+from minigan.backends.cpu.engine import Engine, expect, flat, folded
+from minigan.backends.cpu.jit import kernel
+from minigan.backends.cpu.norm import gradient_sums, moments, normalise
+
+
+@kernel
+def combine_columns(means, squares, rows, channels, mean, var):
+    """Each group's mean and variance from its columns' means and sums of squared deviations, as `norm.combined` does.
+
+    Args:
+        means, squares: (1, columns); a column's channel is its number modulo `channels`.
+        mean, var: (groups,), written to.
+    """
+    columns, groups = means.shape[1], len(mean)
+    deep = channels // groups
+    for group in range(groups):
+        total, square = 0.0, 0.0
+        for pixel in range(0, columns, channels):
+            for j in range(pixel + group * deep, pixel + (group + 1) * deep):
+                total += means[0, j]
+        centre = total * groups / columns
+        for pixel in range(0, columns, channels):
+            for j in range(pixel + group * deep, pixel + (group + 1) * deep):
+                square += squares[0, j] + rows * (means[0, j] - centre) ** 2
+        mean[group], var[group] = centre, square * groups / (rows * columns)
+
+
+@kernel
+def spread(values, to):
+    """One value a group, or a channel, as one a column: to[j], the column's channel being j modulo len(to[0])."""
+    repeats, channels = to.shape
+    deep = channels // len(values)
+    for i in range(repeats):
+        for c in range(channels):
+            to[i, c] = values[c // deep]
+
+
+@kernel
+def normalise_examples(part, parts, x, gamma, beta, eps, one, means, variances, y):
+    images, rows, columns = x.shape
+    channels = len(gamma)
+    column_means, column_squares = np.empty((1, columns)), np.empty((1, columns))
+    centre, scale = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    shift = np.empty(columns, x.dtype)
+    spread(beta, shift.reshape(-1, channels))
+    for n in range(images * part // parts, images * (part + 1) // parts):
+        mean, var = means[n], variances[n]
+        moments(0, 1, x[n], column_means, column_squares)
+        combine_columns(column_means, column_squares, rows, channels, mean, var)
+        spread(mean, centre.reshape(-1, channels))
+        spread(one / np.sqrt(var + eps), scale.reshape(-1, channels))
+        for j in range(columns):
+            scale[j] *= gamma[j % channels]
+        normalise(0, 1, x[n], centre, scale, shift, one, y[n])
+
+
+@kernel
+def gradients_of_examples(part, parts, dy, x, gamma, means, inv_stds, one, sums, dx):
+    """dx, and each column's sums of dy and of dy * u over the part's examples; with an empty dx the sums alone."""
+    images, rows, columns = x.shape
+    channels, groups = len(gamma), means.shape[1]
+    deep = channels // groups
+    centre, inv_std = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    scale, shift, weight = np.empty(columns, x.dtype), np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    mean_g, mean_gu = np.empty(groups), np.empty(groups)
+    here = np.empty((1, 2, columns))
+    sums[part] = 0
+    for n in range(images * part // parts, images * (part + 1) // parts):
+        spread(means[n], centre.reshape(-1, channels))
+        spread(inv_stds[n], inv_std.reshape(-1, channels))
+        gradient_sums(0, 1, dy[n], x[n], centre, inv_std, inv_std, centre, one, here)
+        for j in range(columns):
+            sums[part, 0, j] += here[0, 0, j]
+            sums[part, 1, j] += here[0, 1, j]
+        if len(dx) == 0:
+            continue
+        mean_g[:] = 0
+        mean_gu[:] = 0
+        for j in range(columns):
+            c = j % channels
+            mean_g[c // deep] += gamma[c] * here[0, 0, j]
+            mean_gu[c // deep] += gamma[c] * here[0, 1, j]
+        for j in range(columns):
+            c = j % channels
+            scale[j] = gamma[c] * inv_std[j]
+            shift[j] = mean_g[c // deep] * groups / (rows * columns) * inv_std[j]
+            weight[j] = mean_gu[c // deep] * groups / (rows * columns) * inv_std[j] * inv_std[j]
+        for i in range(rows):
+            dy_row, x_row, dx_row = dy[n, i], x[n, i], dx[n, i]
+            for j in range(columns):
+                dx_row[j] = dy_row[j] * scale[j] - shift[j] - (x_row[j] - centre[j]) * weight[j]
+
+
+class GroupNormKernels(Engine):
+    """Overrides of `reference.group_norm.GroupNormKernels`; the double backward is inherited."""
+
+    def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
+        expect("gamma", gamma, x.shape[-1:], x.dtype)
+        expect("beta", beta, x.shape[-1:], x.dtype)
+        mean, var = np.empty((len(x), groups), x.dtype), np.empty((len(x), groups), x.dtype)
+        examples, y, one = folded_examples(x), self.empty(x.shape, x.dtype), x.dtype.type(1)
+        self.team.run(
+            normalise_examples,
+            examples,
+            flat(gamma),
+            flat(beta),
+            x.dtype.type(eps),
+            one,
+            mean,
+            var,
+            y.reshape(examples.shape),
+            parts=min(self.parts(x.size), len(x)),
+        )
+        return y, mean, var
+
+    def group_norm_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        expect("dy", dy, x.shape, x.dtype)
+        expect("gamma", gamma, x.shape[-1:], x.dtype)
+        expect("var", var, mean.shape, x.dtype)
+        examples, one = folded_examples(x), x.dtype.type(1)
+        dx = self.empty(x.shape if need_dx else (0, *x.shape[1:]), x.dtype)
+        parts = min(self.parts(x.size), len(x))
+        sums = np.empty((parts, 2, examples.shape[-1]))
+        self.team.run(
+            gradients_of_examples,
+            flat(dy).reshape(examples.shape),
+            examples,
+            flat(gamma),
+            flat(mean).reshape(mean.shape),
+            1 / np.sqrt(var + x.dtype.type(eps)),
+            one,
+            sums,
+            dx.reshape(len(dx), *examples.shape[1:]),
+            parts=parts,
+        )
+        if add_to is not None:
+            dgamma, dbeta = add_to
+            sum_dy, sum_dy_u = sums.sum(axis=0).reshape(2, -1, x.shape[-1]).sum(axis=1)
+            dgamma += sum_dy_u.astype(x.dtype)
+            dbeta += sum_dy.astype(x.dtype)
+        return dx if need_dx else None
+
+
+def folded_examples(x: Array) -> Array:
+    """(N, rows, columns): as `folded`, but no row holds pixels of two examples."""
+    return flat(x).reshape(len(x), *folded(x[:1]).shape)
