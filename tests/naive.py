@@ -329,6 +329,22 @@ def upsample_nearest_grad(dy: Array, *, factor: tuple[int, int]) -> Array:
     return dx
 
 
+def depth_to_space(x: Array, *, factor: tuple[int, int]) -> Array:
+    (a, b), (N, H, W, C) = factor, x.shape
+    y = np.zeros((N, H * a, W * b, C // (a * b)))
+    for n, i, j, r, s, c in np.ndindex(N, H, W, a, b, y.shape[-1]):
+        y[n, i * a + r, j * b + s, c] = x[n, i, j, (r * b + s) * y.shape[-1] + c]
+    return y
+
+
+def space_to_depth(y: Array, *, factor: tuple[int, int]) -> Array:
+    (a, b), (N, H, W, C) = factor, y.shape
+    x = np.zeros((N, H // a, W // b, a * b * C))
+    for n, i, j, c in np.ndindex(*y.shape):
+        x[n, i // a, j // b, (i % a * b + j % b) * C + c] = y[n, i, j, c]
+    return x
+
+
 def dropout_mask_violations(mask: Array, *, rate: float) -> list[str]:
     """What is wrong with a mask: another value than 0 and 1 / (1 - rate), or 0 too often or too rarely.
 

@@ -417,6 +417,18 @@ class Backend(ABC):
         """The gradient of `upsample_nearest`: the sum over each factor[0] x factor[1] block."""
 
     @abstractmethod
+    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
+        """Channels become pixels, with factor (a, b): (N, H, W, a * b * C) becomes (N, H * a, W * b, C).
+
+        y[n, i * a + r, j * b + s, c] = x[n, i, j, (r * b + s) * C + c].
+        Source: Shi et al. 2016, equation 4.
+        """
+
+    @abstractmethod
+    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+        """The inverse of `depth_to_space`, and its gradient."""
+
+    @abstractmethod
     def dropout_mask(self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]) -> Array:
         """A mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere ("inverted" dropout).
 

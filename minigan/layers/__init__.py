@@ -6,20 +6,25 @@ from minigan.layers.conv import Conv2D, ConvTranspose2D
 from minigan.layers.dense import Dense
 from minigan.layers.dropout import Dropout
 from minigan.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
-from minigan.layers.shape import Flatten, Reshape, UpSampling2D
+from minigan.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
+from minigan.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 
 __all__ = [
+    "AveragePooling2D",
     "BatchNorm",
     "Conv2D",
     "ConvTranspose2D",
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalSumPooling2D",
     "GroupNorm",
     "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "PixelShuffle",
     "ReLU",
     "Reshape",
     "Sigmoid",

@@ -47,6 +47,8 @@ CALLS = {
     "sigmoid_grad": ([(6, 35), (6, 35)], (), {}, None),
     "upsample_nearest": ([(2, 3, 4, 9)], (), {"factor": (2, 3)}, None),
     "upsample_nearest_grad": ([(2, 6, 12, 9)], (), {"factor": (2, 3)}, None),
+    "depth_to_space": ([(2, 3, 4, 18)], (), {"factor": (2, 3)}, None),
+    "space_to_depth": ([(2, 6, 12, 3)], (), {"factor": (2, 3)}, None),
     "dropout_mask": ([], (), {}, None),
     "adam_step": ([(77,)] * 4, (), ADAM, None),
     "sgd_step": ([(77,)] * 3, (), {"lr": 0.1, "momentum": 0.9}, None),

@@ -5,16 +5,19 @@ import pytest
 
 from minigan.errors import ConfigError, MiniganError, ShapeError
 from minigan.layers import (
+    AveragePooling2D,
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Dropout,
+    GlobalSumPooling2D,
     GroupNorm,
     InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
+    PixelShuffle,
     Reshape,
     UpSampling2D,
 )
@@ -49,6 +52,11 @@ BUILDING = [
     ([InstanceNorm()], (1, 1, 6), ["D.1.InstanceNorm", "more than one number", "(1, 1, 6)", "BatchNorm"]),
     ([InstanceNorm()], (6,), ["D.1.InstanceNorm", "expected images", "(6,)", "Reshape"]),
     ([LayerNorm()], (1,), ["D.1.LayerNorm", "more than one number", "(1,)"]),
+    ([AveragePooling2D(3)], (4, 6, 2), ["D.1.AveragePooling2D", "3x3 pixels", "4x6", "divides both sides"]),
+    ([AveragePooling2D()], (4,), ["D.1.AveragePooling2D", "expected images", "(4,)", "Reshape"]),
+    ([GlobalSumPooling2D()], (4,), ["D.1.GlobalSumPooling2D", "expected images", "(4,)", "Reshape"]),
+    ([PixelShuffle(2)], (4, 4, 6), ["D.1.PixelShuffle", "multiple of 2 * 2 channels", "got 6", "end with 4 channels"]),
+    ([PixelShuffle(2)], (4,), ["D.1.PixelShuffle", "expected images", "(4,)", "Reshape"]),
     ([Residual([Conv2D(3, 3)])], (4, 4, 2), ["D.1.Residual", "(4, 4, 3)", "(4, 4, 2)", "shortcut"]),
     (
         [Residual([Conv2D(3, 3)], shortcut=[Conv2D(3, 3, stride=2)])],
@@ -75,6 +83,8 @@ CONSTRUCTING = [
     (lambda: Conv2D(3, 0), "filter must be a positive int or a pair of them, got 0"),
     (lambda: Conv2D(3, 3, stride=(1, 0)), "stride must be a positive int or a pair of them, got (1, 0)"),
     (lambda: UpSampling2D(0), "factor must be a positive int or a pair of them, got 0"),
+    (lambda: AveragePooling2D(0), "factor must be a positive int or a pair of them, got 0"),
+    (lambda: PixelShuffle((2, -1)), "factor must be a positive int or a pair of them, got (2, -1)"),
     (lambda: LeakyReLU(1.0), "slope must be in [0, 1), got 1.0"),
     (lambda: LeakyReLU(-0.1), "slope must be in [0, 1), got -0.1"),
     (lambda: GroupNorm(0), "groups > 0 and eps > 0, got groups=0"),

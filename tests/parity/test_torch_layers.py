@@ -9,16 +9,20 @@ from torch_twin import parameters_back, to_nchw, to_nhwc, twin  # noqa: E402
 
 from minigan.backends import Backend  # noqa: E402
 from minigan.layers import (  # noqa: E402
+    AveragePooling2D,
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Flatten,
+    GlobalAveragePooling2D,
+    GlobalSumPooling2D,
     GroupNorm,
     InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
+    PixelShuffle,
     ReLU,
     Reshape,
     Sigmoid,
@@ -61,6 +65,10 @@ LAYERS = {
     "Flatten": (Flatten, (3, 2, 4)),
     "Reshape": (lambda: Reshape((2, 3, 4)), (24,)),
     "UpSampling2D": (lambda: UpSampling2D((3, 2)), (2, 3, 2)),
+    "AveragePooling2D": (lambda: AveragePooling2D((3, 2)), (6, 4, 2)),
+    "GlobalAveragePooling2D": (GlobalAveragePooling2D, (3, 2, 4)),
+    "GlobalSumPooling2D": (GlobalSumPooling2D, (3, 2, 4)),
+    "PixelShuffle": (lambda: PixelShuffle(2), (3, 2, 8)),
     "Residual": (
         lambda: Residual([Conv2D(3, 3, stride=2, padding=1), BatchNorm(), Tanh()], shortcut=[Conv2D(3, 2, stride=2)]),
         (6, 4, 2),

@@ -12,14 +12,18 @@ import torch
 from torch import nn
 
 from minigan.layers import (
+    AveragePooling2D,
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Flatten,
+    GlobalAveragePooling2D,
+    GlobalSumPooling2D,
     GroupNorm,
     Layer,
     LeakyReLU,
+    PixelShuffle,
     Reshape,
     Sigmoid,
     Tanh,
@@ -65,6 +69,29 @@ class ReshapeNHWC(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.movedim(1, -1).reshape(-1, *self.shape).movedim(-1, 1)
+
+
+class Pooled(nn.Module):
+    """Images summed or averaged to vectors."""
+
+    def __init__(self, pool: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(x, dim=(2, 3))
+
+
+class Shuffle(nn.Module):
+    """PyTorch's pixel shuffle has the block innermost among the channels, minigan's the block outermost."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        blocks = x.unflatten(1, (self.factor**2, -1)).transpose(1, 2).flatten(1, 2)
+        return nn.functional.pixel_shuffle(blocks, self.factor)
 
 
 class Sum(nn.Module):
@@ -140,6 +167,14 @@ def _module(layer: Layer) -> nn.Module:
             return ReshapeNHWC(layer.output_shape)
         case UpSampling2D():
             return nn.Upsample(scale_factor=tuple(map(float, layer.factor)), mode="nearest")
+        case GlobalSumPooling2D():
+            return Pooled(torch.sum)
+        case GlobalAveragePooling2D():
+            return Pooled(torch.mean)
+        case AveragePooling2D():
+            return nn.AvgPool2d(layer.factor)
+        case PixelShuffle():
+            return Shuffle(layer.factor[0])
     raise NotImplementedError(type(layer).__name__)
 
 

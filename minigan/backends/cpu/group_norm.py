@@ -1,6 +1,7 @@
 """Normalisation of each example by itself, one example after the other: the second pass finds it in the cache.
 
-The passes are those of batch normalisation over the example's pixels. Between them the columns' sums become the groups'.
+The passes are those of batch normalisation over the example's pixels; between them the sums of columns become those of
+groups.
 """
 
 import numpy as np
