@@ -5,9 +5,11 @@ from minigan.layers.base import Layer
 from minigan.layers.conv import Conv2D, ConvTranspose2D
 from minigan.layers.dense import Dense
 from minigan.layers.dropout import Dropout
+from minigan.layers.minibatch import MinibatchStdDev
 from minigan.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from minigan.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
+from minigan.layers.spectral import SpectralNorm
 
 __all__ = [
     "AveragePooling2D",
@@ -24,10 +26,12 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "MinibatchStdDev",
     "PixelShuffle",
     "ReLU",
     "Reshape",
     "Sigmoid",
+    "SpectralNorm",
     "Tanh",
     "UpSampling2D",
 ]

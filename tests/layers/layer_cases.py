@@ -22,10 +22,12 @@ from minigan.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStdDev,
     PixelShuffle,
     ReLU,
     Reshape,
     Sigmoid,
+    SpectralNorm,
     Tanh,
     UpSampling2D,
 )
@@ -41,6 +43,7 @@ class Case(NamedTuple):
     parameters: dict[str, tuple[int, ...]] = {}  # noqa: RUF012 (never changed)
     curved: bool = False  # whether backward depends on x, so that double_backward returns a dP/dx in training
     curved_in_eval: bool = False
+    alone: bool = True  # whether in evaluation no example sees another
 
 
 def norm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
@@ -140,6 +143,25 @@ CASES: dict[str, Case] = {
     "GlobalSumPooling2D": Case(GlobalSumPooling2D, (2, 3, 5), (5,)),
     "PixelShuffle": Case(PixelShuffle, (2, 3, 8), (4, 6, 2)),
     "PixelShuffle 1x3": Case(lambda: PixelShuffle((1, 3)), (2, 3, 6), (2, 9, 2)),
+    "SpectralNorm Dense": Case(
+        lambda: SpectralNorm(Dense(4), iterations=2), (5,), (4,), {"inner.w": (5, 4), "inner.b": (4,)}
+    ),
+    "SpectralNorm Conv2D": Case(
+        lambda: SpectralNorm(Conv2D(3, 4, stride=2, padding=1)),
+        (4, 6, 2),
+        (2, 3, 3),
+        {"inner.w": (4, 4, 2, 3), "inner.b": (3,)},
+    ),
+    "SpectralNorm ConvTranspose2D, no bias": Case(
+        lambda: SpectralNorm(ConvTranspose2D(3, (4, 3), stride=(2, 1), padding=1, bias=False)),
+        (2, 3, 2),
+        (4, 3, 3),
+        {"inner.w": (4, 3, 3, 2)},
+    ),
+    "MinibatchStdDev": Case(MinibatchStdDev, (2, 3, 4), (2, 3, 5), curved=True, curved_in_eval=True, alone=False),
+    "MinibatchStdDev vectors": Case(
+        lambda: MinibatchStdDev(3), (6,), (7,), curved=True, curved_in_eval=True, alone=False
+    ),
     "Sequential, nested": Case(
         nested,
         (4, 3, 2),

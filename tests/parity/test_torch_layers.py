@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_twin import parameters_back, to_nchw, to_nhwc, twin  # noqa: E402
+from torch_twin import parameters, parameters_back, statistics, to_nchw, to_nhwc, twin  # noqa: E402
 
 from minigan.backends import Backend  # noqa: E402
 from minigan.layers import (  # noqa: E402
@@ -22,10 +22,12 @@ from minigan.layers import (  # noqa: E402
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStdDev,
     PixelShuffle,
     ReLU,
     Reshape,
     Sigmoid,
+    SpectralNorm,
     Tanh,
     UpSampling2D,
 )
@@ -69,6 +71,15 @@ LAYERS = {
     "GlobalAveragePooling2D": (GlobalAveragePooling2D, (3, 2, 4)),
     "GlobalSumPooling2D": (GlobalSumPooling2D, (3, 2, 4)),
     "PixelShuffle": (lambda: PixelShuffle(2), (3, 2, 8)),
+    "SpectralNorm, Dense": (lambda: SpectralNorm(Dense(4), iterations=3), (5,)),
+    "SpectralNorm, Conv2D": (lambda: SpectralNorm(Conv2D(4, 3)), (4, 3, 2)),
+    "SpectralNorm, ConvTranspose2D": (
+        lambda: SpectralNorm(ConvTranspose2D(3, 4, stride=2, padding=1, bias=False)),
+        (2, 3, 4),
+    ),
+    "MinibatchStdDev": (MinibatchStdDev, (3, 2, 4)),
+    "MinibatchStdDev, two groups": (lambda: MinibatchStdDev(2), (3, 2, 4)),
+    "MinibatchStdDev, vectors": (lambda: MinibatchStdDev(2), (5,)),
     "Residual": (
         lambda: Residual([Conv2D(3, 3, stride=2, padding=1), BatchNorm(), Tanh()], shortcut=[Conv2D(3, 2, stride=2)]),
         (6, 4, 2),
@@ -165,14 +176,12 @@ def test_forward_and_backward(backend: Backend, make, input_shape, train: bool):
     ty.backward(to_nchw(dy))
     close(y, to_nhwc(ty))
     close(dx, to_nhwc(tx.grad))
-    expected = parameters_back(layer, module, [p.grad for p in module.parameters()])
+    expected = parameters_back(layer, module, [p.grad for p in parameters(module)])
     for name, p in layer.named_parameters():
         close(grads[p], expected[name])
 
     layer.commit_statistics(cache)
-    statistics = [b.numpy() for name, b in module.named_buffers() if "running" in name]
-    assert len(statistics) == len(dict(layer.named_state()))
-    for (_, p), buffer in zip(layer.named_state(), statistics, strict=True):
+    for (_, p), buffer in zip(layer.named_state(), statistics(module), strict=True):
         close(p.value, buffer)
 
 
@@ -191,7 +200,7 @@ def test_double_backward(backend: Backend, make, input_shape, train: bool):
     tx, tdy = to_nchw(x).requires_grad_(), to_nchw(dy).requires_grad_()
     (tdx,) = torch.autograd.grad(module(tx), tx, tdy, create_graph=True)
     P = (tdx * to_nchw(v)).sum()
-    wanted = [tdy, tx, *module.parameters()]
+    wanted = [tdy, tx, *parameters(module)]
     found = torch.autograd.grad(P, wanted, allow_unused=True, materialize_grads=True)
     close(dx, to_nhwc(tdx))
     close(ddy, to_nhwc(found[0]))
@@ -217,7 +226,7 @@ def test_gradient_penalty(backend: Backend):
     penalty = ((tdx.flatten(1).norm(dim=1) - 1) ** 2).mean()
     penalty.backward()
     assert float(((norms - 1) ** 2).mean()) == pytest.approx(penalty.item(), rel=1e-12)
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters(module)]
     expected = parameters_back(critic, module, gradients)
     for name, p in critic.named_parameters():
         close(grads[p], expected[name])

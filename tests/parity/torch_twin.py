@@ -23,9 +23,11 @@ from minigan.layers import (
     GroupNorm,
     Layer,
     LeakyReLU,
+    MinibatchStdDev,
     PixelShuffle,
     Reshape,
     Sigmoid,
+    SpectralNorm,
     Tanh,
     UpSampling2D,
 )
@@ -94,6 +96,18 @@ class Shuffle(nn.Module):
         return nn.functional.pixel_shuffle(blocks, self.factor)
 
 
+class StdDev(nn.Module):
+    def __init__(self, group: int, eps: float) -> None:
+        super().__init__()
+        self.group, self.eps = group, eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        grouped = x.unflatten(0, (min(self.group, len(x)), -1))
+        std = (grouped.var(dim=0, correction=0) + self.eps).sqrt().flatten(1).mean(dim=1)
+        more = std.repeat(grouped.shape[0]).reshape(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
+        return torch.cat([x, more], dim=1)
+
+
 class Sum(nn.Module):
     def __init__(self, inner: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
@@ -155,6 +169,15 @@ def _module(layer: Layer) -> nn.Module:
         case GroupNorm():  # and its special cases
             module = nn.GroupNorm(layer.groups, layer.input_shape[-1], eps=layer.eps)
             return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case SpectralNorm():
+            module = nn.utils.spectral_norm(_module(layer.inner), n_power_iterations=layer.iterations)
+            # (K, C, R, S) as (K, C * R * S): v has other places there than here
+            module.weight_u = tensor(layer.u.value)
+            matrix = (
+                module.weight_orig.detach().movedim(1 if isinstance(layer.inner, ConvTranspose2D) else 0, 0).flatten(1)
+            )
+            module.weight_v = nn.functional.normalize(matrix.T @ module.weight_u, dim=0)
+            return module
         case LeakyReLU():
             return nn.LeakyReLU(layer.slope)
         case Tanh():
@@ -175,6 +198,8 @@ def _module(layer: Layer) -> nn.Module:
             return nn.AvgPool2d(layer.factor)
         case PixelShuffle():
             return Shuffle(layer.factor[0])
+        case MinibatchStdDev():
+            return StdDev(layer.group, layer.eps)
     raise NotImplementedError(type(layer).__name__)
 
 
@@ -186,10 +211,20 @@ def _filled(module: nn.Module, *, weight: torch.Tensor, b) -> nn.Module:
     return module
 
 
+def parameters(module: nn.Module) -> list[nn.Parameter]:
+    """In minigan's order: a module's own before those inside, weights before biases."""
+    return [p for m in module.modules() for _, p in sorted(m.named_parameters(recurse=False), reverse=True)]
+
+
+def statistics(module: nn.Module) -> list[np.ndarray]:
+    """What minigan keeps as state."""
+    return [b.numpy() for name, b in module.named_buffers() if "running" in name or name.endswith("weight_u")]
+
+
 def parameters_back(layer: Layer, module: nn.Module, values: list[torch.Tensor]) -> dict[str, np.ndarray]:
-    """Tensors in the order of the module's parameters, such as their gradients, under minigan's names and layouts."""
+    """Tensors in the order of `parameters`, such as their gradients, under minigan's names and layouts."""
     arrays = {}
-    pairs = zip(layer.named_parameters(), values, module.parameters(), strict=True)
+    pairs = zip(layer.named_parameters(), values, parameters(module), strict=True)
     for (name, p), value, parameter in pairs:
         assert value.shape == parameter.shape
         if len(p.shape) == 4:
