@@ -1,6 +1,7 @@
 """The layers a network is composed of; one file a family."""
 
 from minigan.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from minigan.layers.attention import SelfAttention
 from minigan.layers.base import Layer
 from minigan.layers.conv import Conv2D, ConvTranspose2D
 from minigan.layers.dense import Dense
@@ -30,6 +31,7 @@ __all__ = [
     "PixelShuffle",
     "ReLU",
     "Reshape",
+    "SelfAttention",
     "Sigmoid",
     "SpectralNorm",
     "Tanh",

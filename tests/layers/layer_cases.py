@@ -26,6 +26,7 @@ from minigan.layers import (
     PixelShuffle,
     ReLU,
     Reshape,
+    SelfAttention,
     Sigmoid,
     SpectralNorm,
     Tanh,
@@ -161,6 +162,22 @@ CASES: dict[str, Case] = {
     "MinibatchStdDev": Case(MinibatchStdDev, (2, 3, 4), (2, 3, 5), curved=True, curved_in_eval=True, alone=False),
     "MinibatchStdDev vectors": Case(
         lambda: MinibatchStdDev(3), (6,), (7,), curved=True, curved_in_eval=True, alone=False
+    ),
+    "SelfAttention": Case(
+        SelfAttention,
+        (3, 2, 9),
+        (3, 2, 9),
+        {"gamma": (1,), "f.w": (1, 1, 9, 1), "g.w": (1, 1, 9, 1), "h.w": (1, 1, 9, 9)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "SelfAttention, SpectralNorm": Case(
+        lambda: SelfAttention(2, wrap=SpectralNorm),
+        (2, 2, 3),
+        (2, 2, 3),
+        {"gamma": (1,), "f.inner.w": (1, 1, 3, 2), "g.inner.w": (1, 1, 3, 2), "h.inner.w": (1, 1, 3, 3)},
+        curved=True,
+        curved_in_eval=True,
     ),
     "Sequential, nested": Case(
         nested,

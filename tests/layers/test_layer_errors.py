@@ -20,6 +20,7 @@ from minigan.layers import (
     MinibatchStdDev,
     PixelShuffle,
     Reshape,
+    SelfAttention,
     SpectralNorm,
     UpSampling2D,
 )
@@ -60,6 +61,7 @@ BUILDING = [
     ([PixelShuffle(2)], (4, 4, 6), ["D.1.PixelShuffle", "multiple of 2 * 2 channels", "got 6", "end with 4 channels"]),
     ([PixelShuffle(2)], (4,), ["D.1.PixelShuffle", "expected images", "(4,)", "Reshape"]),
     ([SpectralNorm(Dense(3))], (4, 4, 2), ["D.1.SpectralNorm.Dense", "expected vectors", "(4, 4, 2)", "Flatten"]),
+    ([SelfAttention()], (4,), ["D.1.SelfAttention", "expected images", "(4,)", "Reshape"]),
     ([Residual([Conv2D(3, 3)])], (4, 4, 2), ["D.1.Residual", "(4, 4, 3)", "(4, 4, 2)", "shortcut"]),
     (
         [Residual([Conv2D(3, 3)], shortcut=[Conv2D(3, 3, stride=2)])],
@@ -91,6 +93,7 @@ CONSTRUCTING = [
     (lambda: SpectralNorm(LeakyReLU()), "layer with a weight (Conv2D, ConvTranspose2D, Dense), got LeakyReLU"),
     (lambda: SpectralNorm(Dense(2), iterations=0), "iterations > 0 and eps > 0, got iterations=0"),
     (lambda: MinibatchStdDev(0), "group > 0 and eps > 0, got group=0"),
+    (lambda: SelfAttention(0), "channels must be positive, got 0"),
     (lambda: LeakyReLU(1.0), "slope must be in [0, 1), got 1.0"),
     (lambda: LeakyReLU(-0.1), "slope must be in [0, 1), got -0.1"),
     (lambda: GroupNorm(0), "groups > 0 and eps > 0, got groups=0"),

@@ -26,6 +26,7 @@ from minigan.layers import (  # noqa: E402
     PixelShuffle,
     ReLU,
     Reshape,
+    SelfAttention,
     Sigmoid,
     SpectralNorm,
     Tanh,
@@ -80,6 +81,8 @@ LAYERS = {
     "MinibatchStdDev": (MinibatchStdDev, (3, 2, 4)),
     "MinibatchStdDev, two groups": (lambda: MinibatchStdDev(2), (3, 2, 4)),
     "MinibatchStdDev, vectors": (lambda: MinibatchStdDev(2), (5,)),
+    "SelfAttention": (lambda: SelfAttention(2), (3, 2, 4)),
+    "SelfAttention, SpectralNorm": (lambda: SelfAttention(2, wrap=SpectralNorm), (3, 2, 4)),
     "Residual": (
         lambda: Residual([Conv2D(3, 3, stride=2, padding=1), BatchNorm(), Tanh()], shortcut=[Conv2D(3, 2, stride=2)]),
         (6, 4, 2),

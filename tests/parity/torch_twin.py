@@ -26,6 +26,7 @@ from minigan.layers import (
     MinibatchStdDev,
     PixelShuffle,
     Reshape,
+    SelfAttention,
     Sigmoid,
     SpectralNorm,
     Tanh,
@@ -106,6 +107,18 @@ class StdDev(nn.Module):
         std = (grouped.var(dim=0, correction=0) + self.eps).sqrt().flatten(1).mean(dim=1)
         more = std.repeat(grouped.shape[0]).reshape(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
         return torch.cat([x, more], dim=1)
+
+
+class Attention(nn.Module):
+    def __init__(self, gamma: torch.Tensor, f: nn.Module, g: nn.Module, h: nn.Module) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(gamma)
+        self.f, self.g, self.h = f, g, h
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f, g, h = (layer(x).flatten(2) for layer in (self.f, self.g, self.h))  # (N, channels, P)
+        looks = torch.softmax(g.transpose(1, 2) @ f, dim=-1)
+        return x + self.gamma * (h @ looks.transpose(1, 2)).reshape(x.shape)
 
 
 class Sum(nn.Module):
@@ -200,6 +213,8 @@ def _module(layer: Layer) -> nn.Module:
             return Shuffle(layer.factor[0])
         case MinibatchStdDev():
             return StdDev(layer.group, layer.eps)
+        case SelfAttention():
+            return Attention(tensor(layer.gamma.value), *map(_module, layer.projections))
     raise NotImplementedError(type(layer).__name__)
 
 
