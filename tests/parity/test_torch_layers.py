@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 from torch_twin import parameters, parameters_back, statistics, to_nchw, to_nhwc, twin  # noqa: E402
 
 from minigan.backends import Backend  # noqa: E402
+from minigan.blocks import block, down_block, first_down_block, up_block  # noqa: E402
 from minigan.layers import (  # noqa: E402
     AveragePooling2D,
     BatchNorm,
@@ -115,6 +116,43 @@ LAYERS = {
         ),
         (8, 12, 2),
     ),
+    "layer-normalised critic": (
+        lambda: Sequential(
+            [
+                Conv2D(4, 3),
+                LayerNorm(),
+                LeakyReLU(0.2),
+                AveragePooling2D(2),
+                Conv2D(6, 3),
+                GroupNorm(2),
+                Tanh(),
+                GlobalAveragePooling2D(),
+                Dense(1),
+            ]
+        ),
+        (6, 4, 2),
+    ),
+    "SNGAN's discriminator with attention": (
+        lambda: Sequential(
+            [
+                first_down_block(3),
+                SelfAttention(2, wrap=SpectralNorm),
+                down_block(4),
+                block(4),
+                MinibatchStdDev(2, eps=1e-2),  # two nearly equal numbers would magnify rounding
+                Tanh(),
+                GlobalSumPooling2D(),
+                SpectralNorm(Dense(1)),
+            ]
+        ),
+        (8, 8, 2),
+    ),
+    "SNGAN's generator": (
+        lambda: Sequential(
+            [Dense(16), Reshape((2, 2, 4)), up_block(3), BatchNorm(), ReLU(), PixelShuffle(1), Conv2D(2, 3), Tanh()]
+        ),
+        (5,),
+    ),
     "generator": (
         lambda: Sequential(
             [
@@ -213,9 +251,10 @@ def test_double_backward(backend: Backend, make, input_shape, train: bool):
         close(grads[p], expected[name])
 
 
-def test_gradient_penalty(backend: Backend):
+@pytest.mark.parametrize("name", ["critic", "layer-normalised critic", "SNGAN's discriminator with attention"])
+def test_gradient_penalty(backend: Backend, name: str):
     """The gradient of mean((|dx| - 1)²) with respect to all weights of a critic."""
-    critic = built(*LAYERS["critic"], backend)
+    critic = built(*LAYERS[name], backend)
     module = twin(critic).train(True)
     x = numbers(critic.input_shape, 2)
     y, tape = critic.forward(x, train=True)
