@@ -11,6 +11,7 @@ import numba
 from minigan.backends.cpu import simd
 from minigan.backends.cpu.activation import ActivationKernels
 from minigan.backends.cpu.conv import ConvKernels
+from minigan.backends.cpu.double_norm import DoubleNormKernels
 from minigan.backends.cpu.dropout import DropoutKernels
 from minigan.backends.cpu.engine import default_threads
 from minigan.backends.cpu.group_norm import GroupNormKernels
@@ -26,6 +27,7 @@ class CpuBackend(
     ConvKernels,
     NormKernels,
     GroupNormKernels,
+    DoubleNormKernels,
     ActivationKernels,
     ResizeKernels,
     DropoutKernels,

@@ -9,7 +9,9 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, expect, flat, folded
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.norm import gradient_sums, moments, normalise
+from minigan.backends.cpu.norm import gradient_sums, moments, normalise, tiled
+from minigan.backends.cpu.simd import fill
+from minigan.backends.reference import group_norm as reference
 
 
 @kernel
@@ -35,86 +37,101 @@ def combine_columns(means, squares, rows, channels, mean, var):
 
 
 @kernel
-def spread(values, to):
-    """One value a group, or a channel, as one a column: to[j], the column's channel being j modulo len(to[0])."""
-    repeats, channels = to.shape
+def spread(values, factors, to):
+    """Each column's group's value, times the column's channel's factor. A channel is a column of to (pixels, C)."""
+    pixels, channels = to.shape
     deep = channels // len(values)
-    for i in range(repeats):
-        for c in range(channels):
-            to[i, c] = values[c // deep]
+    for i in range(pixels):
+        for group in range(len(values)):
+            for c in range(group * deep, (group + 1) * deep):
+                to[i, c] = values[group] * factors[c]
 
 
 @kernel
-def normalise_examples(part, parts, x, gamma, beta, eps, one, means, variances, y):
+def add_up(sums, factors, to):
+    """Each group's sum of its columns' sums (pixels, C), each times its channel's factor."""
+    pixels, channels = sums.shape
+    deep = channels // len(to)
+    for group in range(len(to)):
+        total = 0.0
+        for i in range(pixels):
+            for c in range(group * deep, (group + 1) * deep):
+                total += sums[i, c] * factors[c]
+        to[group] = total
+
+
+@kernel
+def normalise_examples(part, parts, x, gamma, shift, ones, eps, means, variances, y):
+    """Each example's statistics, and y while the example is still in the cache.
+
+    Args:
+        shift: beta for each column.
+        ones: as many as channels.
+    """
     images, rows, columns = x.shape
-    channels = len(gamma)
+    channels, one = len(gamma), ones[0]
     column_means, column_squares = np.empty((1, columns)), np.empty((1, columns))
     centre, scale = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
-    shift = np.empty(columns, x.dtype)
-    spread(beta, shift.reshape(-1, channels))
     for n in range(images * part // parts, images * (part + 1) // parts):
         mean, var = means[n], variances[n]
         moments(0, 1, x[n], column_means, column_squares)
         combine_columns(column_means, column_squares, rows, channels, mean, var)
-        spread(mean, centre.reshape(-1, channels))
-        spread(one / np.sqrt(var + eps), scale.reshape(-1, channels))
-        for j in range(columns):
-            scale[j] *= gamma[j % channels]
+        spread(mean, ones, centre.reshape(-1, channels))
+        spread(one / np.sqrt(var + eps), gamma, scale.reshape(-1, channels))
         normalise(0, 1, x[n], centre, scale, shift, one, y[n])
 
 
 @kernel
-def gradients_of_examples(part, parts, dy, x, gamma, means, inv_stds, one, sums, dx):
+def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums, dx):
     """dx, and each column's sums of dy and of dy * u over the part's examples; with an empty dx the sums alone."""
     images, rows, columns = x.shape
-    channels, groups = len(gamma), means.shape[1]
-    deep = channels // groups
+    channels, groups, one = len(gamma), means.shape[1], ones[0]
     centre, inv_std = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
     scale, shift, weight = np.empty(columns, x.dtype), np.empty(columns, x.dtype), np.empty(columns, x.dtype)
-    mean_g, mean_gu = np.empty(groups), np.empty(groups)
+    sum_g, sum_gu = np.empty(groups), np.empty(groups)
     here = np.empty((1, 2, columns))
-    sums[part] = 0
+    share = groups / (rows * columns)  # of each number in its group's mean
+    fill(sums, part * 2 * columns, 2 * columns)
     for n in range(images * part // parts, images * (part + 1) // parts):
-        spread(means[n], centre.reshape(-1, channels))
-        spread(inv_stds[n], inv_std.reshape(-1, channels))
+        spread(means[n], ones, centre.reshape(-1, channels))
+        spread(inv_stds[n], ones, inv_std.reshape(-1, channels))
         gradient_sums(0, 1, dy[n], x[n], centre, inv_std, inv_std, centre, one, here)
         for j in range(columns):
             sums[part, 0, j] += here[0, 0, j]
             sums[part, 1, j] += here[0, 1, j]
         if len(dx) == 0:
             continue
-        mean_g[:] = 0
-        mean_gu[:] = 0
-        for j in range(columns):
-            c = j % channels
-            mean_g[c // deep] += gamma[c] * here[0, 0, j]
-            mean_gu[c // deep] += gamma[c] * here[0, 1, j]
-        for j in range(columns):
-            c = j % channels
-            scale[j] = gamma[c] * inv_std[j]
-            shift[j] = mean_g[c // deep] * groups / (rows * columns) * inv_std[j]
-            weight[j] = mean_gu[c // deep] * groups / (rows * columns) * inv_std[j] * inv_std[j]
+        add_up(here[0, 0].reshape(-1, channels), gamma, sum_g)
+        add_up(here[0, 1].reshape(-1, channels), gamma, sum_gu)
+        spread(inv_stds[n], gamma, scale.reshape(-1, channels))
+        spread(sum_g * share * inv_stds[n], ones, shift.reshape(-1, channels))
+        spread(sum_gu * share * inv_stds[n] * inv_stds[n], ones, weight.reshape(-1, channels))
         for i in range(rows):
             dy_row, x_row, dx_row = dy[n, i], x[n, i], dx[n, i]
             for j in range(columns):
                 dx_row[j] = dy_row[j] * scale[j] - shift[j] - (x_row[j] - centre[j]) * weight[j]
 
 
-class GroupNormKernels(Engine):
-    """Overrides of `reference.group_norm.GroupNormKernels`; the double backward is inherited."""
+class GroupNormKernels(Engine, reference.GroupNormKernels):
+    """Overrides of `reference.group_norm.GroupNormKernels` for images; the double backward is in `double_norm.py`.
+
+    Vectors stay there: their one row of columns is what NumPy's sums are made for.
+    """
 
     def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
+        if x.ndim == 2:
+            return super().group_norm(x, gamma, beta, groups=groups, eps=eps)
         expect("gamma", gamma, x.shape[-1:], x.dtype)
         expect("beta", beta, x.shape[-1:], x.dtype)
         mean, var = np.empty((len(x), groups), x.dtype), np.empty((len(x), groups), x.dtype)
-        examples, y, one = folded_examples(x), self.empty(x.shape, x.dtype), x.dtype.type(1)
+        examples, y = folded_examples(x), self.empty(x.shape, x.dtype)
         self.team.run(
             normalise_examples,
             examples,
             flat(gamma),
-            flat(beta),
+            tiled(beta, examples.shape[-1]),
+            np.ones_like(gamma),
             x.dtype.type(eps),
-            one,
             mean,
             var,
             y.reshape(examples.shape),
@@ -134,10 +151,12 @@ class GroupNormKernels(Engine):
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
+        if x.ndim == 2:
+            return super().group_norm_grad(dy, x, gamma, mean, var, eps=eps, add_to=add_to, need_dx=need_dx)
         expect("dy", dy, x.shape, x.dtype)
         expect("gamma", gamma, x.shape[-1:], x.dtype)
         expect("var", var, mean.shape, x.dtype)
-        examples, one = folded_examples(x), x.dtype.type(1)
+        examples = folded_examples(x)
         dx = self.empty(x.shape if need_dx else (0, *x.shape[1:]), x.dtype)
         parts = min(self.parts(x.size), len(x))
         sums = np.empty((parts, 2, examples.shape[-1]))
@@ -146,9 +165,9 @@ class GroupNormKernels(Engine):
             flat(dy).reshape(examples.shape),
             examples,
             flat(gamma),
+            np.ones_like(gamma),
             flat(mean).reshape(mean.shape),
-            1 / np.sqrt(var + x.dtype.type(eps)),
-            one,
+            1 / np.sqrt(var + eps),
             sums,
             dx.reshape(len(dx), *examples.shape[1:]),
             parts=parts,
