@@ -151,6 +151,14 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def batched_matmul(self, a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool = False) -> Array:
+        """The matrix product of each of N pairs: a (N, M, L) and b (N, L, K), all of a or of b given transposed.
+
+        Returns:
+            (N, M, K).
+        """
+
+    @abstractmethod
     def dense_grad(
         self, dy: Array, x: Array, w: Array, *, add_to: tuple[Array, Array | None] | None, need_dx: bool = True
     ) -> Array | None:

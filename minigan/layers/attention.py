@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigan.backends import Array
+from minigan.backends import Array, Backend
 from minigan.errors import ConfigError
 from minigan.initializers import Constant, GlorotUniform, Initializer
 from minigan.layers.base import Cache, Layer, Shape
@@ -46,34 +46,36 @@ def softmax_grad(dy: Array, y: Array) -> Array:
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
-def turned(t: Array) -> Array:
-    """The transpose of each image's matrix."""
-    return t.swapaxes(1, 2)
-
-
-def attend(f: Array, g: Array, h: Array, xp: ModuleType) -> tuple[Array, Array]:
+def attend(f: Array, g: Array, h: Array, kernels: Backend) -> tuple[Array, Array]:
     """o (N, P, E) and B (N, P, P)."""
-    B = softmax(g @ turned(f), xp)
-    return B @ h, B
+    matmul = kernels.batched_matmul
+    B = softmax(matmul(g, f, transpose_b=True), kernels.xp)
+    return matmul(B, h), B
 
 
-def attend_grad(do: Array, f: Array, g: Array, h: Array, B: Array) -> Three:
+def attend_grad(do: Array, f: Array, g: Array, h: Array, B: Array, kernels: Backend) -> Three:
     """df, dg, dh."""
-    dS = softmax_grad(do @ turned(h), B)
-    return turned(dS) @ g, dS @ f, turned(B) @ do
+    matmul = kernels.batched_matmul
+    dS = softmax_grad(matmul(do, h, transpose_b=True), B)
+    return matmul(dS, g, transpose_a=True), matmul(dS, f), matmul(B, do, transpose_a=True)
 
 
-def attend_double_grad(v: Three, do: Array, f: Array, g: Array, h: Array, B: Array) -> tuple[Array, Three]:
+def attend_double_grad(
+    v: Three, do: Array, f: Array, g: Array, h: Array, B: Array, kernels: Backend
+) -> tuple[Array, Three]:
     """dP/d(do), and dP/df, dP/dg, dP/dh."""
+    matmul = kernels.batched_matmul
     vf, vg, vh = v
-    dB = do @ turned(h)
+    dB = matmul(do, h, transpose_b=True)
     dS = softmax_grad(dB, B)
-    W = vg @ turned(f) + g @ turned(vf)
+    W = matmul(vg, f, transpose_b=True) + matmul(g, vf, transpose_b=True)
     JW = softmax_grad(W, B)
-    ddo = JW @ h + B @ vh
+    ddo = matmul(JW, h) + matmul(B, vh)
     P_B = W * dB - W * (B * dB).sum(axis=-1, keepdims=True) - dB * (B * W).sum(axis=-1, keepdims=True)
-    P_S = softmax_grad(P_B + do @ turned(vh), B)
-    return ddo, (turned(dS) @ vg + turned(P_S) @ g, dS @ vf + P_S @ f, turned(JW) @ do)
+    P_S = softmax_grad(P_B + matmul(do, vh, transpose_b=True), B)
+    P_f = matmul(dS, vg, transpose_a=True) + matmul(P_S, g, transpose_a=True)
+    P_g = matmul(dS, vf) + matmul(P_S, f)
+    return ddo, (P_f, P_g, matmul(JW, do, transpose_a=True))
 
 
 class SelfAttentionCache(NamedTuple):
@@ -103,7 +105,7 @@ class SelfAttention(Layer):
 
     Args:
         channels: D, of f and g; an eighth of the input's by default.
-        wrap: what to do with each convolution; `SpectralNorm` in SAGAN, in G and in D.
+        wrap: what to do with each convolution; `SpectralNorm` in SAGAN, in G and in D. The result must be linear in x.
         init: of the convolutions' w.
     """
 
@@ -139,7 +141,7 @@ class SelfAttention(Layer):
     ) -> tuple[Array, SelfAttentionCache]:
         outputs, inner = zip(*(layer.forward(x, train=train, rng=rng) for layer in self.projections), strict=True)
         f, g, h = map(self._pixels, outputs)
-        o, B = attend(f, g, h, self.kernels.xp)
+        o, B = attend(f, g, h, self.kernels)
         y = self._sum(x, self.gamma.value * o.reshape(x.shape))
         return y, SelfAttentionCache(f, g, h, B, o, inner)
 
@@ -174,7 +176,7 @@ class SelfAttention(Layer):
             for layer, inner_record, inner_cache in zip(self.projections, record.inner, inner, strict=True)
         )
         dy, gamma = self._pixels(record.dy), self.gamma.value
-        ddo, shares = attend_double_grad(tuple(cotangents), gamma * dy, f, g, h, B)
+        ddo, shares = attend_double_grad(tuple(cotangents), gamma * dy, f, g, h, B, self.kernels)
         if grads is not None:
             dgamma = grads[self.gamma]
             dgamma += (ddo * dy).sum()
@@ -196,7 +198,7 @@ class SelfAttention(Layer):
     def _attention_grad(self, dy: Array, cache: SelfAttentionCache) -> Iterator[Array]:
         """The gradients of what the three convolutions gave."""
         f, g, h, B, _, _ = cache
-        return map(self._image, attend_grad(self.gamma.value * self._pixels(dy), f, g, h, B))
+        return map(self._image, attend_grad(self.gamma.value * self._pixels(dy), f, g, h, B, self.kernels))
 
     def _pixels(self, image: Array) -> Array:
         return image.reshape(len(image), -1, image.shape[-1])

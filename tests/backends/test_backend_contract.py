@@ -21,6 +21,7 @@ CALLS = {
     "conv2d_input_grad": ([Y, W], (GEOMETRY,), {}, None),
     "conv2d_weight_grad": ([X, Y], (GEOMETRY,), {}, W),
     "matmul": ([(7, 33), (33, 18)], (), {}, None),
+    "batched_matmul": ([(3, 7, 33), (3, 33, 18)], (), {}, None),
     "dense_grad": ([(7, 18), (7, 33), (33, 18)], (), {}, ((33, 18), (18,))),
     "channel_sum": ([(5, 6, 7, 9)], (), {}, (9,)),
     "batchnorm": ([(12, 9), (9,), (9,)], (), {"eps": 1e-5}, None),
