@@ -73,7 +73,7 @@ class SpectralNorm(Layer):
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, SpectralCache]:
         w = self.inner.w.value
         sigma, u, v = self._singular(self._matrix(w), self.iterations if train else 0)
-        w_bar = w / sigma
+        w_bar = self.kernels.xp.divide(w, sigma, out=self.kernels.empty(w.shape, w.dtype))
         y, cache = self._with_weight(w_bar).forward(x, train=train, rng=rng)
         return y, SpectralCache(cache, w_bar, sigma, u, v, train)
 
@@ -83,7 +83,7 @@ class SpectralNorm(Layer):
         layer = self._with_weight(cache.w_bar)
         if grads is None:
             return layer.backward(dy, cache.inner, grads=None, need_dx=need_dx)
-        dw_bar = self.kernels.xp.zeros_like(cache.w_bar)
+        dw_bar = self._zeros()
         dx = layer.backward(dy, cache.inner, grads=grads.with_destination(layer.w, dw_bar), need_dx=need_dx)
         self._add_weight_gradient(dw_bar, cache, add_to=grads[self.inner.w])
         return dx
@@ -97,7 +97,7 @@ class SpectralNorm(Layer):
         layer = self._with_weight(cache.w_bar)
         if grads is None:
             return layer.double_backward(v, record, cache.inner, grads=None)
-        dw_bar = self.kernels.xp.zeros_like(cache.w_bar)
+        dw_bar = self._zeros()
         result = layer.double_backward(v, record, cache.inner, grads=grads.with_destination(layer.w, dw_bar))
         self._add_weight_gradient(dw_bar, cache, add_to=grads[self.inner.w])
         return result
@@ -126,12 +126,16 @@ class SpectralNorm(Layer):
     def _singular(self, W: Array, iterations: int) -> tuple[Array, Array, Array]:
         """sigma, u and v after that many steps from the u that is kept."""
         u = self.u.value.copy()
-        v = self._normalised(W @ u)
+        v = self._normalised(self._product(W, u))
         for step in range(iterations):
             if step:
-                v = self._normalised(W @ u)
-            u = self._normalised(W.T @ v)
-        return (W.T @ v) @ u, u, v
+                v = self._normalised(self._product(W, u))
+            u = self._normalised(self._product(W, v, transpose=True))
+        return (self._product(W, u) * v).sum(), u, v
+
+    def _product(self, W: Array, t: Array, *, transpose: bool = False) -> Array:
+        """W t or W' t."""
+        return self.kernels.matmul(W, t[:, None], transpose_a=transpose).ravel()
 
     def _normalised(self, t: Array) -> Array:
         xp = self.kernels.xp
@@ -142,10 +146,19 @@ class SpectralNorm(Layer):
         return self.kernels.xp.moveaxis(w, self.output_axis, -1).reshape(-1, w.shape[self.output_axis])
 
     def _add_weight_gradient(self, dw_bar: Array, cache: SpectralCache, *, add_to: Array) -> None:
-        along = (dw_bar * cache.w_bar).sum()
-        G = self._matrix(dw_bar) - along * (cache.v[:, None] * cache.u)
+        """add_to += (G - <G, w / sigma> v u') / sigma; G is overwritten."""
+        along = dw_bar.ravel() @ cache.w_bar.ravel()
+        G = self._matrix(dw_bar)
+        self.kernels.matmul((-along * cache.v)[:, None], cache.u[None], add_to=G)
+        G /= cache.sigma
         matrix = self.kernels.xp.moveaxis(add_to, self.output_axis, -1)
-        matrix += (G / cache.sigma).reshape(matrix.shape)
+        matrix += G.reshape(matrix.shape)
+
+    def _zeros(self) -> Array:
+        """Like w."""
+        zeros = self.kernels.empty(self.inner.w.shape, self.dtype)
+        zeros.fill(0)
+        return zeros
 
 
 def unit_vector(rng: np.random.Generator, shape: Shape) -> np.ndarray:
