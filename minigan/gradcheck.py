@@ -6,6 +6,7 @@ number compared is as large as the gradient and not lost in rounding.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +105,18 @@ def _directions(gradient: np.ndarray, rng: np.random.Generator) -> Iterator[np.n
         yield direction / np.linalg.norm(direction)
 
 
+@contextmanager
+def _settled(layer: Layer) -> Iterator[None]:
+    """For the time of a check all layers inside at rest; afterwards the state is as it was."""
+    before = layer.state.flat.copy()
+    for _, inner in layer.walk():
+        inner.settle()
+    try:
+        yield
+    finally:
+        layer.state.flat[...] = before
+
+
 def _weighted(y: Any, weights: np.ndarray) -> tuple[float, float]:
     """sum(y * weights), and the sum of its terms' sizes."""
     terms = y * weights
@@ -131,24 +144,25 @@ def check_backward(
     """
     _expect_float64(layer.dtype, layer.path)
     _expect_float64(x.dtype, f"{layer.path}'s input")
-    seed = int(rng.integers(2**32))
-    x = x.copy()
-    y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
-    dy = rng.normal(size=y.shape)
-    grads = layer.gradients()
-    dx = layer.backward(dy, cache, grads=grads)
-    _, scale = _weighted(y, dy)
+    with _settled(layer):
+        seed = int(rng.integers(2**32))
+        x = x.copy()
+        y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+        dy = rng.normal(size=y.shape)
+        grads = layer.gradients()
+        dx = layer.backward(dy, cache, grads=grads)
+        _, scale = _weighted(y, dy)
 
-    def P() -> float:
-        y, _ = layer.forward(x, train=train, rng=np.random.default_rng(seed))
-        return _weighted(y, dy)[0]
+        def P() -> float:
+            y, _ = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+            return _weighted(y, dy)[0]
 
-    pairs: list[tuple[str, Any, Any]] = [("dx", x, dx)]
-    pairs += [(f"d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
-    return [
-        check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
-        for what, a, g in pairs
-    ]
+        pairs: list[tuple[str, Any, Any]] = [("dx", x, dx)]
+        pairs += [(f"d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
+        return [
+            check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
+            for what, a, g in pairs
+        ]
 
 
 def check_double_backward(
@@ -165,26 +179,30 @@ def check_double_backward(
     """
     _expect_float64(layer.dtype, layer.path)
     _expect_float64(x.dtype, f"{layer.path}'s input")
-    seed = int(rng.integers(2**32))
-    x = x.copy()
-    y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
-    dy = rng.normal(size=y.shape)
-    dx, record = layer.backward_recorded(dy, cache)
-    v = rng.normal(size=dx.shape)
-    grads = layer.gradients()
-    ddy, ddx = layer.double_backward(v, record, cache, grads=grads)
-    _, scale = _weighted(dx, v)
+    with _settled(layer):
+        seed = int(rng.integers(2**32))
+        x = x.copy()
+        y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+        dy = rng.normal(size=y.shape)
+        dx, record = layer.backward_recorded(dy, cache)
+        v = rng.normal(size=dx.shape)
+        grads = layer.gradients()
+        ddy, ddx = layer.double_backward(v, record, cache, grads=grads)
+        _, scale = _weighted(dx, v)
 
-    def P() -> float:
-        _, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
-        return _weighted(layer.backward(dy, cache, grads=None), v)[0]
+        def P() -> float:
+            _, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+            return _weighted(layer.backward(dy, cache, grads=None), v)[0]
 
-    pairs: list[tuple[str, Any, Any]] = [("dP/d(dy)", dy, ddy), ("dP/dx", x, np.zeros_like(x) if ddx is None else ddx)]
-    pairs += [(f"dP/d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
-    return [
-        check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
-        for what, a, g in pairs
-    ]
+        pairs: list[tuple[str, Any, Any]] = [
+            ("dP/d(dy)", dy, ddy),
+            ("dP/dx", x, np.zeros_like(x) if ddx is None else ddx),
+        ]
+        pairs += [(f"dP/d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
+        return [
+            check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
+            for what, a, g in pairs
+        ]
 
 
 def check_network(

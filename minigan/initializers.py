@@ -48,10 +48,12 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class GlorotUniform:
-    """U(-a, a) with a = sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010, equation 16."""
+    """U(-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010, equation 16."""
+
+    gain: float = 1.0
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        limit = np.sqrt(6 / sum(fans(shape)))
+        limit = self.gain * np.sqrt(6 / sum(fans(shape)))
         return rng.uniform(-limit, limit, shape)
 
 

@@ -5,7 +5,8 @@ all-reduce is one pass over one array.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 
@@ -59,6 +60,12 @@ class Gradients(Views):
     def __init__(self, arena: "Arena", offsets: Mapping[Parameter, int]) -> None:
         super().__init__(offsets, arena.zeros_like())
         self.arena = arena
+
+    def with_destination(self, parameter: Parameter, array: Array) -> Self:
+        """The same, but the gradient of that parameter, which need not be the arena's, is added to the array."""
+        other = copy(self)
+        other._views = {**self._views, parameter: array}
+        return other
 
     def zero(self) -> None:
         """Sets all gradients to zero, in one pass."""

@@ -197,6 +197,70 @@ def batchnorm_frozen_grad(
     return from_channels(dx, x.shape), np.array(dgamma), np.array(dbeta)
 
 
+def groups_of(x: Array, groups: int) -> list[list[tuple[int, ...]]]:
+    """Where the numbers of each group stand: example by example, group by group."""
+    deep = x.shape[-1] // groups
+    return [
+        [(n, *pixel, c) for pixel in np.ndindex(*x.shape[1:-1]) for c in range(g * deep, (g + 1) * deep)]
+        for n in range(len(x))
+        for g in range(groups)
+    ]
+
+
+def group_statistics(x: Array, groups: int) -> tuple[Array, Array]:
+    """Mean and biased variance, each (N, groups)."""
+    means, variances = [], []
+    for places in groups_of(x, groups):
+        values = [x[place].item() for place in places]
+        means.append(average(values))
+        variances.append(average([(t - means[-1]) ** 2 for t in values]))
+    return np.array(means).reshape(len(x), groups), np.array(variances).reshape(len(x), groups)
+
+
+def group_norm(x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
+    mean, var = group_statistics(x, groups)
+    y = np.zeros(x.shape, np.result_type(x, gamma, beta, np.float64))
+    for number, places in enumerate(groups_of(x, groups)):
+        for place in places:
+            u = (x[place] - mean.flat[number]) / (var.flat[number] + eps) ** 0.5
+            y[place] = gamma[place[-1]] * u + beta[place[-1]]
+    return y, mean, var
+
+
+def group_norm_grad(
+    dy: Array, x: Array, gamma: Array, mean: Array, var: Array, *, eps: float
+) -> tuple[Array, Array, Array]:
+    """dx, dgamma, dbeta."""
+    kind = np.result_type(dy, x, gamma, np.float64)
+    dx, dgamma, dbeta = np.zeros(x.shape, kind), np.zeros(gamma.shape, kind), np.zeros(gamma.shape, kind)
+    for number, places in enumerate(groups_of(x, mean.shape[1])):
+        std = (var.flat[number] + eps) ** 0.5
+        u = [(x[place] - mean.flat[number]) / std for place in places]
+        g = [gamma[place[-1]] * dy[place] for place in places]
+        mean_g, mean_gu = average(g), average([a * b for a, b in zip(g, u, strict=True)])
+        for place, u_here, g_here in zip(places, u, g, strict=True):
+            dx[place] = (g_here - mean_g - u_here * mean_gu) / std
+            dgamma[place[-1]] += dy[place] * u_here
+            dbeta[place[-1]] += dy[place]
+    return dx, dgamma, dbeta
+
+
+def group_norm_double_grad(
+    v: Array, dy: Array, x: Array, gamma: Array, *, groups: int, eps: float
+) -> tuple[Array, Array, Array]:
+    """dP/d(dy), dP/dx, dP/dgamma of P = <v, dx>, as in `batchnorm_double_grad`."""
+
+    def penalty(dy: Array, x: Array, gamma: Array) -> complex:
+        dx, _, _ = group_norm_grad(dy, x, gamma, *group_statistics(x, groups), eps=eps)
+        return sum(v[index] * dx[index] for index in np.ndindex(*v.shape))
+
+    return (
+        complex_step(lambda t: penalty(t, x, gamma), dy),
+        complex_step(lambda t: penalty(dy, t, gamma), x),
+        complex_step(lambda t: penalty(dy, x, t), gamma),
+    )
+
+
 # --------------------------------------------------------------------------------------------- activations
 
 
@@ -263,6 +327,22 @@ def upsample_nearest_grad(dy: Array, *, factor: tuple[int, int]) -> Array:
     for n, i, j, c in np.ndindex(*dy.shape):
         dx[n, i // factor[0], j // factor[1], c] += dy[n, i, j, c]
     return dx
+
+
+def depth_to_space(x: Array, *, factor: tuple[int, int]) -> Array:
+    (a, b), (N, H, W, C) = factor, x.shape
+    y = np.zeros((N, H * a, W * b, C // (a * b)))
+    for n, i, j, r, s, c in np.ndindex(N, H, W, a, b, y.shape[-1]):
+        y[n, i * a + r, j * b + s, c] = x[n, i, j, (r * b + s) * y.shape[-1] + c]
+    return y
+
+
+def space_to_depth(y: Array, *, factor: tuple[int, int]) -> Array:
+    (a, b), (N, H, W, C) = factor, y.shape
+    x = np.zeros((N, H // a, W // b, a * b * C))
+    for n, i, j, c in np.ndindex(*y.shape):
+        x[n, i // a, j // b, (i % a * b + j % b) * C + c] = y[n, i, j, c]
+    return x
 
 
 def dropout_mask_violations(mask: Array, *, rate: float) -> list[str]:

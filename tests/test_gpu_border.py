@@ -10,8 +10,27 @@ import pytest
 
 from minigan import runs
 from minigan.backends import array_module, get_backend
+from minigan.blocks import down_block, up_block
 from minigan.errors import DTypeError
-from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, Sigmoid, Tanh, UpSampling2D
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    MinibatchStdDev,
+    PixelShuffle,
+    SelfAttention,
+    Sigmoid,
+    SpectralNorm,
+    Tanh,
+    UpSampling2D,
+)
 from minigan.network import Residual, Sequential, SkipConcat
 from minigan.recipes import get_recipe
 from minigan.report.progress import PlainProgress
@@ -65,8 +84,8 @@ def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, recipe):
         np.testing.assert_array_equal(weights[1][key], expected, err_msg=key)
 
 
-def test_double_backward_stays_on_the_device(device):
-    layers = [
+LAYERS = {
+    "plain": [
         SkipConcat([Conv2D(3, 3), Tanh()]),
         Residual([Conv2D(5, 3), BatchNorm()]),
         UpSampling2D(2),
@@ -74,7 +93,25 @@ def test_double_backward_stays_on_the_device(device):
         Flatten(),
         Dense(4),
         Sigmoid(),
-    ]
+    ],
+    "normalised": [
+        GroupNorm(1),
+        up_block(4),
+        InstanceNorm(),
+        PixelShuffle(2),
+        SpectralNorm(ConvTranspose2D(8, 3)),
+        LayerNorm(),
+        SelfAttention(wrap=SpectralNorm),
+        down_block(4),
+        MinibatchStdDev(),
+        GlobalAveragePooling2D(),
+        SpectralNorm(Dense(4)),
+    ],
+}
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS.keys())
+def test_double_backward_stays_on_the_device(device, layers):
     results = []
     for backend in (get_backend("numpy"), device):
         network = Sequential(layers).build((4, 4, 2), backend=backend, dtype="float64", rng=np.random.default_rng(0))
@@ -85,7 +122,9 @@ def test_double_backward_stays_on_the_device(device):
         grads = network.gradients()
         _, record = network.backward_recorded(dy, tape)
         ddy, ddx = network.double_backward(v, record, tape, grads=grads)
-        results.append([backend.to_numpy(a) for a in (ddy, ddx, grads.flat)])
+        network.backward(dy, tape, grads=grads)
+        network.commit_statistics(tape)
+        results.append([backend.to_numpy(a) for a in (ddy, ddx, grads.flat, network.state.flat)])
     for expected, got in zip(*results, strict=True):
         np.testing.assert_array_equal(got, expected)
 

@@ -151,6 +151,14 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def batched_matmul(self, a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool = False) -> Array:
+        """The matrix product of each of N pairs: a (N, M, L) and b (N, L, K), all of a or of b given transposed.
+
+        Returns:
+            (N, M, K).
+        """
+
+    @abstractmethod
     def dense_grad(
         self, dy: Array, x: Array, w: Array, *, add_to: tuple[Array, Array | None] | None, need_dx: bool = True
     ) -> Array | None:
@@ -258,6 +266,70 @@ class Backend(ABC):
     ) -> Array | None:
         """The gradient of `batchnorm_frozen`: dx = dy * gamma / sqrt(var + eps), the statistics being constants."""
 
+    @abstractmethod
+    def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
+        """Normalisation of each example by itself, its channels in groups of neighbours.
+
+        y = gamma * (x - mean) / sqrt(var + eps) + beta, with the mean and the biased variance over all pixels and the
+        channels of a group. One group is layer normalisation, C groups are instance normalisation.
+
+        Args:
+            x: (N, H, W, C) or (N, C).
+            gamma, beta: (C,).
+            groups: divides C.
+        Returns:
+            y like x, mean (N, groups), var (N, groups).
+        Source: Wu & He 2018, equations 1, 2, 6 and 7.
+        """
+
+    @abstractmethod
+    def group_norm_grad(
+        self,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: tuple[Array, Array] | None,
+        need_dx: bool = True,
+    ) -> Array | None:
+        """The gradient of `group_norm`, whose mean and variance depend on x; the groups are as many as mean has.
+
+        With u = (x - mean) / sqrt(var + eps), g = gamma * dy and means over a group:
+        dx = (g - mean(g) - u * mean(g * u)) / sqrt(var + eps).
+
+        Args:
+            add_to: (dgamma, dbeta), each (C,), accumulating sum(dy * u) and sum(dy); None computes none.
+            need_dx: False computes no dx.
+        Returns:
+            dx like x, or None.
+        """
+
+    @abstractmethod
+    def group_norm_double_grad(
+        self,
+        v: Array,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        *,
+        eps: float,
+        add_to: Array | None,
+    ) -> tuple[Array, Array]:
+        """The gradient of `group_norm_grad`'s dx along a cotangent v.
+
+        Args:
+            v: like x, the derivative of some P with respect to dx.
+            add_to: (C,), accumulates dP/dgamma; None computes none.
+        Returns:
+            dP/d(dy) and dP/dx, both like x.
+        Source: derived in `reference/group_norm.py`.
+        """
+
     # ------------------------------------------------------------------------------------------ two in one
 
     @abstractmethod
@@ -357,6 +429,18 @@ class Backend(ABC):
     @abstractmethod
     def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
         """The gradient of `upsample_nearest`: the sum over each factor[0] x factor[1] block."""
+
+    @abstractmethod
+    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
+        """Channels become pixels, with factor (a, b): (N, H, W, a * b * C) becomes (N, H * a, W * b, C).
+
+        y[n, i * a + r, j * b + s, c] = x[n, i, j, (r * b + s) * C + c].
+        Source: Shi et al. 2016, equation 4.
+        """
+
+    @abstractmethod
+    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+        """The inverse of `depth_to_space`, and its gradient."""
 
     @abstractmethod
     def dropout_mask(self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]) -> Array:

@@ -104,6 +104,13 @@ class Layer(ABC):
     def commit_statistics(self, cache: Cache) -> None:  # noqa: B027 (most layers have none)
         """Folds the batch statistics that a training-mode forward left in the cache into the running ones."""
 
+    def settle(self) -> None:  # noqa: B027 (most layers have nothing to settle)
+        """Brings state to where it would come to rest if the weights stayed as they are.
+
+        For a layer whose backward takes something for constant that forward works out from the weights: there, and
+        only there, its gradient is forward's derivative.
+        """
+
     @property
     def flops(self) -> int:
         """Operations of one forward pass per example, without those of the layers inside; a multiply-add is two."""

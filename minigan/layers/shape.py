@@ -55,7 +55,7 @@ class Flatten(Reshape):
 class UpSampling2D(Layer):
     """Each pixel repeated: (H, W, C) becomes (H * factor, W * factor, C), nearest neighbour.
 
-    Followed by a convolution it enlarges without checkerboards (Odena et al. 2016).
+    Followed by a `Conv2D` it is the resize-convolution, which enlarges without checkerboards (Odena et al. 2016).
 
     Args:
         factor: one int or a pair (vertical, horizontal).
@@ -80,3 +80,47 @@ class UpSampling2D(Layer):
 
     def describe(self) -> str:
         return f"UpSampling2D x{times(self.factor)}"
+
+
+class PixelShuffle(Layer):
+    """Channels become pixels: (H, W, factor² * C) becomes (H * factor, W * factor, C), nothing repeated.
+
+    After a convolution with factor² * C filters it is the sub-pixel convolution: as many weights as a transposed
+    convolution of factor times the filter's size, and every output pixel is covered equally often. A pixel's C
+    channels stay neighbours, as in the paper and in TensorFlow's depth_to_space; PyTorch has the factor² innermost.
+
+    Source: Shi et al. 2016, equation 4.
+
+    Args:
+        factor: one int or a pair (vertical, horizontal).
+    """
+
+    def __init__(self, factor: int | Pair = 2) -> None:
+        super().__init__()
+        self.factor = pair(factor, "factor")
+
+    def infer(self, input_shape: Shape) -> Shape:
+        H, W, C = self.expect_image(input_shape)
+        down, across = self.factor
+        if C % (down * across):
+            raise ShapeError(
+                f"{self.path}: expected a multiple of {down} * {across} channels, one for each new pixel, got {C} from "
+                f"the layer before. Let it end with {down * across * max(1, C // (down * across))} channels."
+            )
+        return H * down, W * across, C // (down * across)
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
+        return self.kernels.depth_to_space(x, factor=self.factor), None
+
+    def backward(self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        return self.kernels.space_to_depth(dy, factor=self.factor) if need_dx else None
+
+    def double_backward(self, v: Array, record: Array, cache: None, *, grads: Gradients | None) -> tuple[Array, None]:
+        return self.kernels.depth_to_space(v, factor=self.factor), None
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+    def describe(self) -> str:
+        return f"PixelShuffle x{times(self.factor)}"

@@ -21,6 +21,7 @@ CALLS = {
     "conv2d_input_grad": ([Y, W], (GEOMETRY,), {}, None),
     "conv2d_weight_grad": ([X, Y], (GEOMETRY,), {}, W),
     "matmul": ([(7, 33), (33, 18)], (), {}, None),
+    "batched_matmul": ([(3, 7, 33), (3, 33, 18)], (), {}, None),
     "dense_grad": ([(7, 18), (7, 33), (33, 18)], (), {}, ((33, 18), (18,))),
     "channel_sum": ([(5, 6, 7, 9)], (), {}, (9,)),
     "batchnorm": ([(12, 9), (9,), (9,)], (), {"eps": 1e-5}, None),
@@ -29,6 +30,9 @@ CALLS = {
     "batchnorm_frozen": ([(12, 9), *[(9,)] * 4], (), {"eps": 1e-5}, None),
     "batchnorm_frozen_leaky_relu": ([(12, 9), *[(9,)] * 4], (), {"eps": 1e-5, "slope": 0.2}, None),
     "batchnorm_frozen_grad": ([(12, 9), (12, 9), *[(9,)] * 3], (), {"eps": 1e-5}, ((9,), (9,))),
+    "group_norm": ([(3, 2, 4, 9), (9,), (9,)], (), {"groups": 3, "eps": 1e-5}, None),
+    "group_norm_grad": ([*[(3, 2, 4, 9)] * 2, (9,), *[(3, 3)] * 2], (), {"eps": 1e-5}, ((9,), (9,))),
+    "group_norm_double_grad": ([*[(3, 2, 4, 9)] * 3, (9,), *[(3, 3)] * 2], (), {"eps": 1e-5}, (9,)),
     "dense_leaky_relu": ([(7, 33), (33, 18), (18,)], (), {"slope": 0.2}, None),
     "dense_leaky_relu_grad": (
         [(7, 18), (7, 33), (33, 18), (7, 18)], (), {"slope": 0.2}, ((33, 18), (18,))
@@ -45,6 +49,8 @@ CALLS = {
     "sigmoid_grad": ([(6, 35), (6, 35)], (), {}, None),
     "upsample_nearest": ([(2, 3, 4, 9)], (), {"factor": (2, 3)}, None),
     "upsample_nearest_grad": ([(2, 6, 12, 9)], (), {"factor": (2, 3)}, None),
+    "depth_to_space": ([(2, 3, 4, 18)], (), {"factor": (2, 3)}, None),
+    "space_to_depth": ([(2, 6, 12, 3)], (), {"factor": (2, 3)}, None),
     "dropout_mask": ([], (), {}, None),
     "adam_step": ([(77,)] * 4, (), ADAM, None),
     "sgd_step": ([(77,)] * 3, (), {"lr": 0.1, "momentum": 0.9}, None),
@@ -57,7 +63,7 @@ def inputs_of(kernel: str, dtype: np.dtype, seed: int):
     """Arguments and options for one call; every array positive where it stands for a variance."""
     shapes, others, options, sums = CALLS[kernel]
     arrays = draws(seed, dtype, *shapes)
-    if "batchnorm" in kernel or kernel in IN_PLACE:
+    if "norm" in kernel or kernel in IN_PLACE:
         arrays = (*arrays[:-1], np.abs(arrays[-1]) + dtype.type(0.5))
     if sums is not None:
         nested = isinstance(sums[0], tuple)

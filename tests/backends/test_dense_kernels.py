@@ -118,3 +118,20 @@ def test_nan_in_a_cotangent_reaches_its_own_sum_only(backend, dtype):
     dy[1, 2, 3, 18] = np.nan
     _, total = call(backend, "channel_sum", dy, add_to=np.zeros(19, dtype))
     np.testing.assert_array_equal(np.isnan(total), np.arange(19) == 18)
+
+
+@given(st.integers(1, 3), *[st.integers(1, 9)] * 3, st.booleans(), st.booleans(), dtypes, seeds)
+def test_batched_matmul_is_the_product_of_each_pair(backend, N, M, L, K, transpose_a, transpose_b, dtype, seed):
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    a, b = draws(seed, dtype, (N, L, M) if transpose_a else (N, M, L), (N, K, L) if transpose_b else (N, L, K))
+    expected = np.stack([naive.matmul(one, other, **options) for one, other in zip(a, b, strict=True)])
+    assert_close(call(backend, "batched_matmul", a, b, **options), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)], ids=str)
+def test_larger_batched_products_agree_with_the_reference(backend, reference, transposed, dtype):
+    a, b = draws(3, dtype, (3, 196, 196), (3, 196, 64))
+    b = np.ascontiguousarray(b.swapaxes(1, 2)) if transposed[1] else b
+    options = dict(zip(("transpose_a", "transpose_b"), transposed, strict=True))
+    assert_agree(backend, reference, "batched_matmul", a, b, **options)

@@ -1,4 +1,4 @@
-"""upsample_nearest and its gradient."""
+"""upsample_nearest and its gradient; depth_to_space and its inverse."""
 
 import naive
 import numpy as np
@@ -33,6 +33,25 @@ def test_larger_images_agree_with_the_reference(backend, reference, shape, facto
     x, dy = draws(5, dtype, shape, enlarged(shape, factor))
     assert_agree(backend, reference, "upsample_nearest", x, factor=factor)
     assert_agree(backend, reference, "upsample_nearest_grad", dy, factor=factor)
+
+
+@given(shapes, factors, dtypes, seeds)
+def test_depth_to_space_is_the_formula_and_space_to_depth_its_inverse(backend, shape, factor, dtype, seed):
+    (x,) = draws(seed, dtype, (*shape[:3], shape[3] * factor[0] * factor[1]))
+    y = call(backend, "depth_to_space", x, factor=factor)
+    np.testing.assert_array_equal(y, naive.depth_to_space(x, factor=factor).astype(dtype))
+    np.testing.assert_array_equal(naive.space_to_depth(y, factor=factor).astype(dtype), x)
+    np.testing.assert_array_equal(call(backend, "space_to_depth", y, factor=factor), x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("shape", "factor"), [((8, 14, 14, 64), (2, 2)), ((3, 9, 5, 36), (1, 4))])
+def test_larger_shuffles_agree_with_the_reference(backend, reference, shape, factor, dtype):
+    (x,) = draws(5, dtype, shape)
+    assert_agree(backend, reference, "depth_to_space", x, factor=factor)
+    assert_agree(
+        backend, reference, "space_to_depth", call(reference, "depth_to_space", x, factor=factor), factor=factor
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -8,17 +8,27 @@ import pytest
 
 from minigan.backends import Array, Backend
 from minigan.layers import (
+    AveragePooling2D,
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePooling2D,
+    GlobalSumPooling2D,
+    GroupNorm,
+    InstanceNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
+    MinibatchStdDev,
+    PixelShuffle,
     ReLU,
     Reshape,
+    SelfAttention,
     Sigmoid,
+    SpectralNorm,
     Tanh,
     UpSampling2D,
 )
@@ -34,9 +44,10 @@ class Case(NamedTuple):
     parameters: dict[str, tuple[int, ...]] = {}  # noqa: RUF012 (never changed)
     curved: bool = False  # whether backward depends on x, so that double_backward returns a dP/dx in training
     curved_in_eval: bool = False
+    alone: bool = True  # whether in evaluation no example sees another
 
 
-def batchnorm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
+def norm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
     return {f"{prefix}gamma": (channels,), f"{prefix}beta": (channels,)}
 
 
@@ -105,8 +116,17 @@ CASES: dict[str, Case] = {
     "ConvTranspose2D same 5x5": Case(
         lambda: ConvTranspose2D(3, 5, stride=2), (3, 2, 2), (6, 4, 3), {"w": (5, 5, 3, 2), "b": (3,)}
     ),
-    "BatchNorm images": Case(BatchNorm, (3, 2, 4), (3, 2, 4), batchnorm_parameters("", 4), curved=True),
-    "BatchNorm vectors": Case(lambda: BatchNorm(eps=1e-3), (5,), (5,), batchnorm_parameters("", 5), curved=True),
+    "BatchNorm images": Case(BatchNorm, (3, 2, 4), (3, 2, 4), norm_parameters("", 4), curved=True),
+    "BatchNorm vectors": Case(lambda: BatchNorm(eps=1e-3), (5,), (5,), norm_parameters("", 5), curved=True),
+    "GroupNorm images": Case(
+        lambda: GroupNorm(2), (3, 2, 6), (3, 2, 6), norm_parameters("", 6), curved=True, curved_in_eval=True
+    ),
+    "GroupNorm vectors": Case(
+        lambda: GroupNorm(2, eps=1e-3), (8,), (8,), norm_parameters("", 8), curved=True, curved_in_eval=True
+    ),
+    "InstanceNorm": Case(InstanceNorm, (3, 4, 5), (3, 4, 5), norm_parameters("", 5), curved=True, curved_in_eval=True),
+    "LayerNorm images": Case(LayerNorm, (2, 3, 4), (2, 3, 4), norm_parameters("", 4), curved=True, curved_in_eval=True),
+    "LayerNorm vectors": Case(LayerNorm, (7,), (7,), norm_parameters("", 7), curved=True, curved_in_eval=True),
     "LeakyReLU": Case(LeakyReLU, (3, 2, 4), (3, 2, 4)),
     "LeakyReLU .01": Case(lambda: LeakyReLU(0.01), (7,), (7,)),
     "ReLU": Case(ReLU, (3, 2, 4), (3, 2, 4)),
@@ -118,6 +138,47 @@ CASES: dict[str, Case] = {
     "Reshape": Case(lambda: Reshape((2, 3, 2)), (12,), (2, 3, 2)),
     "UpSampling2D": Case(UpSampling2D, (2, 3, 2), (4, 6, 2)),
     "UpSampling2D 3x1": Case(lambda: UpSampling2D((3, 1)), (2, 3, 2), (6, 3, 2)),
+    "AveragePooling2D": Case(AveragePooling2D, (4, 6, 3), (2, 3, 3)),
+    "AveragePooling2D 3x1": Case(lambda: AveragePooling2D((3, 1)), (6, 3, 2), (2, 3, 2)),
+    "GlobalAveragePooling2D": Case(GlobalAveragePooling2D, (3, 2, 4), (4,)),
+    "GlobalSumPooling2D": Case(GlobalSumPooling2D, (2, 3, 5), (5,)),
+    "PixelShuffle": Case(PixelShuffle, (2, 3, 8), (4, 6, 2)),
+    "PixelShuffle 1x3": Case(lambda: PixelShuffle((1, 3)), (2, 3, 6), (2, 9, 2)),
+    "SpectralNorm Dense": Case(
+        lambda: SpectralNorm(Dense(4), iterations=2), (5,), (4,), {"inner.w": (5, 4), "inner.b": (4,)}
+    ),
+    "SpectralNorm Conv2D": Case(
+        lambda: SpectralNorm(Conv2D(3, 4, stride=2, padding=1)),
+        (4, 6, 2),
+        (2, 3, 3),
+        {"inner.w": (4, 4, 2, 3), "inner.b": (3,)},
+    ),
+    "SpectralNorm ConvTranspose2D, no bias": Case(
+        lambda: SpectralNorm(ConvTranspose2D(3, (4, 3), stride=(2, 1), padding=1, bias=False)),
+        (2, 3, 2),
+        (4, 3, 3),
+        {"inner.w": (4, 3, 3, 2)},
+    ),
+    "MinibatchStdDev": Case(MinibatchStdDev, (2, 3, 4), (2, 3, 5), curved=True, curved_in_eval=True, alone=False),
+    "MinibatchStdDev vectors": Case(
+        lambda: MinibatchStdDev(3), (6,), (7,), curved=True, curved_in_eval=True, alone=False
+    ),
+    "SelfAttention": Case(
+        SelfAttention,
+        (3, 2, 9),
+        (3, 2, 9),
+        {"gamma": (1,), "f.w": (1, 1, 9, 1), "g.w": (1, 1, 9, 1), "h.w": (1, 1, 9, 9)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "SelfAttention, SpectralNorm": Case(
+        lambda: SelfAttention(2, wrap=SpectralNorm),
+        (2, 2, 3),
+        (2, 2, 3),
+        {"gamma": (1,), "f.inner.w": (1, 1, 3, 2), "g.inner.w": (1, 1, 3, 2), "h.inner.w": (1, 1, 3, 3)},
+        curved=True,
+        curved_in_eval=True,
+    ),
     "Sequential, nested": Case(
         nested,
         (4, 3, 2),
@@ -125,7 +186,7 @@ CASES: dict[str, Case] = {
         {
             "0.0.w": (3, 3, 2, 3),
             "0.0.b": (3,),
-            **batchnorm_parameters("0.1.", 3),
+            **norm_parameters("0.1.", 3),
             "4.w": (72, 4),
             "4.b": (4,),
             "6.w": (4, 2),
@@ -141,7 +202,7 @@ CASES: dict[str, Case] = {
         {
             "inner.0.w": (3, 3, 2, 2),
             "inner.0.b": (2,),
-            **batchnorm_parameters("inner.1.", 2),
+            **norm_parameters("inner.1.", 2),
             "inner.4.w": (3, 3, 2, 2),
             "inner.4.b": (2,),
         },
@@ -161,7 +222,7 @@ CASES: dict[str, Case] = {
         {
             "inner.0.w": (4, 4, 2, 3),
             "inner.0.b": (3,),
-            **batchnorm_parameters("inner.1.", 3),
+            **norm_parameters("inner.1.", 3),
             "inner.3.w": (3, 3, 3, 4),
             "inner.3.b": (4,),
             "shortcut.0.w": (1, 1, 2, 4),
@@ -181,7 +242,7 @@ CASES: dict[str, Case] = {
             "inner.2.inner.0.b": (3,),
             "inner.2.inner.2.w": (4, 4, 2, 3),
             "inner.2.inner.2.b": (2,),
-            **batchnorm_parameters("inner.3.", 4),
+            **norm_parameters("inner.3.", 4),
             "inner.4.w": (2, 2, 3, 4),
             "inner.4.b": (3,),
         },

@@ -4,7 +4,26 @@ import numpy as np
 import pytest
 
 from minigan.errors import ConfigError, MiniganError, ShapeError
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Layer, LeakyReLU, Reshape, UpSampling2D
+from minigan.layers import (
+    AveragePooling2D,
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Dropout,
+    GlobalSumPooling2D,
+    GroupNorm,
+    InstanceNorm,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    MinibatchStdDev,
+    PixelShuffle,
+    Reshape,
+    SelfAttention,
+    SpectralNorm,
+    UpSampling2D,
+)
 from minigan.network import Residual, Sequential, SkipConcat
 
 
@@ -31,6 +50,18 @@ BUILDING = [
     ([Conv2D(3, 3, padding="full")], (4, 4, 2), ["D.1.Conv2D", "'same', 'valid'", "'full'"]),
     ([Conv2D(3, 3, padding=-1)], (4, 4, 2), ["D.1.Conv2D", "not be negative", "-1"]),
     ([Reshape((5, 5))], (4, 4, 2), ["D.1.Reshape", "(4, 4, 2)", "32", "(5, 5)", "25", "sizes equal"]),
+    ([GroupNorm(4)], (4, 4, 6), ["D.1.GroupNorm", "4 groups", "6 channels", "Choose"]),
+    ([GroupNorm(6)], (6,), ["D.1.GroupNorm", "more than one number in a group", "6 groups of (6,)", "fewer groups"]),
+    ([InstanceNorm()], (1, 1, 6), ["D.1.InstanceNorm", "more than one number", "(1, 1, 6)", "BatchNorm"]),
+    ([InstanceNorm()], (6,), ["D.1.InstanceNorm", "expected images", "(6,)", "Reshape"]),
+    ([LayerNorm()], (1,), ["D.1.LayerNorm", "more than one number", "(1,)"]),
+    ([AveragePooling2D(3)], (4, 6, 2), ["D.1.AveragePooling2D", "3x3 pixels", "4x6", "divides both sides"]),
+    ([AveragePooling2D()], (4,), ["D.1.AveragePooling2D", "expected images", "(4,)", "Reshape"]),
+    ([GlobalSumPooling2D()], (4,), ["D.1.GlobalSumPooling2D", "expected images", "(4,)", "Reshape"]),
+    ([PixelShuffle(2)], (4, 4, 6), ["D.1.PixelShuffle", "multiple of 2 * 2 channels", "got 6", "end with 4 channels"]),
+    ([PixelShuffle(2)], (4,), ["D.1.PixelShuffle", "expected images", "(4,)", "Reshape"]),
+    ([SpectralNorm(Dense(3))], (4, 4, 2), ["D.1.SpectralNorm.Dense", "expected vectors", "(4, 4, 2)", "Flatten"]),
+    ([SelfAttention()], (4,), ["D.1.SelfAttention", "expected images", "(4,)", "Reshape"]),
     ([Residual([Conv2D(3, 3)])], (4, 4, 2), ["D.1.Residual", "(4, 4, 3)", "(4, 4, 2)", "shortcut"]),
     (
         [Residual([Conv2D(3, 3)], shortcut=[Conv2D(3, 3, stride=2)])],
@@ -57,8 +88,16 @@ CONSTRUCTING = [
     (lambda: Conv2D(3, 0), "filter must be a positive int or a pair of them, got 0"),
     (lambda: Conv2D(3, 3, stride=(1, 0)), "stride must be a positive int or a pair of them, got (1, 0)"),
     (lambda: UpSampling2D(0), "factor must be a positive int or a pair of them, got 0"),
+    (lambda: AveragePooling2D(0), "factor must be a positive int or a pair of them, got 0"),
+    (lambda: PixelShuffle((2, -1)), "factor must be a positive int or a pair of them, got (2, -1)"),
+    (lambda: SpectralNorm(LeakyReLU()), "layer with a weight (Conv2D, ConvTranspose2D, Dense), got LeakyReLU"),
+    (lambda: SpectralNorm(Dense(2), iterations=0), "iterations > 0 and eps > 0, got iterations=0"),
+    (lambda: MinibatchStdDev(0), "group > 0 and eps > 0, got group=0"),
+    (lambda: SelfAttention(0), "channels must be positive, got 0"),
     (lambda: LeakyReLU(1.0), "slope must be in [0, 1), got 1.0"),
     (lambda: LeakyReLU(-0.1), "slope must be in [0, 1), got -0.1"),
+    (lambda: GroupNorm(0), "groups > 0 and eps > 0, got groups=0"),
+    (lambda: LayerNorm(eps=0.0), "groups > 0 and eps > 0, got groups=1, eps=0.0"),
     (lambda: Dropout(1.0), "rate must be in [0, 1), got 1.0"),
     (lambda: Dropout(float("nan")), "rate must be in [0, 1), got nan"),
 ]
@@ -83,6 +122,15 @@ def test_batchnorm_refuses_to_train_on_one_value():
     with pytest.raises(ShapeError, match=r"D\.1\.BatchNorm.*more than one value.*\(1, 3\).*larger batch"):
         net.forward(x, train=True)
     net.forward(x, train=False)
+
+
+def test_a_batch_that_groups_do_not_divide_is_refused():
+    net = Sequential([Dense(3), MinibatchStdDev(4)], name="D")
+    net.build((2,), backend="numpy", rng=np.random.default_rng(0))
+    with pytest.raises(ShapeError, match=r"D\.1\.MinibatchStdDev: groups of 4 .* batch of 6\. Choose a batch size"):
+        net.forward(np.zeros((6, 2), np.float32), train=True)
+    for size in (1, 3, 4, 8):
+        net.forward(np.zeros((size, 2), np.float32), train=True)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", "complex64"])

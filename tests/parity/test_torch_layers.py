@@ -5,20 +5,31 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_twin import parameters_back, to_nchw, to_nhwc, twin  # noqa: E402
+from torch_twin import parameters, parameters_back, statistics, to_nchw, to_nhwc, twin  # noqa: E402
 
 from minigan.backends import Backend  # noqa: E402
+from minigan.blocks import block, down_block, first_down_block, up_block  # noqa: E402
 from minigan.layers import (  # noqa: E402
+    AveragePooling2D,
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Flatten,
+    GlobalAveragePooling2D,
+    GlobalSumPooling2D,
+    GroupNorm,
+    InstanceNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
+    MinibatchStdDev,
+    PixelShuffle,
     ReLU,
     Reshape,
+    SelfAttention,
     Sigmoid,
+    SpectralNorm,
     Tanh,
     UpSampling2D,
 )
@@ -46,6 +57,11 @@ LAYERS = {
     ),
     "BatchNorm2d": (BatchNorm, (3, 2, 4)),
     "BatchNorm1d": (lambda: BatchNorm(momentum=0.8, eps=1e-3), (5,)),
+    "GroupNorm": (lambda: GroupNorm(3, eps=1e-3), (3, 2, 6)),
+    "GroupNorm, vectors": (lambda: GroupNorm(2), (6,)),
+    "InstanceNorm": (InstanceNorm, (3, 2, 4)),
+    "LayerNorm": (LayerNorm, (3, 2, 4)),
+    "LayerNorm, vectors": (LayerNorm, (7,)),
     "LeakyReLU": (lambda: LeakyReLU(0.2), (3, 2, 4)),
     "ReLU": (ReLU, (7,)),
     "Tanh": (Tanh, (3, 2, 4)),
@@ -53,6 +69,21 @@ LAYERS = {
     "Flatten": (Flatten, (3, 2, 4)),
     "Reshape": (lambda: Reshape((2, 3, 4)), (24,)),
     "UpSampling2D": (lambda: UpSampling2D((3, 2)), (2, 3, 2)),
+    "AveragePooling2D": (lambda: AveragePooling2D((3, 2)), (6, 4, 2)),
+    "GlobalAveragePooling2D": (GlobalAveragePooling2D, (3, 2, 4)),
+    "GlobalSumPooling2D": (GlobalSumPooling2D, (3, 2, 4)),
+    "PixelShuffle": (lambda: PixelShuffle(2), (3, 2, 8)),
+    "SpectralNorm, Dense": (lambda: SpectralNorm(Dense(4), iterations=3), (5,)),
+    "SpectralNorm, Conv2D": (lambda: SpectralNorm(Conv2D(4, 3)), (4, 3, 2)),
+    "SpectralNorm, ConvTranspose2D": (
+        lambda: SpectralNorm(ConvTranspose2D(3, 4, stride=2, padding=1, bias=False)),
+        (2, 3, 4),
+    ),
+    "MinibatchStdDev": (MinibatchStdDev, (3, 2, 4)),
+    "MinibatchStdDev, two groups": (lambda: MinibatchStdDev(2), (3, 2, 4)),
+    "MinibatchStdDev, vectors": (lambda: MinibatchStdDev(2), (5,)),
+    "SelfAttention": (lambda: SelfAttention(2), (3, 2, 4)),
+    "SelfAttention, SpectralNorm": (lambda: SelfAttention(2, wrap=SpectralNorm), (3, 2, 4)),
     "Residual": (
         lambda: Residual([Conv2D(3, 3, stride=2, padding=1), BatchNorm(), Tanh()], shortcut=[Conv2D(3, 2, stride=2)]),
         (6, 4, 2),
@@ -84,6 +115,43 @@ LAYERS = {
             ]
         ),
         (8, 12, 2),
+    ),
+    "layer-normalised critic": (
+        lambda: Sequential(
+            [
+                Conv2D(4, 3),
+                LayerNorm(),
+                LeakyReLU(0.2),
+                AveragePooling2D(2),
+                Conv2D(6, 3),
+                GroupNorm(2),
+                Tanh(),
+                GlobalAveragePooling2D(),
+                Dense(1),
+            ]
+        ),
+        (6, 4, 2),
+    ),
+    "SNGAN's discriminator with attention": (
+        lambda: Sequential(
+            [
+                first_down_block(3),
+                SelfAttention(2, wrap=SpectralNorm),
+                down_block(4),
+                block(4),
+                MinibatchStdDev(2, eps=1e-2),  # two nearly equal numbers would magnify rounding
+                Tanh(),
+                GlobalSumPooling2D(),
+                SpectralNorm(Dense(1)),
+            ]
+        ),
+        (8, 8, 2),
+    ),
+    "SNGAN's generator": (
+        lambda: Sequential(
+            [Dense(16), Reshape((2, 2, 4)), up_block(3), BatchNorm(), ReLU(), PixelShuffle(1), Conv2D(2, 3), Tanh()]
+        ),
+        (5,),
     ),
     "generator": (
         lambda: Sequential(
@@ -149,14 +217,12 @@ def test_forward_and_backward(backend: Backend, make, input_shape, train: bool):
     ty.backward(to_nchw(dy))
     close(y, to_nhwc(ty))
     close(dx, to_nhwc(tx.grad))
-    expected = parameters_back(layer, module, [p.grad for p in module.parameters()])
+    expected = parameters_back(layer, module, [p.grad for p in parameters(module)])
     for name, p in layer.named_parameters():
         close(grads[p], expected[name])
 
     layer.commit_statistics(cache)
-    statistics = [b.numpy() for name, b in module.named_buffers() if "running" in name]
-    assert len(statistics) == len(dict(layer.named_state()))
-    for (_, p), buffer in zip(layer.named_state(), statistics, strict=True):
+    for (_, p), buffer in zip(layer.named_state(), statistics(module), strict=True):
         close(p.value, buffer)
 
 
@@ -175,7 +241,7 @@ def test_double_backward(backend: Backend, make, input_shape, train: bool):
     tx, tdy = to_nchw(x).requires_grad_(), to_nchw(dy).requires_grad_()
     (tdx,) = torch.autograd.grad(module(tx), tx, tdy, create_graph=True)
     P = (tdx * to_nchw(v)).sum()
-    wanted = [tdy, tx, *module.parameters()]
+    wanted = [tdy, tx, *parameters(module)]
     found = torch.autograd.grad(P, wanted, allow_unused=True, materialize_grads=True)
     close(dx, to_nhwc(tdx))
     close(ddy, to_nhwc(found[0]))
@@ -185,9 +251,10 @@ def test_double_backward(backend: Backend, make, input_shape, train: bool):
         close(grads[p], expected[name])
 
 
-def test_gradient_penalty(backend: Backend):
+@pytest.mark.parametrize("name", ["critic", "layer-normalised critic", "SNGAN's discriminator with attention"])
+def test_gradient_penalty(backend: Backend, name: str):
     """The gradient of mean((|dx| - 1)²) with respect to all weights of a critic."""
-    critic = built(*LAYERS["critic"], backend)
+    critic = built(*LAYERS[name], backend)
     module = twin(critic).train(True)
     x = numbers(critic.input_shape, 2)
     y, tape = critic.forward(x, train=True)
@@ -201,7 +268,7 @@ def test_gradient_penalty(backend: Backend):
     penalty = ((tdx.flatten(1).norm(dim=1) - 1) ** 2).mean()
     penalty.backward()
     assert float(((norms - 1) ** 2).mean()) == pytest.approx(penalty.item(), rel=1e-12)
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters(module)]
     expected = parameters_back(critic, module, gradients)
     for name, p in critic.named_parameters():
         close(grads[p], expected[name])

@@ -12,15 +12,23 @@ import torch
 from torch import nn
 
 from minigan.layers import (
+    AveragePooling2D,
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Flatten,
+    GlobalAveragePooling2D,
+    GlobalSumPooling2D,
+    GroupNorm,
     Layer,
     LeakyReLU,
+    MinibatchStdDev,
+    PixelShuffle,
     Reshape,
+    SelfAttention,
     Sigmoid,
+    SpectralNorm,
     Tanh,
     UpSampling2D,
 )
@@ -64,6 +72,53 @@ class ReshapeNHWC(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.movedim(1, -1).reshape(-1, *self.shape).movedim(-1, 1)
+
+
+class Pooled(nn.Module):
+    """Images summed or averaged to vectors."""
+
+    def __init__(self, pool: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(x, dim=(2, 3))
+
+
+class Shuffle(nn.Module):
+    """PyTorch's pixel shuffle has the block innermost among the channels, minigan's the block outermost."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        blocks = x.unflatten(1, (self.factor**2, -1)).transpose(1, 2).flatten(1, 2)
+        return nn.functional.pixel_shuffle(blocks, self.factor)
+
+
+class StdDev(nn.Module):
+    def __init__(self, group: int, eps: float) -> None:
+        super().__init__()
+        self.group, self.eps = group, eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        grouped = x.unflatten(0, (min(self.group, len(x)), -1))
+        std = (grouped.var(dim=0, correction=0) + self.eps).sqrt().flatten(1).mean(dim=1)
+        more = std.repeat(grouped.shape[0]).reshape(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
+        return torch.cat([x, more], dim=1)
+
+
+class Attention(nn.Module):
+    def __init__(self, gamma: torch.Tensor, f: nn.Module, g: nn.Module, h: nn.Module) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(gamma)
+        self.f, self.g, self.h = f, g, h
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f, g, h = (layer(x).flatten(2) for layer in (self.f, self.g, self.h))  # (N, channels, P)
+        looks = torch.softmax(g.transpose(1, 2) @ f, dim=-1)
+        return x + self.gamma * (h @ looks.transpose(1, 2)).reshape(x.shape)
 
 
 class Sum(nn.Module):
@@ -124,6 +179,18 @@ def _module(layer: Layer) -> nn.Module:
             module.running_mean = tensor(layer.running_mean.value)
             module.running_var = tensor(layer.running_var.value)
             return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case GroupNorm():  # and its special cases
+            module = nn.GroupNorm(layer.groups, layer.input_shape[-1], eps=layer.eps)
+            return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case SpectralNorm():
+            module = nn.utils.spectral_norm(_module(layer.inner), n_power_iterations=layer.iterations)
+            # (K, C, R, S) as (K, C * R * S): v has other places there than here
+            module.weight_u = tensor(layer.u.value)
+            matrix = (
+                module.weight_orig.detach().movedim(1 if isinstance(layer.inner, ConvTranspose2D) else 0, 0).flatten(1)
+            )
+            module.weight_v = nn.functional.normalize(matrix.T @ module.weight_u, dim=0)
+            return module
         case LeakyReLU():
             return nn.LeakyReLU(layer.slope)
         case Tanh():
@@ -136,6 +203,18 @@ def _module(layer: Layer) -> nn.Module:
             return ReshapeNHWC(layer.output_shape)
         case UpSampling2D():
             return nn.Upsample(scale_factor=tuple(map(float, layer.factor)), mode="nearest")
+        case GlobalSumPooling2D():
+            return Pooled(torch.sum)
+        case GlobalAveragePooling2D():
+            return Pooled(torch.mean)
+        case AveragePooling2D():
+            return nn.AvgPool2d(layer.factor)
+        case PixelShuffle():
+            return Shuffle(layer.factor[0])
+        case MinibatchStdDev():
+            return StdDev(layer.group, layer.eps)
+        case SelfAttention():
+            return Attention(tensor(layer.gamma.value), *map(_module, layer.projections))
     raise NotImplementedError(type(layer).__name__)
 
 
@@ -147,10 +226,20 @@ def _filled(module: nn.Module, *, weight: torch.Tensor, b) -> nn.Module:
     return module
 
 
+def parameters(module: nn.Module) -> list[nn.Parameter]:
+    """In minigan's order: a module's own before those inside, weights before biases."""
+    return [p for m in module.modules() for _, p in sorted(m.named_parameters(recurse=False), reverse=True)]
+
+
+def statistics(module: nn.Module) -> list[np.ndarray]:
+    """What minigan keeps as state."""
+    return [b.numpy() for name, b in module.named_buffers() if "running" in name or name.endswith("weight_u")]
+
+
 def parameters_back(layer: Layer, module: nn.Module, values: list[torch.Tensor]) -> dict[str, np.ndarray]:
-    """Tensors in the order of the module's parameters, such as their gradients, under minigan's names and layouts."""
+    """Tensors in the order of `parameters`, such as their gradients, under minigan's names and layouts."""
     arrays = {}
-    pairs = zip(layer.named_parameters(), values, module.parameters(), strict=True)
+    pairs = zip(layer.named_parameters(), values, parameters(module), strict=True)
     for (name, p), value, parameter in pairs:
         assert value.shape == parameter.shape
         if len(p.shape) == 4:

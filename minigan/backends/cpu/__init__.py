@@ -11,8 +11,10 @@ import numba
 from minigan.backends.cpu import simd
 from minigan.backends.cpu.activation import ActivationKernels
 from minigan.backends.cpu.conv import ConvKernels
+from minigan.backends.cpu.double_norm import DoubleNormKernels
 from minigan.backends.cpu.dropout import DropoutKernels
 from minigan.backends.cpu.engine import default_threads
+from minigan.backends.cpu.group_norm import GroupNormKernels
 from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
@@ -22,7 +24,15 @@ from minigan.backends.workspace import Recycler, Workspace
 
 
 class CpuBackend(
-    ConvKernels, NormKernels, ActivationKernels, ResizeKernels, DropoutKernels, OptimKernels, ReferenceBackend
+    ConvKernels,
+    NormKernels,
+    GroupNormKernels,
+    DoubleNormKernels,
+    ActivationKernels,
+    ResizeKernels,
+    DropoutKernels,
+    OptimKernels,
+    ReferenceBackend,
 ):
     """Compiled kernels; nothing compiles before its first use.
 

@@ -120,6 +120,14 @@ class DenseKernels(Engine, FusedKernels):
             self._multiply(a, b, y, bias, transpose_a=transpose_a, transpose_b=transpose_b, add=add_to is not None)
         return y
 
+    def batched_matmul(self, a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool = False) -> Array:
+        rows, width = a.shape[2 if transpose_a else 1], b.shape[1 if transpose_b else 2]
+        products = self.empty((len(a), rows, width), a.dtype)
+        products.fill(0)
+        for one, other, product in zip(a, b, products, strict=True):
+            self.matmul(one, other, transpose_a=transpose_a, transpose_b=transpose_b, add_to=product)
+        return products
+
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
         (rows, depth), width = x.shape, w.shape[1]
         expect("w", w, (depth, width), x.dtype)

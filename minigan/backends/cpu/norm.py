@@ -127,7 +127,7 @@ def combined(counts: Array, means: Array, squares: Array) -> tuple[Array, Array]
 
 
 class NormKernels(Engine):
-    """Overrides of `reference.norm.NormKernels`; the double backward is inherited."""
+    """Overrides of `reference.norm.NormKernels`; the double backward is in `double_norm.py`."""
 
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
         return self.batchnorm_leaky_relu(x, gamma, beta, eps=eps, slope=1)

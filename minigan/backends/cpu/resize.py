@@ -1,4 +1,4 @@
-"""Upsampling by repetition, one pass each way."""
+"""Upsampling by repetition, and pixels from channels, one pass each way."""
 
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat
@@ -35,6 +35,16 @@ def add_pixels(part, parts, dy, dx, rows, width, channels, down, across):
                     sums[c] += here[c]
 
 
+@kernel
+def swap_blocks(part, parts, x, y, rows, first, second, size):
+    """Each row of x is `first` times `second` blocks of that size; y has them `second` times `first`."""
+    for row in range(rows * part // parts, rows * (part + 1) // parts):
+        for i in range(first):
+            for j in range(second):
+                to = (row * second + j) * first + i
+                copy(y, to * size, x, ((row * first + i) * second + j) * size, size)
+
+
 class ResizeKernels(Engine):
     """Overrides of `reference.resize.ResizeKernels`."""
 
@@ -51,3 +61,20 @@ class ResizeKernels(Engine):
             add_pixels, flat(dy), flat(dx), N * dx.shape[1], dx.shape[2], C, *factor, parts=self.parts(dy.size)
         )
         return dx
+
+    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
+        # A row of pixels, each with its future rows, becomes rows of pixels: what will be neighbours already are.
+        N, H, W, C = x.shape
+        down, across = factor
+        y = self.empty((N, H * down, W * across, C // (down * across)), x.dtype)
+        self.team.run(swap_blocks, flat(x), flat(y), N * H, W, down, C // down, parts=self.parts(x.size))
+        return y
+
+    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+        N, H, W, C = y.shape
+        down, across = factor
+        x = self.empty((N, H // down, W // across, C * down * across), y.dtype)
+        self.team.run(
+            swap_blocks, flat(y), flat(x), N * x.shape[1], down, x.shape[2], across * C, parts=self.parts(y.size)
+        )
+        return x

@@ -8,6 +8,7 @@ from minigan.backends.base import Array, Backend
 from minigan.backends.reference.conv import ConvKernels
 from minigan.backends.reference.dropout import DropoutKernels
 from minigan.backends.reference.fused import FusedKernels
+from minigan.backends.reference.group_norm import GroupNormKernels
 from minigan.backends.reference.optim import OptimKernels
 from minigan.backends.reference.resize import ResizeKernels
 
@@ -15,6 +16,7 @@ from minigan.backends.reference.resize import ResizeKernels
 class ReferenceBackend(
     ConvKernels,
     FusedKernels,
+    GroupNormKernels,
     ResizeKernels,
     OptimKernels,
     DropoutKernels,

@@ -1,4 +1,4 @@
-"""Upsampling by repetition."""
+"""Upsampling by repetition, and pixels from channels."""
 
 from types import ModuleType
 
@@ -16,3 +16,14 @@ class ResizeKernels:
         N, H, W, C = dy.shape
         blocks = dy.reshape(N, H // factor[0], factor[0], W // factor[1], factor[1], C)
         return blocks.sum(axis=(2, 4))
+
+    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
+        N, H, W, C = x.shape
+        y = x.reshape(N, H, W, *factor, C // (factor[0] * factor[1])).transpose(0, 1, 3, 2, 4, 5)
+        return self.xp.array(y, order="C").reshape(N, H * factor[0], W * factor[1], -1)
+
+    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+        N, H, W, C = y.shape
+        H, W = H // factor[0], W // factor[1]
+        x = y.reshape(N, H, factor[0], W, factor[1], C).transpose(0, 1, 3, 2, 4, 5)
+        return self.xp.array(x, order="C").reshape(N, H, W, -1)
