@@ -155,6 +155,7 @@ def test_a_layer_that_overflows(backend: Backend, network: str, where: str, says
 
 class LossThatOverflows(Minimax):
     def __init__(self, *, generator: bool) -> None:
+        super().__init__()
         self.generator_breaks = generator
 
     def discriminator(self, logits, target):

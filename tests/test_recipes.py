@@ -301,7 +301,11 @@ WRONG = [
     ({"width": None}, "dcgan: width must be an int, got None"),
     ({"lr": "fast"}, "dcgan: lr must be a float, got 'fast'"),
     ({"loss": 3}, "dcgan: loss must be a str, got 3"),
-    ({"loss": "wgan"}, "dcgan: loss must be one of minimax, non-saturating, squared-probability, got 'wgan'"),
+    (
+        {"loss": "wgan"},
+        "dcgan: loss must be one of minimax, non-saturating, squared-probability, least-squares, "
+        "wasserstein, hinge, relativistic-average, got 'wgan'",
+    ),
     ({"width": 0}, "dcgan: width must be positive, got 0"),
     ({"latent": 0}, "dcgan: latent must be positive, got 0"),
     ({"batch_size": -1}, "dcgan: batch_size must be positive, got -1"),
