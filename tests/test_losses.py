@@ -8,12 +8,14 @@ import pytest
 
 from minigan.backends import Backend
 from minigan.errors import ConfigError, ShapeError
+from minigan.layers import Dense, Dropout, Flatten, LeakyReLU, Reshape, Tanh
 from minigan.losses import (
     FAKE,
     LOSSES,
     REAL,
     CoupledLoss,
     CrossEntropyLoss,
+    FeatureMatching,
     Hinge,
     LabelledLoss,
     LeastSquares,
@@ -27,6 +29,7 @@ from minigan.losses import (
     mse,
     probability,
 )
+from minigan.network import Sequential
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 SEPARATE = [name for name, loss in LOSSES.items() if not issubclass(loss, CoupledLoss)]
@@ -287,6 +290,37 @@ def test_l1_has_no_pull_where_it_is_met(backend: Backend):
 def test_distances_do_not_broadcast(function):
     with pytest.raises(ShapeError, match=r"\(2, 3\), got \(2, 1\)"):
         function(np.zeros((2, 3)), np.zeros((2, 1)))
+
+
+# ---------------------------------------------------------------------------------------------- feature matching
+
+
+def test_feature_matching_compares_means_of_what_the_last_layer_is_given(backend: Backend):
+    D = Sequential([Dense(3), LeakyReLU(0.2), Sequential([Dense(2), Tanh()]), Dense(1), Reshape((1, 1))], name="D")
+    D.build((4,), backend=backend, dtype="float64", rng=np.random.default_rng(0))
+    fake, real = (backend.asarray(np.random.default_rng(n).normal(size=(5, 4))) for n in (1, 2))
+    matching = FeatureMatching(D)
+    assert matching.layers == D.layers[:3]
+    value, gradient = matching(fake, real)
+    means = []
+    for x in (fake, real):
+        for layer in D.layers[:3]:
+            x, _ = layer.forward(x, train=True)
+        means.append(backend.to_numpy(x).mean(axis=0))
+    assert float(value) == pytest.approx(((means[0] - means[1]) ** 2).sum(), rel=1e-12)
+    assert gradient.shape == fake.shape
+    assert float(matching(real, real)[0]) == 0
+    assert float(matching(real[:3], real[:3])[0]) == 0
+
+
+def test_feature_matching_refuses_what_has_no_features():
+    rng = np.random.default_rng(0)
+    shallow = Sequential([Flatten(), Dense(1)], name="D").build((4,), backend="numpy", rng=rng)
+    with pytest.raises(ConfigError, match="needs a hidden layer, but D has 1 with weights"):
+        FeatureMatching(shallow)
+    random = Sequential([Dense(2), Dropout(0.1), Dense(1)], name="D").build((4,), backend="numpy", rng=rng)
+    with pytest.raises(ConfigError, match=r"the same features each time, but D\.1\.Dropout drops some"):
+        FeatureMatching(random)
 
 
 # ---------------------------------------------------------------------------------------------- PyTorch

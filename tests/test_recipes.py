@@ -368,6 +368,7 @@ WRONG = [
     ({"penalty_weight": 0}, "dcgan: penalty_weight must be positive, got 0"),
     ({"penalty_interval": 0}, "dcgan: penalty_interval must be positive, got 0"),
     ({"instance_noise": -0.1}, "dcgan: instance_noise must not be negative, got -0.1"),
+    ({"feature_matching": -1}, "dcgan: feature_matching must not be negative, got -1"),
     ({"instance_noise_steps": 0}, "dcgan: instance_noise_steps must be positive, got 0"),
     ({"d_norm": "layer"}, "dcgan: d_norm must be one of batch, none, got 'layer'"),
     ({"channels": 2}, "channels 1 or 3"),

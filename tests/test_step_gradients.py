@@ -10,7 +10,7 @@ from minigan.backends import Backend
 from minigan.gradcheck import check_gradient
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Tanh
-from minigan.losses import LOSSES, get_loss, l1
+from minigan.losses import LOSSES, FeatureMatching, get_loss, l1
 from minigan.network import Sequential
 from minigan.optim import SGD
 from minigan.penalties import PENALTIES, get_penalty
@@ -140,9 +140,22 @@ def g_loss(gan: AlternatingOptimizer, loss: str, real: np.ndarray, z: np.ndarray
     on_real = on(real) if loss == "relativistic-average" else None
     value = FORMULAS[loss][1](on_real, on_fake)
     for weight, function in gan.generator_terms:
-        distance = np.abs(fake - real) if function is l1 else (fake - real) ** 2
-        value += weight * float(distance.mean())
+        if isinstance(function, FeatureMatching):
+            value += weight * feature_distance(gan.D, fake, real)
+        else:
+            distance = np.abs(fake - real) if function is l1 else (fake - real) ** 2
+            value += weight * float(distance.mean())
     return value
+
+
+def feature_distance(D: Sequential, fake: np.ndarray, real: np.ndarray) -> float:
+    """Of what the last layer with weights is given: its cache tells."""
+    last = max(index for index, layer in enumerate(D.layers) if layer.own_parameters)
+    means = []
+    for x in (fake, real):
+        _, tape = D.forward(x, train=True)
+        means.append(tape.caches(D)[last].x.mean(axis=0))
+    return float(((means[0] - means[1]) ** 2).sum())
 
 
 def check_step(gan: AlternatingOptimizer, loss: str, penalty: str | None, real: np.ndarray) -> None:
@@ -194,6 +207,22 @@ def test_every_loss_with_a_penalty(backend: Backend, loss: str):
 def test_instance_noise(backend: Backend, loss: str):
     gan, real = conv_gan(backend, loss, noise=InstanceNoise(0.3, 10))
     check_step(gan, loss, None, real)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "shape"),
+    [("mlp", {"hidden": 5}, (3, 3, 1)), ("dcgan", {"width": 2}, (8, 8, 1)), ("dcgan", {"width": 1}, (16, 16, 1))],
+)
+def test_feature_matching(backend: Backend, recipe: str, settings: dict, shape: tuple[int, ...]):
+    r = get_recipe(recipe).from_settings({"latent": 4, "feature_matching": 0.7, **settings})
+    rng = np.random.default_rng(0)
+    gan = r.assemble(shape, backend=backend, dtype="float64", rng=rng)
+    for network in (gan.G, gan.D):  # DCGAN's first weights are so small that hardly anything depends on the images
+        for name, p in network.named_parameters():
+            p.value[...] += rng.normal(0, 0.2, p.shape) * ("gamma" not in name)
+        network.arena.updated()
+    assert any(isinstance(function, FeatureMatching) for _, function in gan.generator_terms)
+    check_step(gan, r.loss, None, rng.uniform(-1, 1, (5, *shape)))
 
 
 def test_nothing_is_left_out():

@@ -12,7 +12,7 @@ import numpy as np
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
 from minigan.backends import Backend
 from minigan.errors import ConfigError
-from minigan.losses import LOSSES, get_loss
+from minigan.losses import LOSSES, FeatureMatching, get_loss
 from minigan.network import Sequential
 from minigan.optim import Adam
 from minigan.penalties import PENALTIES, GradientPenalty, get_penalty
@@ -33,6 +33,7 @@ class Recipe(ABC):
         n_critic: steps of D for each step of G.
         loss: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge or relativistic-average.
         label_smoothing: how much less than 1 D is to say of real images, for losses with labels: .1 is usual.
+        feature_matching: weight of feature matching in G's loss; 0 leaves it out.
         penalty: on D's slope: none, wgan-gp, dragan, r1 or r2.
         penalty_weight: λ of wgan-gp and dragan, γ of r1 and r2.
         penalty_interval: steps of D from one with the penalty to the next, which has it so many times as heavy.
@@ -55,6 +56,7 @@ class Recipe(ABC):
     n_critic: int = 1
     loss: str = "non-saturating"
     label_smoothing: float = 0.0
+    feature_matching: float = 0.0
     penalty: str = "none"
     penalty_weight: float = 10.0
     penalty_interval: int = 1
@@ -70,8 +72,9 @@ class Recipe(ABC):
         ):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
-        if not 0 <= self.instance_noise < math.inf:
-            raise ConfigError(f"{self.name}: instance_noise must not be negative, got {self.instance_noise}.")
+        for name in ("instance_noise", "feature_matching"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{self.name}: {name} must not be negative, got {getattr(self, name)}.")
         for name in ("beta1", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
@@ -137,6 +140,9 @@ class Recipe(ABC):
         G, D = self.generator(image_shape), self.discriminator(image_shape)
         G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
         D.build(image_shape, backend=backend, dtype=dtype, rng=rng)
+        terms = self.generator_terms()
+        if self.feature_matching:
+            terms = (*terms, GeneratorTerm(self.feature_matching, FeatureMatching(D)))
         return AlternatingOptimizer(
             G,
             D,
@@ -145,7 +151,7 @@ class Recipe(ABC):
             g_optimizer=Adam(G.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
             d_optimizer=Adam(D.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
             n_critic=self.n_critic,
-            generator_terms=self.generator_terms(),
+            generator_terms=terms,
             penalty=self.gradient_penalty(),
             instance_noise=InstanceNoise(self.instance_noise, self.instance_noise_steps),
         )
