@@ -205,7 +205,7 @@ class AlternatingOptimizer:
                 values.append(value)
                 verdicts.append(self.loss.verdict(logits))
             value = values[0] + values[1]
-        penalty = 0 * value
+        penalty = self.D.kernels.xp.zeros_like(value)
         if self.penalty is not None and self.penalty.is_due(self.d_optimizer.steps):
             penalty = self.penalty.add_gradients(self.D, real, fake, grads=self.d_grads, rng=rng)
         return DiscriminatorValues(value, verdicts[0], verdicts[1], penalty)
