@@ -10,8 +10,6 @@ from abc import ABC, abstractmethod
 from minigan.backends import Array, array_module
 from minigan.backends.reference.activation import sigmoid
 from minigan.errors import ConfigError, ShapeError
-from minigan.layers import Dropout
-from minigan.network import Sequential
 
 __all__ = [
     "FAKE",
@@ -20,7 +18,6 @@ __all__ = [
     "AdversarialLoss",
     "CoupledLoss",
     "CrossEntropyLoss",
-    "FeatureMatching",
     "Hinge",
     "LabelledLoss",
     "LeastSquares",
@@ -266,6 +263,8 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
 
 def _sign(target: float) -> int:
     """-1 where D is to raise its logits, 1 where it is to lower them."""
+    if target not in (REAL, FAKE):
+        raise ConfigError(f"this loss knows no labels but real ({REAL:g}) and fake ({FAKE:g}), got {target}.")
     return -1 if target == REAL else 1
 
 
@@ -293,43 +292,6 @@ def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
     difference = _difference(prediction, target)
     xp = array_module(difference)
     return _mean(xp.abs(difference)), xp.sign(difference) / difference.size
-
-
-class FeatureMatching:
-    """An auxiliary loss of G: |mean f(fake) - mean f(real)|², with f what D's last layer with weights is given.
-
-    G is to draw what looks right to D on average. The means are over the batch, for each feature at each place.
-
-    Source: Salimans et al. 2016, section 3.1.
-
-    Args:
-        D: a built network of at least two layers with weights, without Dropout.
-    """
-
-    def __init__(self, D: Sequential) -> None:
-        for _, layer in D.walk():
-            if isinstance(layer, Dropout):
-                raise ConfigError(f"feature matching wants the same features each time, but {layer.path} drops some.")
-        weighted = [index for index, layer in enumerate(D.layers) if any(p.own_parameters for _, p in layer.walk())]
-        if len(weighted) < 2:
-            raise ConfigError(f"feature matching needs a hidden layer, but {D.path} has {len(weighted)} with weights.")
-        self.layers = D.layers[: weighted[-1]]
-
-    def __call__(self, fake: Array, real: Array) -> tuple[Array, Array]:
-        """The value, and its gradient with respect to the fake images; both are (N, *D.input_shape)."""
-        caches = []
-        for layer in self.layers:
-            real, _ = layer.forward(real, train=True)
-        y = fake
-        for layer in self.layers:
-            y, cache = layer.forward(y, train=True)
-            caches.append(cache)
-        difference = y.mean(axis=0) - real.mean(axis=0)
-        dy = array_module(y).empty_like(y)
-        dy[...] = difference * (2 / len(y))
-        for layer, cache in reversed(list(zip(self.layers, caches, strict=True))):
-            dy = layer.backward(dy, cache, grads=None)
-        return (difference * difference).sum(), dy
 
 
 def _difference(prediction: Array, target: Array) -> Array:

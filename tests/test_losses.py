@@ -15,7 +15,6 @@ from minigan.losses import (
     REAL,
     CoupledLoss,
     CrossEntropyLoss,
-    FeatureMatching,
     Hinge,
     LabelledLoss,
     LeastSquares,
@@ -29,6 +28,7 @@ from minigan.losses import (
     mse,
     probability,
 )
+from minigan.matching import FeatureMatching
 from minigan.network import Sequential
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
@@ -119,6 +119,9 @@ def test_label_smoothing_needs_labels():
     for name in LOSSES.keys() - set(LABELLED):
         with pytest.raises(ConfigError, match=f"the loss {name} has no labels to smooth: expected one of minimax"):
             get_loss(name, label_smoothing=0.1)
+    for loss in (Wasserstein(), Hinge()):
+        with pytest.raises(ConfigError, match=r"knows no labels but real \(1\) and fake \(0\), got 0\.9"):
+            loss.discriminator(np.zeros((2, 1)), 0.9)
     for label in (0.0, 1.1, math.nan):
         with pytest.raises(ConfigError, match=r"real_label must be in \(0, 1\], got"):
             Minimax(real_label=label)

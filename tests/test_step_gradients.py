@@ -10,7 +10,8 @@ from minigan.backends import Backend
 from minigan.gradcheck import check_gradient
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Tanh
-from minigan.losses import LOSSES, FeatureMatching, get_loss, l1
+from minigan.losses import LOSSES, get_loss, l1
+from minigan.matching import FeatureMatching
 from minigan.network import Sequential
 from minigan.optim import SGD
 from minigan.penalties import PENALTIES, get_penalty

@@ -12,7 +12,8 @@ import numpy as np
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
 from minigan.backends import Backend
 from minigan.errors import ConfigError
-from minigan.losses import LOSSES, FeatureMatching, get_loss
+from minigan.losses import LOSSES, get_loss
+from minigan.matching import FeatureMatching
 from minigan.network import Sequential
 from minigan.optim import Adam
 from minigan.penalties import PENALTIES, GradientPenalty, get_penalty
