@@ -34,7 +34,7 @@ class GeneratorTerm(NamedTuple):
 class InstanceNoise(NamedTuple):
     """Normal noise on all that D sees, so that real and fake overlap; it fades linearly.
 
-    Source: Arjovsky & Bottou 2017, section 3; Sønderby et al. 2017, section 3.2.
+    Source: Arjovsky & Bottou 2017, section 3; Sønderby et al. 2017, on instance noise.
 
     Attributes:
         std: its standard deviation at first.
