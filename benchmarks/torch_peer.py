@@ -30,10 +30,11 @@ def dcgan_networks(recipe: DCGAN, image_shape: tuple[int, ...]) -> tuple[nn.Modu
         ]
     g += [nn.ConvTranspose2d(recipe.width, C, 4, 2, 1, bias=False), nn.Tanh()]
     d: list[nn.Module] = [nn.Conv2d(C, recipe.width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, True)]
+    plain = recipe.d_norm == "none"
     for k in range(1, n):
         d += [
-            nn.Conv2d(recipe.width << (k - 1), recipe.width << k, 4, 2, 1, bias=False),
-            nn.BatchNorm2d(recipe.width << k),
+            nn.Conv2d(recipe.width << (k - 1), recipe.width << k, 4, 2, 1, bias=plain),
+            *([] if plain else [nn.BatchNorm2d(recipe.width << k)]),
             nn.LeakyReLU(0.2, True),
         ]
     d += [nn.Conv2d(width, 1, smallest, bias=False), nn.Flatten()]
@@ -56,10 +57,41 @@ def mlp_networks(recipe: MLP, image_shape: tuple[int, ...]) -> tuple[nn.Module, 
     return G, nn.Sequential(nn.Flatten(), *hidden(size), nn.Linear(recipe.hidden, 1))
 
 
+bce = nn.functional.binary_cross_entropy_with_logits
+
+
+def discriminator_loss(recipe: Recipe, logits: torch.Tensor, *, real: bool) -> torch.Tensor:
+    """On a batch that is all real or all fake."""
+    if recipe.loss == "wasserstein":
+        return -logits.mean() if real else logits.mean()
+    return bce(logits, torch.full_like(logits, float(real)))
+
+
+def generator_loss(recipe: Recipe, logits: torch.Tensor) -> torch.Tensor:
+    if recipe.loss == "wasserstein":
+        return -logits.mean()
+    if recipe.loss == "squared-probability":
+        return (torch.sigmoid(logits) - 1).square().mean()
+    return bce(logits, torch.ones_like(logits))
+
+
+def gradient_penalty(recipe: Recipe, D: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """WGAN-GP's, as its PyTorch programs have it."""
+    share = torch.rand(len(real), *[1] * (real.ndim - 1))
+    x = (real + share * (fake - real)).requires_grad_()
+    (dx,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
+    return recipe.penalty_weight * (dx.flatten(1).norm(dim=1) - 1).square().mean()
+
+
 def training_step(
     recipe: Recipe, image_shape: tuple[int, ...], *, channels_last: bool = False, bf16: bool = False
 ) -> Callable[[np.ndarray], None]:
     """A function that trains both networks on one batch of images (N, H, W, C)."""
+    if recipe.loss not in ("non-saturating", "squared-probability", "wasserstein") or recipe.penalty not in (
+        "none",
+        "wgan-gp",
+    ):
+        raise ConfigError(f"no PyTorch twin of loss={recipe.loss} with penalty={recipe.penalty}.")
     torch.manual_seed(0)
     if isinstance(recipe, DCGAN):
         G, D = dcgan_networks(recipe, image_shape)
@@ -71,28 +103,25 @@ def training_step(
         G, D = G.to(memory_format=torch.channels_last), D.to(memory_format=torch.channels_last)
     betas = (recipe.beta1, recipe.beta2)
     g_adam, d_adam = (torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=betas, fused=True) for net in (G, D))
-    bce = nn.BCEWithLogitsLoss()
     layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def step(images: np.ndarray) -> None:
-        n = len(images)
         real = torch.from_numpy(images)
         if isinstance(recipe, DCGAN):
             real = real.permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        ones, zeros = torch.ones(n, 1), torch.zeros(n, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             d_adam.zero_grad()
-            bce(D(real), ones).backward()
-            fake = G(torch.randn(n, recipe.latent))
-            bce(D(fake.detach()), zeros).backward()
+            discriminator_loss(recipe, D(real), real=True).backward()
+            fake = G(torch.randn(len(images), recipe.latent))
+            discriminator_loss(recipe, D(fake.detach()), real=False).backward()
+            if recipe.penalty == "wgan-gp":
+                gradient_penalty(recipe, D, real, fake.detach()).backward()
             d_adam.step()
             g_adam.zero_grad()
-            logits = D(fake)
-            if not isinstance(recipe, MLP):
-                bce(logits, ones).backward()
-            else:
-                gap = (torch.sigmoid(logits) - 1).square().mean()
-                (gap + recipe.mse_weight * (fake - real.flatten(1)).square().mean()).backward()
+            value = generator_loss(recipe, D(fake))
+            if isinstance(recipe, MLP):
+                value = value + recipe.mse_weight * (fake - real.flatten(1)).square().mean()
+            value.backward()
             g_adam.step()
 
     return step

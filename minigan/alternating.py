@@ -4,6 +4,7 @@ One thing differs from the algorithm as printed: G's step judges the fakes that 
 paper draws new noise. So G's forward pass is computed once and serves both steps, as in the DCGAN authors' code.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,11 +14,12 @@ from minigan.backends import Array
 from minigan.checkpoint import load_network, network_arrays, select
 from minigan.divergence import all_finite, is_finite, nonfinite_output, why_discriminator, why_generator
 from minigan.errors import ConfigError, DivergenceError, MiniganError, ShapeError
-from minigan.losses import FAKE, REAL, AdversarialLoss, probability
+from minigan.losses import FAKE, REAL, CoupledLoss, Loss
 from minigan.network import Sequential, Tape
 from minigan.optim import Optimizer
+from minigan.penalties import GradientPenalty
 
-__all__ = ["AlternatingOptimizer", "GeneratorTerm", "Noise", "StepValues"]
+__all__ = ["AlternatingOptimizer", "DiscriminatorValues", "GeneratorTerm", "InstanceNoise", "Noise", "StepValues"]
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
 
@@ -29,19 +31,52 @@ class GeneratorTerm(NamedTuple):
     function: Callable[[Array, Array], tuple[Array, Array]]
 
 
+class InstanceNoise(NamedTuple):
+    """Normal noise on all that D sees, so that real and fake overlap; it fades linearly.
+
+    Source: Arjovsky & Bottou 2017, section 3; Sønderby et al. 2017, on instance noise.
+
+    Attributes:
+        std: its standard deviation at first.
+        steps: of G, after which there is none.
+    """
+
+    std: float
+    steps: int
+
+    def std_at(self, step: int) -> float:
+        """After so many steps of G."""
+        return self.std * max(0.0, 1 - step / self.steps)
+
+
+class DiscriminatorValues(NamedTuple):
+    """What one step of D measured; scalar arrays of the backend.
+
+    Attributes:
+        loss: on the real batch plus on the fake one, without the penalty.
+        real, fake: D's mean verdict on them: its probability of "real", or the logit, as the loss has it.
+        penalty: 0 in a step that had none.
+    """
+
+    loss: Array
+    real: Array
+    fake: Array
+    penalty: Array
+
+
 class StepValues(NamedTuple):
     """What one step measured; scalar arrays of the backend.
 
     Attributes:
-        d_loss: D's loss on the last real batch plus that on the last fake batch.
+        d_loss, d_real, d_fake, d_penalty: `DiscriminatorValues` of the last step of D.
         g_loss: G's loss with its auxiliary terms.
-        d_real, d_fake: D's mean probability of "real", on real and on fake images.
     """
 
     d_loss: Array
     g_loss: Array
     d_real: Array
     d_fake: Array
+    d_penalty: Array
 
 
 class AlternatingOptimizer:
@@ -55,6 +90,8 @@ class AlternatingOptimizer:
         g_optimizer, d_optimizer: update the arenas of G and of D.
         n_critic: k of Algorithm 1, steps of D for each step of G.
         generator_terms: added to G's adversarial loss.
+        penalty: added to D's loss.
+        instance_noise: on the images that D sees, real and fake, in its own step and in G's.
     Raises:
         ConfigError, ShapeError: these do not fit each other.
     """
@@ -64,12 +101,14 @@ class AlternatingOptimizer:
         G: Sequential,
         D: Sequential,
         *,
-        loss: AdversarialLoss,
+        loss: Loss,
         noise: Noise,
         g_optimizer: Optimizer,
         d_optimizer: Optimizer,
         n_critic: int = 1,
         generator_terms: Sequence[GeneratorTerm] = (),
+        penalty: GradientPenalty | None = None,
+        instance_noise: InstanceNoise | None = None,
     ) -> None:
         if n_critic < 1:
             raise ConfigError(f"n_critic must be positive, got {n_critic}.")
@@ -90,6 +129,10 @@ class AlternatingOptimizer:
         self.g_optimizer, self.d_optimizer = g_optimizer, d_optimizer
         self.n_critic = n_critic
         self.generator_terms = tuple(generator_terms)
+        self.penalty = penalty
+        self.instance_noise = instance_noise
+        if penalty is not None and (objection := penalty.objection(D)):
+            warnings.warn(objection, stacklevel=2)
         self.g_grads, self.d_grads = G.gradients(), D.gradients()
 
     def step(self, reals: Iterator[Array], rng: np.random.Generator) -> StepValues:
@@ -106,23 +149,23 @@ class AlternatingOptimizer:
             if not is_finite(fake):
                 found = nonfinite_output(self.G, z, rng=rng) or f"the output of {self.G.path}"
                 raise DivergenceError(f"{found} is not finite.")
-            d_loss, d_real, d_fake = self.discriminator_step(real, fake, rng)
+            d_values = self.discriminator_step(real, fake, rng)
         g_loss = self.generator_step(fake, g_tape, real, rng)
-        return StepValues(d_loss, g_loss, d_real, d_fake)
+        return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
-    def discriminator_step(self, real: Array, fake: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-        """One update of D: ascend V(D, G) by descending the two cross-entropies.
+    def discriminator_step(self, real: Array, fake: Array, rng: np.random.Generator) -> DiscriminatorValues:
+        """One update of D: ascend V(D, G) by descending D's loss.
 
-        Returns:
-            D's loss, and its mean probability of "real" on real and on fake.
         Raises:
             DivergenceError: a value or a gradient is not finite; D is as it was before the step.
         """
         statistics = self.D.state.flat.copy()
+        real, fake = self.seen(real, rng), self.seen(fake, rng)
         values = self.discriminator_gradients(real, fake, rng)
-        if not all_finite(values[0], self.d_grads, self.D):
+        if not all_finite(values.loss + values.penalty, self.d_grads, self.D):
             self.D.state.flat[...] = statistics
-            raise DivergenceError(f"{why_discriminator(self.D, self.loss, real, fake, rng=rng)} is not finite.")
+            why = why_discriminator(self.D, self.loss, real, fake, penalty=self.penalty, rng=rng)
+            raise DivergenceError(f"{why} is not finite.")
         self.d_optimizer.step(self.d_grads)
         return values
 
@@ -131,7 +174,7 @@ class AlternatingOptimizer:
 
         Args:
             fake, g_tape: what G's forward returned.
-            real: for the auxiliary terms.
+            real: for the auxiliary terms, and for a loss that compares fake with real logits.
         Returns:
             G's loss.
         Raises:
@@ -141,30 +184,53 @@ class AlternatingOptimizer:
         statistics = self.G.state.flat.copy()
         self.G.commit_statistics(g_tape)
         if not all_finite(value, self.g_grads, self.G):
-            why = why_generator(self.G, self.D, self.loss, fake, g_tape, rng=rng)
+            why = why_generator(self.G, self.D, self.loss, fake, g_tape, real, rng=rng)
             self.G.state.flat[...] = statistics
             raise DivergenceError(f"{why} is not finite.")
         self.g_optimizer.step(self.g_grads)
         return value
 
-    def discriminator_gradients(self, real: Array, fake: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    def discriminator_gradients(self, real: Array, fake: Array, rng: np.random.Generator) -> DiscriminatorValues:
         """Leaves in `d_grads` the gradients of D's loss; real and fake are separate batches for BatchNorm."""
         self.d_grads.zero()
-        values, probabilities = [], []
-        for x, target in ((real, REAL), (fake, FAKE)):
-            logits, tape = self.D.forward(x, train=True, rng=rng)
-            value, dlogits = self.loss.discriminator(logits, target)
+        if isinstance(self.loss, CoupledLoss):
+            value, *verdicts = self._coupled_gradients(self.loss, real, fake, rng)
+        else:
+            values, verdicts = [], []
+            for x, target in ((real, REAL), (fake, FAKE)):
+                logits, tape = self.D.forward(x, train=True, rng=rng)
+                value, dlogits = self.loss.discriminator(logits, target)
+                self.D.commit_statistics(tape)
+                self.D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
+                values.append(value)
+                verdicts.append(self.loss.verdict(logits))
+            value = values[0] + values[1]
+        penalty = self.D.kernels.xp.zeros_like(value)
+        if self.penalty is not None and self.penalty.is_due(self.d_optimizer.steps):
+            penalty = self.penalty.add_gradients(self.D, real, fake, grads=self.d_grads, rng=rng)
+        return DiscriminatorValues(value, verdicts[0], verdicts[1], penalty)
+
+    def _coupled_gradients(
+        self, loss: CoupledLoss, real: Array, fake: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """As above, for a loss of both batches' logits: both tapes are needed at once."""
+        on_real, real_tape = self.D.forward(real, train=True, rng=rng)
+        on_fake, fake_tape = self.D.forward(fake, train=True, rng=rng)
+        value, dreal, dfake = loss.discriminator(on_real, on_fake)
+        for dlogits, tape in ((dreal, real_tape), (dfake, fake_tape)):
             self.D.commit_statistics(tape)
             self.D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
-            values.append(value)
-            probabilities.append(probability(logits).mean())
-        return values[0] + values[1], probabilities[0], probabilities[1]
+        return value, loss.verdict(on_real), loss.verdict(on_fake)
 
     def generator_gradients(self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator) -> Array:
         """Leaves in `g_grads` the gradients of G's loss."""
         self.g_grads.zero()
-        logits, tape = self.D.forward(fake, train=True, rng=rng)
-        value, dlogits = self.loss.generator(logits)
+        logits, tape = self.D.forward(self.seen(fake, rng), train=True, rng=rng)
+        if isinstance(self.loss, CoupledLoss):
+            on_real = self.D.forward(self.seen(real, rng), train=True, rng=rng)[0]
+            value, dlogits = self.loss.generator(on_real, logits)
+        else:
+            value, dlogits = self.loss.generator(logits)
         dfake = self.D.backward(dlogits, tape, grads=None, release=True)
         for weight, function in self.generator_terms:
             term, dterm = function(fake, real)
@@ -172,6 +238,13 @@ class AlternatingOptimizer:
             dfake = dfake + weight * dterm
         self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
         return value
+
+    def seen(self, x: Array, rng: np.random.Generator) -> Array:
+        """What D sees of a batch: the images, with instance noise on them while there is some."""
+        std = self.instance_noise.std_at(self.g_optimizer.steps) if self.instance_noise else 0.0
+        if not std:
+            return x
+        return x + self.D.kernels.asarray(std * rng.standard_normal(x.shape), dtype=self.D.dtype)
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Everything that training has changed, in host memory, by name."""

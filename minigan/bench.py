@@ -29,12 +29,15 @@ class Model(NamedTuple):
     shape: tuple[int, ...]
 
 
+WGAN_GP = DCGAN(loss="wasserstein", penalty="wgan-gp", d_norm="none")
 MODELS: Mapping[str, Model] = {
     "mlp": Model(MLP(), (28, 28, 1)),
     "dcgan28": Model(DCGAN(), (28, 28, 1)),
     "dcgan32": Model(DCGAN(), (32, 32, 3)),
     "dcgan64": Model(DCGAN(), (64, 64, 3)),
     "dcgan128": Model(DCGAN(), (128, 128, 3)),
+    "wgan-gp32": Model(WGAN_GP, (32, 32, 3)),
+    "wgan-gp64": Model(WGAN_GP, (64, 64, 3)),
 }
 
 

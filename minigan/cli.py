@@ -6,8 +6,10 @@ import io
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import minigan
 from minigan.errors import ConfigError, MiniganError
@@ -21,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is no reason to stop
     try:
-        code = _run(texts)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = _run(texts)
     except SystemExit as stop:  # argparse's, after --help or a usage error
         raise SystemExit(_flush(int(stop.code or 0))) from None
     return _flush(code)
@@ -66,6 +70,18 @@ def _flush(code: int) -> int:
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
         print(f"minigan: {text}", file=sys.stderr)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],  # noqa: ARG001 (the signature of warnings.showwarning)
+    filename: str,  # noqa: ARG001
+    lineno: int,  # noqa: ARG001
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """A warning as one line, like an error, without the place in the source that it came from."""
+    _complain(str(message))
 
 
 def _os_error_text(error: OSError) -> str:
@@ -116,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(command="info")
 
     bench = commands.add_parser("bench", help="measure training and sampling here")
-    bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28, dcgan32, dcgan64 or dcgan128")
+    bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
     bench.add_argument("--batch-size", type=_count, default=64)
     bench.add_argument("--rounds", type=_count, default=5, help="the median of these counts (default 5)")
     bench.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="length of a round (default 1)")

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from minigan.backends import Array
 from minigan.layers.base import Layer
-from minigan.losses import FAKE, REAL, AdversarialLoss
+from minigan.losses import FAKE, REAL, CoupledLoss, Loss
 from minigan.network import Sequential, Tape
 from minigan.parameters import Gradients
+from minigan.penalties import GradientPenalty
 
 LossGradient = Callable[[Array], tuple[Array, Array]]  # logits -> (value, dlogits)
 
@@ -84,25 +86,111 @@ def all_finite(value: Array, grads: Gradients, network: Layer) -> bool:
 
 
 def why_discriminator(
-    D: Sequential, loss: AdversarialLoss, real: Array, fake: Array, *, rng: np.random.Generator
+    D: Sequential,
+    loss: Loss,
+    real: Array,
+    fake: Array,
+    *,
+    penalty: GradientPenalty | None = None,
+    rng: np.random.Generator,
 ) -> str:
     """What is not finite in D's step."""
-    for x, target in ((real, REAL), (fake, FAKE)):
-        found = nonfinite_pass(D, x, partial(loss.discriminator, target=target), rng=rng)
+    for x in (real, fake):  # first of all: a coupled loss needs both batches' logits
+        found = nonfinite_output(D, x, rng=rng)
         if found is not None:
             return found
-    return f"the running statistics of {D.path}"
+    for x, gradient in _losses_by_batch(D, loss, real, fake, rng=rng):
+        found = nonfinite_pass(D, x, gradient, rng=rng)
+        if found is not None:
+            return found
+    found = nonfinite_penalty(D, penalty, real, fake, rng=rng) if penalty is not None else None
+    return found or f"the running statistics of {D.path}"
+
+
+def _losses_by_batch(
+    D: Sequential, loss: Loss, real: Array, fake: Array, *, rng: np.random.Generator
+) -> tuple[tuple[Array, LossGradient], ...]:
+    """Each batch that D is trained on, and the loss of its logits; a coupled one with the other logits held fixed."""
+    if not isinstance(loss, CoupledLoss):
+        return (real, partial(loss.discriminator, target=REAL)), (fake, partial(loss.discriminator, target=FAKE))
+    on_real, on_fake = (D.forward(x, train=True, rng=rng)[0] for x in (real, fake))
+
+    def of_real(logits: Array) -> tuple[Array, Array]:
+        value, dreal, _ = loss.discriminator(logits, on_fake)
+        return value, dreal
+
+    def of_fake(logits: Array) -> tuple[Array, Array]:
+        value, _, dfake = loss.discriminator(on_real, logits)
+        return value, dfake
+
+    return (real, of_real), (fake, of_fake)
+
+
+def nonfinite_penalty(
+    D: Sequential, penalty: GradientPenalty, real: Array, fake: Array, *, rng: np.random.Generator
+) -> str | None:
+    """What goes wrong first in a gradient penalty: forward, backward to the input, the penalty, up and down again."""
+    x = penalty.points(real, fake, rng)
+    found = nonfinite_output(D, x, rng=rng)
+    if found is not None:
+        return found
+    logits, tape = D.forward(x, train=True, rng=rng)
+    walk = list(zip(D.layers, tape.caches(D), strict=True))
+    dy, records = D.kernels.xp.ones_like(logits), []
+    for layer, cache in reversed(walk):
+        dy, record = layer.backward_recorded(dy, cache)
+        records.append(record)
+        if not is_finite(dy):
+            return f"the penalty's gradient of {layer.path}"
+    value, v = penalty.of_gradient(dy)
+    if not (is_finite(value) and is_finite(v)):
+        return f"the penalty on the slope of {D.path}"
+    return _nonfinite_double_gradient(D, v, records[::-1], walk)
+
+
+def _nonfinite_double_gradient(
+    D: Sequential, v: Array, records: list[Any], walk: list[tuple[Layer, Any]]
+) -> str | None:
+    """The search in `Sequential.double_backward`'s two sweeps, which `walk` goes through: layers and caches."""
+    grads, injected = D.gradients(), []
+    for (layer, cache), record in zip(walk, records, strict=True):
+        v, ddx = layer.double_backward(v, record, cache, grads=grads)
+        injected.append(ddx)
+        if not (is_finite(v) and is_moderate(grads.flat) and (ddx is None or is_finite(ddx))):
+            return f"the penalty's double gradient of {layer.path}"
+    down = 0 * v
+    for (layer, cache), ddx in reversed(list(zip(walk, injected, strict=True))):
+        down = layer.backward(down, cache, grads=grads)
+        down = down if ddx is None else down + ddx
+        if not (is_finite(down) and is_moderate(grads.flat)):
+            return f"the penalty's double gradient of {layer.path}, on its way down,"
+    return None
 
 
 def why_generator(
-    G: Sequential, D: Sequential, loss: AdversarialLoss, fake: Array, g_tape: Tape, *, rng: np.random.Generator
+    G: Sequential,
+    D: Sequential,
+    loss: Loss,
+    fake: Array,
+    g_tape: Tape,
+    real: Array,
+    *,
+    rng: np.random.Generator,
 ) -> str:
     """What is not finite in G's step."""
-    found = nonfinite_pass(D, fake, loss.generator, rng=rng)
+    gradient: LossGradient
+    if isinstance(loss, CoupledLoss):
+        found = nonfinite_output(D, real, rng=rng)
+        if found is not None:
+            return found
+        gradient = partial(loss.generator, D.forward(real, train=True, rng=rng)[0])
+    else:
+        gradient = loss.generator
+    found = nonfinite_pass(D, fake, gradient, rng=rng)
     if found is not None:
         return found
     logits, tape = D.forward(fake, train=True, rng=rng)
-    dfake = D.backward(loss.generator(logits)[1], tape, grads=None)
+    dfake = D.backward(gradient(logits)[1], tape, grads=None)
     found = nonfinite_gradient(G, dfake, g_tape)
     if found is not None:
         return found

@@ -16,9 +16,17 @@ __all__ = [
     "LOSSES",
     "REAL",
     "AdversarialLoss",
+    "CoupledLoss",
+    "CrossEntropyLoss",
+    "Hinge",
+    "LabelledLoss",
+    "LeastSquares",
+    "Loss",
     "Minimax",
     "NonSaturating",
+    "RelativisticAverage",
     "SquaredProbability",
+    "Wasserstein",
     "get_loss",
     "l1",
     "mse",
@@ -47,28 +55,58 @@ def probability(logits: Array) -> Array:
 
 
 class AdversarialLoss(ABC):
-    """The two sides of the game `min_G max_D V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]`, D = sigmoid(logits)."""
+    """What D and G minimise, each for a batch of D's logits s that is all real or all fake."""
 
+    @abstractmethod
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
-        """D's loss on a batch that is all real or all fake: binary cross-entropy, -V's half.
-
-        -t log D - (1 - t) log(1 - D) = softplus(s) - t s, whose derivative is D - t.
+        """D's loss on one batch; its whole loss is that on a real batch plus that on a fake one.
 
         Args:
             logits: s, any shape.
-            target: t, REAL or FAKE; something between smooths the label.
+            target: t, REAL or FAKE.
         Returns:
             The mean, and its gradient like the logits.
         """
-        softplus, p = _softplus_and_probability(logits)
-        return _mean(softplus - target * logits), (p - target) / logits.size
 
     @abstractmethod
     def generator(self, logits: Array) -> tuple[Array, Array]:
         """G's loss on D's logits for fakes: the mean, and its gradient like the logits."""
 
+    def verdict(self, logits: Array) -> Array:
+        """What a log shows of a batch: the mean logit, or D's mean probability of "real" where the loss knows one."""
+        return _mean(logits)
 
-class Minimax(AdversarialLoss):
+
+class LabelledLoss(AdversarialLoss):
+    """A loss whose D is to reach a number: the label of real batches, and 0 for fake ones.
+
+    Args:
+        real_label: less than 1 is one-sided label smoothing (Salimans et al. 2016, section 3.4).
+    """
+
+    def __init__(self, *, real_label: float = REAL) -> None:
+        if not FAKE < real_label <= REAL:
+            raise ConfigError(f"real_label must be in (0, 1], got {real_label}.")
+        self.real_label = real_label
+
+
+class CrossEntropyLoss(LabelledLoss):
+    """The game `min_G max_D V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]`, D = sigmoid(s)."""
+
+    def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        """D's loss on a batch that is all real or all fake: binary cross-entropy, -V's half.
+
+        -t log D - (1 - t) log(1 - D) = softplus(s) - t s, whose derivative is D - t.
+        """
+        target = target * self.real_label
+        softplus, p = _softplus_and_probability(logits)
+        return _mean(softplus - target * logits), (p - target) / logits.size
+
+    def verdict(self, logits: Array) -> Array:
+        return _mean(probability(logits))
+
+
+class Minimax(CrossEntropyLoss):
     """G minimises log(1 - D(G(z))): the game as it stands, whose gradient vanishes where D is sure ("saturates").
 
     Source: Goodfellow et al. 2014, equation 1 and algorithm 1.
@@ -79,7 +117,7 @@ class Minimax(AdversarialLoss):
         return -_mean(softplus), p / -logits.size
 
 
-class NonSaturating(AdversarialLoss):
+class NonSaturating(CrossEntropyLoss):
     """G minimises -log D(G(z)): the same fixed point, with strong gradients where D is sure.
 
     Source: Goodfellow et al. 2014, section 3, last paragraph.
@@ -90,7 +128,7 @@ class NonSaturating(AdversarialLoss):
         return _mean(softplus), q / -logits.size
 
 
-class SquaredProbability(AdversarialLoss):
+class SquaredProbability(CrossEntropyLoss):
     """G minimises (D(G(z)) - 1)², squared distance of a probability from "real"; D keeps cross-entropy.
 
     Not LSGAN, which squares the logits on both sides. Here too the gradient vanishes where D is sure.
@@ -102,22 +140,137 @@ class SquaredProbability(AdversarialLoss):
         return _mean(q * q), q * q * p * (-2 / logits.size)
 
 
-LOSSES: dict[str, type[AdversarialLoss]] = {
+class LeastSquares(LabelledLoss):
+    """LSGAN: D minimises (s - t)² / 2, G (s - 1)² / 2, on the logits themselves.
+
+    Source: Mao et al. 2017, equations 2 and 9 (a = 0, b = c = 1).
+    """
+
+    def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        return self._half_square(logits - target * self.real_label)
+
+    def generator(self, logits: Array) -> tuple[Array, Array]:
+        return self._half_square(logits - REAL)
+
+    @staticmethod
+    def _half_square(distance: Array) -> tuple[Array, Array]:
+        return 0.5 * _mean(distance * distance), distance / distance.size
+
+
+class CriticLoss(AdversarialLoss):
+    """G maximises the mean logit: D is no classifier but a critic, whose logits have no scale of their own."""
+
+    def generator(self, logits: Array) -> tuple[Array, Array]:
+        return -_mean(logits), _constant(logits, -1)
+
+
+class Wasserstein(CriticLoss):
+    """D minimises the mean of s on fakes minus that on reals; minus this estimates the Wasserstein distance.
+
+    Only where D's slope is at most 1, for which a penalty cares.
+
+    Source: Arjovsky et al. 2017, equations 2 and 3, algorithm 1.
+    """
+
+    def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        sign = _sign(target)
+        return sign * _mean(logits), _constant(logits, sign)
+
+
+class Hinge(CriticLoss):
+    """D minimises max(0, 1 - s) on reals and max(0, 1 + s) on fakes: what is beyond the margin pulls no more.
+
+    Source: Lim & Ye 2017, section 3; Miyato et al. 2018 ("Spectral Normalization"), equations 16 and 17.
+    """
+
+    def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        xp, sign = array_module(logits), _sign(target)
+        margin = 1 + sign * logits
+        return _mean(xp.maximum(margin, 0)), (margin > 0).astype(logits.dtype) * (sign / logits.size)
+
+
+class CoupledLoss(ABC):
+    """A loss that compares real with fake logits, so that neither batch has a loss of its own.
+
+    The batches still go through D one after the other. The number of logits may differ.
+    """
+
+    @abstractmethod
+    def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
+        """D's loss, its gradient for the real logits and that for the fake ones."""
+
+    @abstractmethod
+    def generator(self, real: Array, fake: Array) -> tuple[Array, Array]:
+        """G's loss, and its gradient for the fake logits; the real ones do not depend on G."""
+
+    def verdict(self, logits: Array) -> Array:
+        """What a log shows of a batch: the mean logit."""
+        return _mean(logits)
+
+
+class RelativisticAverage(CoupledLoss):
+    """RaGAN: D tells whether an example is more real than the average of the other kind.
+
+    With a = s_real - mean(s_fake) and b = s_fake - mean(s_real), D minimises -log sigmoid(a) - log(1 - sigmoid(b)).
+    G's loss is D's with real and fake exchanged.
+
+    Source: Jolicoeur-Martineau 2018 ("The relativistic discriminator"), on relativistic average GANs: RaSGAN.
+    """
+
+    def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
+        on_real, not_a = _softplus_and_probability(_mean(fake) - real)  # softplus(-a) and 1 - sigmoid(a)
+        on_fake, b = _softplus_and_probability(fake - _mean(real))
+        dreal = -(not_a + _mean(b)) / real.size  # each real logit also moves the average in all b
+        dfake = (b + _mean(not_a)) / fake.size
+        return _mean(on_real) + _mean(on_fake), dreal, dfake
+
+    def generator(self, real: Array, fake: Array) -> tuple[Array, Array]:
+        value, dfake, _ = self.discriminator(fake, real)
+        return value, dfake
+
+
+Loss = AdversarialLoss | CoupledLoss
+
+LOSSES: dict[str, type[Loss]] = {
     "minimax": Minimax,
     "non-saturating": NonSaturating,
     "squared-probability": SquaredProbability,
+    "least-squares": LeastSquares,
+    "wasserstein": Wasserstein,
+    "hinge": Hinge,
+    "relativistic-average": RelativisticAverage,
 }
 
 
-def get_loss(name: str) -> AdversarialLoss:
+def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
     """The adversarial loss of that name.
 
+    Args:
+        label_smoothing: how much less than 1 D is to say on reals; 0 for losses without labels.
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: an unknown name, or a loss that has no labels to smooth.
     """
     if name not in LOSSES:
         raise ConfigError(f"unknown loss {name!r}: expected one of {', '.join(LOSSES)}.")
-    return LOSSES[name]()
+    loss = LOSSES[name]
+    if issubclass(loss, LabelledLoss):
+        return loss(real_label=REAL - label_smoothing)
+    if label_smoothing:
+        labelled = [name for name, other in LOSSES.items() if issubclass(other, LabelledLoss)]
+        raise ConfigError(f"the loss {name} has no labels to smooth: expected one of {', '.join(labelled)}.")
+    return loss()
+
+
+def _sign(target: float) -> int:
+    """-1 where D is to raise its logits, 1 where it is to lower them."""
+    if target not in (REAL, FAKE):
+        raise ConfigError(f"this loss knows no labels but real ({REAL:g}) and fake ({FAKE:g}), got {target}.")
+    return -1 if target == REAL else 1
+
+
+def _constant(logits: Array, sign: int) -> Array:
+    """The gradient of sign * mean(logits)."""
+    return array_module(logits).full_like(logits, sign / logits.size)
 
 
 def mse(prediction: Array, target: Array) -> tuple[Array, Array]:

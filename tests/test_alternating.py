@@ -5,14 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from minigan.alternating import AlternatingOptimizer, GeneratorTerm
+from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
 from minigan.backends import Backend
 from minigan.errors import CheckpointError, ConfigError, ShapeError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, Reshape, Tanh
-from minigan.losses import FAKE, REAL, NonSaturating, mse
+from minigan.losses import FAKE, REAL, CoupledLoss, Hinge, NonSaturating, RelativisticAverage, mse
 from minigan.network import Sequential
 from minigan.optim import Adam
+from minigan.penalties import R1
 
 N = 4
 LATENT = 3
@@ -23,7 +24,9 @@ def noise(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.normal(size=(n, LATENT))
 
 
-def gan(backend: Backend, *, n_critic: int = 1, seed: int = 0, loss=None, terms=()) -> AlternatingOptimizer:
+def gan(
+    backend: Backend, *, n_critic: int = 1, seed: int = 0, loss=None, terms=(), penalty=None, instance_noise=None
+) -> AlternatingOptimizer:
     """BatchNorm and random layers in both."""
     init = Normal(0.3)
     G = Sequential(
@@ -45,6 +48,8 @@ def gan(backend: Backend, *, n_critic: int = 1, seed: int = 0, loss=None, terms=
         d_optimizer=Adam(D.arena, lr=1e-2),
         n_critic=n_critic,
         generator_terms=terms,
+        penalty=penalty,
+        instance_noise=instance_noise,
     )
 
 
@@ -80,11 +85,11 @@ def test_the_discriminators_step_touches_only_the_discriminator(backend: Backend
     real = next(images(backend))
     fake, _ = optimizer.G.forward(backend.asarray(noise(rng, N), dtype=optimizer.G.dtype), train=True, rng=rng)
     before = copy(optimizer)
-    d_loss, d_real, d_fake = optimizer.discriminator_step(real, fake, rng)
+    d_values = optimizer.discriminator_step(real, fake, rng)
     after = copy(optimizer)
     assert changed(before, after) == {"D", "D.state", "d_optimizer", "D grads"}
     assert (optimizer.d_optimizer.steps, optimizer.g_optimizer.steps) == (1, 0)
-    assert all(np.isfinite(float(v)) for v in (d_loss, d_real, d_fake))
+    assert all(np.isfinite(float(v)) for v in d_values)
 
 
 def test_the_generators_step_touches_only_the_generator(backend: Backend):
@@ -132,8 +137,16 @@ class Diary:
             self._note(monkeypatch, net, "commit_statistics", lambda *_, name=name, **_k: f"{name} commit")
         self._note(monkeypatch, optimizer.g_optimizer, "step", lambda *_: "G update")
         self._note(monkeypatch, optimizer.d_optimizer, "step", lambda *_: "D update")
-        self._note(monkeypatch, optimizer.loss, "discriminator", lambda _, target: f"D loss {target:g}")
-        self._note(monkeypatch, optimizer.loss, "generator", lambda _: "G loss")
+        coupled = isinstance(optimizer.loss, CoupledLoss)
+        self._note(
+            monkeypatch,
+            optimizer.loss,
+            "discriminator",
+            lambda _, other: "D loss of both" if coupled else f"D loss {other:g}",
+        )
+        self._note(monkeypatch, optimizer.loss, "generator", lambda *_: "G loss of both" if coupled else "G loss")
+        if optimizer.penalty:
+            self._note(monkeypatch, optimizer.penalty, "add_gradients", lambda *_, **_k: "penalty")
 
     @staticmethod
     def _grads(options: dict) -> str:
@@ -181,6 +194,67 @@ def test_the_order_of_algorithm_1(backend: Backend, monkeypatch: pytest.MonkeyPa
     assert (backend.to_numpy(next(reals)) == backend.to_numpy(next(expected))).all()  # no batch was wasted
 
 
+def test_the_order_with_a_loss_of_both_batches(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    """Real and fake are separate batches here, too; G's step looks at the reals and learns from the fakes."""
+    optimizer = gan(backend, loss=RelativisticAverage())
+    diary = Diary(optimizer, monkeypatch)
+    optimizer.step(images(backend), np.random.default_rng(0))
+    assert diary.events == [
+        *["G forward", "D forward", "D forward", "D loss of both"],
+        *["D commit", "D backward, learning, no dx"] * 2,
+        "D update",
+        *["D forward", "D forward", "G loss of both"],
+        "D loss of both",  # which is D's, with real and fake exchanged
+        *["D backward, frozen", "G backward, learning, no dx", "G commit", "G update"],
+    ]
+
+
+def test_the_order_with_a_penalty(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    """It belongs to D's step, and commits no statistics."""
+    optimizer = gan(backend, penalty=R1(interval=2))
+    diary = Diary(optimizer, monkeypatch)
+    reals = images(backend)
+    for _ in range(2):
+        optimizer.step(reals, np.random.default_rng(0))
+    assert diary.events == [*D_STEP[:-1], "penalty", "D forward", "D update", *G_STEP, *D_STEP, *G_STEP]
+
+
+def test_no_activations_outlive_their_batch(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    """Unless the loss compares the batches, those of the reals are gone before the fakes go through D."""
+    alive, most = [], []
+    for loss in (Hinge(), RelativisticAverage()):
+        optimizer = gan(backend, loss=loss, penalty=R1())
+        forward, tapes = optimizer.D.forward, []
+
+        def counting(x, *, train, rng=None, forward=forward, tapes=tapes):
+            alive.append(sum(tape.nbytes > 0 for tape in tapes))
+            y, tape = forward(x, train=train, rng=rng)
+            tapes.append(tape)
+            return y, tape
+
+        monkeypatch.setattr(optimizer.D, "forward", counting)
+        alive.clear()
+        optimizer.discriminator_step(next(images(backend)), next(images(backend)), np.random.default_rng(0))
+        most.append(max(alive))
+    assert most == [0, 1]
+
+
+def test_instance_noise(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    """On real and fake, in D's step and in G's, new each time; gone after its steps."""
+    optimizer = gan(backend, instance_noise=InstanceNoise(0.5, 2))
+    diary = Diary(optimizer, monkeypatch)
+    reals, originals = images(backend), images(backend)
+    for std in (0.5, 0.25, 0.0, 0.0):
+        diary.batches.clear()
+        optimizer.step(reals, np.random.default_rng(0))
+        real, fake, again = map(backend.to_numpy, diary.batches)
+        noise = real - backend.to_numpy(next(originals))
+        assert noise.std() == pytest.approx(std, rel=0.3)
+        assert (fake - again).std() == pytest.approx(2**0.5 * std, rel=0.3)
+        assert real.dtype == np.float32
+    assert [InstanceNoise(0.5, 4).std_at(step) for step in (0, 1, 4, 9)] == [0.5, 0.375, 0, 0]
+
+
 def test_a_step_is_its_parts(backend: Backend):
     """Written out by hand, with the networks' own methods."""
     optimizer, by_hand = gan(backend, terms=[GeneratorTerm(0.5, mse)]), gan(backend)
@@ -225,9 +299,9 @@ def test_what_a_step_reports(backend: Backend):
     for _ in range(2):
         real = next(reals)
         fake, _ = twin.G.forward(backend.asarray(noise(rng, N), dtype=twin.G.dtype), train=True, rng=rng)
-        d_loss, d_real, d_fake = twin.discriminator_step(real, fake, rng)
-    assert [float(v) for v in (d_loss, d_real, d_fake)] == [
-        float(v) for v in (values.d_loss, values.d_real, values.d_fake)
+        d_values = twin.discriminator_step(real, fake, rng)
+    assert [float(v) for v in d_values] == [
+        float(v) for v in (values.d_loss, values.d_real, values.d_fake, values.d_penalty)
     ]
 
 
@@ -252,12 +326,13 @@ def steps(optimizer: AlternatingOptimizer, reals: Iterator, rng: np.random.Gener
 
 
 def test_training_goes_on_bit_for_bit(backend: Backend):
-    straight, reals, rng = gan(backend, n_critic=2), images(backend), np.random.default_rng(0)
+    extras = {"n_critic": 2, "penalty": R1(interval=3), "instance_noise": InstanceNoise(0.1, 4)}
+    straight, reals, rng = gan(backend, **extras), images(backend), np.random.default_rng(0)
     steps(straight, reals, rng, 2)
     saved, rng_state = straight.to_dict(), rng.bit_generator.state
     expected = steps(straight, reals, rng, 3)
 
-    resumed = gan(backend, n_critic=2, seed=9)  # other weights, all to be overwritten
+    resumed = gan(backend, **extras, seed=9)  # other weights, all to be overwritten
     resumed.load_dict(saved)
     reals, rng = images(backend), np.random.default_rng(77)
     rng.bit_generator.state = rng_state

@@ -28,7 +28,7 @@ FLOORS = {
     2: ["parameters", "initializers"],
     3: ["layers"],
     4: ["network"],
-    5: ["blocks", "losses", "penalties", "optim", "schedules", "gradcheck", "metrics", "augment", "data"],
+    5: ["blocks", "losses", "penalties", "matching", "optim", "schedules", "gradcheck", "metrics", "augment", "data"],
     6: ["alternating", "divergence", "training", "checkpoint", "sampling", "export", "report"],
     7: ["bench", "cli", "commands", "config", "recipes", "runs", "__main__"],
 }

@@ -11,8 +11,10 @@ from benchmarks import __main__ as listing
 from benchmarks import breakdown, kernels, limits, memory, sampling, scaling, stack, train_step
 from benchmarks.command import expect_agreement
 from benchmarks.limits import Limits
+from minigan import bench
 from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
+from minigan.recipes import DCGAN
 
 QUICK = ("--rounds", "1", "--seconds", "0.001")
 NUMPY = ("--backend", "numpy", *QUICK)
@@ -103,6 +105,14 @@ def test_train_step(ran, tmp_path):
     assert "mlp, batch 4, median of 1 rounds:" in lines
     assert ends_with_a_ratio(lines) == bool(TORCH)
     assert json.loads(file.read_text())["seconds"]["minigan numpy"][0] > 0
+
+
+def test_train_step_with_a_penalty(ran, monkeypatch):
+    small = bench.Model(DCGAN(width=2, loss="wasserstein", penalty="wgan-gp", d_norm="none"), (28, 28, 1))
+    monkeypatch.setitem(bench.MODELS, "wgan-gp32", small)
+    lines = ran(train_step, "--model", "wgan-gp32", "--batch-size", "4", *NUMPY, *TORCH)
+    assert "wgan-gp32, batch 4, median of 1 rounds:" in lines
+    assert ends_with_a_ratio(lines) == bool(TORCH)
 
 
 def test_stack(ran):

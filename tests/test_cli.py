@@ -82,6 +82,15 @@ def test_ctrl_c_saves_and_tells_how_to_go_on():
     assert main(["train", "--resume", "here", "--steps", str(step + 1)]) == 0
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line(capsys):
+    assert main(["train", "--steps", "1", "--set", "penalty=wgan-gp", "--out", "here", *QUICK]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("minigan: D.3.BatchNorm makes each logit depend on the whole batch, but WGAN-GP bounds ")
+    assert err.count("\n") == 1
+    assert json.loads(Path("here/log.jsonl").read_text())["d_penalty"] > 0
+
+
 def test_recipes_info_and_gradcheck_speak(capsys):
     assert main(["recipes"]) == 0
     out = capsys.readouterr().out

@@ -5,13 +5,14 @@ import pytest
 
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm
 from minigan.backends import Backend
-from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output
+from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output, nonfinite_penalty
 from minigan.errors import DivergenceError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, Reshape, Tanh
-from minigan.losses import AdversarialLoss, Minimax, NonSaturating
+from minigan.losses import Loss, Minimax, NonSaturating, RelativisticAverage
 from minigan.network import Residual, Sequential, SkipConcat
 from minigan.optim import SGD, Adam
+from minigan.penalties import R1
 
 N = 4
 IMAGE = (4, 4, 1)
@@ -19,7 +20,9 @@ IMAGE = (4, 4, 1)
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own remarks on NaN and overflow
 
 
-def gan(backend: Backend, *, lr: float = 1e-2, loss: AdversarialLoss | None = None, terms=()) -> AlternatingOptimizer:
+def gan(
+    backend: Backend, *, lr: float = 1e-2, loss: Loss | None = None, terms=(), penalty=None, activation=LeakyReLU
+) -> AlternatingOptimizer:
     init = Normal(0.3)
     G = Sequential(
         [
@@ -33,7 +36,7 @@ def gan(backend: Backend, *, lr: float = 1e-2, loss: AdversarialLoss | None = No
         name="G",
     )
     D = Sequential(
-        [Conv2D(4, 3, init=init), Sequential([BatchNorm(), LeakyReLU()]), Flatten(), Dense(1, init=init)], name="D"
+        [Conv2D(4, 3, init=init), Sequential([BatchNorm(), activation()]), Flatten(), Dense(1, init=init)], name="D"
     )
     rng = np.random.default_rng(0)
     G.build((3,), backend=backend, rng=rng)
@@ -46,6 +49,7 @@ def gan(backend: Backend, *, lr: float = 1e-2, loss: AdversarialLoss | None = No
         g_optimizer=Adam(G.arena, lr=lr),
         d_optimizer=Adam(D.arena, lr=lr),
         generator_terms=terms,
+        penalty=penalty,
     )
 
 
@@ -155,6 +159,7 @@ def test_a_layer_that_overflows(backend: Backend, network: str, where: str, says
 
 class LossThatOverflows(Minimax):
     def __init__(self, *, generator: bool) -> None:
+        super().__init__()
         self.generator_breaks = generator
 
     def discriminator(self, logits, target):
@@ -179,6 +184,105 @@ def test_a_bad_auxiliary_term(backend: Backend):
     before = optimizer.to_dict()
     assert failing_step(optimizer, images(backend)) == "an auxiliary term of G's loss is not finite."
     assert unchanged(before, optimizer.to_dict(), but=("D", "d_"))
+
+
+class OverflowingRelativistic(RelativisticAverage):
+    def __init__(self, part: int) -> None:
+        self.part = part
+
+    def discriminator(self, real, fake):
+        found = list(super().discriminator(real, fake))
+        found[self.part] = found[self.part] * np.inf
+        return tuple(found)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [(0, "the loss of D's logits"), (1, "the gradient that D is given"), (2, "the gradient that D is")],
+)
+def test_a_bad_coupled_loss(backend: Backend, part: int, says: str):
+    optimizer = gan(backend, loss=OverflowingRelativistic(part))
+    before = optimizer.to_dict()
+    assert failing_step(optimizer, images(backend)).startswith(says)
+    assert unchanged(before, optimizer.to_dict())
+
+
+@pytest.mark.parametrize(("prefix", "says"), [("0.", "D.0.Conv2D's weight w"), ("3.", "D.3.Dense's weight w")])
+def test_a_bad_weight_under_a_coupled_loss(backend: Backend, prefix: str, says: str):
+    optimizer = gan(backend, loss=RelativisticAverage())
+    layer_at(optimizer.D, prefix).own_parameters[0].value.reshape(-1)[-1] = np.nan
+    before = optimizer.to_dict()
+    assert failing_step(optimizer, images(backend)) == f"{says} is not finite."
+    assert unchanged(before, optimizer.to_dict())
+
+
+def test_bad_reals_in_the_generators_step_of_a_coupled_loss(backend: Backend):
+    optimizer, rng = gan(backend, loss=RelativisticAverage()), np.random.default_rng(0)
+    real = next(images(backend))
+    z = backend.asarray(rng.normal(size=(N, 3)), dtype=optimizer.G.dtype)
+    fake, g_tape = optimizer.G.forward(z, train=True)
+    real[0, 0, 0, 0] = np.nan
+    with pytest.raises(DivergenceError, match=r"the input of D is not finite\."):
+        optimizer.generator_step(fake, g_tape, real, rng)
+
+
+class BrokenTwice(Tanh):
+    """Overflows in a penalty's sweeps only."""
+
+    where = ""
+    came_up = False
+
+    def forward(self, x, *, train, rng=None):
+        self.came_up = False
+        return super().forward(x, train=train, rng=rng)
+
+    def backward(self, dy, cache, *, grads, need_dx=True):
+        dx = super().backward(dy, cache, grads=grads, need_dx=need_dx)
+        return dx * (np.inf if self.where == "down" and self.came_up else 1)
+
+    def backward_recorded(self, dy, cache):
+        dx, record = super().backward_recorded(dy, cache)
+        return dx * (np.inf if self.where == "recorded" else 1), record
+
+    def double_backward(self, v, record, cache, *, grads):
+        ddy, ddx = super().double_backward(v, record, cache, grads=grads)
+        self.came_up = True
+        return ddy * (np.inf if self.where == "up" else 1), ddx * (np.inf if self.where == "curvature" else 1)
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("recorded", "the penalty's gradient of D.1.Sequential is not finite."),
+        ("up", "the penalty's double gradient of D.1.Sequential is not finite."),
+        ("curvature", "the penalty's double gradient of D.1.Sequential is not finite."),
+    ],
+)
+def test_a_layer_that_overflows_in_a_penalty(backend: Backend, monkeypatch: pytest.MonkeyPatch, where: str, says: str):
+    optimizer = gan(backend, penalty=R1(), activation=BrokenTwice)
+    before = optimizer.to_dict()
+    monkeypatch.setattr(BrokenTwice, "where", where)
+    assert failing_step(optimizer, images(backend)) == says
+    assert unchanged(before, optimizer.to_dict())
+
+
+def test_what_comes_down_in_a_penalty_is_searched_too(backend: Backend, monkeypatch: pytest.MonkeyPatch):
+    D = Sequential([Dense(3), BrokenTwice(), Dense(3), Tanh(), Dense(1)], name="D")
+    D.build((4,), backend=backend, rng=np.random.default_rng(0))
+    x = backend.asarray(np.random.default_rng(1).normal(size=(N, 4)).astype(np.float32))
+    assert nonfinite_penalty(D, R1(), x, x, rng=np.random.default_rng(0)) is None
+    monkeypatch.setattr(BrokenTwice, "where", "down")
+    found = nonfinite_penalty(D, R1(), x, x, rng=np.random.default_rng(0))
+    assert found == "the penalty's double gradient of D.1.BrokenTwice, on its way down,"
+
+
+def test_a_penalty_that_overflows(backend: Backend):
+    optimizer = gan(backend, penalty=R1(weight=1e38))
+    layer_at(optimizer.D, "3.").own_parameters[0].value[...] *= 1e6
+    optimizer.D.arena.updated()
+    before = optimizer.to_dict()
+    assert failing_step(optimizer, images(backend)) == "the penalty on the slope of D is not finite."
+    assert unchanged(before, optimizer.to_dict())
 
 
 def test_an_exploding_learning_rate(backend: Backend):

@@ -31,7 +31,9 @@ from minigan.layers import (
     Tanh,
     UpSampling2D,
 )
+from minigan.losses import LOSSES
 from minigan.network import Residual, Sequential, SkipConcat
+from minigan.penalties import PENALTIES
 from minigan.recipes import get_recipe
 from minigan.report.progress import PlainProgress
 from minigan.training import Interruption
@@ -80,6 +82,28 @@ def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, recipe):
             runs.resume(run)
         weights.append(run.trainer.alternating.to_dict())
         assert runs.load_generator(folder, backend=device).samples(np.random.default_rng(0), 3).shape == (3, 28, 28, 1)
+    for key, expected in weights[0].items():
+        np.testing.assert_array_equal(weights[1][key], expected, err_msg=key)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"loss": loss} for loss in LOSSES),
+        *({"penalty": penalty, "loss": "hinge", "d_norm": "none"} for penalty in PENALTIES),
+        {"feature_matching": 0.1, "instance_noise": 0.1, "label_smoothing": 0.1},
+    ],
+    ids=lambda settings: " ".join(map(str, settings.values())),
+)
+def test_every_loss_and_penalty_gives_the_same_bits_on_both_sides(device, settings):
+    weights = []
+    for backend in (get_backend("numpy"), device):
+        recipe = get_recipe("dcgan").from_settings({"width": 2, **settings})
+        gan = recipe.assemble((8, 8, 1), backend=backend, rng=np.random.default_rng(0))
+        reals = (np.random.default_rng(n).uniform(-1, 1, (4, 8, 8, 1)) for n in range(2))
+        rng = np.random.default_rng(1)
+        values = [float(value) for _ in range(2) for value in gan.step(reals, rng)]
+        weights.append(gan.to_dict() | {"values": np.array(values)})
     for key, expected in weights[0].items():
         np.testing.assert_array_equal(weights[1][key], expected, err_msg=key)
 

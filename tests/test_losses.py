@@ -1,4 +1,4 @@
-"""Losses: values and gradients by formula, by finite differences and against PyTorch; then whole training steps."""
+"""Losses: values and gradients by formula, by finite differences and against PyTorch."""
 
 import importlib.util
 import math
@@ -6,30 +6,35 @@ import math
 import numpy as np
 import pytest
 
-from minigan.alternating import AlternatingOptimizer, GeneratorTerm
 from minigan.backends import Backend
 from minigan.errors import ConfigError, ShapeError
-from minigan.gradcheck import check_gradient
-from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.layers import Dense, Dropout, Flatten, LeakyReLU, Reshape, Tanh
 from minigan.losses import (
     FAKE,
     LOSSES,
     REAL,
+    CoupledLoss,
+    CrossEntropyLoss,
+    Hinge,
+    LabelledLoss,
+    LeastSquares,
     Minimax,
     NonSaturating,
+    RelativisticAverage,
     SquaredProbability,
+    Wasserstein,
     get_loss,
     l1,
     mse,
     probability,
 )
+from minigan.matching import FeatureMatching
 from minigan.network import Sequential
-from minigan.optim import SGD
-from minigan.recipes import get_recipe
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
-every_loss = pytest.mark.parametrize("name", LOSSES)
+SEPARATE = [name for name, loss in LOSSES.items() if not issubclass(loss, CoupledLoss)]
+LABELLED = [name for name, loss in LOSSES.items() if issubclass(loss, LabelledLoss)]
+every_separate_loss = pytest.mark.parametrize("name", SEPARATE)
 SHAPES = {"one logit": (7, 1), "a map of patches": (2, 3, 4, 1), "no channel axis": (5,)}
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 
@@ -47,10 +52,25 @@ def cross_entropy(s: float, target: float) -> float:
     return -target * log_d(s) - (1 - target) * log_not_d(s)
 
 
+def half_square(s: float, target: float) -> float:
+    return (s - target) ** 2 / 2
+
+
+D_FORMULAS = {
+    "minimax": cross_entropy,
+    "non-saturating": cross_entropy,
+    "squared-probability": cross_entropy,
+    "least-squares": half_square,
+    "wasserstein": lambda s, target: -s if target == REAL else s,
+    "hinge": lambda s, target: max(0, 1 - s) if target == REAL else max(0, 1 + s),
+}
 G_FORMULAS = {
     "minimax": log_not_d,
     "non-saturating": lambda s: -log_d(s),
     "squared-probability": lambda s: (math.exp(log_d(s)) - 1) ** 2,
+    "least-squares": lambda s: half_square(s, 1),
+    "wasserstein": lambda s: -s,
+    "hinge": lambda s: -s,
 }
 
 
@@ -73,27 +93,114 @@ def check_loss(backend: Backend, function, formula, s) -> None:
     np.testing.assert_allclose(backend.to_numpy(gradient).ravel(), expected, rtol=1e-6, atol=1e-9)
 
 
-@every_loss
+@every_separate_loss
 @every_shape
-@pytest.mark.parametrize("target", [REAL, FAKE, 0.9])
+@pytest.mark.parametrize("target", [REAL, FAKE])
 def test_discriminator(backend: Backend, name: str, shape: tuple[int, ...], target: float):
-    s = logits(backend, shape)
-    check_loss(backend, lambda s: get_loss(name).discriminator(s, target), lambda x: cross_entropy(x, target), s)
+    loss, formula = get_loss(name), D_FORMULAS[name]
+    check_loss(backend, lambda s: loss.discriminator(s, target), lambda x: formula(x, target), logits(backend, shape))
 
 
-@every_loss
+@every_separate_loss
 @every_shape
 def test_generator(backend: Backend, name: str, shape: tuple[int, ...]):
     check_loss(backend, get_loss(name).generator, G_FORMULAS[name], logits(backend, shape))
 
 
+@pytest.mark.parametrize("name", LABELLED)
+def test_label_smoothing_is_one_sided(backend: Backend, name: str):
+    s, loss, formula = logits(backend, (7, 1)), get_loss(name, label_smoothing=0.1), D_FORMULAS[name]
+    check_loss(backend, lambda s: loss.discriminator(s, REAL), lambda x: formula(x, 0.9), s)
+    check_loss(backend, lambda s: loss.discriminator(s, FAKE), lambda x: formula(x, 0.0), s)
+    check_loss(backend, loss.generator, G_FORMULAS[name], s)
+
+
+def test_label_smoothing_needs_labels():
+    for name in LOSSES.keys() - set(LABELLED):
+        with pytest.raises(ConfigError, match=f"the loss {name} has no labels to smooth: expected one of minimax"):
+            get_loss(name, label_smoothing=0.1)
+    for loss in (Wasserstein(), Hinge()):
+        with pytest.raises(ConfigError, match=r"knows no labels but real \(1\) and fake \(0\), got 0\.9"):
+            loss.discriminator(np.zeros((2, 1)), 0.9)
+    for label in (0.0, 1.1, math.nan):
+        with pytest.raises(ConfigError, match=r"real_label must be in \(0, 1\], got"):
+            Minimax(real_label=label)
+
+
 def test_names():
-    assert G_FORMULAS.keys() == LOSSES.keys()
-    assert isinstance(get_loss("minimax"), Minimax)
-    assert isinstance(get_loss("non-saturating"), NonSaturating)
-    assert isinstance(get_loss("squared-probability"), SquaredProbability)
+    assert [*G_FORMULAS] == [*D_FORMULAS] == SEPARATE
+    kinds = [
+        *(Minimax, NonSaturating, SquaredProbability, LeastSquares),
+        *(Wasserstein, Hinge, RelativisticAverage),
+    ]
+    assert [type(get_loss(name)) for name in LOSSES] == kinds
     with pytest.raises(ConfigError, match="unknown loss 'wgan': expected one of minimax, non-saturating"):
         get_loss("wgan")
+
+
+def test_verdicts(backend: Backend):
+    """A probability of a loss that has one, otherwise the logit."""
+    s = logits(backend, (6, 1))
+    p = mean(lambda x: math.exp(log_d(x)), s)
+    for name in LOSSES:
+        expected = p if issubclass(LOSSES[name], CrossEntropyLoss) else float(s.mean())
+        assert float(get_loss(name).verdict(s)) == pytest.approx(expected, rel=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------- relativistic
+
+
+def relativistic(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
+    """D's loss and G's, a logit at a time."""
+    reals, fakes = [float(s) for s in real.ravel()], [float(s) for s in fake.ravel()]
+    mean_real, mean_fake = sum(reals) / len(reals), sum(fakes) / len(fakes)
+    d = np.mean([-log_d(s - mean_fake) for s in reals]) + np.mean([-log_not_d(s - mean_real) for s in fakes])
+    g = np.mean([-log_d(s - mean_real) for s in fakes]) + np.mean([-log_not_d(s - mean_fake) for s in reals])
+    return float(d), float(g)
+
+
+@pytest.mark.parametrize("shapes", [((5, 1), (5, 1)), ((3, 1), (7, 1)), ((2, 3, 4, 1), (3, 2, 2, 1))])
+def test_relativistic_average(backend: Backend, shapes):
+    rng = np.random.default_rng(0)
+    real, fake = (rng.normal(0, 2, shape) for shape in shapes)
+    loss, on_real, on_fake = RelativisticAverage(), backend.asarray(real), backend.asarray(fake)
+    d_value, dreal, dfake = loss.discriminator(on_real, on_fake)
+    g_value, g_dfake = loss.generator(on_real, on_fake)
+    assert (float(d_value), float(g_value)) == pytest.approx(relativistic(real, fake), rel=1e-12)
+    for which, array, gradient in ((0, real, dreal), (0, fake, dfake), (1, fake, g_dfake)):
+        gradient = backend.to_numpy(gradient)
+        assert gradient.shape == array.shape
+        for index in np.ndindex(array.shape):
+            was, values = array[index], []
+            for h in (1e-6, -1e-6):
+                array[index] = was + h
+                values.append(relativistic(real, fake)[which])
+            array[index] = was
+            assert gradient[index] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_relativistic_loss_of_extreme_logits(backend: Backend, dtype: str):
+    real, fake = (backend.asarray(np.array([[1e4], [x]], dtype)) for x in (-1e4, 5e3))
+    for value, *gradients in (
+        RelativisticAverage().discriminator(real, fake),
+        RelativisticAverage().generator(real, fake),
+    ):
+        assert np.isfinite(float(value))
+        assert all(np.isfinite(backend.to_numpy(g)).all() and str(g.dtype) == dtype for g in gradients)
+
+
+def test_a_relativistic_loss_does_not_see_what_both_logits_have_in_common():
+    real, fake = np.array([[0.3], [-1.0]]), np.array([[2.0], [0.1]])
+    one, other = (
+        RelativisticAverage().discriminator(real, fake),
+        RelativisticAverage().discriminator(real + 5, fake + 5),
+    )
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------- what they are like
 
 
 def test_the_game_of_algorithm_1():
@@ -107,7 +214,8 @@ def test_the_game_of_algorithm_1():
 
 def test_every_generator_loss_pulls_the_logits_up(backend: Backend):
     s = logits(backend, (20, 1))
-    assert all((backend.to_numpy(get_loss(name).generator(s)[1]) < 0).all() for name in LOSSES)
+    unbounded = [name for name in SEPARATE if name != "least-squares"]  # which pulls logits over 1 down
+    assert all((backend.to_numpy(get_loss(name).generator(s)[1]) < 0).all() for name in unbounded)
 
 
 def test_only_minimax_and_squared_probability_saturate():
@@ -117,7 +225,19 @@ def test_only_minimax_and_squared_probability_saturate():
     assert NonSaturating().generator(s)[1][0, 0] == pytest.approx(-1, abs=1e-8)
 
 
-@every_loss
+def test_least_squares_pulls_to_its_labels():
+    s = np.array([[-3.0], [0.0], [0.5], [1.0], [4.0]])
+    assert (np.sign(LeastSquares().generator(s)[1]).ravel() == [-1, -1, -1, 0, 1]).all()
+    assert (np.sign(LeastSquares().discriminator(s, FAKE)[1]).ravel() == [-1, 0, 1, 1, 1]).all()
+
+
+def test_the_hinge_lets_go_beyond_its_margin():
+    s = np.array([[-2.0], [-0.5], [0.5], [2.0]])
+    assert (Hinge().discriminator(s, REAL)[1].ravel() == [-0.25, -0.25, -0.25, 0]).all()
+    assert (Hinge().discriminator(s, FAKE)[1].ravel() == [0, 0.25, 0.25, 0.25]).all()
+
+
+@pytest.mark.parametrize("name", [name for name in SEPARATE if name != "least-squares"])  # a square may overflow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_extreme_logits_stay_finite_without_a_warning(backend: Backend, name: str, dtype: str):
     numbers = np.array([1e4, -1e4, 100, -100, 0, 3e38 if dtype == "float32" else 1e300], dtype)
@@ -175,6 +295,37 @@ def test_distances_do_not_broadcast(function):
         function(np.zeros((2, 3)), np.zeros((2, 1)))
 
 
+# ---------------------------------------------------------------------------------------------- feature matching
+
+
+def test_feature_matching_compares_means_of_what_the_last_layer_is_given(backend: Backend):
+    D = Sequential([Dense(3), LeakyReLU(0.2), Sequential([Dense(2), Tanh()]), Dense(1), Reshape((1, 1))], name="D")
+    D.build((4,), backend=backend, dtype="float64", rng=np.random.default_rng(0))
+    fake, real = (backend.asarray(np.random.default_rng(n).normal(size=(5, 4))) for n in (1, 2))
+    matching = FeatureMatching(D)
+    assert matching.layers == D.layers[:3]
+    value, gradient = matching(fake, real)
+    means = []
+    for x in (fake, real):
+        for layer in D.layers[:3]:
+            x, _ = layer.forward(x, train=True)
+        means.append(backend.to_numpy(x).mean(axis=0))
+    assert float(value) == pytest.approx(((means[0] - means[1]) ** 2).sum(), rel=1e-12)
+    assert gradient.shape == fake.shape
+    assert float(matching(real, real)[0]) == 0
+    assert float(matching(real[:3], real[:3])[0]) == 0
+
+
+def test_feature_matching_refuses_what_has_no_features():
+    rng = np.random.default_rng(0)
+    shallow = Sequential([Flatten(), Dense(1)], name="D").build((4,), backend="numpy", rng=rng)
+    with pytest.raises(ConfigError, match="needs a hidden layer, but D has 1 with weights"):
+        FeatureMatching(shallow)
+    random = Sequential([Dense(2), Dropout(0.1), Dense(1)], name="D").build((4,), backend="numpy", rng=rng)
+    with pytest.raises(ConfigError, match=r"the same features each time, but D\.1\.Dropout drops some"):
+        FeatureMatching(random)
+
+
 # ---------------------------------------------------------------------------------------------- PyTorch
 
 
@@ -185,18 +336,36 @@ def test_parity_with_torch(shape: tuple[int, ...], dtype: str):
     import torch
     import torch.nn.functional as F
 
+    def relativistic_torch(real, fake):
+        on_real, on_fake = real - fake.mean(), fake - real.mean()
+        return bce(on_real, torch.ones_like(real)) + bce(on_fake, torch.zeros_like(fake))
+
     rng = np.random.default_rng(1)
     s, other = rng.normal(0, 3, shape).astype(dtype), rng.normal(0, 1, shape).astype(dtype)
     target = torch.from_numpy(other)
     ones = torch.ones_like(target)
-    loss = NonSaturating()
+    bce = F.binary_cross_entropy_with_logits
+    smooth = NonSaturating(real_label=0.9)
     pairs = [
-        (loss.discriminator(s, REAL), lambda t: F.binary_cross_entropy_with_logits(t, ones)),
-        (loss.discriminator(s, FAKE), lambda t: F.binary_cross_entropy_with_logits(t, 0 * ones)),
-        (loss.discriminator(s, 0.9), lambda t: F.binary_cross_entropy_with_logits(t, 0.9 * ones)),
-        (loss.generator(s), lambda t: F.binary_cross_entropy_with_logits(t, ones)),
-        (Minimax().generator(s), lambda t: -F.binary_cross_entropy_with_logits(t, 0 * ones)),
+        (NonSaturating().discriminator(s, REAL), lambda t: bce(t, ones)),
+        (NonSaturating().discriminator(s, FAKE), lambda t: bce(t, 0 * ones)),
+        (smooth.discriminator(s, REAL), lambda t: bce(t, 0.9 * ones)),
+        (smooth.discriminator(s, FAKE), lambda t: bce(t, 0 * ones)),
+        (NonSaturating().generator(s), lambda t: bce(t, ones)),
+        (Minimax().generator(s), lambda t: -bce(t, 0 * ones)),
         (SquaredProbability().generator(s), lambda t: F.mse_loss(torch.sigmoid(t), ones)),
+        (LeastSquares().discriminator(s, REAL), lambda t: 0.5 * F.mse_loss(t, ones)),
+        (LeastSquares().discriminator(s, FAKE), lambda t: 0.5 * F.mse_loss(t, 0 * ones)),
+        (LeastSquares().generator(s), lambda t: 0.5 * F.mse_loss(t, ones)),
+        (Wasserstein().discriminator(s, REAL), lambda t: -t.mean()),
+        (Wasserstein().discriminator(s, FAKE), lambda t: t.mean()),
+        (Wasserstein().generator(s), lambda t: -t.mean()),
+        (Hinge().discriminator(s, REAL), lambda t: F.relu(1 - t).mean()),
+        (Hinge().discriminator(s, FAKE), lambda t: F.relu(1 + t).mean()),
+        (Hinge().generator(s), lambda t: -t.mean()),
+        (RelativisticAverage().discriminator(s, other)[:2], lambda t: relativistic_torch(t, target)),
+        (RelativisticAverage().discriminator(other, s)[::2], lambda t: relativistic_torch(target, t)),
+        (RelativisticAverage().generator(other, s), lambda t: relativistic_torch(t, target)),
         (mse(s, other), lambda t: F.mse_loss(t, target)),
         (l1(s, other), lambda t: F.l1_loss(t, target)),
     ]
@@ -207,98 +376,3 @@ def test_parity_with_torch(shape: tuple[int, ...], dtype: str):
         expected.backward()
         assert float(value) == pytest.approx(expected.item(), rel=tolerance)
         np.testing.assert_allclose(gradient, t.grad.numpy(), rtol=tolerance, atol=tolerance / 100)
-
-
-# ---------------------------------------------------------------------------------------------- one whole training step
-
-
-def conv_gan(backend: Backend, loss: str) -> tuple[AlternatingOptimizer, np.ndarray]:
-    """A DCGAN in small: BatchNorm in both, D seeing real and fake as separate batches; and a real batch."""
-    weights, gamma = Normal(0.3), Normal(0.3, mean=1.0)
-    G = Sequential(
-        [
-            Reshape((1, 1, 3)),
-            ConvTranspose2D(4, 3, padding="valid", bias=False, init=weights),
-            BatchNorm(gamma_init=gamma),
-            ReLU(),
-            ConvTranspose2D(1, 4, stride=2, padding=1, init=weights),
-            Tanh(),
-        ],
-        name="G",
-    )
-    D = Sequential(
-        [
-            Conv2D(3, 4, stride=2, padding=1, init=weights),
-            LeakyReLU(0.2),
-            Conv2D(4, 3, bias=False, init=weights),
-            BatchNorm(gamma_init=gamma),
-            LeakyReLU(0.2),
-            Conv2D(1, 3, padding="valid", init=weights),
-            Flatten(),
-        ],
-        name="D",
-    )
-    rng = np.random.default_rng(0)
-    G.build((3,), backend=backend, dtype="float64", rng=rng)
-    D.build((6, 6, 1), backend=backend, dtype="float64", rng=rng)
-    optimizer = AlternatingOptimizer(
-        G,
-        D,
-        loss=get_loss(loss),
-        noise=lambda rng, n: rng.normal(size=(n, 3)),
-        g_optimizer=SGD(G.arena, lr=0.1),
-        d_optimizer=SGD(D.arena, lr=0.1),
-        generator_terms=[GeneratorTerm(0.3, l1)],
-    )
-    return optimizer, rng.uniform(-1, 1, (5, 6, 6, 1))
-
-
-def mlp_gan(backend: Backend, loss: str) -> tuple[AlternatingOptimizer, np.ndarray]:
-    """The recipe with a weight of its MSE term that shows."""
-    recipe = get_recipe("mlp").from_settings({"latent": 4, "hidden": 5, "mse_weight": 0.5, "loss": loss})
-    rng = np.random.default_rng(0)
-    optimizer = recipe.assemble((3, 3, 1), backend=backend, dtype="float64", rng=rng)
-    return optimizer, rng.uniform(0, 1, (4, 3, 3, 1))
-
-
-def d_loss(gan: AlternatingOptimizer, real: np.ndarray, fake: np.ndarray) -> float:
-    on_real, _ = gan.D.forward(real, train=True)
-    on_fake, _ = gan.D.forward(fake, train=True)
-    return mean(lambda s: -log_d(s), on_real) + mean(lambda s: -log_not_d(s), on_fake)
-
-
-def g_loss(gan: AlternatingOptimizer, loss: str, real: np.ndarray, z: np.ndarray) -> float:
-    fake, _ = gan.G.forward(z, train=True)
-    value = mean(G_FORMULAS[loss], gan.D.forward(fake, train=True)[0])
-    for weight, function in gan.generator_terms:
-        distance = np.abs(fake - real) if function is l1 else (fake - real) ** 2
-        value += weight * float(distance.mean())
-    return value
-
-
-@every_loss
-@pytest.mark.parametrize("make", [conv_gan, mlp_gan])
-def test_all_gradients_of_a_training_step(backend: Backend, make, name: str):
-    if backend.xp is not np:
-        pytest.skip("finite differences run on a CPU backend")
-    gan, real = make(backend, name)
-    rng = np.random.default_rng(3)
-    z = gan.noise(rng, len(real))
-    fake, g_tape = gan.G.forward(z, train=True)
-
-    gan.discriminator_gradients(real, fake, rng)
-    gan.generator_gradients(fake, g_tape, real, rng)
-    d_checks = [
-        check_gradient(lambda: d_loss(gan, real, fake), p.value, gan.d_grads[p], path="D", what=n, rng=rng, scale=1.0)
-        for n, p in gan.D.named_parameters()
-    ]
-    g_checks = [
-        check_gradient(
-            lambda: g_loss(gan, name, real, z), p.value, gan.g_grads[p], path="G", what=n, rng=rng, scale=1.0
-        )
-        for n, p in gan.G.named_parameters()
-    ]
-    assert [str(c) for c in d_checks + g_checks if not c.passed] == []
-    assert all(np.abs(grads.flat).max() > 1e-4 for grads in (gan.d_grads, gan.g_grads))
-    assert len(d_checks) == len(dict(gan.D.named_parameters()))
-    assert len(g_checks) == len(dict(gan.G.named_parameters()))

@@ -1,6 +1,7 @@
 """The recipes: the networks they promise, their settings, and what they refuse."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from minigan.backends import Backend
 from minigan.errors import ConfigError
 from minigan.gradcheck import check_network
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
-from minigan.losses import mse
+from minigan.losses import LOSSES, mse
 from minigan.network import Sequential
+from minigan.penalties import PENALTIES
 from minigan.recipes import DCGAN, MLP, RECIPES, Recipe, get_recipe
 from minigan.recipes.dcgan import halvings
 
@@ -135,6 +137,22 @@ def test_dcgan_refuses_points():
         DCGAN().check_points()
 
 
+def test_dcgan_without_batchnorm_in_the_critic(reference: Backend):
+    recipe = DCGAN(width=2, latent=5, d_norm="none")
+    D = built(recipe.discriminator((32, 32, 3)), (32, 32, 3), reference)
+    G = built(recipe.generator((32, 32, 3)), (5,), reference)
+    assert not any(isinstance(layer, BatchNorm) for layer in D.layers)
+    assert sum(isinstance(layer, BatchNorm) for layer in G.layers) == 3
+    assert [name for name, _ in D.named_parameters()] == ["0.w", "2.w", "2.b", "4.w", "4.b", "6.w"]
+
+
+def test_dcgan_warns_of_batchnorm_under_wgan_gp(reference: Backend):
+    rng = np.random.default_rng(0)
+    with pytest.warns(UserWarning, match=r"D\.3\.BatchNorm.*Use a D without BatchNorm"):
+        DCGAN(width=2, penalty="wgan-gp").assemble((28, 28, 1), backend=reference, rng=rng)
+    DCGAN(width=2, penalty="wgan-gp", d_norm="none").assemble((28, 28, 1), backend=reference, rng=rng)
+
+
 # ---------------------------------------------------------------------------------------------- mlp
 
 
@@ -242,6 +260,35 @@ def test_assembly_passes_the_settings_on(reference: Backend, recipe: type[Recipe
     assert (gan.G.path, gan.D.path) == ("G", "D")
 
 
+@every_recipe
+def test_losses_and_penalties_are_settings(backend: Backend, recipe: type[Recipe]):
+    """Every loss with some penalty and every penalty with some loss trains."""
+    extra = {"d_norm": "none"} if recipe is DCGAN else {}
+    small = {"width": 2} if recipe is DCGAN else {"hidden": 4}
+    for loss, penalty in itertools.zip_longest(LOSSES, ("none", *PENALTIES), fillvalue="none"):
+        r = recipe.from_settings({"latent": "4", "loss": loss, "penalty": penalty, **extra, **small})
+        gan = r.assemble((28, 28, 1), backend=backend, rng=np.random.default_rng(0))
+        assert type(gan.loss) is LOSSES[loss]
+        assert (gan.penalty is None) if penalty == "none" else (type(gan.penalty) is PENALTIES[penalty])
+        values = gan.step(iter([backend.asarray(images((28, 28, 1)))]), np.random.default_rng(0))
+        assert all(np.isfinite(float(v)) for v in values)
+
+
+def test_numbers_of_losses_and_penalties_are_passed_on(reference: Backend):
+    r = MLP(
+        label_smoothing=0.1,
+        penalty="r1",
+        penalty_weight=2.5,
+        penalty_interval=16,
+        instance_noise=0.2,
+        instance_noise_steps=7,
+    )
+    gan = r.assemble((5, 4, 1), backend=reference, rng=np.random.default_rng(0))
+    assert gan.loss.real_label == 0.9
+    assert (gan.penalty.weight, gan.penalty.interval) == (2.5, 16)
+    assert gan.instance_noise == (0.2, 7)
+
+
 SMALL = {
     "dcgan": (DCGAN(width=2, latent=3), (28, 28, 1)),
     "dcgan, three halvings": (DCGAN(width=1, latent=3), (32, 32, 3)),
@@ -301,7 +348,11 @@ WRONG = [
     ({"width": None}, "dcgan: width must be an int, got None"),
     ({"lr": "fast"}, "dcgan: lr must be a float, got 'fast'"),
     ({"loss": 3}, "dcgan: loss must be a str, got 3"),
-    ({"loss": "wgan"}, "dcgan: loss must be one of minimax, non-saturating, squared-probability, got 'wgan'"),
+    (
+        {"loss": "wgan"},
+        "dcgan: loss must be one of minimax, non-saturating, squared-probability, least-squares, "
+        "wasserstein, hinge, relativistic-average, got 'wgan'",
+    ),
     ({"width": 0}, "dcgan: width must be positive, got 0"),
     ({"latent": 0}, "dcgan: latent must be positive, got 0"),
     ({"batch_size": -1}, "dcgan: batch_size must be positive, got -1"),
@@ -311,6 +362,15 @@ WRONG = [
     ({"lr": "nan"}, "dcgan: lr must be positive, got nan"),
     ({"beta1": 1}, "dcgan: beta1 must be in [0, 1), got 1"),
     ({"beta2": -0.5}, "dcgan: beta2 must be in [0, 1), got -0.5"),
+    ({"label_smoothing": 1}, "dcgan: label_smoothing must be in [0, 1), got 1"),
+    ({"label_smoothing": 0.1, "loss": "hinge"}, "dcgan: the loss hinge has no labels to smooth: expected one of mini"),
+    ({"penalty": "gp"}, "dcgan: penalty must be one of none, wgan-gp, dragan, r1, r2, got 'gp'"),
+    ({"penalty_weight": 0}, "dcgan: penalty_weight must be positive, got 0"),
+    ({"penalty_interval": 0}, "dcgan: penalty_interval must be positive, got 0"),
+    ({"instance_noise": -0.1}, "dcgan: instance_noise must not be negative, got -0.1"),
+    ({"feature_matching": -1}, "dcgan: feature_matching must not be negative, got -1"),
+    ({"instance_noise_steps": 0}, "dcgan: instance_noise_steps must be positive, got 0"),
+    ({"d_norm": "layer"}, "dcgan: d_norm must be one of batch, none, got 'layer'"),
     ({"channels": 2}, "channels 1 or 3"),
     ({"size": -28}, "size must be positive"),
     ({"size": 30}, "got 30x30"),

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer, GeneratorTerm
+from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
 from minigan.backends import Backend
 from minigan.errors import ConfigError
 from minigan.losses import LOSSES, get_loss
+from minigan.matching import FeatureMatching
 from minigan.network import Sequential
 from minigan.optim import Adam
+from minigan.penalties import PENALTIES, GradientPenalty, get_penalty
 
 Shape = tuple[int, ...]
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -30,7 +32,14 @@ class Recipe(ABC):
         steps: of G, in a whole training.
         lr, beta1, beta2: of Adam, for G and D.
         n_critic: steps of D for each step of G.
-        loss: by its name in `minigan.losses`.
+        loss: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge or relativistic-average.
+        label_smoothing: how much less than 1 D is to say of real images, for losses with labels: .1 is usual.
+        feature_matching: weight of feature matching in G's loss; 0 leaves it out.
+        penalty: on D's slope: none, wgan-gp, dragan, r1 or r2.
+        penalty_weight: λ of wgan-gp and dragan, γ of r1 and r2.
+        penalty_interval: steps of D from one with the penalty to the next, which has it so many times as heavy.
+        instance_noise: standard deviation, at first, of noise on all that D sees.
+        instance_noise_steps: steps of G over which that noise fades to nothing.
         size: the images' side, or 0 to choose by the data.
         channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
     Raises:
@@ -47,14 +56,27 @@ class Recipe(ABC):
     beta2: float = 0.999
     n_critic: int = 1
     loss: str = "non-saturating"
+    label_smoothing: float = 0.0
+    feature_matching: float = 0.0
+    penalty: str = "none"
+    penalty_weight: float = 10.0
+    penalty_interval: int = 1
+    instance_noise: float = 0.0
+    instance_noise_steps: int = 2000
     size: int = 0
     channels: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("latent", "batch_size", "steps", "n_critic", "lr"):
+        for name in (
+            *("latent", "batch_size", "steps", "n_critic", "lr"),
+            *("penalty_weight", "penalty_interval", "instance_noise_steps"),
+        ):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
-        for name in ("beta1", "beta2"):
+        for name in ("instance_noise", "feature_matching"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{self.name}: {name} must not be negative, got {getattr(self, name)}.")
+        for name in ("beta1", "beta2", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
         if self.size < 0 or self.channels not in (0, 1, 3):
@@ -64,6 +86,14 @@ class Recipe(ABC):
             )
         if self.loss not in LOSSES:
             raise ConfigError(f"{self.name}: loss must be one of {', '.join(LOSSES)}, got {self.loss!r}.")
+        if self.penalty not in ("none", *PENALTIES):
+            raise ConfigError(
+                f"{self.name}: penalty must be one of none, {', '.join(PENALTIES)}, got {self.penalty!r}."
+            )
+        try:
+            get_loss(self.loss, label_smoothing=self.label_smoothing)
+        except ConfigError as error:
+            raise ConfigError(f"{self.name}: {error}") from None
 
     # ------------------------------------------------------------------------------------------ to be written
 
@@ -111,16 +141,27 @@ class Recipe(ABC):
         G, D = self.generator(image_shape), self.discriminator(image_shape)
         G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
         D.build(image_shape, backend=backend, dtype=dtype, rng=rng)
+        terms = self.generator_terms()
+        if self.feature_matching:
+            terms = (*terms, GeneratorTerm(self.feature_matching, FeatureMatching(D)))
         return AlternatingOptimizer(
             G,
             D,
-            loss=get_loss(self.loss),
+            loss=get_loss(self.loss, label_smoothing=self.label_smoothing),
             noise=self.noise,
             g_optimizer=Adam(G.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
             d_optimizer=Adam(D.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
             n_critic=self.n_critic,
-            generator_terms=self.generator_terms(),
+            generator_terms=terms,
+            penalty=self.gradient_penalty(),
+            instance_noise=InstanceNoise(self.instance_noise, self.instance_noise_steps),
         )
+
+    def gradient_penalty(self) -> GradientPenalty | None:
+        """What is added to D's loss."""
+        if self.penalty == "none":
+            return None
+        return get_penalty(self.penalty, weight=self.penalty_weight, interval=self.penalty_interval)
 
     def fit_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """The image size (H, W) to train at: the setting, or what suits data of that size."""

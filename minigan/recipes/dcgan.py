@@ -12,6 +12,9 @@ What it corrects in the usual tutorial code:
 - D ends in a logit; the sigmoid is in the loss, where log(sigmoid) cannot overflow.
 - G's step computes no gradient of D's weights, and uses the fakes that D's step has seen.
 - 4x4 filters with stride 2: the stride divides the filter, so no checkerboard is built in.
+
+With algorithm 1 of Gulrajani et al. 2017 it is a WGAN-GP:
+`--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`.
 """
 
 from dataclasses import dataclass
@@ -34,17 +37,21 @@ class DCGAN(Recipe):
 
     Settings:
         width: channels of the largest hidden image; each halving of the image doubles them.
+        d_norm: in D: batch (BatchNorm), or none, as penalty=wgan-gp asks for.
     """
 
     name: ClassVar[str] = "dcgan"
 
     steps: int = 4000
     width: int = 64
+    d_norm: str = "batch"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.width < 1:
             raise ConfigError(f"{self.name}: width must be positive, got {self.width}.")
+        if self.d_norm not in ("batch", "none"):
+            raise ConfigError(f"{self.name}: d_norm must be one of batch, none, got {self.d_norm!r}.")
         if self.size:
             halvings((self.size, self.size))
 
@@ -82,10 +89,11 @@ class DCGAN(Recipe):
         H, W, _ = image_shape
         n = halvings((H, W))
         layers = [Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=WEIGHTS), LeakyReLU(0.2)]
+        plain = self.d_norm == "none"
         for k in range(1, n):
             layers += [
-                Conv2D(self.width << k, 4, stride=2, padding=1, bias=False, init=WEIGHTS),
-                BatchNorm(gamma_init=GAMMA),
+                Conv2D(self.width << k, 4, stride=2, padding=1, bias=plain, init=WEIGHTS),
+                *([] if plain else [BatchNorm(gamma_init=GAMMA)]),
                 LeakyReLU(0.2),
             ]
         layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=WEIGHTS), Flatten()]

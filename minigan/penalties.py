@@ -1,0 +1,165 @@
+"""Gradient penalties: what keeps D's slope in bounds, with the second order written by hand.
+
+A penalty is P = weight * mean_i f(|g_i|), where g = d(sum of D's logits)/dx at some points x, one g_i an example. Its
+gradient with respect to D's weights is the derivative of a derivative:
+
+1. forward at x, and backward to the input with every layer's cotangent recorded: g
+2. P, and v = dP/dg, in closed form
+3. `double_backward`: v goes up through the layers, whose own curvature comes down again
+
+Each penalty below says in `points` where, and in `of_slopes` how much.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from minigan.backends import Array, array_module
+from minigan.errors import ConfigError
+from minigan.layers import BatchNorm
+from minigan.network import Sequential
+from minigan.parameters import Gradients
+
+__all__ = ["DRAGAN", "PENALTIES", "R1", "R2", "WGANGP", "GradientPenalty", "get_penalty"]
+
+EPS = 1e-12  # inside the root: the norm's derivative at g = 0 is 0, not 0 / 0
+
+
+class GradientPenalty(ABC):
+    """Added to D's loss.
+
+    Args:
+        weight: λ or γ.
+        interval: lazy regularisation: only each `interval`-th step of D has it, with `interval` times the weight
+            (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1).
+    """
+
+    def __init__(self, *, weight: float = 10.0, interval: int = 1) -> None:
+        if not 0 < weight < np.inf or interval < 1:
+            raise ConfigError(
+                f"{type(self).__name__}: expected weight > 0 and interval >= 1, got {weight=}, {interval=}."
+            )
+        self.weight = weight
+        self.interval = interval
+
+    def is_due(self, step: int) -> bool:
+        """Whether D's step of that number has the penalty; the first is number 0."""
+        return step % self.interval == 0
+
+    def add_gradients(
+        self, D: Sequential, real: Array, fake: Array, *, grads: Gradients, rng: np.random.Generator
+    ) -> Array:
+        """Adds dP/dw to the gradients of D's weights.
+
+        Args:
+            real, fake: what D sees, (N, *D.input_shape) each.
+            rng: of the points, and of dropout, whose masks are those of one forward pass.
+        Returns:
+            P.
+        """
+        logits, tape = D.forward(self.points(real, fake, rng), train=True, rng=rng)
+        dx, record = D.backward_recorded(array_module(logits).ones_like(logits), tape)
+        value, v = self.of_gradient(dx)
+        D.double_backward(v, record, tape, grads=grads)
+        return value
+
+    def of_gradient(self, dx: Array) -> tuple[Array, Array]:
+        """P and dP/d(dx), for the gradient dx (N, ...) of D's logits; with the weight that a step has."""
+        squares = (dx * dx).reshape(len(dx), -1).sum(axis=1)
+        values, slopes = self.of_slopes(squares)
+        scale = self.weight * self.interval / len(dx)
+        return scale * values.sum(), dx * (2 * scale * slopes).reshape(-1, *[1] * (dx.ndim - 1))
+
+    @abstractmethod
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        """x, where D's slope is looked at: (N, *D.input_shape)."""
+
+    @abstractmethod
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        """f for each example, and its derivative, both as functions of |g|²: (N,)."""
+
+    def objection(self, D: Sequential) -> str | None:  # noqa: ARG002 (most fit any D)
+        """What speaks against this penalty on this D, for a warning."""
+        return None
+
+
+class UnitSlope(GradientPenalty):
+    """f = (|g| - 1)²: D's slope is to be 1."""
+
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        norms = array_module(squares).sqrt(squares + EPS)
+        return (norms - 1) ** 2, (norms - 1) / norms
+
+
+class ZeroSlope(GradientPenalty):
+    """f = |g|² / 2: D is to be flat."""
+
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        return squares / 2, array_module(squares).full_like(squares, 0.5)
+
+
+class WGANGP(UnitSlope):
+    """At points between a real and a fake example, at a random place for each pair: λ E[(|∇D(x)| - 1)²].
+
+    Source: Gulrajani et al. 2017, equation 3 and algorithm 1 (λ = 10).
+    """
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        share = rng.uniform(size=(len(real), *[1] * (real.ndim - 1)))
+        return real + _like(real, share) * (fake - real)
+
+    def objection(self, D: Sequential) -> str | None:
+        for _, layer in D.walk():
+            if isinstance(layer, BatchNorm):
+                return (
+                    f"{layer.path} makes each logit depend on the whole batch, but WGAN-GP bounds the slope of each "
+                    "example by itself (Gulrajani et al. 2017, section 4). Use a D without BatchNorm."
+                )
+        return None
+
+
+class DRAGAN(UnitSlope):
+    """Around real examples: λ E[(|∇D(x + δ)| - 1)²], where δ is normal with half the batch's standard deviation.
+
+    Source: Kodali et al. 2017 ("On Convergence and Stability of GANs"), the DRAGAN penalty with k = 1 (λ = 10); the
+    size of δ is that of its authors' code.
+    """
+
+    SPREAD: ClassVar[float] = 0.5
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
+        return real + _like(real, rng.standard_normal(real.shape)) * (self.SPREAD * real.std())
+
+
+class R1(ZeroSlope):
+    """At real examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 9 (γ = 10)."""
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
+        return real
+
+
+class R2(ZeroSlope):
+    """At fake examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 10 (γ = 10)."""
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
+        return fake
+
+
+PENALTIES: dict[str, type[GradientPenalty]] = {"wgan-gp": WGANGP, "dragan": DRAGAN, "r1": R1, "r2": R2}
+
+
+def get_penalty(name: str, *, weight: float = 10.0, interval: int = 1) -> GradientPenalty:
+    """The gradient penalty of that name.
+
+    Raises:
+        ConfigError: an unknown name, or a weight or interval that is not positive.
+    """
+    if name not in PENALTIES:
+        raise ConfigError(f"unknown penalty {name!r}: expected one of {', '.join(PENALTIES)}.")
+    return PENALTIES[name](weight=weight, interval=interval)
+
+
+def _like(x: Array, numbers: np.ndarray) -> Array:
+    """Numbers drawn in host memory, as an array of x's kind and dtype."""
+    return array_module(x).asarray(numbers, dtype=x.dtype)
