@@ -203,9 +203,12 @@ class Trainer:
         return _items_warning(description["loader"]["items"], before["items"])
 
     def _check_model(self, made: dict[str, Any], path: Path) -> None:
-        """Raises CheckpointError if a checkpoint's model is not the one that is to be trained."""
+        """Raises CheckpointError if a checkpoint's model is not the one that is to be trained.
+
+        A setting that came after the checkpoint was made is not in it.
+        """
         was, said = _flat(made), _flat(self.model)
-        differing = sorted(key for key in was | said if was.get(key) != said.get(key) and key != "extent")
+        differing = sorted(key for key in was if was[key] != said.get(key) and key != "extent")
         if differing == ["shape"]:
             raise CheckpointError(
                 f"{path} was made with items of shape {tuple(was['shape'])}, the data have {tuple(said['shape'])}. "

@@ -91,7 +91,7 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     out = capsys.readouterr().out
     assert "Radford" in out
     assert re.search(r"^  width = 64 +channels of the largest hidden image; each halving", out, re.MULTILINE)
-    assert re.search(r"^  beta1 = 0.5 +of Adam, for G and D\.$", out, re.MULTILINE)
+    assert re.search(r"^  beta1 = 0.5 +of adam and adamw\.$", out, re.MULTILINE)
     assert "G: (100,) -> (64, 64, 3)" in out
     assert main(["recipes", "dcgan", "--set", "size=32", "channels=1", "width=4", "--backend", "numpy"]) == 0
     assert "\nD: (32, 32, 1) -> (1,)\n" in capsys.readouterr().out

@@ -5,14 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
+from minigan.alternating import AlternatingOptimizer
 from minigan.backends import Backend
 from minigan.errors import ConfigError
 from minigan.gradcheck import check_network
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from minigan.losses import mse
 from minigan.network import Sequential
+from minigan.optim import SGD, Adam, AdamW, Clipping, RMSprop
 from minigan.recipes import DCGAN, MLP, RECIPES, Recipe, get_recipe
 from minigan.recipes.dcgan import halvings
+from minigan.recipes.optimizers import OPTIMIZERS
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 
@@ -242,6 +245,49 @@ def test_assembly_passes_the_settings_on(reference: Backend, recipe: type[Recipe
     assert (gan.G.path, gan.D.path) == ("G", "D")
 
 
+def assembled(recipe: Recipe, backend: Backend) -> AlternatingOptimizer:
+    return recipe.assemble((28, 28, 1), backend=backend, rng=np.random.default_rng(0))
+
+
+def test_each_optimizer_has_its_settings(reference: Backend):
+    made = {
+        name: assembled(
+            MLP(optimizer=name, beta1=0.25, momentum=0.75, rms_decay=0.875, weight_decay=0.5), reference
+        ).d_optimizer
+        for name in OPTIMIZERS
+    }
+    assert {name: type(optimizer) for name, optimizer in made.items()} == {
+        "adam": Adam, "adamw": AdamW, "sgd": SGD, "rmsprop": RMSprop,
+    }  # fmt: skip
+    assert made["adam"].beta1 == made["adamw"].beta1 == 0.25
+    assert (made["adam"].weight_decay, made["adamw"].weight_decay) == (0, 0.5)
+    assert (made["sgd"].momentum, made["rmsprop"].decay) == (0.75, 0.875)
+
+
+def test_two_time_scales_and_the_original_wgans_clipping(reference: Backend):
+    gan = assembled(MLP(lr=1e-3, d_lr=4e-3, clip_norm=2, clip_value=1, clip_weights=0.01), reference)
+    assert (gan.g_optimizer.lr, gan.d_optimizer.lr) == (1e-3, 4e-3)
+    assert assembled(MLP(lr=1e-3, g_lr=5e-4), reference).g_optimizer.lr == 5e-4
+    assert gan.g_optimizer.clipping == Clipping(norm=2, value=1)
+    assert gan.d_optimizer.clipping == Clipping(norm=2, value=1, weights=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),  # at G's steps 0, 10, 15, 20
+    [
+        ({"schedule": "constant"}, [1, 1, 1, 1]),
+        ({"schedule": "linear", "decay_from": 10}, [1, 1, 0.5, 0]),
+        ({"schedule": "cosine", "decay_until": 10}, [1, 0, 0, 0]),
+        ({"schedule": "exponential", "decay_every": 5, "decay_factor": 0.1}, [1, 0.01, 0.001, 0.0001]),
+    ],
+)
+def test_schedules_count_the_generators_steps(reference: Backend, settings: dict, rates: list[float]):
+    gan = assembled(MLP(lr=1.0, steps=20, n_critic=3, **settings), reference)
+    for step, rate in zip((0, 10, 15, 20), rates, strict=True):
+        gan.g_optimizer.steps, gan.d_optimizer.steps = step, 3 * step
+        assert (gan.g_optimizer.lr, gan.d_optimizer.lr) == pytest.approx((rate, rate), abs=1e-12)
+
+
 SMALL = {
     "dcgan": (DCGAN(width=2, latent=3), (28, 28, 1)),
     "dcgan, three halvings": (DCGAN(width=1, latent=3), (32, 32, 3)),
@@ -311,6 +357,13 @@ WRONG = [
     ({"lr": "nan"}, "dcgan: lr must be positive, got nan"),
     ({"beta1": 1}, "dcgan: beta1 must be in [0, 1), got 1"),
     ({"beta2": -0.5}, "dcgan: beta2 must be in [0, 1), got -0.5"),
+    ({"optimizer": "lion"}, "dcgan: optimizer must be one of adam, adamw, sgd, rmsprop, got 'lion'"),
+    ({"schedule": "step"}, "dcgan: schedule must be one of constant, linear, exponential, cosine, got 'step'"),
+    ({"d_lr": -1}, "dcgan: d_lr must be a number from 0 up, got -1"),
+    ({"clip_norm": "inf"}, "dcgan: clip_norm must be a number from 0 up, got inf"),
+    ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
+    ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
+    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=4000"),
     ({"channels": 2}, "channels 1 or 3"),
     ({"size": -28}, "size must be positive"),
     ({"size": 30}, "got 30x30"),
@@ -332,5 +385,5 @@ def test_wrong_settings_of_the_mlp(settings: dict[str, object]):
 
 @every_recipe
 def test_every_setting_is_documented(recipe: type[Recipe]):
-    text = (recipe.__doc__ or "") + (Recipe.__doc__ or "")
+    text = "".join(base.__doc__ or "" for base in recipe.__mro__)
     assert [f.name for f in dataclasses.fields(recipe) if f.name not in text] == []

@@ -68,10 +68,25 @@ def test_a_run_folder_holds_what_it_should(tmp_path):
     assert replace(saved, engine="") == config()
 
 
+TUNED = {
+    "adamw": {"optimizer": "adamw", "schedule": "cosine", "clip_norm": 1.0, "d_lr": 1e-3},
+    "sgd": {"optimizer": "sgd", "momentum": 0.9, "schedule": "linear", "decay_from": 2, "clip_value": 0.1},
+    "rmsprop": {"optimizer": "rmsprop", "schedule": "exponential", "decay_every": 3, "clip_weights": 0.01},
+}
+
+
 @pytest.mark.parametrize("recipe", ["dcgan", "mlp"])
 @pytest.mark.parametrize("stop_at", [1, 5, 8])
 def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, backend, recipe, stop_at):
-    cfg = config(backend.name, recipe=recipe)
+    continues_with_the_same_bits(tmp_path, config(backend.name, recipe=recipe), stop_at)
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_so_it_does_with_every_optimizer_and_schedule(tmp_path, backend, name):
+    continues_with_the_same_bits(tmp_path, config(backend.name, recipe="mlp", n_critic=2, **TUNED[name]), 5)
+
+
+def continues_with_the_same_bits(tmp_path, cfg, stop_at):
     whole = whole_run(tmp_path / "whole", cfg)
     first = runs.open_run(cfg, tmp_path / "parts")
     runs.start(first)
@@ -87,7 +102,8 @@ def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, backend, reci
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
     name = "samples/step-000010.png"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
-    losses = [[(r["step"], r["d_loss"], r["g_loss"]) for r in records(tmp_path / part)] for part in ("whole", "parts")]
+    keys = ("step", "d_loss", "g_loss", "g_lr", "d_lr")
+    losses = [[tuple(r[key] for key in keys) for r in records(tmp_path / part)] for part in ("whole", "parts")]
     assert set(losses[0]) <= set(losses[1])
 
 
@@ -353,7 +369,6 @@ def test_the_first_signal_tells_what_it_does():
         ("log_every = 2\n", "", r"lacks 'rhythm\.log_every'"),
         ("[rhythm]", "[rhythm2]", "lacks 'rhythm'"),
         ("width = 4", 'width = "wide"', "width must be an int, got 'wide'"),
-        ("width = 4\n", "", r"lacks 'settings\.width'"),
         ("width = 4", "width = 4\nwidht = 5", "dcgan has no setting 'widht'"),
     ],
 )
@@ -365,6 +380,40 @@ def test_a_damaged_configuration_is_told_by_its_key(tmp_path, old, new, message)
     path.write_text(text.replace(old, new))
     with pytest.raises(CheckpointError, match=message):
         runs.reopen_run(tmp_path / "run")
+
+
+def test_a_setting_that_the_configuration_lost_is_found_in_the_checkpoint(tmp_path):
+    whole_run(tmp_path / "run", config(steps=1))
+    path = tmp_path / "run" / "config.toml"
+    path.write_text(path.read_text().replace("width = 4\n", ""))
+    with pytest.raises(CheckpointError, match=r"made with width=4, the run's config\.toml says width=64\. Restore"):
+        runs.resume(runs.reopen_run(tmp_path / "run"))
+
+
+def as_if_older(folder, *newer):
+    """Makes a run folder one of a version that had none of these settings, and saved nothing for them."""
+    path = folder / "config.toml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if line.partition(" ")[0] not in newer))
+    for file in (folder / "model.safetensors", *(folder / "checkpoints").iterdir()):
+        arrays, description = load_arrays(file, format=f"minigan-{'model' if file.stem == 'model' else 'checkpoint'}/1")
+        model = description if file.stem == "model" else description["model"]
+        model["settings"] = {key: value for key, value in model["settings"].items() if key not in newer}
+        save_arrays(file, arrays, description=description)
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
+    longer = whole_run(tmp_path / "longer", config(steps=14))
+    whole_run(tmp_path / "run", config(steps=10))
+    as_if_older(tmp_path / "run", "optimizer", "schedule", "d_lr", "clip_norm", "ema", "augment")
+    assert "optimizer" not in (tmp_path / "run" / "config.toml").read_text()
+    assert runs.load_generator(tmp_path / "run").step == 10
+    run = runs.reopen_run(tmp_path / "run", steps=14)
+    assert runs.resume(run) == ()
+    train(run)
+    expected, got = longer.trainer.alternating.to_dict(), run.trainer.alternating.to_dict()
+    assert expected.keys() == got.keys()
+    assert all((got[name] == expected[name]).all() for name in expected)
 
 
 def test_odd_lines_of_the_log_are_dropped(tmp_path):

@@ -14,21 +14,20 @@ from minigan.backends import Backend
 from minigan.errors import ConfigError
 from minigan.losses import LOSSES, get_loss
 from minigan.network import Sequential
-from minigan.optim import Adam
+from minigan.recipes.optimizers import OptimizerSettings
 
 Shape = tuple[int, ...]
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(ABC):
+class Recipe(OptimizerSettings, ABC):
     """A GAN that can be trained by name; its fields are the settings that `--set` changes.
 
     Settings:
         latent: length of the noise vector z.
         batch_size: real images in a step of D, and fakes.
         steps: of G, in a whole training.
-        lr, beta1, beta2: of Adam, for G and D.
         n_critic: steps of D for each step of G.
         loss: by its name in `minigan.losses`.
         size: the images' side, or 0 to choose by the data.
@@ -42,21 +41,16 @@ class Recipe(ABC):
     latent: int = 100
     batch_size: int = 64
     steps: int = 2000
-    lr: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
     n_critic: int = 1
     loss: str = "non-saturating"
     size: int = 0
     channels: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("latent", "batch_size", "steps", "n_critic", "lr"):
+        for name in ("latent", "batch_size", "steps", "n_critic"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
+        self.check_optimizers()
         if self.size < 0 or self.channels not in (0, 1, 3):
             raise ConfigError(
                 f"{self.name}: size must be positive and channels 1 or 3 (0 chooses by the data), "
@@ -111,13 +105,14 @@ class Recipe(ABC):
         G, D = self.generator(image_shape), self.discriminator(image_shape)
         G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
         D.build(image_shape, backend=backend, dtype=dtype, rng=rng)
+        g_optimizer, d_optimizer = self.optimizers(G.arena, D.arena)
         return AlternatingOptimizer(
             G,
             D,
             loss=get_loss(self.loss),
             noise=self.noise,
-            g_optimizer=Adam(G.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
-            d_optimizer=Adam(D.arena, lr=self.lr, beta1=self.beta1, beta2=self.beta2),
+            g_optimizer=g_optimizer,
+            d_optimizer=d_optimizer,
             n_critic=self.n_critic,
             generator_terms=self.generator_terms(),
         )
