@@ -82,6 +82,16 @@ def test_ctrl_c_saves_and_tells_how_to_go_on():
     assert main(["train", "--resume", "here", "--steps", str(step + 1)]) == 0
 
 
+def test_samples_are_the_moving_averages_where_there_is_one(capsys):
+    small = ["--steps", "2", "--batch-size", "4", "--backend", "numpy", "--out", "run"]
+    assert main(["train", "mlp", *small, "--set", "ema=0.9"]) == 0
+    assert main(["sample", "run", "--count", "4", "--out", "average.png", "--backend", "numpy"]) == 0
+    assert "4 samples of mlp at step 2, moving average: average.png" in capsys.readouterr().out
+    assert main(["sample", "run", "--count", "4", "--out", "last.png", "--backend", "numpy", "--last-weights"]) == 0
+    assert "4 samples of mlp at step 2: last.png" in capsys.readouterr().out
+    assert Path("average.png").read_bytes() != Path("last.png").read_bytes()
+
+
 def test_recipes_info_and_gradcheck_speak(capsys):
     assert main(["recipes"]) == 0
     out = capsys.readouterr().out

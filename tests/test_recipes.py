@@ -364,6 +364,8 @@ WRONG = [
     ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
     ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=4000"),
+    ({"ema": 1}, "dcgan: ema must be in [0, 1), got 1"),
+    ({"ema_statistics": "eval"}, "dcgan: ema_statistics must be one of running, batch, standing, got 'eval'"),
     ({"channels": 2}, "channels 1 or 3"),
     ({"size": -28}, "size must be positive"),
     ({"size": 30}, "got 30x30"),

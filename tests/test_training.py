@@ -12,6 +12,7 @@ import pytest
 
 from minigan import runs
 from minigan.checkpoint import load_arrays, save_arrays
+from minigan.ema import STATISTICS
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
 from minigan.recipes import get_recipe
 from minigan.report.progress import PlainProgress
@@ -86,6 +87,11 @@ def test_so_it_does_with_every_optimizer_and_schedule(tmp_path, backend, name):
     continues_with_the_same_bits(tmp_path, config(backend.name, recipe="mlp", n_critic=2, **TUNED[name]), 5)
 
 
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_so_does_the_average_of_the_weights(tmp_path, backend, statistics):
+    continues_with_the_same_bits(tmp_path, config(backend.name, width=2, ema=0.9, ema_statistics=statistics), 5)
+
+
 def continues_with_the_same_bits(tmp_path, cfg, stop_at):
     whole = whole_run(tmp_path / "whole", cfg)
     first = runs.open_run(cfg, tmp_path / "parts")
@@ -96,7 +102,7 @@ def continues_with_the_same_bits(tmp_path, cfg, stop_at):
     assert runs.resume(second) == ()
     assert second.trainer.step == stop_at
     train(second)
-    expected, got = whole.trainer.alternating.to_dict(), second.trainer.alternating.to_dict()
+    expected, got = state(whole), state(second)
     assert expected.keys() == got.keys()
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
@@ -105,6 +111,12 @@ def continues_with_the_same_bits(tmp_path, cfg, stop_at):
     keys = ("step", "d_loss", "g_loss", "g_lr", "d_lr")
     losses = [[tuple(r[key] for key in keys) for r in records(tmp_path / part)] for part in ("whole", "parts")]
     assert set(losses[0]) <= set(losses[1])
+
+
+def state(run):
+    """Everything that training has changed."""
+    average = run.trainer.average
+    return run.trainer.alternating.to_dict() | (average.to_dict() if average is not None else {})
 
 
 def test_what_was_logged_after_the_last_checkpoint_is_forgotten(tmp_path):
@@ -182,6 +194,34 @@ def test_a_generator_draws_the_same_wherever_it_is_loaded(tmp_path, backend):
     assert samples.shape == (5, *run.dataset.shape)
     assert np.abs(samples).max() <= 1
     np.testing.assert_allclose(again.samples(np.random.default_rng(0), 5), samples, atol=1e-5)
+
+
+def test_the_average_draws_and_the_last_weights_train(tmp_path, backend):
+    run = whole_run(tmp_path / "run", config(backend.name, ema=0.9))
+    plain = whole_run(tmp_path / "plain", config(backend.name))
+    for name, array in plain.trainer.alternating.to_dict().items():
+        np.testing.assert_array_equal(run.trainer.alternating.to_dict()[name], array, err_msg=name)
+    samples = {}
+    for folder in ("run", "plain"):
+        for average in (True, False):
+            trained = runs.load_generator(tmp_path / folder, backend=backend, average=average)
+            assert trained.averaged == (average and folder == "run")
+            samples[folder, average] = trained.samples(np.random.default_rng(0), 4)
+    np.testing.assert_array_equal(samples["run", False], samples["plain", True])
+    np.testing.assert_array_equal(samples["plain", False], samples["plain", True])
+    z = run.recipe.noise(np.random.default_rng(0), 4)
+    np.testing.assert_array_equal(samples["run", True], run.recipe.to_images(run.trainer.average.draw(z)))
+    assert (samples["run", True] != samples["run", False]).any()
+    picture = "samples/step-000010.png"
+    assert (tmp_path / "run" / picture).read_bytes() != (tmp_path / "plain" / picture).read_bytes()
+
+
+def test_a_checkpoint_without_the_average_changes_nothing(tmp_path):
+    whole_run(tmp_path / "run", config(steps=2, ema=0.9))
+    (path,) = (tmp_path / "run" / "checkpoints").iterdir()
+    arrays, description = load_arrays(path, format="minigan-checkpoint/1")
+    save_arrays(path, {k: v for k, v in arrays.items() if "average" not in k}, description=description)
+    unchanged(tmp_path / "run", "holds no average of G's weights")
 
 
 @pytest.mark.parametrize("data", ["ring", "grid"])
@@ -467,14 +507,14 @@ def unchanged(folder, message):
     """That a resume is refused, and the run that was to be resumed stays at its beginning."""
     (folder / "log.jsonl").write_text("odd\n")
     run = runs.reopen_run(folder)
-    weights, rng, loader = run.trainer.alternating.to_dict(), run.trainer.rng.bit_generator.state, run.trainer.loader
-    state = loader.state()
+    weights, rng, loader = state(run), run.trainer.rng.bit_generator.state, run.trainer.loader
+    position = loader.state()
     with pytest.raises(CheckpointError, match=message):
         runs.resume(run)
-    for name, array in run.trainer.alternating.to_dict().items():
+    for name, array in state(run).items():
         np.testing.assert_array_equal(array, weights[name], err_msg=name)
     assert run.trainer.rng.bit_generator.state == rng
-    assert loader.state() == state
+    assert loader.state() == position
     assert (folder / "log.jsonl").read_text() == "odd\n"
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm
 from minigan.backends import Backend
+from minigan.ema import STATISTICS, MovingAverage, Statistics
 from minigan.errors import ConfigError
 from minigan.losses import LOSSES, get_loss
 from minigan.network import Sequential
@@ -30,6 +31,8 @@ class Recipe(OptimizerSettings, ABC):
         steps: of G, in a whole training.
         n_critic: steps of D for each step of G.
         loss: by its name in `minigan.losses`.
+        ema: decay of the moving average of G's weights, which then draws the samples; try .999. 0 keeps none.
+        ema_statistics: BatchNorm's in the average: running, batch or standing, see `minigan.ema`.
         size: the images' side, or 0 to choose by the data.
         channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
     Raises:
@@ -43,6 +46,8 @@ class Recipe(OptimizerSettings, ABC):
     steps: int = 2000
     n_critic: int = 1
     loss: str = "non-saturating"
+    ema: float = 0.0
+    ema_statistics: Statistics = "running"
     size: int = 0
     channels: int = 0
 
@@ -51,6 +56,12 @@ class Recipe(OptimizerSettings, ABC):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
         self.check_optimizers()
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"{self.name}: ema must be in [0, 1), got {self.ema}.")
+        if self.ema_statistics not in STATISTICS:
+            raise ConfigError(
+                f"{self.name}: ema_statistics must be one of {', '.join(STATISTICS)}, got {self.ema_statistics!r}."
+            )
         if self.size < 0 or self.channels not in (0, 1, 3):
             raise ConfigError(
                 f"{self.name}: size must be positive and channels 1 or 3 (0 chooses by the data), "
@@ -116,6 +127,18 @@ class Recipe(OptimizerSettings, ABC):
             n_critic=self.n_critic,
             generator_terms=self.generator_terms(),
         )
+
+    def moving_average(self, G: Sequential, *, seed: int | Sequence[int]) -> MovingAverage | None:
+        """The average of G's weights, if the recipe keeps one.
+
+        Args:
+            seed: of the noise for standing statistics.
+        """
+        if not self.ema:
+            return None
+        network = self.generator(G.output_shape)
+        network.build(G.input_shape, backend=G.kernels, dtype=G.dtype, rng=np.random.default_rng(0))
+        return MovingAverage(network, G, decay=self.ema, statistics=self.ema_statistics, noise=self.noise, seed=seed)
 
     def fit_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """The image size (H, W) to train at: the setting, or what suits data of that size."""
