@@ -9,6 +9,7 @@ from minigan.alternating import AlternatingOptimizer
 from minigan.backends import Backend
 from minigan.errors import ConfigError
 from minigan.gradcheck import check_network
+from minigan.initializers import INITIALIZERS
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from minigan.losses import mse
 from minigan.network import Sequential
@@ -92,6 +93,14 @@ def test_dcgan_starts_as_the_paper_says(reference: Backend):
         assert abs(gammas.std() - 0.02) < 0.005
         assert not any(name.endswith(".b") for name in arrays)  # BatchNorm's beta does that
     assert (recipe.lr, recipe.beta1, recipe.latent) == (2e-4, 0.5, 100)
+
+
+@pytest.mark.parametrize("init", INITIALIZERS)
+def test_dcgan_starts_as_the_setting_says(reference: Backend, init: str):
+    recipe = DCGAN(width=8, init=init)
+    D = built(recipe.discriminator((32, 32, 3)), (32, 32, 3), reference, dtype="float64")
+    first = INITIALIZERS[init](np.random.default_rng(0), (4, 4, 3, 8))
+    np.testing.assert_array_equal(D.layers[0].w.value, first)
 
 
 @pytest.mark.parametrize(("size", "n"), [(28, 2), (32, 3), (64, 4), (128, 5), (8, 1), (14, 1), (40, 3), (96, 4)])
@@ -357,6 +366,7 @@ WRONG = [
     ({"lr": "nan"}, "dcgan: lr must be positive, got nan"),
     ({"beta1": 1}, "dcgan: beta1 must be in [0, 1), got 1"),
     ({"beta2": -0.5}, "dcgan: beta2 must be in [0, 1), got -0.5"),
+    ({"init": "saxe"}, "dcgan: init must be one of normal, orthogonal, he, glorot, got 'saxe'"),
     ({"optimizer": "lion"}, "dcgan: optimizer must be one of adam, adamw, sgd, rmsprop, got 'lion'"),
     ({"schedule": "step"}, "dcgan: schedule must be one of constant, linear, exponential, cosine, got 'step'"),
     ({"d_lr": -1}, "dcgan: d_lr must be a number from 0 up, got -1"),
