@@ -170,6 +170,11 @@ def test_mlp_has_the_tutorials_layers(reference: Backend):
     assert recipe.lr == 2e-4
 
 
+def test_points_are_not_augmented(reference: Backend):
+    with pytest.raises(ConfigError, match=r"mlp: augment changes images, got points\. Leave augment=color out"):
+        MLP(augment="color").assemble((2,), backend=reference, rng=np.random.default_rng(0))
+
+
 def test_mlp_draws_points_with_a_linear_layer(backend: Backend):
     recipe = MLP(hidden=8, latent=3)
     recipe.check_points()
@@ -300,6 +305,7 @@ def test_schedules_count_the_generators_steps(reference: Backend, settings: dict
 SMALL = {
     "dcgan": (DCGAN(width=2, latent=3), (28, 28, 1)),
     "dcgan, three halvings": (DCGAN(width=1, latent=3), (32, 32, 3)),
+    "dcgan, augmented": (DCGAN(width=1, latent=3, augment="color,translation,cutout"), (28, 28, 1)),
     "mlp": (MLP(hidden=6, latent=3), (5, 4, 1)),
 }
 
@@ -348,7 +354,7 @@ def test_settings_are_read_from_text():
 
 
 WRONG = [
-    ({"widht": 3}, "dcgan has no setting 'widht': expected one of batch_size, beta1"),
+    ({"widht": 3}, "dcgan has no setting 'widht': expected one of augment, batch_size"),
     ({"width": "many"}, "dcgan: width must be an int, got 'many'"),
     ({"width": 2.5}, "dcgan: width must be an int, got 2.5"),
     ({"width": "2.5"}, "dcgan: width must be an int, got '2.5'"),
@@ -374,6 +380,7 @@ WRONG = [
     ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
     ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=4000"),
+    ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
     ({"ema": 1}, "dcgan: ema must be in [0, 1), got 1"),
     ({"ema_statistics": "eval"}, "dcgan: ema_statistics must be one of running, batch, standing, got 'eval'"),
     ({"channels": 2}, "channels 1 or 3"),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm
+from minigan.augment import augmentations
 from minigan.backends import Backend
 from minigan.ema import STATISTICS, MovingAverage, Statistics
 from minigan.errors import ConfigError
@@ -33,6 +34,7 @@ class Recipe(OptimizerSettings, ABC):
         loss: by its name in `minigan.losses`.
         ema: decay of the moving average of G's weights, which then draws the samples; try .999. 0 keeps none.
         ema_statistics: BatchNorm's in the average: running, batch or standing, see `minigan.ema`.
+        augment: how D's images are changed: some of color, translation, cutout, joined by commas; for few data.
         size: the images' side, or 0 to choose by the data.
         channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
     Raises:
@@ -48,6 +50,7 @@ class Recipe(OptimizerSettings, ABC):
     loss: str = "non-saturating"
     ema: float = 0.0
     ema_statistics: Statistics = "running"
+    augment: str = ""
     size: int = 0
     channels: int = 0
 
@@ -62,6 +65,7 @@ class Recipe(OptimizerSettings, ABC):
             raise ConfigError(
                 f"{self.name}: ema_statistics must be one of {', '.join(STATISTICS)}, got {self.ema_statistics!r}."
             )
+        augmentations(self.augment)
         if self.size < 0 or self.channels not in (0, 1, 3):
             raise ConfigError(
                 f"{self.name}: size must be positive and channels 1 or 3 (0 chooses by the data), "
@@ -114,6 +118,10 @@ class Recipe(OptimizerSettings, ABC):
     ) -> AlternatingOptimizer:
         """Both networks built and initialised, with their optimisers, ready for the first step."""
         G, D = self.generator(image_shape), self.discriminator(image_shape)
+        if self.augment:
+            if len(image_shape) != 3:
+                raise ConfigError(f"{self.name}: augment changes images, got points. Leave augment={self.augment} out.")
+            D = Sequential([*augmentations(self.augment), *D.layers], name=D.path)
         G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
         D.build(image_shape, backend=backend, dtype=dtype, rng=rng)
         g_optimizer, d_optimizer = self.optimizers(G.arena, D.arena)

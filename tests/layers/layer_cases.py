@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from minigan.augment import Color, Cutout, Translation, augmentations
 from minigan.backends import Array, Backend
 from minigan.layers import (
     BatchNorm,
@@ -118,6 +119,16 @@ CASES: dict[str, Case] = {
     "Reshape": Case(lambda: Reshape((2, 3, 2)), (12,), (2, 3, 2)),
     "UpSampling2D": Case(UpSampling2D, (2, 3, 2), (4, 6, 2)),
     "UpSampling2D 3x1": Case(lambda: UpSampling2D((3, 1)), (2, 3, 2), (6, 3, 2)),
+    "Color": Case(Color, (4, 3, 3), (4, 3, 3)),
+    "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),
+    "Translation": Case(Translation, (8, 12, 2), (8, 12, 2)),
+    "Cutout": Case(Cutout, (5, 4, 2), (5, 4, 2)),
+    "Sequential, augmented": Case(
+        lambda: Sequential([*augmentations("color,translation,cutout"), Conv2D(2, 3), LeakyReLU(0.2)]),
+        (5, 4, 3),
+        (5, 4, 2),
+        {"3.w": (3, 3, 3, 2), "3.b": (2,)},
+    ),
     "Sequential, nested": Case(
         nested,
         (4, 3, 2),
