@@ -305,7 +305,8 @@ def test_schedules_count_the_generators_steps(reference: Backend, settings: dict
 SMALL = {
     "dcgan": (DCGAN(width=2, latent=3), (28, 28, 1)),
     "dcgan, three halvings": (DCGAN(width=1, latent=3), (32, 32, 3)),
-    "dcgan, augmented": (DCGAN(width=1, latent=3, augment="color,translation,cutout"), (28, 28, 1)),
+    "dcgan, augmented": (DCGAN(width=1, latent=3, augment="color"), (28, 28, 1)),
+    "dcgan, packed": (DCGAN(width=1, latent=3, pack=4, augment="color"), (16, 16, 3)),
     "mlp": (MLP(hidden=6, latent=3), (5, 4, 1)),
 }
 
@@ -316,11 +317,11 @@ def test_whole_networks_pass_the_gradient_check(backend: Backend, name: str):
         pytest.skip("finite differences run on a CPU backend")
     recipe, shape = SMALL[name]
     rng = np.random.default_rng(0)
-    z = recipe.noise(rng, 3)
-    x = recipe.prepare(images(shape, 3, dtype="float64"))
-    networks = ((recipe.generator(shape), (recipe.latent,), z), (recipe.discriminator(shape), shape, x))
-    for network, input_shape, inputs in networks:
-        built(network, input_shape, backend, dtype="float64")
+    n = 3 * recipe.pack
+    z = recipe.noise(rng, n)
+    x = recipe.prepare(images(shape, n, dtype="float64"))
+    gan = recipe.assemble(shape, backend=backend, dtype="float64", rng=np.random.default_rng(0))
+    for network, inputs in ((gan.G, z), (gan.D, x)):
         for _, p in network.named_parameters():  # DCGAN's first weights are so small that hardly anything depends on x
             p.value[...] = rng.normal(0, 0.5, p.shape)
         checks = list(check_network(network, inputs, rng=rng))
@@ -381,6 +382,8 @@ WRONG = [
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
     ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=4000"),
     ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
+    ({"pack": 3}, "dcgan: pack must divide batch_size, got pack=3, batch_size=64"),
+    ({"pack": 0}, "dcgan: pack must divide batch_size, got pack=0"),
     ({"ema": 1}, "dcgan: ema must be in [0, 1), got 1"),
     ({"ema_statistics": "eval"}, "dcgan: ema_statistics must be one of running, batch, standing, got 'eval'"),
     ({"channels": 2}, "channels 1 or 3"),

@@ -14,6 +14,7 @@ from minigan.augment import augmentations
 from minigan.backends import Backend
 from minigan.ema import STATISTICS, MovingAverage, Statistics
 from minigan.errors import ConfigError
+from minigan.layers.packing import Pack
 from minigan.losses import LOSSES, get_loss
 from minigan.network import Sequential
 from minigan.recipes.optimizers import OptimizerSettings
@@ -35,6 +36,7 @@ class Recipe(OptimizerSettings, ABC):
         ema: decay of the moving average of G's weights, which then draws the samples; try .999. 0 keeps none.
         ema_statistics: BatchNorm's in the average: running, batch or standing, see `minigan.ema`.
         augment: how D's images are changed: some of color, translation, cutout, joined by commas; for few data.
+        pack: how many examples D judges at once, against modes that G forgets (PacGAN); divides batch_size.
         size: the images' side, or 0 to choose by the data.
         channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
     Raises:
@@ -51,6 +53,7 @@ class Recipe(OptimizerSettings, ABC):
     ema: float = 0.0
     ema_statistics: Statistics = "running"
     augment: str = ""
+    pack: int = 1
     size: int = 0
     channels: int = 0
 
@@ -66,6 +69,10 @@ class Recipe(OptimizerSettings, ABC):
                 f"{self.name}: ema_statistics must be one of {', '.join(STATISTICS)}, got {self.ema_statistics!r}."
             )
         augmentations(self.augment)
+        if self.pack < 1 or self.batch_size % self.pack:
+            raise ConfigError(
+                f"{self.name}: pack must divide batch_size, got pack={self.pack}, batch_size={self.batch_size}."
+            )
         if self.size < 0 or self.channels not in (0, 1, 3):
             raise ConfigError(
                 f"{self.name}: size must be positive and channels 1 or 3 (0 chooses by the data), "
@@ -117,11 +124,7 @@ class Recipe(OptimizerSettings, ABC):
         rng: np.random.Generator,
     ) -> AlternatingOptimizer:
         """Both networks built and initialised, with their optimisers, ready for the first step."""
-        G, D = self.generator(image_shape), self.discriminator(image_shape)
-        if self.augment:
-            if len(image_shape) != 3:
-                raise ConfigError(f"{self.name}: augment changes images, got points. Leave augment={self.augment} out.")
-            D = Sequential([*augmentations(self.augment), *D.layers], name=D.path)
+        G, D = self.generator(image_shape), self._judge(image_shape)
         G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
         D.build(image_shape, backend=backend, dtype=dtype, rng=rng)
         g_optimizer, d_optimizer = self.optimizers(G.arena, D.arena)
@@ -135,6 +138,16 @@ class Recipe(OptimizerSettings, ABC):
             n_critic=self.n_critic,
             generator_terms=self.generator_terms(),
         )
+
+    def _judge(self, image_shape: Shape) -> Sequential:
+        """The discriminator, not built, behind what changes and joins the images it is shown."""
+        if self.augment and len(image_shape) != 3:
+            raise ConfigError(f"{self.name}: augment changes images, got points. Leave augment={self.augment} out.")
+        front = augmentations(self.augment)
+        if self.pack > 1:
+            front.append(Pack(self.pack))
+        D = self.discriminator((*image_shape[:-1], self.pack * image_shape[-1]))
+        return Sequential([*front, *D.layers], name=D.path) if front else D
 
     def moving_average(self, G: Sequential, *, seed: int | Sequence[int]) -> MovingAverage | None:
         """The average of G's weights, if the recipe keeps one.
