@@ -28,7 +28,7 @@ FLOORS = {
     2: ["parameters", "initializers"],
     3: ["layers"],
     4: ["network"],
-    5: ["losses", "penalties", "optim", "schedules", "gradcheck", "metrics", "augment", "data"],
+    5: ["losses", "penalties", "optim", "schedules", "gradcheck", "metrics", "augment", "fake_pool", "data"],
     6: ["alternating", "divergence", "ema", "training", "checkpoint", "sampling", "export", "report"],
     7: ["bench", "cli", "commands", "config", "recipes", "runs", "__main__"],
 }

@@ -52,7 +52,7 @@ SETTINGS = {
     "dcgan, all options": {
         "width": 4, "optimizer": "rmsprop", "schedule": "cosine", "clip_norm": 1, "clip_value": 0.1,
         "clip_weights": 0.1, "ema": 0.9, "ema_statistics": "standing",
-        "augment": "color,translation,cutout", "init": "orthogonal", "pack": 2,
+        "augment": "color,translation,cutout", "init": "orthogonal", "pack": 2, "fake_pool": 6,
     },
 }  # fmt: skip
 

@@ -382,6 +382,7 @@ WRONG = [
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
     ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=4000"),
     ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
+    ({"fake_pool": -1}, "dcgan: fake_pool must not be negative, got -1"),
     ({"pack": 3}, "dcgan: pack must divide batch_size, got pack=3, batch_size=64"),
     ({"pack": 0}, "dcgan: pack must divide batch_size, got pack=0"),
     ({"ema": 1}, "dcgan: ema must be in [0, 1), got 1"),

@@ -71,6 +71,7 @@ def test_a_run_folder_holds_what_it_should(tmp_path):
 
 TUNED = {
     "adamw": {"optimizer": "adamw", "schedule": "cosine", "clip_norm": 1.0, "d_lr": 1e-3},
+    "pool": {"fake_pool": 20},
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "schedule": "linear", "decay_from": 2, "clip_value": 0.1},
     "rmsprop": {"optimizer": "rmsprop", "schedule": "exponential", "decay_every": 3, "clip_weights": 0.01},
 }
@@ -83,7 +84,7 @@ def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, backend, reci
 
 
 @pytest.mark.parametrize("name", TUNED)
-def test_so_it_does_with_every_optimizer_and_schedule(tmp_path, backend, name):
+def test_so_it_does_with_every_optimizer_and_schedule_and_a_pool(tmp_path, backend, name):
     continues_with_the_same_bits(tmp_path, config(backend.name, recipe="mlp", n_critic=2, **TUNED[name]), 5)
 
 

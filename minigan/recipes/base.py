@@ -14,6 +14,7 @@ from minigan.augment import augmentations
 from minigan.backends import Backend
 from minigan.ema import STATISTICS, MovingAverage, Statistics
 from minigan.errors import ConfigError
+from minigan.fake_pool import FakePool
 from minigan.layers.packing import Pack
 from minigan.losses import LOSSES, get_loss
 from minigan.network import Sequential
@@ -36,6 +37,7 @@ class Recipe(OptimizerSettings, ABC):
         ema: decay of the moving average of G's weights, which then draws the samples; try .999. 0 keeps none.
         ema_statistics: BatchNorm's in the average: running, batch or standing, see `minigan.ema`.
         augment: how D's images are changed: some of color, translation, cutout, joined by commas; for few data.
+        fake_pool: how many earlier fakes are kept, half of what D learns from; 50 is usual, 0 keeps none.
         pack: how many examples D judges at once, against modes that G forgets (PacGAN); divides batch_size.
         size: the images' side, or 0 to choose by the data.
         channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
@@ -53,6 +55,7 @@ class Recipe(OptimizerSettings, ABC):
     ema: float = 0.0
     ema_statistics: Statistics = "running"
     augment: str = ""
+    fake_pool: int = 0
     pack: int = 1
     size: int = 0
     channels: int = 0
@@ -69,6 +72,8 @@ class Recipe(OptimizerSettings, ABC):
                 f"{self.name}: ema_statistics must be one of {', '.join(STATISTICS)}, got {self.ema_statistics!r}."
             )
         augmentations(self.augment)
+        if self.fake_pool < 0:
+            raise ConfigError(f"{self.name}: fake_pool must not be negative, got {self.fake_pool}.")
         if self.pack < 1 or self.batch_size % self.pack:
             raise ConfigError(
                 f"{self.name}: pack must divide batch_size, got pack={self.pack}, batch_size={self.batch_size}."
@@ -137,6 +142,7 @@ class Recipe(OptimizerSettings, ABC):
             d_optimizer=d_optimizer,
             n_critic=self.n_critic,
             generator_terms=self.generator_terms(),
+            fake_pool=FakePool(G, size=self.fake_pool) if self.fake_pool else None,
         )
 
     def _judge(self, image_shape: Shape) -> Sequential:
