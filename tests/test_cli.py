@@ -160,7 +160,7 @@ def test_the_version(capsys):
     ("arguments", "message"),
     [
         (["train", "nope"], "unknown recipe 'nope': expected one of dcgan, mlp"),
-        (["train", "--set", "foo=1"], "dcgan has no setting 'foo': expected one of batch_size"),
+        (["train", "--set", "foo=1"], "dcgan has no setting 'foo': expected one of augment, batch_size"),
         (["train", "--set", "lr=fast"], "lr must be a float, got 'fast'"),
         (["train", "--set", "width=2.5"], "width must be an int, got '2.5'"),
         (["train", "--set", "lr"], "--set expects KEY=VALUE, got 'lr'"),
