@@ -14,6 +14,7 @@ from minigan.backends import Array
 from minigan.checkpoint import load_network, network_arrays, select
 from minigan.divergence import all_finite, is_finite, nonfinite_output, why_discriminator, why_generator
 from minigan.errors import ConfigError, DivergenceError, MiniganError, ShapeError
+from minigan.fake_pool import FakePool
 from minigan.losses import FAKE, REAL, CoupledLoss, Loss
 from minigan.network import Sequential, Tape
 from minigan.optim import Optimizer
@@ -92,6 +93,7 @@ class AlternatingOptimizer:
         generator_terms: added to G's adversarial loss.
         penalty: added to D's loss.
         instance_noise: on the images that D sees, real and fake, in its own step and in G's.
+        fake_pool: mixes earlier fakes into the batches that D learns from.
     Raises:
         ConfigError, ShapeError: these do not fit each other.
     """
@@ -109,6 +111,7 @@ class AlternatingOptimizer:
         generator_terms: Sequence[GeneratorTerm] = (),
         penalty: GradientPenalty | None = None,
         instance_noise: InstanceNoise | None = None,
+        fake_pool: FakePool | None = None,
     ) -> None:
         if n_critic < 1:
             raise ConfigError(f"n_critic must be positive, got {n_critic}.")
@@ -133,6 +136,7 @@ class AlternatingOptimizer:
         self.instance_noise = instance_noise
         if penalty is not None and (objection := penalty.objection(D)):
             warnings.warn(objection, stacklevel=2)
+        self.fake_pool = fake_pool
         self.g_grads, self.d_grads = G.gradients(), D.gradients()
 
     def step(self, reals: Iterator[Array], rng: np.random.Generator) -> StepValues:
@@ -149,7 +153,8 @@ class AlternatingOptimizer:
             if not is_finite(fake):
                 found = nonfinite_output(self.G, z, rng=rng) or f"the output of {self.G.path}"
                 raise DivergenceError(f"{found} is not finite.")
-            d_values = self.discriminator_step(real, fake, rng)
+            shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
+            d_values = self.discriminator_step(real, shown, rng)
         g_loss = self.generator_step(fake, g_tape, real, rng)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
@@ -249,8 +254,8 @@ class AlternatingOptimizer:
     def to_dict(self) -> dict[str, np.ndarray]:
         """Everything that training has changed, in host memory, by name."""
         arrays = network_arrays(self.G, "G") | network_arrays(self.D, "D")
-        for prefix, optimizer in self._optimizers():
-            arrays |= {f"{prefix}.{name}": array for name, array in optimizer.to_dict().items()}
+        for prefix, part in self._with_memory():
+            arrays |= {f"{prefix}.{name}": array for name, array in part.to_dict().items()}
         return arrays
 
     def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
@@ -269,8 +274,11 @@ class AlternatingOptimizer:
     def _overwrite(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
         load_network(self.G, arrays, "G", source=source)
         load_network(self.D, arrays, "D", source=source)
-        for prefix, optimizer in self._optimizers():
-            optimizer.load_dict(select(arrays, prefix), source=source)
+        for prefix, part in self._with_memory():
+            part.load_dict(select(arrays, prefix), source=source)
 
-    def _optimizers(self) -> tuple[tuple[str, Optimizer], ...]:
-        return ("g_optimizer", self.g_optimizer), ("d_optimizer", self.d_optimizer)
+    def _with_memory(self) -> Iterator[tuple[str, Optimizer | FakePool]]:
+        """What else than the networks a step changes."""
+        yield from (("g_optimizer", self.g_optimizer), ("d_optimizer", self.d_optimizer))
+        if self.fake_pool is not None:
+            yield "fake_pool", self.fake_pool

@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--count", type=_count, help="how many (default 64 images, or 2,500 points)")
     sample.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
     sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
+    sample.add_argument("--last-weights", action="store_true", help="of G, where a run kept their moving average, too")
     _add_backend(sample)
     sample.set_defaults(command="sample")
 

@@ -130,10 +130,11 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def sample(options: argparse.Namespace) -> int:
-    trained = runs.load_generator(options.run, backend=options.backend)
+    trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
     samples = trained.samples(np.random.default_rng(options.seed), options.count)
     save_picture(options.out, render(samples, extent=trained.extent))
-    print(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}: {options.out}")
+    weights = ", moving average" if trained.averaged else ""
+    print(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}{weights}: {options.out}")
     return 0
 
 

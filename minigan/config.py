@@ -77,6 +77,8 @@ def write_config(config: RunConfig, folder: Path) -> None:
 def read_config(folder: Path, *, steps: int | None = None, data: str | None = None) -> RunConfig:
     """The configuration of a run folder, perhaps with another number of steps or another source.
 
+    A setting that came after the run was made is not in the file: it has its default, which changes nothing.
+
     Raises:
         CheckpointError: there is no config.toml, or it is not one of a run; names the key that is wrong.
     """
@@ -100,9 +102,6 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
         settings = get_recipe(table["recipe"]).from_settings(table["settings"]).settings()
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    for name in settings:
-        if name not in table["settings"]:
-            raise CheckpointError(f"{path} lacks 'settings.{name}'. {_REMEDY}")
     return RunConfig(**{**table, "settings": settings, "rhythm": Rhythm(**table["rhythm"])})
 
 

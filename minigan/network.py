@@ -19,13 +19,16 @@ class Tape:
 
     A network can have several tapes alive at once. A tape remembers the version of the weights it saw; used after
     an update it raises `StaleTapeError`, because its gradients would be those of weights that are gone.
+
+    Attributes:
+        inputs, outputs: how many examples went in and came out; `Pack` makes one of several.
     """
 
-    def __init__(self, caches: list[Cache], batch_size: int, arena: Arena) -> None:
+    def __init__(self, caches: list[Cache], arena: Arena, *, inputs: int, outputs: int) -> None:
         self._caches: list[Cache] | None = caches
         self._arena = arena
         self._version = arena.version
-        self.batch_size = batch_size
+        self.inputs, self.outputs = inputs, outputs
 
     @property
     def nbytes(self) -> int:
@@ -115,7 +118,7 @@ class Sequential(Layer):
         for step in self._steps:
             y, step_caches = step.forward(y, train=train, rng=rng)
             caches += step_caches
-        return y, Tape(caches, len(x), self.arena)
+        return y, Tape(caches, self.arena, inputs=len(x), outputs=len(y))
 
     def backward(
         self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True, release: bool = False
@@ -131,7 +134,7 @@ class Sequential(Layer):
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
         caches = tape.caches(self)
-        self._check("dy", dy, tape.batch_size, self.output_shape)
+        self._check("dy", dy, tape.outputs, self.output_shape)
         if release:
             tape.release()
         last = 0 if need_dx else self._first_trained()
@@ -148,7 +151,7 @@ class Sequential(Layer):
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
         """Backward to the input, keeping each layer's cotangent; the first sweep of a double backward."""
         caches = cache.caches(self)
-        self._check("dy", dy, cache.batch_size, self.output_shape)
+        self._check("dy", dy, cache.outputs, self.output_shape)
         records: list[Any] = []
         for layer, layer_cache in zip(reversed(self.layers), reversed(caches), strict=True):
             dy, record = layer.backward_recorded(dy, layer_cache)
@@ -165,7 +168,7 @@ class Sequential(Layer):
         picks up the others on its way. Piecewise-linear layers hand back None, and without any the sweep is skipped.
         """
         caches = cache.caches(self)
-        self._check("v", v, cache.batch_size, self.input_shape)
+        self._check("v", v, cache.inputs, self.input_shape)
         injected: list[Array | None] = []
         for layer, layer_record, layer_cache in zip(self.layers, record, caches, strict=True):
             v, ddx = layer.double_backward(v, layer_record, layer_cache, grads=grads)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan.backends import Backend, get_backend
-from minigan.checkpoint import CheckpointFolder, load_model, load_network
+from minigan.checkpoint import CheckpointFolder, load_model, load_network, select
 from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset, Loader, open_dataset
 from minigan.data.images import ImageFiles
@@ -43,7 +43,7 @@ __all__ = [
 
 IMAGE_COUNT = 64
 POINT_COUNT = 2500
-WEIGHTS, STEPS, PICTURES = range(3)  # the streams of random numbers that a run's seed has
+WEIGHTS, STEPS, PICTURES, STANDING = range(4)  # the streams of random numbers that a run's seed has
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
             "dtype": config.dtype,
             "extent": picture_extent(dataset),
         },
+        average=recipe.moving_average(alternating.G, seed=[config.seed, STANDING]),
     )
     return Run(config, recipe, dataset, backend, trainer)
 
@@ -224,22 +225,32 @@ def picture_extent(dataset: Dataset) -> float:
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator from a run, with what is needed to draw from it."""
+    """A generator from a run, with what is needed to draw from it.
+
+    Attributes:
+        averaged: whether its weights are a moving average.
+        extent: how far a picture of its points reaches.
+    """
 
     G: Sequential
     recipe: Recipe
     step: int
     extent: float
+    averaged: bool
 
     def samples(self, rng: np.random.Generator, count: int | None = None) -> np.ndarray:
         """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default."""
         count = count or picture_count(self.G.output_shape)
-        return self.recipe.to_images(generate(self.G, self.recipe.noise(rng, count)))
+        batch_statistics = self.averaged and self.recipe.ema_statistics == "batch"
+        samples = generate(self.G, self.recipe.noise(rng, count), batch_statistics=batch_statistics, rng=rng)
+        return self.recipe.to_images(samples)
 
 
-def load_generator(path: Path, *, backend: str | Backend = "auto") -> TrainedGenerator:
+def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool = True) -> TrainedGenerator:
     """The generator of a run folder, or of a `model.safetensors` file.
 
+    Args:
+        average: take the moving average of the weights, where there is one.
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
@@ -247,13 +258,14 @@ def load_generator(path: Path, *, backend: str | Backend = "auto") -> TrainedGen
     if not file.exists():
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
     arrays, description = load_model(file)
+    averaged = average and bool(select(arrays, "average"))
     try:
         recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
         if len(description["shape"]) == 1:
             recipe.check_points()
         G = recipe.generator(tuple(description["shape"]))
         G.build((recipe.latent,), backend=backend, dtype=description["dtype"], rng=np.random.default_rng(0))
-        load_network(G, arrays, "G", source=str(file))
+        load_network(G, arrays, "average" if averaged else "G", source=str(file))
     except (DTypeError, ValueError, MemoryError) as error:  # what is damaged may ask for more than all memory
         raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
-    return TrainedGenerator(G, recipe, description["step"], description["extent"])
+    return TrainedGenerator(G, recipe, description["step"], description["extent"], averaged)

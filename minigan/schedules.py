@@ -47,6 +47,56 @@ class ExponentialDecay:
         return float(self.rate * self.factor**exponent)
 
 
+@dataclass(frozen=True)
+class LinearDecay:
+    """The rate up to the step `start`, from there on a straight line that reaches 0 at `end`.
+
+    Source: Isola et al. 2017 (pix2pix), the authors' code: the second half of a training.
+    """
+
+    rate: float
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+        _check_span(self)
+
+    def __call__(self, step: int) -> float:
+        return self.rate * (1 - _progress(self, step))
+
+
+@dataclass(frozen=True)
+class CosineDecay:
+    """The rate up to the step `start`, from there on half a cosine's wave that reaches 0 at `end`.
+
+    Source: Loshchilov & Hutter 2017, equation 5, without restarts.
+    """
+
+    rate: float
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        _check_rate(self.rate)
+        _check_span(self)
+
+    def __call__(self, step: int) -> float:
+        return self.rate * (1 + math.cos(math.pi * _progress(self, step))) / 2
+
+
+def _progress(decay: LinearDecay | CosineDecay, step: int) -> float:
+    """How much of the way from start to end is done, in [0, 1]."""
+    return min(max((step - decay.start) / (decay.end - decay.start), 0.0), 1.0)
+
+
+def _check_span(decay: LinearDecay | CosineDecay) -> None:
+    if not 0 <= decay.start < decay.end:
+        raise ConfigError(
+            f"{type(decay).__name__}: expected 0 <= start < end, got start={decay.start}, end={decay.end}."
+        )
+
+
 def _check_rate(rate: float) -> None:
     if not isinstance(rate, int | float) or not 0 <= rate < math.inf:
         raise ConfigError(f"a learning rate must be a finite number from 0 up, got {rate!r}.")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from minigan.alternating import AlternatingOptimizer, StepValues
 from minigan.checkpoint import MODEL_FORMAT, CheckpointFolder, network_arrays, save_arrays
 from minigan.data import Loader
 from minigan.data.dataset import FloatArray
+from minigan.ema import MovingAverage
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, MiniganError, OutputError
 from minigan.files import atomic_write, make_folder
 from minigan.report.progress import Progress
@@ -84,6 +86,7 @@ class Trainer:
         prepare: from the loader's batch to what D sees.
         to_images: from G's output to [-1, 1].
         model: what stands in the description of `model.safetensors`, enough to rebuild G.
+        average: of G's weights; then the pictures are its.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Trainer:
         prepare: Callable[[np.ndarray], np.ndarray],
         to_images: Callable[[np.ndarray], np.ndarray],
         model: dict[str, Any],
+        average: MovingAverage | None = None,
     ) -> None:
         self.alternating = alternating
         self.loader = loader
@@ -110,6 +114,7 @@ class Trainer:
         self.prepare = prepare
         self.to_images = to_images
         self.model = model
+        self.average = average
         self.step = 0
         self._saved: int | None = None  # the step of the newest checkpoint
 
@@ -158,10 +163,15 @@ class Trainer:
             "loader": self.loader.state(),
             "model": self.model,
         }
-        path = self.checkpoints.save(self.step, self.alternating.to_dict(), description=description)
+        arrays, model = self.alternating.to_dict(), network_arrays(self.alternating.G, "G")
+        if self.average is not None:
+            self.average.settle()
+            arrays |= self.average.to_dict()
+            model |= network_arrays(self.average.network, "average")
+        path = self.checkpoints.save(self.step, arrays, description=description)
         save_arrays(
             self.folder / "model.safetensors",
-            network_arrays(self.alternating.G, "G"),
+            model,
             description={"format": MODEL_FORMAT, "step": self.step, **self.model},
         )
         self._saved = self.step
@@ -189,7 +199,7 @@ class Trainer:
         before = self.loader.state()
         try:
             self.loader.restore(description["loader"], same_items=False)
-            self.alternating.load_dict(arrays, source=str(path))
+            self._load(arrays, source=str(path))
         except ConfigError as error:
             raise CheckpointError(f"{path}: {error}") from None
         except MiniganError as error:
@@ -202,10 +212,24 @@ class Trainer:
             atomic_write(self.folder / "log.jsonl", log)
         return _items_warning(description["loader"]["items"], before["items"])
 
+    def _load(self, arrays: dict[str, np.ndarray], *, source: str) -> None:
+        """What training and averaging have changed; all of it or nothing."""
+        before = self.alternating.to_dict()
+        self.alternating.load_dict(arrays, source=source)
+        try:
+            if self.average is not None:
+                self.average.load_dict(arrays, source=source)
+        except MiniganError:
+            self.alternating.load_dict(before)
+            raise
+
     def _check_model(self, made: dict[str, Any], path: Path) -> None:
-        """Raises CheckpointError if a checkpoint's model is not the one that is to be trained."""
+        """Raises CheckpointError if a checkpoint's model is not the one that is to be trained.
+
+        A setting that came after the checkpoint was made is not in it.
+        """
         was, said = _flat(made), _flat(self.model)
-        differing = sorted(key for key in was | said if was.get(key) != said.get(key) and key != "extent")
+        differing = sorted(key for key in was if was[key] != said.get(key) and key != "extent")
         if differing == ["shape"]:
             raise CheckpointError(
                 f"{path} was made with items of shape {tuple(was['shape'])}, the data have {tuple(said['shape'])}. "
@@ -221,7 +245,7 @@ class Trainer:
         try:
             # Overflow and NaN are looked for, and explained, by the alternating optimizer.
             with np.errstate(all="ignore"):
-                return self.alternating.step(reals, self.rng)
+                values = self.alternating.step(reals, self.rng)
         except DataError as error:
             self.save()
             raise DataError(
@@ -234,6 +258,9 @@ class Trainer:
             raise DivergenceError(
                 f"training diverged at step {self.step + 1}: {error} {kept} Try a lower learning rate (--set lr=...)."
             ) from None
+        if self.average is not None:
+            self.average.update()
+        return values
 
     def _log(self, values: StepValues, *, seconds: float, speed: float, progress: Progress) -> None:
         numbers = {name: float(value) for name, value in values._asdict().items()}
@@ -272,7 +299,8 @@ class Trainer:
         return b"".join(line + b"\n" for line in lines if _logged_step(line) <= step)
 
     def _sample(self) -> None:
-        samples = self.to_images(generate(self.alternating.G, self.fixed_z))
+        draw = partial(generate, self.alternating.G) if self.average is None else self.average.draw
+        samples = self.to_images(draw(self.fixed_z))
         make_folder(self.folder / "samples")
         picture = render(samples, extent=self.model["extent"])
         save_picture(self.folder / "samples" / f"step-{self.step:06}.png", picture)

@@ -377,6 +377,7 @@ def adam_step(
     beta2: float,
     eps: float,
     step: int,
+    weight_decay: float = 0.0,
 ) -> tuple[Array, Array, Array]:
     """The new w, m, v."""
     new_w, new_m, new_v = np.zeros(w.shape), np.zeros(w.shape), np.zeros(w.shape)
@@ -384,7 +385,8 @@ def adam_step(
         new_m[i] = beta1 * float(m[i]) + (1 - beta1) * float(dw[i])
         new_v[i] = beta2 * float(v[i]) + (1 - beta2) * float(dw[i]) ** 2
         m_hat, v_hat = new_m[i] / (1 - beta1**step), new_v[i] / (1 - beta2**step)
-        new_w[i] = float(w[i]) - lr * m_hat / (math.sqrt(v_hat) + eps)
+        kept = float(w[i]) - lr * weight_decay * float(w[i])
+        new_w[i] = kept - lr * m_hat / (math.sqrt(v_hat) + eps)
     return new_w, new_m, new_v
 
 
@@ -395,3 +397,28 @@ def sgd_step(w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float
         new_velocity[i] = momentum * float(velocity[i]) + float(dw[i])
         new_w[i] = float(w[i]) - lr * new_velocity[i]
     return new_w, new_velocity
+
+
+def rmsprop_step(w: Array, dw: Array, square: Array, *, lr: float, decay: float, eps: float) -> tuple[Array, Array]:
+    """The new w and square."""
+    new_w, new_square = np.zeros(w.shape), np.zeros(w.shape)
+    for i in range(len(w)):
+        new_square[i] = decay * float(square[i]) + (1 - decay) * float(dw[i]) ** 2
+        new_w[i] = float(w[i]) - lr * float(dw[i]) / (math.sqrt(new_square[i]) + eps)
+    return new_w, new_square
+
+
+def ema_step(average: Array, w: Array, *, decay: float) -> Array:
+    """The new average."""
+    return np.array([decay * float(a) + (1 - decay) * float(b) for a, b in zip(average, w, strict=True)])
+
+
+def clip_norm(dw: Array, *, limit: float) -> Array:
+    """The new dw."""
+    norm = math.sqrt(sum(float(number) ** 2 for number in dw))
+    return np.array([float(number) * (limit / norm if norm > limit else 1) for number in dw])
+
+
+def clip_value(x: Array, *, limit: float) -> Array:
+    """The new x."""
+    return np.array([min(max(float(number), -limit), limit) for number in x])

@@ -28,8 +28,11 @@ FLOORS = {
     2: ["parameters", "initializers"],
     3: ["layers"],
     4: ["network"],
-    5: ["blocks", "losses", "penalties", "matching", "optim", "schedules", "gradcheck", "metrics", "augment", "data"],
-    6: ["alternating", "divergence", "training", "checkpoint", "sampling", "export", "report"],
+    5: [
+        *("blocks", "losses", "penalties", "matching", "optim", "schedules", "gradcheck", "metrics", "augment"),
+        *("fake_pool", "data"),
+    ],
+    6: ["alternating", "divergence", "ema", "training", "checkpoint", "sampling", "export", "report"],
     7: ["bench", "cli", "commands", "config", "recipes", "runs", "__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -91,6 +91,16 @@ def test_a_warning_is_one_line(capsys):
     assert json.loads(Path("here/log.jsonl").read_text())["d_penalty"] > 0
 
 
+def test_samples_are_the_moving_averages_where_there_is_one(capsys):
+    small = ["--steps", "2", "--batch-size", "4", "--backend", "numpy", "--out", "run"]
+    assert main(["train", "mlp", *small, "--set", "ema=0.9"]) == 0
+    assert main(["sample", "run", "--count", "4", "--out", "average.png", "--backend", "numpy"]) == 0
+    assert "4 samples of mlp at step 2, moving average: average.png" in capsys.readouterr().out
+    assert main(["sample", "run", "--count", "4", "--out", "last.png", "--backend", "numpy", "--last-weights"]) == 0
+    assert "4 samples of mlp at step 2: last.png" in capsys.readouterr().out
+    assert Path("average.png").read_bytes() != Path("last.png").read_bytes()
+
+
 def test_recipes_info_and_gradcheck_speak(capsys):
     assert main(["recipes"]) == 0
     out = capsys.readouterr().out
@@ -100,7 +110,7 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     out = capsys.readouterr().out
     assert "Radford" in out
     assert re.search(r"^  width = 64 +channels of the largest hidden image; each halving", out, re.MULTILINE)
-    assert re.search(r"^  beta1 = 0.5 +of Adam, for G and D\.$", out, re.MULTILINE)
+    assert re.search(r"^  beta1 = 0.5 +of adam and adamw\.$", out, re.MULTILINE)
     assert "G: (100,) -> (64, 64, 3)" in out
     assert main(["recipes", "dcgan", "--set", "size=32", "channels=1", "width=4", "--backend", "numpy"]) == 0
     assert "\nD: (32, 32, 1) -> (1,)\n" in capsys.readouterr().out
@@ -159,7 +169,7 @@ def test_the_version(capsys):
     ("arguments", "message"),
     [
         (["train", "nope"], "unknown recipe 'nope': expected one of dcgan, mlp"),
-        (["train", "--set", "foo=1"], "dcgan has no setting 'foo': expected one of batch_size"),
+        (["train", "--set", "foo=1"], "dcgan has no setting 'foo': expected one of augment, batch_size"),
         (["train", "--set", "lr=fast"], "lr must be a float, got 'fast'"),
         (["train", "--set", "width=2.5"], "width must be an int, got '2.5'"),
         (["train", "--set", "lr"], "--set expects KEY=VALUE, got 'lr'"),

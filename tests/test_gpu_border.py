@@ -67,11 +67,22 @@ def test_the_stand_in_minds_its_border(device):
     assert isinstance(device.to_numpy(on_device + 1), np.ndarray)
 
 
-@pytest.mark.parametrize("recipe", ["dcgan", "mlp"])
-def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, recipe):
-    weights = []
+SETTINGS = {
+    "dcgan": {"width": 4},
+    "mlp": {},
+    "dcgan, all options": {
+        "width": 4, "optimizer": "rmsprop", "schedule": "cosine", "clip_norm": 1, "clip_value": 0.1,
+        "clip_weights": 0.1, "ema": 0.9, "ema_statistics": "standing",
+        "augment": "color,translation,cutout", "init": "orthogonal", "pack": 2, "fake_pool": 6,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, case):
+    weights, recipe = [], case.partition(",")[0]
     for name in ("numpy", "cupy"):
-        settings = {"batch_size": 4, "steps": 3, **({"width": 4} if recipe == "dcgan" else {})}
+        settings = {"batch_size": 4, "steps": 3, **SETTINGS[case]}
         full = get_recipe(recipe).from_settings(settings).settings()
         folder = tmp_path / name
         run = runs.open_run(runs.RunConfig(recipe=recipe, settings=full, data="digits", backend=name), folder)

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from minigan.initializers import Constant, GlorotUniform, HeNormal, Initializer, Normal, fans
+from minigan.errors import ConfigError
+from minigan.initializers import (
+    INITIALIZERS,
+    Constant,
+    GlorotUniform,
+    HeNormal,
+    Initializer,
+    Normal,
+    Orthogonal,
+    fans,
+    get_initializer,
+)
 from minigan.layers import Conv2D, Dense, Flatten
 from minigan.network import Sequential
 
@@ -54,7 +65,36 @@ def test_he_normal_keeps_the_size_of_activations():
     assert 0.3 < (x**2).mean() < 3
 
 
-@pytest.mark.parametrize("initializer", [Normal(), Constant(1), GlorotUniform(), HeNormal()])
+@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (20, 20), (3, 2, 4, 5), (2, 2, 3, 40), (7, 1), (1, 7)])
+def test_orthogonal(shape: tuple[int, ...]):
+    w = draw(Orthogonal(gain=3.0), shape).reshape(-1, shape[-1]) / 3
+    gram = w.T @ w if len(w) >= shape[-1] else w @ w.T
+    np.testing.assert_allclose(gram, np.eye(min(w.shape)), atol=1e-12)
+
+
+def test_orthogonal_matrices_are_uniform():
+    """The mean over all of them is zero in each place; without the sign's correction the diagonal's is not."""
+    matrices = np.array([draw(Orthogonal(), (3, 3), seed=seed) for seed in range(2000)])
+    assert abs(matrices.mean(axis=0)).max() < 5 * (1 / 3) ** 0.5 / 2000**0.5
+
+
+def test_orthogonal_keeps_the_length_of_what_passes_through():
+    x = np.random.default_rng(0).normal(size=(10, 64))
+    y = x
+    for layer in range(50):
+        y = y @ draw(Orthogonal(), (64, 64), seed=layer)
+    np.testing.assert_allclose(np.linalg.norm(y, axis=1), np.linalg.norm(x, axis=1), rtol=1e-12)
+
+
+def test_names():
+    assert get_initializer("orthogonal") == Orthogonal()
+    assert get_initializer("normal") == Normal(std=0.02)
+    with pytest.raises(ConfigError, match="unknown initialiser 'saxe': expected one of normal, orthogonal, he, glorot"):
+        get_initializer("saxe")
+    assert set(INITIALIZERS) == {"normal", "orthogonal", "he", "glorot"}
+
+
+@pytest.mark.parametrize("initializer", [Normal(), Constant(1), GlorotUniform(), HeNormal(), Orthogonal()])
 def test_numbers_are_float64_of_the_shape_and_repeat(initializer: Initializer):
     numbers = draw(initializer, (3, 2, 4, 5))
     assert numbers.shape == (3, 2, 4, 5)

@@ -7,13 +7,15 @@ from minigan.backends import Backend
 from minigan.errors import CheckpointError, ConfigError
 from minigan.layers import Dense
 from minigan.network import Sequential
-from minigan.optim import SGD, Adam, Optimizer
+from minigan.optim import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop
 from minigan.schedules import ExponentialDecay
 
 OPTIMIZERS = {
     "Adam": lambda arena: Adam(arena, lr=2e-2, beta1=0.5, beta2=0.9),
     "Adam, eps": lambda arena: Adam(arena, lr=2e-2, eps=1e-2),
     "Adam, decaying": lambda arena: Adam(arena, lr=ExponentialDecay(0.1, 0.5, every=2)),
+    "AdamW": lambda arena: AdamW(arena, lr=2e-2, weight_decay=0.3),
+    "RMSprop": lambda arena: RMSprop(arena, lr=2e-2, decay=0.9, eps=1e-4),
     "SGD": lambda arena: SGD(arena, lr=0.1),
     "SGD, momentum": lambda arena: SGD(arena, lr=0.1, momentum=0.9),
 }
@@ -38,11 +40,12 @@ def train(net: Sequential, optimizer: Optimizer, steps: range) -> None:
         optimizer.step(gradients(net, step))
 
 
-def naive_adam(w, grads, *, lr, beta1=0.9, beta2=0.999, eps=1e-8):
+def naive_adam(w, grads, *, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
     m, v = np.zeros_like(w), np.zeros_like(w)
     for t, dw in enumerate(grads, start=1):
         m = beta1 * m + (1 - beta1) * dw
         v = beta2 * v + (1 - beta2) * dw**2
+        w = w - lr(t - 1) * weight_decay * w
         w = w - lr(t - 1) * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
     return w
 
@@ -55,7 +58,17 @@ def naive_sgd(w, grads, *, lr, momentum=0.0):
     return w
 
 
+def naive_rmsprop(w, grads, *, lr, decay, eps):
+    square = np.zeros_like(w)
+    for dw in grads:
+        square = decay * square + (1 - decay) * dw**2
+        w = w - lr * dw / (np.sqrt(square) + eps)
+    return w
+
+
 NAIVE = {
+    "AdamW": lambda w, grads: naive_adam(w, grads, lr=lambda _: 2e-2, weight_decay=0.3),
+    "RMSprop": lambda w, grads: naive_rmsprop(w, grads, lr=2e-2, decay=0.9, eps=1e-4),
     "Adam": lambda w, grads: naive_adam(w, grads, lr=lambda _: 2e-2, beta1=0.5, beta2=0.9),
     "Adam, eps": lambda w, grads: naive_adam(w, grads, lr=lambda _: 2e-2, eps=1e-2),
     "Adam, decaying": lambda w, grads: naive_adam(w, grads, lr=lambda step: 0.1 * 0.5 ** (step / 2)),
@@ -114,6 +127,20 @@ def test_the_state_makes_training_go_on_bit_for_bit(backend: Backend, make):
     assert backend.to_numpy(second.arena.flat).tobytes() == expected
 
 
+def test_gradients_are_clipped_before_the_step_and_weights_after_it(backend: Backend):
+    net, twin = network(backend), network(backend)
+    w, dw = (np.array(backend.to_numpy(a)) for a in (net.arena.flat, gradients(net, 0).flat))
+    grads = gradients(net, 0)
+    SGD(net.arena, lr=0.1, clipping=Clipping(norm=0.5, value=0.2, weights=0.3)).step(grads)
+    by_value = dw.clip(-0.2, 0.2)
+    clipped = by_value * 0.5 / np.linalg.norm(by_value)
+    np.testing.assert_allclose(backend.to_numpy(grads.flat), clipped, rtol=1e-12)
+    np.testing.assert_allclose(backend.to_numpy(net.arena.flat), (w - 0.1 * clipped).clip(-0.3, 0.3), rtol=1e-12)
+
+    SGD(twin.arena, lr=0.1, clipping=Clipping(norm=1e3, value=1e3, weights=1e3)).step(gradients(twin, 0))
+    np.testing.assert_allclose(backend.to_numpy(twin.arena.flat), w - 0.1 * dw, rtol=1e-12)
+
+
 def broken_states(state):
     yield "a missing buffer", {k: v for k, v in state.items() if k != "m"}
     yield "an unknown one", state | {"velocity": state["m"]}
@@ -148,7 +175,12 @@ def test_counting(backend: Backend):
         (lambda arena: Adam(arena, lr=0.1, beta1=1.0), "beta1=1.0"),
         (lambda arena: Adam(arena, lr=0.1, beta2=-0.1), "beta2=-0.1"),
         (lambda arena: Adam(arena, lr=0.1, eps=0), "eps=0"),
+        (lambda arena: AdamW(arena, lr=0.1, beta1=1.0), "AdamW: expected 0 <= beta < 1"),
+        (lambda arena: AdamW(arena, lr=0.1, weight_decay=-1), "weight_decay from 0 up, got -1"),
+        (lambda arena: RMSprop(arena, lr=0.1, decay=1), "RMSprop: expected 0 <= decay < 1 and eps > 0, got decay=1"),
         (lambda arena: SGD(arena, lr=0.1, momentum=1), "momentum < 1, got 1"),
+        (lambda _: Clipping(norm=0), "Clipping: norm must be positive, got 0"),
+        (lambda _: Clipping(weights=float("nan")), "Clipping: weights must be positive, got nan"),
     ],
 )
 def test_arguments_out_of_range_are_refused(reference: Backend, make, says: str):

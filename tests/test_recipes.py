@@ -6,15 +6,19 @@ import itertools
 import numpy as np
 import pytest
 
+from minigan.alternating import AlternatingOptimizer
 from minigan.backends import Backend
 from minigan.errors import ConfigError
 from minigan.gradcheck import check_network
+from minigan.initializers import INITIALIZERS
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from minigan.losses import LOSSES, mse
 from minigan.network import Sequential
+from minigan.optim import SGD, Adam, AdamW, Clipping, RMSprop
 from minigan.penalties import PENALTIES
 from minigan.recipes import DCGAN, MLP, RECIPES, Recipe, get_recipe
 from minigan.recipes.dcgan import halvings
+from minigan.recipes.optimizers import OPTIMIZERS
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 
@@ -91,6 +95,14 @@ def test_dcgan_starts_as_the_paper_says(reference: Backend):
         assert abs(gammas.std() - 0.02) < 0.005
         assert not any(name.endswith(".b") for name in arrays)  # BatchNorm's beta does that
     assert (recipe.lr, recipe.beta1, recipe.latent) == (2e-4, 0.5, 100)
+
+
+@pytest.mark.parametrize("init", INITIALIZERS)
+def test_dcgan_starts_as_the_setting_says(reference: Backend, init: str):
+    recipe = DCGAN(width=8, init=init)
+    D = built(recipe.discriminator((32, 32, 3)), (32, 32, 3), reference, dtype="float64")
+    first = INITIALIZERS[init](np.random.default_rng(0), (4, 4, 3, 8))
+    np.testing.assert_array_equal(D.layers[0].w.value, first)
 
 
 @pytest.mark.parametrize(("size", "n"), [(28, 2), (32, 3), (64, 4), (128, 5), (8, 1), (14, 1), (40, 3), (96, 4)])
@@ -174,6 +186,11 @@ def test_mlp_has_the_tutorials_layers(reference: Backend):
     assert MLP(mse_weight=0).generator_terms() == ()
     assert recipe.loss == "squared-probability"
     assert recipe.lr == 2e-4
+
+
+def test_points_are_not_augmented(reference: Backend):
+    with pytest.raises(ConfigError, match=r"mlp: augment changes images, got points\. Leave augment=color out"):
+        MLP(augment="color").assemble((2,), backend=reference, rng=np.random.default_rng(0))
 
 
 def test_mlp_draws_points_with_a_linear_layer(backend: Backend):
@@ -289,9 +306,54 @@ def test_numbers_of_losses_and_penalties_are_passed_on(reference: Backend):
     assert gan.instance_noise == (0.2, 7)
 
 
+def assembled(recipe: Recipe, backend: Backend) -> AlternatingOptimizer:
+    return recipe.assemble((28, 28, 1), backend=backend, rng=np.random.default_rng(0))
+
+
+def test_each_optimizer_has_its_settings(reference: Backend):
+    made = {
+        name: assembled(
+            MLP(optimizer=name, beta1=0.25, momentum=0.75, rms_decay=0.875, weight_decay=0.5), reference
+        ).d_optimizer
+        for name in OPTIMIZERS
+    }
+    assert {name: type(optimizer) for name, optimizer in made.items()} == {
+        "adam": Adam, "adamw": AdamW, "sgd": SGD, "rmsprop": RMSprop,
+    }  # fmt: skip
+    assert made["adam"].beta1 == made["adamw"].beta1 == 0.25
+    assert (made["adam"].weight_decay, made["adamw"].weight_decay) == (0, 0.5)
+    assert (made["sgd"].momentum, made["rmsprop"].decay) == (0.75, 0.875)
+
+
+def test_two_time_scales_and_the_original_wgans_clipping(reference: Backend):
+    gan = assembled(MLP(lr=1e-3, d_lr=4e-3, clip_norm=2, clip_value=1, clip_weights=0.01), reference)
+    assert (gan.g_optimizer.lr, gan.d_optimizer.lr) == (1e-3, 4e-3)
+    assert assembled(MLP(lr=1e-3, g_lr=5e-4), reference).g_optimizer.lr == 5e-4
+    assert gan.g_optimizer.clipping == Clipping(norm=2, value=1)
+    assert gan.d_optimizer.clipping == Clipping(norm=2, value=1, weights=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rates"),  # at G's steps 0, 10, 15, 20
+    [
+        ({"schedule": "constant"}, [1, 1, 1, 1]),
+        ({"schedule": "linear", "decay_from": 10}, [1, 1, 0.5, 0]),
+        ({"schedule": "cosine", "decay_until": 10}, [1, 0, 0, 0]),
+        ({"schedule": "exponential", "decay_every": 5, "decay_factor": 0.1}, [1, 0.01, 0.001, 0.0001]),
+    ],
+)
+def test_schedules_count_the_generators_steps(reference: Backend, settings: dict, rates: list[float]):
+    gan = assembled(MLP(lr=1.0, steps=20, n_critic=3, **settings), reference)
+    for step, rate in zip((0, 10, 15, 20), rates, strict=True):
+        gan.g_optimizer.steps, gan.d_optimizer.steps = step, 3 * step
+        assert (gan.g_optimizer.lr, gan.d_optimizer.lr) == pytest.approx((rate, rate), abs=1e-12)
+
+
 SMALL = {
     "dcgan": (DCGAN(width=2, latent=3), (28, 28, 1)),
     "dcgan, three halvings": (DCGAN(width=1, latent=3), (32, 32, 3)),
+    "dcgan, augmented": (DCGAN(width=1, latent=3, augment="color"), (28, 28, 1)),
+    "dcgan, packed": (DCGAN(width=1, latent=3, pack=4, augment="color"), (16, 16, 3)),
     "mlp": (MLP(hidden=6, latent=3), (5, 4, 1)),
 }
 
@@ -302,11 +364,11 @@ def test_whole_networks_pass_the_gradient_check(backend: Backend, name: str):
         pytest.skip("finite differences run on a CPU backend")
     recipe, shape = SMALL[name]
     rng = np.random.default_rng(0)
-    z = recipe.noise(rng, 3)
-    x = recipe.prepare(images(shape, 3, dtype="float64"))
-    networks = ((recipe.generator(shape), (recipe.latent,), z), (recipe.discriminator(shape), shape, x))
-    for network, input_shape, inputs in networks:
-        built(network, input_shape, backend, dtype="float64")
+    n = 3 * recipe.pack
+    z = recipe.noise(rng, n)
+    x = recipe.prepare(images(shape, n, dtype="float64"))
+    gan = recipe.assemble(shape, backend=backend, dtype="float64", rng=np.random.default_rng(0))
+    for network, inputs in ((gan.G, z), (gan.D, x)):
         for _, p in network.named_parameters():  # DCGAN's first weights are so small that hardly anything depends on x
             p.value[...] = rng.normal(0, 0.5, p.shape)
         checks = list(check_network(network, inputs, rng=rng))
@@ -340,7 +402,7 @@ def test_settings_are_read_from_text():
 
 
 WRONG = [
-    ({"widht": 3}, "dcgan has no setting 'widht': expected one of batch_size, beta1"),
+    ({"widht": 3}, "dcgan has no setting 'widht': expected one of augment, batch_size"),
     ({"width": "many"}, "dcgan: width must be an int, got 'many'"),
     ({"width": 2.5}, "dcgan: width must be an int, got 2.5"),
     ({"width": "2.5"}, "dcgan: width must be an int, got '2.5'"),
@@ -371,6 +433,20 @@ WRONG = [
     ({"feature_matching": -1}, "dcgan: feature_matching must not be negative, got -1"),
     ({"instance_noise_steps": 0}, "dcgan: instance_noise_steps must be positive, got 0"),
     ({"d_norm": "layer"}, "dcgan: d_norm must be one of batch, none, got 'layer'"),
+    ({"init": "saxe"}, "dcgan: init must be one of normal, orthogonal, he, glorot, got 'saxe'"),
+    ({"optimizer": "lion"}, "dcgan: optimizer must be one of adam, adamw, sgd, rmsprop, got 'lion'"),
+    ({"schedule": "step"}, "dcgan: schedule must be one of constant, linear, exponential, cosine, got 'step'"),
+    ({"d_lr": -1}, "dcgan: d_lr must be a number from 0 up, got -1"),
+    ({"clip_norm": "inf"}, "dcgan: clip_norm must be a number from 0 up, got inf"),
+    ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
+    ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
+    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=4000"),
+    ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
+    ({"fake_pool": -1}, "dcgan: fake_pool must not be negative, got -1"),
+    ({"pack": 3}, "dcgan: pack must divide batch_size, got pack=3, batch_size=64"),
+    ({"pack": 0}, "dcgan: pack must divide batch_size, got pack=0"),
+    ({"ema": 1}, "dcgan: ema must be in [0, 1), got 1"),
+    ({"ema_statistics": "eval"}, "dcgan: ema_statistics must be one of running, batch, standing, got 'eval'"),
     ({"channels": 2}, "channels 1 or 3"),
     ({"size": -28}, "size must be positive"),
     ({"size": 30}, "got 30x30"),
@@ -392,5 +468,5 @@ def test_wrong_settings_of_the_mlp(settings: dict[str, object]):
 
 @every_recipe
 def test_every_setting_is_documented(recipe: type[Recipe]):
-    text = (recipe.__doc__ or "") + (Recipe.__doc__ or "")
+    text = "".join(base.__doc__ or "" for base in recipe.__mro__)
     assert [f.name for f in dataclasses.fields(recipe) if f.name not in text] == []

@@ -12,6 +12,7 @@ import pytest
 
 from minigan import runs
 from minigan.checkpoint import load_arrays, save_arrays
+from minigan.ema import STATISTICS
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
 from minigan.recipes import get_recipe
 from minigan.report.progress import PlainProgress
@@ -68,10 +69,31 @@ def test_a_run_folder_holds_what_it_should(tmp_path):
     assert replace(saved, engine="") == config()
 
 
+TUNED = {
+    "adamw": {"optimizer": "adamw", "schedule": "cosine", "clip_norm": 1.0, "d_lr": 1e-3},
+    "pool": {"fake_pool": 20},
+    "sgd": {"optimizer": "sgd", "momentum": 0.9, "schedule": "linear", "decay_from": 2, "clip_value": 0.1},
+    "rmsprop": {"optimizer": "rmsprop", "schedule": "exponential", "decay_every": 3, "clip_weights": 0.01},
+}
+
+
 @pytest.mark.parametrize("recipe", ["dcgan", "mlp"])
 @pytest.mark.parametrize("stop_at", [1, 5, 8])
 def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, backend, recipe, stop_at):
-    cfg = config(backend.name, recipe=recipe)
+    continues_with_the_same_bits(tmp_path, config(backend.name, recipe=recipe), stop_at)
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_so_it_does_with_every_optimizer_and_schedule_and_a_pool(tmp_path, backend, name):
+    continues_with_the_same_bits(tmp_path, config(backend.name, recipe="mlp", n_critic=2, **TUNED[name]), 5)
+
+
+@pytest.mark.parametrize("statistics", STATISTICS)
+def test_so_does_the_average_of_the_weights(tmp_path, backend, statistics):
+    continues_with_the_same_bits(tmp_path, config(backend.name, width=2, ema=0.9, ema_statistics=statistics), 5)
+
+
+def continues_with_the_same_bits(tmp_path, cfg, stop_at):
     whole = whole_run(tmp_path / "whole", cfg)
     first = runs.open_run(cfg, tmp_path / "parts")
     runs.start(first)
@@ -81,14 +103,21 @@ def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, backend, reci
     assert runs.resume(second) == ()
     assert second.trainer.step == stop_at
     train(second)
-    expected, got = whole.trainer.alternating.to_dict(), second.trainer.alternating.to_dict()
+    expected, got = state(whole), state(second)
     assert expected.keys() == got.keys()
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
     name = "samples/step-000010.png"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
-    losses = [[(r["step"], r["d_loss"], r["g_loss"]) for r in records(tmp_path / part)] for part in ("whole", "parts")]
+    keys = ("step", "d_loss", "g_loss", "g_lr", "d_lr")
+    losses = [[tuple(r[key] for key in keys) for r in records(tmp_path / part)] for part in ("whole", "parts")]
     assert set(losses[0]) <= set(losses[1])
+
+
+def state(run):
+    """Everything that training has changed."""
+    average = run.trainer.average
+    return run.trainer.alternating.to_dict() | (average.to_dict() if average is not None else {})
 
 
 def test_what_was_logged_after_the_last_checkpoint_is_forgotten(tmp_path):
@@ -166,6 +195,34 @@ def test_a_generator_draws_the_same_wherever_it_is_loaded(tmp_path, backend):
     assert samples.shape == (5, *run.dataset.shape)
     assert np.abs(samples).max() <= 1
     np.testing.assert_allclose(again.samples(np.random.default_rng(0), 5), samples, atol=1e-5)
+
+
+def test_the_average_draws_and_the_last_weights_train(tmp_path, backend):
+    run = whole_run(tmp_path / "run", config(backend.name, ema=0.9))
+    plain = whole_run(tmp_path / "plain", config(backend.name))
+    for name, array in plain.trainer.alternating.to_dict().items():
+        np.testing.assert_array_equal(run.trainer.alternating.to_dict()[name], array, err_msg=name)
+    samples = {}
+    for folder in ("run", "plain"):
+        for average in (True, False):
+            trained = runs.load_generator(tmp_path / folder, backend=backend, average=average)
+            assert trained.averaged == (average and folder == "run")
+            samples[folder, average] = trained.samples(np.random.default_rng(0), 4)
+    np.testing.assert_array_equal(samples["run", False], samples["plain", True])
+    np.testing.assert_array_equal(samples["plain", False], samples["plain", True])
+    z = run.recipe.noise(np.random.default_rng(0), 4)
+    np.testing.assert_array_equal(samples["run", True], run.recipe.to_images(run.trainer.average.draw(z)))
+    assert (samples["run", True] != samples["run", False]).any()
+    picture = "samples/step-000010.png"
+    assert (tmp_path / "run" / picture).read_bytes() != (tmp_path / "plain" / picture).read_bytes()
+
+
+def test_a_checkpoint_without_the_average_changes_nothing(tmp_path):
+    whole_run(tmp_path / "run", config(steps=2, ema=0.9))
+    (path,) = (tmp_path / "run" / "checkpoints").iterdir()
+    arrays, description = load_arrays(path, format="minigan-checkpoint/1")
+    save_arrays(path, {k: v for k, v in arrays.items() if "average" not in k}, description=description)
+    unchanged(tmp_path / "run", "holds no average of G's weights")
 
 
 @pytest.mark.parametrize("data", ["ring", "grid"])
@@ -353,7 +410,6 @@ def test_the_first_signal_tells_what_it_does():
         ("log_every = 2\n", "", r"lacks 'rhythm\.log_every'"),
         ("[rhythm]", "[rhythm2]", "lacks 'rhythm'"),
         ("width = 4", 'width = "wide"', "width must be an int, got 'wide'"),
-        ("width = 4\n", "", r"lacks 'settings\.width'"),
         ("width = 4", "width = 4\nwidht = 5", "dcgan has no setting 'widht'"),
     ],
 )
@@ -365,6 +421,40 @@ def test_a_damaged_configuration_is_told_by_its_key(tmp_path, old, new, message)
     path.write_text(text.replace(old, new))
     with pytest.raises(CheckpointError, match=message):
         runs.reopen_run(tmp_path / "run")
+
+
+def test_a_setting_that_the_configuration_lost_is_found_in_the_checkpoint(tmp_path):
+    whole_run(tmp_path / "run", config(steps=1))
+    path = tmp_path / "run" / "config.toml"
+    path.write_text(path.read_text().replace("width = 4\n", ""))
+    with pytest.raises(CheckpointError, match=r"made with width=4, the run's config\.toml says width=64\. Restore"):
+        runs.resume(runs.reopen_run(tmp_path / "run"))
+
+
+def as_if_older(folder, *newer):
+    """Makes a run folder one of a version that had none of these settings, and saved nothing for them."""
+    path = folder / "config.toml"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if line.partition(" ")[0] not in newer))
+    for file in (folder / "model.safetensors", *(folder / "checkpoints").iterdir()):
+        arrays, description = load_arrays(file, format=f"minigan-{'model' if file.stem == 'model' else 'checkpoint'}/1")
+        model = description if file.stem == "model" else description["model"]
+        model["settings"] = {key: value for key, value in model["settings"].items() if key not in newer}
+        save_arrays(file, arrays, description=description)
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
+    longer = whole_run(tmp_path / "longer", config(steps=14))
+    whole_run(tmp_path / "run", config(steps=10))
+    as_if_older(tmp_path / "run", "optimizer", "schedule", "d_lr", "clip_norm", "ema", "augment")
+    assert "optimizer" not in (tmp_path / "run" / "config.toml").read_text()
+    assert runs.load_generator(tmp_path / "run").step == 10
+    run = runs.reopen_run(tmp_path / "run", steps=14)
+    assert runs.resume(run) == ()
+    train(run)
+    expected, got = longer.trainer.alternating.to_dict(), run.trainer.alternating.to_dict()
+    assert expected.keys() == got.keys()
+    assert all((got[name] == expected[name]).all() for name in expected)
 
 
 def test_odd_lines_of_the_log_are_dropped(tmp_path):
@@ -418,14 +508,14 @@ def unchanged(folder, message):
     """That a resume is refused, and the run that was to be resumed stays at its beginning."""
     (folder / "log.jsonl").write_text("odd\n")
     run = runs.reopen_run(folder)
-    weights, rng, loader = run.trainer.alternating.to_dict(), run.trainer.rng.bit_generator.state, run.trainer.loader
-    state = loader.state()
+    weights, rng, loader = state(run), run.trainer.rng.bit_generator.state, run.trainer.loader
+    position = loader.state()
     with pytest.raises(CheckpointError, match=message):
         runs.resume(run)
-    for name, array in run.trainer.alternating.to_dict().items():
+    for name, array in state(run).items():
         np.testing.assert_array_equal(array, weights[name], err_msg=name)
     assert run.trainer.rng.bit_generator.state == rng
-    assert loader.state() == state
+    assert loader.state() == position
     assert (folder / "log.jsonl").read_text() == "odd\n"
 
 

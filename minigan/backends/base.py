@@ -465,15 +465,17 @@ class Backend(ABC):
         beta2: float,
         eps: float,
         step: int,
+        weight_decay: float = 0.0,
     ) -> None:
         """One step of Adam in place on w, m and v, all flat arrays of one length.
 
         m <- beta1 m + (1 - beta1) dw; v <- beta2 v + (1 - beta2) dw^2;
-        w <- w - lr * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps).
+        w <- (1 - lr * weight_decay) w - lr * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps).
 
         Args:
             step: counts from 1.
-        Source: Kingma & Ba 2015, algorithm 1.
+            weight_decay: beside the gradient, not in it: AdamW. 0 is Adam.
+        Source: Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
         """
 
     @abstractmethod
@@ -483,6 +485,29 @@ class Backend(ABC):
         velocity <- momentum * velocity + dw; w <- w - lr * velocity.
         Source: Sutskever et al. 2013, section 2, with the rate outside of the velocity as PyTorch has it.
         """
+
+    @abstractmethod
+    def rmsprop_step(self, w: Array, dw: Array, square: Array, *, lr: float, decay: float, eps: float) -> None:
+        """One step of RMSprop, in place on w and square.
+
+        square <- decay * square + (1 - decay) dw^2; w <- w - lr * dw / (sqrt(square) + eps).
+        Source: Tieleman & Hinton 2012, lecture 6.5, with eps outside of the root as PyTorch has it.
+        """
+
+    @abstractmethod
+    def ema_step(self, average: Array, w: Array, *, decay: float) -> None:
+        """One step of an exponential moving average, in place: average <- average + (1 - decay) * (w - average)."""
+
+    @abstractmethod
+    def clip_norm(self, dw: Array, *, limit: float) -> None:
+        """Shortens a flat array to the Euclidean norm `limit` if it is longer, in place; the norm in double precision.
+
+        Source: Pascanu et al. 2013, algorithm 1.
+        """
+
+    @abstractmethod
+    def clip_value(self, x: Array, *, limit: float) -> None:
+        """Moves each number of a flat array into [-limit, limit], in place; NaN stays."""
 
 
 KERNELS = tuple(

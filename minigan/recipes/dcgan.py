@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minigan.errors import ConfigError
-from minigan.initializers import Normal
+from minigan.initializers import INITIALIZERS, Normal, get_initializer
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
 from minigan.network import Sequential
 from minigan.recipes.base import Recipe, Shape
 
 SIZES = (28, 32, 64, 128)
-WEIGHTS = Normal(std=0.02)
 GAMMA = Normal(std=0.02, mean=1.0)
 
 
@@ -38,6 +37,7 @@ class DCGAN(Recipe):
     Settings:
         width: channels of the largest hidden image; each halving of the image doubles them.
         d_norm: in D: batch (BatchNorm), or none, as penalty=wgan-gp asks for.
+        init: how the weights start: normal (N(0, .02), the paper's), orthogonal, he or glorot.
     """
 
     name: ClassVar[str] = "dcgan"
@@ -45,6 +45,7 @@ class DCGAN(Recipe):
     steps: int = 4000
     width: int = 64
     d_norm: str = "batch"
+    init: str = "normal"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,6 +53,8 @@ class DCGAN(Recipe):
             raise ConfigError(f"{self.name}: width must be positive, got {self.width}.")
         if self.d_norm not in ("batch", "none"):
             raise ConfigError(f"{self.name}: d_norm must be one of batch, none, got {self.d_norm!r}.")
+        if self.init not in INITIALIZERS:
+            raise ConfigError(f"{self.name}: init must be one of {', '.join(INITIALIZERS)}, got {self.init!r}.")
         if self.size:
             halvings((self.size, self.size))
 
@@ -70,33 +73,35 @@ class DCGAN(Recipe):
         n = halvings((H, W))
         smallest = (H >> n, W >> n)
         channels = self.width << (n - 1)
+        init = get_initializer(self.init)
         layers = [
             Reshape((1, 1, self.latent)),
-            ConvTranspose2D(channels, smallest, padding="valid", bias=False, init=WEIGHTS),
+            ConvTranspose2D(channels, smallest, padding="valid", bias=False, init=init),
             BatchNorm(gamma_init=GAMMA),
             ReLU(),
         ]
         for k in range(1, n):
             layers += [
-                ConvTranspose2D(channels >> k, 4, stride=2, padding=1, bias=False, init=WEIGHTS),
+                ConvTranspose2D(channels >> k, 4, stride=2, padding=1, bias=False, init=init),
                 BatchNorm(gamma_init=GAMMA),
                 ReLU(),
             ]
-        layers += [ConvTranspose2D(C, 4, stride=2, padding=1, bias=False, init=WEIGHTS), Tanh()]
+        layers += [ConvTranspose2D(C, 4, stride=2, padding=1, bias=False, init=init), Tanh()]
         return Sequential(layers, name="G")
 
     def discriminator(self, image_shape: Shape) -> Sequential:
         H, W, _ = image_shape
         n = halvings((H, W))
-        layers = [Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=WEIGHTS), LeakyReLU(0.2)]
+        init = get_initializer(self.init)
+        layers = [Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=init), LeakyReLU(0.2)]
         plain = self.d_norm == "none"
         for k in range(1, n):
             layers += [
-                Conv2D(self.width << k, 4, stride=2, padding=1, bias=plain, init=WEIGHTS),
+                Conv2D(self.width << k, 4, stride=2, padding=1, bias=plain, init=init),
                 *([] if plain else [BatchNorm(gamma_init=GAMMA)]),
                 LeakyReLU(0.2),
             ]
-        layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=WEIGHTS), Flatten()]
+        layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init), Flatten()]
         return Sequential(layers, name="D")
 
 

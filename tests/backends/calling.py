@@ -114,10 +114,11 @@ def assert_agree(
 
 
 def update(backend: Backend, kernel: str, *args: np.ndarray, **options: Any) -> tuple[np.ndarray, ...]:
-    """Runs an in-place optimiser step `(w, dw, state...)`: all arrays afterwards, and dw is as it was."""
+    """Runs an in-place step `(w, dw, state...)` or `(x,)`: all arrays afterwards, and dw is as it was."""
     arguments = tuple(to_backend(backend, a) for a in args)
     assert getattr(backend, kernel)(*arguments, **options) is None
-    assert backend.to_numpy(arguments[1]).tobytes() == args[1].tobytes(), f"{kernel} changed dw"
+    for after, before in zip(arguments[1:2], args[1:2], strict=True):
+        assert backend.to_numpy(after).tobytes() == before.tobytes(), f"{kernel} changed dw"
     return to_host(backend, arguments)
 
 

@@ -54,8 +54,12 @@ CALLS = {
     "dropout_mask": ([], (), {}, None),
     "adam_step": ([(77,)] * 4, (), ADAM, None),
     "sgd_step": ([(77,)] * 3, (), {"lr": 0.1, "momentum": 0.9}, None),
+    "rmsprop_step": ([(77,)] * 3, (), {"lr": 0.1, "decay": 0.9, "eps": 1e-8}, None),
+    "ema_step": ([(77,)] * 2, (), {"decay": 0.9}, None),
+    "clip_norm": ([(77,)], (), {"limit": 3.0}, None),
+    "clip_value": ([(77,)], (), {"limit": 0.7}, None),
 }  # fmt: skip
-IN_PLACE = ("adam_step", "sgd_step")
+IN_PLACE = ("adam_step", "sgd_step", "rmsprop_step", "ema_step", "clip_norm", "clip_value")
 RETURNING = [kernel for kernel in KERNELS if kernel not in (*IN_PLACE, "dropout_mask")]
 
 

@@ -44,6 +44,8 @@ CALLS = {
         array(64), array(32), array(64), array(64), lr=1e-3, beta1=0.5, beta2=0.9, eps=1e-8, step=1
     ),
     "sgd_step": lambda b: b.sgd_step(array(64), array(64), array(32), lr=1e-3, momentum=0.9),
+    "rmsprop_step": lambda b: b.rmsprop_step(array(64), array(64), array(32), lr=1e-3, decay=0.9, eps=1e-8),
+    "ema_step": lambda b: b.ema_step(array(32), array(64), decay=0.9),
 }
 
 

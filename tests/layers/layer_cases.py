@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from minigan.augment import Color, Cutout, Translation, augmentations
 from minigan.backends import Array, Backend
 from minigan.layers import (
     AveragePooling2D,
@@ -178,6 +179,16 @@ CASES: dict[str, Case] = {
         {"gamma": (1,), "f.inner.w": (1, 1, 3, 2), "g.inner.w": (1, 1, 3, 2), "h.inner.w": (1, 1, 3, 3)},
         curved=True,
         curved_in_eval=True,
+    ),
+    "Color": Case(Color, (4, 3, 3), (4, 3, 3)),
+    "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),
+    "Translation": Case(Translation, (8, 12, 2), (8, 12, 2)),
+    "Cutout": Case(Cutout, (5, 4, 2), (5, 4, 2)),
+    "Sequential, augmented": Case(
+        lambda: Sequential([*augmentations("color,translation,cutout"), Conv2D(2, 3), LeakyReLU(0.2)]),
+        (5, 4, 3),
+        (5, 4, 2),
+        {"3.w": (3, 3, 3, 2), "3.b": (2,)},
     ),
     "Sequential, nested": Case(
         nested,

@@ -2,19 +2,21 @@
 
 import math
 
+import numpy as np
+
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, expect
 from minigan.backends.cpu.jit import kernel
 
 
 @kernel
-def adam(part, parts, w, dw, m, v, rate, beta1, rest1, beta2, rest2, correction2, eps):
+def adam(part, parts, w, dw, m, v, keep, rate, beta1, rest1, beta2, rest2, correction2, eps):
     first, last = len(w) * part // parts, len(w) * (part + 1) // parts
     w, dw, m, v = w[first:last], dw[first:last], m[first:last], v[first:last]
     for i in range(len(w)):
         m[i] = beta1 * m[i] + rest1 * dw[i]
         v[i] = beta2 * v[i] + rest2 * dw[i] * dw[i]
-        w[i] -= rate * m[i] / (math.sqrt(v[i] * correction2) + eps)
+        w[i] = keep * w[i] - rate * m[i] / (math.sqrt(v[i] * correction2) + eps)
 
 
 @kernel
@@ -24,6 +26,50 @@ def sgd(part, parts, w, dw, velocity, lr, momentum):
     for i in range(len(w)):
         velocity[i] = momentum * velocity[i] + dw[i]
         w[i] -= lr * velocity[i]
+
+
+@kernel
+def rmsprop(part, parts, w, dw, square, lr, decay, rest, eps):
+    first, last = len(w) * part // parts, len(w) * (part + 1) // parts
+    w, dw, square = w[first:last], dw[first:last], square[first:last]
+    for i in range(len(w)):
+        square[i] = decay * square[i] + rest * dw[i] * dw[i]
+        w[i] -= lr * dw[i] / (math.sqrt(square[i]) + eps)
+
+
+@kernel
+def approach(part, parts, average, w, share):
+    first, last = len(w) * part // parts, len(w) * (part + 1) // parts
+    average, w = average[first:last], w[first:last]
+    for i in range(len(w)):
+        average[i] += share * (w[i] - average[i])
+
+
+@kernel
+def squares(part, parts, x, sums):
+    x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
+    total = 0.0
+    for i in range(len(x)):
+        number = np.float64(x[i])
+        total += number * number
+    sums[part] = total
+
+
+@kernel
+def scale(part, parts, x, factor):
+    x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
+    for i in range(len(x)):
+        x[i] *= factor
+
+
+@kernel
+def clip(part, parts, x, limit):
+    x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
+    for i in range(len(x)):
+        if x[i] > limit:
+            x[i] = limit
+        elif x[i] < -limit:
+            x[i] = -limit
 
 
 class OptimKernels(Engine):
@@ -41,6 +87,7 @@ class OptimKernels(Engine):
         beta2: float,
         eps: float,
         step: int,
+        weight_decay: float = 0.0,
     ) -> None:
         for name, array in (("dw", dw), ("m", m), ("v", v)):
             expect(name, array, w.shape, w.dtype)
@@ -52,6 +99,7 @@ class OptimKernels(Engine):
             dw,
             m,
             v,
+            number(1 - lr * weight_decay),
             number(lr / (1 - beta1**step)),
             number(beta1),
             number(1 - beta1),
@@ -67,3 +115,33 @@ class OptimKernels(Engine):
             expect(name, array, w.shape, w.dtype)
         number = w.dtype.type
         self.team.run(sgd, w, dw, velocity, number(lr), number(momentum), parts=self.parts(w.size))
+
+    def rmsprop_step(self, w: Array, dw: Array, square: Array, *, lr: float, decay: float, eps: float) -> None:
+        for name, array in (("dw", dw), ("square", square)):
+            expect(name, array, w.shape, w.dtype)
+        number = w.dtype.type
+        self.team.run(
+            rmsprop,
+            w,
+            dw,
+            square,
+            number(lr),
+            number(decay),
+            number(1 - decay),
+            number(eps),
+            parts=self.parts(w.size),
+        )
+
+    def ema_step(self, average: Array, w: Array, *, decay: float) -> None:
+        expect("average", average, w.shape, w.dtype)
+        self.team.run(approach, average, w, w.dtype.type(1 - decay), parts=self.parts(w.size))
+
+    def clip_norm(self, dw: Array, *, limit: float) -> None:
+        sums = np.empty(self.parts(dw.size))
+        self.team.run(squares, dw, sums, parts=len(sums))
+        norm = math.sqrt(sums.sum())
+        if not norm <= limit:  # a norm that is NaN spreads, as in the reference
+            self.team.run(scale, dw, dw.dtype.type(limit / norm), parts=len(sums))
+
+    def clip_value(self, x: Array, *, limit: float) -> None:
+        self.team.run(clip, x, x.dtype.type(limit), parts=self.parts(x.size))

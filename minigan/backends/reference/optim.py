@@ -2,6 +2,8 @@
 
 from types import ModuleType
 
+import numpy as np
+
 from minigan.backends.base import Array
 
 
@@ -20,6 +22,7 @@ class OptimKernels:
         beta2: float,
         eps: float,
         step: int,
+        weight_decay: float = 0.0,
     ) -> None:
         m *= beta1
         m += (1 - beta1) * dw
@@ -27,9 +30,25 @@ class OptimKernels:
         v += (1 - beta2) * dw**2
         m_hat = m / (1 - beta1**step)
         v_hat = v / (1 - beta2**step)
+        w *= 1 - lr * weight_decay
         w -= lr * m_hat / (self.xp.sqrt(v_hat) + eps)
 
     def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float) -> None:
         velocity *= momentum
         velocity += dw
         w -= lr * velocity
+
+    def rmsprop_step(self, w: Array, dw: Array, square: Array, *, lr: float, decay: float, eps: float) -> None:
+        square *= decay
+        square += (1 - decay) * dw**2
+        w -= lr * dw / (self.xp.sqrt(square) + eps)
+
+    def ema_step(self, average: Array, w: Array, *, decay: float) -> None:
+        average += (1 - decay) * (w - average)
+
+    def clip_norm(self, dw: Array, *, limit: float) -> None:
+        norm = self.xp.sqrt((dw.astype(np.float64) ** 2).sum())
+        dw *= (limit / self.xp.maximum(norm, limit)).astype(dw.dtype)
+
+    def clip_value(self, x: Array, *, limit: float) -> None:
+        self.xp.clip(x, -limit, limit, out=x)
