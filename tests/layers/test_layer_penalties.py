@@ -39,6 +39,8 @@ def critic(case: Case, backend: Backend) -> Sequential:
     for _, p in D.named_parameters():
         p.value[...] += rng.normal(0, 0.2, p.shape)
     D.arena.updated()
+    for _, layer in D.walk():
+        layer.settle()
     return D
 
 
