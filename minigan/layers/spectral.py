@@ -26,10 +26,11 @@ class SpectralCache(NamedTuple):
 
 
 class SpectralNorm(Layer):
-    """The wrapped layer with w / sigma(w) for its weight w, so that as a map its Lipschitz constant is near 1.
+    """The wrapped layer with w / sigma(w) for its weight w, which bounds how much it can magnify its input.
 
-    sigma is the largest singular value of w as a matrix W of all that an output sees by outputs. It is estimated as
-    v' W u by the power iteration, from a u that is kept from step to step:
+    sigma is the largest singular value of w as a matrix W, all that an output sees by outputs; for a convolution that
+    is not quite the norm of the map, which also depends on how its windows overlap. It is estimated as v' W u by the
+    power iteration, from a u that is kept from step to step:
 
         v <- W u / |W u|,  u <- W' v / |W' v|.
 
