@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
-from minigan.augment import augmentations
+from minigan.augment import Augmentation, augmentations
 from minigan.backends import Backend
 from minigan.ema import STATISTICS, MovingAverage, Statistics
 from minigan.errors import ConfigError
@@ -165,8 +165,9 @@ class Recipe(OptimizerSettings, ABC):
         D.build(image_shape, backend=backend, dtype=dtype, rng=rng)
         g_optimizer, d_optimizer = self.optimizers(G.arena, D.arena)
         terms = self.generator_terms()
-        if self.feature_matching:
-            terms = (*terms, GeneratorTerm(self.feature_matching, FeatureMatching(D)))
+        if self.feature_matching:  # of the images as they are: two passes would be changed in two ways
+            plain = Sequential([layer for layer in D.layers if not isinstance(layer, Augmentation)], name=D.path)
+            terms = (*terms, GeneratorTerm(self.feature_matching, FeatureMatching(plain)))
         return AlternatingOptimizer(
             G,
             D,
