@@ -34,7 +34,8 @@ def cases(draw: st.DrawFn) -> tuple[tuple[int, ...], int]:
 def batch(seed, dtype, shape):
     """x, gamma, beta: each example with a mean of its own, its numbers apart, as in `test_norm_kernels`."""
     x, centre, gamma, beta = draws(seed, dtype, shape, shape[:1], shape[-1:], shape[-1:])
-    apart = np.arange(x[0].size).reshape(shape[1:]) % 2 + np.arange(shape[-1]) % 3
+    pixels = np.arange(x[0].size // shape[-1]).reshape(*shape[1:-1], 1)
+    apart = (pixels + np.arange(shape[-1])) % 2  # both 0 and 1 in every group
     return (x + 3 * centre.reshape(-1, *[1] * (len(shape) - 1)) + 4 * apart).astype(dtype), gamma, beta
 
 
