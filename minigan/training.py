@@ -133,10 +133,8 @@ class Trainer:
         reals = map(self.prepare, self.loader)
         images_per_step = self.loader.batch_size * self.alternating.n_critic
         began, speed = time.monotonic(), 0.0
-        marked, mark = (
-            began,
-            self.step,
-        )  # the last log: the speed is that since then, without the first step's compiling
+        # The last log: the speed is that since then, without the first step's compiling.
+        marked, mark = began, self.step
         while self.step < self.steps and not interruption.requested:
             values = self._one_step(reals)
             self.step += 1

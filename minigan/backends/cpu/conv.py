@@ -11,8 +11,8 @@ from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import expect, flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
-from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapPlan
-from minigan.backends.cpu.phases_plan import PhasesPlan
+from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan
+from minigan.backends.cpu.phases_plan import Grid, PhasesPlan
 from minigan.backends.cpu.plan import DensePlan, Plan, choose
 from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns, vector_lanes
@@ -126,7 +126,7 @@ class ConvKernels(DenseKernels):
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, plan: PhasesPlan) -> Array:
         grid = plan.grid
-        y = self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), x.dtype)
+        y = self._images(grid, x.dtype)
         bias = self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, x.dtype)
         scratch = self.workspace.take("images", plan.threads * plan.scratch_size, x.dtype)
         self.team.run(
@@ -150,7 +150,7 @@ class ConvKernels(DenseKernels):
 
     def _overlap_add(self, x: Array, packed: Array, b: Array | None, plan: OverlapPlan) -> Array:
         grid = plan.grid
-        y = self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), x.dtype)
+        y = self._images(grid, x.dtype)
         start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, x.dtype)
         scratch = self.workspace.take("images", plan.threads * plan.scratch_size, x.dtype)
         self.team.run(
@@ -158,10 +158,14 @@ class ConvKernels(DenseKernels):
         )
         return y
 
+    def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
+        """Memory for what a pass makes."""
+        return self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype)
+
     def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, plan: InPlacePlan) -> Array:
         grid = plan.grid
         products = self.matmul(dy.reshape(-1, grid.channels), w.reshape(-1, grid.channels), transpose_b=True)
-        dx = self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dy.dtype)
+        dx = self._images(grid, dy.dtype)
         start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, dy.dtype)
         self.team.run(sum_overlaps, flat(products), start, flat(dx), grid, parts=plan.threads)
         return dx

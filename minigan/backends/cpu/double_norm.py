@@ -7,7 +7,8 @@ as one example, with a group for each channel.
 import numpy as np
 
 from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, expect, flat, folded
+from minigan.backends.cpu.engine import Engine, expect
+from minigan.backends.cpu.group_norm import folded_examples
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.norm import BLOCK_COLUMNS, BLOCK_ROWS
 from minigan.backends.cpu.simd import fill
@@ -97,8 +98,8 @@ class DoubleNormKernels(Engine, reference.GroupNormKernels):
         expect("v", v, x.shape, x.dtype)
         expect("dy", dy, x.shape, x.dtype)
         groups, channels = mean.shape[1], x.shape[-1]
-        rows, columns = folded(x[:1]).shape
-        v, dy, examples = (flat(t).reshape(len(x), rows, columns) for t in (v, dy, x))
+        v, dy, examples = map(folded_examples, (v, dy, x))
+        _, rows, columns = examples.shape
         parts = min(self.parts(x.size), rows)
         wide = channel_values(mean, channels)
 

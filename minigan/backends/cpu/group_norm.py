@@ -9,7 +9,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, expect, flat, folded
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.norm import gradient_sums, moments, normalise, tiled
+from minigan.backends.cpu.norm import add_sums, channel_totals, gradient_sums, moments, normalise, tiled
 from minigan.backends.cpu.simd import fill
 from minigan.backends.reference import group_norm as reference
 
@@ -173,10 +173,7 @@ class GroupNormKernels(Engine, reference.GroupNormKernels):
             parts=parts,
         )
         if add_to is not None:
-            dgamma, dbeta = add_to
-            sum_dy, sum_dy_u = sums.sum(axis=0).reshape(2, -1, x.shape[-1]).sum(axis=1)
-            dgamma += sum_dy_u.astype(x.dtype)
-            dbeta += sum_dy.astype(x.dtype)
+            add_sums(add_to, *channel_totals(sums, x.shape[-1]))
         return dx if need_dx else None
 
 

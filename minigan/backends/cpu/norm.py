@@ -200,9 +200,7 @@ class NormKernels(Engine):
         scale = gamma / np.sqrt(var + eps)  # to the last bit that of the forward pass: the same side of the kink
         sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, scale, beta, slope)
         if add_to is not None:
-            dgamma, dbeta = add_to
-            dgamma += sum_dy_u.astype(x.dtype)
-            dbeta += sum_dy.astype(x.dtype)
+            add_sums(add_to, sum_dy, sum_dy_u)
         if not need_dx:
             return None
         count = x.size // x.shape[-1]
@@ -239,9 +237,7 @@ class NormKernels(Engine):
         inv_std = 1 / np.sqrt(var + eps)
         if add_to is not None:
             sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, gamma, mean, 1)
-            dgamma, dbeta = add_to
-            dgamma += sum_dy_u.astype(x.dtype)
-            dbeta += sum_dy.astype(x.dtype)
+            add_sums(add_to, sum_dy, sum_dy_u)
         if not need_dx:
             return None
         rows, dx = folded(dy), self.empty(dy.shape, dy.dtype)
@@ -273,8 +269,20 @@ class NormKernels(Engine):
             sums,
             parts=parts,
         )
-        sum_dy, sum_dy_u = sums.sum(axis=0).reshape(2, -1, x.shape[-1]).sum(axis=1)
-        return sum_dy, sum_dy_u
+        return channel_totals(sums, x.shape[-1])
+
+
+def channel_totals(sums: Array, channels: int) -> tuple[Array, Array]:
+    """Each channel's two sums from those of parts and columns, (parts, 2, columns)."""
+    first, second = sums.sum(axis=0).reshape(2, -1, channels).sum(axis=1)
+    return first, second
+
+
+def add_sums(add_to: tuple[Array, Array], sum_dy: Array, sum_dy_u: Array) -> None:
+    """The gradients of gamma and beta."""
+    dgamma, dbeta = add_to
+    dgamma += sum_dy_u.astype(dgamma.dtype)
+    dbeta += sum_dy.astype(dbeta.dtype)
 
 
 def tiled(values: Array, columns: int) -> Array:

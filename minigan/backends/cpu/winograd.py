@@ -192,6 +192,19 @@ def share(count, part, parts):
 
 
 @kernel(inline=True)
+def own_scratch(part, grid, scratch):
+    """A part's points, weights (for the weight gradient: the outputs' points), products, taps and strip."""
+    own = scratch[part * grid.scratch_size : (part + 1) * grid.scratch_size]
+    return (
+        own[: grid.weights_at],
+        own[grid.weights_at : grid.products_at],
+        own[grid.products_at : grid.taps_at],
+        own[grid.taps_at : grid.strip_at],
+        own[grid.strip_at :],
+    )
+
+
+@kernel(inline=True)
 def item_rows(items, step):
     """Where items begin that lie `step` apart, up to whole tiles."""
     rows = np.empty(items + TILE_ROWS, np.int64)
@@ -225,10 +238,7 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
         k_first, k_last = share(strips_out, part, parts)
     else:
         band_first, band_last = share(grid.images * grid.bands, part, parts)
-    scratch = scratch[part * grid.scratch_size : (part + 1) * grid.scratch_size]
-    points, weights = scratch[: grid.weights_at], scratch[grid.weights_at : grid.products_at]
-    products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
-    strip_image = scratch[grid.strip_at :]
+    points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
     start = np.empty(2 * COLUMNS, x.dtype)
     row_size = grid.tiles_across * grid.m
@@ -278,10 +288,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
         c_first, c_last = share(strips_out, part, parts)
     else:
         band_first, band_last = share(grid.images * grid.bands, part, parts)
-    scratch = scratch[part * grid.scratch_size : (part + 1) * grid.scratch_size]
-    points, weights = scratch[: grid.weights_at], scratch[grid.weights_at : grid.products_at]
-    products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
-    strip_image = scratch[grid.strip_at :]
+    points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in, np.int64)
     start, zeros = np.empty(2 * COLUMNS, dy.dtype), np.zeros(2 * COLUMNS, dy.dtype)
     edge, tile_rows = grid.strip_width * COLUMNS, grid.m * stride
@@ -340,10 +347,7 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
         k_first, k_last = share(k_last, part, parts)
     else:
         c_first, c_last = share(c_last, part, parts)
-    scratch = scratch[part * grid.scratch_size : (part + 1) * grid.scratch_size]
-    points, outputs = scratch[: grid.weights_at], scratch[grid.weights_at : grid.products_at]
-    products, taps = scratch[grid.products_at : grid.taps_at], scratch[grid.taps_at : grid.strip_at]
-    strip_image = scratch[grid.strip_at :]
+    points, outputs, products, taps, strip_image = own_scratch(part, grid, scratch)
     items = -(-COLUMNS // TILE_ROWS) * TILE_ROWS + 1
     rows, segments = item_rows(items, COLUMNS), np.zeros(1, np.int64)
     channels = item_rows(items, 1)
