@@ -1,11 +1,13 @@
 """The GANs that can be trained by name; each file is a starting point of your own."""
 
 from minigan.errors import ConfigError
+from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Recipe
 from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.mlp import MLP
+from minigan.recipes.noise import NoiseRecipe
 
-__all__ = ["DCGAN", "MLP", "RECIPES", "Recipe", "get_recipe"]
+__all__ = ["DCGAN", "MLP", "RECIPES", "AdversarialRecipe", "NoiseRecipe", "Recipe", "get_recipe"]
 
 RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP)}
 

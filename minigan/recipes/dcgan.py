@@ -13,6 +13,9 @@ What it corrects in the usual tutorial code:
 - G's step computes no gradient of D's weights, and uses the fakes that D's step has seen.
 - 4x4 filters with stride 2: the stride divides the filter, so no checkerboard is built in.
 
+With `--set condition=concatenation` or `condition=projection` G and D are told the classes of labelled data, and
+`minigan sample RUN --class 3` draws one of them.
+
 With algorithm 1 of Gulrajani et al. 2017 it is a WGAN-GP:
 `--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`.
 """
@@ -20,18 +23,30 @@ With algorithm 1 of Gulrajani et al. 2017 it is a WGAN-GP:
 from dataclasses import dataclass
 from typing import ClassVar
 
+from minigan.blocks import plain, projection
 from minigan.errors import ConfigError
 from minigan.initializers import INITIALIZERS, Normal, get_initializer
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Flatten,
+    GlobalSumPooling2D,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Tanh,
+)
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 SIZES = (28, 32, 64, 128)
 GAMMA = Normal(std=0.02, mean=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGAN(Recipe):
+class DCGAN(NoiseRecipe):
     """A convolutional GAN for images of 28, 32, 64 or 128 pixels, greyscale or RGB.
 
     Settings:
@@ -41,6 +56,7 @@ class DCGAN(Recipe):
     """
 
     name: ClassVar[str] = "dcgan"
+    conditions = ("none", "concatenation", "projection")
 
     steps: int = 4000
     width: int = 64
@@ -49,12 +65,9 @@ class DCGAN(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1:
-            raise ConfigError(f"{self.name}: width must be positive, got {self.width}.")
-        if self.d_norm not in ("batch", "none"):
-            raise ConfigError(f"{self.name}: d_norm must be one of batch, none, got {self.d_norm!r}.")
-        if self.init not in INITIALIZERS:
-            raise ConfigError(f"{self.name}: init must be one of {', '.join(INITIALIZERS)}, got {self.init!r}.")
+        self.check_positive("width")
+        self.check_choice("d_norm", ("batch", "none"))
+        self.check_choice("init", INITIALIZERS)
         if self.size:
             halvings((self.size, self.size))
 
@@ -75,7 +88,7 @@ class DCGAN(Recipe):
         channels = self.width << (n - 1)
         init = get_initializer(self.init)
         layers = [
-            Reshape((1, 1, self.latent)),
+            Reshape((1, 1, self.inputs)),
             ConvTranspose2D(channels, smallest, padding="valid", bias=False, init=init),
             BatchNorm(gamma_init=GAMMA),
             ReLU(),
@@ -94,14 +107,17 @@ class DCGAN(Recipe):
         n = halvings((H, W))
         init = get_initializer(self.init)
         layers = [Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=init), LeakyReLU(0.2)]
-        plain = self.d_norm == "none"
+        unnormalised = self.d_norm == "none"
         for k in range(1, n):
             layers += [
-                Conv2D(self.width << k, 4, stride=2, padding=1, bias=plain, init=init),
-                *([] if plain else [BatchNorm(gamma_init=GAMMA)]),
+                Conv2D(self.width << k, 4, stride=2, padding=1, bias=unnormalised, init=init),
+                *([] if unnormalised else [BatchNorm(gamma_init=GAMMA)]),
                 LeakyReLU(0.2),
             ]
-        layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init), Flatten()]
+        if self.condition == "projection":
+            layers += [GlobalSumPooling2D(), projection(self.classes, wrap=plain)]
+        else:
+            layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init), Flatten()]
         return Sequential(layers, name="D")
 
 
