@@ -6,10 +6,11 @@ from minigan.recipes.base import Recipe
 from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.mlp import MLP
 from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.vae import VAE
 
-__all__ = ["DCGAN", "MLP", "RECIPES", "AdversarialRecipe", "NoiseRecipe", "Recipe", "get_recipe"]
+__all__ = ["DCGAN", "MLP", "RECIPES", "VAE", "AdversarialRecipe", "NoiseRecipe", "Recipe", "get_recipe"]
 
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP)}
+RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP, VAE)}
 
 
 def get_recipe(name: str) -> type[Recipe]:
