@@ -3,11 +3,31 @@
 from minigan.errors import ConfigError
 from minigan.recipes.base import Recipe
 from minigan.recipes.dcgan import DCGAN
+from minigan.recipes.dcgan_cifar import DCGANCifar
+from minigan.recipes.dcgan_keras import DCGANKeras
+from minigan.recipes.minimax import MinimaxGame
 from minigan.recipes.mlp import MLP
+from minigan.recipes.multi_d import MultiD
+from minigan.recipes.pacgan import PacGAN
+from minigan.recipes.sngan import SNGAN
 
-__all__ = ["DCGAN", "MLP", "RECIPES", "Recipe", "get_recipe"]
+__all__ = [
+    "DCGAN",
+    "MLP",
+    "RECIPES",
+    "SNGAN",
+    "DCGANCifar",
+    "DCGANKeras",
+    "MinimaxGame",
+    "MultiD",
+    "PacGAN",
+    "Recipe",
+    "get_recipe",
+]
 
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP)}
+RECIPES: dict[str, type[Recipe]] = {
+    recipe.name: recipe for recipe in (DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, MultiD, PacGAN)
+}
 
 
 def get_recipe(name: str) -> type[Recipe]:
