@@ -77,7 +77,7 @@ class DCGANKeras(Recipe):
 
 
 def growth(side: int) -> tuple[int, int, int, int]:
-    """How a side comes about: 4 to 7 pixels, and three factors in ascending order, the largest as small as possible.
+    """How a side comes about: 4 pixels (or 5 to 7), and three factors in ascending order, as equal as possible.
 
     Raises:
         ConfigError: it does not, or is over 128 pixels.
@@ -94,4 +94,4 @@ def growth(side: int) -> tuple[int, int, int, int]:
             f"dcgan-keras draws images whose sides are 4 to 7 pixels times three factors up to {LARGEST_FACTOR}, "
             f"at most {LARGEST} pixels (such as {', '.join(map(str, SIZES))}), got a side of {side}. Use --set size=64."
         )
-    return min(found, key=lambda sizes: (sizes[-1], sizes))
+    return min(found, key=lambda sizes: (sizes[0], sizes[-1], sum(sizes)))
