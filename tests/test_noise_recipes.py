@@ -11,6 +11,7 @@ from minigan.layers import (
     Conv2D,
     Dense,
     Dropout,
+    Flatten,
     LeakyReLU,
     Maxout,
     ReLU,
@@ -146,7 +147,11 @@ def test_dcgan_cifar_is_the_tutorials(reference: Backend):
     ladder = [(5, 5, 3, 64), (5, 5, 64, 128), (5, 5, 128, 256), (5, 5, 256, 512)]
     assert weights(gan.D) == [*ladder, (2048, 1024), (1024, 1)]
     assert weights(gan.G) == [(100, 1024), (1024, 2048), *ladder[::-1]]
-    assert sum(isinstance(layer, BatchNorm) for layer in gan.D.layers) == 5
+    assert sum(isinstance(layer, BatchNorm) for layer in gan.D.layers) == 3
+    everywhere = DCGANCifar(width=1, dense=4, d_norm="all").discriminator((32, 32, 3))
+    assert [type(layer) for layer in everywhere.layers if not isinstance(layer, Flatten)] == [
+        *[Conv2D, BatchNorm, LeakyReLU] * 4, Dense, BatchNorm, LeakyReLU, Dense
+    ]  # fmt: skip
     assert sum(isinstance(layer, LeakyReLU) for layer in gan.D.layers) == 5
     assert sum(isinstance(layer, BatchNorm) for layer in gan.G.layers) == 5
     assert (recipe.batch_size, recipe.steps) == (64, 100 * (50_000 // 64))
@@ -281,6 +286,7 @@ WRONG = [
     (PacGAN, {"pieces": 0}, "pacgan: pieces must be positive, got 0"),
     (DCGANKeras, {"width": 0}, "dcgan-keras: width must be positive, got 0"),
     (DCGANCifar, {"dense": 0}, "dcgan-cifar: width and dense must be positive, got width=64, dense=0"),
+    (DCGANCifar, {"d_norm": "none"}, "dcgan-cifar: d_norm must be one of inner, all, got 'none'"),
     (SNGAN, {"width": 1}, "sngan: width must be at least 2, got 1"),
 ]
 

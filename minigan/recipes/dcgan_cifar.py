@@ -1,10 +1,16 @@
 """DCGAN on CIFAR-10, as the TensorFlow tutorials have it: 5x5 filters and a dense layer at both ends.
 
 D: 5x5 convolutions with stride 2 (64, 128, 256 and 512 channels) with BatchNorm and LeakyReLU .2, flatten, dense 1024
-with BatchNorm and LeakyReLU, dense 1. G is its mirror image: dense 1024 and dense 2·2·512 with BatchNorm and ReLU,
+with LeakyReLU, dense 1. G is its mirror image: dense 1024 and dense 2·2·512 with BatchNorm and ReLU,
 then transposed 5x5 convolutions with stride 2 to 256, 128 and 64 channels with BatchNorm and ReLU and to the image,
 tanh. Weights from N(0, .02), Adam with lr 2e-4 and β1 .5, the rate halved smoothly over each 100,000 steps, 64 images a
 batch, 100 epochs: 78,100 steps of 50,000 images. After Radford et al. 2016 and its TensorFlow code by Kim 2016.
+
+**Where D has no BatchNorm.** The tutorials have it behind all five layers: `--set d_norm=all`. Behind the dense layer
+it takes from each feature its mean over a batch that is all real or all fake, which is just what tells one from the
+other, and makes fakes that are all alike as different as real ones: on CIFAR-10 G then draws one picture for every z.
+Behind the first layer it hides the colours (Radford et al. 2016, section 3, leave it out as well). So by default it
+stands behind the other three.
 
 **Halves averaged.** The tutorials' D minimises (BCE(real) + BCE(fake)) / 2, minigan's the sum, as equation 1 of
 Goodfellow et al. 2014 has it. Half the loss is half the gradient, and Adam divides each gradient by its own size: both
@@ -32,7 +38,7 @@ from typing import ClassVar
 
 from minigan.errors import ConfigError
 from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
 from minigan.network import Sequential
 from minigan.recipes.base import Recipe, Shape
 
@@ -47,6 +53,7 @@ class DCGANCifar(Recipe):
     Settings:
         width: channels of the largest hidden image; each halving of the image doubles them.
         dense: units of the dense layers.
+        d_norm: BatchNorm in D: inner (behind the 2nd to the 4th convolution) or all (behind the dense layer, too).
     """
 
     name: ClassVar[str] = "dcgan-cifar"
@@ -57,6 +64,7 @@ class DCGANCifar(Recipe):
     decay_every: int = 100_000
     width: int = 64
     dense: int = 1024
+    d_norm: str = "inner"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +72,9 @@ class DCGANCifar(Recipe):
             raise ConfigError(
                 f"{self.name}: width and dense must be positive, got width={self.width}, dense={self.dense}."
             )
+
+        if self.d_norm not in ("inner", "all"):
+            raise ConfigError(f"{self.name}: d_norm must be one of inner, all, got {self.d_norm!r}.")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         if size is None:
@@ -86,11 +97,14 @@ class DCGANCifar(Recipe):
 
     def discriminator(self, image_shape: Shape) -> Sequential:
         smallest(image_shape)
-        layers = []
+        every = self.d_norm == "all"
+        layers: list[Layer] = []
         for times in (1, 2, 4, 8):
-            convolution = Conv2D(times * self.width, 5, stride=2, bias=False, init=WEIGHTS)
-            layers += [convolution, BatchNorm(), LeakyReLU(0.2)]
-        layers += [Flatten(), Dense(self.dense, bias=False, init=WEIGHTS), BatchNorm(), LeakyReLU(0.2)]
+            norm = [BatchNorm()] if every or times > 1 else []
+            layers.append(Conv2D(times * self.width, 5, stride=2, bias=not norm, init=WEIGHTS))
+            layers += [*norm, LeakyReLU(0.2)]
+        layers += [Flatten(), Dense(self.dense, bias=not every, init=WEIGHTS)]
+        layers += [*([BatchNorm()] if every else []), LeakyReLU(0.2)]
         return Sequential([*layers, Dense(1, init=WEIGHTS)], name="D")
 
 
