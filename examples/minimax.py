@@ -20,7 +20,7 @@ from minigan.sampling import generate, render, save_picture
 
 
 def train(loss: str, steps: int) -> AlternatingOptimizer:
-    recipe = MinimaxGame(loss=loss, hidden=256, dropout=0, optimizer="sgd", lr=0.05)
+    recipe = MinimaxGame(loss=loss, hidden=256, dropout=0, optimizer="sgd", lr=0.02)
     rng = np.random.default_rng(0)
     digits = open_dataset("digits")
     gan = recipe.assemble(digits.shape, backend=get_backend("auto"), rng=rng)

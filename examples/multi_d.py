@@ -1,6 +1,6 @@
 """Three discriminators against one generator: how much G listens to each of them.
 
-    python examples/multi_d.py --steps 500
+    python examples/multi_d.py --steps 1500
 
 The discriminators see the digits at 32, 16 and 8 pixels. G's loss is the sum of its three losses V_k weighted by
 w_k = softmax(λ V): the discriminator that is hardest to please counts most.
@@ -38,7 +38,7 @@ def main(steps: int, out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--out", type=Path, default=Path("multi_d.png"))
     options = parser.parse_args()
     main(options.steps, options.out)
