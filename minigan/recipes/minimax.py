@@ -10,7 +10,8 @@ equation 1), on networks like theirs (section 5): G with rectifiers, D with maxo
 is sure of a fake (D = .001) the first is .001 in size and the second .999: the worse G is, the less it learns from V.
 To see it, train with `--set optimizer=sgd lr=0.02 dropout=0 hidden=256` and each loss: with minimax d_fake sinks to
 some .01 and g_loss towards 0, and G's gradient has a tenth of the size that it has with non-saturating, or less
-(`examples/minimax.py` prints it). Adam, the default, divides each gradient by its own size, and so makes up for most of it.
+(`examples/minimax.py` prints it). Adam, the default, divides each gradient by its own size, and so makes up for most
+of that.
 
 What it corrects in the usual tutorial code:
 
