@@ -406,7 +406,7 @@ SMALL = {
     "minimax, points": (MinimaxGame(hidden=8, latent=3), (2,)),
     "dcgan-keras": (DCGANKeras(width=1, latent=3), (10, 7, 3)),
     "dcgan-cifar": (DCGANCifar(width=1, dense=6, latent=3), (16, 32, 1)),
-    "sngan": (SNGAN(width=4, latent=3), (16, 24, 1)),
+    "sngan": (SNGAN(width=4, latent=3), (16, 16, 1)),
     "multi-d": (MultiD(width=1, latent=3, discriminators=2, multi_scale=True), (16, 16, 1)),
     "multi-d, packed": (MultiD(width=1, latent=3, discriminators=2, pack=2, augment="color"), (8, 8, 1)),
     "pacgan": (PacGAN(g_hidden=6, d_hidden=3, batch_size=4, pack=2), (2,)),

@@ -14,7 +14,7 @@ What it corrects in the usual tutorial code:
 - A pack is two points *side by side*, (100, 4), judged by one logit; two points one after the other, (200, 2), would be
   a larger batch and no pack.
 - D has no BatchNorm, which would let a logit depend on the other packs of its batch.
-- G's batch is not drawn twice from the same z: all points of a pack have noise of their own.
+- Each point of a pack has noise of its own: a pack drawn from one z would be a point twice.
 - The biases in front of G's BatchNorm are left out: its mean would take them away again.
 
 On images it draws them as vectors; `dcgan --set pack=2` suits them better.
