@@ -150,8 +150,9 @@ def sample(options: argparse.Namespace) -> int:
 
 def recipes(options: argparse.Namespace) -> int:
     if options.recipe is None:
+        width = max(map(len, RECIPES))
         for name, recipe in RECIPES.items():
-            print(f"{name:8} {(recipe.__doc__ or '').splitlines()[0]}")
+            print(f"{name:{width}} {(recipe.__doc__ or '').splitlines()[0]}")
         print("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
         return 0
     recipe = get_recipe(options.recipe)
