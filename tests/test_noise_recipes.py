@@ -278,7 +278,7 @@ WRONG = [
     (MultiD, {"sharpness": "inf"}, "sharpness a number from 0 up.*got .*sharpness=inf"),
     (MultiD, {"loss": "relativistic-average"}, "multi-d: the loss relativistic-average would compare one discrim"),
     (MultiD, {"feature_matching": 0.1}, "multi-d: feature_matching matches the features of one discriminator"),
-    (MultiD, {"penalty": "r1", "pack": 2}, "multi-d: a penalty on each.*Leave out penalty=r1, or augment and pack"),
+    (MultiD, {"penalty": "r1", "pack": 2}, "multi-d: a penalty on each.*Leave out penalty=r1, or these"),
     (MultiD, {"penalty": "r1", "augment": "color"}, "multi-d: a penalty on each"),
     (MinimaxGame, {"hidden": 3}, "minimax: hidden must be at least 4.*got hidden=3"),
     (MinimaxGame, {"dropout": 1.0}, "dropout=1.0"),

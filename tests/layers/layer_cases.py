@@ -232,6 +232,13 @@ CASES: dict[str, Case] = {
         curved_in_eval=True,
         condition=(3,),
     ),
+    "Parallel, conditional": Case(
+        lambda: Parallel([[ConcatCondition((2,)), Dense(2)], [Dense(2, bias=False), InnerProduct(2)]]),
+        (3,),
+        (3,),
+        {"0.1.w": (5, 2), "0.1.b": (2,), "1.0.w": (3, 2)},
+        condition=(2,),
+    ),
     "SkipConcat, conditional": Case(
         lambda: SkipConcat([ConcatCondition((2,)), Conv2D(2, 3)]),
         (3, 2, 1),
