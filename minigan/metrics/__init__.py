@@ -6,7 +6,7 @@ from minigan.metrics.distances import distance_blocks, kth_nearest, nearest
 from minigan.metrics.frechet import Moments, frechet_distance
 from minigan.metrics.kernel_distance import KernelDistance, kernel_distance, mmd
 from minigan.metrics.modes import LabelCoverage, ModeCoverage, kl_divergence, label_coverage, mode_coverage
-from minigan.metrics.neighbours import Memorisation, memorisation
+from minigan.metrics.neighbours import Memorisation, memorisation, nearer_share
 from minigan.metrics.pairs import psnr, ssim
 from minigan.metrics.prdc import PRDC, prdc
 from minigan.metrics.sliced_wasserstein import laplacian_pyramid, patch_distances, sliced_wasserstein, wasserstein_1d
@@ -34,6 +34,7 @@ __all__ = [
     "memorisation",
     "mmd",
     "mode_coverage",
+    "nearer_share",
     "nearest",
     "palette_labels",
     "patch_distances",

@@ -5,9 +5,10 @@ import numpy.typing as npt
 
 from minigan.errors import ConfigError, DataError, DTypeError, ShapeError
 
-__all__ = ["FloatArray", "check_count", "images_pair", "vectors", "vectors_pair"]
+__all__ = ["FloatArray", "IntegerArray", "check_count", "images_pair", "vectors", "vectors_pair"]
 
 FloatArray = npt.NDArray[np.float64]
+IntegerArray = npt.NDArray[np.int64]
 
 
 def vectors(name: str, x: np.ndarray, *, least: int = 1) -> FloatArray:

@@ -6,11 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from minigan.errors import ConfigError, ShapeError
-from minigan.metrics.checks import check_count
+from minigan.metrics.checks import IntegerArray, check_count
 
 __all__ = ["MapAgreement", "confusion_matrix", "map_agreement", "palette_labels"]
-
-IntegerArray = npt.NDArray[np.int64]
 
 
 class MapAgreement(NamedTuple):

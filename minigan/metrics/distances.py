@@ -11,7 +11,7 @@ __all__ = ["distance_blocks", "kth_nearest", "nearest"]
 
 IndexArray = npt.NDArray[np.intp]
 
-BLOCK = 2**23  # distances in a block: 64 MB
+BLOCK = 2**21  # distances in a block: 16 MB, memory that the next block gets again
 
 
 def distance_blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, FloatArray]]:
@@ -31,10 +31,11 @@ def distance_blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, Float
     centre = (x.sum(axis=0) + y.sum(axis=0)) / (len(x) + len(y))
     x, y = x - centre, y - centre
     y_squares = np.einsum("jf,jf->j", y, y)
+    y *= -2
     rows = max(1, BLOCK // len(y))
     for start in range(0, len(x), rows):
         part = slice(start, min(start + rows, len(x)))
-        squares = x[part] @ (-2 * y.T)
+        squares = x[part] @ y.T  # -2 x·y
         squares += np.einsum("if,if->i", x[part], x[part])[:, None]
         squares += y_squares
         yield part, np.sqrt(np.maximum(squares, 0, out=squares), out=squares)

@@ -7,15 +7,12 @@ Sources: Lin et al. 2018 ("PacGAN"), section 4.1 (ring and grid) and 4.2 (stacke
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from minigan.errors import ConfigError, ShapeError
-from minigan.metrics.checks import FloatArray, check_count, vectors
+from minigan.metrics.checks import FloatArray, IntegerArray, check_count, vectors
 from minigan.metrics.distances import nearest
 
 __all__ = ["LabelCoverage", "ModeCoverage", "kl_divergence", "label_coverage", "mode_coverage"]
-
-IntegerArray = npt.NDArray[np.int64]
 
 NEAR = 3  # standard deviations within which a sample is of high quality
 

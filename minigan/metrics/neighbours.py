@@ -8,7 +8,7 @@ import numpy.typing as npt
 from minigan.metrics.checks import FloatArray, vectors
 from minigan.metrics.distances import kth_nearest, nearest
 
-__all__ = ["Memorisation", "memorisation"]
+__all__ = ["Memorisation", "memorisation", "nearer_share"]
 
 
 class Memorisation(NamedTuple):
@@ -47,15 +47,18 @@ def memorisation(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray
     real = kth_nearest(train, k=1) if held_out is None else nearest(held_out, train)[1][:, 0]
     middle = float(np.median(real))
     return Memorisation(
-        nearer=_probability_less(own, real),
+        nearer=nearer_share(own, real),
         ratio=float(np.median(own)) / middle if middle else float("inf"),
         neighbours=indices[:, 0],
         distances=own,
     )
 
 
-def _probability_less(x: FloatArray, y: FloatArray) -> float:
-    """P(x < y) + P(x = y) / 2, for one drawn from each."""
-    y = np.sort(y)
-    below, upto = np.searchsorted(y, x, side="left"), np.searchsorted(y, x, side="right")
-    return float(1 - (below + upto).mean() / (2 * len(y)))
+def nearer_share(samples: FloatArray, real: FloatArray) -> float:
+    """The chance that a sample's distance (N,) is less than a real example's (M,); equal ones count half.
+
+    The statistic of Mann & Whitney's test, by N M.
+    """
+    real = np.sort(real)
+    below, upto = np.searchsorted(real, samples, side="left"), np.searchsorted(real, samples, side="right")
+    return float(1 - (below + upto).mean() / (2 * len(real)))
