@@ -24,7 +24,7 @@ from minigan.network import Sequential
 from minigan.report.progress import Progress
 from minigan.sampling import Exhibit, generate, save_picture
 
-__all__ = ["Interruption", "Learner", "Rhythm", "Trainer", "Values"]
+__all__ = ["Draw", "Interruption", "Learner", "Monitor", "Rhythm", "Trainer", "Values"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Rhythm:
 
 
 Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> what G draws, in host memory
-Monitor = Callable[[Draw], dict[str, float]]
+Monitor = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, what to say on the way) -> figures
 
 
 class Values(Protocol):
@@ -326,7 +326,7 @@ class Trainer:
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:
         draw = partial(generate, self.learner.G) if self.average is None else self.average.draw
-        figures = monitor(draw)
+        figures = monitor(draw, progress.message)
         progress.message(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
         self._append({"step": self.step, **figures})
 
