@@ -20,9 +20,31 @@ from minigan.network import Sequential, Tape
 from minigan.optim import Optimizer
 from minigan.penalties import GradientPenalty
 
-__all__ = ["AlternatingOptimizer", "DiscriminatorValues", "GeneratorTerm", "InstanceNoise", "Noise", "StepValues"]
+__all__ = [
+    "AlternatingOptimizer",
+    "Batch",
+    "DiscriminatorValues",
+    "GeneratorTerm",
+    "InstanceNoise",
+    "Noise",
+    "StepValues",
+]
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
+
+
+class Batch(NamedTuple):
+    """What a step is given where it needs more than real examples. Arrays in host memory or the backend's.
+
+    Attributes:
+        real: (N, *D.input_shape).
+        condition: what G and D are told of each example, one-hot classes or images; see `minigan.layers.condition`.
+        source: what G starts from in place of noise, (N, *G.input_shape): a photograph to be translated.
+    """
+
+    real: Array
+    condition: Array | None = None
+    source: Array | None = None
 
 
 class GeneratorTerm(NamedTuple):
@@ -79,6 +101,10 @@ class StepValues(NamedTuple):
     d_fake: Array
     d_penalty: Array
 
+    def headline(self) -> dict[str, Array]:
+        """The values that a progress bar has room for, by the names that papers use."""
+        return {"D": self.d_loss, "G": self.g_loss, "D(x)": self.d_real, "D(G(z))": self.d_fake}
+
 
 class AlternatingOptimizer:
     """Trains D and G in turn.
@@ -87,7 +113,7 @@ class AlternatingOptimizer:
         G: maps noise to fakes; built.
         D: maps images to logits; built on the same backend with the same dtype.
         loss: the game.
-        noise: draws a batch of latent vectors: (rng, n) -> (n, *G.input_shape).
+        noise: draws a batch of latent vectors: (rng, n) -> (n, *G.input_shape). None where batches have a source.
         g_optimizer, d_optimizer: update the arenas of G and of D.
         n_critic: k of Algorithm 1, steps of D for each step of G.
         generator_terms: added to G's adversarial loss.
@@ -104,7 +130,7 @@ class AlternatingOptimizer:
         D: Sequential,
         *,
         loss: Loss,
-        noise: Noise,
+        noise: Noise | None,
         g_optimizer: Optimizer,
         d_optimizer: Optimizer,
         n_critic: int = 1,
@@ -139,26 +165,55 @@ class AlternatingOptimizer:
         self.fake_pool = fake_pool
         self.g_grads, self.d_grads = G.gradients(), D.gradients()
 
-    def step(self, reals: Iterator[Array], rng: np.random.Generator) -> StepValues:
+    def step(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
         """n_critic steps of D, each on a new real batch and new fakes, then one step of G on the last fakes.
 
         Args:
-            reals: batches (N, *D.input_shape), in host memory or the backend's, of any float dtype.
+            batches: real examples (N, *D.input_shape), in host memory or the backend's, of any float dtype; or these
+                with a condition or a source.
             rng: of the noise and of dropout.
         """
         for _ in range(self.n_critic):
-            real = self.D.kernels.asarray(next(reals), dtype=self.D.dtype)
-            z = self.G.kernels.asarray(self.noise(rng, len(real)), dtype=self.G.dtype)
-            fake, g_tape = self.G.forward(z, train=True, rng=rng)
+            real, condition, z = self._unpacked(next(batches), rng)
+            G = self.G.given(condition)
+            fake, g_tape = G.forward(z, train=True, rng=rng)
             if not is_finite(fake):
-                found = nonfinite_output(self.G, z, rng=rng) or f"the output of {self.G.path}"
+                found = nonfinite_output(G, z, rng=rng) or f"the output of {self.G.path}"
                 raise DivergenceError(f"{found} is not finite.")
             shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
-            d_values = self.discriminator_step(real, shown, rng)
-        g_loss = self.generator_step(fake, g_tape, real, rng)
+            d_values = self.discriminator_step(real, shown, rng, condition=condition)
+        g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
-    def discriminator_step(self, real: Array, fake: Array, rng: np.random.Generator) -> DiscriminatorValues:
+    @property
+    def networks(self) -> tuple[Sequential, Sequential]:
+        """G and D."""
+        return self.G, self.D
+
+    def inputs(self, batch: Array | Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
+        """G and D under the batch's condition, each with its input: z or a source, and the real examples."""
+        real, condition, z = self._unpacked(batch, rng)
+        return [(self.G.given(condition), z), (self.D.given(condition), real)]
+
+    def _unpacked(self, batch: Array | Batch, rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
+        """Real examples, their condition, and what G starts from, on the backend."""
+        real, condition, source = batch if isinstance(batch, Batch) else Batch(batch)
+        if source is None:
+            if self.noise is None:
+                raise ConfigError("a GAN without noise expects batches with a source: Batch(real, source=...).")
+            source = self.noise(rng, len(real))
+        if condition is not None and self.fake_pool is not None:
+            raise ConfigError("the pool of fakes keeps no conditions. Leave fake_pool out.")
+        asarray, dtype = self.D.kernels.asarray, self.D.dtype
+        return (
+            asarray(real, dtype=dtype),
+            None if condition is None else asarray(condition, dtype=dtype),
+            asarray(source, dtype=dtype),
+        )
+
+    def discriminator_step(
+        self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
+    ) -> DiscriminatorValues:
         """One update of D: ascend V(D, G) by descending D's loss.
 
         Raises:
@@ -166,77 +221,87 @@ class AlternatingOptimizer:
         """
         statistics = self.D.state.flat.copy()
         real, fake = self.seen(real, rng), self.seen(fake, rng)
-        values = self.discriminator_gradients(real, fake, rng)
+        values = self.discriminator_gradients(real, fake, rng, condition=condition)
         if not all_finite(values.loss + values.penalty, self.d_grads, self.D):
             self.D.state.flat[...] = statistics
-            why = why_discriminator(self.D, self.loss, real, fake, penalty=self.penalty, rng=rng)
+            D = self.D.given(condition)
+            why = why_discriminator(D, self.loss, real, fake, penalty=self.penalty, rng=rng)
             raise DivergenceError(f"{why} is not finite.")
         self.d_optimizer.step(self.d_grads)
         return values
 
-    def generator_step(self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator) -> Array:
+    def generator_step(
+        self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, *, condition: Array | None = None
+    ) -> Array:
         """One update of G: through D, whose weights stay untouched.
 
         Args:
             fake, g_tape: what G's forward returned.
             real: for the auxiliary terms, and for a loss that compares fake with real logits.
+            condition: what D is told of fake and of real.
         Returns:
             G's loss.
         Raises:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
-        value = self.generator_gradients(fake, g_tape, real, rng)
+        value = self.generator_gradients(fake, g_tape, real, rng, condition=condition)
         statistics = self.G.state.flat.copy()
         self.G.commit_statistics(g_tape)
         if not all_finite(value, self.g_grads, self.G):
-            why = why_generator(self.G, self.D, self.loss, fake, g_tape, real, rng=rng)
+            why = why_generator(self.G, self.D.given(condition), self.loss, fake, g_tape, real, rng=rng)
             self.G.state.flat[...] = statistics
             raise DivergenceError(f"{why} is not finite.")
         self.g_optimizer.step(self.g_grads)
         return value
 
-    def discriminator_gradients(self, real: Array, fake: Array, rng: np.random.Generator) -> DiscriminatorValues:
+    def discriminator_gradients(
+        self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
+    ) -> DiscriminatorValues:
         """Leaves in `d_grads` the gradients of D's loss; real and fake are separate batches for BatchNorm."""
+        D = self.D.given(condition)
         self.d_grads.zero()
         if isinstance(self.loss, CoupledLoss):
-            value, *verdicts = self._coupled_gradients(self.loss, real, fake, rng)
+            value, *verdicts = self._coupled_gradients(D, self.loss, real, fake, rng)
         else:
             values, verdicts = [], []
             for x, target in ((real, REAL), (fake, FAKE)):
-                logits, tape = self.D.forward(x, train=True, rng=rng)
+                logits, tape = D.forward(x, train=True, rng=rng)
                 value, dlogits = self.loss.discriminator(logits, target)
-                self.D.commit_statistics(tape)
-                self.D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
+                D.commit_statistics(tape)
+                D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
                 values.append(value)
                 verdicts.append(self.loss.verdict(logits))
             value = values[0] + values[1]
-        penalty = self.D.kernels.xp.zeros_like(value)
+        penalty = D.kernels.xp.zeros_like(value)
         if self.penalty is not None and self.penalty.is_due(self.d_optimizer.steps):
-            penalty = self.penalty.add_gradients(self.D, real, fake, grads=self.d_grads, rng=rng)
+            penalty = self.penalty.add_gradients(D, real, fake, grads=self.d_grads, rng=rng)
         return DiscriminatorValues(value, verdicts[0], verdicts[1], penalty)
 
     def _coupled_gradients(
-        self, loss: CoupledLoss, real: Array, fake: Array, rng: np.random.Generator
+        self, D: Sequential, loss: CoupledLoss, real: Array, fake: Array, rng: np.random.Generator
     ) -> tuple[Array, Array, Array]:
         """As above, for a loss of both batches' logits: both tapes are needed at once."""
-        on_real, real_tape = self.D.forward(real, train=True, rng=rng)
-        on_fake, fake_tape = self.D.forward(fake, train=True, rng=rng)
+        on_real, real_tape = D.forward(real, train=True, rng=rng)
+        on_fake, fake_tape = D.forward(fake, train=True, rng=rng)
         value, dreal, dfake = loss.discriminator(on_real, on_fake)
         for dlogits, tape in ((dreal, real_tape), (dfake, fake_tape)):
-            self.D.commit_statistics(tape)
-            self.D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
+            D.commit_statistics(tape)
+            D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
         return value, loss.verdict(on_real), loss.verdict(on_fake)
 
-    def generator_gradients(self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator) -> Array:
+    def generator_gradients(
+        self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, *, condition: Array | None = None
+    ) -> Array:
         """Leaves in `g_grads` the gradients of G's loss."""
+        D = self.D.given(condition)
         self.g_grads.zero()
-        logits, tape = self.D.forward(self.seen(fake, rng), train=True, rng=rng)
+        logits, tape = D.forward(self.seen(fake, rng), train=True, rng=rng)
         if isinstance(self.loss, CoupledLoss):
-            on_real = self.D.forward(self.seen(real, rng), train=True, rng=rng)[0]
+            on_real = D.forward(self.seen(real, rng), train=True, rng=rng)[0]
             value, dlogits = self.loss.generator(on_real, logits)
         else:
             value, dlogits = self.loss.generator(logits)
-        dfake = self.D.backward(dlogits, tape, grads=None, release=True)
+        dfake = D.backward(dlogits, tape, grads=None, release=True)
         for weight, function in self.generator_terms:
             term, dterm = function(fake, real)
             value = value + weight * term
@@ -250,6 +315,10 @@ class AlternatingOptimizer:
         if not std:
             return x
         return x + self.D.kernels.asarray(std * rng.standard_normal(x.shape), dtype=self.D.dtype)
+
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the next step, by the names that a log has for them."""
+        return {"g_lr": self.g_optimizer.lr, "d_lr": self.d_optimizer.lr}
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Everything that training has changed, in host memory, by name."""

@@ -63,8 +63,8 @@ def sampling_step(model: str, backend: Backend) -> Step:
     """A function that draws as many images as it is given."""
     recipe, shape = MODELS[model]
     rng = np.random.default_rng(0)
-    G = recipe.generator(shape).build((recipe.latent,), backend=backend, rng=rng)
-    return lambda images: generate(G, recipe.noise(rng, len(images)), batch_size=len(images))
+    G = recipe.built_generator(shape, backend=backend, dtype="float32", rng=rng)
+    return lambda images: generate(G, *recipe.sources(rng, len(images)), batch_size=len(images))
 
 
 def random_images(model: str, batch_size: int) -> np.ndarray:

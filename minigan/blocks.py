@@ -15,36 +15,64 @@ repeating of pixels, so these are the paper's blocks at a quarter of the shortcu
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from minigan.initializers import GlorotUniform
-from minigan.layers import AveragePooling2D, BatchNorm, Conv2D, Layer, ReLU, SpectralNorm, UpSampling2D
-from minigan.network import Residual
+from minigan.layers import (
+    AveragePooling2D,
+    BatchNorm,
+    ConditionalAffine,
+    Conv2D,
+    Dense,
+    InnerProduct,
+    Layer,
+    ReLU,
+    SpectralNorm,
+    UpSampling2D,
+)
+from minigan.network import Residual, Sequential
 
-__all__ = ["block", "down_block", "first_down_block", "up_block"]
+__all__ = ["block", "conditional_batch_norm", "down_block", "first_down_block", "projection", "up_block"]
 
-Wrap = Callable[[Conv2D], Layer]
+Wrap = Callable[[Conv2D | Dense], Layer]
 
 INNER = GlorotUniform(gain=2**0.5)  # of the 3x3 convolutions, as in the authors' code
 
 
-def plain(convolution: Conv2D) -> Layer:
-    """The convolution as it is: what stands where `SpectralNorm` may."""
-    return convolution
+def plain(layer: Conv2D | Dense) -> Layer:
+    """The layer as it is: what stands where `SpectralNorm` may."""
+    return layer
 
 
-def up_block(channels: int, *, wrap: Wrap = plain) -> Residual:
+def conditional_batch_norm(classes: int) -> Layer:
+    """BatchNorm over all classes, then a scale and a shift for each class (Dumoulin et al. 2017, equation 5)."""
+    return Sequential([BatchNorm(), ConditionalAffine(classes)])
+
+
+def projection(classes: int, *, wrap: Wrap = SpectralNorm) -> Residual:
+    """The head of a class-conditional D: features h (N, F) to logits <v_c, h> + <w, h> + b, with v_c for the class c.
+
+    Source: Miyato & Koyama 2018, "cGANs with Projection Discriminator", equation 3. The embedding V stands as the
+    weight of a dense layer that scores every class, of which the inner product with the one-hot vector keeps one.
+    """
+    return Residual([wrap(Dense(classes, bias=False)), InnerProduct(classes)], shortcut=[wrap(Dense(1))])
+
+
+def up_block(channels: int, *, classes: int = 0, wrap: Wrap = plain) -> Residual:
     """G's block: (H, W, C) becomes (2 H, 2 W, channels).
 
     Args:
+        classes: of the one-hot condition that scales the channels; 0 for a G without classes.
         wrap: what to do with each convolution; `SpectralNorm` in SAGAN's G.
     """
+    norm = partial(conditional_batch_norm, classes) if classes else BatchNorm
     return Residual(
         [
-            BatchNorm(),
+            norm(),
             ReLU(),
             UpSampling2D(2),
             wrap(Conv2D(channels, 3, init=INNER)),
-            BatchNorm(),
+            norm(),
             ReLU(),
             wrap(Conv2D(channels, 3, init=INNER)),
         ],

@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     sample = commands.add_parser("sample", help="draw pictures with a trained generator")
     sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
     sample.add_argument("--count", type=_count, help="how many (default 64 images, or 2,500 points)")
+    sample.add_argument("--class", dest="label", metavar="CLASS", help="of all of them: its number or name")
     sample.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
     sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
     sample.add_argument("--last-weights", action="store_true", help="of G, where a run kept their moving average, too")

@@ -18,7 +18,7 @@ import minigan
 from minigan import runs
 from minigan.backends import BACKENDS, get_backend
 from minigan.bench import MODELS, bench, warm_up
-from minigan.data import EMBEDDED, Loader
+from minigan.data import EMBEDDED
 from minigan.errors import ConfigError, MiniganError
 from minigan.gradcheck import check_network
 from minigan.recipes import RECIPES, Recipe, get_recipe
@@ -131,7 +131,8 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 def sample(options: argparse.Namespace) -> int:
     trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
-    samples = trained.samples(np.random.default_rng(options.seed), options.count)
+    label = None if options.label is None else trained.label(options.label)
+    samples = trained.samples(np.random.default_rng(options.seed), options.count, label=label)
     save_picture(options.out, render(samples, extent=trained.extent))
     weights = ", moving average" if trained.averaged else ""
     print(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}{weights}: {options.out}")
@@ -161,8 +162,8 @@ def recipes(options: argparse.Namespace) -> int:
 def _networks(recipe: Recipe, backend: str) -> str:
     """The tables of G and D, for images of the recipe's size and number of channels: RGB, unless it says otherwise."""
     image_shape = (*recipe.fit_size(None), recipe.channels or 3)
-    step = recipe.assemble(image_shape, backend=get_backend(backend), rng=np.random.default_rng(0))
-    return "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in (step.G, step.D))
+    learner = recipe.assemble(image_shape, backend=get_backend(backend), rng=np.random.default_rng(0))
+    return "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in learner.networks)
 
 
 def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:
@@ -226,14 +227,15 @@ def warmup(options: argparse.Namespace) -> int:
 
 def gradcheck(options: argparse.Namespace) -> int:
     recipe = _recipe(options.recipe).from_settings({"batch_size": 4, **_settings(options)})
-    dataset = runs.open_data(recipe, options.data, seed=options.seed)
-    rng = np.random.default_rng(options.seed)
-    step = recipe.assemble(dataset.shape, backend=get_backend(options.backend), dtype="float64", rng=rng)
+    dataset = recipe.open_data(options.data, seed=options.seed)
+    recipe, rng = recipe.fit(dataset), np.random.default_rng(options.seed)
+    learner = recipe.assemble(
+        recipe.image_shape(dataset), backend=get_backend(options.backend), dtype="float64", rng=rng
+    )
     with contextlib.closing(dataset):
-        loader = Loader(dataset, batch_size=recipe.batch_size, seed=options.seed, prefetch=0, shuffle=False)
-        images = recipe.prepare(next(loader).astype(np.float64))
+        batch = recipe.batch(next(recipe.loader(dataset, seed=options.seed, prefetch=0, shuffle=False)), rng)
     failed = 0
-    for network, x in ((step.G, recipe.noise(rng, recipe.batch_size)), (step.D, images)):
+    for network, x in learner.inputs(batch, rng):
         print(network.summary(), "\n")
         for path, checks in itertools.groupby(check_network(network, x, rng=rng), key=lambda check: check.path):
             group = list(checks)

@@ -16,6 +16,7 @@ from minigan.sampling import generate, standing_statistics
 __all__ = ["STATISTICS", "MovingAverage"]
 
 Statistics = Literal["running", "batch", "standing"]
+Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z
 STATISTICS: tuple[Statistics, ...] = ("running", "batch", "standing")
 
 
@@ -36,7 +37,7 @@ class MovingAverage:
         G: trains.
         decay: in [0, 1); .999 remembers some 1,000 steps.
         statistics: of BatchNorm, when the average draws.
-        noise: (rng, n) -> z, for the standing statistics.
+        noise: (rng, n) -> z; standing statistics need it.
         seed: of that noise, and of dropout where the statistics are the batch's.
     Attributes:
         updates: how many steps of G went into the average.
@@ -49,13 +50,15 @@ class MovingAverage:
         *,
         decay: float,
         statistics: Statistics = "running",
-        noise: Callable[[np.random.Generator, int], np.ndarray],
+        noise: Noise | None = None,
         seed: int | Sequence[int] = 0,
     ) -> None:
         if not 0 <= decay < 1:
             raise ConfigError(f"MovingAverage: expected 0 <= decay < 1, got {decay}. Try 0.999.")
         if statistics not in STATISTICS:
             raise ConfigError(f"MovingAverage: statistics must be one of {', '.join(STATISTICS)}, got {statistics!r}.")
+        if statistics == "standing" and noise is None:
+            raise ConfigError("MovingAverage: standing statistics need noise to draw from. Use statistics='running'.")
         if network is G or network.arena.flat.shape != G.arena.flat.shape:
             raise ConfigError("MovingAverage: expected a second network built like G. Build another of its layers.")
         self.network, self.G = network, G
@@ -76,15 +79,15 @@ class MovingAverage:
 
     def settle(self) -> None:
         """Makes the statistics fit the weights; to be called before the network is saved. `draw` does it itself."""
-        if self.statistics == "standing":
+        if self.noise is not None and self.statistics == "standing":
             self.network.state.flat[...] = self.G.state.flat
             standing_statistics(self.network, self.noise, rng=np.random.default_rng(self.seed))
 
-    def draw(self, z: np.ndarray) -> np.ndarray:
+    def draw(self, z: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
         """The averaged generator's outputs, in host memory; see `generate`."""
         self.settle()
         rng = np.random.default_rng(self.seed)
-        return generate(self.network, z, batch_statistics=self.statistics == "batch", rng=rng)
+        return generate(self.network, z, condition, batch_statistics=self.statistics == "batch", rng=rng)
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Everything that `update` has changed, in host memory, by name."""

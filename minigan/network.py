@@ -1,7 +1,8 @@
 """Networks: layers in sequence, side by side and around a shortcut; and the tape between forward and backward."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -101,7 +102,17 @@ class Sequential(Layer):
         return shape
 
     def plan(self, *, fuse: bool) -> None:
+        self._fuse = fuse
         self._steps = steps(self.layers, fuse=fuse)
+
+    def given(self, condition: Array | None) -> Self:
+        layers = [layer.given(condition) for layer in self.layers]
+        if all(one is other for one, other in zip(layers, self.layers, strict=True)):
+            return self
+        network = copy(self)
+        network.layers = layers
+        network.plan(fuse=self._fuse)
+        return network
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(index), layer) for index, layer in enumerate(self.layers))
@@ -285,6 +296,12 @@ class Residual(Layer):
         if self.shortcut:
             yield "shortcut", self.shortcut
 
+    def given(self, condition: Array | None) -> Self:
+        bound = copy(self)
+        bound.inner = self.inner.given(condition)
+        bound.shortcut = self.shortcut.given(condition) if self.shortcut else None
+        return self if bound.inner is self.inner and bound.shortcut is self.shortcut else bound
+
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, BranchCache]:
         y, inner = self.inner.forward(x, train=train, rng=rng)
         if self.shortcut is None:
@@ -350,6 +367,11 @@ class SkipConcat(Layer):
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         yield "inner", self.inner
+
+    def given(self, condition: Array | None) -> Self:
+        bound = copy(self)
+        bound.inner = self.inner.given(condition)
+        return self if bound.inner is self.inner else bound
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Tape]:
         y, tape = self.inner.forward(x, train=train, rng=rng)
@@ -418,6 +440,12 @@ class Parallel(Layer):
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(k), branch) for k, branch in enumerate(self.branches))
+
+    def given(self, condition: Array | None) -> Self:
+        bound = copy(self)
+        bound.branches = [branch.given(condition) for branch in self.branches]
+        same = all(one is other for one, other in zip(bound.branches, self.branches, strict=True))
+        return self if same else bound
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, list[Tape]]:
         results = [branch.forward(x, train=train, rng=rng) for branch in self.branches]

@@ -11,19 +11,13 @@ import numpy as np
 from minigan.backends import Backend, get_backend
 from minigan.checkpoint import CheckpointFolder, load_model, load_network, select
 from minigan.config import RunConfig, lasting_source, read_config, write_config
-from minigan.data import Dataset, Loader, open_dataset
-from minigan.data.images import ImageFiles
-from minigan.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    DTypeError,
-    MixedSizesError,
-    OutputError,
-)
+from minigan.data import Dataset
+from minigan.data.dataset import Collection
+from minigan.errors import CheckpointError, ConfigError, DataError, DTypeError, OutputError
 from minigan.files import atomic_write, make_folder
 from minigan.network import Sequential
 from minigan.recipes import Recipe, get_recipe
+from minigan.recipes.noise import picture_count
 from minigan.sampling import generate
 from minigan.training import Trainer
 
@@ -33,7 +27,6 @@ __all__ = [
     "TrainedGenerator",
     "load_generator",
     "new_folder",
-    "open_data",
     "open_run",
     "read_config",
     "reopen_run",
@@ -41,8 +34,6 @@ __all__ = [
     "start",
 ]
 
-IMAGE_COUNT = 64
-POINT_COUNT = 2500
 WEIGHTS, STEPS, PICTURES, STANDING = range(4)  # the streams of random numbers that a run's seed has
 
 
@@ -52,7 +43,7 @@ class Run:
 
     config: RunConfig
     recipe: Recipe
-    dataset: Dataset
+    dataset: Collection
     backend: Backend
     trainer: Trainer
 
@@ -71,30 +62,39 @@ def open_run(config: RunConfig, folder: Path) -> Run:
     """
     recipe = get_recipe(config.recipe).from_settings(config.settings)
     backend = get_backend(config.backend)
-    dataset = open_data(recipe, config.data, seed=config.seed)
-    config = replace(config, data=lasting_source(config.data), backend=backend.name, engine=backend.describe())
-    loader = Loader(dataset, batch_size=recipe.batch_size, seed=config.seed)
-    alternating = recipe.assemble(
-        dataset.shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
+    dataset = recipe.open_data(config.data, seed=config.seed)
+    recipe = recipe.fit(dataset)
+    config = replace(
+        config,
+        settings=recipe.settings(),
+        data=lasting_source(config.data),
+        backend=backend.name,
+        engine=backend.describe(),
     )
+    shape = recipe.image_shape(dataset)
+    learner = recipe.assemble(
+        shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
+    )
+    extent = picture_extent(dataset)
     trainer = Trainer(
-        alternating,
-        loader,
+        learner,
+        recipe.loader(dataset, seed=config.seed),
         rng=np.random.default_rng([config.seed, STEPS]),
-        fixed_z=recipe.noise(np.random.default_rng([config.seed, PICTURES]), picture_count(dataset.shape)),
+        exhibit=recipe.exhibit(dataset, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent),
         folder=folder,
         steps=recipe.steps,
         rhythm=config.rhythm,
-        prepare=recipe.prepare,
+        prepare=recipe.batch,
         to_images=recipe.to_images,
         model={
             "recipe": config.recipe,
             "settings": {name: value for name, value in recipe.settings().items() if name != "steps"},
-            "shape": list(dataset.shape),
+            "shape": list(shape),
             "dtype": config.dtype,
-            "extent": picture_extent(dataset),
+            "extent": extent,
+            "classes": list(dataset.classes or ()),
         },
-        average=recipe.moving_average(alternating.G, seed=[config.seed, STANDING]),
+        average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
     )
     return Run(config, recipe, dataset, backend, trainer)
 
@@ -190,34 +190,9 @@ def resume(run: Run) -> tuple[str, ...]:
     return tuple(warning for warning in warnings if warning is not None)
 
 
-def open_data(recipe: Recipe, source: str, *, seed: int) -> Dataset:
-    """The source, its images scaled to a size that the recipe can draw."""
-    channels = recipe.channels or None
-    native: tuple[int, int] | None = None
-    try:
-        dataset = open_dataset(source, channels=channels, seed=seed)
-    except MixedSizesError:
-        pass
-    else:
-        if len(dataset.shape) == 1:
-            recipe.check_points()
-            return dataset
-        native = dataset.shape[0], dataset.shape[1]
-        # Of picture files only some were looked at: with a size given, others that are odd will be scaled.
-        if recipe.fit_size(native) == native and not isinstance(dataset, ImageFiles):
-            return dataset
-        dataset.close()
-    return open_dataset(source, size=recipe.fit_size(native), channels=channels, seed=seed)
-
-
-def picture_count(shape: tuple[int, ...]) -> int:
-    """How many samples of that shape a picture shows."""
-    return POINT_COUNT if len(shape) == 1 else IMAGE_COUNT
-
-
-def picture_extent(dataset: Dataset) -> float:
+def picture_extent(dataset: Collection) -> float:
     """How far a picture of points must reach to show all of the data; 1 for images."""
-    if len(dataset.shape) > 1:
+    if not isinstance(dataset, Dataset) or len(dataset.shape) > 1:
         return 1.0
     points = dataset.read(np.arange(min(len(dataset), 10_000)))
     return 1.25 * float(np.abs(points).max()) or 1.0
@@ -228,22 +203,44 @@ class TrainedGenerator:
     """A generator from a run, with what is needed to draw from it.
 
     Attributes:
-        averaged: whether its weights are a moving average.
+        step: of its training.
         extent: how far a picture of its points reaches.
+        classes: their names, where the data had such.
+        averaged: whether its weights are a moving average.
     """
 
     G: Sequential
     recipe: Recipe
     step: int
     extent: float
+    classes: tuple[str, ...]
     averaged: bool
 
-    def samples(self, rng: np.random.Generator, count: int | None = None) -> np.ndarray:
-        """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default."""
-        count = count or picture_count(self.G.output_shape)
+    def samples(self, rng: np.random.Generator, count: int | None = None, *, label: int | None = None) -> np.ndarray:
+        """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default.
+
+        Args:
+            label: the class to be drawn; classes are drawn at random otherwise.
+        Raises:
+            ConfigError: the generator does not draw from noise, or not by class.
+        """
+        z, condition = self.recipe.sources(rng, count or picture_count(self.G.output_shape), label=label)
         batch_statistics = self.averaged and self.recipe.ema_statistics == "batch"
-        samples = generate(self.G, self.recipe.noise(rng, count), batch_statistics=batch_statistics, rng=rng)
+        samples = generate(self.G, z, condition, batch_statistics=batch_statistics, rng=rng)
         return self.recipe.to_images(samples)
+
+    def label(self, text: str) -> int:
+        """The number of a class, from its name or its number.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        if text in self.classes:
+            return self.classes.index(text)
+        if text.isdecimal():
+            return int(text)
+        known = f"one of {', '.join(self.classes)}, or a number" if self.classes else "a number"
+        raise ConfigError(f"expected a class as {known}, got {text!r}.")
 
 
 def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool = True) -> TrainedGenerator:
@@ -259,13 +256,14 @@ def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
     arrays, description = load_model(file)
     averaged = average and bool(select(arrays, "average"))
+    shape, rng = tuple(description["shape"]), np.random.default_rng(0)
     try:
         recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
-        if len(description["shape"]) == 1:
+        if len(shape) == 1:
             recipe.check_points()
-        G = recipe.generator(tuple(description["shape"]))
-        G.build((recipe.latent,), backend=backend, dtype=description["dtype"], rng=np.random.default_rng(0))
+        G = recipe.built_generator(shape, backend=backend, dtype=description["dtype"], rng=rng)
         load_network(G, arrays, "average" if averaged else "G", source=str(file))
     except (DTypeError, ValueError, MemoryError) as error:  # what is damaged may ask for more than all memory
         raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
-    return TrainedGenerator(G, recipe, description["step"], description["extent"], averaged)
+    classes = tuple(description.get("classes", ()))
+    return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)

@@ -1,6 +1,7 @@
 """From a trained generator to pictures."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from minigan.network import Sequential
 from minigan.report.pictures import image_grid, point_density
 from minigan.report.png import encode_png
 
-__all__ = ["generate", "render", "save_picture", "standing_statistics"]
+__all__ = ["Exhibit", "generate", "render", "save_picture", "standing_statistics"]
 
 
 def generate(
     G: Sequential,
     z: np.ndarray,
+    condition: np.ndarray | None = None,
     *,
     batch_size: int = 64,
     batch_statistics: bool = False,
@@ -27,6 +29,7 @@ def generate(
 
     Args:
         z: (N, *G.input_shape), any float dtype.
+        condition: a row for each, if G takes one: one-hot classes.
         batch_size: at most so many at a time; bounds the memory.
         batch_statistics: as in training: BatchNorm takes the statistics of each batch, and Dropout drops (pix2pix
             draws so: Isola et al. 2017, section 3.3). Otherwise the result does not depend on the batch.
@@ -35,8 +38,10 @@ def generate(
         (N, *G.output_shape) in host memory.
     """
     outputs: list[Any] = []
-    for part in np.array_split(z, -(-len(z) // batch_size)):  # of about one size: a last few have poor statistics
-        y, _ = G.forward(G.kernels.asarray(part, dtype=G.dtype), train=batch_statistics, rng=rng)
+    # Of about one size: a last few have poor statistics.
+    for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
+        c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
+        y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
         outputs.append(G.kernels.to_numpy(y))
     return np.concatenate(outputs)
 
@@ -68,13 +73,50 @@ def standing_statistics(
             norm.momentum = momentum
 
 
-def render(samples: np.ndarray, *, extent: float) -> np.ndarray:
+@dataclass(frozen=True)
+class Exhibit:
+    """What the pictures of a training are drawn from, always the same, so that one sees what changes.
+
+    Attributes:
+        z: what G starts from: latent vectors, or photographs to be translated.
+        condition: a row for each, or None.
+        before, after: images (N, H, W, C) in [-1, 1] that stand to the left and to the right of what G draws.
+        extent: how far a picture of points reaches.
+        columns: of a grid without neighbours.
+        as_in_training: draw with Dropout and each batch's own statistics, see `generate`.
+    """
+
+    z: np.ndarray
+    condition: np.ndarray | None = None
+    before: tuple[np.ndarray, ...] = ()
+    after: tuple[np.ndarray, ...] = ()
+    extent: float = 1.0
+    columns: int | None = None
+    as_in_training: bool = False
+
+    def draw(self, G: Sequential) -> np.ndarray:
+        """G's outputs, in host memory."""
+        rng = np.random.default_rng(0)
+        return generate(G, self.z, self.condition, batch_statistics=self.as_in_training, rng=rng)
+
+    def picture(self, samples: np.ndarray) -> np.ndarray:
+        """The picture of what was drawn: a grid, with neighbours a row for each; points as their density."""
+        if not (self.before or self.after):
+            return render(samples, extent=self.extent, columns=self.columns)
+        columns = [*self.before, samples, *self.after]
+        beside = np.stack(columns, axis=1).reshape(-1, *samples.shape[1:])
+        side_by_side = 1 if len(samples) < 6 else 2
+        return image_grid(beside, columns=side_by_side * len(columns))
+
+
+def render(samples: np.ndarray, *, extent: float, columns: int | None = None) -> np.ndarray:
     """Samples as one picture: images (N, H, W, C) in [-1, 1] in a grid, points (N, 2) as their density.
 
     Args:
         extent: how far the picture of points reaches.
+        columns: of the grid; about as many as rows by default.
     """
-    return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples)
+    return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:

@@ -5,26 +5,25 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer, StepValues
+from minigan.backends import Array
 from minigan.checkpoint import MODEL_FORMAT, CheckpointFolder, network_arrays, save_arrays
 from minigan.data import Loader
-from minigan.data.dataset import FloatArray
 from minigan.ema import MovingAverage
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, MiniganError, OutputError
 from minigan.files import atomic_write, make_folder
+from minigan.network import Sequential
 from minigan.report.progress import Progress
-from minigan.sampling import generate, render, save_picture
+from minigan.sampling import Exhibit, save_picture
 
-__all__ = ["Interruption", "Rhythm", "Trainer"]
+__all__ = ["Interruption", "Learner", "Rhythm", "Trainer", "Values"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,45 @@ class Rhythm:
     log_every: int = 20
     sample_every: int = 250
     checkpoint_every: int = 500
+
+
+class Values(Protocol):
+    """What a step measured: a NamedTuple of scalar arrays."""
+
+    def _asdict(self) -> dict[str, Array]: ...
+
+    def headline(self) -> dict[str, Array]:
+        """The values that a progress bar has room for."""
+
+
+class Learner(Protocol):
+    """What can be trained: `AlternatingOptimizer`, and whatever else has these.
+
+    Attributes:
+        G: draws the samples.
+        n_critic: batches that a step takes.
+    """
+
+    G: Sequential
+    n_critic: int
+
+    @property
+    def networks(self) -> Sequence[Sequential]:
+        """All of them."""
+
+    def step(self, batches: Iterator[Any], rng: np.random.Generator, /) -> Values: ...
+
+    def inputs(self, batch: Any, rng: np.random.Generator, /) -> Sequence[tuple[Sequential, Array]]:
+        """Each network, and what it is given in a step on that batch: for checking gradients."""
+
+    def rates(self) -> dict[str, float]:
+        """Learning rates, by the names that a log has for them."""
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Everything that training has changed, in host memory, by name."""
+
+    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+        """Goes back to what `to_dict` gave; all of it or nothing."""
 
 
 class Interruption:
@@ -76,14 +114,14 @@ class Trainer:
     """Trains until all steps are done, and leaves a run folder.
 
     Args:
-        alternating: networks and optimisers.
-        loader: real batches, in [-1, 1].
+        learner: networks and optimisers.
+        loader: batches of the data, images in [-1, 1].
         rng: of all that is random in a step: noise, dropout.
-        fixed_z: latent vectors of the sample pictures.
+        exhibit: what the sample pictures are drawn from.
         folder: the run's; exists.
         steps: when training is done.
         rhythm: when to log, draw and save.
-        prepare: from the loader's batch to what D sees.
+        prepare: from the loader's batch, and `rng`, to what the learner's step takes.
         to_images: from G's output to [-1, 1].
         model: what stands in the description of `model.safetensors`, enough to rebuild G.
         average: of G's weights; then the pictures are its.
@@ -91,23 +129,23 @@ class Trainer:
 
     def __init__(
         self,
-        alternating: AlternatingOptimizer,
-        loader: Loader[FloatArray],
+        learner: Learner,
+        loader: Loader[Any],
         *,
         rng: np.random.Generator,
-        fixed_z: np.ndarray,
+        exhibit: Exhibit,
         folder: Path,
         steps: int,
         rhythm: Rhythm,
-        prepare: Callable[[np.ndarray], np.ndarray],
+        prepare: Callable[[Any, np.random.Generator], Any],
         to_images: Callable[[np.ndarray], np.ndarray],
         model: dict[str, Any],
         average: MovingAverage | None = None,
     ) -> None:
-        self.alternating = alternating
+        self.learner = learner
         self.loader = loader
         self.rng = rng
-        self.fixed_z = fixed_z
+        self.exhibit = exhibit
         self.folder = folder
         self.steps = steps
         self.rhythm = rhythm
@@ -130,13 +168,13 @@ class Trainer:
             DivergenceError: a number became NaN or infinite; names the step, the place and the last good checkpoint.
             OutputError: the run folder cannot be written.
         """
-        reals = map(self.prepare, self.loader)
-        images_per_step = self.loader.batch_size * self.alternating.n_critic
+        batches = (self.prepare(item, self.rng) for item in self.loader)
+        images_per_step = self.loader.batch_size * self.learner.n_critic
         began, speed = time.monotonic(), 0.0
         # The last log: the speed is that since then, without the first step's compiling.
         marked, mark = began, self.step
         while self.step < self.steps and not interruption.requested:
-            values = self._one_step(reals)
+            values = self._one_step(batches)
             self.step += 1
             last = self.step == self.steps
             logs = self.step % self.rhythm.log_every == 0 or last or self.step == 1
@@ -161,7 +199,7 @@ class Trainer:
             "loader": self.loader.state(),
             "model": self.model,
         }
-        arrays, model = self.alternating.to_dict(), network_arrays(self.alternating.G, "G")
+        arrays, model = self.learner.to_dict(), network_arrays(self.learner.G, "G")
         if self.average is not None:
             self.average.settle()
             arrays |= self.average.to_dict()
@@ -204,7 +242,8 @@ class Trainer:
             self.loader.restore(before)
             raise CheckpointError(str(error)) from None
         self.rng.bit_generator.state = rng_state
-        self.model = {**self.model, "extent": description["model"]["extent"]}  # pictures go on as they were
+        extent = description["model"]["extent"]  # pictures go on as they were
+        self.model, self.exhibit = {**self.model, "extent": extent}, replace(self.exhibit, extent=extent)
         self.step = self._saved = step
         if log is not None:
             atomic_write(self.folder / "log.jsonl", log)
@@ -212,13 +251,13 @@ class Trainer:
 
     def _load(self, arrays: dict[str, np.ndarray], *, source: str) -> None:
         """What training and averaging have changed; all of it or nothing."""
-        before = self.alternating.to_dict()
-        self.alternating.load_dict(arrays, source=source)
+        before = self.learner.to_dict()
+        self.learner.load_dict(arrays, source=source)
         try:
             if self.average is not None:
                 self.average.load_dict(arrays, source=source)
         except MiniganError:
-            self.alternating.load_dict(before)
+            self.learner.load_dict(before, source=source)
             raise
 
     def _check_model(self, made: dict[str, Any], path: Path) -> None:
@@ -239,11 +278,11 @@ class Trainer:
                 f"config.toml says {', '.join(f'{key}={said.get(key)}' for key in differing)}. Restore config.toml."
             )
 
-    def _one_step(self, reals: Iterator[np.ndarray]) -> StepValues:
+    def _one_step(self, batches: Iterator[Any]) -> Values:
         try:
-            # Overflow and NaN are looked for, and explained, by the alternating optimizer.
+            # Overflow and NaN are looked for, and explained, by the learner.
             with np.errstate(all="ignore"):
-                values = self.alternating.step(reals, self.rng)
+                values = self.learner.step(batches, self.rng)
         except DataError as error:
             self.save()
             raise DataError(
@@ -260,21 +299,13 @@ class Trainer:
             self.average.update()
         return values
 
-    def _log(self, values: StepValues, *, seconds: float, speed: float, progress: Progress) -> None:
+    def _log(self, values: Values, *, seconds: float, speed: float, progress: Progress) -> None:
         numbers = {name: float(value) for name, value in values._asdict().items()}
-        progress.values(
-            {
-                "D": numbers["d_loss"],
-                "G": numbers["g_loss"],
-                "D(x)": numbers["d_real"],
-                "D(G(z))": numbers["d_fake"],
-            }
-        )
+        progress.values({name: float(value) for name, value in values.headline().items()})
         record = {
             "step": self.step,
             **numbers,
-            "g_lr": self.alternating.g_optimizer.lr,
-            "d_lr": self.alternating.d_optimizer.lr,
+            **self.learner.rates(),
             "images_per_second": round(speed, 1),
             "seconds": round(seconds, 3),
         }
@@ -297,10 +328,12 @@ class Trainer:
         return b"".join(line + b"\n" for line in lines if _logged_step(line) <= step)
 
     def _sample(self) -> None:
-        draw = partial(generate, self.alternating.G) if self.average is None else self.average.draw
-        samples = self.to_images(draw(self.fixed_z))
+        if self.average is None:
+            samples = self.exhibit.draw(self.learner.G)
+        else:
+            samples = self.average.draw(self.exhibit.z, self.exhibit.condition)
+        picture = self.exhibit.picture(self.to_images(samples))
         make_folder(self.folder / "samples")
-        picture = render(samples, extent=self.model["extent"])
         save_picture(self.folder / "samples" / f"step-{self.step:06}.png", picture)
 
 

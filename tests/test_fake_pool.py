@@ -52,8 +52,10 @@ def test_the_discriminator_learns_from_the_pool_and_the_generator_from_its_own(b
     gan = recipe.assemble((2,), backend=backend, rng=np.random.default_rng(0))
     shown, own = [], []
     d_step, g_step = gan.discriminator_step, gan.generator_step
-    monkeypatch.setattr(gan, "discriminator_step", lambda x, fake, rng: shown.append(fake) or d_step(x, fake, rng))
-    monkeypatch.setattr(gan, "generator_step", lambda fake, *rest: own.append(fake) or g_step(fake, *rest))
+    monkeypatch.setattr(
+        gan, "discriminator_step", lambda x, fake, rng, **c: shown.append(fake) or d_step(x, fake, rng, **c)
+    )
+    monkeypatch.setattr(gan, "generator_step", lambda fake, *rest, **c: own.append(fake) or g_step(fake, *rest, **c))
     rng = np.random.default_rng(1)
     for _ in range(3):
         gan.step(iter([rng.normal(size=(8, 2))]), rng)

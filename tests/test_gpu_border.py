@@ -96,7 +96,7 @@ def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, case):
         with run.trainer.loader:
             run.trainer.run(PlainProgress(start=0, total=3, stream=io.StringIO()), Interruption())
             runs.resume(run)
-        weights.append(run.trainer.alternating.to_dict())
+        weights.append(run.trainer.learner.to_dict())
         assert runs.load_generator(folder, backend=device).samples(np.random.default_rng(0), 3).shape == (3, 28, 28, 1)
     for key, expected in weights[0].items():
         np.testing.assert_array_equal(weights[1][key], expected, err_msg=key)

@@ -14,7 +14,7 @@ from minigan import runs
 from minigan.checkpoint import load_arrays, save_arrays
 from minigan.ema import STATISTICS
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
-from minigan.recipes import get_recipe
+from minigan.recipes import base, get_recipe
 from minigan.report.progress import PlainProgress
 from minigan.training import Interruption, Rhythm
 
@@ -117,7 +117,7 @@ def continues_with_the_same_bits(tmp_path, cfg, stop_at):
 def state(run):
     """Everything that training has changed."""
     average = run.trainer.average
-    return run.trainer.alternating.to_dict() | (average.to_dict() if average is not None else {})
+    return run.trainer.learner.to_dict() | (average.to_dict() if average is not None else {})
 
 
 def test_what_was_logged_after_the_last_checkpoint_is_forgotten(tmp_path):
@@ -137,7 +137,7 @@ def test_more_steps_equal_a_longer_run(tmp_path):
     run = runs.open_run(runs.read_config(tmp_path / "run", steps=14), tmp_path / "run")
     runs.resume(run)
     train(run)
-    np.testing.assert_array_equal(run.trainer.alternating.G.arena.flat, longer.trainer.alternating.G.arena.flat)
+    np.testing.assert_array_equal(run.trainer.learner.G.arena.flat, longer.trainer.learner.G.arena.flat)
     assert runs.read_config(tmp_path / "run").settings["steps"] == 14
 
 
@@ -177,7 +177,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     before = (tmp_path / "run" / "checkpoints" / "step-00000004.safetensors").read_bytes()
     run = runs.open_run(config(), tmp_path / "run")
     runs.resume(run)
-    D = run.trainer.alternating.D
+    D = run.trainer.learner.D
     D.layers[2].w.value[0, 0, 0, 0] = np.nan
     with pytest.raises(
         DivergenceError, match=r"diverged at step 5: D\.2\.Conv2D's weight w is not finite.*step-00000004"
@@ -200,8 +200,8 @@ def test_a_generator_draws_the_same_wherever_it_is_loaded(tmp_path, backend):
 def test_the_average_draws_and_the_last_weights_train(tmp_path, backend):
     run = whole_run(tmp_path / "run", config(backend.name, ema=0.9))
     plain = whole_run(tmp_path / "plain", config(backend.name))
-    for name, array in plain.trainer.alternating.to_dict().items():
-        np.testing.assert_array_equal(run.trainer.alternating.to_dict()[name], array, err_msg=name)
+    for name, array in plain.trainer.learner.to_dict().items():
+        np.testing.assert_array_equal(run.trainer.learner.to_dict()[name], array, err_msg=name)
     samples = {}
     for folder in ("run", "plain"):
         for average in (True, False):
@@ -372,7 +372,7 @@ def test_an_item_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch):
     assert runs.resume(run) == ()
     assert run.trainer.step == 6
     train(run)
-    np.testing.assert_array_equal(run.trainer.alternating.G.arena.flat, whole.trainer.alternating.G.arena.flat)
+    np.testing.assert_array_equal(run.trainer.learner.G.arena.flat, whole.trainer.learner.G.arena.flat)
 
 
 def test_the_first_signal_tells_what_it_does():
@@ -452,7 +452,7 @@ def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
     run = runs.reopen_run(tmp_path / "run", steps=14)
     assert runs.resume(run) == ()
     train(run)
-    expected, got = longer.trainer.alternating.to_dict(), run.trainer.alternating.to_dict()
+    expected, got = longer.trainer.learner.to_dict(), run.trainer.learner.to_dict()
     assert expected.keys() == got.keys()
     assert all((got[name] == expected[name]).all() for name in expected)
 
@@ -524,7 +524,7 @@ def unchanged(folder, message):
     [
         (without("shape"), "lacks 'shape'"),
         (lambda d: {**d, "shape": [2]}, "dcgan draws images, not points"),
-        (lambda d: {**d, "shape": [50, 50, 1]}, "dcgan draws images whose sides"),
+        (lambda d: {**d, "shape": [50, 50, 1]}, "expected images whose sides"),
         (lambda d: {**d, "recipe": "gan"}, "unknown recipe 'gan'"),
         (lambda d: {**d, "settings": {"width": "x"}}, "width must be an int"),
         (lambda d: {**d, "settings": {"width": 10**30}}, "weights are more than an array can hold"),
@@ -550,16 +550,16 @@ def test_the_picture_of_points_far_out_or_all_at_the_origin_has_an_extent(tmp_pa
 def test_a_source_is_opened_once_where_its_size_fits(monkeypatch, tmp_path):
     image = pytest.importorskip("PIL.Image")
     opened = []
-    right = runs.open_dataset
-    monkeypatch.setattr(runs, "open_dataset", lambda *a, **k: opened.append(right(*a, **k)) or opened[-1])
+    right = base.open_dataset
+    monkeypatch.setattr(base, "open_dataset", lambda *a, **k: opened.append(right(*a, **k)) or opened[-1])
     recipe = get_recipe("dcgan")()
-    assert runs.open_data(recipe, "digits", seed=0) is opened[-1]
+    assert recipe.open_data("digits", seed=0) is opened[-1]
     assert len(opened) == 1
     np.save(tmp_path / "odd.npy", np.zeros((3, 30, 30), np.uint8))
-    assert runs.open_data(recipe, str(tmp_path / "odd.npy"), seed=0).shape == (28, 28, 1)
+    assert recipe.open_data(str(tmp_path / "odd.npy"), seed=0).shape == (28, 28, 1)
     assert len(opened) == 3
     (tmp_path / "folder").mkdir()
     for n in range(40):
         image.new("L", (32, 32 + (n == 1))).save(tmp_path / "folder" / f"{n:02}.png")
-    data = runs.open_data(recipe, str(tmp_path / "folder"), seed=0)
+    data = recipe.open_data(str(tmp_path / "folder"), seed=0)
     assert data.read([0, 1]).shape == (2, 32, 32, 1)  # the second one, which nobody looked at, is scaled

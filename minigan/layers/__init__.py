@@ -3,6 +3,7 @@
 from minigan.layers.activation import LeakyReLU, Maxout, ReLU, Sigmoid, Tanh
 from minigan.layers.attention import SelfAttention
 from minigan.layers.base import Layer
+from minigan.layers.condition import ConcatCondition, ConditionalAffine, InnerProduct
 from minigan.layers.conv import Conv2D, ConvTranspose2D
 from minigan.layers.dense import Dense
 from minigan.layers.dropout import Dropout
@@ -15,6 +16,8 @@ from minigan.layers.spectral import SpectralNorm
 __all__ = [
     "AveragePooling2D",
     "BatchNorm",
+    "ConcatCondition",
+    "ConditionalAffine",
     "Conv2D",
     "ConvTranspose2D",
     "Dense",
@@ -23,6 +26,7 @@ __all__ = [
     "GlobalAveragePooling2D",
     "GlobalSumPooling2D",
     "GroupNorm",
+    "InnerProduct",
     "InstanceNorm",
     "Layer",
     "LayerNorm",

@@ -125,6 +125,17 @@ class Layer(ABC):
         """The layers inside, with the names that stand in parameter names."""
         return iter(())
 
+    def given(self, condition: Array | None) -> Self:
+        """This layer with its condition held fixed: the map x -> f(x | condition), with the same parameters.
+
+        A condition is what is known of each example beside x: its class as a one-hot vector, or an image. Layers that
+        take none, and networks of such layers only, are themselves. `minigan.layers.condition` has those that do.
+
+        Args:
+            condition: (N, ...), a row for each example that `forward` will be given; None changes nothing.
+        """
+        return self
+
     def describe(self) -> str:
         """The layer in a few characters, for the summary table."""
         return type(self).__name__

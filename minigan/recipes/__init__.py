@@ -1,6 +1,7 @@
 """The GANs that can be trained by name; each file is a starting point of your own."""
 
 from minigan.errors import ConfigError
+from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Recipe
 from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.dcgan_cifar import DCGANCifar
@@ -8,25 +9,30 @@ from minigan.recipes.dcgan_keras import DCGANKeras
 from minigan.recipes.minimax import MinimaxGame
 from minigan.recipes.mlp import MLP
 from minigan.recipes.multi_d import MultiD
+from minigan.recipes.noise import NoiseRecipe
 from minigan.recipes.pacgan import PacGAN
 from minigan.recipes.sngan import SNGAN
+from minigan.recipes.vae import VAE
 
 __all__ = [
     "DCGAN",
     "MLP",
     "RECIPES",
     "SNGAN",
+    "VAE",
+    "AdversarialRecipe",
     "DCGANCifar",
     "DCGANKeras",
     "MinimaxGame",
     "MultiD",
+    "NoiseRecipe",
     "PacGAN",
     "Recipe",
     "get_recipe",
 ]
 
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, MultiD, PacGAN)
+    recipe.name: recipe for recipe in (DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, MultiD, PacGAN, VAE)
 }
 
 

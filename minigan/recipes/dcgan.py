@@ -13,6 +13,9 @@ What it corrects in the usual tutorial code:
 - G's step computes no gradient of D's weights, and uses the fakes that D's step has seen.
 - 4x4 filters with stride 2: the stride divides the filter, so no checkerboard is built in.
 
+With `--set condition=concatenation` or `condition=projection` G and D are told the classes of labelled data, and
+`minigan sample RUN --class 3` draws one of them.
+
 With algorithm 1 of Gulrajani et al. 2017 it is a WGAN-GP:
 `--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`.
 """
@@ -20,18 +23,30 @@ With algorithm 1 of Gulrajani et al. 2017 it is a WGAN-GP:
 from dataclasses import dataclass
 from typing import ClassVar
 
+from minigan.blocks import plain, projection
 from minigan.errors import ConfigError
 from minigan.initializers import INITIALIZERS, Normal, get_initializer
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Flatten,
+    GlobalSumPooling2D,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Tanh,
+)
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 SIZES = (28, 32, 64, 128)
 GAMMA = Normal(std=0.02, mean=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGAN(Recipe):
+class DCGAN(NoiseRecipe):
     """A convolutional GAN for images of 28, 32, 64 or 128 pixels, greyscale or RGB.
 
     Settings:
@@ -41,6 +56,7 @@ class DCGAN(Recipe):
     """
 
     name: ClassVar[str] = "dcgan"
+    conditions = ("none", "concatenation", "projection")
 
     steps: int = 4000
     width: int = 64
@@ -49,24 +65,14 @@ class DCGAN(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1:
-            raise ConfigError(f"{self.name}: width must be positive, got {self.width}.")
-        if self.d_norm not in ("batch", "none"):
-            raise ConfigError(f"{self.name}: d_norm must be one of batch, none, got {self.d_norm!r}.")
-        if self.init not in INITIALIZERS:
-            raise ConfigError(f"{self.name}: init must be one of {', '.join(INITIALIZERS)}, got {self.init!r}.")
+        self.check_positive("width")
+        self.check_choice("d_norm", ("batch", "none"))
+        self.check_choice("init", INITIALIZERS)
         if self.size:
             halvings((self.size, self.size))
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
-            return 64, 64
-        try:
-            halvings(size)
-            return size
-        except ConfigError:
-            side = min(SIZES, key=lambda s: abs(s - min(size)))
-            return side, side
+        return nearest_size(size)
 
     def generator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape
@@ -75,7 +81,7 @@ class DCGAN(Recipe):
         channels = self.width << (n - 1)
         init = get_initializer(self.init)
         layers = [
-            Reshape((1, 1, self.latent)),
+            Reshape((1, 1, self.inputs)),
             ConvTranspose2D(channels, smallest, padding="valid", bias=False, init=init),
             BatchNorm(gamma_init=GAMMA),
             ReLU(),
@@ -94,15 +100,30 @@ class DCGAN(Recipe):
         n = halvings((H, W))
         init = get_initializer(self.init)
         layers = [Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=init), LeakyReLU(0.2)]
-        plain = self.d_norm == "none"
+        unnormalised = self.d_norm == "none"
         for k in range(1, n):
             layers += [
-                Conv2D(self.width << k, 4, stride=2, padding=1, bias=plain, init=init),
-                *([] if plain else [BatchNorm(gamma_init=GAMMA)]),
+                Conv2D(self.width << k, 4, stride=2, padding=1, bias=unnormalised, init=init),
+                *([] if unnormalised else [BatchNorm(gamma_init=GAMMA)]),
                 LeakyReLU(0.2),
             ]
-        layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init), Flatten()]
+        if self.condition == "projection":
+            layers += [GlobalSumPooling2D(), projection(self.classes, wrap=plain)]
+        else:
+            layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init), Flatten()]
         return Sequential(layers, name="D")
+
+
+def nearest_size(size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size (H, W) itself, if halvings make it small; otherwise that of `SIZES` that is nearest to it."""
+    if size is None:
+        return 64, 64
+    try:
+        halvings(size)
+        return size
+    except ConfigError:
+        side = min(SIZES, key=lambda s: abs(s - min(size)))
+        return side, side
 
 
 def halvings(size: tuple[int, int]) -> int:
@@ -117,7 +138,7 @@ def halvings(size: tuple[int, int]) -> int:
     fits = n > 0 and min(size) >> n >= 4 and all(side % (1 << n) == 0 for side in size)
     if not fits or max(size) > max(SIZES):
         raise ConfigError(
-            f"dcgan draws images whose sides are 4 to 7 pixels times a power of two, up to {max(SIZES)} "
+            f"expected images whose sides are 4 to 7 pixels times a power of two, up to {max(SIZES)} "
             f"(best {', '.join(map(str, SIZES))}), got {size[0]}x{size[1]}. Use --set size=64."
         )
     return n

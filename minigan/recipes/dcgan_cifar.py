@@ -40,14 +40,15 @@ from minigan.errors import ConfigError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 SIZES = (32, 48, 64, 96, 128)
 WEIGHTS = Normal(std=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANCifar(Recipe):
+class DCGANCifar(NoiseRecipe):
     """A DCGAN for images whose sides are multiples of 16, such as CIFAR-10's 32x32.
 
     Settings:
@@ -68,13 +69,8 @@ class DCGANCifar(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1 or self.dense < 1:
-            raise ConfigError(
-                f"{self.name}: width and dense must be positive, got width={self.width}, dense={self.dense}."
-            )
-
-        if self.d_norm not in ("inner", "all"):
-            raise ConfigError(f"{self.name}: d_norm must be one of inner, all, got {self.d_norm!r}.")
+        self.check_positive("width", "dense")
+        self.check_choice("d_norm", ("inner", "all"))
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         if size is None:

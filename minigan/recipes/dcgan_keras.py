@@ -26,14 +26,15 @@ from typing import ClassVar
 from minigan.errors import ConfigError
 from minigan.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh, UpSampling2D
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 SIZES = (28, 32, 64, 100)
 LARGEST, LARGEST_FACTOR = 128, 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANKeras(Recipe):
+class DCGANKeras(NoiseRecipe):
     """A DCGAN that grows images by upsampling: 28, 32, 64, 100 pixels and more, square or not.
 
     Settings:
@@ -47,8 +48,7 @@ class DCGANKeras(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1:
-            raise ConfigError(f"{self.name}: width must be positive, got {self.width}.")
+        self.check_positive("width")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         if size is None:

@@ -31,11 +31,12 @@ import numpy as np
 from minigan.errors import ConfigError
 from minigan.layers import Dense, Dropout, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinimaxGame(Recipe):
+class MinimaxGame(NoiseRecipe):
     """Goodfellow's GAN for small images or points of the plane.
 
     Settings:
@@ -54,11 +55,10 @@ class MinimaxGame(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hidden < 4 or self.pieces < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"{self.name}: hidden must be at least 4, pieces positive and dropout in [0, 1), "
-                f"got hidden={self.hidden}, pieces={self.pieces}, dropout={self.dropout}."
-            )
+        self.check_positive("pieces")
+        self.check_share("dropout")
+        if self.hidden < 4:
+            raise ConfigError(f"{self.name}: hidden must be at least 4, got {self.hidden}.")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         return size if size is not None and max(size) <= 64 else (28, 28)

@@ -21,15 +21,15 @@ from typing import ClassVar
 import numpy as np
 
 from minigan.alternating import GeneratorTerm
-from minigan.errors import ConfigError
 from minigan.layers import Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid
 from minigan.losses import mse
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLP(Recipe):
+class MLP(NoiseRecipe):
     """A fully connected GAN for small images or points of the plane.
 
     Settings:
@@ -46,11 +46,8 @@ class MLP(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hidden < 1 or not self.mse_weight >= 0:
-            raise ConfigError(
-                f"{self.name}: hidden must be positive and mse_weight not negative, got hidden={self.hidden}, "
-                f"mse_weight={self.mse_weight}."
-            )
+        self.check_positive("hidden")
+        self.check_from_zero("mse_weight")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         return size if size is not None and max(size) <= 64 else (28, 28)

@@ -1,6 +1,8 @@
-"""How a recipe's networks are optimised: the settings that all recipes share, and what they make."""
+"""How a recipe's networks are optimised: the settings that recipes share, and what they make."""
 
 import math
+from abc import ABC
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,34 +15,57 @@ OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "linear", "exponential", "cosine")
 
 
+class Settings:
+    """What settings are checked with; a frozen dataclass has them as fields."""
+
+    name: ClassVar[str]
+
+    def check_choice(self, name: str, known: Iterable[str]) -> None:
+        """Raises ConfigError unless the setting is one of these."""
+        if getattr(self, name) not in known:
+            raise ConfigError(f"{self.name}: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+
+    def check_positive(self, *names: str) -> None:
+        """Raises ConfigError unless these settings are above 0 and finite."""
+        for name in names:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
+
+    def check_from_zero(self, *names: str) -> None:
+        """Raises ConfigError unless these settings are at least 0 and finite."""
+        for name in names:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{self.name}: {name} must be a number from 0 up, got {getattr(self, name)}.")
+
+    def check_share(self, *names: str) -> None:
+        """Raises ConfigError unless these settings are at least 0 and below 1."""
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
+
+
 @dataclass(frozen=True, kw_only=True)
-class OptimizerSettings:
-    """The optimisers of G and D, their rates over time, and the limits that they keep.
+class OptimizerSettings(Settings, ABC):
+    """An optimiser, its rate over time, and the limits that it keeps.
 
     Settings:
-        optimizer: adam, adamw, sgd or rmsprop, for G and for D.
-        lr: the learning rate of both.
-        g_lr, d_lr: a rate of G's or D's own (two time scales: Heusel et al. 2017); 0 is lr.
+        steps: in a whole training.
+        optimizer: adam, adamw, sgd or rmsprop.
+        lr: the learning rate.
         beta1, beta2: of adam and adamw.
         weight_decay: of adamw.
         momentum: of sgd.
         rms_decay: of rmsprop's mean square.
         schedule: of the rates: constant, linear, exponential or cosine.
-        decay_from: G's step from which on linear and cosine decay.
-        decay_until: G's step at which they reach 0; 0 is the last step, also of a run that --steps makes longer.
-        decay_factor, decay_every: exponential multiplies by the factor over so many of G's steps.
+        decay_from: the step from which on linear and cosine decay.
+        decay_until: the step at which they reach 0; 0 is the last step, also of a run that --steps makes longer.
+        decay_factor, decay_every: exponential multiplies by the factor over so many steps.
         clip_norm, clip_value: limits of a network's gradients, together and each; 0 is none.
-        clip_weights: limit of D's weights, .01 in the original WGAN; 0 is none.
     """
 
-    name: ClassVar[str]
-    steps: int
-    n_critic: int
-
+    steps: int = 2000
     optimizer: str = "adam"
     lr: float = 2e-4
-    g_lr: float = 0.0
-    d_lr: float = 0.0
     beta1: float = 0.5
     beta2: float = 0.999
     weight_decay: float = 0.01
@@ -53,64 +78,50 @@ class OptimizerSettings:
     decay_every: int = 10000
     clip_norm: float = 0.0
     clip_value: float = 0.0
-    clip_weights: float = 0.0
 
-    def check_optimizers(self) -> None:
-        """Raises:
-        ConfigError: a setting is out of range.
-        """
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f"{self.name}: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}."
-                )
-        for name in ("lr", "decay_factor", "decay_every"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
-        for name in ("g_lr", "d_lr", "weight_decay", "decay_from", "clip_norm", "clip_value", "clip_weights"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{self.name}: {name} must be a number from 0 up, got {getattr(self, name)}.")
-        for name in ("beta1", "beta2", "momentum", "rms_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
+    def __post_init__(self) -> None:
+        self.check_choice("optimizer", OPTIMIZERS)
+        self.check_choice("schedule", SCHEDULES)
+        self.check_positive("steps", "lr", "decay_factor", "decay_every")
+        self.check_from_zero("weight_decay", "decay_from", "decay_until", "clip_norm", "clip_value")
+        self.check_share("beta1", "beta2", "momentum", "rms_decay")
         if self.schedule in ("linear", "cosine") and not self.decay_from < self._decay_end:
             raise ConfigError(
                 f"{self.name}: decay_from must be below decay_until (0 is the last step), got decay_from="
                 f"{self.decay_from}, decay_until={self.decay_until}, steps={self.steps}."
             )
 
-    def optimizers(self, G: Arena, D: Arena) -> tuple[Optimizer, Optimizer]:
-        """Those of G and of D; D's takes n_critic steps for each of G's."""
-        norm, value = self.clip_norm or math.inf, self.clip_value or math.inf
-        return (
-            self._optimizer(G, self._schedule(self.g_lr or self.lr, 1), Clipping(norm, value)),
-            self._optimizer(
-                D,
-                self._schedule(self.d_lr or self.lr, self.n_critic),
-                Clipping(norm, value, weights=self.clip_weights or math.inf),
-            ),
-        )
+    def make_optimizer(
+        self, arena: Arena, *, lr: float, updates_per_step: int = 1, limit: float = math.inf
+    ) -> Optimizer:
+        """The optimiser of a network's arena.
 
-    def _optimizer(self, arena: Arena, lr: Schedule, clipping: Clipping) -> Optimizer:
+        Args:
+            lr: the rate at first.
+            updates_per_step: how often it updates in one of the steps that the settings count.
+            limit: of the weights.
+        """
+        rate = self._schedule(lr, updates_per_step)
+        clipping = Clipping(self.clip_norm or math.inf, self.clip_value or math.inf, weights=limit)
         match self.optimizer:
             case "sgd":
-                return SGD(arena, lr=lr, momentum=self.momentum, clipping=clipping)
+                return SGD(arena, lr=rate, momentum=self.momentum, clipping=clipping)
             case "rmsprop":
-                return RMSprop(arena, lr=lr, decay=self.rms_decay, clipping=clipping)
+                return RMSprop(arena, lr=rate, decay=self.rms_decay, clipping=clipping)
             case "adamw":
                 return AdamW(
                     arena,
-                    lr=lr,
+                    lr=rate,
                     beta1=self.beta1,
                     beta2=self.beta2,
                     weight_decay=self.weight_decay,
                     clipping=clipping,
                 )
             case _:
-                return Adam(arena, lr=lr, beta1=self.beta1, beta2=self.beta2, clipping=clipping)
+                return Adam(arena, lr=rate, beta1=self.beta1, beta2=self.beta2, clipping=clipping)
 
     def _schedule(self, rate: float, per_step: int) -> Schedule:
-        """The rate over an optimiser's own steps, of which there are so many for each of G's."""
+        """The rate over an optimiser's own updates."""
         start, end = self.decay_from * per_step, self._decay_end * per_step
         match self.schedule:
             case "linear":

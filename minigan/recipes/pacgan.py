@@ -25,17 +25,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.errors import ConfigError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Dense, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 WEIGHTS = Normal(std=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PacGAN(Recipe):
+class PacGAN(NoiseRecipe):
     """A fully connected GAN with a maxout discriminator, for points of the plane.
 
     Settings:
@@ -57,9 +57,7 @@ class PacGAN(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("g_hidden", "d_hidden", "pieces"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
+        self.check_positive("g_hidden", "d_hidden", "pieces")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         return size if size is not None and max(size) <= 64 else (28, 28)

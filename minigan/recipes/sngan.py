@@ -29,13 +29,14 @@ from minigan.blocks import block, down_block, first_down_block, up_block
 from minigan.errors import ConfigError
 from minigan.layers import BatchNorm, Conv2D, Dense, GlobalSumPooling2D, Layer, ReLU, Reshape, SpectralNorm, Tanh
 from minigan.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
 
 SIZES = (28, 32, 48, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SNGAN(Recipe):
+class SNGAN(NoiseRecipe):
     """A residual GAN for images of 28, 32, 48 or 64 pixels.
 
     Settings:

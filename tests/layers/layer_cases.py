@@ -8,9 +8,12 @@ import pytest
 
 from minigan.augment import Color, Cutout, Translation, augmentations
 from minigan.backends import Array, Backend
+from minigan.blocks import conditional_batch_norm, projection
 from minigan.layers import (
     AveragePooling2D,
     BatchNorm,
+    ConcatCondition,
+    ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
@@ -19,6 +22,7 @@ from minigan.layers import (
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
+    InnerProduct,
     InstanceNorm,
     Layer,
     LayerNorm,
@@ -47,6 +51,7 @@ class Case(NamedTuple):
     curved: bool = False  # whether backward depends on x, so that double_backward returns a dP/dx in training
     curved_in_eval: bool = False
     alone: bool = True  # whether in evaluation no example sees another
+    condition: tuple[int, ...] = ()  # the shape of one, where the layer is given such
 
 
 def norm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
@@ -194,6 +199,46 @@ CASES: dict[str, Case] = {
         curved=True,
         curved_in_eval=True,
     ),
+    "ConcatCondition vectors": Case(lambda: ConcatCondition((3,)), (5,), (8,), condition=(3,)),
+    "ConcatCondition embedding": Case(
+        lambda: ConcatCondition((3,), embedding=2), (5,), (7,), {"E": (3, 2)}, condition=(3,)
+    ),
+    "ConcatCondition maps": Case(
+        lambda: ConcatCondition((3,), embedding=2), (4, 3, 1), (4, 3, 3), {"E": (3, 2)}, condition=(3,)
+    ),
+    "ConcatCondition images": Case(lambda: ConcatCondition((4, 3, 2)), (4, 3, 1), (4, 3, 3), condition=(4, 3, 2)),
+    "InnerProduct": Case(lambda: InnerProduct(5), (5,), (1,), condition=(5,)),
+    "ConditionalAffine": Case(
+        lambda: ConditionalAffine(3), (4, 2, 5), (4, 2, 5), {"gamma": (3, 5), "beta": (3, 5)}, condition=(3,)
+    ),
+    "ConditionalAffine vectors": Case(
+        lambda: ConditionalAffine(2), (5,), (5,), {"gamma": (2, 5), "beta": (2, 5)}, condition=(2,)
+    ),
+    "conditional BatchNorm, projection": Case(
+        lambda: Sequential([Conv2D(2, 3), conditional_batch_norm(3), Tanh(), Flatten(), projection(3)]),
+        (2, 3, 2),
+        (1,),
+        {
+            "0.w": (3, 3, 2, 2),
+            "0.b": (2,),
+            **norm_parameters("1.0.", 2),
+            "1.1.gamma": (3, 2),
+            "1.1.beta": (3, 2),
+            "4.inner.0.inner.w": (12, 3),
+            "4.shortcut.0.inner.w": (12, 1),
+            "4.shortcut.0.inner.b": (1,),
+        },
+        curved=True,
+        curved_in_eval=True,
+        condition=(3,),
+    ),
+    "SkipConcat, conditional": Case(
+        lambda: SkipConcat([ConcatCondition((2,)), Conv2D(2, 3)]),
+        (3, 2, 1),
+        (3, 2, 3),
+        {"inner.1.w": (3, 3, 3, 2), "inner.1.b": (2,)},
+        condition=(2,),
+    ),
     "Color": Case(Color, (4, 3, 3), (4, 3, 3)),
     "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),
     "Translation": Case(Translation, (8, 12, 2), (8, 12, 2)),
@@ -279,6 +324,15 @@ CASES: dict[str, Case] = {
         (3, 4, 3),
         {"0.0.w": (3, 3, 2, 1), "0.0.b": (1,), "1.0.w": (1, 1, 2, 2)},
     ),
+    "Parallel, conditional": Case(
+        lambda: Parallel([[ConcatCondition((2,)), Dense(1)], [Dense(2), Tanh()]]),
+        (3,),
+        (3,),
+        {"0.1.w": (5, 1), "0.1.b": (1,), "1.0.w": (3, 2), "1.0.b": (2,)},
+        curved=True,
+        curved_in_eval=True,
+        condition=(2,),
+    ),
     "SkipConcat, nested": Case(
         unet,
         (4, 8, 2),
@@ -313,7 +367,13 @@ def built(case: Case, backend: Backend, *, dtype: str = "float64", seed: int = 0
         numbers = rng.uniform(0.3, 2, p.shape) if "var" in name else rng.normal(0, 1, p.shape)
         p.value[...] = backend.asarray(numbers, dtype=np.dtype(dtype))
     layer.arena.updated()
-    return layer
+    return layer.given(condition(case, backend, dtype=dtype)) if case.condition else layer
+
+
+def condition(case: Case, backend: Backend, *, dtype: str = "float64", seed: int = 5, count: int = BATCH) -> Array:
+    """A row for each example of a batch."""
+    c = np.random.default_rng(seed).normal(size=(count, *case.condition))
+    return backend.asarray(c, dtype=np.dtype(dtype))
 
 
 def batch(case: Case, backend: Backend, *, dtype: str = "float64", seed: int = 2) -> Array:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from layer_cases import CASES, Case, batch, every_case, masks
+from layer_cases import CASES, Case, batch, condition, every_case, masks
 
 from minigan.backends import Array, Backend
 from minigan.gradcheck import check_gradient
@@ -41,7 +41,7 @@ def critic(case: Case, backend: Backend) -> Sequential:
     D.arena.updated()
     for _, layer in D.walk():
         layer.settle()
-    return D
+    return D.given(condition(case, backend)) if case.condition else D
 
 
 def slope(D: Sequential, x: Array) -> Array:
