@@ -63,7 +63,16 @@ def _started(options: argparse.Namespace) -> runs.Run:
 def _resumed(options: argparse.Namespace) -> runs.Run:
     given = [
         f"--{name.replace('_', '-')}"
-        for name in ("batch_size", "out", "seed", "backend", "log_every", "sample_every", "checkpoint_every")
+        for name in (
+            "batch_size",
+            "out",
+            "seed",
+            "backend",
+            "log_every",
+            "sample_every",
+            "checkpoint_every",
+            "evaluate_every",
+        )
         if getattr(options, name) is not None
     ]
     given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
@@ -81,7 +90,7 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
 
 def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     recipe = _recipe(options.recipe or "dcgan").from_settings(_settings(options))
-    every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint")}
+    every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint", "evaluate")}
     return runs.RunConfig(
         recipe=recipe.name,
         settings=recipe.settings(),
