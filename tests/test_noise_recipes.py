@@ -273,19 +273,20 @@ def test_multi_d_passes_its_settings_on(reference: Backend):
 
 
 WRONG = [
-    (MultiD, {"discriminators": 0}, "multi-d: discriminators must be positive.*got discriminators=0"),
-    (MultiD, {"weights": "max"}, "weights one of mean, softmax, got .*weights='max'"),
-    (MultiD, {"sharpness": "inf"}, "sharpness a number from 0 up.*got .*sharpness=inf"),
+    (MultiD, {"discriminators": 0}, "multi-d: discriminators must be positive, got 0"),
+    (MultiD, {"weights": "max"}, "multi-d: weights must be one of mean, softmax, got 'max'"),
+    (MultiD, {"sharpness": "inf"}, "multi-d: sharpness must be a number from 0 up, got inf"),
     (MultiD, {"loss": "relativistic-average"}, "multi-d: the loss relativistic-average would compare one discrim"),
     (MultiD, {"feature_matching": 0.1}, "multi-d: feature_matching matches the features of one discriminator"),
     (MultiD, {"penalty": "r1", "pack": 2}, "multi-d: a penalty on each.*Leave out penalty=r1, or these"),
     (MultiD, {"penalty": "r1", "augment": "color"}, "multi-d: a penalty on each"),
-    (MinimaxGame, {"hidden": 3}, "minimax: hidden must be at least 4.*got hidden=3"),
-    (MinimaxGame, {"dropout": 1.0}, "dropout=1.0"),
-    (MinimaxGame, {"pieces": 0}, "pieces=0"),
+    (MultiD, {"penalty": "r1", "condition": "concatenation"}, "multi-d: a penalty on each"),
+    (MinimaxGame, {"hidden": 3}, "minimax: hidden must be at least 4, got 3"),
+    (MinimaxGame, {"dropout": 1.0}, r"minimax: dropout must be in \[0, 1\), got 1.0"),
+    (MinimaxGame, {"pieces": 0}, "minimax: pieces must be positive, got 0"),
     (PacGAN, {"pieces": 0}, "pacgan: pieces must be positive, got 0"),
     (DCGANKeras, {"width": 0}, "dcgan-keras: width must be positive, got 0"),
-    (DCGANCifar, {"dense": 0}, "dcgan-cifar: width and dense must be positive, got width=64, dense=0"),
+    (DCGANCifar, {"dense": 0}, "dcgan-cifar: dense must be positive, got 0"),
     (DCGANCifar, {"d_norm": "none"}, "dcgan-cifar: d_norm must be one of inner, all, got 'none'"),
     (SNGAN, {"width": 1}, "sngan: width must be at least 2, got 1"),
 ]

@@ -69,13 +69,8 @@ class DCGANCifar(NoiseRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1 or self.dense < 1:
-            raise ConfigError(
-                f"{self.name}: width and dense must be positive, got width={self.width}, dense={self.dense}."
-            )
-
-        if self.d_norm not in ("inner", "all"):
-            raise ConfigError(f"{self.name}: d_norm must be one of inner, all, got {self.d_norm!r}.")
+        self.check_positive("width", "dense")
+        self.check_choice("d_norm", ("inner", "all"))
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         if size is None:

@@ -48,8 +48,7 @@ class DCGANKeras(NoiseRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1:
-            raise ConfigError(f"{self.name}: width must be positive, got {self.width}.")
+        self.check_positive("width")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         if size is None:

@@ -13,6 +13,9 @@ some .01 and g_loss towards 0, and G's gradient has a tenth of the size that it 
 (`examples/minimax.py` prints it). Adam, the default, divides each gradient by its own size, and so makes up for most
 of that.
 
+On points of the plane G's last layer is linear and D has no dropout; `--data ring --set latent=16 hidden=256` finds all
+8 modes, with the default loss.
+
 What it corrects in the usual tutorial code:
 
 - "The generator's loss is minus the discriminator's": only V's second term depends on G; and the code then often has
@@ -40,7 +43,7 @@ class MinimaxGame(NoiseRecipe):
     """Goodfellow's GAN for small images or points of the plane.
 
     Settings:
-        hidden: units of each of G's 2 hidden layers; D's have as many, or a quarter for images.
+        hidden: units of each of G's 2 hidden layers; D's 2 have a quarter of that, each of several pieces.
         pieces: of each of D's maxout units.
         dropout: share of D's hidden units that is dropped in training, for images.
     """
@@ -55,11 +58,10 @@ class MinimaxGame(NoiseRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.hidden < 4 or self.pieces < 1 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"{self.name}: hidden must be at least 4, pieces positive and dropout in [0, 1), "
-                f"got hidden={self.hidden}, pieces={self.pieces}, dropout={self.dropout}."
-            )
+        self.check_positive("pieces")
+        self.check_share("dropout")
+        if self.hidden < 4:
+            raise ConfigError(f"{self.name}: hidden must be at least 4, got {self.hidden}.")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         return size if size is not None and max(size) <= 64 else (28, 28)

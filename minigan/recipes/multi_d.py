@@ -63,12 +63,9 @@ class MultiD(DCGAN):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.discriminators < 1 or not 0 <= self.sharpness < np.inf or self.weights not in WEIGHTS:
-            raise ConfigError(
-                f"{self.name}: discriminators must be positive, sharpness a number from 0 up and weights one of "
-                f"{', '.join(WEIGHTS)}, got discriminators={self.discriminators}, sharpness={self.sharpness}, "
-                f"weights={self.weights!r}."
-            )
+        self.check_positive("discriminators")
+        self.check_from_zero("sharpness")
+        self.check_choice("weights", WEIGHTS)
         if issubclass(LOSSES[self.loss], CoupledLoss):
             raise ConfigError(
                 f"{self.name}: the loss {self.loss} would compare one discriminator's real logits with another's fake "
@@ -81,8 +78,9 @@ class MultiD(DCGAN):
             )
         if self.penalty != "none" and (self.augment or self.pack > 1 or self.condition == "concatenation"):
             raise ConfigError(
-                f"{self.name}: a penalty on each discriminator's slope is of the images that all of them see, which "
-                f"augment, pack and condition=concatenation change. Leave out penalty={self.penalty}, or these."
+                f"{self.name}: a penalty on each discriminator's slope is of the images as all of them see them, and "
+                "augment, pack and condition=concatenation change them first. "
+                f"Leave out penalty={self.penalty}, or these."
             )
 
     def discriminator(self, image_shape: Shape) -> Sequential:

@@ -25,7 +25,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.errors import ConfigError
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Dense, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
 from minigan.network import Sequential
@@ -58,9 +57,7 @@ class PacGAN(NoiseRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("g_hidden", "d_hidden", "pieces"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
+        self.check_positive("g_hidden", "d_hidden", "pieces")
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         return size if size is not None and max(size) <= 64 else (28, 28)

@@ -331,6 +331,15 @@ CASES: dict[str, Case] = {
         (3, 4, 3),
         {"0.0.w": (3, 3, 2, 1), "0.0.b": (1,), "1.0.w": (1, 1, 2, 2)},
     ),
+    "Parallel, conditional": Case(
+        lambda: Parallel([[ConcatCondition((2,)), Dense(1)], [Dense(2), Tanh()]]),
+        (3,),
+        (3,),
+        {"0.1.w": (5, 1), "0.1.b": (1,), "1.0.w": (3, 2), "1.0.b": (2,)},
+        curved=True,
+        curved_in_eval=True,
+        condition=(2,),
+    ),
     "SkipConcat, nested": Case(
         unet,
         (4, 8, 2),
