@@ -492,7 +492,7 @@ WRONG = [
     ({"instance_noise": -0.1}, "dcgan: instance_noise must be a number from 0 up, got -0.1"),
     ({"feature_matching": -1}, "dcgan: feature_matching must be a number from 0 up, got -1"),
     ({"instance_noise_steps": 0}, "dcgan: instance_noise_steps must be positive, got 0"),
-    ({"d_norm": "layer"}, "dcgan: d_norm must be one of batch, none, got 'layer'"),
+    ({"d_norm": "layer"}, "dcgan: d_norm must be one of batch, spectral, none, got 'layer'"),
     ({"init": "saxe"}, "dcgan: init must be one of normal, orthogonal, he, glorot, got 'saxe'"),
     ({"optimizer": "lion"}, "dcgan: optimizer must be one of adam, adamw, sgd, rmsprop, got 'lion'"),
     ({"schedule": "step"}, "dcgan: schedule must be one of constant, linear, exponential, cosine, got 'step'"),
