@@ -232,7 +232,7 @@ CASES: dict[str, Case] = {
         curved_in_eval=True,
         condition=(3,),
     ),
-    "Parallel, conditional": Case(
+    "Parallel, a conditional branch": Case(
         lambda: Parallel([[ConcatCondition((2,)), Dense(2)], [Dense(2, bias=False), InnerProduct(2)]]),
         (3,),
         (3,),
