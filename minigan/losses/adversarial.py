@@ -1,63 +1,18 @@
-"""Losses. Each works on logits and returns its value and its gradient from one function.
+"""Adversarial losses: what D and G minimise.
 
-The value is a scalar array of the backend, so that nobody waits for a GPU who doesn't want to see it; `float(value)`
-brings it over. The gradient has the shape of the logits, and the mean runs over all of them: one logit an example, or
-a map of patch logits.
+Each works on logits and returns its value and its gradient from one function. The value is a scalar array of the
+backend, so that nobody waits for a GPU who doesn't want to see it; `float(value)` brings it over. The gradient has the
+shape of the logits, and the mean runs over all of them: one logit an example, or a map of patch logits.
 """
 
 from abc import ABC, abstractmethod
 
-import numpy as np
-
 from minigan.backends import Array, array_module
-from minigan.backends.reference.activation import sigmoid
-from minigan.errors import ConfigError, DTypeError, ShapeError
-
-__all__ = [
-    "FAKE",
-    "LOSSES",
-    "REAL",
-    "AdversarialLoss",
-    "CoupledLoss",
-    "CrossEntropyLoss",
-    "Hinge",
-    "LabelledLoss",
-    "LeastSquares",
-    "Loss",
-    "Minimax",
-    "NonSaturating",
-    "RelativisticAverage",
-    "SoftmaxMixture",
-    "SquaredProbability",
-    "Wasserstein",
-    "bernoulli",
-    "gaussian",
-    "get_loss",
-    "l1",
-    "mse",
-    "probability",
-    "softmax_cross_entropy",
-]
+from minigan.errors import ConfigError
+from minigan.losses.sums import mean, probability, softplus_and_probability
 
 REAL = 1.0
 FAKE = 0.0
-
-
-def _softplus_and_probability(x: Array) -> tuple[Array, Array]:
-    """log(1 + exp(x)) and its derivative 1 / (1 + exp(-x)), from one exp(-|x|), which cannot overflow."""
-    xp = array_module(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.maximum(x, 0) + xp.log1p(e), xp.where(x >= 0, 1, e) / (1 + e)
-
-
-def _mean(x: Array) -> Array:
-    """For a few numbers NumPy's `mean` takes longer than all the rest of a loss."""
-    return x.sum() / x.size
-
-
-def probability(logits: Array) -> Array:
-    """D = sigmoid(s) = 1 / (1 + exp(-s)), without overflow."""
-    return sigmoid(logits, array_module(logits))
 
 
 class AdversarialLoss(ABC):
@@ -80,7 +35,7 @@ class AdversarialLoss(ABC):
 
     def verdict(self, logits: Array) -> Array:
         """What a log shows of a batch: the mean logit, or D's mean probability of "real" where the loss knows one."""
-        return _mean(logits)
+        return mean(logits)
 
 
 class LabelledLoss(AdversarialLoss):
@@ -105,11 +60,11 @@ class CrossEntropyLoss(LabelledLoss):
         -t log D - (1 - t) log(1 - D) = softplus(s) - t s, whose derivative is D - t.
         """
         target = target * self.real_label
-        softplus, p = _softplus_and_probability(logits)
-        return _mean(softplus - target * logits), (p - target) / logits.size
+        softplus, p = softplus_and_probability(logits)
+        return mean(softplus - target * logits), (p - target) / logits.size
 
     def verdict(self, logits: Array) -> Array:
-        return _mean(probability(logits))
+        return mean(probability(logits))
 
 
 class Minimax(CrossEntropyLoss):
@@ -119,8 +74,8 @@ class Minimax(CrossEntropyLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
-        softplus, p = _softplus_and_probability(logits)
-        return -_mean(softplus), p / -logits.size
+        softplus, p = softplus_and_probability(logits)
+        return -mean(softplus), p / -logits.size
 
 
 class NonSaturating(CrossEntropyLoss):
@@ -130,8 +85,8 @@ class NonSaturating(CrossEntropyLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
-        softplus, q = _softplus_and_probability(-logits)  # q = 1 - p
-        return _mean(softplus), q / -logits.size
+        softplus, q = softplus_and_probability(-logits)  # q = 1 - p
+        return mean(softplus), q / -logits.size
 
 
 class SquaredProbability(CrossEntropyLoss):
@@ -143,7 +98,7 @@ class SquaredProbability(CrossEntropyLoss):
     def generator(self, logits: Array) -> tuple[Array, Array]:
         p = probability(logits)
         q = 1 - p
-        return _mean(q * q), q * q * p * (-2 / logits.size)
+        return mean(q * q), q * q * p * (-2 / logits.size)
 
 
 class LeastSquares(LabelledLoss):
@@ -160,14 +115,14 @@ class LeastSquares(LabelledLoss):
 
     @staticmethod
     def _half_square(distance: Array) -> tuple[Array, Array]:
-        return 0.5 * _mean(distance * distance), distance / distance.size
+        return 0.5 * mean(distance * distance), distance / distance.size
 
 
 class CriticLoss(AdversarialLoss):
     """G maximises the mean logit: D is no classifier but a critic, whose logits have no scale of their own."""
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
-        return -_mean(logits), _constant(logits, -1)
+        return -mean(logits), _constant(logits, -1)
 
 
 class Wasserstein(CriticLoss):
@@ -180,7 +135,7 @@ class Wasserstein(CriticLoss):
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
         sign = _sign(target)
-        return sign * _mean(logits), _constant(logits, sign)
+        return sign * mean(logits), _constant(logits, sign)
 
 
 class Hinge(CriticLoss):
@@ -192,7 +147,7 @@ class Hinge(CriticLoss):
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
         xp, sign = array_module(logits), _sign(target)
         margin = 1 + sign * logits
-        return _mean(xp.maximum(margin, 0)), (margin > 0).astype(logits.dtype) * (sign / logits.size)
+        return mean(xp.maximum(margin, 0)), (margin > 0).astype(logits.dtype) * (sign / logits.size)
 
 
 class SoftmaxMixture(AdversarialLoss):
@@ -248,7 +203,7 @@ class CoupledLoss(ABC):
 
     def verdict(self, logits: Array) -> Array:
         """What a log shows of a batch: the mean logit."""
-        return _mean(logits)
+        return mean(logits)
 
 
 class RelativisticAverage(CoupledLoss):
@@ -261,11 +216,11 @@ class RelativisticAverage(CoupledLoss):
     """
 
     def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
-        on_real, not_a = _softplus_and_probability(_mean(fake) - real)  # softplus(-a) and 1 - sigmoid(a)
-        on_fake, b = _softplus_and_probability(fake - _mean(real))
-        dreal = -(not_a + _mean(b)) / real.size  # each real logit also moves the average in all b
-        dfake = (b + _mean(not_a)) / fake.size
-        return _mean(on_real) + _mean(on_fake), dreal, dfake
+        on_real, not_a = softplus_and_probability(mean(fake) - real)  # softplus(-a) and 1 - sigmoid(a)
+        on_fake, b = softplus_and_probability(fake - mean(real))
+        dreal = -(not_a + mean(b)) / real.size  # each real logit also moves the average in all b
+        dfake = (b + mean(not_a)) / fake.size
+        return mean(on_real) + mean(on_fake), dreal, dfake
 
     def generator(self, real: Array, fake: Array) -> tuple[Array, Array]:
         value, dfake, _ = self.discriminator(fake, real)
@@ -314,88 +269,3 @@ def _sign(target: float) -> int:
 def _constant(logits: Array, sign: int) -> Array:
     """The gradient of sign * mean(logits)."""
     return array_module(logits).full_like(logits, sign / logits.size)
-
-
-def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
-    """The mean of (prediction - target)², and its gradient with respect to the prediction.
-
-    Args:
-        prediction, target: any one shape; ShapeError if they differ.
-    """
-    difference = _difference(prediction, target)
-    return _mean(difference * difference), difference * (2 / difference.size)
-
-
-def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
-    """The mean of |prediction - target|, and its gradient with respect to the prediction (0 where they are equal).
-
-    Args:
-        prediction, target: any one shape; ShapeError if they differ.
-    """
-    difference = _difference(prediction, target)
-    xp = array_module(difference)
-    return _mean(xp.abs(difference)), xp.sign(difference) / difference.size
-
-
-def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
-    """-log p(target) for independent pixels with p = sigmoid(logits), in nats: summed over an image, mean over them.
-
-    With s a logit and t in [0, 1] it is softplus(s) - t s, whose derivative is sigmoid(s) - t.
-
-    Args:
-        logits, target: (N, ...); ShapeError if they differ.
-    Source: Kingma & Welling 2014, appendix C.1.
-    """
-    _difference(logits, target)
-    softplus, p = _softplus_and_probability(logits)
-    return (softplus - target * logits).sum() / len(logits), (p - target) / len(logits)
-
-
-def gaussian(mean: Array, target: Array) -> tuple[Array, Array]:
-    """-log N(target | mean, 1) without its constant: |target - mean|² / 2 summed over an image, mean over them.
-
-    Args:
-        mean, target: (N, ...); ShapeError if they differ.
-    Source: Kingma & Welling 2014, appendix C.2, with the variance fixed.
-    """
-    difference = _difference(mean, target)
-    return (difference * difference).sum() / (2 * len(mean)), difference / len(mean)
-
-
-def softmax_cross_entropy(logits: Array, labels: np.ndarray) -> tuple[Array, Array]:
-    """A classifier's loss: the mean of -log p[label], p = softmax(logits), and its gradient for the logits.
-
-    The gradient is (p - one_hot(label)) / N. The largest logit is taken off all, so that nothing overflows.
-
-    Args:
-        logits: (N, K).
-        labels: integers (N,) from 0 to K - 1, in host memory.
-    Raises:
-        ShapeError: logits or labels have other shapes.
-        DTypeError: the labels are no integers.
-        ConfigError: a label is out of range.
-    """
-    if logits.ndim != 2 or 0 in logits.shape or labels.shape != (len(logits),):
-        raise ShapeError(f"expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}. Pair them.")
-    if labels.dtype.kind not in "iu":
-        raise DTypeError(f"expected integer labels, got {labels.dtype}. Convert the array.")
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise ConfigError(
-            f"expected labels from 0 to {logits.shape[1] - 1}, got {labels.min()} to {labels.max()}. "
-            "Give the network a logit for each class."
-        )
-    xp = array_module(logits)
-    rows, columns = xp.arange(len(logits)), xp.asarray(labels)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    e = xp.exp(shifted)
-    total = e.sum(axis=1, keepdims=True)
-    value = _mean(xp.log(total[:, 0]) - shifted[rows, columns])
-    dlogits = e / total
-    dlogits[rows, columns] -= 1
-    return value, dlogits / len(logits)
-
-
-def _difference(prediction: Array, target: Array) -> Array:
-    if prediction.shape != target.shape:
-        raise ShapeError(f"expected a target of the prediction's shape {prediction.shape}, got {target.shape}.")
-    return prediction - target

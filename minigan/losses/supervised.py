@@ -1,0 +1,95 @@
+"""Losses that know the right answer: of pixels, of densities, of classes.
+
+Each returns its value, a scalar array of the backend, and its gradient from one function.
+"""
+
+import numpy as np
+
+from minigan.backends import Array, array_module
+from minigan.errors import ConfigError, DTypeError, ShapeError
+from minigan.losses.sums import mean, softplus_and_probability
+
+
+def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
+    """The mean of (prediction - target)², and its gradient with respect to the prediction.
+
+    Args:
+        prediction, target: any one shape; ShapeError if they differ.
+    """
+    difference = _difference(prediction, target)
+    return mean(difference * difference), difference * (2 / difference.size)
+
+
+def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
+    """The mean of |prediction - target|, and its gradient with respect to the prediction (0 where they are equal).
+
+    Args:
+        prediction, target: any one shape; ShapeError if they differ.
+    """
+    difference = _difference(prediction, target)
+    xp = array_module(difference)
+    return mean(xp.abs(difference)), xp.sign(difference) / difference.size
+
+
+def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
+    """-log p(target) for independent pixels with p = sigmoid(logits), in nats: summed over an image, mean over them.
+
+    With s a logit and t in [0, 1] it is softplus(s) - t s, whose derivative is sigmoid(s) - t.
+
+    Args:
+        logits, target: (N, ...); ShapeError if they differ.
+    Source: Kingma & Welling 2014, appendix C.1.
+    """
+    _difference(logits, target)
+    softplus, p = softplus_and_probability(logits)
+    return (softplus - target * logits).sum() / len(logits), (p - target) / len(logits)
+
+
+def gaussian(means: Array, target: Array) -> tuple[Array, Array]:
+    """-log N(target | means, 1) without its constant: |target - means|² / 2 summed over an image, mean over them.
+
+    Args:
+        means, target: (N, ...); ShapeError if they differ.
+    Source: Kingma & Welling 2014, appendix C.2, with the variance fixed.
+    """
+    difference = _difference(means, target)
+    return (difference * difference).sum() / (2 * len(means)), difference / len(means)
+
+
+def softmax_cross_entropy(logits: Array, labels: np.ndarray) -> tuple[Array, Array]:
+    """A classifier's loss: the mean of -log p[label], p = softmax(logits), and its gradient for the logits.
+
+    The gradient is (p - one_hot(label)) / N. The largest logit is taken off all, so that nothing overflows.
+
+    Args:
+        logits: (N, K).
+        labels: integers (N,) from 0 to K - 1, in host memory.
+    Raises:
+        ShapeError: logits or labels have other shapes.
+        DTypeError: the labels are no integers.
+        ConfigError: a label is out of range.
+    """
+    if logits.ndim != 2 or 0 in logits.shape or labels.shape != (len(logits),):
+        raise ShapeError(f"expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}. Pair them.")
+    if labels.dtype.kind not in "iu":
+        raise DTypeError(f"expected integer labels, got {labels.dtype}. Convert the array.")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ConfigError(
+            f"expected labels from 0 to {logits.shape[1] - 1}, got {labels.min()} to {labels.max()}. "
+            "Give the network a logit for each class."
+        )
+    xp = array_module(logits)
+    rows, columns = xp.arange(len(logits)), xp.asarray(labels)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    e = xp.exp(shifted)
+    total = e.sum(axis=1, keepdims=True)
+    value = mean(xp.log(total[:, 0]) - shifted[rows, columns])
+    dlogits = e / total
+    dlogits[rows, columns] -= 1
+    return value, dlogits / len(logits)
+
+
+def _difference(prediction: Array, target: Array) -> Array:
+    if prediction.shape != target.shape:
+        raise ShapeError(f"expected a target of the prediction's shape {prediction.shape}, got {target.shape}.")
+    return prediction - target
