@@ -4,7 +4,7 @@
 
 Trains with packs of one and of two points (Lin et al. 2018) and counts as the paper does: of 2,500 samples those within
 3 standard deviations of a mode are of high quality, and a mode counts that has one of them. The paper trains for
-400,000 steps and repeats it 10 times.
+400,000 steps and repeats it 10 times; so does `python -m benchmarks.modes`.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.data import Loader
 from minigan.data.points import ring
+from minigan.metrics import mode_coverage
 from minigan.recipes import PacGAN
 from minigan.sampling import generate, render, save_picture
 
@@ -30,10 +31,8 @@ def main(steps: int, out: Path) -> None:
             for _ in range(steps):
                 gan.step(batches, rng)
         points = generate(gan.G, recipe.noise(rng, 2500))
-        distances = np.linalg.norm(points[:, None] - data.centres, axis=-1)  # (2500, 8)
-        good = distances.min(axis=1) < 3 * data.sigma
-        modes = len(set(distances.argmin(axis=1)[good]))
-        print(f"packs of {pack}: {modes} of 8 modes, {good.mean():.1%} of the samples within 3 sigma of one")
+        found = mode_coverage(points, centres=data.centres, sigma=data.sigma)
+        print(f"packs of {pack}: {found.modes} of {found.of} modes, {found.high_quality:.1%} of high quality")
         pictures.append(render(points, extent=1.5))
     save_picture(out, np.concatenate(pictures, axis=1))
     print(f"where the samples lie, without packs on the left and with them on the right: {out}")

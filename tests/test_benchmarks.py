@@ -3,12 +3,13 @@
 import importlib
 import importlib.util
 import json
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as listing
-from benchmarks import breakdown, kernels, limits, memory, sampling, scaling, stack, train_step
+from benchmarks import breakdown, kernels, limits, memory, modes, sampling, scaling, stack, train_step
 from benchmarks.command import expect_agreement
 from benchmarks.limits import Limits
 from minigan import bench
@@ -162,16 +163,50 @@ def test_memory(ran):
     assert lines[-1].endswith(" MiB")
 
 
+def test_modes(monkeypatch, tmp_path, capsys):
+    class HereAtOnce:
+        """A pool of no processes."""
+
+        def __init__(self, processes, mp_context):
+            assert (processes, mp_context.get_start_method()) == (3, "spawn")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def submit(self, function, job):
+            future = Future()
+            future.set_result(function(job))
+            return future
+
+    monkeypatch.setattr(modes, "ProcessPoolExecutor", HereAtOnce)
+    for name in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    file = tmp_path / "modes.json"
+    options = ("--steps", "3", "--every", "2", "--repeats", "2", "--processes", "3", "--backend", "numpy")
+    modes.main([*options, "--json", str(file)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-5].split() == ["data", "pack", "steps", "repeats", "modes", "published", "high", "quality"]
+    kinds = [line.split()[:4] for line in lines[-4:]]
+    assert kinds == [[data, pack, "3", "2"] for data in ("ring", "grid") for pack in ("1", "2")]
+    runs = json.loads(file.read_text())["runs"]
+    assert len(runs) == 8
+    assert [count["step"] for count in runs[0]["counts"]] == [2, 3]
+    assert len({(run["data"], run["pack"], run["seed"]) for run in runs}) == 8
+
+
 def test_the_list_names_every_benchmark(ran):
     text = "\n".join(ran(listing))
     for name, _, example in listing.benchmarks():
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
-    modules = {kernels, train_step, memory, stack, sampling, scaling, breakdown}
+    modules = {kernels, train_step, memory, modes, stack, sampling, scaling, breakdown}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
-@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, stack, sampling, scaling, breakdown])
+@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, modes, stack, sampling, scaling, breakdown])
 def test_what_is_not_an_option_is_refused(capsys, benchmark):
     for arguments, message in (
         (["--nonsense"], "unrecognized arguments: --nonsense"),
