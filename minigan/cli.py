@@ -148,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
     gradcheck = commands.add_parser("gradcheck", help="check every gradient of a recipe against finite differences")
     gradcheck.add_argument("recipe", nargs="?", default="dcgan", metavar="RECIPE")
-    gradcheck.add_argument("--data", default="digits", help="batches come from here (default digits)")
+    gradcheck.add_argument("--data", help="batches come from here (default digits, of pairs shapes)")
     gradcheck.add_argument("--seed", type=_seed, default=0)
     _add_set(gradcheck)
     _add_backend(gradcheck, default="numpy")
@@ -158,7 +158,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see 'minigan recipes' (default dcgan)")
-    train.add_argument("--data", metavar="SOURCE", help="digits, shapes, ring, grid, or a path (default digits)")
+    train.add_argument(
+        "--data", metavar="SOURCE", help="digits, shapes, ring, grid, or a path (default digits, of pairs shapes)"
+    )
     train.add_argument("--steps", type=_count, help="steps in all (default: the recipe's)")
     train.add_argument("--batch-size", type=_count, help="default: the recipe's")
     train.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")

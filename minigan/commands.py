@@ -85,7 +85,7 @@ def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     return runs.RunConfig(
         recipe=recipe.name,
         settings=recipe.settings(),
-        data="digits" if options.data is None else options.data,
+        data=recipe.default_data if options.data is None else options.data,
         seed=options.seed or 0,
         backend=options.backend or "auto",
         rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),
@@ -226,7 +226,7 @@ def warmup(options: argparse.Namespace) -> int:
 
 def gradcheck(options: argparse.Namespace) -> int:
     recipe = _recipe(options.recipe).from_settings({"batch_size": 4, **_settings(options)})
-    dataset = recipe.open_data(options.data, seed=options.seed)
+    dataset = recipe.open_data(options.data or recipe.default_data, seed=options.seed)
     recipe, rng = recipe.fit(dataset), np.random.default_rng(options.seed)
     learner = recipe.assemble(
         recipe.image_shape(dataset), backend=get_backend(options.backend), dtype="float64", rng=rng

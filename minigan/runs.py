@@ -76,11 +76,15 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
     )
     extent = picture_extent(dataset)
+    shown = recipe.held_out(config.data, dataset, seed=config.seed)
+    exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
+    if shown is not dataset:
+        shown.close()
     trainer = Trainer(
         learner,
         recipe.loader(dataset, seed=config.seed),
         rng=np.random.default_rng([config.seed, STEPS]),
-        exhibit=recipe.exhibit(dataset, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent),
+        exhibit=exhibit,
         folder=folder,
         steps=recipe.steps,
         rhythm=config.rhythm,

@@ -6,10 +6,25 @@ from minigan.recipes.base import Recipe
 from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.mlp import MLP
 from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.pix2pix import Pix2Pix
+from minigan.recipes.segment import Segment
+from minigan.recipes.translation import PairRecipe, TranslationRecipe
 
-__all__ = ["DCGAN", "MLP", "RECIPES", "AdversarialRecipe", "NoiseRecipe", "Recipe", "get_recipe"]
+__all__ = [
+    "DCGAN",
+    "MLP",
+    "RECIPES",
+    "AdversarialRecipe",
+    "NoiseRecipe",
+    "PairRecipe",
+    "Pix2Pix",
+    "Recipe",
+    "Segment",
+    "TranslationRecipe",
+    "get_recipe",
+]
 
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP)}
+RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP, Segment, Pix2Pix)}
 
 
 def get_recipe(name: str) -> type[Recipe]:

@@ -38,6 +38,7 @@ class Recipe(OptimizerSettings):
     """
 
     name: ClassVar[str]
+    default_data: ClassVar[str] = "digits"  # what is embedded and suits
 
     batch_size: int = 64
     ema: float = 0.0
@@ -129,6 +130,14 @@ class Recipe(OptimizerSettings):
                 return dataset
             dataset.close()
         return open_dataset(source, size=self.fit_size(native), channels=channels, seed=seed)
+
+    def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:  # noqa: ARG002
+        """The data that pictures are made of: what was kept from training, where the recipe keeps some.
+
+        Args:
+            dataset: what `open_data` opened of the source.
+        """
+        return dataset
 
     def loader(self, dataset: Any, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> Loader[Any]:
         """Endless batches of the data, as `batch` takes them."""
