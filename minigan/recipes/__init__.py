@@ -4,10 +4,14 @@ from minigan.errors import ConfigError
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Recipe
 from minigan.recipes.dcgan import DCGAN
+from minigan.recipes.denoise import Denoise
+from minigan.recipes.inpaint import Inpaint
 from minigan.recipes.mlp import MLP
 from minigan.recipes.noise import NoiseRecipe
 from minigan.recipes.pix2pix import Pix2Pix
+from minigan.recipes.restoration import RestorationRecipe
 from minigan.recipes.segment import Segment
+from minigan.recipes.superres import SuperResolution
 from minigan.recipes.translation import PairRecipe, TranslationRecipe
 
 __all__ = [
@@ -15,16 +19,22 @@ __all__ = [
     "MLP",
     "RECIPES",
     "AdversarialRecipe",
+    "Denoise",
+    "Inpaint",
     "NoiseRecipe",
     "PairRecipe",
     "Pix2Pix",
     "Recipe",
+    "RestorationRecipe",
     "Segment",
+    "SuperResolution",
     "TranslationRecipe",
     "get_recipe",
 ]
 
-RECIPES: dict[str, type[Recipe]] = {recipe.name: recipe for recipe in (DCGAN, MLP, Segment, Pix2Pix)}
+RECIPES: dict[str, type[Recipe]] = {
+    recipe.name: recipe for recipe in (DCGAN, MLP, Segment, Pix2Pix, SuperResolution, Denoise, Inpaint)
+}
 
 
 def get_recipe(name: str) -> type[Recipe]:

@@ -9,7 +9,8 @@ What it corrects in the usual tutorial code:
 - Maps have the range of tanh: -1 to 1, not 0 to 255.
 - D is told which photograph a map belongs to; a map that fits none is no success.
 - D's patches are averaged in the loss, on logits; the tutorials put a sigmoid before a BCE that wants logits.
-- BatchNorm follows its convolution, before LeakyReLU and Dropout, whose holes would disturb its statistics, so that the convolution's bias is not needed.
+- BatchNorm follows its convolution, whose bias is then not needed, and stands before Dropout, whose holes would
+  disturb its statistics.
 - Real and fake maps are separate batches, so that each has its own BatchNorm statistics.
 
 A stack of d such convolutions sees 2 d + 1 pixels around, 13 with the default: enough for sky and road, too little to
