@@ -75,13 +75,17 @@ def load_model(path: Path) -> tuple[Arrays, dict[str, Any]]:
         CheckpointError: the file is missing, damaged, or not of a generator; names the key that is wrong.
     """
     arrays, description = load_arrays(path, format=MODEL_FORMAT)
-    _check(description, {"step": _STEP, **_MODEL}, source=str(path))
+    _check({"classes": [], **description}, {"step": _STEP, "classes": _NAMES, **_MODEL}, source=str(path))
     return arrays, description
 
 
 Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
 
 _STEP: Rule = ("a whole number from 0 up", lambda value: type(value) is int and value >= 0)
+_NAMES: Rule = (
+    "a list of names",
+    lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+)
 _OBJECT: Rule = ("an object", lambda value: isinstance(value, dict))
 _MODEL: Mapping[str, Rule] = {
     "recipe": ("a string", lambda value: isinstance(value, str)),

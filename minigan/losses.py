@@ -27,6 +27,8 @@ __all__ = [
     "RelativisticAverage",
     "SquaredProbability",
     "Wasserstein",
+    "bernoulli",
+    "gaussian",
     "get_loss",
     "l1",
     "mse",
@@ -292,6 +294,31 @@ def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
     difference = _difference(prediction, target)
     xp = array_module(difference)
     return _mean(xp.abs(difference)), xp.sign(difference) / difference.size
+
+
+def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
+    """-log p(target) for independent pixels with p = sigmoid(logits), in nats: summed over an image, mean over them.
+
+    With s a logit and t in [0, 1] it is softplus(s) - t s, whose derivative is sigmoid(s) - t.
+
+    Args:
+        logits, target: (N, ...); ShapeError if they differ.
+    Source: Kingma & Welling 2014, appendix C.1.
+    """
+    _difference(logits, target)
+    softplus, p = _softplus_and_probability(logits)
+    return (softplus - target * logits).sum() / len(logits), (p - target) / len(logits)
+
+
+def gaussian(mean: Array, target: Array) -> tuple[Array, Array]:
+    """-log N(target | mean, 1) without its constant: |target - mean|² / 2 summed over an image, mean over them.
+
+    Args:
+        mean, target: (N, ...); ShapeError if they differ.
+    Source: Kingma & Welling 2014, appendix C.2, with the variance fixed.
+    """
+    difference = _difference(mean, target)
+    return (difference * difference).sum() / (2 * len(mean)), difference / len(mean)
 
 
 def _difference(prediction: Array, target: Array) -> Array:

@@ -32,7 +32,7 @@ FLOORS = {
         *("blocks", "losses", "penalties", "matching", "optim", "schedules", "gradcheck", "metrics", "augment"),
         *("fake_pool", "data"),
     ],
-    6: ["alternating", "divergence", "ema", "training", "checkpoint", "sampling", "export", "report"],
+    6: ["alternating", "variational", "divergence", "ema", "training", "checkpoint", "sampling", "export", "report"],
     7: ["bench", "cli", "commands", "config", "recipes", "runs", "__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

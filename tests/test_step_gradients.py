@@ -15,7 +15,7 @@ from minigan.matching import FeatureMatching
 from minigan.network import Sequential
 from minigan.optim import SGD
 from minigan.penalties import PENALTIES, get_penalty
-from minigan.recipes import get_recipe
+from minigan.recipes import DCGAN, get_recipe
 
 SEED = 3
 
@@ -224,6 +224,29 @@ def test_feature_matching(backend: Backend, recipe: str, settings: dict, shape: 
         network.arena.updated()
     assert any(isinstance(function, FeatureMatching) for _, function in gan.generator_terms)
     check_step(gan, r.loss, None, rng.uniform(-1, 1, (5, *shape)))
+
+
+@pytest.mark.parametrize("condition", ["concatenation", "projection"])
+@pytest.mark.parametrize("penalty", [None, "r1"])
+def test_class_conditional_networks(backend: Backend, condition: str, penalty: str | None):
+    r = DCGAN(
+        width=2,
+        latent=4,
+        classes=3,
+        condition=condition,
+        penalty=penalty or "none",
+        penalty_weight=3.0,
+        penalty_interval=2,
+    )
+    rng = np.random.default_rng(0)
+    gan = r.assemble((8, 8, 1), backend=backend, dtype="float64", rng=rng)
+    for network in (gan.G, gan.D):
+        for name, p in network.named_parameters():
+            p.value[...] += rng.normal(0, 0.2, p.shape) * ("gamma" not in name)
+        network.arena.updated()
+    classes = backend.asarray(r.one_hot(np.array([0, 2, 1, 1, 0])), dtype=np.dtype(np.float64))
+    gan.G, gan.D = gan.G.given(classes), gan.D.given(classes)
+    check_step(gan, r.loss, penalty, rng.uniform(-1, 1, (5, 8, 8, 1)))
 
 
 def test_nothing_is_left_out():

@@ -524,7 +524,7 @@ def unchanged(folder, message):
     [
         (without("shape"), "lacks 'shape'"),
         (lambda d: {**d, "shape": [2]}, "dcgan draws images, not points"),
-        (lambda d: {**d, "shape": [50, 50, 1]}, "dcgan draws images whose sides"),
+        (lambda d: {**d, "shape": [50, 50, 1]}, "expected images whose sides"),
         (lambda d: {**d, "recipe": "gan"}, "unknown recipe 'gan'"),
         (lambda d: {**d, "settings": {"width": "x"}}, "width must be an int"),
         (lambda d: {**d, "settings": {"width": 10**30}}, "weights are more than an array can hold"),

@@ -132,7 +132,7 @@ class Layer(ABC):
         take none, and networks of such layers only, are themselves. `minigan.layers.condition` has those that do.
 
         Args:
-            condition: (N, ...), a row for each example that `forward` will be given.
+            condition: (N, ...), a row for each example that `forward` will be given; None changes nothing.
         """
         return self
 

@@ -37,6 +37,8 @@ class Conditional(Layer):
         self.shape = tuple(shape)
 
     def given(self, condition: Array | None) -> Self:
+        if condition is None:
+            return self
         bound = copy(self)
         bound.condition = condition
         return bound

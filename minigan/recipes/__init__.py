@@ -13,11 +13,13 @@ from minigan.recipes.restoration import RestorationRecipe
 from minigan.recipes.segment import Segment
 from minigan.recipes.superres import SuperResolution
 from minigan.recipes.translation import PairRecipe, TranslationRecipe
+from minigan.recipes.vae import VAE
 
 __all__ = [
     "DCGAN",
     "MLP",
     "RECIPES",
+    "VAE",
     "AdversarialRecipe",
     "Denoise",
     "Inpaint",
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (DCGAN, MLP, Segment, Pix2Pix, SuperResolution, Denoise, Inpaint)
+    recipe.name: recipe for recipe in (DCGAN, MLP, VAE, Segment, Pix2Pix, SuperResolution, Denoise, Inpaint)
 }
 
 

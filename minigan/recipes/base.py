@@ -168,6 +168,14 @@ class Recipe(OptimizerSettings):
         """
         raise ConfigError(f"{self.name} draws from images, not from noise. Give them with --data SOURCE.")
 
+    def refuse_label(self, label: int | None) -> None:
+        """Raises ConfigError if a class is asked for, of a generator that was told none."""
+        if label is not None:
+            raise ConfigError(
+                f"this {self.name} was not told classes, so it cannot draw one. Train a GAN with --set "
+                "condition=concatenation on labelled data."
+            )
+
     def standing_noise(self) -> Noise | None:
         """What standing statistics are drawn from, if from noise alone."""
         return None

@@ -72,14 +72,7 @@ class DCGAN(NoiseRecipe):
             halvings((self.size, self.size))
 
     def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
-            return 64, 64
-        try:
-            halvings(size)
-            return size
-        except ConfigError:
-            side = min(SIZES, key=lambda s: abs(s - min(size)))
-            return side, side
+        return nearest_size(size)
 
     def generator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape
@@ -121,6 +114,18 @@ class DCGAN(NoiseRecipe):
         return Sequential(layers, name="D")
 
 
+def nearest_size(size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size (H, W) itself, if halvings make it small; otherwise that of `SIZES` that is nearest to it."""
+    if size is None:
+        return 64, 64
+    try:
+        halvings(size)
+        return size
+    except ConfigError:
+        side = min(SIZES, key=lambda s: abs(s - min(size)))
+        return side, side
+
+
 def halvings(size: tuple[int, int]) -> int:
     """How often an image is halved until its shorter side is 4 to 7 pixels.
 
@@ -133,7 +138,7 @@ def halvings(size: tuple[int, int]) -> int:
     fits = n > 0 and min(size) >> n >= 4 and all(side % (1 << n) == 0 for side in size)
     if not fits or max(size) > max(SIZES):
         raise ConfigError(
-            f"dcgan draws images whose sides are 4 to 7 pixels times a power of two, up to {max(SIZES)} "
+            f"expected images whose sides are 4 to 7 pixels times a power of two, up to {max(SIZES)} "
             f"(best {', '.join(map(str, SIZES))}), got {size[0]}x{size[1]}. Use --set size=64."
         )
     return n

@@ -161,11 +161,7 @@ class NoiseRecipe(AdversarialRecipe):
         self, rng: np.random.Generator, count: int, *, label: int | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if not self.conditional:
-            if label is not None:
-                raise ConfigError(
-                    f"this {self.name} was not told classes, so it cannot draw one. Train with --set "
-                    "condition=concatenation on labelled data."
-                )
+            self.refuse_label(label)
             return self.noise(rng, count), None
         if label is not None and not 0 <= label < self.classes:
             raise ConfigError(f"{self.name}: expected a class from 0 to {self.classes - 1}, got {label}.")
