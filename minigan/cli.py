@@ -124,6 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_backend(sample)
     sample.set_defaults(command="sample")
 
+    _add_evaluate(commands.add_parser("evaluate", help="measure how near a trained generator is to its data"))
+
     recipes = commands.add_parser("recipes", help="list the recipes, or explain one")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE")
     _add_set(recipes)
@@ -159,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see 'minigan recipes' (default dcgan)")
     train.add_argument(
-        "--data", metavar="SOURCE", help="digits, shapes, ring, grid, or a path (default digits, of pairs shapes)"
+        "--data",
+        metavar="SOURCE",
+        help="digits, shapes, ring, grid, a path, or stacked: and one (default: the recipe's)",
     )
     train.add_argument("--steps", type=_count, help="steps in all (default: the recipe's)")
     train.add_argument("--batch-size", type=_count, help="default: the recipe's")
@@ -171,6 +175,25 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     _add_set(train)
     _add_backend(train, default=None)
     train.set_defaults(command="train")
+
+
+def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    evaluate.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    evaluate.add_argument("--data", metavar="SOURCE", help="to compare with (default: what the run was trained on)")
+    evaluate.add_argument("--count", type=_count, help="samples (default 10,000 images, 26,000 stacked, 2,500 points)")
+    evaluate.add_argument("--seed", type=_seed, default=0, help="of the noise and every choice (default 0)")
+    evaluate.add_argument(
+        "--features", choices=("classifier", "pixels"), help="default: a classifier where the data has labels"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    evaluate.add_argument(
+        "--out", type=_folder, metavar="DIR", help="for evaluation.json and evaluation.png (default: the run folder)"
+    )
+    evaluate.add_argument(
+        "--last-weights", action="store_true", help="of G, where a run kept their moving average, too"
+    )
+    _add_backend(evaluate)
+    evaluate.set_defaults(command="evaluate")
 
 
 def _add_backend(parser: argparse.ArgumentParser, *, default: str | None = "auto") -> None:

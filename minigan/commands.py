@@ -20,6 +20,7 @@ from minigan.backends import BACKENDS, get_backend
 from minigan.bench import MODELS, bench, warm_up
 from minigan.data import EMBEDDED
 from minigan.errors import ConfigError, MiniganError
+from minigan.evaluate import evaluate
 from minigan.gradcheck import check_network
 from minigan.recipes import RECIPES, Recipe, get_recipe
 from minigan.report.progress import open_progress
@@ -256,6 +257,7 @@ def gradcheck(options: argparse.Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "sample": sample,
+    "evaluate": evaluate,
     "recipes": recipes,
     "info": info,
     "bench": measure,

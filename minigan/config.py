@@ -11,7 +11,7 @@ from typing import Any
 import minigan
 from minigan.backends import BACKENDS
 from minigan.checkpoint import DTYPES
-from minigan.data import EMBEDDED
+from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
 from minigan.files import atomic_write
 from minigan.recipes import get_recipe
@@ -62,6 +62,8 @@ class RunConfig:
 
 def lasting_source(data: str) -> str:
     """A source as `config.toml` names it: a path is absolute, so that a run can be continued from any folder."""
+    if data.startswith(STACKED):
+        return STACKED + lasting_source(data.removeprefix(STACKED))
     return data if data in EMBEDDED else os.path.abspath(data)
 
 

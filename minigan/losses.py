@@ -7,9 +7,11 @@ a map of patch logits.
 
 from abc import ABC, abstractmethod
 
+import numpy as np
+
 from minigan.backends import Array, array_module
 from minigan.backends.reference.activation import sigmoid
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ConfigError, DTypeError, ShapeError
 
 __all__ = [
     "FAKE",
@@ -33,6 +35,7 @@ __all__ = [
     "l1",
     "mse",
     "probability",
+    "softmax_cross_entropy",
 ]
 
 REAL = 1.0
@@ -319,6 +322,39 @@ def gaussian(mean: Array, target: Array) -> tuple[Array, Array]:
     """
     difference = _difference(mean, target)
     return (difference * difference).sum() / (2 * len(mean)), difference / len(mean)
+
+
+def softmax_cross_entropy(logits: Array, labels: np.ndarray) -> tuple[Array, Array]:
+    """A classifier's loss: the mean of -log p[label], p = softmax(logits), and its gradient for the logits.
+
+    The gradient is (p - one_hot(label)) / N. The largest logit is taken off all, so that nothing overflows.
+
+    Args:
+        logits: (N, K).
+        labels: integers (N,) from 0 to K - 1, in host memory.
+    Raises:
+        ShapeError: logits or labels have other shapes.
+        DTypeError: the labels are no integers.
+        ConfigError: a label is out of range.
+    """
+    if logits.ndim != 2 or 0 in logits.shape or labels.shape != (len(logits),):
+        raise ShapeError(f"expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}. Pair them.")
+    if labels.dtype.kind not in "iu":
+        raise DTypeError(f"expected integer labels, got {labels.dtype}. Convert the array.")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ConfigError(
+            f"expected labels from 0 to {logits.shape[1] - 1}, got {labels.min()} to {labels.max()}. "
+            "Give the network a logit for each class."
+        )
+    xp = array_module(logits)
+    rows, columns = xp.arange(len(logits)), xp.asarray(labels)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    e = xp.exp(shifted)
+    total = e.sum(axis=1, keepdims=True)
+    value = _mean(xp.log(total[:, 0]) - shifted[rows, columns])
+    dlogits = e / total
+    dlogits[rows, columns] -= 1
+    return value, dlogits / len(logits)
 
 
 def _difference(prediction: Array, target: Array) -> Array:

@@ -50,7 +50,7 @@ class Run:
 
 def new_folder(recipe: str, data: str, *, root: Path = Path("runs")) -> Path:
     """The first of runs/recipe-data-1, -2, ... that is not there yet."""
-    stem = f"{recipe}-{Path(data).resolve().name.split('.')[0][:100] or 'data'}"
+    stem = f"{recipe}-{Path(data).resolve().name.split('.')[0].replace(':', '-')[:100] or 'data'}"
     return next(p for n in itertools.count(1) if not os.path.lexists(p := root / f"{stem}-{n}"))
 
 

@@ -6,10 +6,12 @@ from minigan.data.loader import Loader
 from minigan.data.points import GaussianMixture, grid, ring
 from minigan.data.shapes import MASK_COLOURS, ShapePairs, Shapes
 from minigan.data.source import EMBEDDED, open_dataset, open_pairs
+from minigan.data.stacked import STACKED, StackedImages
 
 __all__ = [
     "EMBEDDED",
     "MASK_COLOURS",
+    "STACKED",
     "Dataset",
     "Digits",
     "GaussianMixture",
@@ -17,6 +19,7 @@ __all__ = [
     "PairDataset",
     "ShapePairs",
     "Shapes",
+    "StackedImages",
     "grid",
     "open_dataset",
     "open_pairs",

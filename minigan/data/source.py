@@ -19,6 +19,7 @@ from minigan.data.options import Options, Size, parse_options
 from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
+from minigan.data.stacked import STACKED, StackedImages
 from minigan.errors import ConfigError, DataError
 
 __all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
@@ -43,12 +44,13 @@ def open_dataset(
     Args:
         source: `digits`, `shapes`, `ring` or `grid` (for a folder of such a name say `./digits`), or a path: an IDX
             file or a folder of them; CIFAR-10 binary; .npy or .npz; a folder of images (nested: folders are
-            classes) or a zip of one.
+            classes) or a zip of one. `stacked:` before any of these, where it has greyscale images of ten classes:
+            three of them at a time as red, green and blue.
         size: scale and centre-crop images to this, a side or (height, width). None keeps their own.
         channels: 1 for greyscale, 3 for colour. None keeps the source's own.
         count: how many items; of a file's an even spread is taken. None takes all of them, of an embedded set its
             usual number.
-        seed: of the embedded sets, which are drawn by chance.
+        seed: of the embedded and the stacked sets, which are drawn by chance.
         cache_bytes: decoded images are kept in memory if the whole set takes no more than this.
 
     Raises:
@@ -56,6 +58,8 @@ def open_dataset(
         ConfigError: an argument does not fit the source.
     """
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
+    if isinstance(source, str) and source.startswith(STACKED):
+        return _open_stacked(source.removeprefix(STACKED), options, seed=_checked_seed(seed))
     if isinstance(source, str) and source in EMBEDDED:
         return _open_embedded(source, options, seed=_checked_seed(seed))
     try:
@@ -119,6 +123,19 @@ def _digits(options: Options, *, seed: int) -> PixelDataset:
 def _shapes(options: Options, *, seed: int) -> PixelDataset:
     size, count = options.size or (64, 64), options.count or 10_000
     return Shapes(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
+
+
+def _open_stacked(source: str, options: Options, *, seed: int) -> StackedImages:
+    if options.channels == 1:
+        raise ConfigError(f"{STACKED}{source}: has 3 channels, got channels=1. Leave channels out.")
+    single = open_dataset(source, size=options.size, seed=seed, cache_bytes=options.cache_bytes)
+    try:
+        if options.count is None:
+            return StackedImages(single, seed=seed)
+        return StackedImages(single, count=options.count, seed=seed)
+    except DataError:
+        single.close()
+        raise
 
 
 def _open_shape_pairs(options: Options, *, seed: int, swap: bool, split: str | None) -> ShapePairs:

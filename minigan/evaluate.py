@@ -1,0 +1,148 @@
+"""The command `minigan evaluate`: a trained generator, its data, all figures, and what is written of them."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigan
+from minigan.config import lasting_source, read_config
+from minigan.data import Dataset, StackedImages
+from minigan.errors import CheckpointError, ConfigError
+from minigan.evaluation import ImageBattery, Report, choose_features, evaluate_points, neighbour_picture, open_like
+from minigan.files import atomic_write, make_folder
+from minigan.runs import TrainedGenerator, load_generator
+from minigan.sampling import render, save_picture
+
+__all__ = ["Evaluation", "evaluate", "evaluate_run"]
+
+POINT_COUNT, STACKED_COUNT, IMAGE_COUNT = 2500, 26_000, 10_000  # the first two are PacGAN's
+SHOWN = 16  # samples in the picture
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found of a trained generator.
+
+    Attributes:
+        description: of the run and the data, what JSON can hold.
+        picture: samples and below each its nearest training images, or the density of points; (H, W, C) uint8.
+    """
+
+    report: Report
+    description: dict[str, Any]
+    picture: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.description, **self.report.to_json()}
+
+
+def evaluate_run(
+    path: Path,
+    *,
+    data: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    features: str | None = None,
+    backend: str = "auto",
+    average: bool = True,
+    say: Callable[[str], None],
+) -> Evaluation:
+    """All figures of the generator of a run folder or model file.
+
+    Args:
+        data: the source to compare with; None takes the run's own.
+        count: of samples; None takes 10,000 images, 26,000 stacked ones, 2,500 points.
+        seed: of the noise, and of every choice of examples.
+        features: classifier or pixels; None takes a classifier where there are labels for one.
+        average: take the moving average of the weights, where there is one.
+        say: told, in a line each, what takes long or should be known.
+    Raises:
+        MiniganError: there is no generator, or data, samples and features do not go together.
+    """
+    trained = load_generator(path, backend=backend, average=average)
+    source, data_seed = _source(path, data)
+    shape = trained.samples(np.random.default_rng(seed), 1).shape[1:]
+    dataset = open_like(shape, source, seed=data_seed)
+    with contextlib.closing(dataset):
+        count = count or _usual_count(dataset)
+        say(f"{trained.recipe.name} at step {trained.step}, {count:,} samples, beside {dataset.describe()}")
+        samples = trained.samples(np.random.default_rng(seed), count)
+        if len(shape) == 1:
+            if features is not None:
+                raise ConfigError(f"features are of images, got points and --features {features}. Leave it out.")
+            report = evaluate_points(samples, dataset, seed=seed)
+            picture = render(samples, extent=trained.extent)
+        else:
+            chosen = choose_features(dataset, features, backend=backend, say=say)
+            battery = ImageBattery(dataset, features=chosen, seed=seed)
+            report, neighbours = battery.report(samples)
+            picture = neighbour_picture(samples[:SHOWN], dataset, neighbours.items[:SHOWN])
+    return Evaluation(report, _description(trained, source), picture)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    say = partial(print, file=sys.stderr) if options.json else print
+    found = evaluate_run(
+        options.run,
+        data=options.data,
+        count=options.count,
+        seed=options.seed,
+        features=options.features,
+        backend=options.backend,
+        average=not options.last_weights,
+        say=say,
+    )
+    folder = options.out or _run_folder(options.run)
+    text = json.dumps(found.to_json(), indent=1, allow_nan=False)
+    make_folder(folder)
+    atomic_write(folder / "evaluation.json", (text + "\n").encode())
+    save_picture(folder / "evaluation.png", found.picture)
+    if options.json:
+        print(text)
+        return 0
+    print(f"features: {found.report.features}\n" if found.report.features else "")
+    print(found.report.table())
+    for remark in found.report.remarks:
+        print(f"note: {remark}")
+    print(f"\nseed {found.report.seed}; written: {folder / 'evaluation.json'}, {folder / 'evaluation.png'}")
+    return 0
+
+
+def _run_folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _source(path: Path, data: str | None) -> tuple[str, int]:
+    """Where the data is, and the seed of an embedded set: the run's, if the generator lies in a run folder."""
+    try:
+        config = read_config(_run_folder(path))
+    except CheckpointError:
+        if data is None:
+            raise ConfigError(f"{path} lies in no run folder that names its data. Add --data SOURCE.") from None
+        return lasting_source(data), 0
+    return lasting_source(data) if data is not None else config.data, config.seed
+
+
+def _usual_count(dataset: Dataset) -> int:
+    if len(dataset.shape) == 1:
+        return POINT_COUNT
+    return STACKED_COUNT if isinstance(dataset, StackedImages) else IMAGE_COUNT
+
+
+def _description(trained: TrainedGenerator, source: str) -> dict[str, Any]:
+    return {
+        "minigan": minigan.__version__,
+        "recipe": trained.recipe.name,
+        "step": trained.step,
+        "weights": "moving average" if trained.averaged else "last",
+        "engine": trained.G.kernels.describe(),
+        "data": source,
+    }

@@ -1,0 +1,229 @@
+"""All figures of a generator: what is computed on which samples, with which settings of the papers."""
+
+import numpy as np
+
+from minigan.data import Dataset, GaussianMixture
+from minigan.errors import DataError, ShapeError
+from minigan.evaluation.features import FeatureFunction, ImageClassifier, PixelFeatures
+from minigan.evaluation.neighbourhood import Neighbours, nearest_items
+from minigan.evaluation.report import Figure, Report
+from minigan.metrics import (
+    Moments,
+    birthday_test,
+    close_distance,
+    frechet_distance,
+    kernel_distance,
+    label_coverage,
+    mode_coverage,
+    nearer_share,
+    patch_distances,
+    prdc,
+)
+from minigan.metrics.checks import FloatArray, IntegerArray
+
+__all__ = ["LEAST", "ImageBattery", "evaluate_points"]
+
+LEAST = 50  # samples, and real images on each side
+MOST_FOR_PRDC = 10_000
+MOST_FOR_PATCHES, PATCHES, DIRECTIONS = 2048, 64, 256  # images, and of each so many patches
+MOST_FOR_BIRTHDAYS = 5000
+MOST_FOR_NEIGHBOURS = 1000
+SHOWN_NEIGHBOURS = 3
+NEIGHBOURHOOD = 5  # k of precision, recall, density and coverage, as in Naeem et al. 2020
+
+
+def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> Report:
+    """The modes that points reach, by PacGAN's protocol, beside those that as many points of the data reach.
+
+    Args:
+        points: (N, 2).
+        dataset: ring or grid.
+        seed: of the choice of the data's points.
+    Raises:
+        DataError: the dataset has no known modes, or a point is not finite.
+        ShapeError: too few points, or no points.
+    """
+    if not isinstance(dataset, GaussianMixture):
+        raise DataError(
+            f"expected a mixture whose modes are known, found {dataset.describe()}. Use --data ring or --data grid."
+        )
+    _check_samples(points, dataset.shape)
+    rows = np.random.default_rng(seed).permutation(len(dataset))[: len(points)]
+    own, real = (mode_coverage(x, centres=dataset.centres, sigma=dataset.sigma) for x in (points, dataset.read(rows)))
+    n, of = len(points), own.of
+    figures = (
+        Figure("modes", own.modes, "higher", f"of {of}, with a sample within 3 sigma", n, len(rows), real.modes),
+        Figure(
+            *("high_quality", own.high_quality, "higher", "share of samples within 3 sigma of a mode"),
+            *(n, len(rows), real.high_quality),
+        ),
+        Figure(
+            *("reverse_kl", own.reverse_kl, "lower", "KL(samples || even modes), nats"),
+            *(n, len(rows), real.reverse_kl),
+        ),
+    )
+    return Report(figures, seed=seed, histogram=tuple(own.histogram.tolist()))
+
+
+class ImageBattery:
+    """The real side of all figures, computed once; `report` then takes samples.
+
+    Two disjoint sets of real images are drawn: the reference, which samples are compared with, and fresh ones that
+    stand in the samples' place, so that each figure has beside it what the data itself gets.
+
+    Args:
+        dataset: images.
+        features: for Fréchet and kernel distance, precision, recall, density and coverage. If it is a classifier,
+            the classes of the samples are counted, too.
+        count: real images on each side; lowered to half of the dataset.
+        seed: of every choice by chance.
+    Raises:
+        DataError: the dataset holds too few images.
+    """
+
+    def __init__(self, dataset: Dataset, *, features: FeatureFunction, count: int = 10_000, seed: int = 0) -> None:
+        self.dataset, self.features, self.pixels, self.seed = dataset, features, PixelFeatures(), seed
+        self.count = min(count, len(dataset) // 2)
+        if self.count < LEAST:
+            raise DataError(
+                f"{dataset.name}: expected at least {2 * LEAST} images to compare with, found {len(dataset)}. "
+                "Use more data."
+            )
+        self.rows = np.random.default_rng([seed, 0]).permutation(len(dataset)).astype(np.int64)
+        self.reference = dataset.read(self.rows[: self.count])
+        self.fresh = dataset.read(self.rows[self.count : 2 * self.count])
+        self.reference_features, self.fresh_features = features(self.reference), features(self.fresh)
+        self.moments = Moments.of(self.reference_features)
+
+    def report(self, samples: np.ndarray) -> tuple[Report, Neighbours]:
+        """All figures, and the nearest training images of the first 1,000 samples.
+
+        Args:
+            samples: images (N, H, W, C) in [-1, 1]; what lies outside is clipped, as in a picture.
+        Raises:
+            ShapeError: too few samples, or not of the dataset's shape.
+            DataError: a sample is not finite.
+        """
+        _check_samples(samples, self.dataset.shape)
+        samples = np.clip(samples, -1, 1).astype(np.float32, copy=False)
+        features = self.features(samples)
+        remarks = []
+        if min(len(samples), self.count) <= 2 * features.shape[1]:
+            remarks.append(
+                f"the Fréchet distance of few examples ({min(len(samples), self.count):,}) in many dimensions "
+                f"({features.shape[1]}) is too large: compare it only with the data's own, or use more."
+            )
+        labels, histogram = self._labels(samples)
+        near, neighbours = self._neighbours(samples)
+        figures = (
+            *labels,
+            *self._distances(features),
+            *self._neighbourhoods(features),
+            *self._patches(samples),
+            self._birthdays(samples),
+            *near,
+        )
+        report = Report(figures, self.seed, str(self.features), tuple(histogram.tolist()), tuple(remarks))
+        return report, neighbours
+
+    def _labels(self, samples: np.ndarray) -> tuple[tuple[Figure, ...], IntegerArray]:
+        if not isinstance(self.features, ImageClassifier):
+            return (), np.empty(0, dtype=np.int64)
+        classes, data_labels = self.features.classes, np.asarray(self.dataset.labels)
+        own, real = (
+            label_coverage(self.features.labels(x), classes=classes, data_labels=data_labels)
+            for x in (samples, self.fresh)
+        )
+        counts = len(samples), len(data_labels)
+        modes, kl = f"of {classes} classes, by the classifier", "KL(samples' classes || data's), nats"
+        return (
+            Figure("modes", own.modes, "higher", modes, *counts, real.modes),
+            Figure("reverse_kl", own.reverse_kl, "lower", kl, *counts, real.reverse_kl),
+        ), own.histogram
+
+    def _distances(self, features: np.ndarray) -> tuple[Figure, ...]:
+        fid, fresh_fid = (frechet_distance(self.moments, Moments.of(x)) for x in (features, self.fresh_features))
+        kid, fresh_kid = (
+            kernel_distance(self.reference_features, x, rng=np.random.default_rng([self.seed, 1]))
+            for x in (features, self.fresh_features)
+        )
+        counts = len(features), self.count
+        return (
+            Figure("fid", fid, "lower", "Fréchet distance of these features", *counts, fresh_fid),
+            Figure("kid", kid.mean, "lower", "kernel distance of these features", *counts, fresh_kid.mean, kid.std),
+        )
+
+    def _neighbourhoods(self, features: np.ndarray) -> tuple[Figure, ...]:
+        real, fresh, own = (x[:MOST_FOR_PRDC] for x in (self.reference_features, self.fresh_features, features))
+        values, fresh_values = (prdc(real, x, k=NEIGHBOURHOOD) for x in (own, fresh))
+        meanings = {
+            "precision": "share of samples among the data",
+            "recall": "share of the data among the samples",
+            "density": "real neighbourhoods around a sample, by 5",
+            "coverage": "share of real neighbourhoods with a sample",
+        }
+        return tuple(
+            Figure(name, value, "higher", meanings[name], len(own), len(real), fresh_value)
+            for name, value, fresh_value in zip(values._fields, values, fresh_values, strict=True)
+        )
+
+    def _patches(self, samples: np.ndarray) -> tuple[Figure, ...]:
+        if min(samples.shape[1:3]) < 7:  # smaller than a patch
+            return ()
+        n = min(MOST_FOR_PATCHES, len(samples), self.count)
+        own, fresh = (
+            patch_distances(
+                self.reference[:n],
+                x[:n],
+                rng=np.random.default_rng([self.seed, 2]),
+                patches=PATCHES,
+                directions=DIRECTIONS,
+            )
+            for x in (samples, self.fresh)
+        )
+        return tuple(
+            Figure(f"swd_{level}", value, "lower", f"patches at the scale {level}", n, n, fresh[level])
+            for level, value in own.items()
+        )
+
+    def _birthdays(self, samples: np.ndarray) -> Figure:
+        """Duplicates are as close as one in 100,000 pairs of real images."""
+        n = min(MOST_FOR_BIRTHDAYS, len(samples), self.count)
+        threshold = close_distance(self.pixels(self.reference[:n]))
+        own, fresh = (birthday_test(self.pixels(x[:n]), threshold=threshold) for x in (samples, self.fresh))
+        meaning = "pairs for one near-duplicate, by pixels"
+        return Figure("support", own.support, "data's", meaning, n, n, fresh.support)
+
+    def _neighbours(self, samples: np.ndarray) -> tuple[tuple[Figure, ...], Neighbours]:
+        """Distances to the training images, of samples and of real images that are taken out of them."""
+        n = min(MOST_FOR_NEIGHBOURS, len(samples), self.count)
+        left_out, train = self.rows[:n], self.rows[n:]
+        own = nearest_items(
+            self.pixels(samples[:n]), self.dataset, rows=train, features=self.pixels, k=SHOWN_NEIGHBOURS
+        )
+        real = self._distance_of_real(self.pixels(self.dataset.read(left_out)), train)
+        ratio = float(np.median(own.distances[:, 0])) / max(float(np.median(real)), np.finfo(np.float64).tiny)
+        counts = n, len(train)
+        nearer = nearer_share(own.distances[:, 0], real)
+        return (
+            Figure("nearer", nearer, "0.5", "chance to be nearer to training images than real", *counts, 0.5),
+            Figure("distance_ratio", ratio, "1", "median distance to training images, by real's", *counts, 1.0),
+        ), own
+
+    def _distance_of_real(self, queries: np.ndarray, train: IntegerArray) -> FloatArray:
+        return nearest_items(queries, self.dataset, rows=train, features=self.pixels).distances[:, 0]
+
+
+def _check_samples(samples: np.ndarray, shape: tuple[int, ...]) -> None:
+    if samples.shape[1:] != shape:
+        raise ShapeError(
+            f"expected samples of the data's shape {shape}, got {samples.shape[1:]}. Scale the data to them."
+        )
+    if len(samples) < LEAST:
+        raise ShapeError(f"expected at least {LEAST} samples to evaluate, got {len(samples)}. Draw more with --count.")
+    bad = int(np.count_nonzero(~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)))
+    if bad:
+        raise DataError(
+            f"expected finite samples, found NaN or infinity in {bad:,} of {len(samples):,}. "
+            "The generator has diverged: train again, or take an earlier model."
+        )

@@ -1,0 +1,172 @@
+"""A small convolutional classifier, trained by minigan itself: its features take the place of Inception's.
+
+Nothing is downloaded, and a network that was trained on the data at hand sees what matters there. Its figures are on a
+scale of their own: only those of one classifier compare.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minigan.backends import Backend, get_backend
+from minigan.data import Dataset
+from minigan.errors import DataError
+from minigan.evaluation.features import ImageClassifier
+from minigan.initializers import HeNormal
+from minigan.layers import AveragePooling2D, BatchNorm, Conv2D, Dense, Flatten, Layer, ReLU
+from minigan.losses import softmax_cross_entropy
+from minigan.metrics.checks import IntegerArray
+from minigan.network import Sequential
+from minigan.optim import Adam
+from minigan.schedules import LinearDecay
+
+__all__ = ["Classifier", "class_count", "network", "train_classifier"]
+
+FEATURES = 128
+STEPS, BATCH_SIZE, RATE = 1500, 128, 2e-3
+MOST_CLASSES = 1000
+LARGEST_HELD_OUT, HELD_OUT_SHARE = 10_000, 6  # a sixth, but no more than 10,000
+AT_ONCE = 250  # images that go through the network together
+
+
+class Classifier(ImageClassifier):
+    """A trained network of `network`; its features are the 128 numbers before the last layer.
+
+    Args:
+        net: built.
+        accuracy: on held-out images.
+        count: images it was trained on.
+        name: of the data.
+    """
+
+    def __init__(self, net: Sequential, *, accuracy: float, count: int, name: str) -> None:
+        self.net, self.accuracy, self.count, self.name = net, accuracy, count, name
+        self.classes = net.output_shape[0]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return _forward(self.net.layers[:1], self.net, images)
+
+    def labels(self, images: np.ndarray) -> IntegerArray:
+        logits = _forward(self.net.layers, self.net, images)
+        labels: IntegerArray = logits.argmax(axis=1).astype(np.int64)
+        return labels
+
+    def __str__(self) -> str:
+        return f"classifier of {self.name} ({self.accuracy:.2%} right on held-out images)"
+
+
+def network(image_shape: tuple[int, int, int], classes: int) -> Sequential:
+    """Two layers, not built: images to features, and features to logits.
+
+    Each stage of 3x3 filters, BatchNorm and ReLU halves the image, until 8 pixels or less are left: by averages, or by
+    the filters' stride where the sides are odd or more than 32.
+    """
+    H, W, _ = image_shape
+    channels = 32
+    layers: list[Layer] = []
+    while not layers or max(H, W) > 8:
+        pool = max(H, W) <= 32 and H % 2 == W % 2 == 0
+        conv = Conv2D(channels, 3, stride=1 if pool else 2, bias=False, init=HeNormal())
+        layers += [conv, BatchNorm(), ReLU()] + [AveragePooling2D(2)] * pool
+        H, W, channels = -(-H // 2), -(-W // 2), min(2 * channels, 256)
+    layers += [Flatten(), Dense(FEATURES, bias=False, init=HeNormal()), BatchNorm(), ReLU()]
+    return Sequential([Sequential(layers), Dense(classes)], name="classifier")
+
+
+def class_count(dataset: Dataset) -> int:
+    """How many classes its labels tell apart.
+
+    Raises:
+        DataError: it has no labels, or they are not 2 to 1000 classes counted from 0.
+    """
+    labels = dataset.labels
+    remedy = "Use --features pixels, or data with labels."
+    if labels is None or len(dataset.shape) != 3:
+        found = "no labels" if labels is None else "points"
+        raise DataError(f"{dataset.name}: expected labelled images for a classifier, found {found}. {remedy}")
+    classes = int(labels.max()) + 1
+    if labels.min() < 0 or not 2 <= classes <= MOST_CLASSES:
+        raise DataError(
+            f"{dataset.name}: expected 2 to {MOST_CLASSES} classes counted from 0, found labels from {labels.min()} "
+            f"to {labels.max()}. {remedy}"
+        )
+    return classes
+
+
+def train_classifier(
+    dataset: Dataset, *, seed: int = 0, backend: str | Backend = "auto", steps: int = STEPS
+) -> Classifier:
+    """A classifier of the dataset's images, trained on five sixths of them (all but 10,000 of very many).
+
+    Softmax cross-entropy, Adam, batches of 128, a rate that falls to 0 in a straight line. The same dataset, seed and
+    backend give the same weights.
+
+    Raises:
+        DataError: the dataset is not of labelled images, or holds too few.
+    """
+    classes = class_count(dataset)
+    held_out, train = _split(dataset, np.random.default_rng([seed, 0]))
+    net = network(_image_shape(dataset), classes)
+    net.build(dataset.shape, backend=_backend(backend), rng=np.random.default_rng([seed, 1]))
+    optimizer = Adam(net.arena, lr=LinearDecay(RATE, 0, steps))
+    grads = net.gradients()
+    batches = _batches(train, np.random.default_rng([seed, 2]))
+    for _ in range(steps):
+        rows = next(batches)
+        x = net.kernels.asarray(dataset.read(rows), dtype=net.dtype)
+        logits, tape = net.forward(x, train=True)
+        _, dlogits = softmax_cross_entropy(logits, _labels(dataset, rows))
+        grads.zero()
+        net.backward(dlogits, tape, grads=grads, need_dx=False)
+        net.commit_statistics(tape)
+        optimizer.step(grads)
+    classifier = Classifier(net, accuracy=0.0, count=len(train), name=dataset.name)
+    parts = np.array_split(held_out, -(-len(held_out) // 1000))
+    right = [classifier.labels(dataset.read(part)) == _labels(dataset, part) for part in parts]
+    classifier.accuracy = float(np.concatenate(right).mean())
+    return classifier
+
+
+def _split(dataset: Dataset, rng: np.random.Generator) -> tuple[IntegerArray, IntegerArray]:
+    """Indices of held-out images and of those to train on."""
+    held_out = min(LARGEST_HELD_OUT, len(dataset) // HELD_OUT_SHARE)
+    if held_out < 1:
+        raise DataError(
+            f"{dataset.name}: expected at least {HELD_OUT_SHARE} images for a classifier, found {len(dataset)}. "
+            "Use --features pixels, or more data."
+        )
+    order = rng.permutation(len(dataset))
+    return order[:held_out], order[held_out:]
+
+
+def _batches(rows: IntegerArray, rng: np.random.Generator) -> Iterator[IntegerArray]:
+    """Endless batches of indices, in a new order each epoch."""
+    size = min(BATCH_SIZE, len(rows))
+    while True:
+        order = rng.permutation(rows)
+        for start in range(0, len(order) - size + 1, size):
+            yield order[start : start + size]
+
+
+def _forward(layers: list[Layer], net: Sequential, images: np.ndarray) -> np.ndarray:
+    """What a classifier's first layers make of images, in host memory; a few at a time, which bounds the memory."""
+    outputs = []
+    for part in np.array_split(images, -(-len(images) // AT_ONCE)):
+        y = net.kernels.asarray(part, dtype=net.dtype)
+        for layer in layers:
+            y, _ = layer.forward(y, train=False)
+        outputs.append(net.kernels.to_numpy(y))
+    return np.concatenate(outputs)
+
+
+def _labels(dataset: Dataset, rows: IntegerArray) -> IntegerArray:
+    return np.asarray(dataset.labels)[rows]
+
+
+def _image_shape(dataset: Dataset) -> tuple[int, int, int]:
+    H, W, C = dataset.shape
+    return H, W, C
+
+
+def _backend(backend: str | Backend) -> Backend:
+    return get_backend(backend) if isinstance(backend, str) else backend

@@ -1,0 +1,65 @@
+"""Figures while a generator trains: quick enough to be asked for again and again."""
+
+import numpy as np
+
+from minigan.data import Dataset, GaussianMixture
+from minigan.errors import DataError
+from minigan.evaluation.features import FeatureFunction, PixelFeatures
+from minigan.metrics import Moments, frechet_distance, kernel_distance, mode_coverage
+
+__all__ = ["Monitor"]
+
+LEAST = 2
+SUBSETS = 20
+
+
+class Monitor:
+    """Compares samples with a dataset: Fréchet and kernel distance of images, modes of points.
+
+    What is real is read and reduced once, when this is made. The same samples give the same figures.
+
+    Args:
+        dataset: images, or ring or grid.
+        features: images (N, H, W, C) in [-1, 1] to vectors (N, F); None takes pixels. See
+            `minigan.evaluation.choose_features`.
+        count: real images, and how many samples to give: FIDs of other numbers do not compare.
+        seed: of the choice of the real images.
+    Raises:
+        DataError: points without known modes, or fewer than 2 images.
+
+    Attributes:
+        count: how many samples a call should get.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, features: FeatureFunction | None = None, count: int = 2000, seed: int = 0
+    ) -> None:
+        self.count, self.seed = count, seed
+        self.mixture = dataset if isinstance(dataset, GaussianMixture) else None
+        if self.mixture is not None:
+            return
+        if len(dataset.shape) != 3 or min(count, len(dataset)) < LEAST:
+            raise DataError(
+                f"expected ring, grid, or at least {LEAST} images to monitor, found {dataset.describe()} and "
+                f"count={count}. Leave the monitor out."
+            )
+        self.features = PixelFeatures() if features is None else features
+        rows = np.random.default_rng(seed).permutation(len(dataset))[:count]
+        self.real = self.features(dataset.read(rows))
+        self.moments = Moments.of(self.real)
+
+    def __call__(self, samples: np.ndarray) -> dict[str, float]:
+        """`{"fid": .., "kid": ..}` of images (N, H, W, C) in [-1, 1], `{"modes": .., "high_quality": ..}` of points.
+
+        Raises:
+            ShapeError, DataError: fewer than 2 samples, or some that are not finite.
+        """
+        if self.mixture is not None:
+            found = mode_coverage(samples, centres=self.mixture.centres, sigma=self.mixture.sigma)
+            return {"modes": float(found.modes), "high_quality": found.high_quality}
+        features = self.features(np.clip(samples, -1, 1))
+        rng = np.random.default_rng(self.seed)
+        return {
+            "fid": frechet_distance(self.moments, Moments.of(features)),
+            "kid": kernel_distance(self.real, features, rng=rng, subsets=SUBSETS).mean,
+        }

@@ -1,0 +1,75 @@
+"""What every metric asks of the arrays it is given."""
+
+import numpy as np
+import numpy.typing as npt
+
+from minigan.errors import ConfigError, DataError, DTypeError, ShapeError
+
+__all__ = ["FloatArray", "IntegerArray", "check_count", "images_pair", "vectors", "vectors_pair"]
+
+FloatArray = npt.NDArray[np.float64]
+IntegerArray = npt.NDArray[np.int64]
+
+
+def vectors(name: str, x: np.ndarray, *, least: int = 1) -> FloatArray:
+    """x (N, F) in float64, N at least `least`, all finite.
+
+    Raises:
+        ShapeError: it has other axes, or too few rows.
+        DTypeError: it holds no numbers.
+        DataError: a number is not finite.
+    """
+    _check_numbers(name, x)
+    if x.ndim != 2 or not x.shape[1]:
+        raise ShapeError(f"{name}: expected feature vectors (N, F), got {x.shape}. Flatten each example.")
+    if len(x) < least:
+        raise ShapeError(f"{name}: expected at least {least:,} examples, got {len(x):,}. Give more.")
+    return x.astype(np.float64, copy=False)
+
+
+def vectors_pair(
+    names: tuple[str, str], x: np.ndarray, y: np.ndarray, *, least: int = 1
+) -> tuple[FloatArray, FloatArray]:
+    """Two sets of vectors (N, F) and (M, F), checked as by `vectors`."""
+    x, y = vectors(names[0], x, least=least), vectors(names[1], y, least=least)
+    if x.shape[1] != y.shape[1]:
+        raise ShapeError(
+            f"expected {names[0]} and {names[1]} of the same length, got {x.shape[1]} and {y.shape[1]} features. "
+            "Extract both with the same function."
+        )
+    return x, y
+
+
+def images_pair(names: tuple[str, str], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two batches of images (N, H, W, C) of one shape, float and finite.
+
+    Raises:
+        ShapeError, DTypeError, DataError: they are not.
+    """
+    for name, images in zip(names, (x, y), strict=True):
+        _check_numbers(name, images)
+        if images.ndim != 4 or 0 in images.shape:
+            raise ShapeError(f"{name}: expected images (N, H, W, C), got {images.shape}. Add the axes that lack.")
+    if x.shape != y.shape:
+        raise ShapeError(f"expected {names[0]} and {names[1]} of one shape, got {x.shape} and {y.shape}. Pair them.")
+    return x, y
+
+
+def check_count(name: str, value: int, *, least: int = 1, most: int | None = None) -> None:
+    """Raises:
+    ConfigError: the value is out of range.
+    """
+    if value < least or (most is not None and value > most):
+        limit = f"from {least:,} up" if most is None else f"from {least:,} to {most:,}"
+        raise ConfigError(f"{name}: expected a whole number {limit}, got {value:,}. Choose another.")
+
+
+def _check_numbers(name: str, x: np.ndarray) -> None:
+    if x.dtype.kind not in "fiu":
+        raise DTypeError(f"{name}: expected real numbers, got {x.dtype}. Convert the array.")
+    if not np.isfinite(x).all():
+        bad = int(np.count_nonzero(~np.isfinite(x)))
+        raise DataError(
+            f"{name}: expected finite numbers, found {bad:,} of {x.size:,} that are not. "
+            "The generator has diverged: take an earlier checkpoint, or train again."
+        )
