@@ -101,8 +101,8 @@ class MapScore:
         share = 1 - self.confusion.sum() / self.pixels
         classes = len(self.palette.colours) - (self.palette.void is not None)
         return (
-            f"palette: {self.palette.name}, {classes} classes; each pixel of the output is of the class whose colour is "
-            "nearest",
+            f"palette: {self.palette.name}, {classes} classes; each pixel of the output is of the class whose colour "
+            "is nearest",
             f"{share:.1%} of the targets' pixels do not count: {void}colours that are near none of the palette",
             "intersection over union by class: " + ", ".join(f"{name} {iou:.2f}" for name, iou in named),
         )
