@@ -23,14 +23,14 @@ def unet_levels(size: tuple[int, int]) -> int:
     """How often both sides of an image can be halved evenly, at most 8 times: to one pixel, at 256x256.
 
     Raises:
-        ConfigError: not even twice.
+        ConfigError: not even twice, or a side is under 8 pixels.
     """
     n = 0
     while n < MOST_LEVELS and all(side % (2 << n) == 0 for side in size):
         n += 1
-    if n < 2:
+    if n < 2 or min(size) < 8:
         raise ConfigError(
-            f"a U-Net halves both sides at least twice: expected multiples of 4 (best 64, 128 or 256), got "
+            f"a U-Net halves both sides at least twice: expected multiples of 4 from 8 up (best 64, 128 or 256), got "
             f"{size[0]}x{size[1]}. Use --set size=256."
         )
     return n

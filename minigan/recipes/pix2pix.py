@@ -64,5 +64,7 @@ class Pix2Pix(PairRecipe):
         layers = unet(image_shape[-1], levels=levels, width=self.width, norm=self.norm, dropout=self.dropout)
         return Sequential(layers, name="G")
 
-    def discriminator(self, image_shape: Shape) -> Sequential:  # noqa: ARG002 (any size will do)
-        return Sequential(patch_discriminator(width=self.d_width, norm=self.norm), name="D")
+    def discriminator(self, image_shape: Shape) -> Sequential:
+        """The 70x70 PatchGAN; of smaller patches for images of less than 24 pixels."""
+        halvings = next((n for n in (3, 2) if min(image_shape[:2]) >> n >= 3), 1)
+        return Sequential(patch_discriminator(width=self.d_width, halvings=halvings, norm=self.norm), name="D")
