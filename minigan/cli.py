@@ -183,6 +183,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run; --steps and --data may differ")
     for name in ("log", "sample", "checkpoint"):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from {name} to {name}")
+    train.add_argument("--evaluate-every", type=_count, metavar="N", help="log FID and KID, or modes (default: never)")
     _add_set(train)
     _add_backend(train, default=None)
     train.set_defaults(command="train")

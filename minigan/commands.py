@@ -65,7 +65,16 @@ def _started(options: argparse.Namespace) -> runs.Run:
 def _resumed(options: argparse.Namespace) -> runs.Run:
     given = [
         f"--{name.replace('_', '-')}"
-        for name in ("batch_size", "out", "seed", "backend", "log_every", "sample_every", "checkpoint_every")
+        for name in (
+            "batch_size",
+            "out",
+            "seed",
+            "backend",
+            "log_every",
+            "sample_every",
+            "checkpoint_every",
+            "evaluate_every",
+        )
         if getattr(options, name) is not None
     ]
     given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
@@ -83,7 +92,7 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
 
 def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     recipe = _recipe(options.recipe or "dcgan").from_settings(_settings(options))
-    every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint")}
+    every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint", "evaluate")}
     return runs.RunConfig(
         recipe=recipe.name,
         settings=recipe.settings(),
@@ -166,8 +175,9 @@ def translate(options: argparse.Namespace) -> int:
 
 def recipes(options: argparse.Namespace) -> int:
     if options.recipe is None:
+        width = max(map(len, RECIPES))
         for name, recipe in RECIPES.items():
-            print(f"{name:8} {(recipe.__doc__ or '').splitlines()[0]}")
+            print(f"{name:{width}} {(recipe.__doc__ or '').splitlines()[0]}")
         print("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
         return 0
     recipe = get_recipe(options.recipe)

@@ -99,7 +99,9 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
 
 def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path, prefix="")
-    _check(table["rhythm"], {f.name: _COUNT for f in fields(Rhythm)}, path, prefix="rhythm.")
+    table = {**table, "rhythm": {"evaluate_every": 0, **table["rhythm"]}}  # it came after the first runs
+    every = {f.name: _FROM_ZERO if f.name == "evaluate_every" else _COUNT for f in fields(Rhythm)}
+    _check(table["rhythm"], every, path, prefix="rhythm.")
     try:
         settings = get_recipe(table["recipe"]).from_settings(table["settings"]).settings()
     except ConfigError as error:
@@ -122,12 +124,13 @@ def _one_of(*names: str) -> Rule:
 
 _TEXT: Rule = ("a string", lambda value: isinstance(value, str))
 _TABLE: Rule = ("a table", lambda value: isinstance(value, dict))
+_FROM_ZERO: Rule = ("a whole number from 0 up", lambda value: _is_whole(value, least=0))
 _COUNT: Rule = ("a whole number from 1 up", lambda value: _is_whole(value, least=1))
 _RULES: Mapping[str, Rule] = {
     "recipe": _TEXT,
     "settings": _TABLE,
     "data": ("a string that is not empty", lambda value: isinstance(value, str) and value != ""),
-    "seed": ("a whole number from 0 up", lambda value: _is_whole(value, least=0)),
+    "seed": _FROM_ZERO,
     "backend": _one_of("auto", *BACKENDS),
     "dtype": _one_of(*DTYPES),
     "rhythm": _TABLE,

@@ -92,7 +92,7 @@ def evaluate_run(
             picture = render(samples, extent=trained.extent)
         else:
             chosen = choose_features(dataset, features, backend=backend, say=say)
-            battery = ImageBattery(dataset, features=chosen, seed=seed)
+            battery = ImageBattery(dataset, features=chosen, count=count, seed=seed)
             report, neighbours = battery.report(samples)
             picture = neighbour_picture(samples[:SHOWN], dataset, neighbours.items[:SHOWN])
     return Evaluation(report, _description(trained, source), picture)

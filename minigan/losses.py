@@ -27,6 +27,7 @@ __all__ = [
     "Minimax",
     "NonSaturating",
     "RelativisticAverage",
+    "SoftmaxMixture",
     "SquaredProbability",
     "Wasserstein",
     "bernoulli",
@@ -192,6 +193,43 @@ class Hinge(CriticLoss):
         xp, sign = array_module(logits), _sign(target)
         margin = 1 + sign * logits
         return _mean(xp.maximum(margin, 0)), (margin > 0).astype(logits.dtype) * (sign / logits.size)
+
+
+class SoftmaxMixture(AdversarialLoss):
+    """G against several discriminators, of which the stricter count more: F = sum_k w_k V_k.
+
+    V_k is the wrapped loss of G on the k-th discriminator's logits, w_k = exp(λ V_k) / sum_j exp(λ V_j). The weights
+    depend on the logits, too, so dF/dV_k = w_k (1 + λ (V_k - F)): negative for a discriminator that is much more
+    lenient than the others, as to please it less would turn weight to it. D's losses stay as they are: their mean.
+
+    Source: Durugkar et al. 2017 ("Generative Multi-Adversarial Networks"), section 3.3.1, equation 3.
+
+    Args:
+        loss: of each discriminator, whose logits are the last axis (N, K).
+        sharpness: λ; 0 gives the mean of all V_k, infinity would give the largest.
+    """
+
+    def __init__(self, loss: AdversarialLoss, *, sharpness: float = 1.0) -> None:
+        if not 0 <= sharpness < float("inf"):
+            raise ConfigError(f"sharpness must be a number from 0 up, got {sharpness}.")
+        self.loss = loss
+        self.sharpness = sharpness
+
+    def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        return self.loss.discriminator(logits, target)
+
+    def generator(self, logits: Array) -> tuple[Array, Array]:
+        xp = array_module(logits)
+        each = [self.loss.generator(logits[..., k]) for k in range(logits.shape[-1])]
+        V = xp.stack([value for value, _ in each])
+        e = xp.exp(self.sharpness * (V - V.max()))
+        w = e / e.sum()
+        F = (w * V).sum()
+        slopes = w * (1 + self.sharpness * (V - F))
+        return F, xp.stack([gradient for _, gradient in each], axis=-1) * slopes
+
+    def verdict(self, logits: Array) -> Array:
+        return self.loss.verdict(logits)
 
 
 class CoupledLoss(ABC):

@@ -1,4 +1,4 @@
-"""Networks: layers in sequence, around a shortcut, and the tape between forward and backward."""
+"""Networks: layers in sequence, side by side and around a shortcut; and the tape between forward and backward."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
@@ -12,7 +12,7 @@ from minigan.layers.base import Cache, Layer, Shape
 from minigan.layers.fused import steps
 from minigan.parameters import Arena, Gradients
 
-__all__ = ["Residual", "Sequential", "SkipConcat", "Tape"]
+__all__ = ["Parallel", "Residual", "Sequential", "SkipConcat", "Tape"]
 
 
 class Tape:
@@ -410,3 +410,83 @@ class SkipConcat(Layer):
         copy = self.kernels.empty(view.shape, view.dtype)
         copy[...] = view
         return copy
+
+
+class Parallel(Layer):
+    """y = [f_1(x), ..., f_K(x)], joined along the last axis: several networks that look at one and the same input.
+
+    K discriminators that each end in one logit are together one discriminator with K logits. A loss that takes the
+    mean over all logits is then the mean of the K losses.
+
+    Args:
+        branches: the layers of f_1, ..., f_K; their outputs agree in all but the last axis.
+    """
+
+    def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
+        super().__init__()
+        self.branches = [Sequential(layers) for layers in branches]
+        if not self.branches:
+            raise ShapeError(f"{self.path}: expected at least one branch, got none.")
+
+    def infer(self, input_shape: Shape) -> Shape:
+        shapes = [branch.setup(input_shape, f"{self.path}.{k}") for k, branch in enumerate(self.branches)]
+        if len({shape[:-1] for shape in shapes}) > 1:
+            raise ShapeError(
+                f"{self.path}: cannot join the branches' {', '.join(map(str, shapes))} along the last axis. "
+                "Let all end with one size of image, or with vectors."
+            )
+        self.ends = [int(end) for end in np.cumsum([shape[-1] for shape in shapes])]
+        return *shapes[0][:-1], self.ends[-1]
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(k), branch) for k, branch in enumerate(self.branches))
+
+    def given(self, condition: Array | None) -> Self:
+        bound = copy(self)
+        bound.branches = [branch.given(condition) for branch in self.branches]
+        same = all(one is other for one, other in zip(bound.branches, self.branches, strict=True))
+        return self if same else bound
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, list[Tape]]:
+        results = [branch.forward(x, train=train, rng=rng) for branch in self.branches]
+        return self._join([y for y, _ in results]), [tape for _, tape in results]
+
+    def backward(self, dy: Array, cache: list[Tape], *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        dx: Array | None = None
+        for branch, part, tape in zip(self.branches, self._split(dy), cache, strict=True):
+            branch_dx = branch.backward(part, tape, grads=grads, need_dx=need_dx)
+            dx = branch_dx if dx is None else dx + branch_dx
+        return dx
+
+    def backward_recorded(self, dy: Array, cache: list[Tape]) -> tuple[Array, list[Any]]:
+        results = [
+            branch.backward_recorded(part, tape)
+            for branch, part, tape in zip(self.branches, self._split(dy), cache, strict=True)
+        ]
+        return sum(dx for dx, _ in results), [record for _, record in results]
+
+    def double_backward(
+        self, v: Array, record: list[Any], cache: list[Tape], *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        results = [
+            branch.double_backward(v, branch_record, tape, grads=grads)
+            for branch, branch_record, tape in zip(self.branches, record, cache, strict=True)
+        ]
+        curved = [ddx for _, ddx in results if ddx is not None]
+        return self._join([ddy for ddy, _ in results]), sum(curved[1:], curved[0]) if curved else None
+
+    def commit_statistics(self, cache: list[Tape]) -> None:
+        for branch, tape in zip(self.branches, cache, strict=True):
+            branch.commit_statistics(tape)
+
+    @property
+    def flops(self) -> int:
+        return 0  # the branches' layers count their own
+
+    def _join(self, parts: list[Array]) -> Array:
+        joined = self.kernels.empty((*parts[0].shape[:-1], self.ends[-1]), parts[0].dtype)
+        return self.kernels.xp.concatenate(parts, axis=-1, out=joined)
+
+    def _split(self, y: Array) -> list[Array]:
+        starts = [0, *self.ends[:-1]]
+        return [self.kernels.xp.ascontiguousarray(y[..., a:b]) for a, b in zip(starts, self.ends, strict=True)]

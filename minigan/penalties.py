@@ -11,6 +11,7 @@ Each penalty below says in `points` where, and in `of_slopes` how much.
 """
 
 from abc import ABC, abstractmethod
+from copy import copy
 from typing import ClassVar
 
 import numpy as np
@@ -18,10 +19,10 @@ import numpy as np
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
 from minigan.layers import BatchNorm
-from minigan.network import Sequential
+from minigan.network import Parallel, Sequential
 from minigan.parameters import Gradients
 
-__all__ = ["DRAGAN", "PENALTIES", "R1", "R2", "WGANGP", "GradientPenalty", "get_penalty"]
+__all__ = ["DRAGAN", "PENALTIES", "R1", "R2", "WGANGP", "GradientPenalty", "PenaltyOfEach", "get_penalty"]
 
 EPS = 1e-12  # inside the root: the norm's derivative at g = 0 is 0, not 0 / 0
 
@@ -144,6 +145,52 @@ class R2(ZeroSlope):
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
         return fake
+
+
+class PenaltyOfEach(GradientPenalty):
+    """For several discriminators side by side: the mean of the penalties on the slope of each.
+
+    A penalty on all of them as one network would see g = d(sum of all logits)/dx, in which their slopes may cancel.
+    The mean, as the losses are means over all logits, too: so each discriminator's own share of the loss and of the
+    penalty are as they would be without the others.
+
+    Args:
+        penalty: of each discriminator, at points of its own.
+    """
+
+    def __init__(self, penalty: GradientPenalty) -> None:
+        super().__init__(weight=penalty.weight, interval=penalty.interval)
+        self.penalty = penalty
+
+    def add_gradients(
+        self, D: Sequential, real: Array, fake: Array, *, grads: Gradients, rng: np.random.Generator
+    ) -> Array:
+        """Adds dP/dw to the gradients of all discriminators' weights, see `GradientPenalty.add_gradients`.
+
+        Args:
+            D: made of one `Parallel`, whose branches the discriminators are.
+        Raises:
+            ConfigError: it is made of something else.
+        """
+        if len(D.layers) != 1 or not isinstance(D.layers[0], Parallel):
+            raise ConfigError(
+                f"{D.path}: expected one Parallel of discriminators, got "
+                f"{', '.join(type(layer).__name__ for layer in D.layers)}. Use the penalty itself for other networks."
+            )
+        branches = D.layers[0].branches
+        share = copy(self.penalty)
+        share.weight = self.weight / len(branches)
+        values = [share.add_gradients(branch, real, fake, grads=grads, rng=rng) for branch in branches]
+        return sum(values[1:], values[0])
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        return self.penalty.points(real, fake, rng)
+
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        return self.penalty.of_slopes(squares)
+
+    def objection(self, D: Sequential) -> str | None:
+        return self.penalty.objection(D)
 
 
 PENALTIES: dict[str, type[GradientPenalty]] = {"wgan-gp": WGANGP, "dragan": DRAGAN, "r1": R1, "r2": R2}

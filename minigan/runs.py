@@ -3,8 +3,10 @@
 import contextlib
 import itertools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +16,13 @@ from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
 from minigan.errors import CheckpointError, ConfigError, DataError, DTypeError, OutputError
+from minigan.evaluation import Monitor, choose_features
 from minigan.files import atomic_write, make_folder
 from minigan.network import Sequential
 from minigan.recipes import Recipe, get_recipe
 from minigan.recipes.noise import picture_count
 from minigan.sampling import generate
-from minigan.training import Trainer
+from minigan.training import Draw, Trainer
 
 __all__ = [
     "Run",
@@ -36,7 +39,8 @@ __all__ = [
     "start",
 ]
 
-WEIGHTS, STEPS, PICTURES, STANDING = range(4)  # the streams of random numbers that a run's seed has
+MONITOR_COUNT = 2000
+WEIGHTS, STEPS, PICTURES, STANDING, EVALUATION = range(5)  # the streams of random numbers that a run's seed has
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,38 @@ def open_run(config: RunConfig, folder: Path) -> Run:
             "classes": list(dataset.classes or ()),
         },
         average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
+        monitor=SampleMonitor(recipe, dataset, seed=config.seed) if config.rhythm.evaluate_every else None,
     )
     return Run(config, recipe, dataset, backend, trainer)
+
+
+class SampleMonitor:
+    """Looks at samples while a generator trains: always of the same noise, beside the same real examples.
+
+    A classifier whose features are compared is trained, if it must be, when the first samples come.
+
+    Args:
+        recipe: draws from noise.
+        dataset: images, or ring or grid.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Any, *, seed: int) -> None:
+        self.recipe, self.dataset, self.seed = recipe, dataset, seed
+        count = picture_count(recipe.image_shape(dataset), images=MONITOR_COUNT)
+        self.z, self.condition = recipe.sources(np.random.default_rng([seed, EVALUATION]), count)
+        self.monitor: Monitor | None = None
+
+    def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
+        """The figures of what is drawn, by name.
+
+        Args:
+            say: told what takes long.
+        """
+        if self.monitor is None:
+            images = len(self.dataset.shape) == 3
+            features = choose_features(self.dataset, say=say) if images else None
+            self.monitor = Monitor(self.dataset, features=features, count=len(self.z), seed=self.seed)
+        return self.monitor(self.recipe.to_images(draw(self.z, self.condition)))
 
 
 def reopen_run(folder: Path, *, steps: int | None = None, data: str | None = None) -> Run:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, Self
@@ -21,18 +22,23 @@ from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceEr
 from minigan.files import atomic_write, make_folder
 from minigan.network import Sequential
 from minigan.report.progress import Progress
-from minigan.sampling import Exhibit, save_picture
+from minigan.sampling import Exhibit, generate, save_picture
 
-__all__ = ["Interruption", "Learner", "Rhythm", "Trainer", "Values"]
+__all__ = ["Draw", "Interruption", "Learner", "Monitor", "Rhythm", "Trainer", "Values"]
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Every how many steps something is done."""
+    """Every how many steps something is done; evaluating takes time, and is left out with 0."""
 
     log_every: int = 20
     sample_every: int = 250
     checkpoint_every: int = 500
+    evaluate_every: int = 0
+
+
+Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> what G draws, in host memory
+Monitor = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, what to say on the way) -> figures
 
 
 class Values(Protocol):
@@ -125,6 +131,7 @@ class Trainer:
         to_images: from G's output to [-1, 1].
         model: what stands in the description of `model.safetensors`, enough to rebuild G.
         average: of G's weights; then the pictures are its.
+        monitor: looks at what is drawn, and returns figures for the log.
     """
 
     def __init__(
@@ -141,6 +148,7 @@ class Trainer:
         to_images: Callable[[np.ndarray], np.ndarray],
         model: dict[str, Any],
         average: MovingAverage | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         self.learner = learner
         self.loader = loader
@@ -153,6 +161,7 @@ class Trainer:
         self.to_images = to_images
         self.model = model
         self.average = average
+        self.monitor = monitor
         self.step = 0
         self._saved: int | None = None  # the step of the newest checkpoint
 
@@ -189,6 +198,10 @@ class Trainer:
                 self._sample()
             if self.step % self.rhythm.checkpoint_every == 0:
                 self.save()
+            if self.monitor is not None and (self.step % self.rhythm.evaluate_every == 0 or last):
+                paused = time.monotonic()
+                self._evaluate(self.monitor, progress)
+                marked += time.monotonic() - paused  # no part of the speed
         if self._saved != self.step:
             self.save()
 
@@ -309,6 +322,16 @@ class Trainer:
             "images_per_second": round(speed, 1),
             "seconds": round(seconds, 3),
         }
+        self._append(record)
+
+    def _evaluate(self, monitor: Monitor, progress: Progress) -> None:
+        draw = partial(generate, self.learner.G) if self.average is None else self.average.draw
+        figures = monitor(draw, progress.message)
+        progress.message(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+        self._append({"step": self.step, **figures})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        """One more line of the log."""
         path = self.folder / "log.jsonl"
         try:
             with open(path, "a", encoding="utf-8") as file:

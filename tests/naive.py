@@ -300,6 +300,21 @@ def sigmoid_grad(dy: Array, y: Array) -> Array:
     return elementwise(lambda d, t: d * t * (1 - t), dy, y)
 
 
+def maxout(x: Array, *, pieces: int) -> Array:
+    y = np.zeros((*x.shape[:-1], x.shape[-1] // pieces))
+    for *where, k in np.ndindex(*y.shape):
+        y[(*where, k)] = max(float(x[(*where, p * y.shape[-1] + k)]) for p in range(pieces))
+    return y
+
+
+def maxout_grad(dy: Array, x: Array, y: Array, *, pieces: int) -> Array:
+    dx = np.zeros(x.shape)
+    for *where, k in np.ndindex(*y.shape):
+        group = [(*where, p * y.shape[-1] + k) for p in range(pieces)]
+        dx[next(i for i in group if x[i] == y[(*where, k)])] = dy[(*where, k)]
+    return dx
+
+
 def complex_tanh(x: Array) -> Array:
     """For `complex_step`."""
     return np.array([cmath.tanh(t) for t in x.ravel()]).reshape(x.shape)

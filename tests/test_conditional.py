@@ -16,7 +16,7 @@ SMALL = ("batch_size=8", "latent=4")
 
 
 def train(folder, *settings: str, recipe: str = "dcgan", data: str = "digits", steps: int = 2) -> int:
-    width = "width=2" if recipe == "dcgan" else "hidden=8"
+    width = "hidden=8" if recipe == "mlp" else "width=2"
     return main(
         [
             *("train", recipe, "--data", data, "--steps", str(steps), "--out", str(folder), "--backend", "numpy"),
@@ -26,7 +26,15 @@ def train(folder, *settings: str, recipe: str = "dcgan", data: str = "digits", s
 
 
 @pytest.mark.parametrize(
-    ("recipe", "condition"), [("dcgan", "concatenation"), ("dcgan", "projection"), ("mlp", "concatenation")]
+    ("recipe", "condition"),
+    [
+        ("dcgan", "concatenation"),
+        ("dcgan", "projection"),
+        ("mlp", "concatenation"),
+        ("sngan", "projection"),
+        ("multi-d", "projection"),
+        ("dcgan-keras", "concatenation"),
+    ],
 )
 def test_training_and_drawing_a_class(tmp_path, capsys, recipe: str, condition: str):
     run = tmp_path / "run"

@@ -70,6 +70,11 @@ def test_the_stand_in_minds_its_border(device):
 SETTINGS = {
     "dcgan": {"width": 4},
     "mlp": {},
+    "minimax": {"hidden": 8},
+    "dcgan-keras": {"width": 2},
+    "multi-d": {"width": 2, "weights": "softmax", "penalty": "r1", "discriminators": 2, "multi_scale": True},
+    "sngan": {"width": 4, "n_critic": 2},
+    "pacgan": {"g_hidden": 8, "d_hidden": 4, "pack": 2},
     "dcgan, all options": {
         "width": 4, "optimizer": "rmsprop", "schedule": "cosine", "clip_norm": 1, "clip_value": 0.1,
         "clip_weights": 0.1, "ema": 0.9, "ema_statistics": "standing",

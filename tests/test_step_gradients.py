@@ -190,6 +190,84 @@ def test_every_loss(backend: Backend, make, loss: str):
     check_step(gan, loss, None, real)
 
 
+RECIPES = {
+    "minimax": ({"hidden": 8, "latent": 3}, (5, 4, 1)),
+    "dcgan-keras": ({"width": 1, "latent": 3}, (8, 7, 3)),
+    "dcgan-cifar": ({"width": 1, "dense": 6, "latent": 3}, (16, 16, 1)),
+    "sngan": ({"width": 4, "latent": 3}, (16, 16, 1)),
+    "multi-d": ({"width": 1, "latent": 3, "discriminators": 2, "multi_scale": True}, (16, 16, 1)),
+    "pacgan": ({"g_hidden": 6, "d_hidden": 4, "batch_size": 6, "pack": 2}, (2,)),
+}
+
+
+def recipe_gan(backend: Backend, name: str, **settings: object) -> tuple[AlternatingOptimizer, np.ndarray]:
+    """A recipe's networks, small, with weights that are not; and a real batch."""
+    small, shape = RECIPES[name]
+    rng = np.random.default_rng(0)
+    gan = (
+        get_recipe(name).from_settings({**small, **settings}).assemble(shape, backend=backend, dtype="float64", rng=rng)
+    )
+    for network in (gan.G, gan.D):
+        for parameter, p in network.named_parameters():
+            p.value[...] += rng.normal(0, 0.3, p.shape) * ("gamma" not in parameter)
+        network.arena.updated()
+        for _, layer in network.walk():
+            layer.settle()
+    return gan, rng.uniform(-1, 1, (6, *shape))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes(backend: Backend, name: str):
+    gan, real = recipe_gan(backend, name)
+    loss = next(key for key, kind in LOSSES.items() if type(gan.loss) is kind)
+    check_step(gan, loss, None, real)
+
+
+@pytest.mark.parametrize("loss", ["minimax", "hinge"])
+def test_softmax_weights(backend: Backend, loss: str):
+    """F = sum_k w_k V_k with w_k = exp(λ V_k) / sum_j exp(λ V_j), weights and all."""
+    sharpness = 3.0
+    gan, real = recipe_gan(backend, "multi-d", weights="softmax", sharpness=sharpness, loss=loss)
+    z = gan.noise(np.random.default_rng(SEED), len(real))
+
+    def F() -> float:
+        logits, _ = gan.D.forward(gan.G.forward(z, train=True)[0], train=True)
+        V = np.array([FORMULAS[loss][1](None, logits[:, k]) for k in range(2)])
+        w = np.exp(sharpness * V) / np.exp(sharpness * V).sum()
+        return float((w * V).sum())
+
+    fake, g_tape = gan.G.forward(z, train=True)
+    rng = np.random.default_rng(SEED)
+    assert gan.generator_gradients(fake, g_tape, real, rng) == pytest.approx(F(), rel=1e-10)
+    for name, p in gan.G.named_parameters():
+        check = check_gradient(F, p.value, gan.g_grads[p], path="G", what=name, rng=np.random.default_rng(0), scale=5.0)
+        assert check.passed, str(check)
+
+
+@pytest.mark.parametrize("penalty", ["wgan-gp", "r1"])
+def test_each_discriminator_has_a_penalty_of_its_own(backend: Backend, penalty: str):
+    gan, real = recipe_gan(backend, "multi-d", penalty=penalty, penalty_weight=3.0, d_norm="none", multi_scale=False)
+    fake = np.random.default_rng(SEED).uniform(-1, 1, real.shape)
+
+    def P() -> float:
+        rng, value = np.random.default_rng(SEED), 0.0
+        for k in range(2):
+            x = gan.penalty.points(real, fake, rng)
+            logits, tape = gan.D.forward(x, train=True)
+            dlogits = np.zeros_like(logits)
+            dlogits[:, k] = 1
+            dx = gan.D.backward(dlogits, tape, grads=None)
+            value += 3.0 / 2 * float(SLOPE_FORMULAS[penalty](np.sqrt((dx**2).sum(axis=(1, 2, 3)))))
+        return value
+
+    grads = gan.D.gradients()
+    value = gan.penalty.add_gradients(gan.D, real, fake, grads=grads, rng=np.random.default_rng(SEED))
+    assert value == pytest.approx(P(), rel=1e-10)
+    for name, p in gan.D.named_parameters():
+        check = check_gradient(P, p.value, grads[p], path="D", what=name, rng=np.random.default_rng(0), scale=5.0)
+        assert check.passed, str(check)
+
+
 @pytest.mark.filterwarnings("ignore:.*makes each logit depend on the whole batch:UserWarning")
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("norm", [True, False], ids=["BatchNorm", "no norm"])

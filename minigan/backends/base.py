@@ -420,6 +420,27 @@ class Backend(ABC):
     def sigmoid_grad(self, dy: Array, y: Array) -> Array:
         """dx = dy * y * (1 - y), with y = sigmoid(x)."""
 
+    @abstractmethod
+    def maxout(self, x: Array, *, pieces: int) -> Array:
+        """The largest of each group: y[...,k] = max_p x[...,p*K+k] with K = channels / pieces; NaN if one is.
+
+        Args:
+            x: (..., pieces * K).
+        Returns:
+            y, (..., K).
+        Source: Goodfellow et al. 2013 ("Maxout Networks"), section 3.
+        """
+
+    @abstractmethod
+    def maxout_grad(self, dy: Array, x: Array, y: Array, *, pieces: int) -> Array:
+        """dx[...,p*K+k] = dy[...,k] for the first p whose x[...,p*K+k] reaches y[...,k]; 0 for the others.
+
+        Args:
+            dy: (..., K).
+            x: (..., pieces * K).
+            y: maxout(x), (..., K).
+        """
+
     # ------------------------------------------------------------------------------------------ shape, noise
 
     @abstractmethod

@@ -24,6 +24,8 @@ from minigan.metrics.checks import FloatArray, IntegerArray
 __all__ = ["LEAST", "ImageBattery", "evaluate_points"]
 
 LEAST = 50  # samples, and real images on each side
+REFERENCE = 10_000  # real images to compare with, where the data has twice as many
+SUBSETS = 100  # of 1,000, for the kernel distance, as in Bińkowski et al. 2018
 MOST_FOR_PRDC = 10_000
 MOST_FOR_PATCHES, PATCHES, DIRECTIONS = 2048, 64, 256  # images, and of each so many patches
 MOST_FOR_BIRTHDAYS = 5000
@@ -68,14 +70,14 @@ def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> R
 class ImageBattery:
     """The real side of all figures, computed once; `report` then takes samples.
 
-    Two disjoint sets of real images are drawn: the reference, which samples are compared with, and fresh ones that
-    stand in the samples' place, so that each figure has beside it what the data itself gets.
+    Two disjoint sets of real images are drawn: the reference, which samples are compared with, and as many fresh ones
+    as there will be samples, which stand in their place: so each figure has beside it what the data itself gets.
 
     Args:
         dataset: images.
         features: for Fréchet and kernel distance, precision, recall, density and coverage. If it is a classifier,
             the classes of the samples are counted, too.
-        count: real images on each side; lowered to half of the dataset.
+        count: how many samples will be given; the reference is at least 10,000 images, or half of the dataset.
         seed: of every choice by chance.
     Raises:
         DataError: the dataset holds too few images.
@@ -83,7 +85,7 @@ class ImageBattery:
 
     def __init__(self, dataset: Dataset, *, features: FeatureFunction, count: int = 10_000, seed: int = 0) -> None:
         self.dataset, self.features, self.pixels, self.seed = dataset, features, PixelFeatures(), seed
-        self.count = min(count, len(dataset) // 2)
+        self.count = min(max(count, REFERENCE), len(dataset) // 2)
         if self.count < LEAST:
             raise DataError(
                 f"{dataset.name}: expected at least {2 * LEAST} images to compare with, found {len(dataset)}. "
@@ -91,7 +93,7 @@ class ImageBattery:
             )
         self.rows = np.random.default_rng([seed, 0]).permutation(len(dataset)).astype(np.int64)
         self.reference = dataset.read(self.rows[: self.count])
-        self.fresh = dataset.read(self.rows[self.count : 2 * self.count])
+        self.fresh = dataset.read(self.rows[self.count : self.count + min(count, self.count)])
         self.reference_features, self.fresh_features = features(self.reference), features(self.fresh)
         self.moments = Moments.of(self.reference_features)
 
@@ -113,7 +115,7 @@ class ImageBattery:
                 f"the Fréchet distance of few examples ({min(len(samples), self.count):,}) in many dimensions "
                 f"({features.shape[1]}) is too large: compare it only with the data's own, or use more."
             )
-        labels, histogram = self._labels(samples)
+        labels, histogram = self._labels(features)
         near, neighbours = self._neighbours(samples)
         figures = (
             *labels,
@@ -126,15 +128,15 @@ class ImageBattery:
         report = Report(figures, self.seed, str(self.features), tuple(histogram.tolist()), tuple(remarks))
         return report, neighbours
 
-    def _labels(self, samples: np.ndarray) -> tuple[tuple[Figure, ...], IntegerArray]:
+    def _labels(self, features: np.ndarray) -> tuple[tuple[Figure, ...], IntegerArray]:
         if not isinstance(self.features, ImageClassifier):
             return (), np.empty(0, dtype=np.int64)
         classes, data_labels = self.features.classes, np.asarray(self.dataset.labels)
         own, real = (
-            label_coverage(self.features.labels(x), classes=classes, data_labels=data_labels)
-            for x in (samples, self.fresh)
+            label_coverage(self.features.classify(x), classes=classes, data_labels=data_labels)
+            for x in (features, self.fresh_features)
         )
-        counts = len(samples), len(data_labels)
+        counts = len(features), len(data_labels)
         modes, kl = f"of {classes} classes, by the classifier", "KL(samples' classes || data's), nats"
         return (
             Figure("modes", own.modes, "higher", modes, *counts, real.modes),
@@ -144,7 +146,7 @@ class ImageBattery:
     def _distances(self, features: np.ndarray) -> tuple[Figure, ...]:
         fid, fresh_fid = (frechet_distance(self.moments, Moments.of(x)) for x in (features, self.fresh_features))
         kid, fresh_kid = (
-            kernel_distance(self.reference_features, x, rng=np.random.default_rng([self.seed, 1]))
+            kernel_distance(self.reference_features, x, rng=np.random.default_rng([self.seed, 1]), subsets=SUBSETS)
             for x in (features, self.fresh_features)
         )
         counts = len(features), self.count
@@ -170,7 +172,7 @@ class ImageBattery:
     def _patches(self, samples: np.ndarray) -> tuple[Figure, ...]:
         if min(samples.shape[1:3]) < 7:  # smaller than a patch
             return ()
-        n = min(MOST_FOR_PATCHES, len(samples), self.count)
+        n = min(MOST_FOR_PATCHES, len(samples), len(self.fresh))
         own, fresh = (
             patch_distances(
                 self.reference[:n],
@@ -188,7 +190,7 @@ class ImageBattery:
 
     def _birthdays(self, samples: np.ndarray) -> Figure:
         """Duplicates are as close as one in 100,000 pairs of real images."""
-        n = min(MOST_FOR_BIRTHDAYS, len(samples), self.count)
+        n = min(MOST_FOR_BIRTHDAYS, len(samples), len(self.fresh))
         threshold = close_distance(self.pixels(self.reference[:n]))
         own, fresh = (birthday_test(self.pixels(x[:n]), threshold=threshold) for x in (samples, self.fresh))
         meaning = "pairs for one near-duplicate, by pixels"

@@ -44,12 +44,20 @@ class Classifier(ImageClassifier):
         self.classes = net.output_shape[0]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        return _forward(self.net.layers[:1], self.net, images)
+        return self._forward(self.net.layers[0], images)
 
-    def labels(self, images: np.ndarray) -> IntegerArray:
-        logits = _forward(self.net.layers, self.net, images)
+    def classify(self, features: np.ndarray) -> IntegerArray:
+        logits = self._forward(self.net.layers[1], features)
         labels: IntegerArray = logits.argmax(axis=1).astype(np.int64)
         return labels
+
+    def _forward(self, layer: Layer, x: np.ndarray) -> np.ndarray:
+        """What a layer makes of x, in host memory; a few examples at a time, which bounds the memory."""
+        kernels, outputs = self.net.kernels, []
+        for part in np.array_split(x, -(-len(x) // AT_ONCE)):
+            y, _ = layer.forward(kernels.asarray(part, dtype=self.net.dtype), train=False)
+            outputs.append(kernels.to_numpy(y))
+        return np.concatenate(outputs)
 
     def __str__(self) -> str:
         return f"classifier of {self.name} ({self.accuracy:.2%} right on held-out images)"
@@ -146,17 +154,6 @@ def _batches(rows: IntegerArray, rng: np.random.Generator) -> Iterator[IntegerAr
         order = rng.permutation(rows)
         for start in range(0, len(order) - size + 1, size):
             yield order[start : start + size]
-
-
-def _forward(layers: list[Layer], net: Sequential, images: np.ndarray) -> np.ndarray:
-    """What a classifier's first layers make of images, in host memory; a few at a time, which bounds the memory."""
-    outputs = []
-    for part in np.array_split(images, -(-len(images) // AT_ONCE)):
-        y = net.kernels.asarray(part, dtype=net.dtype)
-        for layer in layers:
-            y, _ = layer.forward(y, train=False)
-        outputs.append(net.kernels.to_numpy(y))
-    return np.concatenate(outputs)
 
 
 def _labels(dataset: Dataset, rows: IntegerArray) -> IntegerArray:

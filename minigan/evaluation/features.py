@@ -64,8 +64,12 @@ class ImageClassifier(ABC):
         """The features of images (N, H, W, C) in [-1, 1]: (N, F)."""
 
     @abstractmethod
+    def classify(self, features: np.ndarray) -> IntegerArray:
+        """The classes of images, by their features (N, F): (N,)."""
+
     def labels(self, images: np.ndarray) -> IntegerArray:
         """The classes of images (N, H, W, C) in [-1, 1]: (N,)."""
+        return self.classify(self(images))
 
 
 class StackedClassifier(ImageClassifier):
@@ -86,8 +90,8 @@ class StackedClassifier(ImageClassifier):
     def __call__(self, images: np.ndarray) -> np.ndarray:
         return np.concatenate([self.single(images[..., c, None]) for c in range(3)], axis=1)
 
-    def labels(self, images: np.ndarray) -> IntegerArray:
-        a, b, c = (self.single.labels(images[..., c, None]) for c in range(3))
+    def classify(self, features: np.ndarray) -> IntegerArray:
+        a, b, c = (self.single.classify(part) for part in np.split(features, 3, axis=1))
         return (a * self.single.classes + b) * self.single.classes + c
 
     def __str__(self) -> str:

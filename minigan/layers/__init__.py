@@ -1,6 +1,6 @@
 """The layers a network is composed of; one file a family."""
 
-from minigan.layers.activation import LeakyReLU, ReLU, Sigmoid, Tanh
+from minigan.layers.activation import LeakyReLU, Maxout, ReLU, Sigmoid, Tanh
 from minigan.layers.attention import SelfAttention
 from minigan.layers.base import Layer
 from minigan.layers.condition import ConcatCondition, ConditionalAffine, InnerProduct
@@ -31,6 +31,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Maxout",
     "MinibatchStdDev",
     "PixelShuffle",
     "ReLU",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError
+from minigan.errors import ConfigError, ShapeError
 from minigan.layers.base import Layer, Shape
 from minigan.parameters import Gradients
 
@@ -99,3 +99,58 @@ class Sigmoid(Activation):
     ) -> tuple[Array, Array]:
         ddy = self.gradient(v, cache.y)
         return ddy, (1 - 2 * cache.y) * record * ddy  # f'' = (1 - 2y) f'
+
+
+class MaxoutCache(NamedTuple):
+    x: Array  # (..., pieces * K), by reference
+    y: Array  # (..., K), by reference
+
+
+class Maxout(Layer):
+    """y[...,k] = max_p x[...,p*K+k]: the largest of `pieces` numbers, an activation whose shape D learns.
+
+    (F,) becomes (F / pieces,), and of images each pixel's channels do. Behind a `Dense(pieces * K)` or a
+    `Conv2D(pieces * K, ...)` it is the paper's maxout unit: the largest of so many linear maps, which is convex and as
+    fine as there are pieces. Where several are equal the first gets the gradient.
+
+    Source: Goodfellow et al. 2013 ("Maxout Networks"), section 3.
+
+    Args:
+        pieces: how many numbers compete for each output; 5 in the discriminators of Goodfellow et al. 2014 and of
+            PacGAN (Lin et al. 2018).
+    """
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        if pieces < 1:
+            raise ConfigError(f"{self.path}: pieces must be positive, got {pieces}.")
+        self.pieces = pieces
+
+    def infer(self, input_shape: Shape) -> Shape:
+        if input_shape[-1] % self.pieces:
+            raise ShapeError(
+                f"{self.path}: expected a multiple of {self.pieces} channels, {self.pieces} for each output, got "
+                f"{input_shape[-1]} from the layer before. Let it end with {self.pieces} times as many as you want."
+            )
+        return *input_shape[:-1], input_shape[-1] // self.pieces
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, MaxoutCache]:
+        y = self.kernels.maxout(x, pieces=self.pieces)
+        return y, MaxoutCache(x, y)
+
+    def backward(self, dy: Array, cache: MaxoutCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        return self.kernels.maxout_grad(dy, cache.x, cache.y, pieces=self.pieces) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: MaxoutCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        # dx = dy at the winners, so dP/d(dy) is v at the winners; piecewise linear: f'' = 0.
+        chosen = self.kernels.maxout_grad(self.kernels.xp.ones_like(cache.y), cache.x, cache.y, pieces=self.pieces)
+        return (v * chosen).reshape(*v.shape[:-1], self.pieces, -1).sum(axis=-2), None
+
+    @property
+    def flops(self) -> int:
+        return int(np.prod(self.input_shape))
+
+    def describe(self) -> str:
+        return f"Maxout {self.pieces}"

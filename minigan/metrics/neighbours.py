@@ -16,7 +16,7 @@ class Memorisation(NamedTuple):
 
     Attributes:
         nearer: how likely a sample is nearer to the training set than a real example is; .5 of fresh draws from the
-            data, 1 of copies, below .5 of samples that are unlike the data.
+            data, 1 of copies (and of images so plain that they are near to all), below .5 of samples unlike the data.
         ratio: the samples' median distance by that of the reals.
         neighbours: indices (N,) of the training examples nearest to each sample.
         distances: theirs, (N,).

@@ -166,7 +166,7 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError: G does not draw from noise, or not by class.
         """
-        raise ConfigError(f"{self.name} draws from images, not from noise. Give them with --data SOURCE.")
+        raise ConfigError(f"{self.name} draws from images, not from noise. See minigan sample and minigan evaluate.")
 
     def refuse_label(self, label: int | None) -> None:
         """Raises ConfigError if a class is asked for, of a generator that was told none."""

@@ -17,7 +17,9 @@ With `--set condition=concatenation` or `condition=projection` G and D are told 
 `minigan sample RUN --class 3` draws one of them.
 
 With algorithm 1 of Gulrajani et al. 2017 it is a WGAN-GP:
-`--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`.
+`--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`; with spectral normalisation
+and the hinge loss of Miyato et al. 2018: `--set loss=hinge d_norm=spectral`; with the R1 penalty of Mescheder et al.
+2018: `--set penalty=r1 d_norm=none`.
 """
 
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from minigan.layers import (
     LeakyReLU,
     ReLU,
     Reshape,
+    SpectralNorm,
     Tanh,
 )
 from minigan.network import Sequential
@@ -51,7 +54,7 @@ class DCGAN(NoiseRecipe):
 
     Settings:
         width: channels of the largest hidden image; each halving of the image doubles them.
-        d_norm: in D: batch (BatchNorm), or none, as penalty=wgan-gp asks for.
+        d_norm: in D: batch (BatchNorm), spectral (SpectralNorm around every layer), or none, as wgan-gp asks for.
         init: how the weights start: normal (N(0, .02), the paper's), orthogonal, he or glorot.
     """
 
@@ -66,7 +69,7 @@ class DCGAN(NoiseRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("width")
-        self.check_choice("d_norm", ("batch", "none"))
+        self.check_choice("d_norm", ("batch", "spectral", "none"))
         self.check_choice("init", INITIALIZERS)
         if self.size:
             halvings((self.size, self.size))
@@ -99,18 +102,19 @@ class DCGAN(NoiseRecipe):
         H, W, _ = image_shape
         n = halvings((H, W))
         init = get_initializer(self.init)
-        layers = [Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=init), LeakyReLU(0.2)]
-        unnormalised = self.d_norm == "none"
+        wrap = SpectralNorm if self.d_norm == "spectral" else plain
+        batch = self.d_norm == "batch"
+        layers = [wrap(Conv2D(self.width, 4, stride=2, padding=1, bias=False, init=init)), LeakyReLU(0.2)]
         for k in range(1, n):
             layers += [
-                Conv2D(self.width << k, 4, stride=2, padding=1, bias=unnormalised, init=init),
-                *([] if unnormalised else [BatchNorm(gamma_init=GAMMA)]),
+                wrap(Conv2D(self.width << k, 4, stride=2, padding=1, bias=not batch, init=init)),
+                *([BatchNorm(gamma_init=GAMMA)] if batch else []),
                 LeakyReLU(0.2),
             ]
         if self.condition == "projection":
-            layers += [GlobalSumPooling2D(), projection(self.classes, wrap=plain)]
+            layers += [GlobalSumPooling2D(), projection(self.classes, wrap=wrap)]
         else:
-            layers += [Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init), Flatten()]
+            layers += [wrap(Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init)), Flatten()]
         return Sequential(layers, name="D")
 
 

@@ -184,6 +184,6 @@ def behind(front: Sequence[Layer], network: Sequential) -> Sequential:
     return Sequential([*front, *network.layers], name=network.path) if front else network
 
 
-def picture_count(shape: Shape) -> int:
-    """How many samples of that shape a picture shows."""
-    return POINT_COUNT if len(shape) == 1 else IMAGE_COUNT
+def picture_count(shape: Shape, *, images: int = IMAGE_COUNT) -> int:
+    """How many samples of that shape a picture shows: many points, or so many images."""
+    return POINT_COUNT if len(shape) == 1 else images

@@ -22,6 +22,24 @@ def test_leaky_relu_is_the_formula(backend, shape, slope, dtype, seed):
     assert_close(call(backend, "leaky_relu_grad", dy, y, slope=slope), naive.leaky_relu_grad(dy, y, slope=slope))
 
 
+@given(shapes, st.integers(1, 5), dtypes, seeds)
+def test_maxout_is_the_formula(backend, shape, pieces, dtype, seed):
+    wide = (*shape[:-1], pieces * shape[-1])
+    x, dy = draws(seed, dtype, wide, shape)
+    x = np.round(x, 1)  # some are equal: the first of them gets the gradient
+    y = call(backend, "maxout", x, pieces=pieces)
+    assert_close(y, naive.maxout(x, pieces=pieces))
+    assert_close(call(backend, "maxout_grad", dy, x, y, pieces=pieces), naive.maxout_grad(dy, x, y, pieces=pieces))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_maxout_keeps_nan(backend, place, dtype):
+    x = np.arange(6, dtype=dtype).reshape(1, 6)
+    x[0, 2 * place] = np.nan
+    np.testing.assert_array_equal(np.isnan(call(backend, "maxout", x, pieces=3)), [[True, False]])
+
+
 @pytest.mark.parametrize("kernel", SMOOTH)
 @given(shape=shapes, spread=st.sampled_from([1e-3, 1, 30]), dtype=dtypes, seed=seeds)
 def test_smooth_activations_are_the_formula(backend, kernel, shape, spread, dtype, seed):
@@ -50,6 +68,14 @@ def test_larger_arrays_agree_with_the_reference(backend, reference, shape, dtype
     for kernel in SMOOTH:
         assert_agree(backend, reference, kernel, x)
         assert_agree(backend, reference, f"{kernel}_grad", dy, call(reference, kernel, x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(100, 200), (8, 14, 14, 33)], ids=str)
+def test_larger_maxout_agrees_with_the_reference(backend, reference, shape, dtype):
+    x, dy = draws(6, dtype, (*shape[:-1], 5 * shape[-1]), shape)
+    assert_agree(backend, reference, "maxout", x, pieces=5)
+    assert_agree(backend, reference, "maxout_grad", dy, x, call(reference, "maxout", x, pieces=5), pieces=5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -47,6 +47,8 @@ CALLS = {
     "tanh_grad": ([(6, 35), (6, 35)], (), {}, None),
     "sigmoid": ([(6, 35)], (), {}, None),
     "sigmoid_grad": ([(6, 35), (6, 35)], (), {}, None),
+    "maxout": ([(6, 35)], (), {"pieces": 5}, None),
+    "maxout_grad": ([(6, 7), (6, 35), (6, 7)], (), {"pieces": 5}, None),
     "upsample_nearest": ([(2, 3, 4, 9)], (), {"factor": (2, 3)}, None),
     "upsample_nearest_grad": ([(2, 6, 12, 9)], (), {"factor": (2, 3)}, None),
     "depth_to_space": ([(2, 3, 4, 18)], (), {"factor": (2, 3)}, None),

@@ -27,6 +27,7 @@ from minigan.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    Maxout,
     MinibatchStdDev,
     PixelShuffle,
     ReLU,
@@ -37,7 +38,7 @@ from minigan.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.network import Residual, Sequential, SkipConcat
+from minigan.network import Parallel, Residual, Sequential, SkipConcat
 
 BATCH = 3
 
@@ -71,6 +72,17 @@ def residual_with_shortcut() -> Residual:
     return Residual(
         [Conv2D(3, 4, stride=2, padding=1), BatchNorm(), LeakyReLU(0.2), Conv2D(4, 3)],
         shortcut=[Conv2D(4, 1, stride=2, padding="valid"), Sigmoid()],
+    )
+
+
+def parallel() -> Parallel:
+    """Three discriminators, one of which sees the image at half its size; only the first is curved."""
+    return Parallel(
+        [
+            [Conv2D(2, 4, stride=2, padding=1), BatchNorm(), Tanh(), Flatten(), Dense(1)],
+            [AveragePooling2D(2), Flatten(), Dense(2), LeakyReLU(0.2)],
+            [Flatten(), Dense(1, bias=False)],
+        ]
     )
 
 
@@ -136,6 +148,8 @@ CASES: dict[str, Case] = {
     "LeakyReLU": Case(LeakyReLU, (3, 2, 4), (3, 2, 4)),
     "LeakyReLU .01": Case(lambda: LeakyReLU(0.01), (7,), (7,)),
     "ReLU": Case(ReLU, (3, 2, 4), (3, 2, 4)),
+    "Maxout": Case(lambda: Maxout(3), (12,), (4,)),
+    "Maxout images": Case(lambda: Maxout(2), (3, 2, 4), (3, 2, 2)),
     "Tanh": Case(Tanh, (3, 2, 4), (3, 2, 4), curved=True, curved_in_eval=True),
     "Sigmoid": Case(Sigmoid, (9,), (9,), curved=True, curved_in_eval=True),
     "Dropout": Case(lambda: Dropout(0.3), (3, 2, 4), (3, 2, 4)),
@@ -218,6 +232,13 @@ CASES: dict[str, Case] = {
         curved_in_eval=True,
         condition=(3,),
     ),
+    "Parallel, conditional": Case(
+        lambda: Parallel([[ConcatCondition((2,)), Dense(2)], [Dense(2, bias=False), InnerProduct(2)]]),
+        (3,),
+        (3,),
+        {"0.1.w": (5, 2), "0.1.b": (2,), "1.0.w": (3, 2)},
+        condition=(2,),
+    ),
     "SkipConcat, conditional": Case(
         lambda: SkipConcat([ConcatCondition((2,)), Conv2D(2, 3)]),
         (3, 2, 1),
@@ -286,6 +307,38 @@ CASES: dict[str, Case] = {
         },
         curved=True,
         curved_in_eval=True,
+    ),
+    "Parallel": Case(
+        parallel,
+        (4, 6, 2),
+        (4,),
+        {
+            "0.0.w": (4, 4, 2, 2),
+            "0.0.b": (2,),
+            **norm_parameters("0.1.", 2),
+            "0.4.w": (12, 1),
+            "0.4.b": (1,),
+            "1.2.w": (12, 2),
+            "1.2.b": (2,),
+            "2.1.w": (48, 1),
+        },
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "Parallel, straight": Case(
+        lambda: Parallel([[Conv2D(1, 3)], [Conv2D(2, 1, bias=False), Dropout(0.3)]]),
+        (3, 4, 2),
+        (3, 4, 3),
+        {"0.0.w": (3, 3, 2, 1), "0.0.b": (1,), "1.0.w": (1, 1, 2, 2)},
+    ),
+    "Parallel, conditional": Case(
+        lambda: Parallel([[ConcatCondition((2,)), Dense(1)], [Dense(2), Tanh()]]),
+        (3,),
+        (3,),
+        {"0.1.w": (5, 1), "0.1.b": (1,), "1.0.w": (3, 2), "1.0.b": (2,)},
+        curved=True,
+        curved_in_eval=True,
+        condition=(2,),
     ),
     "SkipConcat, nested": Case(
         unet,

@@ -11,12 +11,14 @@ from minigan.layers import (
     ConvTranspose2D,
     Dense,
     Dropout,
+    Flatten,
     GlobalSumPooling2D,
     GroupNorm,
     InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
+    Maxout,
     MinibatchStdDev,
     PixelShuffle,
     Reshape,
@@ -24,7 +26,7 @@ from minigan.layers import (
     SpectralNorm,
     UpSampling2D,
 )
-from minigan.network import Residual, Sequential, SkipConcat
+from minigan.network import Parallel, Residual, Sequential, SkipConcat
 
 
 def message(net: Layer, input_shape: tuple[int, ...]) -> str:
@@ -62,6 +64,13 @@ BUILDING = [
     ([PixelShuffle(2)], (4,), ["D.1.PixelShuffle", "expected images", "(4,)", "Reshape"]),
     ([SpectralNorm(Dense(3))], (4, 4, 2), ["D.1.SpectralNorm.Dense", "expected vectors", "(4, 4, 2)", "Flatten"]),
     ([SelfAttention()], (4,), ["D.1.SelfAttention", "expected images", "(4,)", "Reshape"]),
+    ([Maxout(3)], (4, 4, 8), ["D.1.Maxout", "multiple of 3 channels", "got 8", "end with 3 times as many"]),
+    (
+        [Parallel([[Conv2D(3, 3)], [Conv2D(3, 3, stride=2)]])],
+        (4, 4, 2),
+        ["D.1.Parallel", "(4, 4, 3)", "(2, 2, 3)", "one size of image"],
+    ),
+    ([Parallel([[Flatten()], [LeakyReLU(), Dense(3)]])], (4, 4, 2), ["D.1.Parallel.1.1.Dense", "(4, 4, 2)"]),
     ([Residual([Conv2D(3, 3)])], (4, 4, 2), ["D.1.Residual", "(4, 4, 3)", "(4, 4, 2)", "shortcut"]),
     (
         [Residual([Conv2D(3, 3)], shortcut=[Conv2D(3, 3, stride=2)])],
@@ -98,6 +107,8 @@ CONSTRUCTING = [
     (lambda: LeakyReLU(-0.1), "slope must be in [0, 1), got -0.1"),
     (lambda: GroupNorm(0), "groups > 0 and eps > 0, got groups=0"),
     (lambda: LayerNorm(eps=0.0), "groups > 0 and eps > 0, got groups=1, eps=0.0"),
+    (lambda: Maxout(0), "pieces must be positive, got 0"),
+    (lambda: Parallel([]), "Parallel: expected at least one branch, got none"),
     (lambda: Dropout(1.0), "rate must be in [0, 1), got 1.0"),
     (lambda: Dropout(float("nan")), "rate must be in [0, 1), got nan"),
 ]

@@ -68,4 +68,4 @@ def test_all_layers_are_here():
     import minigan.layers
 
     covered = {type(case.make()).__name__ for case in CASES.values()}
-    assert covered >= set(minigan.layers.__all__) - {"Layer"} | {"Sequential", "Residual", "SkipConcat"}
+    assert covered >= set(minigan.layers.__all__) - {"Layer"} | {"Sequential", "Parallel", "Residual", "SkipConcat"}

@@ -165,6 +165,14 @@ def test_prdc_is_that_of_loops(real, n, k, scale):
 
 
 @given(x=sets, k=st.integers(1, 5))
+def test_what_is_on_a_border_is_inside(x, k):
+    """Copies of the data lie on the borders of its balls; rounding must not put some of them outside."""
+    x = np.concatenate([x, x[:3]])  # duplicates in the data: balls of radius 0, if k is 1
+    copies = np.random.default_rng(0).permutation(x)
+    assert prdc(x, copies, k=k) == pytest.approx(naive.prdc(x, x, k))
+
+
+@given(x=sets, k=st.integers(1, 5))
 def test_prdc_does_not_depend_on_the_order(x, k):
     rng = np.random.default_rng(0)
     y = rng.standard_normal((20, x.shape[1]))

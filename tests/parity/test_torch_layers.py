@@ -23,6 +23,7 @@ from minigan.layers import (  # noqa: E402
     Layer,
     LayerNorm,
     LeakyReLU,
+    Maxout,
     MinibatchStdDev,
     PixelShuffle,
     ReLU,
@@ -33,7 +34,7 @@ from minigan.layers import (  # noqa: E402
     Tanh,
     UpSampling2D,
 )
-from minigan.network import Residual, Sequential, SkipConcat  # noqa: E402
+from minigan.network import Parallel, Residual, Sequential, SkipConcat  # noqa: E402
 
 LAYERS = {
     "Dense": (lambda: Dense(4), (5,)),
@@ -64,6 +65,8 @@ LAYERS = {
     "LayerNorm, vectors": (LayerNorm, (7,)),
     "LeakyReLU": (lambda: LeakyReLU(0.2), (3, 2, 4)),
     "ReLU": (ReLU, (7,)),
+    "Maxout": (lambda: Maxout(3), (12,)),
+    "Maxout, images": (lambda: Maxout(2), (3, 2, 4)),
     "Tanh": (Tanh, (3, 2, 4)),
     "Sigmoid": (Sigmoid, (7,)),
     "Flatten": (Flatten, (3, 2, 4)),
@@ -95,6 +98,16 @@ LAYERS = {
                 SkipConcat([Tanh(), BatchNorm()]),
                 LeakyReLU(0.2),
                 ConvTranspose2D(2, 4, stride=2, padding=1),
+            ]
+        ),
+        (4, 6, 2),
+    ),
+    "Parallel": (
+        lambda: Parallel(
+            [
+                [Conv2D(3, 4, stride=2, padding=1), BatchNorm(), LeakyReLU(0.2), Flatten(), Dense(1)],
+                [AveragePooling2D(2), Conv2D(2, 3), Tanh(), Flatten(), Dense(1)],
+                [Flatten(), Dense(6), Maxout(3), Dense(1)],
             ]
         ),
         (4, 6, 2),

@@ -23,6 +23,7 @@ from minigan.layers import (
     GroupNorm,
     Layer,
     LeakyReLU,
+    Maxout,
     MinibatchStdDev,
     PixelShuffle,
     Reshape,
@@ -32,7 +33,7 @@ from minigan.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.network import Residual, Sequential, SkipConcat
+from minigan.network import Parallel, Residual, Sequential, SkipConcat
 
 ToTorch = Callable[[np.ndarray], torch.Tensor]
 torch.set_num_threads(1)  # the same bits in every run, and no fight over the cores
@@ -130,6 +131,26 @@ class Sum(nn.Module):
         return self.inner(x) + self.shortcut(x)
 
 
+class SideBySide(nn.Module):
+    def __init__(self, branches: list[nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+class Largest(nn.Module):
+    """Maxout, each output's pieces K channels apart."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(1, (self.pieces, -1)).max(dim=1).values
+
+
 class Join(nn.Module):
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -152,6 +173,8 @@ def _module(layer: Layer) -> nn.Module:
             return nn.Sequential(*(_module(inner) for inner in layer.layers))
         case Residual():
             return Sum(_module(layer.inner), _module(layer.shortcut) if layer.shortcut else nn.Identity())
+        case Parallel():
+            return SideBySide([_module(branch) for branch in layer.branches])
         case SkipConcat():
             return Join(_module(layer.inner))
         case ConvTranspose2D():
@@ -191,6 +214,8 @@ def _module(layer: Layer) -> nn.Module:
             )
             module.weight_v = nn.functional.normalize(matrix.T @ module.weight_u, dim=0)
             return module
+        case Maxout():
+            return Largest(layer.pieces)
         case LeakyReLU():
             return nn.LeakyReLU(layer.slope)
         case Tanh():

@@ -93,6 +93,34 @@ def sigmoid(part, parts, x, y):
         y[i] = (1.0 if x[i] >= 0 else e) / (1.0 + e)
 
 
+@kernel
+def largest(part, parts, x, y):
+    """y[n,k] = the largest of x[n,:,k]; x (N, pieces, K)."""
+    for n in range(len(x) * part // parts, len(x) * (part + 1) // parts):
+        best = y[n]
+        best[:] = x[n, 0]
+        for p in range(1, x.shape[1]):
+            piece = x[n, p]
+            for k in range(len(best)):
+                best[k] = piece[k] if piece[k] > best[k] or piece[k] != piece[k] else best[k]
+
+
+@kernel
+def largest_gradient(part, parts, dy, x, y, dx):
+    """dx[n,p,k] = dy[n,k] at the first p where x[n,p,k] >= y[n,k], 0 elsewhere."""
+    zero = dy.dtype.type(0)
+    rest = np.empty(dy.shape[1], dy.dtype)  # what nobody took yet
+    for n in range(len(x) * part // parts, len(x) * (part + 1) // parts):
+        best = y[n]
+        rest[:] = dy[n]
+        for p in range(x.shape[1]):
+            piece, to = x[n, p], dx[n, p]
+            for k in range(len(best)):
+                hit = piece[k] >= best[k]
+                to[k] = rest[k] if hit else zero
+                rest[k] = zero if hit else rest[k]
+
+
 class ActivationKernels(Engine):
     """Overrides of `reference.activation.ActivationKernels`."""
 
@@ -128,3 +156,28 @@ class ActivationKernels(Engine):
         dx = self.empty(dy.shape, dy.dtype)
         self.team.run(sigmoid_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
         return dx
+
+    def maxout(self, x: Array, *, pieces: int) -> Array:
+        y = self.empty((*x.shape[:-1], x.shape[-1] // pieces), x.dtype)
+        self.team.run(largest, grouped(x, pieces), y.reshape(-1, y.shape[-1]), parts=self.parts(x.size))
+        return y
+
+    def maxout_grad(self, dy: Array, x: Array, y: Array, *, pieces: int) -> Array:
+        expect("y", y, (*x.shape[:-1], x.shape[-1] // pieces), x.dtype)
+        expect("dy", dy, y.shape, y.dtype)
+        dx = self.empty(x.shape, x.dtype)
+        rows, K = -1, y.shape[-1]
+        self.team.run(
+            largest_gradient,
+            flat(dy).reshape(rows, K),
+            grouped(x, pieces),
+            flat(y).reshape(rows, K),
+            dx.reshape(rows, pieces, K),
+            parts=self.parts(x.size),
+        )
+        return dx
+
+
+def grouped(x: Array, pieces: int) -> Array:
+    """(..., pieces * K) as (rows, pieces, K)."""
+    return flat(x).reshape(-1, pieces, x.shape[-1] // pieces)

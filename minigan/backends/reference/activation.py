@@ -31,3 +31,11 @@ class ActivationKernels:
 
     def sigmoid_grad(self, dy: Array, y: Array) -> Array:
         return dy * y * (1 - y)
+
+    def maxout(self, x: Array, *, pieces: int) -> Array:
+        return x.reshape(*x.shape[:-1], pieces, -1).max(axis=-2)
+
+    def maxout_grad(self, dy: Array, x: Array, y: Array, *, pieces: int) -> Array:
+        is_largest = x.reshape(*x.shape[:-1], pieces, -1) >= y[..., None, :]
+        is_first = is_largest & (is_largest.cumsum(axis=-2) == 1)
+        return (dy[..., None, :] * is_first).reshape(x.shape)

@@ -1,0 +1,119 @@
+"""DCGAN on CIFAR-10, as the TensorFlow tutorials have it: 5x5 filters and a dense layer at both ends.
+
+D: 5x5 convolutions with stride 2 (64, 128, 256 and 512 channels) with BatchNorm and LeakyReLU .2, flatten, dense 1024
+with LeakyReLU, dense 1. G is its mirror image: dense 1024 and dense 2·2·512 with BatchNorm and ReLU,
+then transposed 5x5 convolutions with stride 2 to 256, 128 and 64 channels with BatchNorm and ReLU and to the image,
+tanh. Weights from N(0, .02), Adam with lr 2e-4 and β1 .5, the rate halved smoothly over each 100,000 steps, 64 images a
+batch, 100 epochs: 78,100 steps of 50,000 images. After Radford et al. 2016 and its TensorFlow code by Kim 2016.
+
+**Where D has no BatchNorm.** The tutorials have it behind all five layers: `--set d_norm=all`. Behind the dense layer
+it takes from each feature its mean over a batch that is all real or all fake, which is just what tells one from the
+other, and makes fakes that are all alike as different as real ones: on CIFAR-10 G then draws one picture for every z.
+Behind the first layer it hides the colours (Radford et al. 2016, section 3, leave it out as well). So by default it
+stands behind the other three.
+
+**Halves averaged.** The tutorials' D minimises (BCE(real) + BCE(fake)) / 2, minigan's the sum, as equation 1 of
+Goodfellow et al. 2014 has it. Half the loss is half the gradient, and Adam divides each gradient by its own size: both
+train alike, but for Adam's ε. What differs is the number that is printed. A D that cannot tell real from fake has
+d_loss = 2 log 2 = 1.386 here and .693 there. (With optimizer=sgd the average is half the learning rate; beside a
+penalty it doubles the penalty's share.)
+
+What it corrects in the usual tutorial code:
+
+- One BatchNorm over a batch that is half real and half fake: then D tells them apart by where they lie relative to the
+  *other* half, and in G's step, with fakes alone, nothing fits. Here each half is a batch of its own.
+- BatchNorm "updates" that are created and never run, or that G's step runs too: here D's running statistics are
+  committed in D's own step only.
+- `tf.log(D)` of a sigmoid's output, -inf where D is sure: D ends in a logit.
+- `optimizer.minimize(loss)` without `var_list`, which trains D towards G's goal in G's step.
+- A learning rate that is decayed by two counters, one for each optimiser, at twice the intended speed.
+
+5 is no multiple of 2: a transposed 5x5 convolution with stride 2 covers pixels unequally, and early samples show a
+faint checkerboard (Odena et al. 2016) that training has to undo; `dcgan` (4x4) and `dcgan-keras` (upsampling) cover
+them equally.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from minigan.errors import ConfigError
+from minigan.initializers import Normal
+from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.network import Sequential
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import NoiseRecipe
+
+SIZES = (32, 48, 64, 96, 128)
+WEIGHTS = Normal(std=0.02)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCGANCifar(NoiseRecipe):
+    """A DCGAN for images whose sides are multiples of 16, such as CIFAR-10's 32x32.
+
+    Settings:
+        width: channels of the largest hidden image; each halving of the image doubles them.
+        dense: units of the dense layers.
+        d_norm: BatchNorm in D: inner (behind the 2nd to the 4th convolution) or all (behind the dense layer, too).
+    """
+
+    name: ClassVar[str] = "dcgan-cifar"
+
+    steps: int = 78_100
+    schedule: str = "exponential"
+    decay_factor: float = 0.5
+    decay_every: int = 100_000
+    width: int = 64
+    dense: int = 1024
+    d_norm: str = "inner"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("width", "dense")
+        self.check_choice("d_norm", ("inner", "all"))
+
+    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        if size is None:
+            return 64, 64
+        if all(side % 16 == 0 and side <= max(SIZES) for side in size):
+            return size
+        side = min(SIZES, key=lambda s: abs(s - min(size)))
+        return side, side
+
+    def generator(self, image_shape: Shape) -> Sequential:
+        h, w = smallest(image_shape)
+        layers = [Dense(self.dense, bias=False, init=WEIGHTS), BatchNorm(), ReLU()]
+        layers += [Dense(h * w * 8 * self.width, bias=False, init=WEIGHTS), BatchNorm(), ReLU()]
+        layers += [Reshape((h, w, 8 * self.width))]
+        for times in (4, 2, 1):
+            convolution = ConvTranspose2D(times * self.width, 5, stride=2, bias=False, init=WEIGHTS)
+            layers += [convolution, BatchNorm(), ReLU()]
+        layers += [ConvTranspose2D(image_shape[-1], 5, stride=2, init=WEIGHTS), Tanh()]
+        return Sequential(layers, name="G")
+
+    def discriminator(self, image_shape: Shape) -> Sequential:
+        smallest(image_shape)
+        every = self.d_norm == "all"
+        layers: list[Layer] = []
+        for times in (1, 2, 4, 8):
+            norm = [BatchNorm()] if every or times > 1 else []
+            layers.append(Conv2D(times * self.width, 5, stride=2, bias=not norm, init=WEIGHTS))
+            layers += [*norm, LeakyReLU(0.2)]
+        layers += [Flatten(), Dense(self.dense, bias=not every, init=WEIGHTS)]
+        layers += [*([BatchNorm()] if every else []), LeakyReLU(0.2)]
+        return Sequential([*layers, Dense(1, init=WEIGHTS)], name="D")
+
+
+def smallest(image_shape: Shape) -> tuple[int, int]:
+    """The image's size after four halvings.
+
+    Raises:
+        ConfigError: its sides are no multiples of 16, or over 128 pixels.
+    """
+    H, W, _ = image_shape
+    if H % 16 or W % 16 or max(H, W) > max(SIZES):
+        raise ConfigError(
+            f"dcgan-cifar halves images four times, so their sides are multiples of 16 up to {max(SIZES)} "
+            f"(best {', '.join(map(str, SIZES))}), got {H}x{W}. Use --set size=32."
+        )
+    return H // 16, W // 16

@@ -1,0 +1,111 @@
+"""Several discriminators against one generator.
+
+K DCGAN discriminators (Radford et al. 2016) that differ in how their weights started and, with `multi_scale=yes`, in
+how large they see the image: the k-th one sees blocks of 2^k x 2^k pixels averaged, as in pix2pixHD (Wang et al. 2018,
+section 3.2). They stand side by side as one network with K logits (`minigan.network.Parallel`).
+
+Each D_k plays against G for itself. What G minimises is made of the K losses V_k that it has against them:
+
+- `weights=mean`: their mean. Its gradient vanishes only where *all* D_k are sure of a fake, so K discriminators also
+  tame the saturating loss (`--set loss=minimax`).
+- `weights=softmax`: sum_k w_k V_k with w_k = exp(λ V_k) / sum_j exp(λ V_j), λ = `sharpness`: the stricter a D_k is, the
+  more it counts. 0 is the mean, and a large one lets the strictest alone be heard.
+
+Source: Durugkar, Gemp & Mahadevan 2017 ("Generative Multi-Adversarial Networks"), section 3.3.1, equation 3.
+
+A gradient penalty is each D_k's own: the mean over k of the penalty on D_k's slope. (On the slope of all K logits' sum,
+which is what a penalty on the network as a whole would see, two discriminators could be steep against each other.)
+
+What it corrects in the usual tutorial code:
+
+- K discriminators made from one object, `[D] * K`: they share all weights and are one.
+- The weights w_k depend on G's fakes as well, so they have a gradient: dF/dV_k = w_k (1 + λ (V_k - F)).
+- The strictest D_k is the one against which G's loss is *large*; a softmax of the discriminators' own losses has the
+  opposite order, and gives the weight to the weakest.
+- One pass of G serves all K, where a loop over them would draw new fakes for each.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from minigan.alternating import AlternatingOptimizer
+from minigan.backends import Backend
+from minigan.errors import ConfigError
+from minigan.layers import AveragePooling2D
+from minigan.losses import LOSSES, CoupledLoss, SoftmaxMixture
+from minigan.network import Parallel, Sequential
+from minigan.penalties import GradientPenalty, PenaltyOfEach
+from minigan.recipes.base import Shape
+from minigan.recipes.dcgan import DCGAN, halvings
+
+WEIGHTS = ("mean", "softmax")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiD(DCGAN):
+    """A DCGAN with several discriminators, for images of 28, 32, 64 or 128 pixels.
+
+    Settings:
+        discriminators: K, how many.
+        weights: of the K losses in G's: mean or softmax.
+        sharpness: λ of the softmax, from 0 up.
+        multi_scale: whether each discriminator sees the image at half the size of the one before.
+    """
+
+    name: ClassVar[str] = "multi-d"
+
+    discriminators: int = 3
+    weights: str = "mean"
+    sharpness: float = 1.0
+    multi_scale: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_positive("discriminators")
+        self.check_from_zero("sharpness")
+        self.check_choice("weights", WEIGHTS)
+        if issubclass(LOSSES[self.loss], CoupledLoss):
+            raise ConfigError(
+                f"{self.name}: the loss {self.loss} would compare one discriminator's real logits with another's fake "
+                "ones. Use a loss of each logit by itself, such as non-saturating or hinge."
+            )
+        if self.feature_matching:
+            raise ConfigError(
+                f"{self.name}: feature_matching matches the features of one discriminator, and here are "
+                f"{self.discriminators}. Use the recipe dcgan, or leave it out."
+            )
+        if self.penalty != "none" and (self.augment or self.pack > 1 or self.condition == "concatenation"):
+            raise ConfigError(
+                f"{self.name}: a penalty on each discriminator's slope is of the images as all of them see them, and "
+                "augment, pack and condition=concatenation change them first. "
+                f"Leave out penalty={self.penalty}, or these."
+            )
+
+    def discriminator(self, image_shape: Shape) -> Sequential:
+        H, W, C = image_shape
+        if self.multi_scale and self.discriminators > halvings((H, W)):
+            raise ConfigError(
+                f"{self.name}: images of {H}x{W} can be halved {halvings((H, W))} times, and with multi_scale each "
+                f"discriminator needs one halving, got discriminators={self.discriminators}. "
+                "Use fewer of them, or --set size=64."
+            )
+        branches = []
+        for k in range(self.discriminators):
+            scale = 1 << k if self.multi_scale else 1
+            smaller = [AveragePooling2D(scale)] if scale > 1 else []
+            branches.append([*smaller, *super().discriminator((H // scale, W // scale, C)).layers])
+        return Sequential([Parallel(branches)], name="D")
+
+    def gradient_penalty(self) -> GradientPenalty | None:
+        penalty = super().gradient_penalty()
+        return PenaltyOfEach(penalty) if penalty is not None else None
+
+    def assemble(
+        self, image_shape: Shape, *, backend: Backend, dtype: str = "float32", rng: np.random.Generator
+    ) -> AlternatingOptimizer:
+        gan = super().assemble(image_shape, backend=backend, dtype=dtype, rng=rng)
+        if self.weights == "softmax" and not isinstance(gan.loss, CoupledLoss):
+            gan.loss = SoftmaxMixture(gan.loss, sharpness=self.sharpness)
+        return gan
