@@ -59,17 +59,23 @@ class Completion(Layer):
     ) -> tuple[Array, CompletionCache]:
         drawn, tape = self.inner.forward(x, train=train, rng=rng)
         image, mask = x[..., :-1], x[..., -1:]
-        return image + mask * (drawn - image), CompletionCache(x, drawn, tape)
+        y = self.kernels.xp.subtract(drawn, image, out=self.kernels.empty(drawn.shape, drawn.dtype))
+        y *= mask
+        y += image
+        return y, CompletionCache(x, drawn, tape)
 
     def backward(
         self, dy: Array, cache: CompletionCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
-        dx = self.inner.backward(cache.x[..., -1:] * dy, cache.inner, grads=grads, need_dx=need_dx)
+        dx = self.inner.backward(self._in_hole(dy, cache), cache.inner, grads=grads, need_dx=need_dx)
         return None if dx is None else self._with_direct(dx, dy, cache)
 
     def backward_recorded(self, dy: Array, cache: CompletionCache) -> tuple[Array, tuple[Array, Any]]:
-        dx, record = self.inner.backward_recorded(cache.x[..., -1:] * dy, cache.inner)
+        dx, record = self.inner.backward_recorded(self._in_hole(dy, cache), cache.inner)
         return self._with_direct(dx, dy, cache), (dy, record)
+
+    def _in_hole(self, dy: Array, cache: CompletionCache) -> Array:
+        return self.kernels.xp.multiply(dy, cache.x[..., -1:], out=self.kernels.empty(dy.shape, dy.dtype))
 
     def _with_direct(self, dx: Array, dy: Array, cache: CompletionCache) -> Array:
         """dx through f, and what y owes to the image and to the mask themselves."""
