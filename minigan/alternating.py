@@ -116,6 +116,7 @@ class AlternatingOptimizer:
         noise: draws a batch of latent vectors: (rng, n) -> (n, *G.input_shape). None where batches have a source.
         g_optimizer, d_optimizer: update the arenas of G and of D.
         n_critic: k of Algorithm 1, steps of D for each step of G.
+        adversarial_weight: of the game's part in G's loss, beside the terms.
         generator_terms: added to G's adversarial loss.
         penalty: added to D's loss.
         instance_noise: on the images that D sees, real and fake, in its own step and in G's.
@@ -134,6 +135,7 @@ class AlternatingOptimizer:
         g_optimizer: Optimizer,
         d_optimizer: Optimizer,
         n_critic: int = 1,
+        adversarial_weight: float = 1.0,
         generator_terms: Sequence[GeneratorTerm] = (),
         penalty: GradientPenalty | None = None,
         instance_noise: InstanceNoise | None = None,
@@ -157,6 +159,7 @@ class AlternatingOptimizer:
         self.noise = noise
         self.g_optimizer, self.d_optimizer = g_optimizer, d_optimizer
         self.n_critic = n_critic
+        self.adversarial_weight = adversarial_weight
         self.generator_terms = tuple(generator_terms)
         self.penalty = penalty
         self.instance_noise = instance_noise
@@ -301,6 +304,8 @@ class AlternatingOptimizer:
             value, dlogits = self.loss.generator(on_real, logits)
         else:
             value, dlogits = self.loss.generator(logits)
+        if self.adversarial_weight != 1:
+            value, dlogits = self.adversarial_weight * value, self.adversarial_weight * dlogits
         dfake = D.backward(dlogits, tape, grads=None, release=True)
         for weight, function in self.generator_terms:
             term, dterm = function(fake, real)

@@ -116,13 +116,24 @@ def _parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="draw pictures with a trained generator")
     sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
-    sample.add_argument("--count", type=_count, help="how many (default 64 images, or 2,500 points)")
+    sample.add_argument("--count", type=_count, help="how many (default 64 images, 2,500 points, or 8 pairs)")
+    sample.add_argument("--data", metavar="SOURCE", help="pairs to show, or images to restore (default: the run's)")
+    _add_split(sample)
     sample.add_argument("--class", dest="label", metavar="CLASS", help="of all of them: its number or name")
     sample.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
     sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
     sample.add_argument("--last-weights", action="store_true", help="of G, where a run kept their moving average, too")
     _add_backend(sample)
     sample.set_defaults(command="sample")
+
+    translate = commands.add_parser("translate", help="translate a folder of pictures with a trained generator")
+    translate.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    translate.add_argument("folder", metavar="FOLDER", type=Path, help="of pictures to start from")
+    translate.add_argument("--out", type=_folder, default=Path("translated"), metavar="DIR", help="for the PNGs")
+    translate.add_argument("--seed", type=_seed, default=0, help="of Dropout, where G draws with it (default 0)")
+    translate.add_argument("--last-weights", action="store_true", help="where a run kept their moving average, too")
+    _add_backend(translate)
+    translate.set_defaults(command="translate")
 
     _add_evaluate(commands.add_parser("evaluate", help="measure how near a trained generator is to its data"))
 
@@ -150,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
 
     gradcheck = commands.add_parser("gradcheck", help="check every gradient of a recipe against finite differences")
     gradcheck.add_argument("recipe", nargs="?", default="dcgan", metavar="RECIPE")
-    gradcheck.add_argument("--data", default="digits", help="batches come from here (default digits)")
+    gradcheck.add_argument("--data", help="batches come from here (default digits, of pairs shapes)")
     gradcheck.add_argument("--seed", type=_seed, default=0)
     _add_set(gradcheck)
     _add_backend(gradcheck, default="numpy")
@@ -161,7 +172,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see 'minigan recipes' (default dcgan)")
     train.add_argument(
-        "--data", metavar="SOURCE", help="digits, shapes, ring, grid, a path, or stacked: and one (default digits)"
+        "--data",
+        metavar="SOURCE",
+        help="digits, shapes, ring, grid, a path, or stacked: and one (default: the recipe's)",
     )
     train.add_argument("--steps", type=_count, help="steps in all (default: the recipe's)")
     train.add_argument("--batch-size", type=_count, help="default: the recipe's")
@@ -179,7 +192,10 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
     evaluate.add_argument("--data", metavar="SOURCE", help="to compare with (default: what the run was trained on)")
-    evaluate.add_argument("--count", type=_count, help="samples (default 10,000 images, 26,000 stacked, 2,500 points)")
+    evaluate.add_argument(
+        "--count", type=_count, help="samples (default 10,000 images, 26,000 stacked, 2,500 points, all pairs)"
+    )
+    _add_split(evaluate)
     evaluate.add_argument("--seed", type=_seed, default=0, help="of the noise and every choice (default 0)")
     evaluate.add_argument(
         "--features", choices=("classifier", "pixels"), help="default: a classifier where the data has labels"
@@ -193,6 +209,12 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     )
     _add_backend(evaluate)
     evaluate.set_defaults(command="evaluate")
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--split", metavar="NAME", help="of pairs and restored images: train, val ... (default: what was held out)"
+    )
 
 
 def _add_backend(parser: argparse.ArgumentParser, *, default: str | None = "auto") -> None:

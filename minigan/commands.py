@@ -22,10 +22,11 @@ from minigan.data import EMBEDDED
 from minigan.errors import ConfigError, MiniganError
 from minigan.evaluate import evaluate
 from minigan.gradcheck import check_network
-from minigan.recipes import RECIPES, Recipe, get_recipe
+from minigan.recipes import RECIPES, Recipe, TranslationRecipe, get_recipe
 from minigan.report.progress import open_progress
 from minigan.sampling import render, save_picture
 from minigan.training import Interruption, Rhythm
+from minigan.translate import picture, translate_folder, translation_recipe
 
 __all__ = ["COMMANDS", "INTERRUPTED", "data_hint"]
 
@@ -95,7 +96,7 @@ def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     return runs.RunConfig(
         recipe=recipe.name,
         settings=recipe.settings(),
-        data="digits" if options.data is None else options.data,
+        data=recipe.default_data if options.data is None else options.data,
         seed=options.seed or 0,
         backend=options.backend or "auto",
         rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),
@@ -141,11 +142,34 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 def sample(options: argparse.Namespace) -> int:
     trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
+    if isinstance(trained.recipe, TranslationRecipe):
+        return _sample_pairs(trained, options)
+    if options.data is not None or options.split is not None:
+        translation_recipe(trained)
     label = None if options.label is None else trained.label(options.label)
     samples = trained.samples(np.random.default_rng(options.seed), options.count, label=label)
     save_picture(options.out, render(samples, extent=trained.extent))
     weights = ", moving average" if trained.averaged else ""
     print(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}{weights}: {options.out}")
+    return 0
+
+
+def _sample_pairs(trained: runs.TrainedGenerator, options: argparse.Namespace) -> int:
+    if options.label is not None:
+        raise ConfigError(f"{trained.recipe.name} draws from images, not by class. Leave --class out.")
+    source, data_seed = runs.run_data(options.run, options.data)
+    shown, what = picture(
+        trained, source, split=options.split, count=options.count, data_seed=data_seed, seed=options.seed
+    )
+    save_picture(options.out, shown)
+    print(f"{trained.recipe.name} at step {trained.step}: {what}: {options.out}")
+    return 0
+
+
+def translate(options: argparse.Namespace) -> int:
+    trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
+    count = translate_folder(trained, options.folder, options.out, seed=options.seed)
+    print(f"{count:,} pictures translated by {trained.recipe.name} at step {trained.step}: {options.out}")
     return 0
 
 
@@ -237,7 +261,7 @@ def warmup(options: argparse.Namespace) -> int:
 
 def gradcheck(options: argparse.Namespace) -> int:
     recipe = _recipe(options.recipe).from_settings({"batch_size": 4, **_settings(options)})
-    dataset = recipe.open_data(options.data, seed=options.seed)
+    dataset = recipe.open_data(options.data or recipe.default_data, seed=options.seed)
     recipe, rng = recipe.fit(dataset), np.random.default_rng(options.seed)
     learner = recipe.assemble(
         recipe.image_shape(dataset), backend=get_backend(options.backend), dtype="float64", rng=rng
@@ -267,6 +291,7 @@ def gradcheck(options: argparse.Namespace) -> int:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "sample": sample,
+    "translate": translate,
     "evaluate": evaluate,
     "recipes": recipes,
     "info": info,

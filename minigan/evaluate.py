@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 import minigan
-from minigan.config import lasting_source, read_config
 from minigan.data import Dataset, StackedImages
-from minigan.errors import CheckpointError, ConfigError
+from minigan.errors import ConfigError
 from minigan.evaluation import ImageBattery, Report, choose_features, evaluate_points, neighbour_picture, open_like
 from minigan.files import atomic_write, make_folder
-from minigan.runs import TrainedGenerator, load_generator
+from minigan.recipes import TranslationRecipe
+from minigan.runs import TrainedGenerator, load_generator, run_data, run_folder
 from minigan.sampling import render, save_picture
+from minigan.translate import evaluate_pairs
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
 
@@ -51,6 +52,7 @@ def evaluate_run(
     count: int | None = None,
     seed: int = 0,
     features: str | None = None,
+    split: str | None = None,
     backend: str = "auto",
     average: bool = True,
     say: Callable[[str], None],
@@ -59,16 +61,24 @@ def evaluate_run(
 
     Args:
         data: the source to compare with; None takes the run's own.
-        count: of samples; None takes 10,000 images, 26,000 stacked ones, 2,500 points.
+        count: of samples; None takes 10,000 images, 26,000 stacked ones, 2,500 points, and all pairs.
         seed: of the noise, and of every choice of examples.
         features: classifier or pixels; None takes a classifier where there are labels for one.
+        split: of pairs and of images that were held out of training; None takes those.
         average: take the moving average of the weights, where there is one.
         say: told, in a line each, what takes long or should be known.
     Raises:
         MiniganError: there is no generator, or data, samples and features do not go together.
     """
     trained = load_generator(path, backend=backend, average=average)
-    source, data_seed = _source(path, data)
+    source, data_seed = run_data(path, data)
+    if isinstance(trained.recipe, TranslationRecipe):
+        if features is not None:
+            raise ConfigError(f"outputs with targets need no features, got --features {features}. Leave it out.")
+        found = evaluate_pairs(trained, source, split=split, count=count, data_seed=data_seed, seed=seed, say=say)
+        return Evaluation(found[0], _description(trained, source), found[1])
+    if split is not None:
+        raise ConfigError(f"{trained.recipe.name} draws from noise, got --split {split}. Leave it out.")
     shape = trained.samples(np.random.default_rng(seed), 1).shape[1:]
     dataset = open_like(shape, source, seed=data_seed)
     with contextlib.closing(dataset):
@@ -96,11 +106,12 @@ def evaluate(options: argparse.Namespace) -> int:
         count=options.count,
         seed=options.seed,
         features=options.features,
+        split=options.split,
         backend=options.backend,
         average=not options.last_weights,
         say=say,
     )
-    folder = options.out or _run_folder(options.run)
+    folder = options.out or run_folder(options.run)
     text = json.dumps(found.to_json(), indent=1, allow_nan=False)
     make_folder(folder)
     atomic_write(folder / "evaluation.json", (text + "\n").encode())
@@ -114,21 +125,6 @@ def evaluate(options: argparse.Namespace) -> int:
         print(f"note: {remark}")
     print(f"\nseed {found.report.seed}; written: {folder / 'evaluation.json'}, {folder / 'evaluation.png'}")
     return 0
-
-
-def _run_folder(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
-
-
-def _source(path: Path, data: str | None) -> tuple[str, int]:
-    """Where the data is, and the seed of an embedded set: the run's, if the generator lies in a run folder."""
-    try:
-        config = read_config(_run_folder(path))
-    except CheckpointError:
-        if data is None:
-            raise ConfigError(f"{path} lies in no run folder that names its data. Add --data SOURCE.") from None
-        return lasting_source(data), 0
-    return lasting_source(data) if data is not None else config.data, config.seed
 
 
 def _usual_count(dataset: Dataset) -> int:

@@ -34,6 +34,8 @@ __all__ = [
     "read_config",
     "reopen_run",
     "resume",
+    "run_data",
+    "run_folder",
     "start",
 ]
 
@@ -80,11 +82,15 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
     )
     extent = picture_extent(dataset)
+    shown = recipe.held_out(config.data, dataset, seed=config.seed)
+    exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
+    if shown is not dataset:
+        shown.close()
     trainer = Trainer(
         learner,
         recipe.loader(dataset, seed=config.seed),
         rng=np.random.default_rng([config.seed, STEPS]),
-        exhibit=recipe.exhibit(dataset, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent),
+        exhibit=exhibit,
         folder=folder,
         steps=recipe.steps,
         rhythm=config.rhythm,
@@ -301,3 +307,19 @@ def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool
         raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
     classes = tuple(description.get("classes", ()))
     return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
+
+
+def run_folder(path: Path) -> Path:
+    """A run's folder, from itself or its model file."""
+    return path if path.is_dir() else path.parent
+
+
+def run_data(path: Path, data: str | None) -> tuple[str, int]:
+    """Where the data is, and the seed of an embedded set: the run's, if the generator lies in a run folder."""
+    try:
+        config = read_config(run_folder(path))
+    except CheckpointError:
+        if data is None:
+            raise ConfigError(f"{path} lies in no run folder that names its data. Add --data SOURCE.") from None
+        return lasting_source(data), 0
+    return lasting_source(data) if data is not None else config.data, config.seed

@@ -84,6 +84,7 @@ class Exhibit:
         extent: how far a picture of points reaches.
         columns: of a grid without neighbours.
         as_in_training: draw with Dropout and each batch's own statistics, see `generate`.
+        batch_size: at most so many are drawn at a time.
     """
 
     z: np.ndarray
@@ -93,11 +94,14 @@ class Exhibit:
     extent: float = 1.0
     columns: int | None = None
     as_in_training: bool = False
+    batch_size: int = 64
 
     def draw(self, G: Sequential) -> np.ndarray:
         """G's outputs, in host memory."""
         rng = np.random.default_rng(0)
-        return generate(G, self.z, self.condition, batch_statistics=self.as_in_training, rng=rng)
+        return generate(
+            G, self.z, self.condition, batch_size=self.batch_size, batch_statistics=self.as_in_training, rng=rng
+        )
 
     def picture(self, samples: np.ndarray) -> np.ndarray:
         """The picture of what was drawn: a grid, with neighbours a row for each; points as their density."""

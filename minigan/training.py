@@ -353,6 +353,8 @@ class Trainer:
     def _sample(self) -> None:
         if self.average is None:
             samples = self.exhibit.draw(self.learner.G)
+        elif self.exhibit.as_in_training:
+            samples = self.exhibit.draw(self.average.network)
         else:
             samples = self.average.draw(self.exhibit.z, self.exhibit.condition)
         picture = self.exhibit.picture(self.to_images(samples))

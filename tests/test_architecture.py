@@ -30,13 +30,13 @@ FLOORS = {
     4: ["network"],
     5: [
         *("blocks", "losses", "penalties", "matching", "optim", "schedules", "gradcheck", "metrics", "augment"),
-        *("fake_pool", "data"),
+        *("fake_pool", "data", "unet", "completion", "interpolation"),
     ],
     6: [
-        *("alternating", "variational", "divergence", "ema", "training", "checkpoint", "sampling", "export", "report"),
-        "evaluation",
+        *("alternating", "supervised", "variational", "divergence", "ema", "training", "checkpoint", "sampling"),
+        *("export", "report", "evaluation"),
     ],
-    7: ["bench", "cli", "commands", "config", "evaluate", "recipes", "runs", "__main__"],
+    7: ["bench", "cli", "commands", "config", "evaluate", "recipes", "runs", "translate", "__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Where rooms of one floor may use each other; no circle is allowed anywhere.

@@ -1,4 +1,4 @@
-"""Evaluation without downloads: features, the battery of figures, and a monitor for training."""
+"""Evaluation without downloads: features, the battery of figures, those of pairs, and a monitor for training."""
 
 from minigan.evaluation.battery import ImageBattery, evaluate_points
 from minigan.evaluation.classifier import Classifier, train_classifier
@@ -7,6 +7,8 @@ from minigan.evaluation.kept import cache_folder, kept_classifier
 from minigan.evaluation.monitor import Monitor
 from minigan.evaluation.neighbourhood import Neighbours, nearest_items, neighbour_picture
 from minigan.evaluation.opening import FEATURES, choose_features, open_like
+from minigan.evaluation.pairs import Likeness, MapScore
+from minigan.evaluation.palette import Palette, find_palette
 from minigan.evaluation.report import Figure, Report
 
 __all__ = [
@@ -16,14 +18,18 @@ __all__ = [
     "Figure",
     "ImageBattery",
     "ImageClassifier",
+    "Likeness",
+    "MapScore",
     "Monitor",
     "Neighbours",
+    "Palette",
     "PixelFeatures",
     "Report",
     "StackedClassifier",
     "cache_folder",
     "choose_features",
     "evaluate_points",
+    "find_palette",
     "kept_classifier",
     "nearest_items",
     "neighbour_picture",

@@ -18,7 +18,8 @@ class Figure:
         meaning: in a few words.
         samples: how many of the generator's went into it.
         real: how many of the data's.
-        data: what fresh real examples in the samples' place get; None where there is no such thing.
+        data: what fresh real examples in the samples' place get, or whatever else the report has beside them; None
+            where there is no such thing.
         std: standard deviation of the value, where it is a mean.
     """
 
@@ -41,6 +42,7 @@ class Report:
         features: what the features are of, in words; empty where there are none.
         histogram: samples by mode or class; empty where there are none.
         remarks: lines that a reader should know.
+        beside: what the figures' `data` is of.
     """
 
     figures: tuple[Figure, ...]
@@ -48,6 +50,7 @@ class Report:
     features: str = ""
     histogram: tuple[int, ...] = ()
     remarks: tuple[str, ...] = field(default=())
+    beside: str = "data itself"
 
     def value(self, name: str) -> float:
         """The value of the figure of that name; KeyError if there is none."""
@@ -58,6 +61,7 @@ class Report:
         return {
             "seed": self.seed,
             "features": self.features,
+            "beside": self.beside,
             "figures": {f.name: {k: _plain(v) for k, v in asdict(f).items() if k != "name"} for f in self.figures},
             "histogram": list(self.histogram),
             "remarks": list(self.remarks),
@@ -65,7 +69,7 @@ class Report:
 
     def table(self) -> str:
         """Aligned columns, a line a figure."""
-        rows = [("figure", "value", "data itself", "better", "samples", "real", "")]
+        rows = [("figure", "value", self.beside, "better", "samples", "real", "")]
         for f in self.figures:
             spread = "" if f.std is None else f" ± {_short(f.std)}"
             data = "" if f.data is None else _short(f.data)

@@ -6,12 +6,19 @@ from minigan.recipes.base import Recipe
 from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.dcgan_cifar import DCGANCifar
 from minigan.recipes.dcgan_keras import DCGANKeras
+from minigan.recipes.denoise import Denoise
+from minigan.recipes.inpaint import Inpaint
 from minigan.recipes.minimax import MinimaxGame
 from minigan.recipes.mlp import MLP
 from minigan.recipes.multi_d import MultiD
 from minigan.recipes.noise import NoiseRecipe
 from minigan.recipes.pacgan import PacGAN
+from minigan.recipes.pix2pix import Pix2Pix
+from minigan.recipes.restoration import RestorationRecipe
+from minigan.recipes.segment import Segment
 from minigan.recipes.sngan import SNGAN
+from minigan.recipes.superres import SuperResolution
+from minigan.recipes.translation import PairRecipe, TranslationRecipe
 from minigan.recipes.vae import VAE
 
 __all__ = [
@@ -23,16 +30,28 @@ __all__ = [
     "AdversarialRecipe",
     "DCGANCifar",
     "DCGANKeras",
+    "Denoise",
+    "Inpaint",
     "MinimaxGame",
     "MultiD",
     "NoiseRecipe",
     "PacGAN",
+    "PairRecipe",
+    "Pix2Pix",
     "Recipe",
+    "RestorationRecipe",
+    "Segment",
+    "SuperResolution",
+    "TranslationRecipe",
     "get_recipe",
 ]
 
 RECIPES: dict[str, type[Recipe]] = {
-    recipe.name: recipe for recipe in (DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, MultiD, PacGAN, VAE)
+    recipe.name: recipe
+    for recipe in (
+        *(DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, MultiD, PacGAN, VAE),
+        *(Segment, Pix2Pix, SuperResolution, Denoise, Inpaint),
+    )
 }
 
 

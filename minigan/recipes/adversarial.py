@@ -13,6 +13,7 @@ from minigan.losses import LOSSES, get_loss
 from minigan.network import Sequential
 from minigan.penalties import PENALTIES, GradientPenalty, get_penalty
 from minigan.recipes.base import Recipe, Shape
+from minigan.training import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class AdversarialRecipe(Recipe):
         backend: Backend,
         dtype: str = "float32",
         rng: np.random.Generator,
-    ) -> AlternatingOptimizer:
+    ) -> Learner:
         return self.game(*self.networks(image_shape, backend=backend, dtype=dtype, rng=rng))
 
     def networks(
@@ -101,6 +102,7 @@ class AdversarialRecipe(Recipe):
         D: Sequential,
         *,
         noise: Noise | None = None,
+        adversarial_weight: float = 1.0,
         terms: tuple[GeneratorTerm, ...] = (),
         fake_pool: FakePool | None = None,
     ) -> AlternatingOptimizer:
@@ -108,6 +110,7 @@ class AdversarialRecipe(Recipe):
 
         Args:
             noise: what G draws from; None where the batches bring its source.
+            adversarial_weight: of the game's part in G's loss.
             terms: beside the recipe's `generator_terms`.
         """
         return AlternatingOptimizer(
@@ -123,6 +126,7 @@ class AdversarialRecipe(Recipe):
                 limit=self.clip_weights or np.inf,
             ),
             n_critic=self.n_critic,
+            adversarial_weight=adversarial_weight,
             generator_terms=(*self.generator_terms(), *terms),
             penalty=self.gradient_penalty(),
             instance_noise=InstanceNoise(self.instance_noise, self.instance_noise_steps),

@@ -38,6 +38,7 @@ class Recipe(OptimizerSettings):
     """
 
     name: ClassVar[str]
+    default_data: ClassVar[str] = "digits"  # what is embedded and suits
 
     batch_size: int = 64
     ema: float = 0.0
@@ -130,6 +131,14 @@ class Recipe(OptimizerSettings):
             dataset.close()
         return open_dataset(source, size=self.fit_size(native), channels=channels, seed=seed)
 
+    def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:  # noqa: ARG002
+        """The data that pictures are made of: what was kept from training, where the recipe keeps some.
+
+        Args:
+            dataset: what `open_data` opened of the source.
+        """
+        return dataset
+
     def loader(self, dataset: Any, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> Loader[Any]:
         """Endless batches of the data, as `batch` takes them."""
         return Loader(dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle)
@@ -157,7 +166,7 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError: G does not draw from noise, or not by class.
         """
-        raise ConfigError(f"{self.name} draws from images, not from noise. Give them with --data SOURCE.")
+        raise ConfigError(f"{self.name} draws from images, not from noise. See minigan sample and minigan evaluate.")
 
     def refuse_label(self, label: int | None) -> None:
         """Raises ConfigError if a class is asked for, of a generator that was told none."""

@@ -1,0 +1,138 @@
+"""Which colours the classes of a map have, found in the maps themselves.
+
+Maps kept as JPEG have no exact colours: along each edge the two classes bleed into each other, and flat areas are off
+by a step or two. So colours are looked for only where a map is flat, in 3x3 pixels that hardly differ; there they stand
+out as a few narrow heaps. If all of them belong to a palette that is known (the embedded shapes, CamVid's eleven
+classes), its exact colours, names and void take their place.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from minigan.data import MASK_COLOURS
+from minigan.data.shapes import CLASSES
+from minigan.metrics import palette_labels
+from minigan.metrics.checks import IntegerArray
+from minigan.report.pictures import to_pixels
+
+__all__ = ["CAMVID", "KNOWN", "SHAPES", "Palette", "find_palette"]
+
+FLAT = 8  # levels of 255 that 3x3 pixels of one class may differ by
+HEAP = 24  # distance from a heap's middle to what belongs to it
+NEAR = 12  # from a heap's middle to the colour of a known palette
+TIGHT = 8  # from a heap's middle to nearly all of it, in maps; photographs have wide heaps
+BLUR = 48  # further from every colour than this, a pixel of a map is the blur of an edge
+RAREST = 2e-4  # of all flat pixels
+MOST = 64
+FLAT_SHARE, TIGHT_SHARE = 0.2, 0.95  # what a map of classes has at least
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The classes of a map.
+
+    Attributes:
+        name: of the data it is known from, or "found in the maps".
+        colours: (K, 3), from 0 to 255.
+        classes: their names; numbers where they are not known.
+        void: the number of the colour that means no class; None if all of them are classes.
+    """
+
+    name: str
+    colours: tuple[tuple[int, int, int], ...]
+    classes: tuple[str, ...]
+    void: int | None = None
+
+    def labels(self, images: np.ndarray) -> IntegerArray:
+        """The class of each pixel of images (N, H, W, 3) in [-1, 1], the one with the nearest colour: (N, H, W)."""
+        return palette_labels(to_pixels(images), palette=self.colours)
+
+    def truth(self, maps: np.ndarray) -> IntegerArray:
+        """As `labels`, but -1 where a map says nothing: void, and pixels near no colour, the blur of edges."""
+        pixels = to_pixels(maps)
+        labels = palette_labels(pixels, palette=self.colours)
+        distance = np.sqrt(np.square(pixels - np.array(self.colours, np.float32)[labels]).sum(axis=3))
+        labels[distance > BLUR] = -1
+        if self.void is not None:
+            labels[labels == self.void] = -1
+        return labels
+
+
+SHAPES = Palette("shapes", MASK_COLOURS, ("ground", *CLASSES))
+
+# The eleven classes of Badrinarayanan et al. 2017 (SegNet), section 4.1, in the data set's own colours.
+CAMVID = Palette(
+    "CamVid",
+    (
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+        (0, 0, 0),
+    ),
+    (
+        *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "cyclist"),
+        "void",
+    ),
+    void=11,
+)
+KNOWN = (SHAPES, CAMVID)
+
+
+def find_palette(maps: np.ndarray) -> Palette | None:
+    """The palette of maps (N, H, W, 3) in [-1, 1]; None if these are no maps of classes but pictures of another kind.
+
+    The most frequent colour of all flat pixels begins a heap, to which all colours near it belong; then the most
+    frequent of the rest, until only rare ones are left.
+    """
+    if maps.shape[3] != 3 or min(maps.shape[1:3]) < 3:
+        return None
+    flat = _flat_pixels(to_pixels(maps))
+    if len(flat) < FLAT_SHARE * maps[..., 0].size:
+        return None
+    heaps, share = _heaps(flat)
+    if share < TIGHT_SHARE or len(heaps) < 2:
+        return None
+    for palette in sorted(KNOWN, key=lambda palette: len(palette.colours)):
+        known = np.array(palette.colours)
+        if all(np.sqrt(np.square(known - heap).sum(axis=1)).min() <= NEAR for heap in heaps):
+            return palette
+    colours = tuple((int(r), int(g), int(b)) for r, g, b in np.rint(heaps))
+    return Palette("found in the maps", colours, tuple(map(str, range(len(colours)))))
+
+
+def _flat_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The pixels (n, 3) in the middle of 3x3 that hardly differ."""
+    low = high = pixels
+    for axis in (1, 2):
+        length = pixels.shape[axis] - 2
+        shifted = [np.arange(k, k + length) for k in range(3)]
+        low = np.minimum.reduce([low.take(rows, axis=axis) for rows in shifted])
+        high = np.maximum.reduce([high.take(rows, axis=axis) for rows in shifted])
+    flat: npt.NDArray[np.uint8] = pixels[:, 1:-1, 1:-1][((high - low) <= FLAT).all(axis=3)]
+    return flat
+
+
+def _heaps(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], float]:
+    """The middles of the heaps, the largest first, and which share of all pixels is in the very middle of one."""
+    _, where, counts = np.unique(pixels >> 2, axis=0, return_inverse=True, return_counts=True)
+    means = np.stack([np.bincount(where.ravel(), pixels[:, c]) / counts for c in range(3)], axis=1)
+    heaps: list[npt.NDArray[np.float64]] = []
+    left, total, tight = counts.copy(), len(pixels), 0
+    while len(heaps) < MOST and left.max() >= RAREST * total:
+        middle = means[left.argmax()]
+        distance = np.sqrt(np.square(means - middle).sum(axis=1))
+        near = (distance <= HEAP) & (left > 0)
+        tight += left[near & (distance <= TIGHT)].sum()
+        heaps.append((means[near] * left[near, None]).sum(axis=0) / left[near].sum())
+        left[near] = 0
+    return np.array(heaps).reshape(-1, 3), tight / max(total, 1)

@@ -1,0 +1,255 @@
+"""GANs from image to image: what they share, and those that learn from pairs of pictures."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigan.alternating import Batch, GeneratorTerm
+from minigan.backends import Backend
+from minigan.data import Dataset, PairDataset, open_pairs
+from minigan.data.dataset import Collection
+from minigan.data.pairs import DIRECTIONS
+from minigan.errors import ConfigError, MixedSizesError
+from minigan.layers import ConcatCondition
+from minigan.losses import l1
+from minigan.network import Sequential
+from minigan.recipes.adversarial import AdversarialRecipe
+from minigan.recipes.base import Shape
+from minigan.recipes.noise import behind
+from minigan.sampling import Exhibit
+from minigan.supervised import Supervised
+from minigan.training import Learner
+
+FRESH = 1_000_000_007  # added to the seed of embedded pairs that training never sees
+HELD_OUT_SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationRecipe(AdversarialRecipe):
+    """A GAN from image to image: G minimises adversarial * (its part of the game) + l1 * mean |G(x) - y|.
+
+    Source: Isola et al. 2017, equations 1, 3 and 4.
+
+    Settings:
+        l1: weight of the mean of |G(x) - y| in G's loss.
+        adversarial: weight of the game's part in G's loss; 0 trains the same G without any D.
+        conditional: whether D is shown x beside y or G(x), as in a conditional GAN; or the outcome alone.
+    """
+
+    # Whether G draws with Dropout and each batch's own statistics when it is done, as it did in training.
+    as_in_training: ClassVar[bool] = False
+    # What stands in the columns of a picture.
+    columns: ClassVar[tuple[str, ...]] = ("source", "output", "target")
+    # What the answer is called that costs nothing, see `baseline`.
+    baseline_name: ClassVar[str] = ""
+
+    batch_size: int = 1
+    l1: float = 100.0
+    adversarial: float = 1.0
+    conditional: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_from_zero("l1", "adversarial")
+        if not self.l1 and not self.adversarial:
+            raise ConfigError(f"{self.name}: l1=0 and adversarial=0 leave G nothing to minimise. Set one of them.")
+        if self.size:
+            self.check_size((self.size, self.size))
+
+    # ------------------------------------------------------------------------------------------ to be written
+
+    @abstractmethod
+    def pair(self, item: np.ndarray | tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> "Pair":
+        """The sources and targets of a batch of the loader's; rng draws what hides an image."""
+
+    @abstractmethod
+    def open_split(self, source: str, image_shape: Shape, *, split: str | None, seed: int) -> Collection:
+        """The data that a trained G is to be shown, at its size.
+
+        Args:
+            split: None takes what was held out of training.
+        Raises:
+            ConfigError: there is no such split.
+        """
+
+    @abstractmethod
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raises:
+        ConfigError: the networks cannot draw images of that size.
+        """
+
+    # ------------------------------------------------------------------------------------------ with a default
+
+    def baseline(self, source: np.ndarray) -> np.ndarray | None:  # noqa: ARG002
+        """What one would answer without any network: images like the targets; None where there is no such thing."""
+        return None
+
+    def shown(self, source: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Sources as images of the targets' size, a column each: what stands left of the output."""
+        return (source,)
+
+    def condition(self, source: np.ndarray) -> np.ndarray:
+        """What D is shown of sources, at the targets' size."""
+        return source
+
+    # ------------------------------------------------------------------------------------------ training
+
+    def generator_terms(self) -> tuple[GeneratorTerm, ...]:
+        return (GeneratorTerm(self.l1, l1),) if self.l1 else ()
+
+    def judge(self, image_shape: Shape) -> Sequential:
+        D = self.discriminator(image_shape)
+        if not self.conditional:
+            return D
+        shape = self.condition(np.empty((1, *self.source_shape(image_shape)), np.float32)).shape[1:]
+        return behind([ConcatCondition(shape)], D)
+
+    def assemble(
+        self,
+        image_shape: Shape,
+        *,
+        backend: Backend,
+        dtype: str = "float32",
+        rng: np.random.Generator,
+    ) -> Learner:
+        if self.adversarial:
+            G, D = self.networks(image_shape, backend=backend, dtype=dtype, rng=rng)
+            return self.game(G, D, adversarial_weight=self.adversarial)
+        G = self.built_generator(image_shape, backend=backend, dtype=dtype, rng=rng)
+        optimizer = self.make_optimizer(G.arena, lr=self.g_lr or self.lr)
+        return Supervised(G, terms=self.generator_terms(), optimizer=optimizer)
+
+    def batch(self, item: Any, rng: np.random.Generator) -> Batch:
+        source, target = self.pair(item, rng)
+        return Batch(target, condition=self.condition(source) if self.conditional else None, source=source)
+
+    # ------------------------------------------------------------------------------------------ pictures
+
+    def examples(self, dataset: Collection, rows: np.ndarray, *, seed: int) -> "Pair":
+        """Pairs of a dataset, the same each time: what chance decides of one depends on the seed and its row alone.
+
+        Returns:
+            Sources (N, ...) and targets (N, H, W, C), float32.
+        """
+        pairs = [self.pair(read(dataset, [row]), np.random.default_rng([seed, int(row)])) for row in rows]
+        sources, targets = zip(*pairs, strict=True)
+        return np.concatenate(sources), np.concatenate(targets)
+
+    def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
+        count = 5 if max(self.image_shape(dataset)) > 128 else 12
+        return self.exhibit_rows(dataset, spread(len(dataset), count), seed=int(rng.integers(2**31)), extent=extent)
+
+    def exhibit_rows(self, dataset: Collection, rows: np.ndarray, *, seed: int, extent: float = 1.0) -> Exhibit:
+        """Sources, outputs and targets side by side."""
+        source, target = self.examples(dataset, rows, seed=seed)
+        return Exhibit(
+            source,
+            before=self.shown(source),
+            after=(target,),
+            extent=extent,
+            as_in_training=self.as_in_training,
+            batch_size=self.batch_size if self.as_in_training else 16,
+        )
+
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRecipe(TranslationRecipe):
+    """A GAN that learns from pairs of pictures, (H, W, C) both: a folder of side-by-side files, or `shapes`.
+
+    Settings:
+        size: the images' side; 0 takes the data's own, if G can draw it and it is at most 256, and 256 otherwise.
+        direction: AtoB makes the left half of a file the source, BtoA the right one.
+    """
+
+    default_data: ClassVar[str] = "shapes"
+
+    direction: str = "AtoB"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("direction", DIRECTIONS)
+
+    def source_shape(self, image_shape: Shape) -> Shape:
+        return image_shape
+
+    def image_shape(self, dataset: PairDataset) -> Shape:
+        return dataset.b_shape
+
+    def pair(self, item: np.ndarray | tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> Pair:  # noqa: ARG002
+        source, target = item
+        return source, target
+
+    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
+        if size is None or max(size) > 256:
+            return 256, 256
+        try:
+            self.check_size(size)
+        except ConfigError:
+            return 256, 256
+        return size
+
+    def open_data(self, source: str, *, seed: int) -> PairDataset:
+        native: tuple[int, int] | None = None
+        try:
+            dataset = self._open(source, size=None, seed=seed)
+        except MixedSizesError:
+            pass
+        else:
+            native = dataset.b_shape[:2]
+            dataset.close()
+        return self._open(source, size=self.fit_size(native), seed=seed)
+
+    def open_split(self, source: str, image_shape: Shape, *, split: str | None, seed: int) -> PairDataset:
+        H, W, channels = image_shape
+        if source == "shapes":
+            if split not in (None, "train", "val"):
+                raise ConfigError(f"shapes: expected the split train or val, got {split!r}.")
+            return self._open(source, size=(H, W), seed=seed + FRESH * (split != "train"))
+        for name in HELD_OUT_SPLITS if split is None else (split,):
+            try:
+                return self._open(source, size=(H, W), seed=seed, channels=channels, split=name)
+            except ConfigError:
+                if split is not None:
+                    raise
+        raise ConfigError(
+            f"{source}: expected held-out pairs in a folder named {' or '.join(HELD_OUT_SPLITS)}, found neither. "
+            "Name another with --split, or keep some pairs from training."
+        )
+
+    def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:
+        try:
+            return self.open_split(source, self.image_shape(dataset), split=None, seed=seed)  # type: ignore[arg-type]
+        except ConfigError:
+            return dataset
+
+    def _open(
+        self,
+        source: str,
+        *,
+        size: tuple[int, int] | None,
+        seed: int,
+        channels: int | None = None,
+        split: str | None = None,
+    ) -> PairDataset:
+        channels = channels or self.channels or None
+        return open_pairs(source, size=size, channels=channels, direction=self.direction, split=split, seed=seed)
+
+
+def read(dataset: Collection, rows: Any) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    """What a loader would hand out for these rows: images, or pairs of images."""
+    if isinstance(dataset, PairDataset):
+        return dataset.read_pairs(rows)
+    if not isinstance(dataset, Dataset):
+        raise ConfigError(f"expected images or pairs of images, got {type(dataset).__name__}.")
+    return dataset.read(rows)
+
+
+def spread(total: int, count: int) -> np.ndarray:
+    """Up to `count` of `total` rows, evenly spread."""
+    count = min(count, total)
+    return np.arange(count) * total // count

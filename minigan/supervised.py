@@ -1,0 +1,125 @@
+"""Training a generator alone, on what it is told to draw: the baseline without a discriminator."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.alternating import Batch, GeneratorTerm
+from minigan.backends import Array
+from minigan.checkpoint import load_network, network_arrays, select
+from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output
+from minigan.errors import ConfigError, DivergenceError, MiniganError
+from minigan.network import Sequential
+from minigan.optim import Optimizer
+
+__all__ = ["Supervised", "SupervisedValues"]
+
+
+class SupervisedValues(NamedTuple):
+    """What one step measured; a scalar array of the backend."""
+
+    g_loss: Array
+
+    def headline(self) -> dict[str, Array]:
+        """The values that a progress bar has room for."""
+        return {"G": self.g_loss}
+
+
+class Supervised:
+    """Trains G to minimise sum_k weight_k * term_k(G(x), y); a `Learner` like `AlternatingOptimizer`.
+
+    What pix2pix calls "L1 alone" (Isola et al. 2017, table 1), beside which a GAN has to show what it is good for.
+
+    Args:
+        G: maps sources x to images; built.
+        terms: the loss, at least one term.
+        optimizer: updates G's arena.
+    Raises:
+        ConfigError: these do not fit each other.
+    """
+
+    n_critic = 1
+
+    def __init__(self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer) -> None:
+        if not terms:
+            raise ConfigError("without a discriminator G expects at least one term to minimise, got none. Set l1=100.")
+        if optimizer.arena is not G.arena:
+            raise ConfigError("the optimizer must update G's arena: Adam(G.arena, ...).")
+        self.G = G
+        self.terms = tuple(terms)
+        self.optimizer = optimizer
+        self.grads = G.gradients()
+
+    def step(self, batches: Iterator[Batch], rng: np.random.Generator) -> SupervisedValues:
+        """One update of G.
+
+        Args:
+            batches: of targets `real` (N, *G.output_shape) and sources (N, *G.input_shape).
+            rng: of dropout.
+        Raises:
+            DivergenceError: a value or a gradient is not finite; G is as it was before the step.
+        """
+        batch = next(batches)
+        target = self.G.kernels.asarray(batch.real, dtype=self.G.dtype)
+        source, statistics = self._source(batch), self.G.state.flat.copy()
+        y, tape = self.G.forward(source, train=True, rng=rng)
+        self.G.commit_statistics(tape)
+        value, dy = self.loss(y, target)
+        self.grads.zero()
+        if is_finite(value):
+            self.G.backward(dy, tape, grads=self.grads, need_dx=False)
+        if not all_finite(value, self.grads, self.G):
+            self.G.state.flat[...] = statistics
+            found = nonfinite_output(self.G, source, rng=rng) or nonfinite_gradient(self.G, dy, tape)
+            raise DivergenceError(f"{found or f'the loss of {self.G.path}'} is not finite.")
+        self.optimizer.step(self.grads)
+        return SupervisedValues(value)
+
+    def loss(self, y: Array, target: Array) -> tuple[Array, Array]:
+        """The weighted sum of all terms, and its gradient with respect to y."""
+        parts = [(weight, *function(y, target)) for weight, function in self.terms]
+        value, dy = parts[0][0] * parts[0][1], parts[0][0] * parts[0][2]
+        for weight, term, dterm in parts[1:]:
+            value, dy = value + weight * term, dy + weight * dterm
+        return value, dy
+
+    @property
+    def networks(self) -> tuple[Sequential]:
+        """G."""
+        return (self.G,)
+
+    def inputs(self, batch: Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:  # noqa: ARG002
+        """G with the batch's sources."""
+        return [(self.G, self._source(batch))]
+
+    def _source(self, batch: Batch) -> Array:
+        if batch.source is None:
+            raise ConfigError("a generator trained alone expects batches with a source: Batch(real, source=...).")
+        return self.G.kernels.asarray(batch.source, dtype=self.G.dtype)
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate of the next step."""
+        return {"g_lr": self.optimizer.lr}
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Everything that training has changed, in host memory, by name."""
+        optimizer = {f"g_optimizer.{name}": array for name, array in self.optimizer.to_dict().items()}
+        return network_arrays(self.G, "G") | optimizer
+
+    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
+        """Goes back to what `to_dict` gave.
+
+        Raises:
+            CheckpointError, ShapeError, DTypeError: the arrays are of another network. Nothing is overwritten.
+        """
+        before = self.to_dict()
+        try:
+            self._overwrite(arrays, source)
+        except MiniganError:
+            self._overwrite(before, source)
+            raise
+
+    def _overwrite(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
+        load_network(self.G, arrays, "G", source=source)
+        self.optimizer.load_dict(select(arrays, "g_optimizer"), source=source)
