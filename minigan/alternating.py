@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.checkpoint import load_network, network_arrays, select
 from minigan.divergence import all_finite, is_finite, nonfinite_output, why_discriminator, why_generator
-from minigan.errors import ConfigError, DivergenceError, MiniganError, ShapeError
+from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.fake_pool import FakePool
+from minigan.learner import Learner
 from minigan.losses import FAKE, REAL, CoupledLoss, Loss
 from minigan.network import Sequential, Tape
 from minigan.optim import Optimizer
@@ -106,7 +106,7 @@ class StepValues(NamedTuple):
         return {"D": self.d_loss, "G": self.g_loss, "D(x)": self.d_real, "D(G(z))": self.d_fake}
 
 
-class AlternatingOptimizer:
+class AlternatingOptimizer(Learner):
     """Trains D and G in turn.
 
     Args:
@@ -189,9 +189,17 @@ class AlternatingOptimizer:
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
     @property
-    def networks(self) -> tuple[Sequential, Sequential]:
-        """G and D."""
-        return self.G, self.D
+    def networks(self) -> dict[str, Sequential]:
+        return {"G": self.G, "D": self.D}
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"g": self.g_optimizer, "d": self.d_optimizer}
+
+    @property
+    def memories(self) -> Mapping[str, Optimizer | FakePool]:
+        pool = {} if self.fake_pool is None else {"fake_pool": self.fake_pool}
+        return {**super().memories, **pool}
 
     def inputs(self, batch: Array | Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
         """G and D under the batch's condition, each with its input: z or a source, and the real examples."""
@@ -320,39 +328,3 @@ class AlternatingOptimizer:
         if not std:
             return x
         return x + self.D.kernels.asarray(std * rng.standard_normal(x.shape), dtype=self.D.dtype)
-
-    def rates(self) -> dict[str, float]:
-        """The learning rates of the next step, by the names that a log has for them."""
-        return {"g_lr": self.g_optimizer.lr, "d_lr": self.d_optimizer.lr}
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """Everything that training has changed, in host memory, by name."""
-        arrays = network_arrays(self.G, "G") | network_arrays(self.D, "D")
-        for prefix, part in self._with_memory():
-            arrays |= {f"{prefix}.{name}": array for name, array in part.to_dict().items()}
-        return arrays
-
-    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
-        """Goes back to what `to_dict` gave.
-
-        Raises:
-            CheckpointError, ShapeError, DTypeError: the arrays are of other networks. Nothing is overwritten.
-        """
-        before = self.to_dict()
-        try:
-            self._overwrite(arrays, source)
-        except MiniganError:
-            self._overwrite(before, source)
-            raise
-
-    def _overwrite(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
-        load_network(self.G, arrays, "G", source=source)
-        load_network(self.D, arrays, "D", source=source)
-        for prefix, part in self._with_memory():
-            part.load_dict(select(arrays, prefix), source=source)
-
-    def _with_memory(self) -> Iterator[tuple[str, Optimizer | FakePool]]:
-        """What else than the networks a step changes."""
-        yield from (("g_optimizer", self.g_optimizer), ("d_optimizer", self.d_optimizer))
-        if self.fake_pool is not None:
-            yield "fake_pool", self.fake_pool

@@ -197,7 +197,7 @@ def _networks(recipe: Recipe, backend: str) -> str:
     """The tables of G and D, for images of the recipe's size and number of channels: RGB, unless it says otherwise."""
     image_shape = (*recipe.fit_size(None), recipe.channels or 3)
     learner = recipe.assemble(image_shape, backend=get_backend(backend), rng=np.random.default_rng(0))
-    return "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in learner.networks)
+    return "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in learner.networks.values())
 
 
 def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:

@@ -1,15 +1,15 @@
 """Training a generator alone, on what it is told to draw: the baseline without a discriminator."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from minigan.alternating import Batch, GeneratorTerm
 from minigan.backends import Array
-from minigan.checkpoint import load_network, network_arrays, select
 from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output
-from minigan.errors import ConfigError, DivergenceError, MiniganError
+from minigan.errors import ConfigError, DivergenceError
+from minigan.learner import Learner
 from minigan.network import Sequential
 from minigan.optim import Optimizer
 
@@ -26,7 +26,7 @@ class SupervisedValues(NamedTuple):
         return {"G": self.g_loss}
 
 
-class Supervised:
+class Supervised(Learner):
     """Trains G to minimise sum_k weight_k * term_k(G(x), y); a `Learner` like `AlternatingOptimizer`.
 
     What pix2pix calls "L1 alone" (Isola et al. 2017, table 1), beside which a GAN has to show what it is good for.
@@ -38,8 +38,6 @@ class Supervised:
     Raises:
         ConfigError: these do not fit each other.
     """
-
-    n_critic = 1
 
     def __init__(self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer) -> None:
         if not terms:
@@ -85,9 +83,12 @@ class Supervised:
         return value, dy
 
     @property
-    def networks(self) -> tuple[Sequential]:
-        """G."""
-        return (self.G,)
+    def networks(self) -> dict[str, Sequential]:
+        return {"G": self.G}
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"g": self.optimizer}
 
     def inputs(self, batch: Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:  # noqa: ARG002
         """G with the batch's sources."""
@@ -97,29 +98,3 @@ class Supervised:
         if batch.source is None:
             raise ConfigError("a generator trained alone expects batches with a source: Batch(real, source=...).")
         return self.G.kernels.asarray(batch.source, dtype=self.G.dtype)
-
-    def rates(self) -> dict[str, float]:
-        """The learning rate of the next step."""
-        return {"g_lr": self.optimizer.lr}
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """Everything that training has changed, in host memory, by name."""
-        optimizer = {f"g_optimizer.{name}": array for name, array in self.optimizer.to_dict().items()}
-        return network_arrays(self.G, "G") | optimizer
-
-    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
-        """Goes back to what `to_dict` gave.
-
-        Raises:
-            CheckpointError, ShapeError, DTypeError: the arrays are of another network. Nothing is overwritten.
-        """
-        before = self.to_dict()
-        try:
-            self._overwrite(arrays, source)
-        except MiniganError:
-            self._overwrite(before, source)
-            raise
-
-    def _overwrite(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
-        load_network(self.G, arrays, "G", source=source)
-        self.optimizer.load_dict(select(arrays, "g_optimizer"), source=source)

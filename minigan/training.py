@@ -5,26 +5,25 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
-from minigan.backends import Array
 from minigan.checkpoint import MODEL_FORMAT, CheckpointFolder, network_arrays, save_arrays
 from minigan.data import Loader
 from minigan.ema import MovingAverage
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, MiniganError, OutputError
 from minigan.files import atomic_write, make_folder
-from minigan.network import Sequential
+from minigan.learner import Learner, Values
 from minigan.report.progress import Progress
 from minigan.sampling import Exhibit, generate, save_picture
 
-__all__ = ["Draw", "Interruption", "Learner", "Monitor", "Rhythm", "Trainer", "Values"]
+__all__ = ["Draw", "Interruption", "Monitor", "Rhythm", "Trainer"]
 
 
 @dataclass(frozen=True)
@@ -39,45 +38,6 @@ class Rhythm:
 
 Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> what G draws, in host memory
 Monitor = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, what to say on the way) -> figures
-
-
-class Values(Protocol):
-    """What a step measured: a NamedTuple of scalar arrays."""
-
-    def _asdict(self) -> dict[str, Array]: ...
-
-    def headline(self) -> dict[str, Array]:
-        """The values that a progress bar has room for."""
-
-
-class Learner(Protocol):
-    """What can be trained: `AlternatingOptimizer`, and whatever else has these.
-
-    Attributes:
-        G: draws the samples.
-        n_critic: batches that a step takes.
-    """
-
-    G: Sequential
-    n_critic: int
-
-    @property
-    def networks(self) -> Sequence[Sequential]:
-        """All of them."""
-
-    def step(self, batches: Iterator[Any], rng: np.random.Generator, /) -> Values: ...
-
-    def inputs(self, batch: Any, rng: np.random.Generator, /) -> Sequence[tuple[Sequential, Array]]:
-        """Each network, and what it is given in a step on that batch: for checking gradients."""
-
-    def rates(self) -> dict[str, float]:
-        """Learning rates, by the names that a log has for them."""
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """Everything that training has changed, in host memory, by name."""
-
-    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str) -> None:
-        """Goes back to what `to_dict` gave; all of it or nothing."""
 
 
 class Interruption:

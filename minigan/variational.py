@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array, array_module
-from minigan.checkpoint import load_network, network_arrays, select
 from minigan.divergence import all_finite, nonfinite_gradient, nonfinite_output
-from minigan.errors import ConfigError, DivergenceError, MiniganError, ShapeError
+from minigan.errors import ConfigError, DivergenceError, ShapeError
+from minigan.learner import Learner
 from minigan.losses import bernoulli, gaussian
 from minigan.network import Sequential
 from minigan.optim import Optimizer
@@ -48,7 +48,7 @@ class VariationalValues(NamedTuple):
         return {"-ELBO": self.loss, "rec": self.reconstruction, "KL": self.kl}
 
 
-class VariationalAutoencoder:
+class VariationalAutoencoder(Learner):
     """Trains an encoder and a decoder together.
 
     Args:
@@ -61,8 +61,6 @@ class VariationalAutoencoder:
     Raises:
         ConfigError, ShapeError: these do not fit each other.
     """
-
-    n_critic = 1  # batches in a step
 
     def __init__(
         self,
@@ -93,9 +91,12 @@ class VariationalAutoencoder:
         self.e_grads, self.g_grads = encoder.gradients(), G.gradients()
 
     @property
-    def networks(self) -> tuple[Sequential, Sequential]:
-        """The encoder and the decoder."""
-        return self.encoder, self.G
+    def networks(self) -> dict[str, Sequential]:
+        return {"encoder": self.encoder, "G": self.G}
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"e": self.e_optimizer, "g": self.g_optimizer}
 
     def inputs(self, batch: Array, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
         """Both networks, each with its input: the images, and what is drawn for them."""
@@ -113,11 +114,11 @@ class VariationalAutoencoder:
             DivergenceError: a value or a gradient is not finite; both networks are as they were before the step.
         """
         x = self.G.kernels.asarray(next(batches), dtype=self.G.dtype)
-        states = [network.state.flat.copy() for network in self.networks]
+        states = [network.state.flat.copy() for network in self.networks.values()]
         values = self.gradients(x, rng)
         for network, grads in ((self.encoder, self.e_grads), (self.G, self.g_grads)):
             if not all_finite(values.loss, grads, network):
-                for other, state in zip(self.networks, states, strict=True):
+                for other, state in zip(self.networks.values(), states, strict=True):
                     other.state.flat[...] = state
                 raise DivergenceError(f"{self._why(x, rng)} is not finite.")
         self.e_optimizer.step(self.e_grads)
@@ -163,39 +164,6 @@ class VariationalAutoencoder:
         dcode = reparameterise_grad(self.G.backward(dy, g_tape, grads=None), code, eps)
         dcode = dcode + self.kl_weight * kl_divergence(code)[1]
         return nonfinite_gradient(self.encoder, dcode, e_tape) or "the evidence lower bound"
-
-    def rates(self) -> dict[str, float]:
-        """The learning rate of the next step, by the name that a log has for it."""
-        return {"lr": self.g_optimizer.lr}
-
-    def to_dict(self) -> dict[str, np.ndarray]:
-        """Everything that training has changed, in host memory, by name."""
-        arrays = network_arrays(self.G, "G") | network_arrays(self.encoder, "encoder")
-        for prefix, optimizer in self._optimizers():
-            arrays |= {f"{prefix}.{name}": array for name, array in optimizer.to_dict().items()}
-        return arrays
-
-    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
-        """Goes back to what `to_dict` gave.
-
-        Raises:
-            CheckpointError, ShapeError, DTypeError: the arrays are of other networks. Nothing is overwritten.
-        """
-        before = self.to_dict()
-        try:
-            self._overwrite(arrays, source)
-        except MiniganError:
-            self._overwrite(before, source)
-            raise
-
-    def _overwrite(self, arrays: Mapping[str, np.ndarray], source: str) -> None:
-        load_network(self.G, arrays, "G", source=source)
-        load_network(self.encoder, arrays, "encoder", source=source)
-        for prefix, optimizer in self._optimizers():
-            optimizer.load_dict(select(arrays, prefix), source=source)
-
-    def _optimizers(self) -> tuple[tuple[str, Optimizer], ...]:
-        return (("g_optimizer", self.g_optimizer), ("e_optimizer", self.e_optimizer))
 
 
 def reparameterise(code: Array, eps: Array) -> Array:

@@ -33,7 +33,17 @@ FLOORS = {
         *("fake_pool", "data", "unet", "completion", "interpolation"),
     ],
     6: [
-        *("alternating", "supervised", "variational", "divergence", "ema", "training", "checkpoint", "sampling"),
+        *(
+            "learner",
+            "alternating",
+            "supervised",
+            "variational",
+            "divergence",
+            "ema",
+            "training",
+            "checkpoint",
+            "sampling",
+        ),
         *("export", "report", "evaluation"),
     ],
     7: ["bench", "cli", "commands", "config", "evaluate", "recipes", "runs", "translate", "__main__"],

@@ -9,11 +9,11 @@ from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoi
 from minigan.backends import Backend
 from minigan.errors import ConfigError
 from minigan.fake_pool import FakePool
+from minigan.learner import Learner
 from minigan.losses import LOSSES, get_loss
 from minigan.network import Sequential
 from minigan.penalties import PENALTIES, GradientPenalty, get_penalty
 from minigan.recipes.base import Recipe, Shape
-from minigan.training import Learner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from minigan.data.dataset import Collection
 from minigan.data.images import ImageFiles
 from minigan.ema import STATISTICS, MovingAverage, Noise, Statistics
 from minigan.errors import ConfigError, MixedSizesError
+from minigan.learner import Learner
 from minigan.network import Sequential
 from minigan.recipes.optimizers import OptimizerSettings
 from minigan.sampling import Exhibit
-from minigan.training import Learner
 
 Shape = tuple[int, ...]
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -13,6 +13,7 @@ from minigan.data.dataset import Collection
 from minigan.data.pairs import DIRECTIONS
 from minigan.errors import ConfigError, MixedSizesError
 from minigan.layers import ConcatCondition
+from minigan.learner import Learner
 from minigan.losses import l1
 from minigan.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
@@ -20,7 +21,6 @@ from minigan.recipes.base import Shape
 from minigan.recipes.noise import behind
 from minigan.sampling import Exhibit
 from minigan.supervised import Supervised
-from minigan.training import Learner
 
 FRESH = 1_000_000_007  # added to the seed of embedded pairs that training never sees
 HELD_OUT_SPLITS = ("val", "test")

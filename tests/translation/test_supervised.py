@@ -54,7 +54,7 @@ def test_it_learns(backend: Backend):
     assert losses[-1] < 0.7 * losses[0]
     assert (one.G.state.flat != 0).any()
     assert one.rates() == {"g_lr": 0.01}
-    assert one.networks == (one.G,)
+    assert one.networks == {"G": one.G}
 
 
 def test_going_back(reference: Backend):
