@@ -2,9 +2,9 @@
 
     python examples/pix2pix.py --steps 1500
 
-Trains on the embedded shapes at 64x64 and writes source | output | target of scenes that it has never seen. G soon sees
-where the shapes are; which colour a circle has and which a square, it learns much later. The recipe `pix2pix` takes
-folders of side-by-side files, at any size.
+Trains on the embedded shapes at 64x64 and writes source | output | target of scenes that it has never seen. G soon
+finds where the shapes are; which colour a circle has and which a square, it learns much later. The recipe `pix2pix`
+takes folders of side-by-side files, at any size.
 """
 
 import argparse
