@@ -20,5 +20,17 @@ def test_an_example_leaves_a_picture(tmp_path, capsys, path: Path):
 
 
 def test_there_is_one_for_each_family():
-    families = {"dcgan", "minimax", "multi_d", "pacgan", "sngan", "upsampling", "pix2pix", "restore"}
+    families = {
+        "classes",
+        "vae",
+        "wgan_gp",
+        "dcgan",
+        "minimax",
+        "multi_d",
+        "pacgan",
+        "sngan",
+        "upsampling",
+        "pix2pix",
+        "restore",
+    }
     assert {path.stem for path in EXAMPLES} >= families

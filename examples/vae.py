@@ -1,0 +1,51 @@
+"""A variational autoencoder: what it keeps of a digit, what it draws of nothing, and what lies between two digits.
+
+    python examples/vae.py --steps 1000
+
+The picture's first two rows are digits and their reconstructions, the third is drawn from the prior, and in each of the
+others one digit turns into another: the decoder's images along the straight line between their latent vectors.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from minigan.backends import get_backend
+from minigan.data import Loader, open_dataset
+from minigan.recipes import VAE
+from minigan.report.pictures import image_grid
+from minigan.sampling import generate, save_picture
+
+COLUMNS = 10
+
+
+def main(steps: int, out: Path) -> None:
+    recipe = VAE(latent=16, width=16)
+    digits = open_dataset("digits")
+    rng = np.random.default_rng(0)
+    vae = recipe.assemble(digits.shape, backend=get_backend("auto"), rng=rng)
+    with Loader(digits, batch_size=recipe.batch_size, seed=0) as loader:
+        batches = map(recipe.prepare, loader)
+        for step in range(1, steps + 1):
+            values = vae.step(batches, rng)
+            if step % 100 == 0 or step == steps:
+                print(
+                    f"step {step}: reconstruction {float(values.reconstruction):.1f} + KL {float(values.kl):.1f} nats"
+                )
+    images = digits.read(np.arange(COLUMNS))
+    means = generate(vae.encoder, recipe.prepare(images))[:, : recipe.latent]  # mu; logvar is the other half
+    shares = np.linspace(0, 1, COLUMNS)[:, None]
+    lines = [(1 - shares) * means[k] + shares * means[k + 1] for k in range(3)]
+    z = np.concatenate([means, recipe.noise(rng, COLUMNS), *lines])
+    drawn = recipe.to_images(generate(vae.G, z))
+    save_picture(out, image_grid(np.concatenate([images, drawn]), columns=COLUMNS))
+    print(f"digits, their reconstructions, samples, three ways from digit to digit: {out}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--out", type=Path, default=Path("vae.png"))
+    options = parser.parse_args()
+    main(options.steps, options.out)
