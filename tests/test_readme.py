@@ -31,6 +31,27 @@ def test_every_command_of_the_readme_is_known():
             assert stop.code == 0, line
 
 
+def test_every_training_of_the_readme_is_one():
+    """Recipes and settings, in blocks and in tables."""
+    from minigan import cli, commands
+
+    lines = re.findall(r"minigan train(?: [^#`\n]+)?", README)
+    assert len(lines) > 20
+    for line in lines:
+        words = line.split()
+        if "..." in words or "[RECIPE]" in words or "--resume" in words:
+            continue
+        options = cli._parse(words[1:])
+        config = commands._new_config(options)
+        assert config.recipe == (options.recipe or "dcgan"), line
+
+
+def test_every_recipe_has_its_line():
+    from minigan.recipes import RECIPES
+
+    assert [name for name in RECIPES if f"| `{name}` |" not in README] == []
+
+
 def test_files_named_in_the_readme_exist():
     root = Path(__file__).parent.parent
     for name in re.findall(r"`((?:minigan|tests|benchmarks|examples)/[\w./]+)`", README):

@@ -1,0 +1,77 @@
+"""`--evaluate-every`: figures of the samples in the log, from the same noise each time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigan import runs
+from minigan.cli import main
+from minigan.config import read_config
+
+
+def records(folder: Path, key: str) -> list[dict[str, float]]:
+    """The lines of a log that have that key."""
+    lines = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record for record in map(json.loads, lines) if key in record]
+
+
+def train(folder: Path, recipe: str, data: str, *rest: str) -> int:
+    options = ("--evaluate-every", "2", "--backend", "numpy", "--out", str(folder))
+    return main(["train", recipe, "--data", data, *options, *rest])
+
+
+SMALL = ("--set", "hidden=8", "batch_size=16", "latent=4")
+
+
+def test_points_have_their_modes_counted(tmp_path, capsys):
+    assert train(tmp_path / "run", "mlp", "ring", "--steps", "5", *SMALL) == 0
+    found = records(tmp_path / "run", "modes")
+    assert [record["step"] for record in found] == [2, 4, 5]
+    assert all(0 <= record["modes"] <= 8 and 0 <= record["high_quality"] <= 1 for record in found)
+    assert "step 5: modes" in capsys.readouterr().out
+    assert read_config(tmp_path / "run").rhythm.evaluate_every == 2
+
+
+@pytest.mark.parametrize("extra", [(), ("ema=0.9",)], ids=["last weights", "average"])
+def test_images_without_labels_are_compared_by_their_pixels(tmp_path, extra: tuple[str, ...]):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", pixels)
+    assert train(tmp_path / "run", "mlp", str(tmp_path / "x.npy"), "--steps", "4", *SMALL, *extra) == 0
+    found = records(tmp_path / "run", "fid")
+    assert [record["step"] for record in found] == [2, 4]
+    assert found[0]["fid"] != found[1]["fid"]
+    assert all(np.isfinite(record["kid"]) for record in found)
+
+
+def test_a_run_that_is_resumed_logs_the_same_figures(tmp_path):
+    assert train(tmp_path / "whole", "mlp", "ring", "--steps", "4", *SMALL) == 0
+    assert train(tmp_path / "half", "mlp", "ring", "--steps", "2", *SMALL) == 0
+    assert main(["train", "--resume", str(tmp_path / "half"), "--steps", "4"]) == 0
+    assert records(tmp_path / "half", "modes") == records(tmp_path / "whole", "modes")
+
+
+def test_it_changes_nothing_but_the_log(tmp_path):
+    assert train(tmp_path / "watched", "mlp", "ring", "--steps", "3", *SMALL) == 0
+    options = ("--backend", "numpy", "--out", str(tmp_path / "alone"), *SMALL)
+    assert main(["train", "mlp", "--data", "ring", "--steps", "3", *options]) == 0
+    watched, alone = (tmp_path / name / "model.safetensors" for name in ("watched", "alone"))
+    assert watched.read_bytes() == alone.read_bytes()
+
+
+def test_a_generator_that_draws_from_images_is_not_monitored(tmp_path, capsys):
+    assert train(tmp_path / "run", "inpaint", "digits", "--steps", "2") == 2
+    assert "inpaint draws from images, not from noise" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_from_before_there_was_such_a_thing(tmp_path):
+    options = ("--backend", "numpy", "--out", str(tmp_path / "run"), *SMALL)
+    assert main(["train", "mlp", "--data", "ring", "--steps", "2", *options]) == 0
+    path = tmp_path / "run" / "config.toml"
+    text = path.read_text(encoding="utf-8")
+    assert "evaluate_every = 0\n" in text
+    path.write_text(text.replace("evaluate_every = 0\n", ""), encoding="utf-8")
+    assert runs.read_config(tmp_path / "run").rhythm.evaluate_every == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "3"]) == 0
