@@ -20,8 +20,7 @@ from minigan.evaluation import Monitor, choose_features
 from minigan.files import atomic_write, make_folder
 from minigan.network import Sequential
 from minigan.recipes import Recipe, get_recipe
-from minigan.recipes.noise import picture_count
-from minigan.sampling import generate
+from minigan.sampling import generate, picture_count
 from minigan.training import Draw, Trainer
 
 __all__ = [

@@ -13,7 +13,10 @@ from minigan.network import Sequential
 from minigan.report.pictures import image_grid, point_density
 from minigan.report.png import encode_png
 
-__all__ = ["Exhibit", "generate", "render", "save_picture", "standing_statistics"]
+IMAGE_COUNT = 64
+POINT_COUNT = 2500
+
+__all__ = ["Exhibit", "generate", "picture_count", "render", "save_picture", "standing_statistics"]
 
 
 def generate(
@@ -111,6 +114,11 @@ class Exhibit:
         beside = np.stack(columns, axis=1).reshape(-1, *samples.shape[1:])
         side_by_side = 1 if len(samples) < 6 else 2
         return image_grid(beside, columns=side_by_side * len(columns))
+
+
+def picture_count(shape: tuple[int, ...], *, images: int = IMAGE_COUNT) -> int:
+    """How many samples of that shape a picture shows well: very many points, or so many images."""
+    return POINT_COUNT if len(shape) == 1 else images
 
 
 def render(samples: np.ndarray, *, extent: float, columns: int | None = None) -> np.ndarray:

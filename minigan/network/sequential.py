@@ -1,6 +1,6 @@
 """Layers one after the other."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any, Self
 
@@ -50,6 +50,10 @@ class Sequential(Layer):
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(index), layer) for index, layer in enumerate(self.layers))
+
+    def behind(self, front: Sequence[Layer]) -> "Sequential":
+        """A network, not built, of some more layers and then this one's, under its name."""
+        return Sequential([*front, *self.layers], name=self.path) if front else self
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Tape]:
         """The output, and the tape that `backward` needs.

@@ -20,10 +20,8 @@ from minigan.matching import FeatureMatching
 from minigan.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
-from minigan.sampling import Exhibit
+from minigan.sampling import Exhibit, picture_count
 
-IMAGE_COUNT = 64
-POINT_COUNT = 2500
 MOST_COLUMNS = 16
 
 
@@ -89,7 +87,7 @@ class NoiseRecipe(AdversarialRecipe):
         self, image_shape: Shape, *, backend: str | Backend, dtype: str | np.dtype[Any], rng: np.random.Generator
     ) -> Sequential:
         front = [ConcatCondition((self.classes,))] if self.conditional else []
-        G = behind(front, self.generator(image_shape))
+        G = self.generator(image_shape).behind(front)
         return G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
 
     def judge(self, image_shape: Shape) -> Sequential:
@@ -101,7 +99,7 @@ class NoiseRecipe(AdversarialRecipe):
             front.append(ConcatCondition((self.classes,)))
         if self.pack > 1:
             front.append(Pack(self.pack))
-        return behind(front, self.discriminator((*image_shape[:-1], self.pack * image_shape[-1])))
+        return self.discriminator((*image_shape[:-1], self.pack * image_shape[-1])).behind(front)
 
     def assemble(
         self,
@@ -173,17 +171,7 @@ class NoiseRecipe(AdversarialRecipe):
             return Exhibit(self.noise(rng, picture_count(dataset.shape)), extent=extent)
         # A column for each class, a row for each z.
         columns = self.classes if self.classes <= MOST_COLUMNS else MOST_COLUMNS // 2
-        rows = IMAGE_COUNT // 8
+        rows = 8
         labels = np.arange(rows * columns) % self.classes
         z = self.noise(rng, rows).repeat(columns, axis=0)
         return Exhibit(z, condition=self.one_hot(labels), extent=extent, columns=columns)
-
-
-def behind(front: Sequence[Layer], network: Sequential) -> Sequential:
-    """The network with some layers in front of it, under its name."""
-    return Sequential([*front, *network.layers], name=network.path) if front else network
-
-
-def picture_count(shape: Shape, *, images: int = IMAGE_COUNT) -> int:
-    """How many samples of that shape a picture shows: many points, or so many images."""
-    return POINT_COUNT if len(shape) == 1 else images

@@ -18,7 +18,6 @@ from minigan.losses import l1
 from minigan.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
-from minigan.recipes.noise import behind
 from minigan.sampling import Exhibit
 from minigan.supervised import Supervised
 
@@ -104,7 +103,7 @@ class TranslationRecipe(AdversarialRecipe):
         if not self.conditional:
             return D
         shape = self.condition(np.empty((1, *self.source_shape(image_shape)), np.float32)).shape[1:]
-        return behind([ConcatCondition(shape)], D)
+        return D.behind([ConcatCondition(shape)])
 
     def assemble(
         self,

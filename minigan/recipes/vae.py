@@ -25,8 +25,7 @@ from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, L
 from minigan.network import Sequential
 from minigan.recipes.base import Recipe, Shape
 from minigan.recipes.dcgan import halvings, nearest_size
-from minigan.recipes.noise import picture_count
-from minigan.sampling import Exhibit
+from minigan.sampling import Exhibit, picture_count
 from minigan.variational import LIKELIHOODS, VariationalAutoencoder
 
 
