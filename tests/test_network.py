@@ -19,7 +19,9 @@ from minigan.layers import (
     Flatten,
     Layer,
     LeakyReLU,
+    ReLU,
     Reshape,
+    SpectralNorm,
     Tanh,
 )
 from minigan.network import Residual, Sequential, SkipConcat
@@ -455,11 +457,28 @@ def test_summary_and_flops():
     assert rows[4] == ["1 BatchNorm", "(14, 14, 8)", "16", mflop(2 * image)]
     assert rows[5] == ["2 LeakyReLU", "(14, 14, 8)", "0", mflop(image)]
     assert rows[6][1:] == ["(14, 14, 8)", "0", mflop(image)]
-    assert rows[7] == ["3.inner.0 Conv2D 3x3", "(14, 14, 8)", "584", mflop(inner)]
+    assert rows[7] == ["", "inner.0 Conv2D 3x3", "(14, 14, 8)", "584", mflop(inner)]  # further to the right
     assert rows[8] == ["4 Flatten", "(1568,)", "0", mflop(0)]
     assert rows[9] == ["5 Dense", "(1,)", "1,569", mflop(dense)]
     assert rows[-1] == ["total", "2,233", mflop(total)]  # no output shape
     assert len(rows) == 12
+
+
+def test_the_summary_shows_what_stands_inside_of_what():
+    inside = [Conv2D(2, 3), Residual([SpectralNorm(Conv2D(2, 3)), ReLU()])]
+    net = Sequential([Residual(inside), Sequential([ReLU(), Sequential([ReLU()])]), ReLU()], name="D")
+    net.build((4, 4, 2), backend="numpy", rng=np.random.default_rng(0))
+    assert [line.partition("(")[0].rstrip() for line in net.summary().splitlines()[3:-2]] == [
+        "0 Residual",
+        "  inner.0 Conv2D 3x3",
+        "  inner.1 Residual",
+        "    inner.0 SpectralNorm",
+        "      inner Conv2D 3x3",
+        "    inner.1 ReLU",
+        "1.0 ReLU",
+        "1.1.0 ReLU",
+        "2 ReLU",
+    ]
 
 
 def test_the_summary_tells_how_each_convolution_is_computed():

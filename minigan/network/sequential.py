@@ -169,6 +169,8 @@ class Sequential(Layer):
     def summary(self, *, batch_size: int = 64) -> str:
         """A table: layer, output shape, parameters, millions of operations of a forward pass per example.
 
+        What a layer is made of stands below it, further to the right.
+
         On a backend that has several ways to compute a convolution also which one each layer got: one name, or three
         for the layer's forward pass, dx and dw.
 
@@ -176,11 +178,15 @@ class Sequential(Layer):
             batch_size: the choice depends on it; stands in the table's title.
         """
         rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")]
+        around = [""]  # the prefixes of the layers that the present one stands inside of
         for prefix, layer in self.walk():
             if isinstance(layer, Sequential):
                 continue
+            while not prefix.startswith(around[-1]):
+                around.pop()
             count = sum(p.size for p in layer.own_parameters)
-            label = f"{prefix[:-1]} {layer.describe()}"
+            label = "  " * (len(around) - 1) + f"{prefix[len(around[-1]) : -1]} {layer.describe()}"
+            around.append(prefix)
             names = layer.algorithms(batch_size)
             algorithm = names[0] if len(set(names)) == 1 else " | ".join(names)
             rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}", algorithm))
