@@ -31,7 +31,7 @@ class Model(NamedTuple):
 
 WGAN_GP = DCGAN(loss="wasserstein", penalty="wgan-gp", d_norm="none")
 MODELS: Mapping[str, Model] = {
-    "mlp": Model(MLP(), (28, 28, 1)),
+    "mlp": Model(MLP(instance_noise=0), (28, 28, 1)),  # as peers have it
     "dcgan28": Model(DCGAN(), (28, 28, 1)),
     "dcgan32": Model(DCGAN(), (32, 32, 3)),
     "dcgan64": Model(DCGAN(), (64, 64, 3)),

@@ -279,7 +279,7 @@ def test_resume_with_data_that_moved_and_too_few_steps(capsys):
         "minigan: the data had 64 items and now have 40; from here on their order is new.\n"
     )
     config = Path("run/config.toml")
-    config.write_text(config.read_text().replace("steps = 4", 'steps = "many"'))
+    config.write_text(config.read_text().replace("\nsteps = 4", '\nsteps = "many"'))
     assert "steps must be an int, got 'many'" in fails(capsys, "train", "--resume", "run")
 
 

@@ -21,7 +21,15 @@ from minigan.recipes import MLP  # noqa: E402
 
 STEPS = 60
 RATES = {"lr": 1e-3, "d_lr": 2e-3}
-COMMON = {"batch_size": BATCH, "loss": "non-saturating", "mse_weight": 0.0, "steps": STEPS, "ema": 0.9, **RATES}
+COMMON = {
+    "batch_size": BATCH,
+    "instance_noise": 0.0,
+    "loss": "non-saturating",
+    "mse_weight": 0.0,
+    "steps": STEPS,
+    "ema": 0.9,
+    **RATES,
+}
 
 Rate = Callable[[int], float]  # step -> factor of the rate
 CASES: dict[str, tuple[dict[str, Any], Callable[..., torch.optim.Optimizer], Rate]] = {
