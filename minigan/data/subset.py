@@ -10,6 +10,8 @@ from minigan.errors import ConfigError
 
 __all__ = ["Subset", "split_dataset"]
 
+LOT = 0  # the seed by which images are held out
+
 
 class Subset(Dataset):
     """The images `rows` of a dataset, in that order."""
@@ -33,16 +35,17 @@ class Subset(Dataset):
 
 
 def split_dataset(dataset: Dataset, *, held_out: int, part: Literal["train", "val"]) -> Subset:
-    """What training may see of a dataset, or what is kept from it: evenly spread images, at most a tenth of all.
+    """What training may see of a dataset, or what is kept from it: images drawn by lot, the same each time.
+
+    Not evenly spread ones, which in a set whose classes go round would all be of one class.
 
     Args:
-        held_out: how many are kept at most.
+        held_out: how many are kept; no more than a tenth of all.
     Raises:
         ConfigError: there are not even two images.
     """
     count = min(held_out, max(1, len(dataset) // 10))
     if len(dataset) < 2:
         raise ConfigError(f"{dataset.name}: expected at least 2 images, one of them to be held out, found one.")
-    kept = np.arange(count, dtype=np.intp) * len(dataset) // count
-    rows = kept if part == "val" else np.setdiff1d(np.arange(len(dataset), dtype=np.intp), kept)
-    return Subset(dataset, rows)
+    drawn = np.random.default_rng(LOT).permutation(len(dataset)).astype(np.intp)
+    return Subset(dataset, np.sort(drawn[:count] if part == "val" else drawn[count:]))
