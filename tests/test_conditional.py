@@ -88,6 +88,23 @@ def test_data_without_labels_are_refused(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("odd", [-1, 10**9])
+def test_labels_that_do_not_count_from_0_are_refused(tmp_path, capsys, odd: int):
+    images, labels = np.zeros((20, 28, 28), np.uint8), np.resize([3, odd], 20)
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 2
+    says = f"expected classes counted from 0, at most 10,000, but the labels of x.npz are from {min(3, odd)} to"
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("default:x.npz has no images")
+def test_classes_without_images_are_told(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", images=np.zeros((20, 28, 28), np.uint8), labels=np.resize([0, 5], 20))
+    assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 0
+    assert "x.npz has no images of 4 of 6 classes (1, 2, 3 ...)" in capsys.readouterr().err
+
+
 def test_a_class_of_a_generator_without_classes(tmp_path, capsys):
     assert train(tmp_path / "run") == 0
     capsys.readouterr()
