@@ -124,6 +124,12 @@ def test_noise_has_the_strength_that_was_asked_for():
     assert noise.std() == pytest.approx(0.4, rel=0.02)
 
 
+def test_a_hole_leaves_something_known():
+    source, _ = Inpaint(hole=0.99).pair(np.ones((2, 16, 16, 1), np.float32), np.random.default_rng(0))
+    assert (source[..., 0] == 1).all()  # the hole has the mean of what is known
+    assert (source[..., 1].sum(axis=(1, 2)) == 15 * 15).all()
+
+
 def test_block_means_and_bicubic():
     ramp = np.linspace(-1, 1, 32).reshape(1, 32, 1, 1) * np.ones((1, 32, 32, 1))
     small = block_means(ramp, factor=4)
