@@ -66,6 +66,13 @@ def test_a_generator_that_draws_from_images_is_not_monitored(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_points_without_known_modes_are_refused_before_training(tmp_path, capsys):
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32))
+    assert train(tmp_path / "run", "mlp", str(tmp_path / "points.npy"), "--steps", "2", *SMALL) == 2
+    assert "expected ring, grid, or at least 2 images to monitor" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_runs_from_before_there_was_such_a_thing(tmp_path):
     options = ("--backend", "numpy", "--out", str(tmp_path / "run"), *SMALL)
     assert main(["train", "mlp", "--data", "ring", "--steps", "2", *options]) == 0

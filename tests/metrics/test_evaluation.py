@@ -275,9 +275,18 @@ def test_what_does_not_go_together_is_one_line(capsys):
     )
 
 
+def test_samples_are_looked_at_before_a_classifier_is_trained(capsys, monkeypatch):
+    monkeypatch.setattr("minigan.data.source.Digits", few_digits)
+    assert main(["train", "--out", "run", *SMALL]) == 0
+    monkeypatch.setattr("minigan.evaluate.choose_features", None)
+    assert "at least 50 samples to evaluate, got 1." in fails(capsys, "evaluate", "run", "--count", "1")
+
+
 def test_a_generator_that_diverged(capsys):
     assert main(["train", "mlp", "--data", "ring", "--out", "run", *QUICK]) == 0
     path = Path("run/model.safetensors")
     arrays, description = load_arrays(path, format="minigan-model/1")
     save_arrays(path, {name: np.full_like(a, np.nan) for name, a in arrays.items()}, description=description)
-    assert "found NaN or infinity in 2,500 of 2,500" in fails(capsys, "evaluate", "run")
+    for command in ("evaluate", "sample"):
+        assert "expected finite weights, found NaN or infinity in G.0.w. Train again." in fails(capsys, command, "run")
+    assert not Path("samples.png").exists()
