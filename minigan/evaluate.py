@@ -116,8 +116,8 @@ def evaluate(options: argparse.Namespace) -> int:
     folder = options.out or run_folder(options.run)
     text = json.dumps(found.to_json(), indent=1, allow_nan=False)
     make_folder(folder)
+    save_picture(folder / "evaluation.png", found.picture)  # the larger file first: a full disk leaves no figures alone
     atomic_write(folder / "evaluation.json", (text + "\n").encode())
-    save_picture(folder / "evaluation.png", found.picture)
     if options.json:
         print(text)
         return 0

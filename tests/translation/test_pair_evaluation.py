@@ -152,6 +152,13 @@ def test_evaluate_maps_and_images(trained, tmp_path, capsys):
     assert figures["figures"]["psnr"]["data"] > 10
 
 
+def test_figures_are_written_with_their_picture_or_not_at_all(trained, tmp_path, capsys):
+    (tmp_path / "evaluation.png").mkdir()
+    arguments = ("evaluate", trained / "pix2pix", "--backend", "numpy", "--count", "3", "--out", tmp_path)
+    assert "evaluation.png: Is a directory" in fails(capsys, *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.png"]
+
+
 def test_translate_a_folder(trained, tmp_path, capsys):
     image = pytest.importorskip("PIL.Image")
     (tmp_path / "in" / "deep").mkdir(parents=True)
@@ -191,6 +198,10 @@ def test_an_average_with_the_statistics_of_each_batch_draws_so(tmp_path):
     alone, _ = trained.G.forward(x, train=False)
     np.testing.assert_array_equal(outputs(trained, x), np.clip(by_batch, -1, 1))
     assert not np.array_equal(by_batch, alone)
+    for flags, weights in (((), "moving average"), (("--last-weights",), "last")):
+        arguments = ["evaluate", str(tmp_path / "run"), "--backend", "numpy", "--count", "2", *flags]
+        assert main(arguments) == 0
+        assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["weights"] == weights
     last = load_generator(tmp_path / "run", backend="numpy", average=False)
     np.testing.assert_array_equal(outputs(last, x), np.clip(last.G.forward(x, train=False)[0], -1, 1))
 
