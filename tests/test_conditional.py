@@ -7,7 +7,7 @@ from minigan import runs
 from minigan.alternating import Batch
 from minigan.backends import Backend
 from minigan.cli import main
-from minigan.errors import CheckpointError, ConfigError
+from minigan.errors import CheckpointError, ConfigError, DivergenceError
 from minigan.layers import ConcatCondition, InnerProduct
 from minigan.recipes import DCGAN, MLP
 from minigan.report.png import encode_png
@@ -166,6 +166,22 @@ def test_it_learns_which_class_is_which(backend: Backend):
         means.append(float(fake.mean()))
     assert means[0] < 0.35
     assert means[1] > 0.65
+
+
+@pytest.mark.parametrize("condition", ["concatenation", "projection"])
+def test_where_it_diverged_is_found_under_the_condition(reference: Backend, condition: str):
+    r = DCGAN(width=2, latent=4, classes=3, condition=condition)
+    rng = np.random.default_rng(0)
+    gan = r.assemble((28, 28, 1), backend=reference, rng=rng)
+    real, labels = np.zeros((2, 28, 28, 1)), r.one_hot(np.array([2, 0]))
+    gan.adversarial_weight = np.nan
+    with pytest.raises(DivergenceError, match="is not finite"):
+        gan.step(iter([Batch(real, condition=labels)]), rng)
+    name, last = list(gan.D.named_parameters())[-1]
+    last.value[...] = np.nan
+    gan.D.arena.updated()
+    with pytest.raises(DivergenceError, match=rf"D\.{name.split('.')[0]}\..* is not finite"):
+        gan.step(iter([Batch(real, condition=labels)]), rng)
 
 
 def test_batches_without_a_source_for_a_gan_without_noise(reference: Backend):

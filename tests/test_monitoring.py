@@ -9,6 +9,8 @@ import pytest
 from minigan import runs
 from minigan.cli import main
 from minigan.config import read_config
+from minigan.data import open_dataset
+from minigan.recipes import MLP
 
 
 def records(folder: Path, key: str) -> list[dict[str, float]]:
@@ -43,6 +45,13 @@ def test_images_without_labels_are_compared_by_their_pixels(tmp_path, extra: tup
     assert [record["step"] for record in found] == [2, 4]
     assert found[0]["fid"] != found[1]["fid"]
     assert all(np.isfinite(record["kid"]) for record in found)
+
+
+def test_as_many_samples_as_real_examples_are_looked_at():
+    """The FID of other numbers does not compare."""
+    for recipe, data, count in ((MLP(), "digits", 2000), (MLP(), "ring", 2500)):
+        monitor = runs.SampleMonitor(recipe, open_dataset(data), seed=0)
+        assert monitor.z.shape == (count, recipe.latent)
 
 
 def test_a_run_that_is_resumed_logs_the_same_figures(tmp_path):

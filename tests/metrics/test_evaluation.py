@@ -185,6 +185,8 @@ def test_the_monitor_of_images(rng):
     assert good["fid"] < bad["fid"] / 5
     assert good["kid"] < bad["kid"]
     assert monitor(digits(seed=1).read(np.arange(200))) == good
+    too_large = 3 * digits(seed=1).read(np.arange(200))
+    assert monitor(too_large) == monitor(np.clip(too_large, -1, 1)) != good
     assert Monitor(digits(), count=200, features=lambda x: x[:, 8, :, 0])(digits().read(range(50)))["fid"] > 0
 
 

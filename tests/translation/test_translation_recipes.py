@@ -8,6 +8,7 @@ import pytest
 from minigan import runs
 from minigan.backends import Backend
 from minigan.data import open_dataset
+from minigan.data.subset import split_dataset
 from minigan.errors import ConfigError, DataError
 from minigan.gradcheck import check_gradient
 from minigan.interpolation import bicubic, block_means
@@ -208,6 +209,13 @@ def train(run, *, stop_at=None):
     interruption = Interruption()
     with run.trainer.loader:
         run.trainer.run(Stopping(start=run.trainer.step, total=4, stream=io.StringIO()), interruption)
+
+
+def test_at_most_a_tenth_is_held_out():
+    images = open_dataset("digits", size=16, count=30)
+    for held_out, kept in ((500, 3), (2, 2)):
+        parts = [split_dataset(images, held_out=held_out, part=part) for part in ("train", "val")]
+        assert [len(part) for part in parts] == [30 - kept, kept]
 
 
 @pytest.mark.parametrize("recipe", SMALL)
