@@ -16,6 +16,7 @@ import minigan
 from minigan.data import Dataset, StackedImages
 from minigan.errors import ConfigError
 from minigan.evaluation import ImageBattery, Report, choose_features, evaluate_points, neighbour_picture, open_like
+from minigan.evaluation.battery import check_samples
 from minigan.files import atomic_write, make_folder
 from minigan.recipes import TranslationRecipe
 from minigan.runs import TrainedGenerator, load_generator, run_data, run_folder
@@ -85,6 +86,7 @@ def evaluate_run(
         count = count or _usual_count(dataset)
         say(f"{trained.recipe.name} at step {trained.step}, {count:,} samples, beside {dataset.describe()}")
         samples = trained.samples(np.random.default_rng(seed), count)
+        check_samples(samples, dataset.shape)  # before a classifier takes minutes
         if len(shape) == 1:
             if features is not None:
                 raise ConfigError(f"features are of images, got points and --features {features}. Leave it out.")
@@ -114,8 +116,8 @@ def evaluate(options: argparse.Namespace) -> int:
     folder = options.out or run_folder(options.run)
     text = json.dumps(found.to_json(), indent=1, allow_nan=False)
     make_folder(folder)
+    save_picture(folder / "evaluation.png", found.picture)  # the larger file first: a full disk leaves no figures alone
     atomic_write(folder / "evaluation.json", (text + "\n").encode())
-    save_picture(folder / "evaluation.png", found.picture)
     if options.json:
         print(text)
         return 0

@@ -13,11 +13,13 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Writes a file so that a reader, or a crash at any moment, meets the old content or the new, never a part.
 
     Raises:
-        OutputError: the disk is full, the folder read-only or gone, or a folder is in the file's place. The old file
-            is as it was.
+        OutputError: the disk is full, the folder read-only or gone, or a folder or a device is in the file's place.
+            The old file is as it was.
     """
     if path.name in ("", ".."):
         raise OutputError.of(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    if os.path.exists(path) and not (path.is_file() or path.is_dir()):  # no program would have a /dev/null any more
+        raise OutputError(f"cannot write {path}: it is no file but a device or pipe. Name a file.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         remove_stale(path.parent, glob.escape(path.name))

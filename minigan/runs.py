@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Backend, get_backend
-from minigan.checkpoint import CheckpointFolder, load_model, load_network, select
+from minigan.checkpoint import CheckpointFolder, load_model, load_network, network_arrays, select
 from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
@@ -117,12 +117,16 @@ class SampleMonitor:
     Args:
         recipe: draws from noise.
         dataset: images, or ring or grid.
+    Raises:
+        ConfigError: the recipe draws from images.
+        DataError: the dataset cannot be monitored.
     """
 
     def __init__(self, recipe: Recipe, dataset: Any, *, seed: int) -> None:
         self.recipe, self.dataset, self.seed = recipe, dataset, seed
         count = picture_count(recipe.image_shape(dataset), images=MONITOR_COUNT)
         self.z, self.condition = recipe.sources(np.random.default_rng([seed, EVALUATION]), count)
+        Monitor.check(dataset, count=count)
         self.monitor: Monitor | None = None
 
     def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
@@ -264,9 +268,13 @@ class TrainedGenerator:
             ConfigError: the generator does not draw from noise, or not by class.
         """
         z, condition = self.recipe.sources(rng, count or picture_count(self.G.output_shape), label=label)
-        batch_statistics = self.averaged and self.recipe.ema_statistics == "batch"
-        samples = generate(self.G, z, condition, batch_statistics=batch_statistics, rng=rng)
+        samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         return self.recipe.to_images(samples)
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether BatchNorm takes the statistics of what is drawn: of an average that has none of its own."""
+        return self.averaged and self.recipe.ema_statistics == "batch"
 
     def label(self, text: str) -> int:
         """The number of a class, from its name or its number.
@@ -288,7 +296,7 @@ def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool
     Args:
         average: take the moving average of the weights, where there is one.
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is none, or it is damaged, or its weights are not finite.
     """
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.exists():
@@ -304,6 +312,9 @@ def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool
         load_network(G, arrays, "average" if averaged else "G", source=str(file))
     except (DTypeError, ValueError, MemoryError) as error:  # what is damaged may ask for more than all memory
         raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
+    for name, array in network_arrays(G, "G").items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
     classes = tuple(description.get("classes", ()))
     return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
 

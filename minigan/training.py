@@ -257,11 +257,7 @@ class Trainer:
             with np.errstate(all="ignore"):
                 values = self.learner.step(batches, self.rng)
         except DataError as error:
-            self.save()
-            raise DataError(
-                f"{error} Step {self.step} is saved: replace or remove what is named there, then go on with: "
-                f"minigan train --resume {self.folder}"
-            ) from None
+            raise self._saved_before(error) from None
         except DivergenceError as error:
             paths = self.checkpoints.paths()
             kept = f"The last good checkpoint is {paths[-1]}." if paths else "No checkpoint was written yet."
@@ -286,9 +282,20 @@ class Trainer:
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:
         draw = partial(generate, self.learner.G) if self.average is None else self.average.draw
-        figures = monitor(draw, progress.message)
+        try:
+            figures = monitor(draw, progress.message)
+        except DataError as error:
+            raise self._saved_before(error) from None
         progress.message(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
         self._append({"step": self.step, **figures})
+
+    def _saved_before(self, error: DataError) -> DataError:
+        """The error, after what was trained until then is safe."""
+        self.save()
+        return DataError(
+            f"{error} Step {self.step} is saved: replace or remove what is named there, then go on with: "
+            f"minigan train --resume {self.folder}"
+        )
 
     def _append(self, record: dict[str, Any]) -> None:
         """One more line of the log."""

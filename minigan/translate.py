@@ -41,21 +41,24 @@ def translation_recipe(trained: TrainedGenerator) -> TranslationRecipe:
         ConfigError: this one draws from noise.
     """
     if not isinstance(trained.recipe, TranslationRecipe):
-        raise ConfigError(f"{trained.recipe.name} draws from noise, not from images. Leave --data and --split out.")
+        raise ConfigError(
+            f"{trained.recipe.name} draws from noise, not from images. Use minigan sample without --data and --split."
+        )
     return trained.recipe
 
 
 def outputs(trained: TrainedGenerator, source: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """What the generator makes of sources (N, *G.input_shape): images (N, H, W, C) in [-1, 1].
 
-    As in training, where the recipe draws so: in its batches, with Dropout from the seed.
+    As in training, where the recipe draws so: in its batches, with Dropout from the seed; with the statistics of each
+    batch, where the average of the weights draws so.
     """
     recipe = translation_recipe(trained)
     drawn = generate(
         trained.G,
         source,
         batch_size=recipe.batch_size if recipe.as_in_training else AT_ONCE,
-        batch_statistics=recipe.as_in_training,
+        batch_statistics=recipe.as_in_training or trained.batch_statistics,
         rng=np.random.default_rng(seed),
     )
     images: np.ndarray = np.clip(recipe.to_images(drawn), -1, 1)
@@ -138,7 +141,8 @@ def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, s
     Returns:
         How many.
     Raises:
-        ConfigError: the generator starts from something else than pictures.
+        ConfigError: the generator starts from something else than pictures, or a picture would be overwritten: one of
+            the sources, or that of another source of the same name.
         DataError: there are no pictures, or one cannot be read.
         OutputError: a file cannot be written.
     """
@@ -151,10 +155,28 @@ def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, s
     store = FolderStore(source)
     options = parse_options(size=(H, W), channels=channels, count=None, cache_bytes=0)
     images = ImageFiles(store, name=source.name, options=options)
+    targets = _targets(store, folder)
     make_folder(folder)
     for part in np.array_split(np.arange(len(images)), -(-len(images) // AT_ONCE)):
         for row, image in zip(part, outputs(trained, images.read(part), seed=seed), strict=True):
-            name = Path(store.names[row]).with_suffix(".png")
-            make_folder((folder / name).parent)
-            save_picture(folder / name, to_pixels(image))
+            make_folder(targets[row].parent)
+            save_picture(targets[row], to_pixels(image))
     return len(images)
+
+
+def _targets(store: FolderStore, folder: Path) -> list[Path]:
+    """The PNG of each picture.
+
+    Raises:
+        ConfigError: it is that of another one, too, or a picture of the store.
+    """
+    sources = {(store.root / name).resolve() for name in store.names}
+    made_of: dict[Path, str] = {}
+    for name in store.names:
+        target = folder / Path(name).with_suffix(".png")
+        if target.resolve() in sources:
+            raise ConfigError(f"{target} is one of the pictures to translate. Choose another folder with --out.")
+        if target in made_of:
+            raise ConfigError(f"{store.root}: {made_of[target]} and {name} would both become {target}. Rename one.")
+        made_of[target] = name
+    return list(made_of)

@@ -76,6 +76,15 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
         make_folder(tmp_path / "x" / "y")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such thing here")
+def test_a_device_or_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match=r"cannot write .*pipe: it is no file but a device or pipe\. Name a file\."):
+        atomic_write(tmp_path / "pipe", b"new")
+    assert (tmp_path / "pipe").is_fifo()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_network_comes_back_with_its_state():
     one, two = network(seed=0), network(seed=1)
     _, tape = one.forward(np.random.default_rng(0).normal(size=(5, 4)).astype("float32"), train=True)

@@ -7,7 +7,7 @@ from minigan import runs
 from minigan.alternating import Batch
 from minigan.backends import Backend
 from minigan.cli import main
-from minigan.errors import CheckpointError, ConfigError
+from minigan.errors import CheckpointError, ConfigError, DivergenceError
 from minigan.layers import ConcatCondition, InnerProduct
 from minigan.recipes import DCGAN, MLP
 from minigan.report.png import encode_png
@@ -88,6 +88,23 @@ def test_data_without_labels_are_refused(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("odd", [-1, 10**9])
+def test_labels_that_do_not_count_from_0_are_refused(tmp_path, capsys, odd: int):
+    images, labels = np.zeros((20, 28, 28), np.uint8), np.resize([3, odd], 20)
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 2
+    says = f"expected classes counted from 0, at most 10,000, but the labels of x.npz are from {min(3, odd)} to"
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("default:x.npz has no images")
+def test_classes_without_images_are_told(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", images=np.zeros((20, 28, 28), np.uint8), labels=np.resize([0, 5], 20))
+    assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 0
+    assert "x.npz has no images of 4 of 6 classes (1, 2, 3 ...)" in capsys.readouterr().err
+
+
 def test_a_class_of_a_generator_without_classes(tmp_path, capsys):
     assert train(tmp_path / "run") == 0
     capsys.readouterr()
@@ -149,6 +166,22 @@ def test_it_learns_which_class_is_which(backend: Backend):
         means.append(float(fake.mean()))
     assert means[0] < 0.35
     assert means[1] > 0.65
+
+
+@pytest.mark.parametrize("condition", ["concatenation", "projection"])
+def test_where_it_diverged_is_found_under_the_condition(reference: Backend, condition: str):
+    r = DCGAN(width=2, latent=4, classes=3, condition=condition)
+    rng = np.random.default_rng(0)
+    gan = r.assemble((28, 28, 1), backend=reference, rng=rng)
+    real, labels = np.zeros((2, 28, 28, 1)), r.one_hot(np.array([2, 0]))
+    gan.adversarial_weight = np.nan
+    with pytest.raises(DivergenceError, match="is not finite"):
+        gan.step(iter([Batch(real, condition=labels)]), rng)
+    name, last = list(gan.D.named_parameters())[-1]
+    last.value[...] = np.nan
+    gan.D.arena.updated()
+    with pytest.raises(DivergenceError, match=rf"D\.{name.split('.')[0]}\..* is not finite"):
+        gan.step(iter([Batch(real, condition=labels)]), rng)
 
 
 def test_batches_without_a_source_for_a_gan_without_noise(reference: Backend):

@@ -9,6 +9,9 @@ import pytest
 from minigan import runs
 from minigan.cli import main
 from minigan.config import read_config
+from minigan.data import open_dataset
+from minigan.errors import DataError
+from minigan.recipes import MLP
 
 
 def records(folder: Path, key: str) -> list[dict[str, float]]:
@@ -45,6 +48,13 @@ def test_images_without_labels_are_compared_by_their_pixels(tmp_path, extra: tup
     assert all(np.isfinite(record["kid"]) for record in found)
 
 
+def test_as_many_samples_as_real_examples_are_looked_at():
+    """The FID of other numbers does not compare."""
+    for recipe, data, count in ((MLP(), "digits", 2000), (MLP(), "ring", 2500)):
+        monitor = runs.SampleMonitor(recipe, open_dataset(data), seed=0)
+        assert monitor.z.shape == (count, recipe.latent)
+
+
 def test_a_run_that_is_resumed_logs_the_same_figures(tmp_path):
     assert train(tmp_path / "whole", "mlp", "ring", "--steps", "4", *SMALL) == 0
     assert train(tmp_path / "half", "mlp", "ring", "--steps", "2", *SMALL) == 0
@@ -64,6 +74,38 @@ def test_a_generator_that_draws_from_images_is_not_monitored(tmp_path, capsys):
     assert train(tmp_path / "run", "inpaint", "digits", "--steps", "2") == 2
     assert "inpaint draws from images, not from noise" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_points_without_known_modes_are_refused_before_training(tmp_path, capsys):
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32))
+    assert train(tmp_path / "run", "mlp", str(tmp_path / "points.npy"), "--steps", "2", *SMALL) == 2
+    assert "expected ring, grid, or at least 2 images to monitor" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_too_few_for_a_classifier_are_compared_by_their_pixels(tmp_path, capsys):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.array([0, 1, 0, 1, 1]))
+    assert (
+        train(tmp_path / "run", "mlp", str(tmp_path / "x.npz"), "--steps", "2", "--set", "hidden=8", "batch_size=5")
+        == 0
+    )
+    assert (
+        "features are pixels: x.npz: expected at least 6 images for a classifier, found 5." in capsys.readouterr().out
+    )
+    assert len(records(tmp_path / "run", "fid")) == 1
+
+
+def test_what_cannot_be_evaluated_costs_no_step(tmp_path, capsys, monkeypatch):
+    def damaged(*_):
+        raise DataError("7.png: damaged.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.SampleMonitor, "__call__", damaged)
+        assert train(tmp_path / "run", "mlp", "ring", "--steps", "4", *SMALL) == 2
+    assert "7.png: damaged. Step 2 is saved: replace or remove" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert [record["step"] for record in records(tmp_path / "run", "modes")] == [4]
 
 
 def test_runs_from_before_there_was_such_a_thing(tmp_path):

@@ -21,7 +21,7 @@ from minigan.metrics import (
 )
 from minigan.metrics.checks import FloatArray, IntegerArray
 
-__all__ = ["LEAST", "ImageBattery", "evaluate_points"]
+__all__ = ["LEAST", "ImageBattery", "check_samples", "evaluate_points"]
 
 LEAST = 50  # samples, and real images on each side
 REFERENCE = 10_000  # real images to compare with, where the data has twice as many
@@ -49,7 +49,7 @@ def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> R
         raise DataError(
             f"expected a mixture whose modes are known, found {dataset.describe()}. Use --data ring or --data grid."
         )
-    _check_samples(points, dataset.shape)
+    check_samples(points, dataset.shape)
     rows = np.random.default_rng(seed).permutation(len(dataset))[: len(points)]
     own, real = (mode_coverage(x, centres=dataset.centres, sigma=dataset.sigma) for x in (points, dataset.read(rows)))
     n, of = len(points), own.of
@@ -106,7 +106,7 @@ class ImageBattery:
             ShapeError: too few samples, or not of the dataset's shape.
             DataError: a sample is not finite.
         """
-        _check_samples(samples, self.dataset.shape)
+        check_samples(samples, self.dataset.shape)
         samples = np.clip(samples, -1, 1).astype(np.float32, copy=False)
         features = self.features(samples)
         remarks = []
@@ -216,7 +216,11 @@ class ImageBattery:
         return nearest_items(queries, self.dataset, rows=train, features=self.pixels).distances[:, 0]
 
 
-def _check_samples(samples: np.ndarray, shape: tuple[int, ...]) -> None:
+def check_samples(samples: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises:
+    ShapeError: too few samples, or not of that shape.
+    DataError: a sample is not finite.
+    """
     if samples.shape[1:] != shape:
         raise ShapeError(
             f"expected samples of the data's shape {shape}, got {samples.shape[1:]}. Scale the data to them."

@@ -85,10 +85,11 @@ def class_count(dataset: Dataset) -> int:
     """How many classes its labels tell apart.
 
     Raises:
-        DataError: it has no labels, or they are not 2 to 1000 classes counted from 0.
+        DataError: it has no labels, or they are not 2 to 1000 classes counted from 0, or it has too few images to hold
+            some out.
     """
     labels = dataset.labels
-    remedy = "Use --features pixels, or data with labels."
+    remedy = "Use --features pixels, or other data."
     if labels is None or len(dataset.shape) != 3:
         found = "no labels" if labels is None else "points"
         raise DataError(f"{dataset.name}: expected labelled images for a classifier, found {found}. {remedy}")
@@ -97,6 +98,11 @@ def class_count(dataset: Dataset) -> int:
         raise DataError(
             f"{dataset.name}: expected 2 to {MOST_CLASSES} classes counted from 0, found labels from {labels.min()} "
             f"to {labels.max()}. {remedy}"
+        )
+    if len(dataset) < HELD_OUT_SHARE:
+        raise DataError(
+            f"{dataset.name}: expected at least {HELD_OUT_SHARE} images for a classifier, found {len(dataset)}. "
+            f"{remedy}"
         )
     return classes
 
@@ -138,11 +144,6 @@ def train_classifier(
 def _split(dataset: Dataset, rng: np.random.Generator) -> tuple[IntegerArray, IntegerArray]:
     """Indices of held-out images and of those to train on."""
     held_out = min(LARGEST_HELD_OUT, len(dataset) // HELD_OUT_SHARE)
-    if held_out < 1:
-        raise DataError(
-            f"{dataset.name}: expected at least {HELD_OUT_SHARE} images for a classifier, found {len(dataset)}. "
-            "Use --features pixels, or more data."
-        )
     order = rng.permutation(len(dataset))
     return order[:held_out], order[held_out:]
 

@@ -36,17 +36,26 @@ class Monitor:
     ) -> None:
         self.count, self.seed = count, seed
         self.mixture = dataset if isinstance(dataset, GaussianMixture) else None
+        self.check(dataset, count=count)
         if self.mixture is not None:
+            return
+        self.features = PixelFeatures() if features is None else features
+        rows = np.random.default_rng(seed).permutation(len(dataset))[:count]
+        self.real = self.features(dataset.read(rows))
+        self.moments = Moments.of(self.real)
+
+    @staticmethod
+    def check(dataset: Dataset, *, count: int) -> None:
+        """Raises:
+        DataError: points without known modes, or fewer than 2 images.
+        """
+        if isinstance(dataset, GaussianMixture):
             return
         if len(dataset.shape) != 3 or min(count, len(dataset)) < LEAST:
             raise DataError(
                 f"expected ring, grid, or at least {LEAST} images to monitor, found {dataset.describe()} and "
                 f"count={count}. Leave the monitor out."
             )
-        self.features = PixelFeatures() if features is None else features
-        rows = np.random.default_rng(seed).permutation(len(dataset))[:count]
-        self.real = self.features(dataset.read(rows))
-        self.moments = Moments.of(self.real)
 
     def __call__(self, samples: np.ndarray) -> dict[str, float]:
         """`{"fid": .., "kid": ..}` of images (N, H, W, C) in [-1, 1], `{"modes": .., "high_quality": ..}` of points.

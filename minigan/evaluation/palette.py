@@ -3,7 +3,8 @@
 Maps kept as JPEG have no exact colours: along each edge the two classes bleed into each other, and flat areas are off
 by a step or two. So colours are looked for only where a map is flat, in 3x3 pixels that hardly differ; there they stand
 out as a few narrow heaps. If all of them belong to a palette that is known (the embedded shapes, CamVid's eleven
-classes), its exact colours, names and void take their place.
+classes) and are at least half of it, its exact colours, names and void take their place. Two colours alone tell
+nothing: black is CamVid's void, and the ground of many a map.
 """
 
 from dataclasses import dataclass
@@ -104,7 +105,8 @@ def find_palette(maps: np.ndarray) -> Palette | None:
         return None
     for palette in sorted(KNOWN, key=lambda palette: len(palette.colours)):
         known = np.array(palette.colours)
-        if all(np.sqrt(np.square(known - heap).sum(axis=1)).min() <= NEAR for heap in heaps):
+        enough = 2 * len(heaps) >= len(known)
+        if enough and all(np.sqrt(np.square(known - heap).sum(axis=1)).min() <= NEAR for heap in heaps):
             return palette
     colours = tuple((int(r), int(g), int(b)) for r, g, b in np.rint(heaps))
     return Palette("found in the maps", colours, tuple(map(str, range(len(colours)))))

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.initializers import Constant, Initializer, Normal
 from minigan.layers.base import Layer, Shape
 from minigan.parameters import Gradients
@@ -44,7 +44,12 @@ class Conditional(Layer):
         return bound
 
     def condition_of(self, x: Array) -> Array:
-        """c, if there is one for each of these examples."""
+        """c, if there is one for each of these examples, of x's dtype.
+
+        Raises:
+            ConfigError: there is none.
+            ShapeError, DTypeError: it is not what the layer was made for.
+        """
         c = self.condition
         if c is None:
             raise ConfigError(f"{self.path}: expected a condition, got none. Run network.given(condition).forward(x).")
@@ -52,6 +57,11 @@ class Conditional(Layer):
             raise ShapeError(
                 f"{self.path}: expected a condition of shape {(len(x), *self.shape)}, got {c.shape}. "
                 "Give one row for each example; classes as one-hot vectors."
+            )
+        if c.dtype != x.dtype:
+            raise DTypeError(
+                f"{self.path}: expected a condition of dtype {x.dtype} like x, got {c.dtype}. "
+                f"Convert it with backend.asarray(condition, dtype='{x.dtype}')."
             )
         return c
 

@@ -55,7 +55,7 @@ class Inpaint(RestorationRecipe):
 
     def spoil(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         N, H, W, _ = images.shape
-        height, width = (max(1, round(self.hole * side)) for side in (H, W))
+        height, width = (min(max(1, round(self.hole * side)), side - 1) for side in (H, W))  # some is known
         source = np.concatenate([images, np.zeros((N, H, W, 1), np.float32)], axis=3)
         corners = zip(rng.integers(H - height + 1, size=N), rng.integers(W - width + 1, size=N), strict=True)
         for image, (top, left) in zip(source, corners, strict=True):

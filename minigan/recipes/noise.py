@@ -1,5 +1,6 @@
 """GANs that draw from noise, for images and points; with classes, if the data have them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -23,6 +24,7 @@ from minigan.recipes.base import Shape
 from minigan.sampling import Exhibit, picture_count
 
 MOST_COLUMNS = 16
+MOST_CLASSES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,20 @@ class NoiseRecipe(AdversarialRecipe):
                 f"{self.name}: condition={self.condition} needs the class of each image, but {dataset.name} has no "
                 "labels. Use condition=none, or data with labels: a folder for each class will do."
             )
-        found = int(dataset.labels.max()) + 1 if dataset.classes is None else len(dataset.classes)
+        first, last = int(dataset.labels.min()), int(dataset.labels.max())
+        if first < 0 or last >= MOST_CLASSES:
+            raise ConfigError(
+                f"{self.name}: expected classes counted from 0, at most {MOST_CLASSES:,}, but the labels of "
+                f"{dataset.name} are from {first} to {last}. Number them anew, or use condition=none."
+            )
+        found = last + 1 if dataset.classes is None else len(dataset.classes)
+        missing = np.setdiff1d(np.arange(found), dataset.labels)
+        if missing.size:
+            warnings.warn(
+                f"{dataset.name} has no images of {missing.size} of {found} classes ({_few(missing)}). Samples of them "
+                "mean nothing, and among samples of classes at random there are some. Number the labels without gaps.",
+                stacklevel=2,
+            )
         return replace(self, classes=found)
 
     def loader(self, dataset: Any, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> Loader[Any]:
@@ -175,3 +190,8 @@ class NoiseRecipe(AdversarialRecipe):
         labels = np.arange(rows * columns) % self.classes
         z = self.noise(rng, rows).repeat(columns, axis=0)
         return Exhibit(z, condition=self.one_hot(labels), extent=extent, columns=columns)
+
+
+def _few(numbers: np.ndarray) -> str:
+    """The first few of some numbers, for a message."""
+    return ", ".join(map(str, numbers[:3])) + (" ..." if numbers.size > 3 else "")

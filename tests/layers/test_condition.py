@@ -5,9 +5,21 @@ import pytest
 
 from minigan.backends import Backend
 from minigan.blocks import projection
-from minigan.errors import ConfigError, ShapeError
-from minigan.layers import ConcatCondition, ConditionalAffine, Conv2D, Dense, Flatten, InnerProduct, LeakyReLU
-from minigan.network import Residual, Sequential, SkipConcat
+from minigan.completion import Completion
+from minigan.errors import ConfigError, DTypeError, ShapeError
+from minigan.layers import (
+    ConcatCondition,
+    ConditionalAffine,
+    Conv2D,
+    Dense,
+    Flatten,
+    InnerProduct,
+    Layer,
+    LeakyReLU,
+    SelfAttention,
+    SpectralNorm,
+)
+from minigan.network import Parallel, Residual, Sequential, SkipConcat
 
 ONE_HOT = np.eye(3)
 
@@ -49,6 +61,33 @@ def test_two_conditions_at_once(backend: Backend):
     assert (backend.to_numpy(before[1]) == backend.to_numpy(different[1])).all()  # the same class in both
 
 
+def test_what_has_layers_inside_hands_the_condition_on(backend: Backend):
+    """Every combinator at once, one inside of the other."""
+
+    def scaled() -> list[Layer]:
+        return [ConditionalAffine(3)]
+
+    inside = [
+        Residual(scaled(), shortcut=scaled()),
+        SkipConcat([*scaled(), SpectralNorm(Conv2D(2, 1))]),
+        Parallel([scaled(), scaled()]),
+        Completion([*scaled(), SelfAttention(), Conv2D(9, 1)]),
+    ]
+    net = Sequential([Sequential(inside)], name="net")
+    net.build((4, 4, 3), backend=backend, dtype="float64", rng=np.random.default_rng(0))
+    for _, p in net.named_parameters():  # so that each class scales in its own way
+        p.value[...] = backend.asarray(np.random.default_rng(p.size).normal(size=p.shape))
+    x = backend.asarray(np.random.default_rng(1).normal(size=(2, 4, 4, 3)))
+    one, other = (net.given(backend.asarray(ONE_HOT[k : k + 2])) for k in (0, 1))
+    conditions = [layer.condition for _, layer in one.walk() if isinstance(layer, ConditionalAffine)]
+    assert len(conditions) == 6
+    assert all(condition is conditions[0] is not None for condition in conditions)
+    y, tape = one.forward(x, train=True)
+    different, _ = other.forward(x, train=True)
+    assert np.abs(backend.to_numpy(y - different)).max() > 0.1
+    assert net.backward(y, tape, grads=net.gradients()).shape == x.shape
+
+
 def test_projection_is_the_papers_formula(backend: Backend):
     head = projection(3, wrap=lambda layer: layer)
     head.build((5,), backend=backend, dtype="float64", rng=np.random.default_rng(0))
@@ -73,6 +112,8 @@ def test_wrong_conditions(backend: Backend):
     x = backend.asarray(np.zeros((2, 4, 4, 1)))
     with pytest.raises(ShapeError, match=r"expected a condition of shape \(2, 3\), got \(3, 3\)"):
         net.given(backend.asarray(ONE_HOT)).forward(x, train=True)
+    with pytest.raises(DTypeError, match="expected a condition of dtype float64 like x, got float32"):
+        net.given(backend.asarray(ONE_HOT[:2], dtype="float32")).forward(x, train=True)
     rng = np.random.default_rng(0)
     with pytest.raises(ShapeError, match=r"cannot join a condition \(5, 4, 1\) to \(4, 4, 1\)"):
         ConcatCondition((5, 4, 1)).build((4, 4, 1), backend=backend, rng=rng)

@@ -18,8 +18,9 @@ from layer_cases import (
 )
 
 from minigan.backends import Backend
-from minigan.layers import BatchNorm, Dense, Dropout, Reshape
-from minigan.network import Residual, Sequential
+from minigan.completion import Completion
+from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Layer, Reshape
+from minigan.network import Parallel, Residual, Sequential
 
 
 @every_case
@@ -268,6 +269,22 @@ def test_a_shortcut_commits_its_statistics(backend: Backend):
     _, cache = layer.forward(x, train=True)
     layer.commit_statistics(cache)
     assert (layer.state.to_dict()["shortcut.0.running_mean"] > 0.2).all()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [Parallel([[BatchNorm()], [Conv2D(2, 1), BatchNorm()]]), Completion([BatchNorm(), Conv2D(2, 1), BatchNorm()])],
+    ids=["Parallel", "Completion"],
+)
+def test_all_that_is_inside_commits_its_statistics(backend: Backend, layer: Layer):
+    layer.build((4, 4, 3), backend=backend, rng=np.random.default_rng(0))
+    before = layer.state.to_dict()
+    x = backend.asarray(np.random.default_rng(1).normal(5, 1, (4, 4, 4, 3)), dtype=np.dtype(np.float32))
+    _, cache = layer.forward(x, train=True)
+    layer.commit_statistics(cache)
+    after = layer.state.to_dict()
+    assert len(after) == 4
+    assert all((after[key] != before[key]).all() for key in after)
 
 
 # ---------------------------------------------------------------------------------------------- Dropout

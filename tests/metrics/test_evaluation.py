@@ -185,6 +185,8 @@ def test_the_monitor_of_images(rng):
     assert good["fid"] < bad["fid"] / 5
     assert good["kid"] < bad["kid"]
     assert monitor(digits(seed=1).read(np.arange(200))) == good
+    too_large = 3 * digits(seed=1).read(np.arange(200))
+    assert monitor(too_large) == monitor(np.clip(too_large, -1, 1)) != good
     assert Monitor(digits(), count=200, features=lambda x: x[:, 8, :, 0])(digits().read(range(50)))["fid"] > 0
 
 
@@ -275,9 +277,18 @@ def test_what_does_not_go_together_is_one_line(capsys):
     )
 
 
+def test_samples_are_looked_at_before_a_classifier_is_trained(capsys, monkeypatch):
+    monkeypatch.setattr("minigan.data.source.Digits", few_digits)
+    assert main(["train", "--out", "run", *SMALL]) == 0
+    monkeypatch.setattr("minigan.evaluate.choose_features", None)
+    assert "at least 50 samples to evaluate, got 1." in fails(capsys, "evaluate", "run", "--count", "1")
+
+
 def test_a_generator_that_diverged(capsys):
     assert main(["train", "mlp", "--data", "ring", "--out", "run", *QUICK]) == 0
     path = Path("run/model.safetensors")
     arrays, description = load_arrays(path, format="minigan-model/1")
     save_arrays(path, {name: np.full_like(a, np.nan) for name, a in arrays.items()}, description=description)
-    assert "found NaN or infinity in 2,500 of 2,500" in fails(capsys, "evaluate", "run")
+    for command in ("evaluate", "sample"):
+        assert "expected finite weights, found NaN or infinity in G.0.w. Train again." in fails(capsys, command, "run")
+    assert not Path("samples.png").exists()

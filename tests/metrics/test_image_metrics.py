@@ -74,6 +74,13 @@ def test_patch_distances_see_blur_on_the_fine_level_alone(rng):
     assert other["32x32"] > 2 * same["32x32"]
 
 
+def test_each_channel_of_the_patches_is_scaled_by_itself(rng):
+    real = rng.uniform(-1, 1, (20, 16, 16, 3))
+    fake = 0.1 + real * [0.2, 1, 0.6]
+    distances = patch_distances(real, fake, rng=rng, patches=16, directions=32)
+    assert distances == pytest.approx({"16x16": 0}, abs=1e-12)
+
+
 def test_patches_of_equal_sets_are_equal(rng):
     images = rng.standard_normal((9, 28, 28, 3)).astype(np.float32)
     assert set(patch_distances(images, images, rng=rng, patches=4, directions=8).values()) == {0.0}

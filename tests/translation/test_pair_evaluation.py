@@ -12,6 +12,8 @@ from minigan.data import open_pairs
 from minigan.evaluation import Likeness, MapScore, Palette, find_palette
 from minigan.evaluation.palette import CAMVID, SHAPES
 from minigan.metrics import psnr
+from minigan.runs import load_generator
+from minigan.translate import outputs
 
 
 def squares(colours, *, n=2, side=64, cell=16) -> np.ndarray:
@@ -39,6 +41,13 @@ def test_palettes_are_found_in_compressed_maps():
     assert found.name == "found in the maps"
     assert found.void is None
     assert sorted(odd) == pytest.approx(np.array(sorted(found.colours)), abs=4)
+
+
+@pytest.mark.parametrize("palette", [CAMVID, SHAPES])
+def test_a_few_colours_of_a_known_palette_do_not_make_it(palette: Palette):
+    """Black is CamVid's void, but the ground of other maps: there its pixels count."""
+    found = find_palette(squares([(0, 0, 0), palette.colours[1]]))
+    assert (found.name, found.void, len(found.colours)) == ("found in the maps", None, 2)
 
 
 def test_pictures_that_are_no_maps_have_no_palette():
@@ -143,6 +152,13 @@ def test_evaluate_maps_and_images(trained, tmp_path, capsys):
     assert figures["figures"]["psnr"]["data"] > 10
 
 
+def test_figures_are_written_with_their_picture_or_not_at_all(trained, tmp_path, capsys):
+    (tmp_path / "evaluation.png").mkdir()
+    arguments = ("evaluate", trained / "pix2pix", "--backend", "numpy", "--count", "3", "--out", tmp_path)
+    assert "evaluation.png: Is a directory" in fails(capsys, *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.png"]
+
+
 def test_translate_a_folder(trained, tmp_path, capsys):
     image = pytest.importorskip("PIL.Image")
     (tmp_path / "in" / "deep").mkdir(parents=True)
@@ -155,6 +171,39 @@ def test_translate_a_folder(trained, tmp_path, capsys):
     assert [Path(name).as_posix() for name in found] == ["deep/two.png", "one.png"]
     with image.open(tmp_path / "out" / "one.png") as one:
         assert one.size == (16, 16)
+
+
+def test_translating_overwrites_no_picture(trained, tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (16, 16), (200, 30, 90)).save(tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+    arguments = ("translate", trained / "pix2pix", tmp_path, "--backend", "numpy", "--out")
+    assert "a.png is one of the pictures to translate" in fails(capsys, *arguments, tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    assert "a.png is one of the pictures to translate" in fails(capsys, *arguments, tmp_path / "link")
+    (tmp_path / "link").unlink()
+    assert (tmp_path / "a.png").read_bytes() == before
+    image.new("RGB", (16, 16), (20, 130, 90)).save(tmp_path / "a.jpg")
+    assert "a.jpg and a.png would both become" in fails(capsys, *arguments, tmp_path.parent / "both")
+    assert not (tmp_path.parent / "both").exists()
+
+
+def test_an_average_with_the_statistics_of_each_batch_draws_so(tmp_path):
+    settings = ("width=2", "d_width=2", "size=16", "ema=0.9", "ema_statistics=batch")
+    run = ["train", "denoise", "--data", "shapes", "--steps", "2", "--backend", "numpy", "--out", str(tmp_path / "run")]
+    assert main([*run, "--set", "batch_size=2", *settings]) == 0
+    trained = load_generator(tmp_path / "run", backend="numpy")
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32)
+    by_batch, _ = trained.G.forward(x, train=True)
+    alone, _ = trained.G.forward(x, train=False)
+    np.testing.assert_array_equal(outputs(trained, x), np.clip(by_batch, -1, 1))
+    assert not np.array_equal(by_batch, alone)
+    for flags, weights in (((), "moving average"), (("--last-weights",), "last")):
+        arguments = ["evaluate", str(tmp_path / "run"), "--backend", "numpy", "--count", "2", *flags]
+        assert main(arguments) == 0
+        assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["weights"] == weights
+    last = load_generator(tmp_path / "run", backend="numpy", average=False)
+    np.testing.assert_array_equal(outputs(last, x), np.clip(last.G.forward(x, train=False)[0], -1, 1))
 
 
 def test_what_cannot_be_done_is_said(trained, tmp_path, capsys):

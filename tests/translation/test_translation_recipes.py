@@ -8,6 +8,7 @@ import pytest
 from minigan import runs
 from minigan.backends import Backend
 from minigan.data import open_dataset
+from minigan.data.subset import split_dataset
 from minigan.errors import ConfigError, DataError
 from minigan.gradcheck import check_gradient
 from minigan.interpolation import bicubic, block_means
@@ -125,6 +126,12 @@ def test_noise_has_the_strength_that_was_asked_for():
     assert noise.std() == pytest.approx(0.4, rel=0.02)
 
 
+def test_a_hole_leaves_something_known():
+    source, _ = Inpaint(hole=0.99).pair(np.ones((2, 16, 16, 1), np.float32), np.random.default_rng(0))
+    assert (source[..., 0] == 1).all()  # the hole has the mean of what is known
+    assert (source[..., 1].sum(axis=(1, 2)) == 15 * 15).all()
+
+
 def test_block_means_and_bicubic():
     ramp = np.linspace(-1, 1, 32).reshape(1, 32, 1, 1) * np.ones((1, 32, 32, 1))
     small = block_means(ramp, factor=4)
@@ -203,6 +210,13 @@ def train(run, *, stop_at=None):
     interruption = Interruption()
     with run.trainer.loader:
         run.trainer.run(Stopping(start=run.trainer.step, total=4, stream=io.StringIO()), interruption)
+
+
+def test_at_most_a_tenth_is_held_out():
+    images = open_dataset("digits", size=16, count=30)
+    for held_out, kept in ((500, 3), (2, 2)):
+        parts = [split_dataset(images, held_out=held_out, part=part) for part in ("train", "val")]
+        assert [len(part) for part in parts] == [30 - kept, kept]
 
 
 @pytest.mark.parametrize("recipe", SMALL)
