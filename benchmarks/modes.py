@@ -77,10 +77,10 @@ def summary(jobs: Sequence[Job], found: dict[Job, list[Count]]) -> list[str]:
         if not ends:
             continue
         modes = [end.modes for end in ends]
-        error = statistics.stdev(modes) / len(modes) ** 0.5 if len(modes) > 1 else float("nan")
+        error = f"± {statistics.stdev(modes) / len(modes) ** 0.5:.1f}" if len(modes) > 1 else ""
         quality = statistics.mean(end.high_quality for end in ends)
         lines.append(
-            f"{kind[0]:6} {kind[1]:4} {ends[0].step:8,} {len(ends):7}  {statistics.mean(modes):4.1f} ± {error:<6.1f} "
+            f"{kind[0]:6} {kind[1]:4} {ends[0].step:8,} {len(ends):7}  {statistics.mean(modes):4.1f} {error:8} "
             f"{PUBLISHED.get(kind, '-'):13} {quality:12.1%}"
         )
     return lines
