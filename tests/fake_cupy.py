@@ -37,10 +37,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return wrapped(value) if callable(value) else to_device(value, self)
 
     def __getitem__(self, key: Any) -> "ndarray":
-        return to_device(self.host[key], self)
+        return to_device(self.host[to_host(key)], self)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.host[key] = to_host(value)
+        self.host[to_host(key)] = to_host(value)
 
     def __len__(self) -> int:
         return len(self.host)
