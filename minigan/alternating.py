@@ -188,6 +188,12 @@ class AlternatingOptimizer(Learner):
         g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
+    def kind(self) -> tuple[bool | int, ...]:
+        """Which of D's steps have a penalty, whether there is instance noise, and how far the pool is filled."""
+        first = self.d_optimizer.steps
+        due = [self.penalty is not None and self.penalty.is_due(first + n) for n in range(self.n_critic)]
+        return *due, self._noise_std() > 0, 0 if self.fake_pool is None else self.fake_pool.count
+
     @property
     def networks(self) -> dict[str, Sequential]:
         return {"G": self.G, "D": self.D}

@@ -85,6 +85,9 @@ class Supervised(Learner):
     def networks(self) -> dict[str, Sequential]:
         return {"G": self.G}
 
+    def kind(self) -> tuple[()]:
+        return ()
+
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"g": self.optimizer}

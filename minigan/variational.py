@@ -94,6 +94,9 @@ class VariationalAutoencoder(Learner):
     def networks(self) -> dict[str, Sequential]:
         return {"encoder": self.encoder, "G": self.G}
 
+    def kind(self) -> tuple[()]:
+        return ()
+
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"e": self.e_optimizer, "g": self.g_optimizer}

@@ -10,7 +10,7 @@ float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -45,6 +45,30 @@ class Guard(Protocol):
 
     def keep(self, array: Array, before: Array) -> None:
         """Goes back to what the array was before, unless all is sound."""
+
+
+class StepGraphs(Protocol):
+    """Training steps that run without the host waiting for them, see `minigan.stepping`."""
+
+    def run(self, kind: Hashable, step: Callable[[], Any]) -> Any:
+        """One step.
+
+        Args:
+            kind: of steps that differ in nothing but what they are fed, so that one may be replayed as another; None
+                if no other is like it.
+        Returns:
+            What the step returned; another step of its kind may overwrite the arrays.
+        """
+
+    def look(self) -> int | None:
+        """Waits for the steps since the last look.
+
+        Returns:
+            The index, among these, of the first in which a number was not finite; None if there is none.
+        """
+
+    def again(self, index: int, step: Callable[[], Any]) -> Any:
+        """Does the step of that index once more, looking at every number; from there on all are taken for sound."""
 
 
 class Backend(ABC):
@@ -106,6 +130,10 @@ class Backend(ABC):
     def only_if_sound(self, *arrays: Array) -> AbstractContextManager[None]:
         """Around changes of these arrays, which take place only while the guard, if there is one, is sound."""
         return nullcontext()
+
+    def step_graphs(self) -> StepGraphs | None:
+        """What runs a learner's steps, where the host need not wait for each; else None."""
+        return None
 
     # ------------------------------------------------------------------------------------------ the engine
 

@@ -6,11 +6,12 @@ import cupy
 import numpy as np
 
 from minigan.backends.base import Array
+from minigan.backends.gpu.graph import GraphSteps
 from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError
 
 
-class GpuBackend(ReferenceBackend):
+class GpuBackend(GraphSteps, ReferenceBackend):
     """Runs on CuPy's current device."""
 
     name = "cupy"
@@ -25,6 +26,7 @@ class GpuBackend(ReferenceBackend):
             raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
+        self.refuse_host_array(array)
         return cupy.ascontiguousarray(cupy.asarray(array, dtype=dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray:
