@@ -36,7 +36,8 @@ class FakePool:
         """
         if self.count < len(self.fakes):
             new = min(len(fakes), len(self.fakes) - self.count)
-            self.fakes[self.count : self.count + new] = fakes[:new]
+            with self.kernels.only_if_sound(self.fakes):
+                self.fakes[self.count : self.count + new] = fakes[:new]
             self.count += new
             return fakes
         half = len(fakes) // 2

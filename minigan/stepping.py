@@ -14,11 +14,10 @@ import numpy as np
 from minigan.backends.base import StepGraphs
 from minigan.ema import MovingAverage
 from minigan.errors import DivergenceError
+from minigan.fake_pool import FakePool
 from minigan.learner import Learner, Values
 
 __all__ = ["Stepper"]
-
-Counts = tuple[list[int], int]  # the steps of each optimiser, the updates of the average
 
 
 class Stepper:
@@ -41,7 +40,7 @@ class Stepper:
         self.learner, self.average = learner, average
         self._batches, self._rng = batches, rng
         self._graphs = learner.G.kernels.step_graphs()
-        self._counts: list[Counts] = []  # before each step since the last look
+        self._counts: list[list[int]] = []  # before each step since the last look
 
     def step(self) -> Values:
         """One step.
@@ -67,8 +66,8 @@ class Stepper:
         """Waits for all steps until here.
 
         Raises:
-            DivergenceError: in one of them a number was not finite. All that training changes is as it was before the
-                update that this one would have been.
+            DivergenceError: in one of them a number was not finite. All arrays are as they were before the update that
+                it would have spoilt; what the host counts is as before that step.
         """
         if self._graphs is None:
             return
@@ -85,22 +84,25 @@ class Stepper:
             self.average.update()
         return values
 
-    def _read_counts(self) -> Counts:
-        optimizers = self.learner.optimizers.values()
-        return [optimizer.steps for optimizer in optimizers], 0 if self.average is None else self.average.updates
+    def _read_counts(self) -> list[int]:
+        return [getattr(counter, name) for counter, name in self._counters()]
 
-    def _write_counts(self, counts: Counts) -> None:
-        steps, updates = counts
-        for optimizer, count in zip(self.learner.optimizers.values(), steps, strict=True):
-            optimizer.steps = count
-        if self.average is not None:
-            self.average.updates = updates
+    def _write_counts(self, counts: list[int]) -> None:
+        for (counter, name), count in zip(self._counters(), counts, strict=True):
+            setattr(counter, name, count)
+
+    def _counters(self) -> list[tuple[Any, str]]:
+        """What counts in host memory, and the attribute that it counts with."""
+        memories = self.learner.memories.values()
+        counters: list[tuple[Any, str]] = [(m, "count" if isinstance(m, FakePool) else "steps") for m in memories]
+        return counters if self.average is None else [*counters, (self.average, "updates")]
 
     def _why(self, graphs: StepGraphs, failed: int) -> str:
         """What is not finite in that step: it is done once more, with an eye on each number."""
         before = self.learner.to_dict()
         try:
-            graphs.again(failed, lambda: self.learner.step(self._batches, self._rng))
+            with np.errstate(all="ignore"):
+                graphs.again(failed, lambda: self.learner.step(self._batches, self._rng))
         except DivergenceError as error:
             return str(error)
         finally:

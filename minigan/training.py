@@ -276,8 +276,7 @@ class Trainer:
     def _look(self, stepper: Stepper) -> None:
         """Waits until all steps are done, and makes sure that they were sound."""
         try:
-            with np.errstate(all="ignore"):
-                stepper.look()
+            stepper.look()
         except DivergenceError as error:
             raise self._diverged(error, step=self.step - error.steps_ago) from None
 

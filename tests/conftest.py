@@ -2,7 +2,10 @@
 
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 
+import fake_cupy
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -48,3 +51,15 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture(scope="session")
 def reference() -> Backend:
     return get_backend("numpy")
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """The gpu backend over the stand-in for CuPy, see `fake_cupy`, even where CuPy is installed."""
+    module = fake_cupy.make_module()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    gpu = importlib.import_module("minigan.backends.gpu")
+    monkeypatch.setattr(gpu, "cupy", module)
+    monkeypatch.setattr(gpu.GpuBackend, "xp", module)
+    yield get_backend("cupy")
+    sys.modules.pop("minigan.backends.gpu", None)  # so that other tests import the real one, or fail to

@@ -5,8 +5,8 @@ the block, see `Recording`; each replay fills it anew, in the step's own order.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from minigan.errors import BackendError, ShapeError
 
 ALIGNMENT = 256  # bytes, as of CUDA's own allocations: kernels may load vectors of any width
 
+T = TypeVar("T")
 Draw = Callable[[], Any]
 Action = Callable[[np.ndarray], None]  # what the host does in a step, given the bytes that it fills
 
@@ -78,6 +79,7 @@ class Survey:
         ndarray: the device's kind of array.
     Attributes:
         feeds: in their order.
+        given: what each call returned.
         nbytes: of the block for all of them.
         capturable: False if an array was on the device already: it may be another one in the next step.
     """
@@ -86,6 +88,7 @@ class Survey:
         self._feed = feed
         self._ndarray = ndarray
         self.feeds: list[Feed] = []
+        self.given: list[Any] = []
         self.nbytes = ALIGNMENT  # not 0, whatever follows
         self.capturable = True
 
@@ -93,7 +96,8 @@ class Survey:
         drawn = draw()
         is_tuple = isinstance(drawn, tuple)
         self.feeds.append(Feed(tuple(self._place(a, dtype) for a in (drawn if is_tuple else (drawn,))), is_tuple))
-        return self._feed(lambda: drawn, dtype=dtype)
+        self.given.append(self._feed(lambda: drawn, dtype=dtype))
+        return self.given[-1]
 
     def each_step(self, action: Callable[[], None]) -> None:
         action()
@@ -115,19 +119,22 @@ class Recording:
         block: on the device.
         host: bytes of the same size, which are filled for the first replay.
     Attributes:
+        given: what each call returned.
         actions: to be done before each further replay.
     """
 
     def __init__(self, feeds: list[Feed], block: Array, host: np.ndarray) -> None:
         self._feeds = iter(feeds)
         self._block, self._host = block, host
+        self.given: list[Any] = []
         self.actions: list[Action] = []
 
     def feed(self, draw: Draw, dtype: np.dtype[Any] | None) -> Any:
         feed = following(self._feeds)
         feed.fill(self._host, draw())
         self.actions.append(lambda host: feed.fill(host, draw()))
-        return feed.views(self._block)
+        self.given.append(feed.views(self._block))
+        return self.given[-1]
 
     def each_step(self, action: Callable[[], None]) -> None:
         action()
@@ -135,23 +142,22 @@ class Recording:
 
 
 class Again:
-    """A step once more on what the block holds; nothing is drawn."""
+    """A step once more on what it was given; nothing is drawn."""
 
-    def __init__(self, feeds: list[Feed], block: Array) -> None:
-        self._feeds = iter(feeds)
-        self._block = block
+    def __init__(self, given: Iterable[Any]) -> None:
+        self._given = iter(given)
 
     def feed(self, draw: Draw, dtype: np.dtype[Any] | None) -> Any:
-        return following(self._feeds).views(self._block)
+        return following(self._given)
 
     def each_step(self, action: Callable[[], None]) -> None:
         action()
 
 
-def following(feeds: Iterator[Feed]) -> Feed:
-    feed = next(feeds, None)
-    if feed is None:
+def following(feeds: Iterator[T]) -> T:
+    try:
+        return next(feeds)
+    except StopIteration:
         raise BackendError(
             "a training step is fed more than in its first run, so it cannot be captured. Train with MINIGAN_GRAPHS=0."
-        )
-    return feed
+        ) from None

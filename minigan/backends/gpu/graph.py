@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.base import Array, Backend
-from minigan.backends.gpu.feeds import Action, Again, Draw, Feed, Mode, Recording, Survey
+from minigan.backends.gpu.feeds import Action, Again, Draw, Mode, Recording, Survey
 from minigan.errors import BackendError
 
 Step = Callable[[], Any]
@@ -126,7 +126,7 @@ class StepGraphs:
         self.capturing = cuda.Stream(non_blocking=True)
         self.copying = cuda.Stream(non_blocking=True)
         self._graphs: dict[Hashable, StepGraph] = {}
-        self._run: list[StepGraph] = []  # since the last look
+        self._given: list[list[Any] | None] = []  # what each step since the last look was given, where it is kept
         backend.all_graphs.add(self)
 
     def run(self, kind: Hashable, step: Step) -> Any:
@@ -149,7 +149,7 @@ class StepGraphs:
         if kind is not None:
             self._graphs[kind] = graph
         values = graph.run(counted)
-        self._run.append(graph)
+        self._given.append(None if kind is None else graph.given)
         return values
 
     def look(self) -> int | None:
@@ -159,30 +159,34 @@ class StepGraphs:
             The index, among these, of the first that was not sound; None if all were.
         """
         done = int(self.backend.to_numpy(self.guard.done))
-        if done < len(self._run):
+        if done < len(self._given):
             return done
-        self._run.clear()
+        self._given.clear()
         self.guard.done.fill(0)
         return None
 
     def again(self, index: int, step: Step) -> Any:
-        """Does the step of that index once more, looking at every number. From there on all are taken for sound."""
-        graph = self._run[index]
-        self._run.clear()
+        """Does the step of that index once more, on what it was given if it is kept, looking at every number."""
+        given = self._given[index]
+        self._given.clear()
         self.guard.reset()
-        with self.backend.running(graph.as_fed(), None):
+        with self.backend.running(None if given is None else Again(given), None):
             return step()
 
 
 class StepGraph:
-    """One kind of step."""
+    """One kind of step.
+
+    Attributes:
+        given: what the last step was fed; the arrays of a captured one stay as they are once a step was not sound.
+    """
 
     def __init__(self, graphs: StepGraphs) -> None:
         self.backend, self.guard, self.pool = graphs.backend, graphs.guard, graphs.pool
         self.capturing, self.copying = graphs.capturing, graphs.copying
         self._survey: Survey | None = None
         self._graph: Any = None
-        self._feeds: list[Feed] = []
+        self.given: list[Any] | None = None
         self._actions: list[Action] = []
         self._turn = 0
 
@@ -199,24 +203,20 @@ class StepGraph:
             self._survey = Survey(partial(Backend.feed, self.backend), self.backend.xp.ndarray)
             with self.backend.running(self._survey, self.guard):
                 self._values = step()
+            self.given = self._survey.given if self._survey.capturable else None
         return self._values
-
-    def as_fed(self) -> Mode | None:
-        """For a step on what the last sound one, or the first that was not, was fed."""
-        return None if self._graph is None else Again(self._feeds, self._block)
 
     def _capture(self, step: Step, survey: Survey) -> None:
         """Runs the step while nothing is executed, and then for the first time."""
         xp = self.backend.xp
-        self._feeds = survey.feeds
         self._block = xp.zeros(survey.nbytes, dtype=np.uint8)
         self._slots = tuple(Slot(xp, survey.nbytes) for _ in range(2))
         xp.get_default_memory_pool().free_all_blocks()  # what the first run had: the graph takes its own
         slot = self._next_slot()
-        recording = Recording(self._feeds, self._block, slot.host)
+        recording = Recording(survey.feeds, self._block, slot.host)
         with self.backend.running(recording, self.guard):
             graph, self._values = self._captured(step)
-        self._graph, self._actions = graph, recording.actions
+        self._graph, self._actions, self.given = graph, recording.actions, recording.given
         self._launch(slot)
 
     def _captured(self, step: Step) -> tuple[Any, Any]:
