@@ -17,6 +17,12 @@ import numpy as np
 
 
 class CUDARuntimeError(RuntimeError):
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class CompileException(Exception):
     pass
 
 
@@ -234,12 +240,15 @@ def make_module() -> types.SimpleNamespace:
         Stream=Stream,
         alloc_pinned_memory=bytearray,
         get_current_stream=lambda: DEVICE.streams[-1],
+        compiler=types.SimpleNamespace(CompileException=CompileException),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         using_allocator=DEVICE.using_allocator,
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceCount=lambda: 1,
             getDeviceProperties=lambda _: {"name": b"no GPU"},
-            memGetInfo=lambda: (1 << 30, 1 << 31),
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13020,
+            memGetInfo=lambda: (10**9, 2 * 10**9),
         ),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from fake_cuda import DEVICE
+from fake_cuda import DEVICE, MemoryPool
 from fake_cuda import make_module as make_cuda
 
 CHANGE_THEIR_ARRAY = ("fill", "sort", "partition", "put")
@@ -138,6 +138,7 @@ def make_module() -> types.ModuleType:
         asnumpy=asnumpy,
         copyto=lambda target, *args, **kwargs: compute(np.copyto, target, *args, writes=True, **kwargs),
         get_default_memory_pool=lambda: DEVICE.default_pool,
+        get_default_pinned_memory_pool=MemoryPool,
         float32=np.float32,
         float64=np.float64,
         __version__="0 (a stand-in)",

@@ -6,24 +6,19 @@ import cupy
 import numpy as np
 
 from minigan.backends.base import Array
-from minigan.backends.gpu.graph import GraphSteps
+from minigan.backends.gpu.device import check_device
+from minigan.backends.gpu.memory import PooledMemory
 from minigan.backends.reference import ReferenceBackend
-from minigan.errors import BackendError
 
 
-class GpuBackend(GraphSteps, ReferenceBackend):
+class GpuBackend(PooledMemory, ReferenceBackend):
     """Runs on CuPy's current device."""
 
     name = "cupy"
     xp = cupy
 
     def __init__(self) -> None:
-        try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU: {error}. Use another backend.") from None
-        if count == 0:
-            raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
+        check_device(cupy)
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
         self.refuse_host_array(array)
