@@ -1,8 +1,13 @@
 """Shared by all tests: the backends, and how hard Hypothesis works."""
 
+import contextlib
 import importlib.util
 import os
+from collections.abc import Iterator
+from typing import Any
 
+import cuda_on_cpu
+import fake_cupy
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -26,23 +31,35 @@ def is_installed(backend: str) -> bool:
     return importlib.util.find_spec(backend) is not None
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS if is_installed(name)
-    ],
-)
-def backend(request: pytest.FixtureRequest) -> Backend:
+def parameters() -> Iterator[Any]:
+    """The installed backends; without CuPy its kernels still run, on the CPU, if there is a C++ compiler."""
+    for name in BACKENDS:
+        if is_installed(name):
+            yield pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ())
+        elif name == "cupy" and cuda_on_cpu.COMPILER is not None:
+            yield pytest.param("cupy on the CPU", id="cupy-on-cpu")
+
+
+@pytest.fixture(scope="session", params=parameters())
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each backend in turn; one object for the whole session, so that what one call leaves behind shows.
 
     Where a library is not installed there is one skipped test that says so, `test_library_is_installed`,
     rather than hundreds. A library without its device skips. A backend whose own code fails to import is an
-    error.
+    error. On the GPU products are exact, so that all backends have one tolerance.
     """
-    try:
-        return get_backend(request.param)
-    except BackendError as error:
-        pytest.skip(str(error))
+    with contextlib.ExitStack() as stack:
+        name = request.param
+        if name == "cupy on the CPU":
+            stack.enter_context(fake_cupy.installed())
+            name = "cupy"
+        try:
+            made = get_backend(name)
+        except BackendError as error:
+            pytest.skip(str(error))
+        if name == "cupy":
+            made = type(made)(precision="fp32")
+        yield made
 
 
 @pytest.fixture(scope="session")

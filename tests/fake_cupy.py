@@ -2,13 +2,19 @@
 
 It computes nothing on a GPU and proves nothing about CuPy's own functions. What it shows is minigan's part of the
 contract: that networks, losses, optimisers and runs move arrays at the border, and call nothing of NumPy on arrays of
-the device. Like `cupy.ndarray`, a `DeviceArray` has no `__array_namespace__`, refuses implicit conversion to NumPy,
+the device; that kernels are launched as CuPy wants it, and compute the right numbers (see `cuda_on_cpu`). Like `cupy.ndarray`, a `DeviceArray` has no `__array_namespace__`, refuses implicit conversion to NumPy,
 and refuses to be mixed with a NumPy array; NumPy and Python scalars are fine.
 """
 
+import contextlib
+import functools
+import importlib.machinery
+import sys
 import types
+from collections.abc import Iterator
 from typing import Any
 
+import cuda_on_cpu
 import numpy as np
 
 
@@ -58,6 +64,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def T(self) -> "ndarray":
         return to_device(self.host.T, self)
 
+    @property
+    def data(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(ptr=self.host.ctypes.data)
+
 
 def to_device(value: Any, parent: ndarray | None = None) -> Any:
     """NumPy arrays, and the scalars that NumPy's reductions give, as device arrays."""
@@ -92,9 +102,25 @@ def asarray(array: Any, dtype: Any = None) -> ndarray:
     return ndarray(np.array(array, dtype=dtype))
 
 
+@contextlib.contextmanager
+def installed() -> Iterator[types.ModuleType]:
+    """While entered `import cupy` finds the stand-in, also where CuPy is installed, and so does minigan."""
+    ours = [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]
+    hidden = {name: sys.modules.pop(name) for name in ours}
+    sys.modules["cupy"] = make_module()
+    try:
+        yield sys.modules["cupy"]
+    finally:
+        for name in [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]:
+            del sys.modules[name]
+        sys.modules.update(hidden)
+
+
+@functools.cache
 def make_module() -> types.ModuleType:
     """What `import cupy` is to find."""
     module = types.ModuleType("cupy")
+    module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     for name in dir(np):
         value = getattr(np, name)
         if callable(value) and not isinstance(value, type):
@@ -105,13 +131,14 @@ def make_module() -> types.ModuleType:
         asnumpy=lambda array: np.array(to_host(array)),
         float32=np.float32,
         float64=np.float64,
+        RawModule=cuda_on_cpu.RawModule,
         __version__="0 (a stand-in)",
         cuda=types.SimpleNamespace(
             Device=lambda: types.SimpleNamespace(id=0),
             runtime=types.SimpleNamespace(
                 CUDARuntimeError=RuntimeError,
                 getDeviceCount=lambda: 1,
-                getDeviceProperties=lambda _: {"name": b"no GPU"},
+                getDeviceProperties=lambda _: {"name": b"no GPU", "multiProcessorCount": 4, "major": 9},
             ),
         ),
     )

@@ -1,8 +1,6 @@
 """Arrays are moved at the border and nowhere else: whole runs on a stand-in for CuPy, see `fake_cupy`."""
 
-import importlib
 import io
-import sys
 
 import fake_cupy
 import numpy as np
@@ -40,21 +38,10 @@ from minigan.training import Interruption
 
 
 @pytest.fixture
-def device(monkeypatch):
+def device():
     """The gpu backend over the stand-in, even where CuPy is installed."""
-    module = fake_cupy.make_module()
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    gpu = importlib.import_module("minigan.backends.gpu")
-    monkeypatch.setattr(gpu, "cupy", module)
-    monkeypatch.setattr(gpu.GpuBackend, "xp", module)
-    return get_backend("cupy")
-
-
-@pytest.fixture(autouse=True)
-def _forget_the_backend():
-    """So that other tests import the real one, or fail to."""
-    yield
-    sys.modules.pop("minigan.backends.gpu", None)
+    with fake_cupy.installed():
+        yield get_backend("cupy")
 
 
 def test_the_stand_in_minds_its_border(device):
