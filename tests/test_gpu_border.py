@@ -1,4 +1,7 @@
-"""Arrays are moved at the border and nowhere else: whole runs on a stand-in for CuPy, see `fake_cupy`."""
+"""Arrays are moved at the border and nowhere else: whole runs on a stand-in for CuPy, see `fake_cupy`.
+
+With the reference's kernels, so that both sides give the same bits; `tests/backends` looks at the GPU's own.
+"""
 
 import io
 
@@ -8,6 +11,8 @@ import pytest
 
 from minigan import runs
 from minigan.backends import array_module, get_backend
+from minigan.backends.base import KERNELS
+from minigan.backends.reference import ReferenceBackend
 from minigan.blocks import down_block, up_block
 from minigan.errors import DTypeError
 from minigan.layers import (
@@ -39,9 +44,12 @@ from minigan.training import Interruption
 
 @pytest.fixture
 def device():
-    """The gpu backend over the stand-in, even where CuPy is installed."""
+    """The gpu backend over the stand-in, even where CuPy is installed, with the reference's kernels."""
     with fake_cupy.installed():
-        yield get_backend("cupy")
+        backend = get_backend("cupy")
+        for kernel in KERNELS:
+            setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
+        yield backend
 
 
 def test_the_stand_in_minds_its_border(device):

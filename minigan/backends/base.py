@@ -15,10 +15,23 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from minigan.errors import DTypeError, ShapeError
 from minigan.shapes import ConvGeometry, Pair
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
 Shape = tuple[int, ...]
+
+
+def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Refuses an array that a compiled kernel, which checks no bounds, would read beyond or misread.
+
+    Raises:
+        ShapeError, DTypeError: it has another shape or dtype.
+    """
+    if array.shape != shape:
+        raise ShapeError(f"{name}: expected shape {shape}, got {array.shape}. Check the layer's sizes.")
+    if array.dtype != dtype:
+        raise DTypeError(f"{name}: expected dtype {dtype} like the arrays beside it, got {array.dtype}. Convert it.")
 
 
 class KernelCoverage(NamedTuple):

@@ -13,9 +13,11 @@ import cupy
 import numpy as np
 
 from minigan.backends.base import Array
+from minigan.errors import ShapeError
 
 THREADS = 256
-Setting = str | int
+Settings = tuple[tuple[str, int], ...]
+NO_SETTINGS: Settings = ()
 
 
 @cache
@@ -48,7 +50,7 @@ class Launcher:
         dtype: np.dtype[Any],
         block: int = THREADS,
         shared: int = 0,
-        **settings: Setting,
+        settings: Settings = NO_SETTINGS,
     ) -> None:
         """Launches a kernel on the current stream.
 
@@ -59,9 +61,9 @@ class Launcher:
             dtype: of the arrays, the sources' SCALAR.
             block: threads of a block.
             shared: bytes of dynamic shared memory.
-            settings: what else the module is compiled for.
+            settings: what else the module is compiled for, macros and their values.
         """
-        key = (family, kernel, dtype, *settings.items())
+        key = (family, kernel, dtype, settings)
         compiled = self._kernels.get(key)
         if compiled is None:
             compiled = self._kernels[key] = self._compile(family, kernel, dtype, settings, shared)
@@ -72,11 +74,9 @@ class Launcher:
         if size:
             self(family, kernel, (blocks_for(size),), *arguments, dtype=dtype)
 
-    def _compile(
-        self, family: str, kernel: str, dtype: np.dtype[Any], settings: dict[str, Setting], shared: int
-    ) -> Any:
+    def _compile(self, family: str, kernel: str, dtype: np.dtype[Any], settings: Settings, shared: int) -> Any:
         scalar = {"float32": "float", "float64": "double"}[dtype.name]
-        options = ("-std=c++17", f"-DSCALAR={scalar}", *(f"-D{name}={value}" for name, value in settings.items()))
+        options = ("-std=c++17", f"-DSCALAR={scalar}", *(f"-D{name}={value}" for name, value in settings))
         compiled = cupy.RawModule(code=source(f"{family}.cu"), options=options).get_function(kernel)
         if shared > 48 << 10:  # what a block gets unasked
             compiled.max_dynamic_shared_size_bytes = shared
@@ -89,8 +89,12 @@ def blocks_for(size: int) -> int:
 
 
 def _packed(argument: Any) -> Any:
-    """C's int has 4 bytes, CuPy would pass 8."""
-    return np.int32(argument) if type(argument) is int else argument
+    """C's int has 4 bytes, CuPy would pass 8; and of an array a kernel only sees where it begins."""
+    if type(argument) is int:
+        return np.int32(argument)
+    if isinstance(argument, cupy.ndarray) and not argument.flags.c_contiguous:
+        raise ShapeError(f"a kernel expects C-contiguous arrays, got strides {argument.strides}. Copy it first.")
+    return argument
 
 
 def aligned(array: Array, nbytes: int) -> bool:

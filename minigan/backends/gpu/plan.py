@@ -29,8 +29,13 @@ class Tile(NamedTuple):
     warps: tuple[int, int]
 
 
-LARGE, WIDE, SMALL, THIN_TILE = Tile(128, 128, (2, 4)), Tile(128, 64, (4, 2)), Tile(64, 64, (2, 4)), Tile(128, 8, (8, 1))
-TILES = (LARGE, WIDE, SMALL, THIN_TILE)
+LARGE, WIDE, SMALL, NARROW = (
+    Tile(128, 128, (2, 4)),
+    Tile(128, 64, (4, 2)),
+    Tile(64, 64, (2, 4)),
+    Tile(128, 8, (8, 1)),
+)
+TILES = (LARGE, WIDE, SMALL, NARROW)
 
 
 class Product(NamedTuple):
@@ -116,8 +121,8 @@ def plan_product(
 
 def _tile(product: Product, multiprocessors: int, itemsize: int) -> Tile:
     """The largest tile of which there are enough, and which is not mostly empty."""
-    if product.columns <= THIN_TILE.columns:
-        return THIN_TILE
+    if product.columns <= NARROW.columns:
+        return NARROW
     if itemsize == 8:
         return SMALL  # of doubles a thread's registers hold no more
     for tile in (LARGE, WIDE):
