@@ -72,6 +72,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
 def to_device(value: Any, parent: ndarray | None = None) -> Any:
     """NumPy arrays, and the scalars that NumPy's reductions give, as device arrays."""
+    if isinstance(value, tuple):
+        return tuple(to_device(item) for item in value)
     if isinstance(value, np.ndarray | np.generic):
         owner = parent if parent is None or parent.base is None else parent.base
         shared = owner is not None and np.shares_memory(value, owner.host)
@@ -133,6 +135,7 @@ def make_module() -> types.ModuleType:
         float32=np.float32,
         float64=np.float64,
         RawModule=cuda_on_cpu.RawModule,
+        linalg=types.SimpleNamespace(eigh=wrapped(np.linalg.eigh)),
         __version__="0 (a stand-in)",
         cuda=types.SimpleNamespace(
             Device=lambda: types.SimpleNamespace(id=0),

@@ -346,6 +346,14 @@ class Backend(ABC):
     # ------------------------------------------------------------------------------------------ two in one
 
     @abstractmethod
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
+        """`conv2d`, then `leaky_relu` of its y; slope 0 is ReLU.
+
+        Returns:
+            y (N, P, Q, K), after the activation.
+        """
+
+    @abstractmethod
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
         """x w + b, then `leaky_relu` of it; slope 0 is ReLU.
 
