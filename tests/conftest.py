@@ -1,15 +1,18 @@
 """Shared by all tests: the backends, and how hard Hypothesis works."""
 
+import contextlib
 import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 
+import cuda_on_cpu
 import fake_cupy
 import pytest
 from hypothesis import HealthCheck, settings
 
 from minigan.backends import BACKENDS, Backend, get_backend
+from minigan.backends.base import KERNELS
+from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError
 
 # A kernel's first call may compile for seconds, so no deadline and no complaint about slow first examples.
@@ -29,23 +32,40 @@ def is_installed(backend: str) -> bool:
     return importlib.util.find_spec(backend) is not None
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS if is_installed(name)
-    ],
-)
-def backend(request: pytest.FixtureRequest) -> Backend:
+INSTALLED = [
+    pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS if is_installed(name)
+]
+# Without CuPy its kernels still run, on the CPU, if there is a C++ compiler.
+ON_CPU = [pytest.param("cupy on the CPU", id="cupy-on-cpu")] * (cuda_on_cpu.COMPILER is not None)
+
+
+@pytest.fixture(scope="session", params=INSTALLED if is_installed("cupy") else INSTALLED + ON_CPU)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each backend in turn; one object for the whole session, so that what one call leaves behind shows.
 
     Where a library is not installed there is one skipped test that says so, `test_library_is_installed`,
     rather than hundreds. A library without its device skips. A backend whose own code fails to import is an
-    error.
+    error. On the GPU products are exact, so that all backends have one tolerance.
     """
-    try:
-        return get_backend(request.param)
-    except BackendError as error:
-        pytest.skip(str(error))
+    yield from made(request.param)
+
+
+@pytest.fixture(scope="session", params=INSTALLED)
+def fast_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """As `backend`, but for hundreds of training steps: not the GPU's kernels on the CPU."""
+    yield from made(request.param)
+
+
+def made(name: str) -> Iterator[Backend]:
+    with contextlib.ExitStack() as stack:
+        if name == "cupy on the CPU":
+            stack.enter_context(fake_cupy.installed())
+            name = "cupy"
+        try:
+            backend = get_backend(name)
+        except BackendError as error:
+            pytest.skip(str(error))
+        yield type(backend)(precision="fp32") if name == "cupy" else backend
 
 
 @pytest.fixture(scope="session")
@@ -54,12 +74,10 @@ def reference() -> Backend:
 
 
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    """The gpu backend over the stand-in for CuPy, see `fake_cupy`, even where CuPy is installed."""
-    module = fake_cupy.make_module()
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    gpu = importlib.import_module("minigan.backends.gpu")
-    monkeypatch.setattr(gpu, "cupy", module)
-    monkeypatch.setattr(gpu.GpuBackend, "xp", module)
-    yield get_backend("cupy")
-    sys.modules.pop("minigan.backends.gpu", None)  # so that other tests import the real one, or fail to
+def device() -> Iterator[Backend]:
+    """The gpu backend over the stand-in, even where CuPy is installed, with the reference's kernels."""
+    with fake_cupy.installed():
+        backend = get_backend("cupy")
+        for kernel in KERNELS:
+            setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
+        yield backend

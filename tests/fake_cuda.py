@@ -154,6 +154,10 @@ class Device:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """As if nothing had happened yet."""
         self.waits = self.copies = self.launches = 0
         self.graph: Graph | None = None
         self.streams = [Stream(null=True)]
@@ -230,8 +234,7 @@ DEVICE = Device()
 
 
 def make_module() -> types.SimpleNamespace:
-    """cupy.cuda, on a device where nothing has happened yet."""
-    DEVICE.__init__()
+    """cupy.cuda."""
     return types.SimpleNamespace(
         Device=lambda: types.SimpleNamespace(id=0),
         Event=Event,
@@ -246,7 +249,7 @@ def make_module() -> types.SimpleNamespace:
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceCount=lambda: 1,
-            getDeviceProperties=lambda _: {"name": b"no GPU"},
+            getDeviceProperties=lambda _: {"name": b"no GPU", "multiProcessorCount": 4, "major": 9},
             driverGetVersion=lambda: 13000,
             runtimeGetVersion=lambda: 13020,
             memGetInfo=lambda: (10**9, 2 * 10**9),

@@ -2,14 +2,20 @@
 
 It computes nothing on a GPU and proves nothing about CuPy's own functions. What it shows is minigan's part of the
 contract: that networks, losses, optimisers and runs move arrays at the border, and call nothing of NumPy on arrays of
-the device. Like `cupy.ndarray`, a `DeviceArray` has no `__array_namespace__`, refuses implicit conversion to NumPy,
-and refuses to be mixed with a NumPy array; NumPy and Python scalars are fine.
+the device; that kernels are launched as CuPy wants it, and compute the right numbers (see `cuda_on_cpu`). Like
+`cupy.ndarray`, a `DeviceArray` has no `__array_namespace__`, refuses implicit conversion to NumPy, and refuses to be
+mixed with a NumPy array; NumPy and Python scalars are fine.
 """
 
+import contextlib
+import functools
+import importlib.machinery
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import cuda_on_cpu
 import numpy as np
 from fake_cuda import DEVICE, MemoryPool
 from fake_cuda import make_module as make_cuda
@@ -70,6 +76,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         else:
             stream.enqueue(lambda: np.copyto(self.host, host))
 
+    @property
+    def data(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(ptr=self.host.ctypes.data)
+
 
 def compute(function: Callable[..., Any], *args: Any, writes: bool = False, **kwargs: Any) -> Any:
     """A function of NumPy on the device's arrays."""
@@ -125,9 +135,26 @@ def asnumpy(array: Any) -> np.ndarray:
     return np.array(to_host(array))
 
 
+@contextlib.contextmanager
+def installed() -> Iterator[types.ModuleType]:
+    """While entered `import cupy` finds the stand-in, also where CuPy is installed, and so does minigan."""
+    ours = [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]
+    hidden = {name: sys.modules.pop(name) for name in ours}
+    sys.modules["cupy"] = make_module()
+    DEVICE.reset()
+    try:
+        yield sys.modules["cupy"]
+    finally:
+        for name in [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]:
+            del sys.modules[name]
+        sys.modules.update(hidden)
+
+
+@functools.cache
 def make_module() -> types.ModuleType:
     """What `import cupy` is to find."""
     module = types.ModuleType("cupy")
+    module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     for name in dir(np):
         value = getattr(np, name)
         if callable(value) and not isinstance(value, type):
@@ -141,6 +168,8 @@ def make_module() -> types.ModuleType:
         get_default_pinned_memory_pool=MemoryPool,
         float32=np.float32,
         float64=np.float64,
+        RawModule=cuda_on_cpu.RawModule,
+        linalg=types.SimpleNamespace(eigh=wrapped(np.linalg.eigh)),
         __version__="0 (a stand-in)",
         cuda=make_cuda(),
     )

@@ -1,4 +1,7 @@
-"""Arrays are moved at the border and nowhere else: whole runs on a stand-in for CuPy, see `fake_cupy`."""
+"""Arrays are moved at the border and nowhere else: whole runs on a stand-in for CuPy, see `fake_cupy`.
+
+With the reference's kernels, so that both sides give the same bits; `tests/backends` looks at the GPU's own.
+"""
 
 import io
 

@@ -17,11 +17,24 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from minigan.errors import DTypeError, ShapeError
 from minigan.shapes import ConvGeometry, Pair
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
 Number = Any  # a Python number, or a float64 array of shape (): what `Backend.numbers` gives
 Shape = tuple[int, ...]
+
+
+def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Refuses an array that a compiled kernel, which checks no bounds, would read beyond or misread.
+
+    Raises:
+        ShapeError, DTypeError: it has another shape or dtype.
+    """
+    if array.shape != shape:
+        raise ShapeError(f"{name}: expected shape {shape}, got {array.shape}. Check the layer's sizes.")
+    if array.dtype != dtype:
+        raise DTypeError(f"{name}: expected dtype {dtype} like the arrays beside it, got {array.dtype}. Convert it.")
 
 
 class KernelCoverage(NamedTuple):
@@ -438,6 +451,14 @@ class Backend(ABC):
         """
 
     # ------------------------------------------------------------------------------------------ two in one
+
+    @abstractmethod
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
+        """`conv2d`, then `leaky_relu` of its y; slope 0 is ReLU.
+
+        Returns:
+            y (N, P, Q, K), after the activation.
+        """
 
     @abstractmethod
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
