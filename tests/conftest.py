@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from minigan.backends import BACKENDS, Backend, get_backend
+from minigan.backends.base import KERNELS
+from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError
 
 # A kernel's first call may compile for seconds, so no deadline and no complaint about slow first examples.
@@ -69,3 +71,16 @@ def made(name: str) -> Iterator[Backend]:
 @pytest.fixture(scope="session")
 def reference() -> Backend:
     return get_backend("numpy")
+
+
+@pytest.fixture
+def device() -> Iterator[Backend]:
+    """The gpu backend over the stand-in for CuPy, also where CuPy is installed, with the reference's kernels.
+
+    So that it gives the bits of the reference, if all else is right.
+    """
+    with fake_cupy.installed():
+        backend = get_backend("cupy")
+        for kernel in KERNELS:
+            setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
+        yield backend

@@ -13,13 +13,14 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.gpu.dense import DenseKernels
+from minigan.backends.gpu.graph import GraphSteps
 from minigan.backends.gpu.launch import Launcher
 from minigan.backends.gpu.plan import PRECISIONS, Precision
 from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError, ConfigError
 
 
-class GpuBackend(DenseKernels, ReferenceBackend):
+class GpuBackend(GraphSteps, DenseKernels, ReferenceBackend):
     """Runs on CuPy's current device.
 
     Args:
@@ -58,6 +59,7 @@ class GpuBackend(DenseKernels, ReferenceBackend):
         return cast(Precision, precision)
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
+        self.refuse_host_array(array)
         return cupy.ascontiguousarray(cupy.asarray(array, dtype=dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray:
