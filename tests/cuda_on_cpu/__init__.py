@@ -94,9 +94,10 @@ class RawKernel:
 
 
 def packed(argument: Any, guarded: "Guarded") -> Any:
-    """The bytes of a launch's argument, as CuPy has them: arrays and None by address, Python's numbers in 8 bytes."""
-    if argument is None:
-        return ctypes.c_void_p(0)
+    """The bytes of a launch's argument, as CuPy has them: arrays by address, Python's numbers in 8 bytes.
+
+    None is refused: CuPy passes it as an argument that is nowhere, and the launch reads it.
+    """
     if isinstance(argument, np.ndarray):
         return ctypes.c_void_p(guarded.address(argument))
     if isinstance(argument, bool):
