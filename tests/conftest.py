@@ -75,7 +75,10 @@ def reference() -> Backend:
 
 @pytest.fixture
 def device() -> Iterator[Backend]:
-    """The gpu backend over the stand-in, even where CuPy is installed, with the reference's kernels."""
+    """The gpu backend over the stand-in for CuPy, also where CuPy is installed, with the reference's kernels.
+
+    So that it gives the bits of the reference, if all else is right.
+    """
     with fake_cupy.installed():
         backend = get_backend("cupy")
         for kernel in KERNELS:

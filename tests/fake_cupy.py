@@ -8,7 +8,6 @@ mixed with a NumPy array; NumPy and Python scalars are fine.
 """
 
 import contextlib
-import functools
 import importlib.machinery
 import sys
 import types
@@ -101,10 +100,10 @@ def flat(value: Any) -> list[Any]:
 def to_device(value: Any, parents: Any = ()) -> Any:
     """NumPy arrays, and the scalars that NumPy's reductions give, as device arrays; views of their parents."""
     if isinstance(value, tuple | list):
-        return type(value)(to_device(item, parents) for item in value)
+        return tuple(to_device(item, parents) for item in value)
     if isinstance(value, np.ndarray | np.generic):
         owners = (parent if parent.base is None else parent.base for parent in parents)
-        return ndarray(np.asarray(value), next((o for o in owners if np.shares_memory(value, o.host)), None))
+        return ndarray(np.asarray(value), next((o for o in owners if np.may_share_memory(value, o.host)), None))
     return value
 
 
@@ -150,7 +149,6 @@ def installed() -> Iterator[types.ModuleType]:
         sys.modules.update(hidden)
 
 
-@functools.cache
 def make_module() -> types.ModuleType:
     """What `import cupy` is to find."""
     module = types.ModuleType("cupy")

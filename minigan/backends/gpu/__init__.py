@@ -27,7 +27,8 @@ class GpuBackend(PooledMemory, DenseKernels, ReferenceBackend):
     Args:
         precision: of the products of float32 numbers, whose sums are float32 always: "tf32" rounds factors to 10 bits
             of mantissa, "bf16" to 7, "fp32" does not. Weights stay float32. By default what the environment's
-            MINIGAN_PRECISION says, else "tf32", PyTorch's default for convolutions; "fp32" on GPUs before Ampere.
+            MINIGAN_PRECISION says, else "tf32", PyTorch's default for convolutions; "fp32" on GPUs before Ampere, and
+            where MINIGAN_EXACT=1.
     Raises:
         BackendError: no usable GPU.
         ConfigError: an unknown precision, or one that the GPU does not have.
@@ -47,7 +48,8 @@ class GpuBackend(PooledMemory, DenseKernels, ReferenceBackend):
     def _checked(self, precision: str | None, generation: int) -> Precision:
         has_tensor_cores = generation >= 8
         if precision is None:
-            precision = os.environ.get("MINIGAN_PRECISION") or ("tf32" if has_tensor_cores else "fp32")
+            exact = os.environ.get("MINIGAN_EXACT") == "1" or not has_tensor_cores
+            precision = os.environ.get("MINIGAN_PRECISION") or ("fp32" if exact else "tf32")
         if precision not in PRECISIONS:
             raise ConfigError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
         if precision != "fp32" and not has_tensor_cores:
