@@ -66,6 +66,9 @@ class GraphSteps(Backend):
     def step_graphs(self) -> "StepGraphs | None":
         return None if os.environ.get("MINIGAN_GRAPHS") == "0" else StepGraphs(self)
 
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
     def feed(self, draw: Draw, *, dtype: np.dtype[Any] | None = None) -> Any:
         return super().feed(draw, dtype=dtype) if self._mode is None else self._mode.feed(draw, dtype)
 
