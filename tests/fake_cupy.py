@@ -121,6 +121,17 @@ def wrapped(function: Any) -> Any:
     return lambda *args, **kwargs: compute(function, *args, **kwargs)
 
 
+def few(function: Any) -> Any:
+    """For more than eight arrays CuPy copies their addresses from the host."""
+
+    def call(arrays: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(arrays) > 8:
+            DEVICE.copy_from_host()
+        return compute(function, arrays, *args, **kwargs)
+
+    return call
+
+
 def asarray(array: Any, dtype: Any = None) -> ndarray:
     """The border: copies from the host."""
     if isinstance(array, ndarray):
@@ -161,6 +172,7 @@ def make_module() -> types.ModuleType:
         ndarray=ndarray,
         asarray=asarray,
         asnumpy=asnumpy,
+        **{name: few(getattr(np, name)) for name in ("concatenate", "stack")},
         copyto=lambda target, *args, **kwargs: compute(np.copyto, target, *args, writes=True, **kwargs),
         get_default_memory_pool=lambda: DEVICE.default_pool,
         get_default_pinned_memory_pool=MemoryPool,

@@ -35,7 +35,7 @@ CASES = {
     "dcgan-keras": {},
     "mlp": {},
     "sngan": {"n_critic": 2},
-    "multi-d": {"discriminators": 2, "weights": "softmax", "penalty": "r1"},
+    "multi-d": {"discriminators": 9, "weights": "softmax", "penalty": "r1"},
     "vae": {},
     "pix2pix": {"d_width": 2},
     "denoise, alone": {"adversarial": 0},
