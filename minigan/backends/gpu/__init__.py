@@ -13,14 +13,15 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.gpu.dense import DenseKernels
-from minigan.backends.gpu.graph import GraphSteps
+from minigan.backends.gpu.device import check_device
 from minigan.backends.gpu.launch import Launcher
+from minigan.backends.gpu.memory import PooledMemory
 from minigan.backends.gpu.plan import PRECISIONS, Precision
 from minigan.backends.reference import ReferenceBackend
-from minigan.errors import BackendError, ConfigError
+from minigan.errors import ConfigError
 
 
-class GpuBackend(GraphSteps, DenseKernels, ReferenceBackend):
+class GpuBackend(PooledMemory, DenseKernels, ReferenceBackend):
     """Runs on CuPy's current device.
 
     Args:
@@ -37,12 +38,7 @@ class GpuBackend(GraphSteps, DenseKernels, ReferenceBackend):
     xp = cupy
 
     def __init__(self, *, precision: str | None = None) -> None:
-        try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU: {error}. Use another backend.") from None
-        if count == 0:
-            raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
+        check_device(cupy)
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         self.device = properties["name"].decode()
         self.multiprocessors = properties["multiProcessorCount"]
