@@ -12,14 +12,27 @@ import cupy
 import numpy as np
 
 from minigan.backends.base import Array
+from minigan.backends.gpu.activation import ActivationKernels
 from minigan.backends.gpu.dense import DenseKernels
+from minigan.backends.gpu.double_norm import DoubleNormKernels
+from minigan.backends.gpu.group_norm import GroupNormKernels
 from minigan.backends.gpu.launch import Launcher
+from minigan.backends.gpu.optim import OptimKernels
 from minigan.backends.gpu.plan import PRECISIONS, Precision
+from minigan.backends.gpu.resize import ResizeKernels
 from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError, ConfigError
 
 
-class GpuBackend(DenseKernels, ReferenceBackend):
+class GpuBackend(
+    GroupNormKernels,
+    DoubleNormKernels,
+    ActivationKernels,
+    ResizeKernels,
+    OptimKernels,
+    DenseKernels,
+    ReferenceBackend,
+):
     """Runs on CuPy's current device.
 
     Args:

@@ -69,10 +69,19 @@ class Launcher:
             compiled = self._kernels[key] = self._compile(family, kernel, dtype, settings, shared)
         compiled(grid, (block,), tuple(map(_packed, arguments)), shared_mem=shared)
 
-    def elementwise(self, family: str, kernel: str, size: int, *arguments: Any, dtype: np.dtype[Any]) -> None:
-        """Launches a kernel that goes over `size` numbers, each thread in steps of the whole grid."""
+    def elementwise(
+        self,
+        family: str,
+        kernel: str,
+        size: int,
+        *arguments: Any,
+        dtype: np.dtype[Any],
+        shared: int = 0,
+        settings: Settings = NO_SETTINGS,
+    ) -> None:
+        """Launches a kernel that goes over `size` numbers or vectors, each thread in steps of the whole grid."""
         if size:
-            self(family, kernel, (blocks_for(size),), *arguments, dtype=dtype)
+            self(family, kernel, (blocks_for(size),), *arguments, dtype=dtype, shared=shared, settings=settings)
 
     def _compile(self, family: str, kernel: str, dtype: np.dtype[Any], settings: Settings, shared: int) -> Any:
         scalar = {"float32": "float", "float64": "double"}[dtype.name]
@@ -100,3 +109,9 @@ def _packed(argument: Any) -> Any:
 def aligned(array: Array, nbytes: int) -> bool:
     """Whether an array begins at a multiple of so many bytes."""
     return bool(array.data.ptr % nbytes == 0)
+
+
+def vector_of(*arrays: Array, together: int) -> int:
+    """How many numbers of each array a thread may read at once, if so many lie together: VECTOR in vector.cuh."""
+    wide = 16 // arrays[0].dtype.itemsize
+    return wide if together % wide == 0 and all(aligned(array, 16) for array in arrays) else 1
