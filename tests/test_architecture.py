@@ -43,6 +43,7 @@ FLOORS = {
             "training",
             "checkpoint",
             "sampling",
+            "stepping",
         ),
         *("export", "report", "evaluation"),
     ],

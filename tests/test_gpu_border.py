@@ -5,14 +5,11 @@ With the reference's kernels, so that both sides give the same bits; `tests/back
 
 import io
 
-import fake_cupy
 import numpy as np
 import pytest
 
 from minigan import runs
 from minigan.backends import array_module, get_backend
-from minigan.backends.base import KERNELS
-from minigan.backends.reference import ReferenceBackend
 from minigan.blocks import down_block, up_block
 from minigan.errors import DTypeError
 from minigan.layers import (
@@ -40,16 +37,6 @@ from minigan.penalties import PENALTIES
 from minigan.recipes import get_recipe
 from minigan.report.progress import PlainProgress
 from minigan.training import Interruption
-
-
-@pytest.fixture
-def device():
-    """The gpu backend over the stand-in, even where CuPy is installed, with the reference's kernels."""
-    with fake_cupy.installed():
-        backend = get_backend("cupy")
-        for kernel in KERNELS:
-            setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
-        yield backend
 
 
 def test_the_stand_in_minds_its_border(device):

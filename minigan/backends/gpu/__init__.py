@@ -15,6 +15,7 @@ from minigan.backends.base import Array
 from minigan.backends.gpu.activation import ActivationKernels
 from minigan.backends.gpu.dense import DenseKernels
 from minigan.backends.gpu.double_norm import DoubleNormKernels
+from minigan.backends.gpu.graph import GraphSteps
 from minigan.backends.gpu.group_norm import GroupNormKernels
 from minigan.backends.gpu.launch import Launcher
 from minigan.backends.gpu.optim import OptimKernels
@@ -25,6 +26,7 @@ from minigan.errors import BackendError, ConfigError
 
 
 class GpuBackend(
+    GraphSteps,
     GroupNormKernels,
     DoubleNormKernels,
     ActivationKernels,
@@ -38,7 +40,8 @@ class GpuBackend(
     Args:
         precision: of the products of float32 numbers, whose sums are float32 always: "tf32" rounds factors to 10 bits
             of mantissa, "bf16" to 7, "fp32" does not. Weights stay float32. By default what the environment's
-            MINIGAN_PRECISION says, else "tf32", PyTorch's default for convolutions; "fp32" on GPUs before Ampere.
+            MINIGAN_PRECISION says, else "tf32", PyTorch's default for convolutions; "fp32" on GPUs before Ampere, and
+            where MINIGAN_EXACT=1.
     Raises:
         BackendError: no usable GPU.
         ConfigError: an unknown precision, or one that the GPU does not have.
@@ -63,7 +66,8 @@ class GpuBackend(
     def _checked(self, precision: str | None, generation: int) -> Precision:
         has_tensor_cores = generation >= 8
         if precision is None:
-            precision = os.environ.get("MINIGAN_PRECISION") or ("tf32" if has_tensor_cores else "fp32")
+            exact = os.environ.get("MINIGAN_EXACT") == "1" or not has_tensor_cores
+            precision = os.environ.get("MINIGAN_PRECISION") or ("fp32" if exact else "tf32")
         if precision not in PRECISIONS:
             raise ConfigError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
         if precision != "fp32" and not has_tensor_cores:
@@ -71,6 +75,7 @@ class GpuBackend(
         return cast(Precision, precision)
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
+        self.refuse_host_array(array)
         return cupy.ascontiguousarray(cupy.asarray(array, dtype=dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray:

@@ -36,10 +36,13 @@ class ConvKernels(Engine, FusedKernels):
     """Overrides of `reference.conv.ConvKernels`, and what `dense.py` is made of."""
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
+        return self.conv2d_leaky_relu(x, w, b, geometry, slope=1.0)
+
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
         expect("x", x, (len(x), *geometry.input_shape), w.dtype)
         expect("w", w, geometry.weight_shape, x.dtype)
         y = self.empty((len(x), *geometry.output_shape), x.dtype)
-        self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b))
+        self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b, slope))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:

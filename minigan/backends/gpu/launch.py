@@ -39,7 +39,8 @@ class Launcher:
     """The compiled kernels of one backend."""
 
     def __init__(self) -> None:
-        self._kernels: dict[tuple[Any, ...], Any] = {}
+        self._modules: dict[tuple[str, np.dtype[Any], Settings], Any] = {}
+        self._kernels: dict[tuple[str, str, np.dtype[Any], Settings], Any] = {}
 
     def __call__(
         self,
@@ -66,7 +67,9 @@ class Launcher:
         key = (family, kernel, dtype, settings)
         compiled = self._kernels.get(key)
         if compiled is None:
-            compiled = self._kernels[key] = self._compile(family, kernel, dtype, settings, shared)
+            compiled = self._kernels[key] = self._module(family, dtype, settings).get_function(kernel)
+            if shared > 48 << 10:  # what a block gets unasked
+                compiled.max_dynamic_shared_size_bytes = shared
         compiled(grid, (block,), tuple(map(_packed, arguments)), shared_mem=shared)
 
     def elementwise(
@@ -83,13 +86,14 @@ class Launcher:
         if size:
             self(family, kernel, (blocks_for(size),), *arguments, dtype=dtype, shared=shared, settings=settings)
 
-    def _compile(self, family: str, kernel: str, dtype: np.dtype[Any], settings: Settings, shared: int) -> Any:
-        scalar = {"float32": "float", "float64": "double"}[dtype.name]
-        options = ("-std=c++17", f"-DSCALAR={scalar}", *(f"-D{name}={value}" for name, value in settings))
-        compiled = cupy.RawModule(code=source(f"{family}.cu"), options=options).get_function(kernel)
-        if shared > 48 << 10:  # what a block gets unasked
-            compiled.max_dynamic_shared_size_bytes = shared
-        return compiled
+    def _module(self, family: str, dtype: np.dtype[Any], settings: Settings) -> Any:
+        """All kernels of a family in one compilation."""
+        key = (family, dtype, settings)
+        if key not in self._modules:
+            macros = (("SCALAR", {"float32": "float", "float64": "double"}[dtype.name]), *settings)
+            options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
+            self._modules[key] = cupy.RawModule(code=source(f"{family}.cu"), options=options)
+        return self._modules[key]
 
 
 def blocks_for(size: int) -> int:
@@ -98,9 +102,11 @@ def blocks_for(size: int) -> int:
 
 
 def _packed(argument: Any) -> Any:
-    """C's int has 4 bytes, CuPy would pass 8; and of an array a kernel only sees where it begins."""
+    """An argument as CuPy passes it right: C's int has 4 bytes, null is a number, and arrays are whole."""
     if type(argument) is int:
         return np.int32(argument)
+    if argument is None:
+        return np.uint64(0)
     if isinstance(argument, cupy.ndarray) and not argument.flags.c_contiguous:
         raise ShapeError(f"a kernel expects C-contiguous arrays, got strides {argument.strides}. Copy it first.")
     return argument

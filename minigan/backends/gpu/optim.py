@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, expect
+from minigan.backends.base import Array, Number, expect
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, blocks_for, vector_of
-
-Number = Any  # Python's, or a float64 array of shape ()
 
 BLOCKS = 4  # for each multiprocessor, of the sum that `clip_norm` starts with: a second kernel adds up theirs
 

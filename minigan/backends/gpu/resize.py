@@ -15,14 +15,16 @@ class ResizeKernels(Engine):
         return y
 
     def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
-        N, H, W, C = dy.shape[0], dy.shape[1] // factor[0], dy.shape[2] // factor[1], dy.shape[3]
+        N, tall, broad, C = dy.shape
+        H, W = tall // factor[0], broad // factor[1]
         expect("dy", dy, (N, H * factor[0], W * factor[1], C), dy.dtype)
         dx = self.empty((N, H, W, C), dy.dtype)
         self.vector_pass("resize", "upsample_nearest_grad", (dy, dx), W, C, *factor, over=dx, together=C)
         return dx
 
     def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
-        N, H, W, C = *x.shape[:3], x.shape[3] // (factor[0] * factor[1])
+        N, H, W, deep = x.shape
+        C = deep // (factor[0] * factor[1])
         expect("x", x, (N, H, W, factor[0] * factor[1] * C), x.dtype)
         y = self.empty((N, H * factor[0], W * factor[1], C), x.dtype)
         run = factor[1] * C
@@ -30,7 +32,8 @@ class ResizeKernels(Engine):
         return y
 
     def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
-        N, H, W, C = y.shape[0], y.shape[1] // factor[0], y.shape[2] // factor[1], y.shape[3]
+        N, tall, broad, C = y.shape
+        H, W = tall // factor[0], broad // factor[1]
         expect("y", y, (N, H * factor[0], W * factor[1], C), y.dtype)
         x = self.empty((N, H, W, factor[0] * factor[1] * C), y.dtype)
         run = factor[1] * C
