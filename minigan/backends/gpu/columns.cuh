@@ -1,12 +1,12 @@
 // Sums over the columns of matrices, deterministic and in double precision.
 //
 // Images are matrices with a row for each pixel and a column for each channel. Where channels are few, several pixels
-// stand side by side in a row, so that neighbouring threads always read neighbouring numbers, 16 bytes each: column j is
-// of channel j % channels. A batch may be one matrix, or each of its examples one.
+// stand side by side in a row, so that neighbouring threads always read neighbouring numbers, 16 bytes each: column j
+// is of channel j % channels. A batch may be one matrix, or each of its examples one.
 //
-// A thread stays with VECTOR columns and goes down the rows. Then the threads of a block that share columns add up what they
-// have, in a tree, and each block writes one row of partial sums. A second kernel adds these up. Who comes first does
-// not matter to any of it.
+// A thread stays with VECTOR columns and goes down the rows. Then the threads of a block that share columns add up what
+// they have, in a tree, and each block writes one row of partial sums. A second kernel adds these up. Who comes first
+// does not matter to any of it.
 //
 // Settings: SCALAR, VECTOR (see vector.cuh).
 #pragma once
@@ -77,12 +77,8 @@ struct Moments {
 
     __device__ void add(const Moments& other) {
         if (other.count == 0) return;
-        if (count == 0) {
-            *this = other;
-            return;
-        }
         const double share = other.count / (count + other.count), difference = other.mean - mean;
-        square += other.square + difference * difference * count * share;
+        square += other.square + difference * (count * share) * difference;
         mean += difference * share;
         count += other.count;
     }
@@ -135,8 +131,8 @@ __device__ void sum_columns(const Place& place, int lanes, Sums<Q>* partials, co
     write_partials(place, lanes, totals, partials);
 }
 
-// The total of a group's partial ones: those of neighbouring channels, in `rows` rows for each example. A block a group;
-// scaled(total, channel) may change each. Only thread 0 has the result.
+// The total of a group's partial ones: those of neighbouring channels, in `rows` rows for each example. A block a
+// group; scaled(total, channel) may change each. Only thread 0 has the result.
 template <class Total, class Scaled>
 __device__ Total total_of_group(const Total* partials, int rows, int channels, int groups, const Scaled& scaled) {
     const int example = blockIdx.x / groups, deep = channels / groups, first = blockIdx.x % groups * deep;

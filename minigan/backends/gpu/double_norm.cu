@@ -5,8 +5,8 @@
 
 #include "columns.cuh"
 
-enum { SUM_V, SUM_VD, SUM_DY, SUM_DYD, SUM_VDY, SUMS };                          // of `double_sums`
-enum { DY_V, DY_D, DY_1, DX_V, DX_DY, DX_D, DX_1, FACTORS };                     // of each channel and example
+enum { SUM_V, SUM_VD, SUM_DY, SUM_DYD, SUM_VDY, SUMS };  // of `double_sums`
+enum { DY_V, DY_D, DY_1, DX_V, DX_DY, DX_D, DX_1, FACTORS };  // of each channel and example
 
 // Partial sums of v, v d, dy, dy d and v dy.
 extern "C" __global__ void __launch_bounds__(256)
@@ -18,7 +18,8 @@ double_sums(const T* __restrict__ v, const T* __restrict__ dy, const T* __restri
 #pragma unroll
         for (int i = 0; i < VECTOR; ++i) mean_here[i] = mean[STATISTICS.group(place.example, place.column + i)];
     sum_columns<SUMS>(place, lanes, partials, [&](Offset at, T (&sums)[VECTOR][SUMS]) {
-        const Vector<VECTOR> v_here = load<VECTOR>(v + at), dy_here = load<VECTOR>(dy + at), x_here = load<VECTOR>(x + at);
+        const Vector<VECTOR> v_here = load<VECTOR>(v + at), dy_here = load<VECTOR>(dy + at);
+        const Vector<VECTOR> x_here = load<VECTOR>(x + at);
 #pragma unroll
         for (int i = 0; i < VECTOR; ++i) {
             const T d = x_here.at[i] - mean_here[i];
@@ -101,7 +102,8 @@ double_gradients(const T* __restrict__ v, const T* __restrict__ dy, const T* __r
     }
     for (Offset row = place.first; row < rows; row += place.step) {
         const Offset at = place.at(row);
-        const Vector<VECTOR> v_here = load<VECTOR>(v + at), dy_here = load<VECTOR>(dy + at), x_here = load<VECTOR>(x + at);
+        const Vector<VECTOR> v_here = load<VECTOR>(v + at), dy_here = load<VECTOR>(dy + at);
+        const Vector<VECTOR> x_here = load<VECTOR>(x + at);
         Vector<VECTOR> ddy_here, ddx_here;
 #pragma unroll
         for (int i = 0; i < VECTOR; ++i) {

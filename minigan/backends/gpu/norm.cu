@@ -42,10 +42,10 @@ extern "C" __global__ void add_channel_sums(const Sums<1>* partials, int rows, i
 
 // E[x^2] - E[x]^2 would lose all digits where the mean is large against the deviation; so a run's numbers are taken as
 // differences from its first.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 moments(const T* __restrict__ x, PLACE_ARGUMENTS, Moments* partials) {
     const Place place(rows, columns, lanes, parts);
-    Moments totals[VECTOR] = {};
+    double count = 0, mean[VECTOR] = {}, square[VECTOR] = {};
     for (Offset row = place.first; place.inside && row < rows; row += RUN * place.step) {
         const Vector<VECTOR> shift = load<VECTOR>(x + place.at(row));
         T sums[VECTOR] = {}, squares[VECTOR] = {};
@@ -60,16 +60,23 @@ moments(const T* __restrict__ x, PLACE_ARGUMENTS, Moments* partials) {
                 squares[j] += difference * difference;
             }
         }
+        const double part = 1.0 / run, share = run / (count + run), weight = count * share;
 #pragma unroll
-        for (int j = 0; j < VECTOR; ++j) {
-            const double sum = sums[j], mean = sum / run;
-            totals[j].add({double(run), shift.at[j] + mean, squares[j] - sum * mean});
+        for (int j = 0; j < VECTOR; ++j) {  // as Moments::add, whose divisions are the same for all
+            const double sum = sums[j], difference = shift.at[j] + sum * part - mean[j];
+            square[j] += squares[j] - sum * sum * part + difference * weight * difference;
+            mean[j] += difference * share;
         }
+        count += run;
     }
+    Moments totals[VECTOR];
+#pragma unroll
+    for (int j = 0; j < VECTOR; ++j) totals[j] = {count, mean[j], square[j]};
     write_partials(place, lanes, totals, partials);
 }
 
-extern "C" __global__ void finish_moments(const Moments* partials, int rows, int channels, int groups, T* mean, T* var) {
+extern "C" __global__ void finish_moments(const Moments* partials, int rows, int channels, int groups, T* mean,
+                                          T* var) {
     const auto same = [](const Moments& total, int) { return total; };
     const Moments total = total_of_group(partials, rows, channels, groups, same);
     if (threadIdx.x != 0) return;
@@ -101,7 +108,7 @@ normalise(const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, const 
 // ---------------------------------------------------------------------------------------------- backward
 
 // Partial sums of dy and of dy (x - mean), dy being taken back through the activation.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 gradient_sums(const T* __restrict__ dy, const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS,
               const T* __restrict__ beta, double slope, Sums<2>* partials) {
     const Place place(rows, columns, lanes, parts);

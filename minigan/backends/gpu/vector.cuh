@@ -1,7 +1,7 @@
 // Passes over numbers that lie side by side: 16 bytes at once, each thread in steps of the whole grid.
 //
-// Settings: SCALAR; VECTOR, how many numbers lie in 16 bytes, or 1 where an array begins elsewhere than at a multiple of them;
-// WIDE, whether an array holds 2^32 numbers or more.
+// Settings: SCALAR; VECTOR, how many numbers lie in 16 bytes, or 1 where an array begins elsewhere than at a multiple
+// of them; WIDE, whether an array holds 2^32 numbers or more.
 #pragma once
 
 #include "common.cuh"
