@@ -157,7 +157,15 @@ def leaves(value):
 @dtypes
 @pytest.mark.parametrize("multiprocessors", [1, 30])
 @pytest.mark.parametrize(
-    ("shape", "groups"), [((6, 10, 10, 12), 3), ((3, 7, 9, 5), 5), ((2, 25, 8, 130), 2), ((2, 600), 4)], ids=str
+    ("shape", "groups"),
+    [
+        ((6, 10, 10, 12), 3),
+        ((3, 7, 9, 5), 5),
+        ((2, 25, 8, 130), 2),
+        ((2, 600), 4),
+        ((1, 2503, 1, 132), 2),  # so many rows that few threads add up several runs each
+    ],
+    ids=str,
 )
 def test_few_and_many_blocks_give_the_same_sums(make, reference, shape, groups, multiprocessors, dtype):
     gpu = make()
