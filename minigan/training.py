@@ -20,6 +20,7 @@ from minigan.ema import MovingAverage
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, MiniganError, OutputError
 from minigan.files import atomic_write, make_folder
 from minigan.learner import Learner, Values
+from minigan.memory import out_of_memory
 from minigan.report.progress import Progress
 from minigan.sampling import Exhibit, generate, save_picture
 from minigan.stepping import Stepper
@@ -267,6 +268,8 @@ class Trainer:
             # Overflow and NaN are looked for, and explained, by the learner.
             with np.errstate(all="ignore"):
                 return stepper.step()
+        except MemoryError as error:
+            raise out_of_memory(error, self.learner.networks, batch_size=self.loader.batch_size) from None
         except DataError as error:
             self._look(stepper)
             raise self._saved_before(error) from None
@@ -297,6 +300,8 @@ class Trainer:
             "images_per_second": round(speed, 1),
             "seconds": round(seconds, 3),
         }
+        if (memory := self.learner.G.kernels.memory()) is not None:
+            record["gpu_memory"] = memory.held
         self._append(record)
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:

@@ -1,8 +1,8 @@
 """CUDA on the GPU, through CuPy.
 
 Read `product.cuh` (one tile on the tensor cores), `conv.cu` (where its numbers come from), `plan.py` (the choice of
-tiles) and `conv.py`, in that order, beside `reference/conv.py`. Kernels that are not here are the reference's, run by
-CuPy; `coverage()` tells which.
+tiles) and `conv.py`, in that order, beside `reference/conv.py`; then `columns.cuh` (sums over all pixels of a channel)
+and `norm.cu`. Kernels that are not here are the reference's, run by CuPy; `coverage()` tells which.
 """
 
 import os
@@ -14,19 +14,20 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.gpu.activation import ActivationKernels
 from minigan.backends.gpu.dense import DenseKernels
+from minigan.backends.gpu.device import check_device
 from minigan.backends.gpu.double_norm import DoubleNormKernels
-from minigan.backends.gpu.graph import GraphSteps
 from minigan.backends.gpu.group_norm import GroupNormKernels
 from minigan.backends.gpu.launch import Launcher
+from minigan.backends.gpu.memory import PooledMemory
 from minigan.backends.gpu.optim import OptimKernels
 from minigan.backends.gpu.plan import PRECISIONS, Precision
 from minigan.backends.gpu.resize import ResizeKernels
 from minigan.backends.reference import ReferenceBackend
-from minigan.errors import BackendError, ConfigError
+from minigan.errors import ConfigError
 
 
 class GpuBackend(
-    GraphSteps,
+    PooledMemory,
     GroupNormKernels,
     DoubleNormKernels,
     ActivationKernels,
@@ -51,12 +52,7 @@ class GpuBackend(
     xp = cupy
 
     def __init__(self, *, precision: str | None = None) -> None:
-        try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU: {error}. Use another backend.") from None
-        if count == 0:
-            raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
+        check_device(cupy)
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         self.device = properties["name"].decode()
         self.multiprocessors = properties["multiProcessorCount"]
