@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from test_backend_contract import IN_PLACE, inputs_of
 
 from minigan.backends import get_backend
+from minigan.errors import ShapeError
 
 pytestmark = pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler for running CUDA on the CPU")
 
@@ -285,3 +286,25 @@ def test_an_empty_batch_launches_nothing(gpu, dtype):
     assert_same_bits(call(gpu, "channel_sum", empty, add_to=start)[1], start)
     flat = to_backend(gpu, empty.ravel())
     gpu.clip_norm(flat, limit=1.0)
+
+
+def test_what_a_kernel_would_read_beyond_is_refused(gpu):
+    x, y, few, all_ = (gpu.asarray(np.zeros(shape, np.float32)) for shape in ((4, 2, 2, 6), (4, 2, 2, 5), (5,), (6,)))
+    for call_it, problem in (
+        (lambda: gpu.leaky_relu_grad(x, y, slope=0.2), r"dy: expected shape \(4, 2, 2, 5\)"),
+        (lambda: gpu.maxout(y, pieces=2), r"x: expected shape \(4, 2, 2, 4\)"),
+        (lambda: gpu.space_to_depth(x, factor=(2, 3)), r"y: expected shape \(4, 2, 0, 6\)"),
+        (lambda: gpu.depth_to_space(y, factor=(2, 2)), r"x: expected shape \(4, 2, 2, 4\)"),
+        (lambda: gpu.upsample_nearest_grad(x, factor=(3, 1)), r"dy: expected shape \(4, 0, 2, 6\)"),
+        (lambda: gpu.sgd_step(all_, few, all_, lr=0.1, momentum=0), r"expected shape \(6,\), got \(5,\)"),
+        (lambda: gpu.channel_sum(x, add_to=few), r"add_to: expected shape \(6,\)"),
+        (lambda: gpu.batchnorm(x, few, all_, eps=1e-5), r"gamma: expected shape \(6,\)"),
+        (lambda: gpu.batchnorm_frozen(x, all_, all_, few, few, eps=1e-5), r"mean: expected shape \(6,\)"),
+        (lambda: gpu.group_norm(x, all_, all_, groups=4, eps=1e-5), "6 channels cannot stand in 4 groups"),
+        (
+            lambda: gpu.batchnorm_grad(x, x, all_, all_, all_, eps=1e-5, add_to=(all_, few)),
+            r"dbeta: expected shape \(6,\)",
+        ),
+    ):
+        with pytest.raises(ShapeError, match=problem):
+            call_it()

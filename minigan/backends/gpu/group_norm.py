@@ -30,7 +30,7 @@ class GroupNormKernels(NormKernels):
         if add_to is None and not need_dx:
             return None
         statistics = Statistics(gamma, mean, var, eps, len(x))
-        partials = self.gradient_sums(dy, x, gamma, statistics, 1)  # any beta will do
+        partials = self.gradient_sums(dy, x, gamma, statistics, 1, add_to)  # any beta will do
         if add_to is not None:
             arguments = (len(x), partials.rows, *statistics.arguments, *add_to)
             self.add_up("group_norm", "add_weight_gradients", gamma.size, partials, *arguments, dtype=x.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.columns import ColumnEngine, Partials
+from minigan.errors import ShapeError
 
 
 class Statistics(NamedTuple):
@@ -39,8 +40,17 @@ class Statistics(NamedTuple):
         return int(self.gamma.size), self.groups, self.gamma, self.mean, self.var, float(self.eps)
 
     def check(self, x: Array) -> None:
+        """Refuses what kernels would read beyond.
+
+        Raises:
+            ShapeError, DTypeError: something is not as x needs it.
+        """
         expect("gamma", self.gamma, x.shape[-1:], x.dtype)
-        expect("var", self.var, self.mean.shape, x.dtype)
+        each = self.gamma.shape if self.mean.ndim == 1 else (len(x), self.groups)
+        expect("mean", self.mean, each, x.dtype)
+        expect("var", self.var, each, x.dtype)
+        if self.gamma.size % self.groups:
+            raise ShapeError(f"{self.gamma.size} channels cannot stand in {self.groups} groups. Choose a divisor.")
 
 
 class NormKernels(ColumnEngine):
@@ -106,7 +116,7 @@ class NormKernels(ColumnEngine):
         statistics = Statistics(gamma, mean, var, eps)
         if add_to is None and not need_dx:
             return None
-        partials = self.gradient_sums(dy, x, beta, statistics, slope)
+        partials = self.gradient_sums(dy, x, beta, statistics, slope, add_to)
         means = self.empty((2, mean.size), x.dtype) if need_dx else None
         self.finish_gradient(partials, x.size // mean.size, statistics, means, add_to)
         return None if means is None else self.input_gradient(dy, x, beta, statistics, slope, means)
@@ -125,7 +135,7 @@ class NormKernels(ColumnEngine):
     ) -> Array | None:
         statistics = Statistics(gamma, mean, var, eps)
         if add_to is not None:
-            partials = self.gradient_sums(dy, x, mean, statistics, 1)
+            partials = self.gradient_sums(dy, x, mean, statistics, 1, add_to)
             self.finish_gradient(partials, x.size // mean.size, statistics, None, add_to)
         if not need_dx:
             return None
@@ -150,8 +160,18 @@ class NormKernels(ColumnEngine):
         self.whole_pass("norm", "normalise", (x,), *arguments, examples=examples, results=(y,))
         return y
 
-    def gradient_sums(self, dy: Array, x: Array, beta: Array, statistics: Statistics, slope: float) -> Partials:
-        """Of dy and of dy * (x - mean), dy taken back through the activation."""
+    def gradient_sums(
+        self,
+        dy: Array,
+        x: Array,
+        beta: Array,
+        statistics: Statistics,
+        slope: float,
+        add_to: tuple[Array, Array] | None,
+    ) -> Partials:
+        """Of dy and of dy * (x - mean), dy taken back through the activation; to be added to dgamma and dbeta."""
+        for name, array in zip(("dgamma", "dbeta"), add_to or (), strict=False):
+            expect(name, array, x.shape[-1:], x.dtype)
         statistics.check(x)
         expect("dy", dy, x.shape, x.dtype)
         expect("beta", beta, x.shape[-1:], x.dtype)

@@ -72,7 +72,7 @@ class OptimKernels(Engine):
     def _step(self, kernel: str, arrays: tuple[Array, ...], *arguments: Any, shared: int = 0) -> None:
         """Launches a kernel that takes flat arrays, their size, and what else it takes."""
         for array in arrays[1:]:
-            expect("a state of the optimiser", array, arrays[0].shape, arrays[0].dtype)
+            expect("what a step reads or changes beside its first array", array, arrays[0].shape, arrays[0].dtype)
         self.vector_pass("optim", kernel, arrays, *arguments, over=arrays[0], shared=shared)
 
     def _number(self, number: Number) -> tuple[float, Array | None]:
