@@ -91,10 +91,12 @@ def test_a_grid_of_few_threads_goes_over_everything(gpu, kernel, dtype, monkeypa
 
 
 @dtypes
-@pytest.mark.parametrize("length", [1, 255, 4099])
-def test_a_norm_summed_by_many_blocks(gpu, length, dtype, monkeypatch):
-    optim = sys.modules["minigan.backends.gpu.optim"]
-    monkeypatch.setattr(optim, "blocks_for", lambda size: min(size, 300))
+@pytest.mark.parametrize("last_thread_first", [0, 1])
+@pytest.mark.parametrize("length", [1, 255, 300_001])
+def test_a_norm_summed_by_many_blocks(gpu, length, last_thread_first, dtype, monkeypatch):
+    """More of them than a block that adds up their sums has threads."""
+    monkeypatch.setattr(cuda_on_cpu, "BACKWARDS", last_thread_first)
+    monkeypatch.setattr(sys.modules["minigan.backends.gpu.optim"], "blocks_for", lambda size: min(size, 300))
     monkeypatch.setattr(gpu, "multiprocessors", 100)
     (x,) = draws(1, dtype, (length,))
     norm = np.linalg.norm(x.astype(float))
