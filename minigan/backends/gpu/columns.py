@@ -1,5 +1,6 @@
 """Sums over the pixels of images, and passes that know each number's channel: columns.cuh."""
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from minigan.backends.gpu.launch import THREADS, Settings, vector_of
 
 LANES = 32  # threads side by side, at most: of float32 they read 512 bytes together
 STEPS = 4  # rows that are worth a thread
-SUM_BLOCKS, PASS_BLOCKS = 4, 32  # for each multiprocessor, at most: what blocks sum must be added up
+SUM_BLOCKS = 3  # for each multiprocessor, at most: so many run at a time, and what they sum must be added up
+PASS_BLOCKS = 32
 DOUBLE = np.dtype(np.float64)
 
 
@@ -48,6 +50,7 @@ class Columns(NamedTuple):
         return (("VECTOR", self.vector),)
 
 
+@lru_cache(maxsize=1024)
 def plan_columns(examples: int, pixels: int, channels: int, *, wide: int, aligned: bool, blocks: int) -> Columns:
     """The layout for images.
 
