@@ -10,20 +10,20 @@ import pytest
 
 from minigan.checkpoint import (
     MODEL_FORMAT,
-    CheckpointFolder,
     load_arrays,
     load_model,
     load_network,
     network_arrays,
     save_arrays,
 )
+from minigan.checkpoint_folder import CheckpointFolder
 from minigan.errors import CheckpointError, OutputError, ShapeError
 from minigan.files import atomic_write, make_folder
 from minigan.layers import BatchNorm, Dense
 from minigan.network import Sequential
 
 MODEL = {"recipe": "dcgan", "settings": {}, "shape": [28, 28, 1], "dtype": "float32", "extent": 1.0}
-CHECKPOINT = {"rng": {}, "loader": {}, "model": MODEL}
+CHECKPOINT = {"rng": {}, "loader": {}, "model": MODEL, "config": ""}
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([7], np.int64)}
 
 
@@ -110,7 +110,7 @@ def test_the_last_few_checkpoints_are_kept(tmp_path):
     for step in (1, 20, 300):
         folder.save(step, ARRAYS, description=CHECKPOINT)
     assert [p.name for p in folder.paths()] == ["step-00000020.safetensors", "step-00000300.safetensors"]
-    path, arrays, description = folder.load_last()
+    path, arrays, description = folder.load()
     assert (path.name, description["step"]) == ("step-00000300.safetensors", 300)
     np.testing.assert_array_equal(arrays["a"], ARRAYS["a"])
 
@@ -119,13 +119,16 @@ def test_a_damaged_last_checkpoint_names_the_one_before(tmp_path):
     folder = CheckpointFolder(tmp_path)
     folder.save(1, ARRAYS, description=CHECKPOINT)
     folder.save(2, ARRAYS, description=CHECKPOINT).write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=r"cannot read .*step-00000002.*go on from step-00000001"):
-        folder.load_last()
+    with pytest.raises(
+        CheckpointError,
+        match=r"cannot read .*step-00000002.*Go on from step 1 with: minigan train --resume .*step-00000001.safetensors$",
+    ):
+        folder.load()
 
 
 def test_an_empty_folder_has_no_checkpoint(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint in"):
-        CheckpointFolder(tmp_path).load_last()
+        CheckpointFolder(tmp_path).load()
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
@@ -203,7 +206,7 @@ def test_a_description_that_does_not_do_is_refused(tmp_path, change, message):
     folder = CheckpointFolder(tmp_path)
     folder.save(5, ARRAYS, description={**CHECKPOINT, **change})
     with pytest.raises(CheckpointError, match=message):
-        folder.load_last()
+        folder.load()
 
 
 def test_a_model_that_lacks_something_is_refused(tmp_path):
