@@ -16,6 +16,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+import minigan
 from minigan.errors import CheckpointError
 from minigan.files import atomic_write
 from minigan.layers.base import Layer
@@ -30,6 +31,7 @@ __all__ = [
     "load_network",
     "network_arrays",
     "save_arrays",
+    "versions",
 ]
 
 Arrays = dict[str, np.ndarray]
@@ -46,8 +48,9 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, description: Ma
     Args:
         description: what JSON can hold; has the key `format`.
     """
-    whole = {"sha256": _digest(arrays, description), **description}
-    atomic_write(path, safetensors.numpy.save(dict(arrays), metadata={"minigan": json.dumps(whole)}))
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # others it would scramble
+    whole = {"sha256": _digest(contiguous, description), **description}
+    atomic_write(path, safetensors.numpy.save(contiguous, metadata={"minigan": json.dumps(whole)}))
 
 
 def load_arrays(path: Path, *, format: str | Sequence[str]) -> tuple[Arrays, dict[str, Any]]:
@@ -81,7 +84,7 @@ def _digest(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) ->
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
-        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).data)
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()
 
 
@@ -98,7 +101,7 @@ def _verified(description: Any, arrays: Arrays, path: Path) -> dict[str, Any]:
         expected = description.pop("sha256")
         intact = expected == _digest(arrays, description)
     if not intact:
-        raise CheckpointError(f"{path} is damaged: its content is not what its checksum says.")
+        raise CheckpointError(f"{path} is damaged: its content is not what its checksum says. Choose another.")
     return description
 
 
@@ -107,6 +110,11 @@ def _is_newer(found: Any, known: str) -> bool:
     kind, _, number = found.rpartition("/") if isinstance(found, str) else ("", "", "")
     known_kind, _, known_number = known.rpartition("/")
     return kind == known_kind and number.isdecimal() and int(number) > int(known_number)
+
+
+def versions() -> dict[str, str]:
+    """What writes and reads here, and decides the bits of a training."""
+    return {"minigan": minigan.__version__, "numpy": np.__version__}
 
 
 def load_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:

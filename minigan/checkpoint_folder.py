@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import minigan
-from minigan.checkpoint import CHECKPOINT_FORMAT, Arrays, load_checkpoint, save_arrays
+from minigan.checkpoint import CHECKPOINT_FORMAT, Arrays, load_checkpoint, save_arrays, versions
 from minigan.errors import CheckpointError
 from minigan.files import make_folder, remove_stale
 
@@ -22,7 +21,7 @@ class CheckpointFolder:
     """The last few checkpoints of a run, one file a step, and the best one beside them.
 
     Args:
-        folder: created when the first checkpoint is written.
+        folder: created when the first checkpoint is written, in a folder that exists.
         keep: how many stay; older ones are removed after a newer one is safely there.
     Attributes:
         best: the file of the best one, which may be missing.
@@ -93,9 +92,8 @@ class CheckpointFolder:
         _remove(self.paths()[: -self.keep])
 
     def _write(self, path: Path, step: int, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-        make_folder(self.folder)
-        versions = {"minigan": minigan.__version__, "numpy": np.__version__}
-        whole = {"format": CHECKPOINT_FORMAT, "step": step, "versions": versions, **description}
+        make_folder(self.folder, parents=False)
+        whole = {"format": CHECKPOINT_FORMAT, "step": step, "versions": versions(), **description}
         save_arrays(path, arrays, description=whole)
 
     def _offer(self, damaged: Path) -> str:

@@ -97,6 +97,8 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
 
 def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     recipe = _recipe(options.recipe or "dcgan").from_settings(_settings(options))
+    if options.best is not None and options.evaluate_every is None:
+        raise ConfigError(f"--best {options.best} needs figures to go by. Add --evaluate-every N.")
     keep = {"last": options.keep, "best": options.best}
     every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint", "evaluate")}
     return runs.RunConfig(

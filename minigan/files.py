@@ -63,7 +63,7 @@ def _is_alive(process: int) -> bool:
 
 
 def make_folder(path: Path, *, parents: bool = True) -> None:
-    """Creates a folder, durably, and those above it where they are missing, unless `parents` is false.
+    """Creates a folder where it is missing, durably, and, with `parents`, those above it.
 
     Raises:
         OutputError: it cannot be created, or a file is in its place.

@@ -2,14 +2,16 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minigan.checkpoint import versions
 from minigan.errors import CheckpointError
 
-__all__ = ["check_model", "checked_rng", "items_warning", "log_until"]
+__all__ = ["check_model", "checked_rng", "items_warning", "log_until", "versions_warning"]
 
 
 def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
@@ -56,6 +58,20 @@ def items_warning(before: int, now: int) -> str | None:
     if before == now:
         return None
     return f"the data had {before:,} items and now have {now:,}; from here on their order is new."
+
+
+def versions_warning(made: Mapping[str, Any]) -> str | None:
+    """What to say where a checkpoint was written by other versions.
+
+    Args:
+        made: by what, by name; empty in a checkpoint from before they were kept.
+    """
+    now = versions()
+    was = [f"{name} {made[name]}" for name in now if made.get(name, now[name]) != now[name]]
+    if not was:
+        return None
+    known = ", ".join(f"{name} {version}" for name, version in now.items())
+    return f"the checkpoint was written with {', '.join(was)}, this is {known}; the last bits may differ from here on."
 
 
 def _flat(model: dict[str, Any]) -> dict[str, Any]:

@@ -105,25 +105,13 @@ def open_run(config: RunConfig, folder: Path) -> Run:
             "classes": list(dataset.classes or ()),
         },
         average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
-        monitor=_monitor(config, recipe, dataset),
+        monitor=SampleMonitor(recipe, dataset, seed=config.seed, best=config.keep.best)
+        if config.rhythm.evaluate_every
+        else None,
         keep=config.keep,
         config=config.to_toml(),
     )
     return Run(config, recipe, dataset, backend, trainer)
-
-
-def _monitor(config: RunConfig, recipe: Recipe, dataset: Any) -> "SampleMonitor | None":
-    """Raises ConfigError if the best checkpoint is to be found by a figure that nobody measures."""
-    best = config.keep.best
-    if not config.rhythm.evaluate_every:
-        if best:
-            raise ConfigError(f"--best {best} needs figures. Add --evaluate-every N.")
-        return None
-    monitor = SampleMonitor(recipe, dataset, seed=config.seed)
-    figures = Monitor.figures(dataset)
-    if best and best not in figures:
-        raise ConfigError(f"--best must be one of {', '.join(figures)} with this data, got {best}.")
-    return monitor
 
 
 class SampleMonitor:
@@ -134,16 +122,19 @@ class SampleMonitor:
     Args:
         recipe: draws from noise.
         dataset: images, or ring or grid.
+        best: the figure that is to tell the best checkpoint, or "".
     Raises:
-        ConfigError: the recipe draws from images.
+        ConfigError: the recipe draws from images, or there is no such figure.
         DataError: the dataset cannot be monitored.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Any, *, seed: int) -> None:
+    def __init__(self, recipe: Recipe, dataset: Any, *, seed: int, best: str = "") -> None:
         self.recipe, self.dataset, self.seed = recipe, dataset, seed
         count = picture_count(recipe.image_shape(dataset), images=MONITOR_COUNT)
         self.z, self.condition = recipe.sources(np.random.default_rng([seed, EVALUATION]), count)
         Monitor.check(dataset, count=count)
+        if best and best not in (figures := Monitor.figures(dataset)):
+            raise ConfigError(f"--best must be one of {', '.join(figures)} with {dataset.name}, got {best}.")
         self.monitor: Monitor | None = None
 
     def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
@@ -238,18 +229,18 @@ def resume(run: Run, checkpoint: Path | None = None) -> tuple[str, ...]:
     """Goes back to the run's newest checkpoint, or to the one named.
 
     Returns:
-        Warnings: the engine or the number of items is not the one that the run was made with; there is no checkpoint
-        yet, and the run begins.
+        Warnings: the engine, a version or the number of items is not the one that the run was made with; there is no
+        checkpoint yet, and the run begins.
     Raises:
         CheckpointError: there is none, or it is damaged or of another network.
         ConfigError: the run has done more steps than it is to do in all. Its folder is as it was.
     """
     made_with = read_config(run.trainer.folder).engine
-    warnings = [run.trainer.restore(checkpoint)]
+    warnings = run.trainer.restore(checkpoint)
     write_config(run.config, run.trainer.folder)  # the number of steps may be new
     if made_with != run.config.engine:
         warnings.append(f"this run was made with {made_with}; from here on the last bits may differ.")
-    return tuple(warning for warning in warnings if warning is not None)
+    return tuple(warnings)
 
 
 def picture_extent(dataset: Collection) -> float:

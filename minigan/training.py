@@ -20,7 +20,7 @@ from minigan.files import atomic_write, make_folder
 from minigan.interruption import Interruption
 from minigan.learner import Learner, Values
 from minigan.report.progress import Progress
-from minigan.resumption import check_model, checked_rng, items_warning, log_until
+from minigan.resumption import check_model, checked_rng, items_warning, log_until, versions_warning
 from minigan.sampling import Exhibit, generate, save_picture
 
 __all__ = ["Draw", "Keep", "Monitor", "Rhythm", "Trainer"]
@@ -118,6 +118,8 @@ class Trainer:
         try:
             self._run(progress, interruption)
         except OutputError as error:
+            if self._put_back(progress):
+                return self.run(progress, interruption)
             left = self.checkpoints.last_step()
             raise OutputError(str(error) if left is None else f"{error} {go_on_from(self.folder, left)}") from None
 
@@ -180,34 +182,42 @@ class Trainer:
         description = {"format": MODEL_FORMAT, "step": self.step, **self.model}
         save_arrays(self.folder / "model.safetensors", arrays, description=description)
 
-    def _put_back(self, progress: Progress) -> None:
+    def _put_back(self, progress: Progress) -> bool:
         """Makes the run folder anew if somebody removed it, so that what was trained has a place to go.
 
+        Returns:
+            Whether it was removed.
         Raises:
             OutputError: the folder above it is gone, too, or cannot be written.
         """
         path = self.folder / "config.toml"
         if not self.config or path.exists():
-            return
-        make_folder(self.folder, parents=False)
+            return False
+        if not self.folder.absolute().parent.exists():  # perhaps a disk that is not there any more
+            raise OutputError(
+                f"cannot write {self.folder}: it was removed or moved together with the folder above it. "
+                "If it still is somewhere, go on with: minigan train --resume FOLDER"
+            )
+        make_folder(self.folder)
         atomic_write(path, self.config.encode())
         self.save()
         progress.message(f"{self.folder} was removed. It is there again, with a checkpoint of step {self.step}.")
+        return True
 
-    def restore(self, path: Path | None = None) -> str | None:
+    def restore(self, path: Path | None = None) -> list[str]:
         """Goes back to a checkpoint: the next step is the one an uninterrupted run would have done.
 
         Args:
             path: the checkpoint; None takes the newest, or the beginning if training was stopped before the first.
         Returns:
-            A warning, if it is the beginning, or the data have another number of items than they had.
+            Warnings, if it is the beginning, or the versions or the number of items in the data are others.
         Raises:
             CheckpointError: there is none, or it is damaged or of another network or data.
             ConfigError: it is further on than the run is to go. Nothing is changed, here or in the folder.
         """
         if path is None and not self.checkpoints.candidates() and not (self.folder / "model.safetensors").exists():
             atomic_write(self.folder / "log.jsonl", b"")
-            return f"{self.folder} has no checkpoint yet: training begins at step 0."
+            return [f"{self.folder} has no checkpoint yet: training begins at step 0."]
         chosen, arrays, description = self.checkpoints.load(path)
         step = description["step"]
         if step > self.steps:
@@ -236,7 +246,11 @@ class Trainer:
         if path is None:
             self.checkpoints.tidy()
         self._save_model()  # perhaps training was stopped between a checkpoint and its model
-        return items_warning(description["loader"]["items"], before["items"])
+        warnings = (
+            versions_warning(description.get("versions", {})),
+            items_warning(description["loader"]["items"], before["items"]),
+        )
+        return [warning for warning in warnings if warning is not None]
 
     def _load(self, arrays: dict[str, np.ndarray], *, source: str) -> None:
         """What training and averaging have changed; all of it or nothing."""
@@ -318,5 +332,5 @@ class Trainer:
         else:
             samples = self.average.draw(self.exhibit.z, self.exhibit.condition)
         picture = self.exhibit.picture(self.to_images(samples))
-        make_folder(self.folder / "samples")
+        make_folder(self.folder / "samples", parents=False)
         save_picture(self.folder / "samples" / f"step-{self.step:06}.png", picture)
