@@ -98,6 +98,14 @@ _REMEDIES: Mapping[int | None, str] = {
 
 
 class DivergenceError(MiniganError, ArithmeticError):
-    """Training produced a value that is not finite."""
+    """Training produced a value that is not finite.
+
+    Attributes:
+        steps_ago: how many steps were begun since, none of which changed anything; see `minigan.stepping`.
+    """
 
     exit_code = 3
+
+    def __init__(self, text: str, *, steps_ago: int = 0) -> None:
+        super().__init__(text)
+        self.steps_ago = steps_ago

@@ -46,6 +46,7 @@ FLOORS = {
             "resumption",
             "interruption",
             "sampling",
+            "stepping",
         ),
         *("export", "report", "evaluation"),
     ],

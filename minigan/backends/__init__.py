@@ -3,10 +3,10 @@
 import sys
 from types import ModuleType
 
-from minigan.backends.base import Array, Backend, KernelCoverage
+from minigan.backends.base import Array, Backend, KernelCoverage, Number
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 
-__all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "array_module", "get_backend"]
+__all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "Number", "array_module", "get_backend"]
 
 BACKENDS = ("numpy", "numba", "cupy")
 
