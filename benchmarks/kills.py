@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from benchmarks import command, environment
 from minigan.backends import get_backend
+from minigan.errors import MiniganError
 
 CASES = {
     "mlp": "mlp --data ring --steps 24 --evaluate-every 3 --set hidden=8 latent=4 batch_size=8 ema=0.9 n_critic=2 "
@@ -114,7 +115,7 @@ def train_whole(folder: Path, case: str, backend: str) -> Whole:
     return Whole(folder, time.monotonic() - began, int(out.rpartition("operations ")[2]))
 
 
-def train_mortal(folder: Path, arguments: Sequence[str], whole: Whole, rng: random.Random) -> Death:
+def train_until_killed(folder: Path, arguments: Sequence[str], whole: Whole, rng: random.Random) -> Death:
     """Trains until killed, or to the end.
 
     Raises:
@@ -137,49 +138,49 @@ def train_mortal(folder: Path, arguments: Sequence[str], whole: Whole, rng: rand
     return Death(killed, (folder / "config.toml").exists(), any(folder.rglob(f"*.{child.pid}.tmp")))
 
 
-def torment(folder: Path, case: str, backend: str, *, kills: int, rng: random.Random) -> Tally:
+def kill_case(folder: Path, case: str, backend: str, *, kills: int, rng: random.Random) -> Tally:
     """Kills runs of one case, until there were so many kills, and compares each run with one that is left alone."""
     tally = Tally()
     whole = train_whole(folder / "whole", case, backend)
     while tally.kills < kills and not tally.wrong:
-        victim = folder / f"victim-{tally.runs}"
+        killed = folder / f"killed-{tally.runs}"
         try:
-            suffer(victim, beginning(victim, case, backend), whole, tally, kills=kills, rng=rng)
+            kill_run(killed, beginning(killed, case, backend), whole, tally, kills=kills, rng=rng)
         except RuntimeError as error:
             tally.wrong.append(str(error))
         else:
-            tally.wrong += differences(whole.folder, victim)
+            tally.wrong += differences(whole.folder, killed)
         tally.runs += 1
         if not tally.wrong:
-            shutil.rmtree(victim)
+            shutil.rmtree(killed)
     return tally
 
 
-def suffer(victim: Path, start: Sequence[str], whole: Whole, tally: Tally, *, kills: int, rng: random.Random) -> None:
+def kill_run(killed: Path, start: Sequence[str], whole: Whole, tally: Tally, *, kills: int, rng: random.Random) -> None:
     """One run to its end, with kills on the way. Raises RuntimeError if it does not go on after one."""
     before = tally.kills
     arguments, alive = start, False
     while tally.kills < min(kills, before + PER_RUN) and not alive:
-        death = train_mortal(victim, arguments, whole, rng)
+        death = train_until_killed(killed, arguments, whole, rng)
         tally.add(death)
-        arguments = ("train", "--resume", str(victim)) if death.began else start
+        arguments = ("train", "--resume", str(killed)) if death.began else start
         alive = not death.killed
     if not alive:
-        with process(victim, arguments) as child:
+        with process(killed, arguments) as child:
             err = child.communicate(timeout=LIMIT)[1]
         if child.returncode != 0:
             raise RuntimeError(f"{' '.join(arguments)} ends with {child.returncode}: {err.strip()}")
 
 
-def differences(whole: Path, victim: Path) -> Iterator[str]:
+def differences(whole: Path, killed: Path) -> Iterator[str]:
     """What distinguishes two run folders, except for times."""
-    expected, found = ({str(p.relative_to(f)): p for p in f.rglob("*") if p.is_file()} for f in (whole, victim))
+    expected, found = ({str(p.relative_to(f)): p for p in f.rglob("*") if p.is_file()} for f in (whole, killed))
     for name in sorted(expected.keys() ^ found.keys()):
-        yield f"{victim}: {name} is in one of the folders only"
+        yield f"{killed}: {name} is in one of the folders only"
     for name in sorted(expected.keys() & found.keys()):
         read = losses if name == "log.jsonl" else Path.read_bytes
         if read(expected[name]) != read(found[name]):
-            yield f"{victim}: {name} differs"
+            yield f"{killed}: {name} differs"
 
 
 def losses(log: Path) -> list[dict[str, float]]:
@@ -196,7 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--json", metavar="FILE", help="the counts and what they were made with")
     options = parser.parse_args(arguments)
-    setting = environment.describe(get_backend(options.backend[-1]))
+    try:
+        setting = environment.describe([get_backend(name) for name in options.backend][-1])
+    except MiniganError as error:
+        parser.error(str(error))
     environment.show(setting)
     pairs = [(case, backend) for backend in options.backend for case in options.case]
     rng, rows = random.Random(options.seed), []
@@ -204,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for n, (case, backend) in enumerate(pairs):
         kills = options.kills * (n + 1) // len(pairs) - options.kills * n // len(pairs)
         folder = Path(tempfile.mkdtemp(prefix="minigan-kills-"))
-        tally = torment(folder, case, backend, kills=kills, rng=rng)
+        tally = kill_case(folder, case, backend, kills=kills, rng=rng)
         rows.append({"case": case, "backend": backend, **vars(tally)})
         result = tally.wrong[0] if tally.wrong else "the same bits"
         print(

@@ -15,8 +15,8 @@ from minigan.cli import main
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 
 
-class Fate:
-    """An audit hook that counts to the operation at which the process dies."""
+class Countdown:
+    """An audit hook that kills the process at an operation."""
 
     def __init__(self, operation: int, folder: str) -> None:
         self.operation, self.folder = operation, folder
@@ -33,8 +33,8 @@ class Fate:
 
 
 if __name__ == "__main__":
-    fate = Fate(int(sys.argv[1]), sys.argv[2])
-    sys.addaudithook(fate)
+    countdown = Countdown(int(sys.argv[1]), sys.argv[2])
+    sys.addaudithook(countdown)
     code = main(sys.argv[3:])
-    print(f"operations {fate.count}")
+    print(f"operations {countdown.count}")
     sys.exit(code)

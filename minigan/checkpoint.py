@@ -91,7 +91,7 @@ def _digest(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) ->
 def _verified(description: Any, arrays: Arrays, path: Path) -> dict[str, Any]:
     """The description without the checksum, if that is right.
 
-    Files from before there was one have `format` in the first place: a checksum whose name is damaged is missed, too.
+    A file without one must begin with `format`, as those from before did: so a checksum whose name is damaged is noticed.
     """
     if not isinstance(description, dict):
         return {}

@@ -206,7 +206,7 @@ def test_the_list_names_every_benchmark(ran):
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
-@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, modes, stack, sampling, scaling, breakdown])
+@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills])
 def test_what_is_not_an_option_is_refused(capsys, benchmark):
     for arguments, message in (
         (["--nonsense"], "unrecognized arguments: --nonsense"),

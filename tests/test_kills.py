@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path, backend, count):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    tally = kills.torment(tmp_path, "mlp", backend, kills=count, rng=random.Random(0))
+    tally = kills.kill_case(tmp_path, "mlp", backend, kills=count, rng=random.Random(0))
     assert tally.wrong == []
     assert tally.kills == count
 
@@ -54,7 +54,7 @@ def counted(monkeypatch):
         tally = kills.Tally()
         tally.add(kills.Death(killed=True, began=True, writing=True))
         tally.wrong += wrong
-        monkeypatch.setattr(kills, "torment", lambda *_, **__: tally)
+        monkeypatch.setattr(kills, "kill_case", lambda *_, **__: tally)
 
     return install
 
