@@ -91,7 +91,7 @@ def _digest(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) ->
 def _verified(description: Any, arrays: Arrays, path: Path) -> dict[str, Any]:
     """The description without the checksum, if that is right.
 
-    A file without one must begin with `format`, as those from before did: so a checksum whose name is damaged is noticed.
+    A file without one must begin with `format`, as those from before did: a checksum whose name is damaged is noticed.
     """
     if not isinstance(description, dict):
         return {}

@@ -18,6 +18,7 @@ __all__ = [
     "MissingExtraError",
     "MixedSizesError",
     "NotBuiltError",
+    "OutOfMemoryError",
     "OutputError",
     "ShapeError",
     "StaleTapeError",
@@ -60,6 +61,10 @@ class MissingExtraError(MiniganError, ImportError):
     @classmethod
     def of(cls, *, package: str, extra: str, purpose: str) -> "MissingExtraError":
         return cls(f"{purpose} needs {package}, which is not installed. Run: pip install 'minigan[{extra}]'")
+
+
+class OutOfMemoryError(MiniganError, MemoryError):
+    """The memory of the machine or of the GPU does not suffice for a training step."""
 
 
 class DataError(MiniganError, ValueError):

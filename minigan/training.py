@@ -19,6 +19,7 @@ from minigan.evaluation import rank
 from minigan.files import atomic_write, make_folder
 from minigan.interruption import Interruption
 from minigan.learner import Learner, Values
+from minigan.memory import out_of_memory
 from minigan.report.progress import Progress
 from minigan.resumption import check_model, checked_rng, items_warning, log_until, versions_warning
 from minigan.sampling import Exhibit, generate, save_picture
@@ -280,6 +281,8 @@ class Trainer:
             # Overflow and NaN are looked for, and explained, by the learner.
             with np.errstate(all="ignore"):
                 return stepper.step()
+        except MemoryError as error:
+            raise out_of_memory(error, self.learner.networks, batch_size=self.loader.batch_size) from None
         except DataError as error:
             self._look(stepper)
             raise self._saved_before(error) from None
@@ -310,6 +313,8 @@ class Trainer:
             "images_per_second": round(speed, 1),
             "seconds": round(seconds, 3),
         }
+        if (memory := self.learner.G.kernels.memory()) is not None:
+            record["gpu_memory"] = memory.held
         self._append(record)
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:

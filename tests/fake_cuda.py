@@ -17,6 +17,12 @@ import numpy as np
 
 
 class CUDARuntimeError(RuntimeError):
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class CompileException(Exception):
     pass
 
 
@@ -148,6 +154,10 @@ class Device:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """As if nothing had happened yet."""
         self.waits = self.copies = self.launches = 0
         self.graph: Graph | None = None
         self.streams = [Stream(null=True)]
@@ -224,8 +234,7 @@ DEVICE = Device()
 
 
 def make_module() -> types.SimpleNamespace:
-    """cupy.cuda, on a device where nothing has happened yet."""
-    DEVICE.__init__()
+    """cupy.cuda."""
     return types.SimpleNamespace(
         Device=lambda: types.SimpleNamespace(id=0),
         Event=Event,
@@ -234,12 +243,15 @@ def make_module() -> types.SimpleNamespace:
         Stream=Stream,
         alloc_pinned_memory=bytearray,
         get_current_stream=lambda: DEVICE.streams[-1],
+        compiler=types.SimpleNamespace(CompileException=CompileException),
         memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         using_allocator=DEVICE.using_allocator,
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceCount=lambda: 1,
             getDeviceProperties=lambda _: {"name": b"no GPU", "multiProcessorCount": 4, "major": 9},
-            memGetInfo=lambda: (1 << 30, 1 << 31),
+            driverGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13020,
+            memGetInfo=lambda: (10**9, 2 * 10**9),
         ),
     )

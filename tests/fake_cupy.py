@@ -16,7 +16,7 @@ from typing import Any
 
 import cuda_on_cpu
 import numpy as np
-from fake_cuda import DEVICE
+from fake_cuda import DEVICE, MemoryPool
 from fake_cuda import make_module as make_cuda
 
 CHANGE_THEIR_ARRAY = ("fill", "sort", "partition", "put")
@@ -140,6 +140,7 @@ def installed() -> Iterator[types.ModuleType]:
     ours = [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]
     hidden = {name: sys.modules.pop(name) for name in ours}
     sys.modules["cupy"] = make_module()
+    DEVICE.reset()
     try:
         yield sys.modules["cupy"]
     finally:
@@ -162,6 +163,7 @@ def make_module() -> types.ModuleType:
         asnumpy=asnumpy,
         copyto=lambda target, *args, **kwargs: compute(np.copyto, target, *args, writes=True, **kwargs),
         get_default_memory_pool=lambda: DEVICE.default_pool,
+        get_default_pinned_memory_pool=MemoryPool,
         float32=np.float32,
         float64=np.float64,
         RawModule=cuda_on_cpu.RawModule,

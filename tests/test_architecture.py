@@ -40,6 +40,7 @@ FLOORS = {
             "variational",
             "divergence",
             "ema",
+            "memory",
             "training",
             "checkpoint",
             "checkpoint_folder",

@@ -44,6 +44,23 @@ class KernelCoverage(NamedTuple):
     origin: Literal["native", "inherited"]
 
 
+class MemoryUse(NamedTuple):
+    """Bytes of a device's memory.
+
+    Attributes:
+        used: by arrays that are alive.
+        held: by this program: also what it keeps for arrays to come.
+        peak: the most that was held whenever somebody asked.
+        free, total: on the device.
+    """
+
+    used: int
+    held: int
+    peak: int
+    free: int
+    total: int
+
+
 class Guard(Protocol):
     """Whether all numbers were finite until now, known to the device alone: the host need not wait for the answer.
 
@@ -152,6 +169,10 @@ class Backend(ABC):
 
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
+
+    def memory(self) -> MemoryUse | None:
+        """What is used of the device's own memory; None on the CPU."""
+        return None
 
     def compile_ahead(self) -> None:  # noqa: B027 (most backends have nothing to compile)
         """Begins, beside the caller, with what the first training step would have to wait for."""

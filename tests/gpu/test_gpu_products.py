@@ -154,6 +154,8 @@ def test_what_a_kernel_would_misread_is_refused(make):
 def test_precisions(make, monkeypatch):
     assert make().precision == "tf32"
     assert "tf32" in make().describe()
+    monkeypatch.setenv("MINIGAN_EXACT", "1")
+    assert make().precision == "fp32"
     monkeypatch.setenv("MINIGAN_PRECISION", "bf16")
     assert make().precision == "bf16"
     assert make(precision="fp32").precision == "fp32"
