@@ -376,7 +376,14 @@ def test_an_item_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch):
     np.testing.assert_array_equal(run.trainer.learner.G.arena.flat, whole.trainer.learner.G.arena.flat)
 
 
-def test_the_first_signal_tells_what_it_does():
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (signal.SIGINT, "saving after this step; Ctrl-C again stops at once"),
+        (signal.SIGTERM, "saving after this step"),
+    ],
+)
+def test_the_first_signal_tells_what_it_does(number, text):
     told = threading.Event()
     texts = []
 
@@ -385,9 +392,9 @@ def test_the_first_signal_tells_what_it_does():
         told.set()
 
     with Interruption(announce):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         assert told.wait(10)
-    assert texts == ["saving after this step; Ctrl-C again stops at once"]
+    assert texts == [text]
 
 
 # ------------------------------------------------------------------------------------------ damage
