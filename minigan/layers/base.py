@@ -191,8 +191,7 @@ class Layer(ABC):
         """
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {np.dtype(dtype)}.")
-        if isinstance(backend, str):
-            backend = get_backend(backend)
+        backend = get_backend(backend)
         self._refuse_repeated_layers()
         self.setup(tuple(input_shape), self.path)
         dtype = np.dtype(dtype)
