@@ -160,6 +160,15 @@ class CheckpointFolder:
         return sorted((path for path in found if path.is_file()), key=lambda path: (len(path.name), path.name))
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
+        """Writes the checkpoint of a step, and removes the oldest ones that are too many.
+
+        Args:
+            description: what JSON can hold, beside the step and the format.
+        Returns:
+            Its path.
+        Raises:
+            OutputError: it cannot be written; older ones are as they were.
+        """
         make_folder(self.folder)
         remove_stale(self.folder, "step-*.safetensors")
         path = self.folder / f"step-{step:08}.safetensors"

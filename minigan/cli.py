@@ -14,6 +14,8 @@ from typing import TextIO
 import minigan
 from minigan.errors import ConfigError, MiniganError
 
+__all__ = ["main"]
+
 LARGEST = 10**9
 
 

@@ -43,6 +43,7 @@ class Evaluation:
     picture: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
+        """What `evaluation.json` holds."""
         return {**self.description, **self.report.to_json()}
 
 
@@ -101,6 +102,7 @@ def evaluate_run(
 
 
 def evaluate(options: argparse.Namespace) -> int:
+    """The command: tells what `evaluate_run` found, and writes it to `evaluation.json` and `evaluation.png`."""
     say = partial(print, file=sys.stderr) if options.json else print
     found = evaluate_run(
         options.run,

@@ -69,7 +69,7 @@ def load(path: str | os.PathLike[str], parts: Mapping[str, Part]) -> dict[str, A
     """
     arrays, description = load_arrays(Path(path), format=FORMAT)
     held, notes = description.get("parts"), description.get("notes")
-    if not isinstance(held, list) or not isinstance(notes, dict):
+    if not (isinstance(held, list) and all(isinstance(name, str) for name in held) and isinstance(notes, dict)):
         raise CheckpointError(f"{path}: expected a list of parts and an object of notes. Choose another file.")
     if missing := [name for name in parts if name.partition(".")[0] not in held]:
         raise CheckpointError(

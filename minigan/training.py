@@ -127,6 +127,7 @@ class Trainer:
 
     @property
     def checkpoints(self) -> CheckpointFolder:
+        """The run folder's."""
         return CheckpointFolder(self.folder / "checkpoints")
 
     def run(self, progress: Progress, interruption: Interruption) -> None:

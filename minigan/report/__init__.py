@@ -1,1 +1,16 @@
 """What people look at: pictures and progress."""
+
+from minigan.report.pictures import image_grid, point_density, to_pixels
+from minigan.report.png import encode_png
+from minigan.report.progress import PlainProgress, Progress, RichProgress, open_progress
+
+__all__ = [
+    "PlainProgress",
+    "Progress",
+    "RichProgress",
+    "encode_png",
+    "image_grid",
+    "open_progress",
+    "point_density",
+    "to_pixels",
+]

@@ -55,7 +55,7 @@ def format_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-class PlainProgress:
+class PlainProgress(Progress):
     """A line whenever there are new values, but at most one each few seconds."""
 
     INTERVAL = 5.0  # seconds between lines
@@ -97,7 +97,7 @@ class PlainProgress:
         pass
 
 
-class RichProgress:
+class RichProgress(Progress):
     """One live line: bar, steps, losses, images/s, time left."""
 
     def __init__(self, *, start: int, total: int, stream: TextIO) -> None:
