@@ -1,5 +1,6 @@
 """What a loop of one's own saves: parts by name, taken up again whole or not at all, and generators of recipes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from minigan.errors import CheckpointError, ConfigError, NotBuiltError, ShapeErr
 from minigan.layers import BatchNorm, Dense
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam
-from minigan.recipes import MLP
+from minigan.recipes import DCGAN, MLP
 
 RECIPE = MLP(batch_size=8)
 SHAPE = (28, 28, 1)
@@ -123,3 +124,18 @@ def test_points_have_no_pixels(tmp_path):
     assert (trained.extent, trained.samples(rng(), 5).shape) == (2.0, (5, 2))
     with pytest.raises(ConfigError, match="draws points here, which have no pixels"):
         trained.pixels(rng())
+
+
+def test_threads_share_a_generator(tmp_path, backend):
+    recipe = DCGAN(width=8)
+    G = recipe.built_generator(SHAPE, backend="numpy", rng=rng())
+    minigan.save_generator(tmp_path / "x", G, recipe)
+    trained = minigan.load_generator(tmp_path / "x", backend=backend)
+
+    def draw(seed):
+        return trained.samples(rng(seed), 16)
+
+    alone = [draw(seed) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(pool.map(draw, range(8)), alone, strict=True):
+            np.testing.assert_array_equal(one, other)
