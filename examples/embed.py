@@ -34,11 +34,12 @@ def png(generator: TrainedGenerator, query: str) -> bytes:
     Raises:
         ValueError: it asks for something else. (Every error that minigan raises for a wrong value is one.)
     """
-    given = parse_qs(query, strict_parsing=bool(query))
-    count, seed, label = (int(given[name][0]) if name in given else None for name in ("count", "seed", "class"))
-    if not 1 <= (count or 1) <= MOST:
+    asked = {name: int(values[0]) for name, values in parse_qs(query, strict_parsing=bool(query)).items()}
+    count = asked.get("count", 1)
+    if not 1 <= count <= MOST:
         raise ValueError(f"count must be from 1 to {MOST}, got {count}")
-    samples = generator.samples(np.random.default_rng(seed), count or 1, label=label)
+    rng = np.random.default_rng(asked.get("seed"))
+    samples = generator.samples(rng, count, label=asked.get("class"))
     return encode_png(render(samples, extent=generator.extent))
 
 
