@@ -68,6 +68,11 @@ class TrainedGenerator:
         """Whether BatchNorm takes the statistics of what is drawn: of an average that has none of its own."""
         return self.averaged and self.recipe.ema_statistics == "batch"
 
+    def describe(self) -> dict[str, Any]:
+        """What it is, for a report: what JSON can hold."""
+        weights = "moving average" if self.averaged else "last"
+        return {"recipe": self.recipe.name, "step": self.step, "weights": weights}
+
     def label(self, text: str) -> int:
         """The number of a class, from its name or its number.
 

@@ -279,7 +279,7 @@ class Trainer:
             "images_per_second": round(speed, 1),
             "seconds": round(seconds, 3),
         }
-        self._append(record)
+        self._append(record, progress)
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:
         draw = partial(generate, self.learner.G) if self.average is None else self.average.draw
@@ -288,7 +288,7 @@ class Trainer:
         except DataError as error:
             raise self._saved_before(error) from None
         progress.message(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-        self._append({"step": self.step, **figures})
+        self._append({"step": self.step, **figures}, progress)
 
     def _saved_before(self, error: DataError) -> DataError:
         """The error, after what was trained until then is safe."""
@@ -298,8 +298,9 @@ class Trainer:
             f"minigan train --resume {self.folder}"
         )
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, record: dict[str, Any], progress: Progress) -> None:
         """One more line of the log."""
+        progress.record(record)
         path = self.folder / "log.jsonl"
         try:
             with open(path, "a", encoding="utf-8") as file:

@@ -88,8 +88,9 @@ def test_no_bar_where_there_is_no_terminal():
     assert isinstance(open_progress(start=0, total=1, stream=io.StringIO()), PlainProgress)
 
 
-def test_the_bar_shows_values_on_a_terminal():
+def test_the_bar_shows_values_on_a_terminal(monkeypatch):
     pytest.importorskip("rich")
+    monkeypatch.setenv("TERM", "xterm-256color")
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
