@@ -16,13 +16,14 @@ or draw with what `minigan train` has trained:
 What is where:
 
     layers, network, blocks, unet         what networks are made of
+    parameters, initializers              weights and gradients, and how they start
     losses, penalties, matching           each with its value and its gradient
     optim, schedules, ema                 updates, learning rates, the average of G's weights
     alternating, supervised, variational  one step of training
     recipes                               whole GANs by name, with their settings
     data, augment                         embedded sets, readers of files, batches
-    sampling, generators                  pictures, and trained generators in files
-    saving                                what training has changed, in a file
+    sampling, report                      samples, and pictures of them
+    generators, saving                    trained generators, and all that training has changed, in files
     metrics, evaluation                   how near samples are to the data
     gradcheck                             gradients beside finite differences
     backends                              the kernels: NumPy, Numba, CuPy

@@ -22,30 +22,8 @@ def recipes(options: argparse.Namespace) -> int:
     out = Output.of(options)
     if options.recipe is None:
         _list(out)
-        return 0
-    kind = get_recipe(options.recipe)
-    recipe = kind.from_settings(parse_settings(options.set))
-    networks = _networks(recipe, options.backend)
-    text = (sys.modules[kind.__module__].__doc__ or "").strip()
-    meanings, defaults = _meanings(kind), kind().settings()
-    out.show(f"{text} \n")
-    out.show("Settings, their defaults and what they mean:")
-    width = max(len(f"{name} = {value}") for name, value in defaults.items())
-    for name, value in defaults.items():
-        out.show(f"  {f'{name} = {value}':{width}}  {meanings.get(name, '')}".rstrip())
-    out.show("\n" + "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in networks.values()))
-    settings = recipe.settings()
-    out.record(
-        {
-            "name": recipe.name,
-            "text": text,
-            "settings": {
-                name: {"value": settings[name], "default": value, "meaning": meanings.get(name, "")}
-                for name, value in defaults.items()
-            },
-            "networks": {name: _shape(network) for name, network in networks.items()},
-        }
-    )
+    else:
+        _explain(get_recipe(options.recipe).from_settings(parse_settings(options.set)), options.backend, out)
     return 0
 
 
@@ -56,6 +34,26 @@ def _list(out: Output) -> None:
         out.show(f"{name:{width}} {summary}")
     out.show("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
     out.record({"recipes": summaries})
+
+
+def _explain(recipe: Recipe, backend: str, out: Output) -> None:
+    kind = type(recipe)
+    networks = _networks(recipe, backend)
+    text = (sys.modules[kind.__module__].__doc__ or "").strip()
+    out.show(f"{text}\n")
+    meanings = _meanings(kind)
+    settings = {
+        name: {"value": getattr(recipe, name), "default": default, "meaning": meanings.get(name, "")}
+        for name, default in kind().settings().items()
+    }
+    out.show("Settings, their defaults and what they mean:")
+    width = max(len(f"{name} = {of['default']}") for name, of in settings.items())
+    for name, of in settings.items():
+        default = f"{name} = {of['default']}"
+        out.show(f"  {default:{width}}  {of['meaning']}".rstrip())
+    out.show("\n" + "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in networks.values()))
+    shapes = {name: _shape(network) for name, network in networks.items()}
+    out.record({"name": recipe.name, "text": text, "settings": settings, "networks": shapes})
 
 
 def _networks(recipe: Recipe, backend: str) -> Mapping[str, Sequential]:

@@ -246,7 +246,7 @@ def gradcheck(options: argparse.Namespace) -> int:
         batch = recipe.batch(next(recipe.loader(dataset, seed=options.seed, prefetch=0, shuffle=False)), rng)
     checks: list[GradientCheck] = []
     for network, x in learner.inputs(batch, rng):
-        out.show(f"{network.summary()} \n")
+        out.show(f"{network.summary()}\n")
         for path, found in itertools.groupby(check_network(network, x, rng=rng), key=lambda check: check.path):
             group = list(found)
             checks += group

@@ -300,13 +300,13 @@ class Trainer:
 
     def _append(self, record: dict[str, Any], progress: Progress) -> None:
         """One more line of the log."""
-        progress.record(record)
         path = self.folder / "log.jsonl"
         try:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise OutputError.of(path, error) from None
+        progress.record(record)
 
     def _log_until(self, step: int) -> bytes | None:
         """The log without what a run that went further than its last checkpoint wrote, and without odd lines."""

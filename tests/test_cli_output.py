@@ -13,6 +13,7 @@ import pytest
 
 from minigan import cli, commands
 from minigan.cli import main
+from minigan.recipes import get_recipe
 from minigan.usage import EXIT_CODES, USAGE
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -155,7 +156,7 @@ def test_help_has_examples_that_are_commands(capsys, name):
         options = cli._parse(shlex.split(line))
         assert options.command == name
         if getattr(options, "set", None):
-            commands.get_recipe(options.recipe).from_settings(commands.parse_settings(options.set))
+            get_recipe(options.recipe).from_settings(commands.parse_settings(options.set))
 
 
 def test_exit_codes_are_told(capsys):

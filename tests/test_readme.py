@@ -21,7 +21,6 @@ def test_the_library_examples_run_as_printed(capsys, tmp_path, monkeypatch):
     assert "D: (28, 28, 1) -> (1,)" in capsys.readouterr().out
     own, of_a_recipe = found
     assert (own["pixels"].shape, own["pixels"].dtype) == ((16, 28, 28, 1), np.uint8)
-    assert own["notes"]["step"] == 1000
     assert (of_a_recipe["pixels"].shape, of_a_recipe["pixels"].dtype) == ((16, 28, 28, 1), np.uint8)
     assert Path("first.png").read_bytes().startswith(b"\x89PNG")
 
