@@ -9,7 +9,6 @@ from minigan.layers.dense import Dense
 from minigan.layers.dropout import Dropout
 from minigan.layers.minibatch import MinibatchStdDev
 from minigan.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
-from minigan.layers.packing import Pack
 from minigan.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 from minigan.layers.spectral import SpectralNorm
@@ -34,7 +33,6 @@ __all__ = [
     "LeakyReLU",
     "Maxout",
     "MinibatchStdDev",
-    "Pack",
     "PixelShuffle",
     "ReLU",
     "Reshape",
