@@ -14,13 +14,14 @@ import numpy as np
 
 import minigan
 from minigan import runs
-from minigan.backends import BACKENDS, get_backend
+from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.bench import MODELS, bench, warm_up
 from minigan.catalogue import parse_settings, recipes
 from minigan.data import EMBEDDED
-from minigan.errors import ConfigError, MiniganError
+from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.evaluate import evaluate
 from minigan.gradcheck import GradientCheck, check_network
+from minigan.memory import size
 from minigan.recipes import Recipe, TranslationRecipe, get_recipe
 from minigan.report.output import Output
 from minigan.report.progress import Progress, open_progress
@@ -43,6 +44,8 @@ def train(options: argparse.Namespace) -> int:
     progress = open_progress(start=trainer.step, total=trainer.steps, output=out)
     progress.message(f"{run.recipe.name} on {run.dataset.describe()}")
     progress.message(f"{run.backend.describe()}; run folder {trainer.folder}")
+    if options.resume is None and options.backend in (None, "auto") and (choice := _why_this(run.backend)):
+        progress.message(choice)
     if find_spec("numba") is None and run.backend.name == "numpy":
         progress.message("pip install 'minigan[numba]' trains several times faster.")
     if trainer.step >= trainer.steps:
@@ -62,6 +65,19 @@ def _tell_how_to_go_on(trainer: Trainer, progress: Progress) -> None:
     else:
         progress.message(f"done: {trainer.folder / 'samples' / f'step-{trainer.step:06}.png'}")
         progress.message(f"more: minigan sample {trainer.folder}")
+
+
+def _why_this(backend: Backend) -> str | None:
+    """A line on what `--backend auto` chose, where there is or ought to be a GPU."""
+    if backend.name == "cupy":
+        return "--backend auto chose the GPU; --backend numba trains on the CPU."
+    try:
+        get_backend("cupy")
+    except MissingExtraError:  # most have none
+        return None
+    except BackendError as error:
+        return f"--backend auto chose {backend.name}: {error}"
+    return None
 
 
 def _started(options: argparse.Namespace) -> runs.Run:
@@ -187,6 +203,9 @@ def info(options: argparse.Namespace) -> int:
     backends = {name: _backend_info(name) for name in BACKENDS}
     for name, found in backends.items():
         out.show(f"{name}: {found.get('engine') or found['error']}")
+        if found.get("memory"):
+            used, held, peak, free, total = map(size, found["memory"].values())
+            out.show(f"  memory: {free} of {total} free; {held} held here ({peak} at most), of which arrays use {used}")
         for origin in ("native", "inherited"):
             if found.get(origin):
                 out.show(f"  {origin} kernels: {', '.join(found[origin])}")
@@ -200,9 +219,9 @@ def _backend_info(name: str) -> dict[str, Any]:
         backend = get_backend(name)
     except MiniganError as error:
         return {"error": str(error)}
-    coverage = backend.coverage()
+    memory, coverage = backend.memory(), backend.coverage()
     kernels = {origin: [row.kernel for row in coverage if row.origin == origin] for origin in ("native", "inherited")}
-    return {"engine": backend.describe(), **kernels}
+    return {"engine": backend.describe(), "memory": memory and memory._asdict(), **kernels}
 
 
 def measure(options: argparse.Namespace) -> int:
