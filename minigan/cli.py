@@ -6,6 +6,7 @@ import io
 import math
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import TextIO
 
 import minigan
 from minigan.errors import ConfigError, MiniganError
+from minigan.usage import EXIT_CODES, USAGE, Usage
+
+__all__ = ["main"]
 
 LARGEST = 10**9
 
@@ -61,10 +65,10 @@ def _flush(code: int) -> int:
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # so that the flush at exit has a place to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
+        if code or isinstance(error, BrokenPipeError):  # after an error there is nothing to add
             return code
         _complain(_os_error_text(error))
-        return code or MiniganError.exit_code
+        return MiniganError.exit_code
 
 
 def _complain(text: str) -> None:
@@ -108,7 +112,10 @@ def _parse(texts: list[str]) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="minigan", description="Generative adversarial networks with every gradient written by hand."
+        prog="minigan",
+        description="Generative adversarial networks with every gradient written by hand.",
+        epilog=f"{EXIT_CODES}\n\nminigan COMMAND --help has the options of a command, and examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"minigan {minigan.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -151,7 +158,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--batch-size", type=_count, default=64)
     bench.add_argument("--rounds", type=_count, default=5, help="the median of these counts (default 5)")
     bench.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="length of a round (default 1)")
-    bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     _add_backend(bench)
     bench.set_defaults(command="bench")
 
@@ -166,7 +172,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_set(gradcheck)
     _add_backend(gradcheck, default="numpy")
     gradcheck.set_defaults(command="gradcheck")
+
+    completion = commands.add_parser("completion", help="print a script for a shell's completion by Tab")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh", "powershell"))
+    completion.set_defaults(command="completion", parser=parser)
+
+    for name, usage in USAGE.items():
+        _explain(commands.choices[name], usage)
     return parser
+
+
+def _explain(command: argparse.ArgumentParser, usage: Usage) -> None:
+    """Gives a command its description and examples, and the options that its output has."""
+    command.description = usage.description
+    command.epilog = "examples:\n" + textwrap.indent(usage.examples, "  ")
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    if usage.json:
+        command.add_argument("--json", action="store_true", help=f"print JSON: {usage.json}")
+    if usage.quiet:
+        command.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and errors")
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
@@ -202,7 +226,6 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--features", choices=("classifier", "pixels"), help="default: a classifier where the data has labels"
     )
-    evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
     evaluate.add_argument(
         "--out", type=_folder, metavar="DIR", help="for evaluation.json and evaluation.png (default: the run folder)"
     )

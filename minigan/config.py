@@ -48,6 +48,7 @@ class RunConfig:
     minigan: str = minigan.__version__
 
     def to_toml(self) -> str:
+        """The text of `config.toml`."""
         tables: dict[str, dict[str, Any]] = {"": {}}
         for key, value in asdict(self).items():
             if isinstance(value, dict):

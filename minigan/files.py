@@ -8,6 +8,8 @@ from pathlib import Path
 
 from minigan.errors import OutputError
 
+__all__ = ["atomic_write", "make_folder", "remove_stale"]
+
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Writes a file so that a reader, or a crash at any moment, meets the old content or the new, never a part.

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Backend, get_backend
-from minigan.checkpoint import load_model, load_network, network_arrays, select
 from minigan.checkpoint_folder import CheckpointFolder
 from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
-from minigan.errors import CheckpointError, ConfigError, DataError, DTypeError, OutputError
+from minigan.errors import CheckpointError, ConfigError, DataError, OutputError
 from minigan.evaluation import Monitor, choose_features
 from minigan.files import atomic_write, make_folder, remove_stale
-from minigan.network import Sequential
+from minigan.generators import TrainedGenerator, load_generator, model_description
 from minigan.recipes import Recipe, get_recipe
-from minigan.sampling import generate, picture_count
+from minigan.sampling import picture_count
 from minigan.training import Draw, Trainer
 
 __all__ = [
@@ -96,14 +95,7 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         rhythm=config.rhythm,
         prepare=recipe.batch,
         to_images=recipe.to_images,
-        model={
-            "recipe": config.recipe,
-            "settings": {name: value for name, value in recipe.settings().items() if name != "steps"},
-            "shape": list(shape),
-            "dtype": config.dtype,
-            "extent": extent,
-            "classes": list(dataset.classes or ()),
-        },
+        model=model_description(recipe, shape, dtype=config.dtype, extent=extent, classes=tuple(dataset.classes or ())),
         average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
         monitor=SampleMonitor(recipe, dataset, seed=config.seed, best=config.keep.best)
         if config.rhythm.evaluate_every
@@ -249,84 +241,6 @@ def picture_extent(dataset: Collection) -> float:
         return 1.0
     points = dataset.read(np.arange(min(len(dataset), 10_000)))
     return 1.25 * float(np.abs(points).max()) or 1.0
-
-
-@dataclass(frozen=True)
-class TrainedGenerator:
-    """A generator from a run, with what is needed to draw from it.
-
-    Attributes:
-        step: of its training.
-        extent: how far a picture of its points reaches.
-        classes: their names, where the data had such.
-        averaged: whether its weights are a moving average.
-    """
-
-    G: Sequential
-    recipe: Recipe
-    step: int
-    extent: float
-    classes: tuple[str, ...]
-    averaged: bool
-
-    def samples(self, rng: np.random.Generator, count: int | None = None, *, label: int | None = None) -> np.ndarray:
-        """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default.
-
-        Args:
-            label: the class to be drawn; classes are drawn at random otherwise.
-        Raises:
-            ConfigError: the generator does not draw from noise, or not by class.
-        """
-        z, condition = self.recipe.sources(rng, count or picture_count(self.G.output_shape), label=label)
-        samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
-        return self.recipe.to_images(samples)
-
-    @property
-    def batch_statistics(self) -> bool:
-        """Whether BatchNorm takes the statistics of what is drawn: of an average that has none of its own."""
-        return self.averaged and self.recipe.ema_statistics == "batch"
-
-    def label(self, text: str) -> int:
-        """The number of a class, from its name or its number.
-
-        Raises:
-            ConfigError: there is no such class.
-        """
-        if text in self.classes:
-            return self.classes.index(text)
-        if text.isdecimal():
-            return int(text)
-        known = f"one of {', '.join(self.classes)}, or a number" if self.classes else "a number"
-        raise ConfigError(f"expected a class as {known}, got {text!r}.")
-
-
-def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool = True) -> TrainedGenerator:
-    """The generator of a run folder, of a `model.safetensors` file, or of a checkpoint.
-
-    Args:
-        average: take the moving average of the weights, where there is one.
-    Raises:
-        CheckpointError: there is none, or it is damaged, or its weights are not finite.
-    """
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.exists():
-        raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
-    arrays, description = load_model(file)
-    averaged = average and bool(select(arrays, "average"))
-    shape, rng = tuple(description["shape"]), np.random.default_rng(0)
-    try:
-        recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
-        if len(shape) == 1:
-            recipe.check_points()
-        G = recipe.built_generator(shape, backend=backend, dtype=description["dtype"], rng=rng)
-        load_network(G, arrays, "average" if averaged else "G", source=str(file))
-    except (DTypeError, ValueError, MemoryError) as error:  # what is damaged may ask for more than all memory
-        raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
-    for name, array in network_arrays(G, "G").items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
-    classes = tuple(description.get("classes", ()))
-    return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
 
 
 def run_folder(path: Path) -> Path:

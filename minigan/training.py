@@ -107,6 +107,7 @@ class Trainer:
 
     @property
     def checkpoints(self) -> CheckpointFolder:
+        """The run folder's."""
         return CheckpointFolder(self.folder / "checkpoints", keep=self.keep.last)
 
     def run(self, progress: Progress, interruption: Interruption) -> None:
@@ -315,7 +316,7 @@ class Trainer:
         }
         if (memory := self.learner.G.kernels.memory()) is not None:
             record["gpu_memory"] = memory.held
-        self._append(record)
+        self._append(record, progress)
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:
         draw = partial(generate, self.learner.G) if self.average is None else self.average.draw
@@ -327,7 +328,7 @@ class Trainer:
         is_best = best is None or best.keys() != figures.keys() or rank(figures, by=by) > rank(best, by=by)
         text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         progress.message(f"step {self.step}: {text}" + ", the best so far" * is_best)
-        self._append({"step": self.step, **figures})
+        self._append({"step": self.step, **figures}, progress)
         if is_best:
             description = {**self._description(), "figures": figures}
             self.checkpoints.save_best(self.step, self._arrays(), description=description)
@@ -340,7 +341,7 @@ class Trainer:
             f"minigan train --resume {self.folder}"
         )
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, record: dict[str, Any], progress: Progress) -> None:
         """One more line of the log."""
         path = self.folder / "log.jsonl"
         try:
@@ -348,6 +349,7 @@ class Trainer:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise OutputError.of(path, error) from None
+        progress.record(record)
 
     def _sample(self) -> None:
         if self.average is None:
