@@ -21,6 +21,7 @@ from minigan.bench import MODELS, bench, warm_up
 from minigan.data import EMBEDDED
 from minigan.errors import ConfigError, MiniganError
 from minigan.evaluate import evaluate
+from minigan.exchange import export_run, import_weights
 from minigan.gradcheck import check_network
 from minigan.recipes import RECIPES, Recipe, TranslationRecipe, get_recipe
 from minigan.report.progress import open_progress
@@ -288,11 +289,17 @@ def gradcheck(options: argparse.Namespace) -> int:
     return 0
 
 
+def import_run(options: argparse.Namespace) -> int:
+    return import_weights(options, _settings(options))
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "sample": sample,
     "translate": translate,
     "evaluate": evaluate,
+    "export": export_run,
+    "import": import_run,
     "recipes": recipes,
     "info": info,
     "bench": measure,

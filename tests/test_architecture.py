@@ -46,7 +46,7 @@ FLOORS = {
         ),
         *("export", "report", "evaluation"),
     ],
-    7: ["bench", "cli", "commands", "config", "evaluate", "recipes", "runs", "translate", "__main__"],
+    7: ["bench", "cli", "commands", "config", "evaluate", "exchange", "recipes", "runs", "translate", "__main__"],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Where rooms of one floor may use each other; no circle is allowed anywhere.
