@@ -216,8 +216,10 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
 
 def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
-    export.add_argument("--to", choices=("torch",), required=True, help="torch: a state dict in safetensors")
-    export.add_argument("--out", type=Path, required=True, metavar="PATH", help="file to write")
+    export.add_argument(
+        "--to", choices=("numpy", "torch"), required=True, help="a Python file for NumPy, or a state dict for PyTorch"
+    )
+    export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
     export.add_argument("--last-weights", action="store_true", help="where a run kept their moving average, too")
     export.add_argument("--network", default="G", metavar="NAME", help="G, D or encoder (torch; default G)")
     export.add_argument("--prefix", help="of the tensors' names (torch): main. for PyTorch's DCGAN example")

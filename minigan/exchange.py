@@ -14,7 +14,7 @@ from minigan.checkpoint import CheckpointFolder, load_network
 from minigan.errors import CheckpointError, ConfigError
 from minigan.export import FORMATS, Options, Subject, load_state_dict, read_state_dict, weight_shapes
 from minigan.network import Sequential
-from minigan.recipes import DCGAN, Recipe, get_recipe
+from minigan.recipes import DCGAN, NoiseRecipe, Recipe, TranslationRecipe, get_recipe
 
 __all__ = ["export_run", "import_weights"]
 
@@ -35,7 +35,7 @@ def export_run(options: argparse.Namespace) -> int:
         raise ConfigError(f"--to {options.to} takes generators, got --network {options.network}. Use --to torch.")
     told = format.write(subject, options.out, Options(**chosen))
     print(f"{subject.title}: {options.out}")
-    print(told)
+    print("\n".join(filter(None, (told, subject.remark))))
     return 0
 
 
@@ -43,7 +43,26 @@ def _generator(options: argparse.Namespace) -> Subject:
     """What `minigan sample` draws with."""
     trained = runs.load_generator(options.run, backend="numpy", average=not options.last_weights)
     weights = ", moving average" if trained.averaged else ""
-    return Subject(trained.G, f"G of {trained.recipe.name} at step {trained.step}{weights}")
+    recipe = trained.recipe
+    return Subject(
+        trained.G,
+        f"G of {recipe.name} at step {trained.step}{weights}",
+        numbers="signed" if len(trained.G.output_shape) == 1 else recipe.numbers,
+        from_noise=not isinstance(recipe, TranslationRecipe),
+        classes=recipe.classes if isinstance(recipe, NoiseRecipe) and recipe.conditional else 0,
+        remark=_remark(trained),
+    )
+
+
+def _remark(trained: runs.TrainedGenerator) -> str:
+    """How evaluation, which is what is exported, differs from what minigan draws."""
+    as_in_training = isinstance(trained.recipe, TranslationRecipe) and trained.recipe.as_in_training
+    if not (as_in_training or trained.batch_statistics):
+        return ""
+    return (
+        "minigan draws with the statistics of each batch, and with Dropout if G has some; exported is its evaluation, "
+        "with the running statistics and without Dropout."
+    )
 
 
 def _other_network(run: Path, name: str) -> Subject:

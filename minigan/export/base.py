@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from minigan.export.graph import Activation, Graph, Scale
+from minigan.export.trace import trace
 from minigan.network import Sequential
 
 __all__ = ["Format", "Options", "Subject"]
+
+Numbers = Literal["signed", "unit", "logits"]
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,28 @@ class Subject:
     Attributes:
         network: built.
         title: what it is, in words: "G of dcgan at step 4000".
+        numbers: what it draws: images in [-1, 1] (or points), in [0, 1], or logits of [0, 1].
+        from_noise: whether its input is drawn from N(0, 1).
+        classes: of how many its condition is one; 0 where it has none, or another.
+        remark: what else is to be known of it.
     """
 
     network: Sequential
     title: str
+    numbers: Numbers = "signed"
+    from_noise: bool = False
+    classes: int = 0
+    remark: str = ""
+
+    def graph(self) -> Graph:
+        """Its evaluation, up to images in [-1, 1]."""
+        graph = trace(self.network)
+        match self.numbers:
+            case "unit":
+                return graph.then(Scale, factor=2.0, offset=-1.0)
+            case "logits":  # 2 sigmoid(s) - 1
+                return graph.then(Scale, factor=0.5, offset=0.0).then(Activation, function="tanh")
+        return graph
 
 
 @dataclass(frozen=True)
