@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -39,9 +40,9 @@ class Subject:
         graph = trace(self.network)
         match self.numbers:
             case "unit":
-                return graph.then(Scale, factor=2.0, offset=-1.0)
+                return graph.then(partial(Scale, factor=2.0, offset=-1.0))
             case "logits":  # 2 sigmoid(s) - 1
-                return graph.then(Scale, factor=0.5, offset=0.0).then(Activation, function="tanh")
+                return graph.then(partial(Scale, factor=0.5, offset=0.0)).then(partial(Activation, function="tanh"))
         return graph
 
 

@@ -7,8 +7,8 @@ evaluation for all networks is settled here: Dropout is gone, spectral normalisa
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -235,10 +235,10 @@ class Graph:
         """How often each value is asked for."""
         return Counter([*(value for op in self.ops for value in op.inputs), self.output])
 
-    def then(self, kind: type[Op], **settings: Any) -> "Graph":
-        """The graph with one more operation, which changes each number of its output."""
+    def then(self, make: Callable[..., Op]) -> "Graph":
+        """The graph with one more operation, which changes each number of its output; made of the rest of an Op."""
         value = max(CONDITION, *(op.output for op in self.ops)) + 1
-        op = kind(inputs=(self.output,), output=value, shape=self.output_shape, **settings)
+        op = make(inputs=(self.output,), output=value, shape=self.output_shape)
         return replace(self, ops=(*self.ops, op), output=value)
 
 

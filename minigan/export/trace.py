@@ -1,6 +1,7 @@
 """From a network to the operations of its evaluation."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class _Tracer:
             case SelfAttention():
                 projections = [self.layer(projection, x) for projection in layer.projections]
                 gamma = float(self._array(layer.gamma)[0])
-                return self._made(g.Attend, (x, *projections), shape, gamma=gamma)
+                return self._made(partial(g.Attend, gamma=gamma), (x, *projections), shape)
             case SpectralNorm():
                 w = self._to_numpy(layer.effective_weight()).astype(np.float32)
                 return self._weighted(layer.inner, x, w)
@@ -100,27 +101,27 @@ class _Tracer:
     def _weighted(self, layer: Conv2D | Dense, x: int, w: np.ndarray) -> int:
         weights = {"w": w, "b": self._array(layer.b)}
         if isinstance(layer, Dense):
-            return self._made(g.Dense, (x,), layer.output_shape, **weights)
+            return self._made(partial(g.Dense, **weights), (x,), layer.output_shape)
         stride, padding = layer.geometry.stride, layer.geometry.padding
         if isinstance(layer, ConvTranspose2D):
             cut = (padding[0][0], padding[1][0])
-            return self._made(g.ConvTranspose, (x,), layer.output_shape, stride=stride, cut=cut, **weights)
-        return self._made(g.Conv, (x,), layer.output_shape, stride=stride, padding=padding, **weights)
+            return self._made(partial(g.ConvTranspose, stride=stride, cut=cut, **weights), (x,), layer.output_shape)
+        return self._made(partial(g.Conv, stride=stride, padding=padding, **weights), (x,), layer.output_shape)
 
     def _norm(self, layer: BatchNorm | GroupNorm, x: int) -> int:
         scale = {"gamma": self._array(layer.gamma), "beta": self._array(layer.beta), "eps": layer.eps}
         if isinstance(layer, GroupNorm):
-            return self._made(g.GroupNorm, (x,), layer.output_shape, groups=layer.groups, **scale)
+            return self._made(partial(g.GroupNorm, groups=layer.groups, **scale), (x,), layer.output_shape)
         statistics = {"mean": self._array(layer.running_mean), "var": self._array(layer.running_var)}
-        return self._made(g.BatchNorm, (x,), layer.output_shape, **scale, **statistics)
+        return self._made(partial(g.BatchNorm, **scale, **statistics), (x,), layer.output_shape)
 
     def _conditional(self, layer: ConcatCondition | ConditionalAffine, x: int) -> int:
         if isinstance(layer, ConditionalAffine):
             tables = {"gamma": self._array(layer.gamma), "beta": self._array(layer.beta)}
-            return self._made(g.ConditionalAffine, (x, g.CONDITION), layer.output_shape, **tables)
+            return self._made(partial(g.ConditionalAffine, **tables), (x, g.CONDITION), layer.output_shape)
         c = g.CONDITION
         if layer.E:
-            c = self._made(g.Dense, (c,), (layer.embedding,), w=self._array(layer.E), b=None)
+            c = self._made(partial(g.Dense, w=self._array(layer.E), b=None), (c,), (layer.embedding,))
         return self._made(g.Concat, (x, c), layer.output_shape)
 
     def _plain(self, layer: Layer, x: int) -> int:
@@ -128,19 +129,19 @@ class _Tracer:
         shape = layer.output_shape
         match layer:
             case ReLU():
-                return self._made(g.Activation, (x,), shape, function="relu")
+                return self._made(partial(g.Activation, function="relu"), (x,), shape)
             case LeakyReLU():
-                return self._made(g.Activation, (x,), shape, function="leaky_relu", slope=layer.slope)
+                return self._made(partial(g.Activation, function="leaky_relu", slope=layer.slope), (x,), shape)
             case Tanh() | Sigmoid():
-                return self._made(g.Activation, (x,), shape, function=type(layer).__name__.lower())
+                return self._made(partial(g.Activation, function=type(layer).__name__.lower()), (x,), shape)
             case Maxout():
-                return self._made(g.Maxout, (x,), shape, pieces=layer.pieces)
+                return self._made(partial(g.Maxout, pieces=layer.pieces), (x,), shape)
             case Reshape():
                 return self._made(g.Reshape, (x,), shape) if shape != layer.input_shape else x
             case UpSampling2D():
-                return self._made(g.UpSample, (x,), shape, factor=layer.factor)
+                return self._made(partial(g.UpSample, factor=layer.factor), (x,), shape)
             case PixelShuffle():
-                return self._made(g.DepthToSpace, (x,), shape, factor=layer.factor)
+                return self._made(partial(g.DepthToSpace, factor=layer.factor), (x,), shape)
             case AveragePooling2D():
                 return self._pool(layer, x)
         raise ConfigError(
@@ -150,14 +151,16 @@ class _Tracer:
 
     def _pool(self, layer: AveragePooling2D, x: int) -> int:
         (H, W, C), (down, across) = layer.input_shape, layer.factor
-        x = self._made(g.AveragePool, (x,), (H // down, W // across, C), factor=layer.factor)
+        x = self._made(partial(g.AveragePool, factor=layer.factor), (x,), (H // down, W // across, C))
         if layer.share * down * across != 1:  # of sums
-            x = self._made(g.Scale, (x,), (H // down, W // across, C), factor=layer.share * down * across, offset=0.0)
+            x = self._made(
+                partial(g.Scale, factor=layer.share * down * across, offset=0.0), (x,), (H // down, W // across, C)
+            )
         return self._made(g.Reshape, (x,), (C,)) if isinstance(layer, GlobalAveragePooling2D) else x
 
-    def _made(self, kind: type[g.Op], inputs: Iterable[int], shape: Shape, **settings: Any) -> int:
+    def _made(self, make: Callable[..., g.Op], inputs: Iterable[int], shape: Shape) -> int:
         value = g.CONDITION + 1 + len(self.ops)
-        self.ops.append(kind(inputs=tuple(inputs), output=value, shape=shape, **settings))
+        self.ops.append(make(inputs=tuple(inputs), output=value, shape=shape))
         return value
 
     def _array(self, parameter: Parameter | None) -> Any:
