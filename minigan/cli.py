@@ -217,12 +217,20 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
 def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
     export.add_argument(
-        "--to", choices=("numpy", "torch"), required=True, help="a Python file for NumPy, or a state dict for PyTorch"
+        "--to",
+        choices=("numpy", "onnx", "torch"),
+        required=True,
+        help="a Python file for NumPy, a graph for ONNX Runtime, or a state dict for PyTorch",
     )
     export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
     export.add_argument("--last-weights", action="store_true", help="where a run kept their moving average, too")
     export.add_argument("--network", default="G", metavar="NAME", help="G, D or encoder (torch; default G)")
     export.add_argument("--prefix", help="of the tensors' names (torch): main. for PyTorch's DCGAN example")
+    export.add_argument(
+        "--fold", action=argparse.BooleanOptionalAction, help="BatchNorm into weights (onnx; default on)"
+    )
+    export.add_argument("--opset", type=int, help="of ONNX, 17 to 21 (onnx; default 17)")
+    export.add_argument("--layout", choices=("nchw", "nhwc"), help="of images (onnx; default nchw)")
     export.set_defaults(command="export")
 
 

@@ -23,7 +23,8 @@ __all__ = ["export_run", "import_weights"]
 
 def export_run(options: argparse.Namespace) -> int:
     format = FORMATS[options.to]
-    chosen = {field.name: value for field in dataclasses.fields(Options) if (value := getattr(options, field.name))}
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
+    chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen.keys() - set(format.options):
         takers = " and ".join(f"--to {to}" for to, other in FORMATS.items() if name in other.options)
         raise ConfigError(f"--{name} goes with {takers}, got --to {options.to}. Leave it out.")

@@ -52,9 +52,15 @@ class Options:
 
     Attributes:
         prefix: of the tensors' names.
+        fold: whether BatchNorm goes into the weights before it.
+        opset: ONNX's version of its operators.
+        layout: nchw or nhwc, of the images that go in and come out.
     """
 
     prefix: str = ""
+    fold: bool = True
+    opset: int = 17
+    layout: str = "nchw"
 
 
 class Format(NamedTuple):
