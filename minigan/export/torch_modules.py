@@ -249,7 +249,7 @@ def _conv(layer: Conv2D) -> list[Module]:
     even = top == bottom and left == right
     source = (
         f"nn.Conv2d({layer.geometry.C}, {layer.geometry.K}, {_short(layer.filter)}, {_short(layer.stride)}, "
-        f"{_short((top, left) if even else (0, 0))}{_bias(layer)})"
+        f"{_short((top, left) if even else (0, 0))}{_taps(layer)}{_bias(layer)})"
     )
     front = [] if even else [Module(f"nn.ZeroPad2d(({left}, {right}, {top}, {bottom}))", layer.path)]
     return [*front, Module(source, layer.path, _weight_slots(layer, (3, 2, 0, 1)), outputs=0)]
@@ -264,7 +264,7 @@ def _conv_transpose(layer: ConvTranspose2D) -> list[Module]:
     fits = all(0 <= n < s for n, s in zip(more, g.stride, strict=True))
     source = f"nn.ConvTranspose2d({g.K}, {g.C}, {_short(layer.filter)}, {_short(layer.stride)}, "
     source += f"{_short(cut)}, {_short(more)}" if fits and any(more) else _short(cut if fits else (0, 0))
-    made = [Module(f"{source}{_bias(layer)})", layer.path, _weight_slots(layer, (3, 2, 0, 1)), outputs=1)]
+    made = [Module(f"{source}{_taps(layer)}{_bias(layer)})", layer.path, _weight_slots(layer, (3, 2, 0, 1)), outputs=1)]
     if not fits:
         (top, left), bottom, right = cut, stamped[0] - cut[0] - g.H, stamped[1] - cut[1] - g.W
         made.append(Module(f"nn.ZeroPad2d((-{left}, -{right}, -{top}, -{bottom}))", layer.path))
@@ -294,6 +294,12 @@ def _spectral(module: Module, layer: SpectralNorm) -> Module:
 def _weight_slots(layer: Conv2D | Dense, axes: tuple[int, ...]) -> tuple[Slot, ...]:
     weight = Slot("weight", layer.w, axes)
     return (weight, Slot("bias", layer.b)) if layer.b else (weight,)
+
+
+def _taps(layer: Conv2D) -> str:
+    dilation, groups = layer.taps
+    gaps = "" if dilation == (1, 1) else f", dilation={_short(dilation)}"
+    return gaps + ("" if groups == 1 else f", groups={groups}")
 
 
 def _bias(layer: Conv2D | Dense) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigan.augment import Augmentation
+from minigan.backends import Array
 from minigan.completion import Completion
 from minigan.errors import ConfigError
 from minigan.export import graph as g
@@ -86,10 +87,9 @@ class _Tracer:
                 gamma = float(self._array(layer.gamma)[0])
                 return self._made(partial(g.Attend, gamma=gamma), (x, *projections), shape)
             case SpectralNorm():
-                w = self._to_numpy(layer.effective_weight()).astype(np.float32)
-                return self._weighted(layer.inner, x, w)
+                return self._weighted(layer.inner, x, layer.effective_weight())
             case Conv2D() | Dense():
-                return self._weighted(layer, x, self._array(layer.w))
+                return self._weighted(layer, x, layer.w.value)
             case BatchNorm() | GroupNorm():
                 return self._norm(layer, x)
             case ConcatCondition() | ConditionalAffine():
@@ -98,8 +98,11 @@ class _Tracer:
                 return x
         return self._plain(layer, x)
 
-    def _weighted(self, layer: Conv2D | Dense, x: int, w: np.ndarray) -> int:
-        weights = {"w": w, "b": self._array(layer.b)}
+    def _weighted(self, layer: Conv2D | Dense, x: int, w: Array) -> int:
+        """Filters with gaps or groups are plain ones with zeros here."""
+        if isinstance(layer, Conv2D) and not layer.taps.plain:
+            w = layer.taps.spread(w, layer.geometry.weight_shape, layer.kernels)
+        weights = {"w": self._to_numpy(w).astype(np.float32), "b": self._array(layer.b)}
         if isinstance(layer, Dense):
             return self._made(partial(g.Dense, **weights), (x,), layer.output_shape)
         stride, padding = layer.geometry.stride, layer.geometry.padding

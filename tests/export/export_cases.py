@@ -122,6 +122,14 @@ CASES: dict[str, Case] = {
         ],
         (3, 4, 2),
     ),
+    "gaps and groups": OfLayers(
+        lambda: [
+            Conv2D(6, (3, 2), stride=(1, 2), dilation=(2, 1), groups=2),
+            ConvTranspose2D(3, 3, stride=2, padding=1, dilation=2, groups=3),
+            SpectralNorm(Conv2D(6, 3, dilation=3, groups=3)),
+        ],
+        (5, 6, 4),
+    ),
     "pixels moved": OfLayers(
         lambda: [PixelShuffle((2, 3)), UpSampling2D((1, 2)), AveragePooling2D((2, 4)), PixelShuffle(2)], (4, 4, 24)
     ),

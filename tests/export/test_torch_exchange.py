@@ -15,7 +15,7 @@ from minigan.cli import main
 from minigan.data import Digits
 from minigan.errors import CheckpointError, ConfigError
 from minigan.export import FORMATS, Options, Subject, load_state_dict, read_state_dict
-from minigan.layers import BatchNorm, Conv2D, Dense, Flatten, GlobalSumPooling2D, Maxout, ReLU, Reshape
+from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, GlobalSumPooling2D, Maxout, ReLU, Reshape
 from minigan.network import Residual, Sequential
 from minigan.recipes import get_recipe
 
@@ -120,6 +120,22 @@ def test_the_same_outputs_there_and_the_same_numbers_back(case: str, tmp_path: P
     for arena, other in ((network.arena, back.arena), (network.state, back.state)):
         np.testing.assert_array_equal(arena.flat, other.flat)
     np.testing.assert_array_equal(back.given(condition).forward(x, train=False)[0], y)
+
+
+def test_gaps_and_groups(tmp_path: Path):
+    layers = [
+        Conv2D(6, (3, 2), padding=(2, 1), dilation=(2, 3), groups=2),
+        ConvTranspose2D(4, 3, stride=2, padding=1, output_padding=1, dilation=2, groups=2),
+        ConvTranspose2D(2, 3, stride=2, dilation=2, groups=2, bias=False),
+    ]
+    network = Sequential(layers, name="N").build((5, 6, 4), backend="numpy", rng=np.random.default_rng(0))
+    module = exported(stirred(network), tmp_path / "n.safetensors")
+    x, _ = inputs(network)
+    np.testing.assert_allclose(torch_output(module, x), network.forward(x, train=False)[0], rtol=1e-5, atol=1e-5)
+    (tensors,) = read_state_dict(tmp_path / "n.safetensors").values()
+    before = network.arena.flat.copy()
+    load_state_dict(network, tensors, source="n")
+    np.testing.assert_array_equal(network.arena.flat, before)
 
 
 def test_the_prefix_stands_before_every_name(tmp_path: Path):
