@@ -31,7 +31,7 @@ def export_run(options: argparse.Namespace) -> int:
     if options.network == "G":
         subject = _generator(options)
     elif format.networks:
-        subject = _other_network(options.run, options.network)
+        subject = _other_network(runs.run_folder(options.run), options.network)
     else:
         raise ConfigError(f"--to {options.to} takes generators, got --network {options.network}. Use --to torch.")
     told = format.write(subject, options.out, Options(**chosen))
@@ -91,7 +91,7 @@ def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> 
     """
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
-    recipe = kind.from_settings({**_settings_of(files["G"][1], kind, settings), **settings})
+    recipe = kind.from_settings({**_settings_of(*files["G"], kind, settings), **settings})
     config = runs.RunConfig(
         recipe=recipe.name,
         settings=recipe.settings(),
@@ -134,9 +134,11 @@ def _state_dicts(weights: Path, discriminator: Path | None) -> dict[str, tuple[s
     return files
 
 
-def _settings_of(tensors: dict[str, np.ndarray], kind: type[Recipe], given: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_of(
+    source: str, tensors: dict[str, np.ndarray], kind: type[Recipe], given: Mapping[str, Any]
+) -> dict[str, Any]:
     """The settings that the shapes of a DCGAN's weights tell; nothing of other recipes."""
-    shapes = weight_shapes(tensors)
+    shapes = weight_shapes(tensors, source=source)
     if not issubclass(kind, DCGAN) or len(shapes) < 2 or any(len(shape) != 4 for shape in shapes):
         return {}
     latent, _, height, width = shapes[0]

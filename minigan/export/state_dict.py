@@ -62,9 +62,9 @@ def _unwrapped(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def weight_shapes(tensors: Tensors) -> list[tuple[int, ...]]:
+def weight_shapes(tensors: Tensors, *, source: str) -> list[tuple[int, ...]]:
     """The shapes of the weights of convolutions and dense layers, in the order of the layers."""
-    groups = _grouped(tensors, source="the state dict")
+    groups = _grouped(tensors, source=source)
     largest = (max((t.shape for t in group.values()), key=len) for _, group in groups)
     return [shape for shape in largest if len(shape) > 1]
 

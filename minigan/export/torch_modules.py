@@ -240,7 +240,8 @@ def _plain(layer: Layer) -> str:
 
 def _no_counterpart(layer: Layer) -> ConfigError:
     return ConfigError(
-        f"{layer.path} has no counterpart in a sequence of PyTorch's modules. Export --to onnx or --to numpy."
+        f"{layer.path} has no counterpart in a sequence of PyTorch's modules: such a network is neither exported to "
+        "PyTorch nor imported. Export --to onnx or --to numpy."
     )
 
 

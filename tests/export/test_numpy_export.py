@@ -126,6 +126,14 @@ def test_the_command_exports_what_sample_draws(tmp_path: Path, monkeypatch, caps
     assert "--to numpy takes generators, got --network D. Use --to torch." in capsys.readouterr().err
 
 
+def test_it_is_told_where_evaluation_is_not_what_minigan_draws(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--set", "width=2", "size=16", "adversarial=0", "--steps", "1", "--backend", "numpy", "--out", "run"]
+    assert main(["train", "segment", *small]) == 0
+    assert main(["export", "run", "--to", "numpy", "--out", "out"]) == 0
+    assert "minigan draws with the statistics of each batch" in capsys.readouterr().out
+
+
 def test_the_file_draws_a_picture(tmp_path: Path):
     for name, magic, shape in (("dcgan", b"P5 224 28 255\n", 1), ("sngan", b"P6 256 32 255\n", 3)):
         folder = tmp_path / name

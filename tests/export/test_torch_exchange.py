@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from export_cases import stirred
 
 from minigan import runs
 from minigan.backends import get_backend
@@ -55,18 +57,6 @@ def network_of(name: str, settings: dict, shape: tuple[int, ...], network: str, 
     learner = get_recipe(name).from_settings(settings)
     learner = learner.assemble(shape, backend=get_backend("numpy"), rng=np.random.default_rng(seed))
     return stirred(learner.networks[network], seed)
-
-
-def stirred(network: Sequential, seed: int = 0) -> Sequential:
-    rng = np.random.default_rng(seed)
-    for arena in (network.arena, network.state):
-        for name, parameter in arena.items():
-            noise = rng.normal(size=parameter.shape).astype(np.float32)
-            parameter.value[...] += np.abs(noise) if name.endswith("running_var") else 0.1 * noise
-            if name.endswith(".u"):
-                parameter.value[...] /= np.linalg.norm(parameter.value)
-    network.arena.updated()
-    return network
 
 
 def exported(network: Sequential, path: Path, *, prefix: str = "") -> nn.Module:
@@ -336,6 +326,29 @@ def test_half_precision_is_taken_and_double_too():
         load_state_dict(network, tensors, source="it")
         expected = tensors["main.6.weight"].astype(np.float32).transpose(2, 3, 1, 0)
         np.testing.assert_array_equal(network.layers[7].w.value, expected)
+
+
+def test_spectral_norm_by_its_older_names():
+    """`torch.nn.utils.spectral_norm` calls its tensors otherwise than the parametrisation does.
+
+    It keeps u from half a step of the power iteration later, so the same sigma comes out where that has converged.
+    """
+    network = network_of(*CASES["dcgan D spectral"])
+    older = partial(nn.utils.spectral_norm, n_power_iterations=500)
+    module = nn.Sequential(
+        *(
+            inner
+            for conv in (nn.Conv2d(3, 4, 4, 2, 1, bias=False), nn.Conv2d(4, 8, 4, 2, 1), nn.Conv2d(8, 16, 4, 2, 1))
+            for inner in (older(conv), nn.LeakyReLU(0.2))
+        ),
+        older(nn.Conv2d(16, 1, 4, bias=False)),
+        nn.Flatten(),
+    )
+    module(torch.randn(2, 3, 32, 32))  # the power iteration moves u
+    x, _ = inputs(network)
+    load_state_dict(network, tensors_of(module), source="it")
+    expected = torch_output(module.eval(), x)
+    np.testing.assert_allclose(network.forward(x, train=False)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_modules_are_taken_by_their_numbers():
