@@ -1,6 +1,7 @@
 """The commands that carry networks out of minigan and into it: `minigan export` and `minigan import`."""
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,10 +85,10 @@ def _other_network(run: Path, name: str) -> Subject:
 
 
 def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
-    """Makes a run of a PyTorch network's weights: at step 0, with new optimisers.
+    """Makes a run of PyTorch networks' weights: at step 0, with new optimisers.
 
     Args:
-        settings: of the recipe, as given.
+        settings: of the recipe, as given. Of a DCGAN the others are found from the weights' shapes.
     """
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
@@ -101,14 +102,15 @@ def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> 
     )
     run = runs.open_run(config, options.out or runs.new_folder(recipe.name, options.weights.stem))
     networks = run.trainer.learner.networks
-    for name, (path, tensors) in files.items():
-        if name not in networks:
-            raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(networks)}.")
-        load_state_dict(networks[name], tensors, source=path)
-    if run.trainer.average is not None:
-        run.trainer.average.restart()
-    runs.start(run, numbered=options.out is None)
-    run.trainer.save()
+    with contextlib.closing(run.dataset):
+        for name, (path, tensors) in files.items():
+            if name not in networks:
+                raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(networks)}.")
+            load_state_dict(networks[name], tensors, source=path)
+        if run.trainer.average is not None:
+            run.trainer.average.restart()
+        runs.start(run, numbered=options.out is None)
+        run.trainer.save()
     anew = [name for name in networks if name not in files]
     origins = " and ".join(f"{name} from {files[name][0]}" for name in networks if name in files)
     print(f"{recipe.name} {_size(networks['G'])}, {origins}: {run.trainer.folder}")

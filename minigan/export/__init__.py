@@ -1,4 +1,7 @@
-"""Networks for other programs: one file a format."""
+"""Networks for other programs: one file a format.
+
+For a network of your own: `FORMATS["onnx"].write(Subject(G, "my G", from_noise=True), Path("G.onnx"), Options())`.
+"""
 
 from collections.abc import Mapping
 
