@@ -144,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_evaluate(commands.add_parser("evaluate", help="measure how near a trained generator is to its data"))
 
+    _add_export(commands.add_parser("export", help="write a trained network for another program"))
+    _add_import(commands.add_parser("import", help="make a run of a PyTorch network's weights"))
+
     recipes = commands.add_parser("recipes", help="list the recipes, or explain one")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE")
     _add_set(recipes)
@@ -234,6 +237,38 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     )
     _add_backend(evaluate)
     evaluate.set_defaults(command="evaluate")
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    export.add_argument(
+        "--to",
+        choices=("numpy", "onnx", "torch"),
+        required=True,
+        help="a Python file for NumPy, a graph for ONNX Runtime, or a state dict for PyTorch",
+    )
+    export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
+    export.add_argument("--last-weights", action="store_true", help="where a run kept their moving average, too")
+    export.add_argument("--network", default="G", metavar="NAME", help="G, D or encoder (torch; default G)")
+    export.add_argument("--prefix", help="of the tensors' names (torch): main. for PyTorch's DCGAN example")
+    export.add_argument(
+        "--fold", action=argparse.BooleanOptionalAction, help="BatchNorm into weights (onnx; default on)"
+    )
+    export.add_argument("--opset", type=int, help="of ONNX, 17 to 21 (onnx; default 17)")
+    export.add_argument("--layout", choices=("nchw", "nhwc"), help="of images (onnx; default nchw)")
+    export.set_defaults(command="export")
+
+
+def _add_import(import_: argparse.ArgumentParser) -> None:
+    import_.add_argument("weights", metavar="WEIGHTS", type=Path, help="G's state dict, a safetensors file")
+    import_.add_argument("--recipe", default="dcgan", help="whose networks they are of (default dcgan)")
+    import_.add_argument("--discriminator", type=Path, metavar="FILE", help="D's state dict (default: a new D)")
+    import_.add_argument("--data", metavar="SOURCE", help="to train on further (default: the recipe's)")
+    import_.add_argument("--seed", type=_seed, default=0, help="of everything random (default 0)")
+    import_.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-WEIGHTS-1 ...)")
+    _add_set(import_)
+    _add_backend(import_)
+    import_.set_defaults(command="import")
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from minigan.catalogue import parse_settings, recipes
 from minigan.data import EMBEDDED
 from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.evaluate import evaluate
+from minigan.exchange import export_run, import_weights
 from minigan.gradcheck import GradientCheck, check_network
 from minigan.interruption import Interruption
 from minigan.memory import size
@@ -298,11 +299,18 @@ def _show_layer(path: str, checks: Sequence[GradientCheck], out: Output) -> None
         out.show(f"ok   {path:24} {len(checks):3} gradients, largest relative error {error:.1e}")
 
 
+def import_run(options: argparse.Namespace) -> int:
+    """Makes a run of PyTorch networks' weights."""
+    return import_weights(options, _settings(options))
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "sample": sample,
     "translate": translate,
     "evaluate": evaluate,
+    "export": export_run,
+    "import": import_run,
     "recipes": recipes,
     "info": info,
     "bench": measure,

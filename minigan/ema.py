@@ -64,10 +64,14 @@ class MovingAverage:
         self.network, self.G = network, G
         self.decay, self.statistics = decay, statistics
         self.noise, self.seed = noise, seed
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins anew, at G's weights as they are now."""
         self.updates = 0
         for average, last in self._pairs():
             average[...] = last
-        network.arena.updated()
+        self.network.arena.updated()
 
     def update(self) -> None:
         """To be called after each step of G: one pass over the arena."""

@@ -66,6 +66,23 @@ minigan evaluate runs/dcgan-digits-1 --json | jq .figures""",
         "what evaluation.json holds",
         quiet=True,
     ),
+    "export": Usage(
+        "Writes a trained network for another program: NumPy alone, ONNX, or PyTorch.",
+        """\
+minigan export runs/dcgan-digits-1 --to numpy --out digits
+minigan export runs/dcgan-digits-1 --to onnx --out digits.onnx
+minigan export runs/dcgan-digits-1 --to torch --prefix main. --out netG.safetensors""",
+        "what was written, and where",
+        quiet=True,
+    ),
+    "import": Usage(
+        "Makes a run of PyTorch networks' weights, to draw from and to train on.",
+        """\
+minigan import netG.safetensors
+minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.zip""",
+        "the networks' origins, and the run folder",
+        quiet=True,
+    ),
     "recipes": Usage(
         "Lists the recipes, or explains one: its networks, its source, its settings.",
         """\

@@ -60,6 +60,10 @@ def test_commands_tell_programs_what_they_did(capsys, run):
     of_run = {"recipe": "mlp", "step": 3, "weights": "last"}
     (sampled,), err = records(capsys, "sample", run, "--count", "4", *NUMPY)
     assert (sampled, err) == ({**of_run, "samples": 4, "out": "samples.png"}, "")
+    (exported,), err = records(capsys, "export", run, "--to", "torch", "--out", "G.safetensors")
+    assert exported == {"network": "G of mlp at step 3", "format": "torch", "out": "G.safetensors"}
+    assert main(["export", run, "--to", "numpy", "--out", "G", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
     (found,), err = records(capsys, "evaluate", run, "--count", "60", *NUMPY)
     assert found == json.loads(Path("run/evaluation.json").read_text())
     assert "60 samples, beside ring" in err

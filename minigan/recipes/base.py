@@ -4,7 +4,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -107,6 +107,11 @@ class Recipe(OptimizerSettings):
     def to_images(self, samples: np.ndarray) -> np.ndarray:
         """The inverse of `prepare`."""
         return samples
+
+    @property
+    def numbers(self) -> Literal["signed", "unit", "logits"]:
+        """What `to_images` makes images of: of themselves, of images in [0, 1], or of logits of such."""
+        return "signed"
 
     def batch(self, item: Any, rng: np.random.Generator) -> Any:  # noqa: ARG002 (some draw what hides an image)
         """From the loader's batch to what the learner's step takes."""

@@ -15,7 +15,7 @@ What it corrects in the usual tutorial code:
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -107,6 +107,10 @@ class VAE(Recipe):
         """The decoder's means: of logits 2 sigmoid(s) - 1."""
         means: np.ndarray = np.tanh(samples / 2) if self.likelihood == "bernoulli" else samples
         return means
+
+    @property
+    def numbers(self) -> Literal["signed", "logits"]:
+        return "logits" if self.likelihood == "bernoulli" else "signed"
 
     def noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """n latent vectors from the prior N(0, 1): float64, (n, latent)."""
