@@ -1,5 +1,6 @@
 """The GPU under a benchmark: its times, by its own events; its memory; what it is."""
 
+import gc
 import re
 import subprocess
 import time
@@ -139,6 +140,8 @@ class Device:
 
         What a graph works on counts as its arrays did while it was captured.
         """
+        gc.collect()
+        self.xp.get_default_memory_pool().free_all_blocks()
         watch, free = watcher(self.xp), self.free_memory()
         with watch:
             yield lambda: Peak(watch.peak, free - self.free_memory())

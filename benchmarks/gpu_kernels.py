@@ -4,6 +4,7 @@ What the card allows is measured first: a copy from one large array to another, 
 the same precision. A kernel's least time is that of its operations or of its bytes at these rates, whichever is longer.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from typing import Any
@@ -46,12 +47,15 @@ class KernelTimes:
 
     @cached_property
     def limits(self) -> Limits:
-        """GFLOP/s of products and GB/s of copies; of all turns the best, for these are limits."""
+        """GFLOP/s of cuBLAS's products and GB/s of copies; of all turns the best, for these are limits.
+
+        Without PyTorch, which brings cuBLAS in every precision, the products' is infinite.
+        """
         xp = self.device.xp
         source, target = (xp.zeros(COPIED, dtype=np.uint8) for _ in range(2))
         copied = self._time(lambda: xp.copyto(target, source)).min
-        multiplied = self._time(self._product()).min
-        return Limits(2e-9 * PRODUCT**3 / multiplied, 2e-9 * COPIED / copied)
+        multiplied = self._time(self._product()).min if self.has_peer else 0.0
+        return Limits(2e-9 * PRODUCT**3 / multiplied if multiplied else math.inf, 2e-9 * COPIED / copied)
 
     def items(self) -> Iterator[Item]:
         yield "limits", self._limits
@@ -83,19 +87,24 @@ class KernelTimes:
         yield self._record(kernel, times, 0, moved) | {"sizes": sizes_in_words(made)}
 
     def _limits(self) -> Iterator[Record]:
-        yield {"limits": self.precision, **self.limits._asdict()}
+        rate = self.limits.multiply_adds if self.has_peer else None
+        yield {"limits": self.precision, "multiply_adds": rate, "bandwidth": self.limits.bandwidth}
 
     def _record(self, kernel: str, times: Times, flops: int, moved: int) -> Record:
-        least, by = self.limits.least_seconds(flops, moved), self.limits.bound(flops, moved).by
-        return {
+        record = {
             "kernel": kernel,
             "precision": self.precision,
             **seconds(times),
             "gflop": 1e-9 * flops,
             "gigabytes": 1e-9 * moved,
-            "bound_by": {"fma": "products", "mem": "memory"}[by],
-            "share_of_limit": least / times.median,
+            "bound_by": None,
+            "share_of_limit": None,
         }
+        if self.has_peer or not flops:
+            by = self.limits.bound(flops, moved).by
+            record["bound_by"] = {"fma": "products", "mem": "memory"}[by]
+            record["share_of_limit"] = self.limits.least_seconds(flops, moved) / times.median
+        return record
 
     def _time(self, function: Callable[[], Any]) -> Times:
         return self.device.time_kernel(function, seconds=SECONDS)
@@ -106,16 +115,12 @@ class KernelTimes:
         return kernels.torch_calls(layer, device="cuda", dtype=torch_dtype(self.precision))
 
     def _product(self) -> Callable[[], Any]:
-        """cuBLAS's product of two square matrices; through CuPy where there is no PyTorch, in float32 then."""
-        if self.has_peer:
-            import torch
+        """cuBLAS's, of two square matrices."""
+        import torch
 
-            dtype = getattr(torch, torch_dtype(self.precision))
-            a, b = (torch.randn(PRODUCT, PRODUCT, device="cuda", dtype=dtype) for _ in range(2))
-            return lambda: torch.mm(a, b)
-        xp = self.device.xp
-        a, b = (xp.ones((PRODUCT, PRODUCT), dtype=np.float32) for _ in range(2))
-        return lambda: xp.matmul(a, b)
+        dtype = getattr(torch, torch_dtype(self.precision))
+        a, b = (torch.randn(PRODUCT, PRODUCT, device="cuda", dtype=dtype) for _ in range(2))
+        return lambda: torch.mm(a, b)
 
 
 def compared(ours: Times, theirs: Times) -> Record:

@@ -131,24 +131,37 @@ class Gan:
         Args:
             source: what G starts from and D is shown beside each image; None for noise.
         """
-        recipe, G, D = self.recipe, self.G, self.D
+        recipe, D = self.recipe, self.D
         judge = D if source is None else lambda x: D(torch.cat([x, source], dim=1))
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            self.d_adam.zero_grad()
-            discriminator_loss(recipe, judge(real), real=True).backward()
-            fake = G(torch.randn(len(real), recipe.latent, device=self.device) if source is None else source)
-            discriminator_loss(recipe, judge(fake.detach()), real=False).backward()
-            if recipe.penalty == "wgan-gp":
-                gradient_penalty(recipe, judge, real, fake.detach()).backward()
-            self.d_adam.step()
-            self.g_adam.zero_grad()
-            value = generator_loss(recipe, judge(fake))
-            if isinstance(recipe, MLP):
-                value = value + recipe.mse_weight * (fake - real.flatten(1)).square().mean()
-            if isinstance(recipe, Pix2Pix):
-                value = value + recipe.l1 * (fake - real).abs().mean()
+        self.d_adam.zero_grad()
+        with self.autocast():
+            value = discriminator_loss(recipe, judge(real), real=True)
+        value.backward()
+        with self.autocast():
+            z = torch.randn(len(real), recipe.latent, device=self.device) if source is None else source
+            fake = self.G(z)
+            value = discriminator_loss(recipe, judge(fake.detach()), real=False)
+        value.backward()
+        if recipe.penalty == "wgan-gp":
+            with self.autocast():
+                value = gradient_penalty(recipe, judge, real, fake.detach())
             value.backward()
-            self.g_adam.step()
+        self.d_adam.step()
+        self.g_adam.zero_grad()
+        with self.autocast():
+            value = generator_loss(recipe, judge(fake)) + self.term(fake, real)
+        value.backward()
+        self.g_adam.step()
+
+    def term(self, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor | float:
+        """What G's loss has beside the game's."""
+        if isinstance(self.recipe, MLP):
+            return self.recipe.mse_weight * (fake - real.flatten(1)).square().mean()
+        return self.recipe.l1 * (fake - real).abs().mean() if isinstance(self.recipe, Pix2Pix) else 0.0
+
+    def autocast(self) -> torch.autocast:
+        """For one forward pass: the weights' casts that it keeps must not outlive their update."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
 
 
 def networks(recipe: Recipe, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
