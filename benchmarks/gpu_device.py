@@ -15,6 +15,7 @@ Call = Callable[[], Any]
 
 FLUSHED = 1 << 29  # bytes written before a timed call: several times any L2, and time for the host to get ahead
 WARM_UPS = 3
+LEAST, MOST = 5, 200  # timed calls
 
 
 class Times(NamedTuple):
@@ -170,8 +171,8 @@ def watcher(xp: ModuleType) -> Any:
 
 
 def repeats(seconds: float, of_one: float) -> int:
-    """How often something fits into that time; 5 times at least, 200 at most."""
-    return max(5, min(200, round(seconds / max(of_one, 1e-9))))
+    """How often something fits into that time, within the limits."""
+    return max(LEAST, min(MOST, round(seconds / max(of_one, 1e-9))))
 
 
 def version(number: int) -> str:

@@ -116,20 +116,19 @@ def followed(command: Callable[[int], list[str]], *, until: float) -> Iterator[F
     start = crashes = 0
     while crashes < MOST_CRASHES:
         with TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-            process = Popen(command(start), stdout=PIPE, stderr=errors, text=True, cwd=ROOT)
-            timer = Timer(max(0.0, until - time.monotonic()), process.kill)
-            timer.start()
-            try:
-                for line in process.stdout or ():
-                    if line.startswith(MARK):
-                        index, found = json.loads(line.removeprefix(MARK))
-                        start = index + 1
-                        yield Finding(*found)
-                code = process.wait()
-            finally:
-                timer.cancel()
-                process.kill()
-                process.wait()
+            with Popen(command(start), stdout=PIPE, stderr=errors, text=True, cwd=ROOT) as process:
+                timer = Timer(max(0.0, until - time.monotonic()), process.kill)
+                timer.start()
+                try:
+                    for line in process.stdout or ():
+                        if line.startswith(MARK):
+                            index, found = json.loads(line.removeprefix(MARK))
+                            start = index + 1
+                            yield Finding(*found)
+                    code = process.wait()
+                finally:
+                    timer.cancel()
+                    process.kill()
             if code == 0:
                 return
             if time.monotonic() >= until:

@@ -47,7 +47,7 @@ def validated(document: Record) -> Iterator[str]:
                     f"{worst['kernel']}: {number(worst['error'])} of {number(worst['tolerance'])}"
                 )
     for row in wrong[:SHOWN]:
-        yield f"- WRONG: {row['kernel']}, {row['sizes']}, {row['precision']}: {number(row['error'])}"
+        yield f"- WRONG: {row['kernel']}, {row['sizes']}, {row['precision']}: {number(row['error']) or 'not finite'}"
 
 
 def tested(document: Record) -> Iterator[str]:
@@ -117,7 +117,7 @@ def table(title: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Iterator[s
 
 
 def number(value: Any) -> str:
-    """Three digits; words as they are, nothing for None."""
+    """Three digits or more; words as they are, nothing for None."""
     if value is None:
         return ""
     if isinstance(value, str):
