@@ -12,11 +12,13 @@ import re
 import shutil
 import subprocess
 import tempfile
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fake_cuda import DEVICE
 
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 SHIM = Path(__file__).with_name("shim.hpp")
@@ -70,12 +72,20 @@ class RawKernel:
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0
     ) -> None:
+        held = tuple(types.SimpleNamespace(host=a.host) if hasattr(a, "host") else a for a in args)
+        DEVICE.compute(lambda: self._launch(grid, block, held, shared_mem), writes=True, memory=[])
+
+    def _launch(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int) -> None:
         grid, block = (*grid, 1, 1)[:3], (*block, 1, 1)[:3]
         assert all(type(size) is int and size > 0 for size in grid + block), f"{self.name}: {grid=}, {block=}"
         assert grid[0] < 2**31
         assert max(grid[1:]) < 2**16, f"{self.name}: {grid=}"
         assert shared_mem <= self.max_dynamic_shared_size_bytes, f"{self.name}: {shared_mem} bytes of shared memory"
-        guarded = Guarded([array.host for array in args if hasattr(array, "host")])
+        hosts = [argument.host if hasattr(argument, "host") else argument for argument in args]
+        DEVICE.compute(lambda: self._run(grid, block, hosts, shared_mem), writes=True, memory=[])
+
+    def _run(self, grid: tuple[int, ...], block: tuple[int, ...], args: list[Any], shared_mem: int) -> None:
+        guarded = Guarded([argument for argument in args if isinstance(argument, np.ndarray)])
         values = [packed(argument, guarded) for argument in args]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         sizes = (ctypes.c_size_t * len(values))(*map(ctypes.sizeof, values))
@@ -89,11 +99,12 @@ class RawKernel:
 
 
 def packed(argument: Any, guarded: "Guarded") -> Any:
-    """The bytes of a launch's argument, as CuPy has them: arrays and None by address, Python's numbers in 8 bytes."""
-    if argument is None:
-        return ctypes.c_void_p(0)
-    if hasattr(argument, "host"):
-        return ctypes.c_void_p(guarded.address(argument.host))
+    """The bytes of a launch's argument, as CuPy has them: arrays by address, Python's numbers in 8 bytes.
+
+    None is refused: CuPy passes it as an argument that is nowhere, and the launch reads it.
+    """
+    if isinstance(argument, np.ndarray):
+        return ctypes.c_void_p(guarded.address(argument))
     if isinstance(argument, bool):
         return ctypes.c_bool(argument)
     if isinstance(argument, int):

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigan.backends.base import Array
-from minigan.backends.gpu.launch import THREADS, Launcher, aligned
-from minigan.backends.gpu.plan import Kernel, Precision, ProductPlan, dense, folded, is_thin, plan_product
+from minigan.backends.base import Array, expect
+from minigan.backends.gpu.engine import Engine
+from minigan.backends.gpu.launch import THREADS, Settings, aligned
+from minigan.backends.gpu.plan import Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
 from minigan.shapes import ConvGeometry
 
-SETTING = {"fp32": 0, "tf32": 1, "bf16": 2}  # PRECISION in product.cuh
+PRECISION = {"fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
 
 
 class Finish(NamedTuple):
@@ -31,19 +32,22 @@ class Finish(NamedTuple):
     add: bool = False
 
 
-class ConvKernels(FusedKernels):
+class ConvKernels(Engine, FusedKernels):
     """Overrides of `reference.conv.ConvKernels`, and what `dense.py` is made of."""
 
-    launch: Launcher
-    precision: Precision
-    multiprocessors: int
-
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
+        return self.conv2d_leaky_relu(x, w, b, geometry, slope=1.0)
+
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
+        expect("x", x, (len(x), *geometry.input_shape), w.dtype)
+        expect("w", w, geometry.weight_shape, x.dtype)
         y = self.empty((len(x), *geometry.output_shape), x.dtype)
-        self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b))
+        self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b, slope))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
+        expect("dy", dy, (len(dy), *geometry.output_shape), w.dtype)
+        expect("w", w, geometry.weight_shape, dy.dtype)
         g, n = folded(geometry), len(dy)
         dx = self.empty((n, *geometry.input_shape), dy.dtype)
         if is_thin(g, n):
@@ -53,6 +57,9 @@ class ConvKernels(FusedKernels):
         return dx
 
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
+        expect("x", x, (len(x), *geometry.input_shape), add_to.dtype)
+        expect("dy", dy, (len(x), *geometry.output_shape), x.dtype)
+        expect("add_to", add_to, geometry.weight_shape, x.dtype)
         self.product("conv2d_weight_grad", x, dy, add_to, folded(geometry), len(x), Finish(add=True))
 
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
@@ -86,7 +93,7 @@ class ConvKernels(FusedKernels):
             *(result, bias, biases, *end, plan.splits, parts),
             dtype=dtype,
             shared=plan.shared_bytes(kernel, dtype.itemsize),
-            **self._settings(plan, dtype),
+            settings=self._settings(plan, dtype),
         )
         if parts is not None:
             arguments = (parts, plan.splits, np.int64(result.size), result, bias, biases, *end)
@@ -99,18 +106,12 @@ class ConvKernels(FusedKernels):
             kernel, g, images, multiprocessors=self.multiprocessors, itemsize=dtype.itemsize, aligned=straight
         )
 
-    def _settings(self, plan: ProductPlan, dtype: np.dtype[Any]) -> dict[str, int]:
+    def _settings(self, plan: ProductPlan, dtype: np.dtype[Any]) -> Settings:
         """What conv.cu is compiled for."""
-        tile = plan.tile
-        return {
-            "PRECISION": SETTING[self.precision] if dtype == np.float32 else SETTING["fp32"],
-            "BM": tile.rows,
-            "BN": tile.columns,
-            "WARPS_M": tile.warps[0],
-            "WARPS_N": tile.warps[1],
-            "VA": plan.vectors[0],
-            "VB": plan.vectors[1],
-        }
+        (BM, BN, (WARPS_M, WARPS_N)), (VA, VB) = plan.tile, plan.vectors
+        precision = PRECISION[self.precision if dtype == np.float32 else "fp32"]
+        sizes = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("VA", VA), ("VB", VB))
+        return (("PRECISION", precision), *sizes)
 
     def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, g: ConvGeometry, dx: Array) -> None:
         """dx of few channels: each window's own gradient, then the sum of those that overlap."""

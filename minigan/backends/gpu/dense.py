@@ -1,6 +1,6 @@
 """Matrix products: each is one of the three convolution kernels, on images of one pixel."""
 
-from minigan.backends.base import Array
+from minigan.backends.base import Array, expect
 from minigan.backends.gpu.conv import ConvKernels, Finish
 from minigan.backends.gpu.plan import dense
 
@@ -30,6 +30,7 @@ class DenseKernels(ConvKernels):
             a, transpose_a = self.xp.ascontiguousarray(a.T), False
         M, L = a.shape[::-1] if transpose_a else a.shape
         N = b.shape[0] if transpose_b else b.shape[1]
+        expect("b", b, (N, L) if transpose_b else (L, N), a.dtype)
         y = self.empty((M, N), a.dtype) if y is None else y
         if transpose_a:
             self.product("conv2d_weight_grad", a, b, y, dense(M, N), L, finish)

@@ -13,9 +13,11 @@ import cupy
 import numpy as np
 
 from minigan.backends.base import Array
+from minigan.errors import ShapeError
 
 THREADS = 256
-Setting = str | int
+Settings = tuple[tuple[str, int], ...]
+NO_SETTINGS: Settings = ()
 
 
 @cache
@@ -37,7 +39,8 @@ class Launcher:
     """The compiled kernels of one backend."""
 
     def __init__(self) -> None:
-        self._kernels: dict[tuple[Any, ...], Any] = {}
+        self._modules: dict[tuple[str, np.dtype[Any], Settings], Any] = {}
+        self._kernels: dict[tuple[str, str, np.dtype[Any], Settings], Any] = {}
 
     def __call__(
         self,
@@ -48,7 +51,7 @@ class Launcher:
         dtype: np.dtype[Any],
         block: int = THREADS,
         shared: int = 0,
-        **settings: Setting,
+        settings: Settings = NO_SETTINGS,
     ) -> None:
         """Launches a kernel on the current stream.
 
@@ -59,12 +62,14 @@ class Launcher:
             dtype: of the arrays, the sources' SCALAR.
             block: threads of a block.
             shared: bytes of dynamic shared memory.
-            settings: what else the module is compiled for.
+            settings: what else the module is compiled for, macros and their values.
         """
-        key = (family, kernel, dtype, *settings.items())
+        key = (family, kernel, dtype, settings)
         compiled = self._kernels.get(key)
         if compiled is None:
-            compiled = self._kernels[key] = self._compile(family, kernel, dtype, settings, shared)
+            compiled = self._kernels[key] = self._module(family, dtype, settings).get_function(kernel)
+            if shared > 48 << 10:  # what a block gets unasked
+                compiled.max_dynamic_shared_size_bytes = shared
         compiled(grid, (block,), tuple(map(_packed, arguments)), shared_mem=shared)
 
     def elementwise(self, family: str, kernel: str, size: int, *arguments: Any, dtype: np.dtype[Any]) -> None:
@@ -72,15 +77,14 @@ class Launcher:
         if size:
             self(family, kernel, (blocks_for(size),), *arguments, dtype=dtype)
 
-    def _compile(
-        self, family: str, kernel: str, dtype: np.dtype[Any], settings: dict[str, Setting], shared: int
-    ) -> Any:
-        scalar = {"float32": "float", "float64": "double"}[dtype.name]
-        options = ("-std=c++17", f"-DSCALAR={scalar}", *(f"-D{name}={value}" for name, value in settings.items()))
-        compiled = cupy.RawModule(code=source(f"{family}.cu"), options=options).get_function(kernel)
-        if shared > 48 << 10:  # what a block gets unasked
-            compiled.max_dynamic_shared_size_bytes = shared
-        return compiled
+    def _module(self, family: str, dtype: np.dtype[Any], settings: Settings) -> Any:
+        """All kernels of a family in one compilation."""
+        key = (family, dtype, settings)
+        if key not in self._modules:
+            macros = (("SCALAR", {"float32": "float", "float64": "double"}[dtype.name]), *settings)
+            options = ("-std=c++17", *(f"-D{name}={value}" for name, value in macros))
+            self._modules[key] = cupy.RawModule(code=source(f"{family}.cu"), options=options)
+        return self._modules[key]
 
 
 def blocks_for(size: int) -> int:
@@ -89,8 +93,14 @@ def blocks_for(size: int) -> int:
 
 
 def _packed(argument: Any) -> Any:
-    """C's int has 4 bytes, CuPy would pass 8."""
-    return np.int32(argument) if type(argument) is int else argument
+    """An argument as CuPy passes it right: C's int has 4 bytes, null is a number, and arrays are whole."""
+    if type(argument) is int:
+        return np.int32(argument)
+    if argument is None:
+        return np.uint64(0)
+    if isinstance(argument, cupy.ndarray) and not argument.flags.c_contiguous:
+        raise ShapeError(f"a kernel expects C-contiguous arrays, got strides {argument.strides}. Copy it first.")
+    return argument
 
 
 def aligned(array: Array, nbytes: int) -> bool:

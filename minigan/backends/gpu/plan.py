@@ -1,11 +1,13 @@
-"""The choice of tiles and splits for a convolution's matrix product; integers only, nothing of CUDA.
+"""The choice of tiles and splits for a convolution's matrix product; numbers only, nothing of CUDA.
 
 A block of 256 threads makes one tile of the result. Large tiles read each factor less often; small ones give all
-multiprocessors something to do. A product with fewer tiles than multiprocessors is cut along its depth too, and the
-parts are added up by a second kernel.
+multiprocessors something to do. Instead of in smaller tiles a product can also be cut along its depth, and the parts
+are added up by a second kernel. Which is best is estimated: see `clocks`.
 """
 
 import math
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from minigan.errors import ShapeError
@@ -19,6 +21,14 @@ BK = 16  # depth of a tile, product.cuh's
 STAGES = 4  # conv.cu's
 THIN = 4  # channels of an image up to which its gradient is a sum of overlaps
 MIN_STEPS = 4  # of a split, so that its first tiles' journey is paid for
+MOST_SPLITS = 64
+
+# What the estimate assumes of one multiprocessor of an H100, in its clocks; only the ratios matter.
+BLOCKS = 2  # at a time
+SHARED_BYTES_PER_CLOCK = 128
+MEMORY_BYTES_PER_CLOCK = 14
+STEPS_AROUND = 8  # that a block's beginning and end cost
+LAUNCH = 4000  # a second kernel
 
 
 class Tile(NamedTuple):
@@ -29,8 +39,13 @@ class Tile(NamedTuple):
     warps: tuple[int, int]
 
 
-LARGE, WIDE, SMALL, THIN_TILE = Tile(128, 128, (2, 4)), Tile(128, 64, (4, 2)), Tile(64, 64, (2, 4)), Tile(128, 8, (8, 1))
-TILES = (LARGE, WIDE, SMALL, THIN_TILE)
+LARGE, WIDE, SMALL, NARROW = (
+    Tile(128, 128, (2, 4)),
+    Tile(128, 64, (4, 2)),
+    Tile(64, 64, (2, 4)),
+    Tile(128, 8, (8, 1)),
+)
+TILES = (LARGE, WIDE, SMALL, NARROW)
 
 
 class Product(NamedTuple):
@@ -90,6 +105,7 @@ def product_of(kernel: Kernel, g: ConvGeometry, images: int) -> Product:
     return Product(images * math.prod(pixels), math.prod(taps) * g.K, g.C, math.prod(g.stride), (g.K, g.K))
 
 
+@lru_cache(maxsize=4096)  # asked for before every launch
 def plan_product(
     kernel: Kernel, g: ConvGeometry, images: int, *, multiprocessors: int, itemsize: int, aligned: tuple[bool, bool]
 ) -> ProductPlan:
@@ -103,9 +119,10 @@ def plan_product(
     product = product_of(kernel, g, images)
     if max(product.rows, product.depth) >= 2**31:
         raise ShapeError(f"{kernel}: {images} images of {g.P}x{g.Q} pixels are more than fit. Use smaller batches.")
-    tile = _tile(product, multiprocessors, itemsize)
+    tile, splits = min(
+        _candidates(product, itemsize), key=lambda c: clocks(product, c[0], c[1], multiprocessors, itemsize)
+    )
     down, across = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
-    splits = _splits(down * across * product.phases, product.depth, multiprocessors)
     wide = 16 // itemsize
     vectors = tuple(
         wide if together % wide == 0 and straight else 1
@@ -114,25 +131,29 @@ def plan_product(
     return ProductPlan(tile, (vectors[0], vectors[1]), splits, (down, across, product.phases * splits))
 
 
-def _tile(product: Product, multiprocessors: int, itemsize: int) -> Tile:
-    """The largest tile of which there are enough, and which is not mostly empty."""
-    if product.columns <= THIN_TILE.columns:
-        return THIN_TILE
-    if itemsize == 8:
-        return SMALL  # of doubles a thread's registers hold no more
-    for tile in (LARGE, WIDE):
-        blocks = -(-product.rows // tile.rows) * -(-product.columns // tile.columns) * product.phases
-        if product.columns > tile.columns // 2 and blocks >= multiprocessors:
-            return tile
-    return SMALL
+def _candidates(product: Product, itemsize: int) -> Iterator[tuple[Tile, int]]:
+    """Tiles that the registers hold and that are not mostly empty, each with the numbers of splits to consider."""
+    most = max(1, min(-(-product.depth // BK) // MIN_STEPS, MOST_SPLITS))
+    for tile in (SMALL, NARROW) if itemsize == 8 else TILES:
+        if (tile is NARROW) == (product.columns <= NARROW.columns):
+            yield from ((tile, 1 << i) for i in range(most.bit_length()))
 
 
-def _splits(blocks: int, depth: int, multiprocessors: int) -> int:
-    """As many as give each multiprocessor two blocks, as far as the depth allows."""
-    if blocks >= multiprocessors:
-        return 1
-    steps = -(-depth // BK)
-    return max(1, min(2 * multiprocessors // blocks, steps // MIN_STEPS, 64))
+def clocks(product: Product, tile: Tile, splits: int, multiprocessors: int, itemsize: int) -> float:
+    """An estimate of what a product takes, from the fragments that its warps fetch from shared memory.
+
+    In each step of the depth a warp fetches the rows and the columns of its part of the tile; that bounds the tensor
+    cores. Blocks come in waves, and the parts of a cut product travel to memory and back.
+    """
+    down, across = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
+    waves = -(-down * across * product.phases * splits // (BLOCKS * multiprocessors))
+    steps = -(-product.depth // BK) / splits + STEPS_AROUND
+    fetched = 8 * (tile.rows // tile.warps[0] + tile.columns // tile.warps[1]) * BK * itemsize
+    total = waves * BLOCKS * steps * fetched / SHARED_BYTES_PER_CLOCK
+    if splits > 1:
+        parts = 2 * splits * product.rows * product.columns * product.phases * itemsize
+        total += LAUNCH + parts / (MEMORY_BYTES_PER_CLOCK * multiprocessors)
+    return total
 
 
 def dense(features: int, outputs: int) -> ConvGeometry:
