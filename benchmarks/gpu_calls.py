@@ -35,6 +35,7 @@ SIGNATURES: dict[str, tuple[str, dict[str, Any], str]] = {
     "group_norm": ("x c c", EPS | {"groups": GROUPS}, ""),
     "group_norm_grad": ("x x c ng variances", EPS, "c c"),
     "group_norm_double_grad": ("x x x c ng variances", EPS, "c"),
+    "conv2d_leaky_relu": ("x w k geometry", SLOPE, ""),
     "dense_leaky_relu": ("ml lj j", SLOPE, ""),
     "dense_leaky_relu_grad": ("mj ml lj mj", SLOPE, "lj j"),
     "batchnorm_leaky_relu": ("x c c", EPS | SLOPE, ""),

@@ -156,7 +156,7 @@ class Device:
 def watcher(xp: ModuleType) -> Any:
     """A hook into CuPy's pools that adds up what they have given and not got back."""
 
-    class Watcher(xp.cuda.MemoryHook):  # type: ignore[misc]
+    class Watcher(xp.cuda.MemoryHook):
         name = "Watcher"
         used = peak = 0
 

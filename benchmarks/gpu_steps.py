@@ -5,7 +5,6 @@ engine runs in a process of its own, so that neither has the other's memory to l
 """
 
 import gc
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,8 +16,10 @@ from benchmarks.gpu_device import Call, Device, Peak, Times, has_torch
 from benchmarks.gpu_kernels import seconds, set_torch
 from benchmarks.gpu_validate import Item, Record
 from minigan.bench import MODELS
+from minigan.errors import ConfigError
 from minigan.recipes import Recipe
 from minigan.recipes.pix2pix import Pix2Pix
+from minigan.stepping import Stepper
 
 # PyTorch's, from what its example programs do to the most that a user can ask for.
 TORCH: dict[str, dict[str, bool]] = {
@@ -99,7 +100,7 @@ def minigan_engine(device: Device, work: Workload, precision: str, *, graph: boo
     """A learner's step on host arrays, as `minigan train` does it.
 
     Raises:
-        ImportError: this minigan does not capture steps.
+        ConfigError: the backend captures no steps, so that a graph's figures would be those of eager steps.
     """
     rng = np.random.default_rng(0)
     learner = work.recipe.assemble(work.shape, backend=device.backend(precision), rng=rng)
@@ -107,10 +108,8 @@ def minigan_engine(device: Device, work: Workload, precision: str, *, graph: boo
     batches = itertools.repeat(work.recipe.batch((sources[0], images) if sources else images, rng))
     if not graph:
         return Engine(lambda: learner.step(batches, rng))
-    if importlib.util.find_spec("minigan.stepping") is None:
-        raise ImportError("this minigan does not capture training steps: minigan.stepping is missing.")
-    from minigan.stepping import Stepper
-
+    if learner.G.kernels.step_graphs() is None or learner.kind() is None:
+        raise ConfigError("the training steps are not captured. Run without MINIGAN_GRAPHS=0.")
     stepper = Stepper(learner, batches, rng)
     return Engine(stepper.step, stepper.look)
 
@@ -144,9 +143,7 @@ def torch_record(device: Device, work: Workload, named: Record, configuration: s
     yield record(work, named, "torch", configuration, times, memory) | {"settings": settings}
 
 
-def record(
-    work: Workload, named: Record, engine: str, configuration: str, times: Times, memory: Peak
-) -> Record:  # fmt: skip
+def record(work: Workload, named: Record, engine: str, configuration: str, times: Times, memory: Peak) -> Record:
     return {
         **named,
         "engine": engine,

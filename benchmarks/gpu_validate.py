@@ -22,8 +22,10 @@ Engines = Callable[[str], Backend]  # by precision
 Record = dict[str, Any]
 Item = tuple[str, Callable[[], Iterable[Record]]]
 
-PRODUCTS = (*kernels.KERNELS.values(), "matmul", "batched_matmul", "dense_grad", "dense_leaky_relu")
-PRODUCTS += ("dense_leaky_relu_grad",)
+PRODUCTS = (
+    *(*kernels.KERNELS.values(), "conv2d_leaky_relu"),
+    *("matmul", "batched_matmul", "dense_grad", "dense_leaky_relu", "dense_leaky_relu_grad"),
+)
 SUMS = {"odd": 3e-5, "timed": 1e-4}  # the tolerance of sums of exact products, the longer the larger
 FACTORS = {"tf32": 2.0**-9, "bf16": 2.0**-6, "fp32": 0.0}  # what the rounding of factors adds
 
