@@ -4,9 +4,12 @@ What is found goes to standard output at once, a line of JSON for each item, beh
 """
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -116,8 +119,10 @@ def followed(command: Callable[[int], list[str]], *, until: float) -> Iterator[F
     start = crashes = 0
     while crashes < MOST_CRASHES:
         with TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
-            with Popen(command(start), stdout=PIPE, stderr=errors, text=True, cwd=ROOT) as process:
-                timer = Timer(max(0.0, until - time.monotonic()), process.kill)
+            with Popen(
+                command(start), stdout=PIPE, stderr=errors, text=True, cwd=ROOT, start_new_session=True
+            ) as process:
+                timer = Timer(max(0.0, until - time.monotonic()), end, (process,))
                 timer.start()
                 try:
                     for line in process.stdout or ():
@@ -128,7 +133,7 @@ def followed(command: Callable[[int], list[str]], *, until: float) -> Iterator[F
                     code = process.wait()
                 finally:
                     timer.cancel()
-                    process.kill()
+                    end(process)
             if code == 0:
                 return
             if time.monotonic() >= until:
@@ -141,6 +146,12 @@ def followed(command: Callable[[int], list[str]], *, until: float) -> Iterator[F
                 start += 1
             crashes += 1
     yield Finding(f"item {start} and what follows", [], f"{crashes} processes have ended early", cut_off=True)
+
+
+def end(process: Popen[str]) -> None:
+    """Ends a process that began a session, and those that it has begun: compilers, which would keep its output open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

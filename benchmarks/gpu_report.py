@@ -62,7 +62,7 @@ def tested(document: Record) -> Iterator[str]:
 def kernel_table(document: Record) -> Iterator[str]:
     yield "### Kernels"
     yield ""
-    for precision, limits in document["limits"].items():
+    for precision, limits in document.get("limits", {}).items():
         rate = limits["multiply_adds"]
         products = f"{rate / 1e3:,.0f} TFLOP/s of cuBLAS's products, " if rate else ""
         yield f"- measured limits, {precision}: {products}{limits['bandwidth']:,.0f} GB/s of copies"

@@ -1,14 +1,15 @@
 """The GPU tests, run by pytest."""
 
 import re
-import subprocess
 import sys
 import time
-from pathlib import Path
+from subprocess import STDOUT, Popen, TimeoutExpired
+from tempfile import TemporaryFile
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-COMMAND = (sys.executable, "-m", "pytest", "-m", "gpu and not slow", "-p", "no:cacheprovider")
+from benchmarks.gpu_part import ROOT, end
+
+COMMAND = (sys.executable, "-u", "-m", "pytest", "-m", "gpu and not slow", "-p", "no:cacheprovider")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 PROGRESS = re.compile(r"^([.FEsxX]+)\s*(\[ *\d+%\])?$")
 
@@ -19,15 +20,18 @@ def gpu_tests(*, until: float, command: tuple[str, ...] = COMMAND) -> dict[str, 
     Args:
         until: when they are ended, by `time.monotonic`.
     """
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=max(1.0, until - time.monotonic()),
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as stopped:
-        said = stopped.stdout or b""
-        return summary(said.decode(errors="replace") if isinstance(said, bytes) else said, complete=False)
-    return summary(done.stdout, complete=done.returncode in (0, 1))
+    with (
+        TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
+        Popen(command, cwd=ROOT, stdout=output, stderr=STDOUT, text=True, start_new_session=True) as process,
+    ):
+        try:
+            code = process.wait(max(1.0, until - time.monotonic()))
+        except TimeoutExpired:
+            code = None
+        finally:
+            end(process)
+        output.seek(0)
+        return summary(output.read(), complete=code in (0, 1))
 
 
 def summary(output: str, *, complete: bool) -> dict[str, Any]:

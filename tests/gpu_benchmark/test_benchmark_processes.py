@@ -56,6 +56,14 @@ def test_a_part_ends_when_its_time_is_up():
     assert time.monotonic() - began < 30
 
 
+def test_what_the_process_has_begun_ends_with_it():
+    """A compiler at work would keep the output open, and its reader waiting."""
+    began = time.monotonic()
+    beside = script("import subprocess", "subprocess.Popen(['sleep', '60'])", "tell(0)", "time.sleep(60)")
+    assert len(names(beside, seconds=1.0)) == 2
+    assert time.monotonic() - began < 30
+
+
 def test_the_process_tells_until_the_device_is_lost(capsys):
     device = FakeDevice()
 
