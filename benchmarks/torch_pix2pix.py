@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from minigan.errors import ConfigError
 from minigan.recipes.pix2pix import Pix2Pix
 from minigan.unet import DROPPED, unet_levels
 
@@ -19,8 +20,16 @@ class Join(nn.Module):
 
 
 def pix2pix_networks(recipe: Pix2Pix, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
-    """The U-Net, and the discriminator of 70x70 patches of image and source."""
+    """The U-Net, and the discriminator of 70x70 patches of image and source.
+
+    Raises:
+        ConfigError: the recipe has other networks.
+    """
     H, W, C = image_shape
+    if recipe.norm != "batch" or min(H, W) < 24:
+        raise ConfigError(
+            f"no PyTorch twin of pix2pix at {H}x{W} with norm={recipe.norm}: expected 24x24 or more, batch."
+        )
     G = unet(C, levels=unet_levels((H, W)), width=recipe.width, dropout=recipe.dropout)
     return G, patch_discriminator(2 * C, width=recipe.d_width)
 

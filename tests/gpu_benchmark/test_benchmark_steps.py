@@ -10,6 +10,7 @@ import pytest
 from fake_device import SMALL, FakeDevice
 
 from benchmarks import gpu_part, gpu_steps
+from minigan.errors import ConfigError
 from minigan.recipes.pix2pix import Pix2Pix
 
 
@@ -100,7 +101,7 @@ def test_without_pytorch_its_steps_are_told_as_failed(monkeypatch):
     }
 
 
-@pytest.mark.parametrize("size", [32, 16])
+@pytest.mark.parametrize("size", [32, 64])
 def test_pix2pix_in_pytorch_is_the_same(size):
     pytest.importorskip("torch")
     from benchmarks import torch_peer
@@ -109,12 +110,18 @@ def test_pix2pix_in_pytorch_is_the_same(size):
     shape = (size, size, 3)
     G = recipe.built_generator(shape, backend="numpy", dtype="float32", rng=rng)
     twins = torch_peer.networks(recipe, shape)
-    pairs = [(G, twins[0], 3)]
-    if size == 32:  # for smaller images minigan's D looks at smaller patches
-        D = recipe.discriminator(shape).build((*shape[:2], 6), backend="numpy", rng=rng)
-        pairs.append((D, twins[1], 6))
-    for network, twin, channels in pairs:
+    D = recipe.discriminator(shape).build((*shape[:2], 6), backend="numpy", rng=rng)
+    for network, twin, channels in ((G, twins[0], 3), (D, twins[1], 6)):
         torch_peer.load(twin, network)
         x = rng.uniform(-1, 1, (2, size, size, channels)).astype(np.float32)
         y, _ = network.forward(x, train=True, rng=rng)
         np.testing.assert_allclose(torch_peer.nchw(y), twin(torch_peer.nchw(x)).detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("settings", "size"), [({}, 16), ({"norm": "instance"}, 32)])
+def test_pix2pix_with_other_networks_has_no_twin(settings, size):
+    pytest.importorskip("torch")
+    from benchmarks import torch_peer
+
+    with pytest.raises(ConfigError, match="no PyTorch twin of pix2pix"):
+        torch_peer.networks(Pix2Pix(**settings), (size, size, 3))
