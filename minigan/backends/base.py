@@ -167,6 +167,9 @@ class Backend(ABC):
 
     # ------------------------------------------------------------------------------------------ the engine
 
+    def synchronize(self) -> None:  # noqa: B027 (on the CPU a call returns when it is done)
+        """Waits until all is computed that was asked for."""
+
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
 
