@@ -14,6 +14,8 @@ from minigan.backends import Array, Backend
 from minigan.errors import CheckpointError, DTypeError, ShapeError
 from minigan.initializers import Initializer
 
+__all__ = ["Arena", "Gradients", "Parameter"]
+
 _ALIGNMENT = 16  # numbers, a cache line of float32: no two parameters share one, and vectors load alike from each
 
 
@@ -32,6 +34,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
+        """How many numbers it holds."""
         return int(np.prod(self.shape))
 
     def __repr__(self) -> str:

@@ -43,12 +43,19 @@ FLOORS = {
             "memory",
             "training",
             "checkpoint",
+            "checkpoint_folder",
+            "resumption",
+            "interruption",
             "sampling",
+            "saving",
             "stepping",
         ),
         *("export", "report", "evaluation"),
     ],
-    7: ["bench", "cli", "commands", "config", "evaluate", "recipes", "runs", "translate", "__main__"],
+    7: [
+        *("bench", "catalogue", "cli", "commands", "config", "evaluate", "generators", "recipes", "runs", "shell"),
+        *("translate", "usage", "__main__"),
+    ],
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Where rooms of one floor may use each other; no circle is allowed anywhere.

@@ -65,6 +65,7 @@ class Conv2D(Layer):
         return self.geometry.output_shape
 
     def infer_geometry(self, input_shape: Shape) -> ConvGeometry:
+        """The convolution of such images."""
         try:
             return conv_geometry(input_shape, self.channels, self.filter, self.stride, self.padding)
         except ShapeError as error:
@@ -137,6 +138,7 @@ class ConvTranspose2D(Conv2D):
         return self.geometry.input_shape
 
     def infer_geometry(self, input_shape: Shape) -> ConvGeometry:
+        """The convolution that this one is the input gradient of."""
         try:
             return conv_transpose_geometry(
                 input_shape, self.channels, self.filter, self.stride, self.padding, self.output_padding

@@ -76,11 +76,19 @@ class Recipe(OptimizerSettings):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> Learner:
-        """All networks built and initialised, with their optimisers, ready for the first step."""
+        """All networks built and initialised, with their optimisers, ready for the first step.
+
+        Args:
+            image_shape: of what G draws: (H, W, C), or (2,) for points.
+            backend: an object or a name; all networks share it.
+            rng: the weights are drawn from it.
+        Raises:
+            ConfigError, ShapeError: the recipe draws no images of that shape.
+        """
 
     @abstractmethod
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
@@ -183,7 +191,12 @@ class Recipe(OptimizerSettings):
     # ------------------------------------------------------------------------------------------ for the caller
 
     def built_generator(
-        self, image_shape: Shape, *, backend: str | Backend, dtype: str | np.dtype[Any], rng: np.random.Generator
+        self,
+        image_shape: Shape,
+        *,
+        backend: str | Backend = "auto",
+        dtype: str | np.dtype[Any] = "float32",
+        rng: np.random.Generator,
     ) -> Sequential:
         """G, ready to draw."""
         G = self.generator(image_shape)

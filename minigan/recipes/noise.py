@@ -86,7 +86,12 @@ class NoiseRecipe(AdversarialRecipe):
         return rng.standard_normal((n, self.latent))
 
     def built_generator(
-        self, image_shape: Shape, *, backend: str | Backend, dtype: str | np.dtype[Any], rng: np.random.Generator
+        self,
+        image_shape: Shape,
+        *,
+        backend: str | Backend = "auto",
+        dtype: str | np.dtype[Any] = "float32",
+        rng: np.random.Generator,
     ) -> Sequential:
         front = [ConcatCondition((self.classes,))] if self.conditional else []
         G = self.generator(image_shape).behind(front)
@@ -107,7 +112,7 @@ class NoiseRecipe(AdversarialRecipe):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> AlternatingOptimizer:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minigan.backends import Backend
+from minigan.backends import Backend, get_backend
 from minigan.ema import Noise
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape
 from minigan.network import Sequential
@@ -84,10 +84,11 @@ class VAE(Recipe):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> VariationalAutoencoder:
+        backend = get_backend(backend)
         G = self.built_generator(image_shape, backend=backend, dtype=dtype, rng=rng)
         encoder = self.encoder(image_shape).build(image_shape, backend=backend, dtype=dtype, rng=rng)
         return VariationalAutoencoder(
