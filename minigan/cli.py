@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands.add_parser("train", help="train a GAN, by default a DCGAN on the embedded digits"))
 
     sample = commands.add_parser("sample", help="draw pictures with a trained generator")
-    sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
     sample.add_argument("--count", type=_count, help="how many (default 64 images, 2,500 points, or 8 pairs)")
     sample.add_argument("--data", metavar="SOURCE", help="pairs to show, or images to restore (default: the run's)")
     _add_split(sample)
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.set_defaults(command="sample")
 
     translate = commands.add_parser("translate", help="translate a folder of pictures with a trained generator")
-    translate.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    translate.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
     translate.add_argument("folder", metavar="FOLDER", type=Path, help="of pictures to start from")
     translate.add_argument("--out", type=_folder, default=Path("translated"), metavar="DIR", help="for the PNGs")
     translate.add_argument("--seed", type=_seed, default=0, help="of Dropout, where G draws with it (default 0)")
@@ -180,17 +180,19 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--batch-size", type=_count, help="default: the recipe's")
     train.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")
     train.add_argument("--seed", type=_seed, help="of everything random (default 0)")
-    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run; --steps and --data may differ")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="folder or checkpoint; --steps and --data may differ")
     for name in ("log", "sample", "checkpoint"):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from {name} to {name}")
     train.add_argument("--evaluate-every", type=_count, metavar="N", help="log FID and KID, or modes (default: never)")
+    train.add_argument("--keep", type=_count, metavar="N", help="of the last checkpoints (default 3), and the best")
+    train.add_argument("--best", metavar="FIGURE", help="fid, kid, modes or high_quality (default: fid or modes)")
     _add_set(train)
     _add_backend(train, default=None)
     train.set_defaults(command="train")
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    evaluate.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
     evaluate.add_argument("--data", metavar="SOURCE", help="to compare with (default: what the run was trained on)")
     evaluate.add_argument(
         "--count", type=_count, help="samples (default 10,000 images, 26,000 stacked, 2,500 points, all pairs)"

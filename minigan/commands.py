@@ -22,11 +22,12 @@ from minigan.data import EMBEDDED
 from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.evaluate import evaluate
 from minigan.gradcheck import check_network
+from minigan.interruption import Interruption
 from minigan.memory import size
 from minigan.recipes import RECIPES, Recipe, TranslationRecipe, get_recipe
 from minigan.report.progress import open_progress
 from minigan.sampling import render, save_picture
-from minigan.training import Interruption, Rhythm
+from minigan.training import Keep, Rhythm
 from minigan.translate import picture, translate_folder, translation_recipe
 
 __all__ = ["COMMANDS", "INTERRUPTED", "data_hint"]
@@ -90,6 +91,8 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
             "sample_every",
             "checkpoint_every",
             "evaluate_every",
+            "keep",
+            "best",
         )
         if getattr(options, name) is not None
     ]
@@ -99,8 +102,10 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
             f"--resume goes on with the run's own configuration, got {', '.join(given)} beside it. "
             "Leave them out, or start a new run."
         )
-    run = runs.reopen_run(options.resume, steps=options.steps, data=options.data)
-    for warning in runs.resume(run):
+    checkpoint = options.resume if options.resume.is_file() else None
+    folder = options.resume if checkpoint is None else runs.run_folder(checkpoint)
+    run = runs.reopen_run(folder, steps=options.steps, data=options.data)
+    for warning in runs.resume(run, checkpoint):
         with contextlib.suppress(OSError):  # nobody reads it: no reason not to train
             print(f"minigan: {warning}", file=sys.stderr)
     return run
@@ -108,6 +113,9 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
 
 def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     recipe = _recipe(options.recipe or "dcgan").from_settings(_settings(options))
+    if options.best is not None and options.evaluate_every is None:
+        raise ConfigError(f"--best {options.best} needs figures to go by. Add --evaluate-every N.")
+    keep = {"last": options.keep, "best": options.best}
     every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint", "evaluate")}
     return runs.RunConfig(
         recipe=recipe.name,
@@ -116,6 +124,7 @@ def _new_config(options: argparse.Namespace) -> runs.RunConfig:
         seed=options.seed or 0,
         backend=options.backend or "auto",
         rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),
+        keep=Keep(**{name: value for name, value in keep.items() if value is not None}),
     )
 
 

@@ -94,6 +94,7 @@ _REMEDIES: Mapping[int | None, str] = {
     errno.EISDIR: "It is a folder: name a file in it.",
     errno.ENOENT: "Create the folder first, or choose another.",
     errno.ENOSPC: "Free some space, or choose another disk.",
+    errno.EDQUOT: "Free some space, or choose another disk.",
     errno.EACCES: "Check its permissions, or choose another folder.",
     errno.EPERM: "Check its permissions, or choose another folder.",
     errno.EROFS: "Choose a folder that can be written to.",

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Backend, get_backend
-from minigan.checkpoint import CheckpointFolder, load_model, load_network, network_arrays, select
+from minigan.checkpoint import load_model, load_network, network_arrays, select
+from minigan.checkpoint_folder import CheckpointFolder
 from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
 from minigan.errors import CheckpointError, ConfigError, DataError, DTypeError, OutputError
 from minigan.evaluation import Monitor, choose_features
-from minigan.files import atomic_write, make_folder
+from minigan.files import atomic_write, make_folder, remove_stale
 from minigan.network import Sequential
 from minigan.recipes import Recipe, get_recipe
 from minigan.sampling import generate, picture_count
@@ -104,7 +105,11 @@ def open_run(config: RunConfig, folder: Path) -> Run:
             "classes": list(dataset.classes or ()),
         },
         average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
-        monitor=SampleMonitor(recipe, dataset, seed=config.seed) if config.rhythm.evaluate_every else None,
+        monitor=SampleMonitor(recipe, dataset, seed=config.seed, best=config.keep.best)
+        if config.rhythm.evaluate_every
+        else None,
+        keep=config.keep,
+        config=config.to_toml(),
     )
     return Run(config, recipe, dataset, backend, trainer)
 
@@ -117,16 +122,19 @@ class SampleMonitor:
     Args:
         recipe: draws from noise.
         dataset: images, or ring or grid.
+        best: the figure that is to tell the best checkpoint, or "".
     Raises:
-        ConfigError: the recipe draws from images.
+        ConfigError: the recipe draws from images, or there is no such figure.
         DataError: the dataset cannot be monitored.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Any, *, seed: int) -> None:
+    def __init__(self, recipe: Recipe, dataset: Any, *, seed: int, best: str = "") -> None:
         self.recipe, self.dataset, self.seed = recipe, dataset, seed
         count = picture_count(recipe.image_shape(dataset), images=MONITOR_COUNT)
         self.z, self.condition = recipe.sources(np.random.default_rng([seed, EVALUATION]), count)
         Monitor.check(dataset, count=count)
+        if best and best not in (figures := Monitor.figures(dataset)):
+            raise ConfigError(f"--best must be one of {', '.join(figures)} with {dataset.name}, got {best}.")
         self.monitor: Monitor | None = None
 
     def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
@@ -190,13 +198,14 @@ def start(run: Run, *, numbered: bool = False) -> None:
 
 def _check_free(folder: Path) -> None:
     """Raises ConfigError if the folder holds a run with a checkpoint, or anything that is no run."""
+    remove_stale(folder, "config.toml")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         read_config(folder)
     except CheckpointError:
         raise ConfigError(f"{folder} is not empty and holds no run. Choose another --out, or empty it.") from None
-    if CheckpointFolder(folder / "checkpoints").paths():
+    if CheckpointFolder(folder / "checkpoints").candidates():
         raise ConfigError(f"{folder} already holds a run. Continue it with --resume {folder}, or choose another --out.")
 
 
@@ -216,21 +225,22 @@ def _claim(folder: Path) -> Path:
     raise AssertionError("unreachable")
 
 
-def resume(run: Run) -> tuple[str, ...]:
-    """Goes back to the run's newest checkpoint.
+def resume(run: Run, checkpoint: Path | None = None) -> tuple[str, ...]:
+    """Goes back to the run's newest checkpoint, or to the one named.
 
     Returns:
-        Warnings: the engine or the number of items is not the one that the run was made with.
+        Warnings: the engine, a version or the number of items is not the one that the run was made with; there is no
+        checkpoint yet, and the run begins.
     Raises:
         CheckpointError: there is none, or it is damaged or of another network.
         ConfigError: the run has done more steps than it is to do in all. Its folder is as it was.
     """
     made_with = read_config(run.trainer.folder).engine
-    warnings = [run.trainer.restore()]
+    warnings = run.trainer.restore(checkpoint)
     write_config(run.config, run.trainer.folder)  # the number of steps may be new
     if made_with != run.config.engine:
         warnings.append(f"this run was made with {made_with}; from here on the last bits may differ.")
-    return tuple(warning for warning in warnings if warning is not None)
+    return tuple(warnings)
 
 
 def picture_extent(dataset: Collection) -> float:
@@ -291,7 +301,7 @@ class TrainedGenerator:
 
 
 def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool = True) -> TrainedGenerator:
-    """The generator of a run folder, or of a `model.safetensors` file.
+    """The generator of a run folder, of a `model.safetensors` file, or of a checkpoint.
 
     Args:
         average: take the moving average of the weights, where there is one.
@@ -320,8 +330,10 @@ def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool
 
 
 def run_folder(path: Path) -> Path:
-    """A run's folder, from itself or its model file."""
-    return path if path.is_dir() else path.parent
+    """A run's folder, from itself, its model file or one of its checkpoints."""
+    if path.is_dir():
+        return path
+    return path.absolute().parent.parent if path.absolute().parent.name == "checkpoints" else path.parent
 
 
 def run_data(path: Path, data: str | None) -> tuple[str, int]:

@@ -161,6 +161,10 @@ class Backend(ABC):
         """Around changes of these arrays, which take place only while the guard, if there is one, is sound."""
         return nullcontext()
 
+    def optimising(self, *arrays: Array) -> AbstractContextManager[None]:
+        """As `only_if_sound`, around the optimisers' kernels alone, which may look at the guard themselves."""
+        return self.only_if_sound(*arrays)
+
     def step_graphs(self) -> StepGraphs | None:
         """What runs a learner's steps, where the host need not wait for each; else None."""
         return None

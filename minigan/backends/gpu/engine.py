@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, Shape
+from minigan.backends.base import Array, Guard, Shape
 from minigan.backends.gpu.launch import Launcher, vector_of
 from minigan.backends.gpu.plan import Precision
 
@@ -17,6 +17,7 @@ class Engine:
     launch: Launcher
     precision: Precision
     multiprocessors: int
+    guard: Guard | None
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
         return self.xp.empty(shape, dtype=dtype)  # CuPy's pool hands out memory again by itself
