@@ -149,6 +149,26 @@ def test_arrays_may_begin_anywhere(gpu, kernel, dtype):
         assert_close(one, other)
 
 
+@pytest.mark.parametrize("kernel", [*PASSES, *NORMS])
+def test_images_may_be_views_whose_numbers_lie_apart(gpu, kernel):
+    """Such as some channels of a larger image; what is written to lies side by side, or is refused."""
+
+    def apart(value):
+        if not isinstance(value, np.ndarray) or value.ndim == 1:
+            return value if not isinstance(value, np.ndarray) else gpu.asarray(value)
+        return gpu.asarray(np.concatenate([value, value], axis=-1))[..., : value.shape[-1]]
+
+    arguments, options = inputs_of(kernel, DTYPES[0], 3)
+    of_groups = 2 if kernel.startswith("group_norm_") else 0  # mean and variance come last and are no images
+    few = len(arguments) - of_groups
+    views = (*map(apart, arguments[:few]), *to_backend(gpu, arguments[few:]))
+    sums = {name: to_backend(gpu, value) for name, value in options.items()}
+    result = getattr(gpu, kernel)(*views, **sums)
+    result = (result, sums["add_to"]) if "add_to" in sums else result
+    for one, other in zip(leaves(to_host(gpu, result)), leaves(run(gpu, kernel, DTYPES[0])), strict=True):
+        assert_same_bits(one, other)
+
+
 def leaves(value):
     return (
         [leaf for item in value for leaf in leaves(item)] if isinstance(value, tuple) else [value] * (value is not None)

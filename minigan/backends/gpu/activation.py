@@ -2,6 +2,7 @@
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.engine import Engine
+from minigan.backends.gpu.launch import contiguous
 
 
 class ActivationKernels(Engine):
@@ -29,7 +30,7 @@ class ActivationKernels(Engine):
         K = x.shape[-1] // pieces
         expect("x", x, (*x.shape[:-1], pieces * K), x.dtype)
         y = self.empty((*x.shape[:-1], K), x.dtype)
-        self.vector_pass("activation", "maxout", (x, y), K, pieces, over=y, together=K)
+        self.vector_pass("activation", "maxout", (contiguous(x), y), K, pieces, over=y, together=K)
         return y
 
     def maxout_grad(self, dy: Array, x: Array, y: Array, *, pieces: int) -> Array:
@@ -37,16 +38,17 @@ class ActivationKernels(Engine):
         expect("dy", dy, y.shape, x.dtype)
         expect("x", x, (*y.shape[:-1], pieces * K), y.dtype)
         dx = self.empty(x.shape, x.dtype)
-        self.vector_pass("activation", "maxout_grad", (dy, x, y, dx), K, pieces, over=y, together=K)
+        arrays = (*map(contiguous, (dy, x, y)), dx)
+        self.vector_pass("activation", "maxout_grad", arrays, K, pieces, over=y, together=K)
         return dx
 
     def _forward(self, kernel: str, x: Array, *settings: float) -> Array:
         y = self.empty(x.shape, x.dtype)
-        self.vector_pass("activation", kernel, (x, y), *settings, over=y)
+        self.vector_pass("activation", kernel, (contiguous(x), y), *settings, over=y)
         return y
 
     def _backward(self, kernel: str, dy: Array, y: Array, *settings: float) -> Array:
         expect("dy", dy, y.shape, y.dtype)
         dx = self.empty(y.shape, y.dtype)
-        self.vector_pass("activation", kernel, (dy, y, dx), *settings, over=dx)
+        self.vector_pass("activation", kernel, (contiguous(dy), contiguous(y), dx), *settings, over=dx)
         return dx

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.gpu.engine import Engine
-from minigan.backends.gpu.launch import THREADS, Settings, vector_of
+from minigan.backends.gpu.launch import THREADS, Settings, contiguous, vector_of
 
 LANES = 32  # threads side by side, at most: of float32 they read 512 bytes together
 STEPS = 4  # rows that are worth a thread
@@ -96,6 +96,7 @@ class ColumnEngine(Engine):
         self, family: str, kernel: str, arrays: tuple[Array, ...], *arguments: Any, examples: int, terms: int
     ) -> Partials:
         """Launches a kernel that makes so many sums of each channel."""
+        arrays = tuple(map(contiguous, arrays))
         columns = self._columns(arrays, examples, SUM_BLOCKS)
         rows = columns.parts * columns.fold
         sums = self.empty((examples * rows, arrays[0].shape[-1], terms), DOUBLE)
@@ -113,6 +114,7 @@ class ColumnEngine(Engine):
         results: tuple[Array, ...],
     ) -> None:
         """Launches a kernel that makes images like those that it takes."""
+        arrays = tuple(map(contiguous, arrays))
         columns = self._columns((*arrays, *results), examples, PASS_BLOCKS)
         self._launch(family, kernel, columns, arrays, *arguments, *results)
 

@@ -117,6 +117,11 @@ def aligned(array: Array, nbytes: int) -> bool:
     return bool(array.data.ptr % nbytes == 0)
 
 
+def contiguous(array: Array) -> Array:
+    """The array itself, or a copy of a view whose numbers do not lie side by side."""
+    return array if array.flags.c_contiguous else cupy.ascontiguousarray(array)
+
+
 def vector_of(*arrays: Array, together: int) -> int:
     """How many numbers of each array a thread may read at once, if so many lie together: VECTOR in vector.cuh."""
     wide = 16 // arrays[0].dtype.itemsize
