@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,6 @@ class RawKernel:
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0
     ) -> None:
-        held = tuple(types.SimpleNamespace(host=a.host) if hasattr(a, "host") else a for a in args)
-        DEVICE.compute(lambda: self._launch(grid, block, held, shared_mem), writes=True, memory=[])
-
-    def _launch(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int) -> None:
         grid, block = (*grid, 1, 1)[:3], (*block, 1, 1)[:3]
         assert all(type(size) is int and size > 0 for size in grid + block), f"{self.name}: {grid=}, {block=}"
         assert grid[0] < 2**31
