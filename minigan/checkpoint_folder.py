@@ -46,7 +46,15 @@ class CheckpointFolder:
         return [*reversed(self.paths()), *([self.best] if self.best.is_file() else [])]
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
-        """Writes a step's checkpoint. Those of later steps, which a run that went back has given up, are removed."""
+        """Writes a step's checkpoint. Those of later steps, which a run that went back has given up, are removed.
+
+        Args:
+            description: what JSON can hold, beside the step, the format and the versions.
+        Returns:
+            Its path.
+        Raises:
+            OutputError: it cannot be written. The others are as they were.
+        """
         path = self.folder / f"step-{step:08}.safetensors"
         self._write(path, step, arrays, description)
         _remove([later for later in self.paths() if _step(later) > step])
@@ -58,6 +66,8 @@ class CheckpointFolder:
 
         Args:
             description: has the key `figures`, by which it is the best.
+        Raises:
+            OutputError: it cannot be written. The one before is as it was.
         """
         self._write(self.best, step, arrays, description)
 
