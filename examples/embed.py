@@ -4,7 +4,7 @@
     python examples/embed.py --run run --port 8000       # then look at http://localhost:8000/?count=16&seed=7
     python examples/embed.py --steps 300                 # trains a small one, and asks its own server for a picture
 
-Drawing changes nothing in a generator, so the threads of the server share one, and none waits for another.
+The threads of the server share one generator and take turns: a drawing uses all cores, or the GPU, anyway.
 """
 
 import argparse
@@ -61,7 +61,13 @@ def handler(draw: Callable[[str], bytes]) -> type[BaseHTTPRequestHandler]:
 
 def server(generator: TrainedGenerator, port: int) -> ThreadingHTTPServer:
     """Listens on this machine; port 0 takes a free one."""
-    return ThreadingHTTPServer(("127.0.0.1", port), handler(lambda query: png(generator, query)))
+    turn = threading.Lock()
+
+    def draw(query: str) -> bytes:
+        with turn:
+            return png(generator, query)
+
+    return ThreadingHTTPServer(("127.0.0.1", port), handler(draw))
 
 
 def trained(steps: int) -> TrainedGenerator:

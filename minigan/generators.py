@@ -23,7 +23,7 @@ __all__ = ["TrainedGenerator", "load_generator", "model_description", "save_gene
 class TrainedGenerator:
     """A generator from a run, with what is needed to draw from it.
 
-    Drawing changes nothing in it, so threads may share one.
+    Drawing changes nothing in it; on a CPU threads may share one.
 
     Attributes:
         G: built, with its weights.

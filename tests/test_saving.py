@@ -126,7 +126,9 @@ def test_points_have_no_pixels(tmp_path):
         trained.pixels(rng())
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_threads_share_a_generator(tmp_path, backend):
+    pytest.importorskip(backend)
     recipe = DCGAN(width=8)
     G = recipe.built_generator(SHAPE, backend="numpy", rng=rng())
     minigan.save_generator(tmp_path / "x", G, recipe)
