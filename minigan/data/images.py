@@ -194,10 +194,8 @@ def _upright(image: Any) -> Any:
 
 def _is_grey(image: Any) -> bool:
     if image.mode == "P":
-        palette = np.frombuffer(image.palette.tobytes() if image.palette else b"", dtype=np.uint8)
-        if image.palette is None or len(image.palette.mode) != 3:
-            return False
-        return bool((palette.reshape(-1, 3) == palette.reshape(-1, 3)[:, :1]).all())
+        colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+        return bool((colours == colours[:, :1]).all())
     return image.mode in GREY_MODES or image.mode.startswith("I;16")
 
 

@@ -1,0 +1,138 @@
+"""A process of its own that gives one input after the other to a reader, under a limit of memory."""
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import resource
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.fuzzing.reading import Wrong
+from benchmarks.fuzzing.readers import READERS, Inputs, Reader, write
+from minigan.errors import MiniganError
+
+READ, REFUSED = "read", "refused"  # every other outcome is a finding
+MOST_SECONDS = 5.0  # of the processor, for one input
+MOST_BYTES = 2**29  # by which memory may grow at once
+ADDRESS_SPACE = 2**31  # bytes of it beyond what the process has to begin with
+PATIENCE = 60.0  # seconds until a process that says nothing is given up
+
+
+class Outcome(NamedTuple):
+    """What a reader made of an input.
+
+    Attributes:
+        kind: read, refused, or what is wrong in a word or two.
+        detail: of what is wrong: the error, and where it came from.
+    """
+
+    index: int
+    kind: str
+    detail: str = ""
+
+
+def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path) -> Outcome:
+    """One input, written to an empty folder and read there."""
+    rng = inputs.chance(index)
+    write(inputs.files(index, rng), folder)
+    peak, began = _peak(), time.process_time()
+    try:
+        reader.read(folder, rng)
+        outcome = Outcome(index, READ)
+        if len(inputs.sound) <= index < len(inputs):
+            outcome = Outcome(index, "hostile input read")
+    except MiniganError as error:
+        outcome = Outcome(index, REFUSED)
+        if any(isinstance(cause, MemoryError) for cause in _causes(error)):
+            outcome = Outcome(index, "memory", f"{_where(error)}: {error}")
+        elif index < len(inputs.sound):
+            outcome = Outcome(index, "sound input refused", str(error))
+        elif "\n" in str(error):
+            outcome = Outcome(index, "message of several lines", str(error))
+    except Wrong as error:
+        outcome = Outcome(index, "wrong result", str(error))
+    except BaseException as error:  # a panic in Rust is no Exception
+        outcome = Outcome(index, type(error).__name__, f"{_where(error)}: {error}")
+    seconds, grown = time.process_time() - began, _peak() - peak
+    if grown > MOST_BYTES:
+        return Outcome(index, "memory", f"{grown / 2**20:,.0f} MiB more at once; {outcome.kind} {outcome.detail}")
+    if seconds > MOST_SECONDS:
+        return Outcome(index, "slow", f"{seconds:.1f} s; {outcome.kind} {outcome.detail}")
+    return outcome
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _where(error: BaseException) -> str:
+    """The last place in minigan, and the last one of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}minigan{os.sep}" in frame.filename] or frames
+    places = dict.fromkeys(f"{Path(frame.filename).name}:{frame.name}" for frame in (frames[-1], ours[-1]))
+    return " < ".join(places)
+
+
+def work(name: str, seed: int, start: int, stop: int, scratch: str, connection: Connection) -> None:
+    """What the process does: sends an outcome for each input."""
+    warnings.simplefilter("error")
+    reader = next(reader for reader in READERS if reader.name == name)
+    inputs = Inputs(reader, seed=seed)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESS_SPACE,) * 2)
+    with open(Path(scratch) / "stderr", "w") as errors:  # decoders in C talk there, and so does the fault handler
+        os.dup2(errors.fileno(), 2)
+        faulthandler.enable()
+        for index in range(start, stop):
+            with tempfile.TemporaryDirectory(dir=scratch) as folder:
+                connection.send(attempt(reader, inputs, index, Path(folder)))
+
+
+def outcomes(name: str, *, seed: int, start: int, stop: int, patience: float = PATIENCE) -> Iterator[Outcome]:
+    """Of inputs number `start` to `stop`; a process that hangs or dies is a finding, and another one goes on."""
+    context = multiprocessing.get_context("spawn")
+    while start < stop:
+        with tempfile.TemporaryDirectory() as scratch:
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=work, args=(name, seed, start, stop, scratch, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            try:
+                while start < stop:
+                    if not ours.poll(patience):
+                        yield Outcome(start, "hang", f"nothing for {patience:.0f} s")
+                        break
+                    outcome: Outcome = ours.recv()
+                    start = outcome.index + 1
+                    yield outcome
+                    if outcome.kind == "memory":
+                        start -= 1
+                        break  # the peak would hide the next one
+            except EOFError:
+                process.join()
+                yield Outcome(start, "crash", f"exit code {process.exitcode}; {_last_words(Path(scratch))}")
+            finally:
+                with contextlib.suppress(OSError):
+                    process.kill()
+                process.join()
+                ours.close()
+            start += 1
+
+
+def _last_words(scratch: Path) -> str:
+    lines = (scratch / "stderr").read_text(errors="replace").splitlines() if (scratch / "stderr").exists() else []
+    frames = [line.strip() for line in lines if line.startswith(("Fatal", "  File"))]
+    return " < ".join([*lines[-1:], *frames[:3]]) or "no last words"
