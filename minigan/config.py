@@ -89,7 +89,7 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a number of thousands of digits
         raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
     config = _parse(table, path)
     if steps is not None:

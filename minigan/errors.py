@@ -18,6 +18,7 @@ __all__ = [
     "MissingExtraError",
     "MixedSizesError",
     "NotBuiltError",
+    "OutOfMemoryError",
     "OutputError",
     "ShapeError",
     "StaleTapeError",
@@ -72,6 +73,10 @@ class MixedSizesError(DataError):
 
 class CheckpointError(MiniganError, RuntimeError):
     """A checkpoint is missing, damaged or of another network."""
+
+
+class OutOfMemoryError(MiniganError, MemoryError):
+    """What is asked for takes more memory than there is."""
 
 
 class OutputError(MiniganError, OSError):

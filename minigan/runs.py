@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from minigan.errors import CheckpointError, ConfigError, DataError, DTypeError, 
 from minigan.evaluation import Monitor, choose_features
 from minigan.files import atomic_write, make_folder
 from minigan.network import Sequential
+from minigan.parameters import expect_shapes
 from minigan.recipes import Recipe, get_recipe
 from minigan.sampling import generate, picture_count
 from minigan.training import Draw, Trainer
@@ -308,15 +309,25 @@ def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool
         recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
         if len(shape) == 1:
             recipe.check_points()
+        prefix = "average" if averaged else "G"
+        _expect_weights(recipe, shape, select(arrays, prefix), source=str(file))
         G = recipe.built_generator(shape, backend=backend, dtype=description["dtype"], rng=rng)
-        load_network(G, arrays, "average" if averaged else "G", source=str(file))
-    except (DTypeError, ValueError, MemoryError) as error:  # what is damaged may ask for more than all memory
+        load_network(G, arrays, prefix, source=str(file))
+    except (DTypeError, ValueError) as error:
         raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
     for name, array in network_arrays(G, "G").items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
     classes = tuple(description.get("classes", ()))
     return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
+
+
+def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Refuses arrays that are not the weights of the recipe's generator, before it takes memory for as many."""
+    G = recipe.whole_generator(shape)
+    G.setup(recipe.source_shape(shape), G.path)
+    weights = {name: array for name, array in arrays.items() if not name.startswith("state.")}
+    expect_shapes(dict(G.named_parameters()), weights, source=source)
 
 
 def run_folder(path: Path) -> Path:

@@ -72,9 +72,7 @@ READERS: tuple[Reader, ...] = (
         for suffix, folders in pictures.picture_folders().items()
     ),
     Reader("pairs", pictures.pair_folders, reading.read_pair_folder, zip_mutation),
-    Reader(
-        "model", samples.model_folders, reading.read_model, safetensors_mutation, hostile=samples.hostile_models
-    ),
+    Reader("model", samples.model_folders, reading.read_model, safetensors_mutation, hostile=samples.hostile_models),
     Reader("classifier", samples.classifier_folders, reading.read_classifier, safetensors_mutation),
     Reader(
         "checkpoint",

@@ -46,14 +46,18 @@ def _options(rng: random.Random) -> dict[str, Any]:
 
 
 def check_items(items: Collection, x: Any, shape: tuple[int, ...], count: int) -> None:
-    expect(x.shape == (count, *shape) and x.dtype == np.float32, f"read {x.dtype} {x.shape}, expected {count} of {shape}")
+    expect(
+        x.shape == (count, *shape) and x.dtype == np.float32, f"read {x.dtype} {x.shape}, expected {count} of {shape}"
+    )
     expect(bool(np.isfinite(x).all()), "read numbers that are not finite")
     expect(len(shape) == 1 or float(np.abs(x).max()) <= 1, "read pixels out of range")
     labels, classes = items.labels, items.classes
     if labels is not None:
         expect(labels.dtype == np.int64 and labels.shape == (len(items),), f"labels are {labels.dtype} {labels.shape}")
     if labels is not None and classes is not None:
-        expect(0 <= labels.min() and labels.max() < len(classes), f"labels up to {labels.max()} of {len(classes)} classes")
+        expect(
+            labels.min() >= 0 and labels.max() < len(classes), f"labels up to {labels.max()} of {len(classes)} classes"
+        )
     expect(len(items.describe()) > 0, "no description")
 
 
@@ -98,7 +102,7 @@ def expect_idx(dataset: Dataset, x: np.ndarray, content: bytes) -> None:
     shape = struct.unpack_from(f">{content[3]}I", content, 4)
     (dtype,) = (name for name, code in IDX_CODES.items() if code == content[2])
     values = np.frombuffer(content, dtype, offset=4 + 4 * len(shape)).reshape(shape).astype(np.float64)
-    if dtype == "|u1" or (len(dataset.shape) == 3 and values.min() >= 0):
+    if dtype == "|u1" or (len(dataset.shape) == 3 and values.astype(np.float32).min() >= 0):
         values = values / (127.5 if dtype == "|u1" else 0.5) - 1
     if dataset.shape[-1] == 3 and shape[-1] == 4:
         return  # transparency
@@ -115,13 +119,17 @@ def read_cifar_folder(folder: Path, rng: random.Random) -> None:
     check_items(dataset, x, dataset.shape, 1)
     if dataset.classes and "airplane" in dataset.classes:
         record = np.frombuffer(paths[-1].read_bytes(), np.uint8)[-CIFAR_RECORD:]
-        expect(np.allclose(x[0], record[1:].reshape(3, 32, 32).transpose(1, 2, 0) / 127.5 - 1, atol=1e-6), "other pixels")
+        expect(
+            np.allclose(x[0], record[1:].reshape(3, 32, 32).transpose(1, 2, 0) / 127.5 - 1, atol=1e-6), "other pixels"
+        )
         expect(dataset.labels is not None and dataset.labels[-1] == record[0], "another label")
 
 
 def read_pair_folder(folder: Path, rng: random.Random) -> None:
     source = folder / "pairs" if (folder / "pairs").is_dir() else folder / "pairs.zip"
-    pairs = open_pairs(source, direction=rng.choice(("AtoB", "BtoA")), split=rng.choice((None, None, "val")), **_options(rng))
+    pairs = open_pairs(
+        source, direction=rng.choice(("AtoB", "BtoA")), split=rng.choice((None, None, "val")), **_options(rng)
+    )
     try:
         rows = sorted({0, len(pairs) - 1})
         for x, shape in zip(pairs.read_pairs(rows), (pairs.a_shape, pairs.b_shape), strict=True):
@@ -175,4 +183,4 @@ def read_classifier(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (
     found = kept._load(folder / "classifier.safetensors", dataset, classes=3, backend="numpy")
     with np.errstate(all="ignore"):
         labels = found.classify(found(dataset.read([0, 1])))
-    expect(labels.shape == (2,) and 0 <= labels.min() and labels.max() < 3, f"labels {labels}")
+    expect(labels.shape == (2,) and labels.min() >= 0 and labels.max() < 3, f"labels {labels}")

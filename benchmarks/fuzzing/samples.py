@@ -52,9 +52,10 @@ def idx_bytes(array: np.ndarray, shape: tuple[int, ...] | None = None) -> bytes:
     """An IDX file; `shape` is what it claims, if that is not the truth."""
     shape = array.shape if shape is None else shape
     kind = IDX_CODES[array.dtype.newbyteorder(">").str]
-    return struct.pack(f">BBBB{len(shape)}I", 0, 0, kind, len(shape), *shape) + array.astype(
-        array.dtype.newbyteorder(">")
-    ).tobytes()
+    return (
+        struct.pack(f">BBBB{len(shape)}I", 0, 0, kind, len(shape), *shape)
+        + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    )
 
 
 def idx_folders() -> list[Files]:
@@ -109,7 +110,14 @@ def npy_folders() -> list[Files]:
 
 
 def hostile_npy_files() -> list[bytes]:
-    shapes = (f"({HUGE}, 2)", f"({HUGE}, 0)", f"({HUGE}, 0, 0, 1)", "(0, 2)", "(2147483648, 2147483648, 3)", "(-4, 5, 4)")
+    shapes = (
+        f"({HUGE}, 2)",
+        f"({HUGE}, 0)",
+        f"({HUGE}, 0, 0, 1)",
+        "(0, 2)",
+        "(2147483648, 2147483648, 3)",
+        "(-4, 5, 4)",
+    )
     headers = [f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}" for shape in shapes]
     kinds = ("|V0", "|O", "<U0")
     headers += [f"{{'descr': {kind!r}, 'fortran_order': False, 'shape': ({HUGE},), }}" for kind in kinds]

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.fuzzing.reading import Wrong
 from benchmarks.fuzzing.readers import READERS, Inputs, Reader, write
+from benchmarks.fuzzing.reading import Wrong
 from minigan.errors import MiniganError
 
 READ, REFUSED = "read", "refused"  # every other outcome is a finding

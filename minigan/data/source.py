@@ -2,9 +2,9 @@
 
 import difflib
 import os
-import zipfile
 from pathlib import Path
 
+from minigan.data.archive import open_archive
 from minigan.data.arrays import open_array
 from minigan.data.cache import CACHE_BYTES
 from minigan.data.channels import Recoloured
@@ -205,11 +205,8 @@ def _file_store(path: Path) -> FileStore | None:
 def _is_npz(path: Path, head: bytes) -> bool:
     if not head.startswith(ZIP_MAGICS):
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError):
-        return False  # damaged: ZipStore says so
+    with open_archive(path) as archive:
+        names = archive.namelist()
     return all(name.endswith(".npy") for name in names) if names else path.suffix == ".npz"
 
 
@@ -217,8 +214,10 @@ def _existing(source: str | os.PathLike[str]) -> Path:
     path, text = Path(source), os.fspath(source)
     if not text:
         raise DataError(f"expected a path, or one of {', '.join(EMBEDDED)}; got an empty name.")
-    if path.exists():
+    if path.is_dir() or path.is_file():
         return path
+    if path.exists():
+        raise DataError(f"{text}: expected a file or folder, found a device or pipe. Save what it gives to a file.")
     near = difflib.get_close_matches(text.lower(), EMBEDDED, n=1)
     remedy = f"Did you mean {near[0]!r}?" if near else f"Give an existing path, or one of {', '.join(EMBEDDED)}."
     raise DataError(f"{text}: there is no such file, folder or embedded dataset. {remedy}")
