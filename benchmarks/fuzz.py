@@ -13,20 +13,23 @@ what the reader says. With findings the exit code is 1.
 """
 
 import argparse
+import os
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks import command
-from benchmarks.fuzzing.readers import READERS, Inputs, write
+from benchmarks.fuzzing.readers import READERS, Inputs, Reader, write
 from benchmarks.fuzzing.worker import READ, REFUSED, Outcome, outcomes
 
-LOT = 2500  # inputs of a process
+READER_OF = {reader.name: reader for reader in READERS}
+LOT = 1250  # inputs of a process
 SHOWN = 5  # inputs named for each finding
 
 
@@ -45,8 +48,7 @@ class Tally:
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.kind] += 1
         if outcome.kind not in (READ, REFUSED):
-            # of errors in one place it matters where, not with which numbers
-            place = outcome.detail.partition(": ")[0] if outcome.kind not in ("wrong result",) else outcome.detail
+            place, _, _ = outcome.detail.partition(": ")  # it matters where, not with which numbers
             self.findings.setdefault((outcome.kind, place), []).append(outcome.index)
 
     def merge(self, other: "Tally") -> None:
@@ -55,20 +57,27 @@ class Tally:
             self.findings.setdefault(key, []).extend(indices)
 
 
-def lots(names: Sequence[str], inputs: int) -> Iterator[tuple[str, int, int]]:
+class Lot(NamedTuple):
+    """Some of a reader's inputs, by their numbers."""
+
+    reader: Reader
+    start: int
+    stop: int
+
+
+def lots(readers: Sequence[Reader], inputs: int) -> Iterator[Lot]:
     """All readers' inputs, shared evenly, in lots that take turns."""
-    each = -(-inputs // len(names))
+    each = -(-inputs // len(readers))
     for start in range(0, each, LOT):
-        for name in names:
-            yield name, start, min(start + LOT, each)
+        for reader in readers:
+            yield Lot(reader, start, min(start + LOT, each))
 
 
-def examine(lot: tuple[str, int, int], seed: int) -> tuple[str, Tally]:
-    name, start, stop = lot
+def examine(lot: Lot, *, seed: int) -> Tally:
     tally = Tally()
-    for outcome in outcomes(name, seed=seed, start=start, stop=stop):
+    for outcome in outcomes(lot.reader, seed=seed, start=lot.start, stop=lot.stop):
         tally.add(outcome)
-    return name, tally
+    return tally
 
 
 def table(tallies: dict[str, Tally]) -> list[str]:
@@ -91,14 +100,13 @@ def findings(tallies: dict[str, Tally], seed: int) -> list[str]:
 
 def replay(name: str, index: int, *, seed: int, folder: Path) -> None:
     """Writes one input, and reads it in this process."""
-    reader = next(reader for reader in READERS if reader.name == name)
-    inputs = Inputs(reader, seed=seed)
+    inputs = Inputs(READER_OF[name], seed=seed)
     rng = inputs.chance(index)
     files = inputs.files(index, rng)
     write(files, folder)
     print(f"{folder}: {', '.join(files)}", flush=True)
     try:
-        reader.read(folder, rng)
+        inputs.reader.read(folder, rng)
         print(READ)
     except Exception:
         traceback.print_exc()
@@ -114,7 +122,7 @@ def result(tallies: dict[str, Tally], options: argparse.Namespace) -> dict[str, 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    names = [reader.name for reader in READERS]
+    names = list(READER_OF)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=command.count, default=10_000, help="of all readers together (default 10000)")
     parser.add_argument("--reader", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
@@ -129,13 +137,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error("--only needs one --reader and --keep FOLDER")
         replay(options.reader[0], options.only, seed=options.seed, folder=options.keep)
         return
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before the workers start
+        os.environ.setdefault(name, "1")
     tallies = {name: Tally() for name in options.reader}
     began = time.monotonic()
+    work = list(lots([READER_OF[name] for name in options.reader], options.inputs))
     with ThreadPoolExecutor(options.processes) as pool:
-        work = pool.map(lambda lot: examine(lot, options.seed), lots(options.reader, options.inputs))
-        for name, tally in work:
-            tallies[name].merge(tally)
-    print("\n".join(table(tallies)), f"\n{time.monotonic() - began:.0f} s, seed {options.seed}")
+        for lot, tally in zip(work, pool.map(partial(examine, seed=options.seed), work), strict=True):
+            tallies[lot.reader.name].merge(tally)
+            print(f"{lot.reader.name} {lot.start:,} to {lot.stop:,}: {len(tally.findings)} findings", flush=True)
+    print("\n".join([*table(tallies), f"{time.monotonic() - began:.0f} s, seed {options.seed}"]))
     print("\n".join(findings(tallies, options.seed)))
     command.write_json(options.json, result(tallies, options))
     sys.exit(any(tally.findings for tally in tallies.values()))

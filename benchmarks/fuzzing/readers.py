@@ -73,7 +73,13 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("pairs", pictures.pair_folders, reading.read_pair_folder, zip_mutation),
     Reader("model", samples.model_folders, reading.read_model, safetensors_mutation, hostile=samples.hostile_models),
-    Reader("classifier", samples.classifier_folders, reading.read_classifier, safetensors_mutation),
+    Reader(
+        "classifier",
+        samples.classifier_folders,
+        reading.read_classifier,
+        safetensors_mutation,
+        damages="classifier.safetensors",
+    ),
     Reader(
         "checkpoint",
         samples.run_folders,

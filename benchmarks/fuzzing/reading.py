@@ -156,7 +156,7 @@ def read_model(folder: Path, rng: random.Random) -> None:
 
 def read_run(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
     """The run taken up again; then its log must be sound, and what it saved next must load."""
-    run = runs.reopen_run(folder)
+    run = runs.reopen_run(folder, data=str(folder / "points.npy"))
     runs.resume(run)
     trainer = run.trainer
     expect(0 <= trainer.step <= trainer.steps, f"step {trainer.step} of {trainer.steps}")
@@ -179,8 +179,8 @@ def read_configuration(folder: Path, rng: random.Random) -> None:
 
 
 def read_classifier(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
-    dataset = open_dataset("digits", size=8, count=4)
-    found = kept._load(folder / "classifier.safetensors", dataset, classes=3, backend="numpy")
+    images = open_dataset(folder / "images.npy")
+    found = kept._load(folder / "classifier.safetensors", images, classes=3, backend="numpy")
     with np.errstate(all="ignore"):
-        labels = found.classify(found(dataset.read([0, 1])))
+        labels = found.classify(found(images.read([0, 1])))
     expect(labels.shape == (2,) and labels.min() >= 0 and labels.max() < 3, f"labels {labels}")

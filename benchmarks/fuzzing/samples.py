@@ -10,6 +10,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,7 @@ def _files(folder: Path) -> Files:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@cache
 def run_folders() -> list[Files]:
     """A training of a few steps of the smallest GAN, with and without a moving average."""
     from minigan import runs
@@ -198,15 +200,24 @@ def run_folders() -> list[Files]:
             {"hidden": 2, "latent": 2, "batch_size": 2, "steps": 3, "ema": ema, "loss": "non-saturating"}
         )
         rhythm = Rhythm(log_every=1, sample_every=1000, checkpoint_every=2)
-        config = runs.RunConfig(recipe.name, recipe.settings(), "ring", backend="numpy", rhythm=rhythm)
         with tempfile.TemporaryDirectory() as folder:
-            run = runs.open_run(config, Path(folder))
+            data = Path(folder) / "points.npy"
+            data.write_bytes(npy_of(pixels(9, 2) / np.float32(255)))
+            config = runs.RunConfig(recipe.name, recipe.settings(), str(data), backend="numpy", rhythm=rhythm)
+            run = runs.open_run(config, Path(folder) / "run")
             runs.start(run)
             with run.trainer.loader:
                 run.trainer.run(PlainProgress(start=0, total=3, stream=io.StringIO()), Interruption())
-            files = _files(Path(folder))
+            files = _files(Path(folder) / "run") | {"points.npy": data.read_bytes()}
+            files["config.toml"] = files["config.toml"].replace(str(data).encode(), b"points.npy")
+        files["log.jsonl"] = b"".join(_timeless(line) for line in files["log.jsonl"].splitlines())
         folders.append({name: content for name, content in files.items() if not name.startswith("samples")})
     return folders
+
+
+def _timeless(line: bytes) -> bytes:
+    """A line of a log, without what differs from run to run."""
+    return json.dumps({**json.loads(line), "seconds": 0.5, "images_per_second": 9.0}).encode() + b"\n"
 
 
 SMALL = {
@@ -227,6 +238,7 @@ SMALL = {
 }
 
 
+@cache
 def model_folders() -> list[Files]:
     """A generator of each recipe, as small as can be, and one with classes."""
     from minigan.recipes import RECIPES
@@ -278,7 +290,8 @@ def classifier_folders() -> list[Files]:
     from minigan.evaluation.classifier import network
     from minigan.evaluation.kept import FORMAT
 
-    net = network((8, 8, 1), 3)
-    net.build((8, 8, 1), backend="numpy", rng=np.random.default_rng(0))
+    net = network((2, 2, 1), 3)
+    net.build((2, 2, 1), backend="numpy", rng=np.random.default_rng(0))
     description = {"format": FORMAT, "accuracy": 0.5, "count": 3}
-    return [{"classifier.safetensors": saved(network_arrays(net, "net"), description)}]
+    files = {"classifier.safetensors": saved(network_arrays(net, "net"), description)}
+    return [files | {"images.npy": npy_of(pixels(2, 2, 2, 1))}]

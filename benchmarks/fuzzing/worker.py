@@ -14,15 +14,31 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.fuzzing.readers import READERS, Inputs, Reader, write
+from benchmarks.fuzzing.readers import Inputs, Reader, write
 from benchmarks.fuzzing.reading import Wrong
 from minigan.errors import MiniganError
 
 READ, REFUSED = "read", "refused"  # every other outcome is a finding
-MOST_SECONDS = 5.0  # of the processor, for one input
-MOST_BYTES = 2**29  # by which memory may grow at once
-ADDRESS_SPACE = 2**31  # bytes of it beyond what the process has to begin with
-PATIENCE = 60.0  # seconds until a process that says nothing is given up
+STARTUP = 300.0  # seconds until a process must be ready
+
+
+class Limits(NamedTuple):
+    """What one input may take.
+
+    Attributes:
+        seconds: of the processor.
+        growth: bytes by which the peak of memory may grow at once.
+        space: bytes of addresses beyond what the process has to begin with; more cannot be had.
+        patience: seconds until a process that says nothing is given up.
+    """
+
+    seconds: float = 5.0
+    growth: int = 2**29
+    space: int = 2**31
+    patience: float = 60.0
+
+
+USUAL = Limits()
 
 
 class Outcome(NamedTuple):
@@ -38,7 +54,7 @@ class Outcome(NamedTuple):
     detail: str = ""
 
 
-def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path) -> Outcome:
+def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path, limits: Limits = USUAL) -> Outcome:
     """One input, written to an empty folder and read there."""
     rng = inputs.chance(index)
     write(inputs.files(index, rng), folder)
@@ -61,9 +77,9 @@ def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path) -> Outcome
     except BaseException as error:  # a panic in Rust is no Exception
         outcome = Outcome(index, type(error).__name__, f"{_where(error)}: {error}")
     seconds, grown = time.process_time() - began, _peak() - peak
-    if grown > MOST_BYTES:
+    if grown > limits.growth:
         return Outcome(index, "memory", f"{grown / 2**20:,.0f} MiB more at once; {outcome.kind} {outcome.detail}")
-    if seconds > MOST_SECONDS:
+    if seconds > limits.seconds:
         return Outcome(index, "slow", f"{seconds:.1f} s; {outcome.kind} {outcome.detail}")
     return outcome
 
@@ -86,34 +102,40 @@ def _where(error: BaseException) -> str:
     return " < ".join(places)
 
 
-def work(name: str, seed: int, start: int, stop: int, scratch: str, connection: Connection) -> None:
-    """What the process does: sends an outcome for each input."""
+def work(
+    reader: Reader, seed: int, limits: Limits, start: int, stop: int, scratch: str, connection: Connection
+) -> None:
+    """What the process does: sends a word when it is ready, and an outcome for each input."""
     warnings.simplefilter("error")
-    reader = next(reader for reader in READERS if reader.name == name)
     inputs = Inputs(reader, seed=seed)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESS_SPACE,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + limits.space,) * 2)
+    connection.send("ready")
     with open(Path(scratch) / "stderr", "w") as errors:  # decoders in C talk there, and so does the fault handler
         os.dup2(errors.fileno(), 2)
         faulthandler.enable()
         for index in range(start, stop):
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
-                connection.send(attempt(reader, inputs, index, Path(folder)))
+                connection.send(attempt(reader, inputs, index, Path(folder), limits))
 
 
-def outcomes(name: str, *, seed: int, start: int, stop: int, patience: float = PATIENCE) -> Iterator[Outcome]:
+def outcomes(reader: Reader, *, seed: int, start: int, stop: int, limits: Limits = USUAL) -> Iterator[Outcome]:
     """Of inputs number `start` to `stop`; a process that hangs or dies is a finding, and another one goes on."""
     context = multiprocessing.get_context("spawn")
     while start < stop:
         with tempfile.TemporaryDirectory() as scratch:
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=work, args=(name, seed, start, stop, scratch, theirs), daemon=True)
+            process = context.Process(
+                target=work, args=(reader, seed, limits, start, stop, scratch, theirs), daemon=True
+            )
             process.start()
             theirs.close()
             try:
+                if ours.poll(STARTUP):
+                    ours.recv()
                 while start < stop:
-                    if not ours.poll(patience):
-                        yield Outcome(start, "hang", f"nothing for {patience:.0f} s")
+                    if not ours.poll(limits.patience):
+                        yield Outcome(start, "hang", f"nothing for {limits.patience:.0f} s")
                         break
                     outcome: Outcome = ours.recv()
                     start = outcome.index + 1

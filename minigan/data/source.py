@@ -20,7 +20,7 @@ from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
 from minigan.data.stacked import STACKED, StackedImages
-from minigan.errors import ConfigError, DataError
+from minigan.errors import ConfigError, DataError, MiniganError
 
 __all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
 
@@ -101,7 +101,11 @@ def open_pairs(
         raise _cannot_open(source, error) from error
     if store is None:
         raise DataError(f"{path}: expected a folder or zip of side-by-side images, found another kind of file.")
-    return PairFiles(store, name=_name(path), options=options, swap=swap, split=split)
+    try:
+        return PairFiles(store, name=_name(path), options=options, swap=swap, split=split)
+    except MiniganError:
+        store.close()
+        raise
 
 
 def _open_embedded(name: str, options: Options, *, seed: int) -> Dataset:
