@@ -3,12 +3,14 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from minigan.errors import DataError
+from minigan.errors import DataError, MiniganError
 
-__all__ = ["DEFLATE_LIMIT", "open_archive", "read_at_most", "unpack"]
+__all__ = ["DEFLATE_LIMIT", "open_archive", "open_member", "read_at_most"]
 
 DEFLATE_LIMIT = 1032  # a deflated byte unpacks to no more than this
 PIECE = 2**20
@@ -34,8 +36,9 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     return archive
 
 
-def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) -> bytearray:
-    """A member's content, of the size that the archive's directory says.
+@contextmanager
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) -> Iterator[BinaryIO]:
+    """A member, to be read piece by piece; whatever goes wrong meanwhile is a DataError that names it.
 
     Args:
         where: names the member in errors.
@@ -47,18 +50,24 @@ def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) -> by
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(f"{where}: expected a deflated or stored file, found method {info.compress_type}. Pack it so.")
     # deflate makes nothing more than a little larger
-    if info.file_size > info.compress_size * DEFLATE_LIMIT or info.compress_size > 2 * info.file_size + PIECE // 1024:
+    if info.file_size > info.compress_size * DEFLATE_LIMIT or info.compress_size > 2 * info.file_size + 1024:
         raise DataError(f"{where}: claims {info.file_size:,} bytes, packed in {info.compress_size:,}. It is damaged.")
     try:
         with archive.open(info) as file:
-            return read_at_most(file, info.file_size)  # type: ignore[arg-type]
+            yield file  # type: ignore[misc]
+    except MiniganError:
+        raise
     except DAMAGE as error:
         raise DataError(f"{where}: cannot be unpacked ({error}).") from error
 
 
-def read_at_most(file: BinaryIO, limit: int) -> bytearray:
-    """A file to its end, piece by piece; one of more than `limit` bytes only until that shows."""
-    content = bytearray()
+def read_at_most(file: BinaryIO, limit: int, *, head: bytes = b"") -> bytearray:
+    """A file to its end, piece by piece; one of more than `limit` bytes only until that shows.
+
+    Args:
+        head: what has been read of it; counts.
+    """
+    content = bytearray(head)
     while len(content) <= limit and (piece := file.read(PIECE)):
         content += piece
     return content

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from minigan.data.archive import open_archive, unpack
+from minigan.data.archive import open_archive, open_member, read_at_most
 from minigan.data.dataset import LabelArray
 from minigan.errors import DataError
 
@@ -76,8 +76,8 @@ class ZipStore(FileStore):
     def read(self, index: int) -> bytes:
         info = self._archive.getinfo(self.names[index])
         self.check_size(index, info.file_size)
-        with self._lock:
-            return bytes(unpack(self._archive, info, where=self.where(index)))
+        with self._lock, open_member(self._archive, info, where=self.where(index)) as file:
+            return bytes(read_at_most(file, info.file_size))
 
 
 def _few(names: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minigan.data.archive import open_archive, unpack
+from minigan.data.archive import open_archive, open_member, read_at_most
 from minigan.data.dataset import LabelArray
 from minigan.errors import DataError
 
@@ -65,10 +65,11 @@ def read_npz(path: Path) -> tuple[Array, LabelArray | None]:
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) -> Array:
-    content = unpack(archive, info, where=where)
-    dtype, shape, order, offset = _parse_header(bytes(content[:LONGEST_HEADER]), size=len(content), where=where)
-    values: Array = np.frombuffer(content, dtype=dtype, offset=offset)
-    return values.reshape(shape, order=order)
+    with open_member(archive, info, where=where) as file:
+        head = file.read(LONGEST_HEADER)
+        dtype, shape, order, offset = _parse_header(head, size=info.file_size, where=where)
+        values: Array = np.frombuffer(read_at_most(file, info.file_size, head=head), dtype=dtype, offset=offset)
+        return values.reshape(shape, order=order)
 
 
 def _parse_header(head: bytes, *, size: int, where: str) -> Header:
