@@ -62,9 +62,10 @@ class RunConfig:
 
 def lasting_source(data: str) -> str:
     """A source as `config.toml` names it: a path is absolute, so that a run can be continued from any folder."""
-    if data.startswith(STACKED):
-        return STACKED + lasting_source(data.removeprefix(STACKED))
-    return data if data in EMBEDDED else os.path.abspath(data)
+    name = data.removeprefix(STACKED)
+    if name in EMBEDDED or name.startswith(STACKED):  # stacked twice: refused when it is opened
+        return data
+    return data.removesuffix(name) + os.path.abspath(name)
 
 
 def write_config(config: RunConfig, folder: Path) -> None:

@@ -8,7 +8,10 @@ from minigan.errors import OutOfMemoryError
 __all__ = ["expect_room"]
 
 
-def expect_room(nbytes: int, *, what: str) -> None:
+SMALLER = "Use a smaller --batch-size, image size or width."
+
+
+def expect_room(nbytes: int, *, what: str, remedy: str = SMALLER) -> None:
     """Refuses what can never fit.
 
     Raises:
@@ -17,8 +20,7 @@ def expect_room(nbytes: int, *, what: str) -> None:
     if nbytes > _most():
         needed = f"{nbytes / 2**30:,.1f} GiB" if nbytes < 2**63 else "more than any machine has"
         raise OutOfMemoryError(
-            f"out of memory: {what} would take {needed}, there are {_most() / 2**30:,.1f} GiB. "
-            "Use a smaller --batch-size, image size or width."
+            f"out of memory: {what} would take {needed}, there are {_most() / 2**30:,.1f} GiB. {remedy}"
         )
 
 

@@ -125,10 +125,14 @@ def test_any_edits(reader, edits, which, chance, tmp_path_factory):
     try:
         reader.read(folder, chance)
     except MiniganError as error:
-        assert "\n" not in str(error)
+        assert str(error).isprintable()
 
 
 # ---------------------------------------------------------------------------------------- the attack itself
+
+
+class SeveralLines(MiniganError):
+    __str__ = Exception.__str__
 
 
 def nothing():
@@ -153,10 +157,10 @@ def behave(folder: Path, _chance: random.Random) -> None:
     if word == b"grow":
         bytearray(b"x" * 2**26)
     if word == b"lines":
-        raise DataError("refused\nfor ever")
+        raise SeveralLines("refused\nfor ever")
 
 
-WORDS = ("refuse", "fail", "crash", "take", "grow", "lines", "hang", "refuse")
+WORDS = ("refuse", "fail", "crash", "take", "grow", "lines", "hang")
 
 
 def misbehaviour():
@@ -165,10 +169,10 @@ def misbehaviour():
 
 def test_whatever_goes_wrong_is_found_and_the_rest_goes_on():
     reader = Reader("behave", nothing, behave, hostile=misbehaviour)
-    found = list(outcomes(reader, seed=0, start=0, stop=1 + len(WORDS), limits=Limits(growth=2**25, patience=4)))
+    found = list(outcomes(reader, seed=0, start=0, stop=1 + len(WORDS), limits=Limits(growth=2**25, patience=3)))
     assert [outcome.index for outcome in found] == list(range(1 + len(WORDS)))
     kinds = ["read", "refused", "KeyError", "crash", "MemoryError", "memory", "message of several lines"]
-    assert [outcome.kind for outcome in found] == [*kinds, "hang", "refused"]
+    assert [outcome.kind for outcome in found] == [*kinds, "hang"]
     assert found[2].detail == "test_fuzz.py:behave: 'failed'"
     assert "behave" in found[3].detail
 

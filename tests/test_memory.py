@@ -7,7 +7,7 @@ import pytest
 
 from minigan import runs
 from minigan.checkpoint import MODEL_FORMAT, network_arrays, save_arrays
-from minigan.errors import CheckpointError, MiniganError, OutOfMemoryError
+from minigan.errors import CheckpointError, ConfigError, MiniganError, OutOfMemoryError
 from minigan.fake_pool import FakePool
 from minigan.layers import Dense
 from minigan.memory import expect_room
@@ -31,11 +31,20 @@ def test_more_than_the_machine_has():
 
 
 @pytest.mark.parametrize("units", [10**12, 10**30, 10**4000])
-def test_networks_and_pools(units):
+def test_networks_and_pools_without_end(units):
     with pytest.raises(OutOfMemoryError, match="a network's weights would take"):
         dense(units)
     with pytest.raises(OutOfMemoryError, match="the pool of fakes would take"):
         FakePool(dense(4), size=units)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "layers"),
+    [("multi-d", "discriminators"), ("superres", "blocks"), ("segment", "depth"), ("denoise", "depth")],
+)
+def test_layers_without_end(recipe, layers):
+    with pytest.raises(ConfigError, match=rf"{recipe}: {layers} must be from \d to 1,000, got 1000000000000"):
+        get_recipe(recipe).from_settings({layers: 10**12})
 
 
 @pytest.mark.parametrize(

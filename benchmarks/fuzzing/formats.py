@@ -25,6 +25,7 @@ NAMES = (
     "x.png",
     "a//x.png",
     "é.png",
+    "\x1b[2J\n.png",
 )
 ARRAY_NAMES = ("x.npy", "y.npy", "labels.npy", "images.npy", "../x.npy", "x", "x.npy.npy")
 METHODS = (0, 8, 9, 12, 14, 93, 98, 99, 0xFFFF)

@@ -279,6 +279,10 @@ def hostile_models() -> list[Files]:
     ]
     files.append(model_bytes("mlp", *SMALL["mlp"], {"shape": [40_000, 40_000, 3]}))
     files.append(model_bytes("dcgan-keras", *SMALL["dcgan-keras"], {"shape": [10**18, 10**18, 1]}))
+    files += [
+        model_bytes(name, *SMALL[name], {"settings": {**SMALL[name][0], layers: 10**9}})
+        for name, layers in (("superres", "blocks"), ("segment", "depth"), ("denoise", "depth"))
+    ]
     files.append(struct.pack("<Q", 2**40) + b"{}")
     claim = json.dumps({"G.0.w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
     files.append(struct.pack("<Q", len(claim)) + claim + bytes(64))

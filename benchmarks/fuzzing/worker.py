@@ -66,12 +66,12 @@ def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path, limits: Li
             outcome = Outcome(index, "hostile input read")
     except MiniganError as error:
         outcome = Outcome(index, REFUSED)
-        if any(isinstance(cause, MemoryError) for cause in _causes(error)):
+        if any(isinstance(cause, MemoryError) and not isinstance(cause, MiniganError) for cause in _causes(error)):
             outcome = Outcome(index, "memory", f"{_where(error)}: {error}")
         elif index < len(inputs.sound):
             outcome = Outcome(index, "sound input refused", str(error))
-        elif "\n" in str(error):
-            outcome = Outcome(index, "message of several lines", str(error))
+        elif not str(error).isprintable():
+            outcome = Outcome(index, "message of several lines", repr(str(error)))
     except Wrong as error:
         outcome = Outcome(index, "wrong result", str(error))
     except BaseException as error:  # a panic in Rust is no Exception

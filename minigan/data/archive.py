@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minigan.errors import DataError, MiniganError
+from minigan.memory import expect_room
 
 __all__ = ["DEFLATE_LIMIT", "open_archive", "open_member", "read_at_most"]
 
@@ -61,12 +62,16 @@ def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) 
         raise DataError(f"{where}: cannot be unpacked ({error}).") from error
 
 
-def read_at_most(file: BinaryIO, limit: int, *, head: bytes = b"") -> bytearray:
+def read_at_most(file: BinaryIO, limit: int, *, where: str, head: bytes = b"") -> bytearray:
     """A file to its end, piece by piece; one of more than `limit` bytes only until that shows.
 
     Args:
+        where: names the file in errors.
         head: what has been read of it; counts.
+    Raises:
+        OutOfMemoryError: there is no room for that many bytes.
     """
+    expect_room(limit, what=where, remedy="Use an unpacked file, or fewer items.")
     content = bytearray(head)
     while len(content) <= limit and (piece := file.read(PIECE)):
         content += piece

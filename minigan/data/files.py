@@ -15,6 +15,7 @@ from minigan.errors import DataError
 __all__ = ["FileStore", "FolderStore", "ZipStore", "class_labels"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+MOST_LEVELS = 100  # of folders
 LARGEST_FILE = 2**28  # bytes; what has more is no picture
 
 
@@ -76,8 +77,9 @@ class ZipStore(FileStore):
     def read(self, index: int) -> bytes:
         info = self._archive.getinfo(self.names[index])
         self.check_size(index, info.file_size)
-        with self._lock, open_member(self._archive, info, where=self.where(index)) as file:
-            return bytes(read_at_most(file, info.file_size))
+        where = self.where(index)
+        with self._lock, open_member(self._archive, info, where=where) as file:
+            return bytes(read_at_most(file, info.file_size, where=where))
 
 
 def _few(names: list[str]) -> str:
@@ -102,6 +104,8 @@ def class_labels(names: list[str]) -> tuple[LabelArray, tuple[str, ...]] | tuple
 
 def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[str]:
     """Names of the picture files below `folder`; links are followed, but no folder is entered twice."""
+    if prefix.count("/") > MOST_LEVELS:
+        raise DataError(f"{folder[:200]}...: expected at most {MOST_LEVELS} folders inside each other, found more.")
     try:
         status = os.stat(folder)
         entries = list(os.scandir(folder))

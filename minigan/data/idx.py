@@ -132,7 +132,7 @@ def _parse_header(head: bytes, file: BinaryIO, *, path: Path) -> Header:
 
 
 def _unpack(file: BinaryIO, header: Header, *, path: Path) -> Array:
-    values = read_at_most(file, header.nbytes)
+    values = read_at_most(file, header.nbytes, where=str(path))
     _check_size(path, header, found=len(values))
     return np.frombuffer(values, dtype=header.dtype).reshape(header.shape)
 

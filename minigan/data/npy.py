@@ -68,7 +68,9 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str)
     with open_member(archive, info, where=where) as file:
         head = file.read(LONGEST_HEADER)
         dtype, shape, order, offset = _parse_header(head, size=info.file_size, where=where)
-        values: Array = np.frombuffer(read_at_most(file, info.file_size, head=head), dtype=dtype, offset=offset)
+        values: Array = np.frombuffer(
+            read_at_most(file, info.file_size, where=where, head=head), dtype=dtype, offset=offset
+        )
         return values.reshape(shape, order=order)
 
 

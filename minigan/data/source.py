@@ -130,6 +130,8 @@ def _shapes(options: Options, *, seed: int) -> PixelDataset:
 
 
 def _open_stacked(source: str, options: Options, *, seed: int) -> StackedImages:
+    if source.startswith(STACKED):
+        raise ConfigError(f"{STACKED}{STACKED}: what is stacked has colours, and cannot be stacked again. Say it once.")
     if options.channels == 1:
         raise ConfigError(f"{STACKED}{source}: has 3 channels, got channels=1. Leave channels out.")
     single = open_dataset(source, size=options.size, seed=seed, cache_bytes=options.cache_bytes)

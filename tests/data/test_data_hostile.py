@@ -10,9 +10,10 @@ import pytest
 
 from benchmarks.fuzzing.formats import Member, npy_bytes, zip_bytes, zip_member
 from benchmarks.fuzzing.samples import BOMB, bomb, idx_bytes, npy_of, pixels, png_bytes
+from minigan.config import lasting_source
 from minigan.data import open_dataset, open_pairs
 from minigan.data.archive import open_archive, open_member, read_at_most
-from minigan.errors import DataError
+from minigan.errors import ConfigError, DataError
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -96,7 +97,7 @@ def test_large_members_come_in_pieces(tmp_path):
     with open_archive(tmp_path / "x.zip") as read:
         for info, expected in zip(read.infolist(), (content, content, b""), strict=True):
             with open_member(read, info, where="x") as file:
-                assert read_at_most(file, info.file_size) == expected
+                assert read_at_most(file, info.file_size, where="x") == expected
 
 
 # ---------------------------------------------------------------------------------------- arrays
@@ -199,6 +200,24 @@ def test_a_picture_too_large_to_be_read_as_it_is(tmp_path):
 
 
 # ---------------------------------------------------------------------------------------- no files
+
+
+def test_folders_inside_each_other_without_end(tmp_path):
+    folder = tmp_path.joinpath(*"a" * 120)
+    folder.mkdir(parents=True)
+    with pytest.raises(DataError, match="expected at most 100 folders inside each other, found more"):
+        open_dataset(tmp_path)
+
+
+def test_nothing_is_stacked_twice():
+    with pytest.raises(ConfigError, match="cannot be stacked again"):
+        open_dataset("stacked:" * 3000 + "digits")
+    assert lasting_source("stacked:" * 3000 + "digits") == "stacked:" * 3000 + "digits"
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(tmp_path):
+    path = archive(tmp_path, zip_member("\x1b[2J\n\u2028é.png", b""))
+    refused(path, r"x\.zip/\\x1b\[2J\\n\\u2028é\.png: expected an image")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such thing here")
