@@ -1,12 +1,10 @@
 """How much memory there is, asked before it is taken: a system that lends more than it has ends the program later."""
 
 import os
-from functools import cache
 
 from minigan.errors import OutOfMemoryError
 
 __all__ = ["expect_room"]
-
 
 SMALLER = "Use a smaller --batch-size, image size or width."
 
@@ -24,7 +22,6 @@ def expect_room(nbytes: int, *, what: str, remedy: str = SMALLER) -> None:
         )
 
 
-@cache
 def _most() -> int:
     """The machine's memory in bytes, or what this process may have of it; where neither can be asked, no limit."""
     try:

@@ -213,7 +213,10 @@ def _upright(image: Any) -> Any:
 
 def _is_grey(image: Any) -> bool:
     if image.mode == "P":
-        colours = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+        palette = image.getpalette("RGB")
+        if palette is None:
+            return False
+        colours = np.array(palette, dtype=np.uint8).reshape(-1, 3)
         return bool((colours == colours[:, :1]).all())
     return image.mode in GREY_MODES or image.mode.startswith("I;16")
 
