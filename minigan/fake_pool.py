@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import CheckpointError, ConfigError
-from minigan.memory import expect_room
+from minigan.room import expect_room
 from minigan.network import Sequential
 
 __all__ = ["FakePool"]

@@ -14,7 +14,7 @@ import numpy as np
 from minigan.backends import Array, Backend
 from minigan.errors import CheckpointError, DTypeError, ShapeError
 from minigan.initializers import Initializer
-from minigan.memory import expect_room
+from minigan.room import expect_room
 
 _ALIGNMENT = 16  # numbers, a cache line of float32: no two parameters share one, and vectors load alike from each
 

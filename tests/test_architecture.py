@@ -23,7 +23,7 @@ ROOT = Path(minigan.__file__).parent
 
 # A file imports only from floors below its own. A room is a file, or a folder with all that is in it.
 FLOORS = {
-    0: ["errors", "shapes", "files", "memory"],
+    0: ["errors", "shapes", "files", "room"],
     1: ["backends"],
     2: ["parameters", "initializers"],
     3: ["layers"],
@@ -54,7 +54,7 @@ OPEN_FLOORS = (6, 7)
 NEIGHBOURS = {
     ("shapes", "errors"),
     ("files", "errors"),
-    ("memory", "errors"),
+    ("room", "errors"),
     ("parameters", "initializers"),
     ("optim", "schedules"),
 }

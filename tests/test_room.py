@@ -10,7 +10,7 @@ from minigan.checkpoint import MODEL_FORMAT, network_arrays, save_arrays
 from minigan.errors import CheckpointError, ConfigError, MiniganError, OutOfMemoryError
 from minigan.fake_pool import FakePool
 from minigan.layers import Dense
-from minigan.memory import expect_room
+from minigan.room import expect_room
 from minigan.network import Sequential
 from minigan.recipes import get_recipe
 
