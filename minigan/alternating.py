@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.divergence import all_finite, is_finite, nonfinite_output, why_discriminator, why_generator
+from minigan.divergence import all_finite, is_sound, nonfinite_output, why_discriminator, why_generator
 from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.fake_pool import FakePool
 from minigan.learner import Learner
@@ -177,16 +177,22 @@ class AlternatingOptimizer(Learner):
             rng: of the noise and of dropout.
         """
         for _ in range(self.n_critic):
-            real, condition, z = self._unpacked(next(batches), rng)
+            real, condition, z = self._fed(batches, rng)
             G = self.G.given(condition)
             fake, g_tape = G.forward(z, train=True, rng=rng)
-            if not is_finite(fake):
+            if not is_sound(fake, self.G):
                 found = nonfinite_output(G, z, rng=rng) or f"the output of {self.G.path}"
                 raise DivergenceError(f"{found} is not finite.")
             shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
             d_values = self.discriminator_step(real, shown, rng, condition=condition)
         g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
+
+    def kind(self) -> tuple[bool | int, ...]:
+        """Which of D's steps have a penalty, whether there is instance noise, and how far the pool is filled."""
+        first = self.d_optimizer.steps
+        due = [self.penalty is not None and self.penalty.is_due(first + n) for n in range(self.n_critic)]
+        return *due, self._noise_std() > 0, 0 if self.fake_pool is None else self.fake_pool.count
 
     @property
     def networks(self) -> dict[str, Sequential]:
@@ -203,11 +209,18 @@ class AlternatingOptimizer(Learner):
 
     def inputs(self, batch: Array | Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
         """G and D under the batch's condition, each with its input: z or a source, and the real examples."""
-        real, condition, z = self._unpacked(batch, rng)
+        real, condition, z = self._fed(iter([batch]), rng)
         return [(self.G.given(condition), z), (self.D.given(condition), real)]
 
-    def _unpacked(self, batch: Array | Batch, rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
+    def _fed(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
         """Real examples, their condition, and what G starts from, on the backend."""
+        fed: tuple[Array, Array | None, Array] = self.D.kernels.feed(
+            lambda: self._drawn(next(batches), rng), dtype=self.D.dtype
+        )
+        return fed
+
+    def _drawn(self, batch: Array | Batch, rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
+        """The same as the host has them."""
         real, condition, source = batch if isinstance(batch, Batch) else Batch(batch)
         if source is None:
             if self.noise is None:
@@ -215,12 +228,7 @@ class AlternatingOptimizer(Learner):
             source = self.noise(rng, len(real))
         if condition is not None and self.fake_pool is not None:
             raise ConfigError("the pool of fakes keeps no conditions. Leave fake_pool out.")
-        asarray, dtype = self.D.kernels.asarray, self.D.dtype
-        return (
-            asarray(real, dtype=dtype),
-            None if condition is None else asarray(condition, dtype=dtype),
-            asarray(source, dtype=dtype),
-        )
+        return real, condition, source
 
     def discriminator_step(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
@@ -233,7 +241,7 @@ class AlternatingOptimizer(Learner):
         statistics = self.D.state.flat.copy()
         real, fake = self.seen(real, rng), self.seen(fake, rng)
         values = self.discriminator_gradients(real, fake, rng, condition=condition)
-        if not all_finite(values.loss + values.penalty, self.d_grads, self.D):
+        if not all_finite(values.loss + values.penalty, self.d_grads, self.D, statistics=statistics):
             self.D.state.flat[...] = statistics
             D = self.D.given(condition)
             why = why_discriminator(D, self.loss, real, fake, penalty=self.penalty, rng=rng)
@@ -258,7 +266,7 @@ class AlternatingOptimizer(Learner):
         value = self.generator_gradients(fake, g_tape, real, rng, condition=condition)
         statistics = self.G.state.flat.copy()
         self.G.commit_statistics(g_tape)
-        if not all_finite(value, self.g_grads, self.G):
+        if not all_finite(value, self.g_grads, self.G, statistics=statistics):
             why = why_generator(self.G, self.D.given(condition), self.loss, fake, g_tape, real, rng=rng)
             self.G.state.flat[...] = statistics
             raise DivergenceError(f"{why} is not finite.")
@@ -324,7 +332,9 @@ class AlternatingOptimizer(Learner):
 
     def seen(self, x: Array, rng: np.random.Generator) -> Array:
         """What D sees of a batch: the images, with instance noise on them while there is some."""
-        std = self.instance_noise.std_at(self.g_optimizer.steps) if self.instance_noise else 0.0
-        if not std:
+        if not self._noise_std():
             return x
-        return x + self.D.kernels.asarray(std * rng.standard_normal(x.shape), dtype=self.D.dtype)
+        return x + self.D.kernels.feed(lambda: self._noise_std() * rng.standard_normal(x.shape), dtype=self.D.dtype)
+
+    def _noise_std(self) -> float:
+        return self.instance_noise.std_at(self.g_optimizer.steps) if self.instance_noise else 0.0

@@ -80,7 +80,8 @@ class Color(Augmentation):
 
     def draw(self, rng: np.random.Generator, n: int) -> ColorMaps:
         ranges = ((-0.5, 0.5), (0.0, 2.0), (0.5, 1.5))
-        return ColorMaps(*(self.kernels.asarray(rng.uniform(*ends, (n, 1, 1, 1)), dtype=self.dtype) for ends in ranges))
+        drawn = self.kernels.feed(lambda: tuple(rng.uniform(*ends, (n, 1, 1, 1)) for ends in ranges), dtype=self.dtype)
+        return ColorMaps(*drawn)
 
     def linear(self, x: Array, maps: ColorMaps) -> Array:
         N, H, W, C = x.shape
@@ -102,39 +103,47 @@ class Color(Augmentation):
 class Translation(Augmentation):
     """Moves the image by up to an eighth of its sides; what comes in from outside is 0. A^T moves it back."""
 
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
         most = np.array([_part(side, 0.125) for side in self.input_shape[:2]])
-        return rng.integers(-most, most, (n, 2), endpoint=True)  # pixels down and to the right
+        return self.kernels.feed(lambda: rng.integers(-most, most, (n, 2), endpoint=True))  # pixels down, to the right
 
-    def linear(self, x: Array, maps: np.ndarray) -> Array:
-        y = self.kernels.empty(x.shape, x.dtype)
-        y.fill(0)
-        _, H, W, _ = x.shape
-        for n, (down, right) in enumerate(maps.tolist()):
-            (to_rows, rows), (to_columns, columns) = _spans(down, H), _spans(right, W)
-            y[n, to_rows, to_columns] = x[n, rows, columns]
+    def linear(self, x: Array, maps: Array) -> Array:
+        xp = self.kernels.xp
+        N, H, W, C = x.shape
+        row, column = xp.arange(H) - maps[:, :1], xp.arange(W) - maps[:, 1:]  # (N, H), (N, W): where y is from
+        above = xp.arange(N)[:, None] * H + row.clip(0, H - 1)
+        place = above[:, :, None] * W + column.clip(0, W - 1)[:, None]
+        y = x.reshape(-1, C)[place.ravel()].reshape(x.shape)
+        xp.copyto(y, 0, where=~_crossed(_within(row, 0, H), _within(column, 0, W)))
         return y
 
-    def adjoint(self, dy: Array, maps: np.ndarray) -> Array:
+    def adjoint(self, dy: Array, maps: Array) -> Array:
         return self.linear(dy, -maps)
 
 
 class Cutout(Augmentation):
     """Sets a rectangle of half the sides to 0; its centre is anywhere in the image, so part of it may be outside."""
 
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """(N, 4): first and last row, first and last column."""
+        return self.kernels.feed(lambda: self._corners(rng, n))
+
+    def _corners(self, rng: np.random.Generator, n: int) -> np.ndarray:
         corners = []
         for side in self.input_shape[:2]:
             size = _part(side, 0.5)
             first = rng.integers(0, side + 1 - size % 2, n) - size // 2
             corners += [np.maximum(first, 0), first + size]
-        return np.stack(corners, axis=1)  # (N, 4): first and last row, first and last column
+        return np.stack(corners, axis=1)
 
-    def linear(self, x: Array, maps: np.ndarray) -> Array:
+    def linear(self, x: Array, maps: Array) -> Array:
+        xp = self.kernels.xp
         y = self.kernels.empty(x.shape, x.dtype)
         y[...] = x
-        for n, (top, bottom, left, right) in enumerate(maps.tolist()):
-            y[n, top:bottom, left:right] = 0
+        _, H, W, _ = x.shape
+        rows = _within(xp.arange(H), maps[:, :1], maps[:, 1:2])
+        columns = _within(xp.arange(W), maps[:, 2:3], maps[:, 3:])
+        xp.copyto(y, 0, where=_crossed(rows, columns))
         return y
 
 
@@ -142,9 +151,14 @@ def _part(side: int, ratio: float) -> int:
     return int(side * ratio + 0.5)
 
 
-def _spans(shift: int, side: int) -> tuple[slice, slice]:
-    """Where a shifted row of pixels lands within its side, and which of its pixels do."""
-    return slice(max(shift, 0), side + min(shift, 0)), slice(max(-shift, 0), side + min(-shift, 0))
+def _within(numbers: Array, first: Array | int, end: Array | int) -> Array:
+    """Which lie in [first, end)."""
+    return (numbers >= first) & (numbers < end)
+
+
+def _crossed(rows: Array, columns: Array) -> Array:
+    """The pixels (N, H, W, 1) whose row (N, H) and column (N, W) are both marked."""
+    return (rows[:, :, None] & columns[:, None])[..., None]
 
 
 AUGMENTATIONS: Mapping[str, type[Augmentation]] = {"color": Color, "translation": Translation, "cutout": Cutout}

@@ -16,12 +16,13 @@ import numpy as np
 
 import minigan
 from minigan import runs
-from minigan.backends import BACKENDS, get_backend
+from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.bench import MODELS, bench, warm_up
 from minigan.data import EMBEDDED
-from minigan.errors import ConfigError, MiniganError
+from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.evaluate import evaluate
 from minigan.gradcheck import check_network
+from minigan.memory import size
 from minigan.recipes import RECIPES, Recipe, TranslationRecipe, get_recipe
 from minigan.report.progress import open_progress
 from minigan.sampling import render, save_picture
@@ -40,6 +41,8 @@ def train(options: argparse.Namespace) -> int:
     progress = open_progress(start=trainer.step, total=trainer.steps)
     progress.message(f"{run.recipe.name} on {run.dataset.describe()}")
     progress.message(f"{run.backend.describe()}; run folder {trainer.folder}")
+    if options.resume is None and options.backend in (None, "auto") and (choice := _why_this(run.backend)):
+        progress.message(choice)
     if find_spec("numba") is None and run.backend.name == "numpy":
         progress.message("pip install 'minigan[numba]' trains several times faster.")
     if trainer.step >= trainer.steps:
@@ -53,6 +56,19 @@ def train(options: argparse.Namespace) -> int:
     progress.message(f"done: {trainer.folder / 'samples' / f'step-{trainer.step:06}.png'}")
     progress.message(f"more: minigan sample {trainer.folder}")
     return 0
+
+
+def _why_this(backend: Backend) -> str | None:
+    """A line on what `--backend auto` chose, where there is or ought to be a GPU."""
+    if backend.name == "cupy":
+        return "--backend auto chose the GPU; --backend numba trains on the CPU."
+    try:
+        get_backend("cupy")
+    except MissingExtraError:  # most have none
+        return None
+    except BackendError as error:
+        return f"--backend auto chose {backend.name}: {error}"
+    return None
 
 
 def _started(options: argparse.Namespace) -> runs.Run:
@@ -221,6 +237,9 @@ def info(options: argparse.Namespace) -> int:  # noqa: ARG001 (a command's signa
             print(f"{name}: {error}")
             continue
         print(f"{name}: {backend.describe()}")
+        if (memory := backend.memory()) is not None:
+            used, held, peak, free, total = map(size, memory)
+            print(f"  memory: {free} of {total} free; {held} held here ({peak} at most), of which arrays use {used}")
         coverage = backend.coverage()
         for origin in ("native", "inherited"):
             kernels = [row.kernel for row in coverage if row.origin == origin]

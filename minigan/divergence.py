@@ -24,7 +24,12 @@ def is_finite(array: Array) -> bool:
 
 def _is_below(array: Array, limit: float) -> bool:
     """Whether all absolute values are below the limit."""
-    return not array.size or (bool(array.max() < limit) and bool(array.min() > -limit))  # a NaN makes both false
+    return not array.size or bool(_below(array, limit))
+
+
+def _below(array: Array, limit: float) -> Array:
+    """The same, still on the backend: bool, of shape (). A NaN makes both comparisons false."""
+    return (array.max() < limit) & (array.min() > -limit)
 
 
 def nonfinite_output(layer: Layer, x: Array, *, rng: np.random.Generator) -> str | None:
@@ -77,12 +82,43 @@ def nonfinite_pass(network: Sequential, x: Array, loss: LossGradient, *, rng: np
 
 def is_moderate(array: Array) -> bool:
     """Whether all numbers are finite and stay so when squared, as Adam squares gradients."""
-    return _is_below(array, float(np.finfo(array.dtype).max) ** 0.5)
+    return _is_below(array, _largest_moderate(array))
 
 
-def all_finite(value: Array, grads: Gradients, network: Layer) -> bool:
-    """Whether a loss, all gradients and the running statistics are sound: asked before each update of the weights."""
-    return is_finite(value) and is_moderate(grads.flat) and is_finite(network.state.flat)
+def _largest_moderate(array: Array) -> float:
+    return math.sqrt(np.finfo(array.dtype).max)
+
+
+def is_sound(array: Array, network: Layer) -> bool:
+    """Whether no number is NaN or infinite, for a step of training to ask.
+
+    Where the network's backend has a guard, that one is told, and the answer is True: nobody waits for it here, and if
+    it is not so, what follows changes nothing.
+    """
+    if network.kernels.guard is None:
+        return is_finite(array)
+    network.kernels.guard.demand(_below(array, math.inf))
+    return True
+
+
+def all_finite(value: Array, grads: Gradients, network: Layer, *, statistics: Array | None = None) -> bool:
+    """Whether a loss, all gradients and the running statistics are sound: asked before each update of the weights.
+
+    Args:
+        statistics: the running ones from before the step. A guard, see `is_sound`, goes back to them itself.
+    """
+    if network.kernels.guard is None:
+        return is_finite(value) and is_moderate(grads.flat) and is_finite(network.state.flat)
+    for array, limit in (
+        (value, math.inf),
+        (grads.flat, _largest_moderate(grads.flat)),
+        (network.state.flat, math.inf),
+    ):
+        if array.size:
+            network.kernels.guard.demand(_below(array, limit))
+    if statistics is not None and statistics.size:
+        network.kernels.guard.keep(network.state.flat, statistics)
+    return True
 
 
 def why_discriminator(
@@ -130,7 +166,7 @@ def nonfinite_penalty(
     D: Sequential, penalty: GradientPenalty, real: Array, fake: Array, *, rng: np.random.Generator
 ) -> str | None:
     """What goes wrong first in a gradient penalty: forward, backward to the input, the penalty, up and down again."""
-    x = penalty.points(real, fake, rng)
+    x = penalty.points(real, fake, rng, D.kernels)
     found = nonfinite_output(D, x, rng=rng)
     if found is not None:
         return found

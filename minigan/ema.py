@@ -71,11 +71,16 @@ class MovingAverage:
 
     def update(self) -> None:
         """To be called after each step of G: one pass over the arena."""
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        kernels = self.network.kernels
+        (decay,) = kernels.numbers(lambda: (min(self.decay, (1 + self.updates) / (10 + self.updates)),))
         for average, last in self._pairs():
-            self.network.kernels.ema_step(average, last, decay=decay)
-        self.network.arena.updated()
+            with kernels.only_if_sound(average):
+                kernels.ema_step(average, last, decay=decay)
+        kernels.each_step(self._count)
+
+    def _count(self) -> None:
         self.updates += 1
+        self.network.arena.updated()
 
     def settle(self) -> None:
         """Makes the statistics fit the weights; to be called before the network is saved. `draw` does it itself."""

@@ -73,6 +73,10 @@ class MissingExtraError(MiniganError, ImportError):
         return cls(f"{purpose} needs {package}, which is not installed. Run: pip install 'minigan[{extra}]'")
 
 
+class OutOfMemoryError(MiniganError, MemoryError):
+    """The memory of the machine or of the GPU does not suffice for a training step."""
+
+
 class DataError(MiniganError, ValueError):
     """A data source cannot be read, or does not hold what it should."""
 
@@ -112,6 +116,14 @@ _REMEDIES: Mapping[int | None, str] = {
 
 
 class DivergenceError(MiniganError, ArithmeticError):
-    """Training produced a value that is not finite."""
+    """Training produced a value that is not finite.
+
+    Attributes:
+        steps_ago: how many steps were begun since, none of which changed anything; see `minigan.stepping`.
+    """
 
     exit_code = 3
+
+    def __init__(self, text: str, *, steps_ago: int = 0) -> None:
+        super().__init__(text)
+        self.steps_ago = steps_ago

@@ -39,15 +39,17 @@ class FakePool:
         """
         if self.count < len(self.fakes):
             new = min(len(fakes), len(self.fakes) - self.count)
-            self.fakes[self.count : self.count + new] = fakes[:new]
+            with self.kernels.only_if_sound(self.fakes):
+                self.fakes[self.count : self.count + new] = fakes[:new]
             self.count += new
             return fakes
+        half = len(fakes) // 2
+        places = self.kernels.feed(lambda: rng.permutation(len(self.fakes))[:half])
         mixed = self.kernels.empty(fakes.shape, fakes.dtype)
         mixed[...] = fakes
-        places = rng.permutation(len(self.fakes))[: len(fakes) // 2].tolist()
-        for n, place in enumerate(places):
-            mixed[n] = self.fakes[place]
-            self.fakes[place] = fakes[n]
+        mixed[: len(places)] = self.fakes[places]
+        with self.kernels.only_if_sound(self.fakes):
+            self.fakes[places] = fakes[: len(places)]
         return mixed
 
     def to_dict(self) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """What can be trained: networks, what else a step changes, and how all of it is saved and taken up again."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +61,13 @@ class Learner(ABC):
         Raises:
             DivergenceError: a number became NaN or infinite; the networks are as they were before the update.
         """
+
+    def kind(self) -> Hashable | None:
+        """What the course of the next step depends on beside what it is fed: steps of one kind do the same.
+
+        None, if that cannot be told: then a backend that replays steps does this one anew.
+        """
+        return None
 
     @abstractmethod
     def inputs(self, batch: Any, rng: np.random.Generator) -> Sequence[tuple[Sequential, Array]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigan.backends import Array
+from minigan.backends import Array, Number
 from minigan.errors import CheckpointError, ConfigError
 from minigan.parameters import Arena, Gradients
 from minigan.schedules import Schedule, as_schedule
@@ -75,9 +75,15 @@ class Optimizer(ABC):
                 f"{type(self).__name__}: these gradients are of another network. Use the gradients() of the network "
                 "whose arena this optimizer updates."
             )
+        backend = self.arena.backend
+        lr, step = backend.numbers(lambda: (self.lr, self.steps + 1))
         self._clip(grads.flat, norm=self.clipping.norm, value=self.clipping.value)
-        self._update(grads.flat, self.lr)
-        self._clip(self.arena.flat, value=self.clipping.weights)
+        with backend.only_if_sound(self.arena.flat, *self.buffers.values()):
+            self._update(grads.flat, lr, step)
+            self._clip(self.arena.flat, value=self.clipping.weights)
+        backend.each_step(self._count)
+
+    def _count(self) -> None:
         self.steps += 1
         self.arena.updated()
 
@@ -88,8 +94,8 @@ class Optimizer(ABC):
             self.arena.backend.clip_norm(flat, limit=norm)
 
     @abstractmethod
-    def _update(self, dw: Array, lr: float) -> None:
-        """Changes the arena's weights in place."""
+    def _update(self, dw: Array, lr: Number, step: Number) -> None:
+        """Changes the arena's weights in place; `step` counts from 1."""
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """What the optimiser remembers, in host memory."""
@@ -143,7 +149,7 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.buffers = {"m": arena.zeros_like(), "v": arena.zeros_like()}
 
-    def _update(self, dw: Array, lr: float) -> None:
+    def _update(self, dw: Array, lr: Number, step: Number) -> None:
         self.arena.backend.adam_step(
             self.arena.flat,
             dw,
@@ -153,7 +159,7 @@ class Adam(Optimizer):
             beta1=self.beta1,
             beta2=self.beta2,
             eps=self.eps,
-            step=self.steps + 1,
+            step=step,
             weight_decay=self.weight_decay,
         )
 
@@ -198,7 +204,7 @@ class SGD(Optimizer):
         self.momentum = momentum
         self.buffers = {"velocity": arena.zeros_like()}
 
-    def _update(self, dw: Array, lr: float) -> None:
+    def _update(self, dw: Array, lr: Number, step: Number) -> None:  # noqa: ARG002
         self.arena.backend.sgd_step(self.arena.flat, dw, self.buffers["velocity"], lr=lr, momentum=self.momentum)
 
 
@@ -227,6 +233,6 @@ class RMSprop(Optimizer):
         self.decay, self.eps = decay, eps
         self.buffers = {"square": arena.zeros_like()}
 
-    def _update(self, dw: Array, lr: float) -> None:
+    def _update(self, dw: Array, lr: Number, step: Number) -> None:  # noqa: ARG002
         square = self.buffers["square"]
         self.arena.backend.rmsprop_step(self.arena.flat, dw, square, lr=lr, decay=self.decay, eps=self.eps)

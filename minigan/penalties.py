@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.backends import Array, array_module
+from minigan.backends import Array, Backend, array_module
 from minigan.errors import ConfigError
 from minigan.layers import BatchNorm
 from minigan.network import Parallel, Sequential
@@ -59,7 +59,7 @@ class GradientPenalty(ABC):
         Returns:
             P.
         """
-        logits, tape = D.forward(self.points(real, fake, rng), train=True, rng=rng)
+        logits, tape = D.forward(self.points(real, fake, rng, D.kernels), train=True, rng=rng)
         dx, record = D.backward_recorded(array_module(logits).ones_like(logits), tape)
         value, v = self.of_gradient(dx)
         D.double_backward(v, record, tape, grads=grads)
@@ -73,8 +73,8 @@ class GradientPenalty(ABC):
         return scale * values.sum(), dx * (2 * scale * slopes).reshape(-1, *[1] * (dx.ndim - 1))
 
     @abstractmethod
-    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
-        """x, where D's slope is looked at: (N, *D.input_shape)."""
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
+        """x, where D's slope is looked at: (N, *D.input_shape). What is drawn is fed to D's kernels."""
 
     @abstractmethod
     def of_slopes(self, squares: Array) -> tuple[Array, Array]:
@@ -106,9 +106,10 @@ class WGANGP(UnitSlope):
     Source: Gulrajani et al. 2017, equation 3 and algorithm 1 (λ = 10).
     """
 
-    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
-        share = rng.uniform(size=(len(real), *[1] * (real.ndim - 1)))
-        return real + _like(real, share) * (fake - real)
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
+        shape = (len(real), *[1] * (real.ndim - 1))
+        share = kernels.feed(lambda: rng.uniform(size=shape), dtype=real.dtype)
+        return real + share * (fake - real)
 
     def objection(self, D: Sequential) -> str | None:
         for _, layer in D.walk():
@@ -129,21 +130,22 @@ class DRAGAN(UnitSlope):
 
     SPREAD: ClassVar[float] = 0.5
 
-    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
-        return real + _like(real, rng.standard_normal(real.shape)) * (self.SPREAD * real.std())
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
+        noise = kernels.feed(lambda: rng.standard_normal(real.shape), dtype=real.dtype)
+        return real + noise * (self.SPREAD * real.std())
 
 
 class R1(ZeroSlope):
     """At real examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 9 (γ = 10)."""
 
-    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
         return real
 
 
 class R2(ZeroSlope):
     """At fake examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 10 (γ = 10)."""
 
-    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
         return fake
 
 
@@ -183,8 +185,8 @@ class PenaltyOfEach(GradientPenalty):
         values = [share.add_gradients(branch, real, fake, grads=grads, rng=rng) for branch in branches]
         return sum(values[1:], values[0])
 
-    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
-        return self.penalty.points(real, fake, rng)
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
+        return self.penalty.points(real, fake, rng, kernels)
 
     def of_slopes(self, squares: Array) -> tuple[Array, Array]:
         return self.penalty.of_slopes(squares)
@@ -205,8 +207,3 @@ def get_penalty(name: str, *, weight: float = 10.0, interval: int = 1) -> Gradie
     if name not in PENALTIES:
         raise ConfigError(f"unknown penalty {name!r}: expected one of {', '.join(PENALTIES)}.")
     return PENALTIES[name](weight=weight, interval=interval)
-
-
-def _like(x: Array, numbers: np.ndarray) -> Array:
-    """Numbers drawn in host memory, as an array of x's kind and dtype."""
-    return array_module(x).asarray(numbers, dtype=x.dtype)

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.alternating import Batch, GeneratorTerm
 from minigan.backends import Array
-from minigan.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output
+from minigan.divergence import all_finite, is_sound, nonfinite_gradient, nonfinite_output
 from minigan.errors import ConfigError, DivergenceError
 from minigan.learner import Learner
 from minigan.network import Sequential
@@ -58,16 +58,15 @@ class Supervised(Learner):
         Raises:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
-        batch = next(batches)
-        target = self.G.kernels.asarray(batch.real, dtype=self.G.dtype)
-        source, statistics = self._source(batch), self.G.state.flat.copy()
+        target, source = self._fed(batches)
+        statistics = self.G.state.flat.copy()
         y, tape = self.G.forward(source, train=True, rng=rng)
         self.G.commit_statistics(tape)
         value, dy = self.loss(y, target)
         self.grads.zero()
-        if is_finite(value):
+        if is_sound(value, self.G):
             self.G.backward(dy, tape, grads=self.grads, need_dx=False)
-        if not all_finite(value, self.grads, self.G):
+        if not all_finite(value, self.grads, self.G, statistics=statistics):
             self.G.state.flat[...] = statistics
             found = nonfinite_output(self.G, source, rng=rng) or nonfinite_gradient(self.G, dy, tape)
             raise DivergenceError(f"{found or f'the loss of {self.G.path}'} is not finite.")
@@ -86,15 +85,25 @@ class Supervised(Learner):
     def networks(self) -> dict[str, Sequential]:
         return {"G": self.G}
 
+    def kind(self) -> tuple[()]:
+        return ()
+
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"g": self.optimizer}
 
     def inputs(self, batch: Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:  # noqa: ARG002
         """G with the batch's sources."""
-        return [(self.G, self._source(batch))]
+        return [(self.G, self._fed(iter([batch]))[1])]
 
-    def _source(self, batch: Batch) -> Array:
-        if batch.source is None:
-            raise ConfigError("a generator trained alone expects batches with a source: Batch(real, source=...).")
-        return self.G.kernels.asarray(batch.source, dtype=self.G.dtype)
+    def _fed(self, batches: Iterator[Batch]) -> tuple[Array, Array]:
+        """Targets and sources, on the backend."""
+
+        def draw() -> tuple[Array, Array | None]:
+            batch = next(batches)
+            if batch.source is None:
+                raise ConfigError("a generator trained alone expects batches with a source: Batch(real, source=...).")
+            return batch.real, batch.source
+
+        fed: tuple[Array, Array] = self.G.kernels.feed(draw, dtype=self.G.dtype)
+        return fed

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,10 @@ from minigan.ema import MovingAverage
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, MiniganError, OutputError
 from minigan.files import atomic_write, make_folder
 from minigan.learner import Learner, Values
+from minigan.memory import out_of_memory
 from minigan.report.progress import Progress
 from minigan.sampling import Exhibit, generate, save_picture
+from minigan.stepping import Stepper
 
 __all__ = ["Draw", "Interruption", "Monitor", "Rhythm", "Trainer"]
 
@@ -142,11 +144,14 @@ class Trainer:
         began, speed = time.monotonic(), 0.0
         # The last log: the speed is that since then, without the first step's compiling.
         marked, mark = began, self.step
+        stepper = Stepper(self.learner, batches, self.rng, average=self.average)
         while self.step < self.steps and not interruption.requested:
-            values = self._one_step(batches)
+            values = self._one_step(stepper)
             self.step += 1
             last = self.step == self.steps
             logs = self.step % self.rhythm.log_every == 0 or last or self.step == 1
+            if logs or self._is_due(last=last):
+                self._look(stepper)
             if logs:
                 now = time.monotonic()
                 speed = (self.step - mark) * images_per_step / max(now - marked, 1e-9)
@@ -163,7 +168,14 @@ class Trainer:
                 self._evaluate(self.monitor, progress)
                 marked += time.monotonic() - paused  # no part of the speed
         if self._saved != self.step:
+            self._look(stepper)
             self.save()
+
+    def _is_due(self, *, last: bool) -> bool:
+        """Whether what was trained is drawn, saved or evaluated after this step."""
+        every = [self.rhythm.sample_every, self.rhythm.checkpoint_every]
+        every += [self.rhythm.evaluate_every] if self.monitor is not None else []
+        return last or any(self.step % n == 0 for n in every)
 
     def save(self) -> Path:
         """Writes a checkpoint, and the generator as `model.safetensors`."""
@@ -251,22 +263,32 @@ class Trainer:
                 f"config.toml says {', '.join(f'{key}={said.get(key)}' for key in differing)}. Restore config.toml."
             )
 
-    def _one_step(self, batches: Iterator[Any]) -> Values:
+    def _one_step(self, stepper: Stepper) -> Values:
         try:
             # Overflow and NaN are looked for, and explained, by the learner.
             with np.errstate(all="ignore"):
-                values = self.learner.step(batches, self.rng)
+                return stepper.step()
+        except MemoryError as error:
+            raise out_of_memory(error, self.learner.networks, batch_size=self.loader.batch_size) from None
         except DataError as error:
+            self._look(stepper)
             raise self._saved_before(error) from None
         except DivergenceError as error:
-            paths = self.checkpoints.paths()
-            kept = f"The last good checkpoint is {paths[-1]}." if paths else "No checkpoint was written yet."
-            raise DivergenceError(
-                f"training diverged at step {self.step + 1}: {error} {kept} Try a lower learning rate (--set lr=...)."
-            ) from None
-        if self.average is not None:
-            self.average.update()
-        return values
+            raise self._diverged(error, step=self.step + 1) from None
+
+    def _look(self, stepper: Stepper) -> None:
+        """Waits until all steps are done, and makes sure that they were sound."""
+        try:
+            stepper.look()
+        except DivergenceError as error:
+            raise self._diverged(error, step=self.step - error.steps_ago) from None
+
+    def _diverged(self, error: DivergenceError, *, step: int) -> DivergenceError:
+        paths = self.checkpoints.paths()
+        kept = f"The last good checkpoint is {paths[-1]}." if paths else "No checkpoint was written yet."
+        return DivergenceError(
+            f"training diverged at step {step}: {error} {kept} Try a lower learning rate (--set lr=...)."
+        )
 
     def _log(self, values: Values, *, seconds: float, speed: float, progress: Progress) -> None:
         numbers = {name: float(value) for name, value in values._asdict().items()}
@@ -278,6 +300,8 @@ class Trainer:
             "images_per_second": round(speed, 1),
             "seconds": round(seconds, 3),
         }
+        if (memory := self.learner.G.kernels.memory()) is not None:
+            record["gpu_memory"] = memory.held
         self._append(record)
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:

@@ -94,6 +94,9 @@ class VariationalAutoencoder(Learner):
     def networks(self) -> dict[str, Sequential]:
         return {"encoder": self.encoder, "G": self.G}
 
+    def kind(self) -> tuple[()]:
+        return ()
+
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"e": self.e_optimizer, "g": self.g_optimizer}
@@ -113,11 +116,13 @@ class VariationalAutoencoder(Learner):
         Raises:
             DivergenceError: a value or a gradient is not finite; both networks are as they were before the step.
         """
-        x = self.G.kernels.asarray(next(batches), dtype=self.G.dtype)
+        x = self.G.kernels.feed(lambda: next(batches), dtype=self.G.dtype)
         states = [network.state.flat.copy() for network in self.networks.values()]
         values = self.gradients(x, rng)
-        for network, grads in ((self.encoder, self.e_grads), (self.G, self.g_grads)):
-            if not all_finite(values.loss, grads, network):
+        for network, grads, statistics in zip(
+            self.networks.values(), (self.e_grads, self.g_grads), states, strict=True
+        ):
+            if not all_finite(values.loss, grads, network, statistics=statistics):
                 for other, state in zip(self.networks.values(), states, strict=True):
                     other.state.flat[...] = state
                 raise DivergenceError(f"{self._why(x, rng)} is not finite.")
@@ -142,8 +147,8 @@ class VariationalAutoencoder(Learner):
         return VariationalValues(reconstruction + self.kl_weight * kl, reconstruction, kl)
 
     def _eps(self, code: Array, rng: np.random.Generator) -> Array:
-        drawn = rng.standard_normal((len(code), code.shape[1] // 2))
-        return self.G.kernels.asarray(drawn, dtype=self.G.dtype)
+        shape = len(code), code.shape[1] // 2
+        return self.G.kernels.feed(lambda: rng.standard_normal(shape), dtype=self.G.dtype)
 
     def _why(self, x: Array, rng: np.random.Generator) -> str:
         """What is not finite in a step."""

@@ -1,12 +1,18 @@
 """Shared by all tests: the backends, and how hard Hypothesis works."""
 
+import contextlib
 import importlib.util
 import os
+from collections.abc import Iterator
 
+import cuda_on_cpu
+import fake_cupy
 import pytest
 from hypothesis import HealthCheck, settings
 
 from minigan.backends import BACKENDS, Backend, get_backend
+from minigan.backends.base import KERNELS
+from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError
 
 # A kernel's first call may compile for seconds, so no deadline and no complaint about slow first examples.
@@ -26,25 +32,55 @@ def is_installed(backend: str) -> bool:
     return importlib.util.find_spec(backend) is not None
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS if is_installed(name)
-    ],
-)
-def backend(request: pytest.FixtureRequest) -> Backend:
+INSTALLED = [
+    pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS if is_installed(name)
+]
+# Without CuPy its kernels still run, on the CPU, if there is a C++ compiler.
+ON_CPU = [pytest.param("cupy on the CPU", id="cupy-on-cpu")] * (cuda_on_cpu.COMPILER is not None)
+
+
+@pytest.fixture(scope="session", params=INSTALLED if is_installed("cupy") else INSTALLED + ON_CPU)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each backend in turn; one object for the whole session, so that what one call leaves behind shows.
 
     Where a library is not installed there is one skipped test that says so, `test_library_is_installed`,
     rather than hundreds. A library without its device skips. A backend whose own code fails to import is an
-    error.
+    error. On the GPU products are exact, so that all backends have one tolerance.
     """
-    try:
-        return get_backend(request.param)
-    except BackendError as error:
-        pytest.skip(str(error))
+    yield from made(request.param)
+
+
+@pytest.fixture(scope="session", params=INSTALLED)
+def fast_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """As `backend`, but for hundreds of training steps: not the GPU's kernels on the CPU."""
+    yield from made(request.param)
+
+
+def made(name: str) -> Iterator[Backend]:
+    with contextlib.ExitStack() as stack:
+        if name == "cupy on the CPU":
+            stack.enter_context(fake_cupy.installed())
+            name = "cupy"
+        try:
+            backend = get_backend(name)
+        except BackendError as error:
+            pytest.skip(str(error))
+        yield type(backend)(precision="fp32") if name == "cupy" else backend
 
 
 @pytest.fixture(scope="session")
 def reference() -> Backend:
     return get_backend("numpy")
+
+
+@pytest.fixture
+def device() -> Iterator[Backend]:
+    """The gpu backend over the stand-in for CuPy, also where CuPy is installed, with the reference's kernels.
+
+    So that it gives the bits of the reference, if all else is right.
+    """
+    with fake_cupy.installed():
+        backend = get_backend("cupy")
+        for kernel in KERNELS:
+            setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
+        yield backend

@@ -2,14 +2,24 @@
 
 It computes nothing on a GPU and proves nothing about CuPy's own functions. What it shows is minigan's part of the
 contract: that networks, losses, optimisers and runs move arrays at the border, and call nothing of NumPy on arrays of
-the device. Like `cupy.ndarray`, a `DeviceArray` has no `__array_namespace__`, refuses implicit conversion to NumPy,
-and refuses to be mixed with a NumPy array; NumPy and Python scalars are fine.
+the device; that kernels are launched as CuPy wants it, and compute the right numbers (see `cuda_on_cpu`). Like
+`cupy.ndarray`, a `DeviceArray` has no `__array_namespace__`, refuses implicit conversion to NumPy, and refuses to be
+mixed with a NumPy array; NumPy and Python scalars are fine.
 """
 
+import contextlib
+import importlib.machinery
+import sys
 import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import cuda_on_cpu
 import numpy as np
+from fake_cuda import DEVICE, MemoryPool
+from fake_cuda import make_module as make_cuda
+
+CHANGE_THEIR_ARRAY = ("fill", "sort", "partition", "put")
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -18,15 +28,15 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, host: np.ndarray, base: "ndarray | None" = None) -> None:
         self.host = host
         self.base = base
+        if base is None:
+            self.block = DEVICE.allocate(host.nbytes)
+            DEVICE.owned(self)
 
     def __array__(self, *_args: Any, **_kwargs: Any) -> np.ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-        if out is not None:
-            kwargs["out"] = tuple(to_host(o) for o in out)
-        result = to_device(getattr(ufunc, method)(*map(to_host, inputs), **kwargs))
-        return out[0] if out is not None else result
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return wrapped(getattr(ufunc, method))(*inputs, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # NumPy would find the host's buffer through __array_interface__
@@ -34,37 +44,66 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         value = getattr(self.host, name)
         if name in ("shape", "dtype", "ndim", "size", "nbytes", "flags", "strides"):
             return value
-        return wrapped(value) if callable(value) else to_device(value, self)
+        if not callable(value):
+            return compute(lambda host: getattr(host, name), self)
+        return lambda *args, **kwargs: compute(
+            lambda host, *a, **k: getattr(host, name)(*a, **k), self, *args, writes=name in CHANGE_THEIR_ARRAY, **kwargs
+        )
 
     def __getitem__(self, key: Any) -> "ndarray":
-        return to_device(self.host[key], self)
+        return compute(lambda host, k: host[k], self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.host[key] = to_host(value)
+        compute(lambda host, k, v: host.__setitem__(k, v), self, key, value, writes=True)
 
     def __len__(self) -> int:
         return len(self.host)
 
     def __float__(self) -> float:
+        DEVICE.wait()
         return float(self.host)
 
     def __bool__(self) -> bool:
+        DEVICE.wait()
         return bool(self.host)
 
-    def reshape(self, *shape: Any) -> "ndarray":
-        return to_device(self.host.reshape(*shape), self)
+    def set(self, host: np.ndarray, stream: Any = None) -> None:
+        """Copies from the host when the stream comes to it."""
+        DEVICE.copy_from_host()
+        if stream is None or stream is DEVICE.streams[-1]:
+            np.copyto(self.host, host)
+        else:
+            stream.enqueue(lambda: np.copyto(self.host, host))
 
     @property
-    def T(self) -> "ndarray":
-        return to_device(self.host.T, self)
+    def data(self) -> types.SimpleNamespace:
+        return types.SimpleNamespace(ptr=self.host.ctypes.data)
 
 
-def to_device(value: Any, parent: ndarray | None = None) -> Any:
-    """NumPy arrays, and the scalars that NumPy's reductions give, as device arrays."""
+def compute(function: Callable[..., Any], *args: Any, writes: bool = False, **kwargs: Any) -> Any:
+    """A function of NumPy on the device's arrays."""
+    arrays = [a for a in flat((args, tuple(kwargs.values()))) if isinstance(a, ndarray)]
+    hosts, options = to_host(args), {name: to_host(value) for name, value in kwargs.items()}
+    out = kwargs.get("out")
+    result = DEVICE.compute(
+        lambda: function(*hosts, **options), writes=writes or out is not None, memory=[a.host for a in arrays]
+    )
+    if out is not None:
+        return out[0] if isinstance(out, tuple) else out
+    return to_device(result, arrays)
+
+
+def flat(value: Any) -> list[Any]:
+    return [leaf for item in value for leaf in flat(item)] if isinstance(value, list | tuple) else [value]
+
+
+def to_device(value: Any, parents: Any = ()) -> Any:
+    """NumPy arrays, and the scalars that NumPy's reductions give, as device arrays; views of their parents."""
+    if isinstance(value, tuple | list):
+        return tuple(to_device(item, parents) for item in value)
     if isinstance(value, np.ndarray | np.generic):
-        owner = parent if parent is None or parent.base is None else parent.base
-        shared = owner is not None and np.shares_memory(value, owner.host)
-        return ndarray(np.asarray(value), owner if shared else None)
+        owners = (parent if parent.base is None else parent.base for parent in parents)
+        return ndarray(np.asarray(value), next((o for o in owners if np.shares_memory(value, o.host)), None))
     return value
 
 
@@ -79,22 +118,41 @@ def to_host(value: Any) -> Any:
 
 
 def wrapped(function: Any) -> Any:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return to_device(function(*map(to_host, args), **{k: to_host(v) for k, v in kwargs.items()}))
-
-    return call
+    return lambda *args, **kwargs: compute(function, *args, **kwargs)
 
 
 def asarray(array: Any, dtype: Any = None) -> ndarray:
     """The border: copies from the host."""
     if isinstance(array, ndarray):
-        return array if dtype in (None, array.dtype) else ndarray(array.host.astype(dtype))
+        return array if dtype in (None, array.dtype) else array.astype(dtype)
+    DEVICE.copy_from_host()
     return ndarray(np.array(array, dtype=dtype))
+
+
+def asnumpy(array: Any) -> np.ndarray:
+    DEVICE.wait()
+    return np.array(to_host(array))
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[types.ModuleType]:
+    """While entered `import cupy` finds the stand-in, also where CuPy is installed, and so does minigan."""
+    ours = [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]
+    hidden = {name: sys.modules.pop(name) for name in ours}
+    sys.modules["cupy"] = make_module()
+    DEVICE.reset()
+    try:
+        yield sys.modules["cupy"]
+    finally:
+        for name in [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]:
+            del sys.modules[name]
+        sys.modules.update(hidden)
 
 
 def make_module() -> types.ModuleType:
     """What `import cupy` is to find."""
     module = types.ModuleType("cupy")
+    module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     for name in dir(np):
         value = getattr(np, name)
         if callable(value) and not isinstance(value, type):
@@ -102,17 +160,15 @@ def make_module() -> types.ModuleType:
     module.__dict__.update(
         ndarray=ndarray,
         asarray=asarray,
-        asnumpy=lambda array: np.array(to_host(array)),
+        asnumpy=asnumpy,
+        copyto=lambda target, *args, **kwargs: compute(np.copyto, target, *args, writes=True, **kwargs),
+        get_default_memory_pool=lambda: DEVICE.default_pool,
+        get_default_pinned_memory_pool=MemoryPool,
         float32=np.float32,
         float64=np.float64,
+        RawModule=cuda_on_cpu.RawModule,
+        linalg=types.SimpleNamespace(eigh=wrapped(np.linalg.eigh)),
         __version__="0 (a stand-in)",
-        cuda=types.SimpleNamespace(
-            Device=lambda: types.SimpleNamespace(id=0),
-            runtime=types.SimpleNamespace(
-                CUDARuntimeError=RuntimeError,
-                getDeviceCount=lambda: 1,
-                getDeviceProperties=lambda _: {"name": b"no GPU"},
-            ),
-        ),
+        cuda=make_cuda(),
     )
     return module

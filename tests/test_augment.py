@@ -68,8 +68,7 @@ def test_outputs_and_gradients_are_pytorchs(backend: Backend, kind: type[Augment
     x, dy = images(n, shape), np.random.default_rng(2).normal(size=(n, *shape))
     y, cache = layer.forward(backend.asarray(x), train=True, rng=np.random.default_rng(3))
     maps = layer.draw(np.random.default_rng(3), n)
-    if kind is Color:
-        maps = ColorMaps(*(backend.to_numpy(m) for m in maps))
+    maps = ColorMaps(*map(backend.to_numpy, maps)) if kind is Color else backend.to_numpy(maps)
     their_x = torch.from_numpy(np.moveaxis(x, 3, 1).copy()).requires_grad_()
     their_y = twin(their_x, maps)
     their_y.backward(torch.from_numpy(np.moveaxis(dy, 3, 1).copy()))

@@ -7,8 +7,8 @@ from minigan.backends import Backend
 from minigan.errors import ShapeError, StaleTapeError
 from minigan.gradcheck import check_backward, check_double_backward
 from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, ReLU, Tanh
-from minigan.layers.fused import DenseActivation, NormActivation, Single, steps
+from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Flatten, LeakyReLU, ReLU, Tanh
+from minigan.layers.fused import ConvActivation, DenseActivation, NormActivation, Single, steps
 from minigan.network import Residual, Sequential
 from minigan.optim import SGD
 
@@ -20,7 +20,8 @@ def network(backend: Backend, *, fuse: bool, dtype: str = "float64") -> Sequenti
     inner = [Conv2D(4, 3), BatchNorm(gamma_init=gamma), ReLU(), Conv2D(4, 3), BatchNorm()]
     layers = [
         BatchNorm(gamma_init=gamma), LeakyReLU(0.3), Conv2D(4, 3), BatchNorm(gamma_init=gamma), LeakyReLU(0.2),
-        Residual(inner), ReLU(), Flatten(), Dense(20, bias=False), LeakyReLU(0.1), Dense(6), LeakyReLU(0.3),
+        Residual(inner), ReLU(), Conv2D(5, 3, stride=2), LeakyReLU(0.25), Flatten(),
+        Dense(20, bias=False), LeakyReLU(0.1), Dense(6), LeakyReLU(0.3),
         Dense(5), BatchNorm(), Tanh(), BatchNorm(), ReLU(), Dense(2),
     ]  # fmt: skip
     net = Sequential(layers, name="D")
@@ -145,9 +146,11 @@ def test_which_neighbours_are_joined():
     assert kinds(BatchNorm(), BatchNorm(), ReLU()) == [Single, NormActivation]
     assert kinds(BatchNorm(), ReLU(), BatchNorm(), LeakyReLU()) == [NormActivation] * 2
     assert kinds(Dense(3), ReLU(), Dense(3), LeakyReLU(), Dense(1)) == [DenseActivation, DenseActivation, Single]
+    assert kinds(Conv2D(3, 3), ReLU(), ConvTranspose2D(3, 3), ReLU()) == [ConvActivation, Single, Single]
     apart = [
         (ReLU(), Dense(3)),
         (Dense(3), Tanh()),
+        (Conv2D(3, 3), Tanh()),
         (OwnDense(3), ReLU()),
         (Dense(3), OwnReLU()),
         (ReLU(), BatchNorm()),

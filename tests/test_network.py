@@ -6,7 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
-from minigan.backends import Backend, get_backend
+from minigan.backends import Array, Backend, get_backend
 from minigan.backends.reference import ReferenceBackend
 from minigan.errors import CheckpointError, ConfigError, DTypeError, NotBuiltError, ShapeError, StaleTapeError
 from minigan.initializers import Normal
@@ -100,7 +100,7 @@ def test_backward_that_releases_holds_only_what_it_still_needs(backend: Backend,
     net.backward(y, tape, grads=expected)
 
     alive: list[int] = []
-    watched = [weakref.ref(array) for array in arrays_in(tape.caches(net)) if array is not x]
+    watched = [weakref.ref(array) for array in arrays_in(tape.caches(net), backend.xp.ndarray) if array is not x]
     for layer in net.layers:
         monkeypatch.setattr(layer, "backward", counting(layer.backward, watched, alive))
     grads = net.gradients()
@@ -111,10 +111,10 @@ def test_backward_that_releases_holds_only_what_it_still_needs(backend: Backend,
         net.backward(y, tape, grads=grads)
 
 
-def arrays_in(cache: object) -> list[np.ndarray]:
+def arrays_in(cache: object, ndarray: type) -> list[Array]:
     if isinstance(cache, tuple | list):
-        return [array for item in cache for array in arrays_in(item)]
-    return [cache] if isinstance(cache, np.ndarray) else []
+        return [array for item in cache for array in arrays_in(item, ndarray)]
+    return [cache] if isinstance(cache, ndarray) else []
 
 
 def counting(backward, watched, alive):

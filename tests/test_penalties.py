@@ -81,7 +81,7 @@ def draws() -> np.random.Generator:
 def slope(penalty: GradientPenalty, D: Sequential, real, fake, *, offset=0.0, grads=None):
     """dx at the penalty's points, moved by the offset."""
     rng = draws()
-    logits, tape = D.forward(penalty.points(real, fake, rng) + offset, train=True, rng=rng)
+    logits, tape = D.forward(penalty.points(real, fake, rng, D.kernels) + offset, train=True, rng=rng)
     return D.backward(D.kernels.xp.ones_like(logits), tape, grads=grads)
 
 
@@ -173,7 +173,7 @@ def test_a_flat_critic_has_a_finite_penalty(backend: Backend):
 
 def test_points_of_wgan_gp_lie_between_the_examples(backend: Backend):
     real, fake = batches(backend)
-    x = backend.to_numpy(WGANGP().points(real, fake, draws()))
+    x = backend.to_numpy(WGANGP().points(real, fake, draws(), backend))
     real, fake = backend.to_numpy(real), backend.to_numpy(fake)
     shares = (x - real) / (fake - real)
     for of_one_example in shares:  # one place for all its pixels
@@ -184,10 +184,10 @@ def test_points_of_wgan_gp_lie_between_the_examples(backend: Backend):
 
 def test_points_of_the_others(backend: Backend):
     real, fake = batches(backend)
-    assert R1().points(real, fake, draws()) is real
-    assert R2().points(real, fake, draws()) is fake
+    assert R1().points(real, fake, draws(), backend) is real
+    assert R2().points(real, fake, draws(), backend) is fake
     large = backend.asarray(3 * np.random.default_rng(0).normal(size=(100, *IMAGE)))
-    delta = backend.to_numpy(DRAGAN().points(large, large, draws()) - large)
+    delta = backend.to_numpy(DRAGAN().points(large, large, draws(), backend) - large)
     assert delta.std() == pytest.approx(1.5, rel=0.05)
     assert abs(delta.mean()) < 0.05
     assert len(np.unique(delta)) == delta.size

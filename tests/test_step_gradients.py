@@ -124,7 +124,7 @@ def d_loss(gan: AlternatingOptimizer, loss: str, penalty: str | None, real: np.n
     value = FORMULAS[loss][0](on_real, on_fake)
     if penalty is None:
         return value
-    x = gan.penalty.points(real, fake, rng)
+    x = gan.penalty.points(real, fake, rng, gan.D.kernels)
     logits, tape = gan.D.forward(x, train=True, rng=rng)
     dx = gan.D.backward(np.ones_like(logits), tape, grads=None)
     return value + 2 * 3.0 * SLOPE_FORMULAS[penalty](np.sqrt((dx**2).sum(axis=(1, 2, 3))))
@@ -252,7 +252,7 @@ def test_each_discriminator_has_a_penalty_of_its_own(backend: Backend, penalty: 
     def P() -> float:
         rng, value = np.random.default_rng(SEED), 0.0
         for k in range(2):
-            x = gan.penalty.points(real, fake, rng)
+            x = gan.penalty.points(real, fake, rng, gan.D.kernels)
             logits, tape = gan.D.forward(x, train=True)
             dlogits = np.zeros_like(logits)
             dlogits[:, k] = 1

@@ -79,18 +79,18 @@ TUNED = {
 
 @pytest.mark.parametrize("recipe", ["dcgan", "mlp"])
 @pytest.mark.parametrize("stop_at", [1, 5, 8])
-def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, backend, recipe, stop_at):
-    continues_with_the_same_bits(tmp_path, config(backend.name, recipe=recipe), stop_at)
+def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, fast_backend, recipe, stop_at):
+    continues_with_the_same_bits(tmp_path, config(fast_backend.name, recipe=recipe), stop_at)
 
 
 @pytest.mark.parametrize("name", TUNED)
-def test_so_it_does_with_every_optimizer_and_schedule_and_a_pool(tmp_path, backend, name):
-    continues_with_the_same_bits(tmp_path, config(backend.name, recipe="mlp", n_critic=2, **TUNED[name]), 5)
+def test_so_it_does_with_every_optimizer_and_schedule_and_a_pool(tmp_path, fast_backend, name):
+    continues_with_the_same_bits(tmp_path, config(fast_backend.name, recipe="mlp", n_critic=2, **TUNED[name]), 5)
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
-def test_so_does_the_average_of_the_weights(tmp_path, backend, statistics):
-    continues_with_the_same_bits(tmp_path, config(backend.name, width=2, ema=0.9, ema_statistics=statistics), 5)
+def test_so_does_the_average_of_the_weights(tmp_path, fast_backend, statistics):
+    continues_with_the_same_bits(tmp_path, config(fast_backend.name, width=2, ema=0.9, ema_statistics=statistics), 5)
 
 
 def continues_with_the_same_bits(tmp_path, cfg, stop_at):
@@ -187,9 +187,9 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     assert (tmp_path / "run" / "checkpoints" / "step-00000004.safetensors").read_bytes() == before
 
 
-def test_a_generator_draws_the_same_wherever_it_is_loaded(tmp_path, backend):
-    run = whole_run(tmp_path / "run", config(backend.name))
-    trained = runs.load_generator(tmp_path / "run", backend=backend)
+def test_a_generator_draws_the_same_wherever_it_is_loaded(tmp_path, fast_backend):
+    run = whole_run(tmp_path / "run", config(fast_backend.name))
+    trained = runs.load_generator(tmp_path / "run", backend=fast_backend)
     again = runs.load_generator(tmp_path / "run" / "model.safetensors", backend="numpy")
     samples = trained.samples(np.random.default_rng(0), 5)
     assert samples.shape == (5, *run.dataset.shape)
@@ -197,15 +197,15 @@ def test_a_generator_draws_the_same_wherever_it_is_loaded(tmp_path, backend):
     np.testing.assert_allclose(again.samples(np.random.default_rng(0), 5), samples, atol=1e-5)
 
 
-def test_the_average_draws_and_the_last_weights_train(tmp_path, backend):
-    run = whole_run(tmp_path / "run", config(backend.name, ema=0.9))
-    plain = whole_run(tmp_path / "plain", config(backend.name))
+def test_the_average_draws_and_the_last_weights_train(tmp_path, fast_backend):
+    run = whole_run(tmp_path / "run", config(fast_backend.name, ema=0.9))
+    plain = whole_run(tmp_path / "plain", config(fast_backend.name))
     for name, array in plain.trainer.learner.to_dict().items():
         np.testing.assert_array_equal(run.trainer.learner.to_dict()[name], array, err_msg=name)
     samples = {}
     for folder in ("run", "plain"):
         for average in (True, False):
-            trained = runs.load_generator(tmp_path / folder, backend=backend, average=average)
+            trained = runs.load_generator(tmp_path / folder, backend=fast_backend, average=average)
             assert trained.averaged == (average and folder == "run")
             samples[folder, average] = trained.samples(np.random.default_rng(0), 4)
     np.testing.assert_array_equal(samples["run", False], samples["plain", True])

@@ -3,10 +3,10 @@
 import sys
 from types import ModuleType
 
-from minigan.backends.base import Array, Backend, KernelCoverage
+from minigan.backends.base import Array, Backend, KernelCoverage, Number
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 
-__all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "array_module", "get_backend"]
+__all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "Number", "array_module", "get_backend"]
 
 BACKENDS = ("numpy", "numba", "cupy")
 
@@ -43,8 +43,14 @@ def get_backend(name: str = "auto") -> Backend:
     if name == "cupy":
         try:
             import cupy  # noqa: F401
-        except ImportError:
-            raise MissingExtraError.of(package="cupy", extra="cuda13", purpose="the cupy backend") from None
+        except ImportError as error:
+            if error.name == "cupy":
+                raise MissingExtraError.of(package="cupy", extra="cuda13", purpose="the cupy backend") from None
+            reason = str(error.__cause__ or error).strip()
+            raise BackendError(
+                f"cupy is installed, but cannot be imported: {reason}. Install the one for your CUDA alone: "
+                "pip install 'minigan[cuda13]' or 'minigan[cuda12]'"
+            ) from None
         from minigan.backends.gpu import GpuBackend
 
         return GpuBackend()

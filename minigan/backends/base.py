@@ -10,15 +10,31 @@ float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from minigan.errors import DTypeError, ShapeError
 from minigan.shapes import ConvGeometry, Pair
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
+Number = Any  # a Python number, or a float64 array of shape (): what `Backend.numbers` gives
 Shape = tuple[int, ...]
+
+
+def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Refuses an array that a compiled kernel, which checks no bounds, would read beyond or misread.
+
+    Raises:
+        ShapeError, DTypeError: it has another shape or dtype.
+    """
+    if array.shape != shape:
+        raise ShapeError(f"{name}: expected shape {shape}, got {array.shape}. Check the layer's sizes.")
+    if array.dtype != dtype:
+        raise DTypeError(f"{name}: expected dtype {dtype} like the arrays beside it, got {array.dtype}. Convert it.")
 
 
 class KernelCoverage(NamedTuple):
@@ -26,6 +42,63 @@ class KernelCoverage(NamedTuple):
 
     kernel: str
     origin: Literal["native", "inherited"]
+
+
+class MemoryUse(NamedTuple):
+    """Bytes of a device's memory.
+
+    Attributes:
+        used: by arrays that are alive.
+        held: by this program: also what it keeps for arrays to come.
+        peak: the most that was held whenever somebody asked.
+        free, total: on the device.
+    """
+
+    used: int
+    held: int
+    peak: int
+    free: int
+    total: int
+
+
+class Guard(Protocol):
+    """Whether all numbers were finite until now, known to the device alone: the host need not wait for the answer.
+
+    Attributes:
+        sound: bool, of shape (). Once false it stays so, and nothing that training changes is changed any more.
+    """
+
+    sound: Array
+
+    def demand(self, *flags: Array) -> None:
+        """One more thing that must be so; each of shape ()."""
+
+    def keep(self, array: Array, before: Array) -> None:
+        """Goes back to what the array was before, unless all is sound."""
+
+
+class StepGraphs(Protocol):
+    """Training steps that run without the host waiting for them, see `minigan.stepping`."""
+
+    def run(self, kind: Hashable, step: Callable[[], Any]) -> Any:
+        """One step.
+
+        Args:
+            kind: of steps that differ in nothing but what they are fed, so that one may be replayed as another; None
+                if no other is like it.
+        Returns:
+            What the step returned; another step of its kind may overwrite the arrays.
+        """
+
+    def look(self) -> int | None:
+        """Waits for the steps since the last look.
+
+        Returns:
+            The index, among these, of the first in which a number was not finite; None if there is none.
+        """
+
+    def again(self, index: int, step: Callable[[], Any]) -> Any:
+        """Does the step of that index once more, looking at every number; from there on all are taken for sound."""
 
 
 class Backend(ABC):
@@ -36,6 +109,7 @@ class Backend(ABC):
 
     name: str
     xp: ModuleType  # numpy or cupy
+    guard: Guard | None = None  # None: each number is looked at before it does harm
 
     # ------------------------------------------------------------------------------------------ arrays
 
@@ -51,8 +125,54 @@ class Backend(ABC):
         """A new array for a result, its numbers undefined; on memory that no other array uses any more, if possible."""
         return self.xp.empty(shape, dtype=dtype)
 
+    # ------------------------------------------------------------------------------------------ a training step
+
+    def feed(self, draw: Callable[[], Any], *, dtype: np.dtype[Any] | None = None) -> Any:
+        """What the host makes anew in each training step, on the backend: a batch, noise, a mask.
+
+        A backend that captures a step calls `draw` again whenever it replays the step, with all others in the order of
+        the step. So all that is random or read in `draw` is as it would be without capturing.
+
+        Args:
+            draw: gives an array, or a tuple of arrays and None; of the same shapes in each step.
+            dtype: of the arrays; None leaves each its own.
+        Returns:
+            What draw gave, as arrays of the backend. While a step is captured their numbers are undefined.
+        """
+        drawn = draw()
+        if isinstance(drawn, tuple):
+            return tuple(None if array is None else self.asarray(array, dtype=dtype) for array in drawn)
+        return self.asarray(drawn, dtype=dtype)
+
+    def numbers(self, draw: Callable[[], tuple[float, ...]]) -> tuple[Any, ...]:
+        """As `feed`, for numbers that change from step to step, such as a learning rate.
+
+        Returns:
+            Python's numbers, or while a step is captured float64 arrays of shape (), which the optimisers' kernels
+            take as well.
+        """
+        return draw()
+
+    def each_step(self, action: Callable[[], None]) -> None:
+        """Does what the host has to do in each training step, such as counting it."""
+        action()
+
+    def only_if_sound(self, *arrays: Array) -> AbstractContextManager[None]:
+        """Around changes of these arrays, which take place only while the guard, if there is one, is sound."""
+        return nullcontext()
+
+    def step_graphs(self) -> StepGraphs | None:
+        """What runs a learner's steps, where the host need not wait for each; else None."""
+        return None
+
+    # ------------------------------------------------------------------------------------------ the engine
+
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
+
+    def memory(self) -> MemoryUse | None:
+        """What is used of the device's own memory; None on the CPU."""
+        return None
 
     def compile_ahead(self) -> None:  # noqa: B027 (most backends have nothing to compile)
         """Begins, beside the caller, with what the first training step would have to wait for."""
@@ -333,6 +453,14 @@ class Backend(ABC):
     # ------------------------------------------------------------------------------------------ two in one
 
     @abstractmethod
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
+        """`conv2d`, then `leaky_relu` of its y; slope 0 is ReLU.
+
+        Returns:
+            y (N, P, Q, K), after the activation.
+        """
+
+    @abstractmethod
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
         """x w + b, then `leaky_relu` of it; slope 0 is ReLU.
 
@@ -481,11 +609,11 @@ class Backend(ABC):
         m: Array,
         v: Array,
         *,
-        lr: float,
+        lr: Number,
         beta1: float,
         beta2: float,
         eps: float,
-        step: int,
+        step: Number,
         weight_decay: float = 0.0,
     ) -> None:
         """One step of Adam in place on w, m and v, all flat arrays of one length.
@@ -500,7 +628,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float) -> None:
+    def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: Number, momentum: float) -> None:
         """One step of gradient descent with momentum, in place on w and velocity.
 
         velocity <- momentum * velocity + dw; w <- w - lr * velocity.
@@ -508,7 +636,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def rmsprop_step(self, w: Array, dw: Array, square: Array, *, lr: float, decay: float, eps: float) -> None:
+    def rmsprop_step(self, w: Array, dw: Array, square: Array, *, lr: Number, decay: float, eps: float) -> None:
         """One step of RMSprop, in place on w and square.
 
         square <- decay * square + (1 - decay) dw^2; w <- w - lr * dw / (sqrt(square) + eps).
@@ -516,7 +644,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def ema_step(self, average: Array, w: Array, *, decay: float) -> None:
+    def ema_step(self, average: Array, w: Array, *, decay: Number) -> None:
         """One step of an exponential moving average, in place: average <- average + (1 - decay) * (w - average)."""
 
     @abstractmethod

@@ -12,6 +12,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.layers.activation import ActivationCache, LeakyReLU, ReLU
 from minigan.layers.base import Cache, Layer
+from minigan.layers.conv import Conv2D, ConvCache
 from minigan.layers.dense import Dense, DenseCache
 from minigan.layers.norm import BatchNorm, BatchNormCache
 from minigan.parameters import Gradients
@@ -69,6 +70,23 @@ class NormActivation(NamedTuple):
         )
 
 
+class ConvActivation(NamedTuple):
+    """A convolution and the (Leaky)ReLU after it: one kernel forward; backward one layer after the other."""
+
+    conv: Conv2D
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        conv, activation = self
+        b = conv.b.value if conv.b else None
+        y = conv.kernels.conv2d_leaky_relu(x, conv.w.value, b, conv.geometry, slope=activation.slope)
+        return y, (ConvCache(x), ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        dy = self.activation.backward(dy, caches[1], grads=grads)
+        return self.conv.backward(dy, caches[0], grads=grads, need_dx=need_dx)
+
+
 class DenseActivation(NamedTuple):
     """A fully connected layer and the (Leaky)ReLU after it, one kernel each way."""
 
@@ -94,7 +112,7 @@ class DenseActivation(NamedTuple):
         )
 
 
-Step = Single | NormActivation | DenseActivation
+Step = Single | NormActivation | ConvActivation | DenseActivation
 
 
 def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
@@ -106,6 +124,8 @@ def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
             found.append(Single(layer))
         elif type(before) is BatchNorm:
             found[-1] = NormActivation(before, layer)
+        elif type(before) is Conv2D:
+            found[-1] = ConvActivation(before, layer)
         elif type(before) is Dense:
             found[-1] = DenseActivation(before, layer)
         else:

@@ -18,6 +18,7 @@ ADAM = {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-8, "step": 2}
 # kernel: shapes of its arrays, what else it takes by position, its options, shapes of what it adds to.
 CALLS = {
     "conv2d": ([X, W, (18,)], (GEOMETRY,), {}, None),
+    "conv2d_leaky_relu": ([X, W, (18,)], (GEOMETRY,), {"slope": 0.2}, None),
     "conv2d_input_grad": ([Y, W], (GEOMETRY,), {}, None),
     "conv2d_weight_grad": ([X, Y], (GEOMETRY,), {}, W),
     "matmul": ([(7, 33), (33, 18)], (), {}, None),

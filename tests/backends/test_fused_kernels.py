@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
+from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, geometries, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 from test_dense_kernels import LARGER_LAYERS, dense_sums, sides
@@ -105,6 +105,14 @@ def test_nan_comes_through(backend, dtype):
     for output in (y, dx, added[0]):
         assert np.isnan(output[..., 4]).all()
         assert np.isfinite(np.delete(output, 4, axis=-1)).all()
+
+
+@given(geometries(), st.integers(1, 3), slopes, st.booleans(), dtypes, seeds)
+def test_convolution_is_the_formula(backend, geometry, N, slope, biased, dtype, seed):
+    x, w, b = draws(seed, dtype, (N, *geometry.input_shape), geometry.weight_shape, (geometry.K,))
+    b = b if biased else None
+    y = call(backend, "conv2d_leaky_relu", x, w, b, geometry, slope=slope)
+    assert_close(y, naive.leaky_relu(naive.conv2d(x, w, b, geometry), slope=slope))
 
 
 @given(sides, sides, st.integers(1, 70), slopes, st.booleans(), dtypes, seeds)

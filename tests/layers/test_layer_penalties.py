@@ -14,7 +14,7 @@ from minigan.penalties import WGANGP
 class AtRealExamples(WGANGP):
     """So that nothing but Dropout draws."""
 
-    def points(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:  # noqa: ARG002
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
         return real
 
 

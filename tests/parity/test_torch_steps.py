@@ -125,7 +125,7 @@ def compare(backend: Backend, D: list, loss: str, penalty: str | None) -> None:
     values = ours.discriminator_gradients(real, fake, np.random.default_rng(SEED))
     d_value = TWINS[loss][0](d(t_real), d(t_fake.detach()))
     if penalty:
-        x = ours.penalty.points(real, fake, np.random.default_rng(SEED))
+        x = ours.penalty.points(real, fake, np.random.default_rng(SEED), ours.D.kernels)
         P = slope_penalty(penalty, d, to_nchw(x))
         assert float(values.penalty) == pytest.approx(P.item(), rel=1e-11)
         (d_value + P).backward()
@@ -163,7 +163,7 @@ def test_a_training_with_wgan_gp(backend: Backend):
         numbers = np.random.default_rng(step)
         real, fake = (numbers.uniform(-1, 1, (N, *IMAGE)) for _ in range(2))
         values = ours.discriminator_step(real, fake, np.random.default_rng(SEED))
-        x = ours.penalty.points(real, fake, np.random.default_rng(SEED))
+        x = ours.penalty.points(real, fake, np.random.default_rng(SEED), ours.D.kernels)
         adam.zero_grad()
         d_value, P = d(to_nchw(fake)).mean() - d(to_nchw(real)).mean(), slope_penalty("wgan-gp", d, to_nchw(x))
         (d_value + P).backward()

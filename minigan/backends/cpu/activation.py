@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, expect, flat
+from minigan.backends.base import Array, expect
+from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.jit import kernel
 
 # log 2 in two parts: the first with so few digits that an integer times it is exact.

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, Shape
+from minigan.backends.base import Array, Shape, expect
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
-from minigan.backends.cpu.engine import expect, flat
+from minigan.backends.cpu.engine import flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan

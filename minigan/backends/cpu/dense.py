@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array
+from minigan.backends.base import Array, expect
 from minigan.backends.cpu.activation import leaky_gradient
-from minigan.backends.cpu.engine import Engine, contiguous, expect, flat, folded
+from minigan.backends.cpu.engine import Engine, contiguous, flat, folded
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
 from minigan.backends.cpu.simd import fill, tile_columns

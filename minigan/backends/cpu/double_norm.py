@@ -6,8 +6,8 @@ as one example, with a group for each channel.
 
 import numpy as np
 
-from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, expect
+from minigan.backends.base import Array, expect
+from minigan.backends.cpu.engine import Engine
 from minigan.backends.cpu.group_norm import folded_examples
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.norm import BLOCK_COLUMNS, BLOCK_ROWS

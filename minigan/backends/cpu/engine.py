@@ -9,7 +9,6 @@ import numpy as np
 from minigan.backends.base import Array, Shape
 from minigan.backends.cpu.threads import Team
 from minigan.backends.workspace import Recycler, Workspace
-from minigan.errors import DTypeError, ShapeError
 
 # Numbers that are worth a thread: to hand them over takes as long as some 15,000 of them (see `waiting.py`).
 NUMBERS_PER_THREAD = 1 << 15
@@ -43,18 +42,6 @@ class Engine:
     def parts_of_product(self, multiply_adds: int) -> int:
         """How many threads a matrix product or a convolution is worth."""
         return self.parts(multiply_adds // MULTIPLY_ADDS_PER_NUMBER)
-
-
-def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
-    """Refuses an array that a compiled loop, which checks no bounds, would read beyond or misread.
-
-    Raises:
-        ShapeError, DTypeError: it has another shape or dtype.
-    """
-    if array.shape != shape:
-        raise ShapeError(f"{name}: expected shape {shape}, got {array.shape}. Check the layer's sizes.")
-    if array.dtype != dtype:
-        raise DTypeError(f"{name}: expected dtype {dtype} like the arrays beside it, got {array.dtype}. Convert it.")
 
 
 def contiguous(array: Array) -> Array:

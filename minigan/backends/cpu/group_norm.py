@@ -6,8 +6,8 @@ groups.
 
 import numpy as np
 
-from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, expect, flat, folded
+from minigan.backends.base import Array, expect
+from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.norm import add_sums, channel_totals, gradient_sums, moments, normalise, tiled
 from minigan.backends.cpu.simd import fill

@@ -6,8 +6,8 @@ backward its derivative is found again from x, on the way in. Without one the sa
 
 import numpy as np
 
-from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, expect, flat, folded
+from minigan.backends.base import Array, expect
+from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from minigan.backends.base import Array
-from minigan.backends.cpu.engine import Engine, expect
+from minigan.backends.base import Array, expect
+from minigan.backends.cpu.engine import Engine
 from minigan.backends.cpu.jit import kernel
 
 

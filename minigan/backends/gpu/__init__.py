@@ -1,30 +1,63 @@
-"""CuPy: the reference kernels on a CUDA GPU, arrays moved at the border."""
+"""CUDA on the GPU, through CuPy.
 
-from typing import Any
+Read `product.cuh` (one tile on the tensor cores), `conv.cu` (where its numbers come from), `plan.py` (the choice of
+tiles) and `conv.py`, in that order, beside `reference/conv.py`. Kernels that are not here are the reference's, run by
+CuPy; `coverage()` tells which.
+"""
+
+import os
+from typing import Any, cast
 
 import cupy
 import numpy as np
 
 from minigan.backends.base import Array
+from minigan.backends.gpu.dense import DenseKernels
+from minigan.backends.gpu.device import check_device
+from minigan.backends.gpu.launch import Launcher
+from minigan.backends.gpu.memory import PooledMemory
+from minigan.backends.gpu.plan import PRECISIONS, Precision
 from minigan.backends.reference import ReferenceBackend
-from minigan.errors import BackendError
+from minigan.errors import ConfigError
 
 
-class GpuBackend(ReferenceBackend):
-    """Runs on CuPy's current device."""
+class GpuBackend(PooledMemory, DenseKernels, ReferenceBackend):
+    """Runs on CuPy's current device.
+
+    Args:
+        precision: of the products of float32 numbers, whose sums are float32 always: "tf32" rounds factors to 10 bits
+            of mantissa, "bf16" to 7, "fp32" does not. Weights stay float32. By default what the environment's
+            MINIGAN_PRECISION says, else "tf32", PyTorch's default for convolutions; "fp32" on GPUs before Ampere, and
+            where MINIGAN_EXACT=1.
+    Raises:
+        BackendError: no usable GPU.
+        ConfigError: an unknown precision, or one that the GPU does not have.
+    """
 
     name = "cupy"
     xp = cupy
 
-    def __init__(self) -> None:
-        try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise BackendError(f"cupy {cupy.__version__} finds no usable GPU: {error}. Use another backend.") from None
-        if count == 0:
-            raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
+    def __init__(self, *, precision: str | None = None) -> None:
+        check_device(cupy)
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.device = properties["name"].decode()
+        self.multiprocessors = properties["multiProcessorCount"]
+        self.precision = self._checked(precision, properties["major"])
+        self.launch = Launcher()
+
+    def _checked(self, precision: str | None, generation: int) -> Precision:
+        has_tensor_cores = generation >= 8
+        if precision is None:
+            exact = os.environ.get("MINIGAN_EXACT") == "1" or not has_tensor_cores
+            precision = os.environ.get("MINIGAN_PRECISION") or ("fp32" if exact else "tf32")
+        if precision not in PRECISIONS:
+            raise ConfigError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
+        if precision != "fp32" and not has_tensor_cores:
+            raise ConfigError(f"{self.device} has no {precision}: expected Ampere or later. Use precision fp32.")
+        return cast(Precision, precision)
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
+        self.refuse_host_array(array)
         return cupy.ascontiguousarray(cupy.asarray(array, dtype=dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray:
@@ -32,5 +65,4 @@ class GpuBackend(ReferenceBackend):
         return host
 
     def describe(self) -> str:
-        device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-        return f"cupy {cupy.__version__} on {device}"
+        return f"cupy {cupy.__version__} on {self.device}, {self.precision}"

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.base import Array, Backend
-from minigan.backends.reference.conv import ConvKernels
 from minigan.backends.reference.dropout import DropoutKernels
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.reference.group_norm import GroupNormKernels
@@ -14,7 +13,6 @@ from minigan.backends.reference.resize import ResizeKernels
 
 
 class ReferenceBackend(
-    ConvKernels,
     FusedKernels,
     GroupNormKernels,
     ResizeKernels,

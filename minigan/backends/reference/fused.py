@@ -2,11 +2,16 @@
 
 from minigan.backends.base import Array
 from minigan.backends.reference.activation import ActivationKernels
+from minigan.backends.reference.conv import ConvKernels
 from minigan.backends.reference.dense import DenseKernels
 from minigan.backends.reference.norm import NormKernels
+from minigan.shapes import ConvGeometry
 
 
-class FusedKernels(DenseKernels, NormKernels, ActivationKernels):
+class FusedKernels(ConvKernels, DenseKernels, NormKernels, ActivationKernels):
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
+        return self.leaky_relu(self.conv2d(x, w, b, geometry), slope=slope)
+
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
         return self.leaky_relu(self.matmul(x, w, bias=b), slope=slope)
 

@@ -1,0 +1,121 @@
+"""The convolution family as implicit matrix products: conv.cu.
+
+A layer whose filter covers the whole image is a dense layer, and a dense layer is a convolution of images of one pixel.
+So all matrix products of a network are these three kernels.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigan.backends.base import Array, expect
+from minigan.backends.gpu.engine import Engine
+from minigan.backends.gpu.launch import THREADS, Settings, aligned
+from minigan.backends.gpu.plan import Kernel, ProductPlan, dense, folded, is_thin, plan_product
+from minigan.backends.reference.fused import FusedKernels
+from minigan.shapes import ConvGeometry
+
+PRECISION = {"fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
+
+
+class Finish(NamedTuple):
+    """What becomes of a product's sums before they are written.
+
+    Attributes:
+        bias: repeated along the columns.
+        slope: of a LeakyReLU after the bias; 1 for none.
+        add: to what is in the result.
+    """
+
+    bias: Array | None = None
+    slope: float = 1.0
+    add: bool = False
+
+
+class ConvKernels(Engine, FusedKernels):
+    """Overrides of `reference.conv.ConvKernels`, and what `dense.py` is made of."""
+
+    def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
+        return self.conv2d_leaky_relu(x, w, b, geometry, slope=1.0)
+
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
+        expect("x", x, (len(x), *geometry.input_shape), w.dtype)
+        expect("w", w, geometry.weight_shape, x.dtype)
+        y = self.empty((len(x), *geometry.output_shape), x.dtype)
+        self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b, slope))
+        return y
+
+    def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
+        expect("dy", dy, (len(dy), *geometry.output_shape), w.dtype)
+        expect("w", w, geometry.weight_shape, dy.dtype)
+        g, n = folded(geometry), len(dy)
+        dx = self.empty((n, *geometry.input_shape), dy.dtype)
+        if is_thin(g, n):
+            self._sum_overlaps(dy, w, b, g, dx)
+        else:
+            self.product("conv2d_input_grad", dy, w, dx, g, n, Finish(b))
+        return dx
+
+    def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
+        expect("x", x, (len(x), *geometry.input_shape), add_to.dtype)
+        expect("dy", dy, (len(x), *geometry.output_shape), x.dtype)
+        expect("add_to", add_to, geometry.weight_shape, x.dtype)
+        self.product("conv2d_weight_grad", x, dy, add_to, folded(geometry), len(x), Finish(add=True))
+
+    def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        g = folded(geometry)
+        if kernel == "conv2d_input_grad" and is_thin(g, images):
+            return "overlap-add"
+        plan = self._plan(kernel, g, images, dtype, (True, True))  # type: ignore[arg-type]  # one of the three names
+        return plan.name(self.precision if dtype == np.float32 else "fp64")
+
+    def product(
+        self, kernel: Kernel, left: Array, right: Array, result: Array, g: ConvGeometry, images: int, finish: Finish
+    ) -> None:
+        """Launches one of the three kernels.
+
+        Args:
+            left, right: x and w; dy and w; or x and dy.
+            result: y, dx or dw.
+        """
+        dtype = left.dtype
+        plan = self._plan(kernel, g, images, dtype, (aligned(left, 16), aligned(right, 16)))
+        bias, biases = finish.bias, 1 if finish.bias is None else finish.bias.size
+        end = (float(finish.slope), int(finish.add))
+        parts = self.empty((plan.splits, result.size), dtype) if plan.splits > 1 else None
+        self.launch(
+            "conv",
+            kernel,
+            plan.grid,
+            left,
+            right,
+            *(images, g.H, g.W, g.C, g.P, g.Q, g.K, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0]),
+            *(result, bias, biases, *end, plan.splits, parts),
+            dtype=dtype,
+            shared=plan.shared_bytes(kernel, dtype.itemsize),
+            settings=self._settings(plan, dtype),
+        )
+        if parts is not None:
+            arguments = (parts, plan.splits, np.int64(result.size), result, bias, biases, *end)
+            self.launch.elementwise("combine", "sum_parts", result.size, *arguments, dtype=dtype)
+
+    def _plan(
+        self, kernel: Kernel, g: ConvGeometry, images: int, dtype: np.dtype[Any], straight: tuple[bool, bool]
+    ) -> ProductPlan:
+        return plan_product(
+            kernel, g, images, multiprocessors=self.multiprocessors, itemsize=dtype.itemsize, aligned=straight
+        )
+
+    def _settings(self, plan: ProductPlan, dtype: np.dtype[Any]) -> Settings:
+        """What conv.cu is compiled for."""
+        (BM, BN, (WARPS_M, WARPS_N)), (VA, VB) = plan.tile, plan.vectors
+        precision = PRECISION[self.precision if dtype == np.float32 else "fp32"]
+        sizes = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("VA", VA), ("VB", VB))
+        return (("PRECISION", precision), *sizes)
+
+    def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, g: ConvGeometry, dx: Array) -> None:
+        """dx of few channels: each window's own gradient, then the sum of those that overlap."""
+        windows = self.empty((len(dy) * g.P * g.Q, g.R * g.S * g.C), dy.dtype)
+        self.product("conv2d_input_grad", dy, w, windows, dense(windows.shape[1], g.K), len(windows), Finish())
+        sizes = (len(dx), g.H, g.W, g.C, g.P, g.Q, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0])
+        self.launch("combine", "sum_overlaps", (-(-dx.size // THREADS),), windows, *sizes, dx, b, dtype=dx.dtype)

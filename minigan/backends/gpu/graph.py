@@ -1,0 +1,271 @@
+"""A whole training step as one CUDA graph, which the host launches without waiting for it.
+
+CUDA's rules, and how they are kept: what is captured is not executed; nothing is copied from the host, so that all
+arrays that the host makes are fed (`Backend.feed`) and their block is copied before the graph runs; no memory is
+taken but from a pool that is the graphs' own, which nothing else can take it from; nobody asks for a number.
+
+Source: CUDA C++ Programming Guide, section 3.2.8.7, "CUDA Graphs", on stream capture.
+"""
+
+import os
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minigan.backends.base import Array, Backend
+from minigan.backends.gpu.feeds import Action, Again, Draw, Mode, Recording, Survey
+from minigan.errors import BackendError
+
+Step = Callable[[], Any]
+
+
+class DeviceGuard:
+    """See `minigan.backends.base.Guard`.
+
+    Attributes:
+        done: how many steps since the last `reset` ended sound, int64, of shape ().
+    """
+
+    def __init__(self, xp: ModuleType) -> None:
+        self._xp = xp
+        self.sound = xp.ones((), dtype=np.bool_)
+        self.done = xp.zeros((), dtype=np.int64)
+
+    def demand(self, *flags: Array) -> None:
+        for flag in flags:
+            self._xp.logical_and(self.sound, flag, out=self.sound)
+
+    def keep(self, array: Array, before: Array) -> None:
+        self._xp.copyto(array, before, where=self._xp.logical_not(self.sound))
+
+    def count(self) -> None:
+        """At the end of each step."""
+        self.done += self.sound
+
+    def reset(self) -> None:
+        self.sound.fill(True)
+        self.done.fill(0)
+
+
+class GraphSteps(Backend):
+    """The part of a backend that feeds and guards the training steps which `StepGraphs` runs."""
+
+    _mode: Mode | None = None
+    is_capturing = False
+
+    @cached_property
+    def all_graphs(self) -> "weakref.WeakSet[StepGraphs]":
+        """Those that are in use."""
+        return weakref.WeakSet()
+
+    def step_graphs(self) -> "StepGraphs | None":
+        return None if os.environ.get("MINIGAN_GRAPHS") == "0" else StepGraphs(self)
+
+    def feed(self, draw: Draw, *, dtype: np.dtype[Any] | None = None) -> Any:
+        return super().feed(draw, dtype=dtype) if self._mode is None else self._mode.feed(draw, dtype)
+
+    def numbers(self, draw: Callable[[], tuple[float, ...]]) -> tuple[Any, ...]:
+        if self._mode is None:
+            return draw()
+        numbers = self.feed(lambda: np.array(draw(), np.float64))
+        return tuple(numbers[index] for index in range(len(numbers)))
+
+    def each_step(self, action: Callable[[], None]) -> None:
+        if self._mode is None:
+            action()
+        else:
+            self._mode.each_step(action)
+
+    @contextmanager
+    def only_if_sound(self, *arrays: Array) -> Iterator[None]:
+        guard = self.guard
+        before = [] if guard is None else [array.copy() for array in arrays]
+        yield
+        if guard is not None:
+            for array, kept in zip(arrays, before, strict=True):
+                guard.keep(array, kept)
+
+    @contextmanager
+    def running(self, mode: Mode | None, guard: DeviceGuard | None) -> Iterator[None]:
+        """While a step runs."""
+        self._mode, self.guard = mode, guard
+        try:
+            yield
+        finally:
+            self._mode, self.guard = None, None
+
+    def refuse_host_array(self, array: Any) -> None:
+        """While a step is captured a copy from the host would be that of its numbers now, for ever.
+
+        Raises:
+            BackendError: it is one.
+        """
+        if self.is_capturing and not isinstance(array, self.xp.ndarray):
+            raise BackendError(
+                "a host array cannot be copied to the GPU while a training step is captured. Give it through "
+                "backend.feed(...), or train with MINIGAN_GRAPHS=0."
+            )
+
+
+class StepGraphs:
+    """The training steps of one learner, of which each kind becomes a graph.
+
+    Graphs run one after the other on one stream, so they share a pool: the scratch memory of one is that of another.
+    """
+
+    def __init__(self, backend: GraphSteps) -> None:
+        cuda = backend.xp.cuda
+        self.backend = backend
+        self.guard = DeviceGuard(backend.xp)
+        self.pool = cuda.MemoryPool()
+        self.capturing = cuda.Stream(non_blocking=True)
+        self.copying = cuda.Stream(non_blocking=True)
+        self._graphs: dict[Hashable, StepGraph] = {}
+        self._given: list[list[Any] | None] = []  # what each step since the last look was given, where it is kept
+        backend.all_graphs.add(self)
+
+    def run(self, kind: Hashable, step: Step) -> Any:
+        """One step: eagerly for the first time, then captured, then replayed.
+
+        Args:
+            kind: of steps that differ in nothing but what they are fed; None is not captured.
+            step: calls only what `CUDA's rules` allow.
+        Returns:
+            What the step did. Of a captured one the arrays are the graph's own: the next one of its kind overwrites
+            them.
+        """
+
+        def counted() -> Any:
+            values = step()
+            self.guard.count()
+            return values
+
+        graph = self._graphs.get(kind) or StepGraph(self)
+        if kind is not None:
+            self._graphs[kind] = graph
+        values = graph.run(counted)
+        self._given.append(None if kind is None else graph.given)
+        return values
+
+    def look(self) -> int | None:
+        """Waits for the steps since the last look.
+
+        Returns:
+            The index, among these, of the first that was not sound; None if all were.
+        """
+        done = int(self.backend.to_numpy(self.guard.done))
+        if done < len(self._given):
+            return done
+        self._given.clear()
+        self.guard.done.fill(0)
+        return None
+
+    def again(self, index: int, step: Step) -> Any:
+        """Does the step of that index once more, on what it was given if it is kept, looking at every number."""
+        given = self._given[index]
+        self._given.clear()
+        self.guard.reset()
+        with self.backend.running(None if given is None else Again(given), None):
+            return step()
+
+
+class StepGraph:
+    """One kind of step.
+
+    Attributes:
+        given: what the last step was fed; the arrays of a captured one stay as they are once a step was not sound.
+    """
+
+    def __init__(self, graphs: StepGraphs) -> None:
+        self.backend, self.guard, self.pool = graphs.backend, graphs.guard, graphs.pool
+        self.capturing, self.copying = graphs.capturing, graphs.copying
+        self._survey: Survey | None = None
+        self._graph: Any = None
+        self.given: list[Any] | None = None
+        self._actions: list[Action] = []
+        self._turn = 0
+
+    def run(self, step: Step) -> Any:
+        if self._graph is not None:
+            slot = self._next_slot()
+            slot.copied.synchronize()  # the copy of two steps ago, so that its bytes may be overwritten
+            for action in self._actions:
+                action(slot.host)
+            self._launch(slot)
+        elif self._survey is not None and self._survey.capturable:
+            self._capture(step, self._survey)
+        else:
+            self._survey = Survey(partial(Backend.feed, self.backend), self.backend.xp.ndarray)
+            with self.backend.running(self._survey, self.guard):
+                self._values = step()
+            self.given = self._survey.given if self._survey.capturable else None
+        return self._values
+
+    def _capture(self, step: Step, survey: Survey) -> None:
+        """Runs the step while nothing is executed, and then for the first time."""
+        xp = self.backend.xp
+        self._block = xp.zeros(survey.nbytes, dtype=np.uint8)
+        self._slots = tuple(Slot(xp, survey.nbytes) for _ in range(2))
+        xp.get_default_memory_pool().free_all_blocks()  # what the first run had: the graph takes its own
+        slot = self._next_slot()
+        recording = Recording(survey.feeds, self._block, slot.host)
+        with self.backend.running(recording, self.guard):
+            graph, self._values = self._captured(step)
+        self._graph, self._actions, self.given = graph, recording.actions, recording.given
+        self._launch(slot)
+
+    def _captured(self, step: Step) -> tuple[Any, Any]:
+        """The graph, and what the step returned, which is on the graph's memory."""
+        with self.backend.xp.cuda.using_allocator(self.pool.malloc), self.capturing:
+            self.capturing.begin_capture()
+            self.backend.is_capturing = True
+            try:
+                values = step()
+            except BaseException:
+                with suppress(Exception):  # what broke the capture is told, not that it is broken
+                    self.capturing.end_capture()
+                raise
+            finally:
+                self.backend.is_capturing = False
+            return self.capturing.end_capture(), values
+
+    def _next_slot(self) -> "Slot":
+        self._turn += 1
+        return self._slots[self._turn % 2]
+
+    def _launch(self, slot: "Slot") -> None:
+        """Copies what was fed, on a stream of its own beside the step before; then the graph runs.
+
+        Once a step was not sound the block stays as it was in that step.
+        """
+        xp = self.backend.xp
+        stream = xp.cuda.get_current_stream()
+        self.copying.wait_event(slot.taken)
+        slot.staged.set(slot.host, stream=self.copying)
+        self.copying.record(slot.copied)
+        stream.wait_event(slot.copied)
+        xp.copyto(self._block.view(np.int64), slot.staged.view(np.int64), where=self.guard.sound)
+        stream.record(slot.taken)
+        self._graph.launch(stream)
+
+
+class Slot:
+    """Where a step's bytes wait for their turn: in host memory that the device reads by itself, then on the device.
+
+    Attributes:
+        host, staged: bytes in pinned memory and on the device.
+        copied: an event, after the copy from one to the other.
+        taken: an event, after the copy of `staged` to the block.
+    """
+
+    def __init__(self, xp: ModuleType, nbytes: int) -> None:
+        self.host = np.frombuffer(xp.cuda.alloc_pinned_memory(nbytes), np.uint8, nbytes)
+        self.staged = xp.zeros(nbytes, dtype=np.uint8)
+        self.copied = xp.cuda.Event(disable_timing=True)
+        self.taken = xp.cuda.Event(disable_timing=True)
+        xp.cuda.get_current_stream().record(self.taken)  # after the zeros
