@@ -74,7 +74,7 @@ class MissingExtraError(MiniganError, ImportError):
 
 
 class OutOfMemoryError(MiniganError, MemoryError):
-    """The memory of the machine or of the GPU does not suffice for a training step."""
+    """The memory of the machine or of the GPU does not suffice."""
 
 
 class DataError(MiniganError, ValueError):
@@ -87,10 +87,6 @@ class MixedSizesError(DataError):
 
 class CheckpointError(MiniganError, RuntimeError):
     """A checkpoint is missing, damaged or of another network."""
-
-
-class OutOfMemoryError(MiniganError, MemoryError):
-    """What is asked for takes more memory than there is."""
 
 
 class OutputError(MiniganError, OSError):

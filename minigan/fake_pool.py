@@ -7,8 +7,8 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import CheckpointError, ConfigError
-from minigan.room import expect_room
 from minigan.network import Sequential
+from minigan.room import expect_room
 
 __all__ = ["FakePool"]
 

@@ -10,9 +10,9 @@ from minigan.checkpoint import MODEL_FORMAT, network_arrays, save_arrays
 from minigan.errors import CheckpointError, ConfigError, MiniganError, OutOfMemoryError
 from minigan.fake_pool import FakePool
 from minigan.layers import Dense
-from minigan.room import expect_room
 from minigan.network import Sequential
 from minigan.recipes import get_recipe
+from minigan.room import expect_room
 
 RNG = np.random.default_rng(0)
 
