@@ -65,9 +65,10 @@ class RunConfig:
 
 def lasting_source(data: str) -> str:
     """A source as `config.toml` names it: a path is absolute, so that a run can be continued from any folder."""
-    if data.startswith(STACKED):
-        return STACKED + lasting_source(data.removeprefix(STACKED))
-    return data if data in EMBEDDED else os.path.abspath(data)
+    name = data.removeprefix(STACKED)
+    if name in EMBEDDED or name.startswith(STACKED):  # stacked twice: refused when it is opened
+        return data
+    return data.removesuffix(name) + os.path.abspath(name)
 
 
 def write_config(config: RunConfig, folder: Path) -> None:
@@ -92,7 +93,7 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{folder} is not a run folder: cannot read {path}: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a number of thousands of digits
         raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
     config = _parse(table, path)
     if steps is not None:

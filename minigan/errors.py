@@ -26,9 +26,19 @@ __all__ = [
 
 
 class MiniganError(Exception):
-    """Base of all errors that minigan raises on purpose."""
+    """Base of all errors that minigan raises on purpose.
+
+    Its text is one line that can be printed anywhere: names in files and archives may hold control characters, and
+    some of these do things to a terminal.
+    """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if text.isprintable():
+            return text
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ShapeError(MiniganError, ValueError):
@@ -65,7 +75,7 @@ class MissingExtraError(MiniganError, ImportError):
 
 
 class OutOfMemoryError(MiniganError, MemoryError):
-    """The memory of the machine or of the GPU does not suffice for a training step."""
+    """The memory of the machine or of the GPU does not suffice."""
 
 
 class DataError(MiniganError, ValueError):

@@ -1,5 +1,6 @@
 """A pool of earlier fakes, so that D does not forget what G has drawn before, and G does not return to it."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import CheckpointError, ConfigError
 from minigan.network import Sequential
+from minigan.room import expect_room
 
 __all__ = ["FakePool"]
 
@@ -25,6 +27,7 @@ class FakePool:
         if size < 1:
             raise ConfigError(f"FakePool: size must be positive, got {size}. Leave the pool out, or try 50.")
         self.kernels = G.kernels
+        expect_room(size * math.prod(G.output_shape) * G.dtype.itemsize, what="the pool of fakes")
         self.fakes = G.kernels.xp.zeros((size, *G.output_shape), dtype=G.dtype)
         self.count = 0
 

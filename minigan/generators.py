@@ -1,7 +1,7 @@
 """Trained generators: the file that keeps one, and what is drawn with it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from minigan.backends import Backend
 from minigan.checkpoint import MODEL_FORMAT, load_model, load_network, network_arrays, save_arrays, select
 from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.network import Sequential
+from minigan.parameters import expect_shapes
 from minigan.recipes import Recipe, get_recipe
 from minigan.report.pictures import to_pixels
 from minigan.sampling import generate, picture_count
@@ -110,15 +111,25 @@ def load_generator(
         recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
         if len(shape) == 1:
             recipe.check_points()
+        prefix = "average" if averaged else "G"
+        _expect_weights(recipe, shape, select(arrays, prefix), source=str(file))
         G = recipe.built_generator(shape, backend=backend, dtype=description["dtype"], rng=rng)
-        load_network(G, arrays, "average" if averaged else "G", source=str(file))
-    except (DTypeError, ValueError, MemoryError) as error:  # what is damaged may ask for more than all memory
+        load_network(G, arrays, prefix, source=str(file))
+    except (DTypeError, ValueError) as error:
         raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
     for name, array in network_arrays(G, "G").items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
     classes = tuple(description.get("classes", ()))
     return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
+
+
+def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Refuses arrays that are not the weights of the recipe's generator, before it takes memory for as many."""
+    G = recipe.whole_generator(shape)
+    G.setup(recipe.source_shape(shape), G.path)
+    weights = {name: array for name, array in arrays.items() if not name.startswith("state.")}
+    expect_shapes(dict(G.named_parameters()), weights, source=source)
 
 
 def save_generator(

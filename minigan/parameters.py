@@ -4,6 +4,7 @@ Because a network's numbers are one contiguous block, zeroing, clipping, an opti
 all-reduce is one pass over one array.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any, Self
@@ -13,6 +14,7 @@ import numpy as np
 from minigan.backends import Array, Backend
 from minigan.errors import CheckpointError, DTypeError, ShapeError
 from minigan.initializers import Initializer
+from minigan.room import expect_room
 
 __all__ = ["Arena", "Gradients", "Parameter"]
 
@@ -35,7 +37,7 @@ class Parameter:
     @property
     def size(self) -> int:
         """How many numbers it holds."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def __repr__(self) -> str:
         return f"Parameter({self.name}, {self.shape})"
@@ -94,10 +96,8 @@ class Arena:
             size += -(-parameter.size // _ALIGNMENT) * _ALIGNMENT
         self.backend = backend
         self.version = 0
-        try:
-            host = np.zeros(size, dtype)
-        except ValueError:  # NumPy's, for more than an array can ever hold
-            raise MemoryError(f"{size:.1e} weights are more than an array can hold") from None
+        expect_room(size * dtype.itemsize, what="a network's weights")
+        host = np.zeros(size, dtype)
         for parameter, offset in self._offsets.items():
             host[offset : offset + parameter.size] = parameter.initializer(rng, parameter.shape).ravel()
         self.flat = backend.asarray(host)
@@ -139,18 +139,8 @@ class Arena:
             CheckpointError: a name is missing or unknown. Nothing is overwritten.
             ShapeError, DTypeError: an array does not fit. Nothing is overwritten.
         """
-        missing, unknown = self._named.keys() - arrays.keys(), arrays.keys() - self._named.keys()
-        if missing or unknown:
-            raise CheckpointError(
-                f"{source} is of another network: missing {sorted(missing) or 'none'}, "
-                f"unknown {sorted(unknown) or 'none'}. Use the recipe and settings it was made with."
-            )
-        for name, p in self._named.items():
-            if arrays[name].shape != p.shape:
-                raise ShapeError(
-                    f"{source}: {name} has shape {arrays[name].shape}, the network expects {p.shape}. "
-                    "Use the recipe and settings it was made with."
-                )
+        expect_shapes(self._named, arrays, source=source)
+        for name in self._named:
             if arrays[name].dtype != self.flat.dtype:
                 raise DTypeError(
                     f"{source}: {name} is {arrays[name].dtype}, the network is {self.flat.dtype}. "
@@ -159,3 +149,24 @@ class Arena:
         for name, p in self._named.items():
             p.value[...] = self.backend.asarray(arrays[name])
         self.updated()
+
+
+def expect_shapes(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Refuses arrays that are not those of these parameters, which need not have memory yet.
+
+    Raises:
+        CheckpointError: a name is missing or unknown.
+        ShapeError: an array has another shape.
+    """
+    missing, unknown = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
+    if missing or unknown:
+        raise CheckpointError(
+            f"{source} is of another network: missing {sorted(missing) or 'none'}, "
+            f"unknown {sorted(unknown) or 'none'}. Use the recipe and settings it was made with."
+        )
+    for name, p in parameters.items():
+        if arrays[name].shape != p.shape:
+            raise ShapeError(
+                f"{source}: {name} has shape {arrays[name].shape}, the network expects {p.shape}. "
+                "Use the recipe and settings it was made with."
+            )

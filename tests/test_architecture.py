@@ -23,7 +23,7 @@ ROOT = Path(minigan.__file__).parent
 
 # A file imports only from floors below its own. A room is a file, or a folder with all that is in it.
 FLOORS = {
-    0: ["errors", "shapes", "files"],
+    0: ["errors", "shapes", "files", "room"],
     1: ["backends"],
     2: ["parameters", "initializers"],
     3: ["layers"],
@@ -72,7 +72,13 @@ FLOORS = {
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Where rooms of one floor may use each other; no circle is allowed anywhere.
 OPEN_FLOORS = (6, 7)
-NEIGHBOURS = {("shapes", "errors"), ("files", "errors"), ("parameters", "initializers"), ("optim", "schedules")}
+NEIGHBOURS = {
+    ("shapes", "errors"),
+    ("files", "errors"),
+    ("room", "errors"),
+    ("parameters", "initializers"),
+    ("optim", "schedules"),
+}
 # Inside backends/: who may use whom. `__init__` chooses among all of them, when it is called.
 BACKEND_ROOMS = {
     "base": set(),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as listing
-from benchmarks import breakdown, gpu, kernels, kills, limits, memory, modes, sampling, scaling, stack, train_step
+from benchmarks import breakdown, fuzz, gpu, kernels, kills, limits, memory, modes, sampling, scaling, stack, train_step
 from benchmarks.command import expect_agreement
 from benchmarks.limits import Limits
 from minigan import bench
@@ -204,7 +204,7 @@ def test_the_list_names_every_benchmark(ran):
     for name, _, example in listing.benchmarks():
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
-    modules = {kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills, gpu}
+    modules = {kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills, gpu, fuzz}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 

@@ -273,7 +273,7 @@ def test_multi_d_passes_its_settings_on(reference: Backend):
 
 
 WRONG = [
-    (MultiD, {"discriminators": 0}, "multi-d: discriminators must be positive, got 0"),
+    (MultiD, {"discriminators": 0}, "multi-d: discriminators must be from 1 to 1,000, got 0"),
     (MultiD, {"weights": "max"}, "multi-d: weights must be one of mean, softmax, got 'max'"),
     (MultiD, {"sharpness": "inf"}, "multi-d: sharpness must be a number from 0 up, got inf"),
     (MultiD, {"loss": "relativistic-average"}, "multi-d: the loss relativistic-average would compare one discrim"),

@@ -72,10 +72,17 @@ def _open_points(
 ) -> Points:
     if options.size is not None or options.channels is not None:
         raise ConfigError(f"{where}: holds points, which have no size or channels. Leave both out.")
-    if not np.isfinite(points).all():
-        row = int(np.argmax(~np.isfinite(points).all(axis=1)))
-        raise DataError(f"{where}: expected finite numbers, found {points[row].tolist()} in item {row}.")
-    return Points(np.ascontiguousarray(points, dtype=np.float32), name=name, labels=labels, classes=classes)
+    single = _to_single(points)
+    if not np.isfinite(single).all():
+        row = int(np.argmax(~np.isfinite(single).all(axis=1)))
+        raise DataError(f"{where}: expected finite numbers of single precision, found {points[row]} in item {row}.")
+    return Points(single, name=name, labels=labels, classes=classes)
+
+
+def _to_single(values: Array) -> FloatArray:
+    """Floats as float32; those out of its range become infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _as_images(values: Array, *, where: str) -> Array:
@@ -169,7 +176,7 @@ class FloatImages(Dataset):
         return -1.0 if min(float(self._gather(part).min()) for part in parts) < 0 else 0.0
 
     def _gather(self, rows: IndexArray) -> FloatArray:
-        images = self._images[rows].astype(np.float32)
+        images = _to_single(self._images[rows])
         low, high = float(images.min()), float(images.max())
         if not (low >= self._low and high <= 1):  # true for NaN as well
             self._complain(images, rows)

@@ -2,21 +2,21 @@
 
 import os
 import threading
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from minigan.data.archive import open_archive, open_member, read_at_most
 from minigan.data.dataset import LabelArray
 from minigan.errors import DataError
 
 __all__ = ["FileStore", "FolderStore", "ZipStore", "class_labels"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-LARGEST_FILE = 2**28  # a zip member that unpacks to more is no picture
+MOST_LEVELS = 100  # of folders
+LARGEST_FILE = 2**28  # bytes; what has more is no picture
 
 
 class FileStore(ABC):
@@ -32,6 +32,11 @@ class FileStore(ABC):
     @abstractmethod
     def read(self, index: int) -> bytes:
         """The bytes of a file; DataError if they cannot be had."""
+
+    def check_size(self, index: int, size: int) -> None:
+        """Raises DataError if a file has too many bytes for a picture."""
+        if size > LARGEST_FILE:
+            raise DataError(f"{self.where(index)}: expected an image, found {size:,} bytes.")
 
     def close(self) -> None:  # noqa: B027 (a folder needs none)
         """Gives back what is held open; nothing can be read any more."""
@@ -51,6 +56,7 @@ class FolderStore(FileStore):
     def read(self, index: int) -> bytes:
         try:
             with open(os.path.join(self.root, self.names[index]), "rb") as file:
+                self.check_size(index, os.fstat(file.fileno()).st_size)
                 return file.read()
         except OSError as error:
             raise DataError(f"{self.where(index)}: cannot be read ({error.strerror}).") from error
@@ -60,10 +66,7 @@ class ZipStore(FileStore):
     """The picture files in a zip archive. Threads may share it."""
 
     def __init__(self, root: Path) -> None:
-        try:
-            self._archive = zipfile.ZipFile(root)
-        except (OSError, zipfile.BadZipFile, EOFError, ValueError) as error:
-            raise DataError(f"{root}: the zip archive is damaged or cut short ({error}). Fetch it again.") from error
+        self._archive = open_archive(root)
         self._lock = threading.Lock()  # the archive is one open file with one position
         names = self._archive.namelist()
         super().__init__(root, sorted(name for name in names if _is_picture(name)), others=names)
@@ -73,13 +76,10 @@ class ZipStore(FileStore):
 
     def read(self, index: int) -> bytes:
         info = self._archive.getinfo(self.names[index])
-        if info.file_size > LARGEST_FILE:
-            raise DataError(f"{self.where(index)}: expected an image, found {info.file_size:,} bytes.")
-        try:
-            with self._lock:
-                return self._archive.read(info)
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{self.where(index)}: cannot be unpacked ({error}).") from error
+        self.check_size(index, info.file_size)
+        where = self.where(index)
+        with self._lock, open_member(self._archive, info, where=where) as file:
+            return bytes(read_at_most(file, info.file_size, where=where))
 
 
 def _few(names: list[str]) -> str:
@@ -104,6 +104,8 @@ def class_labels(names: list[str]) -> tuple[LabelArray, tuple[str, ...]] | tuple
 
 def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[str]:
     """Names of the picture files below `folder`; links are followed, but no folder is entered twice."""
+    if prefix.count("/") > MOST_LEVELS:
+        raise DataError(f"{folder[:200]}...: expected at most {MOST_LEVELS} folders inside each other, found more.")
     try:
         status = os.stat(folder)
         entries = list(os.scandir(folder))

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minigan.data.archive import DEFLATE_LIMIT, read_at_most
 from minigan.data.dataset import LabelArray
 from minigan.errors import DataError
 
@@ -25,8 +26,6 @@ Array = npt.NDArray[Any]
 GZIP_MAGIC = b"\x1f\x8b"
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_DIMENSIONS = 4
-DEFLATE_LIMIT = 1032  # a byte of gzip unpacks to no more than this
-CHUNK = 2**20
 MOST_FILES = 100  # in a folder with more, only files named like IDX are opened to look
 
 
@@ -133,9 +132,7 @@ def _parse_header(head: bytes, file: BinaryIO, *, path: Path) -> Header:
 
 
 def _unpack(file: BinaryIO, header: Header, *, path: Path) -> Array:
-    values = bytearray()
-    while len(values) <= header.nbytes and (chunk := file.read(CHUNK)):
-        values += chunk
+    values = read_at_most(file, header.nbytes, where=str(path))
     _check_size(path, header, found=len(values))
     return np.frombuffer(values, dtype=header.dtype).reshape(header.shape)
 

@@ -9,15 +9,26 @@ import numpy as np
 
 from minigan.data.dataset import IndexArray, PixelArray, PixelDataset
 from minigan.data.files import FileStore, class_labels
-from minigan.data.options import Options, chosen_rows
+from minigan.data.options import LARGEST_SIDE, Options, chosen_rows
 from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
 from minigan.errors import DataError, MiniganError, MixedSizesError
 
-__all__ = ["RESIZE_REMEDY", "ImageFiles", "Probe", "common_size", "load_image", "probe_files", "to_array"]
+__all__ = [
+    "RESIZE_REMEDY",
+    "ImageFiles",
+    "Probe",
+    "common_size",
+    "expect_modest",
+    "load_image",
+    "probe_files",
+    "to_array",
+]
 
 RESIZE_REMEDY = "Give a size (--set size=64) to scale them all to."
 SAMPLE = 16  # files looked at when a folder is opened
+# Pillow knows many more, some of which have other programs read the file.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 CLEAR_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
@@ -83,6 +94,8 @@ class ImageFiles(PixelDataset):
         height, width, channels = self.shape
         where = self._store.where(row)
         fit = (height, width) if self._resize else None
+        if fit is None:
+            expect_modest((height, width), where=where)
         image = load_image(self._store.read(row), where=where, channels=channels, fit=fit)
         if not self._resize and (image.height, image.width) != (height, width):
             raise DataError(
@@ -117,6 +130,12 @@ def common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
                 f"{store.names[row]} is {other.height}x{other.width}). {RESIZE_REMEDY}"
             )
     return probe.height, probe.width
+
+
+def expect_modest(size: tuple[int, int], *, where: str) -> None:
+    """Raises DataError if pictures of that size are too large to be read as they are, by many at a time."""
+    if max(size) > LARGEST_SIDE:
+        raise DataError(f"{where}: {size[0]}x{size[1]} is more than {LARGEST_SIDE:,} pixels a side. {RESIZE_REMEDY}")
 
 
 def load_image(data: bytes, *, where: str, channels: int, fit: tuple[int, int] | None = None) -> Any:
@@ -166,7 +185,7 @@ def _opened(data: bytes, *, where: str) -> Any:
     """The picture, its header read, its pixels not yet."""
     pillow = load_pillow()
     try:
-        image = pillow.open(BytesIO(data))
+        image = pillow.open(BytesIO(data), formats=FORMATS)
         pixels, limit = image.width * image.height, pillow.MAX_IMAGE_PIXELS
         bomb = limit is not None and pixels > limit
     except pillow.DecompressionBombError:
@@ -194,10 +213,11 @@ def _upright(image: Any) -> Any:
 
 def _is_grey(image: Any) -> bool:
     if image.mode == "P":
-        palette = np.frombuffer(image.palette.tobytes() if image.palette else b"", dtype=np.uint8)
-        if image.palette is None or len(image.palette.mode) != 3:
+        palette = image.getpalette("RGB")
+        if palette is None:
             return False
-        return bool((palette.reshape(-1, 3) == palette.reshape(-1, 3)[:, :1]).all())
+        colours = np.array(palette, dtype=np.uint8).reshape(-1, 3)
+        return bool((colours == colours[:, :1]).all())
     return image.mode in GREY_MODES or image.mode.startswith("I;16")
 
 

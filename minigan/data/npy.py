@@ -1,14 +1,15 @@
 """NumPy's own files. Never unpickled: an array of Python objects is refused."""
 
+import io
 import math
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from minigan.data.archive import open_archive, open_member, read_at_most
 from minigan.data.dataset import LabelArray
 from minigan.errors import DataError
 
@@ -19,31 +20,43 @@ Array = npt.NDArray[Any]
 NPY_MAGIC = b"\x93NUMPY"
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("labels", "y")
+LONGEST_HEADER = 2**14  # bytes; NumPy refuses more than 10,000 characters
+
+
+class Header(NamedTuple):
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
+    offset: int
 
 
 def read_npy(path: Path) -> Array:
-    """The array in an .npy file, memory-mapped."""
-    try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise _unreadable(str(path), error) from error
+    """The array in an .npy file, memory-mapped.
+
+    Raises:
+        DataError: it is damaged, empty, or not of numbers.
+    """
+    with path.open("rb") as file:
+        head = file.read(LONGEST_HEADER)
+    dtype, shape, order, offset = _parse_header(head, size=path.stat().st_size, where=str(path))
+    array: Array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
     return array
 
 
 def read_npz(path: Path) -> tuple[Array, LabelArray | None]:
     """Images (key `images` or `x`, or the only array) and labels (`labels` or `y`, may be absent), in memory."""
-    with zipfile.ZipFile(path) as archive:
-        sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-        label_key = next((key for key in LABEL_KEYS if key in sizes), None)
-        others = [key for key in sizes if key != label_key]
-        key = next((key for key in IMAGE_KEYS if key in sizes), others[0] if len(others) == 1 else None)
+    with open_archive(path) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        label_key = next((key for key in LABEL_KEYS if key in members), None)
+        others = [key for key in members if key != label_key]
+        key = next((key for key in IMAGE_KEYS if key in members), others[0] if len(others) == 1 else None)
         if key is None:
-            found = ", ".join(sizes) or "none"
+            found = ", ".join(members) or "none"
             raise DataError(f"{path}: expected an array named 'images' or 'x', or a single array; found {found}.")
-        images = _read_member(archive, key, size=sizes[key], path=path)
+        images = _read_member(archive, members[key], where=f"{path}, array '{key}'")
         if label_key is None:
             return images, None
-        labels = _read_member(archive, label_key, size=sizes[label_key], path=path)
+        labels = _read_member(archive, members[label_key], where=f"{path}, array '{label_key}'")
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
         raise DataError(
             f"{path}: expected '{label_key}' to be one integer per item, found {labels.dtype} {labels.shape}."
@@ -51,29 +64,37 @@ def read_npz(path: Path) -> tuple[Array, LabelArray | None]:
     return images, labels.astype(np.int64)
 
 
-def _read_member(archive: zipfile.ZipFile, key: str, *, size: int, path: Path) -> Array:
-    where = f"{path}, array '{key}'"
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) -> Array:
+    with open_member(archive, info, where=where) as file:
+        head = file.read(LONGEST_HEADER)
+        dtype, shape, order, offset = _parse_header(head, size=info.file_size, where=where)
+        values: Array = np.frombuffer(
+            read_at_most(file, info.file_size, where=where, head=head), dtype=dtype, offset=offset
+        )
+        return values.reshape(shape, order=order)
+
+
+def _parse_header(head: bytes, *, size: int, where: str) -> Header:
+    """What a file of `size` bytes that begins with `head` declares, if that is what it holds."""
+    file = io.BytesIO(head)
     try:
-        with archive.open(f"{key}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read_header(member)
-        if dtype.hasobject:
-            raise ValueError("Python objects")
-        if math.prod(shape) * dtype.itemsize > size:
-            raise DataError(f"{where}: the header declares {dtype} {shape}, but only {size:,} bytes follow.")
-        with archive.open(f"{key}.npy") as member:
-            array: Array = np.lib.format.read_array(member, allow_pickle=False)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
-        raise _unreadable(where, error) from error
-    return array
-
-
-def _unreadable(where: str, error: Exception) -> DataError:
-    if "object" in str(error).lower() or "pickle" in str(error).lower():
-        return DataError(f"{where}: expected plain numbers, found pickled Python objects, which are never loaded.")
-    return DataError(f"{where}: expected a NumPy array, found one that is damaged or cut short ({error}).")
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_columns, dtype = read_header(file)
+        nbytes = math.prod(shape) * dtype.itemsize
+    # given damaged bytes NumPy raises nearly anything: ValueError, TokenError, IndexError, TypeError ...
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{where}: expected a NumPy array, found one that is damaged ({reason[:200]}).") from error
+    if dtype.hasobject:
+        raise DataError(f"{where}: expected plain numbers, found pickled Python objects, which are never loaded.")
+    if dtype.kind not in "buif":
+        raise DataError(f"{where}: expected plain numbers, found {dtype}. Convert the array.")
+    if nbytes == 0:
+        raise DataError(f"{where}: expected at least one item, found an empty array {shape}.")
+    if min(shape, default=1) < 0 or nbytes != size - file.tell():
+        raise DataError(
+            f"{where}: the header declares {dtype} {shape}, {nbytes:,} bytes; found {size - file.tell():,}. "
+            "The array is damaged or cut short: save it again."
+        )
+    return Header(dtype, shape, "F" if by_columns else "C", file.tell())

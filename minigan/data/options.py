@@ -8,7 +8,7 @@ import numpy as np
 from minigan.data.dataset import IndexArray
 from minigan.errors import ConfigError
 
-__all__ = ["Options", "Size", "chosen_rows", "parse_options"]
+__all__ = ["LARGEST_SIDE", "Options", "Size", "chosen_rows", "parse_options"]
 
 Size = int | tuple[int, int]
 

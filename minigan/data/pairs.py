@@ -8,7 +8,15 @@ import numpy.typing as npt
 from minigan.data.cache import PixelCache
 from minigan.data.dataset import FloatArray, IndexArray, PairDataset, PixelArray, unit_range
 from minigan.data.files import FileStore
-from minigan.data.images import RESIZE_REMEDY, Probe, common_size, load_image, probe_files, to_array
+from minigan.data.images import (
+    RESIZE_REMEDY,
+    Probe,
+    common_size,
+    expect_modest,
+    load_image,
+    probe_files,
+    to_array,
+)
 from minigan.data.options import Options, chosen_rows
 from minigan.data.resize import cover
 from minigan.errors import ConfigError, DataError
@@ -53,6 +61,8 @@ class PairFiles(PairDataset):
     def _halves(self, row: int) -> tuple[Any, Any]:
         height, width, channels = self.a_shape
         where = self._store.where(row)
+        if not self._resize:
+            expect_modest((height, width), where=where)
         image = load_image(self._store.read(row), where=where, channels=channels)
         half = _half_width(image.width, where=where)
         if not self._resize and (image.height, half) != (height, width):

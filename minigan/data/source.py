@@ -2,9 +2,9 @@
 
 import difflib
 import os
-import zipfile
 from pathlib import Path
 
+from minigan.data.archive import open_archive
 from minigan.data.arrays import open_array
 from minigan.data.cache import CACHE_BYTES
 from minigan.data.channels import Recoloured
@@ -20,7 +20,7 @@ from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
 from minigan.data.stacked import STACKED, StackedImages
-from minigan.errors import ConfigError, DataError
+from minigan.errors import ConfigError, DataError, MiniganError
 
 __all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
 
@@ -101,7 +101,11 @@ def open_pairs(
         raise _cannot_open(source, error) from error
     if store is None:
         raise DataError(f"{path}: expected a folder or zip of side-by-side images, found another kind of file.")
-    return PairFiles(store, name=_name(path), options=options, swap=swap, split=split)
+    try:
+        return PairFiles(store, name=_name(path), options=options, swap=swap, split=split)
+    except MiniganError:
+        store.close()
+        raise
 
 
 def _open_embedded(name: str, options: Options, *, seed: int) -> Dataset:
@@ -126,6 +130,8 @@ def _shapes(options: Options, *, seed: int) -> PixelDataset:
 
 
 def _open_stacked(source: str, options: Options, *, seed: int) -> StackedImages:
+    if source.startswith(STACKED):
+        raise ConfigError(f"{STACKED}{STACKED}: what is stacked has colours, and cannot be stacked again. Say it once.")
     if options.channels == 1:
         raise ConfigError(f"{STACKED}{source}: has 3 channels, got channels=1. Leave channels out.")
     single = open_dataset(source, size=options.size, seed=seed, cache_bytes=options.cache_bytes)
@@ -205,11 +211,8 @@ def _file_store(path: Path) -> FileStore | None:
 def _is_npz(path: Path, head: bytes) -> bool:
     if not head.startswith(ZIP_MAGICS):
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError):
-        return False  # damaged: ZipStore says so
+    with open_archive(path) as archive:
+        names = archive.namelist()
     return all(name.endswith(".npy") for name in names) if names else path.suffix == ".npz"
 
 
@@ -217,8 +220,10 @@ def _existing(source: str | os.PathLike[str]) -> Path:
     path, text = Path(source), os.fspath(source)
     if not text:
         raise DataError(f"expected a path, or one of {', '.join(EMBEDDED)}; got an empty name.")
-    if path.exists():
+    if path.is_dir() or path.is_file():
         return path
+    if path.exists():
+        raise DataError(f"{text}: expected a file or folder, found a device or pipe. Save what it gives to a file.")
     near = difflib.get_close_matches(text.lower(), EMBEDDED, n=1)
     remedy = f"Did you mean {near[0]!r}?" if near else f"Give an existing path, or one of {', '.join(EMBEDDED)}."
     raise DataError(f"{text}: there is no such file, folder or embedded dataset. {remedy}")

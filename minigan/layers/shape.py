@@ -1,5 +1,7 @@
 """Layers that move numbers without weighing them: linear maps, so double backward is forward again."""
 
+import math
+
 import numpy as np
 
 from minigan.backends import Array
@@ -21,10 +23,10 @@ class Reshape(Layer):
         self.shape = tuple(shape)
 
     def infer(self, input_shape: Shape) -> Shape:
-        if np.prod(self.shape) != np.prod(input_shape):
+        if math.prod(self.shape) != math.prod(input_shape):
             raise ShapeError(
-                f"{self.path}: cannot reshape {input_shape} ({np.prod(input_shape)} numbers) into "
-                f"{self.shape} ({np.prod(self.shape)}). Make the sizes equal."
+                f"{self.path}: cannot reshape {input_shape} ({math.prod(input_shape)} numbers) into "
+                f"{self.shape} ({math.prod(self.shape)}). Make the sizes equal."
             )
         return self.shape
 
@@ -49,7 +51,7 @@ class Flatten(Reshape):
         super().__init__(())
 
     def infer(self, input_shape: Shape) -> Shape:
-        return (int(np.prod(input_shape)),)
+        return (math.prod(input_shape),)
 
 
 class UpSampling2D(Layer):

@@ -204,8 +204,12 @@ class Recipe(OptimizerSettings):
         rng: np.random.Generator,
     ) -> Sequential:
         """G, ready to draw."""
-        G = self.generator(image_shape)
+        G = self.whole_generator(image_shape)
         return G.build(self.source_shape(image_shape), backend=backend, dtype=dtype, rng=rng)
+
+    def whole_generator(self, image_shape: Shape) -> Sequential:
+        """G behind what joins its condition to what it draws from; not built."""
+        return self.generator(image_shape)
 
     def moving_average(self, G: Sequential, *, seed: int | Sequence[int]) -> MovingAverage | None:
         """The average of G's weights, if the recipe keeps one.
@@ -252,6 +256,6 @@ def _convert(value: Any, kind: Any, what: str) -> Any:
             return _TRUTH[value.lower()] if kind is bool else kind(value)
         if type(value) is kind or (kind is float and type(value) is int):
             return kind(value)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         pass
     raise ConfigError(f"{what} must be {'an' if kind is int else 'a'} {kind.__name__}, got {value!r}.")

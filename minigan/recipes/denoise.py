@@ -20,7 +20,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.errors import ConfigError
 from minigan.initializers import HeNormal, Normal
 from minigan.layers import BatchNorm, Conv2D, Layer, ReLU
 from minigan.network import Residual, Sequential
@@ -46,8 +45,7 @@ class Denoise(RestorationRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("sigma")
-        if self.depth < 2:
-            raise ConfigError(f"{self.name}: depth must be at least 2, got {self.depth}.")
+        self.check_layers("depth", least=2)
 
     def source_shape(self, image_shape: Shape) -> Shape:
         return image_shape

@@ -26,10 +26,9 @@ What it corrects in the usual tutorial code:
 - Real and fake are separate batches, with dropout masks of their own.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
-
-import numpy as np
 
 from minigan.errors import ConfigError
 from minigan.layers import Dense, Dropout, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
@@ -70,7 +69,7 @@ class MinimaxGame(NoiseRecipe):
         pass
 
     def generator(self, image_shape: Shape) -> Sequential:
-        layers: list[Layer] = [Dense(self.hidden), ReLU(), Dense(self.hidden), ReLU(), Dense(int(np.prod(image_shape)))]
+        layers: list[Layer] = [Dense(self.hidden), ReLU(), Dense(self.hidden), ReLU(), Dense(math.prod(image_shape))]
         if len(image_shape) > 1:
             layers += [Tanh(), Reshape(image_shape)]
         return Sequential(layers, name="G")

@@ -20,6 +20,7 @@ On points of the plane (`--data ring`, `--data grid`) G's last layer is linear. 
 onto one mode; `--set loss=non-saturating mse_weight=0 lr=1e-3 instance_noise=0` finds the ring.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -63,7 +64,7 @@ class MLP(NoiseRecipe):
         pass
 
     def generator(self, image_shape: Shape) -> Sequential:
-        layers = [*self._hidden(), Dense(int(np.prod(image_shape)))]
+        layers = [*self._hidden(), Dense(math.prod(image_shape))]
         if len(image_shape) > 1:
             layers += [Sigmoid(), Reshape(image_shape)]
         return Sequential(layers, name="G")

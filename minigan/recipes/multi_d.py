@@ -63,7 +63,7 @@ class MultiD(DCGAN):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("discriminators")
+        self.check_layers("discriminators")
         self.check_from_zero("sharpness")
         self.check_choice("weights", WEIGHTS)
         if issubclass(LOSSES[self.loss], CoupledLoss):

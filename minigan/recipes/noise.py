@@ -85,17 +85,9 @@ class NoiseRecipe(AdversarialRecipe):
         """n latent vectors from N(0, 1): float64, (n, latent)."""
         return rng.standard_normal((n, self.latent))
 
-    def built_generator(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str | np.dtype[Any] = "float32",
-        rng: np.random.Generator,
-    ) -> Sequential:
+    def whole_generator(self, image_shape: Shape) -> Sequential:
         front = [ConcatCondition((self.classes,))] if self.conditional else []
-        G = self.generator(image_shape).behind(front)
-        return G.build((self.latent,), backend=backend, dtype=dtype, rng=rng)
+        return super().whole_generator(image_shape).behind(front)
 
     def judge(self, image_shape: Shape) -> Sequential:
         """The discriminator behind what changes and joins the images it is shown."""

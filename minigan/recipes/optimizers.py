@@ -12,6 +12,7 @@ from minigan.parameters import Arena
 from minigan.schedules import Constant, CosineDecay, ExponentialDecay, LinearDecay, Schedule
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+MOST_LAYERS = 1000
 SCHEDULES = ("constant", "linear", "exponential", "cosine")
 
 
@@ -30,6 +31,13 @@ class Settings:
         for name in names:
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
+
+    def check_layers(self, name: str, *, least: int = 1) -> None:
+        """Raises ConfigError unless the setting is a number of layers, or of networks, that one can build."""
+        if not least <= getattr(self, name) <= MOST_LAYERS:
+            raise ConfigError(
+                f"{self.name}: {name} must be from {least} to {MOST_LAYERS:,}, got {getattr(self, name)}."
+            )
 
     def check_from_zero(self, *names: str) -> None:
         """Raises ConfigError unless these settings are at least 0 and finite."""

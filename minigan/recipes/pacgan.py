@@ -20,10 +20,9 @@ What it corrects in the usual tutorial code:
 On images it draws them as vectors; `dcgan --set pack=2` suits them better.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
-
-import numpy as np
 
 from minigan.initializers import Normal
 from minigan.layers import BatchNorm, Dense, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
@@ -69,7 +68,7 @@ class PacGAN(NoiseRecipe):
         layers: list[Layer] = []
         for _ in range(4):
             layers += [Dense(self.g_hidden, bias=False, init=WEIGHTS), BatchNorm(), ReLU()]
-        layers += [Dense(int(np.prod(image_shape)), init=WEIGHTS)]
+        layers += [Dense(math.prod(image_shape), init=WEIGHTS)]
         if len(image_shape) > 1:
             layers += [Tanh(), Reshape(image_shape)]
         return Sequential(layers, name="G")

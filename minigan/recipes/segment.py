@@ -54,8 +54,7 @@ class Segment(PairRecipe):
         super().__post_init__()
         self.check_positive("width", "d_width")
         self.check_share("dropout")
-        if self.depth < 2:
-            raise ConfigError(f"{self.name}: depth must be at least 2, got {self.depth}.")
+        self.check_layers("depth", least=2)
 
     def check_size(self, size: tuple[int, int]) -> None:
         if min(size) < 8:

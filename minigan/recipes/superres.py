@@ -49,7 +49,7 @@ class SuperResolution(RestorationRecipe):
     blocks: int = 4
 
     def __post_init__(self) -> None:
-        self.check_positive("blocks")
+        self.check_layers("blocks")
         if self.factor not in (2, 4, 8):
             raise ConfigError(f"{self.name}: factor must be 2, 4 or 8, got {self.factor}.")
         super().__post_init__()

@@ -14,6 +14,7 @@ What it corrects in the usual tutorial code:
 - Samples are drawn from the prior, z ~ N(0, 1), and are not reconstructions of the data.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -72,7 +73,7 @@ class VAE(Recipe):
         H, W, C = image_shape
         n = halvings((H, W))
         smallest = (H >> n, W >> n, self.width << (n - 1))
-        layers: list[Layer] = [Dense(int(np.prod(smallest)), bias=False), BatchNorm(), ReLU(), Reshape(smallest)]
+        layers: list[Layer] = [Dense(math.prod(smallest), bias=False), BatchNorm(), ReLU(), Reshape(smallest)]
         for k in reversed(range(n - 1)):
             layers += [ConvTranspose2D(self.width << k, 4, stride=2, padding=1, bias=False), BatchNorm(), ReLU()]
         return Sequential([*layers, ConvTranspose2D(C, 4, stride=2, padding=1)], name="G")

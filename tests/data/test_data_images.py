@@ -332,7 +332,7 @@ def test_a_folder_opens_only_a_few_files(tmp_path, monkeypatch):
         (tmp_path / f"{k}.png").write_bytes(buffer.getvalue())
     opened = []
     plain_open = Image.open
-    monkeypatch.setattr(Image, "open", lambda *args: opened.append(1) or plain_open(*args))
+    monkeypatch.setattr(Image, "open", lambda *args, **options: opened.append(1) or plain_open(*args, **options))
     open_dataset(tmp_path).read([5, 6])
     assert len(opened) <= 18
 

@@ -252,7 +252,7 @@ WRONG = [
     (Pix2Pix, {"direction": "AB"}, "pix2pix: direction must be one of AtoB, BtoA, got 'AB'"),
     (Pix2Pix, {"norm": "none"}, "pix2pix: norm must be one of batch, instance, got 'none'"),
     (Pix2Pix, {"adversarial": -1}, "pix2pix: adversarial must be a number from 0 up, got -1"),
-    (Segment, {"depth": 1}, "segment: depth must be at least 2, got 1"),
+    (Segment, {"depth": 1}, "segment: depth must be from 2 to 1,000, got 1"),
     (Segment, {"size": 4}, "segment: expected sides of at least 8 pixels, got 4x4"),
     (SuperResolution, {"factor": 3}, "superres: factor must be 2, 4 or 8, got 3"),
     (SuperResolution, {"size": 18}, "superres: expected sides that are multiples of factor=4, got 18x18"),

@@ -1,0 +1,186 @@
+"""What each reader of minigan is asked to do with a folder, and what a right result is."""
+
+import gzip
+import json
+import math
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.fuzzing.samples import IDX_CODES
+from minigan import runs
+from minigan.config import RunConfig, read_config, write_config
+from minigan.data import Dataset, open_dataset, open_pairs
+from minigan.data.dataset import Collection
+from minigan.evaluation import kept
+
+CIFAR_RECORD = 3073
+
+
+class Wrong(AssertionError):
+    """A reader accepted a file, and its result is not right."""
+
+
+def expect(right: bool, what: str) -> None:
+    if not right:
+        raise Wrong(what)
+
+
+def only_file(folder: Path, pattern: str) -> Path:
+    return next(path for path in sorted(folder.glob(pattern)) if path.is_file())
+
+
+# ---------------------------------------------------------------------------------------------- data
+
+
+def _options(rng: random.Random) -> dict[str, Any]:
+    return {
+        "size": rng.choice((None, None, 8, (5, 9))),
+        "channels": rng.choice((None, None, 1, 3)),
+        "count": rng.choice((None, None, 1)),
+        "cache_bytes": rng.choice((0, 2**20)),
+    }
+
+
+def check_items(items: Collection, x: Any, shape: tuple[int, ...], count: int) -> None:
+    expect(
+        x.shape == (count, *shape) and x.dtype == np.float32, f"read {x.dtype} {x.shape}, expected {count} of {shape}"
+    )
+    expect(bool(np.isfinite(x).all()), "read numbers that are not finite")
+    expect(len(shape) == 1 or float(np.abs(x).max()) <= 1, "read pixels out of range")
+    labels, classes = items.labels, items.classes
+    if labels is not None:
+        expect(labels.dtype == np.int64 and labels.shape == (len(items),), f"labels are {labels.dtype} {labels.shape}")
+    if labels is not None and classes is not None:
+        expect(
+            labels.min() >= 0 and labels.max() < len(classes), f"labels up to {labels.max()} of {len(classes)} classes"
+        )
+    expect(len(items.describe()) > 0, "no description")
+
+
+def read_dataset(source: str | Path, rng: random.Random, **options: Any) -> None:
+    dataset = open_dataset(source, **(options or _options(rng)))
+    try:
+        rows = sorted({0, len(dataset) // 2, len(dataset) - 1})
+        x = dataset.read(rows)
+        check_items(dataset, x, dataset.shape, len(rows))
+        expect(np.array_equal(x, dataset.read(rows)), "read something else the second time")
+    finally:
+        dataset.close()
+
+
+def read_folder(folder: Path, rng: random.Random) -> None:
+    read_dataset(folder, rng)
+
+
+def read_file(folder: Path, rng: random.Random) -> None:
+    read_dataset(only_file(folder, "*"), rng)
+
+
+def read_idx_folder(folder: Path, rng: random.Random) -> None:
+    """The file or its folder, plain or stacked; then the pixels beside those that another reader finds."""
+    path = only_file(folder, "*images*")
+    kind = rng.choice(("compared", "compared", "scaled", "stacked"))
+    if kind == "stacked":
+        read_dataset(f"stacked:{path}", rng, count=5)
+    elif kind == "scaled":
+        read_dataset(rng.choice((path, folder)), rng)
+    else:
+        dataset = open_dataset(rng.choice((path, folder)))
+        x = dataset.read([len(dataset) - 1])
+        check_items(dataset, x, dataset.shape, 1)
+        expect_idx(dataset, x, path.read_bytes())
+
+
+def expect_idx(dataset: Dataset, x: np.ndarray, content: bytes) -> None:
+    content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    if dataset.classes and "airplane" in dataset.classes:
+        return  # the damage made it CIFAR-10
+    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    (dtype,) = (name for name, code in IDX_CODES.items() if code == content[2])
+    values = np.frombuffer(content, dtype, offset=4 + 4 * len(shape)).reshape(shape).astype(np.float64)
+    if dtype == "|u1" or (len(dataset.shape) == 3 and values.astype(np.float32).min() >= 0):
+        values = values / (127.5 if dtype == "|u1" else 0.5) - 1
+    if dataset.shape[-1] == 3 and shape[-1] == 4:
+        return  # transparency
+    expect(len(dataset) == shape[0], f"{len(dataset)} items, the file has {shape[0]}")
+    expect(np.allclose(x.ravel(), values[-1].ravel(), atol=1e-5), "other numbers than the file has")
+
+
+def read_cifar_folder(folder: Path, rng: random.Random) -> None:
+    """One file, or all that are in the folder; then the pixels of the last record."""
+    paths = sorted(folder.glob("*.bin"))
+    source = rng.choice((folder, paths[-1]))
+    dataset = open_dataset(source)
+    x = dataset.read([len(dataset) - 1])
+    check_items(dataset, x, dataset.shape, 1)
+    if dataset.classes and "airplane" in dataset.classes:
+        record = np.frombuffer(paths[-1].read_bytes(), np.uint8)[-CIFAR_RECORD:]
+        expect(
+            np.allclose(x[0], record[1:].reshape(3, 32, 32).transpose(1, 2, 0) / 127.5 - 1, atol=1e-6), "other pixels"
+        )
+        expect(dataset.labels is not None and dataset.labels[-1] == record[0], "another label")
+
+
+def read_pair_folder(folder: Path, rng: random.Random) -> None:
+    source = folder / "pairs" if (folder / "pairs").is_dir() else folder / "pairs.zip"
+    pairs = open_pairs(
+        source, direction=rng.choice(("AtoB", "BtoA")), split=rng.choice((None, None, "val")), **_options(rng)
+    )
+    try:
+        rows = sorted({0, len(pairs) - 1})
+        for x, shape in zip(pairs.read_pairs(rows), (pairs.a_shape, pairs.b_shape), strict=True):
+            check_items(pairs, x, shape, len(rows))
+    finally:
+        pairs.close()
+
+
+# ---------------------------------------------------------------------------------------------- models and runs
+
+
+def read_model(folder: Path, rng: random.Random) -> None:
+    """Samples drawn, or the folder's picture translated."""
+    trained = runs.load_generator(folder, backend="numpy", average=rng.choice((True, False)))
+    weights = trained.G.arena.flat
+    expect(bool(np.isfinite(weights).all()) and trained.step >= 0, "weights or step are not sound")
+    expect(0 < trained.extent < math.inf, f"an extent of {trained.extent}")
+    if trained.recipe.name in ("segment", "pix2pix", "superres", "denoise", "inpaint"):
+        return
+    with np.errstate(all="ignore"):
+        x = trained.samples(np.random.default_rng(0), 2)
+    expect(x.shape == (2, *trained.G.output_shape), f"drew {x.shape}")
+
+
+def read_run(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
+    """The run taken up again; then its log must be sound, and what it saved next must load."""
+    run = runs.reopen_run(folder, data=str(folder / "points.npy"))
+    runs.resume(run)
+    trainer = run.trainer
+    expect(0 <= trainer.step <= trainer.steps, f"step {trainer.step} of {trainer.steps}")
+    log = folder / "log.jsonl"
+    for line in log.read_bytes().splitlines() if log.exists() else ():
+        step = json.loads(line)["step"]
+        expect(type(step) is int and step <= trainer.step, f"a line of step {step} in a log until {trainer.step}")
+    again = read_config(folder)
+    expect(again == run.config, "config.toml says something else after it was written anew")
+
+
+def read_configuration(folder: Path, rng: random.Random) -> None:
+    """The configuration; written again it must say the same."""
+    config = read_config(folder, steps=rng.choice((None, 7)))
+    runs.run_data(folder, rng.choice((None, "ring")))
+    write_config(config, folder)
+    again = read_config(folder)
+    expect(repr(again) == repr(config), "says something else when written again")
+    expect(isinstance(config, RunConfig) and config.seed >= 0, "no sound configuration")
+
+
+def read_classifier(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
+    images = open_dataset(folder / "images.npy")
+    found = kept._load(folder / "classifier.safetensors", images, classes=3, backend="numpy")
+    with np.errstate(all="ignore"):
+        labels = found.classify(found(images.read([0, 1])))
+    expect(labels.shape == (2,) and labels.min() >= 0 and labels.max() < 3, f"labels {labels}")
