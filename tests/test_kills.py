@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 
 import pytest
 
@@ -47,8 +48,9 @@ def test_differences_are_found(tmp_path):
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def counted(monkeypatch, tmp_path):
     """Has each case counted without any kill, and be as wrong as is given."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the folders of what went wrong stay
 
     def install(*wrong):
         tally = kills.Tally()
