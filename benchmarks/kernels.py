@@ -121,12 +121,12 @@ def calls(backend: Backend, layer: Layer) -> dict[str, Call]:
     }
 
 
-def torch_calls(layer: Layer) -> dict[str, Call]:
+def torch_calls(layer: Layer, *, device: str = "cpu", dtype: str = "float32") -> dict[str, Call]:
     """The same three products in PyTorch, channels_last: its faster layout for these."""
     import torch
 
     g = layer.geometry
-    x, w, dy = map(torch.from_numpy, arrays(layer))
+    x, w, dy = (torch.from_numpy(array).to(device, getattr(torch, dtype)) for array in arrays(layer))
     x, dy = x.permute(0, 3, 1, 2), dy.permute(0, 3, 1, 2)
     w = w.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     stride, padding = list(g.stride), [g.padding[0][0], g.padding[1][0]]

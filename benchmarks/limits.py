@@ -33,6 +33,10 @@ class Limits(NamedTuple):
         from_memory = self.bandwidth * flops / moved
         return Bound(from_memory, "mem") if from_memory < self.multiply_adds else Bound(self.multiply_adds, "fma")
 
+    def least_seconds(self, flops: float, moved: float) -> float:
+        """That such work takes at either limit, whichever is longer."""
+        return max(1e-9 * flops / self.multiply_adds, 1e-9 * moved / self.bandwidth)
+
     def describe(self) -> str:
         return f"{self.multiply_adds:.0f} GFLOP/s of multiply-adds in registers, {self.bandwidth:.0f} GB/s of memory"
 

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from benchmarks.torch_pix2pix import pix2pix_networks
 from minigan.errors import ConfigError
 from minigan.network import Sequential
 from minigan.recipes import DCGAN, MLP, Recipe
 from minigan.recipes.dcgan import halvings
+from minigan.recipes.pix2pix import Pix2Pix
 
 
 def dcgan_networks(recipe: DCGAN, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
@@ -77,54 +79,117 @@ def generator_loss(recipe: Recipe, logits: torch.Tensor) -> torch.Tensor:
 
 def gradient_penalty(recipe: Recipe, D: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     """WGAN-GP's, as its PyTorch programs have it."""
-    share = torch.rand(len(real), *[1] * (real.ndim - 1))
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
     x = (real + share * (fake - real)).requires_grad_()
     (dx,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
     return recipe.penalty_weight * (dx.flatten(1).norm(dim=1) - 1).square().mean()
 
 
-def training_step(
-    recipe: Recipe, image_shape: tuple[int, ...], *, channels_last: bool = False, bf16: bool = False
-) -> Callable[[np.ndarray], None]:
-    """A function that trains both networks on one batch of images (N, H, W, C)."""
+class Gan:
+    """G and D of a recipe in training.
+
+    Args:
+        device: "cpu" or "cuda".
+        channels_last: the layout of images and weights.
+        bf16: autocast to bfloat16.
+        capturable: whether a CUDA graph may hold the optimisers' steps.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        image_shape: tuple[int, ...],
+        *,
+        device: str = "cpu",
+        channels_last: bool = False,
+        bf16: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        torch.manual_seed(0)
+        self.recipe, self.device, self.bf16 = recipe, device, bf16
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        G, D = networks(recipe, image_shape)
+        if channels_last:
+            G, D = G.to(memory_format=torch.channels_last), D.to(memory_format=torch.channels_last)
+        self.G, self.D = G.to(device), D.to(device)
+        betas = (recipe.beta1, recipe.beta2)
+        self.g_adam, self.d_adam = (
+            torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=betas, fused=True, capturable=capturable)
+            for net in (self.G, self.D)
+        )
+
+    def tensor(self, images: np.ndarray) -> torch.Tensor:
+        """Images (N, H, W, C) in host memory, laid out as the networks want them."""
+        real = torch.from_numpy(images)
+        if isinstance(self.recipe, MLP):
+            return real
+        return real.permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+
+    def update(self, real: torch.Tensor, source: torch.Tensor | None = None) -> None:
+        """One step of D and one of G.
+
+        Args:
+            source: what G starts from and D is shown beside each image; None for noise.
+        """
+        recipe, D = self.recipe, self.D
+        judge = D if source is None else lambda x: D(torch.cat([x, source], dim=1))
+        self.d_adam.zero_grad()
+        with self.autocast():
+            value = discriminator_loss(recipe, judge(real), real=True)
+        value.backward()
+        with self.autocast():
+            z = torch.randn(len(real), recipe.latent, device=self.device) if source is None else source
+            fake = self.G(z)
+            value = discriminator_loss(recipe, judge(fake.detach()), real=False)
+        value.backward()
+        if recipe.penalty == "wgan-gp":
+            with self.autocast():
+                value = gradient_penalty(recipe, judge, real, fake.detach())
+            value.backward()
+        self.d_adam.step()
+        self.g_adam.zero_grad()
+        with self.autocast():
+            value = generator_loss(recipe, judge(fake)) + self.term(fake, real)
+        value.backward()
+        self.g_adam.step()
+
+    def term(self, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor | float:
+        """What G's loss has beside the game's."""
+        if isinstance(self.recipe, MLP):
+            return self.recipe.mse_weight * (fake - real.flatten(1)).square().mean()
+        return self.recipe.l1 * (fake - real).abs().mean() if isinstance(self.recipe, Pix2Pix) else 0.0
+
+    def autocast(self) -> torch.autocast:
+        """For one forward pass: the weights' casts that it keeps must not outlive their update."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
+
+
+def networks(recipe: Recipe, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+    """G and D.
+
+    Raises:
+        ConfigError: the recipe, or one of its settings, has no twin here.
+    """
     if recipe.loss not in ("non-saturating", "squared-probability", "wasserstein") or recipe.penalty not in (
         "none",
         "wgan-gp",
     ):
         raise ConfigError(f"no PyTorch twin of loss={recipe.loss} with penalty={recipe.penalty}.")
-    torch.manual_seed(0)
     if isinstance(recipe, DCGAN):
-        G, D = dcgan_networks(recipe, image_shape)
-    elif isinstance(recipe, MLP):
-        G, D = mlp_networks(recipe, image_shape)
-    else:
-        raise ConfigError(f"no PyTorch twin of the recipe {recipe.name}.")
-    if channels_last:
-        G, D = G.to(memory_format=torch.channels_last), D.to(memory_format=torch.channels_last)
-    betas = (recipe.beta1, recipe.beta2)
-    g_adam, d_adam = (torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=betas, fused=True) for net in (G, D))
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+        return dcgan_networks(recipe, image_shape)
+    if isinstance(recipe, MLP):
+        return mlp_networks(recipe, image_shape)
+    if isinstance(recipe, Pix2Pix):
+        return pix2pix_networks(recipe, image_shape)
+    raise ConfigError(f"no PyTorch twin of the recipe {recipe.name}.")
 
-    def step(images: np.ndarray) -> None:
-        real = torch.from_numpy(images)
-        if isinstance(recipe, DCGAN):
-            real = real.permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            d_adam.zero_grad()
-            discriminator_loss(recipe, D(real), real=True).backward()
-            fake = G(torch.randn(len(images), recipe.latent))
-            discriminator_loss(recipe, D(fake.detach()), real=False).backward()
-            if recipe.penalty == "wgan-gp":
-                gradient_penalty(recipe, D, real, fake.detach()).backward()
-            d_adam.step()
-            g_adam.zero_grad()
-            value = generator_loss(recipe, D(fake))
-            if isinstance(recipe, MLP):
-                value = value + recipe.mse_weight * (fake - real.flatten(1)).square().mean()
-            value.backward()
-            g_adam.step()
 
-    return step
+def training_step(
+    recipe: Recipe, image_shape: tuple[int, ...], *, channels_last: bool = False, bf16: bool = False
+) -> Callable[[np.ndarray], None]:
+    """A function that trains both networks on one batch of images (N, H, W, C), on the CPU."""
+    gan = Gan(recipe, image_shape, channels_last=channels_last, bf16=bf16)
+    return lambda images: gan.update(gan.tensor(images))
 
 
 def stack(channels: int, hidden: int) -> nn.Sequential:

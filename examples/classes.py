@@ -19,8 +19,7 @@ from minigan.layers import ConvTranspose2D as Up
 from minigan.losses import NonSaturating
 from minigan.network import Sequential
 from minigan.optim import Adam
-from minigan.report.pictures import image_grid
-from minigan.sampling import generate, save_picture
+from minigan.sampling import generate, image_grid, save_picture
 
 CLASSES = np.eye(10, dtype=np.float32)
 LATENT = 32

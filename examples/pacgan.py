@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan.backends import get_backend
-from minigan.data import Loader
-from minigan.data.points import ring
+from minigan.data import Loader, ring
 from minigan.metrics import mode_coverage
 from minigan.recipes import PacGAN
 from minigan.sampling import generate, render, save_picture

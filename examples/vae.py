@@ -14,8 +14,7 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.recipes import VAE
-from minigan.report.pictures import image_grid
-from minigan.sampling import generate, save_picture
+from minigan.sampling import generate, image_grid, save_picture
 
 COLUMNS = 10
 

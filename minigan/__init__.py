@@ -1,3 +1,84 @@
-"""minigan: generative adversarial networks with every gradient written by hand."""
+"""Generative adversarial networks with every gradient written by hand.
+
+Build, train, sample and save:
+
+    gan = minigan.get_recipe("dcgan")().assemble((28, 28, 1), rng=rng)    # or networks of your own
+    with minigan.data.Loader(minigan.open_dataset("digits"), batch_size=64, seed=0) as batches:
+        for step in range(1000):
+            values = gan.step(batches, rng)
+    pictures = minigan.to_pixels(minigan.generate(gan.G, z))
+    minigan.save("gan.safetensors", {"gan": gan})
+
+or draw with what `minigan train` has trained:
+
+    pictures = minigan.load_generator("runs/dcgan-digits-1").pixels(rng, 16)
+
+What is where:
+
+    layers, network, blocks, unet         what networks are made of
+    parameters, initializers              weights and gradients, and how they start
+    losses, penalties, matching           each with its value and its gradient
+    optim, schedules, ema                 updates, learning rates, the average of G's weights
+    alternating, supervised, variational  one step of training
+    recipes                               whole GANs by name, with their settings
+    data, augment                         embedded sets, readers of files, batches
+    sampling, report                      samples, and pictures of them
+    generators, saving                    trained generators, and all that training has changed, in files
+    metrics, evaluation                   how near samples are to the data
+    gradcheck                             gradients beside finite differences
+    backends                              the kernels: NumPy, Numba, CuPy
+    errors                                all that minigan raises on purpose
+
+All of these are there after `import minigan`, which loads none before it is used.
+"""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "MiniganError",
+    "__version__",
+    "generate",
+    "get_recipe",
+    "load",
+    "load_generator",
+    "open_dataset",
+    "save",
+    "save_generator",
+    "save_picture",
+    "to_pixels",
+]
+
+if TYPE_CHECKING:
+    from minigan.data import open_dataset
+    from minigan.errors import MiniganError
+    from minigan.generators import load_generator, save_generator
+    from minigan.recipes import get_recipe
+    from minigan.sampling import generate, save_picture, to_pixels
+    from minigan.saving import load, save
+else:
+    # Late: `import minigan` loads nothing, not even NumPy.
+    _HOMES = {
+        "data": ("open_dataset",),
+        "errors": ("MiniganError",),
+        "generators": ("load_generator", "save_generator"),
+        "recipes": ("get_recipe",),
+        "sampling": ("generate", "save_picture", "to_pixels"),
+        "saving": ("load", "save"),
+    }
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                return getattr(import_module(f"minigan.{home}"), name)
+        if not name.startswith("_") and find_spec(f"minigan.{name}"):
+            return import_module(f"minigan.{name}")
+        raise AttributeError(f"module 'minigan' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        modules = (module.name for module in iter_modules(__path__))
+        return sorted({*__all__, *(name for name in modules if not name.startswith("_"))})

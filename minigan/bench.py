@@ -3,8 +3,10 @@
 The same models and the same measuring serve `benchmarks/`, which adds peers.
 """
 
+import itertools
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -12,8 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minigan.backends import Backend
+from minigan.learner import Values
 from minigan.recipes import DCGAN, MLP, Recipe
 from minigan.sampling import generate
+from minigan.stepping import Stepper
 
 __all__ = ["MODELS", "Measurement", "bench", "measure", "medians", "training_step", "warm_up"]
 
@@ -55,8 +59,14 @@ def training_step(model: str, backend: Backend) -> Step:
     """A function that trains both networks of a model on one batch of images (N, H, W, C)."""
     recipe, shape = MODELS[model]
     rng = np.random.default_rng(0)
-    alternating = recipe.assemble(shape, backend=backend, rng=rng)
-    return lambda images: alternating.step(iter([images]), rng)
+    learner, given = recipe.assemble(shape, backend=backend, rng=rng), deque[np.ndarray]()
+    stepper = Stepper(learner, (given.popleft() for _ in itertools.count()), rng)
+
+    def step(images: np.ndarray) -> Values:
+        given.append(images)
+        return stepper.step()
+
+    return step
 
 
 def sampling_step(model: str, backend: Backend) -> Step:
@@ -72,7 +82,9 @@ def random_images(model: str, batch_size: int) -> np.ndarray:
     return np.random.default_rng(1).uniform(0, 1, (batch_size, *MODELS[model].shape)).astype(np.float32)
 
 
-def measure(calls: Mapping[Name, Callable[[], Any]], *, rounds: int, seconds: float) -> dict[Name, list[float]]:
+def measure(
+    calls: Mapping[Name, Callable[[], Any]], *, rounds: int, seconds: float, finish: Callable[[], None] = lambda: None
+) -> dict[Name, list[float]]:
     """Seconds a call of each function, in turns: for each round the mean of the turn's calls.
 
     A turn begins with a pause: for some milliseconds after an engine's call its idle threads spin and would take a core
@@ -82,12 +94,16 @@ def measure(calls: Mapping[Name, Callable[[], Any]], *, rounds: int, seconds: fl
         calls: by name.
         rounds: how many turns each one has.
         seconds: about how long a turn lasts; at least one call.
+        finish: waits until a turn's calls are done, where they return before.
     """
     repeats = {}
     for name, call in calls.items():
-        call()
+        for _ in range(2):  # some engines compile at the first call, some capture at the second
+            call()
+        finish()
         began = time.perf_counter()
         call()
+        finish()
         repeats[name] = max(1, round(seconds / (time.perf_counter() - began)))
     times: dict[Name, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
@@ -95,9 +111,11 @@ def measure(calls: Mapping[Name, Callable[[], Any]], *, rounds: int, seconds: fl
             time.sleep(PAUSE)
             if repeats[name] > 1:
                 call()
+            finish()
             began = time.perf_counter()
             for _ in range(repeats[name]):
                 call()
+            finish()
             times[name].append((time.perf_counter() - began) / repeats[name])
     return times
 
@@ -114,7 +132,7 @@ def bench(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds
         "train": partial(training_step(model, backend), images),
         "sample": partial(sampling_step(model, backend), images),
     }
-    times = medians(measure(calls, rounds=rounds, seconds=seconds))
+    times = medians(measure(calls, rounds=rounds, seconds=seconds, finish=backend.synchronize))
     return [Measurement(model, work, batch_size, 1e3 * t, batch_size / t) for work, t in times.items()]
 
 

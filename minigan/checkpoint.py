@@ -1,14 +1,14 @@
 """Checkpoints and models: safetensors files with a JSON description, never pickle.
 
 A file's tensors are named `G.3.w`, `G.state.1.running_mean`, `d_optimizer.m` and so on; its one metadata entry,
-`minigan`, is a JSON object whose `format` says what the file is.
+`minigan`, is a JSON object whose first key, `sha256`, betrays a file that is not as it was written, and whose `format`
+says what the file is. docs/checkpoints.md has the layout.
 """
 
-import contextlib
+import hashlib
 import json
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +16,29 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+import minigan
 from minigan.errors import CheckpointError
-from minigan.files import atomic_write, make_folder, remove_stale
+from minigan.files import atomic_write
 from minigan.layers.base import Layer
 
 __all__ = [
+    "CHECKPOINT_FORMAT",
     "DTYPES",
     "MODEL_FORMAT",
-    "CheckpointFolder",
     "load_arrays",
+    "load_checkpoint",
     "load_model",
     "load_network",
     "network_arrays",
     "save_arrays",
+    "versions",
 ]
 
 Arrays = dict[str, np.ndarray]
 
 MODEL_FORMAT = "minigan-model/1"
+CHECKPOINT_FORMAT = "minigan-checkpoint/2"  # what is written
+_CHECKPOINT_FORMATS = ("minigan-checkpoint/1", CHECKPOINT_FORMAT)  # what can be read
 DTYPES = ("float32", "float64")
 
 
@@ -43,15 +48,18 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, description: Ma
     Args:
         description: what JSON can hold; has the key `format`.
     """
-    content = safetensors.numpy.save(dict(arrays), metadata={"minigan": json.dumps(description)})
-    atomic_write(path, content)
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # others it would scramble
+    whole = {"sha256": _digest(contiguous, description), **description}
+    atomic_write(path, safetensors.numpy.save(contiguous, metadata={"minigan": json.dumps(whole)}))
 
 
-def load_arrays(path: Path, *, format: str) -> tuple[Arrays, dict[str, Any]]:
+def load_arrays(path: Path, *, format: str | Sequence[str]) -> tuple[Arrays, dict[str, Any]]:
     """The arrays and the description of a file that `save_arrays` wrote.
 
+    Args:
+        format: that of the file, or those it may have.
     Raises:
-        CheckpointError: the file is missing, damaged, or not of that format.
+        CheckpointError: the file is missing, damaged in a single bit, or not of that format.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -62,19 +70,76 @@ def load_arrays(path: Path, *, format: str) -> tuple[Arrays, dict[str, Any]]:
         raise CheckpointError(
             f"cannot read {path}: {error}. It is damaged, or no file that minigan wrote: choose another."
         ) from None
-    found = description.get("format") if isinstance(description, dict) else None
-    if found != format:
-        raise CheckpointError(f"{path}: expected a file of format {format!r}, found {found!r}.")
+    description = _verified(description, arrays, path)
+    formats, found = (format,) if isinstance(format, str) else tuple(format), description.get("format")
+    if found not in formats:
+        newer = " A newer minigan wrote it: update minigan." if any(_is_newer(found, f) for f in formats) else ""
+        raise CheckpointError(f"{path}: expected a file of format {formats[-1]!r}, found {found!r}.{newer}")
+    return arrays, description
+
+
+def _digest(arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> str:
+    """SHA-256, in hex digits, of the description as JSON, and of each array's name, dtype, shape and numbers."""
+    digest = hashlib.sha256(json.dumps(description).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, str(array.dtype), array.shape]).encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
+    return digest.hexdigest()
+
+
+def _verified(description: Any, arrays: Arrays, path: Path) -> dict[str, Any]:
+    """The description without the checksum, if that is right.
+
+    A file without one must begin with `format`, as those from before did: a checksum whose name is damaged is noticed.
+    """
+    if not isinstance(description, dict):
+        return {}
+    if next(iter(description), None) != "sha256":
+        intact = "format" not in description or next(iter(description)) == "format"
+    else:
+        expected = description.pop("sha256")
+        intact = expected == _digest(arrays, description)
+    if not intact:
+        raise CheckpointError(f"{path} is damaged: its content is not what its checksum says. Choose another.")
+    return description
+
+
+def _is_newer(found: Any, known: str) -> bool:
+    """Whether a format is a later number of the one that is known."""
+    kind, _, number = found.rpartition("/") if isinstance(found, str) else ("", "", "")
+    known_kind, _, known_number = known.rpartition("/")
+    return kind == known_kind and number.isdecimal() and int(number) > int(known_number)
+
+
+def versions() -> dict[str, str]:
+    """What writes and reads here, and decides the bits of a training."""
+    return {"minigan": minigan.__version__, "numpy": np.__version__}
+
+
+def load_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """A checkpoint's arrays and description.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no checkpoint; names the key that is wrong.
+    """
+    arrays, description = load_arrays(path, format=_CHECKPOINT_FORMATS)
+    rules = _CHECKPOINT if description["format"] == _CHECKPOINT_FORMATS[0] else {**_CHECKPOINT, **_SINCE_2}
+    _check(description, rules, source=str(path))
+    _check(description["model"], _MODEL, source=f"{path}, 'model'")
     return arrays, description
 
 
 def load_model(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    """A generator's arrays and description.
+    """A generator's arrays and description, from a model or a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or not of a generator; names the key that is wrong.
+        CheckpointError: the file is missing, damaged, or of neither; names the key that is wrong.
     """
-    arrays, description = load_arrays(path, format=MODEL_FORMAT)
+    arrays, description = load_arrays(path, format=(*_CHECKPOINT_FORMATS, MODEL_FORMAT))
+    if description["format"] != MODEL_FORMAT:
+        _check(description, _CHECKPOINT, source=str(path))
+        description = {**description["model"], "step": description["step"]}
     _check({"classes": [], **description}, {"step": _STEP, "classes": _NAMES, **_MODEL}, source=str(path))
     return arrays, description
 
@@ -86,9 +151,10 @@ _NAMES: Rule = (
     "a list of names",
     lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
 )
+_TEXT: Rule = ("a string", lambda value: isinstance(value, str))
 _OBJECT: Rule = ("an object", lambda value: isinstance(value, dict))
 _MODEL: Mapping[str, Rule] = {
-    "recipe": ("a string", lambda value: isinstance(value, str)),
+    "recipe": _TEXT,
     "settings": _OBJECT,
     "shape": ("[2] or [H, W, C]", lambda value: value == [2] or _is_image_shape(value)),
     "dtype": (f"one of {', '.join(DTYPES)}", lambda value: value in DTYPES),
@@ -98,6 +164,7 @@ _MODEL: Mapping[str, Rule] = {
     ),
 }
 _CHECKPOINT: Mapping[str, Rule] = {"step": _STEP, "rng": _OBJECT, "loader": _OBJECT, "model": _OBJECT}
+_SINCE_2: Mapping[str, Rule] = {"config": _TEXT, "versions": _OBJECT}
 
 
 def _is_image_shape(value: Any) -> bool:
@@ -135,54 +202,3 @@ def load_network(network: Layer, arrays: Mapping[str, np.ndarray], prefix: str, 
 def select(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:
     """The arrays whose names start with `prefix.`, without it."""
     return {name.removeprefix(f"{prefix}."): a for name, a in arrays.items() if name.startswith(f"{prefix}.")}
-
-
-_NAME = re.compile(r"step-\d+\.safetensors", re.ASCII)
-
-
-class CheckpointFolder:
-    """The last few checkpoints of a run, one file a step.
-
-    Args:
-        folder: created when the first checkpoint is written.
-        keep: how many stay; older ones are removed after a newer one is safely there.
-    """
-
-    FORMAT = "minigan-checkpoint/1"
-
-    def __init__(self, folder: Path, *, keep: int = 3) -> None:
-        self.folder = folder
-        self.keep = keep
-
-    def paths(self) -> list[Path]:
-        """The checkpoints, oldest first."""
-        found = [path for path in self.folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
-        return sorted((path for path in found if path.is_file()), key=lambda path: (len(path.name), path.name))
-
-    def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
-        make_folder(self.folder)
-        remove_stale(self.folder, "step-*.safetensors")
-        path = self.folder / f"step-{step:08}.safetensors"
-        save_arrays(path, arrays, description={"format": self.FORMAT, "step": step, **description})
-        for old in self.paths()[: -self.keep]:
-            with contextlib.suppress(OSError):  # one too many does no harm
-                old.unlink()
-        return path
-
-    def load_last(self) -> tuple[Path, Arrays, dict[str, Any]]:
-        """The newest checkpoint.
-
-        Raises:
-            CheckpointError: there is none, or it is damaged; then an older one is named.
-        """
-        paths = self.paths()
-        if not paths:
-            raise CheckpointError(f"no checkpoint in {self.folder}. Name a run folder that training has written to.")
-        try:
-            arrays, description = load_arrays(paths[-1], format=self.FORMAT)
-            _check(description, _CHECKPOINT, source=str(paths[-1]))
-            _check(description["model"], _MODEL, source=f"{paths[-1]}, 'model'")
-        except CheckpointError as error:
-            older = f" Remove it to go on from {paths[-2].name}." if len(paths) > 1 else ""
-            raise CheckpointError(f"{error}{older}") from None
-        return paths[-1], arrays, description

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import TextIO
 
 import minigan
 from minigan.errors import ConfigError, MiniganError
+from minigan.usage import EXIT_CODES, USAGE, Usage
+
+__all__ = ["main"]
 
 LARGEST = 10**9
 
@@ -61,10 +65,10 @@ def _flush(code: int) -> int:
     except OSError as error:
         with contextlib.suppress(OSError, ValueError):  # so that the flush at exit has a place to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
+        if code or isinstance(error, BrokenPipeError):  # after an error there is nothing to add
             return code
         _complain(_os_error_text(error))
-        return code or MiniganError.exit_code
+        return MiniganError.exit_code
 
 
 def _complain(text: str) -> None:
@@ -108,14 +112,17 @@ def _parse(texts: list[str]) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="minigan", description="Generative adversarial networks with every gradient written by hand."
+        prog="minigan",
+        description="Generative adversarial networks with every gradient written by hand.",
+        epilog=f"{EXIT_CODES}\n\nminigan COMMAND --help has the options of a command, and examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"minigan {minigan.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands.add_parser("train", help="train a GAN, by default a DCGAN on the embedded digits"))
 
     sample = commands.add_parser("sample", help="draw pictures with a trained generator")
-    sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
     sample.add_argument("--count", type=_count, help="how many (default 64 images, 2,500 points, or 8 pairs)")
     sample.add_argument("--data", metavar="SOURCE", help="pairs to show, or images to restore (default: the run's)")
     _add_split(sample)
@@ -127,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.set_defaults(command="sample")
 
     translate = commands.add_parser("translate", help="translate a folder of pictures with a trained generator")
-    translate.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    translate.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
     translate.add_argument("folder", metavar="FOLDER", type=Path, help="of pictures to start from")
     translate.add_argument("--out", type=_folder, default=Path("translated"), metavar="DIR", help="for the PNGs")
     translate.add_argument("--seed", type=_seed, default=0, help="of Dropout, where G draws with it (default 0)")
@@ -136,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     translate.set_defaults(command="translate")
 
     _add_evaluate(commands.add_parser("evaluate", help="measure how near a trained generator is to its data"))
+
+    _add_export(commands.add_parser("export", help="write a trained network for another program"))
+    _add_import(commands.add_parser("import", help="make a run of a PyTorch network's weights"))
 
     recipes = commands.add_parser("recipes", help="list the recipes, or explain one")
     recipes.add_argument("recipe", nargs="?", metavar="RECIPE")
@@ -151,7 +161,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--batch-size", type=_count, default=64)
     bench.add_argument("--rounds", type=_count, default=5, help="the median of these counts (default 5)")
     bench.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="length of a round (default 1)")
-    bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     _add_backend(bench)
     bench.set_defaults(command="bench")
 
@@ -166,7 +175,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_set(gradcheck)
     _add_backend(gradcheck, default="numpy")
     gradcheck.set_defaults(command="gradcheck")
+
+    completion = commands.add_parser("completion", help="print a script for a shell's completion by Tab")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh", "powershell"))
+    completion.set_defaults(command="completion", parser=parser)
+
+    for name, usage in USAGE.items():
+        _explain(commands.choices[name], usage)
     return parser
+
+
+def _explain(command: argparse.ArgumentParser, usage: Usage) -> None:
+    """Gives a command its description and examples, and the options that its output has."""
+    command.description = usage.description
+    command.epilog = "examples:\n" + textwrap.indent(usage.examples, "  ")
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    if usage.json:
+        command.add_argument("--json", action="store_true", help=f"print JSON: {usage.json}")
+    if usage.quiet:
+        command.add_argument("-q", "--quiet", action="store_true", help="print nothing but warnings and errors")
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
@@ -180,17 +207,19 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--batch-size", type=_count, help="default: the recipe's")
     train.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")
     train.add_argument("--seed", type=_seed, help="of everything random (default 0)")
-    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with a run; --steps and --data may differ")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="folder or checkpoint; --steps and --data may differ")
     for name in ("log", "sample", "checkpoint"):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from {name} to {name}")
     train.add_argument("--evaluate-every", type=_count, metavar="N", help="log FID and KID, or modes (default: never)")
+    train.add_argument("--keep", type=_count, metavar="N", help="of the last checkpoints (default 3), and the best")
+    train.add_argument("--best", metavar="FIGURE", help="fid, kid, modes or high_quality (default: fid or modes)")
     _add_set(train)
     _add_backend(train, default=None)
     train.set_defaults(command="train")
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    evaluate.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
     evaluate.add_argument("--data", metavar="SOURCE", help="to compare with (default: what the run was trained on)")
     evaluate.add_argument(
         "--count", type=_count, help="samples (default 10,000 images, 26,000 stacked, 2,500 points, all pairs)"
@@ -200,7 +229,6 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument(
         "--features", choices=("classifier", "pixels"), help="default: a classifier where the data has labels"
     )
-    evaluate.add_argument("--json", action="store_true", help="print JSON instead of a table")
     evaluate.add_argument(
         "--out", type=_folder, metavar="DIR", help="for evaluation.json and evaluation.png (default: the run folder)"
     )
@@ -209,6 +237,38 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     )
     _add_backend(evaluate)
     evaluate.set_defaults(command="evaluate")
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    export.add_argument(
+        "--to",
+        choices=("numpy", "onnx", "torch"),
+        required=True,
+        help="a Python file for NumPy, a graph for ONNX Runtime, or a state dict for PyTorch",
+    )
+    export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
+    export.add_argument("--last-weights", action="store_true", help="where a run kept their moving average, too")
+    export.add_argument("--network", default="G", metavar="NAME", help="G, D or encoder (torch; default G)")
+    export.add_argument("--prefix", help="of the tensors' names (torch): main. for PyTorch's DCGAN example")
+    export.add_argument(
+        "--fold", action=argparse.BooleanOptionalAction, help="BatchNorm into weights (onnx; default on)"
+    )
+    export.add_argument("--opset", type=int, help="of ONNX, 17 to 21 (onnx; default 17)")
+    export.add_argument("--layout", choices=("nchw", "nhwc"), help="of images (onnx; default nchw)")
+    export.set_defaults(command="export")
+
+
+def _add_import(import_: argparse.ArgumentParser) -> None:
+    import_.add_argument("weights", metavar="WEIGHTS", type=Path, help="G's state dict, a safetensors file")
+    import_.add_argument("--recipe", default="dcgan", help="whose networks they are of (default dcgan)")
+    import_.add_argument("--discriminator", type=Path, metavar="FILE", help="D's state dict (default: a new D)")
+    import_.add_argument("--data", metavar="SOURCE", help="to train on further (default: the recipe's)")
+    import_.add_argument("--seed", type=_seed, default=0, help="of everything random (default 0)")
+    import_.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-WEIGHTS-1 ...)")
+    _add_set(import_)
+    _add_backend(import_)
+    import_.set_defaults(command="import")
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:

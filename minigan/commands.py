@@ -2,15 +2,13 @@
 
 import argparse
 import contextlib
-import inspect
 import itertools
-import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -18,15 +16,20 @@ import minigan
 from minigan import runs
 from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.bench import MODELS, bench, warm_up
+from minigan.catalogue import parse_settings, recipes
 from minigan.data import EMBEDDED
 from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.evaluate import evaluate
-from minigan.gradcheck import check_network
+from minigan.exchange import export_run, import_weights
+from minigan.gradcheck import GradientCheck, check_network
+from minigan.interruption import Interruption
 from minigan.memory import size
-from minigan.recipes import RECIPES, Recipe, TranslationRecipe, get_recipe
-from minigan.report.progress import open_progress
+from minigan.recipes import Recipe, TranslationRecipe, get_recipe
+from minigan.report.output import Output
+from minigan.report.progress import Progress, open_progress
 from minigan.sampling import render, save_picture
-from minigan.training import Interruption, Rhythm
+from minigan.shell import completion
+from minigan.training import Keep, Rhythm, Trainer
 from minigan.translate import picture, translate_folder, translation_recipe
 
 __all__ = ["COMMANDS", "INTERRUPTED", "data_hint"]
@@ -35,10 +38,12 @@ INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
 
 
 def train(options: argparse.Namespace) -> int:
+    """Trains to the last step, or until interrupted."""
+    out = Output.of(options)
     run = _resumed(options) if options.resume is not None else _started(options)
     trainer = run.trainer
     run.backend.compile_ahead()
-    progress = open_progress(start=trainer.step, total=trainer.steps)
+    progress = open_progress(start=trainer.step, total=trainer.steps, output=out)
     progress.message(f"{run.recipe.name} on {run.dataset.describe()}")
     progress.message(f"{run.backend.describe()}; run folder {trainer.folder}")
     if options.resume is None and options.backend in (None, "auto") and (choice := _why_this(run.backend)):
@@ -47,15 +52,21 @@ def train(options: argparse.Namespace) -> int:
         progress.message("pip install 'minigan[numba]' trains several times faster.")
     if trainer.step >= trainer.steps:
         progress.message(f"all {trainer.step} steps are done; --steps N with a larger N goes further.")
-        return 0
-    with contextlib.closing(run.dataset), trainer.loader, progress, Interruption(progress.message) as interruption:
-        trainer.run(progress, interruption)
+    else:
+        with contextlib.closing(run.dataset), trainer.loader, progress, Interruption(progress.message) as interruption:
+            trainer.run(progress, interruption)
+        _tell_how_to_go_on(trainer, progress)
+    steps = {"step": trainer.step, "steps": trainer.steps}
+    out.record({"recipe": run.recipe.name, "run": str(trainer.folder), **steps, "engine": run.config.engine})
+    return 0 if trainer.step >= trainer.steps else INTERRUPTED
+
+
+def _tell_how_to_go_on(trainer: Trainer, progress: Progress) -> None:
     if trainer.step < trainer.steps:
         progress.message(f"stopped at step {trainer.step}. Go on with: minigan train --resume {trainer.folder}")
-        return INTERRUPTED
-    progress.message(f"done: {trainer.folder / 'samples' / f'step-{trainer.step:06}.png'}")
-    progress.message(f"more: minigan sample {trainer.folder}")
-    return 0
+    else:
+        progress.message(f"done: {trainer.folder / 'samples' / f'step-{trainer.step:06}.png'}")
+        progress.message(f"more: minigan sample {trainer.folder}")
 
 
 def _why_this(backend: Backend) -> str | None:
@@ -90,6 +101,8 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
             "sample_every",
             "checkpoint_every",
             "evaluate_every",
+            "keep",
+            "best",
         )
         if getattr(options, name) is not None
     ]
@@ -99,8 +112,10 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
             f"--resume goes on with the run's own configuration, got {', '.join(given)} beside it. "
             "Leave them out, or start a new run."
         )
-    run = runs.reopen_run(options.resume, steps=options.steps, data=options.data)
-    for warning in runs.resume(run):
+    checkpoint = options.resume if options.resume.is_file() else None
+    folder = options.resume if checkpoint is None else runs.run_folder(checkpoint)
+    run = runs.reopen_run(folder, steps=options.steps, data=options.data)
+    for warning in runs.resume(run, checkpoint):
         with contextlib.suppress(OSError):  # nobody reads it: no reason not to train
             print(f"minigan: {warning}", file=sys.stderr)
     return run
@@ -108,6 +123,9 @@ def _resumed(options: argparse.Namespace) -> runs.Run:
 
 def _new_config(options: argparse.Namespace) -> runs.RunConfig:
     recipe = _recipe(options.recipe or "dcgan").from_settings(_settings(options))
+    if options.best is not None and options.evaluate_every is None:
+        raise ConfigError(f"--best {options.best} needs figures to go by. Add --evaluate-every N.")
+    keep = {"last": options.keep, "best": options.best}
     every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint", "evaluate")}
     return runs.RunConfig(
         recipe=recipe.name,
@@ -116,6 +134,7 @@ def _new_config(options: argparse.Namespace) -> runs.RunConfig:
         seed=options.seed or 0,
         backend=options.backend or "auto",
         rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),
+        keep=Keep(**{name: value for name, value in keep.items() if value is not None}),
     )
 
 
@@ -133,7 +152,7 @@ def data_hint(text: str) -> str:
 
 def _settings(options: argparse.Namespace) -> dict[str, str | int]:
     """The recipe's settings from --set and from the flags that are settings, too."""
-    settings: dict[str, str | int] = dict(_pairs(options.set))
+    settings: dict[str, str | int] = dict(parse_settings(options.set))
     for name in ("steps", "batch_size"):
         value = getattr(options, name, None)
         if value is None:
@@ -145,18 +164,8 @@ def _settings(options: argparse.Namespace) -> dict[str, str | int]:
     return settings
 
 
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            remedy = " Put the recipe before --set." if text in RECIPES else ""
-            raise ConfigError(f"--set expects KEY=VALUE, got {text!r}.{remedy}")
-        pairs[key] = value
-    return pairs
-
-
 def sample(options: argparse.Namespace) -> int:
+    """Draws a picture of samples."""
     trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
@@ -166,7 +175,9 @@ def sample(options: argparse.Namespace) -> int:
     samples = trained.samples(np.random.default_rng(options.seed), options.count, label=label)
     save_picture(options.out, render(samples, extent=trained.extent))
     weights = ", moving average" if trained.averaged else ""
-    print(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}{weights}: {options.out}")
+    out = Output.of(options)
+    out.show(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}{weights}: {options.out}")
+    out.record({**trained.describe(), "samples": len(samples), "out": str(options.out)})
     return 0
 
 
@@ -178,133 +189,119 @@ def _sample_pairs(trained: runs.TrainedGenerator, options: argparse.Namespace) -
         trained, source, split=options.split, count=options.count, data_seed=data_seed, seed=options.seed
     )
     save_picture(options.out, shown)
-    print(f"{trained.recipe.name} at step {trained.step}: {what}: {options.out}")
+    out = Output.of(options)
+    out.show(f"{trained.recipe.name} at step {trained.step}: {what}: {options.out}")
+    out.record({**trained.describe(), "shown": what, "out": str(options.out)})
     return 0
 
 
 def translate(options: argparse.Namespace) -> int:
+    """Translates a folder of pictures."""
     trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
     count = translate_folder(trained, options.folder, options.out, seed=options.seed)
-    print(f"{count:,} pictures translated by {trained.recipe.name} at step {trained.step}: {options.out}")
+    out = Output.of(options)
+    out.show(f"{count:,} pictures translated by {trained.recipe.name} at step {trained.step}: {options.out}")
+    out.record({**trained.describe(), "pictures": count, "out": str(options.out)})
     return 0
 
 
-def recipes(options: argparse.Namespace) -> int:
-    if options.recipe is None:
-        width = max(map(len, RECIPES))
-        for name, recipe in RECIPES.items():
-            print(f"{name:{width}} {(recipe.__doc__ or '').splitlines()[0]}")
-        print("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
-        return 0
-    recipe = get_recipe(options.recipe)
-    networks = _networks(recipe.from_settings(dict(_pairs(options.set))), options.backend)
-    print((sys.modules[recipe.__module__].__doc__ or "").strip(), "\n")
-    print("Settings, their defaults and what they mean:")
-    meanings = _meanings(recipe)
-    defaults = {name: f"{name} = {value}" for name, value in recipe().settings().items()}
-    width = max(map(len, defaults.values()))
-    for name, default in defaults.items():
-        print(f"  {default:{width}}  {meanings.get(name, '')}".rstrip())
-    print(f"\n{networks}")
-    return 0
-
-
-def _networks(recipe: Recipe, backend: str) -> str:
-    """The tables of G and D, for images of the recipe's size and number of channels: RGB, unless it says otherwise."""
-    image_shape = (*recipe.fit_size(None), recipe.channels or 3)
-    learner = recipe.assemble(image_shape, backend=get_backend(backend), rng=np.random.default_rng(0))
-    return "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in learner.networks.values())
-
-
-def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:
-    """What the sections "Settings:" in the docstrings of a recipe and its bases say of each setting."""
-    meanings: dict[str, str] = {}
-    for base in reversed(recipe.__mro__):
-        _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Settings:\n")
-        section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
-        section = re.sub(r"\n {5,}", " ", section)  # a line that goes on
-        for names, meaning in re.findall(r"^ +([\w, ]+): (.+)$", section, flags=re.MULTILINE):
-            meanings |= {name.strip(): meaning for name in names.split(",")}
-    return meanings
-
-
-def info(options: argparse.Namespace) -> int:  # noqa: ARG001 (a command's signature)
-    print(f"minigan {minigan.__version__}, Python {platform.python_version()}, NumPy {np.__version__}")
-    for name in BACKENDS:
-        try:
-            backend = get_backend(name)
-        except MiniganError as error:
-            print(f"{name}: {error}")
-            continue
-        print(f"{name}: {backend.describe()}")
-        if (memory := backend.memory()) is not None:
-            used, held, peak, free, total = map(size, memory)
-            print(f"  memory: {free} of {total} free; {held} held here ({peak} at most), of which arrays use {used}")
-        coverage = backend.coverage()
+def info(options: argparse.Namespace) -> int:
+    """Tells what runs here."""
+    out = Output.of(options)
+    versions = {"minigan": minigan.__version__, "python": platform.python_version(), "numpy": np.__version__}
+    out.show("minigan {minigan}, Python {python}, NumPy {numpy}".format_map(versions))
+    backends = {name: _backend_info(name) for name in BACKENDS}
+    for name, found in backends.items():
+        out.show(f"{name}: {found.get('engine') or found['error']}")
+        if found.get("memory"):
+            used, held, peak, free, total = map(size, found["memory"].values())
+            out.show(f"  memory: {free} of {total} free; {held} held here ({peak} at most), of which arrays use {used}")
         for origin in ("native", "inherited"):
-            kernels = [row.kernel for row in coverage if row.origin == origin]
-            if kernels:
-                print(f"  {origin} kernels: {', '.join(kernels)}")
+            if found.get(origin):
+                out.show(f"  {origin} kernels: {', '.join(found[origin])}")
+    out.record({**versions, "backends": backends})
     return 0
+
+
+def _backend_info(name: str) -> dict[str, Any]:
+    """A backend's engine and kernels by origin, or the error for which it cannot run here."""
+    try:
+        backend = get_backend(name)
+    except MiniganError as error:
+        return {"error": str(error)}
+    memory, coverage = backend.memory(), backend.coverage()
+    kernels = {origin: [row.kernel for row in coverage if row.origin == origin] for origin in ("native", "inherited")}
+    return {"engine": backend.describe(), "memory": memory and memory._asdict(), **kernels}
 
 
 def measure(options: argparse.Namespace) -> int:
+    """Measures training steps and sampling."""
+    out = Output.of(options)
     models = options.models or ["mlp", "dcgan28", "dcgan32", "dcgan64"]
     for model in models:
         if model not in MODELS:
             raise ConfigError(f"unknown model {model!r}: expected some of {', '.join(MODELS)}.")
     backend = get_backend(options.backend)
-    if not options.json:
-        print(backend.describe())
-        print(f"{'model':10} {'work':7} {'batch':>5} {'ms':>9} {'images/s':>10}")
+    out.show(backend.describe())
+    out.show(f"{'model':10} {'work':7} {'batch':>5} {'ms':>9} {'images/s':>10}")
     rows = []
     for model in models:
         for row in bench(model, backend, batch_size=options.batch_size, rounds=options.rounds, seconds=options.seconds):
             rows.append(row._asdict())
-            if not options.json:
-                print(
-                    f"{row.model:10} {row.work:7} {row.batch_size:5} {row.milliseconds:9.2f} "
-                    f"{row.images_per_second:10,.0f}",
-                    flush=True,
-                )
-    if options.json:
-        print(json.dumps({"backend": backend.describe(), "measurements": rows}, indent=1))
+            speed = f"{row.milliseconds:9.2f} {row.images_per_second:10,.0f}"
+            out.show(f"{row.model:10} {row.work:7} {row.batch_size:5} {speed}")
+    out.record({"backend": backend.describe(), "measurements": rows})
     return 0
 
 
 def warmup(options: argparse.Namespace) -> int:
+    """Compiles all kernels."""
     backend = get_backend(options.backend)
-    print(f"{backend.describe()}: all kernels ready after {warm_up(backend):.1f} s")
+    seconds = warm_up(backend)
+    out = Output.of(options)
+    out.show(f"{backend.describe()}: all kernels ready after {seconds:.1f} s")
+    out.record({"backend": backend.describe(), "seconds": seconds})
     return 0
 
 
 def gradcheck(options: argparse.Namespace) -> int:
+    """Compares all gradients of a recipe's networks with finite differences."""
+    out = Output.of(options)
     recipe = _recipe(options.recipe).from_settings({"batch_size": 4, **_settings(options)})
     dataset = recipe.open_data(options.data or recipe.default_data, seed=options.seed)
     recipe, rng = recipe.fit(dataset), np.random.default_rng(options.seed)
-    learner = recipe.assemble(
-        recipe.image_shape(dataset), backend=get_backend(options.backend), dtype="float64", rng=rng
-    )
+    learner = recipe.assemble(recipe.image_shape(dataset), backend=options.backend, dtype="float64", rng=rng)
     with contextlib.closing(dataset):
         batch = recipe.batch(next(recipe.loader(dataset, seed=options.seed, prefetch=0, shuffle=False)), rng)
-    failed = 0
+    checks: list[GradientCheck] = []
     for network, x in learner.inputs(batch, rng):
-        print(network.summary(), "\n")
-        for path, checks in itertools.groupby(check_network(network, x, rng=rng), key=lambda check: check.path):
-            group = list(checks)
-            wrong = [check for check in group if not check.passed]
-            failed += len(wrong)
-            for check in wrong:
-                print(check)
-            if not wrong:
-                error = max(check.error for check in group)
-                print(f"ok   {path:24} {len(group):3} gradients, largest relative error {error:.1e}")
-        print()
+        out.show(f"{network.summary()}\n")
+        for path, found in itertools.groupby(check_network(network, x, rng=rng), key=lambda check: check.path):
+            group = list(found)
+            checks += group
+            _show_layer(path, group, out)
+        out.show()
+    failed = sum(not check.passed for check in checks)
+    out.record({"recipe": recipe.name, "failed": failed, "gradients": [check._asdict() for check in checks]})
     if failed:
-        print(f"{failed} gradients are wrong; the first layer named FAIL above has the first of them.")
+        out.show(f"{failed} gradients are wrong; the first layer named FAIL above has the first of them.")
         return 2
-    print("all gradients and double gradients agree with finite differences.")
+    out.show("all gradients and double gradients agree with finite differences.")
     return 0
+
+
+def _show_layer(path: str, checks: Sequence[GradientCheck], out: Output) -> None:
+    wrong = [check for check in checks if not check.passed]
+    for check in wrong:
+        out.show(str(check))
+    if not wrong:
+        error = max(check.error for check in checks)
+        out.show(f"ok   {path:24} {len(checks):3} gradients, largest relative error {error:.1e}")
+
+
+def import_run(options: argparse.Namespace) -> int:
+    """Makes a run of PyTorch networks' weights."""
+    return import_weights(options, _settings(options))
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
@@ -312,9 +309,12 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "sample": sample,
     "translate": translate,
     "evaluate": evaluate,
+    "export": export_run,
+    "import": import_run,
     "recipes": recipes,
     "info": info,
     "bench": measure,
     "warmup": warmup,
     "gradcheck": gradcheck,
+    "completion": completion,
 }

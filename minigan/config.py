@@ -15,7 +15,7 @@ from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
 from minigan.files import atomic_write
 from minigan.recipes import get_recipe
-from minigan.training import Rhythm
+from minigan.training import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "read_config", "write_config"]
 
@@ -33,6 +33,7 @@ class RunConfig:
         backend: the backend's name.
         engine: what ran, in words: the same bits come only from the same backend, vector width and thread count.
         rhythm: steps between logs, pictures and checkpoints.
+        keep: which checkpoints stay.
     """
 
     recipe: str
@@ -42,10 +43,12 @@ class RunConfig:
     backend: str = "auto"
     dtype: str = "float32"
     rhythm: Rhythm = field(default_factory=Rhythm)
+    keep: Keep = field(default_factory=Keep)
     engine: str = ""
     minigan: str = minigan.__version__
 
     def to_toml(self) -> str:
+        """The text of `config.toml`."""
         tables: dict[str, dict[str, Any]] = {"": {}}
         for key, value in asdict(self).items():
             if isinstance(value, dict):
@@ -99,15 +102,18 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
 
 
 def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
+    table = {"keep": asdict(Keep()), **table}  # it and evaluate_every came after the first runs
     _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path, prefix="")
-    table = {**table, "rhythm": {"evaluate_every": 0, **table["rhythm"]}}  # it came after the first runs
+    table = {**table, "rhythm": {"evaluate_every": 0, **table["rhythm"]}}
     every = {f.name: _FROM_ZERO if f.name == "evaluate_every" else _COUNT for f in fields(Rhythm)}
     _check(table["rhythm"], every, path, prefix="rhythm.")
+    _check(table["keep"], {"last": _COUNT, "best": _TEXT}, path, prefix="keep.")
     try:
         settings = get_recipe(table["recipe"]).from_settings(table["settings"]).settings()
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return RunConfig(**{**table, "settings": settings, "rhythm": Rhythm(**table["rhythm"])})
+    rhythm, keep = Rhythm(**table["rhythm"]), Keep(**table["keep"])
+    return RunConfig(**{**table, "settings": settings, "rhythm": rhythm, "keep": keep})
 
 
 Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
@@ -135,6 +141,7 @@ _RULES: Mapping[str, Rule] = {
     "backend": _one_of("auto", *BACKENDS),
     "dtype": _one_of(*DTYPES),
     "rhythm": _TABLE,
+    "keep": _TABLE,
     "engine": _TEXT,
     "minigan": _TEXT,
 }

@@ -14,6 +14,16 @@ from minigan.network import Sequential, Tape
 from minigan.parameters import Gradients
 from minigan.penalties import GradientPenalty
 
+__all__ = [
+    "all_finite",
+    "is_finite",
+    "nonfinite_gradient",
+    "nonfinite_output",
+    "nonfinite_penalty",
+    "why_discriminator",
+    "why_generator",
+]
+
 LossGradient = Callable[[Array], tuple[Array, Array]]  # logits -> (value, dlogits)
 
 

@@ -64,17 +64,21 @@ class MovingAverage:
         self.network, self.G = network, G
         self.decay, self.statistics = decay, statistics
         self.noise, self.seed = noise, seed
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins anew, at G's weights as they are now."""
         self.updates = 0
         for average, last in self._pairs():
             average[...] = last
-        network.arena.updated()
+        self.network.arena.updated()
 
     def update(self) -> None:
         """To be called after each step of G: one pass over the arena."""
         kernels = self.network.kernels
         (decay,) = kernels.numbers(lambda: (min(self.decay, (1 + self.updates) / (10 + self.updates)),))
         for average, last in self._pairs():
-            with kernels.only_if_sound(average):
+            with kernels.optimising(average):
                 kernels.ema_step(average, last, decay=decay)
         kernels.each_step(self._count)
 

@@ -70,6 +70,7 @@ class MissingExtraError(MiniganError, ImportError):
 
     @classmethod
     def of(cls, *, package: str, extra: str, purpose: str) -> "MissingExtraError":
+        """The error for a purpose that needs a package of one of minigan's extras."""
         return cls(f"{purpose} needs {package}, which is not installed. Run: pip install 'minigan[{extra}]'")
 
 
@@ -94,6 +95,7 @@ class OutputError(MiniganError, OSError):
 
     @classmethod
     def of(cls, path: object, error: OSError) -> "OutputError":
+        """The error for a path that the system would not write, with what mends that kind of error."""
         remedy = _REMEDIES.get(error.errno, "Free some space, check its permissions, or choose another folder.")
         return cls(f"cannot write {path}: {error.strerror or error}. {remedy}")
 
@@ -104,6 +106,7 @@ _REMEDIES: Mapping[int | None, str] = {
     errno.EISDIR: "It is a folder: name a file in it.",
     errno.ENOENT: "Create the folder first, or choose another.",
     errno.ENOSPC: "Free some space, or choose another disk.",
+    errno.EDQUOT: "Free some space, or choose another disk.",
     errno.EACCES: "Check its permissions, or choose another folder.",
     errno.EPERM: "Check its permissions, or choose another folder.",
     errno.EROFS: "Choose a folder that can be written to.",

@@ -3,10 +3,8 @@
 import argparse
 import contextlib
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from minigan.evaluation import ImageBattery, Report, choose_features, evaluate_p
 from minigan.evaluation.battery import check_samples
 from minigan.files import atomic_write, make_folder
 from minigan.recipes import TranslationRecipe
+from minigan.report.output import Output
 from minigan.runs import TrainedGenerator, load_generator, run_data, run_folder
 from minigan.sampling import render, save_picture
 from minigan.translate import evaluate_pairs
@@ -43,6 +42,7 @@ class Evaluation:
     picture: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
+        """What `evaluation.json` holds."""
         return {**self.description, **self.report.to_json()}
 
 
@@ -101,7 +101,8 @@ def evaluate_run(
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    say = partial(print, file=sys.stderr) if options.json else print
+    """The command: tells what `evaluate_run` found, and writes it to `evaluation.json` and `evaluation.png`."""
+    out = Output.of(options)
     found = evaluate_run(
         options.run,
         data=options.data,
@@ -111,21 +112,19 @@ def evaluate(options: argparse.Namespace) -> int:
         split=options.split,
         backend=options.backend,
         average=not options.last_weights,
-        say=say,
+        say=out.say,
     )
     folder = options.out or run_folder(options.run)
-    text = json.dumps(found.to_json(), indent=1, allow_nan=False)
+    record = found.to_json()
     make_folder(folder)
     save_picture(folder / "evaluation.png", found.picture)  # the larger file first: a full disk leaves no figures alone
-    atomic_write(folder / "evaluation.json", (text + "\n").encode())
-    if options.json:
-        print(text)
-        return 0
-    print(f"features: {found.report.features}\n" if found.report.features else "")
-    print(found.report.table())
+    atomic_write(folder / "evaluation.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    out.show(f"features: {found.report.features}\n" if found.report.features else "")
+    out.show(found.report.table())
     for remark in found.report.remarks:
-        print(f"note: {remark}")
-    print(f"\nseed {found.report.seed}; written: {folder / 'evaluation.json'}, {folder / 'evaluation.png'}")
+        out.show(f"note: {remark}")
+    out.show(f"\nseed {found.report.seed}; written: {folder / 'evaluation.json'}, {folder / 'evaluation.png'}")
+    out.record(record)
     return 0
 
 
@@ -138,9 +137,7 @@ def _usual_count(dataset: Dataset) -> int:
 def _description(trained: TrainedGenerator, source: str) -> dict[str, Any]:
     return {
         "minigan": minigan.__version__,
-        "recipe": trained.recipe.name,
-        "step": trained.step,
-        "weights": "moving average" if trained.averaged else "last",
+        **trained.describe(),
         "engine": trained.G.kernels.describe(),
         "data": source,
     }

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from minigan.errors import OutputError
 
+__all__ = ["atomic_write", "make_folder", "remove_stale"]
+
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Writes a file so that a reader, or a crash at any moment, meets the old content or the new, never a part.
@@ -38,10 +40,14 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def remove_stale(folder: Path, pattern: str) -> None:
-    """Removes what `atomic_write` had begun of the files matching a pattern in processes that are no more."""
+    """Removes what `atomic_write` had begun of the files matching a pattern in processes that are no more.
+
+    This process begins no second file before the first is done, so one with its own number is an earlier process's: in
+    a container every first process is number 1.
+    """
     for path in folder.glob(f".{pattern}.*.tmp"):
         owner = path.name.split(".")[-2]
-        if owner.isdecimal() and not _is_alive(int(owner)):
+        if owner.isdecimal() and (int(owner) == os.getpid() or not _is_alive(int(owner))):
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -58,24 +64,30 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def make_folder(path: Path) -> None:
-    """Creates a folder and those above it where they are missing.
+def make_folder(path: Path, *, parents: bool = True) -> None:
+    """Creates a folder where it is missing, durably, and, with `parents`, those above it.
 
     Raises:
         OutputError: it cannot be created, or a file is in its place.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=parents, exist_ok=True)
+        for folder in missing:
+            _sync_folder(folder.parent)
     except OSError as error:
         raise OutputError.of(path, error) from None
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable, where the system can (Windows cannot)."""
+    """Makes a rename durable, where the system can (Windows and some network disks cannot)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)

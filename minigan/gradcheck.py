@@ -78,7 +78,7 @@ def check_gradient(
         numeric = (above - below) / (2 * step)
         analytic = float((gradient * direction).sum())
         error = abs(numeric - analytic) / (max(abs(numeric), abs(analytic)) + floor)
-        return error if np.isfinite(error) else np.inf
+        return float(error) if np.isfinite(error) else np.inf
 
     worst = 0.0
     for direction in _directions(gradient, rng):

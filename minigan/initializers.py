@@ -11,6 +11,18 @@ import numpy as np
 
 from minigan.errors import ConfigError
 
+__all__ = [
+    "INITIALIZERS",
+    "Constant",
+    "GlorotUniform",
+    "HeNormal",
+    "Initializer",
+    "Normal",
+    "Orthogonal",
+    "fans",
+    "get_initializer",
+]
+
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 

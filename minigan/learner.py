@@ -65,7 +65,8 @@ class Learner(ABC):
     def kind(self) -> Hashable | None:
         """What the course of the next step depends on beside what it is fed: steps of one kind do the same.
 
-        None, if that cannot be told: then a backend that replays steps does this one anew.
+        None, if that cannot be told, as where the host looks at what the device has computed: then a backend that
+        replays steps does this one anew.
         """
         return None
 

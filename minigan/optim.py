@@ -78,7 +78,7 @@ class Optimizer(ABC):
         backend = self.arena.backend
         lr, step = backend.numbers(lambda: (self.lr, self.steps + 1))
         self._clip(grads.flat, norm=self.clipping.norm, value=self.clipping.value)
-        with backend.only_if_sound(self.arena.flat, *self.buffers.values()):
+        with backend.optimising(self.arena.flat, *self.buffers.values()):
             self._update(grads.flat, lr, step)
             self._clip(self.arena.flat, value=self.clipping.weights)
         backend.each_step(self._count)
@@ -95,7 +95,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _update(self, dw: Array, lr: Number, step: Number) -> None:
-        """Changes the arena's weights in place; `step` counts from 1."""
+        """Changes the arena's weights in place, by the backend's kernels alone; `step` counts from 1."""
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """What the optimiser remembers, in host memory."""

@@ -16,6 +16,8 @@ from minigan.errors import CheckpointError, DTypeError, ShapeError
 from minigan.initializers import Initializer
 from minigan.room import expect_room
 
+__all__ = ["Arena", "Gradients", "Parameter", "expect_shapes"]
+
 _ALIGNMENT = 16  # numbers, a cache line of float32: no two parameters share one, and vectors load alike from each
 
 
@@ -34,6 +36,7 @@ class Parameter:
 
     @property
     def size(self) -> int:
+        """How many numbers it holds."""
         return math.prod(self.shape)
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Backend, get_backend
-from minigan.checkpoint import CheckpointFolder, load_model, load_network, network_arrays, select
+from minigan.checkpoint_folder import CheckpointFolder
 from minigan.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
-from minigan.errors import CheckpointError, ConfigError, DataError, DTypeError, OutputError
+from minigan.errors import CheckpointError, ConfigError, DataError, OutputError
 from minigan.evaluation import Monitor, choose_features
-from minigan.files import atomic_write, make_folder
-from minigan.network import Sequential
-from minigan.parameters import expect_shapes
+from minigan.files import atomic_write, make_folder, remove_stale
+from minigan.generators import TrainedGenerator, load_generator, model_description
 from minigan.recipes import Recipe, get_recipe
-from minigan.sampling import generate, picture_count
+from minigan.sampling import picture_count
 from minigan.training import Draw, Trainer
 
 __all__ = [
@@ -96,16 +95,13 @@ def open_run(config: RunConfig, folder: Path) -> Run:
         rhythm=config.rhythm,
         prepare=recipe.batch,
         to_images=recipe.to_images,
-        model={
-            "recipe": config.recipe,
-            "settings": {name: value for name, value in recipe.settings().items() if name != "steps"},
-            "shape": list(shape),
-            "dtype": config.dtype,
-            "extent": extent,
-            "classes": list(dataset.classes or ()),
-        },
+        model=model_description(recipe, shape, dtype=config.dtype, extent=extent, classes=tuple(dataset.classes or ())),
         average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
-        monitor=SampleMonitor(recipe, dataset, seed=config.seed) if config.rhythm.evaluate_every else None,
+        monitor=SampleMonitor(recipe, dataset, seed=config.seed, best=config.keep.best)
+        if config.rhythm.evaluate_every
+        else None,
+        keep=config.keep,
+        config=config.to_toml(),
     )
     return Run(config, recipe, dataset, backend, trainer)
 
@@ -118,16 +114,19 @@ class SampleMonitor:
     Args:
         recipe: draws from noise.
         dataset: images, or ring or grid.
+        best: the figure that is to tell the best checkpoint, or "".
     Raises:
-        ConfigError: the recipe draws from images.
+        ConfigError: the recipe draws from images, or there is no such figure.
         DataError: the dataset cannot be monitored.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Any, *, seed: int) -> None:
+    def __init__(self, recipe: Recipe, dataset: Any, *, seed: int, best: str = "") -> None:
         self.recipe, self.dataset, self.seed = recipe, dataset, seed
         count = picture_count(recipe.image_shape(dataset), images=MONITOR_COUNT)
         self.z, self.condition = recipe.sources(np.random.default_rng([seed, EVALUATION]), count)
         Monitor.check(dataset, count=count)
+        if best and best not in (figures := Monitor.figures(dataset)):
+            raise ConfigError(f"--best must be one of {', '.join(figures)} with {dataset.name}, got {best}.")
         self.monitor: Monitor | None = None
 
     def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
@@ -191,13 +190,14 @@ def start(run: Run, *, numbered: bool = False) -> None:
 
 def _check_free(folder: Path) -> None:
     """Raises ConfigError if the folder holds a run with a checkpoint, or anything that is no run."""
+    remove_stale(folder, "config.toml")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     try:
         read_config(folder)
     except CheckpointError:
         raise ConfigError(f"{folder} is not empty and holds no run. Choose another --out, or empty it.") from None
-    if CheckpointFolder(folder / "checkpoints").paths():
+    if CheckpointFolder(folder / "checkpoints").candidates():
         raise ConfigError(f"{folder} already holds a run. Continue it with --resume {folder}, or choose another --out.")
 
 
@@ -217,21 +217,22 @@ def _claim(folder: Path) -> Path:
     raise AssertionError("unreachable")
 
 
-def resume(run: Run) -> tuple[str, ...]:
-    """Goes back to the run's newest checkpoint.
+def resume(run: Run, checkpoint: Path | None = None) -> tuple[str, ...]:
+    """Goes back to the run's newest checkpoint, or to the one named.
 
     Returns:
-        Warnings: the engine or the number of items is not the one that the run was made with.
+        Warnings: the engine, a version or the number of items is not the one that the run was made with; there is no
+        checkpoint yet, and the run begins.
     Raises:
         CheckpointError: there is none, or it is damaged or of another network.
         ConfigError: the run has done more steps than it is to do in all. Its folder is as it was.
     """
     made_with = read_config(run.trainer.folder).engine
-    warnings = [run.trainer.restore()]
+    warnings = run.trainer.restore(checkpoint)
     write_config(run.config, run.trainer.folder)  # the number of steps may be new
     if made_with != run.config.engine:
         warnings.append(f"this run was made with {made_with}; from here on the last bits may differ.")
-    return tuple(warning for warning in warnings if warning is not None)
+    return tuple(warnings)
 
 
 def picture_extent(dataset: Collection) -> float:
@@ -242,97 +243,11 @@ def picture_extent(dataset: Collection) -> float:
     return 1.25 * float(np.abs(points).max()) or 1.0
 
 
-@dataclass(frozen=True)
-class TrainedGenerator:
-    """A generator from a run, with what is needed to draw from it.
-
-    Attributes:
-        step: of its training.
-        extent: how far a picture of its points reaches.
-        classes: their names, where the data had such.
-        averaged: whether its weights are a moving average.
-    """
-
-    G: Sequential
-    recipe: Recipe
-    step: int
-    extent: float
-    classes: tuple[str, ...]
-    averaged: bool
-
-    def samples(self, rng: np.random.Generator, count: int | None = None, *, label: int | None = None) -> np.ndarray:
-        """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default.
-
-        Args:
-            label: the class to be drawn; classes are drawn at random otherwise.
-        Raises:
-            ConfigError: the generator does not draw from noise, or not by class.
-        """
-        z, condition = self.recipe.sources(rng, count or picture_count(self.G.output_shape), label=label)
-        samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
-        return self.recipe.to_images(samples)
-
-    @property
-    def batch_statistics(self) -> bool:
-        """Whether BatchNorm takes the statistics of what is drawn: of an average that has none of its own."""
-        return self.averaged and self.recipe.ema_statistics == "batch"
-
-    def label(self, text: str) -> int:
-        """The number of a class, from its name or its number.
-
-        Raises:
-            ConfigError: there is no such class.
-        """
-        if text in self.classes:
-            return self.classes.index(text)
-        if text.isdecimal():
-            return int(text)
-        known = f"one of {', '.join(self.classes)}, or a number" if self.classes else "a number"
-        raise ConfigError(f"expected a class as {known}, got {text!r}.")
-
-
-def load_generator(path: Path, *, backend: str | Backend = "auto", average: bool = True) -> TrainedGenerator:
-    """The generator of a run folder, or of a `model.safetensors` file.
-
-    Args:
-        average: take the moving average of the weights, where there is one.
-    Raises:
-        CheckpointError: there is none, or it is damaged, or its weights are not finite.
-    """
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.exists():
-        raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
-    arrays, description = load_model(file)
-    averaged = average and bool(select(arrays, "average"))
-    shape, rng = tuple(description["shape"]), np.random.default_rng(0)
-    try:
-        recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
-        if len(shape) == 1:
-            recipe.check_points()
-        prefix = "average" if averaged else "G"
-        _expect_weights(recipe, shape, select(arrays, prefix), source=str(file))
-        G = recipe.built_generator(shape, backend=backend, dtype=description["dtype"], rng=rng)
-        load_network(G, arrays, prefix, source=str(file))
-    except (DTypeError, ValueError) as error:
-        raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
-    for name, array in network_arrays(G, "G").items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
-    classes = tuple(description.get("classes", ()))
-    return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
-
-
-def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
-    """Refuses arrays that are not the weights of the recipe's generator, before it takes memory for as many."""
-    G = recipe.whole_generator(shape)
-    G.setup(recipe.source_shape(shape), G.path)
-    weights = {name: array for name, array in arrays.items() if not name.startswith("state.")}
-    expect_shapes(dict(G.named_parameters()), weights, source=source)
-
-
 def run_folder(path: Path) -> Path:
-    """A run's folder, from itself or its model file."""
-    return path if path.is_dir() else path.parent
+    """A run's folder, from itself, its model file or one of its checkpoints."""
+    if path.is_dir():
+        return path
+    return path.absolute().parent.parent if path.absolute().parent.name == "checkpoints" else path.parent
 
 
 def run_data(path: Path, data: str | None) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """From a trained generator to pictures."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,22 @@ import numpy as np
 from minigan.files import atomic_write
 from minigan.layers import BatchNorm
 from minigan.network import Sequential
-from minigan.report.pictures import image_grid, point_density
+from minigan.report.pictures import image_grid, point_density, to_pixels
 from minigan.report.png import encode_png
 
 IMAGE_COUNT = 64
 POINT_COUNT = 2500
 
-__all__ = ["Exhibit", "generate", "picture_count", "render", "save_picture", "standing_statistics"]
+__all__ = [
+    "Exhibit",
+    "generate",
+    "image_grid",
+    "picture_count",
+    "render",
+    "save_picture",
+    "standing_statistics",
+    "to_pixels",
+]
 
 
 def generate(
@@ -131,10 +141,10 @@ def render(samples: np.ndarray, *, extent: float, columns: int | None = None) ->
     return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
 
 
-def save_picture(path: Path, picture: np.ndarray) -> None:
+def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
     """Writes (H, W, C) uint8 as a PNG.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    atomic_write(path, encode_png(picture))
+    atomic_write(Path(path), encode_png(picture))

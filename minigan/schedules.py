@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from minigan.errors import ConfigError
 
+__all__ = ["Constant", "CosineDecay", "ExponentialDecay", "LinearDecay", "Schedule", "as_schedule"]
+
 Schedule = Callable[[int], float]
 
 

@@ -8,6 +8,17 @@ from typing import TypeGuard
 
 from minigan.errors import ShapeError
 
+__all__ = [
+    "ConvGeometry",
+    "Padding",
+    "Pair",
+    "conv_geometry",
+    "conv_transpose_geometry",
+    "pair",
+    "resolve_padding",
+    "times",
+]
+
 Pair = tuple[int, int]
 Padding = str | int | Pair | tuple[Pair, Pair]
 
@@ -90,14 +101,17 @@ class ConvGeometry:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
         return self.H, self.W, self.C
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
+        """(P, Q, K)."""
         return self.P, self.Q, self.K
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
+        """(R, S, C, K)."""
         return self.R, self.S, self.C, self.K
 
     @property

@@ -1,31 +1,31 @@
 """The loop around the alternating optimizer: logs, pictures, checkpoints, interruption, resumption."""
 
 import json
-import math
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from minigan.checkpoint import MODEL_FORMAT, CheckpointFolder, network_arrays, save_arrays
+from minigan.checkpoint import MODEL_FORMAT, network_arrays, save_arrays
+from minigan.checkpoint_folder import CheckpointFolder, go_on_from
 from minigan.data import Loader
 from minigan.ema import MovingAverage
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, MiniganError, OutputError
+from minigan.evaluation import rank
 from minigan.files import atomic_write, make_folder
+from minigan.interruption import Interruption
 from minigan.learner import Learner, Values
 from minigan.memory import out_of_memory
 from minigan.report.progress import Progress
+from minigan.resumption import check_model, checked_rng, items_warning, log_until, versions_warning
 from minigan.sampling import Exhibit, generate, save_picture
 from minigan.stepping import Stepper
 
-__all__ = ["Draw", "Interruption", "Monitor", "Rhythm", "Trainer"]
+__all__ = ["Draw", "Keep", "Monitor", "Rhythm", "Trainer"]
 
 
 @dataclass(frozen=True)
@@ -38,44 +38,16 @@ class Rhythm:
     evaluate_every: int = 0
 
 
+@dataclass(frozen=True)
+class Keep:
+    """Which checkpoints stay: the last few, and the best by a figure of the monitor, "" for its first."""
+
+    last: int = 3
+    best: str = ""
+
+
 Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> what G draws, in host memory
 Monitor = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, what to say on the way) -> figures
-
-
-class Interruption:
-    """While entered, Ctrl-C and SIGTERM set a flag instead of tearing a step apart.
-
-    A second Ctrl-C interrupts at once.
-
-    Args:
-        announce: is told, in a thread of its own, what the first Ctrl-C does.
-    """
-
-    def __init__(self, announce: Callable[[str], None] | None = None) -> None:
-        self.requested = False
-        self._announce = announce
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
-        except ValueError:  # not the main thread: a program that embeds training handles its signals itself
-            pass
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's signature)
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        if self._announce is not None:
-            # Not here: the signal may have come in the middle of a print, which cannot be entered twice.
-            text = "saving after this step; Ctrl-C again stops at once"
-            threading.Thread(target=self._announce, args=(text,), daemon=True).start()
 
 
 class Trainer:
@@ -94,6 +66,8 @@ class Trainer:
         model: what stands in the description of `model.safetensors`, enough to rebuild G.
         average: of G's weights; then the pictures are its.
         monitor: looks at what is drawn, and returns figures for the log.
+        keep: which checkpoints stay.
+        config: the text of the run's config.toml: each checkpoint has it, and a folder that was removed gets it again.
     """
 
     def __init__(
@@ -111,6 +85,8 @@ class Trainer:
         model: dict[str, Any],
         average: MovingAverage | None = None,
         monitor: Monitor | None = None,
+        keep: Keep = Keep(),
+        config: str = "",
     ) -> None:
         self.learner = learner
         self.loader = loader
@@ -124,12 +100,15 @@ class Trainer:
         self.model = model
         self.average = average
         self.monitor = monitor
+        self.keep = keep
+        self.config = config
         self.step = 0
         self._saved: int | None = None  # the step of the newest checkpoint
 
     @property
     def checkpoints(self) -> CheckpointFolder:
-        return CheckpointFolder(self.folder / "checkpoints")
+        """The run folder's."""
+        return CheckpointFolder(self.folder / "checkpoints", keep=self.keep.last)
 
     def run(self, progress: Progress, interruption: Interruption) -> None:
         """Trains from where it stands to the last step, or until interrupted; leaves a checkpoint either way.
@@ -137,8 +116,17 @@ class Trainer:
         Raises:
             DataError: an item cannot be read; a checkpoint was saved.
             DivergenceError: a number became NaN or infinite; names the step, the place and the last good checkpoint.
-            OutputError: the run folder cannot be written.
+            OutputError: the run folder cannot be written; names the checkpoint that is left.
         """
+        try:
+            self._run(progress, interruption)
+        except OutputError as error:
+            if self._put_back(progress):
+                return self.run(progress, interruption)
+            left = self.checkpoints.last_step()
+            raise OutputError(str(error) if left is None else f"{error} {go_on_from(self.folder, left)}") from None
+
+    def _run(self, progress: Progress, interruption: Interruption) -> None:
         batches = (self.prepare(item, self.rng) for item in self.loader)
         images_per_step = self.loader.batch_size * self.learner.n_critic
         began, speed = time.monotonic(), 0.0
@@ -152,6 +140,7 @@ class Trainer:
             logs = self.step % self.rhythm.log_every == 0 or last or self.step == 1
             if logs or self._is_due(last=last):
                 self._look(stepper)
+                self._put_back(progress)
             if logs:
                 now = time.monotonic()
                 speed = (self.step - mark) * images_per_step / max(now - marked, 1e-9)
@@ -161,14 +150,15 @@ class Trainer:
                 self._log(values, seconds=marked - began, speed=speed, progress=progress)
             if self.step % self.rhythm.sample_every == 0 or last:
                 self._sample()
-            if self.step % self.rhythm.checkpoint_every == 0:
-                self.save()
             if self.monitor is not None and (self.step % self.rhythm.evaluate_every == 0 or last):
                 paused = time.monotonic()
                 self._evaluate(self.monitor, progress)
                 marked += time.monotonic() - paused  # no part of the speed
+            if self.step % self.rhythm.checkpoint_every == 0:  # at the end: what is due at its step has been done
+                self.save()
         if self._saved != self.step:
             self._look(stepper)
+            self._put_back(progress)
             self.save()
 
     def _is_due(self, *, last: bool) -> bool:
@@ -179,50 +169,85 @@ class Trainer:
 
     def save(self) -> Path:
         """Writes a checkpoint, and the generator as `model.safetensors`."""
-        description = {
-            "rng": self.rng.bit_generator.state,
-            "loader": self.loader.state(),
-            "model": self.model,
-        }
-        arrays, model = self.learner.to_dict(), network_arrays(self.learner.G, "G")
-        if self.average is not None:
-            self.average.settle()
-            arrays |= self.average.to_dict()
-            model |= network_arrays(self.average.network, "average")
-        path = self.checkpoints.save(self.step, arrays, description=description)
-        save_arrays(
-            self.folder / "model.safetensors",
-            model,
-            description={"format": MODEL_FORMAT, "step": self.step, **self.model},
-        )
+        path = self.checkpoints.save(self.step, self._arrays(), description=self._description())
+        self._save_model()
         self._saved = self.step
         return path
 
-    def restore(self) -> str | None:
-        """Goes back to the newest checkpoint: the next step is the one an uninterrupted run would have done.
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Everything that training has changed."""
+        if self.average is None:
+            return self.learner.to_dict()
+        self.average.settle()
+        return self.learner.to_dict() | self.average.to_dict()
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "rng": self.rng.bit_generator.state,
+            "loader": self.loader.state(),
+            "model": self.model,
+            "config": self.config,
+        }
+
+    def _save_model(self) -> None:
+        arrays = network_arrays(self.learner.G, "G")
+        if self.average is not None:
+            arrays |= network_arrays(self.average.network, "average")
+        description = {"format": MODEL_FORMAT, "step": self.step, **self.model}
+        save_arrays(self.folder / "model.safetensors", arrays, description=description)
+
+    def _put_back(self, progress: Progress) -> bool:
+        """Makes the run folder anew if somebody removed it, so that what was trained has a place to go.
 
         Returns:
-            A warning, if the data have another number of items than they had.
+            Whether it was removed.
+        Raises:
+            OutputError: the folder above it is gone, too, or cannot be written.
+        """
+        path = self.folder / "config.toml"
+        if not self.config or path.exists():
+            return False
+        if not self.folder.absolute().parent.exists():  # perhaps a disk that is not there any more
+            raise OutputError(
+                f"cannot write {self.folder}: it was removed or moved together with the folder above it. "
+                "If it still is somewhere, go on with: minigan train --resume FOLDER"
+            )
+        make_folder(self.folder)
+        atomic_write(path, self.config.encode())
+        self.save()
+        progress.message(f"{self.folder} was removed. It is there again, with a checkpoint of step {self.step}.")
+        return True
+
+    def restore(self, path: Path | None = None) -> list[str]:
+        """Goes back to a checkpoint: the next step is the one an uninterrupted run would have done.
+
+        Args:
+            path: the checkpoint; None takes the newest, or the beginning if training was stopped before the first.
+        Returns:
+            Warnings, if it is the beginning, or the versions or the number of items in the data are others.
         Raises:
             CheckpointError: there is none, or it is damaged or of another network or data.
             ConfigError: it is further on than the run is to go. Nothing is changed, here or in the folder.
         """
-        path, arrays, description = self.checkpoints.load_last()
+        if path is None and not self.checkpoints.candidates() and not (self.folder / "model.safetensors").exists():
+            atomic_write(self.folder / "log.jsonl", b"")
+            return [f"{self.folder} has no checkpoint yet: training begins at step 0."]
+        chosen, arrays, description = self.checkpoints.load(path)
         step = description["step"]
         if step > self.steps:
             raise ConfigError(
                 f"{self.folder} has done {step:,} steps, expected at least as many in all, got {self.steps:,}. "
                 "Give a larger --steps, or start a new run."
             )
-        self._check_model(description["model"], path)
-        rng_state = _checked_rng(description["rng"], self.rng, path)
-        log = self._log_until(step)
+        check_model(description["model"], self.model, chosen)
+        rng_state = checked_rng(description["rng"], self.rng, chosen)
+        log = log_until(self.folder / "log.jsonl", step)
         before = self.loader.state()
         try:
             self.loader.restore(description["loader"], same_items=False)
-            self._load(arrays, source=str(path))
+            self._load(arrays, source=str(chosen))
         except ConfigError as error:
-            raise CheckpointError(f"{path}: {error}") from None
+            raise CheckpointError(f"{chosen}: {error}") from None
         except MiniganError as error:
             self.loader.restore(before)
             raise CheckpointError(str(error)) from None
@@ -232,7 +257,14 @@ class Trainer:
         self.step = self._saved = step
         if log is not None:
             atomic_write(self.folder / "log.jsonl", log)
-        return _items_warning(description["loader"]["items"], before["items"])
+        if path is None:
+            self.checkpoints.tidy()
+        self._save_model()  # perhaps training was stopped between a checkpoint and its model
+        warnings = (
+            versions_warning(description.get("versions", {})),
+            items_warning(description["loader"]["items"], before["items"]),
+        )
+        return [warning for warning in warnings if warning is not None]
 
     def _load(self, arrays: dict[str, np.ndarray], *, source: str) -> None:
         """What training and averaging have changed; all of it or nothing."""
@@ -244,24 +276,6 @@ class Trainer:
         except MiniganError:
             self.learner.load_dict(before, source=source)
             raise
-
-    def _check_model(self, made: dict[str, Any], path: Path) -> None:
-        """Raises CheckpointError if a checkpoint's model is not the one that is to be trained.
-
-        A setting that came after the checkpoint was made is not in it.
-        """
-        was, said = _flat(made), _flat(self.model)
-        differing = sorted(key for key in was if was[key] != said.get(key) and key != "extent")
-        if differing == ["shape"]:
-            raise CheckpointError(
-                f"{path} was made with items of shape {tuple(was['shape'])}, the data have {tuple(said['shape'])}. "
-                "Resume with data of the same shape (--data SOURCE)."
-            )
-        if differing:
-            raise CheckpointError(
-                f"{path} was made with {', '.join(f'{key}={was.get(key)}' for key in differing)}, the run's "
-                f"config.toml says {', '.join(f'{key}={said.get(key)}' for key in differing)}. Restore config.toml."
-            )
 
     def _one_step(self, stepper: Stepper) -> Values:
         try:
@@ -302,7 +316,7 @@ class Trainer:
         }
         if (memory := self.learner.G.kernels.memory()) is not None:
             record["gpu_memory"] = memory.held
-        self._append(record)
+        self._append(record, progress)
 
     def _evaluate(self, monitor: Monitor, progress: Progress) -> None:
         draw = partial(generate, self.learner.G) if self.average is None else self.average.draw
@@ -310,8 +324,14 @@ class Trainer:
             figures = monitor(draw, progress.message)
         except DataError as error:
             raise self._saved_before(error) from None
-        progress.message(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-        self._append({"step": self.step, **figures})
+        best, by = self.checkpoints.best_figures(), self.keep.best
+        is_best = best is None or best.keys() != figures.keys() or rank(figures, by=by) > rank(best, by=by)
+        text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        progress.message(f"step {self.step}: {text}" + ", the best so far" * is_best)
+        self._append({"step": self.step, **figures}, progress)
+        if is_best:
+            description = {**self._description(), "figures": figures}
+            self.checkpoints.save_best(self.step, self._arrays(), description=description)
 
     def _saved_before(self, error: DataError) -> DataError:
         """The error, after what was trained until then is safe."""
@@ -321,7 +341,7 @@ class Trainer:
             f"minigan train --resume {self.folder}"
         )
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, record: dict[str, Any], progress: Progress) -> None:
         """One more line of the log."""
         path = self.folder / "log.jsonl"
         try:
@@ -329,17 +349,7 @@ class Trainer:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise OutputError.of(path, error) from None
-
-    def _log_until(self, step: int) -> bytes | None:
-        """The log without what a run that went further than its last checkpoint wrote, and without odd lines."""
-        path = self.folder / "log.jsonl"
-        try:
-            lines = path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise CheckpointError(f"cannot read {path}: {error.strerror}. Move it out of the way.") from None
-        return b"".join(line + b"\n" for line in lines if _logged_step(line) <= step)
+        progress.record(record)
 
     def _sample(self) -> None:
         if self.average is None:
@@ -349,34 +359,5 @@ class Trainer:
         else:
             samples = self.average.draw(self.exhibit.z, self.exhibit.condition)
         picture = self.exhibit.picture(self.to_images(samples))
-        make_folder(self.folder / "samples")
+        make_folder(self.folder / "samples", parents=False)
         save_picture(self.folder / "samples" / f"step-{self.step:06}.png", picture)
-
-
-def _flat(model: dict[str, Any]) -> dict[str, Any]:
-    """A model's description with its settings beside the rest."""
-    return {key: value for key, value in model.items() if key != "settings"} | dict(model["settings"])
-
-
-def _logged_step(line: bytes) -> float:
-    """The step of a line of the log; infinity if it is none."""
-    try:
-        step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return math.inf
-    return step if type(step) is int else math.inf
-
-
-def _checked_rng(state: dict[str, Any], rng: np.random.Generator, path: Path) -> dict[str, Any]:
-    """A state that fits the generator's kind."""
-    try:
-        type(rng.bit_generator)().state = state
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise CheckpointError(f"{path}: 'rng' is no state of random numbers ({error!r}). Use another one.") from None
-    return state
-
-
-def _items_warning(before: int, now: int) -> str | None:
-    if before == now:
-        return None
-    return f"the data had {before:,} items and now have {now:,}; from here on their order is new."

@@ -45,6 +45,7 @@ class VariationalValues(NamedTuple):
     kl: Array
 
     def headline(self) -> dict[str, Array]:
+        """The values that a progress bar has room for, by the names that papers use."""
         return {"-ELBO": self.loss, "rec": self.reconstruction, "KL": self.kl}
 
 

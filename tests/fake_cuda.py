@@ -213,7 +213,7 @@ class Device:
         if isinstance(result, tuple | list):
             parts = [self._promised(r, lambda i=i: operation()[i], memory) for i, r in enumerate(result)]
             return type(result)(parts)
-        if not isinstance(result, np.ndarray | np.generic) or any(np.shares_memory(result, m) for m in memory):
+        if not isinstance(result, np.ndarray | np.generic) or any(np.may_share_memory(result, m) for m in memory):
             return result
         array = np.array(result, copy=True)
         spoil(array)

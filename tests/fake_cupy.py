@@ -103,7 +103,7 @@ def to_device(value: Any, parents: Any = ()) -> Any:
         return tuple(to_device(item, parents) for item in value)
     if isinstance(value, np.ndarray | np.generic):
         owners = (parent if parent.base is None else parent.base for parent in parents)
-        return ndarray(np.asarray(value), next((o for o in owners if np.shares_memory(value, o.host)), None))
+        return ndarray(np.asarray(value), next((o for o in owners if np.may_share_memory(value, o.host)), None))
     return value
 
 
@@ -119,6 +119,17 @@ def to_host(value: Any) -> Any:
 
 def wrapped(function: Any) -> Any:
     return lambda *args, **kwargs: compute(function, *args, **kwargs)
+
+
+def few(function: Any) -> Any:
+    """For more than eight arrays CuPy copies their addresses from the host."""
+
+    def call(arrays: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(arrays) > 8:
+            DEVICE.copy_from_host()
+        return compute(function, arrays, *args, **kwargs)
+
+    return call
 
 
 def asarray(array: Any, dtype: Any = None) -> ndarray:
@@ -161,6 +172,7 @@ def make_module() -> types.ModuleType:
         ndarray=ndarray,
         asarray=asarray,
         asnumpy=asnumpy,
+        **{name: few(getattr(np, name)) for name in ("concatenate", "stack")},
         copyto=lambda target, *args, **kwargs: compute(np.copyto, target, *args, writes=True, **kwargs),
         get_default_memory_pool=lambda: DEVICE.default_pool,
         get_default_pinned_memory_pool=MemoryPool,

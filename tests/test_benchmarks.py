@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as listing
-from benchmarks import breakdown, fuzz, kernels, limits, memory, modes, sampling, scaling, stack, train_step
+from benchmarks import breakdown, fuzz, gpu, kernels, kills, limits, memory, modes, sampling, scaling, stack, train_step
 from benchmarks.command import expect_agreement
 from benchmarks.limits import Limits
 from minigan import bench
@@ -98,6 +98,8 @@ def test_the_roofline():
     roof = Limits(multiply_adds=100.0, bandwidth=10.0)
     assert roof.bound(flops=5e9, moved=1e9) == (50.0, "mem")
     assert roof.bound(flops=20e9, moved=1e9) == (100.0, "fma")
+    assert roof.least_seconds(flops=5e9, moved=1e9) == 0.1
+    assert roof.least_seconds(flops=20e9, moved=1e9) == 0.2
 
 
 def test_train_step(ran, tmp_path):
@@ -202,11 +204,11 @@ def test_the_list_names_every_benchmark(ran):
     for name, _, example in listing.benchmarks():
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
-    modules = {kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, fuzz}
+    modules = {kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills, gpu, fuzz}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
-@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, modes, stack, sampling, scaling, breakdown])
+@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills])
 def test_what_is_not_an_option_is_refused(capsys, benchmark):
     for arguments, message in (
         (["--nonsense"], "unrecognized arguments: --nonsense"),

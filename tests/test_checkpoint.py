@@ -1,7 +1,9 @@
-"""Files that are there whole or not at all, and checkpoints made of them."""
+"""Files that are there whole or not at all, and arrays in them."""
 
 import errno
 import os
+import re
+import stat
 import subprocess
 import sys
 
@@ -10,8 +12,8 @@ import pytest
 
 from minigan.checkpoint import (
     MODEL_FORMAT,
-    CheckpointFolder,
     load_arrays,
+    load_checkpoint,
     load_model,
     load_network,
     network_arrays,
@@ -23,7 +25,7 @@ from minigan.layers import BatchNorm, Dense
 from minigan.network import Sequential
 
 MODEL = {"recipe": "dcgan", "settings": {}, "shape": [28, 28, 1], "dtype": "float32", "extent": 1.0}
-CHECKPOINT = {"rng": {}, "loader": {}, "model": MODEL}
+CHECKPOINT = {"rng": {}, "loader": {}, "model": MODEL, "config": ""}
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([7], np.int64)}
 
 
@@ -50,6 +52,62 @@ def test_every_truncation_is_refused(tmp_path):
             load_arrays(tmp_path / "x", format="f/1")
 
 
+def test_a_flipped_bit_of_any_byte_is_noticed(tmp_path):
+    path = tmp_path / "x"
+    description = {"format": "f/1", "step": 3, "text": "π"}
+    save_arrays(path, ARRAYS, description=description)
+    content = path.read_bytes()
+    for place, bit in enumerate(np.random.default_rng(0).integers(8, size=len(content)).tolist()):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        path.write_bytes(flipped)
+        try:
+            arrays, found = load_arrays(path, format="f/1")
+        except CheckpointError:
+            continue
+        # A digit of an escaped letter may be upper or lower case.
+        assert found == description, place
+        assert arrays.keys() == ARRAYS.keys(), place
+        assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS), place
+
+
+def test_a_flipped_number_is_told_from_a_number(tmp_path):
+    save_arrays(tmp_path / "x", ARRAYS, description={"format": "f/1"})
+    content = bytearray((tmp_path / "x").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x is damaged: its content is not what its checksum says\. Choose"):
+        load_arrays(tmp_path / "x", format="f/1")
+
+
+def test_arrays_of_any_layout_come_back(tmp_path):
+    arrays = {
+        "none": np.zeros((0, 3)),
+        "one": np.array(5.0),
+        "turned": np.arange(6.0).reshape(2, 3).T,
+        "is": np.ones(2, bool),
+    }
+    save_arrays(tmp_path / "x", arrays, description={"format": "f/1"})
+    found, _ = load_arrays(tmp_path / "x", format="f/1")
+    assert all(
+        np.array_equal(found[name], array) and found[name].shape == array.shape for name, array in arrays.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ("minigan-checkpoint/3", "found 'minigan-checkpoint/3'. A newer minigan wrote it: update minigan."),
+        ("minigan-checkpoint/0", "expected a file of format 'minigan-checkpoint/2', found 'minigan-checkpoint/0'."),
+        ("minigan-model/1", "found 'minigan-model/1'."),
+    ],
+)
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, found, message):
+    save_arrays(tmp_path / "x", ARRAYS, description={"format": found, "step": 1, **CHECKPOINT})
+    with pytest.raises(CheckpointError, match=re.escape(message) + "$"):
+        load_checkpoint(tmp_path / "x")
+
+
 def test_another_format_is_refused(tmp_path):
     save_arrays(tmp_path / "x", ARRAYS, description={"format": "f/2"})
     with pytest.raises(CheckpointError, match="expected a file of format 'f/1', found 'f/2'"):
@@ -68,6 +126,38 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch
         atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_and_folder_are_synced_before_and_after_the_renaming(tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(descriptor):
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        sync(descriptor)
+
+    def replaced(old, new):
+        assert old.read_bytes() == b"new"
+        done.append("renamed")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    atomic_write(tmp_path / "x", b"new")
+    assert done == ["file", "renamed", "folder"]
+    done.clear()
+    make_folder(tmp_path / "a" / "b")
+    assert done == ["folder", "folder"]  # what is above each of the new ones
+
+
+def test_a_folder_that_cannot_be_synced_is_written_to(tmp_path, monkeypatch):
+    def refused(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    atomic_write(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"new"
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
@@ -105,29 +195,6 @@ def test_another_network_is_refused_and_nothing_changes():
     np.testing.assert_array_equal(target.arena.flat, before)
 
 
-def test_the_last_few_checkpoints_are_kept(tmp_path):
-    folder = CheckpointFolder(tmp_path / "c", keep=2)
-    for step in (1, 20, 300):
-        folder.save(step, ARRAYS, description=CHECKPOINT)
-    assert [p.name for p in folder.paths()] == ["step-00000020.safetensors", "step-00000300.safetensors"]
-    path, arrays, description = folder.load_last()
-    assert (path.name, description["step"]) == ("step-00000300.safetensors", 300)
-    np.testing.assert_array_equal(arrays["a"], ARRAYS["a"])
-
-
-def test_a_damaged_last_checkpoint_names_the_one_before(tmp_path):
-    folder = CheckpointFolder(tmp_path)
-    folder.save(1, ARRAYS, description=CHECKPOINT)
-    folder.save(2, ARRAYS, description=CHECKPOINT).write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=r"cannot read .*step-00000002.*go on from step-00000001"):
-        folder.load_last()
-
-
-def test_an_empty_folder_has_no_checkpoint(tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint in"):
-        CheckpointFolder(tmp_path).load_last()
-
-
 def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path, monkeypatch):
     path = tmp_path / "x"
     atomic_write(path, b"old")
@@ -146,6 +213,7 @@ def test_what_a_killed_process_had_begun_is_removed_by_the_next_write(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
     (tmp_path / f".x.{process.pid}.tmp").write_bytes(b"dead")
+    (tmp_path / f".x.{os.getpid()}.tmp").write_bytes(b"of an earlier process with this number")
     (tmp_path / f".x.{os.getppid()}.tmp").write_bytes(b"alive")
     (tmp_path / f".y.{process.pid}.tmp").write_bytes(b"another file's")
     atomic_write(tmp_path / "x", b"new")
@@ -174,36 +242,6 @@ def test_a_file_where_a_folder_should_be_made_gets_a_fitting_remedy(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="It is a file: name a folder"):
         make_folder(tmp_path / "file")
-
-
-def test_only_what_is_named_like_a_checkpoint_counts(tmp_path):
-    folder = CheckpointFolder(tmp_path)
-    folder.save(999_999_999, ARRAYS, description=CHECKPOINT)
-    last = folder.save(1_000_000_000, ARRAYS, description=CHECKPOINT)
-    for name in ("step-best.safetensors", "step-00000001 (copy).safetensors", "step-.safetensors"):
-        (tmp_path / name).write_bytes(b"a user's")
-    (tmp_path / "step-2000000000.safetensors").mkdir()
-    assert folder.paths()[-1] == last
-    assert len(folder.paths()) == 2
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"rng": None}, "'rng' must be an object, got None"),
-        ({"step": -1}, "'step' must be a whole number from 0 up, got -1"),
-        ({"step": True}, "'step' must be a whole number"),
-        ({"model": {}}, "'model' lacks 'recipe'"),
-        ({"model": {**MODEL, "shape": [28, 0, 1]}}, r"'shape' must be \[2\] or \[H, W, C\], got \[28, 0, 1\]"),
-        ({"model": {**MODEL, "extent": float("nan")}}, "'extent' must be a positive number, got nan"),
-        ({"model": {**MODEL, "dtype": "foo"}}, "'dtype' must be one of float32, float64, got 'foo'"),
-    ],
-)
-def test_a_description_that_does_not_do_is_refused(tmp_path, change, message):
-    folder = CheckpointFolder(tmp_path)
-    folder.save(5, ARRAYS, description={**CHECKPOINT, **change})
-    with pytest.raises(CheckpointError, match=message):
-        folder.load_last()
 
 
 def test_a_model_that_lacks_something_is_refused(tmp_path):

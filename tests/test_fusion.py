@@ -20,7 +20,8 @@ def network(backend: Backend, *, fuse: bool, dtype: str = "float64") -> Sequenti
     inner = [Conv2D(4, 3), BatchNorm(gamma_init=gamma), ReLU(), Conv2D(4, 3), BatchNorm()]
     layers = [
         BatchNorm(gamma_init=gamma), LeakyReLU(0.3), Conv2D(4, 3), BatchNorm(gamma_init=gamma), LeakyReLU(0.2),
-        Residual(inner), ReLU(), Conv2D(5, 3, stride=2), LeakyReLU(0.25), Flatten(),
+        Residual(inner), ReLU(), Conv2D(6, 3, dilation=2, groups=2), LeakyReLU(0.15),
+        Conv2D(5, 3, stride=2), LeakyReLU(0.25), Flatten(),
         Dense(20, bias=False), LeakyReLU(0.1), Dense(6), LeakyReLU(0.3),
         Dense(5), BatchNorm(), Tanh(), BatchNorm(), ReLU(), Dense(2),
     ]  # fmt: skip

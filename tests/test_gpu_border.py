@@ -12,6 +12,7 @@ from minigan import runs
 from minigan.backends import array_module, get_backend
 from minigan.blocks import down_block, up_block
 from minigan.errors import DTypeError
+from minigan.interruption import Interruption
 from minigan.layers import (
     BatchNorm,
     Conv2D,
@@ -36,7 +37,6 @@ from minigan.network import Residual, Sequential, SkipConcat
 from minigan.penalties import PENALTIES
 from minigan.recipes import get_recipe
 from minigan.report.progress import PlainProgress
-from minigan.training import Interruption
 
 
 def test_the_stand_in_minds_its_border(device):

@@ -13,6 +13,7 @@ from fake_cuda import DEVICE, CUDARuntimeError
 from minigan import runs
 from minigan.alternating import AlternatingOptimizer
 from minigan.backends import Backend, get_backend
+from minigan.bench import bench
 from minigan.ema import MovingAverage
 from minigan.errors import BackendError, DataError, DivergenceError, ShapeError
 from minigan.recipes import get_recipe
@@ -34,7 +35,7 @@ CASES = {
     "dcgan-keras": {},
     "mlp": {},
     "sngan": {"n_critic": 2},
-    "multi-d": {"discriminators": 2, "weights": "softmax", "penalty": "r1"},
+    "multi-d": {"discriminators": 9, "weights": "softmax", "penalty": "r1"},
     "vae": {},
     "pix2pix": {"d_width": 2},
     "denoise, alone": {"adversarial": 0},
@@ -135,6 +136,13 @@ def test_what_is_fed_goes_over_in_one_copy(device: Backend):
     before = DEVICE.copies
     training.steps(3)
     assert DEVICE.copies == before + 3
+
+
+def test_a_benchmark_measures_graphs_and_waits_for_them(device: Backend):
+    (train, _) = bench("mlp", device, batch_size=2, rounds=2, seconds=0)
+    assert train.milliseconds > 0
+    assert DEVICE.launches >= 1
+    assert DEVICE.waits >= 2 * 3
 
 
 # ---------------------------------------------------------------------------------------------- what cannot be captured

@@ -1,6 +1,9 @@
 """Pictures and progress: what people look at."""
 
 import io
+import json
+import math
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan.errors import ShapeError
+from minigan.report.output import Output
 from minigan.report.pictures import GAP, image_grid, point_density, to_pixels
 from minigan.report.png import encode_png
 from minigan.report.progress import PlainProgress, RichProgress, format_seconds, open_progress
@@ -84,17 +88,18 @@ def test_a_broken_stream_is_left_alone():
     assert stream.writes == 1
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_no_bar_where_there_is_no_terminal():
     assert isinstance(open_progress(start=0, total=1, stream=io.StringIO()), PlainProgress)
 
 
-def test_the_bar_shows_values_on_a_terminal():
+def test_the_bar_shows_values_on_a_terminal(monkeypatch):
     pytest.importorskip("rich")
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
+    monkeypatch.setenv("TERM", "xterm-256color")
     stream = Terminal()
     progress = open_progress(start=0, total=10, stream=stream)
     assert isinstance(progress, RichProgress)
@@ -107,5 +112,28 @@ def test_the_bar_shows_values_on_a_terminal():
     assert "saved" in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "bar", "colours"),
+    [("NO_COLOR", "1", True, False), ("TERM", "dumb", False, False), ("COLUMNS", "80", True, True)],
+)
+def test_colours_are_for_terminals_that_have_them(monkeypatch, variable, value, bar, colours):
+    pytest.importorskip("rich")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv(variable, value)
+    stream = Terminal()
+    with open_progress(start=0, total=10, stream=stream) as progress:
+        progress.advance(10, images_per_second=99.0)
+        progress.values({"D": 0.5})
+    assert isinstance(progress, RichProgress) == bar
+    assert bool(re.search(r"\x1b\[(3\d|38;[\d;]+)m", stream.getvalue())) == colours
+    assert "D 0.500" in stream.getvalue()
+
+
 def test_seconds_read_like_a_clock():
     assert [format_seconds(s) for s in (0, 59.6, 61, 3725)] == ["0:00", "1:00", "1:01", "1:02:05"]
+
+
+def test_numbers_that_json_lacks_are_null(capsys):
+    Output(json=True).record({"fid": math.inf, "figures": [1.5, math.nan, {"deep": -math.inf}], "step": 3})
+    assert json.loads(capsys.readouterr().out) == {"fid": None, "figures": [1.5, None, {"deep": None}], "step": 3}

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from minigan import runs
-from minigan.checkpoint import load_arrays, save_arrays
+from minigan.checkpoint import CHECKPOINT_FORMAT, MODEL_FORMAT, load_arrays, save_arrays
 from minigan.ema import STATISTICS
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
+from minigan.interruption import Interruption
 from minigan.recipes import base, get_recipe
 from minigan.report.progress import PlainProgress
-from minigan.training import Interruption, Rhythm
+from minigan.training import Rhythm
 
 RHYTHM = Rhythm(log_every=2, sample_every=5, checkpoint_every=4)
 
@@ -220,7 +221,7 @@ def test_the_average_draws_and_the_last_weights_train(tmp_path, fast_backend):
 def test_a_checkpoint_without_the_average_changes_nothing(tmp_path):
     whole_run(tmp_path / "run", config(steps=2, ema=0.9))
     (path,) = (tmp_path / "run" / "checkpoints").iterdir()
-    arrays, description = load_arrays(path, format="minigan-checkpoint/1")
+    arrays, description = load_arrays(path, format=CHECKPOINT_FORMAT)
     save_arrays(path, {k: v for k, v in arrays.items() if "average" not in k}, description=description)
     unchanged(tmp_path / "run", "holds no average of G's weights")
 
@@ -375,7 +376,14 @@ def test_an_item_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch):
     np.testing.assert_array_equal(run.trainer.learner.G.arena.flat, whole.trainer.learner.G.arena.flat)
 
 
-def test_the_first_signal_tells_what_it_does():
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (signal.SIGINT, "saving after this step; Ctrl-C again stops at once"),
+        (signal.SIGTERM, "saving after this step"),
+    ],
+)
+def test_the_first_signal_tells_what_it_does(number, text):
     told = threading.Event()
     texts = []
 
@@ -384,9 +392,9 @@ def test_the_first_signal_tells_what_it_does():
         told.set()
 
     with Interruption(announce):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         assert told.wait(10)
-    assert texts == ["saving after this step; Ctrl-C again stops at once"]
+    assert texts == [text]
 
 
 # ------------------------------------------------------------------------------------------ damage
@@ -439,7 +447,7 @@ def as_if_older(folder, *newer):
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if line.partition(" ")[0] not in newer))
     for file in (folder / "model.safetensors", *(folder / "checkpoints").iterdir()):
-        arrays, description = load_arrays(file, format=f"minigan-{'model' if file.stem == 'model' else 'checkpoint'}/1")
+        arrays, description = load_arrays(file, format=MODEL_FORMAT if file.stem == "model" else CHECKPOINT_FORMAT)
         model = description if file.stem == "model" else description["model"]
         model["settings"] = {key: value for key, value in model["settings"].items() if key not in newer}
         save_arrays(file, arrays, description=description)
@@ -493,7 +501,7 @@ def without(key):
 def test_a_damaged_checkpoint_changes_nothing(tmp_path, change, message):
     whole_run(tmp_path / "run", config(steps=2))
     (path,) = (tmp_path / "run" / "checkpoints").iterdir()
-    arrays, description = load_arrays(path, format="minigan-checkpoint/1")
+    arrays, description = load_arrays(path, format=CHECKPOINT_FORMAT)
     save_arrays(path, arrays, description=change(description))
     unchanged(tmp_path / "run", message)
 
@@ -501,7 +509,7 @@ def test_a_damaged_checkpoint_changes_nothing(tmp_path, change, message):
 def test_a_checkpoint_with_other_arrays_changes_nothing(tmp_path):
     whole_run(tmp_path / "run", config(steps=2))
     (path,) = (tmp_path / "run" / "checkpoints").iterdir()
-    arrays, description = load_arrays(path, format="minigan-checkpoint/1")
+    arrays, description = load_arrays(path, format=CHECKPOINT_FORMAT)
     save_arrays(path, {k: v for k, v in arrays.items() if k != "d_optimizer.steps"}, description=description)
     unchanged(tmp_path / "run", "expected the state of Adam")
 

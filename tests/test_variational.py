@@ -10,13 +10,14 @@ from minigan.backends import Backend
 from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.gradcheck import check_gradient
 from minigan.initializers import Normal
+from minigan.interruption import Interruption
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, ReLU, Reshape, Tanh
 from minigan.losses import bernoulli, gaussian
 from minigan.network import Sequential
 from minigan.optim import Adam
 from minigan.recipes import VAE
 from minigan.report.progress import PlainProgress
-from minigan.training import Interruption, Rhythm
+from minigan.training import Rhythm
 from minigan.variational import VariationalAutoencoder, kl_divergence, reparameterise, reparameterise_grad
 
 LATENT = 3

@@ -11,17 +11,19 @@ __all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "Number", "array_mo
 BACKENDS = ("numpy", "numba", "cupy")
 
 
-def get_backend(name: str = "auto") -> Backend:
+def get_backend(name: str | Backend = "auto") -> Backend:
     """A new backend object.
 
     Args:
         name: "numpy" (the reference), "numba" (the CPU), "cupy" (a CUDA GPU), or "auto", the fastest that can
-            run here: a GPU, else Numba, else NumPy.
+            run here: a GPU, else Numba, else NumPy. A backend object is returned as it is.
     Raises:
         ConfigError: an unknown name.
         MissingExtraError: its library is not installed.
         BackendError: its library is installed but cannot run here.
     """
+    if isinstance(name, Backend):
+        return name
     if name == "auto":
         for candidate in reversed(BACKENDS):
             try:

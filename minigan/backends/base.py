@@ -161,11 +161,18 @@ class Backend(ABC):
         """Around changes of these arrays, which take place only while the guard, if there is one, is sound."""
         return nullcontext()
 
+    def optimising(self, *arrays: Array) -> AbstractContextManager[None]:
+        """As `only_if_sound`, around the optimisers' kernels alone, which may look at the guard themselves."""
+        return self.only_if_sound(*arrays)
+
     def step_graphs(self) -> StepGraphs | None:
         """What runs a learner's steps, where the host need not wait for each; else None."""
         return None
 
     # ------------------------------------------------------------------------------------------ the engine
+
+    def synchronize(self) -> None:  # noqa: B027 (on the CPU a call returns when it is done)
+        """Waits until all is computed that was asked for."""
 
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""

@@ -4,7 +4,7 @@ from minigan.evaluation.battery import ImageBattery, evaluate_points
 from minigan.evaluation.classifier import Classifier, train_classifier
 from minigan.evaluation.features import FeatureFunction, ImageClassifier, PixelFeatures, StackedClassifier
 from minigan.evaluation.kept import cache_folder, kept_classifier
-from minigan.evaluation.monitor import Monitor
+from minigan.evaluation.monitor import Monitor, rank
 from minigan.evaluation.neighbourhood import Neighbours, nearest_items, neighbour_picture
 from minigan.evaluation.opening import FEATURES, choose_features, open_like
 from minigan.evaluation.pairs import Likeness, MapScore
@@ -34,5 +34,6 @@ __all__ = [
     "nearest_items",
     "neighbour_picture",
     "open_like",
+    "rank",
     "train_classifier",
 ]

@@ -1,5 +1,7 @@
 """Figures while a generator trains: quick enough to be asked for again and again."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from minigan.data import Dataset, GaussianMixture
@@ -7,10 +9,12 @@ from minigan.errors import DataError
 from minigan.evaluation.features import FeatureFunction, PixelFeatures
 from minigan.metrics import Moments, frechet_distance, kernel_distance, mode_coverage
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "rank"]
 
 LEAST = 2
 SUBSETS = 20
+LOWER_IS_BETTER = ("fid", "kid")
+IMAGE_FIGURES, POINT_FIGURES = LOWER_IS_BETTER, ("modes", "high_quality")
 
 
 class Monitor:
@@ -45,6 +49,11 @@ class Monitor:
         self.moments = Moments.of(self.real)
 
     @staticmethod
+    def figures(dataset: Dataset) -> tuple[str, ...]:
+        """The names of what a call gives."""
+        return POINT_FIGURES if isinstance(dataset, GaussianMixture) else IMAGE_FIGURES
+
+    @staticmethod
     def check(dataset: Dataset, *, count: int) -> None:
         """Raises:
         DataError: points without known modes, or fewer than 2 images.
@@ -72,3 +81,13 @@ class Monitor:
             "fid": frechet_distance(self.moments, Moments.of(features)),
             "kid": kernel_distance(self.real, features, rng=rng, subsets=SUBSETS).mean,
         }
+
+
+def rank(figures: Mapping[str, float], *, by: str = "") -> tuple[float, ...]:
+    """What sorts figures, the best last: by one of them, and where that is equal by the others.
+
+    Args:
+        by: its name; "" takes the first.
+    """
+    order = [by, *figures] if by else [*figures]
+    return tuple(-figures[name] if name in LOWER_IS_BETTER else figures[name] for name in dict.fromkeys(order))

@@ -54,6 +54,7 @@ class Likeness:
         )
 
     def remarks(self) -> tuple[str, ...]:
+        """None: all that was found stands in the figures."""
         return ()
 
 
@@ -82,6 +83,7 @@ class MapScore:
         self.pixels += truth.size
 
     def figures(self) -> tuple[Figure, ...]:
+        """Agreement over all pixels, beside that of the commonest class everywhere."""
         counts = self.confusion.sum(axis=1)
         everywhere = np.zeros_like(self.confusion)
         everywhere[:, counts.argmax()] = counts

@@ -150,10 +150,12 @@ class Layer(ABC):
         """Decides how to walk through the layers inside; the last act of `build`."""
 
     def add_parameter(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
+        """Declares a trained array of this layer; to be called in `infer`."""
         self.own_parameters.append(Parameter(name, shape, initializer))
         return self.own_parameters[-1]
 
     def add_state(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
+        """Declares an array that is kept but not trained; to be called in `infer`."""
         self.own_state.append(Parameter(name, shape, initializer))
         return self.own_state[-1]
 
@@ -191,8 +193,7 @@ class Layer(ABC):
         """
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {np.dtype(dtype)}.")
-        if isinstance(backend, str):
-            backend = get_backend(backend)
+        backend = get_backend(backend)
         self._refuse_repeated_layers()
         self.setup(tuple(input_shape), self.path)
         dtype = np.dtype(dtype)

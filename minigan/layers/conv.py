@@ -13,6 +13,7 @@ from minigan.backends import Array
 from minigan.errors import ShapeError
 from minigan.initializers import Constant, GlorotUniform, Initializer
 from minigan.layers.base import Layer, Shape
+from minigan.layers.taps import Taps
 from minigan.parameters import Gradients
 from minigan.shapes import ConvGeometry, Padding, Pair, conv_geometry, conv_transpose_geometry, pair, times
 
@@ -24,13 +25,18 @@ class ConvCache(NamedTuple):
 class Conv2D(Layer):
     """y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
 
+    With a dilation r and s are multiplied by it: the filter has gaps. With groups, c and k are of the same group. The
+    kernels are then given a plain filter that has zeros there (`minigan.layers.taps`): weights are saved, not time.
+
     Args:
         channels: K, how many filters.
         filter: R S, one int or a pair.
         stride: one int or a pair.
         padding: "same", "valid", an int, a pair, or ((top, bottom), (left, right)).
+        dilation: one int or a pair. Source: Yu & Koltun 2016, equation 2.
+        groups: of neighbouring channels; divides C and K. Source: Krizhevsky et al. 2012, section 3.5.
         bias: whether to add b; none is needed where BatchNorm follows.
-        init: of w, (R, S, C, K).
+        init: of w, (R, S, C / groups, K).
     """
 
     # The kernels of y, dx and dw.
@@ -45,56 +51,81 @@ class Conv2D(Layer):
         *,
         stride: int | Pair = 1,
         padding: Padding = "same",
+        dilation: int | Pair = 1,
+        groups: int = 1,
         bias: bool = True,
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
         if channels < 1:
             raise ShapeError(f"{self.path}: channels must be positive, got {channels}.")
+        if groups < 1:
+            raise ShapeError(f"{self.path}: groups must be positive, got {groups}.")
         self.channels = channels
         self.filter = pair(filter, "filter")
+        self.taps = Taps(pair(dilation, "dilation"), groups)
         self.stride = pair(stride, "stride")
         self.padding = padding
         self.bias = bias
         self.init = init
 
     def infer(self, input_shape: Shape) -> Shape:
-        self.geometry = self.infer_geometry(self.expect_image(input_shape))
-        self.w = self.add_parameter("w", self.geometry.weight_shape, self.init)
+        image = self.expect_image(input_shape)
+        try:
+            self.geometry = self.infer_geometry(image, self.taps.extent(self.filter))
+            shape = self.taps.weight_shape(self.filter, self.geometry.C, self.geometry.K)
+        except ShapeError as error:
+            raise ShapeError(f"{self.path}: {error}") from None
+        self.w = self.add_parameter("w", shape, self.init)
         self.b = self.add_parameter("b", (self.channels,), Constant(0)) if self.bias else None
         return self.geometry.output_shape
 
-    def infer_geometry(self, input_shape: Shape) -> ConvGeometry:
-        try:
-            return conv_geometry(input_shape, self.channels, self.filter, self.stride, self.padding)
-        except ShapeError as error:
-            raise ShapeError(f"{self.path}: {error}") from None
+    def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
+        """Of the convolution that the kernels compute, with the filter's whole extent."""
+        return conv_geometry(input_shape, self.channels, filter, self.stride, self.padding)
+
+    def plain_filter(self) -> Array:
+        """w, or where it has gaps or groups the filter with zeros that stands for it: (R, S, C, K)."""
+        w = self.w.value
+        return w if self.taps.plain else self.taps.spread(w, self.geometry.weight_shape, self.kernels)
+
+    def add_weight_gradient(self, x: Array, dy: Array, *, add_to: Array) -> None:
+        """add_to += dw, for the kernels' x and dy."""
+        if self.taps.plain:
+            self.kernels.conv2d_weight_grad(x, dy, self.geometry, add_to=add_to)
+            return
+        dF = self.kernels.empty(self.geometry.weight_shape, add_to.dtype)
+        dF.fill(0)
+        self.kernels.conv2d_weight_grad(x, dy, self.geometry, add_to=dF)
+        self.taps.gather(dF, add_to=add_to)
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConvCache]:
         b = self.b.value if self.b else None
-        return self.kernels.conv2d(x, self.w.value, b, self.geometry), ConvCache(x)
+        return self.kernels.conv2d(x, self.plain_filter(), b, self.geometry), ConvCache(x)
 
     def backward(self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         if grads is not None:
-            self.kernels.conv2d_weight_grad(cache.x, dy, self.geometry, add_to=grads[self.w])
+            self.add_weight_gradient(cache.x, dy, add_to=grads[self.w])
             if self.b:
                 self.kernels.channel_sum(dy, add_to=grads[self.b])
-        return self.kernels.conv2d_input_grad(dy, self.w.value, self.geometry) if need_dx else None
+        return self.kernels.conv2d_input_grad(dy, self.plain_filter(), self.geometry) if need_dx else None
 
     def double_backward(
         self, v: Array, record: Array, cache: ConvCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
         if grads is not None:
-            self.kernels.conv2d_weight_grad(v, record, self.geometry, add_to=grads[self.w])
-        return self.kernels.conv2d(v, self.w.value, None, self.geometry), None
+            self.add_weight_gradient(v, record, add_to=grads[self.w])
+        return self.kernels.conv2d(v, self.plain_filter(), None, self.geometry), None
 
     @property
     def flops(self) -> int:
-        return self.geometry.flops
+        return 2 * self.geometry.P * self.geometry.Q * self.w.size
 
     def describe(self) -> str:
         stride = "" if self.stride == (1, 1) else f" /{times(self.stride)}"
-        return f"{type(self).__name__} {self.filter[0]}x{self.filter[1]}{stride}"
+        dilation = "" if self.taps.dilation == (1, 1) else f" dilated {times(self.taps.dilation)}"
+        groups = "" if self.taps.groups == 1 else f" in {self.taps.groups} groups"
+        return f"{type(self).__name__} {self.filter[0]}x{self.filter[1]}{stride}{dilation}{groups}"
 
     def algorithms(self, batch_size: int) -> tuple[str, ...]:
         names = (self.kernels.algorithm(kernel, self.geometry, batch_size, self.dtype) for kernel in self.PASSES)
@@ -105,7 +136,8 @@ class ConvTranspose2D(Conv2D):
     """The input gradient of a convolution, used as a layer: a stride enlarges the image.
 
     x (N, h, w, c) becomes y (N, H, W, K) with H = (h - 1) * stride - pads + R + output_padding; with "same" padding
-    H = h * stride. w keeps the layout of the convolution that would map y back to x: (R, S, K, c), as in Keras.
+    H = h * stride. w keeps the layout of the convolution that would map y back to x: (R, S, K / groups, c), as in
+    Keras.
 
     A filter that the stride divides (4x4 with stride 2) covers every output pixel equally often; others draw
     checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
@@ -124,10 +156,21 @@ class ConvTranspose2D(Conv2D):
         stride: int | Pair = 1,
         padding: Padding = "same",
         output_padding: int | Pair = 0,
+        dilation: int | Pair = 1,
+        groups: int = 1,
         bias: bool = True,
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__(channels, filter, stride=stride, padding=padding, bias=bias, init=init)
+        super().__init__(
+            channels,
+            filter,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+            init=init,
+        )
         self.output_padding: Pair = (
             (output_padding, output_padding) if isinstance(output_padding, int) else output_padding
         )
@@ -136,28 +179,26 @@ class ConvTranspose2D(Conv2D):
         super().infer(input_shape)
         return self.geometry.input_shape
 
-    def infer_geometry(self, input_shape: Shape) -> ConvGeometry:
-        try:
-            return conv_transpose_geometry(
-                input_shape, self.channels, self.filter, self.stride, self.padding, self.output_padding
-            )
-        except ShapeError as error:
-            raise ShapeError(f"{self.path}: {error}") from None
+    def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
+        """Of the convolution that this one is the input gradient of."""
+        return conv_transpose_geometry(
+            input_shape, self.channels, filter, self.stride, self.padding, self.output_padding
+        )
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConvCache]:
         b = self.b.value if self.b else None
-        return self.kernels.conv2d_input_grad(x, self.w.value, self.geometry, b=b), ConvCache(x)
+        return self.kernels.conv2d_input_grad(x, self.plain_filter(), self.geometry, b=b), ConvCache(x)
 
     def backward(self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         if grads is not None:
-            self.kernels.conv2d_weight_grad(dy, cache.x, self.geometry, add_to=grads[self.w])
+            self.add_weight_gradient(dy, cache.x, add_to=grads[self.w])
             if self.b:
                 self.kernels.channel_sum(dy, add_to=grads[self.b])
-        return self.kernels.conv2d(dy, self.w.value, None, self.geometry) if need_dx else None
+        return self.kernels.conv2d(dy, self.plain_filter(), None, self.geometry) if need_dx else None
 
     def double_backward(
         self, v: Array, record: Array, cache: ConvCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
         if grads is not None:
-            self.kernels.conv2d_weight_grad(record, v, self.geometry, add_to=grads[self.w])
-        return self.kernels.conv2d_input_grad(v, self.w.value, self.geometry), None
+            self.add_weight_gradient(record, v, add_to=grads[self.w])
+        return self.kernels.conv2d_input_grad(v, self.plain_filter(), self.geometry), None

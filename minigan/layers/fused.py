@@ -79,7 +79,7 @@ class ConvActivation(NamedTuple):
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
         conv, activation = self
         b = conv.b.value if conv.b else None
-        y = conv.kernels.conv2d_leaky_relu(x, conv.w.value, b, conv.geometry, slope=activation.slope)
+        y = conv.kernels.conv2d_leaky_relu(x, conv.plain_filter(), b, conv.geometry, slope=activation.slope)
         return y, (ConvCache(x), ActivationCache(y))
 
     def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:

@@ -113,6 +113,11 @@ class SpectralNorm(Layer):
         _, vectors = self.kernels.xp.linalg.eigh(W.T @ W)
         self.u.value[...] = vectors[:, -1]
 
+    def effective_weight(self) -> Array:
+        """w / sigma, as evaluation has it."""
+        w = self.inner.w.value
+        return w / self._singular(self._matrix(w), 0)[0]
+
     @property
     def flops(self) -> int:
         return 0  # the layer inside counts its own

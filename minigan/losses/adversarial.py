@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
-from minigan.losses.sums import mean, probability, softplus_and_probability
+from minigan.losses.sums import mean, probability, softplus_and_probability, stack
 
 REAL = 1.0
 FAKE = 0.0
@@ -176,12 +176,12 @@ class SoftmaxMixture(AdversarialLoss):
     def generator(self, logits: Array) -> tuple[Array, Array]:
         xp = array_module(logits)
         each = [self.loss.generator(logits[..., k]) for k in range(logits.shape[-1])]
-        V = xp.stack([value for value, _ in each])
+        V = stack([value for value, _ in each])
         e = xp.exp(self.sharpness * (V - V.max()))
         w = e / e.sum()
         F = (w * V).sum()
         slopes = w * (1 + self.sharpness * (V - F))
-        return F, xp.stack([gradient for _, gradient in each], axis=-1) * slopes
+        return F, stack([gradient for _, gradient in each]) * slopes
 
     def verdict(self, logits: Array) -> Array:
         return self.loss.verdict(logits)

@@ -1,5 +1,7 @@
 """What several losses are made of."""
 
+from collections.abc import Sequence
+
 from minigan.backends import Array, array_module
 from minigan.backends.reference.activation import sigmoid
 
@@ -19,3 +21,15 @@ def mean(x: Array) -> Array:
 def probability(logits: Array) -> Array:
     """D = sigmoid(s) = 1 / (1 + exp(-s)), without overflow."""
     return sigmoid(logits, array_module(logits))
+
+
+def stack(arrays: Sequence[Array]) -> Array:
+    """One after the other along a new last axis.
+
+    Not `xp.stack`: CuPy's copies a table from the host if there are many, which a captured step must not.
+    """
+    first = arrays[0]
+    stacked = array_module(first).empty((*first.shape, len(arrays)), dtype=first.dtype)
+    for index, array in enumerate(arrays):
+        stacked[..., index] = array
+    return stacked

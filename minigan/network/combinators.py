@@ -238,8 +238,13 @@ class Parallel(Layer):
 
     def _join(self, parts: list[Array]) -> Array:
         joined = self.kernels.empty((*parts[0].shape[:-1], self.ends[-1]), parts[0].dtype)
-        return self.kernels.xp.concatenate(parts, axis=-1, out=joined)
+        for part, span in zip(parts, self._spans(), strict=True):
+            joined[..., span] = part
+        return joined
 
     def _split(self, y: Array) -> list[Array]:
-        starts = [0, *self.ends[:-1]]
-        return [self.kernels.xp.ascontiguousarray(y[..., a:b]) for a, b in zip(starts, self.ends, strict=True)]
+        return [self.kernels.xp.ascontiguousarray(y[..., span]) for span in self._spans()]
+
+    def _spans(self) -> list[slice]:
+        """Each branch's channels of the output."""
+        return [slice(a, b) for a, b in zip([0, *self.ends[:-1]], self.ends, strict=True)]

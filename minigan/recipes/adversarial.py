@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise, Noise
-from minigan.backends import Backend
+from minigan.backends import Backend, get_backend
 from minigan.errors import ConfigError
 from minigan.fake_pool import FakePool
 from minigan.learner import Learner
@@ -82,16 +82,22 @@ class AdversarialRecipe(Recipe):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> Learner:
         return self.game(*self.networks(image_shape, backend=backend, dtype=dtype, rng=rng))
 
     def networks(
-        self, image_shape: Shape, *, backend: Backend, dtype: str, rng: np.random.Generator
+        self,
+        image_shape: Shape,
+        *,
+        backend: str | Backend = "auto",
+        dtype: str = "float32",
+        rng: np.random.Generator,
     ) -> tuple[Sequential, Sequential]:
-        """G and D, built and initialised."""
+        """G and D, built on one backend and initialised."""
+        backend = get_backend(backend)
         G = self.built_generator(image_shape, backend=backend, dtype=dtype, rng=rng)
         D = self.judge(image_shape).build(image_shape, backend=backend, dtype=dtype, rng=rng)
         return G, D

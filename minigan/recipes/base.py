@@ -4,7 +4,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -76,11 +76,19 @@ class Recipe(OptimizerSettings):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> Learner:
-        """All networks built and initialised, with their optimisers, ready for the first step."""
+        """All networks built and initialised, with their optimisers, ready for the first step.
+
+        Args:
+            image_shape: of what G draws: (H, W, C), or (2,) for points.
+            backend: an object or a name; all networks share it.
+            rng: the weights are drawn from it.
+        Raises:
+            ConfigError, ShapeError: the recipe draws no images of that shape.
+        """
 
     @abstractmethod
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
@@ -99,6 +107,11 @@ class Recipe(OptimizerSettings):
     def to_images(self, samples: np.ndarray) -> np.ndarray:
         """The inverse of `prepare`."""
         return samples
+
+    @property
+    def numbers(self) -> Literal["signed", "unit", "logits"]:
+        """What `to_images` makes images of: of themselves, of images in [0, 1], or of logits of such."""
+        return "signed"
 
     def batch(self, item: Any, rng: np.random.Generator) -> Any:  # noqa: ARG002 (some draw what hides an image)
         """From the loader's batch to what the learner's step takes."""
@@ -183,7 +196,12 @@ class Recipe(OptimizerSettings):
     # ------------------------------------------------------------------------------------------ for the caller
 
     def built_generator(
-        self, image_shape: Shape, *, backend: str | Backend, dtype: str | np.dtype[Any], rng: np.random.Generator
+        self,
+        image_shape: Shape,
+        *,
+        backend: str | Backend = "auto",
+        dtype: str | np.dtype[Any] = "float32",
+        rng: np.random.Generator,
     ) -> Sequential:
         """G, ready to draw."""
         G = self.whole_generator(image_shape)

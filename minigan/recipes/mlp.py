@@ -22,7 +22,7 @@ onto one mode; `--set loss=non-saturating mse_weight=0 lr=1e-3 instance_noise=0`
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -80,6 +80,10 @@ class MLP(NoiseRecipe):
 
     def to_images(self, samples: np.ndarray) -> np.ndarray:
         return samples * 2 - 1 if samples.ndim > 2 else samples
+
+    @property
+    def numbers(self) -> Literal["unit"]:
+        return "unit"
 
     def generator_terms(self) -> tuple[GeneratorTerm, ...]:
         return (GeneratorTerm(self.mse_weight, mse),) if self.mse_weight else ()

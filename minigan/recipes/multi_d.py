@@ -103,7 +103,12 @@ class MultiD(DCGAN):
         return PenaltyOfEach(penalty) if penalty is not None else None
 
     def assemble(
-        self, image_shape: Shape, *, backend: Backend, dtype: str = "float32", rng: np.random.Generator
+        self,
+        image_shape: Shape,
+        *,
+        backend: str | Backend = "auto",
+        dtype: str = "float32",
+        rng: np.random.Generator,
     ) -> AlternatingOptimizer:
         gan = super().assemble(image_shape, backend=backend, dtype=dtype, rng=rng)
         if self.weights == "softmax" and not isinstance(gan.loss, CoupledLoss):

@@ -104,7 +104,7 @@ class NoiseRecipe(AdversarialRecipe):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> AlternatingOptimizer:

@@ -109,7 +109,7 @@ class TranslationRecipe(AdversarialRecipe):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> Learner:

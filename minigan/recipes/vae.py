@@ -16,11 +16,11 @@ What it corrects in the usual tutorial code:
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from minigan.backends import Backend
+from minigan.backends import Backend, get_backend
 from minigan.ema import Noise
 from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape
 from minigan.network import Sequential
@@ -85,10 +85,11 @@ class VAE(Recipe):
         self,
         image_shape: Shape,
         *,
-        backend: Backend,
+        backend: str | Backend = "auto",
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> VariationalAutoencoder:
+        backend = get_backend(backend)
         G = self.built_generator(image_shape, backend=backend, dtype=dtype, rng=rng)
         encoder = self.encoder(image_shape).build(image_shape, backend=backend, dtype=dtype, rng=rng)
         return VariationalAutoencoder(
@@ -107,6 +108,10 @@ class VAE(Recipe):
         """The decoder's means: of logits 2 sigmoid(s) - 1."""
         means: np.ndarray = np.tanh(samples / 2) if self.likelihood == "bernoulli" else samples
         return means
+
+    @property
+    def numbers(self) -> Literal["signed", "logits"]:
+        return "logits" if self.likelihood == "bernoulli" else "signed"
 
     def noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """n latent vectors from the prior N(0, 1): float64, (n, latent)."""

@@ -1,13 +1,16 @@
 """How a long training shows itself: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Protocol, Self, TextIO
 
-__all__ = ["PlainProgress", "Progress", "RichProgress", "open_progress"]
+__all__ = ["JsonProgress", "PlainProgress", "Progress", "RichProgress", "open_progress"]
+
+from minigan.report.output import Output
 
 Values = Mapping[str, float]
 
@@ -27,20 +30,29 @@ class Progress(Protocol):
     def message(self, text: str) -> None:
         """A line that stays."""
 
+    def record(self, record: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """What was written to the log; most have no use for it."""
+        return
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
 
 
-def open_progress(*, start: int, total: int, stream: TextIO | None = None) -> Progress:
-    """A bar where rich is installed and the stream is a terminal, otherwise plain lines.
+def open_progress(*, start: int, total: int, stream: TextIO | None = None, output: Output | None = None) -> Progress:
+    """A bar where rich is installed and the stream is a terminal that can show one, otherwise plain lines.
 
     Args:
         start, total: steps done before, and when all is done.
         stream: standard output by default.
+        output: may ask for JSON in place of either, or for nothing.
     """
+    if output is not None and output.json:
+        return JsonProgress(output)
+    if output is not None and output.quiet:
+        return PlainProgress(start=start, total=total, stream=None)
     stream = stream or sys.stdout
-    if stream is not None and stream.isatty() and find_spec("rich") is not None:
+    if stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None:
         return RichProgress(start=start, total=total, stream=stream)
     return PlainProgress(start=start, total=total, stream=stream)
 
@@ -55,7 +67,33 @@ def format_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-class PlainProgress:
+class JsonProgress(Progress):
+    """A line of JSON for each record of the log; messages are remarks."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        pass
+
+    def values(self, values: Values) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        self.output.say(text)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self.output.record(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class PlainProgress(Progress):
     """A line whenever there are new values, but at most one each few seconds."""
 
     INTERVAL = 5.0  # seconds between lines
@@ -97,7 +135,7 @@ class PlainProgress:
         pass
 
 
-class RichProgress:
+class RichProgress(Progress):
     """One live line: bar, steps, losses, images/s, time left."""
 
     def __init__(self, *, start: int, total: int, stream: TextIO) -> None:

@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,6 @@ class RawKernel:
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], *, shared_mem: int = 0
     ) -> None:
-        held = tuple(types.SimpleNamespace(host=a.host) if hasattr(a, "host") else a for a in args)
-        DEVICE.compute(lambda: self._launch(grid, block, held, shared_mem), writes=True, memory=[])
-
-    def _launch(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int) -> None:
         grid, block = (*grid, 1, 1)[:3], (*block, 1, 1)[:3]
         assert all(type(size) is int and size > 0 for size in grid + block), f"{self.name}: {grid=}, {block=}"
         assert grid[0] < 2**31
@@ -115,6 +110,11 @@ def packed(argument: Any, guarded: "Guarded") -> Any:
     return (ctypes.c_char * argument.itemsize).from_buffer_copy(argument.tobytes())
 
 
+def margin(number: int) -> np.ndarray:
+    """NaN in single and in double precision; each array's own, so that none is overwritten by another unnoticed."""
+    return np.tile(np.array([number + 1, 0xFFFF], np.uint16).view(np.uint8), MARGIN // 4)
+
+
 class Guarded:
     """Copies of arrays in memory with margins; arrays that share memory share it here too."""
 
@@ -128,12 +128,17 @@ class Guarded:
                 merged[-1][1] = max(merged[-1][1], last)
             else:
                 merged.append([first, last])
-        self._copies = [(first, last, self._copy(first, last)) for first, last in merged]
+        self._margins = [margin(number) for number in range(len(merged))]
+        self._copies = [
+            (first, last, self._copy(first, last, around))
+            for (first, last), around in zip(merged, self._margins, strict=True)
+        ]
 
     @staticmethod
-    def _copy(first: int, last: int) -> np.ndarray:
-        copy = np.full(last - first + 2 * MARGIN + 256, 0xFF, np.uint8)
+    def _copy(first: int, last: int, around: np.ndarray) -> np.ndarray:
+        copy = np.empty(last - first + 2 * MARGIN + 256, np.uint8)
         copy = copy[(first - copy.ctypes.data) % 256 :][: last - first + 2 * MARGIN]  # aligned as the original is
+        copy[:MARGIN] = copy[MARGIN + last - first :] = around
         ctypes.memmove(copy.ctypes.data + MARGIN, first, last - first)
         return copy
 
@@ -145,7 +150,7 @@ class Guarded:
         return 0
 
     def give_back(self, kernel: str) -> None:
-        for first, last, copy in self._copies:
-            assert (copy[:MARGIN] == 0xFF).all(), f"{kernel} wrote before an array"
-            assert (copy[MARGIN + last - first :] == 0xFF).all(), f"{kernel} wrote behind an array"
+        for (first, last, copy), around in zip(self._copies, self._margins, strict=True):
+            assert (copy[:MARGIN] == around).all(), f"{kernel} wrote before an array"
+            assert (copy[MARGIN + last - first :] == around).all(), f"{kernel} wrote behind an array"
             ctypes.memmove(first, copy.ctypes.data + MARGIN, last - first)

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <math.h>  // its functions of floats, outside of std too
 #include <memory>
 #include <ucontext.h>
 #include <utility>
@@ -234,9 +235,6 @@ using std::min;
 inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
 inline double rsqrt(double x) { return 1 / std::sqrt(x); }
 
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
 
 // ------------------------------------------------------------------------------------------ common.cuh
 

@@ -113,6 +113,30 @@ CASES: dict[str, Case] = {
     "Conv2D whole image": Case(
         lambda: Conv2D(1, (4, 3), padding="valid"), (4, 3, 5), (1, 1, 1), {"w": (4, 3, 5, 1), "b": (1,)}
     ),
+    "Conv2D dilated": Case(
+        lambda: Conv2D(2, (3, 2), stride=(1, 2), padding=(2, 1), dilation=(2, 3)),
+        (6, 7, 2),
+        (6, 3, 2),
+        {"w": (3, 2, 2, 2), "b": (2,)},
+    ),
+    "Conv2D in groups": Case(
+        lambda: Conv2D(6, 3, stride=2, groups=2), (5, 4, 4), (3, 2, 6), {"w": (3, 3, 2, 6), "b": (6,)}
+    ),
+    "Conv2D depthwise, dilated": Case(
+        lambda: Conv2D(6, 2, dilation=2, groups=3, bias=False), (4, 5, 3), (4, 5, 6), {"w": (2, 2, 1, 6)}
+    ),
+    "ConvTranspose2D dilated": Case(
+        lambda: ConvTranspose2D(2, 3, stride=2, padding=1, output_padding=1, dilation=2),
+        (3, 4, 2),
+        (8, 10, 2),
+        {"w": (3, 3, 2, 2), "b": (2,)},
+    ),
+    "ConvTranspose2D in groups": Case(
+        lambda: ConvTranspose2D(4, 4, stride=2, padding=1, groups=2, bias=False),
+        (2, 3, 6),
+        (4, 6, 4),
+        {"w": (4, 4, 2, 6)},
+    ),
     "ConvTranspose2D 4x4 stride 2, no bias": Case(
         lambda: ConvTranspose2D(3, 4, stride=2, padding=1, bias=False), (3, 4, 2), (6, 8, 3), {"w": (4, 4, 3, 2)}
     ),
@@ -166,6 +190,12 @@ CASES: dict[str, Case] = {
     "PixelShuffle 1x3": Case(lambda: PixelShuffle((1, 3)), (2, 3, 6), (2, 9, 2)),
     "SpectralNorm Dense": Case(
         lambda: SpectralNorm(Dense(4), iterations=2), (5,), (4,), {"inner.w": (5, 4), "inner.b": (4,)}
+    ),
+    "SpectralNorm ConvTranspose2D dilated, in groups": Case(
+        lambda: SpectralNorm(ConvTranspose2D(4, 2, stride=2, padding=1, dilation=2, groups=2)),
+        (3, 4, 2),
+        (5, 7, 4),
+        {"inner.w": (2, 2, 2, 2), "inner.b": (4,)},
     ),
     "SpectralNorm Conv2D": Case(
         lambda: SpectralNorm(Conv2D(3, 4, stride=2, padding=1)),

@@ -46,6 +46,14 @@ LAYERS = {
         (7, 9, 2),
     ),
     "Conv2D, image that the stride does not divide": (lambda: Conv2D(2, 3, stride=2, padding="valid"), (6, 8, 1)),
+    "Conv2D dilated, in groups": (
+        lambda: Conv2D(6, (3, 2), stride=(2, 1), padding=(2, 1), dilation=(1, 3), groups=2),
+        (7, 6, 4),
+    ),
+    "ConvTranspose2D dilated, in groups": (
+        lambda: ConvTranspose2D(6, 3, stride=2, padding=1, output_padding=1, dilation=2, groups=2),
+        (3, 4, 4),
+    ),
     "ConvTranspose2D 4x4 /2": (lambda: ConvTranspose2D(3, 4, stride=2, padding=1, bias=False), (3, 4, 5)),
     "ConvTranspose2D from a pixel": (lambda: ConvTranspose2D(3, (7, 5), padding="valid"), (1, 1, 6)),
     "ConvTranspose2D, output padding": (

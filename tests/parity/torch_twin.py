@@ -183,7 +183,15 @@ def _module(layer: Layer) -> nn.Module:
             assert top == bottom
             assert left == right
             module = nn.ConvTranspose2d(
-                g.K, g.C, (g.R, g.S), g.stride, (top, left), output_padding=layer.output_padding, bias=layer.bias
+                g.K,
+                g.C,
+                layer.filter,
+                g.stride,
+                (top, left),
+                output_padding=layer.output_padding,
+                groups=layer.taps.groups,
+                bias=layer.bias,
+                dilation=layer.taps.dilation,
             )
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Conv2D():
@@ -191,7 +199,8 @@ def _module(layer: Layer) -> nn.Module:
             (top, bottom), (left, right) = g.padding
             assert top == bottom
             assert left == right
-            module = nn.Conv2d(g.C, g.K, (g.R, g.S), g.stride, (top, left), bias=layer.bias)
+            dilation, groups = layer.taps
+            module = nn.Conv2d(g.C, g.K, layer.filter, g.stride, (top, left), dilation, groups, bias=layer.bias)
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Dense():
             module = nn.Linear(*layer.w.shape, bias=layer.bias)

@@ -12,10 +12,11 @@ from minigan.data.subset import split_dataset
 from minigan.errors import ConfigError, DataError
 from minigan.gradcheck import check_gradient
 from minigan.interpolation import bicubic, block_means
+from minigan.interruption import Interruption
 from minigan.recipes import Denoise, Inpaint, Pix2Pix, Segment, SuperResolution, get_recipe
 from minigan.recipes.translation import spread
 from minigan.report.progress import PlainProgress
-from minigan.training import Interruption, Rhythm
+from minigan.training import Rhythm
 
 SMALL = {
     "pix2pix": {"width": 1, "d_width": 2, "size": 16},

@@ -1,8 +1,8 @@
 """CUDA on the GPU, through CuPy.
 
 Read `product.cuh` (one tile on the tensor cores), `conv.cu` (where its numbers come from), `plan.py` (the choice of
-tiles) and `conv.py`, in that order, beside `reference/conv.py`. Kernels that are not here are the reference's, run by
-CuPy; `coverage()` tells which.
+tiles) and `conv.py`, in that order, beside `reference/conv.py`; then `columns.cuh` (sums over all pixels of a channel)
+and `norm.cu`. Kernels that are not here are the reference's, run by CuPy; `coverage()` tells which.
 """
 
 import os
@@ -12,16 +12,30 @@ import cupy
 import numpy as np
 
 from minigan.backends.base import Array
+from minigan.backends.gpu.activation import ActivationKernels
 from minigan.backends.gpu.dense import DenseKernels
 from minigan.backends.gpu.device import check_device
+from minigan.backends.gpu.double_norm import DoubleNormKernels
+from minigan.backends.gpu.group_norm import GroupNormKernels
 from minigan.backends.gpu.launch import Launcher
 from minigan.backends.gpu.memory import PooledMemory
+from minigan.backends.gpu.optim import OptimKernels
 from minigan.backends.gpu.plan import PRECISIONS, Precision
+from minigan.backends.gpu.resize import ResizeKernels
 from minigan.backends.reference import ReferenceBackend
 from minigan.errors import ConfigError
 
 
-class GpuBackend(PooledMemory, DenseKernels, ReferenceBackend):
+class GpuBackend(
+    PooledMemory,
+    GroupNormKernels,
+    DoubleNormKernels,
+    ActivationKernels,
+    ResizeKernels,
+    OptimKernels,
+    DenseKernels,
+    ReferenceBackend,
+):
     """Runs on CuPy's current device.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.engine import Engine
-from minigan.backends.gpu.launch import THREADS, Settings, aligned
+from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous
 from minigan.backends.gpu.plan import Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
 from minigan.shapes import ConvGeometry
@@ -78,7 +78,7 @@ class ConvKernels(Engine, FusedKernels):
             left, right: x and w; dy and w; or x and dy.
             result: y, dx or dw.
         """
-        dtype = left.dtype
+        left, right, dtype = contiguous(left), contiguous(right), left.dtype
         plan = self._plan(kernel, g, images, dtype, (aligned(left, 16), aligned(right, 16)))
         bias, biases = finish.bias, 1 if finish.bias is None else finish.bias.size
         end = (float(finish.slope), int(finish.add))

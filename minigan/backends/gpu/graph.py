@@ -2,7 +2,8 @@
 
 CUDA's rules, and how they are kept: what is captured is not executed; nothing is copied from the host, so that all
 arrays that the host makes are fed (`Backend.feed`) and their block is copied before the graph runs; no memory is
-taken but from a pool that is the graphs' own, which nothing else can take it from; nobody asks for a number.
+taken but from a pool that is the graphs' own, which nothing else can take it from; nobody asks for a number. A graph
+remembers addresses, so what a kernel or a layer keeps between calls must stay where it is once a step was captured.
 
 Source: CUDA C++ Programming Guide, section 3.2.8.7, "CUDA Graphs", on stream capture.
 """
@@ -28,7 +29,7 @@ class DeviceGuard:
     """See `minigan.backends.base.Guard`.
 
     Attributes:
-        done: how many steps since the last `reset` ended sound, int64, of shape ().
+        done: how many steps ended sound since it was last set to 0, int64, of shape ().
     """
 
     def __init__(self, xp: ModuleType) -> None:
@@ -65,6 +66,9 @@ class GraphSteps(Backend):
 
     def step_graphs(self) -> "StepGraphs | None":
         return None if os.environ.get("MINIGAN_GRAPHS") == "0" else StepGraphs(self)
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
 
     def feed(self, draw: Draw, *, dtype: np.dtype[Any] | None = None) -> Any:
         return super().feed(draw, dtype=dtype) if self._mode is None else self._mode.feed(draw, dtype)
@@ -134,7 +138,7 @@ class StepGraphs:
 
         Args:
             kind: of steps that differ in nothing but what they are fed; None is not captured.
-            step: calls only what `CUDA's rules` allow.
+            step: keeps CUDA's rules, see above; ends sound or changes nothing.
         Returns:
             What the step did. Of a captured one the arrays are the graph's own: the next one of its kind overwrites
             them.
@@ -217,6 +221,7 @@ class StepGraph:
         with self.backend.running(recording, self.guard):
             graph, self._values = self._captured(step)
         self._graph, self._actions, self.given = graph, recording.actions, recording.given
+        self._survey = None  # and what it was given
         self._launch(slot)
 
     def _captured(self, step: Step) -> tuple[Any, Any]:

@@ -72,10 +72,19 @@ class Launcher:
                 compiled.max_dynamic_shared_size_bytes = shared
         compiled(grid, (block,), tuple(map(_packed, arguments)), shared_mem=shared)
 
-    def elementwise(self, family: str, kernel: str, size: int, *arguments: Any, dtype: np.dtype[Any]) -> None:
-        """Launches a kernel that goes over `size` numbers, each thread in steps of the whole grid."""
+    def elementwise(
+        self,
+        family: str,
+        kernel: str,
+        size: int,
+        *arguments: Any,
+        dtype: np.dtype[Any],
+        shared: int = 0,
+        settings: Settings = NO_SETTINGS,
+    ) -> None:
+        """Launches a kernel that goes over `size` numbers or vectors, each thread in steps of the whole grid."""
         if size:
-            self(family, kernel, (blocks_for(size),), *arguments, dtype=dtype)
+            self(family, kernel, (blocks_for(size),), *arguments, dtype=dtype, shared=shared, settings=settings)
 
     def _module(self, family: str, dtype: np.dtype[Any], settings: Settings) -> Any:
         """All kernels of a family in one compilation."""
@@ -106,3 +115,14 @@ def _packed(argument: Any) -> Any:
 def aligned(array: Array, nbytes: int) -> bool:
     """Whether an array begins at a multiple of so many bytes."""
     return bool(array.data.ptr % nbytes == 0)
+
+
+def contiguous(array: Array) -> Array:
+    """The array itself, or a copy of a view whose numbers do not lie side by side."""
+    return array if array.flags.c_contiguous else cupy.ascontiguousarray(array)
+
+
+def vector_of(*arrays: Array, together: int) -> int:
+    """How many numbers of each array a thread may read at once, if so many lie together: VECTOR in vector.cuh."""
+    wide = 16 // arrays[0].dtype.itemsize
+    return wide if together % wide == 0 and all(aligned(array, 16) for array in arrays) else 1

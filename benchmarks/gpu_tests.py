@@ -1,0 +1,57 @@
+"""The GPU tests, run by pytest."""
+
+import re
+import sys
+import time
+from subprocess import STDOUT, Popen, TimeoutExpired
+from tempfile import TemporaryFile
+from typing import Any
+
+from benchmarks.gpu_part import ROOT, end
+
+COMMAND = (sys.executable, "-u", "-m", "pytest", "-m", "gpu and not slow", "-p", "no:cacheprovider")
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
+PROGRESS = re.compile(r"^([.FEsxX]+)\s*(\[ *\d+%\])?$")
+
+
+def gpu_tests(*, until: float, command: tuple[str, ...] = COMMAND) -> dict[str, Any]:
+    """Runs them.
+
+    Args:
+        until: when they are ended, by `time.monotonic`.
+    """
+    with (
+        TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
+        Popen(command, cwd=ROOT, stdout=output, stderr=STDOUT, text=True, start_new_session=True) as process,
+    ):
+        try:
+            code = process.wait(max(1.0, until - time.monotonic()))
+        except TimeoutExpired:
+            code = None
+        finally:
+            end(process)
+        output.seek(0)
+        return summary(output.read(), complete=code in (0, 1))
+
+
+def summary(output: str, *, complete: bool) -> dict[str, Any]:
+    """What pytest has printed, in figures.
+
+    Args:
+        complete: whether it ran to its end; if not, its dots are counted.
+    """
+    lines = output.splitlines()
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    if complete:
+        counts = {kind.rstrip("s"): int(count) for count, kind in COUNT.findall(last)}
+        failed, passed = counts.get("failed", 0) + counts.get("error", 0), counts.get("passed", 0)
+    else:
+        dots = "".join(found[1] for line in lines if (found := PROGRESS.match(line)))
+        failed, passed = sum(map(dots.count, "FE")), dots.count(".")
+    return {
+        "complete": complete and passed + failed > 0,  # all skipped is nothing tested
+        "passed": passed,
+        "failed": failed,
+        "summary": last.strip("= "),
+        "failures": [line for line in lines if line.startswith(("FAILED ", "ERROR "))][:50],
+    }

@@ -1,0 +1,229 @@
+"""Training that is killed and resumed again and again, compared bit for bit with training that was left alone.
+
+    python -m benchmarks.kills --kills 200 --json kills.json
+
+Small networks of several recipes train in processes of their own. Half of the kills (all are SIGKILL) come at a random
+time, the others right before a random operation on a file of the run folder (`benchmarks.mortal`). After each,
+`--resume` goes on; a run that died before it had a config.toml is started again. In the end every checkpoint, the
+model, the pictures and the losses in the log must be those of a run that nobody killed, and no temporary file may be
+left.
+
+What the system has not written to the disk yet survives SIGKILL: this shows what a killed process leaves, not what a
+power cut does. For that, files and folders are synced before and after each renaming (tests/test_checkpoint.py).
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import command, environment
+from minigan.backends import get_backend
+from minigan.errors import MiniganError
+
+CASES = {
+    "mlp": "mlp --data ring --steps 24 --evaluate-every 3 --set hidden=8 latent=4 batch_size=8 ema=0.9 n_critic=2 "
+    "optimizer=adamw schedule=cosine clip_norm=1",
+    "dcgan": "dcgan --steps 16 --set width=2 batch_size=4 latent=4 fake_pool=8 ema=0.9 ema_statistics=standing "
+    "augment=color,translation",
+    "sngan": "sngan --steps 12 --checkpoint-every 3 --set width=4 batch_size=4 latent=4 ema=0.9",
+    "wgan-gp": "dcgan --steps 16 --checkpoint-every 2 --set width=2 batch_size=4 latent=4 loss=wasserstein "
+    "penalty=wgan-gp penalty_interval=3 d_norm=none optimizer=rmsprop",
+    "vae": "vae --steps 16 --set width=2 batch_size=4 latent=2",
+    "multi-d": "multi-d --steps 12 --keep 1 --set width=2 batch_size=4 latent=4 optimizer=sgd momentum=0.9",
+    "pix2pix": "pix2pix --steps 6 --checkpoint-every 2 --set width=2 d_width=2 batch_size=2",
+}
+EVERY = ("--checkpoint-every", "1", "--sample-every", "4", "--log-every", "1", "--seed", "3")
+TIMINGS = ("images_per_second", "seconds")  # of the log: of no two runs alike
+LIMIT = 300.0  # seconds: longer than any of these runs takes
+PER_RUN = 12  # kills, after which a run is left alone
+
+
+class Whole(NamedTuple):
+    """A run that nobody kills."""
+
+    folder: Path
+    seconds: float  # from the first to the last step
+    operations: int  # on its files
+
+
+class Death(NamedTuple):
+    """How a process ended that was to be killed."""
+
+    killed: bool
+    began: bool  # whether the run had a config.toml by then
+    writing: bool  # whether it left a temporary file
+
+
+class Tally:
+    """What was counted in one case.
+
+    Attributes:
+        wrong: how runs differ from the whole one, or what went wrong.
+    """
+
+    def __init__(self) -> None:
+        self.kills = self.writing = self.early = self.runs = 0
+        self.wrong: list[str] = []
+
+    def add(self, death: Death) -> None:
+        self.kills += death.killed
+        self.writing += death.killed and death.writing
+        self.early += death.killed and not death.began
+
+
+def process(folder: Path, arguments: Sequence[str], *, operation: int = 0) -> subprocess.Popen[str]:
+    """Training, in a process that dies at that operation on the run's files."""
+    line = [sys.executable, "-m", "benchmarks.mortal", str(operation), str(folder), *arguments]
+    single = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **single}
+    )
+
+
+def beginning(folder: Path, case: str, backend: str) -> list[str]:
+    """The command that starts a run."""
+    recipe, *rest = CASES[case].split()
+    return ["train", recipe, *EVERY, "--out", str(folder), "--backend", backend, *rest]
+
+
+def begun(child: subprocess.Popen[str]) -> float:
+    """When training begins, by the line that names the run folder."""
+    assert child.stdout is not None
+    for line in child.stdout:
+        if "; run folder " in line:
+            break
+    return time.monotonic()
+
+
+def train_whole(folder: Path, case: str, backend: str) -> Whole:
+    """Trains without any kill."""
+    with process(folder, beginning(folder, case, backend)) as child:
+        began = begun(child)
+        out, err = child.communicate(timeout=LIMIT)
+    if child.returncode != 0:
+        sys.exit(f"{case} on {backend} does not train: {err}")
+    return Whole(folder, time.monotonic() - began, int(out.rpartition("operations ")[2]))
+
+
+def train_until_killed(folder: Path, arguments: Sequence[str], whole: Whole, rng: random.Random) -> Death:
+    """Trains until killed, or to the end.
+
+    Raises:
+        RuntimeError: it ended by itself, with an error.
+    """
+    at_operation = rng.random() < 0.5
+    operation = rng.randint(1, whole.operations // 2) if at_operation else 0
+    with process(folder, arguments, operation=operation) as child:
+        if not at_operation:
+            if rng.random() < 0.8:
+                begun(child)
+                time.sleep(rng.uniform(0, whole.seconds / 2))
+            else:  # perhaps it does not train yet
+                time.sleep(rng.uniform(0, 1))
+            child.send_signal(signal.SIGKILL)
+        err = child.communicate(timeout=LIMIT)[1]
+    killed = child.returncode == -signal.SIGKILL
+    if not killed and child.returncode != 0:
+        raise RuntimeError(f"{' '.join(arguments)} ends with {child.returncode}: {err.strip()}")
+    return Death(killed, (folder / "config.toml").exists(), any(folder.rglob(f"*.{child.pid}.tmp")))
+
+
+def kill_case(folder: Path, case: str, backend: str, *, kills: int, rng: random.Random) -> Tally:
+    """Kills runs of one case, until there were so many kills, and compares each run with one that is left alone."""
+    tally = Tally()
+    whole = train_whole(folder / "whole", case, backend)
+    while tally.kills < kills and not tally.wrong:
+        killed = folder / f"killed-{tally.runs}"
+        try:
+            kill_run(killed, beginning(killed, case, backend), whole, tally, kills=kills, rng=rng)
+        except RuntimeError as error:
+            tally.wrong.append(str(error))
+        else:
+            tally.wrong += differences(whole.folder, killed)
+        tally.runs += 1
+        if not tally.wrong:
+            shutil.rmtree(killed)
+    return tally
+
+
+def kill_run(killed: Path, start: Sequence[str], whole: Whole, tally: Tally, *, kills: int, rng: random.Random) -> None:
+    """One run to its end, with kills on the way. Raises RuntimeError if it does not go on after one."""
+    before = tally.kills
+    arguments, alive = start, False
+    while tally.kills < min(kills, before + PER_RUN) and not alive:
+        death = train_until_killed(killed, arguments, whole, rng)
+        tally.add(death)
+        arguments = ("train", "--resume", str(killed)) if death.began else start
+        alive = not death.killed
+    if not alive:
+        with process(killed, arguments) as child:
+            err = child.communicate(timeout=LIMIT)[1]
+        if child.returncode != 0:
+            raise RuntimeError(f"{' '.join(arguments)} ends with {child.returncode}: {err.strip()}")
+
+
+def differences(whole: Path, killed: Path) -> Iterator[str]:
+    """What distinguishes two run folders, except for times."""
+    expected, found = ({str(p.relative_to(f)): p for p in f.rglob("*") if p.is_file()} for f in (whole, killed))
+    for name in sorted(expected.keys() ^ found.keys()):
+        yield f"{killed}: {name} is in one of the folders only"
+    for name in sorted(expected.keys() & found.keys()):
+        read = losses if name == "log.jsonl" else Path.read_bytes
+        if read(expected[name]) != read(found[name]):
+            yield f"{killed}: {name} differs"
+
+
+def losses(log: Path) -> list[dict[str, float]]:
+    """The records of a log without what a clock said."""
+    records = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+    return [{key: value for key, value in record.items() if key not in TIMINGS} for record in records]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=command.count, default=200, help="in all (default 200)")
+    parser.add_argument("--case", choices=CASES, nargs="+", default=list(CASES))
+    parser.add_argument("--backend", choices=command.HOST, nargs="+", default=["numpy", "numba"])
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    parser.add_argument("--json", metavar="FILE", help="the counts and what they were made with")
+    options = parser.parse_args(arguments)
+    try:
+        setting = environment.describe([get_backend(name) for name in options.backend][-1])
+    except MiniganError as error:
+        parser.error(str(error))
+    environment.show(setting)
+    pairs = [(case, backend) for backend in options.backend for case in options.case]
+    rng, rows = random.Random(options.seed), []
+    print(f"{'case':10} {'backend':8} {'kills':>5} {'writing':>8} {'too early':>9} {'runs':>5}  result")
+    for n, (case, backend) in enumerate(pairs):
+        kills = options.kills * (n + 1) // len(pairs) - options.kills * n // len(pairs)
+        folder = Path(tempfile.mkdtemp(prefix="minigan-kills-"))
+        tally = kill_case(folder, case, backend, kills=kills, rng=rng)
+        rows.append({"case": case, "backend": backend, **vars(tally)})
+        result = tally.wrong[0] if tally.wrong else "the same bits"
+        print(
+            f"{case:10} {backend:8} {tally.kills:5} {tally.writing:8} {tally.early:9} {tally.runs:5}  {result}",
+            flush=True,
+        )
+        if not tally.wrong:
+            shutil.rmtree(folder)
+        command.write_json(options.json, {"setting": setting, "cases": rows})
+    total, wrong = sum(row["kills"] for row in rows), sum(bool(row["wrong"]) for row in rows)
+    writing, early = (sum(row[key] for row in rows) for key in ("writing", "early"))
+    print(f"{total} kills, {writing} of them in the middle of a write, {early} before there was a run to go on with")
+    if wrong:
+        sys.exit(f"{wrong} of {len(pairs)} cases went wrong; their folders are kept")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+// Batch and group normalisation, each with the LeakyReLU that may follow: forward and backward, one pass for the sums
+// and one for the result.
+//
+// The two are one: batch normalisation is group normalisation of the whole batch taken as one example, with a group for
+// each channel. The kernels between the passes make one number a group from the partial sums of the first pass.
+//
+// Settings: SCALAR, VECTOR (see columns.cuh).
+
+#include "columns.cuh"
+
+// (x - mean) / deviation * gamma + beta: in forward and backward to the last bit the same, so that both find the number
+// on the same side of the activation's kink.
+struct Affine {
+    T mean, scale, shift;
+
+    __device__ T operator()(T x) const { return fma(x - mean, scale, shift); }
+};
+
+__device__ inline Affine affine(const Statistics& s, const T* beta, int example, int column) {
+    const int channel = s.channel(column), group = s.group(example, column);
+    return {s.mean[group], s.gamma[channel] / s.deviation(group), beta[channel]};
+}
+
+// ---------------------------------------------------------------------------------------------- sums of a channel
+
+extern "C" __global__ void __launch_bounds__(256)
+channel_sums(const T* __restrict__ dy, PLACE_ARGUMENTS, Sums<1>* partials) {
+    sum_columns<1>(Place(rows, columns, lanes, parts), lanes, partials, [=](Offset at, T (&sums)[VECTOR][1]) {
+        const Vector<VECTOR> dy_here = load<VECTOR>(dy + at);
+#pragma unroll
+        for (int i = 0; i < VECTOR; ++i) sums[i][0] += dy_here.at[i];
+    });
+}
+
+extern "C" __global__ void add_channel_sums(const Sums<1>* partials, int rows, int channels, T* add_to) {
+    const auto same = [](const Sums<1>& total, int) { return total; };
+    const Sums<1> total = total_of_group(partials, rows, channels, channels, same);
+    if (threadIdx.x == 0) add_to[blockIdx.x] += static_cast<T>(total.of[0]);
+}
+
+// ---------------------------------------------------------------------------------------------- forward
+
+// E[x^2] - E[x]^2 would lose all digits where the mean is large against the deviation; so a run's numbers are taken as
+// differences from its first.
+extern "C" __global__ void __launch_bounds__(256, 3)
+moments(const T* __restrict__ x, PLACE_ARGUMENTS, Moments* partials) {
+    const Place place(rows, columns, lanes, parts);
+    double count = 0, mean[VECTOR] = {}, square[VECTOR] = {};
+    for (Offset row = place.first; place.inside && row < rows; row += RUN * place.step) {
+        const Vector<VECTOR> shift = load<VECTOR>(x + place.at(row));
+        T sums[VECTOR] = {}, squares[VECTOR] = {};
+        const int run = place.run(row);
+#pragma unroll 4
+        for (int i = 1; i < run; ++i) {
+            const Vector<VECTOR> x_here = load<VECTOR>(x + place.at(row + i * place.step));
+#pragma unroll
+            for (int j = 0; j < VECTOR; ++j) {
+                const T difference = x_here.at[j] - shift.at[j];
+                sums[j] += difference;
+                squares[j] += difference * difference;
+            }
+        }
+        const double part = 1.0 / run, share = run / (count + run), weight = count * share;
+#pragma unroll
+        for (int j = 0; j < VECTOR; ++j) {  // as Moments::add, whose divisions are the same for all
+            const double sum = sums[j], difference = shift.at[j] + sum * part - mean[j];
+            square[j] += squares[j] - sum * sum * part + difference * weight * difference;
+            mean[j] += difference * share;
+        }
+        count += run;
+    }
+    Moments totals[VECTOR];
+#pragma unroll
+    for (int j = 0; j < VECTOR; ++j) totals[j] = {count, mean[j], square[j]};
+    write_partials(place, lanes, totals, partials);
+}
+
+extern "C" __global__ void finish_moments(const Moments* partials, int rows, int channels, int groups, T* mean,
+                                          T* var) {
+    const auto same = [](const Moments& total, int) { return total; };
+    const Moments total = total_of_group(partials, rows, channels, groups, same);
+    if (threadIdx.x != 0) return;
+    mean[blockIdx.x] = static_cast<T>(total.mean);
+    var[blockIdx.x] = static_cast<T>(total.square / total.count);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+normalise(const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, const T* __restrict__ beta, double slope,
+          T* __restrict__ y) {
+    const Place place(rows, columns, lanes, parts);
+    if (!place.inside) return;
+    const T left = static_cast<T>(slope);
+    Affine to_y[VECTOR];
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) to_y[i] = affine(STATISTICS, beta, place.example, place.column + i);
+#pragma unroll 4
+    for (Offset row = place.first; row < rows; row += place.step) {
+        Vector<VECTOR> here = load<VECTOR>(x + place.at(row));
+#pragma unroll
+        for (int i = 0; i < VECTOR; ++i) {
+            const T t = to_y[i](here.at[i]);
+            here.at[i] = t > 0 ? t : left * t;
+        }
+        store<VECTOR>(y + place.at(row), here);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------- backward
+
+// Partial sums of dy and of dy (x - mean), dy being taken back through the activation.
+extern "C" __global__ void __launch_bounds__(256, 3)
+gradient_sums(const T* __restrict__ dy, const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS,
+              const T* __restrict__ beta, double slope, Sums<2>* partials) {
+    const Place place(rows, columns, lanes, parts);
+    const T left = static_cast<T>(slope);
+    Affine to_y[VECTOR] = {};
+    if (place.inside)
+#pragma unroll
+        for (int i = 0; i < VECTOR; ++i) to_y[i] = affine(STATISTICS, beta, place.example, place.column + i);
+    sum_columns<2>(place, lanes, partials, [&](Offset at, T (&sums)[VECTOR][2]) {
+        const Vector<VECTOR> dy_here = load<VECTOR>(dy + at), x_here = load<VECTOR>(x + at);
+#pragma unroll
+        for (int i = 0; i < VECTOR; ++i) {
+            const T g = to_y[i](x_here.at[i]) > 0 ? dy_here.at[i] : left * dy_here.at[i];
+            sums[i][0] += g;
+            sums[i][1] += g * (x_here.at[i] - to_y[i].mean);
+        }
+    });
+}
+
+// With d = x - mean and g for dy, or with `gamma_inside` for gamma dy: means[0] = mean(g) and
+// means[1] = mean(g d) / deviation^2 for each group. Where a group is one channel it may add to dgamma and dbeta too.
+extern "C" __global__ void finish_gradient(const Sums<2>* partials, int partial_rows, Offset count,
+                                           STATISTICS_ARGUMENTS, int gamma_inside, T* means, T* dgamma, T* dbeta) {
+    const Sums<2> total = total_of_group(partials, partial_rows, channels, groups, [=](Sums<2> part, int channel) {
+        if (gamma_inside)
+            for (double& sum : part.of) sum *= gamma[channel];
+        return part;
+    });
+    if (threadIdx.x != 0) return;
+    const int group = blockIdx.x;
+    const double variance = double(var[group]) + eps;
+    if (means != nullptr) {
+        means[group] = static_cast<T>(total.of[0] / count);
+        means[gridDim.x + group] = static_cast<T>(total.of[1] / count / variance);
+    }
+    if (dgamma != nullptr) {
+        dgamma[group] += static_cast<T>(total.of[1] / sqrt(variance));
+        dbeta[group] += static_cast<T>(total.of[0]);
+    }
+}
+
+// dx = gamma / deviation (dy - means[0] - d means[1]); with `gamma_inside` (gamma dy - ...) / deviation.
+extern "C" __global__ void __launch_bounds__(256)
+input_gradient(const T* __restrict__ dy, const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS,
+               const T* __restrict__ beta, double slope, int gamma_inside, const T* __restrict__ means,
+               T* __restrict__ dx) {
+    const Place place(rows, columns, lanes, parts);
+    if (!place.inside) return;
+    const Statistics statistics = STATISTICS;
+    const T left = static_cast<T>(slope);
+    const int all_groups = gridDim.x / parts * groups;
+    Affine to_y[VECTOR];
+    T inner[VECTOR], outer[VECTOR], mean_g[VECTOR], weight[VECTOR];
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) {
+        const int group = statistics.group(place.example, place.column + i);
+        to_y[i] = affine(statistics, beta, place.example, place.column + i);
+        inner[i] = gamma_inside ? gamma[statistics.channel(place.column + i)] : T(1);
+        outer[i] = gamma_inside ? 1 / statistics.deviation(group) : to_y[i].scale;
+        mean_g[i] = means[group];
+        weight[i] = means[all_groups + group];
+    }
+#pragma unroll 2
+    for (Offset row = place.first; row < rows; row += place.step) {
+        const Vector<VECTOR> x_here = load<VECTOR>(x + place.at(row));
+        Vector<VECTOR> here = load<VECTOR>(dy + place.at(row));
+#pragma unroll
+        for (int i = 0; i < VECTOR; ++i) {
+            const T g = to_y[i](x_here.at[i]) > 0 ? here.at[i] : left * here.at[i];
+            here.at[i] = outer[i] * (inner[i] * g - mean_g[i] - (x_here.at[i] - to_y[i].mean) * weight[i]);
+        }
+        store<VECTOR>(dx + place.at(row), here);
+    }
+}
+
+// With statistics that are constants: dx = dy gamma / deviation.
+extern "C" __global__ void __launch_bounds__(256)
+frozen_gradient(const T* __restrict__ dy, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, T* __restrict__ dx) {
+    const Place place(rows, columns, lanes, parts);
+    if (!place.inside) return;
+    T scale[VECTOR];
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) scale[i] = affine(STATISTICS, gamma, place.example, place.column + i).scale;
+#pragma unroll 4
+    for (Offset row = place.first; row < rows; row += place.step) {
+        Vector<VECTOR> here = load<VECTOR>(dy + place.at(row));
+#pragma unroll
+        for (int i = 0; i < VECTOR; ++i) here.at[i] *= scale[i];
+        store<VECTOR>(dx + place.at(row), here);
+    }
+}

@@ -1,0 +1,285 @@
+"""A network in evaluation as a list of operations, which the exporters write out in their own words.
+
+Each operation makes a new value from earlier ones. Values are numbered: 0 is the network's input, 1 its condition,
+where it has one. Shapes are without the batch axis, images are (H, W, C), layouts those of minigan; what is the same in
+evaluation for all networks is settled here: Dropout is gone, spectral normalisation is in the weights, and
+`fold_batch_norms` takes away BatchNorm.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minigan.layers.base import Shape
+from minigan.shapes import Pair
+
+__all__ = [
+    "CONDITION",
+    "INPUT",
+    "Activation",
+    "Add",
+    "Affine",
+    "Attend",
+    "AveragePool",
+    "BatchNorm",
+    "Blend",
+    "Concat",
+    "ConditionalAffine",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "DepthToSpace",
+    "Graph",
+    "GroupNorm",
+    "Linear",
+    "Maxout",
+    "Op",
+    "Reshape",
+    "Scale",
+    "UpSample",
+    "fold_batch_norms",
+]
+
+INPUT, CONDITION = 0, 1
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    """An operation.
+
+    Attributes:
+        inputs, output: values, by number.
+        shape: of the output.
+    """
+
+    inputs: tuple[int, ...]
+    output: int
+    shape: Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Op):
+    """A layer with a weight, and a bias or none."""
+
+    w: Array
+    b: Array | None
+
+    @property
+    def output_axis(self) -> int:
+        """The axis of the output channels in w."""
+        return -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense(Linear):
+    """w (F, K)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv(Linear):
+    """w (R, S, C, K); padding ((top, bottom), (left, right))."""
+
+    stride: Pair
+    padding: tuple[Pair, Pair]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvTranspose(Linear):
+    """w (R, S, K, c); of all that the filters are stamped on, `shape` is left below and to the right of `cut`."""
+
+    stride: Pair
+    cut: Pair
+
+    @property
+    def output_axis(self) -> int:
+        return -2
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(Op):
+    """gamma * (x - mean) / sqrt(var + eps) + beta, by channel; the numbers are constants."""
+
+    gamma: Array
+    beta: Array
+    mean: Array
+    var: Array
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affine(Op):
+    """scale * x + shift, by channel."""
+
+    scale: Array
+    shift: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(Op):
+    """factor * x + offset."""
+
+    factor: float
+    offset: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionalAffine(Op):
+    """x * (c gamma) + c beta of x and the condition c, with tables (F, C)."""
+
+    gamma: Array
+    beta: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupNorm(Op):
+    """Each group of neighbouring channels of each example normalised, then gamma and beta by channel."""
+
+    groups: int
+    gamma: Array
+    beta: Array
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation(Op):
+    """relu, leaky_relu (with its slope), tanh or sigmoid."""
+
+    function: str
+    slope: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maxout(Op):
+    """The largest of each output's pieces, which lie K channels apart."""
+
+    pieces: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reshape(Op):
+    """Each example in another shape, in the order H W C."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpSample(Op):
+    """Each pixel repeated."""
+
+    factor: Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthToSpace(Op):
+    """Channels become the pixels of a block; the block is the outer part of the channels."""
+
+    factor: Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePool(Op):
+    """Each block of pixels averaged, blocks that touch."""
+
+    factor: Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concat(Op):
+    """Joined along the channels. An input with fewer axes is a vector that stands at every pixel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(Op):
+    """The sum of two values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend(Op):
+    """m * drawn + (1 - m) * image, of drawn and [image, m]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attend(Op):
+    """x + gamma * softmax(g f') h over all pixels, of x, f, g and h."""
+
+    gamma: float
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network in evaluation.
+
+    Attributes:
+        ops: in the order of evaluation.
+        output: the value that is the result.
+        input_shape, condition_shape, output_shape: of one example; condition_shape is None where there is none.
+    """
+
+    ops: tuple[Op, ...]
+    output: int
+    input_shape: Shape
+    condition_shape: Shape | None
+    output_shape: Shape
+
+    def shape(self, value: int) -> Shape:
+        """Of any value."""
+        if value == INPUT:
+            return self.input_shape
+        if value == CONDITION and self.condition_shape is not None:
+            return self.condition_shape
+        return next(op.shape for op in self.ops if op.output == value)
+
+    def uses(self) -> Counter[int]:
+        """How often each value is asked for."""
+        return Counter([*(value for op in self.ops for value in op.inputs), self.output])
+
+    def then(self, make: Callable[..., Op]) -> "Graph":
+        """The graph with one more operation, which changes each number of its output; made of the rest of an Op."""
+        value = max(CONDITION, *(op.output for op in self.ops)) + 1
+        op = make(inputs=(self.output,), output=value, shape=self.output_shape)
+        return replace(self, ops=(*self.ops, op), output=value)
+
+
+def fold_batch_norms(graph: Graph) -> Graph:
+    """The same function without BatchNorm.
+
+    In evaluation BatchNorm is scale * x + shift with scale = gamma / sqrt(var + eps) and shift = beta - mean * scale.
+    Behind a convolution or a dense layer whose output nobody else asks for it goes into w and b:
+    scale * (w x + b) + shift = (scale w) x + (scale b + shift). Elsewhere it becomes an `Affine`.
+    """
+    uses = graph.uses()
+    made: dict[int, Op] = {}
+    replaced: dict[int, int] = {}  # values that are no more, and what stands for them
+    for op in graph.ops:
+        op = replace(op, inputs=tuple(replaced.get(value, value) for value in op.inputs))
+        if not isinstance(op, BatchNorm):
+            made[op.output] = op
+            continue
+        affine = _affine(op)
+        before = made.get(op.inputs[0])
+        if isinstance(before, Linear) and uses[before.output] == 1:
+            made[before.output] = _folded(before, affine)
+            replaced[op.output] = before.output
+        else:
+            made[op.output] = affine
+    return replace(graph, ops=tuple(made.values()), output=replaced.get(graph.output, graph.output))
+
+
+def _affine(op: BatchNorm) -> Affine:
+    scale = op.gamma / np.sqrt(op.var.astype(np.float64) + op.eps)
+    return Affine(
+        inputs=op.inputs,
+        output=op.output,
+        shape=op.shape,
+        scale=scale.astype(op.gamma.dtype),
+        shift=(op.beta - op.mean * scale).astype(op.gamma.dtype),
+    )
+
+
+def _folded(layer: Linear, affine: Affine) -> Linear:
+    per_output = [1] * layer.w.ndim
+    per_output[layer.output_axis] = -1
+    w = layer.w * affine.scale.reshape(per_output)
+    return replace(layer, w=w, b=affine.shift if layer.b is None else layer.b * affine.scale + affine.shift)

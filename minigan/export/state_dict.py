@@ -1,0 +1,146 @@
+"""From PyTorch: a state dict's tensors into a network."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from minigan.errors import CheckpointError
+from minigan.export.torch_modules import PARAMETRIZED, Module, modules
+from minigan.network import Sequential
+
+__all__ = ["load_state_dict", "read_state_dict", "weight_shapes"]
+
+Tensors = dict[str, np.ndarray]
+
+NETWORKS: Mapping[str, tuple[str, ...]] = {
+    "G": ("G", "netG", "generator", "gen"),
+    "D": ("D", "netD", "discriminator", "disc", "critic"),
+}
+WRAPPERS = ("module", "_orig_mod")  # what DataParallel and compile put around a module
+ALIASES = {  # of the older torch.nn.utils.spectral_norm
+    "weight_orig": f"{PARAMETRIZED}.original",
+    "weight_u": f"{PARAMETRIZED}.0._u",
+    "weight_v": f"{PARAMETRIZED}.0._v",
+}
+IGNORED = ("num_batches_tracked", f"{PARAMETRIZED}.0._v")
+TENSORS = ("weight", "bias", "running_mean", "running_var", *ALIASES, *ALIASES.values(), "num_batches_tracked")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensors]:
+    """The tensors of a safetensors file by network.
+
+    Returns:
+        {"G": ...} and, where the names say that the file holds both networks, {"D": ...}; {"": ...} where they say
+        nothing. `module.` is taken off the names.
+    Raises:
+        CheckpointError: the file is missing, damaged, or no safetensors file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            tensors = {_unwrapped(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, safetensors.SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"cannot read {path}: {error}. Expected a safetensors file of float tensors; in PyTorch: "
+            "safetensors.torch.save_file(network.float().state_dict(), PATH)."
+        ) from None
+    found: dict[str, Tensors] = {}
+    for name, tensor in tensors.items():
+        first, _, rest = name.partition(".")
+        network = next((key for key, names in NETWORKS.items() if first in names and rest), "")
+        found.setdefault(network, {})[rest if network else name] = tensor
+    if "" in found and len(found) > 1:
+        odd = sorted(found[""])[0]
+        raise CheckpointError(f"{path}: expected tensors of G or D only, found {odd}. Save the two networks alone.")
+    return found
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def weight_shapes(tensors: Tensors, *, source: str) -> list[tuple[int, ...]]:
+    """The shapes of the weights of convolutions and dense layers, in the order of the layers."""
+    groups = _grouped(tensors, source=source)
+    largest = (max((t.shape for t in group.values()), key=len) for _, group in groups)
+    return [shape for shape in largest if len(shape) > 1]
+
+
+def load_state_dict(network: Sequential, tensors: Tensors, *, source: str) -> None:
+    """Overwrites a network's parameters and statistics with a PyTorch network's.
+
+    The modules that have tensors are taken in order of the numbers in their names (`main.10` after `main.9`), and
+    must be those that the network has, whatever stands around the numbers.
+
+    Args:
+        tensors: of a state dict, in any float dtype; `num_batches_tracked` is left aside.
+        source: what the error messages call them.
+    Raises:
+        CheckpointError: a name or a shape is not what the network has; names both sides. Nothing is overwritten.
+        ConfigError: the network is none that PyTorch has as a sequence.
+    """
+    expected = [module for module in modules(network) if module.slots]
+    groups = _grouped(tensors, source=source)
+    if len(groups) != len(expected):
+        raise CheckpointError(
+            f"{source}: expected {len(expected)} modules with tensors, as {network.path} has ({_sequence(expected)}), "
+            f"found {len(groups)}: {', '.join(path for path, _ in groups) or 'none'}. "
+            "Choose the recipe, or change size and others with --set."
+        )
+    values: dict[int, np.ndarray] = {}
+    for module, (path, group) in zip(expected, groups, strict=True):
+        values |= _module_values(module, path, group, network=network, source=source)
+    for arena in (network.state, network.arena):
+        arena.load_dict({name: values[id(parameter)] for name, parameter in arena.items()}, source=source)
+
+
+def _sequence(expected: list[Module]) -> str:
+    return ", ".join(module.path for module in expected)
+
+
+def _grouped(tensors: Tensors, *, source: str) -> list[tuple[str, Tensors]]:
+    """Each module's path and tensors, in the order of the modules."""
+    groups: dict[str, Tensors] = {}
+    for name, tensor in tensors.items():
+        tail = next((t for t in TENSORS if name == t or name.endswith(f".{t}")), None)
+        if tail is None:
+            raise CheckpointError(
+                f"{source}: expected names such as main.0.weight, main.1.bias and main.1.running_mean, found {name}. "
+                "Save the state dict of the network alone."
+            )
+        path = name.removesuffix(tail).removesuffix(".")
+        groups.setdefault(path, {})[ALIASES.get(tail, tail)] = tensor
+    return sorted(groups.items(), key=lambda item: _place(*item))
+
+
+def _place(path: str, group: Tensors) -> tuple[list[int], int]:
+    """By the numbers in its path; of conv1 and bn1 the one with the larger weight first."""
+    return [int(digits) for digits in re.findall(r"\d+", path)], -max(tensor.ndim for tensor in group.values())
+
+
+def _module_values(
+    module: Module, path: str, group: Tensors, *, network: Sequential, source: str
+) -> dict[int, np.ndarray]:
+    """What each of a module's parameters becomes, by its id."""
+    names = {slot.name for slot in module.slots}
+    if names != group.keys() - set(IGNORED):
+        raise CheckpointError(
+            f"{source}: expected {path} to be the {module.source} of {module.path}, with {', '.join(sorted(names))}; "
+            f"found {', '.join(sorted(group))}. Choose the recipe and settings that it was made with."
+        )
+    for slot in module.slots:
+        tensor = group[slot.name]
+        if tensor.shape != slot.shape:
+            raise CheckpointError(
+                f"{source}: {path}.{slot.name} has shape {tensor.shape}, {module.path} expects {slot.shape}. "
+                "Change width, latent, size or channels with --set."
+            )
+        if tensor.dtype.kind != "f" or not np.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{source}: expected finite floats, found {path}.{slot.name} of {tensor.dtype}, some of them NaN or "
+                "infinite, or no floats. Save the network from before that."
+            )
+    return {id(slot.parameter): slot.from_torch(group[slot.name]).astype(network.dtype) for slot in module.slots}

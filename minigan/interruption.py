@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM, held back until it suits."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
+
+__all__ = ["Interruption"]
+
+
+class Interruption:
+    """While entered, Ctrl-C and SIGTERM set a flag instead of tearing a step apart.
+
+    A second Ctrl-C interrupts at once.
+
+    Args:
+        announce: is told, in a thread of its own, what the first Ctrl-C does.
+    """
+
+    def __init__(self, announce: Callable[[str], None] | None = None) -> None:
+        self.requested = False
+        self._announce = announce
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        except ValueError:  # not the main thread: a program that embeds training handles its signals itself
+            pass
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's signature)
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        if self._announce is not None:
+            # Not here: the signal may have come in the middle of a print, which cannot be entered twice.
+            text = "saving after this step" + "; Ctrl-C again stops at once" * (number == signal.SIGINT)
+            threading.Thread(target=self._announce, args=(text,), daemon=True).start()

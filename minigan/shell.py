@@ -1,0 +1,38 @@
+"""The command `minigan completion`: a script that completes minigan's words in a shell."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from minigan.errors import MissingExtraError
+from minigan.recipes import RECIPES
+
+__all__ = ["completion"]
+
+
+def completion(options: argparse.Namespace) -> int:
+    """Prints the script; the options hold the parser that they came from.
+
+    Raises:
+        MissingExtraError: shtab, which writes it, is not installed.
+    """
+    try:
+        import shtab
+    except ImportError:
+        raise MissingExtraError.of(package="shtab", extra="cli", purpose="completion") from None
+    _fill_in(options.parser, files=shtab.FILE)
+    print(shtab.complete(options.parser, options.shell))
+    return 0
+
+
+def _fill_in(parser: argparse.ArgumentParser, *, files: Mapping[str, Any]) -> None:
+    """Gives each argument what completes it, here and in all commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _fill_in(command, files=files)
+        elif action.metavar == "RECIPE":
+            action.choices = tuple(RECIPES)
+        elif action.type is Path or action.metavar in ("DIR", "SOURCE"):
+            action.complete = files  # type: ignore[attr-defined]  # shtab's

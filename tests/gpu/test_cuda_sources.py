@@ -1,0 +1,160 @@
+"""The CUDA sources as nvcc sees them, as text, in the wheel, and with their threads in another order."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import cuda_on_cpu
+import fake_cupy
+import pytest
+from calling import DTYPES, assert_same_bits, call, update
+from test_backend_contract import IN_PLACE, RETURNING, inputs_of
+
+import minigan
+from minigan.backends import get_backend
+
+ROOT = Path(minigan.__file__).parents[1]
+FOLDER = ROOT / "minigan" / "backends" / "gpu"
+SOURCES = sorted(path.name for pattern in ("*.cu", "*.cuh") for path in FOLDER.glob(pattern))
+NVCC = shutil.which("nvcc")
+# Bytes that a kernel at float32 may keep in memory for want of registers: a thread of the largest tile has 64 sums, and
+# the loaders of the input gradient, which know of strides and of fetches one by one, are the largest beside them.
+SPILLS = {
+    ("conv float fp32 128x128", "conv2d_input_grad"): 104,
+    ("conv float tf32 128x128 by one", "conv2d_input_grad"): 4,
+}
+
+
+class Compilation(NamedTuple):
+    """A source with settings that the host may choose."""
+
+    family: str
+    name: str
+    settings: dict[str, object]
+
+    def __str__(self) -> str:
+        return f"{self.family} {self.name}"
+
+
+def compilations() -> Iterator[Compilation]:
+    """Every tile and every precision, but not each with each, as a compilation takes seconds; all passes."""
+    with fake_cupy.installed():
+        from minigan.backends.gpu.conv import PRECISION
+        from minigan.backends.gpu.plan import LARGE, SMALL, TILES
+    for precision, tile, fetch in (
+        *(("tf32", tile, 4) for tile in TILES),
+        *((precision, tile, 4) for precision in ("bf16", "fp32") for tile in (LARGE, TILES[-1])),
+        ("tf32", LARGE, 1),
+        ("fp64", SMALL, 2),
+    ):
+        settings = {
+            "SCALAR": "double" if precision == "fp64" else "float",
+            "PRECISION": PRECISION.get(precision, 0),
+            "BM": tile.rows,
+            "BN": tile.columns,
+            "WARPS_M": tile.warps[0],
+            "WARPS_N": tile.warps[1],
+            "VA": fetch,
+            "VB": fetch,
+        }
+        name = f"{settings['SCALAR']} {precision} {tile.rows}x{tile.columns}"
+        yield Compilation("conv", name + (" by one" if fetch == 1 else ""), settings)
+    for family in sorted({path.stem for path in FOLDER.glob("*.cu")} - {"conv"}):
+        text = (FOLDER / f"{family}.cu").read_text()
+        for scalar, wide in (("float", 4), ("double", 2)):
+            yield Compilation(family, scalar, {"SCALAR": scalar, "VECTOR": wide})
+        if "VECTOR" in text:
+            yield Compilation(family, "float by one", {"SCALAR": "float", "VECTOR": 1, "WIDE": 1})
+
+
+COMPILATIONS = list(compilations())
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory) -> dict[str, subprocess.CompletedProcess]:
+    """What nvcc says of each."""
+    folder = tmp_path_factory.mktemp("cubins")
+
+    def compile_one(number: int) -> subprocess.CompletedProcess:
+        family, _, settings = COMPILATIONS[number]
+        macros = [f"-D{name}={value}" for name, value in settings.items()]
+        flags = ["-std=c++17", "-arch=sm_90", "-cubin", "-Werror", "all-warnings", "-Xptxas", "-v", *macros]
+        command = [str(NVCC), *flags, str(FOLDER / f"{family}.cu"), "-o", str(folder / f"{number}.cubin")]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(compile_one, range(len(COMPILATIONS)))
+    return dict(zip(map(str, COMPILATIONS), done, strict=True))
+
+
+def spills(report: str) -> dict[str, int]:
+    """Bytes that each kernel stores for want of registers, by what ptxas tells."""
+    found = re.findall(r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores", report, re.DOTALL)
+    return {kernel: int(nbytes) for kernel, nbytes in found}
+
+
+@pytest.mark.skipif(NVCC is None, reason="no nvcc")
+@pytest.mark.parametrize("compilation", COMPILATIONS, ids=str)
+def test_nvcc_compiles_it_without_a_warning_and_registers_suffice(compiled, compilation):
+    done = compiled[str(compilation)]
+    assert done.returncode == 0, done.stderr
+    stored = spills(done.stderr)
+    assert set(stored) == kernels_of(compilation.family)
+    if compilation.settings["SCALAR"] == "float":
+        too_many = {k: n for k, n in stored.items() if n > SPILLS.get((str(compilation), k), 0)}
+        assert not too_many, f"bytes spilled: {too_many}"
+
+
+def kernels_of(family: str) -> set[str]:
+    """The kernels that a family's source defines."""
+    text = (FOLDER / f"{family}.cu").read_text(encoding="utf-8")
+    return set(re.findall(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(', text))
+
+
+def without_comments(text: str) -> str:
+    return re.sub(r"//.*", "", text)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_result_depends_on_who_comes_first(name):
+    """Floats are not associative: no atomic operation, in CUDA or PTX, adds anything up."""
+    text = without_comments((FOLDER / name).read_text(encoding="utf-8"))
+    assert not re.findall(r"atomic\w*|\b(?:red|atom)\.\w+", text)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_include_is_in_the_package(name):
+    with fake_cupy.installed():
+        from minigan.backends.gpu.launch import source
+
+        whole = source(name)
+    assert "#include" not in whole
+    assert whole.count("using T = SCALAR;") <= 1
+
+
+def test_the_wheel_holds_every_source():
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    inside = {included.distribution_path for included in wheel.WheelBuilder(str(ROOT)).recurse_included_files()}
+    assert {f"minigan/backends/gpu/{name}" for name in SOURCES} <= inside
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    with fake_cupy.installed():
+        yield type(get_backend("cupy"))(precision="tf32")
+
+
+@pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler for running CUDA on the CPU")
+@pytest.mark.parametrize("kernel", (*RETURNING, *IN_PLACE))
+def test_the_last_thread_may_come_first(gpu, kernel, monkeypatch):
+    """Where a barrier is missing a thread reads what another has not written yet."""
+    arguments, options = inputs_of(kernel, DTYPES[0], 3)
+    run = update if kernel in IN_PLACE else call
+    forwards = run(gpu, kernel, *arguments, **options)
+    monkeypatch.setattr(cuda_on_cpu, "BACKWARDS", 1)
+    assert_same_bits(run(gpu, kernel, *arguments, **options), forwards)

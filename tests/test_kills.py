@@ -1,0 +1,76 @@
+"""Training that is killed goes on with the same bits: `benchmarks.kills` in short."""
+
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+
+import pytest
+
+from benchmarks import kills
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
+
+
+@pytest.mark.parametrize(("backend", "count"), [("numpy", 3), ("numba", 1)])
+def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path, backend, count):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    tally = kills.kill_case(tmp_path, "mlp", backend, kills=count, rng=random.Random(0))
+    assert tally.wrong == []
+    assert tally.kills == count
+
+
+def test_a_process_dies_where_it_is_told(tmp_path):
+    with kills.process(tmp_path / "run", kills.beginning(tmp_path / "run", "mlp", "numpy"), operation=9) as child:
+        out, err = child.communicate()
+    assert (child.returncode, err) == (-signal.SIGKILL, "")
+    assert "operations" not in out
+    assert (tmp_path / "run" / "config.toml").exists()
+
+
+def test_differences_are_found(tmp_path):
+    whole, other = tmp_path / "whole", tmp_path / "other"
+    (whole / "checkpoints").mkdir(parents=True)
+    (whole / "checkpoints" / "a").write_bytes(b"a")
+    (whole / "log.jsonl").write_text('{"step": 1, "seconds": 2.5}\n')
+    shutil.copytree(whole, other)
+    (other / "log.jsonl").write_text('{"step": 1, "seconds": 3.5}\n')
+    assert list(kills.differences(whole, other)) == []
+    (other / "checkpoints" / "a").write_bytes(b"b")
+    (other / ".a.1.tmp").write_bytes(b"")
+    (other / "log.jsonl").write_text('{"step": 2, "seconds": 3.5}\n')
+    found = [line.removeprefix(f"{other}: ") for line in kills.differences(whole, other)]
+    assert found == [".a.1.tmp is in one of the folders only", "checkpoints/a differs", "log.jsonl differs"]
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Has each case counted without any kill, and be as wrong as is given."""
+
+    def install(*wrong):
+        tally = kills.Tally()
+        tally.add(kills.Death(killed=True, began=True, writing=True))
+        tally.wrong += wrong
+        monkeypatch.setattr(kills, "kill_case", lambda *_, **__: tally)
+
+    return install
+
+
+def test_the_command_counts(capsys, tmp_path, counted):
+    counted()
+    file = tmp_path / "kills.json"
+    kills.main(["--kills", "2", "--case", "mlp", "vae", "--backend", "numpy", "--json", str(file)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in lines[-3:-1]] == [[case, "numpy", "1", "1"] for case in ("mlp", "vae")]
+    assert lines[-1].startswith("2 kills, 2 of them in the middle of a write, 0 before ")
+    assert [case["kills"] for case in json.loads(file.read_text())["cases"]] == [1, 1]
+
+
+def test_the_command_fails_where_something_is_wrong(capsys, counted):
+    counted("model.safetensors differs")
+    with pytest.raises(SystemExit, match="1 of 1 cases went wrong"):
+        kills.main(["--kills", "1", "--case", "mlp", "--backend", "numpy"])
+    assert "model.safetensors differs" in capsys.readouterr().out
