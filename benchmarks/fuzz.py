@@ -6,7 +6,7 @@ Sound files of each kind, made on the spot, are damaged: bits flip, ends are cut
 become extreme, files are spliced, and in gzip, zip, PNG, JSON and NumPy's headers what is inside changes while lengths
 and checksums stay right. Each result goes to a folder that minigan then reads, in a process of its own with a limit of
 memory. A finding is whatever is not a MiniganError in one line or a right result: another error, a crash, a hang, more
-than half a GiB of memory or five seconds for one small input.
+than half a GiB of memory (of pictures, 1.5) or five seconds for one small input.
 
 The same seed makes the same inputs. `--reader NAME --only N --keep FOLDER` writes input number N to a folder, and shows
 what the reader says. With findings the exit code is 1.

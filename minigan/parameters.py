@@ -16,7 +16,7 @@ from minigan.errors import CheckpointError, DTypeError, ShapeError
 from minigan.initializers import Initializer
 from minigan.room import expect_room
 
-__all__ = ["Arena", "Gradients", "Parameter"]
+__all__ = ["Arena", "Gradients", "Parameter", "expect_shapes"]
 
 _ALIGNMENT = 16  # numbers, a cache line of float32: no two parameters share one, and vectors load alike from each
 

@@ -169,9 +169,9 @@ def misbehaviour():
 
 
 def test_whatever_goes_wrong_is_found_and_the_rest_goes_on():
-    reader = Reader("behave", nothing, behave, hostile=misbehaviour)
+    reader = Reader("behave", nothing, behave, hostile=misbehaviour, growth=2**25)
     hang = 1 + WORDS.index("hang")
-    found = list(outcomes(reader, seed=0, start=0, stop=hang, limits=Limits(growth=2**25)))
+    found = list(outcomes(reader, seed=0, start=0, stop=hang))
     assert [outcome.index for outcome in found] == list(range(hang))
     kinds = ["read", "refused", "KeyError", "crash", "MemoryError", "memory", "message of several lines"]
     assert [outcome.kind for outcome in found] == kinds

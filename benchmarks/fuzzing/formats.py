@@ -238,7 +238,7 @@ def safetensors_mutation(rng: random.Random, data: bytes) -> bytes:
     if rng.random() < 0.2 or length > len(data) - 8:
         return bytes_mutation(rng, data)
     header, values = data[8 : 8 + length], data[8 + length :]
-    kind = rng.randrange(4)
+    kind = rng.randrange(5)
     if kind == 0:
         values = bytes_mutation(rng, values)
     elif kind == 1:
@@ -251,7 +251,11 @@ def safetensors_mutation(rng: random.Random, data: bytes) -> bytes:
 def _description_mutation(rng: random.Random, header: bytes) -> bytes:
     try:
         tree = json.loads(header)
-        tree["__metadata__"]["minigan"] = json_mutation(rng, tree["__metadata__"]["minigan"].encode()).decode()
+        description = json.loads(tree["__metadata__"]["minigan"])
+        if rng.random() < 0.9:
+            del description["sha256"]  # files from before it was there have none; with one, hardly a change is accepted
+        text = json_mutation(rng, json.dumps(description).encode())
+        tree["__metadata__"]["minigan"] = text.decode()
         return json.dumps(tree).encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return json_mutation(rng, header)

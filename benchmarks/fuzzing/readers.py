@@ -33,6 +33,7 @@ class Reader:
         mutation: how a file is damaged.
         hostile: makes folders that it must refuse.
         damages: a pattern of the names of the files that are damaged.
+        growth: bytes by which the peak of memory may grow at once.
     """
 
     name: str
@@ -41,12 +42,16 @@ class Reader:
     mutation: Mutation = bytes_mutation
     hostile: Callable[[], Sequence[Files]] = tuple
     damages: str = "*"
+    growth: int = 2**29
 
 
 def log_mutation(rng: random.Random, data: bytes) -> bytes:
     """Damage to lines, each of which is JSON."""
     return b"\n".join(mixed(rng, data.splitlines(), json_mutation)) + b"\n"
 
+
+# Of the largest picture that it decodes at all, 89 million pixels, Pillow holds some copies of 4 bytes a pixel.
+PICTURE_GROWTH = 3 * 2**29
 
 READERS: tuple[Reader, ...] = (
     Reader("idx", samples.idx_folders, reading.read_idx_folder, hostile=samples.hostile_idx),
@@ -68,6 +73,7 @@ READERS: tuple[Reader, ...] = (
             reading.read_folder,
             png_mutation if suffix == "png" else text_mutation if suffix == "ppm" else bytes_mutation,
             hostile=pictures.hostile_pictures if suffix == "png" else tuple,
+            growth=PICTURE_GROWTH,
         )
         for suffix, folders in pictures.picture_folders().items()
     ),

@@ -27,13 +27,11 @@ class Limits(NamedTuple):
 
     Attributes:
         seconds: of the processor.
-        growth: bytes by which the peak of memory may grow at once.
         space: bytes of addresses beyond what the process has to begin with; more cannot be had.
         patience: seconds until a process that says nothing is given up.
     """
 
     seconds: float = 5.0
-    growth: int = 2**29
     space: int = 2**31
     patience: float = 60.0
 
@@ -66,7 +64,7 @@ def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path, limits: Li
             outcome = Outcome(index, "hostile input read")
     except MiniganError as error:
         outcome = Outcome(index, REFUSED)
-        if any(isinstance(cause, MemoryError) and not isinstance(cause, MiniganError) for cause in _causes(error)):
+        if any(map(_asked_in_vain, _causes(error))):
             outcome = Outcome(index, "memory", f"{_where(error)}: {error}")
         elif index < len(inputs.sound):
             outcome = Outcome(index, "sound input refused", str(error))
@@ -77,7 +75,7 @@ def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path, limits: Li
     except BaseException as error:  # a panic in Rust is no Exception
         outcome = Outcome(index, type(error).__name__, f"{_where(error)}: {error}")
     seconds, grown = time.process_time() - began, _peak() - peak
-    if grown > limits.growth:
+    if grown > reader.growth:
         return Outcome(index, "memory", f"{grown / 2**20:,.0f} MiB more at once; {outcome.kind} {outcome.detail}")
     if seconds > limits.seconds:
         return Outcome(index, "slow", f"{seconds:.1f} s; {outcome.kind} {outcome.detail}")
@@ -86,6 +84,13 @@ def attempt(reader: Reader, inputs: Inputs, index: int, folder: Path, limits: Li
 
 def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _asked_in_vain(error: BaseException) -> bool:
+    """Whether memory was refused; Python's parser says the same of too many brackets."""
+    frames = traceback.extract_tb(error.__traceback__)
+    parsed = bool(frames) and frames[-1].filename.endswith("ast.py")
+    return isinstance(error, MemoryError) and not isinstance(error, MiniganError) and not parsed
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -84,7 +84,7 @@ def _parse_header(head: bytes, *, size: int, where: str) -> Header:
         nbytes = math.prod(shape) * dtype.itemsize
     # given damaged bytes NumPy raises nearly anything: ValueError, TokenError, IndexError, TypeError ...
     except Exception as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{where}: expected a NumPy array, found one that is damaged ({reason[:200]}).") from error
     if dtype.hasobject:
         raise DataError(f"{where}: expected plain numbers, found pickled Python objects, which are never loaded.")
