@@ -109,7 +109,8 @@ def _is_newer(found: Any, known: str) -> bool:
     """Whether a format is a later number of the one that is known."""
     kind, _, number = found.rpartition("/") if isinstance(found, str) else ("", "", "")
     known_kind, _, known_number = known.rpartition("/")
-    return kind == known_kind and number.isdecimal() and int(number) > int(known_number)
+    # numbers, compared as text: int() refuses one of thousands of digits
+    return kind == known_kind and number.isdecimal() and (len(number), number) > (len(known_number), known_number)
 
 
 def versions() -> dict[str, str]:

@@ -30,6 +30,7 @@ OPENERS = {"open", "fdopen", "read_bytes", "read_text", "fromfile", "memmap", "Z
 # Functions that call one of these, and read nothing that a stranger may have written.
 HARMLESS = {
     "minigan.files.atomic_write": "writes",
+    "minigan.export.numpy_functions.write_picture": "writes",
     "minigan.files._sync_folder": "opens a folder to sync it",
     "minigan.training.Trainer._append": "writes",
     "minigan.cli._flush": "opens the null device",

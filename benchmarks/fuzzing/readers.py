@@ -79,6 +79,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("pairs", pictures.pair_folders, reading.read_pair_folder, zip_mutation),
     Reader("model", samples.model_folders, reading.read_model, safetensors_mutation, hostile=samples.hostile_models),
+    Reader("state-dict", samples.state_dict_folders, reading.read_torch, safetensors_mutation),
     Reader(
         "classifier",
         samples.classifier_folders,

@@ -16,6 +16,9 @@ from minigan.config import RunConfig, read_config, write_config
 from minigan.data import Dataset, open_dataset, open_pairs
 from minigan.data.dataset import Collection
 from minigan.evaluation import kept
+from minigan.export import load_state_dict, read_state_dict, weight_shapes
+from minigan.layers import BatchNorm, Dense, ReLU
+from minigan.network import Sequential
 
 CIFAR_RECORD = 3073
 
@@ -176,6 +179,16 @@ def read_configuration(folder: Path, rng: random.Random) -> None:
     again = read_config(folder)
     expect(repr(again) == repr(config), "says something else when written again")
     expect(isinstance(config, RunConfig) and config.seed >= 0, "no sound configuration")
+
+
+def read_torch(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
+    """PyTorch's tensors, and a network that takes them."""
+    for tensors in read_state_dict(folder / "G.safetensors").values():
+        weight_shapes(tensors, source="tensors")
+        net = Sequential([Dense(3), BatchNorm(), ReLU(), Dense(2)])
+        net.build((4,), backend="numpy", rng=np.random.default_rng(0))
+        load_state_dict(net, tensors, source="tensors")
+        expect(net.arena.flat.dtype == np.float32, f"weights are {net.arena.flat.dtype}")
 
 
 def read_classifier(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)

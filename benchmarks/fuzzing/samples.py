@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
 from benchmarks.fuzzing.formats import (
     MEBIBYTE,
@@ -287,6 +288,16 @@ def hostile_models() -> list[Files]:
     claim = json.dumps({"G.0.w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
     files.append(struct.pack("<Q", len(claim)) + claim + bytes(64))
     return [{"model.safetensors": content} for content in files]
+
+
+def state_dict_folders() -> list[Files]:
+    """A small network as PyTorch names its tensors, alone and beside another, in float32 and float16."""
+    arrays = {"0.weight": (3, 4), "0.bias": (3,), "1.weight": (3,), "1.bias": (3,), "3.weight": (2, 3), "3.bias": (2,)}
+    arrays |= {"1.running_mean": (3,), "1.running_var": (3,)}
+    tensors = {f"main.{name}": pixels(*shape) / np.float32(255) for name, shape in arrays.items()}
+    both = {f"{network}.{name}": tensor for network in ("netG", "netD") for name, tensor in tensors.items()}
+    half = {f"module.{name}": tensor.astype(np.float16) for name, tensor in tensors.items()}
+    return [{"G.safetensors": safetensors.numpy.save(tensors)} for tensors in (tensors, both, half)]
 
 
 def classifier_folders() -> list[Files]:
