@@ -29,6 +29,7 @@ RESIZE_REMEDY = "Give a size (--set size=64) to scale them all to."
 SAMPLE = 16  # files looked at when a folder is opened
 # Pillow knows many more, some of which have other programs read the file.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+LONGEST = 2**16 - 1  # pixels; a JPEG can have no longer side, and decoders are slow with what claims one
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 CLEAR_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
@@ -190,6 +191,8 @@ def _opened(data: bytes, *, where: str) -> Any:
         bomb = limit is not None and pixels > limit
     except pillow.DecompressionBombError:
         bomb = True
+    if not bomb and max(image.size) > LONGEST:
+        raise DataError(f"{where}: the image claims a side of {max(image.size):,} pixels. Scale it down first.")
     if bomb:
         raise DataError(f"{where}: the image claims more than {pillow.MAX_IMAGE_PIXELS:,} pixels. Scale it down first.")
     return image

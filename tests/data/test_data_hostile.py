@@ -190,6 +190,11 @@ def test_a_file_too_large_for_a_picture(tmp_path):
     refused(tmp_path, r"x\.png: expected an image, found 1,099,511,627,776 bytes")
 
 
+def test_a_side_that_no_picture_has(tmp_path):
+    (tmp_path / "x.png").write_bytes(png_bytes(pixels(1, 4), (2**23, 8)))
+    refused(tmp_path, r"x\.png: the image claims a side of 8,388,608 pixels")
+
+
 def test_a_picture_too_large_to_be_read_as_it_is(tmp_path):
     Image.new("L", (4098, 2)).save(tmp_path / "x.png")
     refused(tmp_path, r"x\.png: 2x4098 is more than 4,096 pixels a side\. Give a size")
