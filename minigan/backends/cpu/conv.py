@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
+from minigan.backends.cpu.activation import leaky
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import flat
@@ -42,6 +43,11 @@ class ConvKernels(DenseKernels):
             case PhasesPlan():
                 return self._correlate(x, self._packed(w, g.R * g.S * g.C, g.K), b, plan)
         raise AssertionError(plan)
+
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
+        y = self.conv2d(x, w, b, geometry)
+        self.team.run(leaky, flat(y), y.dtype.type(slope), flat(y), parts=self.parts(y.size))  # in place
+        return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
         g, n = geometry, len(dy)
