@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
 
 import cuda_on_cpu
 import fake_cupy
@@ -57,15 +58,27 @@ def fast_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 
 def made(name: str) -> Iterator[Backend]:
-    with contextlib.ExitStack() as stack:
-        if name == "cupy on the CPU":
-            stack.enter_context(fake_cupy.installed())
-            name = "cupy"
+    """A backend; the stand-in's modules are put away in `STAND_IN`."""
+    on_cpu = name == "cupy on the CPU"
+    with fake_cupy.installed(STAND_IN) if on_cpu else contextlib.nullcontext():
         try:
-            backend = get_backend(name)
+            backend = get_backend("cupy" if on_cpu else name)
         except BackendError as error:
             pytest.skip(str(error))
-        yield type(backend)(precision="fp32") if name == "cupy" else backend
+        if backend.name == "cupy":
+            backend = type(backend)(precision="fp32")
+    yield backend
+
+
+STAND_IN: dict[str, ModuleType] = {}
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What stands in for CuPy is there for the tests that ask for it, and for no other."""
+    on_cpu = "cupy on the CPU" in getattr(request.node, "callspec", SimpleNamespace(params={})).params.values()
+    with fake_cupy.installed(STAND_IN) if on_cpu else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")

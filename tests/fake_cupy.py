@@ -146,18 +146,32 @@ def asnumpy(array: Any) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def installed() -> Iterator[types.ModuleType]:
-    """While entered `import cupy` finds the stand-in, also where CuPy is installed, and so does minigan."""
-    ours = [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]
-    hidden = {name: sys.modules.pop(name) for name in ours}
-    sys.modules["cupy"] = make_module()
-    DEVICE.reset()
+def installed(modules: dict[str, types.ModuleType] | None = None) -> Iterator[types.ModuleType]:
+    """While entered `import cupy` finds the stand-in, also where CuPy is installed, and so does minigan.
+
+    Args:
+        modules: those of an earlier time, to be entered again; filled with what is imported. By default a device where
+            nothing has happened yet.
+    """
+    hidden = _taken_out()
+    if modules:
+        sys.modules.update(modules)
+    else:
+        sys.modules["cupy"] = make_module()
+        DEVICE.reset()
     try:
         yield sys.modules["cupy"]
     finally:
-        for name in [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]:
-            del sys.modules[name]
+        found = _taken_out()
+        if modules is not None:
+            modules.update(found)
         sys.modules.update(hidden)
+
+
+def _taken_out() -> dict[str, types.ModuleType]:
+    """CuPy, and what of minigan has imported it, from now on to be imported anew."""
+    names = [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def make_module() -> types.ModuleType:

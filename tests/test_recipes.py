@@ -320,18 +320,18 @@ def test_assembly_passes_the_settings_on(reference: Backend, recipe: type[Recipe
 
 @every_gan
 @pytest.mark.filterwarnings("ignore:.*makes each logit depend on the whole batch:UserWarning")
-def test_losses_and_penalties_are_settings(backend: Backend, recipe: type[Recipe]):
+def test_losses_and_penalties_are_settings(fast_backend: Backend, recipe: type[Recipe]):
     """Every loss with some penalty and every penalty with some loss trains."""
     extra = {"d_norm": "none"} if issubclass(recipe, DCGAN) else {}
     for loss, penalty in itertools.zip_longest(LOSSES, ("none", *PENALTIES), fillvalue="none"):
         if recipe is MultiD and issubclass(LOSSES[loss], CoupledLoss):
             continue
         r = tiny(recipe, loss=loss, penalty=penalty, **extra)
-        gan = r.assemble(shape_of(r), backend=backend, rng=np.random.default_rng(0))
+        gan = r.assemble(shape_of(r), backend=fast_backend, rng=np.random.default_rng(0))
         assert type(gan.loss) is LOSSES[loss]
         kind = type(gan.penalty.penalty if isinstance(gan.penalty, PenaltyOfEach) else gan.penalty)
         assert kind is PENALTIES.get(penalty, type(None))
-        real = backend.asarray(images(shape_of(r)))
+        real = fast_backend.asarray(images(shape_of(r)))
         values = gan.step(iter([real] * gan.n_critic), np.random.default_rng(0))
         assert all(np.isfinite(float(v)) for v in values)
 

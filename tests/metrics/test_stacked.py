@@ -67,7 +67,6 @@ def test_a_path_is_stacked_and_lasts(tmp_path, monkeypatch):
         ("stacked:shapes", "expected greyscale images to stack, found shapes: 10,000 colour images 64x64"),
         ("stacked:ring", "expected greyscale images to stack, found ring: 100,000 2-D points"),
         ("stacked:digitz", "Did you mean 'digits'"),
-        ("stacked:stacked:digits", "expected greyscale images to stack, found stacked digits"),
         ("stacked:grey.npy", "grey.npy: expected labels from 0 to 9 to stack, found no labels"),
         ("stacked:many.npz", "many.npz: expected labels from 0 to 9 to stack, found labels from 0 to 11"),
     ],
@@ -78,6 +77,13 @@ def test_what_cannot_be_stacked(source, message, tmp_path, monkeypatch):
     np.savez("many.npz", images=np.zeros((12, 8, 8), np.uint8), labels=np.arange(12))
     with pytest.raises(DataError, match=message):
         open_dataset(source)
+
+
+def test_nothing_is_stacked_twice():
+    with pytest.raises(
+        ConfigError, match=r"stacked:stacked:: what is stacked has colours, and cannot be stacked again"
+    ):
+        open_dataset("stacked:stacked:digits")
 
 
 def test_they_are_colour_images():
