@@ -14,18 +14,34 @@ from minigan.backends.cpu import simd
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize(("vector_bytes", "dtype"), [(16, "float64"), (32, "float32"), (64, "float32")])
-def test_every_path_at_another_width(vector_bytes, dtype):
-    if vector_bytes == simd.VECTOR_BYTES:
+DTYPES = {16: "float64", 32: "float32", 64: "float32"}  # what each width is tested with
+
+
+@pytest.fixture(scope="module")
+def others():
+    """A process for each width but this one's, all at once: most of their time they compile."""
+    files = HERE / "test_cpu_conv.py", HERE / "test_cpu_winograd.py", HERE.parent / "backends" / "test_dense_kernels.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not cupy", *files]
+    started = {}
+    for width, dtype in DTYPES.items():
+        if width != simd.VECTOR_BYTES:
+            settings = {"MINIGAN_VECTOR_BYTES": str(width), "MINIGAN_TEST_DTYPES": dtype, "MINIGAN_EXAMPLES": "25"}
+            started[width] = subprocess.Popen(
+                command, env=os.environ | settings, cwd=HERE.parent.parent, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+    yield started
+    for process in started.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("width", DTYPES)
+def test_every_path_at_another_width(others, width):
+    if width == simd.VECTOR_BYTES:
         pytest.skip("the width of this process")
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", HERE / "test_cpu_conv.py",
-         HERE / "test_cpu_winograd.py", HERE.parent / "backends" / "test_dense_kernels.py"],
-        env=os.environ
-        | {"MINIGAN_VECTOR_BYTES": str(vector_bytes), "MINIGAN_TEST_DTYPES": dtype, "MINIGAN_EXAMPLES": "25"},
-        cwd=HERE.parent.parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
+    said, _ = others[width].communicate()
+    assert others[width].returncode == 0, said
 
 
 def test_an_unknown_width_is_told():
