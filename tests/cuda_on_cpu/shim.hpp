@@ -215,26 +215,8 @@ inline void __syncthreads() {
     shim::to_scheduler();
 }
 
-template <class V>
-V __shfl_xor_sync(unsigned, V value, int mask) {
-    return shim::together<V, V>(value, [mask](const V* in, V* out) {
-        for (int l = 0; l < shim::WARP; ++l) out[l] = in[l ^ mask];
-    });
-}
-
-template <class V>
-V __shfl_down_sync(unsigned, V value, unsigned by) {
-    return shim::together<V, V>(value, [by](const V* in, V* out) {
-        for (unsigned l = 0; l < shim::WARP; ++l) out[l] = in[l + by < shim::WARP ? l + by : l];
-    });
-}
-
 using std::max;
 using std::min;
-
-inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
-inline double rsqrt(double x) { return 1 / std::sqrt(x); }
-
 
 // ------------------------------------------------------------------------------------------ common.cuh
 

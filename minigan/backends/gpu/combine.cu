@@ -2,17 +2,16 @@
 //
 // Settings: SCALAR.
 
-#include "common.cuh"
+#include "finish.cuh"
 
 // y = activation(sum of the parts + bias), or y += it; a thread for each number.
 extern "C" __global__ void sum_parts(const T* parts, int splits, Offset size, T* y, const T* bias, int biases,
                                      double slope, int add) {
+    const Finish finish{y, bias, biases, static_cast<T>(slope), add != 0};
     for (Offset at = Offset(blockIdx.x) * blockDim.x + threadIdx.x; at < size; at += Offset(gridDim.x) * blockDim.x) {
         T sum = parts[at];
         for (int split = 1; split < splits; ++split) sum += parts[split * size + at];
-        if (bias != nullptr) sum += bias[at % biases];
-        sum = sum > 0 ? sum : static_cast<T>(slope) * sum;
-        y[at] = add ? y[at] + sum : sum;
+        finish(at, at, sum);  // columns are a multiple of biases, so at stands in for the column
     }
 }
 

@@ -17,6 +17,7 @@
 // Settings: SCALAR, PRECISION, BM, BN, WARPS_M, WARPS_N (see product.cuh); VA and VB, how many neighbours of the factors a
 // thread may fetch at once.
 
+#include "finish.cuh"
 #include "product.cuh"
 
 constexpr int STAGES = 4;  // tiles under way: while one is multiplied the next three arrive
@@ -200,21 +201,6 @@ __device__ void accumulate(Product& product, const A& a, const B& b, int first, 
         product.add<typename A::Where, typename B::Where>(stage, stage + A::Where::SIZE);
     }
 }
-
-// What becomes of each sum: bias, activation and accumulation, or a part to be added up later.
-struct Finish {
-    T* y;            // the result, or this split's part of it
-    const T* bias;   // (biases,), repeated along the columns; may be null
-    int biases;
-    T slope;         // of LeakyReLU; 1 changes nothing
-    bool add;        // to what is in y
-
-    __device__ void operator()(Offset at, int column, T sum) const {
-        if (bias != nullptr) sum += bias[column % biases];
-        sum = sum > 0 ? sum : slope * sum;
-        y[at] = add ? y[at] + sum : sum;
-    }
-};
 
 #define FINISH_ARGUMENTS T *y, const T *bias, int biases, double slope, int add, int splits, T *parts
 

@@ -50,7 +50,7 @@ struct Product {
         }
     }
 
-    // store(m, n, sum) for each sum of the thread that lies inside of (rows, columns); m, n count within the tile.
+    // store(store.row(m), n, sum) for each sum of the thread; m, n count within the tile.
     template <class Store>
     __device__ void each(const Store& store) const {
 #pragma unroll
