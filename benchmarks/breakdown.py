@@ -23,8 +23,8 @@ from benchmarks import command, environment, stack
 from benchmarks.limits import Limits, measured_limits
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
-from minigan.bench import MODELS, random_images, sampling_step, training_step
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
+from minigan.cli.bench import MODELS, random_images, sampling_step, training_step
 
 
 class Work:

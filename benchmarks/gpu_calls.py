@@ -11,8 +11,8 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
+from minigan.backends.geometry import ConvGeometry, Pair
 from minigan.backends.reference import ReferenceBackend
-from minigan.shapes import ConvGeometry, Pair
 
 EPS, SLOPE = {"eps": 1e-5}, {"slope": 0.25}  # a slope that rounds nothing
 FACTOR, PIECES, GROUPS = (2, 3), 3, 2

@@ -15,11 +15,11 @@ import numpy as np
 from benchmarks.gpu_device import Call, Device, Peak, Times, has_torch
 from benchmarks.gpu_kernels import seconds, set_torch
 from benchmarks.gpu_validate import Item, Record
-from minigan.bench import MODELS
+from minigan.cli.bench import MODELS
 from minigan.errors import ConfigError
 from minigan.recipes import Recipe
 from minigan.recipes.pix2pix import Pix2Pix
-from minigan.stepping import Stepper
+from minigan.training.stepper import Stepper
 
 # PyTorch's, from what its example programs do to the most that a user can ask for.
 TORCH: dict[str, dict[str, bool]] = {

@@ -15,8 +15,8 @@ from benchmarks import kernels
 from benchmarks.gpu_calls import Call, Sizes, call
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
+from minigan.backends.geometry import conv_geometry
 from minigan.backends.reference import ReferenceBackend
-from minigan.shapes import conv_geometry
 
 Engines = Callable[[str], Backend]  # by precision
 Record = dict[str, Any]

@@ -9,7 +9,7 @@ model, the pictures and the losses in the log must be those of a run that nobody
 left.
 
 What the system has not written to the disk yet survives SIGKILL: this shows what a killed process leaves, not what a
-power cut does. For that, files and folders are synced before and after each renaming (tests/test_checkpoint.py).
+power cut does. For that, files and folders are synced before and after each renaming (tests/checkpoints/test_format.py).
 """
 
 import argparse

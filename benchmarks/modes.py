@@ -3,7 +3,7 @@
     python -m benchmarks.modes --data ring --pack 1 2 --repeats 10 --json ring.json
 
 Each repeat trains the recipe `pacgan` from another seed for 400,000 steps of 100 packs, and every 20,000 steps counts
-modes and samples of high quality among 2,500 (`minigan.metrics.mode_coverage`). Repeats run side by side, one thread
+modes and samples of high quality among 2,500 (`minigan.evaluation.metrics.mode_coverage`). Repeats run side by side, one thread
 each. The whole protocol (2 data sets, 2 kinds of GAN, 10 repeats) takes a core some 36 hours; `--steps` and `--repeats`
 ask for less, and the table says how many there were. What is done is written to the JSON file as it comes.
 
@@ -25,9 +25,9 @@ import numpy as np
 from benchmarks import command, environment
 from minigan.backends import get_backend
 from minigan.data import Loader, grid, ring
-from minigan.metrics import mode_coverage
+from minigan.evaluation.metrics import mode_coverage
 from minigan.recipes import PacGAN
-from minigan.sampling import generate
+from minigan.training.sampling import generate
 
 PROTOCOL = 400_000  # steps
 PUBLISHED = {("ring", 1): "6.3 ± 0.5", ("ring", 2): "7.9 ± 0.1", ("grid", 1): "17.3 ± 0.8", ("grid", 2): "23.8 ± 0.7"}

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-from minigan.cli import main
+from minigan.cli.command_line import main
 
 EVENTS = ("open", "os.rename", "os.remove", "os.mkdir")
 

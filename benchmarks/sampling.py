@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import command, environment
-from minigan.bench import MODELS, measure, medians
-from minigan.network import Sequential
-from minigan.sampling import generate
+from minigan.cli.bench import MODELS, measure, medians
+from minigan.nn.network import Sequential
+from minigan.training.sampling import generate
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +36,7 @@ def trained(G: Sequential, rng: np.random.Generator) -> Sequential:
 
 
 def in_batches(engine: Engine, z: np.ndarray, batch_size: int) -> np.ndarray:
-    """What `minigan.sampling.generate` does."""
+    """What `minigan.training.sampling.generate` does."""
     return np.concatenate([engine(z[start : start + batch_size]) for start in range(0, len(z), batch_size)])
 
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from benchmarks import command, environment
 from minigan.backends import Backend
-from minigan.bench import measure, medians
-from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, Layer, LeakyReLU, Tanh
-from minigan.network import Sequential
+from minigan.cli.bench import measure, medians
+from minigan.nn.initializers import Normal
+from minigan.nn.layers import BatchNorm, Conv2D, Layer, LeakyReLU, Tanh
+from minigan.nn.network import Sequential
 
 Result = tuple[Any, list[Any]]  # y, and the gradients of all parameters
 WEIGHTS = Normal(std=0.02)

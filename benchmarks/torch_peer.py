@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from benchmarks.torch_pix2pix import pix2pix_networks
 from minigan.errors import ConfigError
-from minigan.network import Sequential
+from minigan.nn.network import Sequential
 from minigan.recipes import DCGAN, MLP, Recipe
 from minigan.recipes.dcgan import halvings
 from minigan.recipes.pix2pix import Pix2Pix

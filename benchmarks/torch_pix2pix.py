@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from minigan.errors import ConfigError
+from minigan.nn.network.unet import DROPPED, unet_levels
 from minigan.recipes.pix2pix import Pix2Pix
-from minigan.unet import DROPPED, unet_levels
 
 
 class Join(nn.Module):

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer, Batch
 from minigan.data import Loader, open_dataset
-from minigan.layers import BatchNorm, ConcatCondition, Conv2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh
-from minigan.layers import ConvTranspose2D as Up
 from minigan.losses import NonSaturating
-from minigan.network import Sequential
-from minigan.optim import Adam
-from minigan.sampling import generate, image_grid, save_picture
+from minigan.nn.layers import BatchNorm, ConcatCondition, Conv2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.nn.layers import ConvTranspose2D as Up
+from minigan.nn.network import Sequential
+from minigan.nn.optimizers import Adam
+from minigan.training.alternating import AlternatingOptimizer, Batch
+from minigan.training.sampling import generate, image_grid, save_picture
 
 CLASSES = np.eye(10, dtype=np.float32)
 LATENT = 32

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from minigan.data import Loader, open_dataset
-from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
 from minigan.losses import FAKE, REAL, NonSaturating, probability
-from minigan.network import Sequential
-from minigan.optim import Adam
-from minigan.sampling import generate, render, save_picture
+from minigan.nn.initializers import Normal
+from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.nn.network import Sequential
+from minigan.nn.optimizers import Adam
+from minigan.training.sampling import generate, render, save_picture
 
 LATENT, WIDTH = 64, 32
 WEIGHTS, GAMMA = Normal(std=0.02), Normal(std=0.02, mean=1.0)

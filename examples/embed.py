@@ -20,10 +20,10 @@ from urllib.request import urlopen
 import numpy as np
 
 import minigan
-from minigan.generators import TrainedGenerator
+from minigan.data.png import encode_png
 from minigan.recipes import DCGAN
-from minigan.report import encode_png
-from minigan.sampling import render
+from minigan.runs.trained_generator import TrainedGenerator
+from minigan.training.sampling import render
 
 MOST = 100  # pictures in one answer
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer
 from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.recipes import MinimaxGame
-from minigan.sampling import generate, render, save_picture
+from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.sampling import generate, render, save_picture
 
 
 def train(loss: str, steps: int) -> AlternatingOptimizer:

@@ -15,7 +15,7 @@ from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.losses import NonSaturating
 from minigan.recipes import MultiD
-from minigan.sampling import generate, render, save_picture
+from minigan.training.sampling import generate, render, save_picture
 
 
 def main(steps: int, out: Path) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from minigan.backends import get_backend
 from minigan.data import Loader, ring
-from minigan.metrics import mode_coverage
+from minigan.evaluation.metrics import mode_coverage
 from minigan.recipes import PacGAN
-from minigan.sampling import generate, render, save_picture
+from minigan.training.sampling import generate, render, save_picture
 
 
 def main(steps: int, out: Path) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer, Batch, GeneratorTerm
 from minigan.data import Loader, ShapePairs
-from minigan.layers import ConcatCondition
 from minigan.losses import NonSaturating, l1
-from minigan.network import Sequential
-from minigan.optim import Adam
-from minigan.sampling import Exhibit, save_picture
-from minigan.unet import patch_discriminator, unet
+from minigan.nn.layers import ConcatCondition
+from minigan.nn.network import Sequential
+from minigan.nn.network.unet import patch_discriminator, unet
+from minigan.nn.optimizers import Adam
+from minigan.training.alternating import AlternatingOptimizer, Batch, GeneratorTerm
+from minigan.training.sampling import Exhibit, save_picture
 
 SHAPE = (64, 64, 3)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from minigan.backends import get_backend
-from minigan.metrics import psnr
+from minigan.evaluation.metrics import psnr
 from minigan.recipes import Denoise, Inpaint, RestorationRecipe, SuperResolution
-from minigan.sampling import save_picture
+from minigan.training.sampling import save_picture
 
 SMALL: dict[str, RestorationRecipe] = {
     "superres": SuperResolution(width=24, blocks=2),

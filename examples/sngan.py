@@ -13,10 +13,10 @@ import numpy as np
 
 from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
-from minigan.layers import SpectralNorm
-from minigan.network import Sequential
+from minigan.nn.layers import SpectralNorm
+from minigan.nn.network import Sequential
 from minigan.recipes import SNGAN
-from minigan.sampling import generate, render, save_picture
+from minigan.training.sampling import generate, render, save_picture
 
 
 def singular_values(D: Sequential) -> list[str]:

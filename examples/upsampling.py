@@ -13,7 +13,7 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.recipes import DCGANKeras
-from minigan.sampling import generate, render, save_picture
+from minigan.training.sampling import generate, render, save_picture
 
 
 def main(steps: int, out: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.recipes import VAE
-from minigan.sampling import generate, image_grid, save_picture
+from minigan.training.sampling import generate, image_grid, save_picture
 
 COLUMNS = 10
 

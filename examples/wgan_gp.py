@@ -15,11 +15,11 @@ import numpy as np
 
 from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
-from minigan.network import Sequential
-from minigan.optim import Adam
-from minigan.parameters import Gradients
+from minigan.nn.network import Sequential
+from minigan.nn.optimizers import Adam
+from minigan.nn.parameters import Gradients
 from minigan.recipes import DCGAN
-from minigan.sampling import generate, render, save_picture
+from minigan.training.sampling import generate, render, save_picture
 
 CRITIC_STEPS, WEIGHT = 5, 10.0
 

@@ -13,21 +13,21 @@ or draw with what `minigan train` has trained:
 
     pictures = minigan.load_generator("runs/dcgan-digits-1").pixels(rng, 16)
 
-What is where:
+The rooms, each built on those above it:
 
-    layers, network, blocks, unet         what networks are made of
-    parameters, initializers              weights and gradients, and how they start
-    losses, penalties, matching           each with its value and its gradient
-    optim, schedules, ema                 updates, learning rates, the average of G's weights
-    alternating, supervised, variational  one step of training
-    recipes                               whole GANs by name, with their settings
-    data, augment                         embedded sets, readers of files, batches
-    sampling, report                      samples, and pictures of them
-    generators, saving                    trained generators, and all that training has changed, in files
-    metrics, evaluation                   how near samples are to the data
-    gradcheck                             gradients beside finite differences
-    backends                              the kernels: NumPy, Numba, CuPy
-    errors                                all that minigan raises on purpose
+    errors       everything that minigan raises on purpose
+    support      the machine and the terminal
+    backends     the kernels: NumPy, Numba, CuPy
+    nn           layers, networks, optimizers, initializers, schedules, gradient checks
+    losses       adversarial losses, regression losses, gradient penalties, feature matching
+    data         embedded sets, readers of files, batches, pictures
+    checkpoints  state on disk
+    evaluation   how near samples are to the data
+    training     one step of training, the loop around it, moving averages, samples
+    recipes      whole GANs by name, with their settings
+    runs         a recipe, its data and a folder; trained generators
+    export       networks for other programs
+    cli          the command line
 
 All of these are there after `import minigan`, which loads none before it is used.
 """
@@ -54,21 +54,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from minigan.checkpoints import load, save
     from minigan.data import open_dataset
     from minigan.errors import MiniganError
-    from minigan.generators import load_generator, save_generator
     from minigan.recipes import get_recipe
-    from minigan.sampling import generate, save_picture, to_pixels
-    from minigan.saving import load, save
+    from minigan.runs import load_generator, save_generator
+    from minigan.training import generate, save_picture, to_pixels
 else:
     # Late: `import minigan` loads nothing, not even NumPy.
     _HOMES = {
+        "checkpoints": ("load", "save"),
         "data": ("open_dataset",),
         "errors": ("MiniganError",),
-        "generators": ("load_generator", "save_generator"),
         "recipes": ("get_recipe",),
-        "sampling": ("generate", "save_picture", "to_pixels"),
-        "saving": ("load", "save"),
+        "runs": ("load_generator", "save_generator"),
+        "training": ("generate", "save_picture", "to_pixels"),
     }
 
     def __getattr__(name: str) -> Any:

@@ -118,7 +118,7 @@ class DivergenceError(MiniganError, ArithmeticError):
     """Training produced a value that is not finite.
 
     Attributes:
-        steps_ago: how many steps were begun since, none of which changed anything; see `minigan.stepping`.
+        steps_ago: how many steps were begun since, none of which changed anything; see `minigan.training.stepper`.
     """
 
     exit_code = 3

@@ -12,13 +12,13 @@ import numpy as np
 
 from benchmarks.fuzzing.samples import IDX_CODES
 from minigan import runs
-from minigan.config import RunConfig, read_config, write_config
 from minigan.data import Dataset, open_dataset, open_pairs
 from minigan.data.dataset import Collection
 from minigan.evaluation import kept
 from minigan.export import load_state_dict, read_state_dict, weight_shapes
-from minigan.layers import BatchNorm, Dense, ReLU
-from minigan.network import Sequential
+from minigan.nn.layers import BatchNorm, Dense, ReLU
+from minigan.nn.network import Sequential
+from minigan.runs.config import RunConfig, read_config, write_config
 
 CIFAR_RECORD = 3073
 

@@ -192,8 +192,8 @@ def run_folders() -> list[Files]:
     """A training of a few steps of the smallest GAN, with and without a moving average."""
     from minigan import runs
     from minigan.recipes import get_recipe
-    from minigan.report.progress import PlainProgress
-    from minigan.training import Interruption, Rhythm
+    from minigan.support.progress import PlainProgress
+    from minigan.training.trainer import Interruption, Rhythm
 
     folders = []
     for ema in (0.0, 0.9):
@@ -251,7 +251,7 @@ def model_folders() -> list[Files]:
 
 def model_bytes(name: str, settings: dict[str, int], shape: list[int], claims: Mapping[str, object] = NONE) -> bytes:
     """A model file; `claims` stand in its description in place of the truth."""
-    from minigan.checkpoint import MODEL_FORMAT, network_arrays
+    from minigan.checkpoints.format import MODEL_FORMAT, network_arrays
     from minigan.recipes import get_recipe
 
     recipe = get_recipe(name).from_settings(settings)
@@ -264,7 +264,7 @@ def model_bytes(name: str, settings: dict[str, int], shape: list[int], claims: M
 
 def saved(arrays: dict[str, np.ndarray], description: dict[str, object]) -> bytes:
     """What `save_arrays` writes."""
-    from minigan.checkpoint import save_arrays
+    from minigan.checkpoints.format import save_arrays
 
     with tempfile.TemporaryDirectory() as folder:
         save_arrays(Path(folder) / "x", arrays, description=description)
@@ -301,9 +301,9 @@ def state_dict_folders() -> list[Files]:
 
 
 def classifier_folders() -> list[Files]:
-    from minigan.checkpoint import network_arrays
+    from minigan.checkpoints.format import network_arrays
     from minigan.evaluation.classifier import network
-    from minigan.evaluation.kept import FORMAT
+    from minigan.evaluation.classifier_cache import FORMAT
 
     net = network((2, 2, 1), 3)
     net.build((2, 2, 1), backend="numpy", rng=np.random.default_rng(0))

@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from minigan.backends.geometry import ConvGeometry, Pair
 from minigan.errors import DTypeError, ShapeError
-from minigan.shapes import ConvGeometry, Pair
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
 Number = Any  # a Python number, or a float64 array of shape (): what `Backend.numbers` gives
@@ -78,7 +78,7 @@ class Guard(Protocol):
 
 
 class StepGraphs(Protocol):
-    """Training steps that run without the host waiting for them, see `minigan.stepping`."""
+    """Training steps that run without the host waiting for them, see `minigan.training.stepper`."""
 
     def run(self, kind: Hashable, step: Callable[[], Any]) -> Any:
         """One step.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minigan.errors import DataError, MiniganError
-from minigan.room import expect_room
+from minigan.support.memory_limit import expect_room
 
 __all__ = ["DEFLATE_LIMIT", "open_archive", "open_member", "read_at_most"]
 

@@ -2,12 +2,12 @@
 
 from minigan.evaluation.battery import ImageBattery, evaluate_points
 from minigan.evaluation.classifier import Classifier, train_classifier
+from minigan.evaluation.classifier_cache import cache_folder, kept_classifier
+from minigan.evaluation.data_and_features import FEATURES, choose_features, open_like
 from minigan.evaluation.features import FeatureFunction, ImageClassifier, PixelFeatures, StackedClassifier
-from minigan.evaluation.kept import cache_folder, kept_classifier
 from minigan.evaluation.monitor import Monitor, rank
-from minigan.evaluation.neighbourhood import Neighbours, nearest_items, neighbour_picture
-from minigan.evaluation.opening import FEATURES, choose_features, open_like
-from minigan.evaluation.pairs import Likeness, MapScore
+from minigan.evaluation.nearest_images import Neighbours, nearest_items, neighbour_picture
+from minigan.evaluation.paired_scores import Likeness, MapScore
 from minigan.evaluation.palette import Palette, find_palette
 from minigan.evaluation.report import Figure, Report
 

@@ -5,9 +5,7 @@ import numpy as np
 from minigan.data import Dataset, GaussianMixture
 from minigan.errors import DataError, ShapeError
 from minigan.evaluation.features import FeatureFunction, ImageClassifier, PixelFeatures
-from minigan.evaluation.neighbourhood import Neighbours, nearest_items
-from minigan.evaluation.report import Figure, Report
-from minigan.metrics import (
+from minigan.evaluation.metrics import (
     Moments,
     birthday_test,
     close_distance,
@@ -19,7 +17,9 @@ from minigan.metrics import (
     patch_distances,
     prdc,
 )
-from minigan.metrics.checks import FloatArray, IntegerArray
+from minigan.evaluation.metrics.checks import FloatArray, IntegerArray
+from minigan.evaluation.nearest_images import Neighbours, nearest_items
+from minigan.evaluation.report import Figure, Report
 
 __all__ = ["LEAST", "ImageBattery", "check_samples", "evaluate_points"]
 

@@ -12,13 +12,13 @@ from minigan.backends import Backend, get_backend
 from minigan.data import Dataset
 from minigan.errors import DataError
 from minigan.evaluation.features import ImageClassifier
-from minigan.initializers import HeNormal
-from minigan.layers import AveragePooling2D, BatchNorm, Conv2D, Dense, Flatten, Layer, ReLU
+from minigan.evaluation.metrics.checks import IntegerArray
 from minigan.losses import softmax_cross_entropy
-from minigan.metrics.checks import IntegerArray
-from minigan.network import Sequential
-from minigan.optim import Adam
-from minigan.schedules import LinearDecay
+from minigan.nn.initializers import HeNormal
+from minigan.nn.layers import AveragePooling2D, BatchNorm, Conv2D, Dense, Flatten, Layer, ReLU
+from minigan.nn.network import Sequential
+from minigan.nn.optimizers import Adam
+from minigan.nn.schedules import LinearDecay
 
 __all__ = ["Classifier", "class_count", "network", "train_classifier"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigan.metrics.checks import IntegerArray
+from minigan.evaluation.metrics.checks import IntegerArray
 
 __all__ = ["FeatureFunction", "ImageClassifier", "PixelFeatures", "StackedClassifier", "block_means"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from minigan.data import Dataset, GaussianMixture
 from minigan.errors import DataError
 from minigan.evaluation.features import FeatureFunction, PixelFeatures
-from minigan.metrics import Moments, frechet_distance, kernel_distance, mode_coverage
+from minigan.evaluation.metrics import Moments, frechet_distance, kernel_distance, mode_coverage
 
 __all__ = ["Monitor", "rank"]
 

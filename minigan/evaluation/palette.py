@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minigan.data import MASK_COLOURS
+from minigan.data.pictures import to_pixels
 from minigan.data.shapes import CLASSES
-from minigan.metrics import palette_labels
-from minigan.metrics.checks import IntegerArray
-from minigan.report.pictures import to_pixels
+from minigan.evaluation.metrics import palette_labels
+from minigan.evaluation.metrics.checks import IntegerArray
 
 __all__ = ["CAMVID", "KNOWN", "SHAPES", "Palette", "find_palette"]
 

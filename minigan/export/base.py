@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from minigan.export.graph import Activation, Graph, Scale
 from minigan.export.trace import trace
-from minigan.network import Sequential
+from minigan.nn.network import Sequential
 
 __all__ = ["Format", "Options", "Subject"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigan.layers.base import Shape
-from minigan.shapes import Pair
+from minigan.backends.geometry import Pair
+from minigan.nn.layers.base import Shape
 
 __all__ = [
     "CONDITION",

@@ -13,8 +13,8 @@ import minigan
 from minigan.export import graph as g
 from minigan.export import numpy_functions
 from minigan.export.base import Options, Subject
-from minigan.files import atomic_write, make_folder
-from minigan.layers.base import Shape
+from minigan.nn.layers.base import Shape
+from minigan.support.durable_files import atomic_write, make_folder
 
 __all__ = ["write"]
 

@@ -12,8 +12,8 @@ from minigan.errors import ConfigError, MissingExtraError
 from minigan.export import graph as g
 from minigan.export.base import Options, Subject
 from minigan.export.onnx_nodes import Nodes, channels_first
-from minigan.files import atomic_write
-from minigan.layers.base import Shape
+from minigan.nn.layers.base import Shape
+from minigan.support.durable_files import atomic_write
 
 __all__ = ["LAYOUTS", "OPSETS", "write"]
 

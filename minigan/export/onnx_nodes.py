@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.export import graph as g
-from minigan.layers.base import Shape
+from minigan.nn.layers.base import Shape
 
 __all__ = ["Node", "Nodes", "channels_first"]
 

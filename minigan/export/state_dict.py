@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from minigan.errors import CheckpointError
 from minigan.export.torch_modules import PARAMETRIZED, Module, modules
-from minigan.network import Sequential
+from minigan.nn.network import Sequential
 
 __all__ = ["load_state_dict", "read_state_dict", "weight_shapes"]
 

@@ -7,7 +7,7 @@ import safetensors.numpy
 
 from minigan.export.base import Options, Subject
 from minigan.export.torch_modules import PARAMETRIZED, Module, modules
-from minigan.files import atomic_write
+from minigan.support.durable_files import atomic_write
 
 __all__ = ["write"]
 

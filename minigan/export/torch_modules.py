@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minigan.augment import Augmentation
+from minigan.backends.geometry import Pair
 from minigan.errors import ConfigError
-from minigan.layers import (
+from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
     ConcatCondition,
@@ -33,9 +33,9 @@ from minigan.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.network import Sequential
-from minigan.parameters import Parameter
-from minigan.shapes import Pair
+from minigan.nn.layers.augmentation import Augmentation
+from minigan.nn.network import Sequential
+from minigan.nn.parameters import Parameter
 
 __all__ = ["PARAMETRIZED", "Module", "Slot", "modules"]
 

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minigan.augment import Augmentation
 from minigan.backends import Array
-from minigan.completion import Completion
 from minigan.errors import ConfigError
 from minigan.export import graph as g
-from minigan.layers import (
+from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
     ConcatCondition,
@@ -33,10 +31,12 @@ from minigan.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.layers.base import Layer, Shape
-from minigan.layers.condition import Conditional
-from minigan.network import Parallel, Residual, Sequential, SkipConcat
-from minigan.parameters import Parameter
+from minigan.nn.layers.augmentation import Augmentation
+from minigan.nn.layers.base import Layer, Shape
+from minigan.nn.layers.condition import Conditional
+from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
+from minigan.nn.network.inpainting import Completion
+from minigan.nn.parameters import Parameter
 
 __all__ = ["trace"]
 

@@ -1,4 +1,4 @@
-"""Losses, each with its gradient: those of the game between D and G, and those that know the right answer."""
+"""Losses, each with its gradient: adversarial losses, regression losses, gradient penalties, feature matching."""
 
 from minigan.losses.adversarial import (
     FAKE,
@@ -19,16 +19,25 @@ from minigan.losses.adversarial import (
     Wasserstein,
     get_loss,
 )
+from minigan.losses.feature_matching import FeatureMatching
+from minigan.losses.gradient_penalties import DRAGAN, PENALTIES, R1, R2, WGANGP, GradientPenalty, get_penalty
+from minigan.losses.regression import bernoulli, gaussian, l1, mse, softmax_cross_entropy
 from minigan.losses.sums import probability
-from minigan.losses.supervised import bernoulli, gaussian, l1, mse, softmax_cross_entropy
 
 __all__ = [
+    "DRAGAN",
     "FAKE",
     "LOSSES",
+    "PENALTIES",
+    "R1",
+    "R2",
     "REAL",
+    "WGANGP",
     "AdversarialLoss",
     "CoupledLoss",
     "CrossEntropyLoss",
+    "FeatureMatching",
+    "GradientPenalty",
     "Hinge",
     "LabelledLoss",
     "LeastSquares",
@@ -42,6 +51,7 @@ __all__ = [
     "bernoulli",
     "gaussian",
     "get_loss",
+    "get_penalty",
     "l1",
     "mse",
     "probability",

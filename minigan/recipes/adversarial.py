@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise, Noise
 from minigan.backends import Backend, get_backend
 from minigan.errors import ConfigError
-from minigan.fake_pool import FakePool
-from minigan.learner import Learner
 from minigan.losses import LOSSES, get_loss
-from minigan.network import Sequential
-from minigan.penalties import PENALTIES, GradientPenalty, get_penalty
+from minigan.losses.gradient_penalties import PENALTIES, GradientPenalty, get_penalty
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
+from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise, Noise
+from minigan.training.fake_pool import FakePool
+from minigan.training.learner import Learner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ from minigan.backends import Backend
 from minigan.data import Loader, open_dataset
 from minigan.data.dataset import Collection
 from minigan.data.images import ImageFiles
-from minigan.ema import STATISTICS, MovingAverage, Noise, Statistics
 from minigan.errors import ConfigError, MixedSizesError
-from minigan.learner import Learner
-from minigan.network import Sequential
-from minigan.recipes.optimizers import OptimizerSettings
-from minigan.sampling import Exhibit
+from minigan.nn.network import Sequential
+from minigan.recipes.optimizer_settings import OptimizerSettings
+from minigan.training.learner import Learner
+from minigan.training.moving_average import STATISTICS, MovingAverage, Noise, Statistics
+from minigan.training.sampling import Exhibit
 
 Shape = tuple[int, ...]
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -30,7 +30,7 @@ class Recipe(OptimizerSettings):
     Settings:
         batch_size: examples in a step.
         ema: decay of the moving average of G's weights, which then draws the samples; try .999. 0 keeps none.
-        ema_statistics: BatchNorm's in the average: running, batch or standing, see `minigan.ema`.
+        ema_statistics: BatchNorm's in the average: running, batch or standing, see `minigan.training.moving_average`.
         size: the images' side, or 0 to choose by the data.
         channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
     Raises:

@@ -25,10 +25,9 @@ and the hinge loss of Miyato et al. 2018: `--set loss=hinge d_norm=spectral`; wi
 from dataclasses import dataclass
 from typing import ClassVar
 
-from minigan.blocks import plain, projection
 from minigan.errors import ConfigError
-from minigan.initializers import INITIALIZERS, Normal, get_initializer
-from minigan.layers import (
+from minigan.nn.initializers import INITIALIZERS, Normal, get_initializer
+from minigan.nn.layers import (
     BatchNorm,
     Conv2D,
     ConvTranspose2D,
@@ -40,7 +39,8 @@ from minigan.layers import (
     SpectralNorm,
     Tanh,
 )
-from minigan.network import Sequential
+from minigan.nn.network import Sequential
+from minigan.nn.network.residual_blocks import plain, projection
 from minigan.recipes.base import Shape
 from minigan.recipes.noise import NoiseRecipe
 

@@ -37,9 +37,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minigan.errors import ConfigError
-from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
-from minigan.network import Sequential
+from minigan.nn.initializers import Normal
+from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.noise import NoiseRecipe
 

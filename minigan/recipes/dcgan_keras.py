@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minigan.errors import ConfigError
-from minigan.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh, UpSampling2D
-from minigan.network import Sequential
+from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh, UpSampling2D
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.noise import NoiseRecipe
 

@@ -20,9 +20,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.initializers import HeNormal, Normal
-from minigan.layers import BatchNorm, Conv2D, Layer, ReLU
-from minigan.network import Residual, Sequential
+from minigan.nn.initializers import HeNormal, Normal
+from minigan.nn.layers import BatchNorm, Conv2D, Layer, ReLU
+from minigan.nn.network import Residual, Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.restoration import RestorationRecipe
 

@@ -3,7 +3,7 @@
 As in the context encoders of Pathak et al. 2016 (sections 3 and 4.2) G sees the image without what is in the hole, and
 is trained on the hole alone, by L1 and by a discriminator of patches with little weight. The hole is a square at a
 random place, filled with the mean colour of the rest, and a further channel says where it is. G is a U-Net (Isola et
-al. 2017) whose output is laid into the hole (`minigan.completion`): known pixels stay exactly as they are.
+al. 2017) whose output is laid into the hole (`minigan.nn.network.inpainting`): known pixels stay exactly as they are.
 
 Any images are data: `minigan train inpaint --data fashion-mnist`. New holes are drawn in each step.
 
@@ -21,12 +21,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.completion import Completion
 from minigan.errors import ConfigError
-from minigan.network import Sequential
+from minigan.nn.network import Sequential
+from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.unet import unet, unet_levels
 from minigan.recipes.base import Shape
 from minigan.recipes.restoration import RestorationRecipe
-from minigan.unet import unet, unet_levels
 
 
 @dataclass(frozen=True, kw_only=True)

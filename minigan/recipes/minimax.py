@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minigan.errors import ConfigError
-from minigan.layers import Dense, Dropout, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
-from minigan.network import Sequential
+from minigan.nn.layers import Dense, Dropout, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.noise import NoiseRecipe
 

@@ -26,12 +26,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from minigan.alternating import GeneratorTerm
-from minigan.layers import Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid
 from minigan.losses import mse
-from minigan.network import Sequential
+from minigan.nn.layers import Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.noise import NoiseRecipe
+from minigan.training.alternating import GeneratorTerm
 
 
 @dataclass(frozen=True, kw_only=True)

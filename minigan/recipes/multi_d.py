@@ -2,7 +2,7 @@
 
 K DCGAN discriminators (Radford et al. 2016) that differ in how their weights started and, with `multi_scale=yes`, in
 how large they see the image: the k-th one sees blocks of 2^k x 2^k pixels averaged, as in pix2pixHD (Wang et al. 2018,
-section 3.2). They stand side by side as one network with K logits (`minigan.network.Parallel`).
+section 3.2). They stand side by side as one network with K logits (`minigan.nn.network.Parallel`).
 
 Each D_k plays against G for itself. What G minimises is made of the K losses V_k that it has against them:
 
@@ -30,15 +30,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer
 from minigan.backends import Backend
 from minigan.errors import ConfigError
-from minigan.layers import AveragePooling2D
 from minigan.losses import LOSSES, CoupledLoss, SoftmaxMixture
-from minigan.network import Parallel, Sequential
-from minigan.penalties import GradientPenalty, PenaltyOfEach
+from minigan.losses.gradient_penalties import GradientPenalty, PenaltyOfEach
+from minigan.nn.layers import AveragePooling2D
+from minigan.nn.network import Parallel, Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.dcgan import DCGAN, halvings
+from minigan.training.alternating import AlternatingOptimizer
 
 WEIGHTS = ("mean", "softmax")
 

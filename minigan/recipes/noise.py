@@ -7,21 +7,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from minigan.alternating import AlternatingOptimizer, Batch, GeneratorTerm
-from minigan.augment import Augmentation, augmentations
 from minigan.backends import Backend
 from minigan.data import Loader
 from minigan.data.dataset import Collection
-from minigan.ema import Noise
 from minigan.errors import ConfigError
-from minigan.fake_pool import FakePool
-from minigan.layers import ConcatCondition, Layer
-from minigan.layers.packing import Pack
-from minigan.matching import FeatureMatching
-from minigan.network import Sequential
+from minigan.losses.feature_matching import FeatureMatching
+from minigan.nn.layers import ConcatCondition, Layer
+from minigan.nn.layers.augmentation import Augmentation, augmentations
+from minigan.nn.layers.packing import Pack
+from minigan.nn.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
-from minigan.sampling import Exhibit, picture_count
+from minigan.training.alternating import AlternatingOptimizer, Batch, GeneratorTerm
+from minigan.training.fake_pool import FakePool
+from minigan.training.moving_average import Noise
+from minigan.training.sampling import Exhibit, picture_count
 
 MOST_COLUMNS = 16
 MOST_CLASSES = 10_000

@@ -24,9 +24,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from minigan.initializers import Normal
-from minigan.layers import BatchNorm, Dense, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
-from minigan.network import Sequential
+from minigan.nn.initializers import Normal
+from minigan.nn.layers import BatchNorm, Dense, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.noise import NoiseRecipe
 

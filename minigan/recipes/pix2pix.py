@@ -24,10 +24,10 @@ What it corrects in the usual tutorial code:
 from dataclasses import dataclass
 from typing import ClassVar
 
-from minigan.network import Sequential
+from minigan.nn.network import Sequential
+from minigan.nn.network.unet import NORMS, patch_discriminator, unet, unet_levels
 from minigan.recipes.base import Shape
 from minigan.recipes.translation import PairRecipe
-from minigan.unet import NORMS, patch_discriminator, unet, unet_levels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from minigan.data import Dataset, open_dataset
 from minigan.data.dataset import Collection
 from minigan.data.subset import split_dataset
 from minigan.errors import ConfigError
-from minigan.network import Sequential
+from minigan.nn.network import Sequential
+from minigan.nn.network.unet import NORMS, patch_discriminator
 from minigan.recipes.base import Shape
 from minigan.recipes.translation import Pair, TranslationRecipe
-from minigan.unet import NORMS, patch_discriminator
 
 SPLITS = ("train", "val")
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from minigan.errors import ConfigError
-from minigan.initializers import HeNormal, Normal
-from minigan.layers import BatchNorm, Conv2D, Dropout, Layer, LeakyReLU, Tanh
-from minigan.network import Sequential
+from minigan.nn.initializers import HeNormal, Normal
+from minigan.nn.layers import BatchNorm, Conv2D, Dropout, Layer, LeakyReLU, Tanh
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.translation import PairRecipe
 

@@ -28,10 +28,10 @@ What it corrects in the usual tutorial code:
 from dataclasses import dataclass
 from typing import ClassVar
 
-from minigan.blocks import block, down_block, first_down_block, projection, up_block
 from minigan.errors import ConfigError
-from minigan.layers import BatchNorm, Conv2D, Dense, GlobalSumPooling2D, Layer, ReLU, Reshape, SpectralNorm, Tanh
-from minigan.network import Sequential
+from minigan.nn.layers import BatchNorm, Conv2D, Dense, GlobalSumPooling2D, Layer, ReLU, Reshape, SpectralNorm, Tanh
+from minigan.nn.network import Sequential
+from minigan.nn.network.residual_blocks import block, down_block, first_down_block, projection, up_block
 from minigan.recipes.base import Shape
 from minigan.recipes.noise import NoiseRecipe
 

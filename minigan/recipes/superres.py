@@ -22,11 +22,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from minigan.data.interpolation import bicubic, block_means
 from minigan.errors import ConfigError
-from minigan.initializers import HeNormal, Normal
-from minigan.interpolation import bicubic, block_means
-from minigan.layers import BatchNorm, Conv2D, Layer, PixelShuffle, ReLU, UpSampling2D
-from minigan.network import Residual, Sequential
+from minigan.nn.initializers import HeNormal, Normal
+from minigan.nn.layers import BatchNorm, Conv2D, Layer, PixelShuffle, ReLU, UpSampling2D
+from minigan.nn.network import Residual, Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.restoration import RestorationRecipe
 

@@ -6,20 +6,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minigan.alternating import Batch, GeneratorTerm
 from minigan.backends import Backend
 from minigan.data import Dataset, PairDataset, open_pairs
 from minigan.data.dataset import Collection
 from minigan.data.pairs import DIRECTIONS
 from minigan.errors import ConfigError, MixedSizesError
-from minigan.layers import ConcatCondition
-from minigan.learner import Learner
 from minigan.losses import l1
-from minigan.network import Sequential
+from minigan.nn.layers import ConcatCondition
+from minigan.nn.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
-from minigan.sampling import Exhibit
-from minigan.supervised import Supervised
+from minigan.training.alternating import Batch, GeneratorTerm
+from minigan.training.learner import Learner
+from minigan.training.sampling import Exhibit
+from minigan.training.supervised import Supervised
 
 FRESH = 1_000_000_007  # added to the seed of embedded pairs that training never sees
 HELD_OUT_SPLITS = ("val", "test")

@@ -1,7 +1,7 @@
 """The variational autoencoder, beside which the tutorials set a GAN.
 
 Not a GAN: an encoder and a decoder of DCGAN's kind, trained on the evidence lower bound of Kingma & Welling 2014 (see
-`minigan.variational`, where the reparameterisation and its gradients are written out). Same data, same layers, other
+`minigan.training.variational`, where the reparameterisation and its gradients are written out). Same data, same layers, other
 game: it trains steadily, covers all of the data and draws blurred images, where a GAN draws sharp ones and may forget
 some. `minigan evaluate` puts numbers on both.
 
@@ -21,13 +21,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from minigan.backends import Backend, get_backend
-from minigan.ema import Noise
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape
-from minigan.network import Sequential
+from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape
+from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
 from minigan.recipes.dcgan import halvings, nearest_size
-from minigan.sampling import Exhibit, picture_count
-from minigan.variational import LIKELIHOODS, VariationalAutoencoder
+from minigan.training.moving_average import Noise
+from minigan.training.sampling import Exhibit, picture_count
+from minigan.training.variational import LIKELIHOODS, VariationalAutoencoder
 
 
 @dataclass(frozen=True, kw_only=True)

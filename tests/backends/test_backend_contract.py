@@ -8,8 +8,8 @@ from calling import DTYPES, assert_same_bits, call, draws, flat, to_backend, to_
 
 from minigan.backends import BACKENDS, Backend, array_module, get_backend
 from minigan.backends.base import KERNELS
+from minigan.backends.geometry import conv_geometry
 from minigan.errors import ConfigError, MissingExtraError
-from minigan.shapes import conv_geometry
 
 GEOMETRY = conv_geometry((9, 10, 5), 18, (3, 4), (2, 1), "same")
 X, W, Y = (3, *GEOMETRY.input_shape), GEOMETRY.weight_shape, (3, *GEOMETRY.output_shape)

@@ -18,7 +18,7 @@ from calling import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigan.shapes import ConvGeometry, conv_geometry, conv_transpose_geometry
+from minigan.backends.geometry import ConvGeometry, conv_geometry, conv_transpose_geometry
 
 # A GAN's own layers, and sizes on both sides of every vector width and register tile.
 LARGER = [

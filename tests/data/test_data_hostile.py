@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.fuzzing.formats import Member, npy_bytes, zip_bytes, zip_member
 from benchmarks.fuzzing.samples import BOMB, bomb, idx_bytes, npy_of, pixels, png_bytes
-from minigan.config import lasting_source
 from minigan.data import open_dataset, open_pairs
 from minigan.data.archive import open_archive, open_member, read_at_most
 from minigan.errors import ConfigError, DataError
+from minigan.runs.config import lasting_source
 
 Image = pytest.importorskip("PIL.Image")
 

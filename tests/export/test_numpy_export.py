@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from export_cases import CASES, Case, OfRecipe, inputs
 
-from minigan.cli import main
+from minigan.cli.command_line import main
 from minigan.errors import ConfigError
 from minigan.export import FORMATS, Options, Subject
-from minigan.layers import Dense, MinibatchStdDev
-from minigan.network import Sequential
+from minigan.nn.layers import Dense, MinibatchStdDev
+from minigan.nn.network import Sequential
 from minigan.recipes import RECIPES, get_recipe
 
 

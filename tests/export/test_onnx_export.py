@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from export_cases import CASES, Case, inputs
 
-from minigan.cli import main
+from minigan.cli.command_line import main
 from minigan.errors import ConfigError, MissingExtraError
 from minigan.export import FORMATS, Options, Subject
 from minigan.export.graph import BatchNorm, fold_batch_norms

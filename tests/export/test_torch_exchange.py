@@ -13,12 +13,22 @@ from export_cases import stirred
 
 from minigan import runs
 from minigan.backends import get_backend
-from minigan.cli import main
+from minigan.cli.command_line import main
 from minigan.data import Digits
 from minigan.errors import CheckpointError, ConfigError
 from minigan.export import FORMATS, Options, Subject, load_state_dict, read_state_dict
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, GlobalSumPooling2D, Maxout, ReLU, Reshape
-from minigan.network import Residual, Sequential
+from minigan.nn.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Flatten,
+    GlobalSumPooling2D,
+    Maxout,
+    ReLU,
+    Reshape,
+)
+from minigan.nn.network import Residual, Sequential
 from minigan.recipes import get_recipe
 
 torch = pytest.importorskip("torch")

@@ -8,8 +8,7 @@ torch = pytest.importorskip("torch")
 from torch_twin import parameters, parameters_back, statistics, to_nchw, to_nhwc, twin  # noqa: E402
 
 from minigan.backends import Backend  # noqa: E402
-from minigan.blocks import block, down_block, first_down_block, up_block  # noqa: E402
-from minigan.layers import (  # noqa: E402
+from minigan.nn.layers import (  # noqa: E402
     AveragePooling2D,
     BatchNorm,
     Conv2D,
@@ -34,7 +33,8 @@ from minigan.layers import (  # noqa: E402
     Tanh,
     UpSampling2D,
 )
-from minigan.network import Parallel, Residual, Sequential, SkipConcat  # noqa: E402
+from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat  # noqa: E402
+from minigan.nn.network.residual_blocks import block, down_block, first_down_block, up_block  # noqa: E402
 
 LAYERS = {
     "Dense": (lambda: Dense(4), (5,)),

@@ -11,14 +11,14 @@ import torch.nn.functional as F  # noqa: E402
 from torch import nn  # noqa: E402
 from torch_twin import parameters_back, to_nchw, twin  # noqa: E402
 
-from minigan.alternating import AlternatingOptimizer  # noqa: E402
 from minigan.backends import Backend  # noqa: E402
-from minigan.initializers import Normal  # noqa: E402
-from minigan.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, Reshape, Sigmoid, Tanh  # noqa: E402
 from minigan.losses import LOSSES, get_loss  # noqa: E402
-from minigan.network import Residual, Sequential  # noqa: E402
-from minigan.optim import Adam  # noqa: E402
-from minigan.penalties import PENALTIES, get_penalty  # noqa: E402
+from minigan.losses.gradient_penalties import PENALTIES, get_penalty  # noqa: E402
+from minigan.nn.initializers import Normal  # noqa: E402
+from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, Reshape, Sigmoid, Tanh  # noqa: E402
+from minigan.nn.network import Residual, Sequential  # noqa: E402
+from minigan.nn.optimizers import Adam  # noqa: E402
+from minigan.training.alternating import AlternatingOptimizer  # noqa: E402
 
 N = 4
 IMAGE = (8, 8, 2)

@@ -20,11 +20,11 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch_twin import conv_weight, tensor, to_nchw  # noqa: E402
 
-from minigan.alternating import AlternatingOptimizer  # noqa: E402
 from minigan.backends import Backend, get_backend  # noqa: E402
 from minigan.data import Digits  # noqa: E402
-from minigan.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense  # noqa: E402
+from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense  # noqa: E402
 from minigan.recipes import Recipe, get_recipe  # noqa: E402
+from minigan.training.alternating import AlternatingOptimizer  # noqa: E402
 
 STEPS = 200
 BATCH = 16

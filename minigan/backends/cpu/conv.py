@@ -20,7 +20,7 @@ from minigan.backends.cpu.simd import TILE_ROWS, tile_columns, vector_lanes
 from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
 from minigan.backends.cpu.winograd_plan import WinogradPlan
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
 
 
 class ConvKernels(DenseKernels):

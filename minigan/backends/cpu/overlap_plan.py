@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from minigan.backends.cpu.processor import BLOCK_BYTES, Processor
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
 
 # Adding a vector of what lies in the cache takes as long as so many multiply-adds of one.
 ADDING_STEPS = 16

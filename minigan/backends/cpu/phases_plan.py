@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from minigan.backends.cpu.processor import Processor, blocks
-from minigan.shapes import ConvGeometry, Pair
+from minigan.backends.geometry import ConvGeometry, Pair
 
 
 class Grid(NamedTuple):

@@ -35,7 +35,7 @@ from minigan.backends.cpu.phases_plan import PhasesPlan, plan_forward, plan_inpu
 from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.weights_plan import WeightsPlan, plan_weight_grad
 from minigan.backends.cpu.winograd_plan import WinogradPlan, choose_winograd
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
 
 
 @dataclass(frozen=True, slots=True)

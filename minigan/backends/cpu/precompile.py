@@ -15,7 +15,7 @@ from minigan.backends.base import Backend
 from minigan.backends.cpu.engine import default_threads
 from minigan.backends.cpu.jit import KeyedCache
 from minigan.backends.cpu.winograd import convolve_weights
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
 
 SAME = ((1, 1), (1, 1))
 MIDDLE = ConvGeometry(16, 16, 32, 64, 4, 4, (2, 2), SAME)  # large enough for Winograd's convolutions

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from minigan.shapes import Pair
+from minigan.backends.geometry import Pair
 
 # Half of a small second-level cache: what one thread works on before it moves on.
 BLOCK_BYTES = 1 << 18

@@ -4,7 +4,7 @@ from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import copy, fill
-from minigan.shapes import Pair
+from minigan.backends.geometry import Pair
 
 
 @kernel

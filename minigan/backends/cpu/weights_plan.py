@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minigan.backends.cpu.processor import Processor, blocks
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
 
 # A weight gradient with so few rows reads dy where it is, pixel by pixel: to pack it would not pay. Nor to leave it
 # where it is if its pixels are wider, as they would crowd each other out of the cache.

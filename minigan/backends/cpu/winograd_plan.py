@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 
 from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.transforms import Scheme
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
 
 # What one thread keeps of a block's transformed images: its share of a third-level cache, which they stream from. On
 # two threads and a cache of 32 MiB twice as much is up to 2 times slower, half as much 1.1 times.

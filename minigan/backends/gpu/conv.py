@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends.base import Array, expect
+from minigan.backends.geometry import ConvGeometry
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous
 from minigan.backends.gpu.plan import Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
-from minigan.shapes import ConvGeometry
 
 PRECISION = {"fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from minigan.backends.geometry import ConvGeometry
 from minigan.errors import ShapeError
-from minigan.shapes import ConvGeometry
 
 PRECISIONS = ("tf32", "bf16", "fp32")
 Precision = Literal["tf32", "bf16", "fp32"]

@@ -1,9 +1,9 @@
 """Upsampling by repetition, and pixels from channels: resize.cu."""
 
 from minigan.backends.base import Array, expect
+from minigan.backends.geometry import Pair
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import contiguous
-from minigan.shapes import Pair
 
 
 class ResizeKernels(Engine):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from minigan.backends.base import Array
-from minigan.shapes import ConvGeometry
+from minigan.backends.geometry import ConvGeometry
 
 
 def pad(x: Array, geometry: ConvGeometry, xp: ModuleType) -> Array:

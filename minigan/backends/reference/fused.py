@@ -1,11 +1,11 @@
 """Two kernels in one: here literally, one after the other."""
 
 from minigan.backends.base import Array
+from minigan.backends.geometry import ConvGeometry
 from minigan.backends.reference.activation import ActivationKernels
 from minigan.backends.reference.conv import ConvKernels
 from minigan.backends.reference.dense import DenseKernels
 from minigan.backends.reference.norm import NormKernels
-from minigan.shapes import ConvGeometry
 
 
 class FusedKernels(ConvKernels, DenseKernels, NormKernels, ActivationKernels):

@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from minigan.backends.base import Array
-from minigan.shapes import Pair
+from minigan.backends.geometry import Pair
 
 
 class ResizeKernels:

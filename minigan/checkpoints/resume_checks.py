@@ -1,0 +1,88 @@
+"""What a run compares before it goes on from a checkpoint."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan.checkpoints.format import versions
+from minigan.errors import CheckpointError
+
+__all__ = ["check_model", "checked_rng", "items_warning", "log_until", "versions_warning"]
+
+
+def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
+    """Raises CheckpointError if a checkpoint's model is not the one that is to be trained.
+
+    A setting that came after the checkpoint was made is not in it.
+    """
+    was, said = _flat(made), _flat(wanted)
+    differing = sorted(key for key in was if was[key] != said.get(key) and key != "extent")
+    if differing == ["shape"]:
+        raise CheckpointError(
+            f"{path} was made with items of shape {tuple(was['shape'])}, the data have {tuple(said['shape'])}. "
+            "Resume with data of the same shape (--data SOURCE)."
+        )
+    if differing:
+        raise CheckpointError(
+            f"{path} was made with {', '.join(f'{key}={was.get(key)}' for key in differing)}, the run's "
+            f"config.toml says {', '.join(f'{key}={said.get(key)}' for key in differing)}. Restore config.toml."
+        )
+
+
+def checked_rng(state: dict[str, Any], rng: np.random.Generator, path: Path) -> dict[str, Any]:
+    """A state that fits the generator's kind."""
+    try:
+        type(rng.bit_generator)().state = state
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise CheckpointError(f"{path}: 'rng' is no state of random numbers ({error!r}). Use another one.") from None
+    return state
+
+
+def log_until(path: Path, step: int) -> bytes | None:
+    """A log without what a run that went further than its last checkpoint wrote, and without odd lines."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}. Move it out of the way.") from None
+    return b"".join(line + b"\n" for line in lines if _logged_step(line) <= step)
+
+
+def items_warning(before: int, now: int) -> str | None:
+    """What to say where the data have another number of items than they had."""
+    if before == now:
+        return None
+    return f"the data had {before:,} items and now have {now:,}; from here on their order is new."
+
+
+def versions_warning(made: Mapping[str, Any]) -> str | None:
+    """What to say where a checkpoint was written by other versions.
+
+    Args:
+        made: by what, by name; empty in a checkpoint from before they were kept.
+    """
+    now = versions()
+    was = [f"{name} {made[name]}" for name in now if made.get(name, now[name]) != now[name]]
+    if not was:
+        return None
+    known = ", ".join(f"{name} {version}" for name, version in now.items())
+    return f"the checkpoint was written with {', '.join(was)}, this is {known}; the last bits may differ from here on."
+
+
+def _flat(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's description with its settings beside the rest."""
+    return {key: value for key, value in model.items() if key != "settings"} | dict(model["settings"])
+
+
+def _logged_step(line: bytes) -> float:
+    """The step of a line of the log; infinity if it is none."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf
+    return step if type(step) is int else math.inf

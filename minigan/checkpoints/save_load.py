@@ -1,0 +1,99 @@
+"""What a loop of your own has trained, saved in one file and taken up again.
+
+A part is whatever training changes: a network, an optimiser, a moving average, or an `AlternatingOptimizer` with all
+of these in it. Numbers beside them, such as the step and the state of the random numbers, are notes.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from minigan.checkpoints.format import load_arrays, load_network, network_arrays, save_arrays, select
+from minigan.errors import CheckpointError, ConfigError, MiniganError
+from minigan.nn.layers.base import Layer
+
+__all__ = ["FORMAT", "Stateful", "load", "save"]
+
+FORMAT = "minigan-state/1"
+
+
+class Stateful(Protocol):
+    """What can be saved beside networks: optimisers, learners, moving averages, pools of fakes."""
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Everything that training has changed, by name."""
+
+    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = ...) -> None:
+        """Goes back to what `to_dict` gave, or raises a MiniganError."""
+
+
+Part = Layer | Stateful
+
+
+def save(path: str | os.PathLike[str], parts: Mapping[str, Part], *, notes: Mapping[str, Any] | None = None) -> None:
+    """Writes a safetensors file, whole or not at all.
+
+    Args:
+        parts: by names of your own, without dots: `{"gan": gan}`, or `{"G": G, "D": D, "g_optimizer": g_optimizer}`.
+        notes: what JSON can hold: `{"step": step, "rng": rng.bit_generator.state}`.
+    Raises:
+        ConfigError: a name has a dot in it, or JSON cannot hold a note.
+        NotBuiltError: a network has no weights yet.
+        OutputError: the file cannot be written.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, part in parts.items():
+        if not name or "." in name:
+            raise ConfigError(f"expected names of parts without dots, got {name!r}. Choose another.")
+        arrays |= _arrays(name, part)
+    description = {"format": FORMAT, "parts": list(parts), "notes": dict(notes or {})}
+    try:
+        save_arrays(Path(path), arrays, description=description)
+    except TypeError as error:  # JSON's
+        raise ConfigError(f"notes must be what JSON can hold: {error}. Convert it, or save it elsewhere.") from None
+
+
+def load(path: str | os.PathLike[str], parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Overwrites parts with what `save` wrote under their names; the file may hold others, which stay in it.
+
+    Args:
+        parts: like those that were saved, networks built, on any backend. `{"gan.G": G}` is the G of a part `gan`.
+    Returns:
+        The notes.
+    Raises:
+        CheckpointError, ShapeError, DTypeError: the file is missing or damaged, or its parts are others. Then nothing
+            is overwritten.
+    """
+    arrays, description = load_arrays(Path(path), format=FORMAT)
+    held, notes = description.get("parts"), description.get("notes")
+    if not (isinstance(held, list) and all(isinstance(name, str) for name in held) and isinstance(notes, dict)):
+        raise CheckpointError(f"{path}: expected a list of parts and an object of notes. Choose another file.")
+    if missing := [name for name in parts if name.partition(".")[0] not in held]:
+        raise CheckpointError(
+            f"{path} has no {', '.join(missing)}, but {', '.join(map(str, held))}. Name some of these."
+        )
+    before = {name: select(_arrays(name, part), name) for name, part in parts.items()}
+    try:
+        for name, part in parts.items():
+            _overwrite(part, select(arrays, name), source=f"{path}, {name}")
+    except MiniganError:
+        for name, part in parts.items():
+            _overwrite(part, before[name], source="what was there before")
+        raise
+    return notes
+
+
+def _arrays(name: str, part: Part) -> dict[str, np.ndarray]:
+    if isinstance(part, Layer):
+        return network_arrays(part, name)
+    return {f"{name}.{key}": array for key, array in part.to_dict().items()}
+
+
+def _overwrite(part: Part, arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+    if isinstance(part, Layer):
+        load_network(part, {f"net.{key}": array for key, array in arrays.items()}, "net", source=source)
+    else:
+        part.load_dict(arrays, source=source)

@@ -1,0 +1,166 @@
+"""The commands that carry networks out of minigan and into it: `minigan export` and `minigan import`."""
+
+import argparse
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan import runs
+from minigan.backends import get_backend
+from minigan.checkpoints.folder import CheckpointFolder
+from minigan.checkpoints.format import load_network
+from minigan.errors import CheckpointError, ConfigError
+from minigan.export import FORMATS, Options, Subject, load_state_dict, read_state_dict, weight_shapes
+from minigan.nn.network import Sequential
+from minigan.recipes import DCGAN, NoiseRecipe, Recipe, TranslationRecipe, get_recipe
+from minigan.support.output import Output
+
+__all__ = ["export_run", "import_weights"]
+
+# ---------------------------------------------------------------------------------------------- out of minigan
+
+
+def export_run(options: argparse.Namespace) -> int:
+    """Writes a trained network for another program."""
+    format = FORMATS[options.to]
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name in chosen.keys() - set(format.options):
+        takers = " and ".join(f"--to {to}" for to, other in FORMATS.items() if name in other.options)
+        raise ConfigError(f"--{name} goes with {takers}, got --to {options.to}. Leave it out.")
+    if options.network == "G":
+        subject = _generator(options)
+    elif format.networks:
+        subject = _other_network(runs.run_folder(options.run), options.network)
+    else:
+        raise ConfigError(f"--to {options.to} takes generators, got --network {options.network}. Use --to torch.")
+    told = format.write(subject, options.out, Options(**chosen))
+    out = Output.of(options)
+    for line in filter(None, (f"{subject.title}: {options.out}", told, subject.remark)):
+        out.show(line)
+    out.record({"network": subject.title, "format": options.to, "out": str(options.out)})
+    return 0
+
+
+def _generator(options: argparse.Namespace) -> Subject:
+    """What `minigan sample` draws with."""
+    trained = runs.load_generator(options.run, backend="numpy", average=not options.last_weights)
+    weights = ", moving average" if trained.averaged else ""
+    recipe = trained.recipe
+    return Subject(
+        trained.G,
+        f"G of {recipe.name} at step {trained.step}{weights}",
+        numbers="signed" if len(trained.G.output_shape) == 1 else recipe.numbers,
+        from_noise=not isinstance(recipe, TranslationRecipe),
+        classes=recipe.classes if isinstance(recipe, NoiseRecipe) and recipe.conditional else 0,
+        remark=_remark(trained),
+    )
+
+
+def _remark(trained: runs.TrainedGenerator) -> str:
+    """How evaluation, which is what is exported, differs from what minigan draws."""
+    as_in_training = isinstance(trained.recipe, TranslationRecipe) and trained.recipe.as_in_training
+    if not (as_in_training or trained.batch_statistics):
+        return ""
+    return (
+        "minigan draws with the statistics of each batch, and with Dropout if G has some; exported is its evaluation, "
+        "with the running statistics and without Dropout."
+    )
+
+
+def _other_network(run: Path, name: str) -> Subject:
+    """A network that only the run's checkpoints have."""
+    path, arrays, description = CheckpointFolder(run / "checkpoints").load()
+    model = description["model"]
+    recipe = get_recipe(model["recipe"]).from_settings(model["settings"])
+    learner = recipe.assemble(
+        tuple(model["shape"]), backend=get_backend("numpy"), dtype=model["dtype"], rng=np.random.default_rng(0)
+    )
+    if name not in learner.networks:
+        raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(learner.networks)}.")
+    load_network(learner.networks[name], arrays, name, source=str(path))
+    return Subject(learner.networks[name], f"{name} of {recipe.name} at step {description['step']}")
+
+
+# ---------------------------------------------------------------------------------------------- into minigan
+
+
+def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
+    """Makes a run of PyTorch networks' weights: at step 0, with new optimisers.
+
+    Args:
+        settings: of the recipe, as given. Of a DCGAN the others are found from the weights' shapes.
+    """
+    files = _state_dicts(options.weights, options.discriminator)
+    kind = get_recipe(options.recipe)
+    recipe = kind.from_settings({**_settings_of(*files["G"], kind, settings), **settings})
+    config = runs.RunConfig(
+        recipe=recipe.name,
+        settings=recipe.settings(),
+        data=options.data or recipe.default_data,
+        seed=options.seed,
+        backend=options.backend,
+    )
+    run = runs.open_run(config, options.out or runs.new_folder(recipe.name, options.weights.stem))
+    networks = run.trainer.learner.networks
+    with contextlib.closing(run.dataset):
+        for name, (path, tensors) in files.items():
+            if name not in networks:
+                raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(networks)}.")
+            load_state_dict(networks[name], tensors, source=path)
+        if run.trainer.average is not None:
+            run.trainer.average.restart()
+        runs.start(run, numbered=options.out is None)
+        run.trainer.save()
+    anew = [name for name in networks if name not in files]
+    origins = " and ".join(f"{name} from {files[name][0]}" for name in networks if name in files)
+    out, folder = Output.of(options), run.trainer.folder
+    out.show(f"{recipe.name} {_size(networks['G'])}, {origins}: {folder}")
+    if anew:
+        out.show(f"{' and '.join(anew)} with new weights: give --discriminator FILE to import D.")
+    out.show(f"more: minigan sample {folder}, minigan train --resume {folder} [--data SOURCE]")
+    out.record({"recipe": recipe.name, "from": {name: path for name, (path, _) in files.items()}, "run": str(folder)})
+    return 0
+
+
+def _state_dicts(weights: Path, discriminator: Path | None) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
+    """Each network's file and tensors."""
+    files: dict[str, tuple[str, dict[str, np.ndarray]]] = {}
+    for path, meant in ((weights, "G"), (discriminator, "D")):
+        if path is None:
+            continue
+        for name, tensors in read_state_dict(path).items():
+            network = name or meant
+            if network in files:
+                raise ConfigError(f"{path} and {files[network][0]} both hold {network}. Give each network once.")
+            files[network] = (str(path), tensors)
+    if "G" not in files:
+        raise CheckpointError(f"{weights}: expected the weights of G, found those of D only. Name G's file first.")
+    return files
+
+
+def _settings_of(
+    source: str, tensors: dict[str, np.ndarray], kind: type[Recipe], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings that the shapes of a DCGAN's weights tell; nothing of other recipes."""
+    shapes = weight_shapes(tensors, source=source)
+    if not issubclass(kind, DCGAN) or len(shapes) < 2 or any(len(shape) != 4 for shape in shapes):
+        return {}
+    latent, _, height, width = shapes[0]
+    hidden, channels, _, _ = shapes[-1]
+    if channels not in (1, 3):
+        return {}  # it draws no images: let the shapes be compared
+    found = {"width": hidden, "channels": channels}
+    if height == width:
+        found["size"] = height << (len(shapes) - 1)
+    if given.get("condition", "none") == "none":
+        found["latent"] = latent
+    return found
+
+
+def _size(G: Sequential) -> str:
+    return "x".join(map(str, G.output_shape))

@@ -1,0 +1,94 @@
+"""The command `minigan recipes`: which there are, and what one is; and settings as the command line writes them."""
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigan.errors import ConfigError
+from minigan.nn.network import Sequential
+from minigan.recipes import RECIPES, Recipe, get_recipe
+from minigan.support.output import Output
+
+__all__ = ["parse_settings", "recipes"]
+
+
+def recipes(options: argparse.Namespace) -> int:
+    """Lists the recipes, or explains one."""
+    out = Output.of(options)
+    if options.recipe is None:
+        _list(out)
+    else:
+        _explain(get_recipe(options.recipe).from_settings(parse_settings(options.set)), options.backend, out)
+    return 0
+
+
+def _list(out: Output) -> None:
+    summaries = {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in RECIPES.items()}
+    width = max(map(len, summaries))
+    for name, summary in summaries.items():
+        out.show(f"{name:{width}} {summary}")
+    out.show("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
+    out.record({"recipes": summaries})
+
+
+def _explain(recipe: Recipe, backend: str, out: Output) -> None:
+    kind = type(recipe)
+    networks = _networks(recipe, backend)
+    text = (sys.modules[kind.__module__].__doc__ or "").strip()
+    out.show(f"{text}\n")
+    meanings = _meanings(kind)
+    settings = {
+        name: {"value": getattr(recipe, name), "default": default, "meaning": meanings.get(name, "")}
+        for name, default in kind().settings().items()
+    }
+    out.show("Settings, their defaults and what they mean:")
+    width = max(len(f"{name} = {of['default']}") for name, of in settings.items())
+    for name, of in settings.items():
+        default = f"{name} = {of['default']}"
+        out.show(f"  {default:{width}}  {of['meaning']}".rstrip())
+    out.show("\n" + "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in networks.values()))
+    shapes = {name: _shape(network) for name, network in networks.items()}
+    out.record({"name": recipe.name, "text": text, "settings": settings, "networks": shapes})
+
+
+def _networks(recipe: Recipe, backend: str) -> Mapping[str, Sequential]:
+    """G and D, for images of the recipe's size and number of channels: RGB, unless it says otherwise."""
+    image_shape = (*recipe.fit_size(None), recipe.channels or 3)
+    return recipe.assemble(image_shape, backend=backend, rng=np.random.default_rng(0)).networks
+
+
+def _shape(network: Sequential) -> dict[str, Any]:
+    return {"input": network.input_shape, "output": network.output_shape, "parameters": len(network.arena)}
+
+
+def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:
+    """What the sections "Settings:" in the docstrings of a recipe and its bases say of each setting."""
+    meanings: dict[str, str] = {}
+    for base in reversed(recipe.__mro__):
+        _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Settings:\n")
+        section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
+        section = re.sub(r"\n {5,}", " ", section)  # a line that goes on
+        for names, meaning in re.findall(r"^ +([\w, ]+): (.+)$", section, flags=re.MULTILINE):
+            meanings |= {name.strip(): meaning for name in names.split(",")}
+    return meanings
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, str]:
+    """KEY=VALUE words as a dictionary.
+
+    Raises:
+        ConfigError: a word is something else.
+    """
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            remedy = " Put the recipe before --set." if text in RECIPES else ""
+            raise ConfigError(f"--set expects KEY=VALUE, got {text!r}.{remedy}")
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,87 @@
+"""Classifiers kept on disk, so that each data set is learnt once."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from minigan.backends import Backend
+from minigan.checkpoints.format import load_arrays, load_network, network_arrays, save_arrays
+from minigan.data import Dataset
+from minigan.errors import CheckpointError, DTypeError, OutputError, ShapeError
+from minigan.evaluation.classifier import Classifier, class_count, network, train_classifier
+from minigan.support.durable_files import make_folder
+
+__all__ = ["cache_folder", "dataset_identity", "kept_classifier"]
+
+FORMAT = "minigan-classifier/1"  # a new number for a new network or a new way to train it
+LOOKED_AT = 256  # images that a data set's identity is made of
+
+
+def cache_folder() -> Path:
+    """Where classifiers are kept: $MINIGAN_CACHE, or the folder that this system has for such files."""
+    given = os.environ.get("MINIGAN_CACHE")
+    if given:
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "minigan" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "minigan"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigan"
+
+
+def dataset_identity(dataset: Dataset) -> str:
+    """A hash of a dataset's number, size and labels, and of 256 of its images, evenly spread: 64 hex digits."""
+    rows = np.unique(np.linspace(0, len(dataset) - 1, LOOKED_AT).astype(np.intp))
+    digest = hashlib.sha256(json.dumps([len(dataset), dataset.shape]).encode())
+    for array in (dataset.labels, dataset.read(rows)):
+        digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def kept_classifier(
+    dataset: Dataset, *, seed: int = 0, backend: str | Backend = "auto", say: Callable[[str], None]
+) -> Classifier:
+    """The classifier of a dataset from the cache folder, or a new one, which is then kept there.
+
+    Args:
+        say: told, in a line each, what takes long or went wrong.
+    Raises:
+        DataError: the dataset is not of labelled images, or holds too few.
+    """
+    classes = class_count(dataset)
+    key = json.dumps([FORMAT, dataset_identity(dataset), classes, seed])
+    path = cache_folder() / f"classifier-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+    if path.exists():
+        try:
+            return _load(path, dataset, classes=classes, backend=backend)
+        except (CheckpointError, ShapeError, DTypeError) as error:
+            say(f"the classifier that was kept cannot be used and is trained again: {error}")
+    say(f"training a classifier of {dataset.describe()}, once; it is then kept in {path.parent}")
+    classifier = train_classifier(dataset, seed=seed, backend=backend)
+    description = {"format": FORMAT, "accuracy": classifier.accuracy, "count": classifier.count}
+    try:
+        make_folder(path.parent)
+        save_arrays(path, network_arrays(classifier.net, "net"), description=description)
+    except OutputError as error:
+        say(f"the classifier is not kept: {error} Or name another folder in MINIGAN_CACHE.")
+    return classifier
+
+
+def _load(path: Path, dataset: Dataset, *, classes: int, backend: str | Backend) -> Classifier:
+    """Raises:
+    CheckpointError, ShapeError, DTypeError: the file is damaged.
+    """
+    arrays, description = load_arrays(path, format=FORMAT)
+    accuracy, count = description.get("accuracy"), description.get("count")
+    if type(accuracy) is not float or type(count) is not int or not all(np.isfinite(a).all() for a in arrays.values()):
+        raise CheckpointError(f"{path}: expected finite weights, an accuracy and a count, found something else.")
+    H, W, C = dataset.shape
+    net = network((H, W, C), classes)
+    net.build(dataset.shape, backend=backend, rng=np.random.default_rng(0))
+    load_network(net, arrays, "net", source=str(path))
+    return Classifier(net, accuracy=accuracy, count=count, name=dataset.name)

@@ -1,0 +1,96 @@
+"""Class maps: the labels of colour images, and how well two maps agree."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minigan.errors import ConfigError, ShapeError
+from minigan.evaluation.metrics.checks import IntegerArray, check_count
+
+__all__ = ["MapAgreement", "confusion_matrix", "map_agreement", "palette_labels"]
+
+
+class MapAgreement(NamedTuple):
+    """All in [0, 1]; larger is better."""
+
+    pixel_accuracy: float
+    class_accuracy: float
+    mean_iou: float
+
+
+def palette_labels(images: np.ndarray, *, palette: npt.ArrayLike) -> IntegerArray:
+    """The class of each pixel: the palette's nearest colour; of two equally near the first.
+
+    Args:
+        images: (N, H, W, 3), uint8, or floats in [-1, 1].
+        palette: the classes' colours (K, 3), from 0 to 255, such as `minigan.data.MASK_COLOURS`.
+    Returns:
+        (N, H, W), from 0 to K - 1.
+    Raises:
+        ShapeError: the images have not 3 channels, or the palette is none.
+    """
+    colours = np.asarray(palette, dtype=np.float32)
+    if images.ndim != 4 or images.shape[3] != 3 or colours.ndim != 2 or colours.shape[1] != 3 or not len(colours):
+        raise ShapeError(
+            f"expected images (N, H, W, 3) and a palette (K, 3), got {images.shape} and {colours.shape}. "
+            "Class maps are colour images."
+        )
+    pixels = images if images.dtype == np.uint8 else (images + 1) * 127.5
+    nearest = np.full(images.shape[:3], np.inf, dtype=np.float32)
+    labels = np.zeros(images.shape[:3], dtype=np.int64)
+    for label, colour in enumerate(colours):
+        distance = np.square(pixels - colour).sum(axis=3)
+        closer = distance < nearest
+        labels[closer] = label
+        nearest[closer] = distance[closer]
+    return labels
+
+
+def confusion_matrix(labels: np.ndarray, truth: np.ndarray, *, classes: int) -> IntegerArray:
+    """n[i, j]: how many pixels of class i were said to be of class j; (classes, classes).
+
+    Args:
+        labels, truth: integers of one shape. Pixels whose truth is not in [0, classes) do not count.
+    Raises:
+        ShapeError: the shapes differ.
+        ConfigError: a label is not in [0, classes).
+    """
+    check_count("classes", classes)
+    if labels.shape != truth.shape:
+        raise ShapeError(f"expected labels of the truth's shape {truth.shape}, got {labels.shape}. Pair them.")
+    counted = (truth >= 0) & (truth < classes)
+    said = labels[counted]
+    if said.size and (said.min() < 0 or said.max() >= classes):
+        raise ConfigError(f"labels: expected 0 to {classes - 1}, got {said.min()} to {said.max()}. Check the classes.")
+    return np.bincount(truth[counted] * classes + said, minlength=classes**2).reshape(classes, classes)
+
+
+def map_agreement(confusion: np.ndarray) -> MapAgreement:
+    """Pixel accuracy, class accuracy and mean intersection over union.
+
+    With n_ij of `confusion_matrix` and t_i = sum_j n_ij:
+
+    - pixel accuracy: sum_i n_ii / sum_i t_i;
+    - class accuracy: the mean of n_ii / t_i;
+    - mean IoU: the mean of n_ii / (t_i + sum_j n_ji - n_ii).
+
+    Both means run over the classes that the truth has. Source: Long et al. 2015 ("Fully Convolutional Networks"),
+    section 5.
+
+    Raises:
+        ShapeError: this is no confusion matrix, or an empty one.
+    """
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.sum() > 0:
+        raise ShapeError(
+            f"expected a square matrix with counts in it, got {confusion.shape} with sum {confusion.sum()}. "
+            "Take confusion_matrix's."
+        )
+    right, there = np.diag(confusion), confusion.sum(axis=1)
+    union = there + confusion.sum(axis=0) - right
+    present = there > 0
+    return MapAgreement(
+        pixel_accuracy=float(right.sum() / there.sum()),
+        class_accuracy=float((right[present] / there[present]).mean()),
+        mean_iou=float((right[present] / union[present]).mean()),
+    )

@@ -1,0 +1,64 @@
+"""The Fréchet distance between two sets of feature vectors, each taken for a Gaussian.
+
+Source: Heusel et al. 2017 ("GANs Trained by a Two Time-Scale Update Rule"), equation 6; for Gaussians Dowson & Landau
+1982. With Inception's features it is the FID; with other features, and other numbers of samples, it is on a scale of
+its own. Few samples make it larger (Chong & Forsyth 2020): compare only equal numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from minigan.errors import ShapeError
+from minigan.evaluation.metrics.checks import FloatArray, vectors
+
+__all__ = ["Moments", "frechet_distance"]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The mean (F,) and covariance (F, F) of feature vectors, float64, and of how many vectors they are."""
+
+    mean: FloatArray
+    covariance: FloatArray
+    count: int
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Self:
+        """Those of features (N, F), N >= 2; the covariance is divided by N - 1.
+
+        Raises:
+            ShapeError, DTypeError, DataError: they are not a set of finite vectors.
+        """
+        x = vectors("features", features, least=2)
+        mean = x.mean(axis=0)
+        x = x - mean
+        return cls(mean, x.T @ x / (len(x) - 1), len(x))
+
+
+def frechet_distance(a: Moments, b: Moments) -> float:
+    """|m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), at least 0.
+
+    The trace of (C_a C_b)^½ is the sum of the singular values of C_a^½ C_b^½: both roots are of symmetric matrices, so
+    an eigendecomposition gives them, singular ones as well, with no complex numbers on the way.
+
+    Raises:
+        ShapeError: the vectors differ in length.
+    """
+    if a.mean.shape != b.mean.shape:
+        raise ShapeError(
+            f"expected moments of vectors of one length, got {a.mean.size} and {b.mean.size} features. "
+            "Extract both with the same function."
+        )
+    shift = a.mean - b.mean
+    cross = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
+    distance = shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross
+    return max(float(distance), 0.0)
+
+
+def _root(matrix: FloatArray) -> FloatArray:
+    """The square root of a symmetric matrix without negative eigenvalues (rounding's are taken for 0)."""
+    values, q = np.linalg.eigh(matrix)
+    root: FloatArray = (q * np.sqrt(np.maximum(values, 0))) @ q.T
+    return root

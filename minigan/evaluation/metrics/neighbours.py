@@ -1,0 +1,64 @@
+"""Nearest training examples: has the generator learnt the data by heart?"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minigan.evaluation.metrics.checks import FloatArray, vectors
+from minigan.evaluation.metrics.distances import kth_nearest, nearest
+
+__all__ = ["Memorisation", "memorisation", "nearer_share"]
+
+
+class Memorisation(NamedTuple):
+    """How near samples are to training examples, beside real examples that were not trained on.
+
+    Attributes:
+        nearer: how likely a sample is nearer to the training set than a real example is; .5 of fresh draws from the
+            data, 1 of copies (and of images so plain that they are near to all), below .5 of samples unlike the data.
+        ratio: the samples' median distance by that of the reals.
+        neighbours: indices (N,) of the training examples nearest to each sample.
+        distances: theirs, (N,).
+    """
+
+    nearer: float
+    ratio: float
+    neighbours: npt.NDArray[np.intp]
+    distances: FloatArray
+
+
+def memorisation(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray | None = None) -> Memorisation:
+    """Compares the samples' distances to the training set with those of real examples.
+
+    `nearer` is the statistic of Mann & Whitney's test (equal distances count half), as in Meehan et al. 2020 ("A
+    Non-Parametric Test to Detect Data-Copying in Generative Models"), section 3.
+
+    Args:
+        samples: vectors (N, F).
+        train: (M, F), M >= 2.
+        held_out: (K, F), real ones outside of `train`; None takes those of `train`, each without itself.
+    Raises:
+        ShapeError, DTypeError, DataError: the arrays are not sets of finite vectors of one length.
+    """
+    train = vectors("train", train, least=2)
+    indices, found = nearest(samples, train)
+    own = found[:, 0]
+    real = kth_nearest(train, k=1) if held_out is None else nearest(held_out, train)[1][:, 0]
+    middle = float(np.median(real))
+    return Memorisation(
+        nearer=nearer_share(own, real),
+        ratio=float(np.median(own)) / middle if middle else float("inf"),
+        neighbours=indices[:, 0],
+        distances=own,
+    )
+
+
+def nearer_share(samples: FloatArray, real: FloatArray) -> float:
+    """The chance that a sample's distance (N,) is less than a real example's (M,); equal ones count half.
+
+    The statistic of Mann & Whitney's test, by N M.
+    """
+    real = np.sort(real)
+    below, upto = np.searchsorted(real, samples, side="left"), np.searchsorted(real, samples, side="right")
+    return float(1 - (below + upto).mean() / (2 * len(real)))

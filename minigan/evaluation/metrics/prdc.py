@@ -1,0 +1,64 @@
+"""Precision, recall, density and coverage: is each sample like the data, and is all of the data there?
+
+Sources: Kynkäänniemi et al. 2019 ("Improved Precision and Recall Metric"), equations 1 and 2; Naeem et al. 2020
+("Reliable Fidelity and Diversity Metrics"), section 3.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.evaluation.metrics.checks import FloatArray, vectors_pair
+from minigan.evaluation.metrics.distances import distance_blocks, kth_nearest
+
+__all__ = ["PRDC", "prdc"]
+
+
+class PRDC(NamedTuple):
+    """All are from 0 up, and larger is better; only density can pass 1."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def prdc(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> PRDC:
+    """The four figures, from balls around each vector that reach to its k-th nearest neighbour in its own set.
+
+    - precision: the share of fakes within a real one's ball;
+    - recall: the share of reals within a fake one's ball;
+    - density: the number of reals' balls that a fake is in, by k, on average;
+    - coverage: the share of reals' balls with a fake in them.
+
+    A ball has its border: of two equal sets the density is (k + 1) / k, the others 1. The table of distances is made
+    in blocks, so memory grows with N + M only.
+
+    Args:
+        real, fake: features (N, F) and (M, F).
+        k: 3 in Kynkäänniemi et al., 5 in Naeem et al.
+    Raises:
+        ConfigError: k is not from 1 to N - 1 and M - 1.
+        ShapeError, DTypeError, DataError: the arrays are not two sets of finite vectors of one length.
+    """
+    real, fake = vectors_pair(("real", "fake"), real, fake, least=2)
+    real_radius, fake_radius = _widened(kth_nearest(real, k=k)), _widened(kth_nearest(fake, k=k))
+    balls = np.zeros(len(fake), dtype=np.int64)  # of reals, around each fake
+    recalled, covered = np.zeros(len(real), dtype=np.bool_), np.zeros(len(real), dtype=np.bool_)
+    for part, distances in distance_blocks(real, fake):
+        inside = distances <= real_radius[part, None]
+        balls += inside.sum(axis=0)
+        covered[part] = inside.any(axis=1)
+        recalled[part] = (distances <= fake_radius).any(axis=1)
+    return PRDC(
+        precision=float((balls > 0).mean()),
+        recall=float(recalled.mean()),
+        density=float(balls.mean() / k),
+        coverage=float(covered.mean()),
+    )
+
+
+def _widened(radius: FloatArray) -> FloatArray:
+    """Radii a millionth of the largest longer, so that rounding leaves inside what is on a border: copies of reals."""
+    wider: FloatArray = radius + 1e-6 * radius.max()
+    return wider

@@ -1,0 +1,138 @@
+"""The sliced Wasserstein distance between patches of two sets of images, scale by scale.
+
+Source: Karras et al. 2018 ("Progressive Growing of GANs"), section 5: a Laplacian pyramid (Burt & Adelson 1983), 7x7
+patches of each level, and the distance between their distributions along random directions (Rabin et al. 2011). The
+coarse levels tell of the large shapes, the finest one of edges and noise.
+"""
+
+import numpy as np
+
+from minigan.errors import ShapeError
+from minigan.evaluation.metrics.checks import FloatArray, check_count, vectors_pair
+
+__all__ = ["laplacian_pyramid", "patch_distances", "sliced_wasserstein", "wasserstein_1d"]
+
+PATCH = 7
+TAPS = np.array([1, 4, 6, 4, 1]) / 16  # Burt & Adelson's binomial filter
+GROUP = 128  # directions that are looked at together; bounds the memory
+
+
+def wasserstein_1d(x: np.ndarray, y: np.ndarray) -> FloatArray:
+    """The Wasserstein-1 distance between two sets of numbers of one size: the mean distance between them, both sorted.
+
+    Args:
+        x, y: (N, K), a set in each column.
+    Returns:
+        (K,).
+    Raises:
+        ShapeError: the shapes differ.
+    """
+    if x.shape != y.shape or x.ndim != 2:
+        raise ShapeError(f"expected two arrays of one shape (N, K), got {x.shape} and {y.shape}. Take equal numbers.")
+    distance: FloatArray = np.abs(np.sort(x, axis=0) - np.sort(y, axis=0)).mean(axis=0, dtype=np.float64)
+    return distance
+
+
+def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, rng: np.random.Generator, directions: int = 512) -> float:
+    """The mean Wasserstein-1 distance between two sets of vectors along random directions.
+
+    Args:
+        x, y: (N, F) each, of one shape.
+        rng: draws the directions, uniformly.
+    Raises:
+        ConfigError: no direction.
+        ShapeError, DTypeError, DataError: the arrays are not two equal numbers of finite vectors of one length.
+    """
+    vectors_pair(("x", "y"), x, y)
+    check_count("directions", directions)
+    total = 0.0
+    for start in range(0, directions, GROUP):
+        axes = rng.standard_normal((x.shape[1], min(GROUP, directions - start)))
+        axes = (axes / np.linalg.norm(axes, axis=0)).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+        total += float(wasserstein_1d(x @ axes, y @ axes).sum())
+    return total / directions
+
+
+def patch_distances(
+    real: np.ndarray, fake: np.ndarray, *, rng: np.random.Generator, patches: int = 128, directions: int = 512
+) -> dict[str, float]:
+    """The sliced Wasserstein distance of each level of the pyramid, by its size: `{"28x28": .., "14x14": ..}`.
+
+    The patches of an image are at random places, the same in both sets; each set's patches are shifted and scaled to
+    mean 0 and standard deviation 1, channel by channel. Karras et al. report the values times 1,000.
+
+    Args:
+        real, fake: images (N, H, W, C) of one shape, sides of at least 7 pixels.
+        rng: draws the places and the directions.
+        patches: of each image and level.
+    Raises:
+        ConfigError: a number is not positive.
+        ShapeError: the shapes differ, or the images are smaller than a patch.
+    """
+    if real.shape != fake.shape:
+        raise ShapeError(f"expected real and fake of one shape, got {real.shape} and {fake.shape}. Take equal numbers.")
+    check_count("patches", patches)
+    distances = {}
+    for x, y in zip(laplacian_pyramid(real), laplacian_pyramid(fake), strict=True):
+        _, H, W, _ = x.shape
+        rows = rng.integers(H - PATCH + 1, size=(len(x), patches))
+        columns = rng.integers(W - PATCH + 1, size=(len(x), patches))
+        a, b = (_standardised(_patches(level, rows, columns)) for level in (x, y))
+        distances[f"{H}x{W}"] = sliced_wasserstein(a, b, rng=rng, directions=directions)
+    return distances
+
+
+def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
+    """Images taken apart by scale, finest first: each level is what the next, coarser one leaves out.
+
+    A level has half the sides of the one before, rounded up, as long as they take two patches side by side; the last
+    is the small image itself. So 28x28 has levels 28 and 14, and 64x64 has 64, 32 and 16.
+
+    Args:
+        images: (N, H, W, C), sides of at least 7 pixels.
+    Returns:
+        float32 or float64 levels (N, h, w, C).
+    Raises:
+        ShapeError: the images are smaller than a patch.
+    """
+    if images.ndim != 4 or min(images.shape[1:3]) < PATCH:
+        raise ShapeError(
+            f"expected images (N, H, W, C) with sides of at least {PATCH} pixels, got {images.shape}. Use larger ones."
+        )
+    level = images if images.dtype.kind == "f" else images.astype(np.float64)
+    levels = []
+    while min(-(-side // 2) for side in level.shape[1:3]) >= 2 * PATCH:
+        coarse = _blur(level)[:, ::2, ::2]
+        spread = np.zeros_like(level)
+        spread[:, ::2, ::2] = coarse
+        levels.append(level - 4 * _blur(spread))
+        level = coarse
+    return [*levels, level]
+
+
+def _blur(images: np.ndarray) -> np.ndarray:
+    """The filter along both sides; what lies beyond the border is mirrored at its middle: c b | a b c."""
+    for axis in (1, 2):
+        size = images.shape[axis]
+        widths = [(2, 2) if a == axis else (0, 0) for a in range(4)]
+        padded = np.pad(images, widths, mode="reflect")
+        parts = (
+            np.take(padded, range(k, k + size), axis=axis) * tap for k, tap in enumerate(TAPS.astype(images.dtype))
+        )
+        images = np.add.reduce(list(parts))
+    return images
+
+
+def _patches(level: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Patches (N * patches, 7, 7, C) whose upper left corners are at rows and columns, (N, patches)."""
+    windows = np.lib.stride_tricks.sliding_window_view(level, (PATCH, PATCH), axis=(1, 2))  # (N, h, w, C, 7, 7)
+    found: np.ndarray = windows[np.arange(len(level))[:, None], rows, columns]
+    return found.reshape(-1, *found.shape[2:]).transpose(0, 2, 3, 1)
+
+
+def _standardised(patches: np.ndarray) -> np.ndarray:
+    """Patches as vectors, each channel with mean 0 and standard deviation 1 (or 0 where all is one colour)."""
+    x = patches - patches.mean(axis=(0, 1, 2))
+    std = x.std(axis=(0, 1, 2))
+    scaled: np.ndarray = x / np.where(std > 0, std, 1)
+    return scaled.reshape(len(x), -1)

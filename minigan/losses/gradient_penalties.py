@@ -1,0 +1,209 @@
+"""Gradient penalties: what keeps D's slope in bounds, with the second order written by hand.
+
+A penalty is P = weight * mean_i f(|g_i|), where g = d(sum of D's logits)/dx at some points x, one g_i an example. Its
+gradient with respect to D's weights is the derivative of a derivative:
+
+1. forward at x, and backward to the input with every layer's cotangent recorded: g
+2. P, and v = dP/dg, in closed form
+3. `double_backward`: v goes up through the layers, whose own curvature comes down again
+
+Each penalty below says in `points` where, and in `of_slopes` how much.
+"""
+
+from abc import ABC, abstractmethod
+from copy import copy
+from typing import ClassVar
+
+import numpy as np
+
+from minigan.backends import Array, Backend, array_module
+from minigan.errors import ConfigError
+from minigan.nn.layers import BatchNorm
+from minigan.nn.network import Parallel, Sequential
+from minigan.nn.parameters import Gradients
+
+__all__ = ["DRAGAN", "PENALTIES", "R1", "R2", "WGANGP", "GradientPenalty", "PenaltyOfEach", "get_penalty"]
+
+EPS = 1e-12  # inside the root: the norm's derivative at g = 0 is 0, not 0 / 0
+
+
+class GradientPenalty(ABC):
+    """Added to D's loss.
+
+    Args:
+        weight: λ or γ.
+        interval: lazy regularisation: only each `interval`-th step of D has it, with `interval` times the weight
+            (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1).
+    """
+
+    def __init__(self, *, weight: float = 10.0, interval: int = 1) -> None:
+        if not 0 < weight < np.inf or interval < 1:
+            raise ConfigError(
+                f"{type(self).__name__}: expected weight > 0 and interval >= 1, got {weight=}, {interval=}."
+            )
+        self.weight = weight
+        self.interval = interval
+
+    def is_due(self, step: int) -> bool:
+        """Whether D's step of that number has the penalty; the first is number 0."""
+        return step % self.interval == 0
+
+    def add_gradients(
+        self, D: Sequential, real: Array, fake: Array, *, grads: Gradients, rng: np.random.Generator
+    ) -> Array:
+        """Adds dP/dw to the gradients of D's weights.
+
+        Args:
+            real, fake: what D sees, (N, *D.input_shape) each.
+            rng: of the points, and of dropout, whose masks are those of one forward pass.
+        Returns:
+            P.
+        """
+        logits, tape = D.forward(self.points(real, fake, rng, D.kernels), train=True, rng=rng)
+        dx, record = D.backward_recorded(array_module(logits).ones_like(logits), tape)
+        value, v = self.of_gradient(dx)
+        D.double_backward(v, record, tape, grads=grads)
+        return value
+
+    def of_gradient(self, dx: Array) -> tuple[Array, Array]:
+        """P and dP/d(dx), for the gradient dx (N, ...) of D's logits; with the weight that a step has."""
+        squares = (dx * dx).reshape(len(dx), -1).sum(axis=1)
+        values, slopes = self.of_slopes(squares)
+        scale = self.weight * self.interval / len(dx)
+        return scale * values.sum(), dx * (2 * scale * slopes).reshape(-1, *[1] * (dx.ndim - 1))
+
+    @abstractmethod
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
+        """x, where D's slope is looked at: (N, *D.input_shape). What is drawn is fed to D's kernels."""
+
+    @abstractmethod
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        """f for each example, and its derivative, both as functions of |g|²: (N,)."""
+
+    def objection(self, D: Sequential) -> str | None:  # noqa: ARG002 (most fit any D)
+        """What speaks against this penalty on this D, for a warning."""
+        return None
+
+
+class UnitSlope(GradientPenalty):
+    """f = (|g| - 1)²: D's slope is to be 1."""
+
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        norms = array_module(squares).sqrt(squares + EPS)
+        return (norms - 1) ** 2, (norms - 1) / norms
+
+
+class ZeroSlope(GradientPenalty):
+    """f = |g|² / 2: D is to be flat."""
+
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        return squares / 2, array_module(squares).full_like(squares, 0.5)
+
+
+class WGANGP(UnitSlope):
+    """At points between a real and a fake example, at a random place for each pair: λ E[(|∇D(x)| - 1)²].
+
+    Source: Gulrajani et al. 2017, equation 3 and algorithm 1 (λ = 10).
+    """
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
+        shape = (len(real), *[1] * (real.ndim - 1))
+        share = kernels.feed(lambda: rng.uniform(size=shape), dtype=real.dtype)
+        return real + share * (fake - real)
+
+    def objection(self, D: Sequential) -> str | None:
+        for _, layer in D.walk():
+            if isinstance(layer, BatchNorm):
+                return (
+                    f"{layer.path} makes each logit depend on the whole batch, but WGAN-GP bounds the slope of each "
+                    "example by itself (Gulrajani et al. 2017, section 4). Use a D without BatchNorm."
+                )
+        return None
+
+
+class DRAGAN(UnitSlope):
+    """Around real examples: λ E[(|∇D(x + δ)| - 1)²], where δ is normal with half the batch's standard deviation.
+
+    Source: Kodali et al. 2017 ("On Convergence and Stability of GANs"), the DRAGAN penalty with k = 1 (λ = 10); the
+    size of δ is that of its authors' code.
+    """
+
+    SPREAD: ClassVar[float] = 0.5
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
+        noise = kernels.feed(lambda: rng.standard_normal(real.shape), dtype=real.dtype)
+        return real + noise * (self.SPREAD * real.std())
+
+
+class R1(ZeroSlope):
+    """At real examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 9 (γ = 10)."""
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
+        return real
+
+
+class R2(ZeroSlope):
+    """At fake examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 10 (γ = 10)."""
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
+        return fake
+
+
+class PenaltyOfEach(GradientPenalty):
+    """For several discriminators side by side: the mean of the penalties on the slope of each.
+
+    A penalty on all of them as one network would see g = d(sum of all logits)/dx, in which their slopes may cancel.
+    The mean, as the losses are means over all logits, too: so each discriminator's own share of the loss and of the
+    penalty are as they would be without the others.
+
+    Args:
+        penalty: of each discriminator, at points of its own.
+    """
+
+    def __init__(self, penalty: GradientPenalty) -> None:
+        super().__init__(weight=penalty.weight, interval=penalty.interval)
+        self.penalty = penalty
+
+    def add_gradients(
+        self, D: Sequential, real: Array, fake: Array, *, grads: Gradients, rng: np.random.Generator
+    ) -> Array:
+        """Adds dP/dw to the gradients of all discriminators' weights, see `GradientPenalty.add_gradients`.
+
+        Args:
+            D: made of one `Parallel`, whose branches the discriminators are.
+        Raises:
+            ConfigError: it is made of something else.
+        """
+        if len(D.layers) != 1 or not isinstance(D.layers[0], Parallel):
+            raise ConfigError(
+                f"{D.path}: expected one Parallel of discriminators, got "
+                f"{', '.join(type(layer).__name__ for layer in D.layers)}. Use the penalty itself for other networks."
+            )
+        branches = D.layers[0].branches
+        share = copy(self.penalty)
+        share.weight = self.weight / len(branches)
+        values = [share.add_gradients(branch, real, fake, grads=grads, rng=rng) for branch in branches]
+        return sum(values[1:], values[0])
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
+        return self.penalty.points(real, fake, rng, kernels)
+
+    def of_slopes(self, squares: Array) -> tuple[Array, Array]:
+        return self.penalty.of_slopes(squares)
+
+    def objection(self, D: Sequential) -> str | None:
+        return self.penalty.objection(D)
+
+
+PENALTIES: dict[str, type[GradientPenalty]] = {"wgan-gp": WGANGP, "dragan": DRAGAN, "r1": R1, "r2": R2}
+
+
+def get_penalty(name: str, *, weight: float = 10.0, interval: int = 1) -> GradientPenalty:
+    """The gradient penalty of that name.
+
+    Raises:
+        ConfigError: an unknown name, or a weight or interval that is not positive.
+    """
+    if name not in PENALTIES:
+        raise ConfigError(f"unknown penalty {name!r}: expected one of {', '.join(PENALTIES)}.")
+    return PENALTIES[name](weight=weight, interval=interval)

@@ -1,7 +1,0 @@
-"""Networks: layers in sequence, side by side and around a shortcut; and the tape between forward and backward."""
-
-from minigan.network.combinators import Parallel, Residual, SkipConcat
-from minigan.network.sequential import Sequential
-from minigan.network.tape import Tape
-
-__all__ = ["Parallel", "Residual", "Sequential", "SkipConcat", "Tape"]

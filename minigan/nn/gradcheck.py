@@ -1,0 +1,222 @@
+"""Checking hand-written gradients against central differences, in float64.
+
+For a scalar P of some array a, and a direction u, `(P(a + h u) - P(a - h u)) / 2h` must equal `<dP/da, u>`. Small
+arrays are tried along every axis; large ones along random unit vectors mixed with the gradient itself, so that the
+number compared is as large as the gradient and not lost in rounding.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigan.errors import DTypeError
+from minigan.nn.layers.base import Layer
+from minigan.nn.network import Sequential
+
+__all__ = ["GradientCheck", "check_backward", "check_double_backward", "check_gradient", "check_network"]
+
+STEP = 1e-7  # h relative to the array: the fewer of a network's kinks it crosses the better, rounding costs 1e-9
+EVERY_AXIS = 64  # arrays up to this size are tried along every axis
+DIRECTIONS = 3  # larger ones along this many
+
+
+class GradientCheck(NamedTuple):
+    """One gradient compared with finite differences.
+
+    Attributes:
+        path: the layer, `"D.3.Conv2D"`.
+        what: the gradient, `"dx"` or `"dP/dw"`.
+        error: the largest |analytic - numeric| relative to the larger of the two.
+        passed: whether the error is within the tolerance.
+    """
+
+    path: str
+    what: str
+    error: float
+    passed: bool
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.passed else 'FAIL'} {self.path} {self.what}: relative error {self.error:.1e}"
+
+
+def check_gradient(
+    function: Callable[[], float],
+    array: np.ndarray,
+    gradient: np.ndarray,
+    *,
+    path: str,
+    what: str,
+    rng: np.random.Generator,
+    scale: float = 0.0,
+    tolerance: float = 1e-5,
+) -> GradientCheck:
+    """Compares a gradient with central differences.
+
+    Args:
+        function: P as it is at the array's current numbers.
+        array: changed in place and restored.
+        gradient: dP/d(array).
+        scale: the size of the terms whose sum P is; their rounding is forgiven.
+        tolerance: of the relative error.
+    Raises:
+        DTypeError: a number is not float64.
+    """
+    _expect_float64(array.dtype, path)
+    h = STEP * (float(np.linalg.norm(array)) or array.size**0.5)
+    # What rounding alone can do to the difference counts as an error of one tolerance.
+    floor = 10 * np.finfo(np.float64).eps * scale / h / tolerance + np.finfo(np.float64).tiny
+    original = array.copy()
+
+    def error_at(step: float, direction: np.ndarray) -> float:
+        array[...] = original + step * direction
+        above = function()
+        array[...] = original - step * direction
+        below = function()
+        array[...] = original
+        numeric = (above - below) / (2 * step)
+        analytic = float((gradient * direction).sum())
+        error = abs(numeric - analytic) / (max(abs(numeric), abs(analytic)) + floor)
+        return float(error) if np.isfinite(error) else np.inf
+
+    worst = 0.0
+    for direction in _directions(gradient, rng):
+        error = error_at(h, direction)
+        if error > tolerance:  # a kink may lie within a step, or a deep network's rounding may drown it
+            error = min(error, error_at(h / 10, direction), error_at(h * 10, direction))
+        worst = max(worst, error)
+    return GradientCheck(path, what, worst, worst <= tolerance)
+
+
+def _expect_float64(dtype: np.dtype[Any], path: str) -> None:
+    if dtype != np.float64:
+        raise DTypeError(f"{path}: finite differences need float64, got {dtype}. Build with dtype='float64'.")
+
+
+def _directions(gradient: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    if gradient.size <= EVERY_AXIS:
+        yield from np.eye(gradient.size).reshape(-1, *gradient.shape)
+        return
+    along = gradient / (np.linalg.norm(gradient) or 1)
+    for _ in range(DIRECTIONS):
+        across = rng.normal(size=gradient.shape)
+        direction = along + across / np.linalg.norm(across)
+        yield direction / np.linalg.norm(direction)
+
+
+@contextmanager
+def _settled(layer: Layer) -> Iterator[None]:
+    """For the time of a check all layers inside at rest; afterwards the state is as it was."""
+    before = layer.state.flat.copy()
+    for _, inner in layer.walk():
+        inner.settle()
+    try:
+        yield
+    finally:
+        layer.state.flat[...] = before
+
+
+def _weighted(y: Any, weights: np.ndarray) -> tuple[float, float]:
+    """sum(y * weights), and the sum of its terms' sizes."""
+    terms = y * weights
+    return float(terms.sum()), float(np.abs(terms).sum())
+
+
+def check_backward(
+    layer: Layer,
+    x: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    train: bool = True,
+    tolerance: float = 1e-5,
+) -> list[GradientCheck]:
+    """Compares `backward` with finite differences of `forward`: dx, and the gradient of each parameter.
+
+    Args:
+        layer: a layer or network, built with dtype float64 on a CPU backend.
+        x: a batch to try it on, (N, *input_shape), float64; keep it off the kinks of (Leaky)ReLU.
+        rng: draws the scalar (a random weighting of y), the directions, and one seed for Dropout's masks.
+        train: whether in training mode.
+        tolerance: of the relative error.
+    Raises:
+        DTypeError: a number is not float64.
+    """
+    _expect_float64(layer.dtype, layer.path)
+    _expect_float64(x.dtype, f"{layer.path}'s input")
+    with _settled(layer):
+        seed = int(rng.integers(2**32))
+        x = x.copy()
+        y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+        dy = rng.normal(size=y.shape)
+        grads = layer.gradients()
+        dx = layer.backward(dy, cache, grads=grads)
+        _, scale = _weighted(y, dy)
+
+        def P() -> float:
+            y, _ = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+            return _weighted(y, dy)[0]
+
+        pairs: list[tuple[str, Any, Any]] = [("dx", x, dx)]
+        pairs += [(f"d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
+        return [
+            check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
+            for what, a, g in pairs
+        ]
+
+
+def check_double_backward(
+    layer: Layer,
+    x: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    train: bool = True,
+    tolerance: float = 1e-5,
+) -> list[GradientCheck]:
+    """Compares `double_backward` with finite differences of `backward`: dP/d(dy), dP/dx and dP/dw.
+
+    P is a random weighting of dx. Arguments as for `check_backward`.
+    """
+    _expect_float64(layer.dtype, layer.path)
+    _expect_float64(x.dtype, f"{layer.path}'s input")
+    with _settled(layer):
+        seed = int(rng.integers(2**32))
+        x = x.copy()
+        y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+        dy = rng.normal(size=y.shape)
+        dx, record = layer.backward_recorded(dy, cache)
+        v = rng.normal(size=dx.shape)
+        grads = layer.gradients()
+        ddy, ddx = layer.double_backward(v, record, cache, grads=grads)
+        _, scale = _weighted(dx, v)
+
+        def P() -> float:
+            _, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+            return _weighted(layer.backward(dy, cache, grads=None), v)[0]
+
+        pairs: list[tuple[str, Any, Any]] = [
+            ("dP/d(dy)", dy, ddy),
+            ("dP/dx", x, np.zeros_like(x) if ddx is None else ddx),
+        ]
+        pairs += [(f"dP/d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
+        return [
+            check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
+            for what, a, g in pairs
+        ]
+
+
+def check_network(
+    network: Sequential, x: np.ndarray, *, rng: np.random.Generator, tolerance: float = 1e-5
+) -> Iterator[GradientCheck]:
+    """Both checks for each layer on the input it gets in the network, then for the network as a whole.
+
+    A wrong gradient is thus reported under the name of the layer that has it.
+    """
+    inputs = x
+    for layer in network.layers:
+        yield from check_backward(layer, inputs, rng=rng, tolerance=tolerance)
+        yield from check_double_backward(layer, inputs, rng=rng, tolerance=tolerance)
+        inputs, _ = layer.forward(inputs, train=True, rng=rng)
+        inputs = np.where(inputs == 0, 0.1, inputs)  # Dropout leaves zeros, where the next ReLU would have its kink
+    yield from check_backward(network, x, rng=rng, tolerance=tolerance)
+    yield from check_double_backward(network, x, rng=rng, tolerance=tolerance)

@@ -1,0 +1,44 @@
+"""The layers a network is composed of; one file a family."""
+
+from minigan.nn.layers.activation import LeakyReLU, Maxout, ReLU, Sigmoid, Tanh
+from minigan.nn.layers.attention import SelfAttention
+from minigan.nn.layers.base import Layer
+from minigan.nn.layers.condition import ConcatCondition, ConditionalAffine, InnerProduct
+from minigan.nn.layers.conv import Conv2D, ConvTranspose2D
+from minigan.nn.layers.dense import Dense
+from minigan.nn.layers.dropout import Dropout
+from minigan.nn.layers.minibatch import MinibatchStdDev
+from minigan.nn.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+from minigan.nn.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
+from minigan.nn.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
+from minigan.nn.layers.spectral import SpectralNorm
+
+__all__ = [
+    "AveragePooling2D",
+    "BatchNorm",
+    "ConcatCondition",
+    "ConditionalAffine",
+    "Conv2D",
+    "ConvTranspose2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalSumPooling2D",
+    "GroupNorm",
+    "InnerProduct",
+    "InstanceNorm",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "Maxout",
+    "MinibatchStdDev",
+    "PixelShuffle",
+    "ReLU",
+    "Reshape",
+    "SelfAttention",
+    "Sigmoid",
+    "SpectralNorm",
+    "Tanh",
+    "UpSampling2D",
+]

@@ -1,0 +1,156 @@
+"""Activations. Each remembers its output: the derivative is cheapest in y."""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ConfigError, ShapeError
+from minigan.nn.layers.base import Layer, Shape
+from minigan.nn.parameters import Gradients
+
+
+class ActivationCache(NamedTuple):
+    y: Array  # by reference
+
+
+class Activation(Layer):
+    """An elementwise map without parameters; `apply` and `gradient` say which."""
+
+    @abstractmethod
+    def apply(self, x: Array) -> Array:
+        """y = f(x)."""
+
+    @abstractmethod
+    def gradient(self, dy: Array, y: Array) -> Array:
+        """dy * f'(x), written with y = f(x)."""
+
+    def infer(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+    def forward(
+        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
+    ) -> tuple[Array, ActivationCache]:
+        y = self.apply(x)
+        return y, ActivationCache(y)
+
+    def backward(
+        self, dy: Array, cache: ActivationCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        return self.gradient(dy, cache.y) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: ActivationCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        return self.gradient(v, cache.y), None  # piecewise linear: f'' = 0
+
+
+class LeakyReLU(Activation):
+    """y = x where x > 0, slope * x elsewhere. Source: Maas et al. 2013; slope .2 in DCGAN's discriminator."""
+
+    def __init__(self, slope: float = 0.2) -> None:
+        super().__init__()
+        if not 0 <= slope < 1:
+            raise ConfigError(f"{self.path}: slope must be in [0, 1), got {slope}.")
+        self.slope = slope
+
+    def apply(self, x: Array) -> Array:
+        return self.kernels.leaky_relu(x, slope=self.slope)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        return self.kernels.leaky_relu_grad(dy, y, slope=self.slope)
+
+
+class ReLU(LeakyReLU):
+    """y = max(x, 0)."""
+
+    def __init__(self) -> None:
+        super().__init__(slope=0.0)
+
+
+class Tanh(Activation):
+    """y = tanh(x), the generator's last layer: images in [-1, 1]."""
+
+    def apply(self, x: Array) -> Array:
+        return self.kernels.tanh(x)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        return self.kernels.tanh_grad(dy, y)
+
+    def double_backward(
+        self, v: Array, record: Array, cache: ActivationCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array]:
+        ddy = self.gradient(v, cache.y)
+        return ddy, -2 * cache.y * record * ddy  # f'' = -2 y f'
+
+
+class Sigmoid(Activation):
+    """y = 1 / (1 + exp(-x)), for images in [0, 1]. Losses take logits, so D ends without one."""
+
+    def apply(self, x: Array) -> Array:
+        return self.kernels.sigmoid(x)
+
+    def gradient(self, dy: Array, y: Array) -> Array:
+        return self.kernels.sigmoid_grad(dy, y)
+
+    def double_backward(
+        self, v: Array, record: Array, cache: ActivationCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array]:
+        ddy = self.gradient(v, cache.y)
+        return ddy, (1 - 2 * cache.y) * record * ddy  # f'' = (1 - 2y) f'
+
+
+class MaxoutCache(NamedTuple):
+    x: Array  # (..., pieces * K), by reference
+    y: Array  # (..., K), by reference
+
+
+class Maxout(Layer):
+    """y[...,k] = max_p x[...,p*K+k]: the largest of `pieces` numbers, an activation whose shape D learns.
+
+    (F,) becomes (F / pieces,), and of images each pixel's channels do. Behind a `Dense(pieces * K)` or a
+    `Conv2D(pieces * K, ...)` it is the paper's maxout unit: the largest of so many linear maps, which is convex and as
+    fine as there are pieces. Where several are equal the first gets the gradient.
+
+    Source: Goodfellow et al. 2013 ("Maxout Networks"), section 3.
+
+    Args:
+        pieces: how many numbers compete for each output; 5 in the discriminators of Goodfellow et al. 2014 and of
+            PacGAN (Lin et al. 2018).
+    """
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        if pieces < 1:
+            raise ConfigError(f"{self.path}: pieces must be positive, got {pieces}.")
+        self.pieces = pieces
+
+    def infer(self, input_shape: Shape) -> Shape:
+        if input_shape[-1] % self.pieces:
+            raise ShapeError(
+                f"{self.path}: expected a multiple of {self.pieces} channels, {self.pieces} for each output, got "
+                f"{input_shape[-1]} from the layer before. Let it end with {self.pieces} times as many as you want."
+            )
+        return *input_shape[:-1], input_shape[-1] // self.pieces
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, MaxoutCache]:
+        y = self.kernels.maxout(x, pieces=self.pieces)
+        return y, MaxoutCache(x, y)
+
+    def backward(self, dy: Array, cache: MaxoutCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        return self.kernels.maxout_grad(dy, cache.x, cache.y, pieces=self.pieces) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: MaxoutCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        # dx = dy at the winners, so dP/d(dy) is v at the winners; piecewise linear: f'' = 0.
+        chosen = self.kernels.maxout_grad(self.kernels.xp.ones_like(cache.y), cache.x, cache.y, pieces=self.pieces)
+        return (v * chosen).reshape(*v.shape[:-1], self.pieces, -1).sum(axis=-2), None
+
+    @property
+    def flops(self) -> int:
+        return int(np.prod(self.input_shape))
+
+    def describe(self) -> str:
+        return f"Maxout {self.pieces}"

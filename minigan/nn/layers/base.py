@@ -1,0 +1,252 @@
+"""What a layer is: shape inference, forward, backward, double backward."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from minigan.backends import Array, Backend, get_backend
+from minigan.errors import ConfigError, NotBuiltError, ShapeError
+from minigan.nn.initializers import Initializer
+from minigan.nn.parameters import Arena, Gradients, Parameter
+
+Shape = tuple[int, ...]
+Cache = Any  # what a layer's backward needs from its forward: a NamedTuple of the layer's own
+
+
+class Layer(ABC):
+    """A differentiable map of batches, with its parameters.
+
+    Life of a layer: the constructor takes what the user decides; `build` (of the layer itself or of the network
+    around it) infers shapes, allocates all parameters in one arena and binds the backend's kernels; after that
+    `forward` and `backward` are pure but for the gradients they are told to add to.
+
+    Shapes are without the batch axis: `(H, W, C)` for images, `(F,)` for vectors.
+
+    Attributes:
+        path: where the layer stands, for error messages: `"D.3.Conv2D"`.
+        input_shape, output_shape: set by `build`.
+        kernels: the backend, set by `build`.
+        arena: the parameters of the whole network that was built; `state` those that are not trained.
+    """
+
+    path: str
+    input_shape: Shape
+    output_shape: Shape
+    kernels: Backend
+    dtype: np.dtype[Any]
+    arena: Arena
+    state: Arena
+
+    def __init__(self) -> None:
+        self.path = type(self).__name__
+        self.own_parameters: list[Parameter] = []
+        self.own_state: list[Parameter] = []
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in Layer.__annotations__:  # what build sets
+                raise NotBuiltError(f"{self.path}: not built, so it has no {name}. Call build(input_shape, rng=...).")
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    # ------------------------------------------------------------------------------------------ to be written
+
+    @abstractmethod
+    def infer(self, input_shape: Shape) -> Shape:
+        """The output shape; declares parameters with `add_parameter`.
+
+        Raises:
+            ShapeError: the layer cannot follow that shape.
+        """
+
+    @abstractmethod
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Cache]:
+        """The output y and what `backward` needs; changes nothing.
+
+        Args:
+            x: (N, *input_shape).
+            train: whether BatchNorm uses the batch's statistics and Dropout drops.
+            rng: where random layers draw from.
+        """
+
+    @abstractmethod
+    def backward(self, dy: Array, cache: Cache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        """The gradient dx of the input; adds the gradients of the parameters to `grads`.
+
+        Args:
+            dy: gradient of the output, (N, *output_shape).
+            grads: the destination; None means frozen, compute none.
+            need_dx: False computes and returns no dx.
+        """
+
+    @abstractmethod
+    def double_backward(
+        self, v: Array, record: Any, cache: Cache, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        """The gradient of `backward`: of a P that depends on its dx, given v = dP/d(dx).
+
+        Args:
+            v: like x.
+            record: what `backward_recorded` returned: for a simple layer the dy it was given.
+            grads: gets dP/dw added; None computes none.
+        Returns:
+            dP/d(dy) like dy, and dP/dx like x; None where backward does not depend on x.
+        """
+
+    # ------------------------------------------------------------------------------------------ with a default
+
+    def backward_recorded(self, dy: Array, cache: Cache) -> tuple[Array, Any]:
+        """dx, and the record of cotangents that `double_backward` needs. Parameters are left alone."""
+        return self.backward(dy, cache, grads=None), dy
+
+    def commit_statistics(self, cache: Cache) -> None:  # noqa: B027 (most layers have none)
+        """Folds the batch statistics that a training-mode forward left in the cache into the running ones."""
+
+    def settle(self) -> None:  # noqa: B027 (most layers have nothing to settle)
+        """Brings state to where it would come to rest if the weights stayed as they are.
+
+        For a layer whose backward takes something for constant that forward works out from the weights: there, and
+        only there, its gradient is forward's derivative.
+        """
+
+    @property
+    def flops(self) -> int:
+        """Operations of one forward pass per example, without those of the layers inside; a multiply-add is two."""
+        return int(np.prod(self.output_shape))
+
+    @property
+    def total_flops(self) -> int:
+        """Operations of one forward pass per example."""
+        return sum(layer.flops for _, layer in self.walk())
+
+    def children(self) -> Iterator[tuple[str, "Layer"]]:
+        """The layers inside, with the names that stand in parameter names."""
+        return iter(())
+
+    def given(self, condition: Array | None) -> Self:
+        """This layer with its condition held fixed: the map x -> f(x | condition), with the same parameters.
+
+        A condition is what is known of each example beside x: its class as a one-hot vector, or an image. Layers that
+        take none, and networks of such layers only, are themselves. `minigan.nn.layers.condition` has those that do.
+
+        Args:
+            condition: (N, ...), a row for each example that `forward` will be given; None changes nothing.
+        """
+        return self
+
+    def describe(self) -> str:
+        """The layer in a few characters, for the summary table."""
+        return type(self).__name__
+
+    def algorithms(self, batch_size: int) -> tuple[str, ...]:
+        """How the backend computes forward, dx and dw of such a batch, where it has several ways; else nothing."""
+        return ()
+
+    # ------------------------------------------------------------------------------------------ building
+
+    def plan(self, *, fuse: bool) -> None:  # noqa: B027 (only networks walk through layers)
+        """Decides how to walk through the layers inside; the last act of `build`."""
+
+    def add_parameter(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
+        """Declares a trained array of this layer; to be called in `infer`."""
+        self.own_parameters.append(Parameter(name, shape, initializer))
+        return self.own_parameters[-1]
+
+    def add_state(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
+        """Declares an array that is kept but not trained; to be called in `infer`."""
+        self.own_state.append(Parameter(name, shape, initializer))
+        return self.own_state[-1]
+
+    def setup(self, input_shape: Shape, path: str) -> Shape:
+        """Infers shapes and declares parameters, from here inwards."""
+        self.path = path
+        self.own_parameters, self.own_state = [], []
+        self.input_shape = input_shape
+        self.output_shape = self.infer(input_shape)
+        return self.output_shape
+
+    def build(
+        self,
+        input_shape: Shape,
+        *,
+        backend: str | Backend = "auto",
+        dtype: str | np.dtype[Any] | type = "float32",
+        rng: np.random.Generator,
+        fuse: bool = True,
+    ) -> Self:
+        """Infers all shapes, allocates and initialises the parameters, binds the kernels.
+
+        Args:
+            input_shape: of one example: (H, W, C) or (F,).
+            backend: an object or a name, see `minigan.backends.get_backend`.
+            dtype: float32 or float64.
+            rng: the weights are drawn from it, in the order of the layers.
+            fuse: let neighbouring layers share passes over memory, see `minigan.nn.layers.fused`. Results are the same
+                but for rounding; False runs every layer's own forward and backward.
+        Returns:
+            self, ready to run.
+        Raises:
+            ShapeError: two layers do not fit; the message names them.
+            ConfigError: a dtype that is no float, or one layer object in two places.
+        """
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {np.dtype(dtype)}.")
+        backend = get_backend(backend)
+        self._refuse_repeated_layers()
+        self.setup(tuple(input_shape), self.path)
+        dtype = np.dtype(dtype)
+        arena = Arena(dict(self.named_parameters()), backend=backend, dtype=dtype, rng=rng)
+        state = Arena(dict(self.named_state()), backend=backend, dtype=dtype, rng=rng)
+        for _, layer in self.walk():
+            layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
+            layer.plan(fuse=fuse)
+        return self
+
+    def _refuse_repeated_layers(self) -> None:
+        """A layer object holds the shapes and weights of one place; in two places the last would win."""
+        seen: dict[int, str] = {}
+        for prefix, layer in self.walk():
+            if id(layer) in seen:
+                raise ConfigError(
+                    f"{self.path}: the same {type(layer).__name__} object stands at {seen[id(layer)]} and at "
+                    f"{prefix.rstrip('.')}. Make a layer for each place."
+                )
+            seen[id(layer)] = prefix.rstrip(".")
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """This layer and all inside it, each with the prefix of its parameters' names (`"3."`)."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.walk(f"{prefix}{name}.")
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The trained parameters of this layer and all inside it: `("3.w", parameter)`."""
+        return ((f"{prefix}{p.name}", p) for prefix, layer in self.walk() for p in layer.own_parameters)
+
+    def named_state(self) -> Iterator[tuple[str, Parameter]]:
+        """What is kept but not trained, such as BatchNorm's running statistics."""
+        return ((f"{prefix}{p.name}", p) for prefix, layer in self.walk() for p in layer.own_state)
+
+    def gradients(self) -> Gradients:
+        """A new destination for `backward`, all zero."""
+        return self.arena.gradients()
+
+    def expect_image(self, input_shape: Shape) -> tuple[int, int, int]:
+        """input_shape, if it is an image's."""
+        if len(input_shape) != 3:
+            raise ShapeError(
+                f"{self.path}: expected images (H, W, C), got {input_shape} from the layer before. "
+                "Put a Reshape((H, W, C)) between them."
+            )
+        return input_shape
+
+    def expect_vector(self, input_shape: Shape) -> int:
+        """The number of features, if input_shape is a vector's."""
+        if len(input_shape) != 1:
+            raise ShapeError(
+                f"{self.path}: expected vectors (F,), got {input_shape} from the layer before. "
+                "Put a Flatten() between them."
+            )
+        return input_shape[0]

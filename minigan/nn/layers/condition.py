@@ -1,0 +1,233 @@
+"""Layers that know something of each example beside x: its class, or an image that it belongs to.
+
+What is known is the condition c, an array with a row for each example: a class as a one-hot vector (F,), attributes as
+a vector of numbers, an image (H, W, F). `network.given(c)` is the network with c held fixed, D(x | c), and everything
+that works on a network works on that: `D.given(c).forward(x, train=True)`.
+
+A class-conditional G concatenates c to its noise, and D to its images, as in Mirza & Osindero 2014; D may instead take
+the inner product of its features with an embedding of c (projection, see `minigan.nn.network.residual_blocks.projection`), and G may scale
+its channels by class (`ConditionalAffine`).
+"""
+
+from copy import copy
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ConfigError, DTypeError, ShapeError
+from minigan.nn.initializers import Constant, Initializer, Normal
+from minigan.nn.layers.base import Layer, Shape
+from minigan.nn.parameters import Gradients
+
+
+class Conditional(Layer):
+    """A layer y = f(x | c).
+
+    Args:
+        shape: of c for one example.
+    """
+
+    condition: Array | None = None
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        if not shape or min(shape) < 1:
+            raise ConfigError(f"{self.path}: a condition's shape is (F,) or (H, W, F), all positive; got {shape}.")
+        self.shape = tuple(shape)
+
+    def given(self, condition: Array | None) -> Self:
+        if condition is None:
+            return self
+        bound = copy(self)
+        bound.condition = condition
+        return bound
+
+    def condition_of(self, x: Array) -> Array:
+        """c, if there is one for each of these examples, of x's dtype.
+
+        Raises:
+            ConfigError: there is none.
+            ShapeError, DTypeError: it is not what the layer was made for.
+        """
+        c = self.condition
+        if c is None:
+            raise ConfigError(f"{self.path}: expected a condition, got none. Run network.given(condition).forward(x).")
+        if c.shape != (len(x), *self.shape):
+            raise ShapeError(
+                f"{self.path}: expected a condition of shape {(len(x), *self.shape)}, got {c.shape}. "
+                "Give one row for each example; classes as one-hot vectors."
+            )
+        if c.dtype != x.dtype:
+            raise DTypeError(
+                f"{self.path}: expected a condition of dtype {x.dtype} like x, got {c.dtype}. "
+                f"Convert it with backend.asarray(condition, dtype='{x.dtype}')."
+            )
+        return c
+
+
+class ConcatCache(NamedTuple):
+    c: Array
+
+
+class ConcatCondition(Conditional):
+    """y = [x, e], joined along the last axis; e is c, or its embedding c E. A vector e stands at every pixel.
+
+    Source: Mirza & Osindero 2014, figure 1; for images as conditions Isola et al. 2017, section 3.
+
+    Args:
+        shape: of c: (F,), or (H, W, F) with the image's own H and W.
+        embedding: the number of columns of E, (F, embedding), which is learned; 0 takes c as it is.
+    """
+
+    def __init__(self, shape: Shape, *, embedding: int = 0) -> None:
+        super().__init__(shape)
+        if embedding < 0 or (embedding and len(shape) > 1):
+            raise ConfigError(f"{self.path}: embedding is for vectors and not negative, got {embedding} for {shape}.")
+        self.embedding = embedding
+
+    def infer(self, input_shape: Shape) -> Shape:
+        if len(self.shape) > 1 and self.shape[:-1] != input_shape[:-1]:
+            raise ShapeError(f"{self.path}: cannot join a condition {self.shape} to {input_shape}. Scale one of them.")
+        self.E = None
+        if self.embedding:
+            self.E = self.add_parameter("E", (self.shape[0], self.embedding), Normal(1.0))
+        return *input_shape[:-1], input_shape[-1] + (self.embedding or self.shape[-1])
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConcatCache]:
+        c = self.condition_of(x)
+        e = self.kernels.matmul(c, self.E.value) if self.E else c
+        return self._join(x, e), ConcatCache(c)
+
+    def backward(self, dy: Array, cache: ConcatCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        channels = self.input_shape[-1]
+        if self.E and grads is not None:
+            de = dy[..., channels:].reshape(len(dy), -1, self.embedding).sum(axis=1)
+            self.kernels.matmul(cache.c, de, transpose_a=True, add_to=grads[self.E])
+        if not need_dx:
+            return None
+        dx = self.kernels.empty((len(dy), *self.input_shape), dy.dtype)
+        dx[...] = dy[..., :channels]
+        return dx
+
+    def double_backward(
+        self, v: Array, record: Array, cache: ConcatCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        return self._join(v, self.kernels.xp.zeros((1, 1), v.dtype)), None
+
+    def _join(self, x: Array, e: Array) -> Array:
+        channels = self.input_shape[-1]
+        y = self.kernels.empty((len(x), *self.output_shape), x.dtype)
+        y[..., :channels] = x
+        y[..., channels:] = e.reshape(len(e), *[1] * (x.ndim - e.ndim), *e.shape[1:])
+        return y
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.E.size if self.E else 0
+
+
+class InnerProductCache(NamedTuple):
+    c: Array
+
+
+class InnerProduct(Conditional):
+    """y = <x, c>, one number an example: of class scores x that of the example's own class.
+
+    Args:
+        features: of x and of c.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__((features,))
+
+    def infer(self, input_shape: Shape) -> Shape:
+        if input_shape != self.shape:
+            raise ShapeError(f"{self.path}: expected x of shape {self.shape} like the condition, got {input_shape}.")
+        return (1,)
+
+    def forward(
+        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
+    ) -> tuple[Array, InnerProductCache]:
+        c = self.condition_of(x)
+        return (x * c).sum(axis=1, keepdims=True), InnerProductCache(c)
+
+    def backward(
+        self, dy: Array, cache: InnerProductCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        return dy * cache.c if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: InnerProductCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        return (v * cache.c).sum(axis=1, keepdims=True), None
+
+
+class AffineCache(NamedTuple):
+    x: Array  # by reference
+    c: Array
+    scale: Array  # (N, C)
+
+
+class ConditionalAffine(Conditional):
+    """y = x * (c Gamma) + c Beta: each class scales and shifts the channels in its own way.
+
+    After a BatchNorm it makes a class-conditional one.
+
+    Source: Dumoulin et al. 2017, "A Learned Representation for Artistic Style", equation 5.
+
+    Args:
+        features: of c.
+        gamma_init: of Gamma, (features, C); Beta starts at 0.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__((features,))
+        self.gamma_init = gamma_init
+
+    def infer(self, input_shape: Shape) -> Shape:
+        table = (self.shape[0], input_shape[-1])
+        self.gamma = self.add_parameter("gamma", table, self.gamma_init)
+        self.beta = self.add_parameter("beta", table, Constant(0))
+        return input_shape
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, AffineCache]:
+        c = self.condition_of(x)
+        scale = self.kernels.matmul(c, self.gamma.value)
+        y = self._scaled(x, scale)
+        y += self._beside(self.kernels.matmul(c, self.beta.value), x)
+        return y, AffineCache(x, c, scale)
+
+    def backward(self, dy: Array, cache: AffineCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        if grads is not None:
+            self._add_by_class(dy * cache.x, cache.c, add_to=grads[self.gamma])
+            self._add_by_class(dy, cache.c, add_to=grads[self.beta])
+        return self._scaled(dy, cache.scale) if need_dx else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: AffineCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        if grads is not None:
+            self._add_by_class(v * record, cache.c, add_to=grads[self.gamma])
+        return self._scaled(v, cache.scale), None
+
+    def _scaled(self, x: Array, scale: Array) -> Array:
+        return self.kernels.xp.multiply(x, self._beside(scale, x), out=self.kernels.empty(x.shape, x.dtype))
+
+    def _beside(self, rows: Array, x: Array) -> Array:
+        """(N, C) as (N, 1, 1, C), for images."""
+        return rows.reshape(len(rows), *[1] * (x.ndim - 2), -1)
+
+    def _add_by_class(self, terms: Array, c: Array, *, add_to: Array) -> None:
+        """add_to (features, C) += c' of the terms' sums over each example."""
+        sums = terms.reshape(len(terms), -1, terms.shape[-1]).sum(axis=1)
+        self.kernels.matmul(c, sums, transpose_a=True, add_to=add_to)
+
+    @property
+    def flops(self) -> int:
+        return 2 * int(np.prod(self.output_shape))

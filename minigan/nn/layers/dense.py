@@ -1,0 +1,68 @@
+"""The fully connected layer."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ShapeError
+from minigan.nn.initializers import Constant, GlorotUniform, Initializer
+from minigan.nn.layers.base import Layer, Shape
+from minigan.nn.parameters import Gradients
+
+
+class DenseCache(NamedTuple):
+    x: Array  # (N, F), by reference
+
+
+class Dense(Layer):
+    """y = x w + b, with x (N, F) and w (F, K).
+
+    Args:
+        features: K, how many outputs.
+        bias: whether to add b.
+        init: of w.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        *,
+        bias: bool = True,
+        init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__()
+        if features < 1:
+            raise ShapeError(f"{self.path}: features must be positive, got {features}.")
+        self.features = features
+        self.bias = bias
+        self.init = init
+
+    def infer(self, input_shape: Shape) -> Shape:
+        self.w = self.add_parameter("w", (self.expect_vector(input_shape), self.features), self.init)
+        self.b = self.add_parameter("b", (self.features,), Constant(0)) if self.bias else None
+        return (self.features,)
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, DenseCache]:
+        b = self.b.value if self.b else None
+        return self.kernels.matmul(x, self.w.value, bias=b), DenseCache(x)
+
+    def backward(self, dy: Array, cache: DenseCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        return self.kernels.dense_grad(dy, cache.x, self.w.value, add_to=self.sums(grads), need_dx=need_dx)
+
+    def sums(self, grads: Gradients | None) -> tuple[Array, Array | None] | None:
+        """Where the gradients of w and b are added up."""
+        if grads is None:
+            return None
+        return grads[self.w], grads[self.b] if self.b else None
+
+    def double_backward(
+        self, v: Array, record: Array, cache: DenseCache, *, grads: Gradients | None
+    ) -> tuple[Array, None]:
+        if grads is not None:
+            self.kernels.matmul(v, record, transpose_a=True, add_to=grads[self.w])
+        return self.kernels.matmul(v, self.w.value), None
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.w.size

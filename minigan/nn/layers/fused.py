@@ -1,0 +1,133 @@
+"""Steps: how a network walks through its layers, neighbours together where one pass over memory serves both.
+
+A step leaves in the tape the caches that its layers would have left. So whatever goes through the layers one by one
+(double backward, running statistics, the search for a number that is not finite) knows nothing of steps.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.nn.layers.activation import ActivationCache, LeakyReLU, ReLU
+from minigan.nn.layers.base import Cache, Layer
+from minigan.nn.layers.conv import Conv2D, ConvCache
+from minigan.nn.layers.dense import Dense, DenseCache
+from minigan.nn.layers.norm import BatchNorm, BatchNormCache
+from minigan.nn.parameters import Gradients
+
+
+class Single(NamedTuple):
+    """One layer."""
+
+    layer: Layer
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        y, cache = self.layer.forward(x, train=train, rng=rng)
+        return y, (cache,)
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        return self.layer.backward(dy, caches[0], grads=grads, need_dx=need_dx)
+
+
+class NormActivation(NamedTuple):
+    """BatchNorm and the (Leaky)ReLU after it, one kernel each way; backward in evaluation one layer after the other."""
+
+    norm: BatchNorm
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        norm, activation = self
+        gamma, beta, settings = norm.gamma.value, norm.beta.value, {"eps": norm.eps, "slope": activation.slope}
+        if train:
+            norm.expect_variance(x)
+            y, mean, var = norm.kernels.batchnorm_leaky_relu(x, gamma, beta, **settings)
+        else:
+            mean, var = norm.running_statistics()
+            y = norm.kernels.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, **settings)
+        return y, (BatchNormCache(x, mean, var, train), ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        norm, activation = self
+        x, mean, var, train = caches[0]
+        if not train:
+            dy = activation.backward(dy, caches[1], grads=grads)
+            return norm.backward(dy, caches[0], grads=grads, need_dx=need_dx)
+        if grads is None and not need_dx:
+            return None
+        return norm.kernels.batchnorm_leaky_relu_grad(
+            dy,
+            x,
+            norm.gamma.value,
+            norm.beta.value,
+            mean,
+            var,
+            eps=norm.eps,
+            slope=activation.slope,
+            add_to=(grads[norm.gamma], grads[norm.beta]) if grads is not None else None,
+            need_dx=need_dx,
+        )
+
+
+class ConvActivation(NamedTuple):
+    """A convolution and the (Leaky)ReLU after it: one kernel forward; backward one layer after the other."""
+
+    conv: Conv2D
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        conv, activation = self
+        b = conv.b.value if conv.b else None
+        y = conv.kernels.conv2d_leaky_relu(x, conv.plain_filter(), b, conv.geometry, slope=activation.slope)
+        return y, (ConvCache(x), ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        dy = self.activation.backward(dy, caches[1], grads=grads)
+        return self.conv.backward(dy, caches[0], grads=grads, need_dx=need_dx)
+
+
+class DenseActivation(NamedTuple):
+    """A fully connected layer and the (Leaky)ReLU after it, one kernel each way."""
+
+    dense: Dense
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        dense, activation = self
+        b = dense.b.value if dense.b else None
+        y = dense.kernels.dense_leaky_relu(x, dense.w.value, b, slope=activation.slope)
+        return y, (DenseCache(x), ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        dense, activation = self
+        return dense.kernels.dense_leaky_relu_grad(
+            dy,
+            caches[0].x,
+            dense.w.value,
+            caches[1].y,
+            slope=activation.slope,
+            add_to=dense.sums(grads),
+            need_dx=need_dx,
+        )
+
+
+Step = Single | NormActivation | ConvActivation | DenseActivation
+
+
+def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
+    """The layers in order, one or two a step. A subclass may have passes of its own, so only exact types are joined."""
+    found: list[Step] = []
+    for layer in layers:
+        before = found[-1][-1] if found else None  # the layer
+        if not (fuse and isinstance(layer, LeakyReLU) and type(layer) in (LeakyReLU, ReLU)):
+            found.append(Single(layer))
+        elif type(before) is BatchNorm:
+            found[-1] = NormActivation(before, layer)
+        elif type(before) is Conv2D:
+            found[-1] = ConvActivation(before, layer)
+        elif type(before) is Dense:
+            found[-1] = DenseActivation(before, layer)
+        else:
+            found.append(Single(layer))
+    return found

@@ -1,0 +1,98 @@
+"""Layers in which the examples of a batch see each other."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ConfigError, ShapeError
+from minigan.nn.layers.base import Layer, Shape
+from minigan.nn.parameters import Gradients
+
+
+class MinibatchStdDevCache(NamedTuple):
+    u: Array  # (group, groups, features), each example's distance from its group's mean, in standard deviations
+    std: Array  # (groups, features)
+
+
+class MinibatchStdDev(Layer):
+    """y = [x, s]: one more channel, the same number s everywhere in an example, that tells how much its group varies.
+
+    s is the standard deviation over the group of each number of x, averaged over all these numbers. Where G draws the
+    same image again and again s is small, and D sees it.
+
+    With G examples in a group, F numbers in an example and u = (x - mean) / std over the group,
+
+        dx = dy, without the last channel, + u * ds / (G F),   ds = the sum of dy's last channel over the group.
+
+    u's derivative is that of batch normalisation, so dP/dx = ds / (G F) * (v - mean(v) - u mean(v u)) / std, the means
+    over the group.
+
+    Source: Karras et al. 2018, section 3.
+
+    Args:
+        group: how many examples are compared with each other; as in the authors' code four, each from another part of
+            the batch. A smaller batch is one group; a larger one must be a multiple.
+        eps: added to the variance.
+    """
+
+    def __init__(self, group: int = 4, *, eps: float = 1e-8) -> None:
+        super().__init__()
+        if not (group > 0 and eps > 0):
+            raise ConfigError(f"{self.path}: expected group > 0 and eps > 0, got {group=}, {eps=}.")
+        self.group = group
+        self.eps = eps
+
+    def infer(self, input_shape: Shape) -> Shape:
+        return *input_shape[:-1], input_shape[-1] + 1
+
+    def forward(
+        self, x: Array, *, train: bool, rng: np.random.Generator | None = None
+    ) -> tuple[Array, MinibatchStdDevCache]:
+        grouped = self._grouped(x)
+        centred = grouped - grouped.mean(axis=0)
+        std = self.kernels.xp.sqrt((centred**2).mean(axis=0) + self.eps)
+        return self._join(x, std.mean(axis=1)), MinibatchStdDevCache(centred / std, std)
+
+    def backward(
+        self, dy: Array, cache: MinibatchStdDevCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        if not need_dx:
+            return None
+        dx = dy[..., :-1] + (cache.u * self._ds(dy, cache)).reshape(len(dy), *self.input_shape)
+        return self.kernels.xp.ascontiguousarray(dx)
+
+    def double_backward(
+        self, v: Array, record: Array, cache: MinibatchStdDevCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array]:
+        u, std = cache
+        grouped = v.reshape(u.shape)
+        ddy = self._join(v, (grouped * u).mean(axis=(0, 2)))
+        projected = grouped - grouped.mean(axis=0) - u * (grouped * u).mean(axis=0)
+        return ddy, (projected / std * self._ds(record, cache)).reshape(v.shape)
+
+    def _ds(self, dy: Array, cache: MinibatchStdDevCache) -> Array:
+        """ds / (G F) of each group, (groups, 1)."""
+        group, groups, features = cache.u.shape
+        return dy[..., -1].reshape(group, groups, -1).sum(axis=(0, 2))[:, None] / (group * features)
+
+    def _grouped(self, x: Array) -> Array:
+        """(examples of a group, groups, numbers of an example)."""
+        group = min(self.group, len(x))
+        if len(x) % group:
+            raise ShapeError(
+                f"{self.path}: groups of {group} examples do not divide a batch of {len(x)}. "
+                "Choose a batch size that is a multiple, or another group=."
+            )
+        return x.reshape(group, len(x) // group, -1)
+
+    def _join(self, x: Array, s: Array) -> Array:
+        """x with one more channel, s (groups,)."""
+        y = self.kernels.empty((len(x), *self.output_shape), x.dtype)
+        y[..., :-1] = x
+        y[..., -1] = self.kernels.xp.tile(s, len(x) // len(s)).reshape(-1, *[1] * (x.ndim - 2))
+        return y
+
+    @property
+    def flops(self) -> int:
+        return 4 * int(np.prod(self.input_shape))

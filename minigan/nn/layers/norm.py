@@ -1,0 +1,233 @@
+"""Normalisation over the batch, and of each example by itself."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ConfigError, ShapeError
+from minigan.nn.initializers import Constant, Initializer
+from minigan.nn.layers.base import Layer, Shape
+from minigan.nn.parameters import Gradients
+
+
+class BatchNormCache(NamedTuple):
+    x: Array  # by reference
+    mean: Array  # (C,): the batch's in training, a copy of the running ones otherwise
+    var: Array
+    train: bool
+
+
+class BatchNorm(Layer):
+    """y = gamma * (x - mean) / sqrt(var + eps) + beta, for each channel, over N, H and W.
+
+    In training mean and var are the batch's, and the gradient flows through them; otherwise they are the running
+    ones, which are constants, so the backward pass is another. `forward` never updates the running statistics:
+    `commit_statistics` does, which lets D see real and fake as separate batches and the trainer decide.
+
+    Args:
+        momentum: running <- momentum * running + (1 - momentum) * batch, the variance unbiased
+            (1 - momentum is what PyTorch calls momentum).
+        eps: added to the variance.
+        gamma_init: DCGAN starts gamma from N(1, .02).
+    Source: Ioffe & Szegedy 2015; section 3.2 for images.
+    """
+
+    def __init__(
+        self,
+        *,
+        momentum: float = 0.9,
+        eps: float = 1e-5,
+        gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__()
+        if not (0 <= momentum < 1 and eps > 0):
+            raise ConfigError(f"{self.path}: expected 0 <= momentum < 1 and eps > 0, got {momentum=}, {eps=}.")
+        self.momentum = momentum
+        self.eps = eps
+        self.gamma_init = gamma_init
+
+    def infer(self, input_shape: Shape) -> Shape:
+        channels = input_shape[-1:]
+        self.gamma = self.add_parameter("gamma", channels, self.gamma_init)
+        self.beta = self.add_parameter("beta", channels, Constant(0))
+        self.running_mean = self.add_state("running_mean", channels, Constant(0))
+        self.running_var = self.add_state("running_var", channels, Constant(1))
+        return input_shape
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, BatchNormCache]:
+        gamma, beta = self.gamma.value, self.beta.value
+        if train:
+            self.expect_variance(x)
+            y, mean, var = self.kernels.batchnorm(x, gamma, beta, eps=self.eps)
+        else:
+            mean, var = self.running_statistics()
+            y = self.kernels.batchnorm_frozen(x, gamma, beta, mean, var, eps=self.eps)
+        return y, BatchNormCache(x, mean, var, train)
+
+    def running_statistics(self) -> tuple[Array, Array]:
+        """Copies, for the tape: the running ones move on."""
+        return self.running_mean.value.copy(), self.running_var.value.copy()
+
+    def expect_variance(self, x: Array) -> None:
+        """Refuses a batch of one value a channel."""
+        if x.size == x.shape[-1]:
+            raise ShapeError(
+                f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
+                "variance is zero. Use a larger batch."
+            )
+
+    def backward(
+        self, dy: Array, cache: BatchNormCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        if grads is None and not need_dx:
+            return None
+        x, mean, var, train = cache
+        kernel = self.kernels.batchnorm_grad if train else self.kernels.batchnorm_frozen_grad
+        add_to = (grads[self.gamma], grads[self.beta]) if grads is not None else None
+        return kernel(dy, x, self.gamma.value, mean, var, eps=self.eps, add_to=add_to, need_dx=need_dx)
+
+    def double_backward(
+        self, v: Array, record: Array, cache: BatchNormCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        x, mean, var, train = cache
+        add_to = grads[self.gamma] if grads is not None else None
+        if train:
+            return self.kernels.batchnorm_double_grad(
+                v, record, x, self.gamma.value, mean, var, eps=self.eps, add_to=add_to
+            )
+        inv_std = (var + self.eps) ** -0.5
+        if add_to is not None:
+            self.kernels.channel_sum(v * record * inv_std, add_to=add_to)
+        return v * (self.gamma.value * inv_std), None
+
+    def commit_statistics(self, cache: BatchNormCache) -> None:
+        if not cache.train:
+            return
+        count = cache.x.size // cache.x.shape[-1]
+        unbiased = cache.var * (count / (count - 1))
+        for running, batch in ((self.running_mean, cache.mean), (self.running_var, unbiased)):
+            running.value[...] = self.momentum * running.value + (1 - self.momentum) * batch
+
+    @property
+    def flops(self) -> int:
+        return 2 * int(np.prod(self.output_shape))
+
+
+class GroupNormCache(NamedTuple):
+    x: Array  # by reference
+    mean: Array  # (N, groups)
+    var: Array
+
+
+class GroupNorm(Layer):
+    """y = gamma * (x - mean) / sqrt(var + eps) + beta, for each example and group of channels, over H, W and the group.
+
+    No example sees another, so training and evaluation are the same, a batch may be of one example, and a critic with
+    a gradient penalty may use it where BatchNorm would break the penalty (Gulrajani et al. 2017, section 4).
+
+    Args:
+        groups: of neighbouring channels; divides their number.
+        eps: added to the variance.
+        gamma_init: of gamma, (C,).
+    Source: Wu & He 2018, section 3.
+    """
+
+    def __init__(
+        self,
+        groups: int = 32,
+        *,
+        eps: float = 1e-5,
+        gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__()
+        if not (groups > 0 and eps > 0):
+            raise ConfigError(f"{self.path}: expected groups > 0 and eps > 0, got {groups=}, {eps=}.")
+        self.groups = groups
+        self.eps = eps
+        self.gamma_init = gamma_init
+
+    def infer(self, input_shape: Shape) -> Shape:
+        channels = input_shape[-1]
+        if channels % self.groups:
+            raise ShapeError(
+                f"{self.path}: {self.groups} groups do not divide the {channels} channels of {input_shape}. "
+                "Choose a number of groups that does."
+            )
+        if np.prod(input_shape) == self.groups:
+            raise ShapeError(
+                f"{self.path}: expected more than one number in a group, whose variance is zero otherwise, got "
+                f"{self.groups} groups of {input_shape}. Use fewer groups, or BatchNorm."
+            )
+        self.gamma = self.add_parameter("gamma", (channels,), self.gamma_init)
+        self.beta = self.add_parameter("beta", (channels,), Constant(0))
+        return input_shape
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, GroupNormCache]:
+        y, mean, var = self.kernels.group_norm(x, self.gamma.value, self.beta.value, groups=self.groups, eps=self.eps)
+        return y, GroupNormCache(x, mean, var)
+
+    def backward(
+        self, dy: Array, cache: GroupNormCache, *, grads: Gradients | None, need_dx: bool = True
+    ) -> Array | None:
+        if grads is None and not need_dx:
+            return None
+        add_to = (grads[self.gamma], grads[self.beta]) if grads is not None else None
+        return self.kernels.group_norm_grad(
+            dy, cache.x, self.gamma.value, cache.mean, cache.var, eps=self.eps, add_to=add_to, need_dx=need_dx
+        )
+
+    def double_backward(
+        self, v: Array, record: Array, cache: GroupNormCache, *, grads: Gradients | None
+    ) -> tuple[Array, Array]:
+        add_to = grads[self.gamma] if grads is not None else None
+        return self.kernels.group_norm_double_grad(
+            v, record, cache.x, self.gamma.value, cache.mean, cache.var, eps=self.eps, add_to=add_to
+        )
+
+    @property
+    def flops(self) -> int:
+        return 2 * int(np.prod(self.output_shape))
+
+    def describe(self) -> str:
+        return f"{type(self).__name__} {self.groups}"
+
+
+class LayerNorm(GroupNorm):
+    """Each example normalised as a whole: one group. gamma and beta are one a channel, for vectors one a feature.
+
+    Source: Ba et al. 2016, equation 3 with the summed inputs of one layer; for images as in WGAN-GP's critic.
+    """
+
+    def __init__(
+        self,
+        *,
+        eps: float = 1e-5,
+        gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__(1, eps=eps, gamma_init=gamma_init)
+
+    def describe(self) -> str:
+        return "LayerNorm"
+
+
+class InstanceNorm(GroupNorm):
+    """Each channel of each image normalised over H and W: a group for each channel.
+
+    Source: Ulyanov et al. 2016, equation 3; in generators from image to image, CycleGAN's among them.
+    """
+
+    def __init__(
+        self,
+        *,
+        eps: float = 1e-5,
+        gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
+    ) -> None:
+        super().__init__(eps=eps, gamma_init=gamma_init)
+
+    def infer(self, input_shape: Shape) -> Shape:
+        _, _, self.groups = self.expect_image(input_shape)
+        return super().infer(input_shape)
+
+    def describe(self) -> str:
+        return "InstanceNorm"

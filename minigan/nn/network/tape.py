@@ -1,0 +1,74 @@
+"""The tape between forward and backward."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from minigan.backends import Array
+from minigan.errors import StaleTapeError
+from minigan.nn.layers.base import Cache, Layer
+from minigan.nn.parameters import Arena
+
+
+class Tape:
+    """What one forward pass left for the backward pass: a cache for each layer.
+
+    A network can have several tapes alive at once. A tape remembers the version of the weights it saw; used after
+    an update it raises `StaleTapeError`, because its gradients would be those of weights that are gone.
+
+    Attributes:
+        inputs, outputs: how many examples went in and came out; `Pack` makes one of several.
+    """
+
+    def __init__(self, caches: list[Cache], arena: Arena, *, inputs: int, outputs: int) -> None:
+        self._caches: list[Cache] | None = caches
+        self._arena = arena
+        self._version = arena.version
+        self.inputs, self.outputs = inputs, outputs
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays that the tape keeps alive; memory that two layers share counts once."""
+        sizes: dict[int, int] = {}
+        for array in _arrays(self._caches, self._arena.backend.xp.ndarray):
+            memory = _owner(array)
+            # By the largest array on it: a backend may hand out less than all of the memory that it took.
+            sizes[memory] = max(sizes.get(memory, 0), array.nbytes)
+        return sum(sizes.values())
+
+    def release(self) -> None:
+        """Lets go of the activations; the tape cannot be used afterwards."""
+        self._caches = None
+
+    def caches(self, network: Layer) -> list[Cache]:
+        """The caches, if they are still those of the network's current weights."""
+        path = network.path
+        if self._caches is None:
+            raise StaleTapeError(f"{path}: this tape was released. Run forward again.")
+        if self._arena is not network.arena:
+            raise StaleTapeError(
+                f"{path}: this tape is of another network, or from before this one was built again. Use the tape that "
+                f"{path}.forward returned."
+            )
+        if self._version != self._arena.version:
+            raise StaleTapeError(
+                f"{path}: this tape was made with version {self._version} of the weights, which are now at version "
+                f"{self._arena.version}. Run backward before the optimizer's step, or forward again."
+            )
+        return self._caches
+
+
+def _arrays(cache: Any, ndarray: type) -> Iterator[Array]:
+    """The arrays in a cache, however nested."""
+    if isinstance(cache, Tape):
+        cache = cache._caches
+    if isinstance(cache, tuple | list):
+        for item in cache:
+            yield from _arrays(item, ndarray)
+    elif isinstance(cache, ndarray):
+        yield cache
+
+
+def _owner(array: Array) -> int:
+    """The identity of what owns an array's memory: another array, or a file's or a message's bytes."""
+    base = getattr(array, "base", None)
+    return id(array if base is None else base)

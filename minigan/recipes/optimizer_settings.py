@@ -1,0 +1,146 @@
+"""How a recipe's networks are optimised: the settings that recipes share, and what they make."""
+
+import math
+from abc import ABC
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from minigan.errors import ConfigError
+from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop
+from minigan.nn.parameters import Arena
+from minigan.nn.schedules import Constant, CosineDecay, ExponentialDecay, LinearDecay, Schedule
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
+MOST_LAYERS = 1000
+SCHEDULES = ("constant", "linear", "exponential", "cosine")
+
+
+class Settings:
+    """What settings are checked with; a frozen dataclass has them as fields."""
+
+    name: ClassVar[str]
+
+    def check_choice(self, name: str, known: Iterable[str]) -> None:
+        """Raises ConfigError unless the setting is one of these."""
+        if getattr(self, name) not in known:
+            raise ConfigError(f"{self.name}: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+
+    def check_positive(self, *names: str) -> None:
+        """Raises ConfigError unless these settings are above 0 and finite."""
+        for name in names:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
+
+    def check_layers(self, name: str, *, least: int = 1) -> None:
+        """Raises ConfigError unless the setting is a number of layers, or of networks, that one can build."""
+        if not least <= getattr(self, name) <= MOST_LAYERS:
+            raise ConfigError(
+                f"{self.name}: {name} must be from {least} to {MOST_LAYERS:,}, got {getattr(self, name)}."
+            )
+
+    def check_from_zero(self, *names: str) -> None:
+        """Raises ConfigError unless these settings are at least 0 and finite."""
+        for name in names:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"{self.name}: {name} must be a number from 0 up, got {getattr(self, name)}.")
+
+    def check_share(self, *names: str) -> None:
+        """Raises ConfigError unless these settings are at least 0 and below 1."""
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings(Settings, ABC):
+    """An optimiser, its rate over time, and the limits that it keeps.
+
+    Settings:
+        steps: in a whole training.
+        optimizer: adam, adamw, sgd or rmsprop.
+        lr: the learning rate.
+        beta1, beta2: of adam and adamw.
+        weight_decay: of adamw.
+        momentum: of sgd.
+        rms_decay: of rmsprop's mean square.
+        schedule: of the rates: constant, linear, exponential or cosine.
+        decay_from: the step from which on linear and cosine decay.
+        decay_until: the step at which they reach 0; 0 is the last step, also of a run that --steps makes longer.
+        decay_factor, decay_every: exponential multiplies by the factor over so many steps.
+        clip_norm, clip_value: limits of a network's gradients, together and each; 0 is none.
+    """
+
+    steps: int = 2000
+    optimizer: str = "adam"
+    lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    weight_decay: float = 0.01
+    momentum: float = 0.0
+    rms_decay: float = 0.99
+    schedule: str = "constant"
+    decay_from: int = 0
+    decay_until: int = 0
+    decay_factor: float = 0.5
+    decay_every: int = 10000
+    clip_norm: float = 0.0
+    clip_value: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.check_choice("optimizer", OPTIMIZERS)
+        self.check_choice("schedule", SCHEDULES)
+        self.check_positive("steps", "lr", "decay_factor", "decay_every")
+        self.check_from_zero("weight_decay", "decay_from", "decay_until", "clip_norm", "clip_value")
+        self.check_share("beta1", "beta2", "momentum", "rms_decay")
+        if self.schedule in ("linear", "cosine") and not self.decay_from < self._decay_end:
+            raise ConfigError(
+                f"{self.name}: decay_from must be below decay_until (0 is the last step), got decay_from="
+                f"{self.decay_from}, decay_until={self.decay_until}, steps={self.steps}."
+            )
+
+    def make_optimizer(
+        self, arena: Arena, *, lr: float, updates_per_step: int = 1, limit: float = math.inf
+    ) -> Optimizer:
+        """The optimiser of a network's arena.
+
+        Args:
+            lr: the rate at first.
+            updates_per_step: how often it updates in one of the steps that the settings count.
+            limit: of the weights.
+        """
+        rate = self._schedule(lr, updates_per_step)
+        clipping = Clipping(self.clip_norm or math.inf, self.clip_value or math.inf, weights=limit)
+        match self.optimizer:
+            case "sgd":
+                return SGD(arena, lr=rate, momentum=self.momentum, clipping=clipping)
+            case "rmsprop":
+                return RMSprop(arena, lr=rate, decay=self.rms_decay, clipping=clipping)
+            case "adamw":
+                return AdamW(
+                    arena,
+                    lr=rate,
+                    beta1=self.beta1,
+                    beta2=self.beta2,
+                    weight_decay=self.weight_decay,
+                    clipping=clipping,
+                )
+            case _:
+                return Adam(arena, lr=rate, beta1=self.beta1, beta2=self.beta2, clipping=clipping)
+
+    def _schedule(self, rate: float, per_step: int) -> Schedule:
+        """The rate over an optimiser's own updates."""
+        start, end = self.decay_from * per_step, self._decay_end * per_step
+        match self.schedule:
+            case "linear":
+                return LinearDecay(rate, start, end)
+            case "cosine":
+                return CosineDecay(rate, start, end)
+            case "exponential":
+                return ExponentialDecay(rate, self.decay_factor, every=self.decay_every * per_step)
+            case _:
+                return Constant(rate)
+
+    @property
+    def _decay_end(self) -> int:
+        return self.decay_until or self.steps

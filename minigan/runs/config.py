@@ -1,0 +1,158 @@
+"""A run's configuration, and the file that keeps it."""
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import minigan
+from minigan.backends import BACKENDS
+from minigan.checkpoints.format import DTYPES
+from minigan.data import EMBEDDED, STACKED
+from minigan.errors import CheckpointError, ConfigError
+from minigan.support.durable_files import atomic_write
+from minigan.recipes import get_recipe
+from minigan.training.trainer import Keep, Rhythm
+
+__all__ = ["RunConfig", "lasting_source", "read_config", "write_config"]
+
+FILE = "config.toml"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything needed to repeat a run: what `config.toml` holds.
+
+    Attributes:
+        recipe: its name.
+        settings: all of the recipe's settings, the number of steps among them.
+        data: the source: an embedded set's name, or a path.
+        backend: the backend's name.
+        engine: what ran, in words: the same bits come only from the same backend, vector width and thread count.
+        rhythm: steps between logs, pictures and checkpoints.
+        keep: which checkpoints stay.
+    """
+
+    recipe: str
+    settings: dict[str, Any]
+    data: str
+    seed: int = 0
+    backend: str = "auto"
+    dtype: str = "float32"
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    keep: Keep = field(default_factory=Keep)
+    engine: str = ""
+    minigan: str = minigan.__version__
+
+    def to_toml(self) -> str:
+        """The text of `config.toml`."""
+        tables: dict[str, dict[str, Any]] = {"": {}}
+        for key, value in asdict(self).items():
+            if isinstance(value, dict):
+                tables[key] = value
+            else:
+                tables[""][key] = value
+        lines = []
+        for title, table in tables.items():
+            lines += [f"\n[{title}]"] if title else []
+            # JSON's numbers, strings and booleans are TOML's.
+            lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
+        return "\n".join(lines) + "\n"
+
+
+def lasting_source(data: str) -> str:
+    """A source as `config.toml` names it: a path is absolute, so that a run can be continued from any folder."""
+    name = data.removeprefix(STACKED)
+    if name in EMBEDDED or name.startswith(STACKED):  # stacked twice: refused when it is opened
+        return data
+    return data.removesuffix(name) + os.path.abspath(name)
+
+
+def write_config(config: RunConfig, folder: Path) -> None:
+    """Writes a run folder's config.toml.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    atomic_write(folder / FILE, config.to_toml().encode())
+
+
+def read_config(folder: Path, *, steps: int | None = None, data: str | None = None) -> RunConfig:
+    """The configuration of a run folder, perhaps with another number of steps or another source.
+
+    A setting that came after the run was made is not in the file: it has its default, which changes nothing.
+
+    Raises:
+        CheckpointError: there is no config.toml, or it is not one of a run; names the key that is wrong.
+    """
+    path = folder / FILE
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{folder} is not a run folder: cannot read {path}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a number of thousands of digits
+        raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
+    config = _parse(table, path)
+    if steps is not None:
+        config = replace(config, settings={**config.settings, "steps": steps})
+    return config if data is None else replace(config, data=data)
+
+
+def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
+    table = {"keep": asdict(Keep()), **table}  # it and evaluate_every came after the first runs
+    _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path, prefix="")
+    table = {**table, "rhythm": {"evaluate_every": 0, **table["rhythm"]}}
+    every = {f.name: _FROM_ZERO if f.name == "evaluate_every" else _COUNT for f in fields(Rhythm)}
+    _check(table["rhythm"], every, path, prefix="rhythm.")
+    _check(table["keep"], {"last": _COUNT, "best": _TEXT}, path, prefix="keep.")
+    try:
+        settings = get_recipe(table["recipe"]).from_settings(table["settings"]).settings()
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    rhythm, keep = Rhythm(**table["rhythm"]), Keep(**table["keep"])
+    return RunConfig(**{**table, "settings": settings, "rhythm": rhythm, "keep": keep})
+
+
+Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
+
+_REMEDY = "Put the file back as it was, or start a new run."
+
+
+def _is_whole(value: Any, *, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _one_of(*names: str) -> Rule:
+    return f"one of {', '.join(names)}", lambda value: value in names
+
+
+_TEXT: Rule = ("a string", lambda value: isinstance(value, str))
+_TABLE: Rule = ("a table", lambda value: isinstance(value, dict))
+_FROM_ZERO: Rule = ("a whole number from 0 up", lambda value: _is_whole(value, least=0))
+_COUNT: Rule = ("a whole number from 1 up", lambda value: _is_whole(value, least=1))
+_RULES: Mapping[str, Rule] = {
+    "recipe": _TEXT,
+    "settings": _TABLE,
+    "data": ("a string that is not empty", lambda value: isinstance(value, str) and value != ""),
+    "seed": _FROM_ZERO,
+    "backend": _one_of("auto", *BACKENDS),
+    "dtype": _one_of(*DTYPES),
+    "rhythm": _TABLE,
+    "keep": _TABLE,
+    "engine": _TEXT,
+    "minigan": _TEXT,
+}
+
+
+def _check(table: Mapping[str, Any], rules: Mapping[str, Rule], path: Path, *, prefix: str) -> None:
+    for key, (expected, fits) in rules.items():
+        if key not in table:
+            raise CheckpointError(f"{path} lacks '{prefix}{key}'. {_REMEDY}")
+        if not fits(table[key]):
+            raise CheckpointError(f"{path}: '{prefix}{key}' must be {expected}, got {table[key]!r}. {_REMEDY}")
+    for key in table:
+        if key not in rules:
+            raise CheckpointError(f"{path} has an unknown key '{prefix}{key}'. {_REMEDY}")

@@ -1,0 +1,180 @@
+"""Trained generators: the file that keeps one, and what is drawn with it."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Backend
+from minigan.checkpoints.format import MODEL_FORMAT, load_model, load_network, network_arrays, save_arrays, select
+from minigan.errors import CheckpointError, ConfigError, DTypeError
+from minigan.nn.network import Sequential
+from minigan.nn.parameters import expect_shapes
+from minigan.recipes import Recipe, get_recipe
+from minigan.data.pictures import to_pixels
+from minigan.training.sampling import generate, picture_count
+
+__all__ = ["TrainedGenerator", "load_generator", "model_description", "save_generator"]
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A generator from a run, with what is needed to draw from it.
+
+    Drawing changes nothing in it; on a CPU threads may share one.
+
+    Attributes:
+        G: built, with its weights.
+        recipe: what it was trained by.
+        step: of its training.
+        extent: how far a picture of its points reaches.
+        classes: their names, where the data had such.
+        averaged: whether its weights are a moving average.
+    """
+
+    G: Sequential
+    recipe: Recipe
+    step: int
+    extent: float
+    classes: tuple[str, ...]
+    averaged: bool
+
+    def samples(self, rng: np.random.Generator, count: int | None = None, *, label: int | None = None) -> np.ndarray:
+        """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default.
+
+        Args:
+            label: the class to be drawn; classes are drawn at random otherwise.
+        Raises:
+            ConfigError: the generator does not draw from noise, or not by class.
+        """
+        z, condition = self.recipe.sources(rng, count or picture_count(self.G.output_shape), label=label)
+        samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
+        return self.recipe.to_images(samples)
+
+    def pixels(self, rng: np.random.Generator, count: int | None = None, *, label: int | None = None) -> np.ndarray:
+        """As `samples`, for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
+
+        Raises:
+            ConfigError: the generator draws points, not from noise, or not by class.
+        """
+        if len(self.G.output_shape) != 3:
+            raise ConfigError(f"{self.recipe.name} draws points here, which have no pixels. Use samples.")
+        return to_pixels(self.samples(rng, count, label=label))
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether BatchNorm takes the statistics of what is drawn: of an average that has none of its own."""
+        return self.averaged and self.recipe.ema_statistics == "batch"
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, for a report: what JSON can hold."""
+        weights = "moving average" if self.averaged else "last"
+        return {"recipe": self.recipe.name, "step": self.step, "weights": weights}
+
+    def label(self, text: str) -> int:
+        """The number of a class, from its name or its number.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        if text in self.classes:
+            return self.classes.index(text)
+        if text.isdecimal():
+            return int(text)
+        known = f"one of {', '.join(self.classes)}, or a number" if self.classes else "a number"
+        raise ConfigError(f"expected a class as {known}, got {text!r}.")
+
+
+def load_generator(
+    path: str | os.PathLike[str], *, backend: str | Backend = "auto", average: bool = True
+) -> TrainedGenerator:
+    """The generator of a run folder, of a `model.safetensors` file, or of a checkpoint.
+
+    Args:
+        path: of the folder or the file.
+        backend: an object or a name, see `minigan.backends.get_backend`.
+        average: take the moving average of the weights, where there is one.
+    Raises:
+        CheckpointError: there is none, or it is damaged, or its weights are not finite.
+    """
+    path = Path(path)
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.exists():
+        raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
+    arrays, description = load_model(file)
+    averaged = average and bool(select(arrays, "average"))
+    shape, rng = tuple(description["shape"]), np.random.default_rng(0)
+    try:
+        recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
+        if len(shape) == 1:
+            recipe.check_points()
+        prefix = "average" if averaged else "G"
+        _expect_weights(recipe, shape, select(arrays, prefix), source=str(file))
+        G = recipe.built_generator(shape, backend=backend, dtype=description["dtype"], rng=rng)
+        load_network(G, arrays, prefix, source=str(file))
+    except (DTypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
+    for name, array in network_arrays(G, "G").items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
+    classes = tuple(description.get("classes", ()))
+    return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
+
+
+def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+    """Refuses arrays that are not the weights of the recipe's generator, before it takes memory for as many."""
+    G = recipe.whole_generator(shape)
+    G.setup(recipe.source_shape(shape), G.path)
+    weights = {name: array for name, array in arrays.items() if not name.startswith("state.")}
+    expect_shapes(dict(G.named_parameters()), weights, source=source)
+
+
+def save_generator(
+    path: str | os.PathLike[str],
+    G: Sequential,
+    recipe: Recipe,
+    *,
+    step: int = 0,
+    extent: float = 1.0,
+    classes: Sequence[str] = (),
+) -> None:
+    """Writes a generator that a loop of your own has trained as a run does, for `load_generator` and the command line.
+
+    Args:
+        path: of the file, best called `model.safetensors`: then its folder will do for its name.
+        G: the recipe's; what is not a recipe's is for `minigan.save`.
+        step: of its training.
+        extent: how far a picture of its points is to reach.
+        classes: their names, where it was told classes.
+    Raises:
+        ConfigError, CheckpointError, ShapeError: G is not what the recipe draws with.
+        OutputError: the file cannot be written.
+    """
+    path, dtype = Path(path), str(G.dtype)
+    twin = recipe.built_generator(G.output_shape, backend="numpy", dtype=dtype, rng=np.random.default_rng(0))
+    arrays = network_arrays(G, "G")
+    load_network(twin, arrays, "G", source=f"{G.path}, to be written to {path} as a generator of {recipe.name},")
+    described = model_description(recipe, G.output_shape, dtype=dtype, extent=extent, classes=classes)
+    save_arrays(path, arrays, description={"format": MODEL_FORMAT, "step": step, **described})
+
+
+def model_description(
+    recipe: Recipe, shape: tuple[int, ...], *, dtype: str, extent: float, classes: Sequence[str]
+) -> dict[str, Any]:
+    """What stands in the description of a `model.safetensors`, enough to rebuild G; what JSON can hold.
+
+    Args:
+        shape: of what G draws.
+        extent: how far a picture of its points reaches.
+    """
+    return {
+        "recipe": recipe.name,
+        "settings": {name: value for name, value in recipe.settings().items() if name != "steps"},
+        "shape": list(shape),
+        "dtype": dtype,
+        "extent": extent,
+        "classes": list(classes),
+    }

@@ -1,0 +1,182 @@
+"""What one does with a trained generator from image to image: outputs, pictures, figures, and folders of files."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.data.dataset import Collection
+from minigan.data.files import FolderStore
+from minigan.data.images import ImageFiles
+from minigan.data.options import parse_options
+from minigan.errors import ConfigError, DataError
+from minigan.evaluation import Likeness, MapScore, Report, find_palette
+from minigan.support.durable_files import make_folder
+from minigan.recipes.translation import PairRecipe, TranslationRecipe, spread
+from minigan.data.pictures import to_pixels
+from minigan.runs.run import TrainedGenerator
+from minigan.training.sampling import generate, save_picture
+
+__all__ = ["Translated", "evaluate_pairs", "outputs", "picture", "translate_folder", "translation_recipe"]
+
+AT_ONCE = 16  # pairs that are read and drawn together
+SHOWN = 8  # pairs in the picture of an evaluation
+LOOKED_AT = 64  # maps that a palette is found in
+
+
+class Translated(NamedTuple):
+    """Sources, what G made of them, and what it should have made: (N, ...) each, in [-1, 1]."""
+
+    source: np.ndarray
+    output: np.ndarray
+    target: np.ndarray
+
+
+def translation_recipe(trained: TrainedGenerator) -> TranslationRecipe:
+    """The recipe of a generator from image to image.
+
+    Raises:
+        ConfigError: this one draws from noise.
+    """
+    if not isinstance(trained.recipe, TranslationRecipe):
+        raise ConfigError(
+            f"{trained.recipe.name} draws from noise, not from images. Use minigan sample without --data and --split."
+        )
+    return trained.recipe
+
+
+def outputs(trained: TrainedGenerator, source: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """What the generator makes of sources (N, *G.input_shape): images (N, H, W, C) in [-1, 1].
+
+    As in training, where the recipe draws so: in its batches, with Dropout from the seed; with the statistics of each
+    batch, where the average of the weights draws so.
+    """
+    recipe = translation_recipe(trained)
+    drawn = generate(
+        trained.G,
+        source,
+        batch_size=recipe.batch_size if recipe.as_in_training else AT_ONCE,
+        batch_statistics=recipe.as_in_training or trained.batch_statistics,
+        rng=np.random.default_rng(seed),
+    )
+    images: np.ndarray = np.clip(recipe.to_images(drawn), -1, 1)
+    return images
+
+
+def picture(
+    trained: TrainedGenerator, source: str, *, split: str | None, count: int | None, data_seed: int, seed: int
+) -> tuple[np.ndarray, str]:
+    """Some pairs side by side, evenly spread, and a line that says what stands where.
+
+    Returns:
+        (H, W, C) uint8, and the line.
+    """
+    recipe = translation_recipe(trained)
+    dataset = recipe.open_split(source, trained.G.output_shape, split=split, seed=data_seed)
+    with contextlib.closing(dataset):
+        shown = _picture(trained, recipe, dataset, spread(len(dataset), count or SHOWN), seed=seed)
+        what = f"{' | '.join(recipe.columns)}, {min(count or SHOWN, len(dataset))} of {dataset.describe()}"
+    return shown, what
+
+
+def _picture(
+    trained: TrainedGenerator, recipe: TranslationRecipe, dataset: Collection, rows: np.ndarray, *, seed: int
+) -> np.ndarray:
+    exhibit = recipe.exhibit_rows(dataset, rows, seed=seed)
+    return exhibit.picture(outputs(trained, exhibit.z, seed=seed))
+
+
+def evaluate_pairs(
+    trained: TrainedGenerator,
+    source: str,
+    *,
+    split: str | None = None,
+    count: int | None = None,
+    data_seed: int = 0,
+    seed: int = 0,
+    say: Callable[[str], None],
+) -> tuple[Report, np.ndarray]:
+    """Figures of outputs beside their targets, and a picture of some.
+
+    Maps of classes get pixel accuracy, class accuracy and mean intersection over union, all other targets PSNR and
+    SSIM, each beside what costs nothing: the commonest class, the noisy image, bicubic interpolation, the mean colour.
+
+    Args:
+        split: None takes what was held out of training.
+        count: of pairs, evenly spread; None takes all of them.
+        data_seed: of an embedded source.
+        seed: of all that is drawn: noise on images, holes, Dropout.
+        say: told what is done.
+    Raises:
+        ConfigError: the generator draws from noise, or there is no such split.
+    """
+    recipe = translation_recipe(trained)
+    dataset = recipe.open_split(source, trained.G.output_shape, split=split, seed=data_seed)
+    with contextlib.closing(dataset):
+        rows = spread(len(dataset), count or len(dataset))
+        say(f"{recipe.name} at step {trained.step}, {len(rows):,} pairs of {dataset.describe()}")
+        _, maps = recipe.examples(dataset, spread(len(dataset), LOOKED_AT), seed=seed)
+        palette = find_palette(maps) if isinstance(recipe, PairRecipe) else None
+        score = Likeness(recipe.baseline_name) if palette is None else MapScore(palette)
+        for pairs in _translated(trained, recipe, dataset, rows, seed=seed):
+            score.add(pairs.output, pairs.target, recipe.baseline(pairs.source))
+        shown = _picture(trained, recipe, dataset, rows[spread(len(rows), SHOWN)], seed=seed)
+    remarks = (f"columns of the picture: {' | '.join(recipe.columns)}", *score.remarks())
+    return Report(score.figures(), seed, remarks=remarks, beside=score.beside), shown
+
+
+def _translated(
+    trained: TrainedGenerator, recipe: TranslationRecipe, dataset: Collection, rows: np.ndarray, *, seed: int
+) -> Iterator[Translated]:
+    for part in np.array_split(rows, -(-len(rows) // AT_ONCE)):
+        source, target = recipe.examples(dataset, part, seed=seed)
+        yield Translated(source, outputs(trained, source, seed=seed), target)
+
+
+def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, seed: int = 0) -> int:
+    """Every picture of a folder, scaled to what G starts from, translated into a PNG of the same name.
+
+    Returns:
+        How many.
+    Raises:
+        ConfigError: the generator starts from something else than pictures, or a picture would be overwritten: one of
+            the sources, or that of another source of the same name.
+        DataError: there are no pictures, or one cannot be read.
+        OutputError: a file cannot be written.
+    """
+    recipe = translation_recipe(trained)
+    H, W, channels = trained.G.input_shape
+    if channels not in (1, 3):
+        raise ConfigError(f"{recipe.name} starts from {channels} channels, which no picture has. Use minigan sample.")
+    if not source.is_dir():
+        raise DataError(f"{source}: expected a folder of pictures, found none. Give an existing folder.")
+    store = FolderStore(source)
+    options = parse_options(size=(H, W), channels=channels, count=None, cache_bytes=0)
+    images = ImageFiles(store, name=source.name, options=options)
+    targets = _targets(store, folder)
+    make_folder(folder)
+    for part in np.array_split(np.arange(len(images)), -(-len(images) // AT_ONCE)):
+        for row, image in zip(part, outputs(trained, images.read(part), seed=seed), strict=True):
+            make_folder(targets[row].parent)
+            save_picture(targets[row], to_pixels(image))
+    return len(images)
+
+
+def _targets(store: FolderStore, folder: Path) -> list[Path]:
+    """The PNG of each picture.
+
+    Raises:
+        ConfigError: it is that of another one, too, or a picture of the store.
+    """
+    sources = {(store.root / name).resolve() for name in store.names}
+    made_of: dict[Path, str] = {}
+    for name in store.names:
+        target = folder / Path(name).with_suffix(".png")
+        if target.resolve() in sources:
+            raise ConfigError(f"{target} is one of the pictures to translate. Choose another folder with --out.")
+        if target in made_of:
+            raise ConfigError(f"{store.root}: {made_of[target]} and {name} would both become {target}. Rename one.")
+        made_of[target] = name
+    return list(made_of)

@@ -1,0 +1,173 @@
+"""How a long training shows itself: a bar on a terminal, plain lines elsewhere."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, Protocol, Self, TextIO
+
+__all__ = ["JsonProgress", "PlainProgress", "Progress", "RichProgress", "open_progress"]
+
+from minigan.support.output import Output
+
+Values = Mapping[str, float]
+
+
+class Progress(Protocol):
+    """Told each step; shows what it likes of it. A context manager.
+
+    That nobody can see it any more (a closed pipe, a full disk) is its own affair: training goes on.
+    """
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        """One more step was done."""
+
+    def values(self, values: Values) -> None:
+        """New measurements: losses and the like, by their names."""
+
+    def message(self, text: str) -> None:
+        """A line that stays."""
+
+    def record(self, record: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """What was written to the log; most have no use for it."""
+        return
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def open_progress(*, start: int, total: int, stream: TextIO | None = None, output: Output | None = None) -> Progress:
+    """A bar where rich is installed and the stream is a terminal that can show one, otherwise plain lines.
+
+    Args:
+        start, total: steps done before, and when all is done.
+        stream: standard output by default.
+        output: may ask for JSON in place of either, or for nothing.
+    """
+    if output is not None and output.json:
+        return JsonProgress(output)
+    if output is not None and output.quiet:
+        return PlainProgress(start=start, total=total, stream=None)
+    stream = stream or sys.stdout
+    if stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None:
+        return RichProgress(start=start, total=total, stream=stream)
+    return PlainProgress(start=start, total=total, stream=stream)
+
+
+def format_values(values: Values) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+
+
+def format_seconds(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class JsonProgress(Progress):
+    """A line of JSON for each record of the log; messages are remarks."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        pass
+
+    def values(self, values: Values) -> None:
+        pass
+
+    def message(self, text: str) -> None:
+        self.output.say(text)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self.output.record(record)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class PlainProgress(Progress):
+    """A line whenever there are new values, but at most one each few seconds."""
+
+    INTERVAL = 5.0  # seconds between lines
+
+    def __init__(self, *, start: int, total: int, stream: TextIO | None) -> None:
+        self.step, self.total, self.stream = start, total, stream
+        self.broken = stream is None  # started with standard output closed
+        self.last_step, self.last_line = start, time.monotonic()
+        self.silent = True  # until the first line
+        self.images_per_second = 0.0
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        self.step, self.images_per_second = step, images_per_second
+
+    def values(self, values: Values) -> None:
+        now = time.monotonic()
+        if not self.silent and now - self.last_line < self.INTERVAL and self.step < self.total:
+            return
+        # By the pace since the last line: the first step compiles, and says nothing about the others.
+        left = (now - self.last_line) / max(self.step - self.last_step, 1) * (self.total - self.step)
+        self.last_step, self.last_line, self.silent = self.step, now, False
+        self.message(
+            f"step {self.step:>{len(str(self.total))}}/{self.total}  {format_values(values)}  "
+            f"{self.images_per_second:,.0f} images/s  {format_seconds(left)} left"
+        )
+
+    def message(self, text: str) -> None:
+        if self.broken:
+            return
+        try:
+            print(text, file=self.stream, flush=True)
+        except OSError:
+            self.broken = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class RichProgress(Progress):
+    """One live line: bar, steps, losses, images/s, time left."""
+
+    def __init__(self, *, start: int, total: int, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self.bar: Any = Bar(
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("[bold]{task.fields[values]}"),
+            TextColumn("[cyan]{task.fields[speed]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(file=stream),
+        )
+        self.task = self.bar.add_task("", total=total, completed=start, values="", speed="")
+
+    def advance(self, step: int, *, images_per_second: float) -> None:
+        self.bar.update(self.task, completed=step, speed=f"{images_per_second:,.0f} images/s")
+
+    def values(self, values: Values) -> None:
+        self.bar.update(self.task, values=format_values(values))
+
+    def message(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError):
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(OSError):
+            self.bar.stop()

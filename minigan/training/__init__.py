@@ -1,0 +1,30 @@
+"""One step of training, and the loop around it: learners, the trainer, moving averages and samples."""
+
+from minigan.training.alternating import AlternatingOptimizer, Batch, DiscriminatorValues, InstanceNoise, StepValues
+from minigan.training.fake_pool import FakePool
+from minigan.training.learner import Learner, Values
+from minigan.training.moving_average import MovingAverage
+from minigan.training.sampling import generate, save_picture, to_pixels
+from minigan.training.supervised import Supervised
+from minigan.training.trainer import Keep, Rhythm, Trainer
+from minigan.training.variational import VariationalAutoencoder
+
+__all__ = [
+    "AlternatingOptimizer",
+    "Batch",
+    "DiscriminatorValues",
+    "FakePool",
+    "InstanceNoise",
+    "Keep",
+    "Learner",
+    "MovingAverage",
+    "Rhythm",
+    "StepValues",
+    "Supervised",
+    "Trainer",
+    "Values",
+    "VariationalAutoencoder",
+    "generate",
+    "save_picture",
+    "to_pixels",
+]

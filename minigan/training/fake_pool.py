@@ -1,0 +1,70 @@
+"""A pool of earlier fakes, so that D does not forget what G has drawn before, and G does not return to it."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import CheckpointError, ConfigError
+from minigan.nn.network import Sequential
+from minigan.support.memory_limit import expect_room
+
+__all__ = ["FakePool"]
+
+
+class FakePool:
+    """Half of each batch of fakes that D is shown comes from earlier steps, and makes room for new ones in the pool.
+
+    Source: Shrivastava et al. 2017, section 2.3; pix2pix's and CycleGAN's "image pool" of 50.
+
+    Args:
+        G: built; draws what the pool holds.
+        size: how many fakes it holds.
+    """
+
+    def __init__(self, G: Sequential, *, size: int = 50) -> None:
+        if size < 1:
+            raise ConfigError(f"FakePool: size must be positive, got {size}. Leave the pool out, or try 50.")
+        self.kernels = G.kernels
+        expect_room(size * math.prod(G.output_shape) * G.dtype.itemsize, what="the pool of fakes")
+        self.fakes = G.kernels.xp.zeros((size, *G.output_shape), dtype=G.dtype)
+        self.count = 0
+
+    def mix(self, fakes: Array, rng: np.random.Generator) -> Array:
+        """What D is shown in place of these fakes. Until the pool is full it only collects.
+
+        Args:
+            fakes: (N, *G.output_shape); stay as they are.
+        """
+        if self.count < len(self.fakes):
+            new = min(len(fakes), len(self.fakes) - self.count)
+            with self.kernels.only_if_sound(self.fakes):
+                self.fakes[self.count : self.count + new] = fakes[:new]
+            self.count += new
+            return fakes
+        half = len(fakes) // 2
+        places = self.kernels.feed(lambda: rng.permutation(len(self.fakes))[:half])
+        mixed = self.kernels.empty(fakes.shape, fakes.dtype)
+        mixed[...] = fakes
+        mixed[: len(places)] = self.fakes[places]
+        with self.kernels.only_if_sound(self.fakes):
+            self.fakes[places] = fakes[: len(places)]
+        return mixed
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """The pool in host memory."""
+        return {"fakes": np.array(self.kernels.to_numpy(self.fakes)), "count": np.array([self.count], np.int64)}
+
+    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
+        """Goes back to what `to_dict` gave.
+
+        Raises:
+            CheckpointError: the arrays hold no pool, or another one. Nothing is overwritten.
+        """
+        expected = {name: (array.shape, array.dtype) for name, array in self.to_dict().items()}
+        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if found != expected:
+            raise CheckpointError(f"{source}: expected a pool of fakes, {expected}, got {found}.")
+        self.fakes[...] = self.kernels.asarray(arrays["fakes"])
+        self.count = int(arrays["count"][0])

@@ -1,0 +1,127 @@
+"""The exponential moving average of G's weights, which draws better than any of the weights it averages.
+
+Source: Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training"; Karras et al. 2018, appendix A.1.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from minigan.checkpoints.format import load_network, network_arrays
+from minigan.errors import CheckpointError, ConfigError, MiniganError
+from minigan.nn.network import Sequential
+from minigan.training.sampling import generate, standing_statistics
+
+__all__ = ["STATISTICS", "MovingAverage"]
+
+Statistics = Literal["running", "batch", "standing"]
+Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z
+STATISTICS: tuple[Statistics, ...] = ("running", "batch", "standing")
+
+
+class MovingAverage:
+    """A second generator, whose weights are the average of those of the one that trains.
+
+    average <- d average + (1 - d) w after each step of G, with d = min(decay, (1 + t) / (10 + t)) at the t-th: a
+    shorter average early on soon forgets the first weights (as TensorFlow's ExponentialMovingAverage does).
+
+    Averaged weights give other activations than the last ones, so BatchNorm's statistics are the average's own:
+
+    - "running": the running statistics of G, averaged like the weights; costs nothing.
+    - "batch": those of the batch that is drawn, as in training; an image then depends on its neighbours.
+    - "standing": those of many batches drawn with the averaged weights (Brock et al. 2019, appendix C).
+
+    Args:
+        network: built like G; its numbers are overwritten.
+        G: trains.
+        decay: in [0, 1); .999 remembers some 1,000 steps.
+        statistics: of BatchNorm, when the average draws.
+        noise: (rng, n) -> z; standing statistics need it.
+        seed: of that noise, and of dropout where the statistics are the batch's.
+    Attributes:
+        updates: how many steps of G went into the average.
+    """
+
+    def __init__(
+        self,
+        network: Sequential,
+        G: Sequential,
+        *,
+        decay: float,
+        statistics: Statistics = "running",
+        noise: Noise | None = None,
+        seed: int | Sequence[int] = 0,
+    ) -> None:
+        if not 0 <= decay < 1:
+            raise ConfigError(f"MovingAverage: expected 0 <= decay < 1, got {decay}. Try 0.999.")
+        if statistics not in STATISTICS:
+            raise ConfigError(f"MovingAverage: statistics must be one of {', '.join(STATISTICS)}, got {statistics!r}.")
+        if statistics == "standing" and noise is None:
+            raise ConfigError("MovingAverage: standing statistics need noise to draw from. Use statistics='running'.")
+        if network is G or network.arena.flat.shape != G.arena.flat.shape:
+            raise ConfigError("MovingAverage: expected a second network built like G. Build another of its layers.")
+        self.network, self.G = network, G
+        self.decay, self.statistics = decay, statistics
+        self.noise, self.seed = noise, seed
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins anew, at G's weights as they are now."""
+        self.updates = 0
+        for average, last in self._pairs():
+            average[...] = last
+        self.network.arena.updated()
+
+    def update(self) -> None:
+        """To be called after each step of G: one pass over the arena."""
+        kernels = self.network.kernels
+        (decay,) = kernels.numbers(lambda: (min(self.decay, (1 + self.updates) / (10 + self.updates)),))
+        for average, last in self._pairs():
+            with kernels.optimising(average):
+                kernels.ema_step(average, last, decay=decay)
+        kernels.each_step(self._count)
+
+    def _count(self) -> None:
+        self.updates += 1
+        self.network.arena.updated()
+
+    def settle(self) -> None:
+        """Makes the statistics fit the weights; to be called before the network is saved. `draw` does it itself."""
+        if self.noise is not None and self.statistics == "standing":
+            self.network.state.flat[...] = self.G.state.flat
+            standing_statistics(self.network, self.noise, rng=np.random.default_rng(self.seed))
+
+    def draw(self, z: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
+        """The averaged generator's outputs, in host memory; see `generate`."""
+        self.settle()
+        rng = np.random.default_rng(self.seed)
+        return generate(self.network, z, condition, batch_statistics=self.statistics == "batch", rng=rng)
+
+    def to_dict(self) -> dict[str, np.ndarray]:
+        """Everything that `update` has changed, in host memory, by name."""
+        return network_arrays(self.network, "average") | {"average_updates": np.array([self.updates], np.int64)}
+
+    def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
+        """Goes back to what `to_dict` gave.
+
+        Raises:
+            CheckpointError, ShapeError, DTypeError: the arrays hold no average, or that of another network. Nothing
+                is overwritten.
+        """
+        if "average_updates" not in arrays:
+            raise CheckpointError(f"{source} holds no average of G's weights. Set ema=0, or start a new run.")
+        before = self.to_dict()
+        try:
+            load_network(self.network, arrays, "average", source=source)
+        except MiniganError:
+            load_network(self.network, before, "average", source=source)
+            raise
+        self.updates = int(arrays["average_updates"][0])
+
+    def _pairs(self) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+        """Average and last weights, average and last statistics."""
+        return (
+            (self.network.arena.flat, self.G.arena.flat),
+            (self.network.state.flat, self.G.state.flat),
+        )

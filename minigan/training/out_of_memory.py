@@ -1,0 +1,42 @@
+"""When memory does not suffice for a training step: what takes it, and what to do."""
+
+import heapq
+import math
+from collections.abc import Mapping
+
+from minigan.errors import OutOfMemoryError
+from minigan.nn.network import Sequential
+
+__all__ = ["out_of_memory", "size"]
+
+
+def out_of_memory(error: MemoryError, networks: Mapping[str, Sequential], *, batch_size: int) -> OutOfMemoryError:
+    """The error, with the batch size, the largest arrays of a step and the remedy."""
+    largest = ", ".join(
+        f"{path} {shape} {size(nbytes)}" for nbytes, path, shape in largest_outputs(networks, batch_size=batch_size)
+    )
+    return OutOfMemoryError(
+        f"out of memory with batches of {batch_size}: {str(error).rstrip('.')}. The largest outputs are those of "
+        f"{largest}. Use a smaller --batch-size, image size or width."
+    )
+
+
+def largest_outputs(
+    networks: Mapping[str, Sequential], *, batch_size: int, count: int = 3
+) -> list[tuple[int, str, tuple[int, ...]]]:
+    """Bytes, layer and shape of what layers give for a batch, the largest first."""
+    outputs = []
+    for network in networks.values():
+        for _, layer in network.walk():
+            if not list(layer.children()):
+                shape = (batch_size, *layer.output_shape)
+                outputs.append((math.prod(shape) * network.dtype.itemsize, layer.path, shape))
+    return heapq.nlargest(count, outputs)
+
+
+def size(nbytes: int) -> str:
+    """1.5 GB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= scale:
+            return f"{nbytes / scale:.3g} {unit}"
+    return f"{nbytes} bytes"

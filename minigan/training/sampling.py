@@ -1,0 +1,150 @@
+"""From a trained generator to pictures."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan.data.pictures import image_grid, point_density, to_pixels
+from minigan.data.png import encode_png
+from minigan.nn.layers import BatchNorm
+from minigan.nn.network import Sequential
+from minigan.support.durable_files import atomic_write
+
+IMAGE_COUNT = 64
+POINT_COUNT = 2500
+
+__all__ = [
+    "Exhibit",
+    "generate",
+    "image_grid",
+    "picture_count",
+    "render",
+    "save_picture",
+    "standing_statistics",
+    "to_pixels",
+]
+
+
+def generate(
+    G: Sequential,
+    z: np.ndarray,
+    condition: np.ndarray | None = None,
+    *,
+    batch_size: int = 64,
+    batch_statistics: bool = False,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """The generator's outputs for latent vectors.
+
+    Args:
+        z: (N, *G.input_shape), any float dtype.
+        condition: a row for each, if G takes one: one-hot classes.
+        batch_size: at most so many at a time; bounds the memory.
+        batch_statistics: as in training: BatchNorm takes the statistics of each batch, and Dropout drops (pix2pix
+            draws so: Isola et al. 2017, section 3.3). Otherwise the result does not depend on the batch.
+        rng: of Dropout, with batch statistics.
+    Returns:
+        (N, *G.output_shape) in host memory.
+    """
+    outputs: list[Any] = []
+    # Of about one size: a last few have poor statistics.
+    for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
+        c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
+        y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
+        outputs.append(G.kernels.to_numpy(y))
+    return np.concatenate(outputs)
+
+
+def standing_statistics(
+    G: Sequential,
+    noise: Callable[[np.random.Generator, int], np.ndarray],
+    *,
+    rng: np.random.Generator,
+    batches: int = 100,
+    batch_size: int = 64,
+) -> None:
+    """Replaces BatchNorm's running statistics by the mean of those of many batches, drawn with the weights as they are.
+
+    The running ones lag behind weights that move, and fit averaged weights badly.
+    Source: Brock et al. 2019 (BigGAN), appendix C.
+    """
+    norms = [layer for _, layer in G.walk() if isinstance(layer, BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for k in range(batches):
+            for norm in norms:
+                norm.momentum = k / (k + 1)  # so that all batches count alike
+            z = G.kernels.asarray(noise(rng, batch_size), dtype=G.dtype)
+            _, tape = G.forward(z, train=True, rng=rng)
+            G.commit_statistics(tape)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """What the pictures of a training are drawn from, always the same, so that one sees what changes.
+
+    Attributes:
+        z: what G starts from: latent vectors, or photographs to be translated.
+        condition: a row for each, or None.
+        before, after: images (N, H, W, C) in [-1, 1] that stand to the left and to the right of what G draws.
+        extent: how far a picture of points reaches.
+        columns: of a grid without neighbours.
+        as_in_training: draw with Dropout and each batch's own statistics, see `generate`.
+        batch_size: at most so many are drawn at a time.
+    """
+
+    z: np.ndarray
+    condition: np.ndarray | None = None
+    before: tuple[np.ndarray, ...] = ()
+    after: tuple[np.ndarray, ...] = ()
+    extent: float = 1.0
+    columns: int | None = None
+    as_in_training: bool = False
+    batch_size: int = 64
+
+    def draw(self, G: Sequential) -> np.ndarray:
+        """G's outputs, in host memory."""
+        rng = np.random.default_rng(0)
+        return generate(
+            G, self.z, self.condition, batch_size=self.batch_size, batch_statistics=self.as_in_training, rng=rng
+        )
+
+    def picture(self, samples: np.ndarray) -> np.ndarray:
+        """The picture of what was drawn: a grid, with neighbours a row for each; points as their density."""
+        if not (self.before or self.after):
+            return render(samples, extent=self.extent, columns=self.columns)
+        columns = [*self.before, samples, *self.after]
+        beside = np.stack(columns, axis=1).reshape(-1, *samples.shape[1:])
+        side_by_side = 1 if len(samples) < 6 else 2
+        return image_grid(beside, columns=side_by_side * len(columns))
+
+
+def picture_count(shape: tuple[int, ...], *, images: int = IMAGE_COUNT) -> int:
+    """How many samples of that shape a picture shows well: very many points, or so many images."""
+    return POINT_COUNT if len(shape) == 1 else images
+
+
+def render(samples: np.ndarray, *, extent: float, columns: int | None = None) -> np.ndarray:
+    """Samples as one picture: images (N, H, W, C) in [-1, 1] in a grid, points (N, 2) as their density.
+
+    Args:
+        extent: how far the picture of points reaches.
+        columns: of the grid; about as many as rows by default.
+    """
+    return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
+
+
+def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
+    """Writes (H, W, C) uint8 as a PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    atomic_write(Path(path), encode_png(picture))

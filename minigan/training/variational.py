@@ -1,0 +1,206 @@
+"""The variational autoencoder: the model that every GAN tutorial compares a GAN with.
+
+An encoder maps an image x to a normal distribution of latent vectors, N(mu, diag(exp(logvar))); a decoder G maps a
+latent vector to the parameters of a distribution of images. Both minimise the negative evidence lower bound,
+
+    -ELBO = -E[log p(x | z)] + weight * KL(N(mu, exp(logvar)) | N(0, 1)),    z = mu + exp(logvar / 2) * eps,
+
+where one eps ~ N(0, 1) is drawn for each image: the reparameterisation trick, which makes z differentiable in mu and
+logvar. With weight = 1 it is the bound itself; other weights make a beta-VAE.
+
+Source: Kingma & Welling 2014, "Auto-Encoding Variational Bayes", equations 4 and 10, appendix B; the weight is that of
+Higgins et al. 2017, equation 4.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array, array_module
+from minigan.errors import ConfigError, DivergenceError, ShapeError
+from minigan.losses import bernoulli, gaussian
+from minigan.nn.network import Sequential
+from minigan.nn.optimizers import Optimizer
+from minigan.training.divergence import all_finite, nonfinite_gradient, nonfinite_output
+from minigan.training.learner import Learner
+
+__all__ = ["LIKELIHOODS", "VariationalAutoencoder", "VariationalValues", "kl_divergence", "reparameterise"]
+
+Likelihood = Callable[[Array, Array], tuple[Array, Array]]  # (decoder's output, x) -> (-log p(x | z), its gradient)
+LIKELIHOODS: Mapping[str, Likelihood] = {"bernoulli": bernoulli, "gaussian": gaussian}
+
+
+class VariationalValues(NamedTuple):
+    """What one step measured, in nats for each image; scalar arrays of the backend.
+
+    Attributes:
+        loss: -ELBO (with the KL divergence's weight).
+        reconstruction: -log p(x | z).
+        kl: KL(q(z | x) | p(z)), without its weight.
+    """
+
+    loss: Array
+    reconstruction: Array
+    kl: Array
+
+    def headline(self) -> dict[str, Array]:
+        """The values that a progress bar has room for, by the names that papers use."""
+        return {"-ELBO": self.loss, "rec": self.reconstruction, "KL": self.kl}
+
+
+class VariationalAutoencoder(Learner):
+    """Trains an encoder and a decoder together.
+
+    Args:
+        encoder: maps images to [mu, logvar], (2 * latent,); built.
+        G: the decoder, maps (latent,) to the parameters of p(x | z), one a pixel and channel; built on the same
+            backend with the same dtype.
+        likelihood: -log p(x | z), summed over an image and averaged over the batch, and its gradient.
+        kl_weight: beta.
+        e_optimizer, g_optimizer: update the arenas of the encoder and of G.
+    Raises:
+        ConfigError, ShapeError: these do not fit each other.
+    """
+
+    def __init__(
+        self,
+        encoder: Sequential,
+        G: Sequential,
+        *,
+        likelihood: Likelihood = bernoulli,
+        kl_weight: float = 1.0,
+        e_optimizer: Optimizer,
+        g_optimizer: Optimizer,
+    ) -> None:
+        if encoder.output_shape != (2 * G.input_shape[0],) or encoder.input_shape != G.output_shape:
+            raise ShapeError(
+                f"{encoder.path} maps {encoder.input_shape} to {encoder.output_shape}, {G.path} {G.input_shape} to "
+                f"{G.output_shape}. The encoder must give mu and logvar for each of G's inputs, from what G draws."
+            )
+        if (encoder.kernels.name, encoder.dtype) != (G.kernels.name, G.dtype):
+            raise ConfigError(
+                f"{encoder.path} and {G.path} must be built with one backend and dtype, got {encoder.kernels.name} "
+                f"{encoder.dtype} and {G.kernels.name} {G.dtype}."
+            )
+        if (e_optimizer.arena, g_optimizer.arena) != (encoder.arena, G.arena):
+            raise ConfigError("e_optimizer must update the encoder's arena and g_optimizer G's: Adam(G.arena, ...).")
+        self.encoder, self.G = encoder, G
+        self.likelihood = likelihood
+        self.kl_weight = kl_weight
+        self.e_optimizer, self.g_optimizer = e_optimizer, g_optimizer
+        self.e_grads, self.g_grads = encoder.gradients(), G.gradients()
+
+    @property
+    def networks(self) -> dict[str, Sequential]:
+        return {"encoder": self.encoder, "G": self.G}
+
+    def kind(self) -> tuple[()]:
+        return ()
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"e": self.e_optimizer, "g": self.g_optimizer}
+
+    def inputs(self, batch: Array, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
+        """Both networks, each with its input: the images, and what is drawn for them."""
+        x = self.G.kernels.asarray(batch, dtype=self.G.dtype)
+        code, _ = self.encoder.forward(x, train=True, rng=rng)
+        return [(self.encoder, x), (self.G, reparameterise(code, self._eps(code, rng)))]
+
+    def step(self, batches: Iterator[Array], rng: np.random.Generator) -> VariationalValues:
+        """One update of both networks.
+
+        Args:
+            batches: images (N, *G.output_shape), in host memory or the backend's, of any float dtype.
+            rng: of eps and of dropout.
+        Raises:
+            DivergenceError: a value or a gradient is not finite; both networks are as they were before the step.
+        """
+        x = self.G.kernels.feed(lambda: next(batches), dtype=self.G.dtype)
+        states = [network.state.flat.copy() for network in self.networks.values()]
+        values = self.gradients(x, rng)
+        for network, grads, statistics in zip(
+            self.networks.values(), (self.e_grads, self.g_grads), states, strict=True
+        ):
+            if not all_finite(values.loss, grads, network, statistics=statistics):
+                for other, state in zip(self.networks.values(), states, strict=True):
+                    other.state.flat[...] = state
+                raise DivergenceError(f"{self._why(x, rng)} is not finite.")
+        self.e_optimizer.step(self.e_grads)
+        self.g_optimizer.step(self.g_grads)
+        return values
+
+    def gradients(self, x: Array, rng: np.random.Generator) -> VariationalValues:
+        """Leaves in `e_grads` and `g_grads` the gradients of -ELBO."""
+        self.e_grads.zero()
+        self.g_grads.zero()
+        code, e_tape = self.encoder.forward(x, train=True, rng=rng)
+        eps = self._eps(code, rng)
+        y, g_tape = self.G.forward(reparameterise(code, eps), train=True, rng=rng)
+        reconstruction, dy = self.likelihood(y, x)
+        kl, dkl = kl_divergence(code)
+        dz = self.G.backward(dy, g_tape, grads=self.g_grads)
+        dcode = reparameterise_grad(dz, code, eps) + self.kl_weight * dkl
+        self.encoder.backward(dcode, e_tape, grads=self.e_grads, need_dx=False)
+        self.G.commit_statistics(g_tape)
+        self.encoder.commit_statistics(e_tape)
+        return VariationalValues(reconstruction + self.kl_weight * kl, reconstruction, kl)
+
+    def _eps(self, code: Array, rng: np.random.Generator) -> Array:
+        shape = len(code), code.shape[1] // 2
+        return self.G.kernels.feed(lambda: rng.standard_normal(shape), dtype=self.G.dtype)
+
+    def _why(self, x: Array, rng: np.random.Generator) -> str:
+        """What is not finite in a step."""
+        found = nonfinite_output(self.encoder, x, rng=rng)
+        if found is not None:
+            return found
+        code, e_tape = self.encoder.forward(x, train=True, rng=rng)
+        eps = self._eps(code, rng)
+        z = reparameterise(code, eps)
+        found = nonfinite_output(self.G, z, rng=rng)
+        if found is not None:
+            return found
+        y, g_tape = self.G.forward(z, train=True, rng=rng)
+        _, dy = self.likelihood(y, x)
+        found = nonfinite_gradient(self.G, dy, g_tape)
+        if found is not None:
+            return found
+        dcode = reparameterise_grad(self.G.backward(dy, g_tape, grads=None), code, eps)
+        dcode = dcode + self.kl_weight * kl_divergence(code)[1]
+        return nonfinite_gradient(self.encoder, dcode, e_tape) or "the evidence lower bound"
+
+
+def reparameterise(code: Array, eps: Array) -> Array:
+    """z = mu + exp(logvar / 2) * eps, for code = [mu, logvar] (N, 2 * latent) and eps (N, latent)."""
+    mu, logvar = _halves(code)
+    return mu + array_module(code).exp(logvar / 2) * eps
+
+
+def reparameterise_grad(dz: Array, code: Array, eps: Array) -> Array:
+    """The gradient of code, like code: dmu = dz, dlogvar = dz * eps * exp(logvar / 2) / 2."""
+    xp = array_module(code)
+    _, logvar = _halves(code)
+    return xp.concatenate([dz, dz * eps * xp.exp(logvar / 2) / 2], axis=1)
+
+
+def kl_divergence(code: Array) -> tuple[Array, Array]:
+    """KL(N(mu, exp(logvar)) | N(0, 1)) = sum(mu² + exp(logvar) - 1 - logvar) / 2, the mean over the batch.
+
+    Args:
+        code: [mu, logvar], (N, 2 * latent).
+    Returns:
+        The value in nats, and its gradient like code.
+    Source: Kingma & Welling 2014, appendix B.
+    """
+    xp = array_module(code)
+    mu, logvar = _halves(code)
+    var = xp.exp(logvar)
+    value = (mu * mu + var - 1 - logvar).sum() / (2 * len(code))
+    return value, xp.concatenate([mu, (var - 1) / 2], axis=1) / len(code)
+
+
+def _halves(code: Array) -> tuple[Array, Array]:
+    latent = code.shape[1] // 2
+    return code[:, :latent], code[:, latent:]

@@ -1,0 +1,143 @@
+"""Compilation: nothing before it is needed, kept on disk where possible, and keyed by all that it depends on."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba")
+
+import numba
+
+from minigan.backends.cpu import CpuBackend, jit, simd
+
+PROBE = """
+import logging, sys
+logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+import numpy as np
+from minigan.backends import get_backend
+backend = get_backend("numba")
+y = backend.leaky_relu(np.array([-1.0, 2.0], np.float32), slope=0.5)
+assert y.tolist() == [-0.5, 2.0]
+from minigan.backends.cpu.activation import leaky
+print(sum(leaky.stats.cache_hits.values()), sum(leaky.stats.cache_misses.values()))
+"""
+
+
+def probe(tmp_path, cache_dir, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROBE], check=False, capture_output=True, text=True, cwd=tmp_path,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache_dir), "PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+    )  # fmt: skip
+
+
+def test_the_second_process_loads_what_the_first_compiled(tmp_path):
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", ["empty", "truncated", "rubbish"])
+def test_a_damaged_cache_is_written_anew(tmp_path, suffix, damage):
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    (path,) = (tmp_path / "cache").rglob(f"*.leaky-*.{suffix}")
+    code = path.read_bytes()
+    path.write_bytes({"empty": b"", "truncated": code[: len(code) // 2], "rubbish": b"?" * 100}[damage])
+    result = probe(tmp_path, tmp_path / "cache")
+    assert (result.stdout, result.stderr) == ("0 1\n", "")
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+def test_an_index_that_names_a_type_that_is_gone_is_not_read(tmp_path):
+    """As it stands there after minigan was replaced by another version of it."""
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    (path,) = (tmp_path / "cache").rglob("*.leaky-*.nbi")
+    gone = b"cminigan.backends.cpu.plan\nThatIsGone\n."
+    path.write_bytes(pickle.dumps(numba.__version__) + gone)
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+def test_widths_do_not_share_machine_code(tmp_path):
+    other = str(16 if simd.VECTOR_BYTES != 16 else 32)
+    assert probe(tmp_path, tmp_path / "cache").stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache", MINIGAN_VECTOR_BYTES=other).stdout == "0 1\n"
+    assert probe(tmp_path, tmp_path / "cache").stdout == "1 0\n"
+
+
+def test_without_a_cache_folder_kernels_still_run_and_one_line_says_so(tmp_path):
+    """No locator finds a folder: the user's is below a file, and so is every other candidate's."""
+    (tmp_path / "file").touch()
+    blocked = tmp_path / "file" / "cache"
+    result = probe(
+        tmp_path, blocked, HOME=str(blocked), XDG_CACHE_HOME=str(blocked),
+        NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("WARNING minigan") == 1
+    assert "Set NUMBA_CACHE_DIR to a writable folder." in result.stderr
+
+
+def test_importing_the_package_compiles_nothing():
+    code = "import minigan.backends.cpu.conv as c, minigan.backends.cpu.correlate as d; print(d.correlate.signatures)"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout == "[]\n"
+
+
+def test_the_fingerprint_is_of_the_whole_package(monkeypatch, tmp_path):
+    before = jit.fingerprint.__wrapped__()
+    assert before == jit.fingerprint()
+    for path in Path(jit.__file__).parent.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    assert jit.fingerprint.__wrapped__() == before
+    with open(tmp_path / "simd.py", "a", encoding="utf-8") as file:
+        file.write("# another line")
+    assert jit.fingerprint.__wrapped__() != before
+
+
+def test_describe_and_coverage():
+    assert CpuBackend(threads=3).describe().endswith(f"({simd.VECTOR_BYTES}-byte vectors), 3 threads")
+    assert CpuBackend(threads=1).describe().endswith("1 thread")
+    assert {row.origin for row in CpuBackend().coverage()} == {"native"}
+
+
+def test_the_number_of_threads_is_numbas():
+    code = "from minigan.backends import get_backend; print(get_backend('numba').team.size)"
+    environment = os.environ | {"NUMBA_NUM_THREADS": "1"}
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                          env=environment).stdout == "1\n"  # fmt: skip
+
+
+STEP = """
+import numpy as np
+from minigan.backends import get_backend
+from minigan.backends.cpu import precompile, winograd, correlate, norm, activation, optim
+late = (winograd.convolve, winograd.convolve_weights, correlate.correlate_weights, norm.gradient_sums,
+        norm.input_gradient, activation.leaky_gradient, activation.tanh_gradient, optim.adam)
+from minigan.cli.bench import random_images, training_step
+training_step("dcgan28", get_backend("numba"))(random_images("dcgan28", 64))
+print([kernel.__name__ for kernel in late if kernel.stats.cache_misses], len(late))
+"""
+
+
+def test_the_second_process_compiles_what_a_training_step_comes_to_last(tmp_path):
+    """With the very types that the step calls them with; and once they are there, no process is started."""
+    settings = {"check": True, "capture_output": True, "text": True, "cwd": tmp_path}
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    begin = "from minigan.backends.cpu import precompile as p; process = p.begin(); print(process and process.wait())"
+    for expected in ("0", "None"):
+        result = subprocess.run([sys.executable, "-c", begin], env=environment | {"NUMBA_NUM_THREADS": "2"}, **settings)
+        assert result.stdout == expected + "\n"
+    result = subprocess.run([sys.executable, "-c", STEP], env=environment, **settings)
+    assert result.stdout == "[] 8\n"
+
+
+def test_one_thread_compiles_in_one_process(tmp_path):
+    code = "from minigan.backends.cpu import precompile; print(precompile.begin())"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "1"}
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert result.stdout == "None\n"

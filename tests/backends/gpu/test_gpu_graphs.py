@@ -1,0 +1,337 @@
+"""Training steps captured as CUDA graphs, on the stand-in for CuPy: the same bits as step by step, and nobody waits."""
+
+import io
+import itertools
+from typing import Any
+
+import cuda_on_cpu
+import fake_cupy
+import numpy as np
+import pytest
+from fake_cuda import DEVICE, CUDARuntimeError
+
+from minigan import runs
+from minigan.backends import Backend, get_backend
+from minigan.cli.bench import bench
+from minigan.errors import BackendError, DataError, DivergenceError, ShapeError
+from minigan.recipes import get_recipe
+from minigan.support.progress import PlainProgress
+from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.moving_average import MovingAverage
+from minigan.training.stepper import Stepper
+from minigan.training.trainer import Interruption, Rhythm
+
+STEPS = 6
+CASES = {
+    "dcgan": {},
+    "dcgan, a penalty now and then": {
+        "loss": "hinge", "penalty": "wgan-gp", "penalty_interval": 2, "d_norm": "none", "n_critic": 3,
+    },
+    "dcgan, augmented, a pool, RMSprop": {
+        "augment": "color,translation,cutout", "fake_pool": 10, "optimizer": "rmsprop", "clip_weights": 0.5,
+    },
+    "dcgan, noise that ends": {"instance_noise": 0.1, "instance_noise_steps": 3, "penalty": "dragan"},
+    "dcgan, decay": {"schedule": "cosine", "feature_matching": 0.1, "clip_norm": 1, "pack": 2},
+    "dcgan-keras": {},
+    "mlp": {},
+    "sngan": {"n_critic": 2},
+    "multi-d": {"discriminators": 9, "weights": "softmax", "penalty": "r1"},
+    "vae": {},
+    "pix2pix": {"d_width": 2},
+    "denoise, alone": {"adversarial": 0},
+}  # fmt: skip
+SIDES = {"mlp": 28, "vae": 28, "dcgan-keras": 28, "sngan": 16, "pix2pix": 16, "denoise": 16}
+
+
+class Training:
+    """A small learner and its average, on 4 random images a batch.
+
+    Args:
+        spoilt: the number of a batch that is full of infinities.
+    """
+
+    def __init__(self, case: str, backend: Backend, *, spoilt: int | None = None) -> None:
+        name = case.partition(",")[0]
+        width = {} if name in ("mlp",) else {"width": 2}
+        recipe = get_recipe(name).from_settings({"batch_size": 4, "steps": STEPS, **width, **CASES[case]})
+        side = SIDES.get(name, 8)
+        shape = (side, side, 1)
+        self.rng, data = np.random.default_rng(1), np.random.default_rng(2)
+        self.learner = recipe.assemble(shape, backend=backend, rng=np.random.default_rng(0))
+        twin = recipe.assemble(shape, backend=backend, rng=np.random.default_rng(0)).G
+        self.average = MovingAverage(twin, self.learner.G, decay=0.9)
+
+        def batch(number: int) -> Any:
+            images = data.uniform(-1, 1, (2, 4, *shape)).astype(np.float32)
+            images[...] = np.inf if number == spoilt else images
+            return recipe.batch((images[0], images[1]) if name == "pix2pix" else images[0], self.rng)
+
+        self.stepper = Stepper(self.learner, map(batch, itertools.count()), self.rng, average=self.average)
+
+    def steps(self, count: int) -> list[dict[str, float]]:
+        """The values of so many steps."""
+        with np.errstate(all="ignore"):
+            steps = (self.stepper.step() for _ in range(count))
+            return [{name: float(value) for name, value in values._asdict().items()} for values in steps]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return self.learner.to_dict() | self.average.to_dict()
+
+
+def assert_same(one: Training, other: Training) -> None:
+    wanted = other.arrays()
+    for name, array in one.arrays().items():
+        np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+    assert one.rng.bit_generator.state == other.rng.bit_generator.state
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_replayed_steps_give_the_bits_of_steps_on_the_cpu_and_nobody_waits(device: Backend, case: str):
+    ours, reference = Training(case, device), Training(case, get_backend("numpy"))
+    wanted, waits = reference.steps(STEPS), DEVICE.waits
+    for _ in range(STEPS - 1):
+        ours.stepper.step()
+    assert DEVICE.waits == waits
+    assert ours.steps(1) == wanted[-1:]
+    ours.stepper.look()
+    assert_same(ours, reference)
+    assert DEVICE.launches >= 2
+
+
+def test_kinds_of_steps_become_graphs_of_their_own(device: Backend):
+    training = Training("dcgan, a penalty now and then", device)
+    training.steps(8)
+    assert DEVICE.launches == 8 - 2, "with the penalty in two of three steps of D, or in one: each eager at first"
+
+
+@pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler to run CUDA's sources with")
+@pytest.mark.parametrize("case", ["dcgan", "denoise, alone"])
+def test_the_gpus_own_kernels_are_captured(monkeypatch, case: str):
+    with fake_cupy.installed():
+        captured = Training(case, get_backend("cupy"))
+        values = captured.steps(4)
+        assert DEVICE.launches == 3
+        monkeypatch.setenv("MINIGAN_GRAPHS", "0")
+        eager = Training(case, get_backend("cupy"))
+        assert eager.steps(4) == values
+        assert_same(captured, eager)
+        assert DEVICE.launches == 3
+
+
+@pytest.mark.usefixtures("device")
+def test_a_run_waits_only_when_it_logs_or_draws(tmp_path):
+    waits = []
+    for steps in (8, 16):
+        run = opened(tmp_path / str(steps), steps=steps, rhythm=Rhythm(100, 100, 100))
+        before = DEVICE.waits
+        train(run)
+        waits.append(DEVICE.waits - before)
+    assert waits[0] == waits[1]
+    assert DEVICE.launches == 7 + 15
+
+
+def test_what_is_fed_goes_over_in_one_copy(device: Backend):
+    training = Training("dcgan, augmented, a pool, RMSprop", device)
+    training.steps(5)
+    before = DEVICE.copies
+    training.steps(3)
+    assert DEVICE.copies == before + 3
+
+
+def test_a_benchmark_measures_graphs_and_waits_for_them(device: Backend):
+    (train, _) = bench("mlp", device, batch_size=2, rounds=2, seconds=0)
+    assert train.milliseconds > 0
+    assert DEVICE.launches >= 1
+    assert DEVICE.waits >= 2 * 3
+
+
+# ---------------------------------------------------------------------------------------------- what cannot be captured
+
+
+class Careless(AlternatingOptimizer):
+    """Forgets to feed."""
+
+    def _fed(self, batches, rng):
+        return tuple(
+            None if a is None else self.D.kernels.asarray(a, dtype="float32") for a in self._drawn(next(batches), rng)
+        )
+
+
+def test_a_host_array_that_is_not_fed_is_an_error(device: Backend):
+    training = Training("mlp", device)
+    training.learner.__class__ = Careless
+    training.steps(1)
+    with pytest.raises(BackendError, match=r"host array cannot be copied .* Give it through backend\.feed"):
+        training.steps(1)
+
+
+@pytest.mark.parametrize(
+    ("act", "complaint"),
+    [
+        (lambda device: device.xp.asarray(np.ones(3)), "a host array is copied"),
+        (lambda device: float(device.xp.ones(3).sum()), "a number is asked for"),
+        (lambda device: device.xp.cuda.Stream().synchronize(), "a stream is waited for"),
+    ],
+    ids=["copy", "number", "wait"],
+)
+def test_the_stand_in_keeps_cudas_rules(device: Backend, act, complaint):
+    graphs = device.step_graphs()
+    graphs.run((), lambda: act(device))
+    with pytest.raises(CUDARuntimeError, match=complaint):
+        graphs.run((), lambda: act(device))
+    act(device)  # the capture is over
+
+
+def test_memory_that_nobody_keeps_is_spoilt(device: Backend):
+    graphs, kept = device.step_graphs(), device.xp.zeros(3)
+
+    def step():
+        y = device.feed(lambda: np.ones(3)) + 1
+        kept[...] = y
+        return y + 1, y.host
+
+    for _ in range(3):
+        result, lost = graphs.run((), step)
+    np.testing.assert_array_equal(device.to_numpy(kept), 2)
+    np.testing.assert_array_equal(device.to_numpy(result), 3)
+    assert np.isnan(lost).all()
+
+
+def test_arrays_of_the_device_are_not_captured(device: Backend):
+    training = Training("mlp", device)
+    training.stepper._batches = itertools.repeat(device.xp.zeros((4, 28, 28, 1), dtype=np.float32))
+    training.steps(4)
+    assert DEVICE.launches == 0
+
+
+def test_a_batch_of_another_size_is_an_error(device: Backend):
+    training = Training("mlp", device)
+    batches = [np.zeros((n, 28, 28, 1), np.float32) for n in (4, 4, 4, 3)]
+    training.stepper._batches = iter(batches)
+    training.steps(3)
+    before = training.arrays()
+    with pytest.raises(
+        ShapeError, match=r"is fed arrays of shape \(4, 28, 28, 1\), got \(3, 28, 28, 1\)\. Keep the batch"
+    ):
+        training.steps(1)
+    for name, array in training.arrays().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_an_error_of_the_data_leaves_all_counts_as_they_were(device: Backend):
+    training = Training("dcgan, a penalty now and then", device)
+    whole = training.stepper._batches
+
+    def ending():
+        yield from itertools.islice(whole, 3 * 5 + 2)
+        raise DataError("no more")
+
+    training.stepper._batches = ending()
+    training.steps(5)
+    before = training.arrays()
+    with pytest.raises(DataError, match="no more"):
+        training.steps(1)
+    training.stepper.look()
+    for name, array in training.arrays().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_capturing_can_be_turned_off(device: Backend, monkeypatch):
+    monkeypatch.setenv("MINIGAN_GRAPHS", "0")
+    training, reference = Training("mlp", device), Training("mlp", get_backend("numpy"))
+    assert training.steps(3) == reference.steps(3)
+    assert_same(training, reference)
+    assert DEVICE.launches == 0
+
+
+# ---------------------------------------------------------------------------------------------- divergence
+
+
+@pytest.mark.parametrize(
+    ("case", "spoilt"),
+    [
+        *(("dcgan, augmented, a pool, RMSprop", spoilt) for spoilt in (0, 1, 4)),
+        ("dcgan", 0),
+        ("sngan", 5),
+        ("vae", 3),
+        ("pix2pix", 1),
+        ("denoise, alone", 4),
+    ],
+)
+def test_divergence_changes_nothing_and_is_found_at_the_next_look(device: Backend, case: str, spoilt: int):
+    ours, reference = (Training(case, backend, spoilt=spoilt) for backend in (device, get_backend("numpy")))
+    taken = spoilt // reference.learner.n_critic
+    reference.steps(taken)
+    counts = {name: array for name, array in reference.arrays().items() if array.dtype == np.int64}
+    with pytest.raises(DivergenceError) as expected:
+        reference.steps(1)
+    ours.steps(STEPS)
+    with pytest.raises(DivergenceError) as found:
+        ours.stepper.look()
+    assert str(found.value) == str(expected.value)
+    assert found.value.steps_ago == STEPS - 1 - taken
+    wanted = reference.arrays() | counts
+    for name, array in ours.arrays().items():
+        np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+
+
+def test_training_can_go_on_after_divergence(device: Backend):
+    training = Training("mlp", device, spoilt=3)
+    training.steps(5)
+    with pytest.raises(DivergenceError):
+        training.stepper.look()
+    training.steps(3)
+    training.stepper.look()
+    assert all(np.isfinite(array).all() for array in training.arrays().values())
+
+
+@pytest.mark.usefixtures("device")
+def test_a_run_names_the_step_and_saves_nothing_of_it(tmp_path):
+    run = opened(tmp_path / "run", steps=9, rhythm=Rhythm(4, 100, 4))
+    prepare = run.trainer.prepare
+    numbers = itertools.count(1)
+    run.trainer.prepare = lambda item, rng: prepare(item, rng) * (np.inf if next(numbers) == 6 else 1)
+    with pytest.raises(
+        DivergenceError, match=r"training diverged at step 6: the input of D is not finite\..*step-00000004"
+    ):
+        train(run)
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+
+
+# ---------------------------------------------------------------------------------------------- runs
+
+
+def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "cupy", **settings: Any) -> runs.Run:
+    settings = {"batch_size": 4, "steps": steps, "width": 2, "d_norm": "none", **settings}
+    full = get_recipe("dcgan").from_settings(settings).settings()
+    run = runs.open_run(
+        runs.RunConfig(recipe="dcgan", settings=full, data="digits", backend=backend, rhythm=rhythm), folder
+    )
+    runs.start(run)
+    return run
+
+
+def train(run: runs.Run, *, stop_at: int | None = None) -> None:
+    class Progress(PlainProgress):
+        def advance(self, step, *, images_per_second):  # noqa: ARG002
+            interruption.requested = step == stop_at
+
+    interruption = Interruption()
+    with run.trainer.loader:
+        run.trainer.run(Progress(start=run.trainer.step, total=run.trainer.steps, stream=io.StringIO()), interruption)
+
+
+@pytest.mark.usefixtures("device")
+def test_a_run_goes_on_bit_for_bit(tmp_path):
+    settings = {"penalty": "r1", "penalty_interval": 3, "ema": 0.9, "augment": "translation"}
+    whole = opened(tmp_path / "whole", steps=9, rhythm=Rhythm(), backend="numpy", **settings)
+    train(whole)
+    train(opened(tmp_path / "run", steps=9, rhythm=Rhythm(), **settings), stop_at=5)
+    again = runs.reopen_run(tmp_path / "run")
+    runs.resume(again)
+    train(again)
+    wanted = whole.trainer.learner.to_dict() | whole.trainer.average.to_dict()
+    for name, array in (again.trainer.learner.to_dict() | again.trainer.average.to_dict()).items():
+        np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+    assert again.trainer.learner.G.kernels is again.backend
+    assert DEVICE.launches > 0

@@ -1,0 +1,255 @@
+"""The convolution kernels of conv.cu in each tile, fetch width, precision and number of parts, run on the CPU."""
+
+import itertools
+
+import cuda_on_cpu
+import fake_cupy
+import numpy as np
+import pytest
+from calling import DTYPES, assert_close, assert_same_bits, call, draws
+
+from minigan.backends import get_backend
+from minigan.backends.geometry import ConvGeometry, conv_geometry
+from minigan.errors import ConfigError, DTypeError, ShapeError
+
+pytestmark = pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler for running CUDA on the CPU")
+
+KERNELS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
+# A factor is rounded to 11 or 8 bits, so a product is off by up to 2^-11 or 2^-8 of itself, twice; the sums are exact.
+TOLERANCE = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 8e-3}
+
+
+@pytest.fixture(scope="module")
+def make():
+    """GpuBackend over the stand-in."""
+    with fake_cupy.installed():
+        yield type(get_backend("cupy"))
+
+
+def results(backend, g: ConvGeometry, images: int, dtype=DTYPES[0], seed: int = 1):
+    """What the three kernels compute, as NumPy arrays."""
+    shapes = (images, *g.input_shape), g.weight_shape, (images, *g.output_shape), (g.K,), (g.C,), g.weight_shape
+    x, w, dy, b, c, dw = draws(seed, dtype, *shapes)
+    return (
+        call(backend, "conv2d", x, w, b, g),
+        call(backend, "conv2d_input_grad", dy, w, g, b=c),
+        call(backend, "conv2d_weight_grad", x, dy, g, add_to=dw)[1],
+    )
+
+
+def forced(monkeypatch, backend, *, tile=None, vectors=None, splits=None):
+    """Takes part of the choice from the backend; the grid follows."""
+    chosen = backend._plan
+
+    def plan(kernel, g, images, dtype, straight):
+        plan = chosen(kernel, g, images, dtype, straight)
+        down, across, depth = plan.grid
+        if tile is not None:
+            down = -(-down * plan.tile.rows // tile.rows)  # perhaps more than needed: blocks beyond the end do nothing
+            across = -(-across * plan.tile.columns // tile.columns)
+            plan = plan._replace(tile=tile)
+        if vectors is not None:
+            plan = plan._replace(vectors=vectors)
+        if splits is not None:
+            depth = depth // plan.splits * splits
+            plan = plan._replace(splits=splits)
+        return plan._replace(grid=(down, across, depth))
+
+    monkeypatch.setattr(backend, "_plan", plan)
+
+
+GEOMETRIES = [
+    conv_geometry((10, 9, 20), 36, (4, 4), (2, 2), "same"),
+    conv_geometry((5, 6, 8), 132, (3, 2), (1, 3), ((2, 0), (1, 4))),
+]
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("index", range(4), ids=["128x128", "128x64", "64x64", "128x8"])
+def test_every_tile_in_every_precision(make, reference, monkeypatch, index, precision):
+    backend = make(precision=precision)
+    from minigan.backends.gpu.plan import TILES
+
+    forced(monkeypatch, backend, tile=TILES[index])
+    for g in GEOMETRIES:
+        for actual, expected in zip(results(backend, g, 3), results(reference, g, 3), strict=True):
+            assert_close(actual, expected, tolerance=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("vectors", [(4, 1), (1, 4), (1, 1)], ids=str)
+def test_every_width_of_a_fetch_gives_the_same_bits(make, monkeypatch, vectors):
+    expected = results(make(precision="tf32"), GEOMETRIES[0], 2)
+    backend = make(precision="tf32")
+    forced(monkeypatch, backend, vectors=vectors)
+    for one, other in zip(results(backend, GEOMETRIES[0], 2), expected, strict=True):
+        assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize("splits", [2, 5, 64])
+def test_every_number_of_parts(make, reference, monkeypatch, splits):
+    """Also more parts than the depth has steps: some are empty."""
+    backend = make(precision="fp32")
+    forced(monkeypatch, backend, splits=splits)
+    for g in GEOMETRIES:
+        for actual, expected in zip(results(backend, g, 2), results(reference, g, 2), strict=True):
+            assert_close(actual, expected)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("tf32", 0), ("bf16", 0), ("fp32", 0), ("fp32", 1)])
+def test_the_order_of_threads_changes_nothing(make, monkeypatch, precision, dtype):
+    backend = make(precision=precision)
+    forward = results(backend, GEOMETRIES[0], 3, DTYPES[dtype])
+    monkeypatch.setattr(cuda_on_cpu, "BACKWARDS", 1)
+    for one, other in zip(results(backend, GEOMETRIES[0], 3, DTYPES[dtype]), forward, strict=True):
+        assert_same_bits(one, other)
+
+
+def test_tensor_cores_round_factors_not_sums(make):
+    """1 + 2^-9 is a TF32 number but no bfloat16 one; 1 + 2^-12 is neither. Sums of 4096 are whole in any case."""
+    g = ConvGeometry(1, 1, 4096, 64, 1, 1)
+    ones = np.ones((1, 1, 4096, 64), np.float32)
+    for precision, excess, expected in [
+        ("tf32", 2**-9, 8),
+        ("tf32", 2**-12, 0),
+        ("bf16", 2**-9, 0),
+        ("fp32", 2**-12, 1),
+    ]:
+        x = np.full((2, 1, 1, 4096), 1 + excess, np.float32)
+        y = call(make(precision=precision), "conv2d", x, ones, None, g)
+        np.testing.assert_array_equal(y, 4096 + expected)
+
+
+def test_a_bias_is_repeated_where_the_filter_covers_the_image(make, reference):
+    g = conv_geometry((4, 4, 6), 10, (4, 4), (1, 1), "valid")
+    for actual, expected in zip(results(make(precision="fp32"), g, 3), results(reference, g, 3), strict=True):
+        assert_close(actual, expected)
+
+
+def test_views_that_begin_at_odd_places_are_fetched_one_by_one(make, reference):
+    g = conv_geometry((5, 5, 8), 16, (3, 3), (1, 1), "same")
+    x, w = draws(4, np.float32, (1 + g.H * g.W * g.C,), (1 + g.R * g.S * g.C * g.K,))
+    backend = make(precision="fp32")
+    x_view = backend.asarray(x)[1:].reshape(1, *g.input_shape)
+    w_view = backend.asarray(w)[1:].reshape(g.weight_shape)
+    assert x_view.data.ptr % 16 != 0
+    y = backend.to_numpy(backend.conv2d(x_view, w_view, None, g))
+    assert_close(y, reference.conv2d(x[1:].reshape(1, *g.input_shape), w[1:].reshape(g.weight_shape), None, g))
+
+
+def test_what_a_kernel_would_misread_is_refused(make):
+    backend = make()
+    g = conv_geometry((5, 5, 8), 16, (3, 3), (1, 1), "same")
+    x, w, dw = (backend.asarray(a) for a in draws(4, np.float32, (2, 5, 5, 8), g.weight_shape, g.weight_shape))
+    with pytest.raises(ShapeError, match=r"x: expected shape \(2, 5, 5, 8\), got \(2, 5, 4, 8\)"):
+        backend.conv2d(backend.asarray(np.zeros((2, 5, 4, 8), np.float32)), w, None, g)
+    with pytest.raises(DTypeError, match="expected dtype float64"):
+        backend.conv2d_weight_grad(x, x, g, add_to=backend.asarray(np.zeros(g.weight_shape)))
+    with pytest.raises(ShapeError, match="C-contiguous"):
+        backend.channel_sum(x, add_to=backend.asarray(np.zeros(16, np.float32))[::2])
+    with pytest.raises(ShapeError, match=r"b: expected shape \(40, 8\)"):
+        backend.matmul(x.reshape(10, 40), w.reshape(-1, 8))
+    assert dw.shape == g.weight_shape
+
+
+def test_precisions(make, monkeypatch):
+    assert make().precision == "tf32"
+    assert "tf32" in make().describe()
+    monkeypatch.setenv("MINIGAN_EXACT", "1")
+    assert make().precision == "fp32"
+    monkeypatch.setenv("MINIGAN_PRECISION", "bf16")
+    assert make().precision == "bf16"
+    assert make(precision="fp32").precision == "fp32"
+    monkeypatch.setenv("MINIGAN_PRECISION", "fp8")
+    with pytest.raises(ConfigError, match="unknown precision 'fp8': expected one of tf32, bf16, fp32"):
+        make()
+
+
+# ------------------------------------------------------------------------------------------ plans: integers only
+
+
+def plans(g, images, *, itemsize=4, multiprocessors=132):
+    with fake_cupy.installed():
+        from minigan.backends.gpu.plan import plan_product, product_of
+
+    for kernel in KERNELS:
+        options = {"multiprocessors": multiprocessors, "itemsize": itemsize, "aligned": (True, True)}
+        yield kernel, product_of(kernel, g, images), plan_product(kernel, g, images, **options)
+
+
+@pytest.mark.parametrize(
+    ("g", "images", "itemsize"),
+    [
+        *((conv_geometry((64 >> i, 64 >> i, 64 << i), 128 << i, (4, 4), (2, 2), "same"), 128, 4) for i in range(4)),
+        (conv_geometry((64, 64, 3), 64, (4, 4), (2, 2), "same"), 128, 4),
+        (conv_geometry((4, 4, 1024), 1, (4, 4), (1, 1), "valid"), 128, 4),
+        (conv_geometry((256, 256, 128), 128, (3, 3), (1, 1), "same"), 1, 4),
+        (conv_geometry((7, 9, 5), 11, (3, 3), (3, 2), "same"), 3, 8),
+    ],
+    ids=str,
+)
+def test_a_plan_covers_its_product_and_fits_on_the_gpu(g, images, itemsize):
+    for kernel, product, plan in plans(g, images, itemsize=itemsize):
+        down, across, depth = plan.grid
+        assert down * plan.tile.rows >= product.rows > (down - 1) * plan.tile.rows
+        assert across * plan.tile.columns >= product.columns > (across - 1) * plan.tile.columns
+        assert depth == product.phases * plan.splits
+        assert 1 <= plan.splits <= max(1, product.depth // 16)
+        assert plan.shared_bytes(kernel, itemsize) <= 99 << 10  # what every GPU since Ampere gives a block
+        wide = 16 // itemsize
+        for width, together in zip(plan.vectors, product.together, strict=True):
+            assert width in (1, wide)
+            assert together % width == 0
+
+
+def test_large_layers_get_large_tiles_and_small_ones_parts():
+    def names(g, images):
+        return [plan.name("tf32") for _, _, plan in plans(g, images)]
+
+    large = conv_geometry((32, 32, 64), 128, (4, 4), (2, 2), "same")
+    assert names(large, 128) == ["tf32 128x128", "tf32 128x64", "tf32 128x128 in 32 parts"]
+    few = conv_geometry((4, 4, 512), 1, (4, 4), (1, 1), "valid")
+    assert names(few, 64)[0] == "tf32 128x8 in 64 parts"
+
+
+def test_too_many_pixels_are_refused_rather_than_miscounted():
+    g = conv_geometry((4096, 4096, 1), 1, (1, 1), (1, 1), "valid")
+    with pytest.raises(ShapeError, match="are more than fit"):
+        list(plans(g, 128))
+
+
+def test_the_summary_names_the_algorithms(make):
+    backend = make()
+    thin = conv_geometry((64, 64, 3), 64, (4, 4), (2, 2), "same")
+    names = [backend.algorithm(kernel, thin, 128, DTYPES[0]) for kernel in KERNELS]
+    assert names[0] == "tf32 128x64"
+    assert names[1] == "overlap-add"
+    assert names[2].startswith("tf32 64x64 in ")
+    assert backend.algorithm("conv2d", thin, 128, DTYPES[1]).startswith("fp64 64x64")
+
+
+# ------------------------------------------------------------------------------------------ common.cuh
+
+
+def test_division_by_multiplication_is_exact(make):
+    """For numbers and divisors around all powers of two up to 2^31."""
+    from minigan.backends.gpu.launch import source
+
+    code = (
+        source("common.cuh")
+        + """
+extern "C" __global__ void divide(const int* numbers, const int* divisors, int* quotients, int* rests) {
+    int rest = numbers[blockIdx.x];
+    quotients[blockIdx.x] = Divisor(divisors[blockIdx.x]).split(rest);
+    rests[blockIdx.x] = rest;
+}
+"""
+    )
+    edges = sorted({max(1, 2**i + e) for i in range(32) for e in (-1, 0, 1) if 2**i + e < 2**31})
+    numbers, divisors = np.array(list(itertools.product([0, *edges], edges)), np.int32).T
+    xp = make().xp
+    quotients, rests = xp.asarray(np.zeros_like(numbers)), xp.asarray(np.zeros_like(numbers))
+    arrays = [xp.asarray(np.ascontiguousarray(a)) for a in (numbers, divisors)]
+    kernel = xp.RawModule(code=code, options=("-DSCALAR=float",)).get_function("divide")
+    kernel((len(numbers),), (1,), (*arrays, quotients, rests))
+    np.testing.assert_array_equal(xp.asnumpy(quotients), numbers // divisors)
+    np.testing.assert_array_equal(xp.asnumpy(rests), numbers % divisors)

@@ -1,0 +1,248 @@
+"""Every benchmark runs, in a setting so small that its figures mean nothing."""
+
+import importlib
+import importlib.util
+import json
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as listing
+from benchmarks import breakdown, fuzz, gpu, kernels, kills, limits, memory, modes, sampling, scaling, stack, train_step
+from benchmarks.command import expect_agreement
+from benchmarks.limits import Limits
+from minigan.backends import get_backend
+from minigan.backends.reference import ReferenceBackend
+from minigan.cli import bench
+from minigan.recipes import DCGAN
+
+QUICK = ("--rounds", "1", "--seconds", "0.001")
+NUMPY = ("--backend", "numpy", *QUICK)
+TINY = {"tiny": {"batch": 2, "layers": [
+    {"name": "3-4@6", "image": [6, 6, 3], "filters": 4, "filter": 3, "stride": 1, "padding": 1}
+]}}  # fmt: skip
+
+
+def has(*packages: str) -> bool:
+    return all(importlib.util.find_spec(package) is not None for package in packages)
+
+
+TORCH = ("--peer", "torch") if has("torch") else ()
+ONNX = ("--peer", "onnxruntime") if has("torch", "onnxruntime", "onnx", "onnxscript") else ()
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Small shapes and copies."""
+    monkeypatch.setattr(kernels, "shapes", lambda: TINY)
+    monkeypatch.setattr(limits, "COPIED", 1 << 16)
+
+
+@pytest.fixture
+def ran(capsys):
+    """Runs a benchmark; returns the lines it printed."""
+
+    def run(benchmark, *arguments):
+        benchmark.main(list(arguments))
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def ends_with_a_ratio(lines: list[str]) -> bool:
+    return lines[-1].startswith("ratio ") and float(lines[-1].split()[1]) > 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_kernels(ran, tmp_path):
+    file = tmp_path / "kernels.json"
+    lines = ran(kernels, "--group", "tiny", *NUMPY, *TORCH, "--json", str(file))
+    assert "tiny, batch 2:" in lines
+    assert [line.split()[:2] for line in lines[-3:]] == [["3-4@6", kind] for kind in ("forward", "input", "weight")]
+    rows = json.loads(file.read_text())["kernels"]
+    assert rows[0]["gflop"] == pytest.approx(1e-9 * 2 * 2 * 36 * 9 * 3 * 4)
+    assert rows[0]["gigabytes"] == pytest.approx(1e-9 * 4 * (2 * 36 * (3 + 4) + 9 * 3 * 4))
+    assert all((row["peer_seconds"] is not None) == bool(TORCH) for row in rows)
+
+
+@pytest.mark.skipif(not has("numba"), reason="numba is not installed")
+@pytest.mark.usefixtures("tiny")
+def test_kernels_tell_the_algorithm_and_the_limit(ran):
+    lines = ran(kernels, *QUICK)
+    assert any(line.startswith("limits: ") for line in lines)
+    (layer,) = kernels.layers(["tiny"])
+    names = [get_backend("numba").algorithm(k, layer.geometry, 2, kernels.FLOAT) for k in kernels.KERNELS.values()]
+    for line, name in zip(lines[-3:], names, strict=True):
+        assert f" {name} " in line
+        assert " mem " in line or " fma " in line
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_wrong_kernel_is_not_timed(monkeypatch):
+    right = ReferenceBackend.conv2d_weight_grad
+
+    def wrong(self, x, dy, geometry, *, add_to):
+        right(self, x, dy, geometry, add_to=add_to)
+        if add_to.dtype == np.float32:
+            add_to *= 1.001
+
+    monkeypatch.setattr(ReferenceBackend, "conv2d_weight_grad", wrong)
+    with pytest.raises(SystemExit, match=r"tiny 3-4@6: off by 1\.\de-03, so no time would mean anything"):
+        kernels.main([*NUMPY])
+    with pytest.raises(SystemExit, match="results differ by nan"):
+        expect_agreement(float("nan"), 1)
+
+
+def test_the_roofline():
+    roof = Limits(multiply_adds=100.0, bandwidth=10.0)
+    assert roof.bound(flops=5e9, moved=1e9) == (50.0, "mem")
+    assert roof.bound(flops=20e9, moved=1e9) == (100.0, "fma")
+    assert roof.least_seconds(flops=5e9, moved=1e9) == 0.1
+    assert roof.least_seconds(flops=20e9, moved=1e9) == 0.2
+
+
+def test_train_step(ran, tmp_path):
+    file = tmp_path / "step.json"
+    lines = ran(train_step, "--model", "mlp", "--batch-size", "4", *NUMPY, *TORCH, "--json", str(file))
+    assert "mlp, batch 4, median of 1 rounds:" in lines
+    assert ends_with_a_ratio(lines) == bool(TORCH)
+    assert json.loads(file.read_text())["seconds"]["minigan numpy"][0] > 0
+
+
+def test_train_step_with_a_penalty(ran, monkeypatch):
+    small = bench.Model(DCGAN(width=2, loss="wasserstein", penalty="wgan-gp", d_norm="none"), (28, 28, 1))
+    monkeypatch.setitem(bench.MODELS, "wgan-gp32", small)
+    lines = ran(train_step, "--model", "wgan-gp32", "--batch-size", "4", *NUMPY, *TORCH)
+    assert "wgan-gp32, batch 4, median of 1 rounds:" in lines
+    assert ends_with_a_ratio(lines) == bool(TORCH)
+
+
+def test_stack(ran):
+    small = ("--batch-size", "1", "2", "--size", "6", "--channels", "4", "--hidden", "1")
+    lines = ran(stack, *small, *NUMPY, *TORCH)
+    assert any(line.startswith("3x3 stack, 3 layers at 6x6") for line in lines)
+    assert sum("minigan numpy" in line for line in lines) == 2
+    assert ends_with_a_ratio(lines) == bool(TORCH)
+
+
+def test_stack_notices_another_result(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(stack, "TOLERANCES", (1e-4, 0.0))
+    with pytest.raises(SystemExit, match="the engines' results differ by"):
+        stack.main(["--size", "6", "--channels", "4", *NUMPY, *TORCH])
+
+
+def test_sampling(ran):
+    lines = ran(sampling, "--model", "dcgan28", "--count", "4", "--batch-size", "2", *NUMPY, *TORCH, *ONNX)
+    assert "4 images of dcgan28, median of 1 rounds:" in lines
+    assert ends_with_a_ratio(lines) == bool(TORCH)
+    engines = [line.split()[1] for line in lines if line.startswith("      2")]
+    assert [engines.count(name) for name in ("minigan", "torch", "onnxruntime")] == [1, 2 * len(TORCH), len(ONNX)]
+
+
+def test_scaling(ran):
+    lines = ran(scaling, "--model", "mlp", "--batch-size", "2", "4", "--size", *NUMPY, *TORCH)
+    assert [line.split()[0] for line in lines if line.startswith("  ")] == [
+        "minigan", *TORCH[1:], *["torch," for _ in TORCH[1:]]
+    ]  # fmt: skip
+    lines = ran(scaling, "--batch-size", "--size", "32", "--fixed-batch", "2", *NUMPY)
+    assert lines[-2].startswith("  minigan numpy, GFLOP/s")
+
+
+def test_breakdown(ran):
+    lines = ran(breakdown, "--model", "mlp", "--batch-size", "4", *NUMPY)
+    assert any(line.startswith("  adam_step") for line in lines)
+    assert any(line.startswith("  dense_leaky_relu           4x784 784x128 ") for line in lines)
+    assert lines[-1].startswith("  between the kernels")
+    lines = ran(breakdown, "--model", "mlp", "--work", "sample", "--batch-size", "4", *NUMPY)
+    assert any(line.startswith("sample mlp, batch 4, ") for line in lines)
+
+
+def test_memory(ran):
+    lines = ran(memory, "--model", "mlp", "--batch-size", "4", "--steps", "1", "--backend", "numpy")
+    assert lines[-1].startswith("minigan ")
+    assert lines[-1].endswith(" MiB")
+
+
+def test_modes(monkeypatch, tmp_path, capsys):
+    class HereAtOnce:
+        """A pool of no processes."""
+
+        def __init__(self, processes, mp_context):
+            assert (processes, mp_context.get_start_method()) == (3, "spawn")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def submit(self, function, job):
+            future = Future()
+            future.set_result(function(job))
+            return future
+
+    monkeypatch.setattr(modes, "ProcessPoolExecutor", HereAtOnce)
+    for name in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    file = tmp_path / "modes.json"
+    options = ("--steps", "3", "--every", "2", "--repeats", "2", "--processes", "3", "--backend", "numpy")
+    modes.main([*options, "--json", str(file)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-5].split() == ["data", "pack", "steps", "repeats", "modes", "published", "high", "quality"]
+    kinds = [line.split()[:4] for line in lines[-4:]]
+    assert kinds == [[data, pack, "3", "2"] for data in ("ring", "grid") for pack in ("1", "2")]
+    runs = json.loads(file.read_text())["runs"]
+    assert len(runs) == 8
+    assert [count["step"] for count in runs[0]["counts"]] == [2, 3]
+    assert len({(run["data"], run["pack"], run["seed"]) for run in runs}) == 8
+
+
+def test_the_list_names_every_benchmark(ran):
+    text = "\n".join(ran(listing))
+    for name, _, example in listing.benchmarks():
+        assert importlib.import_module(f"benchmarks.{name}").main
+        assert example in text
+    modules = {kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills, gpu, fuzz}
+    assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
+
+
+@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills])
+def test_what_is_not_an_option_is_refused(capsys, benchmark):
+    for arguments, message in (
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--backend", "abacus"], "invalid choice: 'abacus'"),
+        (["--peer", "abacus"], "abacus"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            benchmark.main(arguments)
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "arguments", "message"),
+    [
+        (kernels, ["--group", "nope"], "invalid choice: 'nope'"),
+        (train_step, ["--rounds", "0"], "must be a positive whole number, got '0'"),
+        (train_step, ["--seconds", "nan"], "must be a positive number of seconds, got 'nan'"),
+        (sampling, ["--model", "mlp"], "invalid choice: 'mlp'"),
+        (sampling, ["--count", "10", "--batch-size", "4"], "--count 10 must be a multiple of each --batch-size"),
+        (scaling, ["--size", "33"], "invalid choice: 33"),
+        (kernels, ["--backend", "cupy"], "invalid choice: 'cupy'"),
+        (breakdown, ["--model", "stack", "--work", "sample"], "the stack is trained only"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(capsys, benchmark, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main(["--backend", "numpy", *arguments])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_peer_that_is_not_installed_is_left_out(ran, monkeypatch):
+    monkeypatch.setattr("benchmarks.command.PEERS", {"torch": ("no_such_package",)})
+    lines = ran(train_step, "--model", "mlp", "--batch-size", "4", "--peer", "torch", *NUMPY)
+    assert lines[0] == "without torch: pip install no_such_package"
+    assert not any(line.startswith("ratio") for line in lines)

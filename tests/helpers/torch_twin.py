@@ -1,0 +1,284 @@
+"""PyTorch's version of minigan's layers; layouts are converted here, at the border, and nowhere else.
+
+minigan's images are NHWC, PyTorch's NCHW. A convolution's w is (R, S, C, K) here and (K, C, R, S) there. A transposed
+convolution's is (R, S, K, c) here and (c, K, R, S) there, in both the weights of the convolution that it is the input
+gradient of; so no filter is flipped.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from minigan.nn.layers import (
+    AveragePooling2D,
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Flatten,
+    GlobalAveragePooling2D,
+    GlobalSumPooling2D,
+    GroupNorm,
+    Layer,
+    LeakyReLU,
+    Maxout,
+    MinibatchStdDev,
+    PixelShuffle,
+    Reshape,
+    SelfAttention,
+    Sigmoid,
+    SpectralNorm,
+    Tanh,
+    UpSampling2D,
+)
+from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
+
+ToTorch = Callable[[np.ndarray], torch.Tensor]
+torch.set_num_threads(1)  # the same bits in every run, and no fight over the cores
+
+
+def to_nchw(x: np.ndarray) -> torch.Tensor:
+    """A new tensor; vectors stay as they are."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)).copy())
+
+
+def to_nhwc(x: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x.detach().numpy(), 1, -1))
+
+
+def tensor(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(x))
+
+
+def conv_weight(w: np.ndarray) -> torch.Tensor:
+    """(R, S, C, K) as (K, C, R, S), and (R, S, K, c) as (c, K, R, S)."""
+    return tensor(w.transpose(3, 2, 0, 1))
+
+
+def conv_weight_back(w: torch.Tensor) -> np.ndarray:
+    return w.detach().numpy().transpose(2, 3, 1, 0)
+
+
+class FlattenNHWC(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.movedim(1, -1).flatten(1)
+
+
+class ReshapeNHWC(nn.Module):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.movedim(1, -1).reshape(-1, *self.shape).movedim(-1, 1)
+
+
+class Pooled(nn.Module):
+    """Images summed or averaged to vectors."""
+
+    def __init__(self, pool: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(x, dim=(2, 3))
+
+
+class Shuffle(nn.Module):
+    """PyTorch's pixel shuffle has the block innermost among the channels, minigan's the block outermost."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        blocks = x.unflatten(1, (self.factor**2, -1)).transpose(1, 2).flatten(1, 2)
+        return nn.functional.pixel_shuffle(blocks, self.factor)
+
+
+class StdDev(nn.Module):
+    def __init__(self, group: int, eps: float) -> None:
+        super().__init__()
+        self.group, self.eps = group, eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        grouped = x.unflatten(0, (min(self.group, len(x)), -1))
+        std = (grouped.var(dim=0, correction=0) + self.eps).sqrt().flatten(1).mean(dim=1)
+        more = std.repeat(grouped.shape[0]).reshape(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
+        return torch.cat([x, more], dim=1)
+
+
+class Attention(nn.Module):
+    def __init__(self, gamma: torch.Tensor, f: nn.Module, g: nn.Module, h: nn.Module) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(gamma)
+        self.f, self.g, self.h = f, g, h
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f, g, h = (layer(x).flatten(2) for layer in (self.f, self.g, self.h))  # (N, channels, P)
+        looks = torch.softmax(g.transpose(1, 2) @ f, dim=-1)
+        return x + self.gamma * (h @ looks.transpose(1, 2)).reshape(x.shape)
+
+
+class Sum(nn.Module):
+    def __init__(self, inner: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.shortcut = inner, shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x) + self.shortcut(x)
+
+
+class SideBySide(nn.Module):
+    def __init__(self, branches: list[nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+class Largest(nn.Module):
+    """Maxout, each output's pieces K channels apart."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(1, (self.pieces, -1)).max(dim=1).values
+
+
+class Join(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, self.inner(x)], dim=1)
+
+
+def twin(layer: Layer) -> nn.Module:
+    """PyTorch's module with the layer's weights; symmetric padding only, which is all PyTorch has."""
+    module = _module(layer)
+    dtype = torch.float64 if layer.dtype == np.float64 else torch.float32
+    return module.to(dtype)
+
+
+def _module(layer: Layer) -> nn.Module:
+    match layer:
+        case Sequential():
+            return nn.Sequential(*(_module(inner) for inner in layer.layers))
+        case Residual():
+            return Sum(_module(layer.inner), _module(layer.shortcut) if layer.shortcut else nn.Identity())
+        case Parallel():
+            return SideBySide([_module(branch) for branch in layer.branches])
+        case SkipConcat():
+            return Join(_module(layer.inner))
+        case ConvTranspose2D():
+            g = layer.geometry
+            (top, bottom), (left, right) = g.padding
+            assert top == bottom
+            assert left == right
+            module = nn.ConvTranspose2d(
+                g.K,
+                g.C,
+                layer.filter,
+                g.stride,
+                (top, left),
+                output_padding=layer.output_padding,
+                groups=layer.taps.groups,
+                bias=layer.bias,
+                dilation=layer.taps.dilation,
+            )
+            return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
+        case Conv2D():
+            g = layer.geometry
+            (top, bottom), (left, right) = g.padding
+            assert top == bottom
+            assert left == right
+            dilation, groups = layer.taps
+            module = nn.Conv2d(g.C, g.K, layer.filter, g.stride, (top, left), dilation, groups, bias=layer.bias)
+            return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
+        case Dense():
+            module = nn.Linear(*layer.w.shape, bias=layer.bias)
+            return _filled(module, weight=tensor(layer.w.value.T), b=layer.b)
+        case BatchNorm():
+            kind = nn.BatchNorm2d if len(layer.input_shape) == 3 else nn.BatchNorm1d
+            module = kind(layer.input_shape[-1], eps=layer.eps, momentum=1 - layer.momentum)
+            module.running_mean = tensor(layer.running_mean.value)
+            module.running_var = tensor(layer.running_var.value)
+            return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case GroupNorm():  # and its special cases
+            module = nn.GroupNorm(layer.groups, layer.input_shape[-1], eps=layer.eps)
+            return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case SpectralNorm():
+            module = nn.utils.spectral_norm(_module(layer.inner), n_power_iterations=layer.iterations)
+            # (K, C, R, S) as (K, C * R * S): v has other places there than here
+            module.weight_u = tensor(layer.u.value)
+            matrix = (
+                module.weight_orig.detach().movedim(1 if isinstance(layer.inner, ConvTranspose2D) else 0, 0).flatten(1)
+            )
+            module.weight_v = nn.functional.normalize(matrix.T @ module.weight_u, dim=0)
+            return module
+        case Maxout():
+            return Largest(layer.pieces)
+        case LeakyReLU():
+            return nn.LeakyReLU(layer.slope)
+        case Tanh():
+            return nn.Tanh()
+        case Sigmoid():
+            return nn.Sigmoid()
+        case Flatten():
+            return FlattenNHWC()
+        case Reshape():
+            return ReshapeNHWC(layer.output_shape)
+        case UpSampling2D():
+            return nn.Upsample(scale_factor=tuple(map(float, layer.factor)), mode="nearest")
+        case GlobalSumPooling2D():
+            return Pooled(torch.sum)
+        case GlobalAveragePooling2D():
+            return Pooled(torch.mean)
+        case AveragePooling2D():
+            return nn.AvgPool2d(layer.factor)
+        case PixelShuffle():
+            return Shuffle(layer.factor[0])
+        case MinibatchStdDev():
+            return StdDev(layer.group, layer.eps)
+        case SelfAttention():
+            return Attention(tensor(layer.gamma.value), *map(_module, layer.projections))
+    raise NotImplementedError(type(layer).__name__)
+
+
+def _filled(module: nn.Module, *, weight: torch.Tensor, b) -> nn.Module:
+    assert module.weight.shape == weight.shape
+    module.weight = nn.Parameter(weight)
+    if b is not None:
+        module.bias = nn.Parameter(tensor(b.value))
+    return module
+
+
+def parameters(module: nn.Module) -> list[nn.Parameter]:
+    """In minigan's order: a module's own before those inside, weights before biases."""
+    return [p for m in module.modules() for _, p in sorted(m.named_parameters(recurse=False), reverse=True)]
+
+
+def statistics(module: nn.Module) -> list[np.ndarray]:
+    """What minigan keeps as state."""
+    return [b.numpy() for name, b in module.named_buffers() if "running" in name or name.endswith("weight_u")]
+
+
+def parameters_back(layer: Layer, module: nn.Module, values: list[torch.Tensor]) -> dict[str, np.ndarray]:
+    """Tensors in the order of `parameters`, such as their gradients, under minigan's names and layouts."""
+    arrays = {}
+    pairs = zip(layer.named_parameters(), values, parameters(module), strict=True)
+    for (name, p), value, parameter in pairs:
+        assert value.shape == parameter.shape
+        if len(p.shape) == 4:
+            arrays[name] = conv_weight_back(value)
+        else:
+            arrays[name] = value.detach().numpy().T if len(p.shape) == 2 else value.detach().numpy()
+        assert arrays[name].shape == p.shape
+    return arrays

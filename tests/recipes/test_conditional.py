@@ -1,0 +1,205 @@
+"""Class-conditional GANs from end to end: labelled data, training, resuming, drawing one class."""
+
+import numpy as np
+import pytest
+
+from minigan import runs
+from minigan.backends import Backend
+from minigan.cli.command_line import main
+from minigan.data.png import encode_png
+from minigan.errors import CheckpointError, ConfigError, DivergenceError
+from minigan.nn.layers import ConcatCondition, InnerProduct
+from minigan.recipes import DCGAN, MLP
+from minigan.training.alternating import Batch
+
+SMALL = ("batch_size=8", "latent=4")
+
+
+def train(folder, *settings: str, recipe: str = "dcgan", data: str = "digits", steps: int = 2) -> int:
+    width = "hidden=8" if recipe == "mlp" else "width=2"
+    return main(
+        [
+            *("train", recipe, "--data", data, "--steps", str(steps), "--out", str(folder), "--backend", "numpy"),
+            *("--sample-every", "2", "--set", *SMALL, width, *settings),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "condition"),
+    [
+        ("dcgan", "concatenation"),
+        ("dcgan", "projection"),
+        ("mlp", "concatenation"),
+        ("sngan", "projection"),
+        ("multi-d", "projection"),
+        ("dcgan-keras", "concatenation"),
+    ],
+)
+def test_training_and_drawing_a_class(tmp_path, capsys, recipe: str, condition: str):
+    run = tmp_path / "run"
+    assert train(run, f"condition={condition}", recipe=recipe) == 0
+    assert (run / "samples" / "step-000002.png").exists()
+    out = tmp_path / "seven.png"
+    assert main(["sample", str(run), "--class", "7", "--count", "4", "--out", str(out)]) == 0
+    assert main(["sample", str(run), "--count", "4", "--out", str(tmp_path / "any.png")]) == 0
+    assert out.read_bytes() != (tmp_path / "any.png").read_bytes()
+    capsys.readouterr()
+    for label, says in (
+        ("10", "expected a class from 0 to 9, got 10"),
+        ("seven", "expected a class as one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, or a number"),
+    ):
+        assert main(["sample", str(run), "--class", label, "--out", str(out)]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_classes_have_the_names_of_their_folders(tmp_path, capsys):
+    pytest.importorskip("PIL")
+    rng = np.random.default_rng(0)
+    for name in ("boot", "bag", "coat"):
+        (tmp_path / "clothes" / name).mkdir(parents=True)
+        for n in range(4):
+            picture = rng.integers(0, 256, (28, 28, 1), dtype=np.uint8)
+            (tmp_path / "clothes" / name / f"{n}.png").write_bytes(encode_png(picture))
+    assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "clothes")) == 0
+    trained = runs.load_generator(tmp_path / "run", backend="numpy")
+    assert trained.recipe.classes == 3
+    assert trained.classes == ("bag", "boot", "coat")
+    assert (trained.label("boot"), trained.label("2")) == (1, 2)
+    capsys.readouterr()
+    assert main(["sample", str(tmp_path / "run"), "--class", "hat", "--out", str(tmp_path / "hat.png")]) == 2
+    assert "expected a class as one of bag, boot, coat, or a number, got 'hat'" in capsys.readouterr().err
+    assert main(["sample", str(tmp_path / "run"), "--class", "boot", "--out", str(tmp_path / "boot.png")]) == 0
+
+
+def test_resuming_gives_the_same_bits(tmp_path):
+    settings = ("condition=projection", "ema=0.9")
+    assert train(tmp_path / "whole", *settings, steps=4) == 0
+    assert train(tmp_path / "half", *settings, steps=2) == 0
+    assert main(["train", "--resume", str(tmp_path / "half"), "--steps", "4"]) == 0
+    for name in ("model.safetensors", "samples/step-000004.png"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "half" / name).read_bytes()
+
+
+def test_data_without_labels_are_refused(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.zeros((20, 28, 28), np.uint8))
+    assert train(tmp_path / "run", "condition=concatenation", data=str(tmp_path / "x.npy")) == 2
+    assert "needs the class of each image, but x.npy has no labels" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("odd", [-1, 10**9])
+def test_labels_that_do_not_count_from_0_are_refused(tmp_path, capsys, odd: int):
+    images, labels = np.zeros((20, 28, 28), np.uint8), np.resize([3, odd], 20)
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 2
+    says = f"expected classes counted from 0, at most 10,000, but the labels of x.npz are from {min(3, odd)} to"
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("default:x.npz has no images")
+def test_classes_without_images_are_told(tmp_path, capsys):
+    np.savez(tmp_path / "x.npz", images=np.zeros((20, 28, 28), np.uint8), labels=np.resize([0, 5], 20))
+    assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 0
+    assert "x.npz has no images of 4 of 6 classes (1, 2, 3 ...)" in capsys.readouterr().err
+
+
+def test_a_class_of_a_generator_without_classes(tmp_path, capsys):
+    assert train(tmp_path / "run") == 0
+    capsys.readouterr()
+    assert main(["sample", str(tmp_path / "run"), "--class", "3", "--out", str(tmp_path / "3.png")]) == 2
+    assert "was not told classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", [{"pack": 2}, {"fake_pool": 50}, {"feature_matching": 1.0}])
+def test_what_takes_no_account_of_classes_is_refused(setting: dict[str, object]):
+    with pytest.raises(ConfigError, match="takes no account of classes"):
+        DCGAN.from_settings({"condition": "concatenation", **setting})
+    with pytest.raises(ConfigError, match="condition must be one of none, concatenation, got 'projection'"):
+        MLP.from_settings({"condition": "projection"})
+
+
+def test_standing_statistics_are_refused(reference: Backend):
+    r = DCGAN(width=2, latent=4, condition="concatenation", ema=0.9, ema_statistics="standing")
+    gan = r.assemble((28, 28, 1), backend=reference, rng=np.random.default_rng(0))
+    with pytest.raises(ConfigError, match="standing statistics need noise"):
+        r.moving_average(gan.G, seed=0)
+
+
+def test_where_the_condition_enters(reference: Backend):
+    networks = {
+        condition: DCGAN(width=2, latent=4, classes=3, condition=condition, augment="color").assemble(
+            (28, 28, 1), backend=reference, rng=np.random.default_rng(0)
+        )
+        for condition in ("concatenation", "projection")
+    }
+    for gan in networks.values():
+        assert isinstance(gan.G.layers[0], ConcatCondition)
+    kinds = {name: [type(layer) for _, layer in gan.D.walk()] for name, gan in networks.items()}
+    assert ConcatCondition in kinds["concatenation"]
+    assert InnerProduct not in kinds["concatenation"]
+    assert InnerProduct in kinds["projection"]
+    assert ConcatCondition not in kinds["projection"]
+
+
+def test_it_learns_which_class_is_which(fast_backend: Backend):
+    """Class 0 is black and class 1 white: after some steps so are G's samples of them."""
+    r = MLP(latent=2, hidden=16, classes=2, condition="concatenation", loss="non-saturating", mse_weight=0, lr=5e-3)
+    rng = np.random.default_rng(0)
+    gan = r.assemble((2, 2, 1), backend=fast_backend, rng=rng)
+
+    def batches():
+        while True:
+            labels = rng.integers(2, size=32)
+            shades = (0.1 + 0.8 * labels + rng.normal(0, 0.05, 32)).reshape(-1, 1, 1, 1)
+            yield Batch(np.broadcast_to(shades, (32, 2, 2, 1)), condition=r.one_hot(labels))
+
+    steps = batches()
+    for _ in range(400):
+        gan.step(steps, rng)
+    z = fast_backend.asarray(r.noise(rng, 64), dtype=gan.G.dtype)
+    means = []
+    for label in (0, 1):
+        condition = fast_backend.asarray(r.one_hot(np.full(64, label)))
+        fake, _ = gan.G.given(condition).forward(z, train=False)
+        means.append(float(fake.mean()))
+    assert means[0] < 0.35
+    assert means[1] > 0.65
+
+
+@pytest.mark.parametrize("condition", ["concatenation", "projection"])
+def test_where_it_diverged_is_found_under_the_condition(reference: Backend, condition: str):
+    r = DCGAN(width=2, latent=4, classes=3, condition=condition)
+    rng = np.random.default_rng(0)
+    gan = r.assemble((28, 28, 1), backend=reference, rng=rng)
+    real, labels = np.zeros((2, 28, 28, 1)), r.one_hot(np.array([2, 0]))
+    gan.adversarial_weight = np.nan
+    with pytest.raises(DivergenceError, match="is not finite"):
+        gan.step(iter([Batch(real, condition=labels)]), rng)
+    name, last = list(gan.D.named_parameters())[-1]
+    last.value[...] = np.nan
+    gan.D.arena.updated()
+    with pytest.raises(DivergenceError, match=rf"D\.{name.split('.')[0]}\..* is not finite"):
+        gan.step(iter([Batch(real, condition=labels)]), rng)
+
+
+def test_batches_without_a_source_for_a_gan_without_noise(reference: Backend):
+    gan = MLP(latent=4).assemble((2, 2, 1), backend=reference, rng=np.random.default_rng(0))
+    gan.noise = None
+    with pytest.raises(ConfigError, match="expects batches with a source"):
+        gan.step(iter([np.zeros((2, 2, 2, 1))]), np.random.default_rng(0))
+
+
+def test_a_model_that_is_not_labelled_as_it_should(tmp_path):
+    assert train(tmp_path / "run", "condition=projection") == 0
+    from minigan.checkpoints.format import MODEL_FORMAT, load_arrays, save_arrays
+
+    path = tmp_path / "run" / "model.safetensors"
+    arrays, description = load_arrays(path, format=MODEL_FORMAT)
+    save_arrays(path, arrays, description={**description, "classes": 7})
+    with pytest.raises(CheckpointError, match="'classes' must be a list of names, got 7"):
+        runs.load_generator(path, backend="numpy")
+    del description["classes"]  # as models were before there were classes
+    save_arrays(path, arrays, description=description)
+    assert runs.load_generator(path, backend="numpy").classes == ()

@@ -1,0 +1,373 @@
+"""The house rules that a program can check: rooms, extras, signatures, and what an import costs."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import minigan
+from minigan.backends.base import KERNELS, Backend
+from minigan.backends.reference import ReferenceBackend
+
+ROOT = Path(minigan.__file__).parent
+
+# The rooms from the ground up: each imports only from rooms before it, late imports included.
+ROOMS = (
+    "errors",  # what minigan raises on purpose
+    "support",  # the machine and the terminal
+    "backends",  # the kernels: one contract, three engines with the same file names
+    "nn",  # networks and what updates them
+    "losses",  # a value with its gradient
+    "data",  # images and points in, pictures out
+    "checkpoints",  # state on disk
+    "evaluation",  # how good is it
+    "training",  # one step, and the loop around it
+    "recipes",  # GANs by name
+    "runs",  # a recipe, its data and a folder; a trained generator
+    "export",  # for other programs
+    "cli",  # the command line
+    "__main__",
+)
+# Inside backends/: who may use whom. `__init__` chooses among all of them, when it is called.
+BACKEND_ROOMS = {
+    "geometry": set(),
+    "base": {"geometry"},
+    "workspace": {"base"},
+    "reference": {"geometry", "base", "workspace"},
+    "cpu": {"geometry", "base", "workspace", "reference"},
+    "gpu": {"geometry", "base", "workspace", "reference"},
+}
+CORE = {"numpy", "safetensors"}
+HOME = {
+    "numba": "minigan.backends.cpu",
+    "llvmlite": "minigan.backends.cpu",
+    "cupy": "minigan.backends.gpu",
+    "onnx": "minigan.export",
+}
+EXTRAS = ("numba", "cupy", "PIL", "rich", "matplotlib", "torch", "onnx")
+
+
+class Import(NamedTuple):
+    source: str  # the module with the statement
+    target: str  # the module it names, as deep as a module goes
+    lazy: bool  # inside a function, or for the type checker alone
+    where: str  # file:line
+
+
+# ---------------------------------------------------------------------------------------- reading the code
+
+
+def module_name(path: Path) -> str:
+    parts = ("minigan", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def sources() -> dict[str, tuple[Path, ast.Module]]:
+    """Each module's file and syntax tree."""
+    return {
+        module_name(path): (path, ast.parse(path.read_text(encoding="utf-8"), str(path)))
+        for path in sorted(ROOT.rglob("*.py"))
+    }
+
+
+def place(module: str, node: ast.AST) -> str:
+    return f"{sources()[module][0].relative_to(ROOT.parent)}:{node.lineno}"
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def walk(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node below, and whether importing the module leaves it aside."""
+    for child in ast.iter_child_nodes(node):
+        aside = lazy or is_type_checking(child) or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        yield child, aside
+        yield from walk(child, aside)
+
+
+def absolute(module: str, node: ast.ImportFrom) -> str:
+    """The module that a from-import names, relative ones resolved."""
+    if not node.level:
+        return node.module or ""
+    is_package = sources()[module][0].name == "__init__.py"
+    parts = module.split(".")
+    base = parts[: len(parts) - node.level + is_package]
+    return ".".join([*base, node.module] if node.module else base)
+
+
+def only_the_version(tree: ast.Module) -> bool:
+    """Whether all that a file says of the whole package is `minigan.__version__`, which lives in no room."""
+    uses = [n for n, _ in walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == "minigan"]
+    return {node.attr for node in uses} == {"__version__"}
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    found = []
+    for module, (_, tree) in sources().items():
+        for node, lazy in walk(tree):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+                if targets == ["minigan"] and only_the_version(tree):
+                    continue
+            elif isinstance(node, ast.ImportFrom):
+                base = absolute(module, node)
+                names = [f"{base}.{alias.name}" for alias in node.names]
+                targets = sorted({name if name in sources() else base for name in names})
+                if base == "minigan" and {alias.name for alias in node.names} == {"__version__"}:
+                    continue
+            else:
+                continue
+            found += [Import(module, target, lazy, place(module, node)) for target in targets]
+    return tuple(found)
+
+
+def own_imports() -> list[Import]:
+    """Those of minigan's own modules."""
+    return [i for i in imports() if i.target.partition(".")[0] == "minigan"]
+
+
+def room(module: str) -> str:
+    """minigan.data.idx -> data; the package itself is above everything."""
+    return module.split(".")[1] if "." in module else ""
+
+
+# ---------------------------------------------------------------------------------------- rooms
+
+
+def objection(edge: Import) -> str | None:
+    """Why this import of another minigan module is not allowed, or None."""
+    source, target = room(edge.source), room(edge.target)
+    if source == "":
+        return None
+    if target == "":
+        return "imports the whole package: name the module"
+    if source == target:
+        return backend_objection(edge) if source == "backends" else None
+    if ROOMS.index(target) < ROOMS.index(source):
+        return None
+    return f"{source} imports only from {', '.join(ROOMS[: ROOMS.index(source)]) or 'no room'}"
+
+
+def backend_objection(edge: Import) -> str | None:
+    source, target = (m.split(".")[2] if m.count(".") > 1 else "" for m in (edge.source, edge.target))
+    if source == target:
+        return None
+    if source == "":
+        return (
+            None if edge.lazy or target in ("base", "geometry") else f"backends imports {target} before it is asked for"
+        )
+    if target == "":
+        return "a backend imports from backends.base, not from the package that chooses among backends"
+    if source not in BACKEND_ROOMS:
+        return f"backends.{source} has no place yet: give it one in BACKEND_ROOMS"
+    if target not in BACKEND_ROOMS[source]:
+        return f"backends.{source} may import from {sorted(BACKEND_ROOMS[source])} only"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "lazy", "allowed"),
+    [
+        ("minigan.nn.layers.conv", "minigan.backends.geometry", False, True),
+        ("minigan.nn.layers.conv", "minigan.nn.layers.base", False, True),
+        ("minigan.nn.layers.conv", "minigan.losses", True, False),
+        ("minigan.losses", "minigan.data.idx", False, False),
+        ("minigan.training.trainer", "minigan.checkpoints.format", False, True),
+        ("minigan.training.trainer", "minigan.cli", True, False),
+        ("minigan.backends.cpu.conv", "minigan.backends.reference", False, True),
+        ("minigan.backends.cpu.conv", "minigan.backends.geometry", False, True),
+        ("minigan.backends.cpu.conv", "minigan.backends.gpu", False, False),
+        ("minigan.backends.reference.conv", "minigan.backends.cpu", True, False),
+        ("minigan.backends", "minigan.backends.cpu", True, True),
+        ("minigan.backends", "minigan.backends.cpu", False, False),
+        ("minigan.nn.optimizers", "minigan", False, False),
+        ("minigan", "minigan.nn.network", False, True),
+    ],
+)
+def test_the_rule_itself(source, target, lazy, allowed):
+    assert (objection(Import(source, target, lazy, "")) is None) == allowed
+
+
+def test_every_room_is_listed_and_there():
+    assert {room(module) for module in sources()} - {""} == set(ROOMS)
+
+
+def test_rooms_import_from_rooms_below_only():
+    known = [e for e in own_imports() if {room(e.source), room(e.target)} <= {"", *ROOMS}]
+    wrong = [f"{e.where}: {e.target}: {reason}" for e in known if (reason := objection(e))]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_imports_run_in_no_circle():
+    """Late imports count: one inside a function hides a circle, it does not open it.
+
+    Only the backends' `__init__` is left aside: to choose a backend when called is what it is there for.
+    """
+    edges: dict[str, set[str]] = {module: set() for module in sources()}
+    for edge in own_imports():
+        if edge.source != edge.target and edge.target in edges and edge.source != "minigan.backends":
+            edges[edge.source].add(edge.target)
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> None:
+        assert module not in path, "a circle: " + " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for target in sorted(edges[module]):
+                visit(target, [*path, module])
+            done.add(module)
+
+    for module in edges:
+        visit(module, [])
+
+
+# ---------------------------------------------------------------------------------------- dependencies
+
+
+def test_extras_are_imported_late_and_at_home():
+    """numba under backends/cpu, cupy under backends/gpu, onnx under export; all but the first two inside a function."""
+    wrong = []
+    for edge in imports():
+        library = edge.target.partition(".")[0]
+        if library in sys.stdlib_module_names or library in CORE or library == "minigan":
+            continue
+        chooser = edge.source == "minigan.backends" and edge.lazy
+        home = HOME.get(library, "")
+        if home and not f"{edge.source}.".startswith(home + ".") and not chooser:
+            wrong.append(f"{edge.where}: {library} is imported under {home} only")
+        elif not edge.lazy and not home.startswith("minigan.backends"):
+            wrong.append(f"{edge.where}: {library} is an extra: import it inside the function that needs it")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_nothing_is_pickled():
+    wrong = [e.where for e in imports() if e.target.partition(".")[0] in ("pickle", "cloudpickle", "dill", "joblib")]
+    for module, (_, tree) in sources().items():
+        for node, _ in walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                allowed = not (isinstance(node.value, ast.Constant) and node.value.value is False)
+                wrong += [place(module, node.value)] if allowed else []
+    assert not wrong, f"pickle runs what a file says: {wrong}"
+
+
+# ---------------------------------------------------------------------------------------- style
+
+
+def test_there_are_no_asserts():
+    wrong = [place(m, n) for m, (_, tree) in sources().items() for n, _ in walk(tree) if isinstance(n, ast.Assert)]
+    assert not wrong, f"raise an error of minigan.errors instead: {wrong}"
+
+
+def test_there_are_no_arbitrary_keywords():
+    """`**kwargs` swallows a misspelt argument."""
+    wrong = [
+        place(module, node)
+        for module, (_, tree) in sources().items()
+        for node, _ in walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and node.args.kwarg
+    ]
+    assert not wrong, f"name the arguments: {wrong}"
+
+
+def test_there_are_no_global_statements():
+    wrong = [place(m, n) for m, (_, tree) in sources().items() for n, _ in walk(tree) if isinstance(n, ast.Global)]
+    assert not wrong, f"no module-level mutable state: {wrong}"
+
+
+# ---------------------------------------------------------------------------------------- signatures
+
+
+def difference(own: object, base: object) -> str | None:
+    """How an override's signature departs from its base's; new parameters need a default."""
+    ours, theirs = (list(inspect.signature(f).parameters.values()) for f in (own, base))
+    shared, more = ours[: len(theirs)], ours[len(theirs) :]
+    for one, other in zip(shared, theirs, strict=False):
+        # A network is a layer whose cache is its tape, and calls it so.
+        if one.name == "tape" and other.name == "cache":
+            one = one.replace(name="cache")
+        if (one.name, one.kind, one.default) != (other.name, other.kind, other.default):
+            return f"has {one!s} ({one.kind.description}), expected {other!s} ({other.kind.description})"
+    if len(shared) < len(theirs):
+        return f"lacks {', '.join(str(p) for p in theirs[len(shared) :])}"
+    required = [p.name for p in more if p.default is p.empty]
+    return f"requires more than its base: {required}" if required else None
+
+
+def backends() -> list[type[Backend]]:
+    found: list[type[Backend]] = [ReferenceBackend]
+    if importlib.util.find_spec("numba"):
+        found.append(importlib.import_module("minigan.backends.cpu").CpuBackend)
+    return found
+
+
+def test_backends_keep_the_contracts_parameters():
+    wrong = [
+        f"{backend.__name__}.{name} {problem}"
+        for backend in backends()
+        for name in (*KERNELS, "asarray", "to_numpy", "describe", "coverage")
+        if (problem := difference(getattr(backend, name), getattr(Backend, name)))
+    ]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_layers_keep_their_bases_parameters():
+    base = importlib.import_module("minigan.nn.layers.base").Layer
+    for found in pkgutil.walk_packages([str(ROOT / "nn")], prefix="minigan.nn."):
+        importlib.import_module(found.name)
+    wrong = []
+    for layer in all_subclasses(base):
+        if not layer.__module__.startswith("minigan."):
+            continue
+        for name, member in vars(layer).items():
+            inherited = next((vars(c)[name] for c in layer.__mro__[1:] if name in vars(c)), None)
+            if not name.startswith("_") and inspect.isfunction(member) and inspect.isfunction(inherited):
+                problem = difference(member, inherited)
+                wrong += [f"{layer.__module__}.{layer.__name__}.{name} {problem}"] if problem else []
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def all_subclasses(base: type) -> list[type]:
+    return [c for child in base.__subclasses__() for c in (child, *all_subclasses(child))]
+
+
+# ---------------------------------------------------------------------------------------- what an import costs
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+@pytest.mark.parametrize("module", ["minigan", "minigan.cli.command_line"])
+def test_importing_loads_no_extra(module):
+    loaded = python(f"import {module}, sys; print(*[m for m in {EXTRAS!r} if m in sys.modules])").split()
+    assert not loaded, f"import {module} loads {loaded}"
+
+
+def test_importing_minigan_is_quick():
+    """Under 0.2 s, or on a slow machine at most half as much again as NumPy alone.
+
+    Processor time, and the best of several: other programs on the machine do not count.
+    """
+
+    def seconds(module: str) -> float:
+        code = f"from time import process_time as t; a = t(); import {module}; print(t() - a)"
+        return min(float(python(code)) for _ in range(5))
+
+    best = seconds("minigan")
+    assert best < 0.2 or best < 1.5 * seconds("numpy"), f"import minigan takes {best:.3f} s"

@@ -1,0 +1,69 @@
+"""The examples run: each for two steps, and leaves its picture."""
+
+import importlib.util
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+
+
+def loaded(path: Path):
+    spec = importlib.util.spec_from_file_location(f"example_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_an_example_leaves_a_picture(tmp_path, capsys, path: Path):
+    module = loaded(path)
+    module.main(2, tmp_path / "samples.png")
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+    assert str(tmp_path / "samples.png") in capsys.readouterr().out
+    assert f"python examples/{path.name} --steps" in module.__doc__
+
+
+def test_there_is_one_for_each_family():
+    families = {
+        "classes",
+        "vae",
+        "wgan_gp",
+        "dcgan",
+        "minimax",
+        "multi_d",
+        "pacgan",
+        "sngan",
+        "upsampling",
+        "pix2pix",
+        "restore",
+        "embed",
+    }
+    assert {path.stem for path in EXAMPLES} >= families
+
+
+def test_a_server_draws_for_many_at_once_and_explains_what_it_cannot():
+    embed = loaded(Path(__file__).parents[2] / "examples" / "embed.py")
+    with embed.server(embed.trained(1), port=0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+
+        def answer(query: str) -> bytes:
+            with urlopen(f"http://127.0.0.1:{serving.server_port}/{query}", timeout=60) as reply:
+                return reply.read()
+
+        queries = [f"?count=9&seed={seed}" for seed in range(6)]
+        alone = [answer(query) for query in queries]
+        assert len(set(alone)) == len(queries)
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(answer, queries)) == alone
+        assert answer("").startswith(b"\x89PNG")
+        for query, reason in (("?count=0", "count must be from 1"), ("?count=x", "invalid"), ("?class=1", "classes")):
+            with pytest.raises(HTTPError, match="400") as refusal:
+                answer(query)
+            with refusal.value as reply:
+                assert reason in reply.read().decode()
+        serving.shutdown()
