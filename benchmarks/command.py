@@ -14,7 +14,7 @@ from minigan.errors import MiniganError
 # What each peer needs, as pip calls it.
 PEERS = {"torch": ("torch",), "onnxruntime": ("torch", "onnxruntime", "onnx", "onnxscript")}
 # Where a kernel's work is done when its call returns, so that single kernels can be timed.
-HOST = ("numpy", "numba")
+HOST = ("reference", "cpu")
 
 
 def parser(
@@ -27,7 +27,7 @@ def parser(
 ) -> argparse.ArgumentParser:
     """With the options that all comparisons have."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--backend", choices=backends, default="numba", help="minigan's (default numba)")
+    result.add_argument("--backend", choices=backends, default="cpu", help="minigan's (default cpu)")
     result.set_defaults(peer=[])
     if peers:
         result.add_argument("--peer", choices=peers, action="append", help="whom to compare with; repeat for several")

@@ -212,11 +212,11 @@ def has_torch() -> bool:
 
 
 def find() -> Device:
-    """The device that minigan's cupy backend would use.
+    """The device that minigan's gpu backend would use.
 
     Raises:
         MissingExtraError, BackendError: there is none.
     """
     from minigan.backends import get_backend
 
-    return Device(get_backend("cupy").xp)
+    return Device(get_backend("gpu").xp)

@@ -9,7 +9,8 @@ model, the pictures and the losses in the log must be those of a run that nobody
 left.
 
 What the system has not written to the disk yet survives SIGKILL: this shows what a killed process leaves, not what a
-power cut does. For that, files and folders are synced before and after each renaming (tests/checkpoints/test_format.py).
+power cut does. For that, files and folders are synced before and after each renaming
+(tests/checkpoints/test_format.py).
 """
 
 import argparse
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=command.count, default=200, help="in all (default 200)")
     parser.add_argument("--case", choices=CASES, nargs="+", default=list(CASES))
-    parser.add_argument("--backend", choices=command.HOST, nargs="+", default=["numpy", "numba"])
+    parser.add_argument("--backend", choices=command.HOST, nargs="+", default=list(command.HOST))
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--json", metavar="FILE", help="the counts and what they were made with")
     options = parser.parse_args(arguments)

@@ -3,9 +3,9 @@
     python -m benchmarks.modes --data ring --pack 1 2 --repeats 10 --json ring.json
 
 Each repeat trains the recipe `pacgan` from another seed for 400,000 steps of 100 packs, and every 20,000 steps counts
-modes and samples of high quality among 2,500 (`minigan.evaluation.metrics.mode_coverage`). Repeats run side by side, one thread
-each. The whole protocol (2 data sets, 2 kinds of GAN, 10 repeats) takes a core some 36 hours; `--steps` and `--repeats`
-ask for less, and the table says how many there were. What is done is written to the JSON file as it comes.
+modes and samples of high quality among 2,500 (`minigan.evaluation.metrics.mode_coverage`). Repeats run side by side,
+one thread each. The whole protocol (2 data sets, 2 kinds of GAN, 10 repeats) takes a core some 36 hours; `--steps` and
+`--repeats` ask for less, and the table says how many there were. What is done is written to the JSON file as it comes.
 
 Lin et al. 2018, table 1, found 6.3 ± .5 of 8 modes with 98.2 % of high quality and 17.3 ± .8 of 25 with a GAN, 7.9 ± .1
 and 23.8 ± .7 with PacGAN2 (means and standard errors of 10 repeats).
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=command.count, default=PROTOCOL)
     parser.add_argument("--every", type=command.count, default=20_000, help="steps from count to count")
     parser.add_argument("--processes", type=command.count, default=os.cpu_count() or 1)
-    parser.add_argument("--backend", choices=command.HOST, default="numba")
+    parser.add_argument("--backend", choices=command.HOST, default="cpu")
     parser.add_argument("--json", metavar="FILE", help="the counts and what they were made with")
     options = parser.parse_args(arguments)
     jobs = [

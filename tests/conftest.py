@@ -28,19 +28,22 @@ settings.register_profile(
 settings.load_profile("minigan")
 
 
+LIBRARIES = {"reference": "numpy", "cpu": "numba", "gpu": "cupy"}
+
+
 def is_installed(backend: str) -> bool:
-    """NumPy always is; the other backends are named after their libraries."""
-    return importlib.util.find_spec(backend) is not None
+    """Whether the library that the backend's kernels need is there."""
+    return importlib.util.find_spec(LIBRARIES[backend]) is not None
 
 
 INSTALLED = [
-    pytest.param(name, marks=pytest.mark.gpu if name == "cupy" else ()) for name in BACKENDS if is_installed(name)
+    pytest.param(name, marks=pytest.mark.gpu if name == "gpu" else ()) for name in BACKENDS if is_installed(name)
 ]
 # Without CuPy its kernels still run, on the CPU, if there is a C++ compiler.
-ON_CPU = [pytest.param("cupy on the CPU", id="cupy-on-cpu")] * (cuda_on_cpu.COMPILER is not None)
+ON_CPU = [pytest.param("gpu on the CPU", id="gpu-on-cpu")] * (cuda_on_cpu.COMPILER is not None)
 
 
-@pytest.fixture(scope="session", params=INSTALLED if is_installed("cupy") else INSTALLED + ON_CPU)
+@pytest.fixture(scope="session", params=INSTALLED if is_installed("gpu") else INSTALLED + ON_CPU)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Each backend in turn; one object for the whole session, so that what one call leaves behind shows.
 
@@ -59,13 +62,13 @@ def fast_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 def made(name: str) -> Iterator[Backend]:
     """A backend; the stand-in's modules are put away in `STAND_IN`."""
-    on_cpu = name == "cupy on the CPU"
+    on_cpu = name == "gpu on the CPU"
     with fake_cupy.installed(STAND_IN) if on_cpu else contextlib.nullcontext():
         try:
-            backend = get_backend("cupy" if on_cpu else name)
+            backend = get_backend("gpu" if on_cpu else name)
         except BackendError as error:
             pytest.skip(str(error))
-        if backend.name == "cupy":
+        if backend.name == "gpu":
             backend = type(backend)(precision="fp32")
     yield backend
 
@@ -76,14 +79,14 @@ STAND_IN: dict[str, ModuleType] = {}
 @pytest.fixture(autouse=True)
 def _stand_in(request: pytest.FixtureRequest) -> Iterator[None]:
     """What stands in for CuPy is there for the tests that ask for it, and for no other."""
-    on_cpu = getattr(request.node, "callspec", SimpleNamespace(params={})).params.get("backend") == "cupy on the CPU"
+    on_cpu = getattr(request.node, "callspec", SimpleNamespace(params={})).params.get("backend") == "gpu on the CPU"
     with fake_cupy.installed(STAND_IN) if on_cpu else contextlib.nullcontext():
         yield
 
 
 @pytest.fixture(scope="session")
 def reference() -> Backend:
-    return get_backend("numpy")
+    return get_backend("reference")
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def device() -> Iterator[Backend]:
     So that it gives the bits of the reference, if all else is right.
     """
     with fake_cupy.installed():
-        backend = get_backend("cupy")
+        backend = get_backend("gpu")
         for kernel in KERNELS:
             setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
         type(backend).optimising = Backend.optimising  # the reference's kernels know of no guard

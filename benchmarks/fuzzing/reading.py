@@ -14,7 +14,7 @@ from benchmarks.fuzzing.samples import IDX_CODES
 from minigan import runs
 from minigan.data import Dataset, open_dataset, open_pairs
 from minigan.data.dataset import Collection
-from minigan.evaluation import kept
+from minigan.evaluation import classifier_cache
 from minigan.export import load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.layers import BatchNorm, Dense, ReLU
 from minigan.nn.network import Sequential
@@ -146,7 +146,7 @@ def read_pair_folder(folder: Path, rng: random.Random) -> None:
 
 def read_model(folder: Path, rng: random.Random) -> None:
     """Samples drawn, or the folder's picture translated."""
-    trained = runs.load_generator(folder, backend="numpy", average=rng.choice((True, False)))
+    trained = runs.load_generator(folder, backend="reference", average=rng.choice((True, False)))
     weights = trained.G.arena.flat
     expect(bool(np.isfinite(weights).all()) and trained.step >= 0, "weights or step are not sound")
     expect(0 < trained.extent < math.inf, f"an extent of {trained.extent}")
@@ -186,14 +186,14 @@ def read_torch(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a rea
     for tensors in read_state_dict(folder / "G.safetensors").values():
         weight_shapes(tensors, source="tensors")
         net = Sequential([Dense(3), BatchNorm(), ReLU(), Dense(2)])
-        net.build((4,), backend="numpy", rng=np.random.default_rng(0))
+        net.build((4,), backend="reference", rng=np.random.default_rng(0))
         load_state_dict(net, tensors, source="tensors")
         expect(net.arena.flat.dtype == np.float32, f"weights are {net.arena.flat.dtype}")
 
 
 def read_classifier(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
     images = open_dataset(folder / "images.npy")
-    found = kept._load(folder / "classifier.safetensors", images, classes=3, backend="numpy")
+    found = classifier_cache._load(folder / "classifier.safetensors", images, classes=3, backend="reference")
     with np.errstate(all="ignore"):
         labels = found.classify(found(images.read([0, 1])))
     expect(labels.shape == (2,) and labels.min() >= 0 and labels.max() < 3, f"labels {labels}")

@@ -204,7 +204,7 @@ def run_folders() -> list[Files]:
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder) / "points.npy"
             data.write_bytes(npy_of(pixels(9, 2) / np.float32(255)))
-            config = runs.RunConfig(recipe.name, recipe.settings(), str(data), backend="numpy", rhythm=rhythm)
+            config = runs.RunConfig(recipe.name, recipe.settings(), str(data), backend="reference", rhythm=rhythm)
             run = runs.open_run(config, Path(folder) / "run")
             runs.start(run)
             with run.trainer.loader:
@@ -255,7 +255,7 @@ def model_bytes(name: str, settings: dict[str, int], shape: list[int], claims: M
     from minigan.recipes import get_recipe
 
     recipe = get_recipe(name).from_settings(settings)
-    G = recipe.built_generator(tuple(shape), backend="numpy", dtype="float32", rng=np.random.default_rng(0))
+    G = recipe.built_generator(tuple(shape), backend="reference", dtype="float32", rng=np.random.default_rng(0))
     kept = {key: value for key, value in recipe.settings().items() if key != "steps"}
     description = {"format": MODEL_FORMAT, "step": 1, "recipe": name, "settings": kept, "shape": shape}
     description |= {"dtype": "float32", "extent": 1.0, "classes": ["a", "b", "c"]}
@@ -306,7 +306,7 @@ def classifier_folders() -> list[Files]:
     from minigan.evaluation.classifier_cache import FORMAT
 
     net = network((2, 2, 1), 3)
-    net.build((2, 2, 1), backend="numpy", rng=np.random.default_rng(0))
+    net.build((2, 2, 1), backend="reference", rng=np.random.default_rng(0))
     description = {"format": FORMAT, "accuracy": 0.5, "count": 3}
     files = {"classifier.safetensors": saved(network_arrays(net, "net"), description)}
     return [files | {"images.npy": npy_of(pixels(2, 2, 2, 1))}]

@@ -8,15 +8,15 @@ from minigan.errors import BackendError, ConfigError, MissingExtraError
 
 __all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "Number", "array_module", "get_backend"]
 
-BACKENDS = ("numpy", "numba", "cupy")
+BACKENDS = ("reference", "cpu", "gpu")
 
 
 def get_backend(name: str | Backend = "auto") -> Backend:
     """A new backend object.
 
     Args:
-        name: "numpy" (the reference), "numba" (the CPU), "cupy" (a CUDA GPU), or "auto", the fastest that can
-            run here: a GPU, else Numba, else NumPy. A backend object is returned as it is.
+        name: "reference" (NumPy), "cpu" (Numba), "gpu" (CuPy, on a CUDA GPU), or "auto": the fastest of them that
+            can run here. A backend object is returned as it is.
     Raises:
         ConfigError: an unknown name.
         MissingExtraError: its library is not installed.
@@ -30,24 +30,24 @@ def get_backend(name: str | Backend = "auto") -> Backend:
                 return get_backend(candidate)
             except (MissingExtraError, BackendError):
                 continue
-    if name == "numpy":
+    if name == "reference":
         from minigan.backends.reference import ReferenceBackend
 
         return ReferenceBackend()
-    if name == "numba":
+    if name == "cpu":
         try:
             import numba  # noqa: F401
         except ImportError:
-            raise MissingExtraError.of(package="numba", extra="numba", purpose="the numba backend") from None
+            raise MissingExtraError.of(package="numba", extra="numba", purpose="the cpu backend") from None
         from minigan.backends.cpu import CpuBackend
 
         return CpuBackend()
-    if name == "cupy":
+    if name == "gpu":
         try:
             import cupy  # noqa: F401
         except ImportError as error:
-            if error.name == "cupy":
-                raise MissingExtraError.of(package="cupy", extra="cuda13", purpose="the cupy backend") from None
+            if error.name == "gpu":
+                raise MissingExtraError.of(package="cupy", extra="cuda13", purpose="the gpu backend") from None
             reason = str(error.__cause__ or error).strip()
             raise BackendError(
                 f"cupy is installed, but cannot be imported: {reason}. Install the one for your CUDA alone: "

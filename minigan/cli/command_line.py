@@ -173,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     gradcheck.add_argument("--data", help="batches come from here (default digits, of pairs shapes)")
     gradcheck.add_argument("--seed", type=_seed, default=0)
     _add_set(gradcheck)
-    _add_backend(gradcheck, default="numpy")
+    _add_backend(gradcheck, default="reference")
     gradcheck.set_defaults(command="gradcheck")
 
     completion = commands.add_parser("completion", help="print a script for a shell's completion by Tab")

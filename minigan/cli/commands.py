@@ -48,7 +48,7 @@ def train(options: argparse.Namespace) -> int:
     progress.message(f"{run.backend.describe()}; run folder {trainer.folder}")
     if options.resume is None and options.backend in (None, "auto") and (choice := _why_this(run.backend)):
         progress.message(choice)
-    if find_spec("numba") is None and run.backend.name == "numpy":
+    if find_spec("numba") is None and run.backend.name == "reference":
         progress.message("pip install 'minigan[numba]' trains several times faster.")
     if trainer.step >= trainer.steps:
         progress.message(f"all {trainer.step} steps are done; --steps N with a larger N goes further.")
@@ -71,10 +71,10 @@ def _tell_how_to_go_on(trainer: Trainer, progress: Progress) -> None:
 
 def _why_this(backend: Backend) -> str | None:
     """A line on what `--backend auto` chose, where there is or ought to be a GPU."""
-    if backend.name == "cupy":
-        return "--backend auto chose the GPU; --backend numba trains on the CPU."
+    if backend.name == "gpu":
+        return "--backend auto chose the GPU; --backend cpu trains on the CPU."
     try:
-        get_backend("cupy")
+        get_backend("gpu")
     except MissingExtraError:  # most have none
         return None
     except BackendError as error:

@@ -48,7 +48,7 @@ def export_run(options: argparse.Namespace) -> int:
 
 def _generator(options: argparse.Namespace) -> Subject:
     """What `minigan sample` draws with."""
-    trained = runs.load_generator(options.run, backend="numpy", average=not options.last_weights)
+    trained = runs.load_generator(options.run, backend="reference", average=not options.last_weights)
     weights = ", moving average" if trained.averaged else ""
     recipe = trained.recipe
     return Subject(
@@ -78,7 +78,7 @@ def _other_network(run: Path, name: str) -> Subject:
     model = description["model"]
     recipe = get_recipe(model["recipe"]).from_settings(model["settings"])
     learner = recipe.assemble(
-        tuple(model["shape"]), backend=get_backend("numpy"), dtype=model["dtype"], rng=np.random.default_rng(0)
+        tuple(model["shape"]), backend=get_backend("reference"), dtype=model["dtype"], rng=np.random.default_rng(0)
     )
     if name not in learner.networks:
         raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(learner.networks)}.")

@@ -103,7 +103,7 @@ minigan info --json | jq '.backends | keys'""",
         """\
 minigan bench
 minigan bench dcgan32 dcgan64 --batch-size 128 --rounds 9
-minigan bench mlp --backend numpy --json""",
+minigan bench mlp --backend reference --json""",
         "the backend and all measurements",
     ),
     "warmup": Usage(

@@ -1,9 +1,9 @@
 """The variational autoencoder, beside which the tutorials set a GAN.
 
 Not a GAN: an encoder and a decoder of DCGAN's kind, trained on the evidence lower bound of Kingma & Welling 2014 (see
-`minigan.training.variational`, where the reparameterisation and its gradients are written out). Same data, same layers, other
-game: it trains steadily, covers all of the data and draws blurred images, where a GAN draws sharp ones and may forget
-some. `minigan evaluate` puts numbers on both.
+`minigan.training.variational`, where the reparameterisation and its gradients are written out). Same data, same layers,
+other game: it trains steadily, covers all of the data and draws blurred images, where a GAN draws sharp ones and may
+forget some. `minigan evaluate` puts numbers on both.
 
 What it corrects in the usual tutorial code:
 

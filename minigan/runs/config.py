@@ -103,6 +103,8 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
 
 def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     table = {"keep": asdict(Keep()), **table}  # it and evaluate_every came after the first runs
+    if isinstance(named := table.get("backend"), str) and named in _FORMER_BACKENDS:
+        table["backend"] = _FORMER_BACKENDS[named]
     _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path, prefix="")
     table = {**table, "rhythm": {"evaluate_every": 0, **table["rhythm"]}}
     every = {f.name: _FROM_ZERO if f.name == "evaluate_every" else _COUNT for f in fields(Rhythm)}
@@ -118,6 +120,7 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
 
 Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
 
+_FORMER_BACKENDS = {"numpy": "reference", "numba": "cpu", "cupy": "gpu"}  # named after their libraries until 0.1
 _REMEDY = "Put the file back as it was, or start a new run."
 
 

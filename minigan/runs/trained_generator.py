@@ -154,7 +154,7 @@ def save_generator(
         OutputError: the file cannot be written.
     """
     path, dtype = Path(path), str(G.dtype)
-    twin = recipe.built_generator(G.output_shape, backend="numpy", dtype=dtype, rng=np.random.default_rng(0))
+    twin = recipe.built_generator(G.output_shape, backend="reference", dtype=dtype, rng=np.random.default_rng(0))
     arrays = network_arrays(G, "G")
     load_network(twin, arrays, "G", source=f"{G.path}, to be written to {path} as a generator of {recipe.name},")
     described = model_description(recipe, G.output_shape, dtype=dtype, extent=extent, classes=classes)

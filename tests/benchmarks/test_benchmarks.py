@@ -18,7 +18,7 @@ from minigan.cli import bench
 from minigan.recipes import DCGAN
 
 QUICK = ("--rounds", "1", "--seconds", "0.001")
-NUMPY = ("--backend", "numpy", *QUICK)
+NUMPY = ("--backend", "reference", *QUICK)
 TINY = {"tiny": {"batch": 2, "layers": [
     {"name": "3-4@6", "image": [6, 6, 3], "filters": 4, "filter": 3, "stride": 1, "padding": 1}
 ]}}  # fmt: skip
@@ -72,7 +72,7 @@ def test_kernels_tell_the_algorithm_and_the_limit(ran):
     lines = ran(kernels, *QUICK)
     assert any(line.startswith("limits: ") for line in lines)
     (layer,) = kernels.layers(["tiny"])
-    names = [get_backend("numba").algorithm(k, layer.geometry, 2, kernels.FLOAT) for k in kernels.KERNELS.values()]
+    names = [get_backend("cpu").algorithm(k, layer.geometry, 2, kernels.FLOAT) for k in kernels.KERNELS.values()]
     for line, name in zip(lines[-3:], names, strict=True):
         assert f" {name} " in line
         assert " mem " in line or " fma " in line
@@ -160,7 +160,7 @@ def test_breakdown(ran):
 
 
 def test_memory(ran):
-    lines = ran(memory, "--model", "mlp", "--batch-size", "4", "--steps", "1", "--backend", "numpy")
+    lines = ran(memory, "--model", "mlp", "--batch-size", "4", "--steps", "1", "--backend", "reference")
     assert lines[-1].startswith("minigan ")
     assert lines[-1].endswith(" MiB")
 
@@ -187,7 +187,7 @@ def test_modes(monkeypatch, tmp_path, capsys):
     for name in ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     file = tmp_path / "modes.json"
-    options = ("--steps", "3", "--every", "2", "--repeats", "2", "--processes", "3", "--backend", "numpy")
+    options = ("--steps", "3", "--every", "2", "--repeats", "2", "--processes", "3", "--backend", "reference")
     modes.main([*options, "--json", str(file)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-5].split() == ["data", "pack", "steps", "repeats", "modes", "published", "high", "quality"]
@@ -230,13 +230,13 @@ def test_what_is_not_an_option_is_refused(capsys, benchmark):
         (sampling, ["--model", "mlp"], "invalid choice: 'mlp'"),
         (sampling, ["--count", "10", "--batch-size", "4"], "--count 10 must be a multiple of each --batch-size"),
         (scaling, ["--size", "33"], "invalid choice: 33"),
-        (kernels, ["--backend", "cupy"], "invalid choice: 'cupy'"),
+        (kernels, ["--backend", "gpu"], "invalid choice: 'gpu'"),
         (breakdown, ["--model", "stack", "--work", "sample"], "the stack is trained only"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(capsys, benchmark, arguments, message):
     with pytest.raises(SystemExit) as stop:
-        benchmark.main(["--backend", "numpy", *arguments])
+        benchmark.main(["--backend", "reference", *arguments])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 

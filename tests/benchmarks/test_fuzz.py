@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_architecture import sources
+from source_tree import sources
 
 from benchmarks import fuzz
 from benchmarks.fuzzing.mutations import EXTREMES

@@ -15,7 +15,7 @@ from benchmarks import kills
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 
 
-@pytest.mark.parametrize(("backend", "count"), [("numpy", 3), ("numba", 1)])
+@pytest.mark.parametrize(("backend", "count"), [("reference", 3), ("cpu", 1)])
 def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path, backend, count):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
@@ -25,7 +25,7 @@ def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path, backend, coun
 
 
 def test_a_process_dies_where_it_is_told(tmp_path):
-    with kills.process(tmp_path / "run", kills.beginning(tmp_path / "run", "mlp", "numpy"), operation=9) as child:
+    with kills.process(tmp_path / "run", kills.beginning(tmp_path / "run", "mlp", "reference"), operation=9) as child:
         out, err = child.communicate()
     assert (child.returncode, err) == (-signal.SIGKILL, "")
     assert "operations" not in out
@@ -64,9 +64,9 @@ def counted(monkeypatch, tmp_path):
 def test_the_command_counts(capsys, tmp_path, counted):
     counted()
     file = tmp_path / "kills.json"
-    kills.main(["--kills", "2", "--case", "mlp", "vae", "--backend", "numpy", "--json", str(file)])
+    kills.main(["--kills", "2", "--case", "mlp", "vae", "--backend", "reference", "--json", str(file)])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:4] for line in lines[-3:-1]] == [[case, "numpy", "1", "1"] for case in ("mlp", "vae")]
+    assert [line.split()[:4] for line in lines[-3:-1]] == [[case, "reference", "1", "1"] for case in ("mlp", "vae")]
     assert lines[-1].startswith("2 kills, 2 of them in the middle of a write, 0 before ")
     assert [case["kills"] for case in json.loads(file.read_text())["cases"]] == [1, 1]
 
@@ -74,5 +74,5 @@ def test_the_command_counts(capsys, tmp_path, counted):
 def test_the_command_fails_where_something_is_wrong(capsys, counted):
     counted("model.safetensors differs")
     with pytest.raises(SystemExit, match="1 of 1 cases went wrong"):
-        kills.main(["--kills", "1", "--case", "mlp", "--backend", "numpy"])
+        kills.main(["--kills", "1", "--case", "mlp", "--backend", "reference"])
     assert "model.safetensors differs" in capsys.readouterr().out

@@ -31,7 +31,7 @@ ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([7], np.int64)}
 
 def network(features=3, seed=0):
     layers = [Dense(features), BatchNorm(), Dense(2)]
-    return Sequential(layers, name="G").build((4,), backend="numpy", rng=np.random.default_rng(seed))
+    return Sequential(layers, name="G").build((4,), backend="reference", rng=np.random.default_rng(seed))
 
 
 def test_arrays_and_description_come_back(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 
 from minigan.cli.command_line import main
 
-QUICK = ("--backend", "numpy", "--set", "width=4", "batch_size=8")
+QUICK = ("--backend", "reference", "--set", "width=4", "batch_size=8")
 
 
 @pytest.fixture(autouse=True)
@@ -39,16 +39,16 @@ def test_train_then_sample(capsys):
     assert "step 3/3" in out
     assert "minigan sample runs/dcgan-digits-1" in out
     assert Path("runs/dcgan-digits-1/samples/step-000003.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["sample", "runs/dcgan-digits-1", "--count", "5", "--out", "five.png", "--backend", "numpy"]) == 0
+    assert main(["sample", "runs/dcgan-digits-1", "--count", "5", "--out", "five.png", "--backend", "reference"]) == 0
     first = Path("five.png").read_bytes()
-    assert main(["sample", "runs/dcgan-digits-1", "--count", "5", "--out", "five.png", "--backend", "numpy"]) == 0
+    assert main(["sample", "runs/dcgan-digits-1", "--count", "5", "--out", "five.png", "--backend", "reference"]) == 0
     assert Path("five.png").read_bytes() == first
     assert "5 samples of dcgan at step 3: five.png" in capsys.readouterr().out
 
 
 def test_flags_and_settings_end_up_in_the_configuration():
     arguments = ["train", "mlp", "--data", "grid", "--steps", "2", "--batch-size", "16", "--seed", "5"]
-    arguments += ["--out", "here", "--backend", "numpy", "--set", "lr=1e-3", "--set", "beta1=0", "--log-every", "1"]
+    arguments += ["--out", "here", "--backend", "reference", "--set", "lr=1e-3", "--set", "beta1=0", "--log-every", "1"]
     assert main(arguments) == 0
     config = tomllib.loads(Path("here/config.toml").read_text())
     assert (config["recipe"], config["data"], config["seed"]) == ("mlp", "grid", 5)
@@ -92,11 +92,11 @@ def test_a_warning_is_one_line(capsys):
 
 
 def test_samples_are_the_moving_averages_where_there_is_one(capsys):
-    small = ["--steps", "2", "--batch-size", "4", "--backend", "numpy", "--out", "run"]
+    small = ["--steps", "2", "--batch-size", "4", "--backend", "reference", "--out", "run"]
     assert main(["train", "mlp", *small, "--set", "ema=0.9"]) == 0
-    assert main(["sample", "run", "--count", "4", "--out", "average.png", "--backend", "numpy"]) == 0
+    assert main(["sample", "run", "--count", "4", "--out", "average.png", "--backend", "reference"]) == 0
     assert "4 samples of mlp at step 2, moving average: average.png" in capsys.readouterr().out
-    assert main(["sample", "run", "--count", "4", "--out", "last.png", "--backend", "numpy", "--last-weights"]) == 0
+    assert main(["sample", "run", "--count", "4", "--out", "last.png", "--backend", "reference", "--last-weights"]) == 0
     assert "4 samples of mlp at step 2: last.png" in capsys.readouterr().out
     assert Path("average.png").read_bytes() != Path("last.png").read_bytes()
 
@@ -112,7 +112,7 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     assert re.search(r"^  width = 64 +channels of the largest hidden image; each halving", out, re.MULTILINE)
     assert re.search(r"^  beta1 = 0.5 +of adam and adamw\.$", out, re.MULTILINE)
     assert "G: (100,) -> (64, 64, 3)" in out
-    assert main(["recipes", "dcgan", "--set", "size=32", "channels=1", "width=4", "--backend", "numpy"]) == 0
+    assert main(["recipes", "dcgan", "--set", "size=32", "channels=1", "width=4", "--backend", "reference"]) == 0
     assert "\nD: (32, 32, 1) -> (1,)\n" in capsys.readouterr().out
     assert main(["info"]) == 0
     out = capsys.readouterr().out
@@ -125,15 +125,15 @@ def test_recipes_info_and_gradcheck_speak(capsys):
 
 
 def test_bench_measures_and_warmup_compiles(capsys):
-    quick = ("--backend", "numpy", "--rounds", "1", "--seconds", "0.01")
+    quick = ("--backend", "reference", "--rounds", "1", "--seconds", "0.01")
     assert main(["bench", "mlp", "--batch-size", "8", *quick]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[2:]] == [["mlp", "train", "8"], ["mlp", "sample", "8"]]
     assert main(["bench", "mlp", "--json", *quick]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["backend"].startswith("numpy")
+    assert result["backend"].startswith("reference")
     assert all(row["milliseconds"] > 0 and row["images_per_second"] > 0 for row in result["measurements"])
-    assert main(["warmup", "--backend", "numpy"]) == 0
+    assert main(["warmup", "--backend", "reference"]) == 0
     assert "all kernels ready" in capsys.readouterr().out
 
 
@@ -248,7 +248,7 @@ def test_data_where_none_are_expected_get_a_hint(capsys, words):
 def test_a_picture_needs_a_file_name(capsys):
     assert main(["train", "--steps", "1", "--out", "run", *QUICK]) == 0
     for place in (".", "", "/", "..", "run"):
-        line = fails(capsys, "sample", "run", "--count", "1", "--backend", "numpy", "--out", place)
+        line = fails(capsys, "sample", "run", "--count", "1", "--backend", "reference", "--out", place)
         assert "It is a folder: name a file in it." in line
     Path("text.txt").write_text("hello, this is text")
     line = fails(capsys, "sample", "text.txt")
@@ -270,7 +270,7 @@ def test_gradcheck_with_too_few_items_says_so(capsys):
 
 def test_resume_with_data_that_moved_and_too_few_steps(capsys):
     np.save("points.npy", np.random.default_rng(0).normal(size=(64, 2)))
-    quick = ("--backend", "numpy", "--batch-size", "8", "--steps", "3", "--out", "run")
+    quick = ("--backend", "reference", "--batch-size", "8", "--steps", "3", "--out", "run")
     assert main(["train", "mlp", "--data", "points.npy", *quick]) == 0
     assert tomllib.loads(Path("run/config.toml").read_text())["data"] == str(Path("points.npy").resolve())
     assert "run has done 3 steps" in fails(capsys, "train", "--resume", "run", "--steps", "2")
@@ -361,8 +361,8 @@ def test_divergence_has_its_own_exit_code(capsys):
 
 def test_a_missing_extra_is_named(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    line = fails(capsys, "train", "--backend", "numba")
-    assert "the numba backend needs numba, which is not installed. Run: pip install 'minigan[numba]'" in line
+    line = fails(capsys, "train", "--backend", "cpu")
+    assert "the cpu backend needs numba, which is not installed. Run: pip install 'minigan[numba]'" in line
 
 
 def test_output_into_a_closed_pipe_is_no_error():

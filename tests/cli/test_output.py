@@ -18,7 +18,7 @@ from minigan.cli.help_texts import EXIT_CODES, USAGE
 from minigan.recipes import get_recipe
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-NUMPY = ("--backend", "numpy")
+NUMPY = ("--backend", "reference")
 TRAIN = ("train", "mlp", "--data", "ring", "--batch-size", "8", "--steps", "3", *NUMPY)
 
 
@@ -78,7 +78,7 @@ def test_commands_tell_programs_what_is_here(capsys):
     assert mlp["networks"]["D"]["input"] == [28, 28, 1]
     (here,), _ = records(capsys, "info")
     assert here["numpy"] == np.__version__
-    assert "conv2d" in here["backends"]["numpy"]["native"]
+    assert "conv2d" in here["backends"]["reference"]["native"]
     assert all(("engine" in found) != ("error" in found) for found in here["backends"].values())
 
 
@@ -197,7 +197,7 @@ def test_bash_completes(capsys):
 
     assert completed("minigan", "tra") == ["train", "translate"]
     assert completed("minigan", "train", "dcgan-") == ["dcgan-keras", "dcgan-cifar"]
-    assert completed("minigan", "train", "--backend", "n") == ["numpy", "numba"]
+    assert completed("minigan", "train", "--backend", "r") == ["reference"]
     assert completed("minigan", "train", "--data", "fi") == ["file.npy"]
 
 

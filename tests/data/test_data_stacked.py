@@ -94,7 +94,7 @@ def test_they_are_colour_images():
 def test_a_run_is_resumed_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     idx_folder(tmp_path / "few")
-    quick = ["--data", "stacked:few", "--backend", "numpy", "--set", "width=2", "batch_size=4", "size=8"]
+    quick = ["--data", "stacked:few", "--backend", "reference", "--set", "width=2", "batch_size=4", "size=8"]
     assert main(["train", "--steps", "4", "--out", "whole", *quick]) == 0
     assert main(["train", "--steps", "2", "--out", "parts", *quick]) == 0
     monkeypatch.chdir("/")

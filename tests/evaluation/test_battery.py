@@ -200,7 +200,7 @@ def test_the_monitor_of_points():
 
 # ---------------------------------------------------------------------------------------- the command
 
-QUICK = ("--backend", "numpy", "--steps", "2")
+QUICK = ("--backend", "reference", "--steps", "2")
 SMALL = (*QUICK, "--set", "width=4", "batch_size=8", "size=16")
 
 
@@ -217,7 +217,7 @@ def test_a_run_on_images(capsys, monkeypatch):
     monkeypatch.setattr("minigan.data.source.Digits", few_digits)
     assert main(["train", "--out", "run", *SMALL]) == 0
     capsys.readouterr()
-    assert main(["evaluate", "run", "--count", "60", "--backend", "numpy"]) == 0
+    assert main(["evaluate", "run", "--count", "60", "--backend", "reference"]) == 0
     out = capsys.readouterr().out
     assert "dcgan at step 2, 60 samples, beside digits: 400 greyscale images 16x16, 10 classes" in out
     assert re.search(r"features: classifier of digits \(\d+.\d\d% right on held-out images\)", out)
@@ -227,7 +227,17 @@ def test_a_run_on_images(capsys, monkeypatch):
     found = json.loads(Path("run/evaluation.json").read_text())
     assert (found["recipe"], found["step"], found["data"], found["weights"]) == ("dcgan", 2, "digits", "last")
     assert Path("run/evaluation.png").read_bytes().startswith(b"\x89PNG")
-    arguments = ["evaluate", "run/model.safetensors", "--count", "60", "--backend", "numpy", "--json", "--out", "new"]
+    arguments = [
+        "evaluate",
+        "run/model.safetensors",
+        "--count",
+        "60",
+        "--backend",
+        "reference",
+        "--json",
+        "--out",
+        "new",
+    ]
     assert main(arguments) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == json.loads(Path("new/evaluation.json").read_text()) == found
@@ -241,7 +251,7 @@ def few_digits(*, size, count, seed, cache_bytes):
 
 def test_a_run_on_points_and_one_on_stacked_images(capsys, monkeypatch):
     assert main(["train", "mlp", "--data", "ring", "--out", "points", *QUICK]) == 0
-    assert main(["evaluate", "points", "--backend", "numpy"]) == 0
+    assert main(["evaluate", "points", "--backend", "reference"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^modes +\d +8 +higher +2,500 +2,500  of 8", out, re.MULTILINE)
     assert "features are of images, got points" in fails(capsys, "evaluate", "points", "--features", "pixels")
@@ -249,7 +259,7 @@ def test_a_run_on_points_and_one_on_stacked_images(capsys, monkeypatch):
     monkeypatch.setattr("minigan.data.source.Digits", few_digits)
     monkeypatch.setattr("minigan.data.source.StackedImages", stacked_of_few)
     assert main(["train", "--data", "stacked:digits", "--out", "stacked", *SMALL]) == 0
-    assert main(["evaluate", "stacked", "--count", "50", "--backend", "numpy"]) == 0
+    assert main(["evaluate", "stacked", "--count", "50", "--backend", "reference"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^modes +\d+ +\d+ +higher +50 +500  of 1000 classes, by the classifier", out, re.MULTILINE)
     assert "right on held-out images), channel by channel" in out

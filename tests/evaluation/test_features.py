@@ -67,14 +67,14 @@ def test_blocks_at_the_border_are_smaller(rng):
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (8, 8, 1), (15, 20, 3), (64, 48, 3), (1, 1, 1)])
 def test_the_network_fits_any_image(shape, rng):
-    net = network(shape, 7).build(shape, backend="numpy", rng=rng)
+    net = network(shape, 7).build(shape, backend="reference", rng=rng)
     assert net.output_shape == (7,)
     assert net.layers[0].output_shape == (128,)
 
 
 def test_its_gradients(rng):
     shape = (6, 6, 1)
-    net = network(shape, 3).build(shape, backend="numpy", dtype="float64", rng=rng)
+    net = network(shape, 3).build(shape, backend="reference", dtype="float64", rng=rng)
     assert all(check.passed for check in check_network(net, rng.standard_normal((4, *shape)), rng=rng))
 
 
@@ -94,14 +94,14 @@ def test_it_learns_the_embedded_digits():
 
 def test_the_same_seed_gives_the_same_classifier():
     digits = few_digits()
-    one, again, other = (train_classifier(digits, seed=s, backend="numpy", steps=2) for s in (0, 0, 1))
+    one, again, other = (train_classifier(digits, seed=s, backend="reference", steps=2) for s in (0, 0, 1))
     np.testing.assert_array_equal(one.net.arena.flat, again.net.arena.flat)
     assert (one.net.arena.flat != other.net.arena.flat).any()
 
 
 def test_channels_are_stacked():
     stacked = open_dataset("stacked:digits", size=8, count=30)
-    single = train_classifier(stacked.source, steps=2, backend="numpy")
+    single = train_classifier(stacked.source, steps=2, backend="reference")
     classifier = StackedClassifier(single)
     images = stacked.read(np.arange(30))
     a, b, c = (single.labels(images[..., k, None]) for k in range(3))
@@ -136,35 +136,35 @@ def test_too_few_to_learn_from():
 
 def test_a_classifier_is_kept_and_read_again(cache):
     said = []
-    one = kept_classifier(few_digits(), backend="numpy", say=said.append)
+    one = kept_classifier(few_digits(), backend="reference", say=said.append)
     assert said == [
         f"training a classifier of digits: 300 greyscale images 8x8, 10 classes, once; it is then kept in {cache}"
     ]
-    again = kept_classifier(few_digits(), backend="numpy", say=said.append)
+    again = kept_classifier(few_digits(), backend="reference", say=said.append)
     assert len(said) == 1
     images = few_digits().read(np.arange(9))
     np.testing.assert_array_equal(one(images), again(images))
     assert (again.accuracy, again.count) == (one.accuracy, 250)
     for other in (few_digits(seed=1), few_digits(301), open_dataset("digits", size=9, count=300)):
-        kept_classifier(other, backend="numpy", say=said.append)
-    kept_classifier(few_digits(), seed=1, backend="numpy", say=said.append)
+        kept_classifier(other, backend="reference", say=said.append)
+    kept_classifier(few_digits(), seed=1, backend="reference", say=said.append)
     assert len(said) == len(list(cache.iterdir())) == 5
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "other"])
 def test_a_damaged_one_is_trained_again(damage, cache):
     said = []
-    kept_classifier(few_digits(), backend="numpy", say=said.append)
+    kept_classifier(few_digits(), backend="reference", say=said.append)
     (path,) = cache.iterdir()
     whole = path.read_bytes()
     if damage == "other":
-        kept_classifier(open_dataset("digits", size=9, count=300), backend="numpy", say=said.append)
+        kept_classifier(open_dataset("digits", size=9, count=300), backend="reference", say=said.append)
         (other,) = set(cache.iterdir()) - {path}
         other.replace(path)
     else:
         path.write_bytes({"cut": whole[:-100], "text": b"hello", "empty": b""}[damage])
     said.clear()
-    kept_classifier(few_digits(), backend="numpy", say=said.append)
+    kept_classifier(few_digits(), backend="reference", say=said.append)
     assert said[0].startswith("the classifier that was kept cannot be used and is trained again: ")
     assert said[1].startswith("training a classifier")
     assert path.read_bytes() == whole
@@ -173,7 +173,7 @@ def test_a_damaged_one_is_trained_again(damage, cache):
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(cache):
     cache.write_text("a file")
     said = []
-    assert kept_classifier(few_digits(), backend="numpy", say=said.append).classes == 10
+    assert kept_classifier(few_digits(), backend="reference", say=said.append).classes == 10
     assert said[-1].startswith("the classifier is not kept: cannot write ")
     assert said[-1].endswith("Or name another folder in MINIGAN_CACHE.")
 
@@ -206,9 +206,9 @@ def test_features_are_chosen_by_the_data(tmp_path):
     assert isinstance(choose_features(plain, say=said.append), PixelFeatures)
     assert said == ["features are pixels: grey.npy: expected labelled images for a classifier, found no labels."]
     assert isinstance(choose_features(few_digits(), "pixels", say=said.append), PixelFeatures)
-    assert choose_features(few_digits(), backend="numpy", say=said.append).classes == 10
+    assert choose_features(few_digits(), backend="reference", say=said.append).classes == 10
     stacked = open_dataset("stacked:digits", size=8, count=20)
-    assert isinstance(choose_features(stacked, backend=get_backend("numpy"), say=said.append), StackedClassifier)
+    assert isinstance(choose_features(stacked, backend=get_backend("reference"), say=said.append), StackedClassifier)
     with pytest.raises(DataError, match="found no labels"):
         choose_features(plain, "classifier", say=said.append)
     with pytest.raises(ConfigError, match="one of classifier, pixels, got 'inception'"):

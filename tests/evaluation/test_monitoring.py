@@ -21,7 +21,7 @@ def records(folder: Path, key: str) -> list[dict[str, float]]:
 
 
 def train(folder: Path, recipe: str, data: str, *rest: str) -> int:
-    options = ("--evaluate-every", "2", "--backend", "numpy", "--out", str(folder))
+    options = ("--evaluate-every", "2", "--backend", "reference", "--out", str(folder))
     return main(["train", recipe, "--data", data, *options, *rest])
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_is_resumed_logs_the_same_figures(tmp_path):
 
 def test_it_changes_nothing_but_the_log(tmp_path):
     assert train(tmp_path / "watched", "mlp", "ring", "--steps", "3", *SMALL) == 0
-    options = ("--backend", "numpy", "--out", str(tmp_path / "alone"), *SMALL)
+    options = ("--backend", "reference", "--out", str(tmp_path / "alone"), *SMALL)
     assert main(["train", "mlp", "--data", "ring", "--steps", "3", *options]) == 0
     watched, alone = (tmp_path / name / "model.safetensors" for name in ("watched", "alone"))
     assert watched.read_bytes() == alone.read_bytes()
@@ -109,7 +109,7 @@ def test_what_cannot_be_evaluated_costs_no_step(tmp_path, capsys, monkeypatch):
 
 
 def test_runs_from_before_there_was_such_a_thing(tmp_path):
-    options = ("--backend", "numpy", "--out", str(tmp_path / "run"), *SMALL)
+    options = ("--backend", "reference", "--out", str(tmp_path / "run"), *SMALL)
     assert main(["train", "mlp", "--data", "ring", "--steps", "2", *options]) == 0
     path = tmp_path / "run" / "config.toml"
     text = path.read_text(encoding="utf-8")

@@ -110,13 +110,13 @@ def test_the_command_exports_what_sample_draws(tmp_path: Path, monkeypatch, caps
     from minigan import runs
 
     monkeypatch.chdir(tmp_path)
-    small = ["--steps", "2", "--backend", "numpy", "--out", "run", "--set", "width=4", "batch_size=10", *settings]
+    small = ["--steps", "2", "--backend", "reference", "--out", "run", "--set", "width=4", "batch_size=10", *settings]
     assert main(["train", *small]) == 0
     assert main(["export", "run", "--to", "numpy", "--out", "out"]) == 0
     out = capsys.readouterr().out
     assert f"G of dcgan at step 2{', moving average' if average else ''}: out" in out
     assert "python out/generator.py, or from generator import generate;" in out
-    trained = runs.load_generator(Path("run"), backend="numpy")
+    trained = runs.load_generator(Path("run"), backend="reference")
     assert trained.averaged == average
     expected = trained.samples(np.random.default_rng(7), 5)
     np.testing.assert_allclose(loaded(Path("out")).sample(5, seed=7), expected, rtol=1e-5, atol=1e-5)
@@ -128,7 +128,7 @@ def test_the_command_exports_what_sample_draws(tmp_path: Path, monkeypatch, caps
 
 def test_it_is_told_where_evaluation_is_not_what_minigan_draws(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    small = ["--set", "width=2", "size=16", "adversarial=0", "--steps", "1", "--backend", "numpy", "--out", "run"]
+    small = ["--set", "width=2", "size=16", "adversarial=0", "--steps", "1", "--backend", "reference", "--out", "run"]
     assert main(["train", "segment", *small]) == 0
     assert main(["export", "run", "--to", "numpy", "--out", "out"]) == 0
     assert "minigan draws with the statistics of each batch" in capsys.readouterr().out
@@ -150,7 +150,7 @@ def test_the_file_draws_a_picture(tmp_path: Path):
 
 def test_a_layer_in_which_examples_see_each_other_is_refused(tmp_path: Path):
     network = Sequential([Dense(4), MinibatchStdDev()], name="N")
-    network.build((3,), backend="numpy", rng=np.random.default_rng(0))
+    network.build((3,), backend="reference", rng=np.random.default_rng(0))
     with pytest.raises(
         ConfigError, match=r"^N\.1\.MinibatchStdDev cannot be exported: .* Export a network without it\.$"
     ):

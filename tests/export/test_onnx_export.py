@@ -88,12 +88,12 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
     from minigan import runs
 
     monkeypatch.chdir(tmp_path)
-    small = ["--steps", "2", "--backend", "numpy", "--out", "run", "--set", "width=4", "batch_size=8", "ema=0.5"]
+    small = ["--steps", "2", "--backend", "reference", "--out", "run", "--set", "width=4", "batch_size=8", "ema=0.5"]
     assert main(["train", *small]) == 0
     assert main(["export", "run", "--to", "onnx", "--out", "g.onnx", "--layout", "nhwc", "--no-fold"]) == 0
     out = capsys.readouterr().out
     assert "G of dcgan at step 2, moving average: g.onnx\nz (N, 100) -> images (N, 28, 28, 1); opset 17, " in out
-    trained = runs.load_generator(Path("run"), backend="numpy")
+    trained = runs.load_generator(Path("run"), backend="reference")
     z = np.random.default_rng(0).standard_normal((2, 100)).astype(np.float32)
     expected = trained.G.forward(z, train=False)[0]
     np.testing.assert_allclose(run(onnx.load("g.onnx"), z, None, layout="nhwc"), expected, rtol=1e-5, atol=1e-5)

@@ -65,7 +65,7 @@ CASES = {
 def network_of(name: str, settings: dict, shape: tuple[int, ...], network: str, *, seed: int = 0) -> Sequential:
     """One of a recipe's networks, its parameters and statistics as if it had been trained."""
     learner = get_recipe(name).from_settings(settings)
-    learner = learner.assemble(shape, backend=get_backend("numpy"), rng=np.random.default_rng(seed))
+    learner = learner.assemble(shape, backend=get_backend("reference"), rng=np.random.default_rng(seed))
     return stirred(learner.networks[network], seed)
 
 
@@ -128,7 +128,7 @@ def test_gaps_and_groups(tmp_path: Path):
         ConvTranspose2D(4, 3, stride=2, padding=1, output_padding=1, dilation=2, groups=2),
         ConvTranspose2D(2, 3, stride=2, dilation=2, groups=2, bias=False),
     ]
-    network = Sequential(layers, name="N").build((5, 6, 4), backend="numpy", rng=np.random.default_rng(0))
+    network = Sequential(layers, name="N").build((5, 6, 4), backend="reference", rng=np.random.default_rng(0))
     module = exported(stirred(network), tmp_path / "n.safetensors")
     x, _ = inputs(network)
     np.testing.assert_allclose(torch_output(module, x), network.forward(x, train=False)[0], rtol=1e-5, atol=1e-5)
@@ -163,7 +163,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_sequence_is_refused(case: str, tmp_path: Path):
     layers, shape, message = REFUSED[case]
-    network = Sequential(layers, name="N").build(shape, backend="numpy", rng=np.random.default_rng(0))
+    network = Sequential(layers, name="N").build(shape, backend="reference", rng=np.random.default_rng(0))
     with pytest.raises(ConfigError, match=f"^{message}.*Export|^{message}.*export"):
         FORMATS["torch"].write(Subject(network, "N"), tmp_path / "n", Options())
     assert not (tmp_path / "n").exists()
@@ -252,11 +252,11 @@ def test_from_pytorch_and_on(tmp_path: Path, monkeypatch, capsys):
     torch_losses(G, D, steps=3)
     save(Path("netG.safetensors"), G, prefix="module.")
     save(Path("netD.safetensors"), D, prefix="module.")
-    arguments = ["netG.safetensors", "--discriminator", "netD.safetensors", "--out", "run", "--backend", "numpy"]
+    arguments = ["netG.safetensors", "--discriminator", "netD.safetensors", "--out", "run", "--backend", "reference"]
     assert main(["import", *arguments, "--recipe", "dcgan", "--set", "batch_size=8", "ema=0.9"]) == 0
     assert "dcgan 28x28x1, G from netG.safetensors and D from netD.safetensors: run" in capsys.readouterr().out
 
-    trained = runs.load_generator(Path("run"), backend="numpy")
+    trained = runs.load_generator(Path("run"), backend="reference")
     assert (trained.recipe.latent, trained.recipe.width, trained.averaged) == (16, 8, True)
     z, _ = inputs(trained.G)
     np.testing.assert_allclose(
@@ -275,7 +275,7 @@ def test_to_pytorch_and_on(tmp_path: Path, monkeypatch):
     """Trained here, exported by the command into PyTorch's example, and trained on there as here."""
     monkeypatch.chdir(tmp_path)
     small = ["--set", "width=8", "latent=16", "batch_size=8", "ema=0.5"]
-    assert main(["train", "--steps", "4", "--out", "run", "--backend", "numpy", *small]) == 0
+    assert main(["train", "--steps", "4", "--out", "run", "--backend", "reference", *small]) == 0
     export = ["export", "run", "--to", "torch", "--prefix", "main."]
     assert main([*export, "--out", "G.safetensors", "--last-weights"]) == 0
     assert main([*export, "--out", "D.safetensors", "--network", "D"]) == 0
@@ -283,7 +283,7 @@ def test_to_pytorch_and_on(tmp_path: Path, monkeypatch):
     G, D, average = Generator(), Discriminator(), Generator()
     for name, module in (("G", G), ("D", D), ("average", average)):
         module.load_state_dict(safetensors.torch.load_file(f"{name}.safetensors"), strict=True)
-    drawn = runs.load_generator(Path("run"), backend="numpy")
+    drawn = runs.load_generator(Path("run"), backend="reference")
     z, _ = inputs(drawn.G)
     np.testing.assert_allclose(drawn.G.forward(z, train=False)[0], torch_output(average.eval().main, z), atol=1e-5)
     assert not torch.equal(average.main[0].weight, G.main[0].weight)
@@ -364,7 +364,7 @@ def test_spectral_norm_by_its_older_names():
 def test_modules_are_taken_by_their_numbers():
     """Ten comes after nine, whatever the file's order; bn1 after conv1."""
     layers = [layer for _ in range(6) for layer in (Dense(3), BatchNorm())]
-    network = Sequential(layers, name="N").build((3,), backend="numpy", rng=np.random.default_rng(0))
+    network = Sequential(layers, name="N").build((3,), backend="reference", rng=np.random.default_rng(0))
     module = nn.Sequential(*(m for _ in range(6) for m in (nn.Linear(3, 3), nn.BatchNorm1d(3)))).eval()
     x = np.random.default_rng(0).standard_normal((2, 3), dtype=np.float32)
     sequence = tensors_of(module)
@@ -382,7 +382,7 @@ def test_both_networks_in_one_file(tmp_path: Path, monkeypatch, capsys):
     G, D = tensors_of(Generator()), tensors_of(Discriminator())
     both = {f"netG.module.{n}": a for n, a in G.items()} | {f"netD.{n}": a for n, a in D.items()}
     safetensors.numpy.save_file(both, "both.safetensors")
-    assert main(["import", "both.safetensors", "--out", "run", "--backend", "numpy"]) == 0
+    assert main(["import", "both.safetensors", "--out", "run", "--backend", "reference"]) == 0
     assert "G from both.safetensors and D from both.safetensors: run" in capsys.readouterr().out
     assert json.loads(Path("run/config.toml").read_text().split("channels = ")[1].split("\n")[0]) == 1
     safetensors.numpy.save_file({f"D.{n}": a for n, a in D.items()}, "d.safetensors")
@@ -390,7 +390,7 @@ def test_both_networks_in_one_file(tmp_path: Path, monkeypatch, capsys):
         (["d.safetensors"], "d.safetensors: expected the weights of G, found those of D only."),
         (["both.safetensors", "--discriminator", "d.safetensors"], "both hold D. Give each network once."),
     ):
-        assert main(["import", *arguments, "--out", "other", "--backend", "numpy"]) == 2
+        assert main(["import", *arguments, "--out", "other", "--backend", "reference"]) == 2
         assert message in capsys.readouterr().err
         assert not Path("other").exists()
     safetensors.numpy.save_file({**both, "odd.weight": np.ones(1)}, "odd.safetensors")
@@ -401,7 +401,7 @@ def test_both_networks_in_one_file(tmp_path: Path, monkeypatch, capsys):
 def test_a_new_discriminator_where_none_is_given(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(Path("g.safetensors"), Generator())
-    assert main(["import", "g.safetensors", "--backend", "numpy"]) == 0
+    assert main(["import", "g.safetensors", "--backend", "reference"]) == 0
     out = capsys.readouterr().out
     assert "dcgan 28x28x1, G from g.safetensors: runs/dcgan-g-1" in out
     assert "D with new weights: give --discriminator FILE to import D." in out

@@ -45,7 +45,7 @@ class OfRecipe(NamedTuple):
     def subject(self) -> Subject:
         recipe = get_recipe(self.name).from_settings(self.settings)
         rng = np.random.default_rng(0)
-        G = recipe.built_generator(self.shape, backend=get_backend("numpy"), dtype="float32", rng=rng)
+        G = recipe.built_generator(self.shape, backend=get_backend("reference"), dtype="float32", rng=rng)
         conditional = isinstance(recipe, NoiseRecipe) and recipe.conditional
         return Subject(
             stirred(G),
@@ -66,7 +66,7 @@ class OfLayers(NamedTuple):
 
     def subject(self) -> Subject:
         network = Sequential(self.layers(), name="N")
-        network.build(self.shape, backend=get_backend("numpy"), rng=np.random.default_rng(0))
+        network.build(self.shape, backend=get_backend("reference"), rng=np.random.default_rng(0))
         return Subject(stirred(network), "N")
 
     def expected(self, subject: Subject, x: np.ndarray, c: np.ndarray | None) -> np.ndarray:

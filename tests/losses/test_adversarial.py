@@ -318,10 +318,10 @@ def test_feature_matching_compares_means_of_what_the_last_layer_is_given(backend
 
 def test_feature_matching_refuses_what_has_no_features():
     rng = np.random.default_rng(0)
-    shallow = Sequential([Flatten(), Dense(1)], name="D").build((4,), backend="numpy", rng=rng)
+    shallow = Sequential([Flatten(), Dense(1)], name="D").build((4,), backend="reference", rng=rng)
     with pytest.raises(ConfigError, match="needs a hidden layer, but D has 1 with weights"):
         FeatureMatching(shallow)
-    random = Sequential([Dense(2), Dropout(0.1), Dense(1)], name="D").build((4,), backend="numpy", rng=rng)
+    random = Sequential([Dense(2), Dropout(0.1), Dense(1)], name="D").build((4,), backend="reference", rng=rng)
     with pytest.raises(ConfigError, match=r"the same features each time, but D\.1\.Dropout drops some"):
         FeatureMatching(random)
 

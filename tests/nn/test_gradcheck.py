@@ -60,7 +60,7 @@ def rng() -> np.random.Generator:
 
 def vector_network(layer: Layer, *, dtype: str = "float64") -> Sequential:
     net = Sequential([Dense(4), layer, Dense(3), LeakyReLU(0.2)], name="D")
-    return net.build((5,), backend="numpy", dtype=dtype, rng=rng())
+    return net.build((5,), backend="reference", dtype=dtype, rng=rng())
 
 
 def batch() -> np.ndarray:
@@ -98,7 +98,7 @@ def test_a_wrong_layer_is_named(layer: Layer, what: str):
 
 def test_in_a_network_of_images():
     net = Sequential([Conv2D(2, 3), BatchNorm(), TanhTooSteep(), Flatten(), Dense(1)], name="D")
-    net.build((4, 4, 1), backend="numpy", dtype="float64", rng=rng())
+    net.build((4, 4, 1), backend="reference", dtype="float64", rng=rng())
     failed = [c for c in check_network(net, rng().normal(size=(3, 4, 4, 1)), rng=rng()) if not c.passed]
     assert {c.path for c in failed} <= {"D.2.TanhTooSteep", "D"}
     first = failed[0]
@@ -147,7 +147,7 @@ def test_a_large_array_is_checked_along_its_gradient():
 
 @pytest.mark.parametrize("check", [check_backward, check_double_backward])
 def test_float32_is_refused_with_the_remedy(check):
-    for layer in (vector_network(Tanh(), dtype="float32"), Dense(3).build((5,), backend="numpy", rng=rng())):
+    for layer in (vector_network(Tanh(), dtype="float32"), Dense(3).build((5,), backend="reference", rng=rng())):
         for dtype in ("float32", "float64"):
             with pytest.raises(DTypeError, match=r"need float64, got float32\. Build with dtype='float64'"):
                 check(layer, batch().astype(dtype), rng=rng())

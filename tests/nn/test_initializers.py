@@ -108,14 +108,14 @@ def test_one_seed_starts_float32_and_float64_from_the_same_weights():
     nets = {}
     for dtype in ("float32", "float64"):
         net = Sequential([Conv2D(3, 3, init=HeNormal()), Flatten(), Dense(2)])
-        nets[dtype] = net.build((4, 4, 2), backend="numpy", dtype=dtype, rng=np.random.default_rng(0)).arena.flat
+        nets[dtype] = net.build((4, 4, 2), backend="reference", dtype=dtype, rng=np.random.default_rng(0)).arena.flat
     assert (nets["float32"] == nets["float64"].astype(np.float32)).all()
     assert nets["float64"].any()
 
 
 def test_biases_start_at_zero():
     net = Sequential([Conv2D(3, 3), Flatten(), Dense(2)])
-    net.build((4, 4, 2), backend="numpy", rng=np.random.default_rng(0))
+    net.build((4, 4, 2), backend="reference", rng=np.random.default_rng(0))
     arrays = net.arena.to_dict()
     assert not arrays["0.b"].any()
     assert not arrays["2.b"].any()

@@ -75,7 +75,7 @@ def test_a_step_uses_the_rate_of_the_steps_done_before_it(optimizer: type):
         seen.append(step)
         return 0.0 if step == 1 else 0.1
 
-    layer = Dense(2).build((3,), backend="numpy", dtype="float64", rng=np.random.default_rng(0))
+    layer = Dense(2).build((3,), backend="reference", dtype="float64", rng=np.random.default_rng(0))
     optimizer = optimizer(layer.arena, lr=schedule)
     grads = layer.gradients()
     grads.flat[:] = 1

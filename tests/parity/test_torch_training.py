@@ -153,7 +153,7 @@ TWINS: dict[str, tuple[Callable[[], tuple[nn.Module, nn.Module]], tuple[int, ...
 def torch_run(name: str, dtype: str) -> Run:
     networks, latent, generator_loss = TWINS[name]
     G, D = (network.to(getattr(torch, dtype)) for network in networks())
-    start = assembled(name, get_backend("numpy"), dtype)
+    start = assembled(name, get_backend("reference"), dtype)
     copy_weights(start.G, G)
     copy_weights(start.D, D)
     g_optimizer = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -200,7 +200,7 @@ def assert_both_trained(one: Run, other: Run) -> None:
 @pytest.mark.parametrize("name", TWINS)
 def test_losses_in_float64(name: str):
     """On the reference, where a difference is a mistake and not rounding."""
-    ours, theirs = minigan_run(name, get_backend("numpy"), "float64"), torch_run(name, "float64")
+    ours, theirs = minigan_run(name, get_backend("reference"), "float64"), torch_run(name, "float64")
     assert_both_trained(ours, theirs)
     apart = differences(ours, theirs)
     print(f"{name} float64 numpy: {apart[1]:.1e} at step 2, {apart[:50].max():.1e} to 50, {apart.max():.1e} to 200")

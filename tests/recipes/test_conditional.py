@@ -19,7 +19,7 @@ def train(folder, *settings: str, recipe: str = "dcgan", data: str = "digits", s
     width = "hidden=8" if recipe == "mlp" else "width=2"
     return main(
         [
-            *("train", recipe, "--data", data, "--steps", str(steps), "--out", str(folder), "--backend", "numpy"),
+            *("train", recipe, "--data", data, "--steps", str(steps), "--out", str(folder), "--backend", "reference"),
             *("--sample-every", "2", "--set", *SMALL, width, *settings),
         ]
     )
@@ -62,7 +62,7 @@ def test_classes_have_the_names_of_their_folders(tmp_path, capsys):
             picture = rng.integers(0, 256, (28, 28, 1), dtype=np.uint8)
             (tmp_path / "clothes" / name / f"{n}.png").write_bytes(encode_png(picture))
     assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "clothes")) == 0
-    trained = runs.load_generator(tmp_path / "run", backend="numpy")
+    trained = runs.load_generator(tmp_path / "run", backend="reference")
     assert trained.recipe.classes == 3
     assert trained.classes == ("bag", "boot", "coat")
     assert (trained.label("boot"), trained.label("2")) == (1, 2)
@@ -199,7 +199,7 @@ def test_a_model_that_is_not_labelled_as_it_should(tmp_path):
     arrays, description = load_arrays(path, format=MODEL_FORMAT)
     save_arrays(path, arrays, description={**description, "classes": 7})
     with pytest.raises(CheckpointError, match="'classes' must be a list of names, got 7"):
-        runs.load_generator(path, backend="numpy")
+        runs.load_generator(path, backend="reference")
     del description["classes"]  # as models were before there were classes
     save_arrays(path, arrays, description=description)
-    assert runs.load_generator(path, backend="numpy").classes == ()
+    assert runs.load_generator(path, backend="reference").classes == ()

@@ -195,7 +195,7 @@ def test_all_gradients_of_a_step(reference: Backend, conditional: bool):
 # ---------------------------------------------------------------------------------------------- runs
 
 
-def config(recipe: str, backend: str = "numpy", **settings) -> runs.RunConfig:
+def config(recipe: str, backend: str = "reference", **settings) -> runs.RunConfig:
     full = get_recipe(recipe).from_settings({**SMALL[recipe], "steps": 4, **settings}).settings()
     rhythm = Rhythm(log_every=1, sample_every=4, checkpoint_every=2)
     data = get_recipe(recipe).default_data
@@ -241,7 +241,7 @@ def test_the_average_of_the_weights_is_drawn_as_in_training(tmp_path):
     run = runs.open_run(config("pix2pix", ema=0.5), tmp_path / "run")
     runs.start(run)
     train(run)
-    trained = runs.load_generator(tmp_path / "run", backend="numpy")
+    trained = runs.load_generator(tmp_path / "run", backend="reference")
     assert trained.averaged
     assert (tmp_path / "run" / "samples" / "step-000004.png").exists()
 

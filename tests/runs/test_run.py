@@ -22,7 +22,7 @@ from minigan.training.trainer import Rhythm
 RHYTHM = Rhythm(log_every=2, sample_every=5, checkpoint_every=4)
 
 
-def config(backend="numpy", *, recipe="dcgan", data="digits", steps=10, **settings):
+def config(backend="reference", *, recipe="dcgan", data="digits", steps=10, **settings):
     settings = {"batch_size": 8, "steps": steps, **({"width": 4} if recipe == "dcgan" else {}), **settings}
     full = get_recipe(recipe).from_settings(settings).settings()
     return runs.RunConfig(recipe=recipe, settings=full, data=data, seed=3, backend=backend, rhythm=RHYTHM)
@@ -66,7 +66,7 @@ def test_a_run_folder_holds_what_it_should(tmp_path):
     assert [r["step"] for r in records(folder)] == [1, 2, 4, 6, 8, 10]
     assert all(np.isfinite(r["d_loss"]) and r["images_per_second"] > 0 for r in records(folder))
     saved = runs.read_config(folder)
-    assert saved.engine.startswith("numpy")
+    assert saved.engine.startswith("reference")
     assert replace(saved, engine="") == config()
 
 
@@ -145,10 +145,10 @@ def test_more_steps_equal_a_longer_run(tmp_path):
 def test_another_engine_is_told_of(tmp_path):
     whole_run(tmp_path / "run", config(steps=1))
     path = tmp_path / "run" / "config.toml"
-    path.write_text(path.read_text().replace('engine = "numpy', 'engine = "cupy'))
+    path.write_text(path.read_text().replace('engine = "reference', 'engine = "gpu'))
     (warning,) = runs.resume(runs.open_run(config(steps=1), tmp_path / "run"))
-    assert warning.startswith("this run was made with cupy")
-    assert runs.read_config(tmp_path / "run").engine.startswith("numpy")
+    assert warning.startswith("this run was made with gpu")
+    assert runs.read_config(tmp_path / "run").engine.startswith("reference")
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
@@ -191,7 +191,7 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
 def test_a_generator_draws_the_same_wherever_it_is_loaded(tmp_path, fast_backend):
     run = whole_run(tmp_path / "run", config(fast_backend.name))
     trained = runs.load_generator(tmp_path / "run", backend=fast_backend)
-    again = runs.load_generator(tmp_path / "run" / "model.safetensors", backend="numpy")
+    again = runs.load_generator(tmp_path / "run" / "model.safetensors", backend="reference")
     samples = trained.samples(np.random.default_rng(0), 5)
     assert samples.shape == (5, *run.dataset.shape)
     assert np.abs(samples).max() <= 1
@@ -411,7 +411,7 @@ def test_the_first_signal_tells_what_it_does(number, text):
         ('recipe = "dcgan"', 'recipe = "gan"', r"config\.toml: unknown recipe 'gan'"),
         ('data = "digits"', "data = 5", "'data' must be a string that is not empty, got 5"),
         ('dtype = "float32"', 'dtype = "foo"', "'dtype' must be one of float32, float64, got 'foo'"),
-        ('backend = "numpy"', 'backend = "abacus"', "'backend' must be one of auto, numpy"),
+        ('backend = "reference"', 'backend = "abacus"', "'backend' must be one of auto, reference"),
         ("log_every = 2", "log_every = 0", r"'rhythm\.log_every' must be a whole number from 1 up, got 0"),
         ("log_every = 2", "log_every = -3", "from 1 up, got -3"),
         ("log_every = 2", 'log_every = "a"', "from 1 up, got 'a'"),
@@ -547,7 +547,7 @@ def test_a_damaged_generator_is_refused(tmp_path, change, message):
     arrays, description = load_arrays(path, format="minigan-model/1")
     save_arrays(path, arrays, description=change(description))
     with pytest.raises(CheckpointError, match=message):
-        runs.load_generator(tmp_path / "run", backend="numpy")
+        runs.load_generator(tmp_path / "run", backend="reference")
 
 
 def test_the_picture_of_points_far_out_or_all_at_the_origin_has_an_extent(tmp_path):

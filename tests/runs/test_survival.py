@@ -14,7 +14,7 @@ from minigan.checkpoints.format import load_arrays, load_checkpoint, load_model,
 from minigan.cli.command_line import main
 from minigan.training.trainer import Trainer
 
-SMALL = ("--checkpoint-every", "2", "--log-every", "1", "--backend", "numpy", "--batch-size", "8")
+SMALL = ("--checkpoint-every", "2", "--log-every", "1", "--backend", "reference", "--batch-size", "8")
 SETTINGS = ("--set", "hidden=4", "latent=2", "ema=0.9")
 
 
@@ -228,9 +228,9 @@ def test_the_best_checkpoint_is_kept_and_can_be_used(capsys, monkeypatch):
     lines = [line for line in capsys.readouterr().out.splitlines() if "modes" in line]
     assert [line.endswith(", the best so far") for line in lines] == [True, True, True, False, False]
     file = "run/checkpoints/best.safetensors"
-    assert main(["sample", file, "--count", "9", "--backend", "numpy"]) == 0
+    assert main(["sample", file, "--count", "9", "--backend", "reference"]) == 0
     assert "9 samples of mlp at step 3, moving average" in capsys.readouterr().out
-    assert main(["evaluate", file, "--count", "50", "--backend", "numpy"]) == 0
+    assert main(["evaluate", file, "--count", "50", "--backend", "reference"]) == 0
     assert Path("run/evaluation.json").exists()
     figured(monkeypatch, *[{"modes": 0.0, "high_quality": 0.0}] * 2)
     assert main(["train", "--resume", file, "--steps", "5"]) == 0

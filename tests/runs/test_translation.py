@@ -107,7 +107,7 @@ def test_figures_of_images():
 def trained(tmp_path_factory):
     """Runs of one step each."""
     folder = tmp_path_factory.mktemp("runs")
-    quick = ["--steps", "1", "--backend", "numpy"]
+    quick = ["--steps", "1", "--backend", "reference"]
     small = ["--set", "width=1", "d_width=2", "size=16"]
     assert main(["train", "pix2pix", *quick, *small, "--out", str(folder / "pix2pix")]) == 0
     assert main(["train", "superres", *quick, *small, "blocks=1", "--out", str(folder / "superres")]) == 0
@@ -128,7 +128,7 @@ def fails(capsys, *arguments):
 def test_sample_shows_pairs(trained, tmp_path, capsys):
     for name, columns in (("pix2pix", "source | output"), ("superres", "source | bicubic | output")):
         out = tmp_path / f"{name}.png"
-        arguments = ["sample", str(trained / name), "--count", "3", "--out", str(out), "--backend", "numpy"]
+        arguments = ["sample", str(trained / name), "--count", "3", "--out", str(out), "--backend", "reference"]
         assert main(arguments) == 0
         assert f"{name} at step 1: {columns} | target, 3 of " in capsys.readouterr().out
         assert out.read_bytes().startswith(b"\x89PNG")
@@ -136,7 +136,7 @@ def test_sample_shows_pairs(trained, tmp_path, capsys):
 
 
 def test_evaluate_maps_and_images(trained, tmp_path, capsys):
-    arguments = ["evaluate", "--backend", "numpy", "--count", "3", "--json", "--out", str(tmp_path)]
+    arguments = ["evaluate", "--backend", "reference", "--count", "3", "--json", "--out", str(tmp_path)]
     assert main([*arguments, str(trained / "pix2pix")]) == 0
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert list(found["figures"]) == ["pixel_accuracy", "class_accuracy", "mean_iou"]
@@ -154,7 +154,7 @@ def test_evaluate_maps_and_images(trained, tmp_path, capsys):
 
 def test_figures_are_written_with_their_picture_or_not_at_all(trained, tmp_path, capsys):
     (tmp_path / "evaluation.png").mkdir()
-    arguments = ("evaluate", trained / "pix2pix", "--backend", "numpy", "--count", "3", "--out", tmp_path)
+    arguments = ("evaluate", trained / "pix2pix", "--backend", "reference", "--count", "3", "--out", tmp_path)
     assert "evaluation.png: Is a directory" in fails(capsys, *arguments)
     assert [path.name for path in tmp_path.iterdir()] == ["evaluation.png"]
 
@@ -165,7 +165,7 @@ def test_translate_a_folder(trained, tmp_path, capsys):
     for name, size in (("one.jpg", (40, 30)), ("deep/two.png", (16, 16))):
         image.new("RGB", size, (200, 30, 90)).save(tmp_path / "in" / name)
     arguments = ["translate", str(trained / "pix2pix"), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
-    assert main([*arguments, "--backend", "numpy"]) == 0
+    assert main([*arguments, "--backend", "reference"]) == 0
     assert "2 pictures translated by pix2pix at step 1" in capsys.readouterr().out
     found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png"))
     assert [Path(name).as_posix() for name in found] == ["deep/two.png", "one.png"]
@@ -177,7 +177,7 @@ def test_translating_overwrites_no_picture(trained, tmp_path, capsys):
     image = pytest.importorskip("PIL.Image")
     image.new("RGB", (16, 16), (200, 30, 90)).save(tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
-    arguments = ("translate", trained / "pix2pix", tmp_path, "--backend", "numpy", "--out")
+    arguments = ("translate", trained / "pix2pix", tmp_path, "--backend", "reference", "--out")
     assert "a.png is one of the pictures to translate" in fails(capsys, *arguments, tmp_path)
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     assert "a.png is one of the pictures to translate" in fails(capsys, *arguments, tmp_path / "link")
@@ -190,19 +190,19 @@ def test_translating_overwrites_no_picture(trained, tmp_path, capsys):
 
 def test_an_average_with_the_statistics_of_each_batch_draws_so(tmp_path):
     settings = ("width=2", "d_width=2", "size=16", "ema=0.9", "ema_statistics=batch")
-    run = ["train", "denoise", "--data", "shapes", "--steps", "2", "--backend", "numpy", "--out", str(tmp_path / "run")]
+    run = ["train", "denoise", "--data", "shapes", "--steps", "2", "--backend", "reference", "--out", str(tmp_path / "run")]
     assert main([*run, "--set", "batch_size=2", *settings]) == 0
-    trained = load_generator(tmp_path / "run", backend="numpy")
+    trained = load_generator(tmp_path / "run", backend="reference")
     x = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32)
     by_batch, _ = trained.G.forward(x, train=True)
     alone, _ = trained.G.forward(x, train=False)
     np.testing.assert_array_equal(outputs(trained, x), np.clip(by_batch, -1, 1))
     assert not np.array_equal(by_batch, alone)
     for flags, weights in (((), "moving average"), (("--last-weights",), "last")):
-        arguments = ["evaluate", str(tmp_path / "run"), "--backend", "numpy", "--count", "2", *flags]
+        arguments = ["evaluate", str(tmp_path / "run"), "--backend", "reference", "--count", "2", *flags]
         assert main(arguments) == 0
         assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["weights"] == weights
-    last = load_generator(tmp_path / "run", backend="numpy", average=False)
+    last = load_generator(tmp_path / "run", backend="reference", average=False)
     np.testing.assert_array_equal(outputs(last, x), np.clip(last.G.forward(x, train=False)[0], -1, 1))
 
 

@@ -43,7 +43,7 @@ class CpuBackend(
             By default only where the environment says MINIGAN_EXACT=1.
     """
 
-    name = "numba"
+    name = "cpu"
 
     def __init__(self, *, threads: int | None = None, exact: bool | None = None) -> None:
         self.exact = os.environ.get("MINIGAN_EXACT") == "1" if exact is None else exact
@@ -59,4 +59,4 @@ class CpuBackend(
     def describe(self) -> str:
         plural = "" if self.team.size == 1 else "s"
         exact = ", exact" if self.exact else ""
-        return f"numba {numba.__version__}, {simd.describe()}, {self.team.size} thread{plural}{exact}"
+        return f"cpu backend, Numba {numba.__version__}, {simd.describe()}, {self.team.size} thread{plural}{exact}"

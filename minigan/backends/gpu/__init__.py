@@ -48,7 +48,7 @@ class GpuBackend(
         ConfigError: an unknown precision, or one that the GPU does not have.
     """
 
-    name = "cupy"
+    name = "gpu"
     xp = cupy
 
     def __init__(self, *, precision: str | None = None) -> None:
@@ -79,4 +79,4 @@ class GpuBackend(
         return host
 
     def describe(self) -> str:
-        return f"cupy {cupy.__version__} on {self.device}, {self.precision}"
+        return f"gpu backend, CuPy {cupy.__version__} on {self.device}, {self.precision}"

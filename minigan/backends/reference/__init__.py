@@ -22,7 +22,7 @@ class ReferenceBackend(
 ):
     """Every kernel of the contract in array-module calls; `gpu` runs the same code over CuPy."""
 
-    name = "numpy"
+    name = "reference"
     xp = np
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
@@ -32,4 +32,4 @@ class ReferenceBackend(
         return np.asarray(array)
 
     def describe(self) -> str:
-        return f"numpy {np.__version__}, the readable reference"
+        return f"reference backend, NumPy {np.__version__}"

@@ -5,8 +5,8 @@ a vector of numbers, an image (H, W, F). `network.given(c)` is the network with 
 that works on a network works on that: `D.given(c).forward(x, train=True)`.
 
 A class-conditional G concatenates c to its noise, and D to its images, as in Mirza & Osindero 2014; D may instead take
-the inner product of its features with an embedding of c (projection, see `minigan.nn.network.residual_blocks.projection`), and G may scale
-its channels by class (`ConditionalAffine`).
+the inner product of its features with an embedding of c (projection, see
+`minigan.nn.network.residual_blocks.projection`), and G may scale its channels by class (`ConditionalAffine`).
 """
 
 from copy import copy

@@ -26,7 +26,8 @@ class Conv2D(Layer):
     """y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
 
     With a dilation r and s are multiplied by it: the filter has gaps. With groups, c and k are of the same group. The
-    kernels are then given a plain filter that has zeros there (`minigan.nn.layers.plain_filter`): weights are saved, not time.
+    kernels are then given a plain filter that has zeros there (`minigan.nn.layers.plain_filter`): weights are saved,
+    not time.
 
     Args:
         channels: K, how many filters.

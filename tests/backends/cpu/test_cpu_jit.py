@@ -19,7 +19,7 @@ import logging, sys
 logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
 import numpy as np
 from minigan.backends import get_backend
-backend = get_backend("numba")
+backend = get_backend("cpu")
 y = backend.leaky_relu(np.array([-1.0, 2.0], np.float32), slope=0.5)
 assert y.tolist() == [-0.5, 2.0]
 from minigan.backends.cpu.activation import leaky
@@ -106,7 +106,7 @@ def test_describe_and_coverage():
 
 
 def test_the_number_of_threads_is_numbas():
-    code = "from minigan.backends import get_backend; print(get_backend('numba').team.size)"
+    code = "from minigan.backends import get_backend; print(get_backend('cpu').team.size)"
     environment = os.environ | {"NUMBA_NUM_THREADS": "1"}
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
                           env=environment).stdout == "1\n"  # fmt: skip
@@ -119,7 +119,7 @@ from minigan.backends.cpu import precompile, winograd, correlate, norm, activati
 late = (winograd.convolve, winograd.convolve_weights, correlate.correlate_weights, norm.gradient_sums,
         norm.input_gradient, activation.leaky_gradient, activation.tanh_gradient, optim.adam)
 from minigan.cli.bench import random_images, training_step
-training_step("dcgan28", get_backend("numba"))(random_images("dcgan28", 64))
+training_step("dcgan28", get_backend("cpu"))(random_images("dcgan28", 64))
 print([kernel.__name__ for kernel in late if kernel.stats.cache_misses], len(late))
 """
 

@@ -13,7 +13,7 @@ import cuda_on_cpu
 import fake_cupy
 import pytest
 from calling import DTYPES, assert_same_bits, call, update
-from test_backend_contract import IN_PLACE, RETURNING, inputs_of
+from kernel_calls import IN_PLACE, RETURNING, inputs_of
 
 import minigan
 from minigan.backends import get_backend
@@ -146,7 +146,7 @@ def test_the_wheel_holds_every_source():
 @pytest.fixture(scope="module")
 def gpu():
     with fake_cupy.installed():
-        yield type(get_backend("cupy"))(precision="tf32")
+        yield type(get_backend("gpu"))(precision="tf32")
 
 
 @pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler for running CUDA on the CPU")

@@ -68,7 +68,7 @@ SETTINGS = {
 @pytest.mark.parametrize("case", SETTINGS)
 def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, case):
     weights, recipe = [], case.partition(",")[0]
-    for name in ("numpy", "cupy"):
+    for name in ("reference", "gpu"):
         settings = {"batch_size": 4, "steps": 3, **SETTINGS[case]}
         full = get_recipe(recipe).from_settings(settings).settings()
         folder = tmp_path / name
@@ -95,7 +95,7 @@ def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, case):
 )
 def test_every_loss_and_penalty_gives_the_same_bits_on_both_sides(device, settings):
     weights = []
-    for backend in (get_backend("numpy"), device):
+    for backend in (get_backend("reference"), device):
         recipe = get_recipe("dcgan").from_settings({"width": 2, **settings})
         gan = recipe.assemble((8, 8, 1), backend=backend, rng=np.random.default_rng(0))
         reals = (np.random.default_rng(n).uniform(-1, 1, (4, 8, 8, 1)) for n in range(2))
@@ -135,7 +135,7 @@ LAYERS = {
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS.keys())
 def test_double_backward_stays_on_the_device(device, layers):
     results = []
-    for backend in (get_backend("numpy"), device):
+    for backend in (get_backend("reference"), device):
         network = Sequential(layers).build((4, 4, 2), backend=backend, dtype="float64", rng=np.random.default_rng(0))
         rng = np.random.default_rng(1)
         x, dy, v = (backend.asarray(rng.normal(size=shape)) for shape in [(3, 4, 4, 2), (3, 4), (3, 4, 4, 2)])

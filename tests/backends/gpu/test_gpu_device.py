@@ -41,9 +41,9 @@ def test_a_missing_driver_or_device_is_told_in_one_line(device: Backend, monkeyp
     monkeypatch.setattr(runtime, "getDeviceCount", failing(CUDARuntimeError("what CUDA says", status)))
     monkeypatch.setattr(runtime, "driverGetVersion", lambda: driver)
     with pytest.raises(BackendError, match=told) as error:
-        get_backend("cupy")
+        get_backend("gpu")
     assert "\n" not in str(error.value)
-    assert get_backend("auto").name != "cupy"
+    assert get_backend("auto").name != "gpu"
 
 
 @pytest.mark.parametrize(
@@ -58,38 +58,38 @@ def test_a_missing_driver_or_device_is_told_in_one_line(device: Backend, monkeyp
 def test_what_cuda_lacks_is_named_with_the_extra(device: Backend, monkeypatch, function, error, told):
     monkeypatch.setattr(device.xp, function, failing(error))
     with pytest.raises(BackendError, match=rf"cannot compute .*: .*{told}.* pip install 'minigan\[cuda13\]'") as raised:
-        get_backend("cupy")
+        get_backend("gpu")
     assert "\n" not in str(raised.value)
 
 
 def test_a_gpu_that_is_full_is_not_chosen(device: Backend, monkeypatch):
     monkeypatch.setattr(device.xp, "ones", failing(OutOfMemoryError("Out of memory allocating 512 bytes.")))
     with pytest.raises(BackendError, match=r"the GPU's memory is full: Out of memory allocating 512 bytes"):
-        get_backend("cupy")
+        get_backend("gpu")
 
 
 def test_a_cupy_that_cannot_be_imported_is_not_called_missing(monkeypatch):
     imported = builtins.__import__
 
     def importing(name, *args, **options):
-        if name == "cupy":
+        if name == "gpu":
             raise ImportError("=====\nFailed to import CuPy.\n=====") from OSError("libfoo.so.1: no such file")
         return imported(name, *args, **options)
 
     monkeypatch.setattr(builtins, "__import__", importing)
     with pytest.raises(BackendError, match=r"installed, but cannot be imported: libfoo\.so\.1: no such file") as raised:
-        get_backend("cupy")
+        get_backend("gpu")
     assert not isinstance(raised.value, MissingExtraError)
 
 
 def test_auto_says_what_it_chose(device: Backend, monkeypatch, tmp_path, capsys):
     arguments = ["train", "--steps", "1", "--batch-size", "4", "--set", "width=2"]
     assert main([*arguments, "--out", str(tmp_path / "gpu")]) == 0
-    assert "--backend auto chose the GPU; --backend numba trains on the CPU." in capsys.readouterr().out
+    assert "--backend auto chose the GPU; --backend cpu trains on the CPU." in capsys.readouterr().out
     monkeypatch.setattr(device.xp.cuda.runtime, "getDeviceCount", lambda: 0)
     assert main([*arguments, "--out", str(tmp_path / "cpu")]) == 0
     assert "cupy 0 (a stand-in) finds no GPU. Use another backend." in capsys.readouterr().out
-    assert main([*arguments, "--out", str(tmp_path / "asked"), "--backend", "numpy"]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "asked"), "--backend", "reference"]) == 0
     assert "--backend auto" not in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert main([*arguments, "--out", str(tmp_path / "none")]) == 0
@@ -111,7 +111,7 @@ def test_pools_are_counted_and_emptied(device: Backend):
     device.free_memory()
     assert device.memory().held == before.used
     assert device.memory().peak >= used.held
-    assert get_backend("numpy").memory() is None
+    assert get_backend("reference").memory() is None
 
 
 def test_the_memory_of_graphs_counts_too(device: Backend):
@@ -142,7 +142,7 @@ def test_too_large_a_batch_is_told_with_the_largest_arrays(tmp_path):
 
 def test_the_largest_outputs_are_named():
     network = Sequential([Conv2D(8, 3), Conv2D(3, 3), Flatten(), Dense(1)], name="D")
-    network.build((10, 10, 1), backend="numpy", rng=np.random.default_rng(0))
+    network.build((10, 10, 1), backend="reference", rng=np.random.default_rng(0))
     error = out_of_memory(MemoryError("too little."), {"D": network}, batch_size=1000)
     assert str(error).startswith(
         "out of memory with batches of 1000: too little. The largest outputs are those of D.0.Conv2D (1000, 10, 10, 8) "

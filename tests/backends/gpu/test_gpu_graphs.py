@@ -87,7 +87,7 @@ def assert_same(one: Training, other: Training) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_replayed_steps_give_the_bits_of_steps_on_the_cpu_and_nobody_waits(device: Backend, case: str):
-    ours, reference = Training(case, device), Training(case, get_backend("numpy"))
+    ours, reference = Training(case, device), Training(case, get_backend("reference"))
     wanted, waits = reference.steps(STEPS), DEVICE.waits
     for _ in range(STEPS - 1):
         ours.stepper.step()
@@ -108,11 +108,11 @@ def test_kinds_of_steps_become_graphs_of_their_own(device: Backend):
 @pytest.mark.parametrize("case", ["dcgan", "denoise, alone"])
 def test_the_gpus_own_kernels_are_captured(monkeypatch, case: str):
     with fake_cupy.installed():
-        captured = Training(case, get_backend("cupy"))
+        captured = Training(case, get_backend("gpu"))
         values = captured.steps(4)
         assert DEVICE.launches == 3
         monkeypatch.setenv("MINIGAN_GRAPHS", "0")
-        eager = Training(case, get_backend("cupy"))
+        eager = Training(case, get_backend("gpu"))
         assert eager.steps(4) == values
         assert_same(captured, eager)
         assert DEVICE.launches == 3
@@ -238,7 +238,7 @@ def test_an_error_of_the_data_leaves_all_counts_as_they_were(device: Backend):
 
 def test_capturing_can_be_turned_off(device: Backend, monkeypatch):
     monkeypatch.setenv("MINIGAN_GRAPHS", "0")
-    training, reference = Training("mlp", device), Training("mlp", get_backend("numpy"))
+    training, reference = Training("mlp", device), Training("mlp", get_backend("reference"))
     assert training.steps(3) == reference.steps(3)
     assert_same(training, reference)
     assert DEVICE.launches == 0
@@ -259,7 +259,7 @@ def test_capturing_can_be_turned_off(device: Backend, monkeypatch):
     ],
 )
 def test_divergence_changes_nothing_and_is_found_at_the_next_look(device: Backend, case: str, spoilt: int):
-    ours, reference = (Training(case, backend, spoilt=spoilt) for backend in (device, get_backend("numpy")))
+    ours, reference = (Training(case, backend, spoilt=spoilt) for backend in (device, get_backend("reference")))
     taken = spoilt // reference.learner.n_critic
     reference.steps(taken)
     counts = {name: array for name, array in reference.arrays().items() if array.dtype == np.int64}
@@ -301,7 +301,7 @@ def test_a_run_names_the_step_and_saves_nothing_of_it(tmp_path):
 # ---------------------------------------------------------------------------------------------- runs
 
 
-def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "cupy", **settings: Any) -> runs.Run:
+def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "gpu", **settings: Any) -> runs.Run:
     settings = {"batch_size": 4, "steps": steps, "width": 2, "d_norm": "none", **settings}
     full = get_recipe("dcgan").from_settings(settings).settings()
     run = runs.open_run(
@@ -324,7 +324,7 @@ def train(run: runs.Run, *, stop_at: int | None = None) -> None:
 @pytest.mark.usefixtures("device")
 def test_a_run_goes_on_bit_for_bit(tmp_path):
     settings = {"penalty": "r1", "penalty_interval": 3, "ema": 0.9, "augment": "translation"}
-    whole = opened(tmp_path / "whole", steps=9, rhythm=Rhythm(), backend="numpy", **settings)
+    whole = opened(tmp_path / "whole", steps=9, rhythm=Rhythm(), backend="reference", **settings)
     train(whole)
     train(opened(tmp_path / "run", steps=9, rhythm=Rhythm(), **settings), stop_at=5)
     again = runs.reopen_run(tmp_path / "run")

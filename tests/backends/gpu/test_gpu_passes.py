@@ -11,7 +11,7 @@ import pytest
 from calling import DTYPES, assert_agree, assert_close, assert_same_bits, call, draws, to_backend, to_host, update
 from hypothesis import given
 from hypothesis import strategies as st
-from test_backend_contract import IN_PLACE, inputs_of
+from kernel_calls import IN_PLACE, inputs_of
 
 from minigan.backends import get_backend
 from minigan.errors import ShapeError
@@ -34,7 +34,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def make():
     """GpuBackend over the stand-in."""
     with fake_cupy.installed():
-        yield type(get_backend("cupy"))
+        yield type(get_backend("gpu"))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ TOLERANCE = {"fp32": 1e-5, "tf32": 1e-3, "bf16": 8e-3}
 def make():
     """GpuBackend over the stand-in."""
     with fake_cupy.installed():
-        yield type(get_backend("cupy"))
+        yield type(get_backend("gpu"))
 
 
 def results(backend, g: ConvGeometry, images: int, dtype=DTYPES[0], seed: int = 1):

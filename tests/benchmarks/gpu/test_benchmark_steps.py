@@ -108,9 +108,9 @@ def test_pix2pix_in_pytorch_is_the_same(size):
 
     recipe, rng = Pix2Pix(width=3, d_width=3, dropout=0.0), np.random.default_rng(0)
     shape = (size, size, 3)
-    G = recipe.built_generator(shape, backend="numpy", dtype="float32", rng=rng)
+    G = recipe.built_generator(shape, backend="reference", dtype="float32", rng=rng)
     twins = torch_peer.networks(recipe, shape)
-    D = recipe.discriminator(shape).build((*shape[:2], 6), backend="numpy", rng=rng)
+    D = recipe.discriminator(shape).build((*shape[:2], 6), backend="reference", rng=rng)
     for network, twin, channels in ((G, twins[0], 3), (D, twins[1], 6)):
         torch_peer.load(twin, network)
         x = rng.uniform(-1, 1, (2, size, size, channels)).astype(np.float32)

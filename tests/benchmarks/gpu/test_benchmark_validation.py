@@ -103,7 +103,7 @@ def test_the_layers_that_are_timed_are_those_of_the_networks():
             (recipe.generator(shape), recipe.source_shape(shape)),
             (recipe.discriminator(shape), shape),
         ):
-            network.build(source, rng=np.random.default_rng(0), backend="numpy")
+            network.build(source, rng=np.random.default_rng(0), backend="reference")
             geometries = [layer.geometry for layer in network.layers if hasattr(layer, "geometry")]
             assert set(geometries) <= timed
     assert {layer.batch for layer in gpu_validate.layers()} == {1, 128}

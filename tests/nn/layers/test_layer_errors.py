@@ -31,7 +31,7 @@ from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 
 def message(net: Layer, input_shape: tuple[int, ...]) -> str:
     with pytest.raises(ShapeError) as caught:
-        net.build(input_shape, backend="numpy", rng=np.random.default_rng(0))
+        net.build(input_shape, backend="reference", rng=np.random.default_rng(0))
     return str(caught.value)
 
 
@@ -125,13 +125,13 @@ def test_arguments_out_of_range_are_refused(make, says: str):
 
 
 def test_dropout_in_training_needs_a_generator():
-    net = Sequential([Dense(3), Dropout(0.5)], name="D").build((2,), backend="numpy", rng=np.random.default_rng(0))
+    net = Sequential([Dense(3), Dropout(0.5)], name="D").build((2,), backend="reference", rng=np.random.default_rng(0))
     with pytest.raises(ConfigError, match=r"D\.1\.Dropout.*rng=generator"):
         net.forward(np.zeros((2, 2), np.float32), train=True)
 
 
 def test_batchnorm_refuses_to_train_on_one_value():
-    net = Sequential([Dense(3), BatchNorm()], name="D").build((2,), backend="numpy", rng=np.random.default_rng(0))
+    net = Sequential([Dense(3), BatchNorm()], name="D").build((2,), backend="reference", rng=np.random.default_rng(0))
     x = np.zeros((1, 2), np.float32)
     with pytest.raises(ShapeError, match=r"D\.1\.BatchNorm.*more than one value.*\(1, 3\).*larger batch"):
         net.forward(x, train=True)
@@ -140,7 +140,7 @@ def test_batchnorm_refuses_to_train_on_one_value():
 
 def test_a_batch_that_groups_do_not_divide_is_refused():
     net = Sequential([Dense(3), MinibatchStdDev(4)], name="D")
-    net.build((2,), backend="numpy", rng=np.random.default_rng(0))
+    net.build((2,), backend="reference", rng=np.random.default_rng(0))
     with pytest.raises(ShapeError, match=r"D\.1\.MinibatchStdDev: groups of 4 .* batch of 6\. Choose a batch size"):
         net.forward(np.zeros((6, 2), np.float32), train=True)
     for size in (1, 3, 4, 8):
@@ -150,4 +150,4 @@ def test_a_batch_that_groups_do_not_divide_is_refused():
 @pytest.mark.parametrize("dtype", ["float16", "int32", "complex64"])
 def test_only_floats_of_two_sizes(dtype: str):
     with pytest.raises(ConfigError, match=f"float32 or float64, got {dtype}"):
-        Dense(3).build((2,), backend="numpy", dtype=dtype, rng=np.random.default_rng(0))
+        Dense(3).build((2,), backend="reference", dtype=dtype, rng=np.random.default_rng(0))

@@ -402,7 +402,7 @@ def test_the_same_layers_can_be_built_again(backend: Backend):
 
 def test_two_backends_in_one_process(backend: Backend):
     """Networks on different engines share nothing, and can be compared."""
-    engines = [backend, get_backend("numpy"), backend]
+    engines = [backend, get_backend("reference"), backend]
     nets = [network(engine) for engine in engines]
     outputs, tapes = [], []
     for net, engine in zip(nets, engines, strict=True):
@@ -441,7 +441,7 @@ def test_summary_and_flops():
             Dense(1),
         ],
         name="D",
-    ).build((28, 28, 1), backend="numpy", rng=np.random.default_rng(0))
+    ).build((28, 28, 1), backend="reference", rng=np.random.default_rng(0))
     rows = [[cell.strip() for cell in re.split(r"\s{2,}", line)] for line in net.summary().splitlines()]
     conv, inner, dense = 2 * 14 * 14 * 4 * 2 * 8, 2 * 14 * 14 * 9 * 8 * 8, 2 * 1568
     image = 14 * 14 * 8
@@ -467,7 +467,7 @@ def test_summary_and_flops():
 def test_the_summary_shows_what_stands_inside_of_what():
     inside = [Conv2D(2, 3), Residual([SpectralNorm(Conv2D(2, 3)), ReLU()])]
     net = Sequential([Residual(inside), Sequential([ReLU(), Sequential([ReLU()])]), ReLU()], name="D")
-    net.build((4, 4, 2), backend="numpy", rng=np.random.default_rng(0))
+    net.build((4, 4, 2), backend="reference", rng=np.random.default_rng(0))
     assert [line.partition("(")[0].rstrip() for line in net.summary().splitlines()[3:-2]] == [
         "0 Residual",
         "  inner.0 Conv2D 3x3",
@@ -518,7 +518,7 @@ def test_a_network_that_is_not_built_says_so():
 def test_one_layer_object_in_two_places_is_refused():
     shared = Dense(3)
     with pytest.raises(ConfigError, match=r"the same Dense object stands at 0 and at 1\.inner\.0\. Make a layer for"):
-        Sequential([shared, Residual([shared])]).build((3,), backend="numpy", rng=np.random.default_rng(0))
+        Sequential([shared, Residual([shared])]).build((3,), backend="reference", rng=np.random.default_rng(0))
 
 
 def test_an_empty_batch_is_refused(backend):
