@@ -13,8 +13,8 @@ from minigan.backends import BACKENDS
 from minigan.checkpoints.format import DTYPES
 from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
-from minigan.support.durable_files import atomic_write
 from minigan.recipes import get_recipe
+from minigan.support.durable_files import atomic_write
 from minigan.training.trainer import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "read_config", "write_config"]
