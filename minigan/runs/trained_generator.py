@@ -120,7 +120,7 @@ def load_generator(
     for name, array in network_arrays(G, "G").items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
-    classes = tuple(description.get("classes", ()))
+    classes = tuple(description["classes"])
     return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
 
 
