@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from minigan.data.channels import convert_channels, over_white
 from minigan.data.dataset import Dataset, FloatArray, IndexArray, LabelArray, PixelArray, PixelDataset
-from minigan.data.options import Options, chosen_rows
+from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.points import Points
 from minigan.data.resize import resized
 from minigan.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ def open_array(
     *,
     name: str,
     where: str,
-    options: Options,
+    options: SourceOptions,
     labels: LabelArray | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> Dataset:
@@ -66,7 +66,7 @@ def _open_points(
     *,
     name: str,
     where: str,
-    options: Options,
+    options: SourceOptions,
     labels: LabelArray | None,
     classes: tuple[str, ...] | None,
 ) -> Points:
@@ -107,7 +107,7 @@ def _as_images(values: Array, *, where: str) -> Array:
     return images
 
 
-def _target(images: Array, options: Options) -> tuple[int, int, int]:
+def _target(images: Array, options: SourceOptions) -> tuple[int, int, int]:
     height, width = options.size or images.shape[1:3]
     return height, width, options.channels or min(images.shape[3], 3)
 
@@ -121,7 +121,7 @@ class PixelImages(PixelDataset):
         rows: IndexArray,
         *,
         name: str,
-        options: Options,
+        options: SourceOptions,
         labels: LabelArray | None = None,
         classes: tuple[str, ...] | None = None,
     ) -> None:
@@ -155,7 +155,7 @@ class FloatImages(Dataset):
         *,
         name: str,
         where: str,
-        options: Options,
+        options: SourceOptions,
         labels: LabelArray | None = None,
         classes: tuple[str, ...] | None = None,
     ) -> None:

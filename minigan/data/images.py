@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan.data.dataset import IndexArray, PixelArray, PixelDataset
 from minigan.data.files import FileStore, class_labels
-from minigan.data.options import LARGEST_SIDE, Options, chosen_rows
+from minigan.data.options import LARGEST_SIDE, SourceOptions, chosen_rows
 from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
 from minigan.errors import DataError, MiniganError, MixedSizesError
@@ -58,7 +58,7 @@ class ImageFiles(PixelDataset):
     sample of 16 is.
     """
 
-    def __init__(self, store: FileStore, *, name: str, options: Options) -> None:
+    def __init__(self, store: FileStore, *, name: str, options: SourceOptions) -> None:
         try:
             found = survey(store, options)
         except MiniganError:
@@ -106,7 +106,7 @@ class ImageFiles(PixelDataset):
         return to_array(cover(image, size=(height, width)))
 
 
-def survey(store: FileStore, options: Options) -> Survey:
+def survey(store: FileStore, options: SourceOptions) -> Survey:
     """What a few pictures tell of all: with no size given they must agree on one."""
     rows = chosen_rows(len(store.names), options, where=store.root)
     probes = probe_files(store, rows)

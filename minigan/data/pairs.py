@@ -17,7 +17,7 @@ from minigan.data.images import (
     probe_files,
     to_array,
 )
-from minigan.data.options import Options, chosen_rows
+from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.resize import cover
 from minigan.errors import ConfigError, DataError
 
@@ -29,7 +29,7 @@ DIRECTIONS = ("AtoB", "BtoA")
 class PairFiles(PairDataset):
     """Pictures whose left half is A and right half is B, decoded batch by batch, each half scaled by itself."""
 
-    def __init__(self, store: FileStore, *, name: str, options: Options, swap: bool, split: str | None) -> None:
+    def __init__(self, store: FileStore, *, name: str, options: SourceOptions, swap: bool, split: str | None) -> None:
         rows = split_rows(store, split)
         rows = rows[chosen_rows(len(rows), options, where=store.root)]
         probes = probe_files(store, rows)

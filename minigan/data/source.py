@@ -15,7 +15,7 @@ from minigan.data.files import FileStore, FolderStore, ZipStore
 from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels, read_idx
 from minigan.data.images import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
-from minigan.data.options import Options, Size, parse_options
+from minigan.data.options import Size, SourceOptions, parse_options
 from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
@@ -108,7 +108,7 @@ def open_pairs(
         raise
 
 
-def _open_embedded(name: str, options: Options, *, seed: int) -> Dataset:
+def _open_embedded(name: str, options: SourceOptions, *, seed: int) -> Dataset:
     if name in ("ring", "grid"):
         if options.size is not None or options.channels is not None:
             raise ConfigError(f"{name}: holds points, which have no size or channels. Leave both out.")
@@ -119,17 +119,17 @@ def _open_embedded(name: str, options: Options, *, seed: int) -> Dataset:
     return images if channels == images.shape[2] else Recoloured(images, channels=channels)
 
 
-def _digits(options: Options, *, seed: int) -> PixelDataset:
+def _digits(options: SourceOptions, *, seed: int) -> PixelDataset:
     size, count = options.size or (28, 28), options.count or 20_000
     return Digits(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
 
 
-def _shapes(options: Options, *, seed: int) -> PixelDataset:
+def _shapes(options: SourceOptions, *, seed: int) -> PixelDataset:
     size, count = options.size or (64, 64), options.count or 10_000
     return Shapes(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
 
 
-def _open_stacked(source: str, options: Options, *, seed: int) -> StackedImages:
+def _open_stacked(source: str, options: SourceOptions, *, seed: int) -> StackedImages:
     if source.startswith(STACKED):
         raise ConfigError(f"{STACKED}{STACKED}: what is stacked has colours, and cannot be stacked again. Say it once.")
     if options.channels == 1:
@@ -144,14 +144,14 @@ def _open_stacked(source: str, options: Options, *, seed: int) -> StackedImages:
         raise
 
 
-def _open_shape_pairs(options: Options, *, seed: int, swap: bool, split: str | None) -> ShapePairs:
+def _open_shape_pairs(options: SourceOptions, *, seed: int, swap: bool, split: str | None) -> ShapePairs:
     if options.channels == 1 or split is not None:
         raise ConfigError("shapes: colour only, and not split. Leave channels and split out.")
     size, count = options.size or (64, 64), options.count or 10_000
     return ShapePairs(size=size, count=count, seed=seed, swap=swap, cache_bytes=options.cache_bytes)
 
 
-def _open_folder(path: Path, options: Options) -> Dataset:
+def _open_folder(path: Path, options: SourceOptions) -> Dataset:
     images = find_idx_images(path)
     if images is not None:
         return _open_idx(images, options, name=f"{_name(path)}/{images.name}")
@@ -164,7 +164,7 @@ def _open_folder(path: Path, options: Options) -> Dataset:
     return ImageFiles(FolderStore(path), name=_name(path), options=options)
 
 
-def _open_file(path: Path, options: Options) -> Dataset:
+def _open_file(path: Path, options: SourceOptions) -> Dataset:
     with path.open("rb") as file:
         head = file.read(8)
     if not head:
@@ -189,12 +189,12 @@ def _open_file(path: Path, options: Options) -> Dataset:
     raise _unknown_kind(path, head)
 
 
-def _open_idx(path: Path, options: Options, *, name: str) -> Dataset:
+def _open_idx(path: Path, options: SourceOptions, *, name: str) -> Dataset:
     images = read_idx(path)
     return open_array(images, name=name, where=str(path), options=options, labels=idx_labels(path))
 
 
-def _open_cifar(paths: list[Path], options: Options, *, name: str) -> Dataset:
+def _open_cifar(paths: list[Path], options: SourceOptions, *, name: str) -> Dataset:
     images, labels, classes = read_cifar(paths)
     where = str(paths[0] if len(paths) == 1 else paths[0].parent)
     return open_array(images, name=name, where=where, options=options, labels=labels, classes=classes)

@@ -253,7 +253,7 @@ def test_a_picture_needs_a_file_name(capsys):
     Path("text.txt").write_text("hello, this is text")
     line = fails(capsys, "sample", "text.txt")
     assert "cannot read text.txt" in line
-    assert "no file that minigan wrote" in line
+    assert "not written by minigan" in line
 
 
 def test_the_user_s_files_are_not_overwritten(capsys):
