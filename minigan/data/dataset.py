@@ -1,4 +1,4 @@
-"""What every source of training data looks like: a counted, ordered collection that is read by index."""
+"""Datasets: collections of images, points or pairs in a fixed order, read by index."""
 
 from abc import ABC, abstractmethod
 
@@ -27,14 +27,20 @@ IndexArray = npt.NDArray[np.intp]
 
 
 def unit_range(pixels: PixelArray) -> FloatArray:
-    """8-bit pixels as float32 in [-1, 1]; 0 becomes -1 and 255 becomes 1, exactly."""
+    """Converts 8-bit pixels to float32 in [-1, 1]; 0 becomes -1 and 255 becomes 1, exactly."""
     x: FloatArray = np.divide(pixels, np.float32(127.5), dtype=np.float32)
     x -= 1
     return np.ascontiguousarray(x)
 
 
 class Collection(ABC):
-    """Items in a fixed order, each perhaps with a class label."""
+    """Base of all datasets: items in a fixed order, with or without class labels.
+
+    Attributes:
+        name: for people.
+        labels: the items' classes, int64 (N,), or None.
+        classes: the classes' names, or None.
+    """
 
     def __init__(
         self,
@@ -49,7 +55,7 @@ class Collection(ABC):
         if labels is not None and len(labels) != count:
             raise DataError(
                 f"{name}: expected one label per item, found {len(labels):,} labels for {count:,} items. "
-                "Check that both belong to the same set."
+                "Check that both belong to the same dataset."
             )
         self.name = name
         self.labels = labels
@@ -64,19 +70,25 @@ class Collection(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """One line for people: name, number, kind and size of the items."""
+        """A line for people: name, number, kind and size of the items."""
 
     def close(self) -> None:  # noqa: B027 (most have nothing to give back)
-        """Gives back what is held open: a zip archive."""
+        """Closes files that are held open, such as a zip archive."""
 
     def checked(self, indices: npt.ArrayLike) -> IndexArray:
-        """`indices` as an array, each at least 0 and below `len(self)`."""
+        """Indices as an array (n,), each at least 0 and below `len(self)`.
+
+        Raises:
+            DataError: they are not a list of integers in that range.
+        """
         rows = np.atleast_1d(np.asarray(indices))
         if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
-            raise DataError(f"{self.name}: indices must be a list of integers, got {rows.dtype} {rows.shape}.")
+            raise DataError(
+                f"{self.name}: expected a list of integer indices, got {rows.dtype} {rows.shape}. Convert it."
+            )
         if rows.size and (rows.min() < 0 or rows.max() >= self._count):
             bad = rows[(rows < 0) | (rows >= self._count)][0]
-            raise DataError(f"{self.name}: index {bad} is out of range: the set holds {self._count:,} items.")
+            raise DataError(f"{self.name}: expected indices from 0 to {self._count - 1:,}, got {bad}. Choose another.")
         return rows.astype(np.intp, copy=False)
 
     def _classes_text(self) -> str:
@@ -86,7 +98,11 @@ class Collection(ABC):
 
 
 class Dataset(Collection):
-    """Images (H, W, C) in [-1, 1], or points (2,) as they are."""
+    """Base of the datasets of images (H, W, C) in [-1, 1], or of points (2,) in the plane.
+
+    Attributes:
+        shape: shape of an item: (H, W, C), or (2,).
+    """
 
     def __init__(
         self,
@@ -102,14 +118,26 @@ class Dataset(Collection):
 
     @abstractmethod
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """The items at `indices`, float32 (n, *shape), C-contiguous."""
+        """Reads items.
+
+        Args:
+            indices: integers (n,) from 0 to `len(self) - 1`.
+        Returns:
+            float32 (n, *shape), C-contiguous.
+        Raises:
+            DataError: an index is out of range, or an item cannot be read.
+        """
 
     def describe(self) -> str:
         return f"{self.name}: {len(self):,} {_kind(self.shape)}{self._classes_text()}"
 
 
 class PairDataset(Collection):
-    """Pairs of images, (H, W, C) each, in [-1, 1]: the input `a` and the wanted output `b`."""
+    """Base of the datasets of image pairs: the input `a` and the wanted output `b`, (H, W, C) each, in [-1, 1].
+
+    Attributes:
+        a_shape, b_shape: shapes of an input and of an output.
+    """
 
     def __init__(
         self,
@@ -127,7 +155,15 @@ class PairDataset(Collection):
 
     @abstractmethod
     def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """The pairs at `indices`, float32 (n, *a_shape) and (n, *b_shape), C-contiguous."""
+        """Reads pairs.
+
+        Args:
+            indices: integers (n,) from 0 to `len(self) - 1`.
+        Returns:
+            The inputs (n, *a_shape) and the outputs (n, *b_shape), float32, C-contiguous.
+        Raises:
+            DataError: an index is out of range, or a pair cannot be read.
+        """
 
     def describe(self) -> str:
         a, b = _kind(self.a_shape), _kind(self.b_shape)
@@ -135,7 +171,7 @@ class PairDataset(Collection):
 
 
 class PixelDataset(Dataset):
-    """Images made of 8-bit pixels; those that cost time to decode are kept in a cache when the whole set fits."""
+    """Base of the datasets of 8-bit images; decoded images are cached if the whole dataset fits in `cache_bytes`."""
 
     def __init__(
         self,
@@ -152,10 +188,10 @@ class PixelDataset(Dataset):
 
     @abstractmethod
     def decode(self, indices: IndexArray) -> PixelArray:
-        """The images at valid `indices`, made anew."""
+        """Decodes or draws the images at valid `indices`: uint8 (n, H, W, C)."""
 
     def pixels(self, indices: npt.ArrayLike) -> PixelArray:
-        """The images at `indices`, uint8 (n, H, W, C)."""
+        """Reads images as uint8 (n, H, W, C), from the cache if it has them."""
         return self._cache.fetch(self.checked(indices), decode=self.decode)
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
