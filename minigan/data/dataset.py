@@ -1,12 +1,13 @@
 """Datasets: collections of images, points or pairs in a fixed order, read by index."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
-from minigan.errors import DataError
+from minigan.errors import ConfigError, DataError
 
 __all__ = [
     "Collection",
@@ -14,6 +15,7 @@ __all__ = [
     "FloatArray",
     "IndexArray",
     "LabelArray",
+    "LabelledDataset",
     "PairDataset",
     "PixelArray",
     "PixelDataset",
@@ -72,6 +74,10 @@ class Collection(ABC):
     def describe(self) -> str:
         """A line for people: name, number, kind and size of the items."""
 
+    @abstractmethod
+    def read(self, indices: npt.ArrayLike) -> Any:
+        """Reads the items at `indices`."""
+
     def close(self) -> None:  # noqa: B027 (most have nothing to give back)
         """Closes files that are held open, such as a zip archive."""
 
@@ -128,8 +134,54 @@ class Dataset(Collection):
             DataError: an index is out of range, or an item cannot be read.
         """
 
+    def with_labels(self) -> "LabelledDataset":
+        """This dataset with items (image, label), for a loader whose batches are to have labels.
+
+        Raises:
+            ConfigError: it has no labels.
+        """
+        return LabelledDataset(self)
+
     def describe(self) -> str:
         return f"{self.name}: {len(self):,} {_kind(self.shape)}{self._classes_text()}"
+
+
+class LabelledDataset(Collection):
+    """A dataset whose items are read together with their labels.
+
+    Args:
+        source: images or points with labels; `close` closes it, too.
+    Raises:
+        ConfigError: it has no labels.
+    """
+
+    def __init__(self, source: Dataset) -> None:
+        if source.labels is None:
+            raise ConfigError(
+                f"{source.name}: expected labels, found none. Sort the images into a folder for each class."
+            )
+        super().__init__(name=source.name, count=len(source), labels=source.labels, classes=source.classes)
+        self._source = source
+        self._labels = source.labels
+
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, LabelArray]:
+        """Reads items with their labels.
+
+        Args:
+            indices: integers (n,) from 0 to `len(self) - 1`.
+        Returns:
+            float32 (n, *shape) and int64 (n,).
+        Raises:
+            DataError: an index is out of range, or an item cannot be read.
+        """
+        rows = self.checked(indices)
+        return self._source.read(rows), self._labels[rows]
+
+    def describe(self) -> str:
+        return self._source.describe()
+
+    def close(self) -> None:
+        self._source.close()
 
 
 class PairDataset(Collection):
@@ -154,7 +206,7 @@ class PairDataset(Collection):
         self.b_shape = b_shape
 
     @abstractmethod
-    def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Reads pairs.
 
         Args:

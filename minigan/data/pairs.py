@@ -46,7 +46,7 @@ class PairFiles(PairDataset):
     def close(self) -> None:
         self._store.close()
 
-    def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
         left, right = unit_range(both[:, 0]), unit_range(both[:, 1])
         return (right, left) if self._swap else (left, right)

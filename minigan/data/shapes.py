@@ -106,7 +106,7 @@ class ShapePairs(PairDataset):
         self._swap = swap
         self._cache = PixelCache(count=count, shape=(height, width, 6), limit=cache_bytes)
 
-    def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
         scene, classes = unit_range(both[..., :3]), unit_range(both[..., 3:])
         return (classes, scene) if self._swap else (scene, classes)

@@ -201,7 +201,7 @@ def test_a_picture_too_large_to_be_read_as_it_is(tmp_path):
     assert open_dataset(tmp_path, size=2).read([0]).shape == (1, 2, 2, 1)
     Image.new("L", (8194, 2)).save(tmp_path / "x.png")
     with pytest.raises(DataError, match=r"x\.png: 2x4097 is more than 4,096 pixels a side"):
-        open_pairs(tmp_path).read_pairs([0])
+        open_pairs(tmp_path).read([0])
 
 
 # ---------------------------------------------------------------------------------------- no files

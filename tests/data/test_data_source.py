@@ -117,7 +117,7 @@ def test_pairs(pairs, tmp_path, size, kind):
     assert len(data) == 3
     height, width = {None: (6, 6), 4: (4, 4)}.get(size, (3, 5))
     assert data.a_shape == data.b_shape == (height, width, 3)
-    a, b = data.read_pairs([0, 2])
+    a, b = data.read([0, 2])
     assert a.shape == b.shape == (2, height, width, 3)
     assert a.flags.c_contiguous
     assert b.flags.c_contiguous
@@ -126,7 +126,7 @@ def test_pairs(pairs, tmp_path, size, kind):
 
 
 def test_split_and_direction(pairs):
-    a, b = open_pairs(pairs, split="val", direction="BtoA").read_pairs([0])
+    a, b = open_pairs(pairs, split="val", direction="BtoA").read([0])
     assert a[0, 0, 0].tolist() == BLUE
     assert b[0, 0, 0].tolist() == GREEN
     assert len(open_pairs(pairs / "val")) == 1
@@ -137,7 +137,7 @@ def test_split_and_direction(pairs):
 
 
 def test_grey_pairs(pairs):
-    a, _ = open_pairs(pairs, channels=1).read_pairs([0])
+    a, _ = open_pairs(pairs, channels=1).read([0])
     assert a.shape == (1, 6, 6, 1)
     assert abs(a[0, 0, 0, 0] - (76 / 127.5 - 1)) < 0.01
 
@@ -147,7 +147,7 @@ def test_pairs_of_odd_width(tmp_path):
     with pytest.raises(DataError, match=r"a\.png: expected two images .* odd width of 13"):
         open_pairs(tmp_path)
     with pytest.raises(DataError, match="odd width of 13"):
-        open_pairs(tmp_path, size=4).read_pairs([0])
+        open_pairs(tmp_path, size=4).read([0])
 
 
 def test_pairs_of_different_sizes(tmp_path):
@@ -155,14 +155,14 @@ def test_pairs_of_different_sizes(tmp_path):
     save_pair(tmp_path / "b.png", width=20)
     with pytest.raises(MixedSizesError, match="differ in size"):
         open_pairs(tmp_path)
-    assert open_pairs(tmp_path, size=8).read_pairs([0, 1])[0].shape == (2, 8, 8, 3)
+    assert open_pairs(tmp_path, size=8).read([0, 1])[0].shape == (2, 8, 8, 3)
 
 
 def test_a_pair_that_differs_outside_the_sample(tmp_path):
     for k in range(40):
         save_pair(tmp_path / f"{k:02}.png", width=20 if k == 1 else 12)
     with pytest.raises(DataError, match=r"01\.png: expected halves of 6x6"):
-        open_pairs(tmp_path).read_pairs([1])
+        open_pairs(tmp_path).read([1])
 
 
 def test_sources_without_pairs(tmp_path):

@@ -34,7 +34,7 @@ def as_jpeg(images: np.ndarray) -> np.ndarray:
 
 
 def test_palettes_are_found_in_compressed_maps():
-    assert find_palette(open_pairs("shapes", count=8).read_pairs(np.arange(8))[1]) is SHAPES
+    assert find_palette(open_pairs("shapes", count=8).read(np.arange(8))[1]) is SHAPES
     assert find_palette(as_jpeg(squares(CAMVID.colours, n=4))) is CAMVID
     odd = [(10, 200, 30), (250, 250, 250), (90, 0, 160)]
     found = find_palette(as_jpeg(squares(odd)))
