@@ -21,7 +21,7 @@ from minigan.errors import ConfigError, DataError, MissingExtraError, MixedSizes
     [
         ("digit", "Did you mean 'digits'"),
         ("Shapes", "Did you mean 'shapes'"),
-        ("no/such/path", "no/such/path: there is no such file.*one of digits, shapes, ring, grid"),
+        ("no/such/path", "no/such/path: no such file.*one of digits, shapes, ring, grid"),
         ("x" * 5000, "xxx"),
     ],
 )
@@ -44,9 +44,9 @@ def test_a_folder_named_like_an_embedded_set(tmp_path, monkeypatch):
     [
         (b"", "an empty file"),
         (b"hello there", "11 bytes that begin with 68 65 6c"),
-        (gzip.compress(b"hello there"), "gzip data that hold no IDX"),
+        (gzip.compress(b"hello there"), "gzip data without an IDX"),
         (pickle.dumps({"data": 1}), "a pickle, which is never loaded"),
-        (b"\xff\xd8\xff\xe0", "a single image. Give the folder"),
+        (b"\xff\xd8\xff\xe0", "a single image. Give its folder"),
     ],
 )
 def test_files_of_another_kind(tmp_path, content, message):
@@ -169,7 +169,7 @@ def test_sources_without_pairs(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 4, 4), np.uint8))
     with pytest.raises(DataError, match="expected a folder or zip of side-by-side images"):
         open_pairs(tmp_path / "x.npy")
-    with pytest.raises(ConfigError, match="digits: holds no pairs"):
+    with pytest.raises(ConfigError, match="digits: expected pairs, found none"):
         open_pairs("digits")
     with pytest.raises(ConfigError, match="not split"):
         open_pairs("shapes", split="val")
@@ -230,7 +230,7 @@ def test_pictures_that_look_like_pairs_are_told_of_where_they_are_cropped(tmp_pa
     assert (
         open_dataset(tmp_path, size=8)
         .describe()
-        .endswith("; these look like side-by-side pairs: only the centre of each is used")
+        .endswith("; these look like side-by-side pairs, of which only the centre is used")
     )
     Image.new("RGB", (16, 9)).save(tmp_path / "3.png")
     assert "pairs" not in open_dataset(tmp_path, size=8).describe()

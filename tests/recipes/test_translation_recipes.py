@@ -67,7 +67,7 @@ def test_pairs_that_are_none(tmp_path):
     pictures(tmp_path / "odd", [(16, 33)])
     with pytest.raises(DataError, match="odd width of 33"):
         Pix2Pix().open_data(str(tmp_path / "odd"), seed=0)
-    with pytest.raises(ConfigError, match="digits: holds no pairs"):
+    with pytest.raises(ConfigError, match="digits: expected pairs, found none"):
         Pix2Pix().open_data("digits", seed=0)
 
 
