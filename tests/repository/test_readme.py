@@ -40,13 +40,16 @@ def test_the_readmes_discriminator_step_is_whole():
     from minigan.nn import Adam, BatchNorm, Dense, LeakyReLU, Sequential
     from minigan.training import AlternatingOptimizer
 
+    def draw(rng, n):
+        return rng.standard_normal((n, 64), np.float32)
+
     def assembled():
         rng = np.random.default_rng(0)
         G = Sequential([Dense(4)], name="G").build((64,), backend="reference", rng=rng)
         D = Sequential([Dense(8), BatchNorm(), LeakyReLU(), Dense(1)], name="D")
         D.build((4,), backend="reference", rng=rng)
         optimizers = {"g_optimizer": Adam(G.arena, lr=0.1), "d_optimizer": Adam(D.arena, lr=0.1)}
-        return AlternatingOptimizer(G, D, loss=NonSaturating(), noise=lambda rng, n: None, **optimizers)
+        return AlternatingOptimizer(G, D, loss=NonSaturating(), noise=draw, **optimizers)
 
     class Points:
         def read(self, indices):
