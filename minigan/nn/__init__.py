@@ -31,7 +31,7 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat, Tape
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
 from minigan.nn.schedules import CosineDecay, ExponentialDecay, LinearDecay, Schedule
@@ -71,10 +71,12 @@ __all__ = [
     "Maxout",
     "MinibatchStdDev",
     "Normal",
+    "Observer",
     "Optimizer",
     "Orthogonal",
     "Parallel",
     "Parameter",
+    "Pass",
     "PixelShuffle",
     "RMSprop",
     "ReLU",

@@ -17,8 +17,8 @@ from minigan.errors import ConfigError, MixedSizesError
 from minigan.nn.network import Sequential
 from minigan.recipes.optimizer_settings import OptimizerSettings
 from minigan.training.learner import Learner
-from minigan.training.moving_average import STATISTICS, MovingAverage, Noise, Statistics
-from minigan.training.sampling import Exhibit
+from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics
+from minigan.training.sampling import Exhibit, Noise
 
 Shape = tuple[int, ...]
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

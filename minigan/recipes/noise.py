@@ -19,8 +19,7 @@ from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
 from minigan.training.alternating import AlternatingOptimizer, Batch, GeneratorTerm
 from minigan.training.fake_pool import FakePool
-from minigan.training.moving_average import Noise
-from minigan.training.sampling import Exhibit, picture_count
+from minigan.training.sampling import Exhibit, Noise, picture_count
 
 MOST_COLUMNS = 16
 MOST_CLASSES = 10_000

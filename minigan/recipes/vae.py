@@ -25,8 +25,7 @@ from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
 from minigan.recipes.dcgan import SIZES, halvings
-from minigan.training.moving_average import Noise
-from minigan.training.sampling import Exhibit, picture_count
+from minigan.training.sampling import Exhibit, Noise, picture_count
 from minigan.training.variational import LIKELIHOODS, VariationalAutoencoder
 
 

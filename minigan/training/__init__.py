@@ -2,6 +2,7 @@
 
 from minigan.training.alternating import AlternatingOptimizer, Batch, DiscriminatorValues, InstanceNoise, StepValues
 from minigan.training.fake_pool import FakePool
+from minigan.training.gradient_norms import gradient_norms
 from minigan.training.learner import Learner, Values
 from minigan.training.moving_average import MovingAverage
 from minigan.training.sampling import generate, save_picture, to_pixels
@@ -25,6 +26,7 @@ __all__ = [
     "Values",
     "VariationalAutoencoder",
     "generate",
+    "gradient_norms",
     "save_picture",
     "to_pixels",
 ]
