@@ -90,7 +90,7 @@ class DiscriminatorValues(NamedTuple):
 
 
 class GeneratorValues(NamedTuple):
-    """What one step of G measured; scalar arrays of the backend.
+    """Values measured in one step of G; scalar arrays of the backend.
 
     Attributes:
         loss: with the auxiliary terms.

@@ -29,7 +29,7 @@ def _below(array: Array, limit: float) -> Array:
 
 
 def _largest_moderate(array: Array) -> float:
-    """What is finite when squared, as Adam squares gradients."""
+    """Limit below which squares are finite, as Adam squares gradients."""
     return math.sqrt(np.finfo(array.dtype).max)
 
 
@@ -84,7 +84,10 @@ class FirstNonFinite(Observer):
         self._double = 0  # how many double backward passes the present one is inside of
 
     def first(self, losses: Sequence[tuple[str, Array]]) -> str | None:
-        """What came first, these losses included: between forward and backward, or after a penalty's gradient."""
+        """Name of the first, these losses included; None if all is finite.
+
+        A loss comes between forward and backward, a penalty after its gradient.
+        """
         loss = next((name for name, value in losses if not is_finite(value)), None)
         after_forward = (self.backward, loss) if self._of_penalty else (loss, self.backward)
         return next((found for found in (self.forward, *after_forward) if found is not None), None)

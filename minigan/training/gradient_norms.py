@@ -1,4 +1,4 @@
-"""How large the gradients of a step were, layer by layer."""
+"""Norms of a step's gradients, layer by layer."""
 
 import numpy as np
 

@@ -65,11 +65,11 @@ class Observer:
         """A pass begins."""
 
     def after(self, now: Pass) -> None:
-        """A pass ended; none is told of if it raised an error."""
+        """A pass ended. One that raised an error does not end."""
 
 
 class Watch:
-    """Whom a network tells, if anyone. Its conditioned copies (`Layer.given`) share it."""
+    """The observer of a network, if there is one. Its conditioned copies (`Layer.given`) share it."""
 
     observer: Observer | None = None
 
