@@ -67,7 +67,7 @@ def test_commands_tell_programs_what_they_did(capsys, run):
     assert capsys.readouterr() == ("", "")
     (found,), err = records(capsys, "evaluate", run, "--count", "60", *NUMPY)
     assert found == json.loads(Path("run/evaluation.json").read_text())
-    assert "60 samples, beside ring" in err
+    assert "60 samples, compared with ring" in err
 
 
 def test_commands_tell_programs_what_is_here(capsys):
