@@ -80,9 +80,7 @@ def test_what_cannot_be_stacked(source, message, tmp_path, monkeypatch):
 
 
 def test_nothing_is_stacked_twice():
-    with pytest.raises(
-        ConfigError, match=r"stacked:stacked:: stacked images have colours and cannot be stacked again"
-    ):
+    with pytest.raises(ConfigError, match=r"stacked:stacked:: stacked images have colours and cannot be stacked again"):
         open_dataset("stacked:stacked:digits")
 
 

@@ -221,5 +221,7 @@ def test_data_is_opened_as_the_generator_draws():
     assert open_like((2,), "grid").shape == (2,)
     with pytest.raises(DataError, match="expected 2-D points like the generator's, found digits"):
         open_like((2,), "digits")
-    with pytest.raises(ConfigError, match="the generator draws 28x28 images with 1 channels; ring: points have no size"):
+    with pytest.raises(
+        ConfigError, match="the generator draws 28x28 images with 1 channels; ring: points have no size"
+    ):
         open_like((28, 28, 1), "ring")
