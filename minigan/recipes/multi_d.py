@@ -82,7 +82,7 @@ class MultiD(DCGAN):
         H, W, C = image_shape
         if self.multi_scale and self.discriminators > halvings((H, W)):
             raise ConfigError(
-                f"{self.name}: with multi_scale each discriminator needs one halving, and images of {H}x{W} have "
+                f"{self.name}: with multi_scale each discriminator needs one halving, and {H}x{W} images allow "
                 f"{halvings((H, W))}, got discriminators={self.discriminators}. Use fewer, or --set size=64."
             )
         branches = []

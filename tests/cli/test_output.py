@@ -74,7 +74,7 @@ def test_commands_tell_programs_what_is_here(capsys):
     (listed,), _ = records(capsys, "recipes")
     assert listed["recipes"]["mlp"] == "A fully connected GAN for small images or points of the plane."
     (mlp,), _ = records(capsys, "recipes", "mlp", *NUMPY, "--set", "lr=0.5", "channels=1")
-    assert mlp["settings"]["lr"] == {"value": 0.5, "default": 2e-4, "meaning": "the learning rate of G and of D."}
+    assert mlp["settings"]["lr"] == {"value": 0.5, "default": 2e-4, "meaning": "learning rate of G and D."}
     assert mlp["networks"]["D"]["input"] == [28, 28, 1]
     (here,), _ = records(capsys, "info")
     assert here["numpy"] == np.__version__
