@@ -100,9 +100,9 @@ def test_restored_images_are_split():
     for part in (train, kept):
         np.testing.assert_array_equal(part.read([0, 6]), everything.read(part._rows[[0, 6]]))
     assert train.labels is not None
-    with pytest.raises(ConfigError, match="knows the splits train and val, got 'test'"):
+    with pytest.raises(ConfigError, match="expected the split train or val, got 'test'"):
         recipe.open_split("digits", (16, 16, 1), split="test", seed=0)
-    with pytest.raises(ConfigError, match="denoise draws images, not points"):
+    with pytest.raises(ConfigError, match="denoise draws images, got points"):
         recipe.open_data("ring", seed=0)
 
 
