@@ -254,7 +254,7 @@ def test_a_run_on_points_and_one_on_stacked_images(capsys, monkeypatch):
     assert main(["evaluate", "points", "--backend", "reference"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"^modes +\d +8 +higher +2,500 +2,500  of 8", out, re.MULTILINE)
-    assert "features are of images, got points" in fails(capsys, "evaluate", "points", "--features", "pixels")
+    assert "features are for images, got points" in fails(capsys, "evaluate", "points", "--features", "pixels")
     monkeypatch.setattr("minigan.evaluation.battery.MOST_FOR_NEIGHBOURS", 50)
     monkeypatch.setattr("minigan.data.source.Digits", few_digits)
     monkeypatch.setattr("minigan.data.source.StackedImages", stacked_of_few)

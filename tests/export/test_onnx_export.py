@@ -99,7 +99,7 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
     np.testing.assert_allclose(run(onnx.load("g.onnx"), z, None, layout="nhwc"), expected, rtol=1e-5, atol=1e-5)
     for wrong, message in (
         (["--opset", "16"], "expected --opset from 17 to 21 and --layout nchw or nhwc, got 16 and nchw."),
-        (["--prefix", "main."], "--prefix goes with --to torch, got --to onnx. Leave it out."),
+        (["--prefix", "main."], "--prefix can be used with --to torch, got --to onnx. Leave it out."),
     ):
         assert main(["export", "run", "--to", "onnx", "--out", "h.onnx", *wrong]) == 2
         assert message in capsys.readouterr().err

@@ -235,7 +235,7 @@ def test_points_are_trained_on_as_they_are(tmp_path, data):
 
 
 def test_dcgan_refuses_points(tmp_path):
-    with pytest.raises(ConfigError, match="dcgan draws images, not points"):
+    with pytest.raises(ConfigError, match="dcgan draws images, got points"):
         runs.open_run(config(data="ring"), tmp_path)
 
 
@@ -305,7 +305,7 @@ def test_the_data_s_place_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert runs.resume(runs.reopen_run(tmp_path / "run")) == ()
     (tmp_path / "points.npy").rename("moved.npy")
-    with pytest.raises(DataError, match=r"points\.npy: there is no such.*is from .*config\.toml; .*add --data SOURCE"):
+    with pytest.raises(DataError, match=r"points\.npy: no such.*is from .*config\.toml; .*add --data SOURCE"):
         runs.reopen_run(tmp_path / "run")
     assert runs.resume(runs.reopen_run(tmp_path / "run", data="moved.npy")) == ()
     assert runs.read_config(tmp_path / "run").data == str(tmp_path / "elsewhere" / "moved.npy")
@@ -366,7 +366,7 @@ def test_an_item_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch):
             raise DataError("7.png: damaged.")
         return read(indices)
 
-    monkeypatch.setattr(run.trainer.loader, "_fetch", damaged)
+    monkeypatch.setattr(run.trainer.loader.dataset, "read", damaged)
     with pytest.raises(DataError, match=r"7\.png: damaged\. Step 6 is saved: replace or remove.*--resume .*run$"):
         train(run)
     run = runs.reopen_run(tmp_path / "run")
@@ -492,7 +492,7 @@ def without(key):
         (lambda d: {**d, "rng": {"bit_generator": "MT19937"}}, "'rng' is not a state of random numbers"),
         (lambda d: {**d, "rng": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}}}, "'rng' is not a state"),
         (lambda d: {**d, "loader": {}}, "the loader's state lacks epoch"),
-        (lambda d: {**d, "loader": {**d["loader"], "epoch": "a"}}, "epoch='a', which is no whole number"),
+        (lambda d: {**d, "loader": {**d["loader"], "epoch": "a"}}, "expected a whole number, got epoch='a'"),
         (lambda d: {**d, "loader": {**d["loader"], "seed": 4}}, "seed=4, but this loader has seed=3"),
         (lambda d: {**d, "loader": {**d["loader"], "batch_size": 4}}, "batch_size=4, but this loader has"),
         (lambda d: {**d, "model": {**d["model"], "settings": 5}}, "'settings' must be an object, got 5"),
@@ -533,7 +533,7 @@ def unchanged(folder, message):
     ("change", "message"),
     [
         (without("shape"), "lacks 'shape'"),
-        (lambda d: {**d, "shape": [2]}, "dcgan draws images, not points"),
+        (lambda d: {**d, "shape": [2]}, "dcgan draws images, got points"),
         (lambda d: {**d, "shape": [50, 50, 1]}, "expected images whose sides"),
         (lambda d: {**d, "recipe": "gan"}, "unknown recipe 'gan'"),
         (lambda d: {**d, "settings": {"width": "x"}}, "width must be an int"),
