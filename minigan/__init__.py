@@ -22,7 +22,7 @@ The rooms, each built on those above it:
     losses       adversarial losses, regression losses, gradient penalties, feature matching
     data         embedded sets, readers of files, batches, pictures
     checkpoints  state on disk
-    evaluation   how near samples are to the data
+    evaluation   how near samples are to the data; each measure is a function of evaluation.metrics
     training     one step of training, the loop around it, moving averages, samples
     recipes      whole GANs by name, with their settings
     runs         a recipe, its data and a folder; trained generators

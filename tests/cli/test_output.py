@@ -169,7 +169,7 @@ def test_exit_codes_are_told(capsys):
         main(["--help"])
     assert EXIT_CODES in capsys.readouterr().out
     (told,) = re.findall(r"^Exit codes: (.+?)\.$", README, re.MULTILINE | re.DOTALL)
-    assert re.findall(r"^ +(\d+)", EXIT_CODES, re.MULTILINE) == re.findall(r"(?:^|,\s)(\d+) ", told)
+    assert re.findall(r"^ +(\d+)", EXIT_CODES, re.MULTILINE) == re.findall(r"(?:^|;\s)(\d+) ", told)
 
 
 # ---------------------------------------------------------------------------------------------- completion
