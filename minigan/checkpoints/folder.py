@@ -12,7 +12,7 @@ from minigan.checkpoints.format import CHECKPOINT_FORMAT, Arrays, load_checkpoin
 from minigan.errors import CheckpointError
 from minigan.support.durable_files import make_folder, remove_stale
 
-__all__ = ["CheckpointFolder", "go_on_from"]
+__all__ = ["CheckpointFolder", "resume_from"]
 
 _NAME = re.compile(r"step-(\d+)\.safetensors", re.ASCII)
 
@@ -42,7 +42,7 @@ class CheckpointFolder:
         return _step(paths[-1]) if (paths := self.paths()) else None
 
     def candidates(self) -> list[Path]:
-        """What can be gone on from, first what is nearest to where the run was."""
+        """Checkpoints to resume from, nearest to where the run was first."""
         return [*reversed(self.paths()), *([self.best] if self.best.is_file() else [])]
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
@@ -110,13 +110,13 @@ class CheckpointFolder:
         for path in self.candidates():
             if path.resolve() != damaged.resolve():
                 with contextlib.suppress(CheckpointError):
-                    return go_on_from(path, load_checkpoint(path)[1]["step"])
+                    return resume_from(path, load_checkpoint(path)[1]["step"])
         return "No other checkpoint of this run is whole: start a new run."
 
 
-def go_on_from(path: Path, step: int) -> str:
-    """How training is continued from a checkpoint or a run folder."""
-    return f"Go on from step {step:,} with: minigan train --resume {path}"
+def resume_from(path: Path, step: int) -> str:
+    """How training is resumed from a checkpoint or a run folder."""
+    return f"Resume from step {step:,} with: `minigan.open_run({str(path)!r}).resume()`"
 
 
 def _remove(paths: Iterable[Path]) -> None:

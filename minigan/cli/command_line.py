@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 import minigan
+from minigan.cli.flags import as_flags
 from minigan.cli.help_texts import EXIT_CODES, USAGE, Usage
 from minigan.errors import ConfigError, MiniganError
 
@@ -73,7 +74,7 @@ def _flush(code: int) -> int:
 
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"minigan: {text}", file=sys.stderr)
+        print(f"minigan: {as_flags(text)}", file=sys.stderr)
 
 
 def _show_warning(
@@ -107,6 +108,7 @@ def _parse(texts: list[str]) -> argparse.Namespace:
         from minigan.cli.commands import data_hint
 
         parser.error(f"unrecognized arguments: {' '.join(unknown)}.{data_hint(unknown[0])}")
+    options.words = as_flags
     return options
 
 
@@ -211,6 +213,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     for name in ("log", "sample", "checkpoint"):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from {name} to {name}")
     train.add_argument("--evaluate-every", type=_count, metavar="N", help="log FID and KID, or modes (default: never)")
+    train.add_argument(
+        "--log-gradients", type=_count, metavar="N", help="log gradient norms per layer (default: never)"
+    )
     train.add_argument("--keep", type=_count, metavar="N", help="of the last checkpoints (default 3), and the best")
     train.add_argument("--best", metavar="FIGURE", help="fid, kid, modes or high_quality (default: fid or modes)")
     _add_set(train)

@@ -25,7 +25,7 @@ __all__ = [
     "to_array",
 ]
 
-RESIZE_REMEDY = "Give a size (--set size=64) to scale them all to."
+RESIZE_REMEDY = "Give a size (`size=64`) to scale them all to."
 SAMPLE = 16  # files looked at when a folder is opened
 # Pillow knows many more, some of which have other programs read the file.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

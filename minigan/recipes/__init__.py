@@ -62,5 +62,5 @@ def get_recipe(name: str) -> type[Recipe]:
         ConfigError: there is none.
     """
     if name not in RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}. See 'minigan recipes'.")
+        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}.")
     return RECIPES[name]

@@ -25,7 +25,7 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(OptimizerSettings):
-    """What can be trained by name; its fields are the settings that `--set` changes.
+    """What can be trained by name; its fields are its settings.
 
     Settings:
         batch_size: examples in a step.
@@ -179,14 +179,17 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError: G does not draw from noise, or not by class.
         """
-        raise ConfigError(f"{self.name} draws from images, not from noise. See minigan sample and minigan evaluate.")
+        raise ConfigError(
+            f"{self.name} draws from images, not from noise, so it has no samples of its own. Give it images: see "
+            "minigan.runs.translation."
+        )
 
     def refuse_label(self, label: int | None) -> None:
         """Raises ConfigError if a class is asked for, of a generator that was told none."""
         if label is not None:
             raise ConfigError(
-                f"this {self.name} was not told classes, so it cannot draw one. Train a GAN with --set "
-                "condition=concatenation on labelled data."
+                f"this {self.name} was not told classes, so it cannot draw one. Train a GAN with "
+                "`condition='concatenation'` on labelled data."
             )
 
     def standing_noise(self) -> Noise | None:

@@ -89,7 +89,7 @@ class MultiD(DCGAN):
             raise ConfigError(
                 f"{self.name}: images of {H}x{W} can be halved {halvings((H, W))} times, and with multi_scale each "
                 f"discriminator needs one halving, got discriminators={self.discriminators}. "
-                "Use fewer of them, or --set size=64."
+                "Use fewer of them, or `size=64`."
             )
         branches = []
         for k in range(self.discriminators):

@@ -66,7 +66,7 @@ class OptimizerSettings(Settings, ABC):
         rms_decay: of rmsprop's mean square.
         schedule: of the rates: constant, linear, exponential or cosine.
         decay_from: the step from which on linear and cosine decay.
-        decay_until: the step at which they reach 0; 0 is the last step, also of a run that --steps makes longer.
+        decay_until: the step at which they reach 0; 0 is the last step, also of a run that is resumed for more steps.
         decay_factor, decay_every: exponential multiplies by the factor over so many steps.
         clip_norm, clip_value: limits of a network's gradients, together and each; 0 is none.
     """

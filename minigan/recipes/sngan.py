@@ -105,6 +105,6 @@ def doublings(size: tuple[int, ...]) -> int:
     if n < 2 or any(side % (1 << n) for side in size) or max(size) > max(SIZES):
         raise ConfigError(
             f"sngan draws images whose sides are 4 to 7 pixels times 4 or more, up to {max(SIZES)} "
-            f"(best {', '.join(map(str, SIZES))}), got {'x'.join(map(str, size))}. Use --set size=32."
+            f"(best {', '.join(map(str, SIZES))}), got {'x'.join(map(str, size))}. Use `size=32`."
         )
     return n

@@ -13,8 +13,8 @@ from minigan.backends import BACKENDS
 from minigan.checkpoints.format import DTYPES
 from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
-from minigan.support.durable_files import atomic_write
 from minigan.recipes import get_recipe
+from minigan.support.durable_files import atomic_write
 from minigan.training.trainer import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "read_config", "write_config"]
@@ -106,8 +106,8 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     if isinstance(named := table.get("backend"), str) and named in _FORMER_BACKENDS:
         table["backend"] = _FORMER_BACKENDS[named]
     _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path, prefix="")
-    table = {**table, "rhythm": {"evaluate_every": 0, **table["rhythm"]}}
-    every = {f.name: _FROM_ZERO if f.name == "evaluate_every" else _COUNT for f in fields(Rhythm)}
+    table = {**table, "rhythm": {**_NEVER, **table["rhythm"]}}
+    every = {f.name: _FROM_ZERO if f.name in _NEVER else _COUNT for f in fields(Rhythm)}
     _check(table["rhythm"], every, path, prefix="rhythm.")
     _check(table["keep"], {"last": _COUNT, "best": _TEXT}, path, prefix="keep.")
     try:
@@ -121,6 +121,7 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
 Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
 
 _FORMER_BACKENDS = {"numpy": "reference", "numba": "cpu", "cupy": "gpu"}  # named after their libraries until 0.1
+_NEVER = {"evaluate_every": 0, "log_gradients": 0}  # of the rhythm: 0 leaves them out, as runs from before them do
 _REMEDY = "Put the file back as it was, or start a new run."
 
 

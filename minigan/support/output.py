@@ -5,7 +5,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,26 +17,29 @@ class Output:
     Attributes:
         json: standard output carries JSON alone, an object a line; remarks go to standard error.
         quiet: no lines for people at all; errors and warnings are none of its business.
+        words: how a line is put: the command line writes `steps=500`, which Python has, as --steps 500.
     """
 
     json: bool = False
     quiet: bool = False
+    words: Callable[[str], str] = str
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
         """As `--json` and `--quiet` say, where a command has them."""
-        return cls(json=getattr(options, "json", False), quiet=getattr(options, "quiet", False))
+        words = getattr(options, "words", str)
+        return cls(json=getattr(options, "json", False), quiet=getattr(options, "quiet", False), words=words)
 
     def say(self, text: str) -> None:
         """A remark on the way. That nobody can read it (a closed pipe, a full disk) is no reason to stop."""
         if not self.quiet:
             with contextlib.suppress(OSError):
-                print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+                print(self.words(text), file=sys.stderr if self.json else sys.stdout, flush=True)
 
     def show(self, text: str = "") -> None:
         """What was asked for, as a person reads it."""
         if not (self.json or self.quiet):
-            print(text, flush=True)
+            print(self.words(text), flush=True)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """What was asked for, as a program reads it; numbers that JSON lacks are null."""

@@ -16,6 +16,7 @@ from minigan.losses import FAKE, REAL, CoupledLoss, Loss
 from minigan.losses.gradient_penalties import GradientPenalty
 from minigan.nn.network import Sequential, Tape
 from minigan.nn.optimizers import Optimizer
+from minigan.nn.parameters import Gradients
 from minigan.training.divergence import all_finite, is_sound, nonfinite_output, why_discriminator, why_generator
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
@@ -201,6 +202,10 @@ class AlternatingOptimizer(Learner):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"g": self.g_optimizer, "d": self.d_optimizer}
+
+    @property
+    def last_gradients(self) -> dict[str, Gradients]:
+        return {"G": self.g_grads, "D": self.d_grads}
 
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:

@@ -11,6 +11,7 @@ from minigan.checkpoints.format import load_network, network_arrays, select
 from minigan.errors import MiniganError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
+from minigan.nn.parameters import Gradients
 from minigan.training.fake_pool import FakePool
 
 __all__ = ["Learner", "Values"]
@@ -45,6 +46,11 @@ class Learner(ABC):
     @abstractmethod
     def optimizers(self) -> Mapping[str, Optimizer]:
         """All optimisers, each by the letter of its network."""
+
+    @property
+    @abstractmethod
+    def last_gradients(self) -> Mapping[str, Gradients]:
+        """The gradients of the last step, as the optimisers left them: by the names of `networks`."""
 
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:

@@ -9,6 +9,7 @@ from minigan.backends import Array
 from minigan.errors import ConfigError, DivergenceError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
+from minigan.nn.parameters import Gradients
 from minigan.training.alternating import Batch, GeneratorTerm
 from minigan.training.divergence import all_finite, is_sound, nonfinite_gradient, nonfinite_output
 from minigan.training.learner import Learner
@@ -91,6 +92,10 @@ class Supervised(Learner):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"g": self.optimizer}
+
+    @property
+    def last_gradients(self) -> dict[str, Gradients]:
+        return {"G": self.grads}
 
     def inputs(self, batch: Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:  # noqa: ARG002
         """G with the batch's sources."""

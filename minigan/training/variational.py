@@ -22,6 +22,7 @@ from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.losses import bernoulli, gaussian
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
+from minigan.nn.parameters import Gradients
 from minigan.training.divergence import all_finite, nonfinite_gradient, nonfinite_output
 from minigan.training.learner import Learner
 
@@ -101,6 +102,10 @@ class VariationalAutoencoder(Learner):
     @property
     def optimizers(self) -> dict[str, Optimizer]:
         return {"e": self.e_optimizer, "g": self.g_optimizer}
+
+    @property
+    def last_gradients(self) -> dict[str, Gradients]:
+        return {"encoder": self.e_grads, "G": self.g_grads}
 
     def inputs(self, batch: Array, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
         """Both networks, each with its input: the images, and what is drawn for them."""

@@ -292,7 +292,7 @@ def test_ctrl_c_in_the_last_step_is_done(capsys, monkeypatch):
     right = Trainer._one_step
 
     def last(self, reals):
-        if self.step == 1:
+        if self.state.step == 1:
             os.kill(os.getpid(), signal.SIGINT)
         return right(self, reals)
 

@@ -12,7 +12,7 @@ from minigan.data import open_pairs
 from minigan.evaluation import Likeness, MapScore, Palette, find_palette
 from minigan.evaluation.metrics import psnr
 from minigan.evaluation.palette import CAMVID, SHAPES
-from minigan.runs.run import load_generator
+from minigan.runs import load_generator
 from minigan.runs.translation import outputs
 
 
@@ -190,7 +190,18 @@ def test_translating_overwrites_no_picture(trained, tmp_path, capsys):
 
 def test_an_average_with_the_statistics_of_each_batch_draws_so(tmp_path):
     settings = ("width=2", "d_width=2", "size=16", "ema=0.9", "ema_statistics=batch")
-    run = ["train", "denoise", "--data", "shapes", "--steps", "2", "--backend", "reference", "--out", str(tmp_path / "run")]
+    run = [
+        "train",
+        "denoise",
+        "--data",
+        "shapes",
+        "--steps",
+        "2",
+        "--backend",
+        "reference",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main([*run, "--set", "batch_size=2", *settings]) == 0
     trained = load_generator(tmp_path / "run", backend="reference")
     x = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32)
