@@ -12,6 +12,7 @@ from minigan import runs
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_arrays, load_checkpoint, load_model, save_arrays
 from minigan.cli.command_line import main
+from minigan.errors import CheckpointError
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.training.listeners import Checkpoints, Log, Pictures
 from minigan.training.trainer import Trainer
@@ -270,5 +271,5 @@ def test_a_checkpoint_carries_its_configuration_and_what_a_model_does():
     (arrays, description), (whole, found) = load_model(Path("run/model.safetensors")), load_model(path)
     assert all((whole[name] == array).all() for name, array in arrays.items())
     assert {**found, "format": None} == {**description, "format": None}
-    with pytest.raises(runs.CheckpointError, match="found 'minigan-checkpoint/2'"):
+    with pytest.raises(CheckpointError, match="found 'minigan-checkpoint/2'"):
         load_arrays(path, format="minigan-model/1")

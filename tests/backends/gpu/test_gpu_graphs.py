@@ -317,10 +317,9 @@ def train(run: runs.PreparedRun, *, stop_at: int | None = None) -> None:
             interruption.requested = step == stop_at
 
     interruption = Interruption()
-    with run.trainer.state.loader:
-        run.trainer.run(
-            Progress(start=run.trainer.state.step, total=run.trainer.state.steps, stream=io.StringIO()), interruption
-        )
+    state = run.trainer.state
+    with state.loader:
+        run.trainer.run(Progress(start=state.step, total=state.steps, stream=io.StringIO()), interruption)
 
 
 @pytest.mark.usefixtures("device")
