@@ -66,4 +66,6 @@ def _options(call: ast.Call) -> str:
 
 def _value(code: ast.expr) -> str:
     """A literal without Python's quotes, fit for a shell; a name, which stands for something, as it is."""
-    return shlex.quote(str(code.value)) if isinstance(code, ast.Constant) else ast.unparse(code)
+    if isinstance(code, ast.Constant) and code.value is not ...:
+        return shlex.quote(str(code.value))
+    return ast.unparse(code)

@@ -46,9 +46,7 @@ def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> R
         ShapeError: too few points, or no points.
     """
     if not isinstance(dataset, GaussianMixture):
-        raise DataError(
-            f"expected a mixture whose modes are known, found {dataset.describe()}. Use ring or grid."
-        )
+        raise DataError(f"expected a mixture whose modes are known, found {dataset.describe()}. Use ring or grid.")
     check_samples(points, dataset.shape)
     rows = np.random.default_rng(seed).permutation(len(dataset))[: len(points)]
     own, real = (mode_coverage(x, centres=dataset.centres, sigma=dataset.sigma) for x in (points, dataset.read(rows)))

@@ -42,7 +42,7 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str], *, listeners: Listeners = (), quiet: bool = False) -> None:
         path = Path(path)
-        self.folder = run_folder(path)
+        self.folder = run_folder(path) if path.is_file() else path
         self.checkpoint = path if path.is_file() and path.parent.name == "checkpoints" else None
         self._listeners, self._quiet = tuple(listeners), quiet
         self._generator: tuple[int, TrainedGenerator] | None = None

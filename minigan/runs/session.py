@@ -44,7 +44,7 @@ def new_config(
         ConfigError: a best figure is named that nobody measures.
     """
     if best and not evaluate_every:
-        raise ConfigError(f"`best={best}` needs figures to go by. Add `evaluate_every=N`.")
+        raise ConfigError(f"`best={best!r}` needs figures to go by. Add `evaluate_every=N`.")
     rhythm = {
         "log_every": log_every,
         "sample_every": sample_every,

@@ -165,7 +165,9 @@ class Trainer:
     def _diverged(self, error: DivergenceError, *, step: int) -> DivergenceError:
         paths = self.checkpoints.files.paths()
         kept = f"The last good checkpoint is {paths[-1]}." if paths else "No checkpoint was written yet."
-        return DivergenceError(f"training diverged at step {step}: {error} {kept} Try a lower learning rate (`lr`).")
+        return DivergenceError(
+            f"training diverged at step {step}: {error} {kept} Try a lower learning rate (`lr=...`)."
+        )
 
     def _tell_start(self, training: Training) -> None:
         try:

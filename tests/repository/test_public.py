@@ -13,7 +13,7 @@ import pytest
 import minigan
 
 ROOT = Path(__file__).parents[2]
-TABLE = (minigan.__doc__ or "").partition("What is where:\n\n")[2].partition("\n\n")[0]
+TABLE = (minigan.__doc__ or "").partition("The rooms, each built on those above it:\n\n")[2].partition("\n\n")[0]
 LISTED = {f"minigan.{name}" for line in TABLE.splitlines() for name in re.split("  +", line.strip())[0].split(", ")}
 # Held to more than what is listed: all that lies directly in the package.
 MODULES = ["minigan", *(f"minigan.{m.name}" for m in pkgutil.iter_modules(minigan.__path__) if m.name != "__main__")]
@@ -62,9 +62,13 @@ def test_names_of_the_package_are_those_of_its_modules():
         minigan.nothing  # noqa: B018
 
 
-def test_help_lists_modules_that_are_there():
-    assert len(LISTED) > 20
-    assert set(MODULES) >= LISTED
+def test_help_lists_every_room():
+    assert {"minigan", *LISTED} == set(MODULES)
+
+
+def test_dir_shows_what_is_public_and_nothing_else():
+    rooms = {name.removeprefix("minigan.") for name in LISTED}
+    assert set(dir(minigan)) == {*minigan.__all__, *rooms}
 
 
 def test_every_documented_import_works():
@@ -78,14 +82,15 @@ def test_every_documented_import_works():
     assert len(lines) > 10
     for line in sorted(lines):
         exec(line, {})
-        assert line.split()[1] in {"minigan", *LISTED}, f"{line}: of no module that help(minigan) lists"
+        room = ".".join(line.split()[1].split(".")[:2])
+        assert room in {"minigan", *LISTED}, f"{line}: of no room that help(minigan) lists"
 
 
 def test_help_is_about_minigan():
     """In a fresh interpreter: nothing was loaded before."""
     code = "import minigan; help(minigan); help(minigan.nn.network.Sequential); help(minigan.data)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "What is where:" in shown
+    assert "The rooms, each built on those above it:" in shown
     assert "load_generator(path: str | os.PathLike[str], *, backend: str | minigan.backends.base.Backend" in shown
     assert "Layers one after the other; itself a layer, so sequences nest." in shown
     assert "build(self, input_shape: tuple[int, ...], *, backend:" in shown

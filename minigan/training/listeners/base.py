@@ -125,7 +125,8 @@ class Everyone(Listener):
             listener.on_start(training)
 
     def is_due(self, step: Step) -> bool:
-        return any(listener.is_due(step) for listener in self.listeners)
+        asked = [listener.is_due(step) for listener in self.listeners]  # each at each step
+        return any(asked)
 
     def on_step(self, step: Step) -> None:
         for listener in self.listeners:
