@@ -95,7 +95,7 @@ class Run:
     @property
     def picture(self) -> Path | None:
         """The newest sample picture, if one was drawn."""
-        return max((self.folder / "samples").glob("step-*.png"), default=None)
+        return max((path for path in (self.folder / "samples").glob("step-*.png") if path.is_file()), default=None)
 
     def resume(
         self,
@@ -322,5 +322,5 @@ def _losses(record: Record) -> dict[str, float]:
     return {
         name: value
         for name, value in record.items()
-        if (name == "loss" or name.endswith("_loss")) and isinstance(value, int | float)
+        if (name == "loss" or name.endswith("_loss")) and isinstance(value, float)
     }

@@ -318,3 +318,13 @@ def test_a_generator_is_drawn_with_where_its_backend_is_not_there(monkeypatch):
     original = minigan.runs.run.read_config
     monkeypatch.setattr(minigan.runs.run, "read_config", config)
     assert run.generator.step == right
+
+
+def test_a_log_that_somebody_wrote_into_is_shown_all_the_same():
+    run = ring()
+    lines = ["5", "[" * 100_000, '{"d_loss": ' + "9" * 4000 + "}", '{"d_loss": "x"}', '{"x_loss": NaN}', "9" * 5000]
+    (run.folder / "log.jsonl").write_text("\n".join(lines))
+    (run.folder / "samples" / "step-999999.png").mkdir()
+    assert repr(run).endswith("step 4 of 4, x_loss nan>")
+    assert "step-000004.png" in run._repr_html_()
+    assert len(run.log) == 3

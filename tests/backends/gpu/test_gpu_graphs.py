@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 from typing import Any
 
 import cuda_on_cpu
@@ -336,3 +337,16 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(array, wanted[name], err_msg=name)
     assert again.trainer.state.learner.G.kernels is again.backend
     assert DEVICE.launches > 0
+
+
+@pytest.mark.usefixtures("device")
+def test_gradient_norms_are_those_of_the_step_that_is_logged(tmp_path):
+    norms = []
+    for backend in ("reference", "gpu"):
+        run = opened(tmp_path / backend, steps=7, rhythm=Rhythm(log_every=9, log_gradients=3), backend=backend)
+        train(run)
+        records = map(json.loads, (tmp_path / backend / "log.jsonl").read_text().splitlines())
+        norms.append({record["step"]: record["gradients"] for record in records if "gradients" in record})
+    assert norms[0].keys() == {3, 6}
+    assert norms[0][3] != norms[0][6]
+    assert norms[1] == norms[0]
