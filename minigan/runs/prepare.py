@@ -1,7 +1,7 @@
 """A recipe, its data and a folder put together, ready to train: a new run, or one that is resumed from its folder."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from minigan.runs.folders import check_free, claim, run_folder
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.runs.trained_generator import model_description
 from minigan.support.durable_files import atomic_write, make_folder
-from minigan.training.listeners import Listener, Record
+from minigan.training.listeners import AnyListener
 from minigan.training.state import TrainingState
 from minigan.training.trainer import Trainer
 
@@ -44,9 +44,7 @@ class PreparedRun:
     trainer: Trainer
 
 
-def prepare_run(
-    config: RunConfig, folder: Path, *, listeners: Sequence[Listener | Callable[[Record], object]] = ()
-) -> PreparedRun:
+def prepare_run(config: RunConfig, folder: Path, *, listeners: Sequence[AnyListener] = ()) -> PreparedRun:
     """Opens the data, builds the networks and the trainer. Writes nothing.
 
     Args:
@@ -58,7 +56,21 @@ def prepare_run(
     recipe = get_recipe(config.recipe).from_settings(config.settings)
     backend = get_backend(config.backend)
     dataset = recipe.open_data(config.data, seed=config.seed)
-    recipe = recipe.fit(dataset)
+    try:
+        return _assembled(config, recipe.fit(dataset), dataset, backend, folder, listeners)
+    except BaseException:
+        dataset.close()
+        raise
+
+
+def _assembled(
+    config: RunConfig,
+    recipe: Recipe,
+    dataset: Collection,
+    backend: Backend,
+    folder: Path,
+    listeners: Sequence[AnyListener],
+) -> PreparedRun:
     config = replace(
         config,
         settings=recipe.settings(),
@@ -110,7 +122,7 @@ def prepare_again(
     *,
     steps: int | None = None,
     data: str | None = None,
-    listeners: Sequence[Listener | Callable[[Record], object]] = (),
+    listeners: Sequence[AnyListener] = (),
 ) -> PreparedRun:
     """A run from its folder, perhaps with another number of steps, or the same data in another place.
 

@@ -8,7 +8,7 @@ import inspect
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,11 @@ from minigan.recipes import RECIPES, Recipe
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun
-from minigan.runs.session import Listeners, carry_out, new_config, recipe_named, start_run, take_up
+from minigan.runs.session import carry_out, new_config, recipe_named, start_run, take_up
 from minigan.runs.trained_generator import TrainedGenerator, load_generator
 from minigan.support.output import Output
 from minigan.support.progress import Progress
-from minigan.training.listeners import Record
+from minigan.training.listeners import AnyListener, Record
 
 __all__ = ["Run", "open_run", "train"]
 
@@ -40,7 +40,9 @@ class Run:
         checkpoint: the checkpoint that was named in place of the folder, if one was.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, listeners: Listeners = (), quiet: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, listeners: Sequence[AnyListener] = (), quiet: bool = False
+    ) -> None:
         path = Path(path)
         self.folder = run_folder(path) if path.is_file() else path
         self.checkpoint = path if path.is_file() and path.parent.name == "checkpoints" else None
@@ -102,7 +104,7 @@ class Run:
         *,
         steps: int | None = None,
         data: str | os.PathLike[str] | None = None,
-        listeners: Listeners | None = None,
+        listeners: Sequence[AnyListener] | None = None,
         quiet: bool | None = None,
     ) -> "Run":
         """Trains on, with the same bits as a run that was never interrupted.
@@ -175,7 +177,7 @@ def train(
     seed: int = 0,
     backend: str = "auto",
     out: str | os.PathLike[str] | None = None,
-    listeners: Listeners = (),
+    listeners: Sequence[AnyListener] = (),
     quiet: bool = False,
     log_every: int = 20,
     sample_every: int = 250,

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,12 +16,10 @@ from minigan.runs.prepare import PreparedRun, prepare_again, prepare_run, resume
 from minigan.support.interruption import Interruption
 from minigan.support.output import Output
 from minigan.support.progress import Progress, open_progress
-from minigan.training.listeners import Listener, Record
+from minigan.training.listeners import AnyListener
 from minigan.training.trainer import Keep, Rhythm
 
 __all__ = ["carry_out", "new_config", "recipe_named", "start_run", "take_up"]
-
-Listeners = Sequence[Listener | Callable[[Record], object]]
 
 
 def new_config(
@@ -64,7 +62,7 @@ def new_config(
     )
 
 
-def start_run(config: RunConfig, out: Path | None = None, *, listeners: Listeners = ()) -> PreparedRun:
+def start_run(config: RunConfig, out: Path | None = None, *, listeners: Sequence[AnyListener] = ()) -> PreparedRun:
     """A new run in a folder of its own, ready for `carry_out`.
 
     Args:
@@ -83,7 +81,7 @@ def start_run(config: RunConfig, out: Path | None = None, *, listeners: Listener
 
 
 def take_up(
-    path: Path, *, steps: int | None = None, data: str | None = None, listeners: Listeners = ()
+    path: Path, *, steps: int | None = None, data: str | None = None, listeners: Sequence[AnyListener] = ()
 ) -> tuple[PreparedRun, tuple[str, ...]]:
     """A run that goes on from its newest checkpoint, or from the one named, ready for `carry_out`; and warnings.
 

@@ -12,7 +12,7 @@ from minigan.errors import DataError, DivergenceError, ListenerError, OutputErro
 from minigan.support.interruption import Interruption
 from minigan.support.progress import Progress
 from minigan.training.learner import Values
-from minigan.training.listeners.base import Clock, Everyone, Listener, Record, Step, Training, as_listener
+from minigan.training.listeners.base import AnyListener, Clock, Everyone, Listener, Step, Training, as_listener
 from minigan.training.listeners.checkpoints import Checkpoints
 from minigan.training.listeners.evaluation import Evaluation, Measure
 from minigan.training.listeners.log import Log
@@ -75,7 +75,7 @@ class Trainer:
         rhythm: Rhythm = Rhythm(),
         measure: Measure | None = None,
         keep: Keep = Keep(),
-        listeners: Sequence[Listener | Callable[[Record], object]] = (),
+        listeners: Sequence[AnyListener] = (),
     ) -> None:
         self.state = state
         self.prepare = prepare

@@ -1,6 +1,6 @@
 """Listeners of the trainer: the log, progress, pictures, evaluation, checkpoints, and a user's own."""
 
-from minigan.training.listeners.base import Listener, Record, Step, Training, as_listener
+from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training, as_listener
 from minigan.training.listeners.checkpoints import Checkpoints
 from minigan.training.listeners.evaluation import Draw, Evaluation, Measure
 from minigan.training.listeners.log import Log
@@ -8,6 +8,7 @@ from minigan.training.listeners.pictures import Pictures
 from minigan.training.listeners.progress import ShowProgress
 
 __all__ = [
+    "AnyListener",
     "Checkpoints",
     "Draw",
     "Evaluation",

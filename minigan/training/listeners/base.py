@@ -13,7 +13,7 @@ from minigan.errors import ConfigError, ListenerError
 from minigan.training.learner import Values
 from minigan.training.state import TrainingState
 
-__all__ = ["Clock", "Everyone", "Listener", "Record", "Step", "Training", "as_listener"]
+__all__ = ["AnyListener", "Clock", "Everyone", "Listener", "Record", "Step", "Training", "as_listener"]
 
 Record = dict[str, Any]  # a line of the log: JSON can hold it
 
@@ -216,7 +216,10 @@ class RecordFunction(Listener):
         self.function(record)
 
 
-def as_listener(given: Listener | Callable[[Record], object]) -> Listener:
+AnyListener = Listener | Callable[[Record], object]  # an object, or a function that is called with each record
+
+
+def as_listener(given: AnyListener) -> Listener:
     """A user's own listener, or a function to be called with each record, as the trainer takes it.
 
     Raises:
