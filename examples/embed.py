@@ -38,8 +38,7 @@ def png(generator: TrainedGenerator, query: str) -> bytes:
     count = asked.get("count", 1)
     if not 1 <= count <= MOST:
         raise ValueError(f"count must be from 1 to {MOST}, got {count}")
-    rng = np.random.default_rng(asked.get("seed"))
-    samples = generator.samples(rng, count, label=asked.get("class"))
+    samples = generator.sample(count, seed=asked.get("seed"), label=asked.get("class"))
     return encode_png(render(samples, extent=generator.extent))
 
 

@@ -1,6 +1,14 @@
 """Generative adversarial networks with every gradient written by hand.
 
-Build, train, sample and save:
+Train, look, draw:
+
+    run = minigan.train("dcgan", data="digits", steps=500, width=16)
+    run.log                                     # losses, as records
+    images = run.generator.sample(16, seed=7)   # in [-1, 1]
+    run.resume(steps=1000)
+    run = minigan.open_run("runs/dcgan-digits-1")
+
+Or with a loop of your own:
 
     gan = minigan.get_recipe("dcgan")().assemble((28, 28, 1), rng=rng)    # or networks of your own
     with minigan.data.Loader(minigan.open_dataset("digits"), batch_size=64, seed=0) as batches:
@@ -8,10 +16,6 @@ Build, train, sample and save:
             values = gan.step(batches, rng)
     pictures = minigan.to_pixels(minigan.generate(gan.G, z))
     minigan.save("gan.safetensors", {"gan": gan})
-
-or draw with what `minigan train` has trained:
-
-    pictures = minigan.load_generator("runs/dcgan-digits-1").pixels(rng, 16)
 
 The rooms, each built on those above it:
 
@@ -25,7 +29,7 @@ The rooms, each built on those above it:
     evaluation   how near samples are to the data; each measure is a function of evaluation.metrics
     training     one step of training, the loop around it, moving averages, samples
     recipes      whole GANs by name, with their settings
-    runs         a recipe, its data and a folder; trained generators
+    runs         a recipe, its data and a folder; trained generators; train and open_run
     export       networks for other programs
     cli          the command line
 
@@ -47,10 +51,12 @@ __all__ = [
     "load",
     "load_generator",
     "open_dataset",
+    "open_run",
     "save",
     "save_generator",
     "save_picture",
     "to_pixels",
+    "train",
 ]
 
 if TYPE_CHECKING:
@@ -58,7 +64,7 @@ if TYPE_CHECKING:
     from minigan.data import open_dataset
     from minigan.errors import MiniganError
     from minigan.recipes import get_recipe
-    from minigan.runs import load_generator, save_generator
+    from minigan.runs import load_generator, open_run, save_generator, train
     from minigan.training import generate, save_picture, to_pixels
 else:
     # Late: `import minigan` loads nothing, not even NumPy.
@@ -67,7 +73,7 @@ else:
         "data": ("open_dataset",),
         "errors": ("MiniganError",),
         "recipes": ("get_recipe",),
-        "runs": ("load_generator", "save_generator"),
+        "runs": ("load_generator", "open_run", "save_generator", "train"),
         "training": ("generate", "save_picture", "to_pixels"),
     }
 

@@ -14,6 +14,7 @@ __all__ = [
     "DTypeError",
     "DataError",
     "DivergenceError",
+    "ListenerError",
     "MiniganError",
     "MissingExtraError",
     "MixedSizesError",
@@ -112,6 +113,10 @@ _REMEDIES: Mapping[int | None, str] = {
     errno.EROFS: "Choose a folder that can be written to.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
+
+
+class ListenerError(MiniganError, RuntimeError):
+    """A user's own listener of the trainer raised an error, which is this one's `__cause__`."""
 
 
 class DivergenceError(MiniganError, ArithmeticError):

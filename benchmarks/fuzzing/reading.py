@@ -153,20 +153,26 @@ def read_model(folder: Path, rng: random.Random) -> None:
     if trained.recipe.name in ("segment", "pix2pix", "superres", "denoise", "inpaint"):
         return
     with np.errstate(all="ignore"):
-        x = trained.samples(np.random.default_rng(0), 2)
+        x = trained.sample(2, seed=0)
     expect(x.shape == (2, *trained.G.output_shape), f"drew {x.shape}")
 
 
 def read_run(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
-    """The run taken up again; then its log must be sound, and what it saved next must load."""
-    run = runs.reopen_run(folder, data=str(folder / "points.npy"))
+    """The run shown and taken up again; then its log must be sound, and what it saved next must load."""
+    shown = runs.open_run(folder)
+    expect(all(isinstance(record, dict) for record in shown.log), "a record of the log is no dictionary")
+    expect(repr(shown).startswith("<Run ") and shown._repr_html_().endswith("</div>"), "a run does not show itself")
+    run = runs.prepare_again(folder, data=str(folder / "points.npy"))
     runs.resume(run)
     trainer = run.trainer
-    expect(0 <= trainer.step <= trainer.steps, f"step {trainer.step} of {trainer.steps}")
+    expect(0 <= trainer.state.step <= trainer.state.steps, f"step {trainer.state.step} of {trainer.state.steps}")
     log = folder / "log.jsonl"
     for line in log.read_bytes().splitlines() if log.exists() else ():
         step = json.loads(line)["step"]
-        expect(type(step) is int and step <= trainer.step, f"a line of step {step} in a log until {trainer.step}")
+        expect(
+            type(step) is int and step <= trainer.state.step,
+            f"a line of step {step} in a log until {trainer.state.step}",
+        )
     again = read_config(folder)
     expect(again == run.config, "config.toml says something else after it was written anew")
 

@@ -205,9 +205,9 @@ def run_folders() -> list[Files]:
             data = Path(folder) / "points.npy"
             data.write_bytes(npy_of(pixels(9, 2) / np.float32(255)))
             config = runs.RunConfig(recipe.name, recipe.settings(), str(data), backend="reference", rhythm=rhythm)
-            run = runs.open_run(config, Path(folder) / "run")
+            run = runs.prepare_run(config, Path(folder) / "run")
             runs.start(run)
-            with run.trainer.loader:
+            with run.trainer.state.loader:
                 run.trainer.run(PlainProgress(start=0, total=3, stream=io.StringIO()), Interruption())
             files = _files(Path(folder) / "run") | {"points.npy": data.read_bytes()}
             files["config.toml"] = files["config.toml"].replace(str(data).encode(), b"points.npy")

@@ -12,7 +12,7 @@ from minigan.checkpoints.format import CHECKPOINT_FORMAT, Arrays, load_checkpoin
 from minigan.errors import CheckpointError
 from minigan.support.durable_files import make_folder, remove_stale
 
-__all__ = ["CheckpointFolder", "resume_command"]
+__all__ = ["CheckpointFolder", "resume_from"]
 
 _NAME = re.compile(r"step-(\d+)\.safetensors", re.ASCII)
 
@@ -110,13 +110,13 @@ class CheckpointFolder:
         for path in self.candidates():
             if path.resolve() != damaged.resolve():
                 with contextlib.suppress(CheckpointError):
-                    return resume_command(path, load_checkpoint(path)[1]["step"])
+                    return resume_from(path, load_checkpoint(path)[1]["step"])
         return "No other checkpoint of this run is intact: start a new run."
 
 
-def resume_command(path: Path, step: int) -> str:
-    """The command that resumes from a checkpoint or a run folder, for error messages."""
-    return f"Resume from step {step:,} with: minigan train --resume {path}"
+def resume_from(path: Path, step: int) -> str:
+    """The call that resumes from a checkpoint or a run folder, for error messages."""
+    return f"Resume from step {step:,} with: `minigan.open_run({str(path)!r}).resume()`"
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -24,7 +24,7 @@ def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
     if differing == ["shape"]:
         raise CheckpointError(
             f"{path} was made with items of shape {tuple(was['shape'])}, the data have {tuple(said['shape'])}. "
-            "Resume with data of the same shape (--data SOURCE)."
+            "Resume with `data=SOURCE` of the same shape."
         )
     if differing:
         raise CheckpointError(

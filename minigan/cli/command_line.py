@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 import minigan
+from minigan.cli.flags import as_flags
 from minigan.cli.help_texts import EXIT_CODES, USAGE, Usage
 from minigan.errors import ConfigError, MiniganError
 
@@ -77,7 +78,7 @@ def _flush(code: int) -> int:
 
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"minigan: {text}", file=sys.stderr)
+        print(f"minigan: {as_flags(text)}", file=sys.stderr)
 
 
 def _show_warning(
@@ -111,6 +112,7 @@ def _parse(texts: list[str]) -> argparse.Namespace:
         from minigan.cli.commands import data_hint
 
         parser.error(f"unrecognized arguments: {' '.join(unknown)}.{data_hint(unknown[0])}")
+    options.words = as_flags
     return options
 
 
@@ -168,6 +170,12 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         type=_count,
         metavar="N",
         help="steps from one evaluation to the next: FID and KID, or modes (default: never)",
+    )
+    train.add_argument(
+        "--log-gradients",
+        type=_count,
+        metavar="N",
+        help="steps from one record with the norm of each layer's gradients to the next (default: never)",
     )
     train.add_argument(
         "--keep",

@@ -7,142 +7,81 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 import minigan
 from minigan import runs
-from minigan.backends import BACKENDS, Backend, get_backend
+from minigan.backends import BACKENDS, get_backend
 from minigan.cli.bench import MODELS, bench, warm_up
 from minigan.cli.evaluate import evaluate
 from minigan.cli.export_import import export_run, import_weights
+from minigan.cli.flags import FLAGS, as_flags
 from minigan.cli.recipes import parse_settings, recipes
 from minigan.cli.shell_completion import completion
 from minigan.data import EMBEDDED
-from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
+from minigan.errors import ConfigError, MiniganError
 from minigan.nn.gradcheck import GradientCheck, check_network
-from minigan.recipes import Recipe, TranslationRecipe, get_recipe
+from minigan.recipes import TranslationRecipe
+from minigan.runs.session import recipe_named
 from minigan.runs.translation import picture, translate_folder, translation_recipe
-from minigan.support.interruption import Interruption
 from minigan.support.output import Output
-from minigan.support.progress import Progress, open_progress
+from minigan.support.progress import Progress
 from minigan.training.out_of_memory import size
 from minigan.training.sampling import render, save_picture
-from minigan.training.trainer import Keep, Rhythm, Trainer
+from minigan.training.state import TrainingState
 
 __all__ = ["COMMANDS", "INTERRUPTED", "data_hint"]
 
 INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
+RHYTHM = ("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients")
 
 
 def train(options: argparse.Namespace) -> int:
     """Trains to the last step, or until interrupted."""
     out = Output.of(options)
-    run = _resumed(options) if options.resume is not None else _started(options)
-    trainer = run.trainer
-    run.backend.compile_ahead()
-    progress = open_progress(start=trainer.step, total=trainer.steps, output=out)
-    progress.message(f"{run.recipe.name} on {run.dataset.describe()}")
-    progress.message(f"{run.backend.describe()}; run folder {trainer.folder}")
-    if options.resume is None and options.backend in (None, "auto") and (choice := _why_this(run.backend)):
-        progress.message(choice)
-    if find_spec("numba") is None and run.backend.name == "reference":
-        progress.message("pip install 'minigan[numba]' trains several times faster.")
-    if trainer.step >= trainer.steps:
-        progress.message(f"all {trainer.step} steps are done; --steps N with a larger N goes further.")
+    if options.resume is None:
+        prepared = runs.start_run(_new_config(options), options.out)
     else:
-        with contextlib.closing(run.dataset), trainer.loader, progress, Interruption(progress.message) as interruption:
-            trainer.run(progress, interruption)
-        _tell_how_to_go_on(trainer, progress)
-    steps = {"step": trainer.step, "steps": trainer.steps}
-    out.record({"recipe": run.recipe.name, "run": str(trainer.folder), **steps, "engine": run.config.engine})
-    return 0 if trainer.step >= trainer.steps else INTERRUPTED
+        prepared, told = _taken_up(options)
+        for warning in told:
+            with contextlib.suppress(OSError):  # nobody reads it: no reason not to train
+                print(f"minigan: {as_flags(warning)}", file=sys.stderr)
+    chosen = options.resume is not None or options.backend not in (None, "auto")
+    progress = runs.carry_out(prepared, output=out, chosen=chosen)
+    state = prepared.trainer.state
+    if progress is not None:
+        _tell_what_next(state, progress)
+    steps = {"step": state.step, "steps": state.steps}
+    engine = prepared.config.engine
+    out.record({"recipe": prepared.recipe.name, "run": str(state.folder), **steps, "engine": engine})
+    return 0 if state.step >= state.steps else INTERRUPTED
 
 
-def _tell_how_to_go_on(trainer: Trainer, progress: Progress) -> None:
-    if trainer.step < trainer.steps:
-        progress.message(f"stopped at step {trainer.step}. Go on with: minigan train --resume {trainer.folder}")
+def _tell_what_next(state: TrainingState, progress: Progress) -> None:
+    if state.step < state.steps:
+        progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {state.folder}")
     else:
-        progress.message(f"done: {trainer.folder / 'samples' / f'step-{trainer.step:06}.png'}")
-        progress.message(f"more: minigan sample {trainer.folder}")
+        progress.message(f"done: {state.folder / 'samples' / f'step-{state.step:06}.png'}")
+        progress.message(f"more: minigan sample {state.folder}")
 
 
-def _why_this(backend: Backend) -> str | None:
-    """A line on what `--backend auto` chose, where there is or ought to be a GPU."""
-    if backend.name == "gpu":
-        return "--backend auto chose the GPU; --backend cpu trains on the CPU."
-    try:
-        get_backend("gpu")
-    except MissingExtraError:  # most have none
-        return None
-    except BackendError as error:
-        return f"--backend auto chose {backend.name}: {error}"
-    return None
-
-
-def _started(options: argparse.Namespace) -> runs.Run:
-    config = _new_config(options)
-    run = runs.open_run(config, options.out or runs.new_folder(config.recipe, config.data))
-    runs.start(run, numbered=options.out is None)
-    return run
-
-
-def _resumed(options: argparse.Namespace) -> runs.Run:
-    given = [
-        f"--{name.replace('_', '-')}"
-        for name in (
-            "batch_size",
-            "out",
-            "seed",
-            "backend",
-            "log_every",
-            "sample_every",
-            "checkpoint_every",
-            "evaluate_every",
-            "keep",
-            "best",
-        )
-        if getattr(options, name) is not None
-    ]
+def _taken_up(options: argparse.Namespace) -> tuple[runs.PreparedRun, tuple[str, ...]]:
+    fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best")
+    given = [FLAGS[name] for name in fixed if getattr(options, name) is not None]
     given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
     if given:
         raise ConfigError(
-            f"--resume goes on with the run's own configuration, got {', '.join(given)} beside it. "
+            f"--resume takes the run's own configuration, got {', '.join(given)} in addition. "
             "Leave them out, or start a new run."
         )
-    checkpoint = options.resume if options.resume.is_file() else None
-    folder = options.resume if checkpoint is None else runs.run_folder(checkpoint)
-    run = runs.reopen_run(folder, steps=options.steps, data=options.data)
-    for warning in runs.resume(run, checkpoint):
-        with contextlib.suppress(OSError):  # nobody reads it: no reason not to train
-            print(f"minigan: {warning}", file=sys.stderr)
-    return run
+    return runs.take_up(options.resume, steps=options.steps, data=options.data)
 
 
 def _new_config(options: argparse.Namespace) -> runs.RunConfig:
-    recipe = _recipe(options.recipe or "dcgan").from_settings(_settings(options))
-    if options.best is not None and options.evaluate_every is None:
-        raise ConfigError(f"--best {options.best} needs figures to go by. Add --evaluate-every N.")
-    keep = {"last": options.keep, "best": options.best}
-    every = {f"{n}_every": getattr(options, f"{n}_every") for n in ("log", "sample", "checkpoint", "evaluate")}
-    return runs.RunConfig(
-        recipe=recipe.name,
-        settings=recipe.settings(),
-        data=recipe.default_data if options.data is None else options.data,
-        seed=options.seed or 0,
-        backend=options.backend or "auto",
-        rhythm=Rhythm(**{name: n for name, n in every.items() if n is not None}),
-        keep=Keep(**{name: value for name, value in keep.items() if value is not None}),
-    )
-
-
-def _recipe(name: str) -> type[Recipe]:
-    try:
-        return get_recipe(name)
-    except ConfigError as error:
-        raise ConfigError(f"{error}{data_hint(name)}") from None
+    named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best")}
+    return runs.new_config(recipe_named(options.recipe or "dcgan").from_settings(_settings(options)), **named)
 
 
 def data_hint(text: str) -> str:
@@ -172,7 +111,7 @@ def sample(options: argparse.Namespace) -> int:
     if options.data is not None or options.split is not None:
         translation_recipe(trained)
     label = None if options.label is None else trained.label(options.label)
-    samples = trained.samples(np.random.default_rng(options.seed), options.count, label=label)
+    samples = trained.sample(options.count, seed=options.seed, label=label)
     save_picture(options.out, render(samples, extent=trained.extent))
     weights = ", moving average" if trained.averaged else ""
     out = Output.of(options)
@@ -267,7 +206,7 @@ def warmup(options: argparse.Namespace) -> int:
 def gradcheck(options: argparse.Namespace) -> int:
     """Compares all gradients of a recipe's networks with finite differences."""
     out = Output.of(options)
-    recipe = _recipe(options.recipe).from_settings({"batch_size": 4, **_settings(options)})
+    recipe = recipe_named(options.recipe).from_settings({"batch_size": 4, **_settings(options)})
     dataset = recipe.open_data(options.data or recipe.default_data, seed=options.seed)
     recipe, rng = recipe.fit(dataset), np.random.default_rng(options.seed)
     learner = recipe.assemble(recipe.image_shape(dataset), backend=options.backend, dtype="float64", rng=rng)

@@ -24,7 +24,7 @@ from minigan.evaluation import (
 )
 from minigan.evaluation.battery import check_samples
 from minigan.recipes import TranslationRecipe
-from minigan.runs.run import TrainedGenerator, load_generator, run_data, run_folder
+from minigan.runs import TrainedGenerator, load_generator, run_data, run_folder
 from minigan.runs.translation import evaluate_pairs
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.support.output import Output
@@ -91,12 +91,12 @@ def evaluate_run(
         return Evaluation(found[0], _description(trained, source), found[1])
     if split is not None:
         raise ConfigError(f"{trained.recipe.name} draws from noise, got --split {split}. Leave it out.")
-    shape = trained.samples(np.random.default_rng(seed), 1).shape[1:]
+    shape = trained.sample(1, seed=seed).shape[1:]
     dataset = open_like(shape, source, seed=data_seed)
     with contextlib.closing(dataset):
         count = count or _usual_count(dataset)
         say(f"{trained.recipe.name} at step {trained.step}, {count:,} samples, compared with {dataset.describe()}")
-        samples = trained.samples(np.random.default_rng(seed), count)
+        samples = trained.sample(count, seed=seed)
         check_samples(samples, dataset.shape)  # before the minutes that a classifier may take
         if len(shape) == 1:
             if features is not None:

@@ -98,27 +98,22 @@ def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> 
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
     recipe = kind.from_settings({**_settings_of(*files["G"], kind, settings), **settings})
-    config = runs.RunConfig(
-        recipe=recipe.name,
-        settings=recipe.settings(),
-        data=options.data or recipe.default_data,
-        seed=options.seed,
-        backend=options.backend,
-    )
-    run = runs.open_run(config, options.out or runs.new_folder(recipe.name, options.weights.stem))
-    networks = run.trainer.learner.networks
-    with contextlib.closing(run.dataset):
+    config = runs.new_config(recipe, data=options.data, seed=options.seed, backend=options.backend)
+    prepared = runs.prepare_run(config, options.out or runs.new_folder(recipe.name, options.weights.stem))
+    state = prepared.trainer.state
+    networks = state.learner.networks
+    with contextlib.closing(prepared.dataset):
         for name, (path, tensors) in files.items():
             if name not in networks:
                 raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(networks)}.")
             load_state_dict(networks[name], tensors, source=path)
-        if run.trainer.average is not None:
-            run.trainer.average.restart()
-        runs.start(run, numbered=options.out is None)
-        run.trainer.save()
+        if state.average is not None:
+            state.average.restart()
+        runs.start(prepared, numbered=options.out is None)
+        prepared.trainer.checkpoints.save()
     anew = [name for name in networks if name not in files]
     origins = " and ".join(f"{name} from {files[name][0]}" for name in networks if name in files)
-    out, folder = Output.of(options), run.trainer.folder
+    out, folder = Output.of(options), state.folder
     out.show(f"{recipe.name} {_size(networks['G'])}, {origins}: {folder}")
     if anew:
         out.show(f"{' and '.join(anew)} with new weights: give --discriminator FILE to import D.")

@@ -25,7 +25,7 @@ __all__ = [
     "to_array",
 ]
 
-RESIZE_REMEDY = "Give a size (--set size=64) to scale them all to."
+RESIZE_REMEDY = "Give a size (`size=64`) to scale them all to."
 SAMPLE = 16  # files whose headers are read when a folder is opened
 # Pillow knows many more formats, but for some of them it runs other programs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

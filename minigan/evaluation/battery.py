@@ -47,9 +47,7 @@ def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> R
     Source: Lin et al. 2018 ("PacGAN"), section 4.1.
     """
     if not isinstance(dataset, GaussianMixture):
-        raise DataError(
-            f"expected a mixture whose modes are known, found {dataset.describe()}. Use --data ring or --data grid."
-        )
+        raise DataError(f"expected a mixture whose modes are known, found {dataset.describe()}. Use ring or grid.")
     check_samples(points, dataset.shape)
     rows = np.random.default_rng(seed).permutation(len(dataset))[: len(points)]
     own, real = (mode_coverage(x, centres=dataset.centres, sigma=dataset.sigma) for x in (points, dataset.read(rows)))
@@ -231,7 +229,7 @@ def check_samples(samples: np.ndarray, shape: tuple[int, ...]) -> None:
             f"expected samples of the data's shape {shape}, got {samples.shape[1:]}. Scale the data to them."
         )
     if len(samples) < LEAST:
-        raise ShapeError(f"expected at least {LEAST} samples to evaluate, got {len(samples)}. Draw more with --count.")
+        raise ShapeError(f"expected at least {LEAST} samples to evaluate, got {len(samples)}. Draw more (`count`).")
     bad = int(np.count_nonzero(~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)))
     if bad:
         raise DataError(

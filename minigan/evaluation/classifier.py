@@ -89,7 +89,7 @@ def class_count(dataset: Dataset) -> int:
             to hold some out.
     """
     labels = dataset.labels
-    remedy = "Use --features pixels, or other data."
+    remedy = "Use `features='pixels'`, or other data."
     if labels is None or len(dataset.shape) != 3:
         found = "no labels" if labels is None else "points"
         raise DataError(f"{dataset.name}: expected labelled images for a classifier, found {found}. {remedy}")

@@ -66,5 +66,5 @@ def get_recipe(name: str) -> type[Recipe]:
         ConfigError: the name is unknown.
     """
     if name not in RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}. See 'minigan recipes'.")
+        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}.")
     return RECIPES[name]

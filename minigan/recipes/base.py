@@ -196,7 +196,10 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError: G does not draw from noise, or not by class.
         """
-        raise ConfigError(f"{self.name} draws from images, not from noise. Use minigan sample or minigan evaluate.")
+        raise ConfigError(
+            f"{self.name} draws from images, not from noise, so it has no samples of its own. Give it images: see "
+            "minigan.runs.translation."
+        )
 
     def refuse_label(self, label: int | None) -> None:
         """Checks that no class is asked for, since G was trained without classes.
@@ -207,7 +210,7 @@ class Recipe(OptimizerSettings):
         if label is not None:
             raise ConfigError(
                 f"this {self.name} was trained without classes, got the class {label}. Train a GAN on labelled data "
-                "with --set condition=concatenation."
+                "with `condition='concatenation'`."
             )
 
     def standing_noise(self) -> Noise | None:

@@ -131,6 +131,6 @@ def halvings(size: tuple[int, int]) -> int:
     if not fits or max(size) > max(SIZES):
         raise ConfigError(
             f"expected images whose sides are 4 to 7 pixels times a power of two, up to {max(SIZES)} "
-            f"(best {', '.join(map(str, SIZES))}), got {size[0]}x{size[1]}. Use --set size=64."
+            f"(best {', '.join(map(str, SIZES))}), got {size[0]}x{size[1]}. Use `size=64`."
         )
     return n

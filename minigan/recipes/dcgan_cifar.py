@@ -110,6 +110,6 @@ def smallest(size: tuple[int, ...]) -> tuple[int, int]:
     if H % 16 or W % 16 or max(H, W) > max(SIZES):
         raise ConfigError(
             f"dcgan-cifar halves images four times: expected sides that are multiples of 16 up to {max(SIZES)} "
-            f"(best {', '.join(map(str, SIZES))}), got {H}x{W}. Use --set size=32."
+            f"(best {', '.join(map(str, SIZES))}), got {H}x{W}. Use `size=32`."
         )
     return H // 16, W // 16

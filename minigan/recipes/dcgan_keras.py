@@ -86,6 +86,6 @@ def growth(side: int) -> tuple[int, int, int, int]:
     if not found or side > LARGEST:
         raise ConfigError(
             f"dcgan-keras: expected sides of 4 to 7 pixels times three factors up to {LARGEST_FACTOR}, "
-            f"at most {LARGEST} pixels (such as {', '.join(map(str, SIZES))}), got a side of {side}. Use --set size=64."
+            f"at most {LARGEST} pixels (such as {', '.join(map(str, SIZES))}), got a side of {side}. Use `size=64`."
         )
     return min(found, key=lambda sizes: (sizes[0], sizes[-1], sum(sizes)))

@@ -83,7 +83,7 @@ class MultiD(DCGAN):
         if self.multi_scale and self.discriminators > halvings((H, W)):
             raise ConfigError(
                 f"{self.name}: with multi_scale each discriminator needs one halving, and {H}x{W} images allow "
-                f"{halvings((H, W))}, got discriminators={self.discriminators}. Use fewer, or --set size=64."
+                f"{halvings((H, W))}, got discriminators={self.discriminators}. Use fewer, or `size=64`."
             )
         branches = []
         for k in range(self.discriminators):

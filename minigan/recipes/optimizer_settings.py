@@ -67,7 +67,7 @@ class OptimizerSettings(Settings, ABC):
         rms_decay: decay of the mean square, for rmsprop.
         schedule: learning rate over time: constant, linear, exponential or cosine.
         decay_from: step at which linear and cosine begin to fall.
-        decay_until: step at which they reach 0; 0 is the last step, also in a run that --steps extends.
+        decay_until: step at which they reach 0; 0 is the last step, also in a run that is resumed for more steps.
         decay_factor: factor by which exponential changes the rate over decay_every steps.
         decay_every: number of steps over which exponential applies decay_factor once.
         clip_norm: limit of the norm of a network's gradients; 0 is none.

@@ -69,7 +69,7 @@ class RestorationRecipe(TranslationRecipe):
         if min(size) < 16 or any(side % self.multiple for side in size):
             raise ConfigError(
                 f"{self.name}: expected sides of at least 16 pixels that are multiples of {self.multiple}, got "
-                f"{size[0]}x{size[1]}. Use --set size=64."
+                f"{size[0]}x{size[1]}. Use `size=64`."
             )
 
     def open_data(self, source: str, *, seed: int) -> Dataset:

@@ -100,6 +100,6 @@ def doublings(size: tuple[int, ...]) -> int:
     if n < 2 or any(side % (1 << n) for side in size) or max(size) > max(SIZES):
         raise ConfigError(
             f"sngan: expected sides of 4 to 7 pixels times a power of two from 4 up, at most {max(SIZES)} "
-            f"(best {', '.join(map(str, SIZES))}), got {'x'.join(map(str, size))}. Use --set size=32."
+            f"(best {', '.join(map(str, SIZES))}), got {'x'.join(map(str, size))}. Use `size=32`."
         )
     return n

@@ -60,7 +60,7 @@ class SuperResolution(RestorationRecipe):
         if any(side % self.factor for side in size):
             raise ConfigError(
                 f"{self.name}: expected sides that are multiples of factor={self.factor}, got {size[0]}x{size[1]}. "
-                "Use --set size=64."
+                "Use `size=64`."
             )
 
     def source_shape(self, image_shape: Shape) -> Shape:

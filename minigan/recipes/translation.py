@@ -203,7 +203,7 @@ class PairRecipe(TranslationRecipe):
                     raise
         raise ConfigError(
             f"{source}: expected held-out pairs in a folder named {' or '.join(HELD_OUT_SPLITS)}, found neither. "
-            "Name another with --split, or keep some pairs out of training."
+            "Name another `split`, or keep some pairs out of training."
         )
 
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:

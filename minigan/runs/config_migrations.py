@@ -18,7 +18,7 @@ def _1_to_2(table: Table) -> Table:
     names = {"numpy": "reference", "numba": "cpu", "cupy": "gpu"}
     backend = table.get("backend")
     table = _with_missing({**table, "keep": table.get("keep", {})}, "keep", {"last": 3, "best": ""})
-    table = _with_missing(table, "rhythm", {"evaluate_every": 0})
+    table = _with_missing(table, "rhythm", {"evaluate_every": 0, "log_gradients": 0})
     return {**table, "backend": names.get(backend, backend)} if isinstance(backend, str) else table
 
 

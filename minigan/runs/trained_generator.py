@@ -17,6 +17,8 @@ from minigan.nn.parameters import expect_shapes
 from minigan.recipes import Recipe, get_recipe
 from minigan.training.sampling import generate, picture_count
 
+Seed = int | np.random.Generator | None
+
 __all__ = ["TrainedGenerator", "load_generator", "model_description", "save_generator"]
 
 
@@ -42,27 +44,35 @@ class TrainedGenerator:
     classes: tuple[str, ...]
     averaged: bool
 
-    def samples(self, rng: np.random.Generator, count: int | None = None, *, label: int | None = None) -> np.ndarray:
-        """Images (count, H, W, C) in [-1, 1], or points (count, 2); as many as a picture shows well by default.
+    def sample(self, count: int | None = None, *, seed: Seed = 0, label: int | str | None = None) -> np.ndarray:
+        """Images (count, H, W, C) in [-1, 1], or points (count, 2). The same seed draws the same.
 
         Args:
-            label: the class to be drawn; classes are drawn at random otherwise.
+            count: None draws as many as a picture shows well: 64 images, or 2,500 points.
+            seed: of the noise; None draws other samples each time, and a generator of random numbers goes on.
+            label: the class to be drawn, its number or its name; None draws classes at random.
         Raises:
             ConfigError: the generator does not draw from noise, or not by class.
         """
-        z, condition = self.recipe.sources(rng, count or picture_count(self.G.output_shape), label=label)
+        if count is None:
+            count = picture_count(self.G.output_shape)
+        elif not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+            raise ConfigError(f"`count` must be a whole number from 1 up, got {count!r}.")
+        rng = np.random.default_rng(seed)
+        number = self.label(label) if isinstance(label, str) else label
+        z, condition = self.recipe.sources(rng, int(count), label=number)
         samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         return self.recipe.to_images(samples)
 
-    def pixels(self, rng: np.random.Generator, count: int | None = None, *, label: int | None = None) -> np.ndarray:
-        """As `samples`, for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
+    def pixels(self, count: int | None = None, *, seed: Seed = 0, label: int | str | None = None) -> np.ndarray:
+        """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
 
         Raises:
             ConfigError: the generator draws points, not from noise, or not by class.
         """
         if len(self.G.output_shape) != 3:
-            raise ConfigError(f"{self.recipe.name} draws points here, which have no pixels. Use samples.")
-        return to_pixels(self.samples(rng, count, label=label))
+            raise ConfigError(f"{self.recipe.name} draws points here, which have no pixels. Use sample.")
+        return to_pixels(self.sample(count, seed=seed, label=label))
 
     @property
     def batch_statistics(self) -> bool:

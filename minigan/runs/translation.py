@@ -15,7 +15,7 @@ from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation import Likeness, MapScore, Report, find_palette
 from minigan.recipes.translation import PairRecipe, TranslationRecipe, spread
-from minigan.runs.run import TrainedGenerator
+from minigan.runs.trained_generator import TrainedGenerator
 from minigan.support.durable_files import make_folder
 from minigan.training.sampling import generate, save_picture
 
@@ -42,7 +42,7 @@ def translation_recipe(trained: TrainedGenerator) -> TranslationRecipe:
     """
     if not isinstance(trained.recipe, TranslationRecipe):
         raise ConfigError(
-            f"{trained.recipe.name} draws from noise, not from images. Use minigan sample without --data and --split."
+            f"{trained.recipe.name} draws from noise, not from images. Sample it without `data` and `split`."
         )
     return trained.recipe
 
@@ -149,7 +149,7 @@ def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, s
     recipe = translation_recipe(trained)
     H, W, channels = trained.G.input_shape
     if channels not in (1, 3):
-        raise ConfigError(f"{recipe.name} starts from {channels} channels, which no picture has. Use minigan sample.")
+        raise ConfigError(f"{recipe.name} starts from {channels} channels, which no picture has. Sample it instead.")
     if not source.is_dir():
         raise DataError(f"{source}: expected a folder of pictures, found none. Give an existing folder.")
     store = FolderStore(source)
@@ -175,7 +175,7 @@ def _targets(store: FolderStore, folder: Path) -> list[Path]:
     for name in store.names:
         target = folder / Path(name).with_suffix(".png")
         if target.resolve() in sources:
-            raise ConfigError(f"{target} is one of the pictures to translate. Choose another folder with --out.")
+            raise ConfigError(f"{target} is one of the pictures to translate. Choose another folder (`out`).")
         if target in made_of:
             raise ConfigError(f"{store.root}: {made_of[target]} and {name} would both become {target}. Rename one.")
         made_of[target] = name

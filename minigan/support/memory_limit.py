@@ -6,7 +6,7 @@ from minigan.errors import OutOfMemoryError
 
 __all__ = ["expect_room"]
 
-SMALLER = "Use a smaller --batch-size, image size or width."
+SMALLER = "Use a smaller `batch_size`, image size or width."
 
 
 def expect_room(nbytes: int, *, what: str, remedy: str = SMALLER) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,26 +17,29 @@ class Output:
     Attributes:
         json: standard output has JSON only, an object a line; remarks go to standard error.
         quiet: no lines for people are printed. Errors and warnings do not come through here and are always printed.
+        words: rewords a line; the command line writes Python's `steps=500` as --steps 500.
     """
 
     json: bool = False
     quiet: bool = False
+    words: Callable[[str], str] = str
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
         """The output that `--json` and `--quiet` ask for, if the command has these flags."""
-        return cls(json=getattr(options, "json", False), quiet=getattr(options, "quiet", False))
+        words = getattr(options, "words", str)
+        return cls(json=getattr(options, "json", False), quiet=getattr(options, "quiet", False), words=words)
 
     def say(self, text: str) -> None:
         """Prints a remark on the way. If it cannot be printed (a closed pipe, a full disk), work continues."""
         if not self.quiet:
             with contextlib.suppress(OSError):
-                print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+                print(self.words(text), file=sys.stderr if self.json else sys.stdout, flush=True)
 
     def show(self, text: str = "") -> None:
         """Prints a result for people."""
         if not (self.json or self.quiet):
-            print(text, flush=True)
+            print(self.words(text), flush=True)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Prints a result as a line of JSON, if that was asked for; infinity and NaN become null."""

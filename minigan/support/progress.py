@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, Protocol, Self, TextIO
 
@@ -56,10 +56,10 @@ def open_progress(*, start: int, total: int, stream: TextIO | None = None, outpu
         return JsonProgress(output)
     if output is not None and output.quiet:
         return PlainProgress(start=start, total=total, stream=None)
-    stream = stream or sys.stdout
+    stream, words = stream or sys.stdout, str if output is None else output.words
     if stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None:
-        return RichProgress(start=start, total=total, stream=stream)
-    return PlainProgress(start=start, total=total, stream=stream)
+        return RichProgress(start=start, total=total, stream=stream, words=words)
+    return PlainProgress(start=start, total=total, stream=stream, words=words)
 
 
 def format_values(values: Values) -> str:
@@ -103,8 +103,8 @@ class PlainProgress(Progress):
 
     INTERVAL = 5.0  # seconds between lines
 
-    def __init__(self, *, start: int, total: int, stream: TextIO | None) -> None:
-        self.step, self.total, self.stream = start, total, stream
+    def __init__(self, *, start: int, total: int, stream: TextIO | None, words: Callable[[str], str] = str) -> None:
+        self.step, self.total, self.stream, self.words = start, total, stream, words
         self.broken = stream is None  # started with standard output closed
         self.last_step, self.last_line = start, time.monotonic()
         self.silent = True  # until the first line
@@ -129,7 +129,7 @@ class PlainProgress(Progress):
         if self.broken:
             return
         try:
-            print(text, file=self.stream, flush=True)
+            print(self.words(text), file=self.stream, flush=True)
         except OSError:
             self.broken = True
 
@@ -143,11 +143,12 @@ class PlainProgress(Progress):
 class RichProgress(Progress):
     """Keeps one live line with a bar, steps, losses, images/s and the time left."""
 
-    def __init__(self, *, start: int, total: int, stream: TextIO) -> None:
+    def __init__(self, *, start: int, total: int, stream: TextIO, words: Callable[[str], str] = str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
+        self.words = words
         self.bar: Any = Bar(
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -166,7 +167,7 @@ class RichProgress(Progress):
 
     def message(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            self.bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.bar.console.print(self.words(text), highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError):

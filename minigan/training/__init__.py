@@ -11,8 +11,10 @@ from minigan.training.alternating import (
 from minigan.training.fake_pool import FakePool
 from minigan.training.gradient_norms import gradient_norms
 from minigan.training.learner import Learner, Values
+from minigan.training.listeners import Listener, Step, Training
 from minigan.training.moving_average import MovingAverage
 from minigan.training.sampling import Exhibit, generate, render, save_picture, to_pixels
+from minigan.training.state import TrainingState
 from minigan.training.supervised import Supervised
 from minigan.training.trainer import Keep, Rhythm, Trainer
 from minigan.training.variational import VariationalAutoencoder
@@ -27,11 +29,15 @@ __all__ = [
     "InstanceNoise",
     "Keep",
     "Learner",
+    "Listener",
     "MovingAverage",
     "Rhythm",
+    "Step",
     "StepValues",
     "Supervised",
     "Trainer",
+    "Training",
+    "TrainingState",
     "Values",
     "VariationalAutoencoder",
     "generate",

@@ -17,7 +17,7 @@ def out_of_memory(error: MemoryError, networks: Mapping[str, Sequential], *, bat
     )
     return OutOfMemoryError(
         f"out of memory with batches of {batch_size}: {str(error).rstrip('.')}. The largest outputs are those of "
-        f"{largest}. Use a smaller --batch-size, image size or width."
+        f"{largest}. Use a smaller `batch_size`, image size or width."
     )
 
 

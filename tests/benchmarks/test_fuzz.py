@@ -32,7 +32,7 @@ HARMLESS = {
     "minigan.support.durable_files.atomic_write": "writes",
     "minigan.export.numpy_functions.write_picture": "writes",
     "minigan.support.durable_files._sync_folder": "opens a folder to sync it",
-    "minigan.training.trainer.Trainer._append": "writes",
+    "minigan.training.listeners.log.Log.on_record": "writes",
     "minigan.cli.command_line._flush": "opens the null device",
     "minigan.backends.cpu.jit.fingerprint": "reads minigan's own source",
     "minigan.backends.gpu.launch.source.expanded": "reads minigan's own source",

@@ -47,7 +47,7 @@ def test_a_damaged_last_checkpoint_names_the_one_before(tmp_path):
     folder = CheckpointFolder(tmp_path)
     folder.save(1, ARRAYS, description=CHECKPOINT)
     folder.save(2, ARRAYS, description=CHECKPOINT).write_bytes(b"torn")
-    offer = r"Resume from step 1 with: minigan train --resume .*step-00000001\.safetensors$"
+    offer = r"Resume from step 1 with: `minigan\.open_run\('.*step-00000001\.safetensors'\)\.resume\(\)`$"
     with pytest.raises(CheckpointError, match=rf"cannot read .*step-00000002.*{offer}"):
         folder.load()
 
@@ -132,7 +132,7 @@ def test_the_newest_one_that_is_whole_is_offered(tmp_path):
     one, two, three = checkpoints.paths()
     for newest, offered in ((three, two), (two, one), (one, checkpoints.best)):
         damage(newest)
-        with pytest.raises(CheckpointError, match=rf"step-00000003.*damaged.*with: minigan train --resume {offered}$"):
+        with pytest.raises(CheckpointError, match=rf"step-00000003.*damaged.*open_run\('{offered}'\)\.resume\(\)`$"):
             checkpoints.load()
         assert checkpoints.load(offered)[0] == offered
     damage(checkpoints.best)

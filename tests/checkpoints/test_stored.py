@@ -32,23 +32,23 @@ def test_there_is_one_of_each_format():
 
 
 def test_everything_that_training_changed_is_read(folder):
-    run = runs.reopen_run(folder)
+    run = runs.prepare_again(folder)
     runs.resume(run)
     trainer, stored = run.trainer, load_file(folder / FILE)
-    arrays = trainer.learner.to_dict() | trainer.average.to_dict()
+    arrays = trainer.state.learner.to_dict() | trainer.state.average.to_dict()
     assert arrays.keys() == stored.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, stored[name], err_msg=name, strict=True)
-    assert trainer.step == trainer.learner.optimizers["g"].steps == 4
-    assert trainer.learner.fake_pool.count == 1
-    assert trainer.loader.state()["offset"] == 4 * 5 * 2  # steps, batches of D, examples
-    assert trainer.rng.bit_generator.state["state"]["state"] == 163854842213184450308500817628115135817
+    assert trainer.state.step == trainer.state.learner.optimizers["g"].steps == 4
+    assert trainer.state.learner.fake_pool.count == 1
+    assert trainer.state.loader.state()["offset"] == 4 * 5 * 2  # steps, batches of D, examples
+    assert trainer.state.rng.bit_generator.state["state"]["state"] == 163854842213184450308500817628115135817
 
 
 def test_it_is_trained_on_and_drawn_from(folder):
     before = runs.load_generator(folder, backend="reference")
     again = runs.load_generator(folder / FILE, backend="reference")
-    assert before.samples(np.random.default_rng(0), 2).shape == (2, 28, 28, 1)
+    assert before.sample(2, seed=0).shape == (2, 28, 28, 1)
     assert (before.step, again.step) == (6, 4)
     assert main(["train", "--resume", str(folder)]) == 0
     assert runs.load_generator(folder, backend="reference").step == 6

@@ -12,7 +12,7 @@ from minigan.data import open_dataset
 from minigan.errors import DataError
 from minigan.recipes import MLP
 from minigan.runs.config import read_config
-from minigan.runs.run import SampleMonitor
+from minigan.runs.measure import FixedNoiseMeasure
 
 
 def records(folder: Path, key: str) -> list[dict[str, float]]:
@@ -52,8 +52,8 @@ def test_images_without_labels_are_compared_by_their_pixels(tmp_path, extra: tup
 def test_as_many_samples_as_real_examples_are_looked_at():
     """The FID of other numbers does not compare."""
     for recipe, data, count in ((MLP(), "digits", 2000), (MLP(), "ring", 2500)):
-        monitor = SampleMonitor(recipe, open_dataset(data), seed=0)
-        assert monitor.z.shape == (count, recipe.latent)
+        measure = FixedNoiseMeasure(recipe, open_dataset(data), rng=np.random.default_rng(0), seed=0)
+        assert measure.z.shape == (count, recipe.latent)
 
 
 def test_a_run_that_is_resumed_logs_the_same_figures(tmp_path):
@@ -102,7 +102,7 @@ def test_what_cannot_be_evaluated_costs_no_step(tmp_path, capsys, monkeypatch):
         raise DataError("7.png: damaged.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(SampleMonitor, "__call__", damaged)
+        patch.setattr(FixedNoiseMeasure, "__call__", damaged)
         assert train(tmp_path / "run", "mlp", "ring", "--steps", "4", *SMALL) == 2
     assert "7.png: damaged. Step 2 is saved: replace or remove" in capsys.readouterr().err
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0

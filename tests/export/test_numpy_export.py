@@ -118,7 +118,7 @@ def test_the_command_exports_what_sample_draws(tmp_path: Path, monkeypatch, caps
     assert "python out/generator.py, or from generator import generate;" in out
     trained = runs.load_generator(Path("run"), backend="reference")
     assert trained.averaged == average
-    expected = trained.samples(np.random.default_rng(7), 5)
+    expected = trained.sample(5, seed=7)
     np.testing.assert_allclose(loaded(Path("out")).sample(5, seed=7), expected, rtol=1e-5, atol=1e-5)
     assert main(["export", "run", "--to", "numpy", "--out", "out", "--prefix", "main."]) == 2
     assert "--prefix can be used with --to torch, got --to numpy. Leave it out." in capsys.readouterr().err

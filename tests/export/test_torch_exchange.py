@@ -262,9 +262,9 @@ def test_from_pytorch_and_on(tmp_path: Path, monkeypatch, capsys):
     np.testing.assert_allclose(
         trained.G.forward(z, train=False)[0], torch_output(G.eval().main, z), rtol=1e-5, atol=1e-5
     )
-    run = runs.reopen_run(Path("run"))
+    run = runs.prepare_again(Path("run"))
     runs.resume(run)
-    ours = minigan_losses(run.trainer.learner, steps=4)
+    ours = minigan_losses(run.trainer.state.learner, steps=4)
     theirs = torch_losses(G, D, steps=4)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     assert theirs[0, 0] != pytest.approx(theirs[-1, 0], rel=1e-2)  # something moved
@@ -288,11 +288,13 @@ def test_to_pytorch_and_on(tmp_path: Path, monkeypatch):
     np.testing.assert_allclose(drawn.G.forward(z, train=False)[0], torch_output(average.eval().main, z), atol=1e-5)
     assert not torch.equal(average.main[0].weight, G.main[0].weight)
 
-    run = runs.reopen_run(Path("run"))
+    run = runs.prepare_again(Path("run"))
     runs.resume(run)
-    for optimizer in run.trainer.learner.optimizers.values():  # new there, so new here
+    for optimizer in run.trainer.state.learner.optimizers.values():  # new there, so new here
         optimizer.load_dict({name: np.zeros_like(array) for name, array in optimizer.to_dict().items()})
-    np.testing.assert_allclose(torch_losses(G, D, steps=4), minigan_losses(run.trainer.learner, steps=4), rtol=1e-4)
+    np.testing.assert_allclose(
+        torch_losses(G, D, steps=4), minigan_losses(run.trainer.state.learner, steps=4), rtol=1e-4
+    )
 
 
 # ---------------------------------------------------------------------------------------------- what goes wrong

@@ -209,8 +209,8 @@ def train(run, *, stop_at=None):
             interruption.requested = step == stop_at
 
     interruption = Interruption()
-    with run.trainer.loader:
-        run.trainer.run(Stopping(start=run.trainer.step, total=4, stream=io.StringIO()), interruption)
+    with run.trainer.state.loader:
+        run.trainer.run(Stopping(start=run.trainer.state.step, total=4, stream=io.StringIO()), interruption)
 
 
 def test_at_most_a_tenth_is_held_out():
@@ -222,23 +222,23 @@ def test_at_most_a_tenth_is_held_out():
 
 @pytest.mark.parametrize("recipe", SMALL)
 def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, recipe):
-    whole = runs.open_run(config(recipe), tmp_path / "whole")
+    whole = runs.prepare_run(config(recipe), tmp_path / "whole")
     runs.start(whole)
     train(whole)
-    first = runs.open_run(config(recipe), tmp_path / "parts")
+    first = runs.prepare_run(config(recipe), tmp_path / "parts")
     runs.start(first)
     train(first, stop_at=3)
-    second = runs.reopen_run(tmp_path / "parts")
+    second = runs.prepare_again(tmp_path / "parts")
     assert runs.resume(second) == ()
     train(second)
-    for name, array in whole.trainer.learner.to_dict().items():
-        np.testing.assert_array_equal(second.trainer.learner.to_dict()[name], array, err_msg=name)
+    for name, array in whole.trainer.state.learner.to_dict().items():
+        np.testing.assert_array_equal(second.trainer.state.learner.to_dict()[name], array, err_msg=name)
     name = "samples/step-000004.png"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
 def test_the_average_of_the_weights_is_drawn_as_in_training(tmp_path):
-    run = runs.open_run(config("pix2pix", ema=0.5), tmp_path / "run")
+    run = runs.prepare_run(config("pix2pix", ema=0.5), tmp_path / "run")
     runs.start(run)
     train(run)
     trained = runs.load_generator(tmp_path / "run", backend="reference")

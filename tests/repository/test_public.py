@@ -62,8 +62,13 @@ def test_names_of_the_package_are_those_of_its_modules():
         minigan.nothing  # noqa: B018
 
 
-def test_help_lists_modules_that_are_there():
+def test_help_lists_every_room():
     assert {"minigan", *LISTED} == set(MODULES)
+
+
+def test_dir_shows_what_is_public_and_nothing_else():
+    rooms = {name.removeprefix("minigan.") for name in LISTED}
+    assert set(dir(minigan)) == {*minigan.__all__, *rooms}
 
 
 def test_every_documented_import_works():

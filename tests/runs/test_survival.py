@@ -13,7 +13,8 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_arrays, load_checkpoint, load_model, save_arrays
 from minigan.cli.command_line import main
 from minigan.errors import CheckpointError
-from minigan.runs.run import SampleMonitor
+from minigan.runs.measure import FixedNoiseMeasure
+from minigan.training.listeners import Checkpoints, Log, Pictures
 from minigan.training.trainer import Trainer
 
 SMALL = ("--checkpoint-every", "2", "--log-every", "1", "--backend", "reference", "--batch-size", "8")
@@ -60,17 +61,17 @@ def stop_at(monkeypatch):
     """Has training stop, or something else happen, right before the log of a step."""
 
     def install(step, what=None):
-        right = Trainer._log
+        right = Log.on_step
 
-        def log(self, *arguments, **options):
-            if self.step == step:
-                monkeypatch.setattr(Trainer, "_log", right)
+        def on_step(self, done):
+            if done.number == step:
+                monkeypatch.setattr(Log, "on_step", right)
                 if what is None:
                     raise KeyboardInterrupt
                 what()
-            right(self, *arguments, **options)
+            right(self, done)
 
-        monkeypatch.setattr(Trainer, "_log", log)
+        monkeypatch.setattr(Log, "on_step", on_step)
 
     return install
 
@@ -124,7 +125,7 @@ def test_a_start_that_was_killed_does_not_block_the_next():
 def test_what_is_due_at_a_step_is_done_before_its_checkpoint(monkeypatch):
     """So that a run which dies in an evaluation does it again."""
     with monkeypatch.context() as patch:
-        patch.setattr(SampleMonitor, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(FixedNoiseMeasure, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert train("run", "--evaluate-every", "4") == 130
     assert names("run") == ["step-00000002.safetensors"]
     assert main(["train", "--resume", "run"]) == 0
@@ -144,17 +145,20 @@ def test_other_versions_are_told_of(capsys):
 # ------------------------------------------------------------------------------------------ folders and disks
 
 
-@pytest.mark.parametrize("function", ["_one_step", "_log", "_sample", "save"])
-def test_a_folder_that_is_removed_is_there_again(capsys, monkeypatch, function):
-    right, robbed = getattr(Trainer, function), []
+@pytest.mark.parametrize(
+    ("kind", "function"), [(Trainer, "_one_step"), (Log, "on_step"), (Pictures, "on_step"), (Checkpoints, "save")]
+)
+def test_a_folder_that_is_removed_is_there_again(capsys, monkeypatch, kind, function):
+    right, robbed = getattr(kind, function), []
 
     def rob(self, *arguments, **options):
-        if self.step == 8 - (function == "_one_step") and not robbed:
+        state = self.training.state if kind in (Log, Pictures) else self.state
+        if state.step == 8 - (kind is Trainer) and not robbed:
             robbed.append(shutil.rmtree("run"))
         return right(self, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, function, rob)
+        patch.setattr(kind, function, rob)
         assert train("run") == 0
     assert capsys.readouterr().out.count("run was removed. It is there again, with a checkpoint of step 8.\n") == 1
     assert same("run")
@@ -166,7 +170,7 @@ def test_a_folder_that_is_removed_with_the_one_above_it_gets_a_line(capsys, monk
     right = Trainer._one_step
 
     def moved(self, batches):
-        if self.step == 5:
+        if self.state.step == 5:
             Path("above").rename("elsewhere")
         return right(self, batches)
 
@@ -213,7 +217,7 @@ def test_a_disk_that_is_full_or_read_only_costs_the_steps_since_the_last_checkpo
 def figured(monkeypatch, *figures):
     """Has the monitor find these, one after the other."""
     coming = iter(figures)
-    monkeypatch.setattr(SampleMonitor, "__call__", lambda *_: next(coming))
+    monkeypatch.setattr(FixedNoiseMeasure, "__call__", lambda *_: next(coming))
 
 
 def best(folder):

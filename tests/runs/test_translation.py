@@ -12,7 +12,7 @@ from minigan.data import open_pairs
 from minigan.evaluation import Likeness, MapScore, Palette, find_palette
 from minigan.evaluation.metrics import psnr
 from minigan.evaluation.palette import CAMVID, SHAPES
-from minigan.runs.run import load_generator
+from minigan.runs import load_generator
 from minigan.runs.translation import outputs
 
 

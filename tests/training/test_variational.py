@@ -175,23 +175,23 @@ def config(**settings: object) -> runs.RunConfig:
     )
 
 
-def train(run: runs.Run) -> runs.Run:
-    with run.trainer.loader:
+def train(run: runs.PreparedRun) -> runs.PreparedRun:
+    with run.trainer.state.loader:
         run.trainer.run(PlainProgress(start=0, total=4, stream=sys.stdout), Interruption())
     return run
 
 
 def test_resuming_gives_the_same_bits(tmp_path, capsys):
-    whole = runs.open_run(config(ema=0.9), tmp_path / "whole")
+    whole = runs.prepare_run(config(ema=0.9), tmp_path / "whole")
     runs.start(whole)
     train(whole)
-    half = runs.open_run(config(ema=0.9, steps=2), tmp_path / "half")
+    half = runs.prepare_run(config(ema=0.9, steps=2), tmp_path / "half")
     runs.start(half)
     train(half)
-    rest = runs.reopen_run(tmp_path / "half", steps=4)
+    rest = runs.prepare_again(tmp_path / "half", steps=4)
     assert runs.resume(rest) == ()
     train(rest)
-    expected, got = whole.trainer.learner.to_dict(), rest.trainer.learner.to_dict()
+    expected, got = whole.trainer.state.learner.to_dict(), rest.trainer.state.learner.to_dict()
     assert expected.keys() == got.keys()
     for name in expected:
         np.testing.assert_array_equal(expected[name], got[name], err_msg=name)
@@ -201,15 +201,15 @@ def test_resuming_gives_the_same_bits(tmp_path, capsys):
 
 
 def test_samples_come_from_the_prior(tmp_path):
-    run = runs.open_run(config(), tmp_path / "run")
+    run = runs.prepare_run(config(), tmp_path / "run")
     runs.start(run)
     train(run)
     trained = runs.load_generator(tmp_path / "run", backend="reference")
-    images = trained.samples(np.random.default_rng(0), 5)
+    images = trained.sample(5, seed=0)
     assert images.shape == (5, 28, 28, 1)
     assert abs(images).max() <= 1
     with pytest.raises(ConfigError, match="was trained without classes"):
-        trained.samples(np.random.default_rng(0), 5, label=3)
+        trained.sample(5, seed=0, label=3)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 64, 3)])

@@ -31,7 +31,7 @@ def unet_levels(size: tuple[int, int]) -> int:
     if n < 2 or min(size) < 8:
         raise ConfigError(
             f"a U-Net halves both sides at least twice: expected multiples of 4 from 8 up (best 64, 128 or 256), got "
-            f"{size[0]}x{size[1]}. Use --set size=256."
+            f"{size[0]}x{size[1]}. Use `size=256`."
         )
     return n
 

@@ -72,14 +72,14 @@ def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, case):
         settings = {"batch_size": 4, "steps": 3, **SETTINGS[case]}
         full = get_recipe(recipe).from_settings(settings).settings()
         folder = tmp_path / name
-        run = runs.open_run(runs.RunConfig(recipe=recipe, settings=full, data="digits", backend=name), folder)
+        run = runs.prepare_run(runs.RunConfig(recipe=recipe, settings=full, data="digits", backend=name), folder)
         assert run.backend.name == name
         runs.start(run)
-        with run.trainer.loader:
+        with run.trainer.state.loader:
             run.trainer.run(PlainProgress(start=0, total=3, stream=io.StringIO()), Interruption())
             runs.resume(run)
-        weights.append(run.trainer.learner.to_dict())
-        assert runs.load_generator(folder, backend=device).samples(np.random.default_rng(0), 3).shape == (3, 28, 28, 1)
+        weights.append(run.trainer.state.learner.to_dict())
+        assert runs.load_generator(folder, backend=device).sample(3, seed=0).shape == (3, 28, 28, 1)
     for key, expected in weights[0].items():
         np.testing.assert_array_equal(weights[1][key], expected, err_msg=key)
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import itertools
+import json
 from typing import Any
 
 import cuda_on_cpu
@@ -382,24 +383,25 @@ def test_a_run_names_the_step_and_saves_nothing_of_it(tmp_path):
 # ---------------------------------------------------------------------------------------------- runs
 
 
-def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "gpu", **settings: Any) -> runs.Run:
+def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "gpu", **settings: Any) -> runs.PreparedRun:
     settings = {"batch_size": 4, "steps": steps, "width": 2, "d_norm": "none", **settings}
     full = get_recipe("dcgan").from_settings(settings).settings()
-    run = runs.open_run(
+    run = runs.prepare_run(
         runs.RunConfig(recipe="dcgan", settings=full, data="digits", backend=backend, rhythm=rhythm), folder
     )
     runs.start(run)
     return run
 
 
-def train(run: runs.Run, *, stop_at: int | None = None) -> None:
+def train(run: runs.PreparedRun, *, stop_at: int | None = None) -> None:
     class Progress(PlainProgress):
         def advance(self, step, *, images_per_second):  # noqa: ARG002
             interruption.requested = step == stop_at
 
     interruption = Interruption()
-    with run.trainer.loader:
-        run.trainer.run(Progress(start=run.trainer.step, total=run.trainer.steps, stream=io.StringIO()), interruption)
+    state = run.trainer.state
+    with state.loader:
+        run.trainer.run(Progress(start=state.step, total=state.steps, stream=io.StringIO()), interruption)
 
 
 @pytest.mark.usefixtures("device")
@@ -408,11 +410,24 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
     whole = opened(tmp_path / "whole", steps=9, rhythm=Rhythm(), backend="reference", **settings)
     train(whole)
     train(opened(tmp_path / "run", steps=9, rhythm=Rhythm(), **settings), stop_at=5)
-    again = runs.reopen_run(tmp_path / "run")
+    again = runs.prepare_again(tmp_path / "run")
     runs.resume(again)
     train(again)
-    wanted = whole.trainer.learner.to_dict() | whole.trainer.average.to_dict()
-    for name, array in (again.trainer.learner.to_dict() | again.trainer.average.to_dict()).items():
+    wanted = whole.trainer.state.learner.to_dict() | whole.trainer.state.average.to_dict()
+    for name, array in (again.trainer.state.learner.to_dict() | again.trainer.state.average.to_dict()).items():
         np.testing.assert_array_equal(array, wanted[name], err_msg=name)
-    assert again.trainer.learner.G.kernels is again.backend
+    assert again.trainer.state.learner.G.kernels is again.backend
     assert DEVICE.launches > 0
+
+
+@pytest.mark.usefixtures("device")
+def test_gradient_norms_are_those_of_the_step_that_is_logged(tmp_path):
+    norms = []
+    for backend in ("reference", "gpu"):
+        run = opened(tmp_path / backend, steps=7, rhythm=Rhythm(log_every=9, log_gradients=3), backend=backend)
+        train(run)
+        records = map(json.loads, (tmp_path / backend / "log.jsonl").read_text().splitlines())
+        norms.append({record["step"]: record["gradients"] for record in records if "gradients" in record})
+    assert norms[0].keys() == {3, 6}
+    assert norms[0][3] != norms[0][6]
+    assert norms[1] == norms[0]

@@ -1,0 +1,71 @@
+"""Messages in the command line's words: minigan's errors name arguments as Python writes them, between backticks.
+
+`batch_size` becomes --batch-size, `steps=500` --steps 500, `size=64` --set size=64 (whatever is no flag is a setting of
+a recipe), and `minigan.open_run('runs/mlp-ring-1').resume()` minigan train --resume runs/mlp-ring-1.
+"""
+
+import ast
+import re
+import shlex
+from collections.abc import Mapping
+
+__all__ = ["FLAGS", "as_flags"]
+
+FLAGS: Mapping[str, str] = {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        *("data", "steps", "batch_size", "seed", "backend", "out", "keep", "best"),
+        *("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients"),
+        *("count", "split", "features"),
+    )
+} | {"label": "--class"}
+
+
+def as_flags(text: str) -> str:
+    """A message with what stands between backticks as flags and commands; what is neither stays as it is."""
+    return re.sub(r"`([^`\n]+)`", lambda match: _spoken(match[1]) or match[0], text)
+
+
+def _spoken(code: str) -> str | None:
+    """A piece of Python as the command line has it, or None."""
+    if code in FLAGS:
+        return FLAGS[code]
+    try:
+        call = ast.parse(f"f({code})", mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+    if not isinstance(call, ast.Call):
+        return None
+    if call.args:
+        return _command(call.args[0]) if len(call.args) == 1 else None
+    return _options(call)
+
+
+def _command(code: ast.expr) -> str | None:
+    """`minigan.open_run(RUN).resume()` as a command."""
+    match code:
+        case (
+            ast.Call(
+                func=ast.Attribute(
+                    value=ast.Call(func=ast.Attribute(value=ast.Name("minigan"), attr="open_run"), args=[run]),
+                    attr="resume",
+                ),
+            ) as call
+        ):
+            return f"minigan train --resume {_value(run)} {_options(call)}".rstrip()
+    return None
+
+
+def _options(call: ast.Call) -> str:
+    """Keyword arguments as options: what is no flag is a setting of a recipe."""
+    given = {keyword.arg: _value(keyword.value) for keyword in call.keywords if keyword.arg is not None}
+    flags = [f"{FLAGS[name]} {value}" for name, value in given.items() if name in FLAGS]
+    settings = [f"{name}={value}" for name, value in given.items() if name not in FLAGS]
+    return " ".join([*flags, *(["--set", *settings] if settings else [])])
+
+
+def _value(code: ast.expr) -> str:
+    """A literal without Python's quotes, fit for a shell; a name, which stands for something, as it is."""
+    if isinstance(code, ast.Constant) and code.value is not ...:
+        return shlex.quote(str(code.value))
+    return ast.unparse(code)

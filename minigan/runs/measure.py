@@ -1,0 +1,54 @@
+"""Measuring a generator while it trains: always by samples of the same noise."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigan.errors import ConfigError
+from minigan.evaluation import Monitor, choose_features
+from minigan.recipes import Recipe
+from minigan.training.listeners import Draw
+from minigan.training.sampling import picture_count
+
+__all__ = ["FixedNoiseMeasure"]
+
+COUNT = 2000  # images
+
+
+class FixedNoiseMeasure:
+    """Figures of a generator's samples, always of the same noise, compared with the same real examples.
+
+    A classifier whose features are compared is trained, if it must be, when the first samples come.
+
+    Args:
+        recipe: draws from noise.
+        dataset: images, or ring or grid.
+        rng: of the noise, and of the classes of samples.
+        seed: of the choice of real examples.
+        best: the figure that is to tell the best checkpoint, or "".
+    Raises:
+        ConfigError: the recipe draws from images, or there is no such figure.
+        DataError: the dataset has nothing to compare with.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Any, *, rng: np.random.Generator, seed: int, best: str = "") -> None:
+        self.recipe, self.dataset, self.seed = recipe, dataset, seed
+        count = picture_count(recipe.image_shape(dataset), images=COUNT)
+        self.z, self.condition = recipe.sources(rng, count)
+        Monitor.check(dataset, count=count)
+        if best and best not in (figures := Monitor.figures(dataset)):
+            raise ConfigError(f"`best` must be one of {', '.join(figures)} with {dataset.name}, got {best}.")
+        self.monitor: Monitor | None = None
+
+    def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
+        """The figures of what is drawn, by name.
+
+        Args:
+            say: told what takes long.
+        """
+        if self.monitor is None:
+            images = len(self.dataset.shape) == 3
+            features = choose_features(self.dataset, say=say) if images else None
+            self.monitor = Monitor(self.dataset, features=features, count=len(self.z), seed=self.seed)
+        return self.monitor(self.recipe.to_images(draw(self.z, self.condition)))

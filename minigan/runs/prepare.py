@@ -1,0 +1,206 @@
+"""A recipe, its data and a folder put together, ready to train: a new run, or one that is resumed from its folder."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from minigan.backends import Backend, get_backend
+from minigan.data import Dataset
+from minigan.data.dataset import Collection
+from minigan.errors import CheckpointError, ConfigError, DataError
+from minigan.recipes import Recipe, get_recipe
+from minigan.runs.config import RunConfig, lasting_source, read_config, write_config
+from minigan.runs.folders import check_free, claim, run_folder
+from minigan.runs.measure import FixedNoiseMeasure
+from minigan.runs.trained_generator import model_description
+from minigan.support.durable_files import atomic_write, make_folder
+from minigan.training.listeners import AnyListener
+from minigan.training.state import TrainingState
+from minigan.training.trainer import Trainer
+
+__all__ = [
+    "PreparedRun",
+    "prepare_again",
+    "prepare_run",
+    "resume",
+    "run_data",
+    "start",
+]
+
+WEIGHTS, STEPS, PICTURES, STANDING, EVALUATION = range(5)  # the streams of random numbers that a run's seed has
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that is ready to train."""
+
+    config: RunConfig
+    recipe: Recipe
+    dataset: Collection
+    backend: Backend
+    trainer: Trainer
+
+
+def prepare_run(config: RunConfig, folder: Path, *, listeners: Sequence[AnyListener] = ()) -> PreparedRun:
+    """Opens the data, builds the networks and the trainer. Writes nothing.
+
+    Args:
+        folder: the run's, which need not exist yet.
+        listeners: a user's own.
+    Raises:
+        MiniganError: the configuration, the data or the backend cannot be used.
+    """
+    recipe = get_recipe(config.recipe).from_settings(config.settings)
+    backend = get_backend(config.backend)
+    dataset = recipe.open_data(config.data, seed=config.seed)
+    try:
+        return _assembled(config, recipe.fit(dataset), dataset, backend, folder, listeners)
+    except BaseException:
+        dataset.close()
+        raise
+
+
+def _assembled(
+    config: RunConfig,
+    recipe: Recipe,
+    dataset: Collection,
+    backend: Backend,
+    folder: Path,
+    listeners: Sequence[AnyListener],
+) -> PreparedRun:
+    config = replace(
+        config,
+        settings=recipe.settings(),
+        data=lasting_source(config.data),
+        backend=backend.name,
+        engine=backend.describe(),
+    )
+    shape = recipe.image_shape(dataset)
+    learner = recipe.assemble(
+        shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
+    )
+    extent = picture_extent(dataset)
+    shown = recipe.held_out(config.data, dataset, seed=config.seed)
+    exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
+    if shown is not dataset:
+        shown.close()
+    state = TrainingState(
+        learner=learner,
+        loader=recipe.loader(dataset, seed=config.seed),
+        rng=np.random.default_rng([config.seed, STEPS]),
+        model=model_description(recipe, shape, dtype=config.dtype, extent=extent, classes=tuple(dataset.classes or ())),
+        folder=folder,
+        steps=recipe.steps,
+        average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
+        config=config.to_toml(),
+    )
+    trainer = Trainer(
+        state,
+        prepare=recipe.batch,
+        exhibit=exhibit,
+        to_images=recipe.to_images,
+        rhythm=config.rhythm,
+        measure=_measure(config, recipe, dataset),
+        keep=config.keep,
+        listeners=listeners,
+    )
+    return PreparedRun(config, recipe, dataset, backend, trainer)
+
+
+def _measure(config: RunConfig, recipe: Recipe, dataset: Collection) -> FixedNoiseMeasure | None:
+    if not config.rhythm.evaluate_every:
+        return None
+    rng = np.random.default_rng([config.seed, EVALUATION])
+    return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=config.seed, best=config.keep.best)
+
+
+def prepare_again(
+    folder: Path,
+    *,
+    steps: int | None = None,
+    data: str | None = None,
+    listeners: Sequence[AnyListener] = (),
+) -> PreparedRun:
+    """A run from its folder, perhaps with another number of steps, or the same data in another place.
+
+    Raises:
+        MiniganError: the folder holds no run, or what its config.toml says cannot be used.
+    """
+    config = read_config(folder, steps=steps, data=data)
+    try:
+        return prepare_run(config, folder, listeners=listeners)
+    except DataError as error:
+        if data is not None:
+            raise
+        raise DataError(
+            f"{error} This source is from {folder / 'config.toml'}; if it has moved, add `data=SOURCE`."
+        ) from None
+
+
+def start(run: PreparedRun, *, numbered: bool = False) -> None:
+    """Begins a run: creates its folder with config.toml. What a run without a checkpoint left there is replaced.
+
+    Args:
+        numbered: the folder is one of `new_folder`; if another run was quicker to take it, the next one is taken.
+    Raises:
+        ConfigError: the folder holds a run that can be continued, or something else.
+        OutputError: the folder cannot be written. Then nothing is left of the attempt.
+    """
+    if not numbered:
+        check_free(run.trainer.state.folder)
+    made = [path for path in (run.trainer.state.folder, *run.trainer.state.folder.parents) if not path.exists()]
+    if numbered:
+        claimed = claim(run.trainer.state.folder)
+        made[:1], run.trainer.state.folder = [claimed], claimed
+    else:
+        make_folder(run.trainer.state.folder)
+    try:
+        write_config(run.config, run.trainer.state.folder)
+        atomic_write(run.trainer.state.folder / "log.jsonl", b"")
+    except BaseException:
+        if made:
+            (run.trainer.state.folder / "config.toml").unlink(missing_ok=True)
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def resume(run: PreparedRun, checkpoint: Path | None = None) -> tuple[str, ...]:
+    """Goes back to the run's newest checkpoint, or to the one named.
+
+    Returns:
+        Warnings: the engine, a version or the number of items is not the one that the run was made with; there is no
+        checkpoint yet, and the run begins.
+    Raises:
+        CheckpointError: there is none, or it is damaged or of another network.
+        ConfigError: the run has done more steps than it is to do in all. Its folder is as it was.
+    """
+    made_with = read_config(run.trainer.state.folder).engine
+    warnings = run.trainer.checkpoints.restore(checkpoint)
+    write_config(run.config, run.trainer.state.folder)  # the number of steps may be new
+    if made_with != run.config.engine:
+        warnings.append(f"this run was made with {made_with}; from here on the last bits may differ.")
+    return tuple(warnings)
+
+
+def picture_extent(dataset: Collection) -> float:
+    """How far a picture of points must reach to show all of the data; 1 for images."""
+    if not isinstance(dataset, Dataset) or len(dataset.shape) > 1:
+        return 1.0
+    points = dataset.read(np.arange(min(len(dataset), 10_000)))
+    return 1.25 * float(np.abs(points).max()) or 1.0
+
+
+def run_data(path: Path, data: str | None) -> tuple[str, int]:
+    """Where the data is, and the seed of an embedded set: the run's, if the generator lies in a run folder."""
+    try:
+        config = read_config(run_folder(path))
+    except CheckpointError:
+        if data is None:
+            raise ConfigError(f"{path} lies in no run folder that names its data. Add `data=SOURCE`.") from None
+        return lasting_source(data), 0
+    return lasting_source(data) if data is not None else config.data, config.seed

@@ -1,0 +1,24 @@
+"""Listeners of the trainer: the log, progress, pictures, evaluation, checkpoints, and a user's own."""
+
+from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training, as_listener
+from minigan.training.listeners.checkpoints import Checkpoints
+from minigan.training.listeners.evaluation import Draw, Evaluation, Measure
+from minigan.training.listeners.log import Log
+from minigan.training.listeners.pictures import Pictures
+from minigan.training.listeners.progress import ShowProgress
+
+__all__ = [
+    "AnyListener",
+    "Checkpoints",
+    "Draw",
+    "Evaluation",
+    "Listener",
+    "Log",
+    "Measure",
+    "Pictures",
+    "Record",
+    "ShowProgress",
+    "Step",
+    "Training",
+    "as_listener",
+]

@@ -1,0 +1,128 @@
+"""Checkpoints and `model.safetensors`: written, gone back to, and put back where the run's folder was removed."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from minigan.checkpoints.folder import CheckpointFolder
+from minigan.checkpoints.format import MODEL_FORMAT, network_arrays, save_arrays
+from minigan.checkpoints.resume_checks import log_until
+from minigan.errors import ConfigError, OutputError
+from minigan.support.durable_files import atomic_write, make_folder
+from minigan.training.listeners.base import Listener, Step, Training
+from minigan.training.state import TrainingState
+
+__all__ = ["Checkpoints"]
+
+
+class Checkpoints(Listener):
+    """Saves a training every so many steps. Comes last: what else is due at a step is done before its checkpoint.
+
+    Args:
+        every: steps from checkpoint to checkpoint.
+        keep: how many of the last ones stay.
+    Attributes:
+        saved: the step of the newest checkpoint, None before the first.
+    """
+
+    def __init__(self, state: TrainingState, *, every: int, keep: int) -> None:
+        self.state, self.every, self.keep = state, every, keep
+        self.saved: int | None = None
+        self._everyone = Listener()
+
+    @property
+    def files(self) -> CheckpointFolder:
+        """The run folder's."""
+        return CheckpointFolder(self.state.folder / "checkpoints", keep=self.keep)
+
+    def on_start(self, training: Training) -> None:
+        self._everyone = training.everyone
+
+    def is_due(self, step: Step) -> bool:
+        return step.last or step.is_multiple(self.every)
+
+    def on_step(self, step: Step) -> None:
+        if step.is_multiple(self.every):
+            self._everyone.on_checkpoint(step.number, self.save())
+
+    def at_end(self) -> None:
+        """Saves what was trained since the last checkpoint, if anything was."""
+        if self.saved != self.state.step:
+            self._everyone.on_checkpoint(self.state.step, self.save())
+
+    def save(self) -> Path:
+        """Writes a checkpoint, and the generator as `model.safetensors`."""
+        state = self.state
+        path = self.files.save(state.step, state.arrays(), description=state.description())
+        self._save_model()
+        self.saved = state.step
+        return path
+
+    def save_best(self, figures: Mapping[str, float]) -> None:
+        """Writes a checkpoint in the place of the best one so far."""
+        state = self.state
+        description = {**state.description(), "figures": dict(figures)}
+        self.files.save_best(state.step, state.arrays(), description=description)
+
+    def _save_model(self) -> None:
+        state = self.state
+        arrays = network_arrays(state.learner.G, "G")
+        if state.average is not None:
+            arrays |= network_arrays(state.average.network, "average")
+        description = {"format": MODEL_FORMAT, "step": state.step, **state.model}
+        save_arrays(state.folder / "model.safetensors", arrays, description=description)
+
+    def put_back(self, say: Callable[[str], None]) -> bool:
+        """Makes the run folder anew if somebody removed it, so that what was trained has a place to go.
+
+        Returns:
+            Whether it was removed.
+        Raises:
+            OutputError: the folder above it is gone, too, or cannot be written.
+        """
+        folder, step = self.state.folder, self.state.step
+        path = folder / "config.toml"
+        if not self.state.config or path.exists():
+            return False
+        if not folder.absolute().parent.exists():  # perhaps a disk that is not there any more
+            raise OutputError(
+                f"cannot write {folder}: it was removed or moved together with the folder above it. "
+                "If it still is somewhere, resume with: `minigan.open_run(FOLDER).resume()`"
+            )
+        make_folder(folder)
+        atomic_write(path, self.state.config.encode())
+        self.save()
+        say(f"{folder} was removed. It is there again, with a checkpoint of step {step}.")
+        return True
+
+    def restore(self, path: Path | None = None) -> list[str]:
+        """Goes back to a checkpoint: the next step is the one an uninterrupted run would have done.
+
+        Args:
+            path: the checkpoint; None takes the newest, or the beginning if training was stopped before the first.
+        Returns:
+            Warnings, if it is the beginning, or the versions or the number of items in the data are others.
+        Raises:
+            CheckpointError: there is none, or it is damaged or of another network or data.
+            ConfigError: it is further on than the run is to go. Nothing is changed, here or in the folder.
+        """
+        state, files = self.state, self.files
+        log = state.folder / "log.jsonl"
+        if path is None and not files.candidates() and not (state.folder / "model.safetensors").exists():
+            atomic_write(log, b"")
+            return [f"{state.folder} has no checkpoint yet: training begins at step 0."]
+        chosen, arrays, description = files.load(path)
+        step = description["step"]
+        if step > state.steps:
+            raise ConfigError(
+                f"{state.folder} has done {step:,} steps, expected at least as many in all, got {state.steps:,}. "
+                "Give a larger number of `steps`, or start a new run."
+            )
+        kept = log_until(log, step)
+        warnings = state.load(arrays, description, source=chosen)
+        self.saved = step
+        if kept is not None:
+            atomic_write(log, kept)
+        if path is None:
+            files.tidy()
+        self._save_model()  # perhaps training was stopped between a checkpoint and its model
+        return warnings

@@ -1,0 +1,53 @@
+"""Evaluation on the way: figures in the log, and the checkpoint that is best by one of them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from minigan.evaluation import rank
+from minigan.training.listeners.base import Listener, Step, Training
+from minigan.training.listeners.checkpoints import Checkpoints
+from minigan.training.sampling import generate
+
+__all__ = ["Draw", "Evaluation", "Measure"]
+
+Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> what G draws, in host memory
+Measure = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, what to say on the way) -> figures
+
+
+class Evaluation(Listener):
+    """Measures the generator every so many steps, and after the last; that takes time, which is no part of the speed.
+
+    Args:
+        measure: looks at what is drawn, and returns figures.
+        every: steps from evaluation to evaluation.
+        checkpoints: keep the best.
+        best: the figure that tells the best; "" is the first.
+    """
+
+    def __init__(self, measure: Measure, *, every: int, checkpoints: Checkpoints, best: str = "") -> None:
+        self.measure, self.every, self.checkpoints, self.best = measure, every, checkpoints, best
+
+    def on_start(self, training: Training) -> None:
+        self.training = training
+
+    def is_due(self, step: Step) -> bool:
+        return step.last or step.is_multiple(self.every)
+
+    def on_step(self, step: Step) -> None:
+        if self.is_due(step):
+            with self.training.clock.paused():
+                self._evaluate(step.number)
+
+    def _evaluate(self, step: int) -> None:
+        state, say = self.training.state, self.training.say
+        draw = partial(generate, state.learner.G) if state.average is None else state.average.draw
+        figures = self.measure(draw, say)
+        best, by = self.checkpoints.files.best_figures(), self.best
+        is_best = best is None or best.keys() != figures.keys() or rank(figures, by=by) > rank(best, by=by)
+        text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        say(f"step {step}: {text}" + ", the best so far" * is_best)
+        self.training.everyone.on_record({"step": step, **figures})
+        if is_best:
+            self.checkpoints.save_best(figures)

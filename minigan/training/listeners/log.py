@@ -1,0 +1,56 @@
+"""The log: `log.jsonl`, one JSON object for each logged step."""
+
+import json
+
+from minigan.errors import OutputError
+from minigan.training.gradient_norms import gradient_norms
+from minigan.training.listeners.base import Listener, Record, Step, Training
+
+__all__ = ["Log"]
+
+
+class Log(Listener):
+    """Measures a step every so many, the first and the last; tells everyone the record, and writes it down.
+
+    Args:
+        every: steps from record to record.
+        gradients: steps from one record with each layer's gradient norm to the next; 0 is never.
+    """
+
+    def __init__(self, *, every: int, gradients: int = 0) -> None:
+        self.every, self.gradients = every, gradients
+
+    def on_start(self, training: Training) -> None:
+        self.training = training
+
+    def is_due(self, step: Step) -> bool:
+        first = step.number == 1
+        return first or step.last or step.is_multiple(self.every) or step.is_multiple(self.gradients)
+
+    def on_step(self, step: Step) -> None:
+        if self.is_due(step):
+            self.training.clock.lap(step.number)
+            self.training.everyone.on_record(self._measured(step))
+
+    def on_record(self, record: Record) -> None:
+        path = self.training.state.folder / "log.jsonl"
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise OutputError.of(path, error) from None
+
+    def _measured(self, step: Step) -> Record:
+        learner, clock = self.training.state.learner, self.training.clock
+        record: Record = {
+            "step": step.number,
+            **{name: float(value) for name, value in step.values._asdict().items()},
+            **learner.rates(),
+            "images_per_second": round(clock.images_per_second, 1),
+            "seconds": round(clock.seconds, 3),
+        }
+        if (memory := learner.G.kernels.memory()) is not None:
+            record["gpu_memory"] = memory.held
+        if step.is_multiple(self.gradients):
+            record["gradients"] = gradient_norms(learner)
+        return record

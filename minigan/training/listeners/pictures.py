@@ -1,0 +1,50 @@
+"""Sample pictures: `samples/step-000500.png`, always of the same noise."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from minigan.support.durable_files import make_folder
+from minigan.training.listeners.base import Listener, Step, Training
+from minigan.training.sampling import Exhibit, save_picture
+
+__all__ = ["Pictures"]
+
+
+class Pictures(Listener):
+    """Draws a picture every so many steps, and after the last.
+
+    Args:
+        every: steps from picture to picture.
+        exhibit: what the pictures are drawn from.
+        to_images: from G's output to [-1, 1].
+    """
+
+    def __init__(self, *, every: int, exhibit: Exhibit, to_images: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.every, self.exhibit, self.to_images = every, exhibit, to_images
+
+    def on_start(self, training: Training) -> None:
+        self.training = training
+
+    def is_due(self, step: Step) -> bool:
+        return step.last or step.is_multiple(self.every)
+
+    def on_step(self, step: Step) -> None:
+        if not self.is_due(step):
+            return
+        picture, folder = self._draw(), self.training.state.folder / "samples"
+        make_folder(folder, parents=False)
+        save_picture(folder / f"step-{step.number:06}.png", picture)
+        self.training.everyone.on_picture(step.number, picture)
+
+    def _draw(self) -> np.ndarray:
+        state = self.training.state
+        exhibit = replace(self.exhibit, extent=state.model["extent"])  # a resumed run's: its pictures stay as they were
+        if state.average is None:
+            samples = exhibit.draw(state.learner.G)
+        elif exhibit.as_in_training:
+            samples = exhibit.draw(state.average.network)
+        else:
+            samples = state.average.draw(exhibit.z, exhibit.condition)
+        return exhibit.picture(self.to_images(samples))

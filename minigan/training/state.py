@@ -1,0 +1,96 @@
+"""All that a training changes, as one object: what a checkpoint holds, and what listeners may look at."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan.checkpoints.resume_checks import check_model, checked_rng, items_warning, versions_warning
+from minigan.data import Loader
+from minigan.errors import CheckpointError, ConfigError, MiniganError
+from minigan.training.learner import Learner
+from minigan.training.moving_average import MovingAverage
+
+__all__ = ["TrainingState"]
+
+
+@dataclass
+class TrainingState:
+    """A training between two steps.
+
+    Attributes:
+        learner: networks and optimisers.
+        loader: batches of the data, images in [-1, 1].
+        rng: draws all that is random in a step: noise, dropout.
+        average: the moving average of G's weights, if there is one.
+        model: the description of `model.safetensors`, enough to rebuild G.
+        config: the text of the run's config.toml.
+        folder: the run's.
+        steps: the step at which training is done.
+        step: the number of steps done.
+    """
+
+    learner: Learner
+    loader: Loader[Any]
+    rng: np.random.Generator
+    model: dict[str, Any]
+    folder: Path
+    steps: int
+    average: MovingAverage | None = None
+    config: str = ""
+    step: int = 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that training has changed, in host memory, by name."""
+        if self.average is None:
+            return self.learner.to_dict()
+        self.average.settle()
+        return self.learner.to_dict() | self.average.to_dict()
+
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint says in addition to its arrays; JSON can hold it."""
+        return {
+            "rng": self.rng.bit_generator.state,
+            "loader": self.loader.state(),
+            "model": self.model,
+            "config": self.config,
+        }
+
+    def load(self, arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: Path) -> list[str]:
+        """Goes back to a checkpoint: all of it or, if it is refused, nothing.
+
+        Returns:
+            Warnings, if the versions or the number of items in the data are others.
+        Raises:
+            CheckpointError: it is damaged, or of another network or other data.
+        """
+        check_model(description["model"], self.model, source)
+        rng_state = checked_rng(description["rng"], self.rng, source)
+        before = self.loader.state()
+        try:
+            self.loader.restore(description["loader"], same_items=False)
+            self._load_arrays(arrays, source=str(source))
+        except ConfigError as error:
+            raise CheckpointError(f"{source}: {error}") from None
+        except MiniganError as error:
+            self.loader.restore(before)
+            raise CheckpointError(str(error)) from None
+        self.rng.bit_generator.state = rng_state
+        self.model = {**self.model, "extent": description["model"]["extent"]}  # pictures stay as they were
+        self.step = description["step"]
+        warnings = (
+            versions_warning(description.get("versions", {})),
+            items_warning(description["loader"]["items"], before["items"]),
+        )
+        return [warning for warning in warnings if warning is not None]
+
+    def _load_arrays(self, arrays: dict[str, np.ndarray], *, source: str) -> None:
+        before = self.learner.to_dict()
+        self.learner.load_dict(arrays, source=source)
+        try:
+            if self.average is not None:
+                self.average.load_dict(arrays, source=source)
+        except MiniganError:
+            self.learner.load_dict(before, source=source)
+            raise

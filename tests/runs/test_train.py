@@ -1,0 +1,330 @@
+"""`minigan.train` and what it returns, as at a Python prompt."""
+
+import base64
+import json
+import os
+import re
+import signal
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigan
+from minigan.checkpoints.format import load_arrays
+from minigan.cli.command_line import main
+from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, ListenerError
+from minigan.recipes import DCGAN, MLP, RECIPES
+from minigan.training import Listener
+
+TINY = {"hidden": 4, "latent": 2, "batch_size": 8}
+RING = {"data": "ring", "backend": "reference", "quiet": True, **TINY}
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def ring(steps=4, **arguments):
+    return minigan.train("mlp", steps=steps, **{**RING, **arguments})
+
+
+# ------------------------------------------------------------------------------------------ a run
+
+
+def test_a_prompt_s_first_line_trains_and_shows_progress(capsys):
+    run = minigan.train("dcgan", data="digits", steps=2, width=2, batch_size=4, backend="reference")
+    out = capsys.readouterr().out
+    assert "dcgan on digits" in out
+    assert "step 2/2  D " in out
+    assert "`run.generator.sample(16)`" in out
+    assert run.folder == Path("runs/dcgan-digits-1")
+    assert (run.step, run.steps) == (2, 2)
+    assert run.log == [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    images = run.generator.sample(16, seed=7)
+    assert images.shape == (16, 28, 28, 1)
+    np.testing.assert_array_equal(images, run.generator.sample(16, seed=7))
+    assert (images != run.generator.sample(16, seed=8)).any()
+
+
+def test_it_leaves_what_the_command_line_leaves(capsys):
+    ring(
+        seed=3, log_every=2, sample_every=3, checkpoint_every=2, evaluate_every=4, log_gradients=2, out="prompt", keep=1
+    )
+    options = ("--log-every", "2", "--sample-every", "3", "--checkpoint-every", "2", "--evaluate-every", "4")
+    more = ("--log-gradients", "2", "--keep", "1", "--set", "hidden=4", "latent=2", "batch_size=8")
+    quick = ("--steps", "4", "--seed", "3", "--backend", "reference", "--quiet", "--out", "shell")
+    assert main(["train", "mlp", "--data", "ring", *quick, *options, *more]) == 0
+    assert capsys.readouterr() == ("", "")
+    names = [sorted(str(p.relative_to(top)) for p in top.rglob("*")) for top in (Path("prompt"), Path("shell"))]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if name.endswith((".png", ".toml", ".safetensors")):
+            assert Path("prompt", name).read_bytes() == Path("shell", name).read_bytes(), name
+
+
+def test_quiet_says_nothing(capsys):
+    ring().resume(steps=5)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_recipe_is_a_name_a_class_or_an_object():
+    settings = [
+        minigan.train(recipe, **{**RING, **given}, steps=1).config.settings
+        for recipe, given in (("mlp", {"lr": 0.5}), (MLP, {"lr": 0.5}), (MLP(lr=0.5, hidden=9), {}))
+    ]
+    assert settings[0] == settings[1] == settings[2]
+    assert minigan.train(MLP(lr=0.5), **RING, steps=1).config.settings["lr"] == 0.5
+
+
+def test_settings_are_python_s_values():
+    run = ring(steps=1, lr=1, hidden=np.int64(5), loss="hinge", mse_weight=0)
+    assert (run.config.settings["lr"], run.config.settings["hidden"]) == (1.0, 5)
+    assert type(run.config.settings["hidden"]) is int
+
+
+def test_data_may_be_a_path():
+    np.save("points.npy", np.random.default_rng(0).normal(size=(40, 2)))
+    assert ring(steps=1, data=Path("points.npy")).config.data == str(Path("points.npy").resolve())
+
+
+# ------------------------------------------------------------------------------------------ resumed
+
+
+def test_a_run_is_resumed_with_the_same_bits():
+    whole = ring(6, out="whole")
+    run = ring(4, out="parts")
+    before = run.generator
+    assert run.resume(steps=6) is run
+    assert (run.step, run.steps) == (6, 6)
+    assert (run.folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
+    assert (before.step, run.generator.step) == (4, 6)
+    assert run.generator is run.generator
+
+
+def test_all_steps_done_is_said_in_python_s_words(capsys):
+    run = ring()
+    assert run.resume(quiet=False) is run
+    assert "all 4 steps are done; `steps=N` with a larger N trains on." in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"has done 4 steps, .* Give a larger number of `steps`"):
+        run.resume(steps=3)
+
+
+def test_ctrl_c_returns_the_run_and_says_how_to_resume(capsys):
+    handler = signal.getsignal(signal.SIGINT)
+
+    class Press(Listener):
+        def on_step(self, step):
+            if step.number == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    run = ring(100, listeners=[Press()], quiet=False)
+    assert (run.step, run.steps) == (3, 100)
+    assert "stopped at step 3 of 100. `run.resume()` trains on." in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert run.resume(steps=6, listeners=[]).step == 6
+
+
+def test_listeners_stay_with_a_run_until_others_come():
+    first, second = [], []
+    run = ring(2, listeners=[first.append])
+    run.resume(steps=3)
+    run.resume(steps=4, listeners=[second.append])
+    assert [record["step"] for record in first] == [1, 2, 3]
+    assert [record["step"] for record in second] == [4]
+
+
+def test_the_run_of_a_training_that_failed_can_be_opened():
+    def fail(record):
+        assert record["step"] < 3, "enough"
+
+    with pytest.raises(ListenerError, match="Step 3 is saved") as caught:
+        ring(4, log_every=1, listeners=[fail])
+    run = eval(str(caught.value).split("`")[1])
+    assert (run.step, run.steps) == (4, 4)
+
+
+def test_a_warning_of_a_resumption_is_python_s():
+    run = ring()
+    path = run.folder / "config.toml"
+    path.write_text(path.read_text().replace('engine = "reference', 'engine = "abacus'))
+    with pytest.warns(UserWarning, match="this run was made with abacus") as caught:
+        run.resume(steps=5)
+    assert caught[0].filename == __file__
+
+
+def test_divergence_speaks_python():
+    with warnings.catch_warnings(), pytest.raises(DivergenceError, match=r"Try a lower learning rate \(`lr=\.\.\.`\)"):
+        warnings.simplefilter("ignore")
+        ring(50, lr=1e30)
+
+
+# ------------------------------------------------------------------------------------------ opened
+
+
+def test_a_run_is_opened_from_its_folder_or_a_checkpoint():
+    ring(6, checkpoint_every=2, out="run")
+    run = minigan.open_run("run")
+    assert (run.step, run.generator.step, len(run.log)) == (6, 6, 2)
+    early = minigan.open_run("run/checkpoints/step-00000002.safetensors")
+    assert (early.folder.name, early.generator.step) == ("run", 2)
+    early.resume(quiet=True)
+    assert (early.step, early.generator.step) == (6, 6)
+    with pytest.raises(CheckpointError, match="nowhere is not a run folder"):
+        minigan.open_run("nowhere")
+
+
+def test_data_that_moved_are_named_when_a_run_is_resumed():
+    np.save("points.npy", np.random.default_rng(0).normal(size=(40, 2)))
+    run = ring(data="points.npy")
+    Path("points.npy").rename("moved.npy")
+    with pytest.raises(DataError, match="if it has moved, add `data=SOURCE`"):
+        run.resume(steps=5)
+    assert run.resume(steps=5, data="moved.npy").step == 5
+
+
+def test_half_a_line_of_the_log_is_left_out():
+    run = ring()
+    with open(run.folder / "log.jsonl", "a") as file:
+        file.write('{"step": 9, "d_lo')
+    assert [record["step"] for record in run.log] == [1, 4]
+    (run.folder / "log.jsonl").unlink()
+    assert run.log == []
+
+
+def test_a_run_shows_itself():
+    run = ring(4, evaluate_every=4)
+    losses = next(record for record in reversed(run.log) if "d_loss" in record)
+    facts = f"mlp on ring, step 4 of 4, d_loss {losses['d_loss']:.4g}, g_loss {losses['g_loss']:.4g}"
+    assert repr(run) == f"<Run {run.folder}: {facts}>"
+    html = run._repr_html_()
+    assert base64.b64decode(re.search(r"data:image/png;base64,([^\"]+)", html)[1]) == run.picture.read_bytes()
+    assert run.picture.name == "step-000004.png"
+    assert "<td>mlp on ring</td>" in html
+    assert "<td>4 of 4</td>" in html
+    run.picture.unlink()
+    assert "<img" not in run._repr_html_()
+
+
+def test_a_folder_s_name_is_no_markup():
+    run = ring(1, out="a<b>")
+    assert "a&lt;b&gt;" in run._repr_html_()
+    assert "<b>" not in run._repr_html_()
+
+
+# ------------------------------------------------------------------------------------------ one line for a mistake
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hiden": 3}, r"mlp has no setting 'hiden'\. Did you mean hidden\? Expected one of .*latent"),
+        ({"step": 3}, r"mlp has no setting 'step'\. Did you mean steps\?"),
+        ({"listener": print}, r"mlp has no setting 'listener'\. Did you mean listeners\?"),
+        ({"hidden": "16"}, r"mlp: hidden must be of type int, got '16'\."),
+        ({"hidden": 2.5}, r"mlp: hidden must be an int, got 2\.5\."),
+        ({"loss": 3}, r"mlp: loss must be a str, got 3\."),
+        ({"loss": "hing"}, "mlp: loss must be one of minimax"),
+        ({"steps": "5"}, "steps must be of type int, got '5'"),
+        ({"batch_size": 0}, "batch_size must be positive, got 0"),
+        ({"seed": -1}, r"seed must be a whole number from 0 up, got -1\."),
+        ({"log_every": 0}, "log_every must be a whole number from 1 up, got 0"),
+        ({"log_gradients": True}, "log_gradients must be a whole number from 0 up, got True"),
+        ({"keep": 1.0}, "keep must be a whole number from 1 up, got 1.0"),
+        ({"best": "modes"}, r"`best='modes'` needs figures to go by\. Add `evaluate_every=N`\."),
+        ({"best": "fid", "evaluate_every": 2}, "`best` must be one of modes, high_quality with ring, got fid"),
+        ({"best": 3}, r"best must be the name of a figure, got 3\. Write best='fid'\."),
+        ({"backend": "numpy"}, "backend must be one of auto, reference, cpu, gpu, got 'numpy'"),
+        ({"data": np.zeros((9, 2))}, "data must be the name of a source or a path, got ndarray"),
+        ({"out": 3}, r"out must be a path, got 3\."),
+        ({"listeners": [3]}, "expected a Listener, or a function that takes a record of the log, got 3"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_leaves_nothing(tmp_path, arguments, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        ring(**{"steps": 3, **arguments})
+    assert "--" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("digits", r"unknown recipe 'digits': .* Did you mean `data='digits'`\?"),
+        (3, r"recipe must be a name or a recipe, got 3\. Write 'dcgan'\."),
+        (DCGAN.assemble, "recipe must be a name or a recipe"),
+    ],
+)
+def test_what_is_no_recipe_gets_one_line(recipe, message):
+    with pytest.raises(ConfigError, match=message):
+        minigan.train(recipe, steps=1)
+
+
+def test_a_recipe_of_one_s_own_must_be_found_again_by_its_name(monkeypatch):
+    class Mine(MLP):
+        name = "mine"
+
+    with pytest.raises(ConfigError, match=r"Add it with minigan\.recipes\.RECIPES\['mine'\] = Mine"):
+        minigan.train(Mine(), **RING, steps=1)
+    monkeypatch.setitem(RECIPES, "mine", Mine)
+    assert minigan.train(Mine(), **RING, steps=1).resume(steps=2).step == 2
+
+
+def test_a_folder_with_a_run_says_how_to_resume_it():
+    ring(1, out="run")
+    with pytest.raises(ConfigError, match=r"already holds a run\. Resume it with: `minigan\.open_run\('run'\)\.resume"):
+        ring(1, out="run")
+
+
+# ------------------------------------------------------------------------------------------ its generator
+
+
+def test_a_generator_draws_by_count_seed_and_class():
+    run = minigan.train(
+        "mlp",
+        data="digits",
+        steps=1,
+        batch_size=4,
+        hidden=2,
+        condition="concatenation",
+        backend="reference",
+        quiet=True,
+    )
+    generator = run.generator
+    assert generator.sample().shape == (64, 28, 28, 1)
+    drawn = generator.pixels(3, seed=1, label="7")
+    assert (drawn.shape, drawn.dtype) == ((3, 28, 28, 1), np.uint8)
+    np.testing.assert_array_equal(drawn, generator.pixels(3, seed=1, label=7))
+    np.testing.assert_array_equal(drawn, minigan.to_pixels(generator.sample(3, seed=1, label=7)))
+    assert (generator.sample(2, seed=None) != generator.sample(2, seed=None)).any()
+    rng = np.random.default_rng(0)
+    assert (generator.sample(2, seed=rng) != generator.sample(2, seed=rng)).any()
+    for count in (0, -1, 2.0, "4", True):
+        with pytest.raises(ConfigError, match="`count` must be a whole number from 1 up, got"):
+            generator.sample(count)
+    with pytest.raises(ConfigError, match="expected a class as one of"):
+        generator.sample(1, label="cat")
+
+
+def test_a_generator_is_drawn_with_where_its_backend_is_not_there(monkeypatch):
+    run = ring()
+    right = load_arrays(run.folder / "model.safetensors", format="minigan-model/1")[1]["step"]
+
+    def config(folder):
+        return original(folder).__class__(**{**vars(original(folder)), "backend": "gpu"})
+
+    original = minigan.runs.run.read_config
+    monkeypatch.setattr(minigan.runs.run, "read_config", config)
+    assert run.generator.step == right
+
+
+def test_a_log_that_somebody_wrote_into_is_shown_all_the_same():
+    run = ring()
+    lines = ["5", "[" * 100_000, '{"d_loss": ' + "9" * 4000 + "}", '{"d_loss": "x"}', '{"x_loss": NaN}', "9" * 5000]
+    (run.folder / "log.jsonl").write_text("\n".join(lines))
+    (run.folder / "samples" / "step-999999.png").mkdir()
+    assert repr(run).endswith("step 4 of 4, x_loss nan>")
+    assert "step-000004.png" in run._repr_html_()
+    assert len(run.log) == 3
