@@ -7,6 +7,7 @@ and functions, and returns an expression.
 import inspect
 import re
 import textwrap
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,17 +73,24 @@ class Body:
         self.arrays[f"{name}{number}"] = array
         return f'W["{name}{number}"]'
 
-    def function(self, function: Any) -> str:
+    def function(self, function: Callable[..., Any]) -> str:
         """The name of a plain function whose source is copied into the file; it may use np and `numpy_functions`.
 
         Raises:
-            ConfigError: the file has another function of that name.
+            ConfigError: the file has another function of that name, or Python does not know the source.
         """
-        name, source = function.__name__, textwrap.dedent(inspect.getsource(function))
+        name = function.__name__
+        try:
+            source = textwrap.dedent(inspect.getsource(function))
+        except OSError:
+            raise ConfigError(
+                f"cannot copy the function {name} into the file: its source is unknown, as of a function typed at a "
+                "prompt. Define it in a file."
+            ) from None
         if name in vars(numpy_functions) or self.functions.get(name, source) != source:
             raise ConfigError(f"expected a new name for the function {name}, which the file already has. Rename it.")
         self.functions[name] = source
-        return str(name)
+        return name
 
     # ------------------------------------------------------------------------------------------ statements
 
