@@ -1,4 +1,4 @@
-"""What the reader of a source may ask for, checked once."""
+"""SourceOptions for reading a source, checked once."""
 
 import os
 from dataclasses import dataclass
@@ -25,7 +25,9 @@ class SourceOptions:
 
 def parse_options(*, size: Size | None, channels: int | None, count: int | None, cache_bytes: int) -> SourceOptions:
     if channels not in (None, 1, 3):
-        raise ConfigError(f"channels must be 1 (greyscale) or 3 (colour), got {channels!r}.")
+        raise ConfigError(
+            f"channels must be 1 (greyscale) or 3 (colour), got {channels!r}. Leave it out for the source's own."
+        )
     if count is not None and not _is_positive(count):
         raise ConfigError(f"count must be a positive integer, got {count!r}.")
     if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
@@ -34,7 +36,13 @@ def parse_options(*, size: Size | None, channels: int | None, count: int | None,
 
 
 def chosen_rows(total: int, options: SourceOptions, *, where: str | os.PathLike[str]) -> IndexArray:
-    """Which of `total` items to take: all, or `options.count` evenly spread ones, so that sorted classes all stay."""
+    """Indices of the items to take of `total`: all, or `options.count` evenly spread ones.
+
+    An even spread takes items of all classes from a sorted source.
+
+    Raises:
+        ConfigError: the source has fewer items.
+    """
     count = total if options.count is None else options.count
     if count > total:
         raise ConfigError(f"{os.fspath(where)}: count is {count:,}, but the source holds {total:,} items. Lower count.")

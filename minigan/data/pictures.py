@@ -1,4 +1,4 @@
-"""Samples as one picture: images in a grid, points as a density."""
+"""Pictures of samples: images in a grid, points as a density."""
 
 import math
 
@@ -8,20 +8,20 @@ GAP = 2  # pixels between images
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
-    """Images in [-1, 1] as uint8; what lies outside is clipped."""
+    """Converts images in [-1, 1] to uint8; values outside are clipped."""
     levels: np.ndarray = np.rint((np.clip(images, -1, 1) + 1) * 127.5)
     return levels.astype(np.uint8)
 
 
 def image_grid(images: np.ndarray, *, columns: int | None = None, scale: int | None = None) -> np.ndarray:
-    """Images side by side, row after row, on a dark ground.
+    """Arranges images in a grid, row by row, on a dark ground.
 
     Args:
         images: (N, H, W, C) in [-1, 1].
-        columns: how many in a row; about as many as rows by default.
-        scale: each pixel becomes scale x scale; by default small images are enlarged.
+        columns: images in a row; by default about as many as rows.
+        scale: each pixel becomes a block of scale x scale; by default small images are enlarged.
     Returns:
-        uint8, (height, width, C).
+        uint8 (height, width, C).
     """
     N, H, W, C = images.shape
     columns = columns or math.ceil(math.sqrt(N))
@@ -37,18 +37,18 @@ def image_grid(images: np.ndarray, *, columns: int | None = None, scale: int | N
 
 
 def point_density(points: np.ndarray, *, extent: float, size: int = 400) -> np.ndarray:
-    """Points of the plane as a picture of their density, dark on white.
+    """Draws the density of points in the plane, dark on white.
 
     Args:
-        points: (N, 2); those outside of the extent are not seen.
+        points: (N, 2); those outside the extent are not drawn.
         extent: the picture shows [-extent, extent] in both directions, the second coordinate upwards.
-        size: of the picture's side, in pixels.
+        size: the picture's side, in pixels.
     Returns:
-        uint8, (size, size, 1).
+        uint8 (size, size, 1).
     """
     edges = np.linspace(-extent, extent, size + 1)
     counts, _, _ = np.histogram2d(-points[:, 1], points[:, 0], bins=(edges, edges))
-    for axis in (0, 1):  # a 3x3 blob a point: a single pixel is hard to see
+    for axis in (0, 1):  # a point is drawn as 3x3 pixels: a single one is hard to see
         counts = np.maximum.reduce([np.roll(counts, shift, axis) for shift in (-1, 0, 1)])
     darkness = np.where(counts > 0, 0.35 + 0.65 * np.minimum(counts / max(counts.max(), 1), 1) ** 0.5, 0)
     return (255 - 255 * darkness).astype(np.uint8)[..., None]

@@ -124,7 +124,7 @@ def evaluate_pairs(
             score.add(pairs.output, pairs.target, recipe.baseline(pairs.source))
         shown = _picture(trained, recipe, dataset, rows[spread(len(rows), SHOWN)], seed=seed)
     remarks = (f"columns of the picture: {' | '.join(recipe.columns)}", *score.remarks())
-    return Report(score.figures(), seed, remarks=remarks, beside=score.beside), shown
+    return Report(score.figures(), seed, remarks=remarks, baseline=score.baseline_name), shown
 
 
 def _translated(
