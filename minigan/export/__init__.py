@@ -17,16 +17,22 @@ and its translations, and one line in `FORMATS`.
 
 from collections.abc import Mapping
 
-from minigan.export import numpy, onnx, torch
+from minigan.export import graph, numpy, onnx, torch
 from minigan.export.base import ExportOptions, Format, Subject
+from minigan.export.numpy_statements import Expression
 from minigan.export.state_dict import load_state_dict, read_state_dict, weight_shapes
+from minigan.export.torch_modules import Module, Slot
 from minigan.export.translations import refusal, translates, translation
 
 __all__ = [
     "FORMATS",
     "ExportOptions",
+    "Expression",
     "Format",
+    "Module",
+    "Slot",
     "Subject",
+    "graph",
     "load_state_dict",
     "read_state_dict",
     "refusal",

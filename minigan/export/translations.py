@@ -34,8 +34,8 @@ class Translation(NamedTuple):
     Attributes:
         function: takes the layer or operation first; what else it takes and returns is the format's to say.
         to: the format's name, or "graph".
-        rests_on: names of the methods that it puts into the format's words; None for all that the layer has beside
-            those of every layer, and `forward`.
+        rests_on: names of the methods that it puts into the format's words; None stands for `forward` and all methods
+            that the type has in addition to those of every layer.
     """
 
     function: Callable[..., Any]

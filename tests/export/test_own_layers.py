@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from minigan.errors import ConfigError
-from minigan.export import FORMATS, ExportOptions, Subject, translates
+from minigan.export import FORMATS, ExportOptions, Expression, Module, Slot, Subject, translates
 from minigan.export import graph as g
-from minigan.export.numpy_statements import Expression
-from minigan.export.torch_modules import Module, Slot
 from minigan.nn.initializers import Constant
 from minigan.nn.layers import (
     BatchNorm,
