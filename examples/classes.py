@@ -1,9 +1,9 @@
-"""A GAN that is told classes: a column of each digit, a row of each noise vector.
+"""A GAN with classes: a column for each digit, a row for each noise vector.
 
     python examples/classes.py --steps 1500
 
-The class is a one-hot vector c. `G.given(c)` is the generator with c held fixed, G(z | c), and all that works on a
-network works on that; D(x | c) likewise. Both networks are written out here: G gets c beside its noise, D as ten more
+The class is a one-hot vector c. `G.given(c)` is the generator with c held fixed, G(z | c), and can be used like any
+network; so is D(x | c). Both networks are written out here: G gets c together with its noise, D gets it as ten more
 channels of the image.
 """
 
@@ -12,14 +12,23 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.data import Loader, open_dataset
+from minigan.data import Loader, image_grid, open_dataset
 from minigan.losses import NonSaturating
-from minigan.nn.layers import BatchNorm, ConcatCondition, Conv2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh
-from minigan.nn.layers import ConvTranspose2D as Up
-from minigan.nn.network import Sequential
-from minigan.nn.optimizers import Adam
-from minigan.training.alternating import AlternatingOptimizer, Batch
-from minigan.training.sampling import generate, image_grid, save_picture
+from minigan.nn import (
+    Adam,
+    BatchNorm,
+    ConcatCondition,
+    Conv2D,
+    Dense,
+    Flatten,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Sequential,
+    Tanh,
+)
+from minigan.nn import ConvTranspose2D as Up
+from minigan.training import AlternatingOptimizer, Batch, generate, save_picture
 
 CLASSES = np.eye(10, dtype=np.float32)
 LATENT = 32

@@ -1,4 +1,4 @@
-"""A DCGAN written out: both networks layer by layer, and the alternating loop that `AlternatingOptimizer` runs.
+"""A DCGAN written out: both networks layer by layer, and the alternating steps of `AlternatingOptimizer`.
 
     python examples/dcgan.py --steps 1000
 
@@ -12,11 +12,20 @@ import numpy as np
 
 from minigan.data import Loader, open_dataset
 from minigan.losses import FAKE, REAL, NonSaturating, probability
-from minigan.nn.initializers import Normal
-from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Flatten, LeakyReLU, ReLU, Reshape, Tanh
-from minigan.nn.network import Sequential
-from minigan.nn.optimizers import Adam
-from minigan.training.sampling import generate, render, save_picture
+from minigan.nn import (
+    Adam,
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Flatten,
+    LeakyReLU,
+    Normal,
+    ReLU,
+    Reshape,
+    Sequential,
+    Tanh,
+)
+from minigan.training import generate, render, save_picture
 
 LATENT, WIDTH = 64, 32
 WEIGHTS, GAMMA = Normal(std=0.02), Normal(std=0.02, mean=1.0)

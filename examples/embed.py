@@ -1,10 +1,10 @@
-"""A program with a generator in it: a web server that draws what it is asked for.
+"""A program with an embedded generator: a web server that draws pictures on request.
 
     minigan train --out run
-    python examples/embed.py --run run --port 8000       # then look at http://localhost:8000/?count=16&seed=7
-    python examples/embed.py --steps 300                 # trains a small one, and asks its own server for a picture
+    python examples/embed.py --run run --port 8000       # then open http://localhost:8000/?count=16&seed=7
+    python examples/embed.py --steps 300                 # trains a small one and requests a picture from its own server
 
-The threads of the server share one generator and take turns: a drawing uses all cores, or the GPU, anyway.
+The threads of the server share one generator and take turns: each drawing already uses all cores, or the GPU.
 """
 
 import argparse
@@ -20,19 +20,19 @@ from urllib.request import urlopen
 import numpy as np
 
 import minigan
-from minigan.data.png import encode_png
+from minigan.data import encode_png
 from minigan.recipes import DCGAN
-from minigan.runs.trained_generator import TrainedGenerator
-from minigan.training.sampling import render
+from minigan.runs import TrainedGenerator
+from minigan.training import render
 
-MOST = 100  # pictures in one answer
+MOST = 100  # pictures in a response
 
 
 def png(generator: TrainedGenerator, query: str) -> bytes:
-    """The pictures that a query such as `count=16&seed=7` asks for, in a grid.
+    """Draws the pictures for a query such as `count=16&seed=7`, in a grid.
 
     Raises:
-        ValueError: it asks for something else. (Every error that minigan raises for a wrong value is one.)
+        ValueError: the query is something else. (Every error that minigan raises for a wrong value is a ValueError.)
     """
     asked = {name: int(values[0]) for name, values in parse_qs(query, strict_parsing=bool(query)).items()}
     count = asked.get("count", 1)
@@ -60,7 +60,7 @@ def handler(draw: Callable[[str], bytes]) -> type[BaseHTTPRequestHandler]:
 
 
 def server(generator: TrainedGenerator, port: int) -> ThreadingHTTPServer:
-    """Listens on this machine; port 0 takes a free one."""
+    """A server that listens on this machine; port 0 takes a free one."""
     turn = threading.Lock()
 
     def draw(query: str) -> bytes:
@@ -71,7 +71,7 @@ def server(generator: TrainedGenerator, port: int) -> ThreadingHTTPServer:
 
 
 def trained(steps: int) -> TrainedGenerator:
-    """A small generator of digits: trained here, saved as a run saves it, and loaded as any program would."""
+    """A small generator of digits: trained here, saved as in a run, and loaded as any program would load it."""
     rng = np.random.default_rng(0)
     recipe = DCGAN(width=16, batch_size=32)
     digits = recipe.open_data("digits", seed=0)
@@ -92,12 +92,12 @@ def main(steps: int, out: Path) -> None:
                 out.write_bytes(answer.read())
         finally:
             serving.shutdown()
-    print(f"16 digits that a server drew: {out}")
+    print(f"16 digits drawn by a server: {out}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--run", type=Path, help="a run folder to serve; without it a small generator shows how")
+    parser.add_argument("--run", type=Path, help="run folder to serve (default: a small generator, as a demonstration)")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--out", type=Path, default=Path("embed.png"))

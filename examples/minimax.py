@@ -1,10 +1,10 @@
-"""The minimax game with either loss of G, from one start: how the first one saturates.
+"""The minimax game with either loss of G, from the same start: how the first loss saturates.
 
     python examples/minimax.py --steps 2000
 
-Twice the same networks, weights and digits, trained by plain gradient descent. Where D is sure that a fake is one,
-log(1 - D) has hardly any gradient left and -log D its largest; the norms that are printed show it. (Adam divides a
-gradient by its own size, so with it the first loss learns as well: `minigan train minimax`.)
+The same networks, weights and digits are trained twice by plain gradient descent. Where D is sure that a fake is a
+fake, log(1 - D) has hardly any gradient and -log D has its largest; the printed norms show it. (Adam divides a gradient
+by its own size, so with Adam the first loss trains as well: `minigan train minimax`.)
 """
 
 import argparse
@@ -12,18 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.recipes import MinimaxGame
-from minigan.training.alternating import AlternatingOptimizer
-from minigan.training.sampling import generate, render, save_picture
+from minigan.training import AlternatingOptimizer, generate, render, save_picture
 
 
 def train(loss: str, steps: int) -> AlternatingOptimizer:
     recipe = MinimaxGame(loss=loss, hidden=256, dropout=0, optimizer="sgd", lr=0.02)
     rng = np.random.default_rng(0)
     digits = open_dataset("digits")
-    gan = recipe.assemble(digits.shape, backend=get_backend("auto"), rng=rng)
+    gan = recipe.assemble(digits.shape, rng=rng)
     with Loader(digits, batch_size=recipe.batch_size, seed=0) as batches:
         for step in range(1, steps + 1):
             values = gan.step(batches, rng)

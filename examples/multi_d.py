@@ -1,9 +1,9 @@
-"""Three discriminators against one generator: how much G listens to each of them.
+"""Three discriminators against one generator: the weight of each in G's loss.
 
     python examples/multi_d.py --steps 1500
 
 The discriminators see the digits at 32, 16 and 8 pixels. G's loss is the sum of its three losses V_k weighted by
-w_k = softmax(λ V): the discriminator that is hardest to please counts most.
+w_k = softmax(λ V): the strictest discriminator counts most.
 """
 
 import argparse
@@ -11,18 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.losses import NonSaturating
 from minigan.recipes import MultiD
-from minigan.training.sampling import generate, render, save_picture
+from minigan.training import generate, render, save_picture
 
 
 def main(steps: int, out: Path) -> None:
     recipe = MultiD(width=16, discriminators=3, multi_scale=True, weights="softmax", sharpness=2.0)
     digits = open_dataset("digits", size=32)
     rng = np.random.default_rng(0)
-    gan = recipe.assemble(digits.shape, backend=get_backend("auto"), rng=rng)
+    gan = recipe.assemble(digits.shape, rng=rng)
     with Loader(digits, batch_size=recipe.batch_size, seed=0) as batches:
         for step in range(1, steps + 1):
             gan.step(batches, rng)

@@ -1,10 +1,10 @@
-"""pix2pix written out: scenes to maps of their classes, with the U-Net, patches and L1 of Isola et al. 2017.
+"""pix2pix written out: from scenes to class maps, with the U-Net, the patches and the L1 loss of Isola et al. 2017.
 
     python examples/pix2pix.py --steps 1500
 
-Trains on the embedded shapes at 64x64 and writes source | output | target of scenes that it has never seen. G soon
-finds where the shapes are; which colour a circle has and which a square, it learns much later. The recipe `pix2pix`
-takes folders of side-by-side files, at any size.
+Trains on the embedded shapes at 64x64 and writes source | output | target for scenes that it has never seen. G soon
+finds the shapes; the colours of their classes it learns much later. The recipe `pix2pix` trains on folders of
+side-by-side files, at any size.
 """
 
 import argparse
@@ -14,12 +14,8 @@ import numpy as np
 
 from minigan.data import Loader, ShapePairs
 from minigan.losses import NonSaturating, l1
-from minigan.nn.layers import ConcatCondition
-from minigan.nn.network import Sequential
-from minigan.nn.network.unet import patch_discriminator, unet
-from minigan.nn.optimizers import Adam
-from minigan.training.alternating import AlternatingOptimizer, Batch, GeneratorTerm
-from minigan.training.sampling import Exhibit, save_picture
+from minigan.nn import Adam, ConcatCondition, Sequential, patch_discriminator, unet
+from minigan.training import AlternatingOptimizer, Batch, Exhibit, GeneratorTerm, save_picture
 
 SHAPE = (64, 64, 3)
 
@@ -27,7 +23,7 @@ SHAPE = (64, 64, 3)
 def main(steps: int, out: Path) -> None:
     rng = np.random.default_rng(0)
     G = Sequential(unet(3, levels=6, width=24), name="G").build(SHAPE, backend="auto", rng=rng)
-    # D is shown the scene and a map, and says of each patch whether the map is the true one.
+    # D is shown the scene and a map, and judges for each patch whether the map is the true one.
     D = Sequential([ConcatCondition(SHAPE), *patch_discriminator(width=24)], name="D")
     D.build(SHAPE, backend="auto", rng=rng)
     gan = AlternatingOptimizer(

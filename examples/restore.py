@@ -2,8 +2,8 @@
 
     python examples/restore.py --steps 400 --recipe inpaint
 
-Trains on the embedded shapes at 32x32, without a discriminator, and compares the outcome on images that were held back
-with what costs nothing: bicubic interpolation, the noisy image, the mean colour.
+Trains on the embedded shapes at 32x32, without a discriminator. On held-out images the outputs are compared with a
+baseline that needs no training: bicubic interpolation, the noisy image, or the mean colour.
 """
 
 import argparse
@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backends import get_backend
 from minigan.evaluation.metrics import psnr
 from minigan.recipes import Denoise, Inpaint, RestorationRecipe, SuperResolution
-from minigan.training.sampling import save_picture
+from minigan.training import save_picture
 
 SMALL: dict[str, RestorationRecipe] = {
     "superres": SuperResolution(width=24, blocks=2),
@@ -27,10 +26,10 @@ SMALL: dict[str, RestorationRecipe] = {
 def main(steps: int, out: Path, name: str = "superres") -> None:
     recipe = replace(SMALL[name], size=32, adversarial=0.0, lr=1e-3)
     rng = np.random.default_rng(0)
-    data = recipe.open_data("shapes", seed=0)  # what training may see
-    learner = recipe.assemble(recipe.image_shape(data), backend=get_backend("auto"), rng=rng)
+    data = recipe.open_data("shapes", seed=0)  # the training part
+    learner = recipe.assemble(recipe.image_shape(data), rng=rng)
     with recipe.loader(data, seed=0) as loader:
-        batches = (recipe.batch(images, rng) for images in loader)  # each time spoilt anew
+        batches = (recipe.batch(images, rng) for images in loader)  # degraded anew each time
         for step in range(1, steps + 1):
             values = learner.step(batches, rng)
             if step % 100 == 0 or step == steps:

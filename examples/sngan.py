@@ -1,9 +1,9 @@
-"""SNGAN, small: what spectral normalisation does to the weights of a discriminator.
+"""A small SNGAN: the effect of spectral normalisation on a discriminator's weights.
 
     python examples/sngan.py --steps 400
 
-Trains on embedded pictures of shapes and prints, for D's first convolutions, the largest singular value of the weight
-that is stored and of the one that is used: the first is free to grow, the second stays 1.
+Trains on the embedded shapes. For D's first convolutions it prints the largest singular value of the stored weight,
+which is free to grow, and of the weight in use, which stays at 1.
 """
 
 import argparse
@@ -11,16 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
-from minigan.nn.layers import SpectralNorm
-from minigan.nn.network import Sequential
+from minigan.nn import Sequential, SpectralNorm
 from minigan.recipes import SNGAN
-from minigan.training.sampling import generate, render, save_picture
+from minigan.training import generate, render, save_picture
 
 
 def singular_values(D: Sequential) -> list[str]:
-    """Of D's first weights: of w, and of w divided by the sigma that its power iteration has come to."""
+    """Lines with the largest singular values of D's first weights: of w, and of w divided by D's estimate sigma."""
     lines = []
     for name, layer in D.walk():
         if isinstance(layer, SpectralNorm) and len(lines) < 4:
@@ -35,7 +33,7 @@ def main(steps: int, out: Path) -> None:
     recipe = SNGAN(width=32, batch_size=32, steps=steps)  # the rate falls to 0 at the last step
     shapes = open_dataset("shapes", size=32)
     rng = np.random.default_rng(0)
-    gan = recipe.assemble(shapes.shape, backend=get_backend("auto"), rng=rng)
+    gan = recipe.assemble(shapes.shape, rng=rng)
     with Loader(shapes, batch_size=recipe.batch_size, seed=0) as batches:
         for step in range(1, steps + 1):
             values = gan.step(batches, rng)  # 5 steps of D and one of G

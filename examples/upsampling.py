@@ -2,7 +2,7 @@
 
     python examples/upsampling.py --steps 500
 
-The recipe dcgan-keras grows images by upsampling and convolution: 60 = 4·1·3·5 and 100 = 4·1·5·5 pixels.
+The recipe dcgan-keras enlarges images by upsampling and convolution: 60 = 4·1·3·5 and 100 = 4·1·5·5 pixels.
 """
 
 import argparse
@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
 from minigan.recipes import DCGANKeras
-from minigan.training.sampling import generate, render, save_picture
+from minigan.training import generate, render, save_picture
 
 
 def main(steps: int, out: Path) -> None:
     recipe = DCGANKeras(width=8, batch_size=32)
     shapes = open_dataset("shapes", size=(60, 100))
     rng = np.random.default_rng(0)
-    gan = recipe.assemble(shapes.shape, backend=get_backend("auto"), rng=rng)
+    gan = recipe.assemble(shapes.shape, rng=rng)
     print(gan.G.summary(batch_size=recipe.batch_size))
     with Loader(shapes, batch_size=recipe.batch_size, seed=0) as batches:
         for step in range(1, steps + 1):

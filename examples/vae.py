@@ -1,9 +1,9 @@
-"""A variational autoencoder: what it keeps of a digit, what it draws of nothing, and what lies between two digits.
+"""A variational autoencoder: reconstructions of digits, samples, and interpolation between digits.
 
     python examples/vae.py --steps 1000
 
-The picture's first two rows are digits and their reconstructions, the third is drawn from the prior, and in each of the
-others one digit turns into another: the decoder's images along the straight line between their latent vectors.
+The picture's first two rows are digits and their reconstructions, and the third is drawn from the prior. In each of the
+other rows one digit turns into another: the decoder's images along the straight line between their latent vectors.
 """
 
 import argparse
@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backends import get_backend
-from minigan.data import Loader, open_dataset
+from minigan.data import Loader, image_grid, open_dataset
 from minigan.recipes import VAE
-from minigan.training.sampling import generate, image_grid, save_picture
+from minigan.training import generate, save_picture
 
 COLUMNS = 10
 
@@ -23,7 +22,7 @@ def main(steps: int, out: Path) -> None:
     recipe = VAE(latent=16, width=16)
     digits = open_dataset("digits")
     rng = np.random.default_rng(0)
-    vae = recipe.assemble(digits.shape, backend=get_backend("auto"), rng=rng)
+    vae = recipe.assemble(digits.shape, rng=rng)
     with Loader(digits, batch_size=recipe.batch_size, seed=0) as loader:
         batches = map(recipe.prepare, loader)
         for step in range(1, steps + 1):
@@ -39,7 +38,7 @@ def main(steps: int, out: Path) -> None:
     z = np.concatenate([means, recipe.noise(rng, COLUMNS), *lines])
     drawn = recipe.to_images(generate(vae.G, z))
     save_picture(out, image_grid(np.concatenate([images, drawn]), columns=COLUMNS))
-    print(f"digits, their reconstructions, samples, three ways from digit to digit: {out}")
+    print(f"digits, their reconstructions, samples, three interpolations: {out}")
 
 
 if __name__ == "__main__":

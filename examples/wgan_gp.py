@@ -1,10 +1,10 @@
-"""WGAN-GP by hand: the gradient penalty, its second order, and the slope that it holds at 1.
+"""WGAN-GP by hand: the gradient penalty, its second order, and the slope that it keeps at 1.
 
     python examples/wgan_gp.py --steps 200
 
-Algorithm 1 of Gulrajani et al. 2017, with the critic's step written out. The penalty looks at the norm of the critic's
-gradient dx, so its own gradient is the derivative of a derivative: `backward_recorded` goes down to dx and keeps what
-each layer was given, `double_backward` goes up again with v = dP/d(dx) and leaves dP/dw in the gradients.
+Algorithm 1 of Gulrajani et al. 2017, with the critic's step written out. The penalty depends on the norm of D's
+gradient dx, so its own gradient is the derivative of a derivative: `backward_recorded` goes down to dx and records each
+layer's cotangent, and `double_backward` goes up again with v = dP/d(dx) and adds dP/dw to the gradients.
 """
 
 import argparse
@@ -13,13 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.backends import get_backend
 from minigan.data import Loader, open_dataset
-from minigan.nn.network import Sequential
-from minigan.nn.optimizers import Adam
-from minigan.nn.parameters import Gradients
+from minigan.nn import Adam, Gradients, Sequential
 from minigan.recipes import DCGAN
-from minigan.training.sampling import generate, render, save_picture
+from minigan.training import generate, render, save_picture
 
 CRITIC_STEPS, WEIGHT = 5, 10.0
 
@@ -72,9 +69,9 @@ def train(G: Sequential, D: Sequential, reals: Iterator[np.ndarray], recipe: DCG
 def main(steps: int, out: Path) -> None:
     recipe = DCGAN(width=32, d_norm="none")  # BatchNorm in D would make each slope depend on the whole batch
     digits = open_dataset("digits")
-    backend, rng = get_backend("auto"), np.random.default_rng(0)
-    G = recipe.built_generator(digits.shape, backend=backend, dtype="float32", rng=rng)
-    D = recipe.discriminator(digits.shape).build(digits.shape, backend=backend, rng=rng)
+    rng = np.random.default_rng(0)
+    G = recipe.built_generator(digits.shape, rng=rng)
+    D = recipe.discriminator(digits.shape).build(digits.shape, rng=rng)
     with Loader(digits, batch_size=64, seed=0) as reals:
         train(G, D, reals, recipe, steps=steps)
     save_picture(out, render(generate(G, recipe.noise(rng, 64)), extent=1.0))

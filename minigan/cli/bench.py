@@ -1,6 +1,6 @@
-"""How fast minigan is here: whole training steps and sampling, no peer needed.
+"""The command `minigan bench`: the speed of whole training steps and of sampling.
 
-The same models and the same measuring serve `benchmarks/`, which adds peers.
+`benchmarks/` measures the same models in the same way, and compares with other engines.
 """
 
 import itertools
@@ -27,7 +27,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 class Model(NamedTuple):
-    """A recipe at one image shape."""
+    """A recipe with an image shape."""
 
     recipe: Recipe
     shape: tuple[int, ...]
@@ -35,7 +35,7 @@ class Model(NamedTuple):
 
 WGAN_GP = DCGAN(loss="wasserstein", penalty="wgan-gp", d_norm="none")
 MODELS: Mapping[str, Model] = {
-    "mlp": Model(MLP(instance_noise=0), (28, 28, 1)),  # as peers have it
+    "mlp": Model(MLP(instance_noise=0), (28, 28, 1)),  # as in the engines compared with
     "dcgan28": Model(DCGAN(), (28, 28, 1)),
     "dcgan32": Model(DCGAN(), (32, 32, 3)),
     "dcgan64": Model(DCGAN(), (64, 64, 3)),
@@ -46,7 +46,7 @@ MODELS: Mapping[str, Model] = {
 
 
 class Measurement(NamedTuple):
-    """Medians over the rounds."""
+    """Speed of one kind of work: medians over the rounds."""
 
     model: str
     work: str  # "train" or "sample"
@@ -56,7 +56,7 @@ class Measurement(NamedTuple):
 
 
 def training_step(model: str, backend: Backend) -> Step:
-    """A function that trains both networks of a model on one batch of images (N, H, W, C)."""
+    """Returns a function that trains both networks of a model on one batch of images (N, H, W, C)."""
     recipe, shape = MODELS[model]
     rng = np.random.default_rng(0)
     learner, given = recipe.assemble(shape, backend=backend, rng=rng), deque[np.ndarray]()
@@ -70,7 +70,7 @@ def training_step(model: str, backend: Backend) -> Step:
 
 
 def sampling_step(model: str, backend: Backend) -> Step:
-    """A function that draws as many images as it is given."""
+    """Returns a function that draws as many images as it is given."""
     recipe, shape = MODELS[model]
     rng = np.random.default_rng(0)
     G = recipe.built_generator(shape, backend=backend, dtype="float32", rng=rng)
@@ -85,16 +85,18 @@ def random_images(model: str, batch_size: int) -> np.ndarray:
 def measure(
     calls: Mapping[Name, Callable[[], Any]], *, rounds: int, seconds: float, finish: Callable[[], None] = lambda: None
 ) -> dict[Name, list[float]]:
-    """Seconds a call of each function, in turns: for each round the mean of the turn's calls.
+    """Measures functions in turns.
 
     A turn begins with a pause: for some milliseconds after an engine's call its idle threads spin and would take a core
-    from the next engine's. And with an untimed call, unless one call is a turn.
+    from the next engine. An untimed call follows, unless a turn has a single call.
 
     Args:
-        calls: by name.
-        rounds: how many turns each one has.
-        seconds: about how long a turn lasts; at least one call.
-        finish: waits until a turn's calls are done, where they return before.
+        calls: the functions by name.
+        rounds: number of turns of each function.
+        seconds: approximate length of a turn; it has at least one call.
+        finish: waits until a turn's calls are done, if they return earlier.
+    Returns:
+        For each function and round the mean time of a call, in seconds.
     """
     repeats = {}
     for name, call in calls.items():
@@ -121,12 +123,12 @@ def measure(
 
 
 def medians(times: Mapping[Name, list[float]]) -> dict[Name, float]:
-    """Of each one's rounds."""
+    """Median over the rounds, by name."""
     return {name: statistics.median(values) for name, values in times.items()}
 
 
 def bench(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds: float) -> list[Measurement]:
-    """A training step and the drawing of a batch."""
+    """Measures a training step and the sampling of a batch."""
     images = random_images(model, batch_size)
     calls = {
         "train": partial(training_step(model, backend), images),
@@ -137,15 +139,15 @@ def bench(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds
 
 
 def warm_up(backend: Backend) -> float:
-    """Compiles every kernel that the recipes use, and keeps them where the backend keeps such things.
+    """Compiles every kernel that the recipes use, and leaves them in the backend's cache.
 
     Returns:
-        Seconds it took.
+        The time it took, in seconds.
     """
     began = time.perf_counter()
     backend.compile_ahead()
     for model in ("mlp", "dcgan28", "dcgan32"):
-        # Large enough that no kernel takes a way round for small arrays.
+        # Large enough that no kernel takes its shortcut for small arrays.
         training_step(model, backend)(random_images(model, 32))
         sampling_step(model, backend)(random_images(model, 4))
     return time.perf_counter() - began

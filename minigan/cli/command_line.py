@@ -1,4 +1,4 @@
-"""The command line: its arguments, and how it ends. What the commands do is in `commands`."""
+"""The command line: its arguments, its errors and its exit codes. The commands themselves are in `commands`."""
 
 import argparse
 import contextlib
@@ -8,7 +8,7 @@ import os
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -22,15 +22,19 @@ LARGEST = 10**9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns the exit code: 0, 2 for a clear error, 3 for divergence, 130 for Ctrl-C."""
+    """Runs a command and returns its exit code: 0, 2 for a clear error, 3 for divergence, 130 for Ctrl-C.
+
+    Args:
+        arguments: the words of the command line after `minigan`; None takes those of this process.
+    """
     texts = sys.argv[1:] if arguments is None else list(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal lacks are escaped
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = _run(texts)
-    except SystemExit as stop:  # argparse's, after --help or a usage error
+    except SystemExit as stop:  # raised by argparse after --help or a usage error
         raise SystemExit(_flush(int(stop.code or 0))) from None
     return _flush(code)
 
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(texts: list[str]) -> int:
     try:
         options = _parse(texts)
-        from minigan.cli.commands import COMMANDS  # here, so that --help comes at once
+        from minigan.cli.commands import COMMANDS  # late, so that --help is quick
 
         return COMMANDS[options.command](options)
     except MiniganError as error:
@@ -49,7 +53,7 @@ def _run(texts: list[str]) -> int:
     except KeyboardInterrupt:
         _complain("interrupted.")
         return 130  # the shell's code for a program ended by Ctrl-C
-    except BrokenPipeError:  # the reader of our output went away: `minigan info | head -1`
+    except BrokenPipeError:  # the reader of the output has ended: `minigan info | head -1`
         return 0
     except OSError as error:
         _complain(_os_error_text(error))
@@ -57,15 +61,15 @@ def _run(texts: list[str]) -> int:
 
 
 def _flush(code: int) -> int:
-    """Empties standard output; where that fails, the exit code says so, unless only the reader went away."""
+    """Flushes standard output; if that fails, the exit code says so, unless only the reader has ended."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # so that the flush at exit has a place to go
+        with contextlib.suppress(OSError, ValueError):  # so that Python's flush at exit succeeds
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if code or isinstance(error, BrokenPipeError):  # after an error there is nothing to add
+        if code or isinstance(error, BrokenPipeError):  # an error has been reported already
             return code
         _complain(_os_error_text(error))
         return MiniganError.exit_code
@@ -84,14 +88,14 @@ def _show_warning(
     file: TextIO | None = None,  # noqa: ARG001
     line: str | None = None,  # noqa: ARG001
 ) -> None:
-    """A warning as one line, like an error, without the place in the source that it came from."""
+    """Prints a warning as one line, like an error, without its place in the source."""
     _complain(str(message))
 
 
 def _os_error_text(error: OSError) -> str:
     reason = error.strerror or error
     if error.filename is None:
-        return f"cannot write to standard output: {reason}. Send it somewhere else."
+        return f"cannot write to standard output: {reason}. Redirect it elsewhere."
     return f"{error.filename}: {reason}. Choose another path."
 
 
@@ -114,79 +118,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="minigan",
         description="Generative adversarial networks with every gradient written by hand.",
-        epilog=f"{EXIT_CODES}\n\nminigan COMMAND --help has the options of a command, and examples.",
+        epilog=f"{EXIT_CODES}\n\nminigan COMMAND --help shows a command's options and examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"minigan {minigan.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_train(commands.add_parser("train", help="train a GAN, by default a DCGAN on the embedded digits"))
-
-    sample = commands.add_parser("sample", help="draw pictures with a trained generator")
-    sample.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
-    sample.add_argument("--count", type=_count, help="how many (default 64 images, 2,500 points, or 8 pairs)")
-    sample.add_argument("--data", metavar="SOURCE", help="pairs to show, or images to restore (default: the run's)")
-    _add_split(sample)
-    sample.add_argument("--class", dest="label", metavar="CLASS", help="of all of them: its number or name")
-    sample.add_argument("--seed", type=_seed, default=0, help="of the noise (default 0)")
-    sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
-    sample.add_argument("--last-weights", action="store_true", help="of G, where a run kept their moving average, too")
-    _add_backend(sample)
-    sample.set_defaults(command="sample")
-
-    translate = commands.add_parser("translate", help="translate a folder of pictures with a trained generator")
-    translate.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
-    translate.add_argument("folder", metavar="FOLDER", type=Path, help="of pictures to start from")
-    translate.add_argument("--out", type=_folder, default=Path("translated"), metavar="DIR", help="for the PNGs")
-    translate.add_argument("--seed", type=_seed, default=0, help="of Dropout, where G draws with it (default 0)")
-    translate.add_argument("--last-weights", action="store_true", help="where a run kept their moving average, too")
-    _add_backend(translate)
-    translate.set_defaults(command="translate")
-
-    _add_evaluate(commands.add_parser("evaluate", help="measure how near a trained generator is to its data"))
-
-    _add_export(commands.add_parser("export", help="write a trained network for another program"))
-    _add_import(commands.add_parser("import", help="make a run of a PyTorch network's weights"))
-
-    recipes = commands.add_parser("recipes", help="list the recipes, or explain one")
-    recipes.add_argument("recipe", nargs="?", metavar="RECIPE")
-    _add_set(recipes)
-    _add_backend(recipes)
-    recipes.set_defaults(command="recipes")
-
-    info = commands.add_parser("info", help="tell what runs here: versions, backends, kernels")
-    info.set_defaults(command="info")
-
-    bench = commands.add_parser("bench", help="measure training and sampling here")
-    bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
-    bench.add_argument("--batch-size", type=_count, default=64)
-    bench.add_argument("--rounds", type=_count, default=5, help="the median of these counts (default 5)")
-    bench.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="length of a round (default 1)")
-    _add_backend(bench)
-    bench.set_defaults(command="bench")
-
-    warmup = commands.add_parser("warmup", help="compile all kernels now, so that the first training starts at once")
-    _add_backend(warmup)
-    warmup.set_defaults(command="warmup")
-
-    gradcheck = commands.add_parser("gradcheck", help="check every gradient of a recipe against finite differences")
-    gradcheck.add_argument("recipe", nargs="?", default="dcgan", metavar="RECIPE")
-    gradcheck.add_argument("--data", help="batches come from here (default digits, of pairs shapes)")
-    gradcheck.add_argument("--seed", type=_seed, default=0)
-    _add_set(gradcheck)
-    _add_backend(gradcheck, default="reference")
-    gradcheck.set_defaults(command="gradcheck")
-
-    completion = commands.add_parser("completion", help="print a script for a shell's completion by Tab")
-    completion.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh", "powershell"))
-    completion.set_defaults(command="completion", parser=parser)
-
-    for name, usage in USAGE.items():
-        _explain(commands.choices[name], usage)
+    for name, add_arguments in ARGUMENTS.items():
+        usage = USAGE[name]
+        command = commands.add_parser(name, help=usage.summary)
+        add_arguments(command)
+        command.set_defaults(command=name)
+        _explain(command, usage)
+    commands.choices["completion"].set_defaults(parser=parser)
     return parser
 
 
 def _explain(command: argparse.ArgumentParser, usage: Usage) -> None:
-    """Gives a command its description and examples, and the options that its output has."""
+    """Adds a command's description and examples, and the options --json and --quiet if it has them."""
     command.description = usage.description
     command.epilog = "examples:\n" + textwrap.indent(usage.examples, "  ")
     command.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -197,46 +145,91 @@ def _explain(command: argparse.ArgumentParser, usage: Usage) -> None:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("recipe", nargs="?", metavar="RECIPE", help="see 'minigan recipes' (default dcgan)")
+    train.add_argument("recipe", nargs="?", metavar="RECIPE", help="recipe, see 'minigan recipes' (default dcgan)")
     train.add_argument(
         "--data",
         metavar="SOURCE",
-        help="digits, shapes, ring, grid, a path, or stacked: and one (default: the recipe's)",
+        help="digits, shapes, ring, grid or a path, with or without the prefix stacked: (default: the recipe's)",
     )
-    train.add_argument("--steps", type=_count, help="steps in all (default: the recipe's)")
-    train.add_argument("--batch-size", type=_count, help="default: the recipe's")
+    train.add_argument("--steps", type=_count, help="number of steps in all (default: the recipe's)")
+    train.add_argument("--batch-size", type=_count, help="examples in a step (default: the recipe's)")
     train.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")
-    train.add_argument("--seed", type=_seed, help="of everything random (default 0)")
-    train.add_argument("--resume", type=Path, metavar="RUN", help="folder or checkpoint; --steps and --data may differ")
-    for name in ("log", "sample", "checkpoint"):
-        train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from {name} to {name}")
-    train.add_argument("--evaluate-every", type=_count, metavar="N", help="log FID and KID, or modes (default: never)")
-    train.add_argument("--keep", type=_count, metavar="N", help="of the last checkpoints (default 3), and the best")
-    train.add_argument("--best", metavar="FIGURE", help="fid, kid, modes or high_quality (default: fid or modes)")
+    train.add_argument("--seed", type=_seed, help="seed of everything random (default 0)")
+    train.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="run folder or checkpoint to resume; only --steps and --data may change",
+    )
+    for name, what in (("log", "log record"), ("sample", "picture"), ("checkpoint", "checkpoint")):
+        train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from one {what} to the next")
+    train.add_argument(
+        "--evaluate-every",
+        type=_count,
+        metavar="N",
+        help="steps from one evaluation to the next: FID and KID, or modes (default: never)",
+    )
+    train.add_argument(
+        "--keep",
+        type=_count,
+        metavar="N",
+        help="number of last checkpoints to keep, in addition to the best (default 3)",
+    )
+    train.add_argument(
+        "--best", metavar="FIGURE", help="figure of the best: fid, kid, modes or high_quality (default: fid or modes)"
+    )
     _add_set(train)
     _add_backend(train, default=None)
-    train.set_defaults(command="train")
+
+
+def _add_sample(sample: argparse.ArgumentParser) -> None:
+    _add_run(sample)
+    sample.add_argument("--count", type=_count, help="number of samples (default 64 images, 2,500 points, or 8 pairs)")
+    sample.add_argument("--data", metavar="SOURCE", help="pairs to show, or images to restore (default: the run's)")
+    _add_split(sample)
+    sample.add_argument("--class", dest="label", metavar="CLASS", help="class of all samples: its number or name")
+    sample.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
+    sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
+    _add_last_weights(sample)
+    _add_backend(sample)
+
+
+def _add_translate(translate: argparse.ArgumentParser) -> None:
+    _add_run(translate)
+    translate.add_argument("folder", metavar="FOLDER", type=Path, help="folder of pictures to translate")
+    translate.add_argument(
+        "--out",
+        type=_folder,
+        default=Path("translated"),
+        metavar="DIR",
+        help="folder for the PNGs (default translated)",
+    )
+    translate.add_argument("--seed", type=_seed, default=0, help="seed of Dropout, if G draws with it (default 0)")
+    _add_last_weights(translate)
+    _add_backend(translate)
 
 
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    evaluate.add_argument("run", metavar="RUN", type=Path, help="a run folder, model.safetensors or a checkpoint")
-    evaluate.add_argument("--data", metavar="SOURCE", help="to compare with (default: what the run was trained on)")
+    _add_run(evaluate)
+    evaluate.add_argument("--data", metavar="SOURCE", help="data to compare with (default: the run's training data)")
     evaluate.add_argument(
-        "--count", type=_count, help="samples (default 10,000 images, 26,000 stacked, 2,500 points, all pairs)"
+        "--count",
+        type=_count,
+        help="number of samples (default 10,000 images, 26,000 stacked images, 2,500 points, or all pairs)",
     )
     _add_split(evaluate)
-    evaluate.add_argument("--seed", type=_seed, default=0, help="of the noise and every choice (default 0)")
+    evaluate.add_argument("--seed", type=_seed, default=0, help="seed of the noise and all choices (default 0)")
     evaluate.add_argument(
-        "--features", choices=("classifier", "pixels"), help="default: a classifier where the data has labels"
+        "--features", choices=("classifier", "pixels"), help="default: a classifier if the data has labels"
     )
     evaluate.add_argument(
-        "--out", type=_folder, metavar="DIR", help="for evaluation.json and evaluation.png (default: the run folder)"
+        "--out",
+        type=_folder,
+        metavar="DIR",
+        help="folder for evaluation.json and evaluation.png (default: the run folder)",
     )
-    evaluate.add_argument(
-        "--last-weights", action="store_true", help="of G, where a run kept their moving average, too"
-    )
+    _add_last_weights(evaluate)
     _add_backend(evaluate)
-    evaluate.set_defaults(command="evaluate")
 
 
 class _Formats:
@@ -252,7 +245,7 @@ class _Formats:
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:
-    export.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a model.safetensors file")
+    export.add_argument("run", metavar="RUN", type=Path, help="run folder, or model.safetensors file")
     export.add_argument(
         "--to",
         choices=_Formats(),
@@ -261,44 +254,87 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         help="numpy: a Python file, onnx: a graph for ONNX Runtime, torch: a state dict for PyTorch",
     )
     export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
-    export.add_argument("--last-weights", action="store_true", help="where a run kept their moving average, too")
+    _add_last_weights(export)
     export.add_argument("--network", default="G", metavar="NAME", help="G, D or encoder (torch; default G)")
-    export.add_argument("--prefix", help="of the tensors' names (torch): main. for PyTorch's DCGAN example")
+    export.add_argument("--prefix", help="prefix of the tensors' names (torch); main. for PyTorch's DCGAN example")
     export.add_argument(
-        "--fold", action=argparse.BooleanOptionalAction, help="BatchNorm into weights (onnx; default on)"
+        "--fold", action=argparse.BooleanOptionalAction, help="fold BatchNorm into the weights (onnx; default on)"
     )
-    export.add_argument("--opset", type=int, help="of ONNX, 17 to 21 (onnx; default 17)")
-    export.add_argument("--layout", choices=("nchw", "nhwc"), help="of images (onnx; default nchw)")
-    export.set_defaults(command="export")
+    export.add_argument("--opset", type=int, help="ONNX operator set, 17 to 21 (onnx; default 17)")
+    export.add_argument("--layout", choices=("nchw", "nhwc"), help="layout of images (onnx; default nchw)")
 
 
 def _add_import(import_: argparse.ArgumentParser) -> None:
     import_.add_argument("weights", metavar="WEIGHTS", type=Path, help="G's state dict, a safetensors file")
-    import_.add_argument("--recipe", default="dcgan", help="whose networks they are of (default dcgan)")
+    import_.add_argument("--recipe", default="dcgan", help="recipe with the same networks (default dcgan)")
     import_.add_argument("--discriminator", type=Path, metavar="FILE", help="D's state dict (default: a new D)")
-    import_.add_argument("--data", metavar="SOURCE", help="to train on further (default: the recipe's)")
-    import_.add_argument("--seed", type=_seed, default=0, help="of everything random (default 0)")
+    import_.add_argument("--data", metavar="SOURCE", help="data for further training (default: the recipe's)")
+    import_.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default 0)")
     import_.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-WEIGHTS-1 ...)")
     _add_set(import_)
     _add_backend(import_)
-    import_.set_defaults(command="import")
+
+
+def _add_recipes(recipes: argparse.ArgumentParser) -> None:
+    recipes.add_argument("recipe", nargs="?", metavar="RECIPE", help="recipe to explain (default: list all)")
+    _add_set(recipes)
+    _add_backend(recipes)
+
+
+def _add_bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
+    bench.add_argument("--batch-size", type=_count, default=64, help="images in a step (default 64)")
+    bench.add_argument(
+        "--rounds", type=_count, default=5, help="number of rounds, of which the median counts (default 5)"
+    )
+    bench.add_argument("--seconds", type=_seconds, default=1.0, metavar="S", help="length of a round (default 1)")
+    _add_backend(bench)
+
+
+def _add_gradcheck(gradcheck: argparse.ArgumentParser) -> None:
+    gradcheck.add_argument("recipe", nargs="?", default="dcgan", metavar="RECIPE", help="default dcgan")
+    gradcheck.add_argument("--data", metavar="SOURCE", help="data for the batch (default digits; shapes for pairs)")
+    gradcheck.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default 0)")
+    _add_set(gradcheck)
+    _add_backend(gradcheck, default="reference")
+
+
+def _add_completion(completion: argparse.ArgumentParser) -> None:
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh", "powershell"))
+
+
+def _add_nothing(command: argparse.ArgumentParser) -> None:
+    """Adds no arguments."""
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=Path, help="run folder, model.safetensors file or checkpoint")
+
+
+def _add_last_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--last-weights", action="store_true", help="use G's last weights, not their moving average if the run has one"
+    )
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--split", metavar="NAME", help="of pairs and restored images: train, val ... (default: what was held out)"
+        "--split",
+        metavar="NAME",
+        help="part of pairs or images to restore: train, val ... (default: the held-out part)",
     )
 
 
 def _add_backend(parser: argparse.ArgumentParser, *, default: str | None = "auto") -> None:
     from minigan.backends import BACKENDS
 
-    parser.add_argument("--backend", choices=("auto", *BACKENDS), default=default, help="default: the fastest here")
+    text = "default: the fastest on this machine" if default in (None, "auto") else f"default: {default}"
+    parser.add_argument("--backend", choices=("auto", *BACKENDS), default=default, help=text)
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="change settings of the recipe"
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings of the recipe to change"
     )
 
 
@@ -336,3 +372,19 @@ def _folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("must name a folder, got ''")
     return Path(text)
+
+
+ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
+    "train": _add_train,
+    "sample": _add_sample,
+    "translate": _add_translate,
+    "evaluate": _add_evaluate,
+    "export": _add_export,
+    "import": _add_import,
+    "recipes": _add_recipes,
+    "info": _add_nothing,
+    "bench": _add_bench,
+    "warmup": _add_backend,
+    "gradcheck": _add_gradcheck,
+    "completion": _add_completion,
+}

@@ -1,4 +1,4 @@
-"""What each command of the command line does, given its parsed arguments. Each returns the exit code."""
+"""The commands of the command line: functions from parsed arguments to an exit code."""
 
 import argparse
 import contextlib
@@ -146,7 +146,7 @@ def _recipe(name: str) -> type[Recipe]:
 
 
 def data_hint(text: str) -> str:
-    """What to say of a word that stands where no source of data is expected, if it is one."""
+    """A hint for an unexpected word that names a source of data; "" for other words."""
     return f" Did you mean --data {text}?" if text in EMBEDDED or os.path.exists(text) else ""
 
 
@@ -183,7 +183,7 @@ def sample(options: argparse.Namespace) -> int:
 
 def _sample_pairs(trained: runs.TrainedGenerator, options: argparse.Namespace) -> int:
     if options.label is not None:
-        raise ConfigError(f"{trained.recipe.name} draws from images, not by class. Leave --class out.")
+        raise ConfigError(f"{trained.recipe.name} draws from images, got --class {options.label}. Leave --class out.")
     source, data_seed = runs.run_data(options.run, options.data)
     shown, what = picture(
         trained, source, split=options.split, count=options.count, data_seed=data_seed, seed=options.seed
@@ -206,7 +206,7 @@ def translate(options: argparse.Namespace) -> int:
 
 
 def info(options: argparse.Namespace) -> int:
-    """Tells what runs here."""
+    """Shows what runs on this machine."""
     out = Output.of(options)
     versions = {"minigan": minigan.__version__, "python": platform.python_version(), "numpy": np.__version__}
     out.show("minigan {minigan}, Python {python}, NumPy {numpy}".format_map(versions))
@@ -215,7 +215,7 @@ def info(options: argparse.Namespace) -> int:
         out.show(f"{name}: {found.get('engine') or found['error']}")
         if found.get("memory"):
             used, held, peak, free, total = map(size, found["memory"].values())
-            out.show(f"  memory: {free} of {total} free; {held} held here ({peak} at most), of which arrays use {used}")
+            out.show(f"  memory: {free} of {total} free; {held} held here (at most {peak}), of which arrays use {used}")
         for origin in ("native", "inherited"):
             if found.get(origin):
                 out.show(f"  {origin} kernels: {', '.join(found[origin])}")
@@ -224,7 +224,7 @@ def info(options: argparse.Namespace) -> int:
 
 
 def _backend_info(name: str) -> dict[str, Any]:
-    """A backend's engine and kernels by origin, or the error for which it cannot run here."""
+    """A backend's engine and its kernels by origin, or the error that keeps it from running."""
     try:
         backend = get_backend(name)
     except MiniganError as error:
@@ -235,12 +235,12 @@ def _backend_info(name: str) -> dict[str, Any]:
 
 
 def measure(options: argparse.Namespace) -> int:
-    """Measures training steps and sampling."""
+    """Measures the speed of training steps and of sampling."""
     out = Output.of(options)
     models = options.models or ["mlp", "dcgan28", "dcgan32", "dcgan64"]
     for model in models:
         if model not in MODELS:
-            raise ConfigError(f"unknown model {model!r}: expected some of {', '.join(MODELS)}.")
+            raise ConfigError(f"unknown model {model!r}: expected some of {', '.join(MODELS)}. Choose among them.")
     backend = get_backend(options.backend)
     out.show(backend.describe())
     out.show(f"{'model':10} {'work':7} {'batch':>5} {'ms':>9} {'images/s':>10}")
@@ -284,7 +284,7 @@ def gradcheck(options: argparse.Namespace) -> int:
     failed = sum(not check.passed for check in checks)
     out.record({"recipe": recipe.name, "failed": failed, "gradients": [check._asdict() for check in checks]})
     if failed:
-        out.show(f"{failed} gradients are wrong; the first layer named FAIL above has the first of them.")
+        out.show(f"{failed} gradients are wrong; the first is that of the first layer marked FAIL above.")
         return 2
     out.show("all gradients and double gradients agree with finite differences.")
     return 0
@@ -300,7 +300,7 @@ def _show_layer(path: str, checks: Sequence[GradientCheck], out: Output) -> None
 
 
 def import_run(options: argparse.Namespace) -> int:
-    """Makes a run of PyTorch networks' weights."""
+    """Makes a run from the weights of PyTorch networks."""
     return import_weights(options, _settings(options))
 
 

@@ -1,4 +1,4 @@
-"""The command `minigan evaluate`: a trained generator, its data, all figures, and what is written of them."""
+"""The command `minigan evaluate`: all figures of a trained generator, compared with its data, and their files."""
 
 import argparse
 import contextlib
@@ -13,7 +13,15 @@ import numpy as np
 import minigan
 from minigan.data import Dataset, StackedImages
 from minigan.errors import ConfigError
-from minigan.evaluation import ImageBattery, Report, choose_features, evaluate_points, neighbour_picture, open_like
+from minigan.evaluation import (
+    FeatureFunction,
+    ImageBattery,
+    Report,
+    choose_features,
+    evaluate_points,
+    neighbour_picture,
+    open_like,
+)
 from minigan.evaluation.battery import check_samples
 from minigan.recipes import TranslationRecipe
 from minigan.runs.run import TrainedGenerator, load_generator, run_data, run_folder
@@ -30,11 +38,12 @@ SHOWN = 16  # samples in the picture
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found of a trained generator.
+    """Result of the evaluation of a trained generator.
 
     Attributes:
-        description: of the run and the data, what JSON can hold.
-        picture: samples and below each its nearest training images, or the density of points; (H, W, C) uint8.
+        report: the figures.
+        description: the run and the data, as values that JSON has.
+        picture: samples and below each its nearest training images, or the density of points: uint8 (H, W, C).
     """
 
     report: Report
@@ -42,7 +51,7 @@ class Evaluation:
     picture: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
-        """What `evaluation.json` holds."""
+        """The content of `evaluation.json`."""
         return {**self.description, **self.report.to_json()}
 
 
@@ -58,18 +67,20 @@ def evaluate_run(
     average: bool = True,
     say: Callable[[str], None],
 ) -> Evaluation:
-    """All figures of the generator of a run folder or model file.
+    """Evaluates the generator of a run folder or model file.
 
     Args:
+        path: run folder, model file or checkpoint.
         data: the source to compare with; None takes the run's own.
-        count: of samples; None takes 10,000 images, 26,000 stacked ones, 2,500 points, and all pairs.
+        count: number of samples; None takes 10,000 images, 26,000 stacked images, 2,500 points, or all pairs.
         seed: of the noise, and of every choice of examples.
-        features: classifier or pixels; None takes a classifier where there are labels for one.
-        split: of pairs and of images that were held out of training; None takes those.
-        average: take the moving average of the weights, where there is one.
-        say: told, in a line each, what takes long or should be known.
+        features: "classifier" or "pixels"; None takes a classifier if the data has labels for one.
+        split: part of pairs or of images to restore; None takes the part held out of training.
+        backend: an object or a name.
+        average: True uses the moving average of the weights, if there is one.
+        say: called with a line on what takes long or should be known.
     Raises:
-        MiniganError: there is no generator, or data, samples and features do not go together.
+        MiniganError: the generator or the data cannot be read, or data, samples and features do not fit each other.
     """
     trained = load_generator(path, backend=backend, average=average)
     source, data_seed = run_data(path, data)
@@ -84,24 +95,30 @@ def evaluate_run(
     dataset = open_like(shape, source, seed=data_seed)
     with contextlib.closing(dataset):
         count = count or _usual_count(dataset)
-        say(f"{trained.recipe.name} at step {trained.step}, {count:,} samples, beside {dataset.describe()}")
+        say(f"{trained.recipe.name} at step {trained.step}, {count:,} samples, compared with {dataset.describe()}")
         samples = trained.samples(np.random.default_rng(seed), count)
-        check_samples(samples, dataset.shape)  # before a classifier takes minutes
+        check_samples(samples, dataset.shape)  # before the minutes that a classifier may take
         if len(shape) == 1:
             if features is not None:
-                raise ConfigError(f"features are of images, got points and --features {features}. Leave it out.")
-            report = evaluate_points(samples, dataset, seed=seed)
-            picture = render(samples, extent=trained.extent)
+                raise ConfigError(f"features are for images, got points and --features {features}. Leave it out.")
+            report, shown = evaluate_points(samples, dataset, seed=seed), render(samples, extent=trained.extent)
         else:
             chosen = choose_features(dataset, features, backend=backend, say=say)
-            battery = ImageBattery(dataset, features=chosen, count=count, seed=seed)
-            report, neighbours = battery.report(samples)
-            picture = neighbour_picture(samples[:SHOWN], dataset, neighbours.items[:SHOWN])
-    return Evaluation(report, _description(trained, source), picture)
+            report, shown = _evaluate_images(samples, dataset, chosen, seed=seed)
+    return Evaluation(report, _description(trained, source), shown)
+
+
+def _evaluate_images(
+    samples: np.ndarray, dataset: Dataset, features: FeatureFunction, *, seed: int
+) -> tuple[Report, np.ndarray]:
+    """All figures of images, and a picture of some with their nearest training images."""
+    battery = ImageBattery(dataset, features=features, count=len(samples), seed=seed)
+    report, neighbours = battery.report(samples)
+    return report, neighbour_picture(samples[:SHOWN], dataset, neighbours.items[:SHOWN])
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """The command: tells what `evaluate_run` found, and writes it to `evaluation.json` and `evaluation.png`."""
+    """Runs the command: prints the result of `evaluate_run`, and writes `evaluation.json` and `evaluation.png`."""
     out = Output.of(options)
     found = evaluate_run(
         options.run,
@@ -117,7 +134,7 @@ def evaluate(options: argparse.Namespace) -> int:
     folder = options.out or run_folder(options.run)
     record = found.to_json()
     make_folder(folder)
-    save_picture(folder / "evaluation.png", found.picture)  # the larger file first: a full disk leaves no figures alone
+    save_picture(folder / "evaluation.png", found.picture)  # the larger file first, in case the disk is full
     atomic_write(folder / "evaluation.json", (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
     out.show(f"features: {found.report.features}\n" if found.report.features else "")
     out.show(found.report.table())

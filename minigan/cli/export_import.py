@@ -1,4 +1,4 @@
-"""The commands that carry networks out of minigan and into it: `minigan export` and `minigan import`."""
+"""The commands `minigan export` and `minigan import`: networks for other programs, and from them."""
 
 import argparse
 import contextlib
@@ -31,13 +31,13 @@ def export_run(options: argparse.Namespace) -> int:
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen.keys() - set(format.options):
         takers = " and ".join(f"--to {to}" for to, other in FORMATS.items() if name in other.options)
-        raise ConfigError(f"--{name} goes with {takers}, got --to {options.to}. Leave it out.")
+        raise ConfigError(f"--{name} can be used with {takers}, got --to {options.to}. Leave it out.")
     if options.network == "G":
         subject = _generator(options)
     elif format.networks:
         subject = _other_network(runs.run_folder(options.run), options.network)
     else:
-        raise ConfigError(f"--to {options.to} takes generators, got --network {options.network}. Use --to torch.")
+        raise ConfigError(f"--to {options.to} writes generators, got --network {options.network}. Use --to torch.")
     told = format.write(subject, options.out, ExportOptions(**chosen))
     out = Output.of(options)
     for line in filter(None, (f"{subject.title}: {options.out}", told, subject.remark)):
@@ -47,7 +47,7 @@ def export_run(options: argparse.Namespace) -> int:
 
 
 def _generator(options: argparse.Namespace) -> Subject:
-    """What `minigan sample` draws with."""
+    """The generator with which `minigan sample` draws."""
     trained = runs.load_generator(options.run, backend="reference", average=not options.last_weights)
     weights = ", moving average" if trained.averaged else ""
     recipe = trained.recipe
@@ -62,18 +62,18 @@ def _generator(options: argparse.Namespace) -> Subject:
 
 
 def _remark(trained: runs.TrainedGenerator) -> str:
-    """How evaluation, which is what is exported, differs from what minigan draws."""
+    """A remark on how the exported network, which evaluates, differs from minigan's own drawing; "" if it does not."""
     as_in_training = isinstance(trained.recipe, TranslationRecipe) and trained.recipe.as_in_training
     if not (as_in_training or trained.batch_statistics):
         return ""
     return (
-        "minigan draws with the statistics of each batch, and with Dropout if G has some; exported is its evaluation, "
-        "with the running statistics and without Dropout."
+        "minigan draws with the statistics of each batch, and with Dropout if G has any; the exported network uses the "
+        "running statistics and no Dropout."
     )
 
 
 def _other_network(run: Path, name: str) -> Subject:
-    """A network that only the run's checkpoints have."""
+    """A network that is stored in the run's checkpoints only."""
     path, arrays, description = CheckpointFolder(run / "checkpoints").load()
     model = description["model"]
     recipe = get_recipe(model["recipe"]).from_settings(model["settings"])
@@ -90,10 +90,10 @@ def _other_network(run: Path, name: str) -> Subject:
 
 
 def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
-    """Makes a run of PyTorch networks' weights: at step 0, with new optimisers.
+    """Makes a run from the weights of PyTorch networks: at step 0, with new optimisers.
 
     Args:
-        settings: of the recipe, as given. Of a DCGAN the others are found from the weights' shapes.
+        settings: settings of the recipe, as given. A DCGAN's other settings are found from the weights' shapes.
     """
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
@@ -128,7 +128,7 @@ def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> 
 
 
 def _state_dicts(weights: Path, discriminator: Path | None) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
-    """Each network's file and tensors."""
+    """The file and the tensors of each network."""
     files: dict[str, tuple[str, dict[str, np.ndarray]]] = {}
     for path, meant in ((weights, "G"), (discriminator, "D")):
         if path is None:
@@ -146,14 +146,14 @@ def _state_dicts(weights: Path, discriminator: Path | None) -> dict[str, tuple[s
 def _settings_of(
     source: str, tensors: dict[str, np.ndarray], kind: type[Recipe], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The settings that the shapes of a DCGAN's weights tell; nothing of other recipes."""
+    """Settings of a DCGAN found from the shapes of its weights; none for other recipes."""
     shapes = weight_shapes(tensors, source=source)
     if not issubclass(kind, DCGAN) or len(shapes) < 2 or any(len(shape) != 4 for shape in shapes):
         return {}
     latent, _, height, width = shapes[0]
     hidden, channels, _, _ = shapes[-1]
     if channels not in (1, 3):
-        return {}  # it draws no images: let the shapes be compared
+        return {}  # not a network for images: the comparison of shapes will say so
     found = {"width": hidden, "channels": channels}
     if height == width:
         found["size"] = height << (len(shapes) - 1)

@@ -1,4 +1,4 @@
-"""What `--help` says beside the options: what a command does, examples, and the exit codes."""
+"""Texts of `--help`: what a command does, examples, and the exit codes. The options' own are in `command_line`."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,21 +9,23 @@ EXIT_CODES = """\
 exit codes:
   0    done
   1    a bug in minigan: please report its traceback
-  2    something that you can mend: a line on standard error says what
+  2    an error that you can mend: a line on standard error names it
   3    training diverged
   130  interrupted by Ctrl-C"""
 
 
 class Usage(NamedTuple):
-    """Of one command.
+    """Help texts of a command.
 
     Attributes:
-        description: what it does.
-        examples: command lines, with remarks behind #.
-        json: what `--json` prints, or "" where there is no such option.
-        quiet: whether there is `--quiet`: the command's work is files, or its exit code.
+        summary: what it does, in the list of commands.
+        description: what it does, in its own help.
+        examples: command lines, with remarks after #.
+        json: what `--json` prints, or "" if the command has no such option.
+        quiet: True if the command has `--quiet`: its result is files or its exit code.
     """
 
+    summary: str
     description: str
     examples: str
     json: str = ""
@@ -32,51 +34,57 @@ class Usage(NamedTuple):
 
 USAGE: Mapping[str, Usage] = {
     "train": Usage(
-        "Trains a GAN, and leaves a run folder with all that is needed to go on and to draw.",
+        "train a GAN, by default a DCGAN on the embedded digits",
+        "Trains a GAN and writes a run folder, with everything needed to resume and to draw samples.",
         """\
 minigan train                                 # a DCGAN on digits, two minutes
 minigan train dcgan --data cifar10.zip --steps 5000
 minigan train dcgan --set loss=hinge d_norm=spectral
 minigan train --resume runs/dcgan-digits-1 --steps 8000
 minigan train --json | jq .g_loss""",
-        "each record of the log, and at last what was done",
+        "each record of the log, and finally a summary",
         quiet=True,
     ),
     "sample": Usage(
-        "Draws samples, or the density of points; from image to image source, output, target.",
+        "draw pictures with a trained generator",
+        "Draws samples, the density of points, or for a generator from image to image: source, output, target.",
         """\
 minigan sample runs/dcgan-digits-1
 minigan sample runs/dcgan-digits-1 --count 100 --seed 7 --out hundred.png
-minigan sample runs/dcgan-digits-2 --class 7  # of a GAN that was told classes""",
-        "what was drawn, and the file",
+minigan sample runs/dcgan-digits-2 --class 7  # of a GAN trained with classes""",
+        "a description of the samples, and the file",
         quiet=True,
     ),
     "translate": Usage(
-        "Translates every picture of a folder into a PNG.",
+        "translate a folder of pictures with a trained generator",
+        "Translates every picture in a folder to a PNG.",
         "minigan translate runs/pix2pix-pairs-1 photos --out maps",
-        "how many pictures, and the folder",
+        "the number of pictures, and the folder",
         quiet=True,
     ),
     "evaluate": Usage(
-        "Compares samples with the data, and writes evaluation.json and evaluation.png.",
+        "measure how near a trained generator is to its data",
+        "Compares samples with the data and writes evaluation.json and evaluation.png.",
         """\
 minigan evaluate runs/dcgan-digits-1
 minigan evaluate runs/dcgan-digits-1 --count 2000 --features pixels
 minigan evaluate runs/dcgan-digits-1 --json | jq .figures""",
-        "what evaluation.json holds",
+        "the content of evaluation.json",
         quiet=True,
     ),
     "export": Usage(
+        "write a trained network for another program",
         "Writes a trained network for another program: NumPy alone, ONNX, or PyTorch.",
         """\
 minigan export runs/dcgan-digits-1 --to numpy --out digits
 minigan export runs/dcgan-digits-1 --to onnx --out digits.onnx
 minigan export runs/dcgan-digits-1 --to torch --prefix main. --out netG.safetensors""",
-        "what was written, and where",
+        "the network, the format and the file",
         quiet=True,
     ),
     "import": Usage(
-        "Makes a run of PyTorch networks' weights, to draw from and to train on.",
+        "make a run from a PyTorch network's weights",
+        "Makes a run from the weights of PyTorch networks, to draw samples or to train further.",
         """\
 minigan import netG.safetensors
 minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.zip""",
@@ -84,6 +92,7 @@ minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.
         quiet=True,
     ),
     "recipes": Usage(
+        "list the recipes, or explain one",
         "Lists the recipes, or explains one: its networks, its source, its settings.",
         """\
 minigan recipes
@@ -92,14 +101,16 @@ minigan recipes dcgan --json | jq .settings""",
         "names and summaries, or settings and networks",
     ),
     "info": Usage(
-        "Tells what runs here: versions, backends, and which kernels are native to each.",
+        "show versions, backends and kernels on this machine",
+        "Shows what runs on this machine: versions, backends, and the native kernels of each.",
         """\
 minigan info
 minigan info --json | jq '.backends | keys'""",
         "the same",
     ),
     "bench": Usage(
-        "Measures training steps and sampling on this machine.",
+        "measure the speed of training and sampling",
+        "Measures the speed of training steps and sampling on this machine.",
         """\
 minigan bench
 minigan bench dcgan32 dcgan64 --batch-size 128 --rounds 9
@@ -107,12 +118,14 @@ minigan bench mlp --backend reference --json""",
         "the backend and all measurements",
     ),
     "warmup": Usage(
+        "compile all kernels now, so that the first training starts at once",
         "Compiles all kernels now, so that the first training starts at once.",
         "minigan warmup",
         "the backend and the seconds it took",
         quiet=True,
     ),
     "gradcheck": Usage(
+        "check every gradient of a recipe against finite differences",
         "Checks every gradient and double gradient of a recipe against finite differences.",
         """\
 minigan gradcheck
@@ -122,7 +135,8 @@ minigan gradcheck mlp --data ring --quiet && echo right""",
         quiet=True,
     ),
     "completion": Usage(
-        "Prints a script that lets a shell complete commands, options, recipes and files.",
+        "print a script for a shell's completion by Tab",
+        "Prints a script with which a shell completes commands, options, recipes and files.",
         """\
 minigan completion bash > ~/.local/share/bash-completion/completions/minigan
 minigan completion zsh > ~/.zfunc/_minigan    # with ~/.zfunc in fpath

@@ -1,4 +1,4 @@
-"""The command `minigan recipes`: which there are, and what one is; and settings as the command line writes them."""
+"""The command `minigan recipes`, which lists or explains recipes, and the settings of the command line."""
 
 import argparse
 import inspect
@@ -57,7 +57,7 @@ def _explain(recipe: Recipe, backend: str, out: Output) -> None:
 
 
 def _networks(recipe: Recipe, backend: str) -> Mapping[str, Sequential]:
-    """G and D, for images of the recipe's size and number of channels: RGB, unless it says otherwise."""
+    """The recipe's networks, for images of its size and number of channels: RGB by default."""
     image_shape = (*recipe.fit_size(None), recipe.channels or 3)
     return recipe.assemble(image_shape, backend=backend, rng=np.random.default_rng(0)).networks
 
@@ -67,22 +67,22 @@ def _shape(network: Sequential) -> dict[str, Any]:
 
 
 def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:
-    """What the sections "Settings:" in the docstrings of a recipe and its bases say of each setting."""
+    """Explanations of the settings, from the sections "Settings:" in the docstrings of a recipe and its bases."""
     meanings: dict[str, str] = {}
     for base in reversed(recipe.__mro__):
         _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Settings:\n")
         section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
-        section = re.sub(r"\n {5,}", " ", section)  # a line that goes on
+        section = re.sub(r"\n {5,}", " ", section)  # a continued line
         for names, meaning in re.findall(r"^ +([\w, ]+): (.+)$", section, flags=re.MULTILINE):
             meanings |= {name.strip(): meaning for name in names.split(",")}
     return meanings
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE words as a dictionary.
+    """Parses words KEY=VALUE to a dictionary.
 
     Raises:
-        ConfigError: a word is something else.
+        ConfigError: a word has another form.
     """
     pairs = {}
     for text in texts:

@@ -1,4 +1,4 @@
-"""The command `minigan completion`: a script that completes minigan's words in a shell."""
+"""The command `minigan completion`: a script for a shell's completion by Tab."""
 
 import argparse
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ __all__ = ["completion"]
 
 
 def completion(options: argparse.Namespace) -> int:
-    """Prints the script; the options hold the parser that they came from.
+    """Prints the script for the parser in `options.parser`.
 
     Raises:
         MissingExtraError: shtab, which writes it, is not installed.
@@ -27,7 +27,7 @@ def completion(options: argparse.Namespace) -> int:
 
 
 def _fill_in(parser: argparse.ArgumentParser, *, files: Mapping[str, Any]) -> None:
-    """Gives each argument what completes it, here and in all commands."""
+    """Adds completions to the arguments of a parser and of its commands."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():

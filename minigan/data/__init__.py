@@ -3,6 +3,8 @@
 from minigan.data.dataset import Dataset, LabelledDataset, PairDataset
 from minigan.data.digits import Digits
 from minigan.data.loader import Loader
+from minigan.data.pictures import image_grid
+from minigan.data.png import encode_png
 from minigan.data.points import GaussianMixture, grid, ring
 from minigan.data.shapes import MASK_COLOURS, ShapePairs, Shapes
 from minigan.data.source import EMBEDDED, open_dataset, open_pairs
@@ -21,7 +23,9 @@ __all__ = [
     "ShapePairs",
     "Shapes",
     "StackedImages",
+    "encode_png",
     "grid",
+    "image_grid",
     "open_dataset",
     "open_pairs",
     "ring",

@@ -60,7 +60,7 @@ class LabelledLoss(AdversarialLoss):
 
 
 class CrossEntropyLoss(LabelledLoss):
-    """The game `min_G max_D V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]`, D = sigmoid(s)."""
+    """Base of the losses of the game `min_G max_D V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]`, D = sigmoid(s)."""
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
         """D's loss on a batch that is all real or all fake: binary cross-entropy, one of the two terms of -V.

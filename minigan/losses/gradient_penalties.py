@@ -112,7 +112,7 @@ class ZeroSlope(GradientPenalty):
 
 
 class WGANGP(UnitSlope):
-    """λ E[(|∇D(x)| - 1)²] at random points on the lines between real and fake examples.
+    """Penalty λ E[(|∇D(x)| - 1)²] at random points on the lines between real and fake examples.
 
     Source: Gulrajani et al. 2017, equation 3 and algorithm 1 (λ = 10).
     """
@@ -133,7 +133,7 @@ class WGANGP(UnitSlope):
 
 
 class DRAGAN(UnitSlope):
-    """λ E[(|∇D(x + δ)| - 1)²] around real examples x; δ is normal with half the batch's standard deviation.
+    """Penalty λ E[(|∇D(x + δ)| - 1)²] around real examples x; δ is normal with half the batch's standard deviation.
 
     Source: Kodali et al. 2017 ("On Convergence and Stability of GANs"), the DRAGAN penalty with k = 1 (λ = 10); the
     size of δ is that of its authors' code.
@@ -147,7 +147,7 @@ class DRAGAN(UnitSlope):
 
 
 class R1(ZeroSlope):
-    """γ/2 E[|∇D(x)|²] at real examples.
+    """Penalty γ/2 E[|∇D(x)|²] at real examples.
 
     Source: Mescheder et al. 2018 ("Which Training Methods for GANs do actually Converge?"), equation 9 (γ = 10).
     """
@@ -157,7 +157,7 @@ class R1(ZeroSlope):
 
 
 class R2(ZeroSlope):
-    """γ/2 E[|∇D(x)|²] at fake examples.
+    """Penalty γ/2 E[|∇D(x)|²] at fake examples.
 
     Source: Mescheder et al. 2018 ("Which Training Methods for GANs do actually Converge?"), equation 10 (γ = 10).
     """

@@ -36,9 +36,10 @@ def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
 
 
 def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
-    """-log p(target) of independent pixels with p = sigmoid(logits), in nats: the sum over an image, the mean over N.
+    """Negative log-likelihood -log p(target) of independent pixels with p = sigmoid(logits), in nats.
 
-    For a logit s and a target t in [0, 1] it is softplus(s) - t s, whose derivative is sigmoid(s) - t.
+    It is the sum over an image and the mean over images. For a logit s and a target t in [0, 1] it is
+    softplus(s) - t s, whose derivative is sigmoid(s) - t.
 
     Args:
         logits, target: (N, ...) of one shape.
@@ -54,7 +55,9 @@ def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
 
 
 def gaussian(means: Array, target: Array) -> tuple[Array, Array]:
-    """-log N(target | means, 1) without its constant: |target - means|² / 2, the sum over an image, the mean over N.
+    """Negative log-likelihood -log N(target | means, 1) without its constant, |target - means|² / 2, in nats.
+
+    It is the sum over an image and the mean over images.
 
     Args:
         means, target: (N, ...) of one shape.

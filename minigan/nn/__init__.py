@@ -31,7 +31,8 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network.unet import patch_discriminator, unet
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
 from minigan.nn.schedules import CosineDecay, ExponentialDecay, LinearDecay, Schedule
@@ -71,10 +72,12 @@ __all__ = [
     "Maxout",
     "MinibatchStdDev",
     "Normal",
+    "Observer",
     "Optimizer",
     "Orthogonal",
     "Parallel",
     "Parameter",
+    "Pass",
     "PixelShuffle",
     "RMSprop",
     "ReLU",
@@ -94,4 +97,6 @@ __all__ = [
     "check_double_backward",
     "check_gradient",
     "check_network",
+    "patch_discriminator",
+    "unet",
 ]

@@ -1,4 +1,4 @@
-"""The GANs that can be trained by name; each file is a starting point of your own."""
+"""GANs that can be trained by name; each file is a starting point for a recipe of your own."""
 
 from minigan.errors import ConfigError
 from minigan.recipes.adversarial import AdversarialRecipe
@@ -58,10 +58,12 @@ RECIPES: dict[str, type[Recipe]] = {
 
 
 def get_recipe(name: str) -> type[Recipe]:
-    """The recipe of that name.
+    """The recipe of that name, a class whose arguments are its settings.
 
+    Args:
+        name: a key of RECIPES, such as "dcgan".
     Raises:
-        ConfigError: there is none.
+        ConfigError: the name is unknown.
     """
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}. See 'minigan recipes'.")

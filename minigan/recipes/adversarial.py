@@ -1,4 +1,4 @@
-"""What all GANs among the recipes share: the game between G and D, and its settings."""
+"""Base of all GANs among the recipes: the game between G and D, and its settings."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,29 +11,31 @@ from minigan.losses import LOSSES, Loss, get_loss
 from minigan.losses.gradient_penalties import PENALTIES, GradientPenalty, get_penalty
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
-from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise, Noise
+from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
+from minigan.training.sampling import Noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialRecipe(Recipe):
-    """A GAN.
+    """Base of the recipes that train a generator G against a discriminator D.
 
     Settings:
-        steps: of G, in a whole training.
-        lr: the learning rate of G and of D.
-        g_lr, d_lr: a rate of G's or D's own (two time scales: Heusel et al. 2017); 0 is lr.
+        steps: number of G's steps in the whole training.
+        lr: learning rate of G and D.
+        g_lr: learning rate of G alone, for two time scales (Heusel et al. 2017); 0 takes lr.
+        d_lr: learning rate of D alone; 0 takes lr.
         clip_weights: limit of D's weights, .01 in the original WGAN; 0 is none.
-        batch_size: real images in a step of D, and fakes.
+        batch_size: number of real images, and of fakes, in a step of D.
         n_critic: steps of D for each step of G.
         loss: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge or relativistic-average.
-        label_smoothing: how much less than 1 D is to say of real images, for losses with labels: .1 is usual.
-        penalty: on D's slope: none, wgan-gp, dragan, r1 or r2.
+        label_smoothing: amount by which D's label of real images is below 1, for losses with labels; .1 is usual.
+        penalty: gradient penalty on D: none, wgan-gp, dragan, r1 or r2.
         penalty_weight: λ of wgan-gp and dragan, γ of r1 and r2.
-        penalty_interval: steps of D from one with the penalty to the next, which has it so many times as heavy.
-        instance_noise: standard deviation, at first, of noise on all that D sees.
-        instance_noise_steps: steps of G over which that noise fades to nothing.
+        penalty_interval: steps of D from one penalty to the next; the weight is multiplied by it.
+        instance_noise: initial standard deviation of the noise on D's images, real and fake.
+        instance_noise_steps: steps of G over which that noise fades to 0.
     """
 
     g_lr: float = 0.0
@@ -62,18 +64,18 @@ class AdversarialRecipe(Recipe):
 
     @abstractmethod
     def discriminator(self, image_shape: Shape) -> Sequential:
-        """D, not built: image_shape to logits."""
+        """D, not built: from images of the shape image_shape to logits."""
 
     def judge(self, image_shape: Shape) -> Sequential:
-        """D, not built, with all that settings put around the recipe's `discriminator`."""
+        """D, not built: the recipe's `discriminator` with the layers that settings put in front of it."""
         return self.discriminator(image_shape)
 
     def generator_terms(self) -> tuple[GeneratorTerm, ...]:
-        """What is added to G's adversarial loss."""
+        """Terms that are added to G's adversarial loss."""
         return ()
 
     def gradient_penalty(self) -> GradientPenalty | None:
-        """What is added to D's loss."""
+        """The penalty that is added to D's loss, or None."""
         if self.penalty == "none":
             return None
         return get_penalty(self.penalty, weight=self.penalty_weight, interval=self.penalty_interval)
@@ -99,12 +101,13 @@ class AdversarialRecipe(Recipe):
         terms: tuple[GeneratorTerm, ...] = (),
         fake_pool: FakePool | None = None,
     ) -> AlternatingOptimizer:
-        """The two networks, built, with their optimisers, loss and penalty.
+        """The learner of two built networks, with their optimisers, loss and penalty.
 
         Args:
-            noise: what G draws from; None where the batches bring its source.
-            adversarial_weight: of the game's part in G's loss.
-            terms: beside the recipe's `generator_terms`.
+            noise: draws G's inputs; None if the batches have them.
+            adversarial_weight: weight of the adversarial loss in G's loss.
+            terms: in addition to the recipe's `generator_terms`.
+            fake_pool: earlier fakes that D is shown again, if there are any.
         """
         return AlternatingOptimizer(
             G,

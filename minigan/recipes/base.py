@@ -1,4 +1,4 @@
-"""What a recipe is: networks, losses and settings under one name."""
+"""Base of all recipes: networks, losses and settings under one name."""
 
 import dataclasses
 import math
@@ -17,8 +17,8 @@ from minigan.errors import ConfigError, MixedSizesError
 from minigan.nn.network import Sequential
 from minigan.recipes.optimizer_settings import OptimizerSettings
 from minigan.training.learner import Learner
-from minigan.training.moving_average import STATISTICS, MovingAverage, Noise, Statistics
-from minigan.training.sampling import Exhibit
+from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics
+from minigan.training.sampling import Exhibit, Noise
 
 Shape = tuple[int, ...]
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -26,14 +26,14 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(OptimizerSettings):
-    """What can be trained by name; its fields are the settings that `--set` changes.
+    """Base of everything that can be trained by name; its fields are the settings that `--set` changes.
 
     Settings:
-        batch_size: examples in a step.
-        ema: decay of the moving average of G's weights, which then draws the samples; try .999. 0 keeps none.
-        ema_statistics: BatchNorm's in the average: running, batch or standing, see `minigan.training.moving_average`.
-        size: the images' side, or 0 to choose by the data.
-        channels: 1 for greyscale, 3 for RGB, or 0 to choose by the data.
+        batch_size: number of examples in a step.
+        ema: decay of the moving average of G's weights, such as .999; samples are then drawn with it. 0 keeps none.
+        ema_statistics: its BatchNorm statistics: running, batch or standing, see `minigan.training.moving_average`.
+        size: side of the images; 0 chooses by the data.
+        channels: 1 for greyscale, 3 for RGB; 0 chooses by the data.
     Raises:
         ConfigError: a setting is out of range.
     """
@@ -67,22 +67,24 @@ class Recipe(OptimizerSettings):
 
     @abstractmethod
     def generator(self, image_shape: Shape) -> Sequential:
-        """G, not built: what draws image_shape."""
+        """G, not built; its output has the shape image_shape."""
 
     @abstractmethod
     def source_shape(self, image_shape: Shape) -> Shape:
-        """What G draws an image from: (latent,), or the shape of another image."""
+        """Shape of G's input for an image of that shape: (latent,), or the shape of another image."""
 
     @abstractmethod
     def learner(self, networks: Sequence[Sequential]) -> Learner:
-        """The learner that trains the networks of `networks`, which are built by now."""
+        """The learner that trains the networks of `networks`, given built and in that order."""
 
     @abstractmethod
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
-        """What the pictures of a training on these data are drawn from.
+        """The inputs and the layout of the pictures of a training on these data.
 
         Args:
-            extent: how far a picture of points is to reach.
+            dataset: the training data.
+            rng: draws the noise.
+            extent: a picture of points shows [-extent, extent].
         """
 
     # ------------------------------------------------------------------------------------------ with a default
@@ -99,32 +101,39 @@ class Recipe(OptimizerSettings):
         """
 
     def prepare(self, images: np.ndarray) -> np.ndarray:
-        """From images in [-1, 1] to what D sees and G draws."""
+        """Converts images in [-1, 1] to the range in which the networks work."""
         return images
 
     def to_images(self, samples: np.ndarray) -> np.ndarray:
-        """The inverse of `prepare`."""
+        """Converts G's outputs to images in [-1, 1]; the inverse of `prepare`."""
         return samples
 
     @property
     def numbers(self) -> Literal["signed", "unit", "logits"]:
-        """What `to_images` makes images of: of themselves, of images in [0, 1], or of logits of such."""
+        """Kind of G's outputs: images in [-1, 1] (signed), images in [0, 1] (unit), or logits of the latter."""
         return "signed"
 
-    def batch(self, item: Any, rng: np.random.Generator) -> Any:  # noqa: ARG002 (some draw what hides an image)
-        """From the loader's batch to what the learner's step takes."""
+    def batch(self, item: Any, rng: np.random.Generator) -> Any:  # noqa: ARG002 (some draw noise or holes)
+        """Converts a batch of the loader to a batch for the learner."""
         return self.prepare(item)
 
-    def fit(self, dataset: Collection) -> Self:  # noqa: ARG002 (some have settings that the data decide)
-        """This recipe with what the data decide.
+    def fit(self, dataset: Collection) -> Self:  # noqa: ARG002 (the data decide some settings)
+        """This recipe with the settings that the data decide, such as the number of classes.
 
         Raises:
-            ConfigError: the data lack what the recipe needs.
+            ConfigError: the data do not suit the recipe.
         """
         return self
 
     def open_data(self, source: str, *, seed: int) -> Collection:
-        """The source, its images scaled to a size that the recipe can draw."""
+        """Opens a source, its images scaled to a size that the recipe can draw.
+
+        Args:
+            source: see `minigan.open_dataset`.
+            seed: of embedded data.
+        Raises:
+            DataError, ConfigError: the source cannot be read, or does not suit the recipe.
+        """
         channels = self.channels or None
         native: tuple[int, int] | None = None
         try:
@@ -136,34 +145,38 @@ class Recipe(OptimizerSettings):
                 self.check_points()
                 return dataset
             native = dataset.shape[0], dataset.shape[1]
-            # Of picture files only some were looked at: with a size given, others that are odd will be scaled.
+            # Only some picture files were examined: with a size given, others of another size will be scaled.
             if self.fit_size(native) == native and not isinstance(dataset, ImageFiles):
                 return dataset
             dataset.close()
         return open_dataset(source, size=self.fit_size(native), channels=channels, seed=seed)
 
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:  # noqa: ARG002
-        """The data that pictures are made of: what was kept from training, where the recipe keeps some.
+        """The data for pictures: those held out of training, if the recipe holds some out.
 
         Args:
-            dataset: what `open_data` opened of the source.
+            source: as given to `open_data`.
+            dataset: as returned by `open_data`.
+            seed: of embedded data.
         """
         return dataset
 
     def loader(self, dataset: Any, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> Loader[Any]:
-        """Endless batches of the data, as `batch` takes them."""
+        """A loader of endless batches, each to be converted by `batch`; see `minigan.data.Loader`."""
         return Loader(dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle)
 
     def image_shape(self, dataset: Any) -> Shape:
-        """Of what G is to draw."""
+        """Shape of G's images for this dataset."""
         shape: Shape = dataset.shape
         return shape
 
     def check_points(self) -> None:
-        """Raises:
-        ConfigError: the recipe draws images only.
+        """Checks that the recipe can draw points; by default it cannot.
+
+        Raises:
+            ConfigError: it draws images only.
         """
-        raise ConfigError(f"{self.name} draws images, not points of the plane. Use the recipe mlp, or image data.")
+        raise ConfigError(f"{self.name} draws images, got points of the plane. Use the recipe mlp, or image data.")
 
     def sources(
         self,
@@ -172,23 +185,33 @@ class Recipe(OptimizerSettings):
         *,
         label: int | None = None,  # noqa: ARG002
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """What G draws `count` samples from, and their condition: noise, and classes at random or of one `label`.
+        """Draws G's inputs for samples: noise, and a condition if G is conditional.
 
+        Args:
+            rng: draws the noise and the classes.
+            count: number of samples.
+            label: class of all samples; None takes random classes.
+        Returns:
+            The noise (count, latent), and classes as one-hot vectors (count, classes) or None.
         Raises:
             ConfigError: G does not draw from noise, or not by class.
         """
-        raise ConfigError(f"{self.name} draws from images, not from noise. See minigan sample and minigan evaluate.")
+        raise ConfigError(f"{self.name} draws from images, not from noise. Use minigan sample or minigan evaluate.")
 
     def refuse_label(self, label: int | None) -> None:
-        """Raises ConfigError if a class is asked for, of a generator that was told none."""
+        """Checks that no class is asked for, since G was trained without classes.
+
+        Raises:
+            ConfigError: a class is given.
+        """
         if label is not None:
             raise ConfigError(
-                f"this {self.name} was not told classes, so it cannot draw one. Train a GAN with --set "
-                "condition=concatenation on labelled data."
+                f"this {self.name} was trained without classes, got the class {label}. Train a GAN on labelled data "
+                "with --set condition=concatenation."
             )
 
     def standing_noise(self) -> Noise | None:
-        """What standing statistics are drawn from, if from noise alone."""
+        """The noise for standing statistics; None if G does not draw from noise alone."""
         return None
 
     # ------------------------------------------------------------------------------------------ for the caller
@@ -223,18 +246,28 @@ class Recipe(OptimizerSettings):
         dtype: str | np.dtype[Any] = "float32",
         rng: np.random.Generator,
     ) -> Sequential:
-        """G, ready to draw."""
+        """G, built and with random weights.
+
+        Args:
+            image_shape: shape of its images: (H, W, C), or (2,) for points.
+            backend: an object or a name.
+            dtype: of the weights: float32 or float64.
+            rng: draws the weights.
+        Raises:
+            ConfigError, ShapeError: the recipe cannot draw images of that shape.
+        """
         G = self.whole_generator(image_shape)
         return G.build(self.source_shape(image_shape), backend=backend, dtype=dtype, rng=rng)
 
     def whole_generator(self, image_shape: Shape) -> Sequential:
-        """G behind what joins its condition to what it draws from; not built."""
+        """G, not built, after the layer that joins noise and condition, if there is a condition."""
         return self.generator(image_shape)
 
     def moving_average(self, G: Sequential, *, seed: int | Sequence[int]) -> MovingAverage | None:
-        """The average of G's weights, if the recipe keeps one.
+        """The moving average of G's weights; None if the recipe keeps none.
 
         Args:
+            G: the trained generator.
             seed: of the noise for standing statistics.
         """
         if not self.ema:
@@ -268,15 +301,17 @@ class Recipe(OptimizerSettings):
         return True
 
     def settings(self) -> dict[str, Any]:
-        """All settings by name."""
+        """Values of all settings by name."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """A recipe with some settings given, as values or as text: `{"lr": "1e-4"}`.
+        """A recipe with some settings changed.
 
+        Args:
+            settings: values by name, in their types or as text: `{"lr": "1e-4"}`.
         Raises:
-            ConfigError: an unknown setting, or something that is no value of its type.
+            ConfigError: a name is unknown, or a value has another type or is out of range.
         """
         kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         values: dict[str, Any] = {}
@@ -288,7 +323,7 @@ class Recipe(OptimizerSettings):
 
 
 def _convert(value: Any, kind: Any, what: str) -> Any:
-    """A setting's value, perhaps given as text, in its type; an int is fine for a float, but not the reverse."""
+    """Converts a setting's value, which may be text, to its type; an int may become a float, but not the reverse."""
     try:
         if isinstance(value, str):
             return _TRUTH[value.lower()] if kind is bool else kind(value)

@@ -2,24 +2,25 @@
 
 The networks of Radford, Metz & Chintala 2016 ("Unsupervised Representation Learning with Deep Convolutional
 Generative Adversarial Networks", section 3 and figure 1): 4x4 convolutions with stride 2 and no pooling, BatchNorm
-everywhere but in G's last and D's first layer, ReLU in G, LeakyReLU .2 in D, weights from N(0, .02), Adam with
+everywhere except in G's last and D's first layer, ReLU in G, LeakyReLU .2 in D, weights from N(0, .02), Adam with
 lr 2e-4 and β1 .5.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- The generator *grows*: from z to a small image with many channels, then each transposed convolution doubles it.
+- The generator *grows* images: from z to a small image with many channels, which each transposed convolution doubles.
 - Real and fake go through D as separate batches, so that each has its own BatchNorm statistics.
 - D ends in a logit; the sigmoid is in the loss, where log(sigmoid) cannot overflow.
-- G's step computes no gradient of D's weights, and uses the fakes that D's step has seen.
-- 4x4 filters with stride 2: the stride divides the filter, so no checkerboard is built in.
+- G's step computes no gradient of D's weights, and uses the same fakes as D's step.
+- The filters are 4x4 with stride 2: the stride divides the filter, so no checkerboard is built in.
 
-With `--set condition=concatenation` or `condition=projection` G and D are told the classes of labelled data, and
-`minigan sample RUN --class 3` draws one of them.
+Variants:
 
-With algorithm 1 of Gulrajani et al. 2017 it is a WGAN-GP:
-`--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`; with spectral normalisation
-and the hinge loss of Miyato et al. 2018: `--set loss=hinge d_norm=spectral`; with the R1 penalty of Mescheder et al.
-2018: `--set penalty=r1 d_norm=none`.
+- Classes: `--set condition=concatenation` or `condition=projection` trains on labelled data, and
+  `minigan sample RUN --class 3` draws one class.
+- WGAN-GP, algorithm 1 of Gulrajani et al. 2017:
+  `--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`
+- Spectral normalisation with the hinge loss, Miyato et al. 2018: `--set loss=hinge d_norm=spectral`
+- The R1 penalty, Mescheder et al. 2018: `--set penalty=r1 d_norm=none`
 """
 
 from dataclasses import dataclass
@@ -53,9 +54,9 @@ class DCGAN(NoiseRecipe):
     """A convolutional GAN for images of 28, 32, 64 or 128 pixels, greyscale or RGB.
 
     Settings:
-        width: channels of the largest hidden image; each halving of the image doubles them.
-        d_norm: in D: batch (BatchNorm), spectral (SpectralNorm around every layer), or none, as wgan-gp asks for.
-        init: how the weights start: normal (N(0, .02), the paper's), orthogonal, he or glorot.
+        width: number of channels of the largest hidden image; each halving of the image doubles it.
+        d_norm: normalisation in D: batch (BatchNorm), spectral (SpectralNorm on every layer) or none, for wgan-gp.
+        init: initial weights: normal (N(0, .02), as in the paper), orthogonal, he or glorot.
     """
 
     name: ClassVar[str] = "dcgan"
@@ -118,10 +119,10 @@ class DCGAN(NoiseRecipe):
 
 
 def halvings(size: tuple[int, int]) -> int:
-    """How often an image is halved until its shorter side is 4 to 7 pixels.
+    """Number of halvings after which an image's shorter side has 4 to 7 pixels.
 
     Raises:
-        ConfigError: an odd side gets in the way, or a side is over 128 pixels.
+        ConfigError: a side cannot be halved that often, or has more than 128 pixels.
     """
     n = 0
     while min(size) >> n > 7:

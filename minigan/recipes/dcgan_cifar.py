@@ -1,36 +1,36 @@
-"""DCGAN on CIFAR-10, as the TensorFlow tutorials have it: 5x5 filters and a dense layer at both ends.
+"""DCGAN on CIFAR-10 as in the TensorFlow tutorials, with 5x5 filters and a dense layer at both ends.
 
 D: 5x5 convolutions with stride 2 (64, 128, 256 and 512 channels) with BatchNorm and LeakyReLU .2, flatten, dense 1024
-with LeakyReLU, dense 1. G is its mirror image: dense 1024 and dense 2·2·512 with BatchNorm and ReLU,
-then transposed 5x5 convolutions with stride 2 to 256, 128 and 64 channels with BatchNorm and ReLU and to the image,
-tanh. Weights from N(0, .02), Adam with lr 2e-4 and β1 .5, the rate halved smoothly over each 100,000 steps, 64 images a
-batch, 100 epochs: 78,100 steps of 50,000 images. After Radford et al. 2016 and its TensorFlow code by Kim 2016.
+with LeakyReLU, dense 1. G is its mirror image: dense 1024 and dense 2·2·512 with BatchNorm and ReLU, then transposed
+5x5 convolutions with stride 2 to 256, 128 and 64 channels with BatchNorm and ReLU, and to the image with tanh. Weights
+from N(0, .02), Adam with lr 2e-4 and β1 .5, a rate that falls by half over each 100,000 steps, batches of 64 images,
+100 epochs of 50,000 images: 78,100 steps. After Radford et al. 2016 and its TensorFlow code by Kim 2016.
 
-**Where D has no BatchNorm.** The tutorials have it behind all five layers: `--set d_norm=all`. Behind the dense layer
-it takes from each feature its mean over a batch that is all real or all fake, which is just what tells one from the
-other, and makes fakes that are all alike as different as real ones: on CIFAR-10 G then draws one picture for every z.
-Behind the first layer it hides the colours (Radford et al. 2016, section 3, leave it out as well). So by default it
-stands behind the other three.
+**BatchNorm in D.** The tutorials have it after all five layers: `--set d_norm=all`. After the dense layer it subtracts
+the mean over a batch that is all real or all fake. This removes just the difference between the two, and makes fakes
+that are all alike look as varied as real images: on CIFAR-10 G then draws one picture for every z. After the first
+layer it hides the colours (Radford et al. 2016, section 3, leave it out there, too). So by default it follows the other
+three.
 
-**Halves averaged.** The tutorials' D minimises (BCE(real) + BCE(fake)) / 2, minigan's the sum, as equation 1 of
-Goodfellow et al. 2014 has it. Half the loss is half the gradient, and Adam divides each gradient by its own size: both
-train alike, but for Adam's ε. What differs is the number that is printed. A D that cannot tell real from fake has
-d_loss = 2 log 2 = 1.386 here and .693 there. (With optimizer=sgd the average is half the learning rate; beside a
-penalty it doubles the penalty's share.)
+**Sum or mean.** The tutorials' D minimises (BCE(real) + BCE(fake)) / 2. minigan's D minimises the sum, as in equation 1
+of Goodfellow et al. 2014. Half the loss means half the gradient, but Adam divides each gradient by its own size: except
+for Adam's ε both train alike. Only the printed number differs: a D that cannot tell real from fake has d_loss =
+2 log 2 = 1.386 here and .693 there. (With optimizer=sgd the mean halves the learning rate; together with a penalty it
+doubles the penalty's share.)
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- One BatchNorm over a batch that is half real and half fake: then D tells them apart by where they lie relative to the
-  *other* half, and in G's step, with fakes alone, nothing fits. Here each half is a batch of its own.
-- BatchNorm "updates" that are created and never run, or that G's step runs too: here D's running statistics are
-  committed in D's own step only.
-- `tf.log(D)` of a sigmoid's output, -inf where D is sure: D ends in a logit.
+- One BatchNorm over a batch that is half real and half fake: D then tells the halves apart by their position relative
+  to each *other*, which is missing in G's step with fakes alone. Here each half is a batch of its own.
+- BatchNorm "updates" that are created and never run, or also run in G's step: here D's running statistics are committed
+  in D's own step only.
+- `tf.log(D)` of a sigmoid's output, which is -inf where D is sure: here D ends in a logit.
 - `optimizer.minimize(loss)` without `var_list`, which trains D towards G's goal in G's step.
-- A learning rate that is decayed by two counters, one for each optimiser, at twice the intended speed.
+- A learning rate decayed by two counters, one for each optimiser, at twice the intended speed.
 
-5 is no multiple of 2: a transposed 5x5 convolution with stride 2 covers pixels unequally, and early samples show a
-faint checkerboard (Odena et al. 2016) that training has to undo; `dcgan` (4x4) and `dcgan-keras` (upsampling) cover
-them equally.
+5 is not a multiple of 2: a transposed 5x5 convolution with stride 2 covers pixels unequally, and early samples show a
+faint checkerboard (Odena et al. 2016) that training has to undo. `dcgan` (4x4) and `dcgan-keras` (upsampling) cover all
+pixels equally.
 """
 
 from dataclasses import dataclass
@@ -52,9 +52,9 @@ class DCGANCifar(NoiseRecipe):
     """A DCGAN for images whose sides are multiples of 16, such as CIFAR-10's 32x32.
 
     Settings:
-        width: channels of the largest hidden image; each halving of the image doubles them.
-        dense: units of the dense layers.
-        d_norm: BatchNorm in D: inner (behind the 2nd to the 4th convolution) or all (behind the dense layer, too).
+        width: number of channels of the largest hidden image; each halving of the image doubles it.
+        dense: number of units of the dense layers.
+        d_norm: BatchNorm in D: inner (after the 2nd to the 4th convolution) or all (after all five layers).
     """
 
     name: ClassVar[str] = "dcgan-cifar"
@@ -101,15 +101,15 @@ class DCGANCifar(NoiseRecipe):
 
 
 def smallest(size: tuple[int, ...]) -> tuple[int, int]:
-    """The image's size after four halvings.
+    """Size (h, w) of an image after four halvings.
 
     Raises:
-        ConfigError: its sides are no multiples of 16, or over 128 pixels.
+        ConfigError: its sides are not multiples of 16, or have more than 128 pixels.
     """
     H, W = size
     if H % 16 or W % 16 or max(H, W) > max(SIZES):
         raise ConfigError(
-            f"dcgan-cifar halves images four times, so their sides are multiples of 16 up to {max(SIZES)} "
+            f"dcgan-cifar halves images four times: expected sides that are multiples of 16 up to {max(SIZES)} "
             f"(best {', '.join(map(str, SIZES))}), got {H}x{W}. Use --set size=32."
         )
     return H // 16, W // 16

@@ -1,23 +1,23 @@
-"""The Keras tutorials' DCGAN: from a dense layer through upsampling convolutions, RGB or grey, also at 100x100.
+"""The Keras tutorials' DCGAN: a dense layer, then upsampling and convolutions; RGB or grey, also at 100x100.
 
-G: dense 4·4·256, BatchNorm, ReLU, reshape; three times upsampling and a 5x5 convolution (128, 128 and 64 channels)
-with BatchNorm and ReLU; a 7x7 convolution to the image, tanh. D: 5x5 convolutions with stride 2 (64, 128, 256 channels)
+G: dense 4·4·256, BatchNorm, ReLU, reshape; three times upsampling and a 5x5 convolution (128, 128 and 64 channels) with
+BatchNorm and ReLU; a 7x7 convolution to the image with tanh. D: 5x5 convolutions with stride 2 (64, 128, 256 channels)
 with LeakyReLU .2, flatten, dense 1. Binary cross-entropy, Adam with lr 2e-4 and β1 .5.
 
 Upsampling by repetition, then a convolution, is the resize-convolution of Odena et al. 2016 ("Deconvolution and
 Checkerboard Artifacts"): it reaches any size that is 4 to 7 pixels times three whole factors, not powers of two only.
 100 = 4·1·5·5, 64 = 4·2·2·4, 28 = 7·1·2·2. The small factors come first, so that few layers work on large images. D's
-convolutions halve odd sides upwards ("same" padding): 100, 50, 25, 13.
+convolutions round odd sides up when they halve them ("same" padding): 100, 50, 25, 13.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- The generator that *shrinks*: convolutions with stride 2 in G, copied from D, where upsampling should stand.
+- A generator that *shrinks* images: convolutions with stride 2 in G, copied from D, in the place of upsampling.
 - Images in [0, 255] or [0, 1] against a tanh: D tells them apart by their range alone. Here both are in [-1, 1].
-- `Dense(1, activation="sigmoid")` and a logarithm of its output, which overflows: D ends in a logit here.
+- `Dense(1, activation="sigmoid")` and a logarithm of its output, which overflows: here D ends in a logit.
 - `discriminator.trainable = False` at the wrong time, so that D learns in G's step that fakes are real. Here G's step
-  walks through D without a place for D's gradients.
+  goes through D without computing gradients of D's weights.
 - Labels exchanged between D's two batches, or real and fake joined in one batch.
-- The bias in front of a BatchNorm, which takes it away again.
+- A bias before BatchNorm, which subtracts it again.
 """
 
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ LARGEST, LARGEST_FACTOR = 128, 5
 
 @dataclass(frozen=True, kw_only=True)
 class DCGANKeras(NoiseRecipe):
-    """A DCGAN that grows images by upsampling: 28, 32, 64, 100 pixels and more, square or not.
+    """A DCGAN that enlarges images by upsampling, for sides of 28, 32, 64, 100 and other pixels, square or not.
 
     Settings:
-        width: channels of G's last hidden image and of D's first; 64 in the tutorials.
+        width: number of channels of G's last and of D's first hidden image; 64 in the tutorials.
     """
 
     name: ClassVar[str] = "dcgan-keras"
@@ -71,10 +71,10 @@ class DCGANKeras(NoiseRecipe):
 
 
 def growth(side: int) -> tuple[int, int, int, int]:
-    """How a side comes about: 4 pixels (or 5 to 7), and three factors in ascending order, as equal as possible.
+    """Factors of an image's side: 4 pixels (or 5 to 7), and three factors in ascending order, as equal as possible.
 
     Raises:
-        ConfigError: it does not, or is over 128 pixels.
+        ConfigError: the side has no such factors, or more than 128 pixels.
     """
     found = [
         (start, a, b, side // start // a // b)
@@ -85,7 +85,7 @@ def growth(side: int) -> tuple[int, int, int, int]:
     ]
     if not found or side > LARGEST:
         raise ConfigError(
-            f"dcgan-keras draws images whose sides are 4 to 7 pixels times three factors up to {LARGEST_FACTOR}, "
+            f"dcgan-keras: expected sides of 4 to 7 pixels times three factors up to {LARGEST_FACTOR}, "
             f"at most {LARGEST} pixels (such as {', '.join(map(str, SIZES))}), got a side of {side}. Use --set size=64."
         )
     return min(found, key=lambda sizes: (sizes[0], sizes[-1], sum(sizes)))

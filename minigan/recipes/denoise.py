@@ -1,18 +1,18 @@
-"""Denoising: from images with normal noise on them to clean ones.
+"""Denoising: from images with Gaussian noise to clean ones.
 
 G is the residual network of DnCNN (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III.A): 3x3 convolutions
-that keep the image's size, with BatchNorm and ReLU, learn the noise, which is taken from the image. Beside L1 a
-discriminator of 34x34 patches judges the outcome, with little weight; `--set adversarial=0` leaves it out, and has the
-better PSNR: what is most likely on average is blurred, and a sharp guess that is wrong costs twice.
+that keep the image's size, with BatchNorm and ReLU, predict the noise, which is subtracted from the image. G minimises
+L1 and, with little weight, the loss of a discriminator of 34x34 patches. `--set adversarial=0` leaves D out and has the
+better PSNR: the most likely image on average is blurred, and a sharp guess that is wrong costs twice.
 
-Any images are data: `minigan train denoise --data cifar10.zip`. New noise is drawn in each step, so that the same
-image never comes twice.
+Any images will do: `minigan train denoise --data cifar10.zip`. Each step draws new noise, so the same input never comes
+twice.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- Noise is not clipped to the range of images: clipped noise is darker on white and easier to see through.
-- G starts near the identity, so that its first output is as good as the noisy image, not worse.
-- Figures stand beside those of the noisy image itself, on images that training has not seen.
+- Noise is not clipped to the range of images: clipped noise is darker on white and easier to remove.
+- G starts near the identity, so that its first output is as good as the noisy image.
+- Figures are compared with those of the noisy image itself, on images that training has not seen.
 """
 
 from dataclasses import dataclass
@@ -29,11 +29,11 @@ from minigan.recipes.restoration import RestorationRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Denoise(RestorationRecipe):
-    """A residual network that takes normal noise from images.
+    """A residual network that removes Gaussian noise from images.
 
     Settings:
-        sigma: standard deviation of the noise, of pixels from 0 to 255.
-        depth: how many convolutions G has.
+        sigma: standard deviation of the noise, for pixels from 0 to 255.
+        depth: number of G's convolutions.
     """
 
     name: ClassVar[str] = "denoise"

@@ -1,19 +1,19 @@
 """Inpainting: filling a hole in an image.
 
-As in the context encoders of Pathak et al. 2016 (sections 3 and 4.2) G sees the image without what is in the hole, and
-is trained on the hole alone, by L1 and by a discriminator of patches with little weight. The hole is a square at a
-random place, filled with the mean colour of the rest, and a further channel says where it is. G is a U-Net (Isola et
-al. 2017) whose output is laid into the hole (`minigan.nn.network.inpainting`): known pixels stay exactly as they are.
+As in the context encoders of Pathak et al. 2016 (sections 3 and 4.2) G sees the image without the content of the hole.
+It is trained on the hole alone, by L1 and, with little weight, by a discriminator of patches. The hole is a rectangle
+at a random place, filled with the mean colour of the rest; an additional channel marks it. G is a U-Net (Isola et al.
+2017) whose output is pasted into the hole (`minigan.nn.network.inpainting`), so known pixels stay exactly as they are.
 
-Any images are data: `minigan train inpaint --data fashion-mnist`. New holes are drawn in each step.
+Any images will do: `minigan train inpaint --data fashion-mnist`. Each step draws new holes.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- G is told where the hole is: black pixels alone may as well be part of the image.
-- Known pixels are copied, not drawn: neither the loss nor a figure rewards G for what it was shown.
-- Figures stand beside those of the mean colour, on images and holes that training has not seen.
+- G is told where the hole is: black pixels alone might be part of the image.
+- Known pixels are copied, not drawn: neither the loss nor a figure rewards G for pixels it was shown.
+- Figures are compared with those of the mean colour, on images and holes that training has not seen.
 
-`--set adversarial=0` leaves D out: the hole is then filled with a blur.
+`--set adversarial=0` leaves D out: G then fills the hole with a blur.
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ from minigan.recipes.restoration import RestorationRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(RestorationRecipe):
-    """A U-Net that fills square holes.
+    """A U-Net that fills rectangular holes.
 
     Settings:
-        hole: the hole's sides, as shares of the image's.
-        width: channels of the U-Net's first level.
+        hole: sides of the hole, as shares of the image's sides.
+        width: number of channels of the U-Net's first level.
     """
 
     name: ClassVar[str] = "inpaint"
@@ -55,7 +55,7 @@ class Inpaint(RestorationRecipe):
 
     def spoil(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         N, H, W, _ = images.shape
-        height, width = (min(max(1, round(self.hole * side)), side - 1) for side in (H, W))  # some is known
+        height, width = (min(max(1, round(self.hole * side)), side - 1) for side in (H, W))  # some pixels stay known
         source = np.concatenate([images, np.zeros((N, H, W, 1), np.float32)], axis=3)
         corners = zip(rng.integers(H - height + 1, size=N), rng.integers(W - width + 1, size=N), strict=True)
         for image, (top, left) in zip(source, corners, strict=True):

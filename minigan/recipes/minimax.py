@@ -7,22 +7,22 @@ equation 1), on networks like theirs (section 5): G with rectifiers, D with maxo
 - `--set loss=non-saturating`: G descends -log D(G(z)), the same fixed point (section 3, last paragraph).
 
 **Saturation.** With D = sigmoid(s), the derivatives with respect to the logit s of a fake are -D and -(1 - D). Where D
-is sure of a fake (D = .001) the first is .001 in size and the second .999: the worse G is, the less it learns from V.
-To see it, train with `--set optimizer=sgd lr=0.02 dropout=0 hidden=256` and each loss: with minimax d_fake sinks to
-some .01 and g_loss towards 0, and G's gradient has a tenth of the size that it has with non-saturating, or less
-(`examples/minimax.py` prints it). Adam, the default, divides each gradient by its own size, and so makes up for most
-of that.
+is sure of a fake (D = .001) the first has the size .001 and the second .999: the worse G is, the less it learns from V.
+To see this, train with `--set optimizer=sgd lr=0.02 dropout=0 hidden=256` and each loss. With minimax d_fake sinks to
+about .01 and g_loss towards 0, and G's gradient is at most a tenth of its size with non-saturating
+(`examples/minimax.py` prints it). Adam, the default, divides each gradient by its own size and so makes up for most of
+that.
 
 On points of the plane G's last layer is linear and D has no dropout; `--data ring --set latent=16 hidden=256` finds all
-8 modes, with the default loss.
+8 modes with the default loss.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- "The generator's loss is minus the discriminator's": only V's second term depends on G; and the code then often has
-  the *non-saturating* loss under the name of minimax. Here each name means what the paper says.
-- log(1 - sigmoid(s)) is -inf for a large s. It is -softplus(s), which cannot overflow.
-- The labels: real is 1 and fake is 0; no exchange of labels is needed to make G descend.
-- D's weights do not move in G's step, nor are their gradients computed there.
+- "The generator's loss is minus the discriminator's": only V's second term depends on G. And such code often has the
+  *non-saturating* loss under the name of minimax. Here each name means what the paper says.
+- log(1 - sigmoid(s)) is -inf for a large s. Here it is -softplus(s), which cannot overflow.
+- Labels: real is 1 and fake is 0; no exchange of labels is needed to make G descend.
+- D's weights stay fixed in G's step, and their gradients are not computed there.
 - Real and fake are separate batches, with dropout masks of their own.
 """
 
@@ -42,9 +42,9 @@ class MinimaxGame(DenseRecipe):
     """Goodfellow's GAN for small images or points of the plane.
 
     Settings:
-        hidden: units of each of G's 2 hidden layers; D's 2 have a quarter of that, each of several pieces.
-        pieces: of each of D's maxout units.
-        dropout: share of D's hidden units that is dropped in training, for images.
+        hidden: number of units in each of G's 2 hidden layers; D's 2 have a quarter as many maxout units.
+        pieces: number of linear pieces of each maxout unit in D.
+        dropout: share of D's hidden units dropped in training, for images.
     """
 
     name: ClassVar[str] = "minimax"

@@ -4,17 +4,17 @@ The multilayer perceptrons of the tutorials that follow Goodfellow et al. 2014: 
 LeakyReLU .2 and a sigmoid, D pixels -> 128 -> 128 -> 1, Adam 2e-4. G minimises (D(G(z)) - 1)² + 1e-4 * MSE(G(z), x);
 the plain variant is `--set loss=non-saturating mse_weight=0`.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- The labels: real is 1 and fake is 0, in D's step and in G's.
+- Labels: real is 1 and fake is 0, in D's step and in G's.
 - G's gradient comes from G's loss, through D, whose weights stay as they are.
 - D ends in a logit; its sigmoid belongs to the loss, where it cannot overflow.
-- The data has the range of G's output: images are scaled to [0, 1], where the sigmoid draws.
+- The data has the range of G's output: images are scaled to [0, 1], the range of the sigmoid.
 
-**Noise on what D sees.** Left to itself this game collapses: with these numbers 20,000 steps on MNIST end in one
-picture, with either loss, because D soon tells G's clean strokes from real ones by a few pixels and G's gradient is
-gone. Normal noise on real images and fakes alike (Sønderby et al. 2017; standard deviation .5 at first, fading over
-40,000 steps) makes the two overlap, and G draws digits. `--set instance_noise=0` shows the collapse.
+**Instance noise.** Without it this game collapses: with these numbers 20,000 steps on MNIST end in one picture, with
+either loss, because D soon tells G's clean strokes from real ones by a few pixels and G's gradient vanishes. Gaussian
+noise on real images and fakes (Sønderby et al. 2017; standard deviation .5 at first, fading over 40,000 steps) makes
+the two overlap, and G draws digits. `--set instance_noise=0` shows the collapse.
 
 On points of the plane (`--data ring`, `--data grid`) G's last layer is linear. There the squared probability collapses
 onto one mode; `--set loss=non-saturating mse_weight=0 lr=1e-3 instance_noise=0` finds the ring.
@@ -39,8 +39,8 @@ class MLP(DenseRecipe):
     """A fully connected GAN for small images or points of the plane.
 
     Settings:
-        hidden: units of each hidden layer.
-        mse_weight: of MSE(G(z), x) in G's loss; 0 leaves it out.
+        hidden: number of units in each hidden layer.
+        mse_weight: weight of MSE(G(z), x) in G's loss; 0 leaves it out.
     """
 
     name: ClassVar[str] = "mlp"

@@ -1,27 +1,27 @@
 """Several discriminators against one generator.
 
-K DCGAN discriminators (Radford et al. 2016) that differ in how their weights started and, with `multi_scale=yes`, in
-how large they see the image: the k-th one sees blocks of 2^k x 2^k pixels averaged, as in pix2pixHD (Wang et al. 2018,
-section 3.2). They stand side by side as one network with K logits (`minigan.nn.network.Parallel`).
+K DCGAN discriminators (Radford et al. 2016) differ in their initial weights and, with `multi_scale=yes`, in the size at
+which they see the image: the k-th one sees means over blocks of 2^k x 2^k pixels, as in pix2pixHD (Wang et al. 2018,
+section 3.2). They are one network of K parallel branches with K logits (`minigan.nn.network.Parallel`).
 
-Each D_k plays against G for itself. What G minimises is made of the K losses V_k that it has against them:
+Each D_k plays its own game against G. G has a loss V_k against each of them, and minimises
 
-- `weights=mean`: their mean. Its gradient vanishes only where *all* D_k are sure of a fake, so K discriminators also
-  tame the saturating loss (`--set loss=minimax`).
-- `weights=softmax`: sum_k w_k V_k with w_k = exp(λ V_k) / sum_j exp(λ V_j), λ = `sharpness`: the stricter a D_k is, the
-  more it counts. 0 is the mean, and a large one lets the strictest alone be heard.
+- with `weights=mean` their mean. Its gradient vanishes only where *all* D_k are sure of a fake, so K discriminators
+  also help against the saturating loss (`--set loss=minimax`);
+- with `weights=softmax` the sum of w_k V_k with w_k = exp(λ V_k) / sum_j exp(λ V_j) and λ = `sharpness`: the stricter
+  D_k is, the more it counts. λ = 0 gives the mean, and a large λ nearly the strictest alone.
 
 Source: Durugkar, Gemp & Mahadevan 2017 ("Generative Multi-Adversarial Networks"), section 3.3.1, equation 3.
 
-A gradient penalty is each D_k's own: the mean over k of the penalty on D_k's slope. (On the slope of all K logits' sum,
-which is what a penalty on the network as a whole would see, two discriminators could be steep against each other.)
+A gradient penalty is the mean over k of the penalties on D_k's slope. (A penalty on the network as a whole would see
+the slope of the sum of all K logits, in which the slopes of two discriminators may cancel.)
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- K discriminators made from one object, `[D] * K`: they share all weights and are one.
-- The weights w_k depend on G's fakes as well, so they have a gradient: dF/dV_k = w_k (1 + λ (V_k - F)).
-- The strictest D_k is the one against which G's loss is *large*; a softmax of the discriminators' own losses has the
-  opposite order, and gives the weight to the weakest.
+- K discriminators made from one object, `[D] * K`, share all weights and are one. Here each has its own.
+- The weights w_k depend on G's fakes, too, so they have a gradient: dF/dV_k = w_k (1 + λ (V_k - F)).
+- The strictest D_k is the one against which G's loss is *large*. A softmax of the discriminators' own losses has the
+  opposite order and gives the weight to the weakest.
 - One pass of G serves all K, where a loop over them would draw new fakes for each.
 """
 
@@ -44,10 +44,10 @@ class MultiD(DCGAN):
     """A DCGAN with several discriminators, for images of 28, 32, 64 or 128 pixels.
 
     Settings:
-        discriminators: K, how many.
-        weights: of the K losses in G's: mean or softmax.
+        discriminators: K, the number of discriminators.
+        weights: weights of the K losses in G's loss: mean or softmax.
         sharpness: λ of the softmax, from 0 up.
-        multi_scale: whether each discriminator sees the image at half the size of the one before.
+        multi_scale: True shows each discriminator the image at half the size of the one before.
     """
 
     name: ClassVar[str] = "multi-d"
@@ -65,27 +65,25 @@ class MultiD(DCGAN):
         if issubclass(LOSSES[self.loss], CoupledLoss):
             raise ConfigError(
                 f"{self.name}: the loss {self.loss} would compare one discriminator's real logits with another's fake "
-                "ones. Use a loss of each logit by itself, such as non-saturating or hinge."
+                "logits. Use a loss that judges each logit by itself, such as non-saturating or hinge."
             )
         if self.feature_matching:
             raise ConfigError(
-                f"{self.name}: feature_matching matches the features of one discriminator, and here are "
-                f"{self.discriminators}. Use the recipe dcgan, or leave it out."
+                f"{self.name}: feature_matching needs a single discriminator, got {self.discriminators}. "
+                "Use the recipe dcgan, or leave it out."
             )
         if self.penalty != "none" and (self.augment or self.pack > 1 or self.condition == "concatenation"):
             raise ConfigError(
-                f"{self.name}: a penalty on each discriminator's slope is of the images as all of them see them, and "
-                "augment, pack and condition=concatenation change them first. "
-                f"Leave out penalty={self.penalty}, or these."
+                f"{self.name}: penalty={self.penalty} cannot be used with augment, pack or condition=concatenation. "
+                "Leave one of them out."
             )
 
     def discriminator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape
         if self.multi_scale and self.discriminators > halvings((H, W)):
             raise ConfigError(
-                f"{self.name}: images of {H}x{W} can be halved {halvings((H, W))} times, and with multi_scale each "
-                f"discriminator needs one halving, got discriminators={self.discriminators}. "
-                "Use fewer of them, or --set size=64."
+                f"{self.name}: with multi_scale each discriminator needs one halving, and {H}x{W} images allow "
+                f"{halvings((H, W))}, got discriminators={self.discriminators}. Use fewer, or --set size=64."
             )
         branches = []
         for k in range(self.discriminators):

@@ -1,4 +1,4 @@
-"""GANs that draw from noise, for images and points; with classes, if the data have them."""
+"""Base of the GANs that draw from noise: images or points, with or without classes."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,8 +19,7 @@ from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
 from minigan.training.alternating import AlternatingOptimizer, Batch, GeneratorTerm
 from minigan.training.fake_pool import FakePool
-from minigan.training.moving_average import Noise
-from minigan.training.sampling import Exhibit, picture_count
+from minigan.training.sampling import Exhibit, Noise, picture_count
 
 MOST_COLUMNS = 16
 MOST_CLASSES = 10_000
@@ -28,16 +27,16 @@ MOST_CLASSES = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseRecipe(AdversarialRecipe):
-    """A GAN that draws from noise.
+    """Base of the recipes whose generator draws from noise.
 
     Settings:
         latent: length of the noise vector z.
-        condition: how G and D are told an image's class: none, concatenation or (not every recipe) projection.
-        classes: how many; the data decide.
+        condition: class condition of G and D: none, concatenation or, in some recipes, projection.
+        classes: number of classes; the data decide it.
         feature_matching: weight of feature matching in G's loss; 0 leaves it out.
-        augment: how D's images are changed: some of color, translation, cutout, joined by commas; for few data.
-        fake_pool: how many earlier fakes are kept, half of what D learns from; 50 is usual, 0 keeps none.
-        pack: how many examples D judges at once, against modes that G forgets (PacGAN); divides batch_size.
+        augment: augmentation of D's images, for small datasets: some of color, translation, cutout, joined by commas.
+        fake_pool: number of earlier fakes that are kept; half of D's fakes are then taken from them. 0 keeps none.
+        pack: number of examples that D judges together, against mode collapse (PacGAN); must divide batch_size.
     """
 
     conditions: ClassVar[Sequence[str]] = ("none", "concatenation")
@@ -63,16 +62,16 @@ class NoiseRecipe(AdversarialRecipe):
         if self.conditional:
             for name in ("pack", "fake_pool", "feature_matching"):
                 if getattr(self, name) != getattr(type(self), name):
-                    raise ConfigError(f"{self.name}: {name} takes no account of classes. Use it with condition=none.")
+                    raise ConfigError(f"{self.name}: {name} cannot be used with classes. Use it with condition=none.")
 
     @property
     def conditional(self) -> bool:
-        """Whether the networks are told classes."""
+        """True if G and D are given classes."""
         return self.condition != "none"
 
     @property
     def inputs(self) -> int:
-        """How many numbers G's first layer is given: z, and the class as a one-hot vector."""
+        """Length of the input of G's first layer: z, and the class as a one-hot vector."""
         return self.latent + (self.classes if self.conditional else 0)
 
     # ------------------------------------------------------------------------------------------ networks
@@ -81,7 +80,7 @@ class NoiseRecipe(AdversarialRecipe):
         return (self.latent,)
 
     def noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """n latent vectors from N(0, 1): float64, (n, latent)."""
+        """Draws n latent vectors from N(0, 1): float64 (n, latent)."""
         return rng.standard_normal((n, self.latent))
 
     def whole_generator(self, image_shape: Shape) -> Sequential:
@@ -89,9 +88,9 @@ class NoiseRecipe(AdversarialRecipe):
         return super().whole_generator(image_shape).behind(front)
 
     def judge(self, image_shape: Shape) -> Sequential:
-        """The discriminator behind what changes and joins the images it is shown."""
+        """The discriminator after the layers that augment its images and join them with classes or with each other."""
         if self.augment and len(image_shape) != 3:
-            raise ConfigError(f"{self.name}: augment changes images, got points. Leave augment={self.augment} out.")
+            raise ConfigError(f"{self.name}: augment needs images, got points. Leave augment={self.augment} out.")
         front: list[Layer] = [*augmentations(self.augment)]
         if self.condition == "concatenation":
             front.append(ConcatCondition((self.classes,)))
@@ -107,7 +106,7 @@ class NoiseRecipe(AdversarialRecipe):
     def _matching(self, D: Sequential) -> tuple[GeneratorTerm, ...]:
         if not self.feature_matching:
             return ()
-        # Of the images as they are: two passes would be changed in two ways.
+        # Without augmentation: real and fake images would be augmented in different ways.
         plain = Sequential([layer for layer in D.layers if not isinstance(layer, Augmentation)], name=D.path)
         return (GeneratorTerm(self.feature_matching, FeatureMatching(plain)),)
 
@@ -122,20 +121,20 @@ class NoiseRecipe(AdversarialRecipe):
         if dataset.labels is None:
             raise ConfigError(
                 f"{self.name}: condition={self.condition} needs the class of each image, but {dataset.name} has no "
-                "labels. Use condition=none, or data with labels: a folder for each class will do."
+                "labels. Use condition=none, or sort the images into a folder for each class."
             )
         first, last = int(dataset.labels.min()), int(dataset.labels.max())
         if first < 0 or last >= MOST_CLASSES:
             raise ConfigError(
                 f"{self.name}: expected classes counted from 0, at most {MOST_CLASSES:,}, but the labels of "
-                f"{dataset.name} are from {first} to {last}. Number them anew, or use condition=none."
+                f"{dataset.name} run from {first} to {last}. Renumber them, or use condition=none."
             )
         found = last + 1 if dataset.classes is None else len(dataset.classes)
         missing = np.setdiff1d(np.arange(found), dataset.labels)
         if missing.size:
             warnings.warn(
-                f"{dataset.name} has no images of {missing.size} of {found} classes ({_few(missing)}). Samples of them "
-                "mean nothing, and among samples of classes at random there are some. Number the labels without gaps.",
+                f"{dataset.name} has no images for {missing.size} of {found} classes ({_few(missing)}). Their samples "
+                "are meaningless, and samples of random classes include them. Number the labels without gaps.",
                 stacklevel=2,
             )
         return replace(self, classes=found)
@@ -151,7 +150,7 @@ class NoiseRecipe(AdversarialRecipe):
         return Batch(self.prepare(images), condition=self.one_hot(labels))
 
     def one_hot(self, labels: np.ndarray) -> np.ndarray:
-        """Class numbers (N,) as rows of 0 with a 1: float32, (N, classes)."""
+        """Classes (N,) as one-hot vectors: float32 (N, classes)."""
         rows: np.ndarray = np.eye(self.classes, dtype=np.float32)[labels]
         return rows
 
@@ -180,5 +179,5 @@ class NoiseRecipe(AdversarialRecipe):
 
 
 def _few(numbers: np.ndarray) -> str:
-    """The first few of some numbers, for a message."""
+    """A few of some numbers, for a message."""
     return ", ".join(map(str, numbers[:3])) + (" ..." if numbers.size > 3 else "")

@@ -1,4 +1,4 @@
-"""How a recipe's networks are optimised: the settings that recipes share, and what they make."""
+"""Settings of the optimisers, which all recipes share, and the optimisers made from them."""
 
 import math
 from abc import ABC
@@ -17,36 +17,36 @@ SCHEDULES = ("constant", "linear", "exponential", "cosine")
 
 
 class Settings:
-    """What settings are checked with; a frozen dataclass has them as fields."""
+    """Checks of settings, for a frozen dataclass that has them as fields."""
 
     name: ClassVar[str]
 
     def check_choice(self, name: str, known: Iterable[str]) -> None:
-        """Raises ConfigError unless the setting is one of these."""
+        """Checks that the setting is one of these; raises ConfigError otherwise."""
         if getattr(self, name) not in known:
             raise ConfigError(f"{self.name}: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
 
     def check_positive(self, *names: str) -> None:
-        """Raises ConfigError unless these settings are above 0 and finite."""
+        """Checks that these settings are above 0 and finite; raises ConfigError otherwise."""
         for name in names:
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
 
     def check_layers(self, name: str, *, least: int = 1) -> None:
-        """Raises ConfigError unless the setting is a number of layers, or of networks, that one can build."""
+        """Checks that the setting is a sensible number of layers or networks; raises ConfigError otherwise."""
         if not least <= getattr(self, name) <= MOST_LAYERS:
             raise ConfigError(
                 f"{self.name}: {name} must be from {least} to {MOST_LAYERS:,}, got {getattr(self, name)}."
             )
 
     def check_from_zero(self, *names: str) -> None:
-        """Raises ConfigError unless these settings are at least 0 and finite."""
+        """Checks that these settings are at least 0 and finite; raises ConfigError otherwise."""
         for name in names:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be a number from 0 up, got {getattr(self, name)}.")
 
     def check_share(self, *names: str) -> None:
-        """Raises ConfigError unless these settings are at least 0 and below 1."""
+        """Checks that these settings are at least 0 and below 1; raises ConfigError otherwise."""
         for name in names:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
@@ -54,21 +54,24 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings(Settings, ABC):
-    """An optimiser, its rate over time, and the limits that it keeps.
+    """An optimiser, its learning rate over time, and its clipping.
 
     Settings:
-        steps: in a whole training.
+        steps: number of steps in the whole training.
         optimizer: adam, adamw, sgd or rmsprop.
-        lr: the learning rate.
-        beta1, beta2: of adam and adamw.
-        weight_decay: of adamw.
-        momentum: of sgd.
-        rms_decay: of rmsprop's mean square.
-        schedule: of the rates: constant, linear, exponential or cosine.
-        decay_from: the step from which on linear and cosine decay.
-        decay_until: the step at which they reach 0; 0 is the last step, also of a run that --steps makes longer.
-        decay_factor, decay_every: exponential multiplies by the factor over so many steps.
-        clip_norm, clip_value: limits of a network's gradients, together and each; 0 is none.
+        lr: learning rate.
+        beta1: decay of the first moment, for adam and adamw.
+        beta2: decay of the second moment, for adam and adamw.
+        weight_decay: decay of the weights, for adamw.
+        momentum: decay of the velocity, for sgd.
+        rms_decay: decay of the mean square, for rmsprop.
+        schedule: learning rate over time: constant, linear, exponential or cosine.
+        decay_from: step at which linear and cosine begin to fall.
+        decay_until: step at which they reach 0; 0 is the last step, also in a run that --steps extends.
+        decay_factor: factor by which exponential changes the rate over decay_every steps.
+        decay_every: number of steps over which exponential applies decay_factor once.
+        clip_norm: limit of the norm of a network's gradients; 0 is none.
+        clip_value: limit of each gradient's absolute value; 0 is none.
     """
 
     steps: int = 2000
@@ -102,12 +105,13 @@ class OptimizerSettings(Settings, ABC):
     def make_optimizer(
         self, arena: Arena, *, lr: float, updates_per_step: int = 1, limit: float = math.inf
     ) -> Optimizer:
-        """The optimiser of a network's arena.
+        """The optimiser of a network's weights.
 
         Args:
-            lr: the rate at first.
-            updates_per_step: how often it updates in one of the steps that the settings count.
-            limit: of the weights.
+            arena: the weights.
+            lr: initial learning rate.
+            updates_per_step: number of its updates in a step as the settings count them.
+            limit: largest absolute value of a weight.
         """
         rate = self._schedule(lr, updates_per_step)
         clipping = Clipping(self.clip_norm or math.inf, self.clip_value or math.inf, weights=limit)
@@ -129,7 +133,7 @@ class OptimizerSettings(Settings, ABC):
                 return Adam(arena, lr=rate, beta1=self.beta1, beta2=self.beta2, clipping=clipping)
 
     def _schedule(self, rate: float, per_step: int) -> Schedule:
-        """The rate over an optimiser's own updates."""
+        """Learning rate over the optimiser's own updates."""
         start, end = self.decay_from * per_step, self._decay_end * per_step
         match self.schedule:
             case "linear":

@@ -1,23 +1,25 @@
-"""PacGAN on points of the plane: the networks on which mode collapse is counted.
+"""PacGAN on points of the plane: the networks on which mode collapse is measured.
 
-Those of Lin et al. 2018 ("PacGAN: The power of two samples in generative adversarial networks", section 4.1, and the
-authors' code), which follow VEEGAN (Srivastava et al. 2017) and ALI (Dumoulin et al. 2017): G z2 -> 400 -> 400 -> 400
--> 400 -> 2 with BatchNorm and ReLU, D 2 -> 200 -> 200 -> 200 -> 1, each hidden unit the largest of 5 linear maps
-(maxout), all weights from N(0, .02), Adam with lr 1e-4 and β1 .8, 100 points a batch, 400 epochs of 100,000 points.
+The networks are those of Lin et al. 2018 ("PacGAN: The power of two samples in generative adversarial networks",
+section 4.1, and the authors' code), which follow VEEGAN (Srivastava et al. 2017) and ALI (Dumoulin et al. 2017): G z2
+-> 400 -> 400 -> 400 -> 400 -> 2 with BatchNorm and ReLU; D 2 -> 200 -> 200 -> 200 -> 1, each hidden unit the largest of
+5 linear maps (maxout); all weights from N(0, .02); Adam with lr 1e-4 and β1 .8; batches of 100 points, 400 epochs of
+100,000 points.
 
-`minigan train pacgan --data ring` is their GAN, `--set pack=2 batch_size=200` their PacGAN2: D judges two points at
-once, so it sees that fakes are too much alike. A batch there is 100 packs, and minigan counts points: therefore 200.
-`--data grid` is their other set. In the paper (table 1) the GAN finds 6.3 of the ring's 8 modes and PacGAN2 7.9.
+`minigan train pacgan --data ring` is the paper's GAN, and `--set pack=2 batch_size=200` its PacGAN2: D judges two
+points together, so it sees if fakes are too much alike. The paper's batch is 100 packs; minigan counts points, hence
+200. `--data grid` is the paper's other dataset. In table 1 the GAN finds 6.3 of the ring's 8 modes and PacGAN2 finds
+7.9.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- A pack is two points *side by side*, (100, 4), judged by one logit; two points one after the other, (200, 2), would be
+- A pack is two points *side by side*, (100, 4), judged by one logit. Two points one after the other, (200, 2), would be
   a larger batch and no pack.
 - D has no BatchNorm, which would let a logit depend on the other packs of its batch.
-- Each point of a pack has noise of its own: a pack drawn from one z would be a point twice.
-- The biases in front of G's BatchNorm are left out: its mean would take them away again.
+- Each point of a pack has noise of its own: a pack drawn from one z would be the same point twice.
+- The biases before G's BatchNorm are left out: its mean would subtract them again.
 
-On images it draws them as vectors; `dcgan --set pack=2` suits them better.
+Images are drawn as vectors; `dcgan --set pack=2` suits them better.
 """
 
 import math
@@ -38,9 +40,9 @@ class PacGAN(DenseRecipe):
     """A fully connected GAN with a maxout discriminator, for points of the plane.
 
     Settings:
-        g_hidden: units of each of G's 4 hidden layers.
-        d_hidden: units of each of D's 3 hidden layers.
-        pieces: of each of D's units.
+        g_hidden: number of units in each of G's 4 hidden layers.
+        d_hidden: number of maxout units in each of D's 3 hidden layers.
+        pieces: number of linear pieces of each maxout unit.
     """
 
     name: ClassVar[str] = "pacgan"

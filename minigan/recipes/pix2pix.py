@@ -2,23 +2,24 @@
 
 Isola et al. 2017 ("Image-to-Image Translation with Conditional Adversarial Networks"): G is a U-Net of 4x4
 convolutions with stride 2, 64 to 512 channels, whose levels are joined by skips (section 3.2.1); D judges each patch
-of 70x70 pixels, given the source (section 3.2.2); G minimises its part of the game + 100 * mean |G(x) - y| (equations 1
+of 70x70 pixels, given the source (section 3.2.2); G minimises its adversarial loss + 100 * mean |G(x) - y| (equations 1
 to 4); batches of one image, Adam with lr 2e-4 and β1 .5, weights from N(0, .02) (section 3.3).
 
-The data are side-by-side files (`--data FOLDER`, with `train/` and `val/` in it if you like), or the embedded shapes
-with their class maps; `--set direction=BtoA` turns the task round. At 256x256 the U-Net has 8 levels, at 64x64 six.
+The data are side-by-side files (`--data FOLDER`, which may have the sub-folders `train` and `val`), or the embedded
+shapes with their class maps. `--set direction=BtoA` reverses the task. The U-Net has 8 levels at 256x256, 6 at 64x64.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- D ends in a map of logits and the mean of its BCE is taken over all patches; no sigmoid stands in the network.
-- D judges pairs: the source is joined to the image it sees. Without (`conditional=false`) G may draw any street.
-- The innermost layer is not normalised: of one pixel and one image BatchNorm would leave only beta.
-- Dropout and the image's own statistics stay switched on when G draws (section 3.3): they are G's noise, and
-  BatchNorm's running statistics are not what a G trained on single images has seen.
-- The paper halves D's loss so that D learns more slowly. Adam divides by the gradient's size and undoes that, so it is
-  left out; `--set d_lr=1e-4` does what was meant.
+- D ends in a map of logits, and its loss is the mean over all patches; the network has no sigmoid.
+- D judges pairs: it is shown the source together with the image. Without it (`conditional=false`) G may draw any
+  street.
+- The innermost layer is not normalised: of a single pixel in a single image BatchNorm would leave only beta.
+- Dropout and the image's own statistics stay on when G draws (section 3.3): they are G's noise, and a G trained on
+  single images has never seen BatchNorm's running statistics.
+- The paper halves D's loss so that D learns more slowly. Adam divides by the gradient's size and undoes that, so the
+  factor is left out; `--set d_lr=1e-4` has the intended effect.
 
-`--set adversarial=0` trains the same G with L1 alone: the baseline that a GAN should be compared with.
+`--set adversarial=0` trains the same G with L1 alone, a baseline for comparison.
 """
 
 from dataclasses import dataclass
@@ -32,13 +33,13 @@ from minigan.recipes.translation import PairRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Pix2Pix(PairRecipe):
-    """The paper's U-Net and discriminator of patches, for pairs of pictures.
+    """A U-Net and a discriminator of patches, for pairs of pictures.
 
     Settings:
-        width: channels of the U-Net's first level.
-        d_width: channels of D's first layer.
-        norm: batch, or instance: each image by itself, for larger batches.
-        dropout: rate in the first three layers of the decoder.
+        width: number of channels of the U-Net's first level.
+        d_width: number of channels of D's first layer.
+        norm: normalisation: batch, or instance (each image by itself, for larger batches).
+        dropout: rate of Dropout in the first three layers of the decoder.
     """
 
     name: ClassVar[str] = "pix2pix"
@@ -65,6 +66,6 @@ class Pix2Pix(PairRecipe):
         return Sequential(layers, name="G")
 
     def discriminator(self, image_shape: Shape) -> Sequential:
-        """The 70x70 PatchGAN; of smaller patches for images of less than 24 pixels."""
+        """D, not built: a discriminator of 70x70 patches, or of smaller ones for images below 24 pixels."""
         halvings = next((n for n in (3, 2) if min(image_shape[:2]) >> n >= 3), 1)
         return Sequential(patch_discriminator(width=self.d_width, halvings=halvings, norm=self.norm), name="D")

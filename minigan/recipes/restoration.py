@@ -1,4 +1,4 @@
-"""GANs that mend images: what hides an image is done to it on the fly, so any images will do."""
+"""Base of the GANs that restore images: they are degraded on the fly, so any images will do."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ SPLITS = ("train", "val")
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationRecipe(TranslationRecipe):
-    """A GAN whose targets are images and whose sources are the same images, spoilt by chance.
+    """Base of the recipes whose targets are images and whose sources are the same images, degraded at random.
 
-    What spoils them is drawn from the step's random numbers: a run that is resumed draws the same.
+    The step's random numbers decide the degradation: a resumed run draws the same.
 
     Settings:
-        size: the images' side; 0 takes the data's own, if G can draw it and it is at most 128, and 64 otherwise.
-        held_back: how many images are kept from training, for pictures and figures; a tenth of them at most.
-        width: channels of G's hidden layers.
-        d_width: channels of D's first layer.
-        norm: of D: batch or instance.
+        size: side of the images; 0 takes the data's own if G can draw it and it is at most 128, otherwise 64.
+        held_back: number of images held out of training, for pictures and figures; at most a tenth of all.
+        width: number of channels of G's hidden layers.
+        d_width: number of channels of D's first layer.
+        norm: normalisation in D: batch or instance.
     """
 
     batch_size: int = 16
@@ -52,15 +52,15 @@ class RestorationRecipe(TranslationRecipe):
 
     @abstractmethod
     def spoil(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Images (N, H, W, C) in [-1, 1] as G's sources, (N, *source_shape), float32."""
+        """Degrades images (N, H, W, C) in [-1, 1] to G's sources, float32 (N, *source_shape)."""
 
     def pair(self, item: np.ndarray | ImagePair, rng: np.random.Generator) -> ImagePair:
         if isinstance(item, tuple):
-            raise ConfigError(f"{self.name} makes its own pairs of single images. Use images, not pairs of them.")
+            raise ConfigError(f"{self.name} makes pairs from single images, got pairs. Use a dataset of images.")
         return self.spoil(item, rng), item
 
     def discriminator(self, image_shape: Shape) -> Sequential:  # noqa: ARG002 (any size will do)
-        """Judges patches of 34x34 pixels."""
+        """D, not built: a discriminator of 34x34 patches."""
         return Sequential(patch_discriminator(width=self.d_width, halvings=2, norm=self.norm), name="D")
 
     # ------------------------------------------------------------------------------------------ data
@@ -75,14 +75,16 @@ class RestorationRecipe(TranslationRecipe):
     def open_data(self, source: str, *, seed: int) -> Dataset:
         images = super().open_data(source, seed=seed)
         if not isinstance(images, Dataset):
-            raise ConfigError(f"{self.name} makes its own pairs of single images. Use images, not pairs of them.")
+            raise ConfigError(f"{self.name} makes pairs from single images, got pairs. Use a dataset of images.")
         if len(images.shape) == 1:
             self.check_points()
         return split_dataset(images, held_out=self.held_back, part="train")
 
     def open_split(self, source: str, image_shape: Shape, *, split: str | None, seed: int) -> Dataset:
         if split not in (None, *SPLITS):
-            raise ConfigError(f"{self.name} knows the splits {' and '.join(SPLITS)}, got {split!r}.")
+            raise ConfigError(
+                f"{self.name}: expected the split {' or '.join(SPLITS)}, got {split!r}. Choose one of them."
+            )
         H, W, channels = image_shape
         images = open_dataset(source, size=(H, W), channels=channels, seed=seed)
         return split_dataset(images, held_out=self.held_back, part="train" if split == "train" else "val")

@@ -1,22 +1,23 @@
-"""Segmentation by a GAN: photographs to maps of classes, each class a colour.
+"""Segmentation by a GAN: from photographs to maps of classes, each class a colour.
 
-The tutorials' system at 256x256x3: G is a stack of 3x3 convolutions with 128 channels, LeakyReLU .2 and BatchNorm that
-never shrinks the image, ending in tanh; D halves it with 3x3 convolutions of stride 2, LeakyReLU .2, Dropout .3 and
-BatchNorm, and ends in one logit for each patch. BCE on the patches, and 100 * mean |G(x) - y| in G's loss.
+The tutorials' system at 256x256x3: G is a stack of 3x3 convolutions with 128 channels, LeakyReLU .2 and BatchNorm,
+which keeps the image's size and ends in tanh. D halves the image by 3x3 convolutions with stride 2, LeakyReLU .2,
+Dropout .3 and BatchNorm, and ends in a logit for each patch. The loss is BCE on the patches, and 100 * mean |G(x) - y|
+for G.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
 - Maps have the range of tanh: -1 to 1, not 0 to 255.
-- D is told which photograph a map belongs to; a map that fits none is no success.
-- D's patches are averaged in the loss, on logits; the tutorials put a sigmoid before a BCE that wants logits.
-- BatchNorm follows its convolution, whose bias is then not needed, and stands before Dropout, whose holes would
-  disturb its statistics.
+- D is shown the photograph with its map; a map that fits another photograph is no success.
+- D's patches are averaged in the loss, on logits; the tutorials put a sigmoid before a BCE that expects logits.
+- BatchNorm directly follows its convolution, whose bias is then not needed; Dropout comes after it, since dropped
+  values would disturb its statistics.
 - Real and fake maps are separate batches, so that each has its own BatchNorm statistics.
 
-A stack of d such convolutions sees 2 d + 1 pixels around, 13 with the default: enough for sky and road, too little to
+A stack of d such convolutions sees squares of 2 d + 1 pixels, 13 by default: enough for sky and road, too little to
 tell a car from a pedestrian. `pix2pix` on the same pairs sees the whole image. `--set adversarial=0` trains G alone.
 
-`minigan evaluate RUN` takes for each pixel the class whose colour is nearest.
+`minigan evaluate RUN` gives each pixel the class with the nearest colour.
 """
 
 from dataclasses import dataclass
@@ -32,13 +33,13 @@ from minigan.recipes.translation import PairRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(PairRecipe):
-    """A stack of 3x3 convolutions against patches, for photographs with maps of their classes.
+    """A stack of 3x3 convolutions and a discriminator of patches, for photographs with class maps.
 
     Settings:
-        width: channels of G's hidden layers.
-        depth: how many convolutions G has, the last one to colours included.
-        d_width: channels of D's first layer; each of three doubles them.
-        dropout: rate in D.
+        width: number of channels of G's hidden layers.
+        depth: number of G's convolutions, including the last one to colours.
+        d_width: number of channels of D's first layer; the next two layers double it.
+        dropout: rate of Dropout in D.
     """
 
     name: ClassVar[str] = "segment"
@@ -58,7 +59,9 @@ class Segment(PairRecipe):
 
     def check_size(self, size: tuple[int, int]) -> None:
         if min(size) < 8:
-            raise ConfigError(f"{self.name}: expected sides of at least 8 pixels, got {size[0]}x{size[1]}.")
+            raise ConfigError(
+                f"{self.name}: expected sides of at least 8 pixels, got {size[0]}x{size[1]}. Use --set size=64."
+            )
 
     def generator(self, image_shape: Shape) -> Sequential:
         layers: list[Layer] = []

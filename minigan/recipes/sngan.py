@@ -1,28 +1,28 @@
-"""SNGAN: residual networks, and a discriminator whose every layer is spectrally normalised.
+"""SNGAN: residual networks, with spectral normalisation of every layer of the discriminator.
 
 Miyato et al. 2018 ("Spectral Normalization for Generative Adversarial Networks"), section 4 and appendix B.4, table 4:
 for 32x32 images G is a dense layer to 4x4x256, three blocks that double the image and a 3x3 convolution with tanh; D is
 two blocks that halve the image, two that keep it, a sum over all pixels and a dense layer, 128 channels throughout.
-Hinge loss, 5 steps of D for each of G, Adam with lr 2e-4, β1 0 and β2 .9, both rates falling linearly to 0 over 50,000
-steps, as in the authors' code. At other sizes G has one block for each doubling from 4 to 7 pixels, and D halves the
-image until a side has 8 pixels or fewer.
+Hinge loss, 5 steps of D for each step of G, Adam with lr 2e-4, β1 0 and β2 .9, both rates falling linearly to 0 over
+50,000 steps, as in the authors' code. At other sizes G has a block for each doubling from 4 to 7 pixels, and D halves
+the image until its shorter side has 8 pixels or fewer.
 
-The paper's width of 256 is for GPUs; `--set width=64` has a sixteenth of the multiplications and learns on a CPU.
+The paper's width of 256 is for GPUs; `--set width=64` has a sixteenth of the multiplications and trains on a CPU.
 
-With `--set condition=projection` it is cGAN with projection discriminator (Miyato & Koyama 2018): D adds the inner
+`--set condition=projection` makes it a cGAN with projection discriminator (Miyato & Koyama 2018): D adds the inner
 product of its features with an embedding of the class, and G's BatchNorms scale and shift by class.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- The power iteration advances in D's own steps only. In many codes it also runs in G's step and in evaluation, so that
-  the same D gives other logits each time it is asked.
-- u and v are constants in the gradient, sigma is not: dW = (G - <G, W / sigma> v u') / sigma. Codes that take all of
-  sigma for a constant leave the second term out.
-- *Every* layer of D is normalised, the 1x1 shortcuts and the last dense layer too: one free layer, and nothing is
-  bounded.
-- G has no spectral norm here, and D no BatchNorm: it would undo the bound.
-- The hinge loss is D's; G's is -mean(s), not a hinge.
-- Each of D's 5 steps has a real batch and fakes of its own.
+- The power iteration advances in D's own steps only. In much code it also runs in G's step and in evaluation, so that
+  the same D returns different logits each time.
+- In the gradient u and v are constants, but sigma is not: dW = (G - <G, W / sigma> v u') / sigma. Code that treats
+  sigma as a constant omits the second term.
+- *Every* layer of D is normalised, including the 1x1 shortcuts and the last dense layer: with a single free layer
+  nothing would be bounded.
+- G has no spectral normalisation, and D has no BatchNorm, which would undo the bound.
+- The hinge is D's loss; G's loss is -mean(s).
+- Each of D's 5 steps has its own real batch and its own fakes.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class SNGAN(NoiseRecipe):
     """A residual GAN for images of 28, 32, 48 or 64 pixels.
 
     Settings:
-        width: channels in G, twice those in D; 256 in the paper.
+        width: number of channels in G, twice that in D; 256 in the paper.
     """
 
     name: ClassVar[str] = "sngan"
@@ -80,7 +80,7 @@ class SNGAN(NoiseRecipe):
     def discriminator(self, image_shape: Shape) -> Sequential:
         n, channels = doublings(image_shape[:2]), self.width // 2
         while min(image_shape[:2]) >> (n - 1) <= 8:
-            n -= 1  # how often it is halved until a side has 8 pixels or fewer
+            n -= 1  # halvings until the shorter side has 8 pixels or fewer
         layers: list[Layer] = [first_down_block(channels)]
         layers += [down_block(channels) for _ in range(n - 1)]
         head = projection(self.classes) if self.condition == "projection" else SpectralNorm(Dense(1))
@@ -89,17 +89,17 @@ class SNGAN(NoiseRecipe):
 
 
 def doublings(size: tuple[int, ...]) -> int:
-    """How often G doubles an image whose shorter side has 4 to 7 pixels at first.
+    """Number of G's doublings of an image whose shorter side has 4 to 7 pixels at first.
 
     Raises:
-        ConfigError: an odd side gets in the way, there are fewer than two doublings, or a side is over 64 pixels.
+        ConfigError: a side is not such a multiple, has fewer than two doublings, or has more than 64 pixels.
     """
     n = 0
     while min(size) >> n > 7:
         n += 1
     if n < 2 or any(side % (1 << n) for side in size) or max(size) > max(SIZES):
         raise ConfigError(
-            f"sngan draws images whose sides are 4 to 7 pixels times 4 or more, up to {max(SIZES)} "
+            f"sngan: expected sides of 4 to 7 pixels times a power of two from 4 up, at most {max(SIZES)} "
             f"(best {', '.join(map(str, SIZES))}), got {'x'.join(map(str, size))}. Use --set size=32."
         )
     return n

@@ -1,20 +1,21 @@
 """Super-resolution: from small images to larger ones.
 
-G is SRGAN's in small (Ledig et al. 2017, "Photo-Realistic Single Image Super-Resolution", section 2.1.1 and figure 4):
+G is a small SRGAN (Ledig et al. 2017, "Photo-Realistic Single Image Super-Resolution", section 2.1.1 and figure 4):
 residual blocks of 3x3 convolutions with BatchNorm at the small size, then convolutions whose channels become pixels
-(`PixelShuffle`), twice for x4. It adds to the enlarged source what is missing there. D judges patches of 34x34 pixels
-of the outcome alone, with SRGAN's weight of 1e-3; L1 takes the place of its VGG features, which would have to be
-downloaded.
+(`PixelShuffle`), twice for x4. Its output is added to the enlarged source, whose missing detail it learns. D judges
+patches of 34x34 pixels of the output alone, with SRGAN's weight of 1e-3. L1 replaces SRGAN's VGG features, which would
+have to be downloaded.
 
-Any images are data: `minigan train superres --data shapes`. The small ones are means over blocks of pixels.
+Any images will do: `minigan train superres --data shapes`. The small images are means over blocks of pixels.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- Small images are averaged, not every fourth pixel of the large ones: those would be aliased, and another task.
+- Small images are means; every fourth pixel of the large ones would be aliased, and another task.
 - Channels become pixels after the convolution, so that each pixel is covered equally often: no checkerboards.
-- Figures stand beside bicubic interpolation, which many a small network does not beat.
+- Figures are compared with those of bicubic interpolation, which many small networks do not beat.
 
-`--set adversarial=0` leaves D out: blurred, with the better PSNR. `conditional=true` shows D the source, enlarged.
+`--set adversarial=0` leaves D out: images are blurred, with a better PSNR. `conditional=true` also shows D the enlarged
+source.
 """
 
 from dataclasses import dataclass
@@ -33,11 +34,11 @@ from minigan.recipes.restoration import RestorationRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class SuperResolution(RestorationRecipe):
-    """SRGAN's residual network in small, which enlarges images.
+    """A small SRGAN that enlarges images.
 
     Settings:
-        factor: how many times larger: 2, 4 or 8.
-        blocks: residual blocks of two convolutions each.
+        factor: ratio of the target's sides to the source's: 2, 4 or 8.
+        blocks: number of residual blocks of two convolutions.
     """
 
     name: ClassVar[str] = "superres"
@@ -66,7 +67,7 @@ class SuperResolution(RestorationRecipe):
         H, W, C = image_shape
         return H // self.factor, W // self.factor, C
 
-    def spoil(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002 (nothing by chance)
+    def spoil(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002 (nothing is random)
         return block_means(images, factor=self.factor)
 
     def baseline(self, source: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""GANs from image to image: what they share, and those that learn from pairs of pictures."""
+"""Bases of the GANs from image to image: of all of them, and of those that learn from pairs of pictures."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -28,21 +28,21 @@ ImagePair = tuple[np.ndarray, np.ndarray]  # sources and targets of a batch
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRecipe(AdversarialRecipe):
-    """A GAN from image to image: G minimises adversarial * (its part of the game) + l1 * mean |G(x) - y|.
+    """Base of the GANs from image to image: G minimises adversarial * (adversarial loss) + l1 * mean |G(x) - y|.
 
     Source: Isola et al. 2017, equations 1, 3 and 4.
 
     Settings:
         l1: weight of the mean of |G(x) - y| in G's loss.
-        adversarial: weight of the game's part in G's loss; 0 trains the same G without any D.
-        conditional: whether D is shown x beside y or G(x), as in a conditional GAN; or the outcome alone.
+        adversarial: weight of the adversarial loss in G's loss; 0 trains the same G without a D.
+        conditional: True shows D the source x together with y or G(x), as in a conditional GAN; False only y or G(x).
     """
 
-    # Whether G draws with Dropout and each batch's own statistics when it is done, as it did in training.
+    # True if the trained G draws with Dropout and each batch's own statistics, as in training.
     as_in_training: ClassVar[bool] = False
-    # What stands in the columns of a picture.
+    # Names of a picture's columns.
     columns: ClassVar[tuple[str, ...]] = ("source", "output", "target")
-    # What the answer is called that costs nothing, see `baseline`.
+    # Name of the answer without a network, see `baseline`; "" if there is none.
     baseline_name: ClassVar[str] = ""
 
     batch_size: int = 1
@@ -60,14 +60,17 @@ class TranslationRecipe(AdversarialRecipe):
 
     @abstractmethod
     def pair(self, item: np.ndarray | ImagePair, rng: np.random.Generator) -> ImagePair:
-        """The sources and targets of a batch of the loader's; rng draws what hides an image."""
+        """Sources and targets of a batch from the loader; rng draws noise, holes and the like."""
 
     @abstractmethod
     def open_split(self, source: str, image_shape: Shape, *, split: str | None, seed: int) -> Collection:
-        """The data that a trained G is to be shown, at its size.
+        """Opens data for a trained G, at its size.
 
         Args:
-            split: None takes what was held out of training.
+            source: see `minigan.open_pairs` and `minigan.open_dataset`.
+            image_shape: shape of G's images, (H, W, C).
+            split: name of the part to open; None takes the images held out of training.
+            seed: of embedded data.
         Raises:
             ConfigError: there is no such split.
         """
@@ -75,15 +78,15 @@ class TranslationRecipe(AdversarialRecipe):
     # ------------------------------------------------------------------------------------------ with a default
 
     def baseline(self, source: np.ndarray) -> np.ndarray | None:  # noqa: ARG002
-        """What one would answer without any network: images like the targets; None where there is no such thing."""
+        """Answers without a network, as images like the targets; None if there are none."""
         return None
 
     def shown(self, source: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Sources as images of the targets' size, a column each: what stands left of the output."""
+        """Sources as images of the targets' size, for the columns of a picture left of the output."""
         return (source,)
 
     def condition(self, source: np.ndarray) -> np.ndarray:
-        """What D is shown of sources, at the targets' size."""
+        """Sources as D is shown them, at the targets' size."""
         return source
 
     # ------------------------------------------------------------------------------------------ training
@@ -116,8 +119,11 @@ class TranslationRecipe(AdversarialRecipe):
     # ------------------------------------------------------------------------------------------ pictures
 
     def examples(self, dataset: Collection, rows: np.ndarray, *, seed: int) -> ImagePair:
-        """Pairs of a dataset, the same each time: what chance decides of one depends on the seed and its row alone.
+        """Pairs of a dataset, the same each time: the random part of a pair depends only on the seed and its row.
 
+        Args:
+            rows: indices into the dataset.
+            seed: of noise, holes and the like.
         Returns:
             Sources (N, ...) and targets (N, H, W, C), float32.
         """
@@ -130,7 +136,7 @@ class TranslationRecipe(AdversarialRecipe):
         return self.exhibit_rows(dataset, spread(len(dataset), count), seed=int(rng.integers(2**31)), extent=extent)
 
     def exhibit_rows(self, dataset: Collection, rows: np.ndarray, *, seed: int, extent: float = 1.0) -> Exhibit:
-        """Sources, outputs and targets side by side."""
+        """A picture of sources, outputs and targets side by side, for some rows of a dataset."""
         source, target = self.examples(dataset, rows, seed=seed)
         return Exhibit(
             source,
@@ -144,11 +150,11 @@ class TranslationRecipe(AdversarialRecipe):
 
 @dataclass(frozen=True, kw_only=True)
 class PairRecipe(TranslationRecipe):
-    """A GAN that learns from pairs of pictures, (H, W, C) both: a folder of side-by-side files, or `shapes`.
+    """Base of the GANs that learn from pairs of pictures of one shape: a folder of side-by-side files, or `shapes`.
 
     Settings:
-        size: the images' side; 0 takes the data's own, if G can draw it and it is at most 256, and 256 otherwise.
-        direction: AtoB makes the left half of a file the source, BtoA the right one.
+        size: side of the images; 0 takes the data's own if G can draw it and it is at most 256, otherwise 256.
+        direction: AtoB makes the left half of a file the source, BtoA the right half.
     """
 
     default_data: ClassVar[str] = "shapes"
@@ -187,7 +193,7 @@ class PairRecipe(TranslationRecipe):
         H, W, channels = image_shape
         if source == "shapes":
             if split not in (None, "train", "val"):
-                raise ConfigError(f"shapes: expected the split train or val, got {split!r}.")
+                raise ConfigError(f"shapes: expected the split train or val, got {split!r}. Choose one of them.")
             return self._open(source, size=(H, W), seed=seed + FRESH * (split != "train"))
         for name in HELD_OUT_SPLITS if split is None else (split,):
             try:
@@ -197,7 +203,7 @@ class PairRecipe(TranslationRecipe):
                     raise
         raise ConfigError(
             f"{source}: expected held-out pairs in a folder named {' or '.join(HELD_OUT_SPLITS)}, found neither. "
-            "Name another with --split, or keep some pairs from training."
+            "Name another with --split, or keep some pairs out of training."
         )
 
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:
@@ -220,6 +226,6 @@ class PairRecipe(TranslationRecipe):
 
 
 def spread(total: int, count: int) -> np.ndarray:
-    """Up to `count` of `total` rows, evenly spread."""
+    """Indices of up to `count` of `total` rows, evenly spread."""
     count = min(count, total)
     return np.arange(count) * total // count

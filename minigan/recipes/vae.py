@@ -1,17 +1,17 @@
-"""The variational autoencoder, beside which the tutorials set a GAN.
+"""The variational autoencoder, for comparison with a GAN.
 
-Not a GAN: an encoder and a decoder of DCGAN's kind, trained on the evidence lower bound of Kingma & Welling 2014 (see
-`minigan.training.variational`, where the reparameterisation and its gradients are written out). Same data, same layers,
-other game: it trains steadily, covers all of the data and draws blurred images, where a GAN draws sharp ones and may
-forget some. `minigan evaluate` puts numbers on both.
+It is an encoder and a decoder with DCGAN's layers, trained on the evidence lower bound of Kingma & Welling 2014 (see
+`minigan.training.variational`, where the reparameterisation and its gradients are written out). With the same data and
+layers as a GAN it trains steadily, covers all of the data and draws blurred images; a GAN draws sharp images and may
+miss some modes. `minigan evaluate` measures both.
 
-What it corrects in the usual tutorial code:
+Corrections to the usual tutorial code:
 
-- Reconstruction is *summed* over the pixels, like the KL divergence over the latent numbers. A mean over 784 pixels
+- Reconstruction is *summed* over the pixels, as the KL divergence is over the latent numbers. A mean over 784 pixels
   makes the KL term 784 times too heavy, and the decoder ignores z.
-- The encoder gives log variances, so that no variance can become negative.
-- The decoder gives logits; the sigmoid is in the likelihood, where log(sigmoid) cannot overflow.
-- Samples are drawn from the prior, z ~ N(0, 1), and are not reconstructions of the data.
+- The encoder returns log variances, so that no variance can become negative.
+- The decoder returns logits; the sigmoid is in the likelihood, where log(sigmoid) cannot overflow.
+- Samples are drawn from the prior, z ~ N(0, 1); they are not reconstructions of the data.
 """
 
 import math
@@ -25,8 +25,7 @@ from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
 from minigan.recipes.dcgan import SIZES, halvings
-from minigan.training.moving_average import Noise
-from minigan.training.sampling import Exhibit, picture_count
+from minigan.training.sampling import Exhibit, Noise, picture_count
 from minigan.training.variational import LIKELIHOODS, VariationalAutoencoder
 
 
@@ -36,9 +35,9 @@ class VAE(Recipe):
 
     Settings:
         latent: length of the latent vector z.
-        width: channels of the largest hidden image; each halving of the image doubles them.
-        likelihood: of pixels: bernoulli (in [0, 1], good for nearly black and white images) or gaussian.
-        kl_weight: of the KL divergence; 1 is the evidence lower bound, more a beta-VAE.
+        width: number of channels of the largest hidden image; each halving of the image doubles it.
+        likelihood: distribution of pixels: bernoulli (in [0, 1], for nearly black and white images) or gaussian.
+        kl_weight: weight of the KL divergence; 1 gives the evidence lower bound, more gives a beta-VAE.
     """
 
     name: ClassVar[str] = "vae"
@@ -62,7 +61,7 @@ class VAE(Recipe):
         halvings(size)
 
     def encoder(self, image_shape: Shape) -> Sequential:
-        """The encoder, not built: image_shape to [mu, logvar]."""
+        """The encoder, not built: from images of the shape image_shape to [mu, logvar]."""
         layers: list[Layer] = []
         for k in range(halvings((image_shape[0], image_shape[1]))):
             layers += [Conv2D(self.width << k, 4, stride=2, padding=1, bias=False), BatchNorm(), LeakyReLU(0.2)]
@@ -98,7 +97,7 @@ class VAE(Recipe):
         return (images + 1) / 2 if self.likelihood == "bernoulli" else images
 
     def to_images(self, samples: np.ndarray) -> np.ndarray:
-        """The decoder's means: of logits 2 sigmoid(s) - 1."""
+        """Converts the decoder's outputs to means in [-1, 1]; for logits s these are 2 sigmoid(s) - 1."""
         means: np.ndarray = np.tanh(samples / 2) if self.likelihood == "bernoulli" else samples
         return means
 
@@ -107,7 +106,7 @@ class VAE(Recipe):
         return "logits" if self.likelihood == "bernoulli" else "signed"
 
     def noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """n latent vectors from the prior N(0, 1): float64, (n, latent)."""
+        """Draws n latent vectors from the prior N(0, 1): float64 (n, latent)."""
         return rng.standard_normal((n, self.latent))
 
     def sources(self, rng: np.random.Generator, count: int, *, label: int | None = None) -> tuple[np.ndarray, None]:

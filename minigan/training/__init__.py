@@ -1,10 +1,18 @@
 """One step of training, and the loop around it: learners, the trainer, moving averages and samples."""
 
-from minigan.training.alternating import AlternatingOptimizer, Batch, DiscriminatorValues, InstanceNoise, StepValues
+from minigan.training.alternating import (
+    AlternatingOptimizer,
+    Batch,
+    DiscriminatorValues,
+    GeneratorTerm,
+    InstanceNoise,
+    StepValues,
+)
 from minigan.training.fake_pool import FakePool
+from minigan.training.gradient_norms import gradient_norms
 from minigan.training.learner import Learner, Values
 from minigan.training.moving_average import MovingAverage
-from minigan.training.sampling import generate, save_picture, to_pixels
+from minigan.training.sampling import Exhibit, generate, render, save_picture, to_pixels
 from minigan.training.supervised import Supervised
 from minigan.training.trainer import Keep, Rhythm, Trainer
 from minigan.training.variational import VariationalAutoencoder
@@ -13,7 +21,9 @@ __all__ = [
     "AlternatingOptimizer",
     "Batch",
     "DiscriminatorValues",
+    "Exhibit",
     "FakePool",
+    "GeneratorTerm",
     "InstanceNoise",
     "Keep",
     "Learner",
@@ -25,6 +35,8 @@ __all__ = [
     "Values",
     "VariationalAutoencoder",
     "generate",
+    "gradient_norms",
+    "render",
     "save_picture",
     "to_pixels",
 ]

@@ -11,26 +11,24 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, DivergenceError, ShapeError
+from minigan.errors import ConfigError, ShapeError
 from minigan.losses import FAKE, REAL, CoupledLoss, Loss
 from minigan.losses.gradient_penalties import GradientPenalty
 from minigan.nn.network import Sequential, Tape
 from minigan.nn.optimizers import Optimizer
-from minigan.training.divergence import all_finite, is_sound, nonfinite_output, why_discriminator, why_generator
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
+from minigan.training.sampling import Noise
 
 __all__ = [
     "AlternatingOptimizer",
     "Batch",
     "DiscriminatorValues",
     "GeneratorTerm",
+    "GeneratorValues",
     "InstanceNoise",
-    "Noise",
     "StepValues",
 ]
-
-Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
 
 
 class Batch(NamedTuple):
@@ -85,6 +83,26 @@ class DiscriminatorValues(NamedTuple):
     real: Array
     fake: Array
     penalty: Array
+
+    def losses(self) -> list[tuple[str, Array]]:
+        """The game's value and the penalty."""
+        return [("the loss of D's logits", self.loss), ("the penalty on the slope of D", self.penalty)]
+
+
+class GeneratorValues(NamedTuple):
+    """Values measured in one step of G; scalar arrays of the backend.
+
+    Attributes:
+        loss: with the auxiliary terms.
+        game: its part that comes from D.
+    """
+
+    loss: Array
+    game: Array
+
+    def losses(self) -> list[tuple[str, Array]]:
+        """The game's value, and the whole."""
+        return [("the loss of D's logits", self.game), ("an auxiliary term of G's loss", self.loss)]
 
 
 class StepValues(NamedTuple):
@@ -147,13 +165,7 @@ class AlternatingOptimizer(Learner):
             raise ShapeError(
                 f"{G.path} draws {G.output_shape}, {D.path} expects {D.input_shape}. Make G end with D's input shape."
             )
-        if (G.kernels.name, G.dtype) != (D.kernels.name, D.dtype):
-            raise ConfigError(
-                f"{G.path} and {D.path} must be built with one backend and dtype, got {G.kernels.name} {G.dtype} and "
-                f"{D.kernels.name} {D.dtype}. Build both with the same backend=... and dtype=..."
-            )
-        if (g_optimizer.arena, d_optimizer.arena) != (G.arena, D.arena):
-            raise ConfigError("g_optimizer must update G's arena and d_optimizer D's: Adam(G.arena, ...).")
+        super().__init__({"G": (G, g_optimizer), "D": (D, d_optimizer)})
         self.G, self.D = G, D
         self.loss = loss
         self.noise = noise
@@ -166,7 +178,7 @@ class AlternatingOptimizer(Learner):
         if penalty is not None and (objection := penalty.objection(D)):
             warnings.warn(objection, stacklevel=2)
         self.fake_pool = fake_pool
-        self.g_grads, self.d_grads = G.gradients(), D.gradients()
+        self.g_grads, self.d_grads = self.grads["G"], self.grads["D"]
 
     def step(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
         """n_critic steps of D, each on a new real batch and new fakes, then one step of G on the last fakes.
@@ -178,11 +190,7 @@ class AlternatingOptimizer(Learner):
         """
         for _ in range(self.n_critic):
             real, condition, z = self._fed(batches, rng)
-            G = self.G.given(condition)
-            fake, g_tape = G.forward(z, train=True, rng=rng)
-            if not is_sound(fake, self.G):
-                found = nonfinite_output(G, z, rng=rng) or f"the output of {self.G.path}"
-                raise DivergenceError(f"{found} is not finite.")
+            fake, g_tape = self.checked_forward(self.G.given(condition), z, rng)
             shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
             d_values = self.discriminator_step(real, shown, rng, condition=condition)
         g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
@@ -193,14 +201,6 @@ class AlternatingOptimizer(Learner):
         first = self.d_optimizer.steps
         due = [self.penalty is not None and self.penalty.is_due(first + n) for n in range(self.n_critic)]
         return *due, self._noise_std() > 0, 0 if self.fake_pool is None else self.fake_pool.count
-
-    @property
-    def networks(self) -> dict[str, Sequential]:
-        return {"G": self.G, "D": self.D}
-
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"g": self.g_optimizer, "d": self.d_optimizer}
 
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:
@@ -238,16 +238,10 @@ class AlternatingOptimizer(Learner):
         Raises:
             DivergenceError: a value or a gradient is not finite; D is as it was before the step.
         """
-        statistics = self.D.state.flat.copy()
         real, fake = self.seen(real, rng), self.seen(fake, rng)
-        values = self.discriminator_gradients(real, fake, rng, condition=condition)
-        if not all_finite(values.loss + values.penalty, self.d_grads, self.D, statistics=statistics):
-            self.D.state.flat[...] = statistics
-            D = self.D.given(condition)
-            why = why_discriminator(D, self.loss, real, fake, penalty=self.penalty, rng=rng)
-            raise DivergenceError(f"{why} is not finite.")
-        self.d_optimizer.step(self.d_grads)
-        return values
+        return self.update(
+            "D", gradients=lambda: self.discriminator_gradients(real, fake, rng, condition=condition), rng=rng
+        )
 
     def generator_step(
         self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, *, condition: Array | None = None
@@ -263,15 +257,9 @@ class AlternatingOptimizer(Learner):
         Raises:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
-        value = self.generator_gradients(fake, g_tape, real, rng, condition=condition)
-        statistics = self.G.state.flat.copy()
-        self.G.commit_statistics(g_tape)
-        if not all_finite(value, self.g_grads, self.G, statistics=statistics):
-            why = why_generator(self.G, self.D.given(condition), self.loss, fake, g_tape, real, rng=rng)
-            self.G.state.flat[...] = statistics
-            raise DivergenceError(f"{why} is not finite.")
-        self.g_optimizer.step(self.g_grads)
-        return value
+        return self.update(
+            "G", gradients=lambda: self.generator_gradients(fake, g_tape, real, rng, condition=condition), rng=rng
+        ).loss
 
     def discriminator_gradients(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
@@ -310,8 +298,8 @@ class AlternatingOptimizer(Learner):
 
     def generator_gradients(
         self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, *, condition: Array | None = None
-    ) -> Array:
-        """Leaves in `g_grads` the gradients of G's loss."""
+    ) -> GeneratorValues:
+        """Leaves in `g_grads` the gradients of G's loss; D's statistics stay as they are."""
         D = self.D.given(condition)
         self.g_grads.zero()
         logits, tape = D.forward(self.seen(fake, rng), train=True, rng=rng)
@@ -322,13 +310,15 @@ class AlternatingOptimizer(Learner):
             value, dlogits = self.loss.generator(logits)
         if self.adversarial_weight != 1:
             value, dlogits = self.adversarial_weight * value, self.adversarial_weight * dlogits
+        game = value
         dfake = D.backward(dlogits, tape, grads=None, release=True)
         for weight, function in self.generator_terms:
             term, dterm = function(fake, real)
             value = value + weight * term
             dfake = dfake + weight * dterm
         self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
-        return value
+        self.G.commit_statistics(g_tape)
+        return GeneratorValues(value, game)
 
     def seen(self, x: Array, rng: np.random.Generator) -> Array:
         """What D sees of a batch: the images, with instance noise on them while there is some."""

@@ -1,19 +1,21 @@
 """What can be trained: networks, what else a step changes, and how all of it is saved and taken up again."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from minigan.backends import Array
 from minigan.checkpoints.format import load_network, network_arrays, select
-from minigan.errors import MiniganError
-from minigan.nn.network import Sequential
+from minigan.errors import ConfigError, DivergenceError, MiniganError
+from minigan.nn.network import Observer, Sequential, Tape
 from minigan.nn.optimizers import Optimizer
+from minigan.training.divergence import FirstNonFinite, all_finite, is_finite, is_sound
 from minigan.training.fake_pool import FakePool
 
-__all__ = ["Learner", "Values"]
+__all__ = ["Learner", "Losses", "Values"]
 
 
 class Values(Protocol):
@@ -25,31 +27,60 @@ class Values(Protocol):
         """The values that a progress bar has room for, by names that people know."""
 
 
+class Losses(Protocol):
+    """The value of what an update minimises."""
+
+    def losses(self) -> Sequence[tuple[str, Array]]:
+        """Its parts, each with the name that an error has for it: `"the loss of D's logits"`."""
+
+
+L = TypeVar("L", bound=Losses)
+T = TypeVar("T")
+
+
 class Learner(ABC):
     """Networks that are trained together: `AlternatingOptimizer`, `VariationalAutoencoder`, `Supervised`.
 
+    Args:
+        parts: each network, built, with its optimizer, by the name that its arrays have in a checkpoint.
     Attributes:
         G: draws the samples.
         n_critic: batches that a step takes.
+        networks: all networks, by name.
+        optimizers: all optimizers, each by the first letter of its network's name, in lower case.
+        grads: each network's gradients, by its name: those of the last step.
+    Raises:
+        ConfigError: the networks have other backends or dtypes than each other, or an optimizer updates another arena.
     """
 
     G: Sequential
     n_critic: int = 1
 
-    @property
-    @abstractmethod
-    def networks(self) -> Mapping[str, Sequential]:
-        """All networks, by the names that their arrays have in a checkpoint."""
-
-    @property
-    @abstractmethod
-    def optimizers(self) -> Mapping[str, Optimizer]:
-        """All optimisers, each by the letter of its network."""
+    def __init__(self, parts: Mapping[str, tuple[Sequential, Optimizer]]) -> None:
+        self.networks = {name: network for name, (network, _) in parts.items()}
+        self.optimizers = {name[0].lower(): optimizer for name, (_, optimizer) in parts.items()}
+        built = {f"{network.kernels.name} {network.dtype}" for network in self.networks.values()}
+        if len(built) > 1:
+            found = " and ".join(f"{n.path} with {n.kernels.name} {n.dtype}" for n in self.networks.values())
+            raise ConfigError(
+                f"{' and '.join(self.networks)} must be built with one backend and dtype, got {found}. Build both with "
+                "the same backend=... and dtype=..."
+            )
+        for name, (network, optimizer) in parts.items():
+            if optimizer.arena is not network.arena:
+                raise ConfigError(
+                    f"{name}'s optimizer must update {name}'s arena, got one of another network. Use "
+                    f"{type(optimizer).__name__}({name}.arena, ...)."
+                )
+        self.grads = {name: network.gradients() for name, network in self.networks.items()}
+        self._search: FirstNonFinite | None = None
 
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:
         """What else than the networks a step changes, by the names that it has in a checkpoint."""
         return {f"{letter}_optimizer": optimizer for letter, optimizer in self.optimizers.items()}
+
+    # ------------------------------------------------------------------------------------------ a step
 
     @abstractmethod
     def step(self, batches: Iterator[Any], rng: np.random.Generator) -> Values:
@@ -73,6 +104,121 @@ class Learner(ABC):
     @abstractmethod
     def inputs(self, batch: Any, rng: np.random.Generator) -> Sequence[tuple[Sequential, Array]]:
         """Each network, and what it is given in a step on that batch: for checking gradients."""
+
+    def update(self, *names: str, gradients: Callable[[], L], rng: np.random.Generator) -> L:
+        """One update of these networks: gradients, a look at them, and the optimizers, which clip and step.
+
+        The only place where a learner changes weights.
+
+        Args:
+            gradients: leaves them in `grads`, whatever is there, and may commit running statistics; nothing else.
+            rng: what it draws from.
+        Returns:
+            What `gradients` returned.
+        Raises:
+            DivergenceError: a value, a gradient or a running statistic is not finite; the networks are as before.
+        """
+        statistics = {name: self.networks[name].state.flat.copy() for name in names}
+        values, search = self._attempt(gradients, rng)
+        if not self._is_sound(names, values, statistics):
+            raise self._diverged(names, values, statistics, search)
+        for name in names:
+            self.optimizers[name[0].lower()].step(self.grads[name])
+        return values
+
+    def _is_sound(self, names: Sequence[str], values: Losses, statistics: Mapping[str, Array]) -> bool:
+        """Whether an update may take place; where a guard has the answer, that one goes back to the statistics."""
+        _, parts = zip(*values.losses(), strict=True)
+        total = sum(parts[1:], parts[0])
+        sound = all(all_finite(total, self.grads[name], self.networks[name]) for name in names)
+        for name in names:
+            if (guard := self.G.kernels.guard) is not None and statistics[name].size:
+                guard.keep(self.networks[name].state.flat, statistics[name])
+        return sound
+
+    def _diverged(
+        self,
+        names: Sequence[str],
+        values: Losses,
+        statistics: Mapping[str, Array],
+        search: Callable[[], FirstNonFinite],
+    ) -> DivergenceError:
+        """Goes back to the statistics, and names what is not finite."""
+        networks = [self.networks[name] for name in names]
+        wrong = [
+            f"the running statistics of {network.path}" for network in networks if not is_finite(network.state.flat)
+        ]
+        self._go_back(statistics)
+        found = search().first(values.losses()) or next(iter(wrong), f"a gradient of {' or '.join(names)}")
+        self._go_back(statistics)  # which the search has changed again
+        return DivergenceError(f"{found} is not finite.")
+
+    def _go_back(self, statistics: Mapping[str, Array]) -> None:
+        for name, before in statistics.items():
+            self.networks[name].state.flat[...] = before
+
+    def checked_forward(self, network: Sequential, x: Array, rng: np.random.Generator) -> tuple[Array, Tape]:
+        """A forward pass in training, whose output is looked at before anything is built on it.
+
+        Args:
+            network: one of the learner's, or a conditioned copy.
+        Raises:
+            DivergenceError: the output is not finite.
+        """
+        (y, tape), search = self._attempt(lambda: network.forward(x, train=True, rng=rng), rng)
+        if not is_sound(y, network):
+            raise DivergenceError(f"{search().forward or f'the output of {network.path}'} is not finite.")
+        return y, tape
+
+    def _attempt(self, compute: Callable[[], T], rng: np.random.Generator) -> tuple[T, Callable[[], FirstNonFinite]]:
+        """The result, and a search for its first number that is not finite, which computes it again on the same draws.
+
+        Args:
+            compute: may draw from `rng`.
+        """
+        if (searching := self._search) is not None:
+            searching.restart()
+            return compute(), lambda: searching
+        draws = rng.bit_generator.state
+
+        def search() -> FirstNonFinite:
+            rng.bit_generator.state = draws
+            with self.searched() as found:
+                compute()
+            return found
+
+        return compute(), search
+
+    # ------------------------------------------------------------------------------------------ under observation
+
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """While this lasts, the observer is told of each pass of all networks; see `Sequential.observed`."""
+        with ExitStack() as stack:
+            for network in self.networks.values():
+                stack.enter_context(network.observed(observer))
+            yield
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody is told of the networks' passes: then each step is computed anew, none is replayed."""
+        return any(network.is_observed for network in self.networks.values())
+
+    @contextmanager
+    def searched(self) -> Iterator[FirstNonFinite]:
+        """While this lasts, each number of a step is looked at as it is computed.
+
+        For a step that is done again by a backend, which feeds it once. Any other is looked at once it has failed, by
+        repeating the part that did.
+        """
+        self._search = FirstNonFinite()
+        try:
+            with self.observed(self._search):
+                yield self._search
+        finally:
+            self._search = None
+
+    # ------------------------------------------------------------------------------------------ its state
 
     def rates(self) -> dict[str, float]:
         """The learning rates of the next step, by the names that a log has for them."""

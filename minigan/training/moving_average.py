@@ -3,7 +3,7 @@
 Source: Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training"; Karras et al. 2018, appendix A.1.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,12 +11,11 @@ import numpy as np
 from minigan.checkpoints.format import load_network, network_arrays
 from minigan.errors import CheckpointError, ConfigError, MiniganError
 from minigan.nn.network import Sequential
-from minigan.training.sampling import generate, standing_statistics
+from minigan.training.sampling import Noise, generate, standing_statistics
 
 __all__ = ["STATISTICS", "MovingAverage"]
 
 Statistics = Literal["running", "batch", "standing"]
-Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z
 STATISTICS: tuple[Statistics, ...] = ("running", "batch", "standing")
 
 

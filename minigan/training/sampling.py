@@ -14,11 +14,14 @@ from minigan.nn.layers import BatchNorm
 from minigan.nn.network import Sequential
 from minigan.support.durable_files import atomic_write
 
+Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
+
 IMAGE_COUNT = 64
 POINT_COUNT = 2500
 
 __all__ = [
     "Exhibit",
+    "Noise",
     "generate",
     "image_grid",
     "picture_count",
@@ -61,7 +64,7 @@ def generate(
 
 def standing_statistics(
     G: Sequential,
-    noise: Callable[[np.random.Generator, int], np.ndarray],
+    noise: Noise,
     *,
     rng: np.random.Generator,
     batches: int = 100,

@@ -54,8 +54,10 @@ class Stepper:
         if self._graphs is None:
             return self._update()
         before = self._read_counts()
+        # An observer is told nothing by a replayed step, and may want to read numbers.
+        kind = None if self.learner.is_observed else self.learner.kind()
         try:
-            values: Values = self._graphs.run(self.learner.kind(), self._update)
+            values: Values = self._graphs.run(kind, self._update)
         except BaseException:  # the data's, say: the device was told nothing
             self._write_counts(before)
             raise
@@ -101,7 +103,7 @@ class Stepper:
         """What is not finite in that step: it is done once more, with an eye on each number."""
         before = self.learner.to_dict()
         try:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), self.learner.searched():
                 graphs.again(failed, lambda: self.learner.step(self._batches, self._rng))
         except DivergenceError as error:
             return str(error)

@@ -6,11 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, DivergenceError
+from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
 from minigan.training.alternating import Batch, GeneratorTerm
-from minigan.training.divergence import all_finite, is_sound, nonfinite_gradient, nonfinite_output
 from minigan.training.learner import Learner
 
 __all__ = ["Supervised", "SupervisedValues"]
@@ -24,6 +23,10 @@ class SupervisedValues(NamedTuple):
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for."""
         return {"G": self.g_loss}
+
+    def losses(self) -> list[tuple[str, Array]]:
+        """The one there is."""
+        return [("the loss of G", self.g_loss)]
 
 
 class Supervised(Learner):
@@ -42,12 +45,9 @@ class Supervised(Learner):
     def __init__(self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer) -> None:
         if not terms:
             raise ConfigError("without a discriminator G expects at least one term to minimise, got none. Set l1=100.")
-        if optimizer.arena is not G.arena:
-            raise ConfigError("the optimizer must update G's arena: Adam(G.arena, ...).")
+        super().__init__({"G": (G, optimizer)})
         self.G = G
         self.terms = tuple(terms)
-        self.optimizer = optimizer
-        self.grads = G.gradients()
 
     def step(self, batches: Iterator[Batch], rng: np.random.Generator) -> SupervisedValues:
         """One update of G.
@@ -59,18 +59,15 @@ class Supervised(Learner):
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
         target, source = self._fed(batches)
-        statistics = self.G.state.flat.copy()
+        return self.update("G", gradients=lambda: self.gradients(source, target, rng), rng=rng)
+
+    def gradients(self, source: Array, target: Array, rng: np.random.Generator) -> SupervisedValues:
+        """Leaves in `grads` the gradients of the loss."""
+        self.grads["G"].zero()
         y, tape = self.G.forward(source, train=True, rng=rng)
-        self.G.commit_statistics(tape)
         value, dy = self.loss(y, target)
-        self.grads.zero()
-        if is_sound(value, self.G):
-            self.G.backward(dy, tape, grads=self.grads, need_dx=False)
-        if not all_finite(value, self.grads, self.G, statistics=statistics):
-            self.G.state.flat[...] = statistics
-            found = nonfinite_output(self.G, source, rng=rng) or nonfinite_gradient(self.G, dy, tape)
-            raise DivergenceError(f"{found or f'the loss of {self.G.path}'} is not finite.")
-        self.optimizer.step(self.grads)
+        self.G.backward(dy, tape, grads=self.grads["G"], need_dx=False)
+        self.G.commit_statistics(tape)
         return SupervisedValues(value)
 
     def loss(self, y: Array, target: Array) -> tuple[Array, Array]:
@@ -81,16 +78,8 @@ class Supervised(Learner):
             value, dy = value + weight * term, dy + weight * dterm
         return value, dy
 
-    @property
-    def networks(self) -> dict[str, Sequential]:
-        return {"G": self.G}
-
     def kind(self) -> tuple[()]:
         return ()
-
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"g": self.optimizer}
 
     def inputs(self, batch: Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:  # noqa: ARG002
         """G with the batch's sources."""

@@ -18,11 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array, array_module
-from minigan.errors import ConfigError, DivergenceError, ShapeError
+from minigan.errors import ShapeError
 from minigan.losses import bernoulli, gaussian
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
-from minigan.training.divergence import all_finite, nonfinite_gradient, nonfinite_output
 from minigan.training.learner import Learner
 
 __all__ = ["LIKELIHOODS", "VariationalAutoencoder", "VariationalValues", "kl_divergence", "reparameterise"]
@@ -47,6 +46,14 @@ class VariationalValues(NamedTuple):
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for, by the names that papers use."""
         return {"-ELBO": self.loss, "rec": self.reconstruction, "KL": self.kl}
+
+    def losses(self) -> list[tuple[str, Array]]:
+        """Both parts, and the whole."""
+        return [
+            ("the reconstruction's likelihood", self.reconstruction),
+            ("the KL divergence", self.kl),
+            ("the evidence lower bound", self.loss),
+        ]
 
 
 class VariationalAutoencoder(Learner):
@@ -78,29 +85,14 @@ class VariationalAutoencoder(Learner):
                 f"{encoder.path} maps {encoder.input_shape} to {encoder.output_shape}, {G.path} {G.input_shape} to "
                 f"{G.output_shape}. The encoder must give mu and logvar for each of G's inputs, from what G draws."
             )
-        if (encoder.kernels.name, encoder.dtype) != (G.kernels.name, G.dtype):
-            raise ConfigError(
-                f"{encoder.path} and {G.path} must be built with one backend and dtype, got {encoder.kernels.name} "
-                f"{encoder.dtype} and {G.kernels.name} {G.dtype}."
-            )
-        if (e_optimizer.arena, g_optimizer.arena) != (encoder.arena, G.arena):
-            raise ConfigError("e_optimizer must update the encoder's arena and g_optimizer G's: Adam(G.arena, ...).")
+        super().__init__({"encoder": (encoder, e_optimizer), "G": (G, g_optimizer)})
         self.encoder, self.G = encoder, G
         self.likelihood = likelihood
         self.kl_weight = kl_weight
-        self.e_optimizer, self.g_optimizer = e_optimizer, g_optimizer
-        self.e_grads, self.g_grads = encoder.gradients(), G.gradients()
-
-    @property
-    def networks(self) -> dict[str, Sequential]:
-        return {"encoder": self.encoder, "G": self.G}
+        self.e_grads, self.g_grads = self.grads["encoder"], self.grads["G"]
 
     def kind(self) -> tuple[()]:
         return ()
-
-    @property
-    def optimizers(self) -> dict[str, Optimizer]:
-        return {"e": self.e_optimizer, "g": self.g_optimizer}
 
     def inputs(self, batch: Array, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
         """Both networks, each with its input: the images, and what is drawn for them."""
@@ -118,18 +110,7 @@ class VariationalAutoencoder(Learner):
             DivergenceError: a value or a gradient is not finite; both networks are as they were before the step.
         """
         x = self.G.kernels.feed(lambda: next(batches), dtype=self.G.dtype)
-        states = [network.state.flat.copy() for network in self.networks.values()]
-        values = self.gradients(x, rng)
-        for network, grads, statistics in zip(
-            self.networks.values(), (self.e_grads, self.g_grads), states, strict=True
-        ):
-            if not all_finite(values.loss, grads, network, statistics=statistics):
-                for other, state in zip(self.networks.values(), states, strict=True):
-                    other.state.flat[...] = state
-                raise DivergenceError(f"{self._why(x, rng)} is not finite.")
-        self.e_optimizer.step(self.e_grads)
-        self.g_optimizer.step(self.g_grads)
-        return values
+        return self.update("encoder", "G", gradients=lambda: self.gradients(x, rng), rng=rng)
 
     def gradients(self, x: Array, rng: np.random.Generator) -> VariationalValues:
         """Leaves in `e_grads` and `g_grads` the gradients of -ELBO."""
@@ -150,26 +131,6 @@ class VariationalAutoencoder(Learner):
     def _eps(self, code: Array, rng: np.random.Generator) -> Array:
         shape = len(code), code.shape[1] // 2
         return self.G.kernels.feed(lambda: rng.standard_normal(shape), dtype=self.G.dtype)
-
-    def _why(self, x: Array, rng: np.random.Generator) -> str:
-        """What is not finite in a step."""
-        found = nonfinite_output(self.encoder, x, rng=rng)
-        if found is not None:
-            return found
-        code, e_tape = self.encoder.forward(x, train=True, rng=rng)
-        eps = self._eps(code, rng)
-        z = reparameterise(code, eps)
-        found = nonfinite_output(self.G, z, rng=rng)
-        if found is not None:
-            return found
-        y, g_tape = self.G.forward(z, train=True, rng=rng)
-        _, dy = self.likelihood(y, x)
-        found = nonfinite_gradient(self.G, dy, g_tape)
-        if found is not None:
-            return found
-        dcode = reparameterise_grad(self.G.backward(dy, g_tape, grads=None), code, eps)
-        dcode = dcode + self.kl_weight * kl_divergence(code)[1]
-        return nonfinite_gradient(self.encoder, dcode, e_tape) or "the evidence lower bound"
 
 
 def reparameterise(code: Array, eps: Array) -> Array:

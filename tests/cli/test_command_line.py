@@ -109,8 +109,8 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     assert main(["recipes", "dcgan"]) == 0
     out = capsys.readouterr().out
     assert "Radford" in out
-    assert re.search(r"^  width = 64 +channels of the largest hidden image; each halving", out, re.MULTILINE)
-    assert re.search(r"^  beta1 = 0.5 +of adam and adamw\.$", out, re.MULTILINE)
+    assert re.search(r"^  width = 64 +number of channels of the largest hidden image; each halving", out, re.MULTILINE)
+    assert re.search(r"^  beta1 = 0.5 +decay of the first moment, for adam and adamw\.$", out, re.MULTILINE)
     assert "G: (100,) -> (64, 64, 3)" in out
     assert main(["recipes", "dcgan", "--set", "size=32", "channels=1", "width=4", "--backend", "reference"]) == 0
     assert "\nD: (32, 32, 1) -> (1,)\n" in capsys.readouterr().out
@@ -196,7 +196,7 @@ def test_the_version(capsys):
         (["train", "--data", "nowhere"], "nowhere: no such file"),
         (["train", "--data", "digit"], "Did you mean 'digits'?"),
         (["train", "--data", ""], "expected a path, or one of digits, shapes, ring, grid; got an empty name."),
-        (["train", "--data", "ring"], "dcgan draws images, not points of the plane. Use the recipe mlp"),
+        (["train", "--data", "ring"], "dcgan draws images, got points of the plane. Use the recipe mlp"),
         (["train", "--batch-size", "99999"], "batch_size is 99,999, but digits holds 20,000"),
         (["train", "--resume", "nowhere"], "nowhere is not a run folder"),
         (["train", "mlp", "--resume", "x", "--seed", "1"], "got --seed, RECIPE beside it"),
@@ -390,7 +390,7 @@ def test_output_that_cannot_be_written_gets_one_clear_line(unbuffered):
         )
     assert ended.returncode == 2
     assert ended.stderr == (
-        "minigan: cannot write to standard output: No space left on device. Send it somewhere else.\n"
+        "minigan: cannot write to standard output: No space left on device. Redirect it elsewhere.\n"
     )
 
 

@@ -67,14 +67,14 @@ def test_commands_tell_programs_what_they_did(capsys, run):
     assert capsys.readouterr() == ("", "")
     (found,), err = records(capsys, "evaluate", run, "--count", "60", *NUMPY)
     assert found == json.loads(Path("run/evaluation.json").read_text())
-    assert "60 samples, beside ring" in err
+    assert "60 samples, compared with ring" in err
 
 
 def test_commands_tell_programs_what_is_here(capsys):
     (listed,), _ = records(capsys, "recipes")
     assert listed["recipes"]["mlp"] == "A fully connected GAN for small images or points of the plane."
     (mlp,), _ = records(capsys, "recipes", "mlp", *NUMPY, "--set", "lr=0.5", "channels=1")
-    assert mlp["settings"]["lr"] == {"value": 0.5, "default": 2e-4, "meaning": "the learning rate of G and of D."}
+    assert mlp["settings"]["lr"] == {"value": 0.5, "default": 2e-4, "meaning": "learning rate of G and D."}
     assert mlp["networks"]["D"]["input"] == [28, 28, 1]
     (here,), _ = records(capsys, "info")
     assert here["numpy"] == np.__version__

@@ -171,7 +171,7 @@ def test_sources_without_pairs(tmp_path):
         open_pairs(tmp_path / "x.npy")
     with pytest.raises(ConfigError, match="digits: expected pairs, found none"):
         open_pairs("digits")
-    with pytest.raises(ConfigError, match="not split"):
+    with pytest.raises(ConfigError, match="no splits"):
         open_pairs("shapes", split="val")
 
 

@@ -219,7 +219,7 @@ def test_a_run_on_images(capsys, monkeypatch):
     capsys.readouterr()
     assert main(["evaluate", "run", "--count", "60", "--backend", "reference"]) == 0
     out = capsys.readouterr().out
-    assert "dcgan at step 2, 60 samples, beside digits: 400 greyscale images 16x16, 10 classes" in out
+    assert "dcgan at step 2, 60 samples, compared with digits: 400 greyscale images 16x16, 10 classes" in out
     assert re.search(r"features: classifier of digits \(\d+.\d\d% right on held-out images\)", out)
     assert re.search(r"^figure +value +data itself +better +samples +real$", out, re.MULTILINE)
     assert re.search(r"^fid +[\d.,]+ +[\d.,]+ +lower +60 +200  Fréchet", out, re.MULTILINE)
@@ -276,7 +276,7 @@ def test_what_does_not_go_together_is_one_line(capsys):
         capsys, "evaluate", "run", "--features", "classifier", "--count", "60"
     )
     assert "at least 50 samples to evaluate, got 3" in fails(capsys, "evaluate", "run", "--count", "3")
-    assert "the generator draws images 16x16 with 1 channels; ring" in fails(
+    assert "the generator draws 16x16 images with 1 channels; ring" in fails(
         capsys, "evaluate", "run", "--data", "ring"
     )
     assert "no such file" in fails(capsys, "evaluate", "run", "--data", "nowhere")

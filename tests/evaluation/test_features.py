@@ -138,7 +138,7 @@ def test_a_classifier_is_kept_and_read_again(cache):
     said = []
     one = kept_classifier(few_digits(), backend="reference", say=said.append)
     assert said == [
-        f"training a classifier of digits: 300 greyscale images 8x8, 10 classes, once; it is then kept in {cache}"
+        f"training a classifier of digits: 300 greyscale images 8x8, 10 classes, once; it will be kept in {cache}"
     ]
     again = kept_classifier(few_digits(), backend="reference", say=said.append)
     assert len(said) == 1
@@ -165,7 +165,7 @@ def test_a_damaged_one_is_trained_again(damage, cache):
         path.write_bytes({"cut": whole[:-100], "text": b"hello", "empty": b""}[damage])
     said.clear()
     kept_classifier(few_digits(), backend="reference", say=said.append)
-    assert said[0].startswith("the classifier that was kept cannot be used and is trained again: ")
+    assert said[0].startswith("the kept classifier cannot be used and is trained again: ")
     assert said[1].startswith("training a classifier")
     assert path.read_bytes() == whole
 
@@ -219,7 +219,9 @@ def test_data_is_opened_as_the_generator_draws():
     assert open_like((28, 28, 1), "digits").shape == (28, 28, 1)
     assert open_like((32, 32, 3), "stacked:digits", seed=3).shape == (32, 32, 3)
     assert open_like((2,), "grid").shape == (2,)
-    with pytest.raises(DataError, match="expected 2-D points, as the generator draws, found digits"):
+    with pytest.raises(DataError, match="expected 2-D points like the generator's, found digits"):
         open_like((2,), "digits")
-    with pytest.raises(ConfigError, match="the generator draws images 28x28 with 1 channels; ring: holds points"):
+    with pytest.raises(
+        ConfigError, match="the generator draws 28x28 images with 1 channels; ring: points have no size"
+    ):
         open_like((28, 28, 1), "ring")

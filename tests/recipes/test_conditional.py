@@ -93,7 +93,7 @@ def test_labels_that_do_not_count_from_0_are_refused(tmp_path, capsys, odd: int)
     images, labels = np.zeros((20, 28, 28), np.uint8), np.resize([3, odd], 20)
     np.savez(tmp_path / "x.npz", images=images, labels=labels)
     assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 2
-    says = f"expected classes counted from 0, at most 10,000, but the labels of x.npz are from {min(3, odd)} to"
+    says = f"expected classes counted from 0, at most 10,000, but the labels of x.npz run from {min(3, odd)} to"
     assert says in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -102,19 +102,19 @@ def test_labels_that_do_not_count_from_0_are_refused(tmp_path, capsys, odd: int)
 def test_classes_without_images_are_told(tmp_path, capsys):
     np.savez(tmp_path / "x.npz", images=np.zeros((20, 28, 28), np.uint8), labels=np.resize([0, 5], 20))
     assert train(tmp_path / "run", "condition=projection", data=str(tmp_path / "x.npz")) == 0
-    assert "x.npz has no images of 4 of 6 classes (1, 2, 3 ...)" in capsys.readouterr().err
+    assert "x.npz has no images for 4 of 6 classes (1, 2, 3 ...)" in capsys.readouterr().err
 
 
 def test_a_class_of_a_generator_without_classes(tmp_path, capsys):
     assert train(tmp_path / "run") == 0
     capsys.readouterr()
     assert main(["sample", str(tmp_path / "run"), "--class", "3", "--out", str(tmp_path / "3.png")]) == 2
-    assert "was not told classes" in capsys.readouterr().err
+    assert "was trained without classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("setting", [{"pack": 2}, {"fake_pool": 50}, {"feature_matching": 1.0}])
 def test_what_takes_no_account_of_classes_is_refused(setting: dict[str, object]):
-    with pytest.raises(ConfigError, match="takes no account of classes"):
+    with pytest.raises(ConfigError, match="cannot be used with classes"):
         DCGAN.from_settings({"condition": "concatenation", **setting})
     with pytest.raises(ConfigError, match="condition must be one of none, concatenation, got 'projection'"):
         MLP.from_settings({"condition": "projection"})

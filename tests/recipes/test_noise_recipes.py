@@ -182,10 +182,10 @@ def test_sizes_are_chosen_by_the_data(recipe: Recipe, data: tuple[int, int] | No
     [
         (DCGANCifar(), (28, 28), r"dcgan-cifar halves images four times.*got 28x28\. Use --set size=32"),
         (DCGANCifar(), (160, 160), "up to 128"),
-        (SNGAN(), (30, 32), r"sngan draws images.*up to 64.*got 30x32\. Use --set size=32"),
+        (SNGAN(), (30, 32), r"sngan: expected sides.*at most 64.*got 30x32\. Use --set size=32"),
         (SNGAN(), (14, 14), r"got 14x14"),
         (SNGAN(), (128, 128), r"got 128x128"),
-        (MultiD(multi_scale=True), (28, 28), r"multi-d: images of 28x28 can be halved 2 times.*got discriminators=3"),
+        (MultiD(multi_scale=True), (28, 28), r"multi-d: .*28x28 images allow 2, got discriminators=3"),
     ],
 )
 def test_sizes_that_do_not_fit(recipe: Recipe, size: tuple[int, int], says: str):
@@ -277,10 +277,10 @@ WRONG = [
     (MultiD, {"weights": "max"}, "multi-d: weights must be one of mean, softmax, got 'max'"),
     (MultiD, {"sharpness": "inf"}, "multi-d: sharpness must be a number from 0 up, got inf"),
     (MultiD, {"loss": "relativistic-average"}, "multi-d: the loss relativistic-average would compare one discrim"),
-    (MultiD, {"feature_matching": 0.1}, "multi-d: feature_matching matches the features of one discriminator"),
-    (MultiD, {"penalty": "r1", "pack": 2}, "multi-d: a penalty on each.*Leave out penalty=r1, or these"),
-    (MultiD, {"penalty": "r1", "augment": "color"}, "multi-d: a penalty on each"),
-    (MultiD, {"penalty": "r1", "condition": "concatenation"}, "multi-d: a penalty on each"),
+    (MultiD, {"feature_matching": 0.1}, "multi-d: feature_matching needs a single discriminator, got 3"),
+    (MultiD, {"penalty": "r1", "pack": 2}, "multi-d: penalty=r1 cannot be used with augment.*Leave one of them out"),
+    (MultiD, {"penalty": "r1", "augment": "color"}, "multi-d: penalty=.* cannot be used"),
+    (MultiD, {"penalty": "r1", "condition": "concatenation"}, "multi-d: penalty=.* cannot be used"),
     (MinimaxGame, {"hidden": 3}, "minimax: hidden must be at least 4, got 3"),
     (MinimaxGame, {"dropout": 1.0}, r"minimax: dropout must be in \[0, 1\), got 1.0"),
     (MinimaxGame, {"pieces": 0}, "minimax: pieces must be positive, got 0"),
@@ -303,3 +303,10 @@ def test_a_penalty_of_each_needs_discriminators_side_by_side(reference: Backend)
     x = np.zeros((2, 2), np.float32)
     with pytest.raises(ConfigError, match="D: expected one Parallel of discriminators, got Dense"):
         PenaltyOfEach(R1()).add_gradients(D, x, x, grads=D.gradients(), rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("recipe", [DCGANCifar, DCGANKeras, SNGAN], ids=lambda recipe: recipe.name)
+def test_a_size_that_cannot_be_drawn_is_refused_with_the_settings(recipe: type[Recipe]):
+    with pytest.raises(ConfigError, match=r"got .*106.*Use --set size="):
+        recipe(size=106)
+    assert recipe(size=64).fit_size((106, 106)) == (64, 64)

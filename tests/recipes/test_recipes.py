@@ -182,7 +182,7 @@ def test_dcgan_chooses_a_size(data: tuple[int, int] | None, trained_at: tuple[in
 
 
 def test_dcgan_refuses_points():
-    with pytest.raises(ConfigError, match=r"dcgan draws images, not points.*recipe mlp"):
+    with pytest.raises(ConfigError, match=r"dcgan draws images, got points.*recipe mlp"):
         DCGAN().check_points()
 
 
@@ -226,7 +226,7 @@ def test_mlp_has_the_tutorials_layers(reference: Backend):
 
 
 def test_points_are_not_augmented(reference: Backend):
-    with pytest.raises(ConfigError, match=r"mlp: augment changes images, got points\. Leave augment=color out"):
+    with pytest.raises(ConfigError, match=r"mlp: augment needs images, got points\. Leave augment=color out"):
         MLP(augment="color").assemble((2,), backend=reference, rng=np.random.default_rng(0))
 
 

@@ -1,6 +1,8 @@
 """The examples run: each for two steps, and leaves its picture."""
 
 import importlib.util
+import pkgutil
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +10,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+
+import minigan
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
@@ -44,6 +48,14 @@ def test_there_is_one_for_each_family():
         "embed",
     }
     assert {path.stem for path in EXAMPLES} >= families
+
+
+def test_examples_import_from_rooms():
+    """Short public paths, which a reader can remember: `from minigan.nn import Conv2D`."""
+    rooms = {"minigan", *(f"minigan.{m.name}" for m in pkgutil.iter_modules(minigan.__path__))}
+    for path in EXAMPLES:
+        modules = set(re.findall(r"^(?:from|import) (minigan[\w.]*)", path.read_text(encoding="utf-8"), re.MULTILINE))
+        assert modules <= rooms | {"minigan.evaluation.metrics"}, path.name
 
 
 def test_a_server_draws_for_many_at_once_and_explains_what_it_cannot():

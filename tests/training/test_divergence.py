@@ -1,5 +1,7 @@
 """What is not finite is found before it reaches a weight, and named."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,10 @@ from minigan.losses import Loss, Minimax, NonSaturating, RelativisticAverage
 from minigan.losses.gradient_penalties import R1
 from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, Reshape, Tanh
-from minigan.nn.network import Residual, Sequential, SkipConcat
+from minigan.nn.network import Observer, Residual, Sequential, SkipConcat
 from minigan.nn.optimizers import SGD, Adam
 from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm
-from minigan.training.divergence import all_finite, is_finite, nonfinite_gradient, nonfinite_output, nonfinite_penalty
+from minigan.training.divergence import FirstNonFinite, all_finite, is_finite
 
 N = 4
 IMAGE = (4, 4, 1)
@@ -129,9 +131,9 @@ class Broken(Tanh):
 
 BROKEN = [
     ("D", "forward", "the output of D.1.Sequential.1.Broken is not finite."),
-    ("D", "backward", "the gradient of D.1.Sequential is not finite."),
+    ("D", "backward", "the gradient of D.1.Sequential.1.Broken is not finite."),
     ("G", "forward", "the output of G.2.Residual.inner.1.Broken is not finite."),
-    ("G", "backward", "the gradient of G.2.Residual is not finite."),
+    ("G", "backward", "the gradient of G.2.Residual.inner.1.Broken is not finite."),
 ]
 
 
@@ -253,9 +255,9 @@ class BrokenTwice(Tanh):
 @pytest.mark.parametrize(
     ("where", "says"),
     [
-        ("recorded", "the penalty's gradient of D.1.Sequential is not finite."),
-        ("up", "the penalty's double gradient of D.1.Sequential is not finite."),
-        ("curvature", "the penalty's double gradient of D.1.Sequential is not finite."),
+        ("recorded", "the penalty's gradient of D.1.Sequential.1.BrokenTwice is not finite."),
+        ("up", "the penalty's double gradient of D.1.Sequential.1.BrokenTwice is not finite."),
+        ("curvature", "the penalty's double gradient of D.1.Sequential.1.BrokenTwice is not finite."),
     ],
 )
 def test_a_layer_that_overflows_in_a_penalty(backend: Backend, monkeypatch: pytest.MonkeyPatch, where: str, says: str):
@@ -270,10 +272,17 @@ def test_what_comes_down_in_a_penalty_is_searched_too(backend: Backend, monkeypa
     D = Sequential([Dense(3), BrokenTwice(), Dense(3), Tanh(), Dense(1)], name="D")
     D.build((4,), backend=backend, rng=np.random.default_rng(0))
     x = backend.asarray(np.random.default_rng(1).normal(size=(N, 4)).astype(np.float32))
-    assert nonfinite_penalty(D, R1(), x, x, rng=np.random.default_rng(0)) is None
+
+    def searched() -> FirstNonFinite:
+        found = FirstNonFinite()
+        with D.observed(found):
+            R1().add_gradients(D, x, x, grads=D.gradients(), rng=np.random.default_rng(0))
+        return found
+
+    assert searched().backward is None
     monkeypatch.setattr(BrokenTwice, "where", "down")
-    found = nonfinite_penalty(D, R1(), x, x, rng=np.random.default_rng(0))
-    assert found == "the penalty's double gradient of D.1.BrokenTwice, on its way down,"
+    assert searched().forward is None
+    assert searched().backward == "the penalty's double gradient of D.1.BrokenTwice, on its way down,"
 
 
 def test_a_penalty_that_overflows(backend: Backend):
@@ -335,15 +344,71 @@ def test_running_statistics_that_overflow_are_a_divergence(backend: Backend):
     assert not all_finite(backend.xp.ones(()), layer.gradients(), layer)
 
 
+def searched(network: Sequential, x, *, scale: float = 1) -> FirstNonFinite:
+    """What is found in a forward and a backward pass, from a gradient of that size."""
+    found = FirstNonFinite()
+    with network.observed(found):
+        y, tape = network.forward(x, train=True, rng=np.random.default_rng(0))
+        network.backward(network.kernels.xp.ones_like(y) * scale, tape, grads=network.gradients())
+    return found
+
+
 def test_where_all_is_well_nothing_is_found(backend: Backend):
-    optimizer, rng = gan(backend), np.random.default_rng(0)
-    x = next(images(backend))
-    assert nonfinite_output(optimizer.D, x, rng=rng) is None
-    y, tape = optimizer.D.forward(x, train=True)
-    assert nonfinite_gradient(optimizer.D, y, tape) is None
+    found = searched(gan(backend).D, next(images(backend)))
+    assert (found.forward, found.backward) == (None, None)
 
 
 def test_a_bad_gradient_from_outside(backend: Backend):
+    found = searched(gan(backend).D, next(images(backend)), scale=np.nan)
+    assert (found.forward, found.backward) == (None, "the gradient that D is given")
+
+
+def test_a_gradient_whose_square_overflows(backend: Backend):
     optimizer = gan(backend)
-    y, tape = optimizer.D.forward(next(images(backend)), train=True)
-    assert nonfinite_gradient(optimizer.D, y * np.nan, tape) == "the gradient that D is given"
+    found = searched(optimizer.D, next(images(backend)), scale=1e20)
+    assert (found.forward, found.backward) == (None, "the square of the gradient of D.3.Dense")
+
+
+def test_what_was_found_is_forgotten(backend: Backend):
+    D, x = gan(backend).D, next(images(backend))
+    found = FirstNonFinite()
+    with D.observed(found):
+        D.forward(x * np.nan, train=True)
+        assert found.forward == "the input of D"
+        found.restart()
+        D.forward(x, train=True)
+    assert found.forward is None
+
+
+class NotTwice(Tanh):
+    """Overflows on a share of the draws: whoever looks for it has to draw the same."""
+
+    def forward(self, x, *, train, rng=None):
+        y, cache = super().forward(x, train=train, rng=rng)
+        return y * (np.inf if train and rng.uniform() < 0.5 else 1), cache
+
+
+def test_a_failed_step_is_repeated_on_the_same_draws(backend: Backend):
+    for seed in range(8):
+        optimizer, rng = gan(backend, activation=NotTwice), np.random.default_rng(seed)
+        with pytest.raises(DivergenceError, match=r"the output of D\.1\.Sequential\.1\.NotTwice is not finite\."):
+            for _ in range(100):
+                optimizer.step(images(backend), rng)
+
+
+def test_an_observer_of_the_user_is_not_told_of_the_search(backend: Backend):
+    class Count(Observer):
+        passes = 0
+
+        def after(self, now):  # noqa: ARG002
+            self.passes += 1
+
+    counts = []
+    for share in (1, np.nan):
+        optimizer, count = gan(backend), Count()
+        real = next(images(backend)) * share
+        fake, _ = optimizer.G.forward(backend.asarray(np.ones((N, 3), np.float32)), train=True)
+        with optimizer.observed(count), contextlib.suppress(DivergenceError):
+            optimizer.discriminator_step(real, fake, np.random.default_rng(0))
+        counts.append(count.passes)
+    assert counts[0] == counts[1] > 0

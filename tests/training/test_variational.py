@@ -208,7 +208,7 @@ def test_samples_come_from_the_prior(tmp_path):
     images = trained.samples(np.random.default_rng(0), 5)
     assert images.shape == (5, 28, 28, 1)
     assert abs(images).max() <= 1
-    with pytest.raises(ConfigError, match="was not told classes"):
+    with pytest.raises(ConfigError, match="was trained without classes"):
         trained.samples(np.random.default_rng(0), 5, label=3)
 
 

@@ -1,7 +1,8 @@
 """Steps: how a network walks through its layers, neighbours together where one pass over memory serves both.
 
 A step leaves in the tape the caches that its layers would have left. So whatever goes through the layers one by one
-(double backward, running statistics, the search for a number that is not finite) knows nothing of steps.
+(double backward, running statistics) knows nothing of steps. An observer is told of steps, see
+`minigan.nn.network.observer`.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """Layers one after the other."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from minigan.backends import Array
 from minigan.errors import DTypeError, ShapeError
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.fused import steps
+from minigan.nn.network.observer import Observer, Watch, told
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
 
@@ -26,6 +28,7 @@ class Sequential(Layer):
         super().__init__()
         self.layers = list(layers)
         self.path = name
+        self._watch = Watch()
         if not self.layers:
             raise ShapeError(f"{name}: a network needs at least one layer, got none.")
 
@@ -48,6 +51,28 @@ class Sequential(Layer):
         network.plan(fuse=self._fuse)
         return network
 
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """While this lasts, the observer is told of each pass of this network and of the networks inside it.
+
+        So it is of their conditioned copies (`given`), whenever they were made. One observer at a time: the one of an
+        outer `with` hears nothing meanwhile.
+        """
+        watches = [layer._watch for _, layer in self.walk() if isinstance(layer, Sequential)]
+        before = [watch.observer for watch in watches]
+        try:
+            for watch in watches:
+                watch.observer = observer
+            yield
+        finally:
+            for watch, other in zip(watches, before, strict=True):
+                watch.observer = other
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody is told of its passes."""
+        return self._watch.observer is not None
+
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(index), layer) for index, layer in enumerate(self.layers))
 
@@ -64,7 +89,7 @@ class Sequential(Layer):
         self._check("x", x, None, self.input_shape)
         caches: list[Cache] = []
         y = x
-        for step in self._steps:
+        for step in told(self._steps, self, self._watch):
             y, step_caches = step.forward(y, train=train, rng=rng)
             caches += step_caches
         return y, Tape(caches, self.arena, inputs=len(x), outputs=len(y))
@@ -88,7 +113,7 @@ class Sequential(Layer):
             tape.release()
         last = 0 if need_dx else self._first_trained()
         end = len(self.layers)
-        for step in reversed(self._steps):
+        for step in reversed(told(self._steps, self, self._watch)):
             first = end - len(step)  # a step is the tuple of its layers
             if end > last:
                 dy = step.backward(dy, caches[first:end], grads=grads, need_dx=need_dx or first > last)
@@ -102,7 +127,8 @@ class Sequential(Layer):
         caches = cache.caches(self)
         self._check("dy", dy, cache.outputs, self.output_shape)
         records: list[Any] = []
-        for layer, layer_cache in zip(reversed(self.layers), reversed(caches), strict=True):
+        layers = told(self.layers, self, self._watch)
+        for layer, layer_cache in zip(reversed(layers), reversed(caches), strict=True):
             dy, record = layer.backward_recorded(dy, layer_cache)
             records.append(record)
         return dy, records[::-1]
@@ -119,12 +145,13 @@ class Sequential(Layer):
         caches = cache.caches(self)
         self._check("v", v, cache.inputs, self.input_shape)
         injected: list[Array | None] = []
-        for layer, layer_record, layer_cache in zip(self.layers, record, caches, strict=True):
+        up, below = (told(self.layers, self, self._watch, down=down) for down in (False, True))
+        for layer, layer_record, layer_cache in zip(up, record, caches, strict=True):
             v, ddx = layer.double_backward(v, layer_record, layer_cache, grads=grads)
             injected.append(ddx)
 
         down: Array | None = None
-        for layer, layer_cache, ddx in reversed(list(zip(self.layers, caches, injected, strict=True))):
+        for layer, layer_cache, ddx in reversed(list(zip(below, caches, injected, strict=True))):
             if down is not None:
                 down = layer.backward(down, layer_cache, grads=grads)
             if ddx is not None:

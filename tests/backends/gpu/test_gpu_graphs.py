@@ -1,5 +1,6 @@
 """Training steps captured as CUDA graphs, on the stand-in for CuPy: the same bits as step by step, and nobody waits."""
 
+import contextlib
 import io
 import itertools
 from typing import Any
@@ -14,12 +15,16 @@ from minigan import runs
 from minigan.backends import Backend, get_backend
 from minigan.cli.bench import bench
 from minigan.errors import BackendError, DataError, DivergenceError, ShapeError
+from minigan.nn.layers import Tanh
+from minigan.nn.network import Observer, Pass
+from minigan.nn.optimizers import Adam
 from minigan.recipes import get_recipe
 from minigan.support.progress import PlainProgress
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.moving_average import MovingAverage
 from minigan.training.stepper import Stepper
 from minigan.training.trainer import Interruption, Rhythm
+from minigan.training.variational import VariationalValues
 
 STEPS = 6
 CASES = {
@@ -244,6 +249,36 @@ def test_capturing_can_be_turned_off(device: Backend, monkeypatch):
     assert DEVICE.launches == 0
 
 
+class Outputs(Observer):
+    """Asks for a number in each pass, which no captured step could."""
+
+    def __init__(self) -> None:
+        self.largest: list[float] = []
+
+    def after(self, now: Pass) -> None:
+        if now.result is not None:
+            self.largest.append(float(abs(now.result).max()))
+
+
+@pytest.mark.parametrize("case", ["dcgan", "vae"])
+def test_an_observed_step_is_computed_anew_and_gives_the_same_bits(device: Backend, case: str):
+    """Whether others of its kind were replayed before it or not."""
+    ours, reference = Training(case, device), Training(case, get_backend("reference"))
+    found, wanted = Outputs(), Outputs()
+    for number in range(STEPS):
+        launches = DEVICE.launches
+        with contextlib.ExitStack() as stack:
+            if number in (0, 1, 4):
+                stack.enter_context(ours.learner.observed(found))
+                stack.enter_context(reference.learner.observed(wanted))
+            assert ours.steps(1) == reference.steps(1)
+        assert DEVICE.launches == launches + (number in (3, 5))
+    assert len(found.largest) % 3 == 0
+    assert found.largest == wanted.largest
+    ours.stepper.look()
+    assert_same(ours, reference)
+
+
 # ---------------------------------------------------------------------------------------------- divergence
 
 
@@ -273,6 +308,52 @@ def test_divergence_changes_nothing_and_is_found_at_the_next_look(device: Backen
     wanted = reference.arrays() | counts
     for name, array in ours.arrays().items():
         np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+
+
+class Lottery(Tanh):
+    """Overflows on a tenth of the draws: a search has to be fed what the step was."""
+
+    def forward(self, x, *, train, rng=None):
+        draw = self.kernels.feed(lambda: np.array(np.inf if rng.uniform() < 0.1 else 1.0), dtype=x.dtype)
+        y, cache = super().forward(x, train=train)
+        return y * draw, cache
+
+
+def test_a_step_is_searched_on_what_it_was_fed(device: Backend):
+    messages = []
+    for backend in (device, get_backend("reference")):
+        training = Training("dcgan", backend)
+        gan, D = training.learner, training.learner.D
+        D.layers.insert(1, Lottery())
+        D.build((8, 8, 1), backend=backend, rng=np.random.default_rng(0))
+        optimizers = {"g_optimizer": gan.g_optimizer, "d_optimizer": Adam(D.arena, lr=1e-3)}
+        gan = AlternatingOptimizer(gan.G, D, loss=gan.loss, noise=gan.noise, **optimizers)
+        stepper = Stepper(gan, training.stepper._batches, training.rng)
+        with np.errstate(all="ignore"), pytest.raises(DivergenceError) as caught:
+            for _ in range(40):
+                stepper.step()
+            stepper.look()
+        messages.append(str(caught.value))
+    assert messages == ["the output of D.1.Lottery is not finite."] * 2
+
+
+def test_a_guard_keeps_the_statistics_of_both_networks(device: Backend):
+    """Those of the first, too, if it is the second whose gradients are at fault."""
+    vae, guard = Training("vae", device).learner, device.step_graphs().guard
+    before = vae.to_dict()
+
+    def gradients():
+        vae.grads["G"].flat.fill(np.nan)
+        for network in vae.networks.values():
+            network.state.flat[...] += 1
+        return VariationalValues(*[device.xp.ones(())] * 3)
+
+    with device.running(None, guard):
+        vae.update("encoder", "G", gradients=gradients, rng=np.random.default_rng(0))
+    assert not device.to_numpy(guard.sound)
+    for name, array in vae.to_dict().items():
+        if not name.endswith("steps"):
+            np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
 def test_training_can_go_on_after_divergence(device: Backend):

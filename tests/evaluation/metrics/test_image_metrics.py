@@ -39,7 +39,7 @@ def test_slices_of_a_shift(rng):
     x = rng.standard_normal((50, 3))
     assert sliced_wasserstein(x, x + np.array([3, 0, 4]), rng=rng, directions=20_000) == pytest.approx(2.5, rel=0.02)
     assert sliced_wasserstein(x, rng.permutation(x), rng=rng) == pytest.approx(0, abs=1e-12)
-    with pytest.raises(ShapeError, match="Take equal numbers"):
+    with pytest.raises(ShapeError, match="Use equal numbers"):
         sliced_wasserstein(x, x[:-1], rng=rng)
 
 

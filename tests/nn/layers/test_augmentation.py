@@ -166,7 +166,7 @@ def test_a_whole_step_s_gradients(host_backend: Backend, policy: str):
 
     def g_loss() -> float:
         fake, g_tape = g_forward()
-        return float(gan.generator_gradients(fake, g_tape, real, draws()))
+        return float(gan.generator_gradients(fake, g_tape, real, draws()).loss)
 
     for function, network, gradient in ((d_loss, gan.D, d_gradient), (g_loss, gan.G, g_gradient)):
         check = check_gradient(

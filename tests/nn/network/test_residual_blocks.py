@@ -23,7 +23,7 @@ from minigan.nn.network import Sequential
 from minigan.nn.network.residual_blocks import block, down_block, first_down_block, up_block
 from minigan.nn.optimizers import Adam
 from minigan.training.alternating import AlternatingOptimizer
-from minigan.training.divergence import nonfinite_output
+from minigan.training.divergence import FirstNonFinite
 
 IMAGE = (8, 8, 2)
 
@@ -140,8 +140,10 @@ def test_a_bad_weight_is_named_wherever_it_hides(backend: Backend, prefix: str):
     D = built(discriminator(), IMAGE, backend, dtype="float32")
     layer = dict(D.walk())[prefix]
     layer.w.value.ravel()[0] = np.nan
-    found = nonfinite_output(D, backend.asarray(next(images())), rng=np.random.default_rng(0))
-    assert found == f"{layer.path}'s weight w"
+    found = FirstNonFinite()
+    with D.observed(found):
+        D.forward(backend.asarray(next(images())), train=True, rng=np.random.default_rng(0))
+    assert found.forward == f"{layer.path}'s weight w"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -1,0 +1,128 @@
+"""Observation: a network tells an observer of each pass through its layers.
+
+    with D.observed(observer):
+        logits, tape = D.forward(x, train=True)
+
+An observer is told what runs. Two layers that run as one (`minigan.nn.layers.fused`) are one pass, so an observed
+network computes the same bits as any other, and the time between `before` and `after` is the time that training
+takes. A network that is built with `fuse=False` tells of every layer by itself.
+
+Passes nest as networks do: a `Residual` is told of first, then what its inner layers do, then the `Residual`'s end.
+Layers inside a layer that is no network (the convolution in a `SpectralNorm`) belong to that layer's pass.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.nn.layers.base import Layer
+from minigan.nn.parameters import Gradients
+
+__all__ = ["Observer", "Pass", "PassKind"]
+
+# The last is the second sweep of a network's double backward: an ordinary backward pass, from the last layer down.
+PassKind = Literal["forward", "backward", "backward_recorded", "double_backward", "double_backward_down"]
+
+
+class Pass(NamedTuple):
+    """One pass through one layer, or through two that run as one.
+
+    Attributes:
+        kind: the method; see `Layer`.
+        network: tells of it; the layers are its own.
+        layers: one, or the two that run as one.
+        given: x in a forward pass, dy in a backward pass, v in a double one.
+        grads: where the gradients of the weights go; None where there are none.
+        cache: left by forward, and used by all others; a tuple of one for each layer where steps are walked.
+        result: y, dx or dP/d(dy). None before the pass, and where no dx was wanted.
+        curvature: dP/dx after a double backward; None where backward does not depend on x.
+    """
+
+    kind: PassKind
+    network: Layer
+    layers: tuple[Layer, ...]
+    given: Array
+    grads: Gradients | None = None
+    cache: Any = None
+    result: Array | None = None
+    curvature: Array | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it takes place: of two layers the first, which has the weights."""
+        return self.layers[0].path
+
+
+class Observer:
+    """Told of each pass of a network; override one method or both.
+
+    The arrays are the network's own: an observer reads them, and copies what it wants to keep.
+    """
+
+    def before(self, now: Pass) -> None:
+        """A pass begins."""
+
+    def after(self, now: Pass) -> None:
+        """A pass ended. One that raised an error does not end."""
+
+
+class Watch:
+    """The observer of a network, if there is one. Its conditioned copies (`Layer.given`) share it."""
+
+    observer: Observer | None = None
+
+
+class Told:
+    """A step or a layer of a network, in its place in the walk while there is an observer.
+
+    Args:
+        part: what it stands for; a step is the tuple of its layers.
+        down: in the second sweep of a double backward.
+    """
+
+    def __init__(self, part: Any, network: Layer, observer: Observer, *, down: bool) -> None:
+        self.part, self.network, self.observer = part, network, observer
+        self.layers: tuple[Layer, ...] = tuple(part) if isinstance(part, tuple) else (part,)
+        self.backward_kind: PassKind = "double_backward_down" if down else "backward"
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
+        now = self._begin("forward", x)
+        y, cache = self.part.forward(x, train=train, rng=rng)
+        self.observer.after(now._replace(result=y, cache=cache))
+        return y, cache
+
+    def backward(self, dy: Array, cache: Any, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        now = self._begin(self.backward_kind, dy, grads=grads, cache=cache)
+        dx: Array | None = self.part.backward(dy, cache, grads=grads, need_dx=need_dx)
+        self.observer.after(now._replace(result=dx))
+        return dx
+
+    def backward_recorded(self, dy: Array, cache: Any) -> tuple[Array, Any]:
+        now = self._begin("backward_recorded", dy, cache=cache)
+        dx, record = self.part.backward_recorded(dy, cache)
+        self.observer.after(now._replace(result=dx))
+        return dx, record
+
+    def double_backward(
+        self, v: Array, record: Any, cache: Any, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        now = self._begin("double_backward", v, grads=grads, cache=cache)
+        ddy, ddx = self.part.double_backward(v, record, cache, grads=grads)
+        self.observer.after(now._replace(result=ddy, curvature=ddx))
+        return ddy, ddx
+
+    def _begin(self, kind: PassKind, given: Array, *, grads: Gradients | None = None, cache: Any = None) -> Pass:
+        now = Pass(kind, self.network, self.layers, given, grads, cache)
+        self.observer.before(now)
+        return now
+
+
+def told(parts: Sequence[Any], network: Layer, watch: Watch, *, down: bool = False) -> Sequence[Any]:
+    """The steps or layers of a walk: as they are, or each with a word to the observer before and after."""
+    observer = watch.observer
+    return parts if observer is None else [Told(part, network, observer, down=down) for part in parts]
