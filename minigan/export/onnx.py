@@ -33,7 +33,7 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     """
     if options.opset not in OPSETS or options.layout not in LAYOUTS:
         raise ConfigError(
-            f"expected --opset from {OPSETS[0]} to {OPSETS[-1]} and --layout {' or '.join(LAYOUTS)}, got "
+            f"expected opset from {OPSETS[0]} to {OPSETS[-1]} and layout {' or '.join(LAYOUTS)}, got "
             f"{options.opset} and {options.layout}."
         )
     graph = subject.graph(to="onnx")

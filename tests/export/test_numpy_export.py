@@ -121,7 +121,7 @@ def test_the_command_exports_what_sample_draws(tmp_path: Path, monkeypatch, caps
     expected = trained.samples(np.random.default_rng(7), 5)
     np.testing.assert_allclose(loaded(Path("out")).sample(5, seed=7), expected, rtol=1e-5, atol=1e-5)
     assert main(["export", "run", "--to", "numpy", "--out", "out", "--prefix", "main."]) == 2
-    assert "--prefix goes with --to torch, got --to numpy. Leave it out." in capsys.readouterr().err
+    assert "--prefix can be used with --to torch, got --to numpy. Leave it out." in capsys.readouterr().err
     assert main(["export", "run", "--to", "numpy", "--out", "out", "--network", "D"]) == 2
     assert "--to numpy takes generators, got --network D. Use --to torch." in capsys.readouterr().err
 

@@ -98,8 +98,8 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
     expected = trained.G.forward(z, train=False)[0]
     np.testing.assert_allclose(run(onnx.load("g.onnx"), z, None, layout="nhwc"), expected, rtol=1e-5, atol=1e-5)
     for wrong, message in (
-        (["--opset", "16"], "expected --opset from 17 to 21 and --layout nchw or nhwc, got 16 and nchw."),
-        (["--prefix", "main."], "--prefix goes with --to torch, got --to onnx. Leave it out."),
+        (["--opset", "16"], "expected opset from 17 to 21 and layout nchw or nhwc, got 16 and nchw."),
+        (["--prefix", "main."], "--prefix can be used with --to torch, got --to onnx. Leave it out."),
     ):
         assert main(["export", "run", "--to", "onnx", "--out", "h.onnx", *wrong]) == 2
         assert message in capsys.readouterr().err
@@ -124,5 +124,5 @@ def test_without_the_extra_one_is_told_what_to_install(tmp_path: Path, monkeypat
 
 
 def test_a_layout_that_is_none_is_refused(tmp_path: Path):
-    with pytest.raises(ConfigError, match="--layout nchw or nhwc, got 17 and hwcn"):
+    with pytest.raises(ConfigError, match="layout nchw or nhwc, got 17 and hwcn"):
         written(CASES["mlp"], tmp_path / "g.onnx", layout="hwcn")
