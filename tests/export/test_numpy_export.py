@@ -123,7 +123,7 @@ def test_the_command_exports_what_sample_draws(tmp_path: Path, monkeypatch, caps
     assert main(["export", "run", "--to", "numpy", "--out", "out", "--prefix", "main."]) == 2
     assert "--prefix can be used with --to torch, got --to numpy. Leave it out." in capsys.readouterr().err
     assert main(["export", "run", "--to", "numpy", "--out", "out", "--network", "D"]) == 2
-    assert "--to numpy takes generators, got --network D. Use --to torch." in capsys.readouterr().err
+    assert "--to numpy writes generators, got --network D. Use --to torch." in capsys.readouterr().err
 
 
 def test_it_is_told_where_evaluation_is_not_what_minigan_draws(tmp_path: Path, monkeypatch, capsys):
