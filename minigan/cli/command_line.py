@@ -8,7 +8,7 @@ import os
 import sys
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -240,13 +240,26 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     _add_backend(evaluate)
 
 
+class _Formats:
+    """The names in `minigan.export.FORMATS`, which is imported when somebody asks for them."""
+
+    def __iter__(self) -> Iterator[str]:
+        from minigan.export import FORMATS
+
+        return iter(FORMATS)
+
+    def __contains__(self, name: object) -> bool:
+        return name in tuple(self)
+
+
 def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("run", metavar="RUN", type=Path, help="run folder, or model.safetensors file")
     export.add_argument(
         "--to",
-        choices=("numpy", "onnx", "torch"),
+        choices=_Formats(),
+        metavar="FORMAT",
         required=True,
-        help="a Python file for NumPy, a graph for ONNX Runtime, or a state dict for PyTorch",
+        help="numpy: a Python file, onnx: a graph for ONNX Runtime, torch: a state dict for PyTorch",
     )
     export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
     _add_last_weights(export)

@@ -1,8 +1,7 @@
-"""What is exported, and how."""
+"""Subjects of an export, its options, and formats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,15 +16,15 @@ Numbers = Literal["signed", "unit", "logits"]
 
 @dataclass(frozen=True)
 class Subject:
-    """A network that is to leave minigan.
+    """A network to export.
 
     Attributes:
         network: built.
-        title: what it is, in words: "G of dcgan at step 4000".
-        numbers: what it draws: images in [-1, 1] (or points), in [0, 1], or logits of [0, 1].
+        title: names it in words: "G of dcgan at step 4000".
+        numbers: range of its output: images in [-1, 1] (or points), in [0, 1], or logits of [0, 1].
         from_noise: whether its input is drawn from N(0, 1).
-        classes: of how many its condition is one; 0 where it has none, or another.
-        remark: what else is to be known of it.
+        classes: number of classes, one of which is its condition; 0 where it has no condition, or another kind.
+        remark: a further line to show with it.
     """
 
     network: Sequential
@@ -35,26 +34,31 @@ class Subject:
     classes: int = 0
     remark: str = ""
 
-    def graph(self) -> Graph:
-        """Its evaluation, up to images in [-1, 1]."""
-        graph = trace(self.network)
-        match self.numbers:
-            case "unit":
-                return graph.then(partial(Scale, factor=2.0, offset=-1.0))
-            case "logits":  # 2 sigmoid(s) - 1
-                return graph.then(partial(Scale, factor=0.5, offset=0.0)).then(partial(Activation, function="tanh"))
-        return graph
+    def graph(self, *, to: str) -> Graph:
+        """Its evaluation, up to images in [-1, 1], for a format that writes graphs.
+
+        Raises:
+            ConfigError: a layer cannot be exported to that format; names it.
+        """
+        graph = trace(self.network, to=to)
+        if self.numbers == "signed":
+            return graph
+        factor, offset = (2.0, -1.0) if self.numbers == "unit" else (0.5, 0.0)  # 2 sigmoid(s) - 1 = tanh(s / 2)
+        graph = graph.then(Scale(inputs=(graph.output,), shape=graph.output_shape, factor=factor, offset=offset))
+        if self.numbers == "unit":
+            return graph
+        return graph.then(Activation(inputs=(graph.output,), shape=graph.output_shape, function="tanh"))
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What can be chosen; each format takes some of these.
+    """Choices of an export; each format takes some of these.
 
     Attributes:
-        prefix: of the tensors' names.
+        prefix: stands before the tensors' names.
         fold: whether BatchNorm goes into the weights before it.
-        opset: ONNX's version of its operators.
-        layout: nchw or nhwc, of the images that go in and come out.
+        opset: version of ONNX's operators.
+        layout: nchw or nhwc, for images that go in and come out.
     """
 
     prefix: str = ""
@@ -67,8 +71,8 @@ class Format(NamedTuple):
     """A format that networks are exported to.
 
     Attributes:
-        write: (subject, out, options) -> what to tell of it. Raises MiniganError where it cannot.
-        options: the names of those that it takes.
+        write: (subject, out, options) -> a text about the files it wrote. Raises MiniganError where it cannot.
+        options: names of the fields of `ExportOptions` that it takes.
         networks: whether it takes other networks than generators.
     """
 

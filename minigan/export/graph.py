@@ -1,19 +1,18 @@
-"""A network in evaluation as a list of operations, which the exporters write out in their own words.
+"""Graphs: a network in evaluation as a list of operations, which formats write out in their own words.
 
 Each operation makes a new value from earlier ones. Values are numbered: 0 is the network's input, 1 its condition,
-where it has one. Shapes are without the batch axis, images are (H, W, C), layouts those of minigan; what is the same in
-evaluation for all networks is settled here: Dropout is gone, spectral normalisation is in the weights, and
+where it has one. Shapes are without the batch axis, images are (H, W, C), layouts those of minigan. Everything that all
+formats have in common is settled here: Dropout is gone, spectral normalisation is in the weights, and
 `fold_batch_norms` takes away BatchNorm.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from minigan.backends.geometry import Pair
-from minigan.nn.layers.base import Shape
+from minigan.nn.layers.base import Layer, Shape
 
 __all__ = [
     "CONDITION",
@@ -29,6 +28,7 @@ __all__ = [
     "ConditionalAffine",
     "Conv",
     "ConvTranspose",
+    "Custom",
     "Dense",
     "DepthToSpace",
     "Graph",
@@ -52,13 +52,22 @@ class Op:
     """An operation.
 
     Attributes:
-        inputs, output: values, by number.
+        inputs, output: values, by number; the output's is given by the graph that the operation is added to.
         shape: of the output.
+        path: of the layer that it belongs to, for error messages.
     """
 
     inputs: tuple[int, ...]
-    output: int
     shape: Shape
+    output: int = -1
+    path: str = "an operation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Custom(Op):
+    """A layer that has a translation of its own to the format. Inputs: x, and the condition of a `Conditional`."""
+
+    layer: Layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +98,7 @@ class Conv(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class ConvTranspose(Linear):
-    """w (R, S, K, c); of all that the filters are stamped on, `shape` is left below and to the right of `cut`."""
+    """w (R, S, K, c); of the image that the filters are stamped on, `shape` is kept, below and right of `cut`."""
 
     stride: Pair
     cut: Pair
@@ -224,7 +233,7 @@ class Graph:
     output_shape: Shape
 
     def shape(self, value: int) -> Shape:
-        """Of any value."""
+        """Shape of any value."""
         if value == INPUT:
             return self.input_shape
         if value == CONDITION and self.condition_shape is not None:
@@ -232,26 +241,25 @@ class Graph:
         return next(op.shape for op in self.ops if op.output == value)
 
     def uses(self) -> Counter[int]:
-        """How often each value is asked for."""
+        """Number of times that each value is used."""
         return Counter([*(value for op in self.ops for value in op.inputs), self.output])
 
-    def then(self, make: Callable[..., Op]) -> "Graph":
-        """The graph with one more operation, which changes each number of its output; made of the rest of an Op."""
-        value = max(CONDITION, *(op.output for op in self.ops)) + 1
-        op = make(inputs=(self.output,), output=value, shape=self.output_shape)
-        return replace(self, ops=(*self.ops, op), output=value)
+    def then(self, op: Op) -> "Graph":
+        """The graph with one more operation, whose output becomes the graph's."""
+        value = max(CONDITION, *(earlier.output for earlier in self.ops)) + 1
+        return replace(self, ops=(*self.ops, replace(op, output=value)), output=value, output_shape=op.shape)
 
 
 def fold_batch_norms(graph: Graph) -> Graph:
     """The same function without BatchNorm.
 
     In evaluation BatchNorm is scale * x + shift with scale = gamma / sqrt(var + eps) and shift = beta - mean * scale.
-    Behind a convolution or a dense layer whose output nobody else asks for it goes into w and b:
+    After a convolution or a dense layer whose output is used nowhere else it goes into w and b:
     scale * (w x + b) + shift = (scale w) x + (scale b + shift). Elsewhere it becomes an `Affine`.
     """
     uses = graph.uses()
     made: dict[int, Op] = {}
-    replaced: dict[int, int] = {}  # values that are no more, and what stands for them
+    replaced: dict[int, int] = {}  # values that are gone, and those in their place
     for op in graph.ops:
         op = replace(op, inputs=tuple(replaced.get(value, value) for value in op.inputs))
         if not isinstance(op, BatchNorm):
@@ -273,6 +281,7 @@ def _affine(op: BatchNorm) -> Affine:
         inputs=op.inputs,
         output=op.output,
         shape=op.shape,
+        path=op.path,
         scale=scale.astype(op.gamma.dtype),
         shift=(op.beta - op.mean * scale).astype(op.gamma.dtype),
     )

@@ -1,4 +1,4 @@
-"""The functions of a generator written out in NumPy; a file gets copies of those that it needs.
+"""Functions of a generator written out in NumPy; a file gets copies of those that it needs.
 
 Images are (N, H, W, C) and vectors (N, F), as everywhere in minigan. Written to be read: without types, not for speed.
 """
@@ -85,7 +85,7 @@ def attend(x, f, g, h, gamma):
 
 
 def fill(drawn, x):
-    """What is drawn in the hole, the image elsewhere; x is the image and a mask that is 1 in the hole."""
+    """The drawn image in the hole, the given one elsewhere; x is the given one and a mask that is 1 in the hole."""
     image, mask = x[..., :-1], x[..., -1:]
     return mask * drawn + (1 - mask) * image
 

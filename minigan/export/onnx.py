@@ -1,7 +1,7 @@
-"""To ONNX: a generator as a graph for ONNX Runtime and whatever else reads the format.
+"""To ONNX: a generator as a graph for ONNX Runtime and other readers of the format.
 
-Inside of the file images are (N, C, H, W) and filters (K, C, R, S), as ONNX has them; what goes in and comes out is
-that, or (N, H, W, C), as chosen. The batch size is free.
+Inside the file images are (N, C, H, W) and filters (K, C, R, S), as ONNX has them; inputs and outputs are the same, or
+(N, H, W, C), as chosen. The batch size is free.
 """
 
 from pathlib import Path
@@ -24,8 +24,8 @@ OPSETS = range(17, 22)
 def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     """Writes the generator's evaluation, up to images in [-1, 1], and checks the file with ONNX's own checker.
 
-    Inputs are `z` (N, latent), or `image`, and where there are classes `condition`, one-hot (N, classes); the output is
-    `images`, or `points`; all float32.
+    Inputs are `z` (N, latent), or `image`, and with classes `condition`, one-hot (N, classes); the output is `images`,
+    or `points`; all are float32.
 
     Raises:
         ConfigError: a layer cannot be exported, or an option is out of range.
@@ -33,10 +33,10 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     """
     if options.opset not in OPSETS or options.layout not in LAYOUTS:
         raise ConfigError(
-            f"expected --opset from {OPSETS[0]} to {OPSETS[-1]} and --layout {' or '.join(LAYOUTS)}, got "
+            f"expected opset from {OPSETS[0]} to {OPSETS[-1]} and layout {' or '.join(LAYOUTS)}, got "
             f"{options.opset} and {options.layout}."
         )
-    graph = subject.graph()
+    graph = subject.graph(to="onnx")
     model = _model(subject, g.fold_batch_norms(graph) if options.fold else graph, options)
     content = model.SerializeToString()
     atomic_write(out, content)
@@ -79,7 +79,7 @@ Named = tuple[str, Shape]
 
 
 def _ends(graph: g.Graph) -> tuple[list[Named], Named]:
-    """What goes in and what comes out."""
+    """Names and shapes of the inputs, and of the output."""
     inputs = [("image" if len(graph.input_shape) == 3 else "z", graph.input_shape)]
     if graph.condition_shape is not None:
         inputs.append(("condition", graph.condition_shape))

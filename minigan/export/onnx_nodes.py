@@ -1,4 +1,8 @@
-"""A graph's operations in ONNX's words: nodes and constants, made without the onnx package."""
+"""A graph's operations in ONNX's words: nodes and constants, made without the onnx package.
+
+A translation to "onnx" takes the operation or layer, its inputs' names, and the `Nodes` that it adds to, and returns
+its output's name. Between nodes images are (N, C, H, W).
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.export import graph as g
+from minigan.export.translations import translates, translation
 from minigan.nn.layers.base import Shape
 
 __all__ = ["Node", "Nodes", "channels_first"]
 
+ONNX = "onnx"
 TO_NCHW, TO_NHWC, SWAPPED = (0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1)
 ACTIVATIONS = {"relu": "Relu", "leaky_relu": "LeakyRelu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
@@ -32,185 +38,190 @@ class Nodes:
     """The nodes of a graph; between them images are NCHW.
 
     Args:
-        inputs, output: what the graph's ends are called.
+        inputs, output: names of the graph's ends.
         nhwc: whether the images that go in and come out are NHWC.
     Attributes:
+        graph: the operations.
         nodes: in order.
         constants: by name.
     """
 
     def __init__(self, graph: g.Graph, inputs: Sequence[str], output: str, *, nhwc: bool) -> None:
+        self.graph = graph
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
-        self._graph = graph
         names: dict[int, str] = {}
         for value, name in enumerate(inputs):  # INPUT, and perhaps CONDITION
             turned = nhwc and len(graph.shape(value)) == 3
-            names[value] = self._node("Transpose", [name], {"perm": TO_NCHW}) if turned else name
+            names[value] = self.add("Transpose", [name], {"perm": TO_NCHW}) if turned else name
         for op in graph.ops:
-            names[op.output] = self._op(op, [names[value] for value in op.inputs])
+            thing = op.layer if isinstance(op, g.Custom) else op
+            translate = translation(thing, to=ONNX).function
+            names[op.output] = translate(thing, [names[value] for value in op.inputs], self)
         if nhwc and len(graph.output_shape) == 3:
-            self._node("Transpose", [names[graph.output]], {"perm": TO_NHWC})
+            self.add("Transpose", [names[graph.output]], {"perm": TO_NHWC})
         self.nodes[-1].outputs[:] = [output]
 
-    # ------------------------------------------------------------------------------------------ operations
-
-    def _op(self, op: g.Op, inputs: list[str]) -> str:
-        """Adds an operation; returns its output's name."""
-        x = inputs[0]
-        match op:
-            case g.Linear():
-                return self._linear(op, x)
-            case g.BatchNorm():
-                statistics = [self._constant(array) for array in (op.gamma, op.beta, op.mean, op.var)]
-                return self._node("BatchNormalization", [x, *statistics], {"epsilon": op.eps})
-            case g.GroupNorm():
-                return self._group_norm(op, x)
-            case g.Affine():
-                return self._affine(x, self._by_channel(op.scale, op), self._by_channel(op.shift, op))
-            case g.Scale():
-                return self._affine(x, self._constant(_number(op.factor)), self._constant(_number(op.offset)))
-            case g.ConditionalAffine():
-                tables = (self._node("MatMul", [inputs[1], self._constant(t)]) for t in (op.gamma, op.beta))
-                return self._affine(x, *(self._beside(table, op.shape) for table in tables))
-            case g.Activation():
-                attributes = {"alpha": op.slope} if op.function == "leaky_relu" else {}
-                return self._node(ACTIVATIONS[op.function], [x], attributes)
-            case g.Add():
-                return self._node("Add", inputs)
-            case g.Attend():
-                return self._attend(op, inputs)
-            case g.Blend():
-                return self._blend(op, *inputs)
-        return self._move(op, inputs)
-
-    def _linear(self, op: g.Linear, x: str) -> str:
-        if isinstance(op, g.Dense):
-            return self._node("Gemm", [x, *self._weights(op.w, op.b)])
-        weights = self._weights(op.w.transpose(3, 2, 0, 1), op.b)
-        if isinstance(op, g.Conv):
-            (top, bottom), (left, right) = op.padding
-            attributes = {"strides": op.stride, "pads": (top, left, bottom, right), "kernel_shape": op.w.shape[:2]}
-            return self._node("Conv", [x, *weights], attributes)
-        if isinstance(op, g.ConvTranspose):
-            return self._node("ConvTranspose", [x, *weights], self._cut(op))
-        raise TypeError(f"no operator for {type(op).__name__}")
-
-    def _cut(self, op: g.ConvTranspose) -> dict[str, Any]:
-        """ONNX cuts off `pads`, and grows by `output_padding` where nothing is left to cut."""
-        before = self._graph.shape(op.inputs[0])
-        sides = zip(before, op.stride, op.w.shape, op.cut, op.shape, strict=False)  # H, then W
-        rest = [(n - 1) * stride + taps - cut - kept for n, stride, taps, cut, kept in sides][:2]
-        return {
-            "strides": op.stride,
-            "pads": (*op.cut, *(max(n, 0) for n in rest)),
-            "output_padding": tuple(max(-n, 0) for n in rest),
-            "kernel_shape": op.w.shape[:2],
-        }
-
-    def _group_norm(self, op: g.GroupNorm, x: str) -> str:
-        """Each group as a channel of an InstanceNormalization: GroupNormalization is not the same in all opsets."""
-        grouped = self._reshape(x, (op.groups, -1))
-        ones, zeros = np.ones(op.groups, np.float32), np.zeros(op.groups, np.float32)
-        inputs = [grouped, self._constant(ones), self._constant(zeros)]
-        normal = self._node("InstanceNormalization", inputs, {"epsilon": op.eps})
-        y = self._reshape(normal, channels_first(op.shape))
-        return self._affine(y, self._by_channel(op.gamma, op), self._by_channel(op.beta, op))
-
-    def _attend(self, op: g.Attend, inputs: list[str]) -> str:
-        x, *projections = inputs
-        channels = (self._graph.shape(value)[-1] for value in op.inputs[1:])
-        f, g_, h = (self._reshape(t, (c, -1)) for t, c in zip(projections, channels, strict=True))  # (N, C, pixels)
-        g_, h = (self._node("Transpose", [t], {"perm": SWAPPED}) for t in (g_, h))
-        looks = self._node("Softmax", [self._node("MatMul", [g_, f])], {"axis": -1})
-        gathered = self._node("Transpose", [self._node("MatMul", [looks, h])], {"perm": SWAPPED})
-        image = self._reshape(gathered, channels_first(op.shape))
-        return self._node("Add", [x, self._node("Mul", [image, self._constant(_number(op.gamma))])])
-
-    def _blend(self, op: g.Blend, drawn: str, x: str) -> str:
-        image, mask = self._split(x, [op.shape[-1], 1])
-        change = self._node("Mul", [mask, self._node("Sub", [drawn, image])])
-        return self._node("Add", [image, change])
-
-    def _move(self, op: g.Op, inputs: list[str]) -> str:
-        """Operations without weights."""
-        x = inputs[0]
-        match op:
-            case g.Reshape():
-                return self._reshape_pixels(x, self._graph.shape(op.inputs[0]), op.shape)
-            case g.UpSample():
-                scales = self._constant(np.array([1, 1, *op.factor], np.float32))
-                nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-                return self._node("Resize", [x, "", scales], nearest)
-            case g.DepthToSpace():
-                return self._depth_to_space(op, x)
-            case g.AveragePool():
-                return self._node("AveragePool", [x], {"kernel_shape": op.factor, "strides": op.factor})
-            case g.Maxout():
-                return self._node("Max", self._split(x, [op.shape[-1]] * op.pieces))
-            case g.Concat():
-                parts = zip(inputs, op.inputs, strict=True)
-                return self._node("Concat", [self._spread(p, value, op.shape) for p, value in parts], {"axis": 1})
-        raise TypeError(f"no operator for {type(op).__name__}")
-
-    def _reshape_pixels(self, x: str, before: Shape, after: Shape) -> str:
-        """In the order H W C, which is that of C H W where there is one pixel or one channel."""
-        if _has_two_orders(before):
-            x = self._node("Transpose", [x], {"perm": TO_NHWC})
-        if not _has_two_orders(after):
-            return self._reshape(x, channels_first(after))
-        return self._node("Transpose", [self._reshape(x, after)], {"perm": TO_NCHW})
-
-    def _depth_to_space(self, op: g.DepthToSpace, x: str) -> str:
-        (down, across), (H, W, C) = op.factor, op.shape
-        if down == across:
-            return self._node("DepthToSpace", [x], {"blocksize": down, "mode": "DCR"})
-        blocks = self._reshape(x, (down, across, C, H // down, W // across))
-        turned = self._node("Transpose", [blocks], {"perm": (0, 3, 4, 1, 5, 2)})
-        return self._reshape(turned, (C, H, W))
-
-    def _spread(self, x: str, value: int, shape: Shape) -> str:
-        """What is joined to others: a vector at every pixel of an image."""
-        if len(self._graph.shape(value)) == len(shape):
-            return x
-        return self._node("Expand", [self._beside(x, shape), self._constant(np.array([1, 1, *shape[:2]], np.int64))])
-
-    # ------------------------------------------------------------------------------------------ nodes
-
-    def _node(self, operator: str, inputs: Sequence[str], attributes: Mapping[str, Any] | None = None) -> str:
+    def add(self, operator: str, inputs: Sequence[str], attributes: Mapping[str, Any] | None = None) -> str:
+        """Adds a node; returns its output's name."""
         name = f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(Node(operator, list(inputs), [name], attributes or {}))
         return name
 
-    def _split(self, x: str, sizes: list[int]) -> list[str]:
-        """Along the channels."""
-        first = self._node("Split", [x, self._constant(np.array(sizes, np.int64))], {"axis": 1})
+    def constant(self, array: np.ndarray) -> str:
+        """Adds a constant; returns its name."""
+        name = f"constant_{len(self.constants)}"
+        self.constants[name] = np.ascontiguousarray(array)
+        return name
+
+    def number(self, value: float) -> str:
+        """Adds a constant of shape (), float32."""
+        return self.constant(np.array(value, np.float32))
+
+    def by_channel(self, array: np.ndarray, shape: Shape) -> str:
+        """Adds a constant (C,), such that it meets values (N, *shape) channel by channel."""
+        return self.constant(array.reshape(-1, *[1] * (len(shape) - 1)))
+
+    def weights(self, w: np.ndarray, b: np.ndarray | None) -> list[str]:
+        """Adds a weight, and a bias if there is one."""
+        return [self.constant(array) for array in (w, b) if array is not None]
+
+    def affine(self, x: str, scale: str, shift: str) -> str:
+        """scale * x + shift."""
+        return self.add("Add", [self.add("Mul", [x, scale]), shift])
+
+    def reshape(self, x: str, shape: Sequence[int]) -> str:
+        """Each example in another shape; ONNX's 0 keeps the batch size."""
+        return self.add("Reshape", [x, self.constant(np.array([0, *shape], np.int64))])
+
+    def split(self, x: str, sizes: list[int]) -> list[str]:
+        """Parts along the channels."""
+        first = self.add("Split", [x, self.constant(np.array(sizes, np.int64))], {"axis": 1})
         outputs = self.nodes[-1].outputs
         outputs += [f"{first}_{k}" for k in range(1, len(sizes))]
         return list(outputs)
 
-    def _reshape(self, x: str, shape: Sequence[int]) -> str:
-        """Each example in another shape; 0 keeps the batch size."""
-        return self._node("Reshape", [x, self._constant(np.array([0, *shape], np.int64))])
+    def as_pixel(self, x: str, shape: Shape) -> str:
+        """A vector (N, C) as (N, C, 1, 1) where it is to meet images of that shape."""
+        return self.reshape(x, (-1, 1, 1)) if len(shape) == 3 else x
 
-    def _affine(self, x: str, scale: str, shift: str) -> str:
-        return self._node("Add", [self._node("Mul", [x, scale]), shift])
 
-    def _beside(self, x: str, shape: Shape) -> str:
-        """(N, C) as (N, C, 1, 1), for images."""
-        return self._reshape(x, (-1, 1, 1)) if len(shape) == 3 else x
+# ---------------------------------------------------------------------------------------------- with weights
 
-    def _by_channel(self, array: np.ndarray, op: g.Op) -> str:
-        """(C,) as it is beside values of the operation's shape."""
-        return self._constant(array.reshape(-1, *[1] * (len(op.shape) - 1)))
 
-    def _weights(self, w: np.ndarray, b: np.ndarray | None) -> list[str]:
-        return [self._constant(array) for array in (w, b) if array is not None]
+@translates(g.Dense, to=ONNX)
+def _dense(op: g.Dense, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("Gemm", [*inputs, *nodes.weights(op.w, op.b)])
 
-    def _constant(self, array: np.ndarray) -> str:
-        name = f"constant_{len(self.constants)}"
-        self.constants[name] = np.ascontiguousarray(array)
-        return name
+
+@translates(g.Conv, to=ONNX)
+def _conv(op: g.Conv, inputs: list[str], nodes: Nodes) -> str:
+    (top, bottom), (left, right) = op.padding
+    attributes = {"strides": op.stride, "pads": (top, left, bottom, right), "kernel_shape": op.w.shape[:2]}
+    return nodes.add("Conv", [*inputs, *nodes.weights(op.w.transpose(3, 2, 0, 1), op.b)], attributes)
+
+
+@translates(g.ConvTranspose, to=ONNX)
+def _conv_transpose(op: g.ConvTranspose, inputs: list[str], nodes: Nodes) -> str:
+    """ONNX cuts off `pads`, and grows by `output_padding` where nothing is left to cut."""
+    before = nodes.graph.shape(op.inputs[0])
+    sides = zip(before, op.stride, op.w.shape, op.cut, op.shape, strict=False)  # H, then W
+    rest = [(n - 1) * stride + taps - cut - kept for n, stride, taps, cut, kept in sides][:2]
+    attributes = {
+        "strides": op.stride,
+        "pads": (*op.cut, *(max(n, 0) for n in rest)),
+        "output_padding": tuple(max(-n, 0) for n in rest),
+        "kernel_shape": op.w.shape[:2],
+    }
+    return nodes.add("ConvTranspose", [*inputs, *nodes.weights(op.w.transpose(3, 2, 0, 1), op.b)], attributes)
+
+
+@translates(g.BatchNorm, to=ONNX)
+def _batch_norm(op: g.BatchNorm, inputs: list[str], nodes: Nodes) -> str:
+    statistics = [nodes.constant(array) for array in (op.gamma, op.beta, op.mean, op.var)]
+    return nodes.add("BatchNormalization", [*inputs, *statistics], {"epsilon": op.eps})
+
+
+@translates(g.GroupNorm, to=ONNX)
+def _group_norm(op: g.GroupNorm, inputs: list[str], nodes: Nodes) -> str:
+    """Each group as a channel of an InstanceNormalization: GroupNormalization is not the same in all opsets."""
+    grouped = nodes.reshape(inputs[0], (op.groups, -1))
+    ones, zeros = np.ones(op.groups, np.float32), np.zeros(op.groups, np.float32)
+    normal = nodes.add(
+        "InstanceNormalization", [grouped, nodes.constant(ones), nodes.constant(zeros)], {"epsilon": op.eps}
+    )
+    y = nodes.reshape(normal, channels_first(op.shape))
+    return nodes.affine(y, nodes.by_channel(op.gamma, op.shape), nodes.by_channel(op.beta, op.shape))
+
+
+@translates(g.Affine, to=ONNX)
+def _affine(op: g.Affine, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.affine(inputs[0], nodes.by_channel(op.scale, op.shape), nodes.by_channel(op.shift, op.shape))
+
+
+@translates(g.ConditionalAffine, to=ONNX)
+def _conditional_affine(op: g.ConditionalAffine, inputs: list[str], nodes: Nodes) -> str:
+    x, c = inputs
+    gamma, beta = (nodes.add("MatMul", [c, nodes.constant(table)]) for table in (op.gamma, op.beta))
+    return nodes.affine(x, nodes.as_pixel(gamma, op.shape), nodes.as_pixel(beta, op.shape))
+
+
+# ---------------------------------------------------------------------------------------------- number by number
+
+
+@translates(g.Scale, to=ONNX)
+def _scale(op: g.Scale, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.affine(inputs[0], nodes.number(op.factor), nodes.number(op.offset))
+
+
+@translates(g.Activation, to=ONNX)
+def _activation(op: g.Activation, inputs: list[str], nodes: Nodes) -> str:
+    attributes = {"alpha": op.slope} if op.function == "leaky_relu" else {}
+    return nodes.add(ACTIVATIONS[op.function], inputs, attributes)
+
+
+@translates(g.Add, to=ONNX)
+def _add(op: g.Add, inputs: list[str], nodes: Nodes) -> str:  # noqa: ARG001
+    return nodes.add("Add", inputs)
+
+
+@translates(g.Maxout, to=ONNX)
+def _maxout(op: g.Maxout, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("Max", nodes.split(inputs[0], [op.shape[-1]] * op.pieces))
+
+
+@translates(g.Blend, to=ONNX)
+def _blend(op: g.Blend, inputs: list[str], nodes: Nodes) -> str:
+    drawn, x = inputs
+    image, mask = nodes.split(x, [op.shape[-1], 1])
+    change = nodes.add("Mul", [mask, nodes.add("Sub", [drawn, image])])
+    return nodes.add("Add", [image, change])
+
+
+# ---------------------------------------------------------------------------------------------- pixels
+
+
+@translates(g.Attend, to=ONNX)
+def _attend(op: g.Attend, inputs: list[str], nodes: Nodes) -> str:
+    x, *projections = inputs
+    channels = (nodes.graph.shape(value)[-1] for value in op.inputs[1:])
+    f, g_, h = (nodes.reshape(t, (c, -1)) for t, c in zip(projections, channels, strict=True))  # (N, C, pixels)
+    g_, h = (nodes.add("Transpose", [t], {"perm": SWAPPED}) for t in (g_, h))
+    looks = nodes.add("Softmax", [nodes.add("MatMul", [g_, f])], {"axis": -1})
+    gathered = nodes.add("Transpose", [nodes.add("MatMul", [looks, h])], {"perm": SWAPPED})
+    image = nodes.reshape(gathered, channels_first(op.shape))
+    return nodes.add("Add", [x, nodes.add("Mul", [image, nodes.number(op.gamma)])])
+
+
+@translates(g.Reshape, to=ONNX)
+def _reshape(op: g.Reshape, inputs: list[str], nodes: Nodes) -> str:
+    """In the order H W C, which is that of C H W where there is one pixel or one channel."""
+    x, before, after = inputs[0], nodes.graph.shape(op.inputs[0]), op.shape
+    if _has_two_orders(before):
+        x = nodes.add("Transpose", [x], {"perm": TO_NHWC})
+    if not _has_two_orders(after):
+        return nodes.reshape(x, channels_first(after))
+    return nodes.add("Transpose", [nodes.reshape(x, after)], {"perm": TO_NCHW})
 
 
 def _has_two_orders(shape: Shape) -> bool:
@@ -218,5 +229,37 @@ def _has_two_orders(shape: Shape) -> bool:
     return len(shape) == 3 and shape[-1] > 1 and shape[0] * shape[1] > 1
 
 
-def _number(value: float) -> np.ndarray:
-    return np.array(value, np.float32)
+@translates(g.UpSample, to=ONNX)
+def _up_sample(op: g.UpSample, inputs: list[str], nodes: Nodes) -> str:
+    scales = nodes.constant(np.array([1, 1, *op.factor], np.float32))
+    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return nodes.add("Resize", [inputs[0], "", scales], nearest)
+
+
+@translates(g.DepthToSpace, to=ONNX)
+def _depth_to_space(op: g.DepthToSpace, inputs: list[str], nodes: Nodes) -> str:
+    (down, across), (H, W, C) = op.factor, op.shape
+    if down == across:
+        return nodes.add("DepthToSpace", inputs, {"blocksize": down, "mode": "DCR"})
+    blocks = nodes.reshape(inputs[0], (down, across, C, H // down, W // across))
+    turned = nodes.add("Transpose", [blocks], {"perm": (0, 3, 4, 1, 5, 2)})
+    return nodes.reshape(turned, (C, H, W))
+
+
+@translates(g.AveragePool, to=ONNX)
+def _average_pool(op: g.AveragePool, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("AveragePool", inputs, {"kernel_shape": op.factor, "strides": op.factor})
+
+
+@translates(g.Concat, to=ONNX)
+def _concat(op: g.Concat, inputs: list[str], nodes: Nodes) -> str:
+    parts = [_at_every_pixel(x, value, op, nodes) for x, value in zip(inputs, op.inputs, strict=True)]
+    return nodes.add("Concat", parts, {"axis": 1})
+
+
+def _at_every_pixel(x: str, value: int, op: g.Concat, nodes: Nodes) -> str:
+    """An image as it is; a vector that is joined to images, at every pixel."""
+    if len(nodes.graph.shape(value)) == len(op.shape):
+        return x
+    size = nodes.constant(np.array([1, 1, *op.shape[:2]], np.int64))
+    return nodes.add("Expand", [nodes.as_pixel(x, op.shape), size])

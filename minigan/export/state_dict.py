@@ -20,8 +20,8 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
     "G": ("G", "netG", "generator", "gen"),
     "D": ("D", "netD", "discriminator", "disc", "critic"),
 }
-WRAPPERS = ("module", "_orig_mod")  # what DataParallel and compile put around a module
-ALIASES = {  # of the older torch.nn.utils.spectral_norm
+WRAPPERS = ("module", "_orig_mod")  # put around a module by DataParallel and compile
+ALIASES = {  # names of the older torch.nn.utils.spectral_norm
     "weight_orig": f"{PARAMETRIZED}.original",
     "weight_u": f"{PARAMETRIZED}.0._u",
     "weight_v": f"{PARAMETRIZED}.0._v",
@@ -34,10 +34,10 @@ def read_state_dict(path: Path) -> dict[str, Tensors]:
     """The tensors of a safetensors file by network.
 
     Returns:
-        {"G": ...} and, where the names say that the file holds both networks, {"D": ...}; {"": ...} where they say
-        nothing. `module.` is taken off the names.
+        {"G": ...}, {"D": ...} or both, as the names say; {"": ...} where they name no network. `module.` is taken off
+        the names.
     Raises:
-        CheckpointError: the file is missing, damaged, or no safetensors file.
+        CheckpointError: the file is missing, damaged, or not a safetensors file.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -72,15 +72,15 @@ def weight_shapes(tensors: Tensors, *, source: str) -> list[tuple[int, ...]]:
 def load_state_dict(network: Sequential, tensors: Tensors, *, source: str) -> None:
     """Overwrites a network's parameters and statistics with a PyTorch network's.
 
-    The modules that have tensors are taken in order of the numbers in their names (`main.10` after `main.9`), and
-    must be those that the network has, whatever stands around the numbers.
+    Modules that have tensors are taken in the order of the numbers in their names (`main.10` after `main.9`), and must
+    match the network's one by one, whatever else the names say.
 
     Args:
-        tensors: of a state dict, in any float dtype; `num_batches_tracked` is left aside.
-        source: what the error messages call them.
+        tensors: those of a state dict, in any float dtype; `num_batches_tracked` is ignored.
+        source: their name in error messages.
     Raises:
-        CheckpointError: a name or a shape is not what the network has; names both sides. Nothing is overwritten.
-        ConfigError: the network is none that PyTorch has as a sequence.
+        CheckpointError: a name or a shape does not fit the network; names both sides. Nothing is overwritten.
+        ConfigError: the network is not a sequence of PyTorch's modules.
     """
     expected = [module for module in modules(network) if module.slots]
     groups = _grouped(tensors, source=source)
@@ -117,14 +117,14 @@ def _grouped(tensors: Tensors, *, source: str) -> list[tuple[str, Tensors]]:
 
 
 def _place(path: str, group: Tensors) -> tuple[list[int], int]:
-    """By the numbers in its path; of conv1 and bn1 the one with the larger weight first."""
+    """Sort key: the numbers in its path; of conv1 and bn1 the one with the larger weight comes first."""
     return [int(digits) for digits in re.findall(r"\d+", path)], -max(tensor.ndim for tensor in group.values())
 
 
 def _module_values(
     module: Module, path: str, group: Tensors, *, network: Sequential, source: str
 ) -> dict[int, np.ndarray]:
-    """What each of a module's parameters becomes, by its id."""
+    """New values of a module's parameters, by their ids."""
     names = {slot.name for slot in module.slots}
     if names != group.keys() - set(IGNORED):
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""To PyTorch: a state dict in a safetensors file, and the `nn.Sequential` that it is of."""
+"""To PyTorch: a state dict in a safetensors file, and the source of the `nn.Sequential` that it belongs to."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from minigan.support.durable_files import atomic_write
 
 __all__ = ["write"]
 
-EPS = 1e-12  # of PyTorch's spectral_norm
+EPS = 1e-12  # PyTorch's own in spectral_norm
 
 
 def write(subject: Subject, out: Path, options: ExportOptions) -> str:
@@ -21,7 +21,7 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     DCGAN example, whose networks keep their sequence in `self.main`.
 
     Raises:
-        ConfigError: a layer has no counterpart in a sequence.
+        ConfigError: a layer cannot be exported.
     """
     sequence = modules(subject.network)
     tensors: dict[str, np.ndarray] = {}
@@ -43,7 +43,7 @@ def _tensors(subject: Subject, module: Module) -> dict[str, np.ndarray]:
 
 
 def _singular(module: Module, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """v = W' u / |W' u| of spectral normalisation, for PyTorch's W (outputs, all that an output sees)."""
+    """v = W' u / |W' u| of spectral normalisation, for PyTorch's W (outputs, inputs of an output)."""
     weight, u = tensors[f"{PARAMETRIZED}.original"], tensors[f"{PARAMETRIZED}.0._u"]
     W = np.moveaxis(weight, module.outputs or 0, 0).reshape(len(u), -1)
     v: np.ndarray = W.T @ u
@@ -52,7 +52,5 @@ def _singular(module: Module, tensors: dict[str, np.ndarray]) -> np.ndarray:
 
 def _source(sequence: list[Module]) -> str:
     """The modules as Python."""
-    lines = ["from torch import nn"]
-    if any(module.source.startswith("spectral_norm") for module in sequence):
-        lines.append("from torch.nn.utils.parametrizations import spectral_norm")
-    return "\n".join([*lines, "", "nn.Sequential(", *(f"    {module.source}," for module in sequence), ")"])
+    imports = dict.fromkeys(["from torch import nn", *(line for module in sequence for line in module.imports)])
+    return "\n".join([*imports, "", "nn.Sequential(", *(f"    {module.source}," for module in sequence), ")"])

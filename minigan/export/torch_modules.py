@@ -1,9 +1,11 @@
-"""What a network is in PyTorch: the modules of an `nn.Sequential`, and which parameter each of their tensors is.
+"""Modules: a network as an `nn.Sequential` of PyTorch's, and the parameter that each of their tensors is.
 
 minigan's images are NHWC, PyTorch's NCHW. A convolution's w is (R, S, C, K) here and (K, C, R, S) there, a transposed
 one's (R, S, K, c) and (c, K, R, S), a dense layer's (F, K) and (K, F). Where an image becomes a vector, or a vector an
-image, its numbers stand in the order H W C here and C H W there: then the rows or columns of the dense layer beside it
-change places.
+image, its numbers stand in the order H W C here and C H W there: then the rows or columns of the dense layer next to
+it change places.
+
+A translation to "torch" takes a layer and returns its modules, one in most cases.
 """
 
 from collections.abc import Iterator
@@ -14,34 +16,44 @@ import numpy.typing as npt
 
 from minigan.backends.geometry import Pair
 from minigan.errors import ConfigError
+from minigan.export.translations import refusal, translates, translation
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
     ConcatCondition,
+    ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Dropout,
     GlobalAveragePooling2D,
+    GlobalSumPooling2D,
     GroupNorm,
     Layer,
     LeakyReLU,
+    Maxout,
+    PixelShuffle,
     ReLU,
     Reshape,
+    SelfAttention,
     Sigmoid,
     SpectralNorm,
     Tanh,
     UpSampling2D,
 )
 from minigan.nn.layers.augmentation import Augmentation
-from minigan.nn.network import Sequential
+from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
+from minigan.nn.network.inpainting import Completion
 from minigan.nn.parameters import Parameter
 
 __all__ = ["PARAMETRIZED", "Module", "Slot", "modules"]
 
 Order = npt.NDArray[np.intp]
 
-PARAMETRIZED = "parametrizations.weight"  # how PyTorch names the weight that `spectral_norm` wraps
+TORCH = "torch"
+PARAMETRIZED = "parametrizations.weight"  # PyTorch's name of the weight that `spectral_norm` wraps
+INSTEAD = "Export to onnx or numpy instead."
+SPECTRAL_NORM = "from torch.nn.utils.parametrizations import spectral_norm"
 
 
 class Slot(NamedTuple):
@@ -50,7 +62,7 @@ class Slot(NamedTuple):
     Attributes:
         name: the tensor's in its module: "weight".
         axes: minigan's axes in PyTorch's order.
-        orders: (axis, order) in PyTorch's tensor: which of minigan's features stands at each place.
+        orders: (axis, order) in PyTorch's tensor: the number of minigan's feature at each place.
     """
 
     name: str
@@ -60,21 +72,24 @@ class Slot(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """PyTorch's tensor's."""
+        """Shape of PyTorch's tensor."""
         return tuple(self.parameter.shape[axis] for axis in self.axes)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """PyTorch's tensor of a parameter's numbers."""
         array = array.transpose(self.axes)
         for axis, order in self.orders:
             array = array.take(order, axis=axis)
         return np.ascontiguousarray(array)
 
     def from_torch(self, tensor: np.ndarray) -> np.ndarray:
+        """A parameter's numbers of PyTorch's tensor."""
         for axis, order in self.orders:
             tensor = tensor.take(np.argsort(order), axis=axis)
         return np.ascontiguousarray(tensor.transpose(np.argsort(self.axes)))
 
     def ordered(self, axis: int, order: Order) -> "Slot":
+        """The slot with the features along an axis of PyTorch's tensor in another order."""
         return self._replace(orders=(*self.orders, (axis, order)))
 
 
@@ -86,7 +101,9 @@ class Module(NamedTuple):
         path: of minigan's layer, for messages.
         slots: its tensors.
         counts: whether it has a `num_batches_tracked`, which minigan has no use for.
-        outputs: the axis of its outputs in its weight, if it has one; the singular vector v is of the other axes.
+        outputs: the axis of its outputs in its weight, if it has one; the other axes are those of its inputs.
+        by_feature: whether it treats each feature of a vector alike and by itself, so that their order does not matter.
+        imports: lines that its source needs in addition to `from torch import nn`.
     """
 
     source: str
@@ -94,56 +111,74 @@ class Module(NamedTuple):
     slots: tuple[Slot, ...] = ()
     counts: bool = False
     outputs: int | None = None
+    by_feature: bool = False
+    imports: tuple[str, ...] = ()
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether its weight is a matrix: outputs by inputs."""
+        return self.outputs is not None and any(len(slot.axes) == 2 for slot in self.slots)
 
 
 def modules(network: Sequential) -> list[Module]:
     """The network as modules in sequence; nested sequences are laid out flat.
 
-    What stands in front of the first layer with weights and only moves numbers is the caller's: a vector z reshaped to
-    one pixel (PyTorch's DCGAN takes z as (N, 100, 1, 1)), classes joined to it, and augmentations.
+    Layers before the first one with weights that only move numbers are left to the caller: a vector z reshaped to one
+    pixel (PyTorch's DCGAN takes z as (N, 100, 1, 1)), classes joined to it, and augmentations.
 
     Raises:
-        ConfigError: a layer has no counterpart that stands in a sequence; names it.
+        ConfigError: a layer has no translation to "torch", or none that fits where it stands; names it.
     """
     found: list[Module] = []
-    order: Order | None = None  # of the vector here: which of minigan's numbers stands at each place in PyTorch
+    order: Order | None = None  # of the vector here: the number of minigan's feature at each place in PyTorch
     for layer in _flat(network):
         if _is_callers(layer, first=not found):
             continue
-        if isinstance(layer, Reshape):
+        if isinstance(layer, Reshape) and _is_placed(layer):
             order = _reshape(layer, order, found)
             continue
-        made = _modules_of(layer)
-        if order is not None:
-            made = [_reordered(module, order, inputs=isinstance(layer, Dense)) for module in made]
-            order = None if isinstance(layer, Dense) else order
-        found += made
+        for module in _modules_of(layer):
+            if order is None:
+                found.append(module)
+            elif module.is_dense:
+                found.append(_reordered(module, order, inputs=True))
+                order = None
+            elif module.by_feature:
+                found.append(_reordered(module, order, inputs=False))
+            else:
+                why = "it follows an image as a vector, whose numbers PyTorch has in another order"
+                raise refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
     if order is not None:
         raise ConfigError(
             f"{network.path}: ends with an image as a vector, in another order than PyTorch's. Leave out the last "
-            "Flatten, or export --to onnx or --to numpy."
+            "Flatten, or export to onnx or numpy instead."
         )
     return found
 
 
-def _flat(network: Sequential) -> Iterator[Layer]:
+def _flat(network: Layer) -> Iterator[Layer]:
+    if not (isinstance(network, Sequential) and _is_placed(network)):
+        yield network
+        return
     for layer in network.layers:
-        if isinstance(layer, Sequential):
-            yield from _flat(layer)
-        else:
-            yield layer
+        yield from _flat(layer)
+
+
+def _is_placed(layer: Layer) -> bool:
+    """Whether a layer's modules depend on its place, and are not for a translation of its own to say."""
+    return translation(layer, to=TORCH).function is _by_place
 
 
 def _is_callers(layer: Layer, *, first: bool) -> bool:
     if isinstance(layer, Augmentation):
-        return True
+        return _is_placed(layer)
     if isinstance(layer, ConcatCondition):
-        return first and not layer.embedding
-    return first and isinstance(layer, Reshape) and layer.output_shape[:-1] == (1, 1)
+        return first and _is_placed(layer) and not layer.embedding
+    return first and isinstance(layer, Reshape) and _is_placed(layer) and layer.output_shape[:-1] == (1, 1)
 
 
 def _reshape(layer: Reshape, order: Order | None, found: list[Module]) -> Order | None:
-    """Adds a Flatten or an Unflatten; returns the order of the vector behind it."""
+    """Adds a Flatten or an Unflatten; returns the order of the vector after it."""
     before, after = layer.input_shape, layer.output_shape
     if before == after:
         return order
@@ -155,29 +190,28 @@ def _reshape(layer: Reshape, order: Order | None, found: list[Module]) -> Order 
         H, W, C = after
         if H * W > 1 and C > 1:
             if order is not None:
-                raise _no_counterpart(layer)
+                raise _no_place(layer)
             _reorder_outputs(found, _channels_first(H, W, C), layer)
         found.append(Module(f"nn.Unflatten(1, ({C}, {H}, {W}))", layer.path))
         return None
-    raise _no_counterpart(layer)
+    raise _no_place(layer)
 
 
 def _channels_first(H: int, W: int, C: int) -> Order:
-    """Where in H W C order the numbers of C H W order are."""
+    """The places in H W C order of numbers in C H W order."""
     return np.arange(H * W * C).reshape(H, W, C).transpose(2, 0, 1).ravel()
 
 
 def _reorder_outputs(found: list[Module], order: Order, layer: Layer) -> None:
-    """Makes the vector that comes out of the modules so far have that order, by the dense layer that draws it."""
+    """Gives the vector that comes out of the modules so far that order, by way of the dense layer that makes it."""
     for index in reversed(range(len(found))):
         module = found[index]
-        is_dense = module.source.startswith(("nn.Linear", "spectral_norm(nn.Linear"))
-        if not is_dense and module.slots and not module.counts:
+        if not module.is_dense and not module.by_feature:
             break
         found[index] = _reordered(module, order, inputs=False)
-        if is_dense:
+        if module.is_dense:
             return
-    raise _no_counterpart(layer)
+    raise _no_place(layer)
 
 
 def _reordered(module: Module, order: Order, *, inputs: bool) -> Module:
@@ -196,55 +230,90 @@ def _reordered(module: Module, order: Order, *, inputs: bool) -> Module:
 
 
 def _modules_of(layer: Layer) -> list[Module]:
-    """A layer that is no reshaping, in most cases as one module."""
-    match layer:
-        case ConvTranspose2D():
-            return _conv_transpose(layer)
-        case Conv2D():
-            return _conv(layer)
-        case Dense():
-            source = f"nn.Linear({layer.w.shape[0]}, {layer.w.shape[1]}{_bias(layer)})"
-            return [Module(source, layer.path, _weight_slots(layer, (1, 0)), outputs=0)]
-        case SpectralNorm():
-            return [_spectral(module, layer) if module.slots else module for module in _modules_of(layer.inner)]
-        case BatchNorm():
-            return [_batch_norm(layer)]
-        case GroupNorm():  # LayerNorm and InstanceNorm are of one group and of a group for each channel
-            source = f"nn.GroupNorm({layer.groups}, {layer.input_shape[-1]}, eps={layer.eps:g})"
-            return [Module(source, layer.path, (Slot("weight", layer.gamma), Slot("bias", layer.beta)))]
-        case GlobalAveragePooling2D() if layer.share < 1:
-            return [Module("nn.AdaptiveAvgPool2d(1)", layer.path), Module("nn.Flatten()", layer.path)]
-        case AveragePooling2D() if type(layer) is AveragePooling2D:
-            return [Module(f"nn.AvgPool2d({_short(layer.factor)})", layer.path)]
-        case _:
-            return [Module(_plain(layer), layer.path)]
+    """A layer's modules, by its translation to "torch"."""
+    made: list[Module] = translation(layer, to=TORCH).function(layer)
+    return made
 
 
-def _plain(layer: Layer) -> str:
-    """A layer without parameters."""
-    match layer:
-        case ReLU():
-            return "nn.ReLU()"
-        case LeakyReLU():
-            return f"nn.LeakyReLU({layer.slope:g})"
-        case Tanh():
-            return "nn.Tanh()"
-        case Sigmoid():
-            return "nn.Sigmoid()"
-        case Dropout():
-            return f"nn.Dropout({layer.rate:g})"
-        case UpSampling2D():
-            return f"nn.Upsample(scale_factor={_short(layer.factor)})"
-    raise _no_counterpart(layer)
+@translates(Sequential, Reshape, ConcatCondition, to=TORCH)
+@translates(Augmentation, to=TORCH, rests_on=("forward",))
+def _by_place(layer: Layer) -> list[Module]:
+    """Layers whose modules depend on their place, see `modules`; anywhere else they have none."""
+    raise _no_place(layer)
 
 
-def _no_counterpart(layer: Layer) -> ConfigError:
-    return ConfigError(
-        f"{layer.path} has no counterpart in a sequence of PyTorch's modules: such a network is neither exported to "
-        "PyTorch nor imported. Export --to onnx or --to numpy."
+def _no_place(layer: Layer) -> ConfigError:
+    why = "where it stands it has no counterpart in a sequence of PyTorch's modules, for export or import"
+    return refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
+
+
+@translates(Residual, SkipConcat, Parallel, Completion, SelfAttention, to=TORCH)
+@translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, to=TORCH)
+def _none(layer: Layer) -> list[Module]:
+    why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"
+    raise refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
+
+
+@translates(Dense, to=TORCH)
+def _dense(layer: Dense) -> list[Module]:
+    source = f"nn.Linear({layer.w.shape[0]}, {layer.w.shape[1]}{_bias(layer)})"
+    return [Module(source, layer.path, _weight_slots(layer, (1, 0)), outputs=0)]
+
+
+@translates(SpectralNorm, to=TORCH)
+def _spectral_norm(layer: SpectralNorm) -> list[Module]:
+    """The wrapped layer's modules, with u next to the weight."""
+    return [_normalised(module, layer) if module.slots else module for module in _modules_of(layer.inner)]
+
+
+def _normalised(module: Module, layer: SpectralNorm) -> Module:
+    slots = [slot._replace(name=f"{PARAMETRIZED}.original") if slot.name == "weight" else slot for slot in module.slots]
+    return module._replace(
+        source=f"spectral_norm({module.source})",
+        slots=(*slots, Slot(f"{PARAMETRIZED}.0._u", layer.u)),
+        imports=(*module.imports, SPECTRAL_NORM),
     )
 
 
+@translates(GroupNorm, to=TORCH)
+def _group_norm(layer: GroupNorm) -> list[Module]:
+    """LayerNorm and InstanceNorm are of one group, and of a group for each channel."""
+    channels = layer.input_shape[-1]
+    source = f"nn.GroupNorm({layer.groups}, {channels}, eps={layer.eps:g})"
+    slots = (Slot("weight", layer.gamma), Slot("bias", layer.beta))
+    return [Module(source, layer.path, slots, by_feature=layer.groups in (1, channels))]
+
+
+@translates(GlobalAveragePooling2D, to=TORCH)
+def _global_average(layer: GlobalAveragePooling2D) -> list[Module]:
+    return [Module("nn.AdaptiveAvgPool2d(1)", layer.path), Module("nn.Flatten()", layer.path)]
+
+
+@translates(AveragePooling2D, to=TORCH)
+def _average(layer: AveragePooling2D) -> list[Module]:
+    return [Module(f"nn.AvgPool2d({_short(layer.factor)})", layer.path)]
+
+
+@translates(ReLU, LeakyReLU, Tanh, Sigmoid, Dropout, to=TORCH)
+def _number_by_number(layer: ReLU | LeakyReLU | Tanh | Sigmoid | Dropout) -> list[Module]:
+    match layer:
+        case ReLU():
+            source = "nn.ReLU()"
+        case LeakyReLU():
+            source = f"nn.LeakyReLU({layer.slope:g})"
+        case Dropout():
+            source = f"nn.Dropout({layer.rate:g})"
+        case _:
+            source = "nn.Tanh()" if isinstance(layer, Tanh) else "nn.Sigmoid()"
+    return [Module(source, layer.path, by_feature=True)]
+
+
+@translates(UpSampling2D, to=TORCH)
+def _up_sampling(layer: UpSampling2D) -> list[Module]:
+    return [Module(f"nn.Upsample(scale_factor={_short(layer.factor)})", layer.path)]
+
+
+@translates(Conv2D, to=TORCH)
 def _conv(layer: Conv2D) -> list[Module]:
     (top, bottom), (left, right) = layer.geometry.padding
     even = top == bottom and left == right
@@ -256,6 +325,7 @@ def _conv(layer: Conv2D) -> list[Module]:
     return [*front, Module(source, layer.path, _weight_slots(layer, (3, 2, 0, 1)), outputs=0)]
 
 
+@translates(ConvTranspose2D, to=TORCH)
 def _conv_transpose(layer: ConvTranspose2D) -> list[Module]:
     """With PyTorch's own padding where that cuts off the same, followed by a cut where it does not."""
     g = layer.geometry
@@ -272,7 +342,8 @@ def _conv_transpose(layer: ConvTranspose2D) -> list[Module]:
     return made
 
 
-def _batch_norm(layer: BatchNorm) -> Module:
+@translates(BatchNorm, to=TORCH)
+def _batch_norm(layer: BatchNorm) -> list[Module]:
     kind = "BatchNorm2d" if len(layer.input_shape) == 3 else "BatchNorm1d"
     usual = (layer.eps, layer.momentum) == (1e-5, 0.9)
     settings = "" if usual else f", eps={layer.eps:g}, momentum={1 - layer.momentum:g}"
@@ -282,14 +353,8 @@ def _batch_norm(layer: BatchNorm) -> Module:
         Slot("running_mean", layer.running_mean),
         Slot("running_var", layer.running_var),
     )
-    return Module(f"nn.{kind}({layer.input_shape[-1]}{settings})", layer.path, slots, counts=True)
-
-
-def _spectral(module: Module, layer: SpectralNorm) -> Module:
-    """The wrapped layer's module, with u beside its weight."""
-    slots = [slot._replace(name=f"{PARAMETRIZED}.original") if slot.name == "weight" else slot for slot in module.slots]
-    u = Slot(f"{PARAMETRIZED}.0._u", layer.u)
-    return module._replace(source=f"spectral_norm({module.source})", slots=(*slots, u))
+    source = f"nn.{kind}({layer.input_shape[-1]}{settings})"
+    return [Module(source, layer.path, slots, counts=True, by_feature=True)]
 
 
 def _weight_slots(layer: Conv2D | Dense, axes: tuple[int, ...]) -> tuple[Slot, ...]:

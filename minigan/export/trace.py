@@ -1,14 +1,19 @@
-"""From a network to the operations of its evaluation."""
+"""From a network to the operations of its evaluation, and the translations to "graph" of minigan's own layers.
 
-from collections.abc import Callable, Iterable
-from functools import partial
+A translation to "graph" takes the layer, the number of the value that it is given, and the `Tracer`, and returns the
+number of the value that it makes.
+"""
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array
 from minigan.errors import ConfigError
 from minigan.export import graph as g
+from minigan.export.translations import GRAPH, refusal, translates, translation
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
@@ -22,6 +27,7 @@ from minigan.nn.layers import (
     GroupNorm,
     LeakyReLU,
     Maxout,
+    MinibatchStdDev,
     PixelShuffle,
     ReLU,
     Reshape,
@@ -32,139 +38,235 @@ from minigan.nn.layers import (
     UpSampling2D,
 )
 from minigan.nn.layers.augmentation import Augmentation
-from minigan.nn.layers.base import Layer, Shape
+from minigan.nn.layers.base import Layer
 from minigan.nn.layers.condition import Conditional
+from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Completion
 from minigan.nn.parameters import Parameter
 
-__all__ = ["trace"]
+__all__ = ["Tracer", "trace"]
 
 
-def trace(network: Sequential) -> g.Graph:
-    """What the network computes in evaluation, in float32.
+def trace(network: Sequential, *, to: str) -> g.Graph:
+    """The network's evaluation, in float32, for a format that writes graphs.
 
     Raises:
-        ConfigError: a layer is not of those that look at each example alone; names it.
+        ConfigError: a layer has a translation neither to the format nor to "graph"; names it.
     """
     shapes = {layer.shape for _, layer in network.walk() if isinstance(layer, Conditional)}
     if len(shapes) > 1:
         raise ConfigError(f"{network.path}: expected one condition, found some of shapes {sorted(shapes)}.")
-    tracer = _Tracer(network.kernels.to_numpy)
-    output = tracer.network(network, g.INPUT)
+    tracer = Tracer(network.kernels.to_numpy, to=to)
+    output = tracer.layer(network, g.INPUT)
     condition = shapes.pop() if shapes else None
     return g.Graph(tuple(tracer.ops), output, network.input_shape, condition, network.output_shape)
 
 
-class _Tracer:
-    """Collects operations. Each method takes a layer and the value that it is given, and returns the one it makes."""
+class Tracer:
+    """Collects the operations of a graph.
 
-    def __init__(self, to_numpy: Callable[[Any], np.ndarray]) -> None:
+    Attributes:
+        ops: so far.
+        to: the format that the graph is for.
+    """
+
+    def __init__(self, to_numpy: Callable[[Any], np.ndarray], *, to: str) -> None:
         self.ops: list[g.Op] = []
+        self.to = to
         self._to_numpy = to_numpy
-
-    def network(self, network: Sequential, x: int) -> int:
-        for layer in network.layers:
-            x = self.layer(layer, x)
-        return x
+        self._path = ""
 
     def layer(self, layer: Layer, x: int) -> int:
-        shape = layer.output_shape
-        match layer:
-            case Sequential():
-                return self.network(layer, x)
-            case Residual():
-                beside = self.network(layer.shortcut, x) if layer.shortcut else x
-                return self._made(g.Add, (beside, self.network(layer.inner, x)), shape)
-            case SkipConcat():
-                return self._made(g.Concat, (x, self.network(layer.inner, x)), shape)
-            case Parallel():
-                return self._made(g.Concat, [self.network(branch, x) for branch in layer.branches], shape)
-            case Completion():
-                return self._made(g.Blend, (self.network(layer.inner, x), x), shape)
-            case SelfAttention():
-                projections = [self.layer(projection, x) for projection in layer.projections]
-                gamma = float(self._array(layer.gamma)[0])
-                return self._made(partial(g.Attend, gamma=gamma), (x, *projections), shape)
-            case SpectralNorm():
-                return self._weighted(layer.inner, x, layer.effective_weight())
-            case Conv2D() | Dense():
-                return self._weighted(layer, x, layer.w.value)
-            case BatchNorm() | GroupNorm():
-                return self._norm(layer, x)
-            case ConcatCondition() | ConditionalAffine():
-                return self._conditional(layer, x)
-            case Dropout() | Augmentation():
-                return x
-        return self._plain(layer, x)
+        """Adds a layer that is given the value x; returns the number of its output."""
+        found = translation(layer, to=self.to, by_way_of=GRAPH)
+        around, self._path = self._path, layer.path
+        if found.to == GRAPH:
+            y: int = found.function(layer, x, self)
+        else:
+            inputs = (x, g.CONDITION) if isinstance(layer, Conditional) else (x,)
+            y = self.add(g.Custom(inputs=inputs, shape=layer.output_shape, layer=layer))
+        self._path = around
+        return y
 
-    def _weighted(self, layer: Conv2D | Dense, x: int, w: Array) -> int:
-        """Filters with gaps or groups are plain ones with zeros here."""
-        if isinstance(layer, Conv2D) and not layer.taps.plain:
-            w = layer.taps.spread(w, layer.geometry.weight_shape, layer.kernels)
-        weights = {"w": self._to_numpy(w).astype(np.float32), "b": self._array(layer.b)}
-        if isinstance(layer, Dense):
-            return self._made(partial(g.Dense, **weights), (x,), layer.output_shape)
-        stride, padding = layer.geometry.stride, layer.geometry.padding
-        if isinstance(layer, ConvTranspose2D):
-            cut = (padding[0][0], padding[1][0])
-            return self._made(partial(g.ConvTranspose, stride=stride, cut=cut, **weights), (x,), layer.output_shape)
-        return self._made(partial(g.Conv, stride=stride, padding=padding, **weights), (x,), layer.output_shape)
-
-    def _norm(self, layer: BatchNorm | GroupNorm, x: int) -> int:
-        scale = {"gamma": self._array(layer.gamma), "beta": self._array(layer.beta), "eps": layer.eps}
-        if isinstance(layer, GroupNorm):
-            return self._made(partial(g.GroupNorm, groups=layer.groups, **scale), (x,), layer.output_shape)
-        statistics = {"mean": self._array(layer.running_mean), "var": self._array(layer.running_var)}
-        return self._made(partial(g.BatchNorm, **scale, **statistics), (x,), layer.output_shape)
-
-    def _conditional(self, layer: ConcatCondition | ConditionalAffine, x: int) -> int:
-        if isinstance(layer, ConditionalAffine):
-            tables = {"gamma": self._array(layer.gamma), "beta": self._array(layer.beta)}
-            return self._made(partial(g.ConditionalAffine, **tables), (x, g.CONDITION), layer.output_shape)
-        c = g.CONDITION
-        if layer.E:
-            c = self._made(partial(g.Dense, w=self._array(layer.E), b=None), (c,), (layer.embedding,))
-        return self._made(g.Concat, (x, c), layer.output_shape)
-
-    def _plain(self, layer: Layer, x: int) -> int:
-        """A layer without parameters."""
-        shape = layer.output_shape
-        match layer:
-            case ReLU():
-                return self._made(partial(g.Activation, function="relu"), (x,), shape)
-            case LeakyReLU():
-                return self._made(partial(g.Activation, function="leaky_relu", slope=layer.slope), (x,), shape)
-            case Tanh() | Sigmoid():
-                return self._made(partial(g.Activation, function=type(layer).__name__.lower()), (x,), shape)
-            case Maxout():
-                return self._made(partial(g.Maxout, pieces=layer.pieces), (x,), shape)
-            case Reshape():
-                return self._made(g.Reshape, (x,), shape) if shape != layer.input_shape else x
-            case UpSampling2D():
-                return self._made(partial(g.UpSample, factor=layer.factor), (x,), shape)
-            case PixelShuffle():
-                return self._made(partial(g.DepthToSpace, factor=layer.factor), (x,), shape)
-            case AveragePooling2D():
-                return self._pool(layer, x)
-        raise ConfigError(
-            f"{layer.path} cannot be exported: it is none of the layers that look at each example alone. "
-            "Export a network without it."
-        )
-
-    def _pool(self, layer: AveragePooling2D, x: int) -> int:
-        (H, W, C), (down, across) = layer.input_shape, layer.factor
-        x = self._made(partial(g.AveragePool, factor=layer.factor), (x,), (H // down, W // across, C))
-        if layer.share * down * across != 1:  # of sums
-            x = self._made(
-                partial(g.Scale, factor=layer.share * down * across, offset=0.0), (x,), (H // down, W // across, C)
-            )
-        return self._made(g.Reshape, (x,), (C,)) if isinstance(layer, GlobalAveragePooling2D) else x
-
-    def _made(self, make: Callable[..., g.Op], inputs: Iterable[int], shape: Shape) -> int:
+    def add(self, op: g.Op) -> int:
+        """Adds an operation; returns the number of its output."""
         value = g.CONDITION + 1 + len(self.ops)
-        self.ops.append(make(inputs=tuple(inputs), output=value, shape=shape))
+        self.ops.append(replace(op, output=value, path=self._path))
         return value
 
-    def _array(self, parameter: Parameter | None) -> Any:
-        return None if parameter is None else self._to_numpy(parameter.value).astype(np.float32)
+    def array(self, parameter: Parameter | Any | None) -> Any:
+        """A parameter's or an array's numbers in host memory, float32; None for None."""
+        if parameter is None:
+            return None
+        value = parameter.value if isinstance(parameter, Parameter) else parameter
+        return self._to_numpy(value).astype(np.float32)
+
+
+# ---------------------------------------------------------------------------------------------- networks
+
+
+@translates(Sequential, to=GRAPH)
+def _sequential(network: Sequential, x: int, tracer: Tracer) -> int:
+    for layer in network.layers:
+        x = tracer.layer(layer, x)
+    return x
+
+
+@translates(Residual, to=GRAPH)
+def _residual(layer: Residual, x: int, tracer: Tracer) -> int:
+    shortcut = tracer.layer(layer.shortcut, x) if layer.shortcut else x
+    return tracer.add(g.Add(inputs=(shortcut, tracer.layer(layer.inner, x)), shape=layer.output_shape))
+
+
+@translates(SkipConcat, to=GRAPH)
+def _skip_concat(layer: SkipConcat, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.Concat(inputs=(x, tracer.layer(layer.inner, x)), shape=layer.output_shape))
+
+
+@translates(Parallel, to=GRAPH)
+def _parallel(layer: Parallel, x: int, tracer: Tracer) -> int:
+    branches = tuple(tracer.layer(branch, x) for branch in layer.branches)
+    return tracer.add(g.Concat(inputs=branches, shape=layer.output_shape))
+
+
+@translates(Completion, to=GRAPH)
+def _completion(layer: Completion, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.Blend(inputs=(tracer.layer(layer.inner, x), x), shape=layer.output_shape))
+
+
+# ---------------------------------------------------------------------------------------------- layers with weights
+
+
+@translates(Dense, to=GRAPH)
+def _dense(layer: Dense, x: int, tracer: Tracer) -> int:
+    w, b = tracer.array(layer.w), tracer.array(layer.b)
+    return tracer.add(g.Dense(inputs=(x,), shape=layer.output_shape, w=w, b=b))
+
+
+@translates(Conv2D, to=GRAPH)
+def _conv(layer: Conv2D, x: int, tracer: Tracer) -> int:
+    """With gaps and groups as zeros in a plain filter."""
+    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
+    stride, padding = layer.geometry.stride, layer.geometry.padding
+    return tracer.add(g.Conv(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, padding=padding))
+
+
+@translates(ConvTranspose2D, to=GRAPH)
+def _conv_transpose(layer: ConvTranspose2D, x: int, tracer: Tracer) -> int:
+    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
+    stride, cut = layer.geometry.stride, (layer.geometry.padding[0][0], layer.geometry.padding[1][0])
+    return tracer.add(g.ConvTranspose(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, cut=cut))
+
+
+@translates(SpectralNorm, to=GRAPH)
+def _spectral_norm(layer: SpectralNorm, x: int, tracer: Tracer) -> int:
+    """The inner layer, by its own translation, with another weight."""
+    inner = copy(layer.inner)
+    inner.w = Parameter("w", layer.inner.w.shape, layer.inner.w.initializer)
+    inner.w.value = layer.effective_weight()
+    return tracer.layer(inner, x)
+
+
+@translates(BatchNorm, to=GRAPH)
+def _batch_norm(layer: BatchNorm, x: int, tracer: Tracer) -> int:
+    return tracer.add(
+        g.BatchNorm(
+            inputs=(x,),
+            shape=layer.output_shape,
+            gamma=tracer.array(layer.gamma),
+            beta=tracer.array(layer.beta),
+            mean=tracer.array(layer.running_mean),
+            var=tracer.array(layer.running_var),
+            eps=layer.eps,
+        )
+    )
+
+
+@translates(GroupNorm, to=GRAPH)
+def _group_norm(layer: GroupNorm, x: int, tracer: Tracer) -> int:
+    gamma, beta = tracer.array(layer.gamma), tracer.array(layer.beta)
+    shape, groups = layer.output_shape, layer.groups
+    return tracer.add(g.GroupNorm(inputs=(x,), shape=shape, groups=groups, gamma=gamma, beta=beta, eps=layer.eps))
+
+
+@translates(SelfAttention, to=GRAPH)
+def _self_attention(layer: SelfAttention, x: int, tracer: Tracer) -> int:
+    projections = (tracer.layer(projection, x) for projection in layer.projections)
+    gamma = float(tracer.array(layer.gamma)[0])
+    return tracer.add(g.Attend(inputs=(x, *projections), shape=layer.output_shape, gamma=gamma))
+
+
+@translates(ConcatCondition, to=GRAPH)
+def _concat_condition(layer: ConcatCondition, x: int, tracer: Tracer) -> int:
+    c = g.CONDITION
+    if layer.E:
+        c = tracer.add(g.Dense(inputs=(c,), shape=(layer.embedding,), w=tracer.array(layer.E), b=None))
+    return tracer.add(g.Concat(inputs=(x, c), shape=layer.output_shape))
+
+
+@translates(ConditionalAffine, to=GRAPH)
+def _conditional_affine(layer: ConditionalAffine, x: int, tracer: Tracer) -> int:
+    gamma, beta = tracer.array(layer.gamma), tracer.array(layer.beta)
+    return tracer.add(g.ConditionalAffine(inputs=(x, g.CONDITION), shape=layer.output_shape, gamma=gamma, beta=beta))
+
+
+# ---------------------------------------------------------------------------------------------- layers without
+
+
+@translates(ReLU, LeakyReLU, Tanh, Sigmoid, to=GRAPH)
+def _activation(layer: ReLU | LeakyReLU | Tanh | Sigmoid, x: int, tracer: Tracer) -> int:
+    slope = 0.0
+    match layer:
+        case ReLU():
+            function = "relu"
+        case LeakyReLU():
+            function, slope = "leaky_relu", layer.slope
+        case _:
+            function = "tanh" if isinstance(layer, Tanh) else "sigmoid"
+    return tracer.add(g.Activation(inputs=(x,), shape=layer.output_shape, function=function, slope=slope))
+
+
+@translates(Dropout, to=GRAPH)
+@translates(Augmentation, to=GRAPH, rests_on=("forward",))
+def _identity(layer: Layer, x: int, tracer: Tracer) -> int:  # noqa: ARG001
+    """Nothing in evaluation."""
+    return x
+
+
+@translates(Maxout, to=GRAPH)
+def _maxout(layer: Maxout, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.Maxout(inputs=(x,), shape=layer.output_shape, pieces=layer.pieces))
+
+
+@translates(Reshape, to=GRAPH)
+def _reshape(layer: Reshape, x: int, tracer: Tracer) -> int:
+    if layer.output_shape == layer.input_shape:
+        return x
+    return tracer.add(g.Reshape(inputs=(x,), shape=layer.output_shape))
+
+
+@translates(UpSampling2D, to=GRAPH)
+def _up_sampling(layer: UpSampling2D, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.UpSample(inputs=(x,), shape=layer.output_shape, factor=layer.factor))
+
+
+@translates(PixelShuffle, to=GRAPH)
+def _pixel_shuffle(layer: PixelShuffle, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.DepthToSpace(inputs=(x,), shape=layer.output_shape, factor=layer.factor))
+
+
+@translates(AveragePooling2D, to=GRAPH)
+def _pool(layer: AveragePooling2D, x: int, tracer: Tracer) -> int:
+    (H, W, C), (down, across) = layer.input_shape, layer.factor
+    shape = (H // down, W // across, C)
+    x = tracer.add(g.AveragePool(inputs=(x,), shape=shape, factor=layer.factor))
+    if layer.share * down * across != 1:  # sums
+        x = tracer.add(g.Scale(inputs=(x,), shape=shape, factor=layer.share * down * across, offset=0.0))
+    return tracer.add(g.Reshape(inputs=(x,), shape=(C,))) if isinstance(layer, GlobalAveragePooling2D) else x
+
+
+@translates(MinibatchStdDev, Pack, to=GRAPH)
+def _mixing(layer: Layer, x: int, tracer: Tracer) -> int:  # noqa: ARG001
+    why = "it mixes the examples of a batch, and an exported network looks at each example alone"
+    raise refusal(layer, to=tracer.to, why=why, remedy="Export a network without it.")

@@ -60,7 +60,7 @@ class Segment(PairRecipe):
     def check_size(self, size: tuple[int, int]) -> None:
         if min(size) < 8:
             raise ConfigError(
-                f"{self.name}: expected sides of at least 8 pixels, got {size[0]}x{size[1]}. Use --set size=64."
+                f"{self.name}: expected sides of at least 8 pixels, got {size[0]}x{size[1]}. Use `size=64`."
             )
 
     def generator(self, image_shape: Shape) -> Sequential:

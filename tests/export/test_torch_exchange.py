@@ -147,15 +147,15 @@ def test_the_prefix_stands_before_every_name(tmp_path: Path):
 
 
 REFUSED = {
-    "residual": ([Residual([Dense(4)])], (4,), "N.0.Residual has no counterpart"),
-    "maxout": ([Dense(4), Maxout(2)], (4,), "N.1.Maxout has no counterpart"),
-    "sums": ([Conv2D(2, 3), GlobalSumPooling2D()], (4, 4, 1), "N.1.GlobalSumPooling2D has no counterpart"),
+    "residual": ([Residual([Dense(4)])], (4,), "N.0.Residual .*has no counterpart"),
+    "maxout": ([Dense(4), Maxout(2)], (4,), "N.1.Maxout .*has no counterpart"),
+    "sums": ([Conv2D(2, 3), GlobalSumPooling2D()], (4, 4, 1), "N.1.GlobalSumPooling2D .*has no counterpart"),
     "an image from an image's vector": (
         [Conv2D(2, 3), Flatten(), Reshape((4, 2, 4))],
         (4, 4, 1),
-        "N.2.Reshape has no counterpart",
+        "N.2.Reshape .*has no counterpart",
     ),
-    "an image that no layer draws": ([ReLU(), Reshape((2, 2, 3)), Conv2D(1, 1)], (12,), "N.1.Reshape has no"),
+    "an image that no layer draws": ([ReLU(), Reshape((2, 2, 3)), Conv2D(1, 1)], (12,), "N.1.Reshape .*has no"),
     "a vector at the end": ([Conv2D(2, 3), Flatten()], (4, 4, 1), "N: ends with an image as a vector"),
 }
 

@@ -170,7 +170,7 @@ def inputs(subject: Subject, n: int = 3) -> tuple[np.ndarray, np.ndarray | None]
     """An input and, if the network takes one, a condition: a class for each example, or some numbers."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((n, *subject.network.input_shape), dtype=np.float32)
-    shape = subject.graph().condition_shape
+    shape = subject.graph(to="numpy").condition_shape
     if shape is None:
         return x, None
     if subject.classes:
