@@ -35,7 +35,7 @@ from minigan.nn.layers.augmentation import Augmentation
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.layers.condition import Conditional
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
-from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.parameters import Parameter
 
 __all__ = ["trace"]
@@ -80,7 +80,7 @@ class _Tracer:
                 return self._made(g.Concat, (x, self.network(layer.inner, x)), shape)
             case Parallel():
                 return self._made(g.Concat, [self.network(branch, x) for branch in layer.branches], shape)
-            case Completion():
+            case Inpainting():
                 return self._made(g.Blend, (self.network(layer.inner, x), x), shape)
             case SelfAttention():
                 projections = [self.layer(projection, x) for projection in layer.projections]

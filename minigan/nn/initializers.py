@@ -6,10 +6,12 @@ weights up to rounding.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minigan.errors import ConfigError
+from minigan.support.arguments import kind_of
 
 __all__ = [
     "INITIALIZERS",
@@ -19,6 +21,7 @@ __all__ = [
     "Initializer",
     "Normal",
     "Orthogonal",
+    "expect_initializer",
     "fans",
     "get_initializer",
 ]
@@ -48,6 +51,28 @@ class Constant:
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return np.full(shape, self.value, dtype=np.float64)
+
+
+def expect_initializer(value: Any, name: str, *, of: str) -> Initializer:
+    """The value, if it is an initializer.
+
+    Args:
+        name: the argument's.
+        of: whose argument it is, a layer's path.
+    Raises:
+        ConfigError: it is a name, a class or a number.
+    """
+    if callable(value) and not isinstance(value, type):
+        initializer: Initializer = value
+        return initializer
+    remedy = "Normal(0.02), or another object"
+    if isinstance(value, type):
+        remedy = f"{value.__name__}()"
+    elif isinstance(value, str) and value in INITIALIZERS:
+        remedy = f"{INITIALIZERS[value]!r}"
+    elif isinstance(value, int | float):
+        remedy = f"Constant({value})"
+    raise ConfigError(f"{of}: {name} must be an initializer, got {kind_of(value)}. Write {name}={remedy}.")
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

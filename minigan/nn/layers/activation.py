@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import number, whole
 
 
 class ActivationCache(NamedTuple):
@@ -51,9 +52,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
-        if not 0 <= slope < 1:
-            raise ConfigError(f"{self.path}: slope must be in [0, 1), got {slope}.")
-        self.slope = slope
+        self.slope = number(slope, "slope", of=self.path, least=0, below=1)
 
     def apply(self, x: Array) -> Array:
         return self.kernels.leaky_relu(x, slope=self.slope)
@@ -122,9 +121,7 @@ class Maxout(Layer):
 
     def __init__(self, pieces: int) -> None:
         super().__init__()
-        if pieces < 1:
-            raise ConfigError(f"{self.path}: pieces must be positive, got {pieces}.")
-        self.pieces = pieces
+        self.pieces = whole(pieces, "pieces", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         if input_shape[-1] % self.pieces:

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import Array, Backend
-from minigan.errors import ConfigError
-from minigan.nn.initializers import Constant, GlorotUniform, Initializer
+from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect_initializer
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.conv import Conv2D
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import whole
 
 Three = tuple[Array, Array, Array]
 
@@ -109,6 +109,8 @@ class SelfAttention(Layer):
         init: of the convolutions' w.
     """
 
+    gamma: Parameter
+
     def __init__(
         self,
         channels: int | None = None,
@@ -117,11 +119,9 @@ class SelfAttention(Layer):
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if channels is not None and channels < 1:
-            raise ConfigError(f"{self.path}: channels must be positive, got {channels}.")
-        self.channels = channels
+        self.channels = None if channels is None else whole(channels, "channels", of=self.path)
         self.wrap = wrap
-        self.init = init
+        self.init = expect_initializer(init, "init", of=self.path)
         self.projections: tuple[Layer, ...] = ()
 
     def infer(self, input_shape: Shape) -> Shape:

@@ -1,8 +1,8 @@
-"""What a layer is: shape inference, forward, backward, double backward."""
+"""The base of all layers: shape inference, forward, backward, double backward."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from minigan.backends import Array, Backend, get_backend
 from minigan.errors import ConfigError, NotBuiltError, ShapeError
 from minigan.nn.initializers import Initializer
 from minigan.nn.parameters import Arena, Gradients, Parameter
+from minigan.support.arguments import kind_of
+from minigan.support.representation import constructor_call
 
 Shape = tuple[int, ...]
 Cache = Any  # what a layer's backward needs from its forward: a NamedTuple of the layer's own
@@ -24,12 +26,18 @@ class Layer(ABC):
 
     Shapes are without the batch axis: `(H, W, C)` for images, `(F,)` for vectors.
 
+    A layer of your own annotates in its class what `infer` sets (`w: Parameter`): before `build` these names raise
+    `NotBuiltError`.
+
     Attributes:
-        path: where the layer stands, for error messages: `"D.3.Conv2D"`.
+        path: the layer's place in its network, for error messages: `"D.3.Conv2D"`.
         input_shape, output_shape: set by `build`.
         kernels: the backend, set by `build`.
-        arena: the parameters of the whole network that was built; `state` those that are not trained.
+        arena: the parameters of the whole network that was built.
+        state: the arrays of the whole network that are kept but not trained.
     """
+
+    transparent: ClassVar[bool] = False  # whether the layers inside stand in its place in summaries
 
     path: str
     input_shape: Shape
@@ -47,9 +55,31 @@ class Layer(ABC):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name in Layer.__annotations__:  # what build sets
-                raise NotBuiltError(f"{self.path}: not built, so it has no {name}. Call build(input_shape, rng=...).")
+            annotated = any(name in getattr(c, "__annotations__", ()) for c in type(self).__mro__)  # what build sets
+            if annotated or ("kernels" not in vars(self) and isinstance(getattr(type(self), name, None), property)):
+                path = vars(self).get("path", type(self).__name__)
+                raise NotBuiltError(f"{path}: not built, so it has no {name}. Call build(input_shape, rng=...) first.")
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return self.title()
+
+    def call_text(self) -> str:
+        """The call that makes such a layer: `Conv2D(64, 3, stride=2)`; layers inside stand as `...`."""
+        return constructor_call(self, elide=("layers", "branches"), leave_out=("shortcut",))
+
+    def title(self) -> str:
+        """One line for a prompt: the call, and once built the shapes and the number of parameters."""
+        if not self.is_built:
+            return self.call_text()
+        count = sum(p.size for _, p in self.named_parameters())
+        parameters = f", {count:,} parameters" if count else ""
+        return f"{self.call_text()}: {self.input_shape} -> {self.output_shape}{parameters}"
+
+    @property
+    def is_built(self) -> bool:
+        """Whether `build` has given it shapes and weights."""
+        return "kernels" in vars(self)
 
     # ------------------------------------------------------------------------------------------ to be written
 
@@ -107,8 +137,8 @@ class Layer(ABC):
     def settle(self) -> None:  # noqa: B027 (most layers have nothing to settle)
         """Brings state to where it would come to rest if the weights stayed as they are.
 
-        For a layer whose backward takes something for constant that forward works out from the weights: there, and
-        only there, its gradient is forward's derivative.
+        For a layer whose backward treats a value computed by forward from the weights as a constant: there, and only
+        there, its gradient is forward's derivative.
         """
 
     @property
@@ -190,19 +220,57 @@ class Layer(ABC):
         Raises:
             ShapeError: two layers do not fit; the message names them.
             ConfigError: a dtype that is no float, or one layer object in two places.
+            All leave the network as it was: one that was built before still works.
         """
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {np.dtype(dtype)}.")
+        shape, dtype = self._checked_shape(input_shape), self._checked_dtype(dtype)
+        if not isinstance(rng, np.random.Generator):
+            raise ConfigError(
+                f"{self.path}: rng must be a numpy.random.Generator, got {kind_of(rng)}. "
+                "Pass rng=np.random.default_rng(0)."
+            )
         backend = get_backend(backend)
         self._refuse_repeated_layers()
-        self.setup(tuple(input_shape), self.path)
-        dtype = np.dtype(dtype)
+        before = [(layer, dict(vars(layer))) for _, layer in self.walk()]
+        try:
+            self._build(shape, backend=backend, dtype=dtype, rng=rng, fuse=fuse)
+        except BaseException:  # a build that fails leaves all layers as they were
+            for layer, attributes in before:
+                vars(layer).clear()
+                vars(layer).update(attributes)
+            raise
+        return self
+
+    def _build(
+        self, input_shape: Shape, *, backend: Backend, dtype: np.dtype[Any], rng: np.random.Generator, fuse: bool
+    ) -> None:
+        self.setup(input_shape, self.path)
         arena = Arena(dict(self.named_parameters()), backend=backend, dtype=dtype, rng=rng)
         state = Arena(dict(self.named_state()), backend=backend, dtype=dtype, rng=rng)
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
             layer.plan(fuse=fuse)
-        return self
+
+    def _checked_shape(self, shape: Any) -> Shape:
+        if isinstance(shape, int | np.integer):
+            raise ShapeError(
+                f"{self.path}: input_shape must be a tuple without the batch axis, got {shape}. Write ({shape},)."
+            )
+        sides = tuple(shape) if isinstance(shape, tuple | list) else ()
+        if not sides or not all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in sides):
+            raise ShapeError(
+                f"{self.path}: input_shape must be positive integers, (H, W, C) or (F,) without the batch axis, got "
+                f"{kind_of(shape)}."
+            )
+        return tuple(int(n) for n in sides)
+
+    def _checked_dtype(self, dtype: str | np.dtype[Any] | type) -> np.dtype[Any]:
+        try:
+            found: np.dtype[Any] | str = np.dtype(dtype)
+        except TypeError:  # no dtype of NumPy's
+            found = kind_of(dtype)
+        if not isinstance(found, np.dtype) or found not in (np.float32, np.float64):
+            raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {found}.")
+        return found
 
     def _refuse_repeated_layers(self) -> None:
         """A layer object holds the shapes and weights of one place; in two places the last would win."""

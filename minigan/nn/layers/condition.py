@@ -16,9 +16,10 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import ConfigError, DTypeError, ShapeError
-from minigan.nn.initializers import Constant, Initializer, Normal
+from minigan.nn.initializers import Constant, Initializer, Normal, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import kind_of, whole
 
 
 class Conditional(Layer):
@@ -32,9 +33,9 @@ class Conditional(Layer):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        if not shape or min(shape) < 1:
-            raise ConfigError(f"{self.path}: a condition's shape is (F,) or (H, W, F), all positive; got {shape}.")
-        self.shape = tuple(shape)
+        if not isinstance(shape, tuple | list) or not shape:
+            raise ConfigError(f"{self.path}: a condition's shape is (F,) or (H, W, F), got {kind_of(shape)}.")
+        self.shape = tuple(whole(n, "each side of shape", of=self.path) for n in shape)
 
     def given(self, condition: Array | None) -> Self:
         if condition is None:
@@ -80,11 +81,15 @@ class ConcatCondition(Conditional):
         embedding: the number of columns of E, (F, embedding), which is learned; 0 takes c as it is.
     """
 
+    E: Parameter | None
+
     def __init__(self, shape: Shape, *, embedding: int = 0) -> None:
         super().__init__(shape)
-        if embedding < 0 or (embedding and len(shape) > 1):
-            raise ConfigError(f"{self.path}: embedding is for vectors and not negative, got {embedding} for {shape}.")
-        self.embedding = embedding
+        self.embedding = whole(embedding, "embedding", of=self.path, least=0)
+        if embedding and len(self.shape) > 1:
+            raise ConfigError(
+                f"{self.path}: only a vector can have an embedding, got embedding={embedding} for images {self.shape}."
+            )
 
     def infer(self, input_shape: Shape) -> Shape:
         if len(self.shape) > 1 and self.shape[:-1] != input_shape[:-1]:
@@ -140,6 +145,7 @@ class InnerProduct(Conditional):
 
     def __init__(self, features: int) -> None:
         super().__init__((features,))
+        self.features = self.shape[0]
 
     def infer(self, input_shape: Shape) -> Shape:
         if input_shape != self.shape:
@@ -181,6 +187,9 @@ class ConditionalAffine(Conditional):
         gamma_init: of Gamma, (features, C); Beta starts at 0.
     """
 
+    gamma: Parameter
+    beta: Parameter
+
     def __init__(
         self,
         features: int,
@@ -188,7 +197,8 @@ class ConditionalAffine(Conditional):
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__((features,))
-        self.gamma_init = gamma_init
+        self.features = self.shape[0]
+        self.gamma_init = expect_initializer(gamma_init, "gamma_init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         table = (self.shape[0], input_shape[-1])

@@ -10,12 +10,22 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.backends.geometry import ConvGeometry, Padding, Pair, conv_geometry, conv_transpose_geometry, pair, times
+from minigan.backends.geometry import (
+    ConvGeometry,
+    Padding,
+    Pair,
+    conv_geometry,
+    conv_transpose_geometry,
+    pair,
+    resolve_padding,
+    times,
+)
 from minigan.errors import ShapeError
-from minigan.nn.initializers import Constant, GlorotUniform, Initializer
+from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.layers.plain_filter import Taps
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import whole
 
 
 class ConvCache(NamedTuple):
@@ -44,6 +54,8 @@ class Conv2D(Layer):
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
     geometry: ConvGeometry
+    w: Parameter
+    b: Parameter | None
 
     def __init__(
         self,
@@ -58,17 +70,23 @@ class Conv2D(Layer):
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if channels < 1:
-            raise ShapeError(f"{self.path}: channels must be positive, got {channels}.")
-        if groups < 1:
-            raise ShapeError(f"{self.path}: groups must be positive, got {groups}.")
-        self.channels = channels
-        self.filter = pair(filter, "filter")
-        self.taps = Taps(pair(dilation, "dilation"), groups)
-        self.stride = pair(stride, "stride")
-        self.padding = padding
+        self.channels = whole(channels, "channels", of=self.path)
+        self.filter = pair(filter, f"{self.path}: filter")
+        self.stride = pair(stride, f"{self.path}: stride")
+        self.dilation = pair(dilation, f"{self.path}: dilation")
+        self.groups = whole(groups, "groups", of=self.path)
+        self.taps = Taps(self.dilation, self.groups)
+        self.padding = self._checked_padding(padding)
         self.bias = bias
-        self.init = init
+        self.init = expect_initializer(init, "init", of=self.path)
+
+    def _checked_padding(self, padding: Padding) -> Padding:
+        """The padding, if it is one for any size of image."""
+        try:
+            resolve_padding(padding, self.filter, self.filter, self.stride)
+        except ShapeError as error:
+            raise ShapeError(f"{self.path}: {error}") from None
+        return padding
 
     def infer(self, input_shape: Shape) -> Shape:
         image = self.expect_image(input_shape)
@@ -124,8 +142,8 @@ class Conv2D(Layer):
 
     def describe(self) -> str:
         stride = "" if self.stride == (1, 1) else f" /{times(self.stride)}"
-        dilation = "" if self.taps.dilation == (1, 1) else f" dilated {times(self.taps.dilation)}"
-        groups = "" if self.taps.groups == 1 else f" in {self.taps.groups} groups"
+        dilation = "" if self.dilation == (1, 1) else f" dilated {times(self.dilation)}"
+        groups = "" if self.groups == 1 else f" in {self.groups} groups"
         return f"{type(self).__name__} {self.filter[0]}x{self.filter[1]}{stride}{dilation}{groups}"
 
     def algorithms(self, batch_size: int) -> tuple[str, ...]:
@@ -172,9 +190,7 @@ class ConvTranspose2D(Conv2D):
             bias=bias,
             init=init,
         )
-        self.output_padding: Pair = (
-            (output_padding, output_padding) if isinstance(output_padding, int) else output_padding
-        )
+        self.output_padding = pair(output_padding, f"{self.path}: output_padding", least=0)
 
     def infer(self, input_shape: Shape) -> Shape:
         super().infer(input_shape)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ShapeError
-from minigan.nn.initializers import Constant, GlorotUniform, Initializer
+from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import whole
 
 
 class DenseCache(NamedTuple):
@@ -24,6 +24,9 @@ class Dense(Layer):
         init: of w.
     """
 
+    w: Parameter
+    b: Parameter | None
+
     def __init__(
         self,
         features: int,
@@ -32,11 +35,9 @@ class Dense(Layer):
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if features < 1:
-            raise ShapeError(f"{self.path}: features must be positive, got {features}.")
-        self.features = features
+        self.features = whole(features, "features", of=self.path)
         self.bias = bias
-        self.init = init
+        self.init = expect_initializer(init, "init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         self.w = self.add_parameter("w", (self.expect_vector(input_shape), self.features), self.init)

@@ -8,6 +8,7 @@ from minigan.backends import Array
 from minigan.errors import ConfigError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import number
 
 
 class DropoutCache(NamedTuple):
@@ -22,9 +23,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise ConfigError(f"{self.path}: rate must be in [0, 1), got {rate}.")
-        self.rate = rate
+        self.rate = number(rate, "rate", of=self.path, least=0, below=1)
 
     def infer(self, input_shape: Shape) -> Shape:
         return input_shape

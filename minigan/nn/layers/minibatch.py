@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import number, whole
 
 
 class MinibatchStdDevCache(NamedTuple):
@@ -38,10 +39,8 @@ class MinibatchStdDev(Layer):
 
     def __init__(self, group: int = 4, *, eps: float = 1e-8) -> None:
         super().__init__()
-        if not (group > 0 and eps > 0):
-            raise ConfigError(f"{self.path}: expected group > 0 and eps > 0, got {group=}, {eps=}.")
-        self.group = group
-        self.eps = eps
+        self.group = whole(group, "group", of=self.path)
+        self.eps = number(eps, "eps", of=self.path, above=0)
 
     def infer(self, input_shape: Shape) -> Shape:
         return *input_shape[:-1], input_shape[-1] + 1

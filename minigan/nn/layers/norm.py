@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
-from minigan.nn.initializers import Constant, Initializer
+from minigan.errors import ShapeError
+from minigan.nn.initializers import Constant, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import number, whole
 
 
 class BatchNormCache(NamedTuple):
@@ -33,6 +34,11 @@ class BatchNorm(Layer):
     Source: Ioffe & Szegedy 2015; section 3.2 for images.
     """
 
+    gamma: Parameter
+    beta: Parameter
+    running_mean: Parameter
+    running_var: Parameter
+
     def __init__(
         self,
         *,
@@ -41,11 +47,9 @@ class BatchNorm(Layer):
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if not (0 <= momentum < 1 and eps > 0):
-            raise ConfigError(f"{self.path}: expected 0 <= momentum < 1 and eps > 0, got {momentum=}, {eps=}.")
-        self.momentum = momentum
-        self.eps = eps
-        self.gamma_init = gamma_init
+        self.momentum = number(momentum, "momentum", of=self.path, least=0, below=1)
+        self.eps = number(eps, "eps", of=self.path, above=0)
+        self.gamma_init = expect_initializer(gamma_init, "gamma_init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         channels = input_shape[-1:]
@@ -133,6 +137,9 @@ class GroupNorm(Layer):
     Source: Wu & He 2018, section 3.
     """
 
+    gamma: Parameter
+    beta: Parameter
+
     def __init__(
         self,
         groups: int = 32,
@@ -141,11 +148,9 @@ class GroupNorm(Layer):
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if not (groups > 0 and eps > 0):
-            raise ConfigError(f"{self.path}: expected groups > 0 and eps > 0, got {groups=}, {eps=}.")
-        self.groups = groups
-        self.eps = eps
-        self.gamma_init = gamma_init
+        self.groups = whole(groups, "groups", of=self.path)
+        self.eps = number(eps, "eps", of=self.path, above=0)
+        self.gamma_init = expect_initializer(gamma_init, "gamma_init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         channels = input_shape[-1]

@@ -3,9 +3,10 @@
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import whole
 
 
 class Pack(Layer):
@@ -19,9 +20,7 @@ class Pack(Layer):
 
     def __init__(self, count: int) -> None:
         super().__init__()
-        if count < 1:
-            raise ConfigError(f"{self.path}: count must be positive, got {count}.")
-        self.count = count
+        self.count = whole(count, "count", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.count * input_shape[-1])

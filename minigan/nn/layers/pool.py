@@ -22,7 +22,7 @@ class AveragePooling2D(Layer):
 
     def __init__(self, factor: int | Pair = 2) -> None:
         super().__init__()
-        self.factor = pair(factor, "factor")
+        self.factor = pair(factor, f"{self.path}: factor")
 
     def infer(self, input_shape: Shape) -> Shape:
         H, W, C = self.expect_image(input_shape)

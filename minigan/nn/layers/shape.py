@@ -9,6 +9,7 @@ from minigan.backends.geometry import Pair, pair, times
 from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import kind_of, whole
 
 
 class Reshape(Layer):
@@ -20,7 +21,11 @@ class Reshape(Layer):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        if not isinstance(shape, tuple | list):
+            raise ShapeError(
+                f"{self.path}: shape must be a tuple without the batch axis, such as (4, 4, 256), got {kind_of(shape)}."
+            )
+        self.shape = tuple(whole(n, "each side of shape", of=self.path) for n in shape)
 
     def infer(self, input_shape: Shape) -> Shape:
         if math.prod(self.shape) != math.prod(input_shape):
@@ -65,7 +70,7 @@ class UpSampling2D(Layer):
 
     def __init__(self, factor: int | Pair = 2) -> None:
         super().__init__()
-        self.factor = pair(factor, "factor")
+        self.factor = pair(factor, f"{self.path}: factor")
 
     def infer(self, input_shape: Shape) -> Shape:
         H, W, C = self.expect_image(input_shape)
@@ -99,7 +104,7 @@ class PixelShuffle(Layer):
 
     def __init__(self, factor: int | Pair = 2) -> None:
         super().__init__()
-        self.factor = pair(factor, "factor")
+        self.factor = pair(factor, f"{self.path}: factor")
 
     def infer(self, input_shape: Shape) -> Shape:
         H, W, C = self.expect_image(input_shape)

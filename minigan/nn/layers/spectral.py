@@ -12,6 +12,7 @@ from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.conv import Conv2D, ConvTranspose2D
 from minigan.nn.layers.dense import Dense
 from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import kind_of, number, whole
 
 WeightLayer = Conv2D | Dense  # and ConvTranspose2D, which is a Conv2D
 
@@ -49,18 +50,18 @@ class SpectralNorm(Layer):
         eps: norms are at least this when something is divided by them.
     """
 
+    u: Parameter
+
     def __init__(self, inner: WeightLayer, *, iterations: int = 1, eps: float = 1e-12) -> None:
         super().__init__()
         if not isinstance(inner, WeightLayer):
             raise ConfigError(
-                f"{self.path}: expected a layer with a weight (Conv2D, ConvTranspose2D, Dense), got "
-                f"{type(inner).__name__}. Wrap the layers with weights only."
+                f"{self.path}: expected a layer with a weight (Conv2D, ConvTranspose2D, Dense), got {kind_of(inner)}. "
+                "Wrap only such a layer: SpectralNorm(Dense(1))."
             )
-        if not (iterations > 0 and eps > 0):
-            raise ConfigError(f"{self.path}: expected iterations > 0 and eps > 0, got {iterations=}, {eps=}.")
         self.inner = inner
-        self.iterations = iterations
-        self.eps = eps
+        self.iterations = whole(iterations, "iterations", of=self.path)
+        self.eps = number(eps, "eps", of=self.path, above=0)
         self.output_axis = -2 if isinstance(inner, ConvTranspose2D) else -1
 
     def infer(self, input_shape: Shape) -> Shape:

@@ -2,32 +2,83 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import DTypeError, ShapeError
+from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.fused import steps
+from minigan.nn.network.summary import html_table, outline, text_table
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import kind_of
 
 
 class Sequential(Layer):
     """Layers one after the other; itself a layer, so sequences nest.
 
+    `len(net)`, `net[3]`, `net[:-1]` and iteration work as for a list of the layers.
+
     Args:
         layers: in the order of the forward pass.
-        name: stands in error messages and summaries; `"G"`, `"D"`.
+        name: stands in error messages and summaries: `"G"`, `"D"`.
+    Raises:
+        ConfigError: something in the list is no layer.
+        ShapeError: there is no layer.
     """
+
+    transparent: ClassVar[bool] = True
 
     def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:
         super().__init__()
-        self.layers = list(layers)
+        self.layers = layer_list(layers, of=name)
         self.path = name
-        if not self.layers:
-            raise ShapeError(f"{name}: a network needs at least one layer, got none.")
+
+    def __len__(self) -> int:
+        """The number of layers."""
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
+
+    def __getitem__(self, index: int | slice) -> "Layer | Sequential":
+        """A layer, or a network of neighbouring layers.
+
+        `D[:-1]` shares layers and weights with D, and is built if D is: the features that D's last layer sees.
+        """
+        if not isinstance(index, slice):
+            return self.layers[index]
+        part = copy(self)
+        part.layers = layer_list(self.layers[index], of=f"{self.path}[{_slice_text(index)}]")
+        if self.is_built:
+            if index.step not in (None, 1):
+                raise ShapeError(f"{self.path}: a built network has slices of neighbouring layers only.")
+            part.input_shape, part.output_shape = part.layers[0].input_shape, part.layers[-1].output_shape
+            part.plan(fuse=self._fuse)
+        return part
+
+    def title(self) -> str:
+        if not self.is_built:
+            return f"{type(self).__name__} {self.path!r}: not built"
+        return f"{super().title()}, {self.dtype} on {self.kernels.name}"
+
+    def call_text(self) -> str:
+        return f"{type(self).__name__} {self.path!r}"
+
+    def __repr__(self) -> str:
+        return outline(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return html_table(self)
 
     def infer(self, input_shape: Shape) -> Shape:
         shape = input_shape
@@ -169,37 +220,49 @@ class Sequential(Layer):
     def summary(self, *, batch_size: int = 64) -> str:
         """A table: layer, output shape, parameters, millions of operations of a forward pass per example.
 
-        What a layer is made of stands below it, further to the right.
+        The layers inside a layer stand below it, further to the right.
 
-        On a backend that has several ways to compute a convolution also which one each layer got: one name, or three
-        for the layer's forward pass, dx and dw.
+        A backend that has several ways to compute a convolution also shows the one that each layer got: one name, or
+        three for the layer's forward pass, dx and dw.
 
         Args:
             batch_size: the choice depends on it; stands in the table's title.
+        Raises:
+            NotBuiltError: the network has no shapes yet.
         """
-        rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")]
-        around = [""]  # the prefixes of the layers that the present one stands inside of
-        for prefix, layer in self.walk():
-            if isinstance(layer, Sequential):
-                continue
-            while not prefix.startswith(around[-1]):
-                around.pop()
-            count = sum(p.size for p in layer.own_parameters)
-            label = "  " * (len(around) - 1) + f"{prefix[len(around[-1]) : -1]} {layer.describe()}"
-            around.append(prefix)
-            names = layer.algorithms(batch_size)
-            algorithm = names[0] if len(set(names)) == 1 else " | ".join(names)
-            rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}", algorithm))
-        rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}", ""))
-        title = f"{self.path}: {self.input_shape} -> {self.output_shape}"
-        if any(row[-1] for row in rows[1:]):
-            title += f", algorithms for batches of {batch_size}"
-        else:
-            rows = [row[:-1] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><", widths, strict=False)).rstrip()
-            for row in rows
-        ]
-        rule = "-" * max(map(len, lines))
-        return "\n".join([title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return text_table(self, batch_size=batch_size)
+
+
+def layer_list(layers: Any, *, of: str) -> list[Layer]:
+    """The layers, if each is one and there is at least one.
+
+    Args:
+        of: the name of the network that they are to make.
+    Raises:
+        ConfigError: something else stands in the list.
+        ShapeError: it is empty.
+    """
+    if isinstance(layers, Layer) and not isinstance(layers, Sequential):
+        raise ConfigError(f"{of}: expected a list of layers, got a {type(layers).__name__}. Write [{layers!r}].")
+    if not isinstance(layers, Iterable) or isinstance(layers, str):
+        raise ConfigError(f"{of}: expected a list of layers, got {kind_of(layers)}. Write [Dense(128), Tanh()].")
+    found = list(layers)
+    if not found:
+        raise ShapeError(f"{of}: a network needs at least one layer, got none.")
+    for index, layer in enumerate(found):
+        if not isinstance(layer, Layer):
+            raise ConfigError(f"{of}: expected a layer at {index}, got {kind_of(layer)}. {_layer_remedy(layer)}")
+    return found
+
+
+def _layer_remedy(found: Any) -> str:
+    if isinstance(found, type) and issubclass(found, Layer):
+        return f"Write {found.__name__}(...), an object of the class."
+    if isinstance(found, list | tuple):
+        return "Write *layers to put a list's layers there, or Sequential(layers) for a network in the network."
+    return "Write a layer such as Dense(128), or derive a class of your own from minigan.nn.Layer."
+
+
+def _slice_text(index: slice) -> str:
+    first, last = ("" if end is None else str(end) for end in (index.start, index.stop))
+    return f"{first}:{last}"
