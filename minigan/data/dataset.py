@@ -1,12 +1,15 @@
-"""What every source of training data looks like: a counted, ordered collection that is read by index."""
+"""The base of all sources of training data: a counted, ordered collection that is read by index."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
+from minigan.data.pictures import ImageBatch
 from minigan.errors import DataError
+from minigan.support.arguments import kind_of
 
 __all__ = [
     "Collection",
@@ -24,6 +27,7 @@ FloatArray = npt.NDArray[np.float32]
 PixelArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.int64]
 IndexArray = npt.NDArray[np.intp]
+Index = int | np.integer | slice | Sequence[int] | npt.NDArray[np.integer]
 
 
 def unit_range(pixels: PixelArray) -> FloatArray:
@@ -79,6 +83,27 @@ class Collection(ABC):
             raise DataError(f"{self.name}: index {bad} is out of range: the set holds {self._count:,} items.")
         return rows.astype(np.intp, copy=False)
 
+    def rows(self, index: Index) -> IndexArray | int:
+        """An index in brackets as one row, or as an array of rows; negative ones count from the end.
+
+        Raises:
+            IndexError: the set does not hold that many items.
+            DataError: the index is no integer, slice or list of integers.
+        """
+        if isinstance(index, slice):
+            return np.arange(self._count, dtype=np.intp)[index]
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+            if not -self._count <= index < self._count:
+                raise IndexError(f"{self.name}: index {index} is out of range: the set holds {self._count:,} items.")
+            return int(index) % self._count
+        found = np.asarray(index)
+        if isinstance(index, bool) or found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+            raise DataError(
+                f"{self.name}: expected an index, a slice or a list of indices, got {kind_of(index)}. "
+                "Write dataset[0] or dataset[:16]."
+            )
+        return self.checked(np.where(found < 0, found + self._count, found))
+
     def _classes_text(self) -> str:
         if self.classes is not None:
             return f", {len(self.classes)} classes"
@@ -86,7 +111,10 @@ class Collection(ABC):
 
 
 class Dataset(Collection):
-    """Images (H, W, C) in [-1, 1], or points (2,) as they are."""
+    """Images (H, W, C) in [-1, 1], or points (2,) as they are.
+
+    `dataset[0]` is an item, `dataset[:16]` and `dataset[[3, 1]]` are batches; a notebook shows images as pictures.
+    """
 
     def __init__(
         self,
@@ -104,12 +132,22 @@ class Dataset(Collection):
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         """The items at `indices`, float32 (n, *shape), C-contiguous."""
 
+    def __getitem__(self, index: Index) -> FloatArray:
+        rows = self.rows(index)
+        return _shown(self.read([rows])[0] if isinstance(rows, int) else self.read(rows))
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        return (self[row] for row in range(len(self)))
+
     def describe(self) -> str:
         return f"{self.name}: {len(self):,} {_kind(self.shape)}{self._classes_text()}"
 
 
 class PairDataset(Collection):
-    """Pairs of images, (H, W, C) each, in [-1, 1]: the input `a` and the wanted output `b`."""
+    """Pairs of images, (H, W, C) each, in [-1, 1]: the input `a` and the wanted output `b`.
+
+    `dataset[0]` is a pair, `dataset[:16]` and `dataset[[3, 1]]` are pairs of batches.
+    """
 
     def __init__(
         self,
@@ -128,6 +166,17 @@ class PairDataset(Collection):
     @abstractmethod
     def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """The pairs at `indices`, float32 (n, *a_shape) and (n, *b_shape), C-contiguous."""
+
+    def __getitem__(self, index: Index) -> tuple[FloatArray, FloatArray]:
+        rows = self.rows(index)
+        if isinstance(rows, int):
+            a, b = self.read_pairs([rows])
+            return _shown(a[0]), _shown(b[0])
+        a, b = self.read_pairs(rows)
+        return _shown(a), _shown(b)
+
+    def __iter__(self) -> Iterator[tuple[FloatArray, FloatArray]]:
+        return (self[row] for row in range(len(self)))
 
     def describe(self) -> str:
         a, b = _kind(self.a_shape), _kind(self.b_shape)
@@ -160,6 +209,11 @@ class PixelDataset(Dataset):
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         return unit_range(self.pixels(indices))
+
+
+def _shown(items: FloatArray) -> FloatArray:
+    """Images as an array that a notebook shows; points as they are."""
+    return items.view(ImageBatch) if items.ndim >= 3 else items
 
 
 def _kind(shape: tuple[int, ...]) -> str:

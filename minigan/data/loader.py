@@ -10,6 +10,7 @@ import numpy as np
 
 from minigan.data.dataset import Collection, Dataset, FloatArray, IndexArray, LabelArray, PairDataset
 from minigan.errors import ConfigError
+from minigan.support.arguments import kind_of, whole
 
 __all__ = ["Loader"]
 
@@ -90,27 +91,24 @@ class Loader(Generic[Batch]):
         with_labels: bool = False,
         state: dict[str, int] | None = None,
     ) -> None:
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("seed", seed, 0),
-            ("prefetch", prefetch, 0),
-            ("workers", workers, 1),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ConfigError(f"{name} must be an integer from {least} up, got {value!r}.")
+        if not isinstance(dataset, Collection):
+            raise ConfigError(
+                f"a Loader reads a dataset, got {kind_of(dataset)}. Write Loader(open_dataset(source), ...), with a "
+                "name, a path or an array as the source."
+            )
+        self.batch_size = whole(batch_size, "batch_size")
+        self._seed = whole(seed, "seed", least=0)
+        self._prefetch = whole(prefetch, "prefetch", least=0)
+        self._workers = min(whole(workers, "workers"), self._prefetch)
         if batch_size > len(dataset):
             raise ConfigError(
                 f"batch_size is {batch_size:,}, but {dataset.name} holds {len(dataset):,} items. "
                 "Lower batch_size, or use more data."
             )
         self.dataset = dataset
-        self.batch_size = int(batch_size)
-        self._seed = int(seed)
         self._shuffle = shuffle
         self._drop_last = drop_last
         self._fetch: Callable[[IndexArray], Batch] = _reader(dataset, with_labels=with_labels)
-        self._prefetch = int(prefetch)
-        self._workers = min(int(workers), self._prefetch)
         self._threads: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[Position, Future[Batch]]] = deque()
         self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
@@ -118,6 +116,13 @@ class Loader(Generic[Batch]):
         self._closed = False
         if state is not None:
             self.restore(state)
+
+    def __repr__(self) -> str:
+        state = self.state()
+        place = f"epoch {state['epoch']}, batch {state['offset'] // self.batch_size} of {self.steps_per_epoch:,}"
+        return f"Loader of {self.dataset.describe()}; batches of {self.batch_size}, seed {self._seed}; " + (
+            "closed" if self._closed else f"next: {place}"
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -240,10 +245,10 @@ def _reader(dataset: Collection, *, with_labels: bool) -> Callable[[IndexArray],
     """The function that makes a batch; which kind it is, the overloads of Loader.__init__ promise."""
     if isinstance(dataset, PairDataset):
         if with_labels:
-            raise ConfigError(f"{dataset.name}: labels cannot be had with pairs. Leave with_labels out.")
+            raise ConfigError(f"{dataset.name}: pairs have no labels. Leave with_labels out.")
         return dataset.read_pairs
     if not isinstance(dataset, Dataset):
-        raise ConfigError(f"a Loader reads a Dataset or a PairDataset, got {type(dataset).__name__}.")
+        raise ConfigError(f"a Loader reads a Dataset or a PairDataset, got {kind_of(dataset)}.")
     if not with_labels:
         return dataset.read
     labels = dataset.labels

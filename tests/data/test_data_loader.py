@@ -162,7 +162,7 @@ def test_arguments_out_of_range(options, message):
 def test_labels_that_do_not_exist():
     with pytest.raises(ConfigError, match="has no labels"):
         Loader(Numbers(10, labels=False), batch_size=2, seed=0, with_labels=True)
-    with pytest.raises(ConfigError, match="labels cannot be had with pairs"):
+    with pytest.raises(ConfigError, match="pairs have no labels"):
         Loader(ShapePairs(count=8), batch_size=2, seed=0, with_labels=True)
 
 
