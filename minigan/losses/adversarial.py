@@ -6,17 +6,23 @@ shape of the logits, and the mean runs over all of them: one logit an example, o
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
 from minigan.losses.sums import mean, probability, softplus_and_probability, stack
+from minigan.support.arguments import instance, number
+from minigan.support.representation import constructor_call
 
 REAL = 1.0
 FAKE = 0.0
 
 
 class AdversarialLoss(ABC):
-    """What D and G minimise, each for a batch of D's logits s that is all real or all fake."""
+    """The losses of D and of G, each for a batch of D's logits s that is all real or all fake."""
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     @abstractmethod
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
@@ -46,9 +52,7 @@ class LabelledLoss(AdversarialLoss):
     """
 
     def __init__(self, *, real_label: float = REAL) -> None:
-        if not FAKE < real_label <= REAL:
-            raise ConfigError(f"real_label must be in (0, 1], got {real_label}.")
-        self.real_label = real_label
+        self.real_label = number(real_label, "real_label", above=FAKE, most=REAL)
 
 
 class CrossEntropyLoss(LabelledLoss):
@@ -165,10 +169,10 @@ class SoftmaxMixture(AdversarialLoss):
     """
 
     def __init__(self, loss: AdversarialLoss, *, sharpness: float = 1.0) -> None:
-        if not 0 <= sharpness < float("inf"):
-            raise ConfigError(f"sharpness must be a number from 0 up, got {sharpness}.")
-        self.loss = loss
-        self.sharpness = sharpness
+        self.loss: AdversarialLoss = instance(
+            loss, AdversarialLoss, "loss", a="an adversarial loss", example="Hinge()", named=LOSSES
+        )
+        self.sharpness = number(sharpness, "sharpness", least=0)
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
         return self.loss.discriminator(logits, target)
@@ -192,6 +196,9 @@ class CoupledLoss(ABC):
 
     The batches still go through D one after the other. The number of logits may differ.
     """
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     @abstractmethod
     def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
@@ -238,6 +245,18 @@ LOSSES: dict[str, type[Loss]] = {
     "hinge": Hinge,
     "relativistic-average": RelativisticAverage,
 }
+
+
+def expect_loss(value: Any, name: str = "loss") -> Loss:
+    """The value, if it is a loss.
+
+    Args:
+        name: the argument's.
+    Raises:
+        ConfigError: it is a name, a class or something else.
+    """
+    loss: Loss = instance(value, Loss, name, a="a loss", example="NonSaturating()", named=LOSSES)
+    return loss
 
 
 def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:

@@ -4,6 +4,7 @@ from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
 from minigan.nn.layers import Dropout
 from minigan.nn.network import Sequential
+from minigan.nn.network.sequential import expect_network
 
 __all__ = ["FeatureMatching"]
 
@@ -20,6 +21,7 @@ class FeatureMatching:
     """
 
     def __init__(self, D: Sequential) -> None:
+        expect_network(D, "D")
         for _, layer in D.walk():
             if isinstance(layer, Dropout):
                 raise ConfigError(f"feature matching wants the same features each time, but {layer.path} drops some.")
@@ -27,6 +29,10 @@ class FeatureMatching:
         if len(weighted) < 2:
             raise ConfigError(f"feature matching needs a hidden layer, but {D.path} has {len(weighted)} with weights.")
         self.layers = D.layers[: weighted[-1]]
+        self.path = D.path
+
+    def __repr__(self) -> str:
+        return f"FeatureMatching({self.path}), on the outputs of its first {len(self.layers)} layers"
 
     def __call__(self, fake: Array, real: Array) -> tuple[Array, Array]:
         """The value, and its gradient with respect to the fake images; both are (N, *D.input_shape)."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import ConfigError
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import kind_of, object_remedy
 
 __all__ = [
     "INITIALIZERS",
@@ -65,14 +65,9 @@ def expect_initializer(value: Any, name: str, *, of: str) -> Initializer:
     if callable(value) and not isinstance(value, type):
         initializer: Initializer = value
         return initializer
-    remedy = "Normal(0.02), or another object"
-    if isinstance(value, type):
-        remedy = f"{value.__name__}()"
-    elif isinstance(value, str) and value in INITIALIZERS:
-        remedy = f"{INITIALIZERS[value]!r}"
-    elif isinstance(value, int | float):
-        remedy = f"Constant({value})"
-    raise ConfigError(f"{of}: {name} must be an initializer, got {kind_of(value)}. Write {name}={remedy}.")
+    example = f"Constant({value})" if isinstance(value, int | float) else "Normal(0.02)"
+    remedy = object_remedy(value, name, example=example, named=INITIALIZERS)
+    raise ConfigError(f"{of}: {name} must be an initializer, got {kind_of(value)}. {remedy}")
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -12,10 +12,10 @@ from minigan.backends import Array, Number
 from minigan.errors import CheckpointError, ConfigError
 from minigan.nn.parameters import Arena, Gradients
 from minigan.nn.schedules import Constant, Schedule, as_schedule
-from minigan.support.arguments import kind_of, number
+from minigan.support.arguments import instance, kind_of, number
 from minigan.support.representation import brief, constructor_call
 
-__all__ = ["SGD", "Adam", "AdamW", "Clipping", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adam", "AdamW", "Clipping", "Optimizer", "RMSprop", "expect_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ class Optimizer(ABC):
         self.buffers: dict[str, Array] = {}
 
     def __repr__(self) -> str:
+        return f"{self.title()}, of {self.arena.contents()}"
+
+    def title(self) -> str:
+        """The settings, and the number of steps done."""
         settings = constructor_call(self, leave_out=("arena",), defaults=True)
         done = "1 step" if self.steps == 1 else f"{self.steps:,} steps"
         schedule = "" if isinstance(self.schedule, Constant) else f", lr by {brief(self.schedule)}"
-        return f"{settings}, {done} done{schedule}, of {self.arena.contents()}"
+        return f"{settings}, {done} done{schedule}"
 
     @property
     def lr(self) -> float:
@@ -254,6 +258,20 @@ class RMSprop(Optimizer):
     def _update(self, dw: Array, lr: Number, step: Number) -> None:  # noqa: ARG002
         square = self.buffers["square"]
         self.arena.backend.rmsprop_step(self.arena.flat, dw, square, lr=lr, decay=self.decay, eps=self.eps)
+
+
+def expect_optimizer(value: Any, name: str, *, network: str) -> Optimizer:
+    """The value, if it is an optimizer.
+
+    Args:
+        name: the argument's.
+        network: the name of the network whose arena it is to update.
+    Raises:
+        ConfigError: it is a name, a class or something else.
+    """
+    example = f"Adam({network}.arena, lr=2e-4)"
+    optimizer: Optimizer = instance(value, Optimizer, name, a="an optimizer", example=example)
+    return optimizer
 
 
 def _arena_remedy(found: Any) -> str:

@@ -1,13 +1,15 @@
 """Checks of arguments that constructors and functions share, each with one line that says what to write."""
 
+import inspect
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from minigan.errors import ConfigError
 
-__all__ = ["as_number", "kind_of", "number", "whole"]
+__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "whole"]
 
 
 def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = "") -> int:
@@ -52,6 +54,37 @@ def number(
     raise ConfigError(
         f"{_owner(of)}{name} must be {_range(above, least, below, most)}, got {kind_of(value)}.{_sentence(remedy)}"
     )
+
+
+def instance(
+    value: Any, kinds: Any, name: str, *, a: str, example: str, of: str = "", named: Mapping[str, Any] | None = None
+) -> Any:
+    """The value, if it is an object of one of the kinds.
+
+    Args:
+        kinds: a class, or several.
+        a: the kinds in words: `a loss`.
+        example: what to write for such an argument.
+        named: objects or classes that have names, for who gives a name in place of one.
+    Raises:
+        ConfigError: it is something else, a class or a name.
+    """
+    if isinstance(value, kinds):
+        return value
+    remedy = object_remedy(value, name, example=example, named=named)
+    raise ConfigError(f"{_owner(of)}{name} must be {a}, got {kind_of(value)}. {remedy}")
+
+
+def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, Any] | None = None) -> str:
+    """What to write in place of a class, of a name, or of something else that is not an object of the right kind."""
+    if isinstance(value, str) and named and value in named:
+        value = named[value]
+        if not isinstance(value, type):
+            return f"Write {name}={value!r}."
+    if not isinstance(value, type):
+        return f"Write {name}={example}."
+    needed = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
+    return f"Write {name}={value.__name__}({'...' if needed else ''})."
 
 
 def as_number(value: Any, name: str) -> str:

@@ -13,9 +13,13 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.losses import FAKE, REAL, CoupledLoss, Loss
-from minigan.losses.gradient_penalties import GradientPenalty
+from minigan.losses.adversarial import expect_loss
+from minigan.losses.gradient_penalties import GradientPenalty, expect_penalty
 from minigan.nn.network import Sequential, Tape
-from minigan.nn.optimizers import Optimizer
+from minigan.nn.network.sequential import expect_network
+from minigan.nn.optimizers import Optimizer, expect_optimizer
+from minigan.support.arguments import kind_of, number, whole
+from minigan.support.representation import fields
 from minigan.training.divergence import all_finite, is_sound, nonfinite_output, why_discriminator, why_generator
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
@@ -34,7 +38,7 @@ Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *
 
 
 class Batch(NamedTuple):
-    """What a step is given where it needs more than real examples. Arrays in host memory or the backend's.
+    """The input of a step that needs more than real examples. Arrays in host memory or the backend's.
 
     Attributes:
         real: (N, *D.input_shape).
@@ -45,6 +49,9 @@ class Batch(NamedTuple):
     real: Array
     condition: Array | None = None
     source: Array | None = None
+
+    def __repr__(self) -> str:
+        return fields(self)
 
 
 class GeneratorTerm(NamedTuple):
@@ -86,6 +93,9 @@ class DiscriminatorValues(NamedTuple):
     fake: Array
     penalty: Array
 
+    def __repr__(self) -> str:
+        return fields(self)
+
 
 class StepValues(NamedTuple):
     """What one step measured; scalar arrays of the backend.
@@ -100,6 +110,9 @@ class StepValues(NamedTuple):
     d_real: Array
     d_fake: Array
     d_penalty: Array
+
+    def __repr__(self) -> str:
+        return fields(self)
 
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for, by the names that papers use."""
@@ -141,8 +154,17 @@ class AlternatingOptimizer(Learner):
         instance_noise: InstanceNoise | None = None,
         fake_pool: FakePool | None = None,
     ) -> None:
-        if n_critic < 1:
-            raise ConfigError(f"n_critic must be positive, got {n_critic}.")
+        expect_network(G, "G")
+        expect_network(D, "D")
+        expect_loss(loss)
+        expect_optimizer(g_optimizer, "g_optimizer", network="G")
+        expect_optimizer(d_optimizer, "d_optimizer", network="D")
+        if noise is not None and not callable(noise):
+            shape = ", ".join(map(str, ("n", *G.input_shape)))
+            raise ConfigError(
+                f"noise must be a function, got {kind_of(noise)}. "
+                f"Write noise=lambda rng, n: rng.standard_normal(({shape}))."
+            )
         if G.output_shape != D.input_shape:
             raise ShapeError(
                 f"{G.path} draws {G.output_shape}, {D.path} expects {D.input_shape}. Make G end with D's input shape."
@@ -158,10 +180,10 @@ class AlternatingOptimizer(Learner):
         self.loss = loss
         self.noise = noise
         self.g_optimizer, self.d_optimizer = g_optimizer, d_optimizer
-        self.n_critic = n_critic
-        self.adversarial_weight = adversarial_weight
+        self.n_critic = whole(n_critic, "n_critic")
+        self.adversarial_weight = number(adversarial_weight, "adversarial_weight")
         self.generator_terms = tuple(generator_terms)
-        self.penalty = penalty
+        self.penalty = None if penalty is None else expect_penalty(penalty)
         self.instance_noise = instance_noise
         if penalty is not None and (objection := penalty.objection(D)):
             warnings.warn(objection, stacklevel=2)

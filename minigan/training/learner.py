@@ -11,6 +11,7 @@ from minigan.checkpoints.format import load_network, network_arrays, select
 from minigan.errors import MiniganError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
+from minigan.support.representation import constructor_call
 from minigan.training.fake_pool import FakePool
 
 __all__ = ["Learner", "Values"]
@@ -77,6 +78,15 @@ class Learner(ABC):
     def rates(self) -> dict[str, float]:
         """The learning rates of the next step, by the names that a log has for them."""
         return {f"{letter}_lr": optimizer.lr for letter, optimizer in self.optimizers.items()}
+
+    def __repr__(self) -> str:
+        parts = [*self.networks, *(f"{letter}_optimizer" for letter in self.optimizers), "optimizer", "noise"]
+        letters = dict(zip(self.networks.values(), self.networks, strict=True))
+        lines = [constructor_call(self, leave_out=parts)]
+        for optimizer in self.optimizers.values():
+            network = next(net for net in letters if net.arena is optimizer.arena)
+            lines.append(f"  {letters[network]}: {network.title()}; {optimizer.title()}")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Everything that training has changed, in host memory, by name."""

@@ -8,7 +8,9 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import ConfigError, DivergenceError
 from minigan.nn.network import Sequential
-from minigan.nn.optimizers import Optimizer
+from minigan.nn.network.sequential import expect_network
+from minigan.nn.optimizers import Optimizer, expect_optimizer
+from minigan.support.representation import fields
 from minigan.training.alternating import Batch, GeneratorTerm
 from minigan.training.divergence import all_finite, is_sound, nonfinite_gradient, nonfinite_output
 from minigan.training.learner import Learner
@@ -20,6 +22,9 @@ class SupervisedValues(NamedTuple):
     """What one step measured; a scalar array of the backend."""
 
     g_loss: Array
+
+    def __repr__(self) -> str:
+        return fields(self)
 
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for."""
@@ -42,6 +47,8 @@ class Supervised(Learner):
     def __init__(self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer) -> None:
         if not terms:
             raise ConfigError("without a discriminator G expects at least one term to minimise, got none. Set l1=100.")
+        expect_network(G, "G")
+        expect_optimizer(optimizer, "optimizer", network="G")
         if optimizer.arena is not G.arena:
             raise ConfigError("the optimizer must update G's arena: Adam(G.arena, ...).")
         self.G = G

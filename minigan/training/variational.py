@@ -21,7 +21,10 @@ from minigan.backends import Array, array_module
 from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.losses import bernoulli, gaussian
 from minigan.nn.network import Sequential
-from minigan.nn.optimizers import Optimizer
+from minigan.nn.network.sequential import expect_network
+from minigan.nn.optimizers import Optimizer, expect_optimizer
+from minigan.support.arguments import kind_of, number
+from minigan.support.representation import fields
 from minigan.training.divergence import all_finite, nonfinite_gradient, nonfinite_output
 from minigan.training.learner import Learner
 
@@ -43,6 +46,9 @@ class VariationalValues(NamedTuple):
     loss: Array
     reconstruction: Array
     kl: Array
+
+    def __repr__(self) -> str:
+        return fields(self)
 
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for, by the names that papers use."""
@@ -73,6 +79,14 @@ class VariationalAutoencoder(Learner):
         e_optimizer: Optimizer,
         g_optimizer: Optimizer,
     ) -> None:
+        expect_network(encoder, "encoder")
+        expect_network(G, "G")
+        expect_optimizer(e_optimizer, "e_optimizer", network="encoder")
+        expect_optimizer(g_optimizer, "g_optimizer", network="G")
+        if not callable(likelihood):
+            raise ConfigError(
+                f"likelihood must be a function, got {kind_of(likelihood)}. Write likelihood=bernoulli, or gaussian."
+            )
         if encoder.output_shape != (2 * G.input_shape[0],) or encoder.input_shape != G.output_shape:
             raise ShapeError(
                 f"{encoder.path} maps {encoder.input_shape} to {encoder.output_shape}, {G.path} {G.input_shape} to "
@@ -87,7 +101,7 @@ class VariationalAutoencoder(Learner):
             raise ConfigError("e_optimizer must update the encoder's arena and g_optimizer G's: Adam(G.arena, ...).")
         self.encoder, self.G = encoder, G
         self.likelihood = likelihood
-        self.kl_weight = kl_weight
+        self.kl_weight = number(kl_weight, "kl_weight", least=0)
         self.e_optimizer, self.g_optimizer = e_optimizer, g_optimizer
         self.e_grads, self.g_grads = encoder.gradients(), G.gradients()
 

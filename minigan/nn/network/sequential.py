@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Self, overload
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, DTypeError, ShapeError
+from minigan.errors import ConfigError, DTypeError, NotBuiltError, ShapeError
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.fused import steps
 from minigan.nn.network.summary import html_table, outline, text_table
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import instance, kind_of
 
 
 class Sequential(Layer):
@@ -231,6 +231,22 @@ class Sequential(Layer):
             NotBuiltError: the network has no shapes yet.
         """
         return text_table(self, batch_size=batch_size)
+
+
+def expect_network(value: Any, name: str) -> Sequential:
+    """The value, if it is a built network.
+
+    Args:
+        name: the argument's.
+    Raises:
+        ConfigError: it is no network.
+        NotBuiltError: it is not built.
+    """
+    example = f"Sequential([...], name={name!r})"
+    network: Sequential = instance(value, Sequential, name, a="a network", example=example)
+    if not network.is_built:
+        raise NotBuiltError(f"{network.path}: not built. Call build(input_shape, rng=...) first.")
+    return network
 
 
 def layer_list(layers: Any, *, of: str) -> list[Layer]:
