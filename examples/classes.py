@@ -47,7 +47,7 @@ def main(steps: int, out: Path) -> None:
         g_optimizer=Adam(G.arena, lr=2e-4, beta1=0.5),
         d_optimizer=Adam(D.arena, lr=2e-4, beta1=0.5),
     )
-    with Loader(open_dataset("digits"), batch_size=64, seed=0, with_labels=True) as labelled:
+    with Loader(open_dataset("digits").with_labels(), batch_size=64, seed=0) as labelled:
         batches = (Batch(images, condition=CLASSES[labels]) for images, labels in labelled)
         for step in range(1, steps + 1):
             values = gan.step(batches, rng)

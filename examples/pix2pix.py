@@ -45,7 +45,7 @@ def main(steps: int, out: Path) -> None:
             values = gan.step(batches, rng)
             if step % 100 == 0 or step == steps:
                 print(f"step {step}  " + "  ".join(f"{k} {float(v):.3f}" for k, v in values.headline().items()))
-    scenes, maps = ShapePairs(seed=1).read_pairs(np.arange(8))
+    scenes, maps = ShapePairs(seed=1).read(np.arange(8))
     exhibit = Exhibit(scenes, before=(scenes,), after=(maps,), as_in_training=True, batch_size=4)
     save_picture(out, exhibit.picture(exhibit.draw(G)))
     print(f"source | output | target: {out}")

@@ -1,7 +1,6 @@
 """Shared by all tests: the backends, and how hard Hypothesis works."""
 
 import contextlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
@@ -9,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import cuda_on_cpu
 import fake_cupy
 import pytest
+from engines import ON_THE_HOST, is_installed
 from hypothesis import HealthCheck, settings
 
 from minigan.backends import BACKENDS, Backend, get_backend
@@ -26,14 +26,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )
 settings.load_profile("minigan")
-
-
-LIBRARIES = {"reference": "numpy", "cpu": "numba", "gpu": "cupy"}
-
-
-def is_installed(backend: str) -> bool:
-    """Whether the library that the backend's kernels need is there."""
-    return importlib.util.find_spec(LIBRARIES[backend]) is not None
 
 
 INSTALLED = [
@@ -57,6 +49,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 @pytest.fixture(scope="session", params=INSTALLED)
 def fast_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """As `backend`, but for hundreds of training steps: not the GPU's kernels on the CPU."""
+    yield from made(request.param)
+
+
+@pytest.fixture(scope="session", params=ON_THE_HOST)
+def host_backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """As `backend`, but only those whose arrays are NumPy's, for finite differences and for comparisons with NumPy."""
     yield from made(request.param)
 
 
@@ -99,5 +97,4 @@ def device() -> Iterator[Backend]:
         backend = get_backend("gpu")
         for kernel in KERNELS:
             setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
-        type(backend).optimising = Backend.optimising  # the reference's kernels know of no guard
         yield backend

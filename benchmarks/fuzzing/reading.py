@@ -135,7 +135,7 @@ def read_pair_folder(folder: Path, rng: random.Random) -> None:
     )
     try:
         rows = sorted({0, len(pairs) - 1})
-        for x, shape in zip(pairs.read_pairs(rows), (pairs.a_shape, pairs.b_shape), strict=True):
+        for x, shape in zip(pairs.read(rows), (pairs.a_shape, pairs.b_shape), strict=True):
             check_items(pairs, x, shape, len(rows))
     finally:
         pairs.close()

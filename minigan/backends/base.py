@@ -10,10 +10,10 @@ float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -35,6 +35,19 @@ def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
         raise ShapeError(f"{name}: expected shape {shape}, got {array.shape}. Check the layer's sizes.")
     if array.dtype != dtype:
         raise DTypeError(f"{name}: expected dtype {dtype} like the arrays beside it, got {array.dtype}. Convert it.")
+
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+
+def looks_at_guard(kernel: Kernel) -> Kernel:
+    """Marks a native kernel that changes arrays in place, and changes nothing once the guard is not sound.
+
+    What is not marked, such as a kernel that a backend inherits from the reference, knows of no guard: around it the
+    arrays are kept, see `Backend.optimising`.
+    """
+    kernel.looks_at_guard = True  # type: ignore[attr-defined]
+    return kernel
 
 
 class KernelCoverage(NamedTuple):
@@ -164,9 +177,15 @@ class Backend(ABC):
         """Around changes of these arrays, which take place only while the guard, if there is one, is sound."""
         return nullcontext()
 
-    def optimising(self, *arrays: Array) -> AbstractContextManager[None]:
-        """As `only_if_sound`, around the optimisers' kernels alone, which may look at the guard themselves."""
-        return self.only_if_sound(*arrays)
+    def optimising(self, *arrays: Array, kernels: Iterable[str] = ()) -> AbstractContextManager[None]:
+        """As `only_if_sound`, at no cost where all the kernels in it look at the guard themselves.
+
+        Args:
+            kernels: names of the kernels that alone change the arrays; none if something else may change them.
+        """
+        names = tuple(kernels)
+        guarded = all(getattr(getattr(type(self), name), "looks_at_guard", False) for name in names)
+        return nullcontext() if names and guarded else self.only_if_sound(*arrays)
 
     def step_graphs(self) -> StepGraphs | None:
         """What runs a learner's steps, where the host need not wait for each; else None."""

@@ -1,4 +1,4 @@
-"""State on disk: the file format, a run's folder of checkpoints, and saving and loading of parts of one's own."""
+"""State on disk: the file format and its migrations, a run's folder of checkpoints, saving and loading of parts."""
 
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.save_load import Stateful, load, save

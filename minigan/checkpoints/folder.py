@@ -12,19 +12,19 @@ from minigan.checkpoints.format import CHECKPOINT_FORMAT, Arrays, load_checkpoin
 from minigan.errors import CheckpointError
 from minigan.support.durable_files import make_folder, remove_stale
 
-__all__ = ["CheckpointFolder", "go_on_from"]
+__all__ = ["CheckpointFolder", "resume_command"]
 
 _NAME = re.compile(r"step-(\d+)\.safetensors", re.ASCII)
 
 
 class CheckpointFolder:
-    """The last few checkpoints of a run, one file a step, and the best one beside them.
+    """The last few checkpoints of a run, one file a step, and the best one next to them.
 
     Args:
         folder: created when the first checkpoint is written, in a folder that exists.
-        keep: how many stay; older ones are removed after a newer one is safely there.
+        keep: how many stay; older ones are removed once a newer one is safely written.
     Attributes:
-        best: the file of the best one, which may be missing.
+        best: path of the best one, which may be missing.
     """
 
     def __init__(self, folder: Path, *, keep: int = 3) -> None:
@@ -38,22 +38,22 @@ class CheckpointFolder:
         return sorted((path for path in found if path.is_file()), key=_step)
 
     def last_step(self) -> int | None:
-        """Of which step the newest one is."""
+        """Step of the newest one; None if there is none."""
         return _step(paths[-1]) if (paths := self.paths()) else None
 
     def candidates(self) -> list[Path]:
-        """What can be gone on from, first what is nearest to where the run was."""
+        """Checkpoints to resume from, nearest to the run's last step first."""
         return [*reversed(self.paths()), *([self.best] if self.best.is_file() else [])]
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
-        """Writes a step's checkpoint. Those of later steps, which a run that went back has given up, are removed.
+        """Writes a step's checkpoint, and removes those of later steps, which a run that went back has given up.
 
         Args:
-            description: what JSON can hold, beside the step, the format and the versions.
+            description: an object for JSON; step, format and versions are added to it.
         Returns:
             Its path.
         Raises:
-            OutputError: it cannot be written. The others are as they were.
+            OutputError: it cannot be written. The others stay as they were.
         """
         path = self.folder / f"step-{step:08}.safetensors"
         self._write(path, step, arrays, description)
@@ -62,17 +62,17 @@ class CheckpointFolder:
         return path
 
     def save_best(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> None:
-        """Writes a checkpoint in the place of the best one so far.
+        """Writes a checkpoint in place of the best one so far.
 
         Args:
-            description: has the key `figures`, by which it is the best.
+            description: has the key `figures`: those that make it the best.
         Raises:
-            OutputError: it cannot be written. The one before is as it was.
+            OutputError: it cannot be written. The earlier one stays as it was.
         """
         self._write(self.best, step, arrays, description)
 
     def best_figures(self) -> dict[str, float] | None:
-        """By which the best one is the best, if there is one that can be read."""
+        """Figures that make the best one the best; None if there is none that can be read."""
         if not self.best.exists():
             return None
         try:
@@ -82,10 +82,10 @@ class CheckpointFolder:
         return figures if isinstance(figures, dict) else None
 
     def load(self, path: Path | None = None) -> tuple[Path, Arrays, dict[str, Any]]:
-        """That checkpoint, or the newest.
+        """The checkpoint of that path, or the newest.
 
         Raises:
-            CheckpointError: there is none, or it is damaged; then one that is whole is named, if there is one.
+            CheckpointError: there is none, or it is damaged; then names an intact one, if there is one.
         """
         candidates = self.candidates()
         if path is None and not candidates:
@@ -97,7 +97,7 @@ class CheckpointFolder:
             raise CheckpointError(f"{error} {self._offer(path)}") from None
 
     def tidy(self) -> None:
-        """Removes what is more than is kept, and what a killed process had begun."""
+        """Removes checkpoints beyond those to keep, and half-written files of killed processes."""
         remove_stale(self.folder, "*.safetensors")
         _remove(self.paths()[: -self.keep])
 
@@ -110,13 +110,13 @@ class CheckpointFolder:
         for path in self.candidates():
             if path.resolve() != damaged.resolve():
                 with contextlib.suppress(CheckpointError):
-                    return go_on_from(path, load_checkpoint(path)[1]["step"])
-        return "No other checkpoint of this run is whole: start a new run."
+                    return resume_command(path, load_checkpoint(path)[1]["step"])
+        return "No other checkpoint of this run is intact: start a new run."
 
 
-def go_on_from(path: Path, step: int) -> str:
-    """How training is continued from a checkpoint or a run folder."""
-    return f"Go on from step {step:,} with: minigan train --resume {path}"
+def resume_command(path: Path, step: int) -> str:
+    """The command that resumes from a checkpoint or a run folder, for error messages."""
+    return f"Resume from step {step:,} with: minigan train --resume {path}"
 
 
 def _remove(paths: Iterable[Path]) -> None:
@@ -126,6 +126,6 @@ def _remove(paths: Iterable[Path]) -> None:
 
 
 def _step(path: Path) -> int:
-    """Of which step a checkpoint is, by its name."""
+    """Step of a checkpoint, by its name; -1 if the name has none."""
     match = _NAME.fullmatch(path.name)
     return int(match[1]) if match else -1

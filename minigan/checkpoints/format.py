@@ -2,13 +2,13 @@
 
 A file's tensors are named `G.3.w`, `G.state.1.running_mean`, `d_optimizer.m` and so on; its one metadata entry,
 `minigan`, is a JSON object whose first key, `sha256`, betrays a file that is not as it was written, and whose `format`
-says what the file is. docs/checkpoints.md has the layout.
+names its kind and layout. Files of earlier formats are read by way of `migrations`. docs/checkpoints.md has the layout.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import safetensors
 import safetensors.numpy
 
 import minigan
+from minigan.checkpoints.migrations import is_newer, latest, migrated
+from minigan.checkpoints.rules import FROM_ZERO, NAMES, OBJECT, TEXT, Rule, check, one_of
 from minigan.errors import CheckpointError
 from minigan.nn.layers.base import Layer
 from minigan.support.durable_files import atomic_write
@@ -36,9 +38,8 @@ __all__ = [
 
 Arrays = dict[str, np.ndarray]
 
-MODEL_FORMAT = "minigan-model/1"
-CHECKPOINT_FORMAT = "minigan-checkpoint/2"  # what is written
-_CHECKPOINT_FORMATS = ("minigan-checkpoint/1", CHECKPOINT_FORMAT)  # what can be read
+MODEL_FORMAT = latest("minigan-model")
+CHECKPOINT_FORMAT = latest("minigan-checkpoint")
 DTYPES = ("float32", "float64")
 
 
@@ -46,7 +47,7 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, description: Ma
     """Writes a safetensors file, whole or not at all.
 
     Args:
-        description: what JSON can hold; has the key `format`.
+        description: an object for JSON, with the key `format`.
     """
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}  # others it would scramble
     whole = {"sha256": _digest(contiguous, description), **description}
@@ -54,10 +55,10 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, description: Ma
 
 
 def load_arrays(path: Path, *, format: str | Sequence[str]) -> tuple[Arrays, dict[str, Any]]:
-    """The arrays and the description of a file that `save_arrays` wrote.
+    """The arrays and the description of a file that `save_arrays` wrote; an earlier format becomes the latest.
 
     Args:
-        format: that of the file, or those it may have.
+        format: the latest one of the file's kind, or of each kind that it may be.
     Raises:
         CheckpointError: the file is missing, damaged in a single bit, or not of that format.
     """
@@ -68,12 +69,13 @@ def load_arrays(path: Path, *, format: str | Sequence[str]) -> tuple[Arrays, dic
     # numbers that NumPy lacks, such as bfloat16, are a TypeError or an AttributeError
     except (OSError, safetensors.SafetensorError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
-            f"cannot read {path}: {error}. It is damaged, or no file that minigan wrote: choose another."
+            f"cannot read {path}: {error}. It is damaged, or not written by minigan: choose another."
         ) from None
     description = _verified(description, arrays, path)
-    formats, found = (format,) if isinstance(format, str) else tuple(format), description.get("format")
-    if found not in formats:
-        newer = " A newer minigan wrote it: update minigan." if any(_is_newer(found, f) for f in formats) else ""
+    found, formats = description.get("format"), (format,) if isinstance(format, str) else tuple(format)
+    arrays, description = migrated(arrays, description)
+    if description.get("format") not in formats:
+        newer = " A newer minigan wrote it: update minigan." if any(is_newer(found, f) for f in formats) else ""
         raise CheckpointError(f"{path}: expected a file of format {formats[-1]!r}, found {found!r}.{newer}")
     return arrays, description
 
@@ -105,16 +107,8 @@ def _verified(description: Any, arrays: Arrays, path: Path) -> dict[str, Any]:
     return description
 
 
-def _is_newer(found: Any, known: str) -> bool:
-    """Whether a format is a later number of the one that is known."""
-    kind, _, number = found.rpartition("/") if isinstance(found, str) else ("", "", "")
-    known_kind, _, known_number = known.rpartition("/")
-    # numbers, compared as text: int() refuses one of thousands of digits
-    return kind == known_kind and number.isdecimal() and (len(number), number) > (len(known_number), known_number)
-
-
 def versions() -> dict[str, str]:
-    """What writes and reads here, and decides the bits of a training."""
+    """Versions of the libraries that decide the bits of a training, by name."""
     return {"minigan": minigan.__version__, "numpy": np.__version__}
 
 
@@ -124,10 +118,9 @@ def load_checkpoint(path: Path) -> tuple[Arrays, dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, damaged, or no checkpoint; names the key that is wrong.
     """
-    arrays, description = load_arrays(path, format=_CHECKPOINT_FORMATS)
-    rules = _CHECKPOINT if description["format"] == _CHECKPOINT_FORMATS[0] else {**_CHECKPOINT, **_SINCE_2}
-    _check(description, rules, source=str(path))
-    _check(description["model"], _MODEL, source=f"{path}, 'model'")
+    arrays, description = load_arrays(path, format=CHECKPOINT_FORMAT)
+    check(description, _CHECKPOINT, source=str(path), remedy=_REMEDY)
+    check(description["model"], _MODEL, source=f"{path}, 'model'", remedy=_REMEDY)
     return arrays, description
 
 
@@ -135,51 +128,37 @@ def load_model(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """A generator's arrays and description, from a model or a checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or of neither; names the key that is wrong.
+        CheckpointError: the file is missing, damaged, or neither of them; names the key that is wrong.
     """
-    arrays, description = load_arrays(path, format=(*_CHECKPOINT_FORMATS, MODEL_FORMAT))
-    if description["format"] != MODEL_FORMAT:
-        _check(description, _CHECKPOINT, source=str(path))
+    arrays, description = load_arrays(path, format=(CHECKPOINT_FORMAT, MODEL_FORMAT))
+    if description["format"] == CHECKPOINT_FORMAT:
+        check(description, _CHECKPOINT, source=str(path), remedy=_REMEDY)
         description = {**description["model"], "step": description["step"]}
-    _check({"classes": [], **description}, {"step": _STEP, "classes": _NAMES, **_MODEL}, source=str(path))
+    description = {"classes": [], **description}
+    check(description, {"step": FROM_ZERO, "classes": NAMES, **_MODEL}, source=str(path), remedy=_REMEDY)
     return arrays, description
-
-
-Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
-
-_STEP: Rule = ("a whole number from 0 up", lambda value: type(value) is int and value >= 0)
-_NAMES: Rule = (
-    "a list of names",
-    lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-)
-_TEXT: Rule = ("a string", lambda value: isinstance(value, str))
-_OBJECT: Rule = ("an object", lambda value: isinstance(value, dict))
-_MODEL: Mapping[str, Rule] = {
-    "recipe": _TEXT,
-    "settings": _OBJECT,
-    "shape": ("[2] or [H, W, C]", lambda value: value == [2] or _is_image_shape(value)),
-    "dtype": (f"one of {', '.join(DTYPES)}", lambda value: value in DTYPES),
-    "extent": (
-        "a positive number",
-        lambda value: type(value) in (int, float) and 0 < value < math.inf,
-    ),
-}
-_CHECKPOINT: Mapping[str, Rule] = {"step": _STEP, "rng": _OBJECT, "loader": _OBJECT, "model": _OBJECT}
-_SINCE_2: Mapping[str, Rule] = {"config": _TEXT, "versions": _OBJECT}
 
 
 def _is_image_shape(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(type(n) is int and n > 0 for n in value)
 
 
-def _check(description: Mapping[str, Any], rules: Mapping[str, Rule], *, source: str) -> None:
-    for key, (expected, fits) in rules.items():
-        if key not in description:
-            raise CheckpointError(f"{source} lacks {key!r}. It is damaged: choose another.")
-        if not fits(description[key]):
-            raise CheckpointError(
-                f"{source}: {key!r} must be {expected}, got {description[key]!r}. It is damaged: choose another."
-            )
+_REMEDY = "It is damaged: choose another."
+_MODEL: Mapping[str, Rule] = {
+    "recipe": TEXT,
+    "settings": OBJECT,
+    "shape": Rule("[2] or [H, W, C]", lambda value: value == [2] or _is_image_shape(value)),
+    "dtype": one_of(*DTYPES),
+    "extent": Rule("a positive number", lambda value: type(value) in (int, float) and 0 < value < math.inf),
+}
+_CHECKPOINT: Mapping[str, Rule] = {
+    "step": FROM_ZERO,
+    "rng": OBJECT,
+    "loader": OBJECT,
+    "model": OBJECT,
+    "config": TEXT,
+    "versions": OBJECT,
+}
 
 
 def network_arrays(network: Layer, prefix: str) -> Arrays:
@@ -189,10 +168,10 @@ def network_arrays(network: Layer, prefix: str) -> Arrays:
 
 
 def load_network(network: Layer, arrays: Mapping[str, np.ndarray], prefix: str, *, source: str) -> None:
-    """Overwrites a network's parameters and state with what `network_arrays` gave.
+    """Overwrites a network's parameters and state with arrays of `network_arrays`.
 
     Raises:
-        CheckpointError, ShapeError, DTypeError: the arrays are of another network.
+        CheckpointError, ShapeError, DTypeError: the arrays belong to another network.
     """
     state = select(arrays, f"{prefix}.state")
     own = select(arrays, prefix)

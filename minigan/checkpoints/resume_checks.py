@@ -1,4 +1,4 @@
-"""What a run compares before it goes on from a checkpoint."""
+"""Comparisons that a run makes before it resumes from a checkpoint."""
 
 import json
 import math
@@ -15,9 +15,9 @@ __all__ = ["check_model", "checked_rng", "items_warning", "log_until", "versions
 
 
 def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    """Raises CheckpointError if a checkpoint's model is not the one that is to be trained.
+    """Raises CheckpointError unless a checkpoint's model is the one to be trained.
 
-    A setting that came after the checkpoint was made is not in it.
+    A setting that is newer than the checkpoint is missing in it, and is not compared.
     """
     was, said = _flat(made), _flat(wanted)
     differing = sorted(key for key in was if was[key] != said.get(key) and key != "extent")
@@ -34,16 +34,24 @@ def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> Non
 
 
 def checked_rng(state: dict[str, Any], rng: np.random.Generator, path: Path) -> dict[str, Any]:
-    """A state that fits the generator's kind."""
+    """The state, once the generator has taken it.
+
+    Raises:
+        CheckpointError: it is not a state of the generator's kind.
+    """
     try:
         type(rng.bit_generator)().state = state
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise CheckpointError(f"{path}: 'rng' is no state of random numbers ({error!r}). Use another one.") from None
+        raise CheckpointError(f"{path}: 'rng' is not a state of random numbers ({error!r}). Use another.") from None
     return state
 
 
 def log_until(path: Path, step: int) -> bytes | None:
-    """A log without what a run that went further than its last checkpoint wrote, and without odd lines."""
+    """The lines of a log up to a step, without those of later steps and without damaged ones; None if there is none.
+
+    Raises:
+        CheckpointError: the log cannot be read.
+    """
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
@@ -54,17 +62,17 @@ def log_until(path: Path, step: int) -> bytes | None:
 
 
 def items_warning(before: int, now: int) -> str | None:
-    """What to say where the data have another number of items than they had."""
+    """A warning if the data have another number of items than before."""
     if before == now:
         return None
     return f"the data had {before:,} items and now have {now:,}; from here on their order is new."
 
 
 def versions_warning(made: Mapping[str, Any]) -> str | None:
-    """What to say where a checkpoint was written by other versions.
+    """A warning if a checkpoint was written by other versions.
 
     Args:
-        made: by what, by name; empty in a checkpoint from before they were kept.
+        made: the versions that wrote it, by name; empty in a checkpoint of format 1.
     """
     now = versions()
     was = [f"{name} {made[name]}" for name in now if made.get(name, now[name]) != now[name]]
@@ -75,12 +83,12 @@ def versions_warning(made: Mapping[str, Any]) -> str | None:
 
 
 def _flat(model: dict[str, Any]) -> dict[str, Any]:
-    """A model's description with its settings beside the rest."""
+    """A model's description with its settings among its other keys."""
     return {key: value for key, value in model.items() if key != "settings"} | dict(model["settings"])
 
 
 def _logged_step(line: bytes) -> float:
-    """The step of a line of the log; infinity if it is none."""
+    """The step of a line of the log; infinity if the line is damaged."""
     try:
         step = json.loads(line)["step"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,7 +1,7 @@
-"""State of a training loop of your own: saved in one file and loaded again.
+"""Saving and loading the parts of a training loop of your own, in one file.
 
-A part is whatever training changes: a network, an optimizer, a moving average, or an `AlternatingOptimizer` with all
-of these in it. Other numbers, such as the step and the state of the random numbers, are notes.
+A part is anything that training changes: a network, an optimiser, a moving average, or an `AlternatingOptimizer` with
+all of these in it. Other values, such as the step and the state of the random numbers, are notes.
 """
 
 import os
@@ -12,23 +12,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigan.checkpoints.format import load_arrays, load_network, network_arrays, save_arrays, select
+from minigan.checkpoints.migrations import latest
 from minigan.errors import CheckpointError, ConfigError, MiniganError
 from minigan.nn.layers.base import Layer
 from minigan.support.arguments import kind_of
 
 __all__ = ["FORMAT", "Stateful", "load", "save"]
 
-FORMAT = "minigan-state/1"
+FORMAT = latest("minigan-state")
 
 
 class Stateful(Protocol):
-    """State that can be saved besides networks: optimizers, learners, moving averages, pools of fakes."""
+    """Parts other than networks that can be saved: optimisers, learners, moving averages, pools of fakes."""
 
     def to_dict(self) -> dict[str, np.ndarray]:
-        """Everything that training has changed, by name."""
+        """All arrays that training has changed, by name."""
 
     def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = ...) -> None:
-        """Goes back to what `to_dict` gave, or raises a MiniganError."""
+        """Restores arrays of `to_dict`, or raises a MiniganError."""
 
 
 Part = Layer | Stateful
@@ -39,7 +40,7 @@ def save(path: str | os.PathLike[str], parts: Mapping[str, Part], *, notes: Mapp
 
     Args:
         parts: by names of your own, without dots: `{"gan": gan}`, or `{"G": G, "D": D, "g_optimizer": g_optimizer}`.
-        notes: what JSON can hold: `{"step": step, "rng": rng.bit_generator.state}`.
+        notes: an object for JSON: `{"step": step, "rng": rng.bit_generator.state}`.
     Raises:
         ConfigError: a name has a dot in it, or JSON cannot hold a note.
         NotBuiltError: a network has no weights yet.
@@ -49,25 +50,25 @@ def save(path: str | os.PathLike[str], parts: Mapping[str, Part], *, notes: Mapp
     arrays: dict[str, np.ndarray] = {}
     for name, part in parts.items():
         if not name or "." in name:
-            raise ConfigError(f"expected names of parts without dots, got {name!r}. Choose another.")
+            raise ConfigError(f"expected a name without dots for each part, got {name!r}. Choose another.")
         arrays |= _arrays(name, part)
     description = {"format": FORMAT, "parts": list(parts), "notes": dict(notes or {})}
     try:
         save_arrays(Path(path), arrays, description=description)
     except TypeError as error:  # JSON's
-        raise ConfigError(f"notes must be what JSON can hold: {error}. Convert it, or save it elsewhere.") from None
+        raise ConfigError(f"expected notes that JSON can hold: {error}. Convert it, or save it elsewhere.") from None
 
 
 def load(path: str | os.PathLike[str], parts: Mapping[str, Part]) -> dict[str, Any]:
-    """Overwrites parts with what `save` wrote under their names; the file may hold others, which stay in it.
+    """Overwrites parts with those that `save` wrote under their names; others in the file are ignored.
 
     Args:
         parts: like those that were saved, networks built, on any backend. `{"gan.G": G}` is the G of a part `gan`.
     Returns:
         The notes.
     Raises:
-        CheckpointError, ShapeError, DTypeError: the file is missing or damaged, or its parts are others. Then nothing
-            is overwritten.
+        CheckpointError, ShapeError, DTypeError: the file is missing or damaged, or holds other parts. Then nothing is
+            overwritten.
     """
     _expect_parts("load", path, parts)
     arrays, description = load_arrays(Path(path), format=FORMAT)
@@ -84,7 +85,7 @@ def load(path: str | os.PathLike[str], parts: Mapping[str, Part]) -> dict[str, A
             _overwrite(part, select(arrays, name), source=f"{path}, {name}")
     except MiniganError:
         for name, part in parts.items():
-            _overwrite(part, before[name], source="what was there before")
+            _overwrite(part, before[name], source="the state before loading")
         raise
     return notes
 

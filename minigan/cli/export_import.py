@@ -14,7 +14,7 @@ from minigan.backends import get_backend
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_network
 from minigan.errors import CheckpointError, ConfigError
-from minigan.export import FORMATS, Options, Subject, load_state_dict, read_state_dict, weight_shapes
+from minigan.export import FORMATS, ExportOptions, Subject, load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.network import Sequential
 from minigan.recipes import DCGAN, NoiseRecipe, Recipe, TranslationRecipe, get_recipe
 from minigan.support.output import Output
@@ -27,7 +27,7 @@ __all__ = ["export_run", "import_weights"]
 def export_run(options: argparse.Namespace) -> int:
     """Writes a trained network for another program."""
     format = FORMATS[options.to]
-    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(ExportOptions)}
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen.keys() - set(format.options):
         takers = " and ".join(f"--to {to}" for to, other in FORMATS.items() if name in other.options)
@@ -38,7 +38,7 @@ def export_run(options: argparse.Namespace) -> int:
         subject = _other_network(runs.run_folder(options.run), options.network)
     else:
         raise ConfigError(f"--to {options.to} takes generators, got --network {options.network}. Use --to torch.")
-    told = format.write(subject, options.out, Options(**chosen))
+    told = format.write(subject, options.out, ExportOptions(**chosen))
     out = Output.of(options)
     for line in filter(None, (f"{subject.title}: {options.out}", told, subject.remark)):
         out.show(line)

@@ -1,6 +1,6 @@
-"""Training data: embedded sets, readers for files of many kinds, and the loader that makes batches of them."""
+"""Training data: embedded datasets, readers for files of many kinds, and the loader that makes batches."""
 
-from minigan.data.dataset import Dataset, PairDataset
+from minigan.data.dataset import Dataset, LabelledDataset, PairDataset
 from minigan.data.digits import Digits
 from minigan.data.loader import Loader
 from minigan.data.points import GaussianMixture, grid, ring
@@ -15,6 +15,7 @@ __all__ = [
     "Dataset",
     "Digits",
     "GaussianMixture",
+    "LabelledDataset",
     "Loader",
     "PairDataset",
     "ShapePairs",

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from minigan.data.channels import convert_channels, over_white
 from minigan.data.dataset import Dataset, FloatArray, IndexArray, LabelArray, PixelArray, PixelDataset
-from minigan.data.options import Options, chosen_rows
+from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.points import Points
 from minigan.data.resize import resized
 from minigan.errors import ConfigError, DataError
@@ -17,7 +17,7 @@ __all__ = ["FloatImages", "PixelImages", "open_array"]
 Array = npt.NDArray[Any]
 
 MOST_CLASSES = 10_000
-SAMPLE = 1024  # items looked at to tell the range of float images
+SAMPLE = 1024  # items that decide the range of float images
 
 
 def open_array(
@@ -25,22 +25,30 @@ def open_array(
     *,
     name: str,
     where: str,
-    options: Options,
+    options: SourceOptions,
     labels: LabelArray | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """The dataset in an array: uint8 images, float images in [0, 1] or [-1, 1], or float points (N, 2).
+    """The dataset in an array: uint8 images, float images in [0, 1] or [-1, 1], or float points.
 
-    `where` names the source in error messages. Images are (N, H, W) or (N, H, W, C) with C 1, 3 or 4 (RGBA, uint8
-    only, laid over white). Float images are taken to be in [-1, 1] if any of them has a negative value, and in
-    [0, 1] otherwise; beyond 256 MB a sample of 1,024 decides, and each batch is checked when it is read.
+    Float images are taken to be in [-1, 1] if any of them has a negative value, and in [0, 1] otherwise. Beyond 256 MB
+    a sample of 1,024 decides. Each batch is checked when it is read.
+
+    Args:
+        values: points (N, 2), or images (N, H, W) or (N, H, W, C) with C 1, 3 or 4 (RGBA, uint8 only, laid over white).
+        where: names the source in errors.
+        labels: integers (N,).
+        classes: the classes' names; by default the labels themselves, if they count from 0.
+    Raises:
+        DataError: the array holds something else.
+        ConfigError: the options do not fit it.
     """
     if values.ndim == 0:
-        raise DataError(f"{where}: expected an array of items, found a single {values.dtype}. Save the whole set.")
+        raise DataError(f"{where}: expected an array of items, found a single {values.dtype}. Save the whole dataset.")
     if labels is not None and len(labels) != len(values):
         raise DataError(
             f"{where}: expected one label per item, found {len(labels):,} labels for {len(values):,} items. "
-            "Check that both belong to the same set."
+            "Check that both belong to the same dataset."
         )
     rows = chosen_rows(len(values), options, where=where)
     if labels is not None:
@@ -55,7 +63,7 @@ def open_array(
 
 
 def _numbered_classes(labels: LabelArray) -> tuple[str, ...] | None:
-    """The labels themselves as names, if they count from 0 and are not too many to be classes."""
+    """The labels as names, if they count from 0 and are few enough to be classes; otherwise None."""
     if not labels.size or labels.min() < 0 or labels.max() >= MOST_CLASSES:
         return None
     return tuple(str(label) for label in range(int(labels.max()) + 1))
@@ -66,12 +74,12 @@ def _open_points(
     *,
     name: str,
     where: str,
-    options: Options,
+    options: SourceOptions,
     labels: LabelArray | None,
     classes: tuple[str, ...] | None,
 ) -> Points:
     if options.size is not None or options.channels is not None:
-        raise ConfigError(f"{where}: holds points, which have no size or channels. Leave both out.")
+        raise ConfigError(f"{where}: points have no size or channels. Leave both out.")
     single = _to_single(points)
     if not np.isfinite(single).all():
         row = int(np.argmax(~np.isfinite(single).all(axis=1)))
@@ -80,13 +88,17 @@ def _open_points(
 
 
 def _to_single(values: Array) -> FloatArray:
-    """Floats as float32; those out of its range become infinite."""
+    """Floats as float32; values out of its range become infinite."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _as_images(values: Array, *, where: str) -> Array:
-    """The array as (N, H, W, C), if it can be read as images."""
+    """The array as images (N, H, W, C).
+
+    Raises:
+        DataError: it does not hold images.
+    """
     images = values[..., None] if values.ndim == 3 else values
     expected = "expected images (N, H, W) or (N, H, W, C) with C 1 or 3, or float points (N, 2)"
     if images.ndim != 4:
@@ -101,19 +113,19 @@ def _as_images(values: Array, *, where: str) -> Array:
             "Transpose it with np.transpose(x, (0, 2, 3, 1))."
         )
     if images.shape[3] not in ((1, 3, 4) if images.dtype == np.uint8 else (1, 3)):
-        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}.")
+        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. Convert the array.")
     if 0 in images.shape:
-        raise DataError(f"{where}: expected at least one image, found an empty array {values.shape}.")
+        raise DataError(f"{where}: expected at least one image, found an empty array {values.shape}. Save it again.")
     return images
 
 
-def _target(images: Array, options: Options) -> tuple[int, int, int]:
+def _target(images: Array, options: SourceOptions) -> tuple[int, int, int]:
     height, width = options.size or images.shape[1:3]
     return height, width, options.channels or min(images.shape[3], 3)
 
 
 class PixelImages(PixelDataset):
-    """The `rows` of a uint8 array (N, H, W, C), resized and converted as asked."""
+    """Images from the `rows` of a uint8 array (N, H, W, C), resized and converted as the options say."""
 
     def __init__(
         self,
@@ -121,7 +133,7 @@ class PixelImages(PixelDataset):
         rows: IndexArray,
         *,
         name: str,
-        options: Options,
+        options: SourceOptions,
         labels: LabelArray | None = None,
         classes: tuple[str, ...] | None = None,
     ) -> None:
@@ -132,7 +144,7 @@ class PixelImages(PixelDataset):
             shape=shape,
             labels=labels,
             classes=classes,
-            # where only bytes are copied, the array itself is as quick as a cache
+            # if only bytes are copied, the array itself is as quick as a cache
             cache_bytes=0 if shape[:2] == images.shape[1:3] else options.cache_bytes,
         )
         self._images = images
@@ -146,7 +158,7 @@ class PixelImages(PixelDataset):
 
 
 class FloatImages(Dataset):
-    """The `rows` of a float array (N, H, W, C) in [0, 1] or [-1, 1], resized and converted as asked."""
+    """Images from the `rows` of a float array (N, H, W, C) in [0, 1] or [-1, 1], resized and converted."""
 
     def __init__(
         self,
@@ -155,7 +167,7 @@ class FloatImages(Dataset):
         *,
         name: str,
         where: str,
-        options: Options,
+        options: SourceOptions,
         labels: LabelArray | None = None,
         classes: tuple[str, ...] | None = None,
     ) -> None:
@@ -169,7 +181,7 @@ class FloatImages(Dataset):
         self._low = self._lowest(options.cache_bytes)
 
     def _lowest(self, scan_bytes: int) -> float:
-        """-1 or 0: where the range of these images begins, judged from all of them if they are not too many."""
+        """Lower end of the images' range, -1 or 0, judged from all of them or, if they are many, from a sample."""
         few = self._rows.size * self._images[0].nbytes <= scan_bytes
         sample = self._rows if few else self._rows[np.arange(SAMPLE) * self._rows.size // SAMPLE]
         parts = np.array_split(sample, -(-sample.size // SAMPLE))
@@ -178,7 +190,7 @@ class FloatImages(Dataset):
     def _gather(self, rows: IndexArray) -> FloatArray:
         images = _to_single(self._images[rows])
         low, high = float(images.min()), float(images.max())
-        if not (low >= self._low and high <= 1):  # true for NaN as well
+        if not (low >= self._low and high <= 1):  # NaN fails as well
             self._complain(images, rows)
         return images
 

@@ -1,4 +1,4 @@
-"""Keeps decoded images, so that only the first epoch pays for decoding."""
+"""A cache of decoded images, so that only the first epoch pays for decoding."""
 
 import math
 from collections.abc import Callable
@@ -15,10 +15,10 @@ IndexArray = npt.NDArray[np.intp]
 
 
 class PixelCache:
-    """A table of uint8 images, filled as they are first read; empty if the whole set would pass `limit` bytes.
+    """A table of uint8 images, filled as they are first read; unused if the whole dataset would pass `limit` bytes.
 
-    Threads may share it: two that miss the same image both decode it and write the same bytes, and an image is
-    marked as held only after its pixels are written.
+    Threads may share it. Two that miss the same image both decode it and write the same bytes, and an image is marked
+    as present only after its pixels are written.
     """
 
     def __init__(self, *, count: int, shape: tuple[int, ...], limit: int) -> None:
@@ -28,7 +28,7 @@ class PixelCache:
         self._held = np.zeros(held, dtype=np.bool_)
 
     def fetch(self, indices: IndexArray, *, decode: Callable[[IndexArray], PixelArray]) -> PixelArray:
-        """The images at `indices`; `decode` makes those not held."""
+        """The images at `indices`; `decode` makes the missing ones."""
         if not len(self._table):
             return decode(indices)
         missing = np.unique(indices[~self._held[indices]])

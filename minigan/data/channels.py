@@ -1,4 +1,4 @@
-"""Greyscale, colour and transparency."""
+"""Conversion between greyscale, colour and transparency."""
 
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow
 
 
 def convert_channels(images: npt.NDArray[Pixels], *, channels: int) -> npt.NDArray[Pixels]:
-    """A batch (n, H, W, 1 or 3) with `channels` channels."""
+    """Converts a batch (n, H, W, 1 or 3) to `channels` channels."""
     have = images.shape[3]
     if have == channels:
         return images
@@ -28,13 +28,13 @@ def convert_channels(images: npt.NDArray[Pixels], *, channels: int) -> npt.NDArr
 
 
 def over_white(pixels: PixelArray) -> PixelArray:
-    """Images with transparency (n, H, W, 4) laid over white: (n, H, W, 3)."""
+    """Lays images with transparency (n, H, W, 4) over white: (n, H, W, 3)."""
     alpha = pixels[..., 3:].astype(np.float32) / 255
     return (pixels[..., :3] * alpha + 255 * (1 - alpha) + np.float32(0.5)).astype(np.uint8)
 
 
 class Recoloured(PixelDataset):
-    """Another dataset's images with another number of channels."""
+    """A dataset's images, converted to another number of channels."""
 
     def __init__(self, source: PixelDataset, *, channels: int) -> None:
         height, width, _ = source.shape

@@ -15,7 +15,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def is_cifar(path: Path) -> bool:
-    """Whether the file is whole records, the first thousand of which bear labels from 0 to 9."""
+    """True if the file consists of whole records and the first thousand have labels from 0 to 9."""
     size = path.stat().st_size
     if size == 0 or size % RECORD:
         return False
@@ -29,9 +29,12 @@ def find_cifar_batches(folder: Path) -> list[Path]:
 
 
 def read_cifar(paths: list[Path]) -> tuple[PixelArray, LabelArray, tuple[str, ...]]:
-    """Images (n, 32, 32, 3), labels and class names.
+    """Images (n, 32, 32, 3) uint8, labels and class names.
 
-    One file is memory-mapped. Several are joined in memory: CIFAR-10 is 150 MB in all.
+    A single file is memory-mapped. Several are joined in memory: CIFAR-10 takes 150 MB in all.
+
+    Raises:
+        DataError: a file is empty, damaged or of another kind.
     """
     batches = [_records(path) for path in paths]
     records = batches[0] if len(batches) == 1 else np.concatenate(batches)

@@ -1,14 +1,15 @@
-"""The base of all sources of training data: a counted, ordered collection that is read by index."""
+"""Datasets: collections of images, points or pairs in a fixed order, read by index."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
 from minigan.data.pictures import ImageBatch
-from minigan.errors import DataError
+from minigan.errors import ConfigError, DataError
 from minigan.support.arguments import kind_of
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "FloatArray",
     "IndexArray",
     "LabelArray",
+    "LabelledDataset",
     "PairDataset",
     "PixelArray",
     "PixelDataset",
@@ -31,14 +33,23 @@ Index = int | np.integer | slice | Sequence[int] | npt.NDArray[np.integer]
 
 
 def unit_range(pixels: PixelArray) -> FloatArray:
-    """8-bit pixels as float32 in [-1, 1]; 0 becomes -1 and 255 becomes 1, exactly."""
+    """Converts 8-bit pixels to float32 in [-1, 1]; 0 becomes -1 and 255 becomes 1, exactly."""
     x: FloatArray = np.divide(pixels, np.float32(127.5), dtype=np.float32)
     x -= 1
     return np.ascontiguousarray(x)
 
 
 class Collection(ABC):
-    """Items in a fixed order, each perhaps with a class label."""
+    """Base of all datasets: items in a fixed order, with or without class labels.
+
+    `dataset[0]` is an item, `dataset[:16]` and `dataset[[3, 1]]` are batches; iteration goes through the items. A
+    notebook shows images as pictures.
+
+    Attributes:
+        name: for people.
+        labels: the items' classes, int64 (N,), or None.
+        classes: the classes' names, or None.
+    """
 
     def __init__(
         self,
@@ -53,7 +64,7 @@ class Collection(ABC):
         if labels is not None and len(labels) != count:
             raise DataError(
                 f"{name}: expected one label per item, found {len(labels):,} labels for {count:,} items. "
-                "Check that both belong to the same set."
+                "Check that both belong to the same dataset."
             )
         self.name = name
         self.labels = labels
@@ -68,19 +79,39 @@ class Collection(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """One line for people: name, number, kind and size of the items."""
+        """A line for people: name, number, kind and size of the items."""
+
+    @abstractmethod
+    def read(self, indices: npt.ArrayLike) -> Any:
+        """Reads the items at `indices`."""
+
+    def __getitem__(self, index: Index) -> Any:
+        rows = self.rows(index)
+        items = self.read([rows] if isinstance(rows, int) else rows)
+        parts = items if isinstance(items, tuple) else (items,)
+        shown = tuple(_shown(part[0] if isinstance(rows, int) else part) for part in parts)
+        return shown if isinstance(items, tuple) else shown[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[row] for row in range(len(self)))
 
     def close(self) -> None:  # noqa: B027 (most have nothing to give back)
-        """Gives back what is held open: a zip archive."""
+        """Closes files that are held open, such as a zip archive."""
 
     def checked(self, indices: npt.ArrayLike) -> IndexArray:
-        """`indices` as an array, each at least 0 and below `len(self)`."""
+        """Indices as an array (n,), each at least 0 and below `len(self)`.
+
+        Raises:
+            DataError: they are not a list of integers in that range.
+        """
         rows = np.atleast_1d(np.asarray(indices))
         if rows.ndim != 1 or (rows.size and not np.issubdtype(rows.dtype, np.integer)):
-            raise DataError(f"{self.name}: indices must be a list of integers, got {rows.dtype} {rows.shape}.")
+            raise DataError(
+                f"{self.name}: expected a list of integer indices, got {rows.dtype} {rows.shape}. Convert it."
+            )
         if rows.size and (rows.min() < 0 or rows.max() >= self._count):
             bad = rows[(rows < 0) | (rows >= self._count)][0]
-            raise DataError(f"{self.name}: index {bad} is out of range: the set holds {self._count:,} items.")
+            raise DataError(f"{self.name}: expected indices from 0 to {self._count - 1:,}, got {bad}. Choose another.")
         return rows.astype(np.intp, copy=False)
 
     def rows(self, index: Index) -> IndexArray | int:
@@ -111,9 +142,10 @@ class Collection(ABC):
 
 
 class Dataset(Collection):
-    """Images (H, W, C) in [-1, 1], or points (2,) as they are.
+    """Base of the datasets of images (H, W, C) in [-1, 1], or of points (2,) in the plane.
 
-    `dataset[0]` is an item, `dataset[:16]` and `dataset[[3, 1]]` are batches; a notebook shows images as pictures.
+    Attributes:
+        shape: shape of an item: (H, W, C), or (2,).
     """
 
     def __init__(
@@ -130,23 +162,71 @@ class Dataset(Collection):
 
     @abstractmethod
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        """The items at `indices`, float32 (n, *shape), C-contiguous."""
+        """Reads items.
 
-    def __getitem__(self, index: Index) -> FloatArray:
-        rows = self.rows(index)
-        return _shown(self.read([rows])[0] if isinstance(rows, int) else self.read(rows))
+        Args:
+            indices: integers (n,) from 0 to `len(self) - 1`.
+        Returns:
+            float32 (n, *shape), C-contiguous.
+        Raises:
+            DataError: an index is out of range, or an item cannot be read.
+        """
 
-    def __iter__(self) -> Iterator[FloatArray]:
-        return (self[row] for row in range(len(self)))
+    def with_labels(self) -> "LabelledDataset":
+        """This dataset with items (image, label), for a loader whose batches are to have labels.
+
+        Raises:
+            ConfigError: it has no labels.
+        """
+        return LabelledDataset(self)
 
     def describe(self) -> str:
         return f"{self.name}: {len(self):,} {_kind(self.shape)}{self._classes_text()}"
 
 
-class PairDataset(Collection):
-    """Pairs of images, (H, W, C) each, in [-1, 1]: the input `a` and the wanted output `b`.
+class LabelledDataset(Collection):
+    """A dataset whose items are read together with their labels.
 
-    `dataset[0]` is a pair, `dataset[:16]` and `dataset[[3, 1]]` are pairs of batches.
+    Args:
+        source: images or points with labels; `close` closes it, too.
+    Raises:
+        ConfigError: it has no labels.
+    """
+
+    def __init__(self, source: Dataset) -> None:
+        if source.labels is None:
+            raise ConfigError(
+                f"{source.name}: expected labels, found none. Sort the images into a folder for each class."
+            )
+        super().__init__(name=source.name, count=len(source), labels=source.labels, classes=source.classes)
+        self._source = source
+        self._labels = source.labels
+
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, LabelArray]:
+        """Reads items with their labels.
+
+        Args:
+            indices: integers (n,) from 0 to `len(self) - 1`.
+        Returns:
+            float32 (n, *shape) and int64 (n,).
+        Raises:
+            DataError: an index is out of range, or an item cannot be read.
+        """
+        rows = self.checked(indices)
+        return self._source.read(rows), self._labels[rows]
+
+    def describe(self) -> str:
+        return self._source.describe()
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class PairDataset(Collection):
+    """Base of the datasets of image pairs: the input `a` and the wanted output `b`, (H, W, C) each, in [-1, 1].
+
+    Attributes:
+        a_shape, b_shape: shapes of an input and of an output.
     """
 
     def __init__(
@@ -164,19 +244,16 @@ class PairDataset(Collection):
         self.b_shape = b_shape
 
     @abstractmethod
-    def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """The pairs at `indices`, float32 (n, *a_shape) and (n, *b_shape), C-contiguous."""
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Reads pairs.
 
-    def __getitem__(self, index: Index) -> tuple[FloatArray, FloatArray]:
-        rows = self.rows(index)
-        if isinstance(rows, int):
-            a, b = self.read_pairs([rows])
-            return _shown(a[0]), _shown(b[0])
-        a, b = self.read_pairs(rows)
-        return _shown(a), _shown(b)
-
-    def __iter__(self) -> Iterator[tuple[FloatArray, FloatArray]]:
-        return (self[row] for row in range(len(self)))
+        Args:
+            indices: integers (n,) from 0 to `len(self) - 1`.
+        Returns:
+            The inputs (n, *a_shape) and the outputs (n, *b_shape), float32, C-contiguous.
+        Raises:
+            DataError: an index is out of range, or a pair cannot be read.
+        """
 
     def describe(self) -> str:
         a, b = _kind(self.a_shape), _kind(self.b_shape)
@@ -184,7 +261,7 @@ class PairDataset(Collection):
 
 
 class PixelDataset(Dataset):
-    """Images made of 8-bit pixels; those that cost time to decode are kept in a cache when the whole set fits."""
+    """Base of the datasets of 8-bit images; decoded images are cached if the whole dataset fits in `cache_bytes`."""
 
     def __init__(
         self,
@@ -201,18 +278,18 @@ class PixelDataset(Dataset):
 
     @abstractmethod
     def decode(self, indices: IndexArray) -> PixelArray:
-        """The images at valid `indices`, made anew."""
+        """Decodes or draws the images at valid `indices`: uint8 (n, H, W, C)."""
 
     def pixels(self, indices: npt.ArrayLike) -> PixelArray:
-        """The images at `indices`, uint8 (n, H, W, C)."""
+        """Reads images as uint8 (n, H, W, C), from the cache if it has them."""
         return self._cache.fetch(self.checked(indices), decode=self.decode)
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         return unit_range(self.pixels(indices))
 
 
-def _shown(items: FloatArray) -> FloatArray:
-    """Images as an array that a notebook shows; points as they are."""
+def _shown(items: Any) -> Any:
+    """Images as an array that a notebook shows; points and labels as they are."""
     return items.view(ImageBatch) if items.ndim >= 3 else items
 
 

@@ -1,7 +1,7 @@
-"""The embedded digits: handwriting drawn stroke by stroke, nothing downloaded, at any size and in any number.
+"""The embedded digits: handwriting drawn stroke by stroke, without a download, at any size and in any number.
 
-A digit picks a style of its class (see `glyphs.py`), bends it, leans it, and is then framed as MNIST's are: fitted to
-20/28 of the image and centred on its centre of mass. Digit i depends on (seed, i) alone.
+A digit takes a style of its class (see `glyphs.py`), which is bent and slanted. It is then framed as MNIST's digits
+are: fitted to 20/28 of the image and centred on its centre of mass. Digit i depends only on (seed, i).
 """
 
 from typing import NamedTuple
@@ -18,27 +18,27 @@ __all__ = ["DIGITS", "Digits"]
 Array = npt.NDArray[np.float32]
 
 DIGITS = tuple("0123456789")
-STREAM = 0xD1617  # keeps these draws apart from others made with the same seed
+STREAM = 0xD1617  # keeps these random numbers apart from others of the same seed
 FRAME = 20 / 28  # MNIST fits the ink into 20 of 28 pixels
 CHUNK_PIXELS = 2**16  # images rendered together: small enough for their distances to stay in cache
 
 
 class Hand(NamedTuple):
-    """What chance decides about a batch of n digits, drawn in this order for each digit from its own generator."""
+    """Random properties of a batch of n digits; each digit has a random generator of its own."""
 
-    style: npt.NDArray[np.float64]  # (n,) in [0, 1): which style of the class
+    style: npt.NDArray[np.float64]  # (n,) in [0, 1): chooses the style of the class
     blend: Array  # (n, 1, 1) place between the style's two extremes
     bend: Array  # (n, points, 2) wobble of the control points
     pressure: Array  # (n, points, 1) log of the stroke's relative thickness
     affine: Array  # (n, 2, 2) slant, rotation and width
     wave: Array  # (n, 6) two slow waves through the sheet
     radius: Array  # (n,) half the stroke's thickness, in 28ths of the image
-    fill: Array  # (n,) how much of the frame the digit fills
+    fill: Array  # (n,) share of the frame that the digit fills
     shift: Array  # (n, 2) off-centre, in 28ths of the image
 
 
 class Strokes(NamedTuple):
-    """A batch of n digits as line segments, of which digit i uses the first `segments[i]`; the rest is padding."""
+    """A batch of n digits as line segments; digit i uses the first `segments[i]`, the rest is padding."""
 
     begin: Array  # (n, segments, 2) x and y of one end
     end: Array  # (n, segments, 2) and of the other
@@ -47,7 +47,14 @@ class Strokes(NamedTuple):
 
 
 class Digits(PixelDataset):
-    """`count` white-on-black digits (H, W, 1); the labels go round: 0, 1, ... 9, 0, ..."""
+    """Embedded dataset of white digits (H, W, 1) on black, with the labels 0, 1, ... 9, 0, 1, ...
+
+    Args:
+        size: (H, W).
+        count: number of digits; a larger dataset of the same seed begins with the same digits.
+        seed: of the random generators.
+        cache_bytes: drawn images are kept in memory if all of them take no more than this.
+    """
 
     def __init__(
         self,
@@ -106,7 +113,7 @@ def _draw_hand(seed: int, indices: IndexArray, *, points: int) -> Hand:
 
 
 def _written(letters: Alphabet, hand: Hand, *, digits: IndexArray) -> Strokes:
-    """The strokes on the sheet, in sheet heights, of radius 1 and up or down with the pressure."""
+    """Strokes on the sheet, in sheet heights; their radius is 1, more or less with the pressure."""
     pick = [np.searchsorted(np.cumsum(letters.weights[d])[:-1], u) for d, u in zip(digits, hand.style, strict=True)]
     style = np.array([letters.starts[d] for d in digits]) + np.array(pick)
     points = letters.first[style] + hand.blend * (letters.second[style] - letters.first[style]) + hand.bend
@@ -126,7 +133,7 @@ def _wave(points: Array, wave: Array) -> Array:
 
 
 def _framed(strokes: Strokes, hand: Hand, *, height: int, width: int) -> Strokes:
-    """The strokes in pixels, framed as MNIST's digits are: fitted to a box, centred on the mass of their ink."""
+    """Strokes in pixels, framed as MNIST's digits are: fitted to a box, centred on the mass of their ink."""
     begin, end, pressure, segments = strokes
     unit = np.float32(min(height, width) / 28)
     thick = hand.radius * unit
@@ -146,7 +153,7 @@ def _framed(strokes: Strokes, hand: Hand, *, height: int, width: int) -> Strokes
 
 
 def _inked(strokes: Strokes, *, height: int, width: int) -> PixelArray:
-    """Ink by distance to the nearest segment, relative to the segment's radius: (n, height, width).
+    """Images (n, height, width), inked by the distance to the nearest segment relative to the segment's radius.
 
     With u the distance along a segment of length l and p the one across it, the squared distance is
     p^2 + (u - clip(u, 0, l))^2. Both u and p are affine in x and y, so a segment costs one sum over
@@ -184,7 +191,7 @@ def _inked(strokes: Strokes, *, height: int, width: int) -> PixelArray:
 
 
 def _soft_brush(squared: Array, radius: Array) -> PixelArray:
-    """Full ink inside the stroke, fading over about a pixel at its edge, as an anti-aliased scan does."""
+    """Ink that is full inside the stroke and fades over about a pixel at its edge, as in an anti-aliased scan."""
     distance = np.sqrt(squared, out=squared)
     slope = radius.mean(axis=1)[:, None, None] / np.float32(1.1)
     ink = np.clip((1 - distance) * slope + np.float32(0.5), 0, 1)

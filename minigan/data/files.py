@@ -1,4 +1,4 @@
-"""Many small files in a fixed order, below a folder or inside a zip, each read when it is needed."""
+"""Picture files in a fixed order, below a folder or inside a zip, each read when it is needed."""
 
 import os
 import threading
@@ -16,30 +16,40 @@ __all__ = ["FileStore", "FolderStore", "ZipStore", "class_labels"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MOST_LEVELS = 100  # of folders
-LARGEST_FILE = 2**28  # bytes; what has more is no picture
+LARGEST_FILE = 2**28  # bytes; a larger file is no picture
 
 
 class FileStore(ABC):
-    """Picture files by index, in the order of their names."""
+    """Base of the stores of picture files, by index, in the order of their names."""
 
     def __init__(self, root: Path, names: list[str], *, others: list[str]) -> None:
         self.root = root
         self.names = names  # relative to the root, with forward slashes, sorted
         if not names:
             self.close()
-            raise DataError(f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_few(others)}.")
+            raise DataError(
+                f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_few(others)}. Choose another folder."
+            )
 
     @abstractmethod
     def read(self, index: int) -> bytes:
-        """The bytes of a file; DataError if they cannot be had."""
+        """The bytes of a file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
 
     def check_size(self, index: int, size: int) -> None:
-        """Raises DataError if a file has too many bytes for a picture."""
+        """Checks a file's size.
+
+        Raises:
+            DataError: it has too many bytes for a picture.
+        """
         if size > LARGEST_FILE:
-            raise DataError(f"{self.where(index)}: expected an image, found {size:,} bytes.")
+            raise DataError(f"{self.where(index)}: expected an image, found {size:,} bytes. Remove the file.")
 
     def close(self) -> None:  # noqa: B027 (a folder needs none)
-        """Gives back what is held open; nothing can be read any more."""
+        """Closes what is held open; nothing can be read afterwards."""
 
     def where(self, index: int) -> str:
         """The file's name for an error message."""
@@ -83,7 +93,7 @@ class ZipStore(FileStore):
 
 
 def _few(names: list[str]) -> str:
-    """The first few of some names, for an error message."""
+    """A few of some names, for an error message."""
     if not names:
         return "nothing"
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
@@ -91,10 +101,13 @@ def _few(names: list[str]) -> str:
 
 
 def class_labels(names: list[str]) -> tuple[LabelArray, tuple[str, ...]] | tuple[None, None]:
-    """Labels by folder: the first one below the deepest that holds all files; none if a file lies in that one."""
+    """Labels and class names by folder; None for both if the folders tell no classes.
+
+    The classes are the folders directly below the deepest folder that holds all files; no file may lie in that one.
+    """
     folders = [name.split("/")[:-1] for name in names]
     first, last = min(folders), max(folders)
-    # what the first and the last in order begin with, all begin with
+    # a beginning shared by the first and the last name in order is shared by all
     shared = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     if any(len(folder) == shared for folder in folders):
         return None, None
@@ -103,9 +116,11 @@ def class_labels(names: list[str]) -> tuple[LabelArray, tuple[str, ...]] | tuple
 
 
 def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """Names of the picture files below `folder`; links are followed, but no folder is entered twice."""
+    """Names of the picture files below `folder`. Links are followed, but no folder is entered twice."""
     if prefix.count("/") > MOST_LEVELS:
-        raise DataError(f"{folder[:200]}...: expected at most {MOST_LEVELS} folders inside each other, found more.")
+        raise DataError(
+            f"{folder[:200]}...: expected at most {MOST_LEVELS} folders inside each other, found more. Flatten it."
+        )
     try:
         status = os.stat(folder)
         entries = list(os.scandir(folder))

@@ -2,7 +2,7 @@
 
 A stroke is a string of control points ``x,y`` on a sheet 100 high, y downwards. A smooth curve (Catmull-Rom) goes
 through them; ``/`` marks a sharp corner at the point before it, ``|`` lifts the pen. Each style has two extremes with
-the same points, and a digit is drawn anywhere between (or slightly beyond) them.
+the same number of points, and a digit is drawn anywhere between them or slightly beyond.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ CORNER, LIFT = "/", "|"
 
 
 class Style(NamedTuple):
-    """One way to write a digit; `weight` says how common it is among the styles of its digit."""
+    """A way to write a digit; `weight` is its relative frequency among the styles of that digit."""
 
     weight: float
     first: str
@@ -236,12 +236,16 @@ STYLES: tuple[tuple[Style, ...], ...] = (
 
 
 class Alphabet(NamedTuple):
-    """All styles as arrays, padded to one size; curves are linear in their control points, so `basis @ points` draws.
+    """Styles of all digits as arrays, padded to one size.
 
-    first, second: (styles, points, 2) the two extremes of each style, in sheet heights.
-    begin, end: (styles, segments, points) weights giving the two ends of each line segment.
-    segments: (styles,) how many segments each style has; those beyond are padding.
-    weights: per digit the probabilities of its styles; starts: per digit the index of its first style.
+    Curves are linear in their control points, so `begin @ points` and `end @ points` are the ends of line segments.
+
+    Attributes:
+        first, second: (styles, points, 2), the two extremes of each style, in sheet heights.
+        begin, end: (styles, segments, points), weights that give the two ends of each line segment.
+        segments: (styles,), number of segments of each style; those beyond are padding.
+        weights: the probabilities of a digit's styles, for each digit.
+        starts: the index of a digit's first style, for each digit.
     """
 
     first: Array
@@ -254,7 +258,7 @@ class Alphabet(NamedTuple):
 
 
 def alphabet(*, step: float) -> Alphabet:
-    """All styles of all digits, their curves cut into straight segments about `step` sheet heights long."""
+    """The styles of all digits, their curves cut into straight segments about `step` sheet heights long."""
     styles = [style for digit in STYLES for style in digit]
     parsed = [(_points(style.first), _points(style.second)) for style in styles]
     bases = [_basis(style.first, step=step) for style in styles]

@@ -1,7 +1,7 @@
-"""The IDX format of MNIST and its kin, raw or gzipped.
+"""The IDX format of MNIST and similar datasets, raw or gzipped.
 
-Two zero bytes, a type, the number of dimensions, then the dimensions as big-endian 32-bit integers, then the values,
-big-endian. Specification: http://yann.lecun.com/exdb/mnist (Y. LeCun, "The IDX file format").
+A file has two zero bytes, a type, the number of dimensions, the dimensions as big-endian 32-bit integers, and the
+values, big-endian. Specification: http://yann.lecun.com/exdb/mnist (Y. LeCun, "The IDX file format").
 """
 
 import gzip
@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 GZIP_MAGIC = b"\x1f\x8b"
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_DIMENSIONS = 4
-MOST_FILES = 100  # in a folder with more, only files named like IDX are opened to look
+MOST_FILES = 100  # in a folder with more, only files named like IDX are opened
 
 
 class Header(NamedTuple):
@@ -40,7 +40,7 @@ class Header(NamedTuple):
 
 
 def is_idx(head: bytes) -> bool:
-    """Whether the first four bytes are an IDX magic number."""
+    """True if the first four bytes are an IDX magic number."""
     return len(head) >= 4 and head[:2] == b"\0\0" and head[2] in TYPES and 1 <= head[3] <= MOST_DIMENSIONS
 
 
@@ -59,7 +59,10 @@ def idx_header(path: Path) -> Header | None:
 def read_idx(path: Path) -> Array:
     """The array in an IDX file: memory-mapped if raw, in memory if gzipped.
 
-    The declared size is checked against the file's before any memory is taken for it.
+    The declared size is compared with the file's before memory is allocated.
+
+    Raises:
+        DataError: the file is damaged, empty or of another kind.
     """
     with path.open("rb") as file:
         zipped = file.read(2) == GZIP_MAGIC
@@ -68,11 +71,13 @@ def read_idx(path: Path) -> Array:
             head = file.read(4)
             if not is_idx(head):
                 found = head.hex(" ") or "an empty file"
-                raise DataError(f"{path}: expected IDX, which starts with 00 00 08 03; found {found}.")
+                raise DataError(
+                    f"{path}: expected IDX, which starts with 00 00 08 03; found {found}. Choose another file."
+                )
             header = _parse_header(head, file, path=path)
             size = path.stat().st_size
             if math.prod(header.shape) == 0:
-                raise DataError(f"{path}: expected items, found an empty IDX array {header.shape}.")
+                raise DataError(f"{path}: expected items, found an empty IDX array {header.shape}. Fetch it again.")
             if not zipped:
                 _check_size(path, header, found=size - header.offset)
                 return np.memmap(path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape)
@@ -84,7 +89,7 @@ def read_idx(path: Path) -> Array:
 
 
 def idx_labels(images: Path) -> LabelArray | None:
-    """The labels beside an IDX file of images, found by MNIST's naming; None if there are none."""
+    """Labels in the file next to an IDX file of images, found by MNIST's naming; None if it is missing."""
     name = images.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     if name == images.name.removesuffix(".gz"):
         return None
@@ -92,26 +97,28 @@ def idx_labels(images: Path) -> LabelArray | None:
         if path.is_file():
             labels = read_idx(path)
             if labels.ndim != 1 or labels.dtype.kind not in "ui":
-                raise DataError(f"{path}: expected one integer label per image, found {labels.dtype} {labels.shape}.")
+                raise DataError(
+                    f"{path}: expected one integer label per image, found {labels.dtype} {labels.shape}. Fetch it anew."
+                )
             return labels.astype(np.int64)
     return None
 
 
 def find_idx_images(folder: Path) -> Path | None:
-    """The IDX file of images in a folder, the training set's if there is a choice; None if there is none."""
+    """The IDX file of images in a folder, that of the training set if there are several; None if there is none."""
     found: list[Path] = []
     for path in _candidates(folder):
         header = idx_header(path)
         if header is not None and len(header.shape) >= 3:
             found.append(path)
         elif header is None and "idx3" in path.name:
-            read_idx(path)  # its name promises IDX: let the reader say what is wrong
+            read_idx(path)  # its name promises IDX: the reader raises an error that says what is wrong
     found.sort(key=lambda path: (not path.name.startswith("train"), path.name))
     return found[0] if found else None
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """The files in a folder that may be IDX; of very many, as an image folder may have, only those so named."""
+    """The files in a folder that may be IDX; in a folder of very many files, only those with a name like IDX."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file())
     if len(names) > MOST_FILES:

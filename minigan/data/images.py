@@ -1,4 +1,4 @@
-"""Picture files: decoding them to 8-bit grey or colour, and the dataset of a folder or zip of them."""
+"""Picture files: decoding to 8-bit grey or colour, and the dataset in a folder or zip of pictures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan.data.dataset import IndexArray, PixelArray, PixelDataset
 from minigan.data.files import FileStore, class_labels
-from minigan.data.options import LARGEST_SIDE, Options, chosen_rows
+from minigan.data.options import LARGEST_SIDE, SourceOptions, chosen_rows
 from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
 from minigan.errors import DataError, MiniganError, MixedSizesError
@@ -26,17 +26,17 @@ __all__ = [
 ]
 
 RESIZE_REMEDY = "Give a size (--set size=64) to scale them all to."
-SAMPLE = 16  # files looked at when a folder is opened
-# Pillow knows many more, some of which have other programs read the file.
+SAMPLE = 16  # files whose headers are read when a folder is opened
+# Pillow knows many more formats, but for some of them it runs other programs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-LONGEST = 2**16 - 1  # pixels; a JPEG can have no longer side, and decoders are slow with what claims one
+LONGEST = 2**16 - 1  # pixels; no JPEG has a longer side, and decoders are slow with files that claim one
 ORIENTATION = 0x0112  # EXIF tag
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 CLEAR_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
 class Probe(NamedTuple):
-    """What the header of a picture file tells."""
+    """Size and kind of a picture, as its header states."""
 
     height: int
     width: int
@@ -44,21 +44,27 @@ class Probe(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What is known of a store's pictures when it is opened."""
+    """Properties of a store's pictures, found when it is opened.
+
+    Attributes:
+        rows: indices of the pictures to use.
+        shape: (H, W, C) of the dataset.
+        pairs: all pictures looked at have the shape of two squares side by side.
+    """
 
     rows: IndexArray
     shape: tuple[int, int, int]
-    pairs: bool  # all have the shape of two square pictures side by side
+    pairs: bool
 
 
 class ImageFiles(PixelDataset):
-    """The pictures in a store, decoded batch by batch; folders are classes.
+    """Dataset of the pictures in a store, decoded batch by batch; folders are classes.
 
-    With no size given all pictures must have the size of the first; with no channels given they are grey if a
+    Without a size in the options all pictures must have the size of the first. Without channels they are grey if a
     sample of 16 is.
     """
 
-    def __init__(self, store: FileStore, *, name: str, options: Options) -> None:
+    def __init__(self, store: FileStore, *, name: str, options: SourceOptions) -> None:
         try:
             found = survey(store, options)
         except MiniganError:
@@ -79,7 +85,7 @@ class ImageFiles(PixelDataset):
         self._cropped_pairs = found.pairs and found.shape[1] != 2 * found.shape[0]
 
     def describe(self) -> str:
-        hint = "; these look like side-by-side pairs: only the centre of each is used" if self._cropped_pairs else ""
+        hint = "; these look like side-by-side pairs, of which only the centre is used" if self._cropped_pairs else ""
         return f"{super().describe()}{hint}"
 
     def close(self) -> None:
@@ -106,8 +112,14 @@ class ImageFiles(PixelDataset):
         return to_array(cover(image, size=(height, width)))
 
 
-def survey(store: FileStore, options: Options) -> Survey:
-    """What a few pictures tell of all: with no size given they must agree on one."""
+def survey(store: FileStore, options: SourceOptions) -> Survey:
+    """Examines a few pictures.
+
+    Raises:
+        MixedSizesError: the options have no size, and the pictures differ in theirs.
+        DataError: a picture cannot be read.
+        ConfigError: the options do not fit the store.
+    """
     rows = chosen_rows(len(store.names), options, where=store.root)
     probes = probe_files(store, rows)
     size = options.size or common_size(store, probes)
@@ -116,13 +128,17 @@ def survey(store: FileStore, options: Options) -> Survey:
 
 
 def probe_files(store: FileStore, rows: IndexArray) -> dict[int, Probe]:
-    """The headers of a few files, evenly spread, by their index in the store."""
+    """Reads the headers of a few files, evenly spread, by their index in the store."""
     sample = rows if len(rows) <= SAMPLE else rows[np.arange(SAMPLE) * len(rows) // SAMPLE]
     return {int(row): _probe(store.read(int(row)), where=store.where(int(row))) for row in sample}
 
 
 def common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
-    """The height and width on which all probed files agree."""
+    """Height and width of all probed files.
+
+    Raises:
+        MixedSizesError: they differ.
+    """
     (first, probe), *others = probes.items()
     for row, other in others:
         if other[:2] != probe[:2]:
@@ -134,17 +150,30 @@ def common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
 
 
 def expect_modest(size: tuple[int, int], *, where: str) -> None:
-    """Raises DataError if pictures of that size are too large to be read as they are, by many at a time."""
+    """Checks that pictures of that size can be read unscaled, many at a time.
+
+    Raises:
+        DataError: they are too large.
+    """
     if max(size) > LARGEST_SIDE:
-        raise DataError(f"{where}: {size[0]}x{size[1]} is more than {LARGEST_SIDE:,} pixels a side. {RESIZE_REMEDY}")
+        raise DataError(
+            f"{where}: expected at most {LARGEST_SIDE:,} pixels a side, found {size[0]}x{size[1]}. {RESIZE_REMEDY}"
+        )
 
 
 def load_image(data: bytes, *, where: str, channels: int, fit: tuple[int, int] | None = None) -> Any:
-    """The picture as a Pillow image of mode L or RGB, upright; `where` names it in errors.
+    """Decodes a picture to an upright Pillow image of mode L or RGB.
 
-    16-bit grey is scaled by its full range, transparency is laid over white, of an animation the first frame is
-    taken. If the picture is to be scaled to `fit` (H, W), a JPEG may be decoded at a smaller size, at least twice
-    that, which is much quicker.
+    16-bit grey is scaled by its full range, transparency is laid over white, and only the first frame of an animation
+    is used.
+
+    Args:
+        where: names the picture in errors.
+        channels: 1 for mode L, 3 for RGB.
+        fit: the size (H, W) to which it will be scaled. A JPEG may then be decoded at a smaller size, at least twice
+            that, which is much quicker.
+    Raises:
+        DataError: it cannot be decoded.
     """
     with _naming(where), _opened(data, where=where) as image:
         if fit is not None:
@@ -154,7 +183,7 @@ def load_image(data: bytes, *, where: str, channels: int, fit: tuple[int, int] |
 
 
 def to_array(image: Any) -> PixelArray:
-    """A Pillow image of mode L or RGB as uint8 (H, W, C)."""
+    """Converts a Pillow image of mode L or RGB to uint8 (H, W, C)."""
     pixels: PixelArray = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
@@ -169,21 +198,21 @@ def _probe(data: bytes, *, where: str) -> Probe:
 
 @contextmanager
 def _naming(where: str) -> Iterator[None]:
-    """Turns whatever a decoder raises into a DataError that names the file."""
+    """Turns any error of a decoder into a DataError that names the file."""
     try:
         yield
     except MiniganError:
         raise
-    # given damaged bytes Pillow's plugins raise nearly anything: OSError, SyntaxError, struct.error, KeyError ...
+    # for damaged bytes Pillow's plugins raise nearly anything: OSError, SyntaxError, struct.error, KeyError ...
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if "BytesIO" in reason:
             reason = "no known image format"
-        raise DataError(f"{where}: expected an image, found one that cannot be read ({reason}).") from error
+        raise DataError(f"{where}: expected an image, found one that cannot be read ({reason}). Remove it.") from error
 
 
 def _opened(data: bytes, *, where: str) -> Any:
-    """The picture, its header read, its pixels not yet."""
+    """A picture of which only the header has been read so far."""
     pillow = load_pillow()
     try:
         image = pillow.open(BytesIO(data), formats=FORMATS)
@@ -199,7 +228,7 @@ def _opened(data: bytes, *, where: str) -> Any:
 
 
 def _upright(image: Any) -> Any:
-    """Turned as the camera's EXIF note says; phones store portraits lying on their side."""
+    """Turns a picture as its EXIF orientation says; phones store portraits lying on their side."""
     turn = image.getexif().get(ORIENTATION, 1)
     transpose = load_pillow().Transpose
     steps = {
@@ -238,7 +267,7 @@ def _flattened(image: Any, *, channels: int, where: str) -> Any:
 
 
 def _from_16_bits(image: Any, *, where: str) -> PixelArray:
-    """Pillow would clip 16-bit grey at 255 when converting it: scale it by its full range instead."""
+    """Scales 16-bit grey by its full range; Pillow's own conversion would clip it at 255."""
     values = np.asarray(image)
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
         raise DataError(

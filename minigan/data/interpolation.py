@@ -1,4 +1,4 @@
-"""Smaller and larger images without a network: block means, and bicubic interpolation."""
+"""Resizing by whole factors, without a network: block means and bicubic interpolation."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from minigan.errors import ShapeError
 
 __all__ = ["bicubic", "block_means"]
 
-A = -0.5  # of Keys' family the one that is exact for quadratic functions
+A = -0.5  # in Keys' family, the kernel that is exact for quadratic functions
 
 
 def block_means(images: np.ndarray, *, factor: int) -> np.ndarray:
-    """Images (N, H, W, C) averaged over blocks of pixels: (N, H / factor, W / factor, C), of the same dtype.
+    """Averages images (N, H, W, C) over blocks of pixels: (N, H / factor, W / factor, C), same dtype.
 
     Raises:
-        ShapeError: the blocks do not divide the sides.
+        ShapeError: the sides are not multiples of the factor.
     """
     N, H, W, C = images.shape
     if H % factor or W % factor:
@@ -23,10 +23,10 @@ def block_means(images: np.ndarray, *, factor: int) -> np.ndarray:
 
 
 def bicubic(images: np.ndarray, *, factor: int) -> np.ndarray:
-    """Images (N, H, W, C) enlarged to (N, H * factor, W * factor, C), of the same dtype; may leave [-1, 1] at edges.
+    """Enlarges images (N, H, W, C) to (N, H * factor, W * factor, C), same dtype; edges may overshoot [-1, 1].
 
-    Pixels are squares, so the middle of the first new one lies at (1 / factor - 1) / 2; beyond the border the outermost
-    pixels go on.
+    Pixels are squares, so the middle of the first new one lies at (1 / factor - 1) / 2. Beyond the border the outermost
+    pixels are repeated.
 
     Source: Keys 1981, "Cubic Convolution Interpolation for Digital Image Processing", equation 15.
     """
@@ -37,7 +37,7 @@ def bicubic(images: np.ndarray, *, factor: int) -> np.ndarray:
 
 
 def _weights(side: int, factor: int) -> np.ndarray:
-    """The share of each pixel of a row (columns) in each new one (rows), (side * factor, side)."""
+    """Weights (side * factor, side) of the old pixels (columns) in the new ones (rows)."""
     place = (np.arange(side * factor) + 0.5) / factor - 0.5
     first = np.floor(place).astype(int) - 1
     weights = np.zeros((side * factor, side))

@@ -1,86 +1,69 @@
 """Endless shuffled batches, read ahead in the background, that can be resumed bit for bit."""
 
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar, overload
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from minigan.data.dataset import Collection, Dataset, FloatArray, IndexArray, LabelArray, PairDataset
+from minigan.data.dataset import Collection, IndexArray
 from minigan.errors import ConfigError
 from minigan.support.arguments import kind_of, whole
 
 __all__ = ["Loader"]
 
-Batch = TypeVar("Batch")
+Items = TypeVar("Items")
+ItemsRead = TypeVar("ItemsRead", covariant=True)
+
+
+class Readable(Protocol[ItemsRead]):
+    """A dataset as type checkers see it: `read` decides what a batch is."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def describe(self) -> str: ...
+
+    def read(self, indices: npt.ArrayLike) -> ItemsRead: ...
 
 
 class Position(NamedTuple):
+    """Place of a batch: an epoch, and the number of items of it that come before."""
+
     epoch: int
-    offset: int  # items of the epoch already handed out
+    offset: int
 
 
-class Loader(Generic[Batch]):
+class Loader(Generic[Items]):
     """An endless iterator over the batches of a dataset.
 
-    A batch is an array of images or points; with `with_labels=True` it is (images, labels); of a PairDataset it is
-    (a, b). Epoch e goes through the items in the order `default_rng([seed, e]).permutation(n)`, so a position is no
-    more than an epoch and an offset: `state()` tells it, `restore()` goes back to it.
+    A batch is what the dataset's `read` returns: an array of images or points, (images, labels) of
+    `dataset.with_labels()`, or (a, b) of a PairDataset. Epoch e goes through the items in the order
+    `default_rng([seed, e]).permutation(n)`, so a position is just an epoch and an offset: `state()` returns it and
+    `restore()` returns to it.
 
-    `prefetch` batches are read ahead by `workers` threads (more than one pays where large pictures are decoded);
-    prefetch=0 reads each batch when it is asked for. What goes wrong in a thread is raised by `next()`.
+    Args:
+        dataset: a Dataset or PairDataset.
+        batch_size: items in a batch, at most as many as the dataset has.
+        seed: of the order.
+        prefetch: number of batches that are read ahead; 0 reads each batch when it is asked for.
+        workers: number of threads that read ahead; several pay off if large pictures are decoded.
+        shuffle: False keeps the dataset's order.
+        drop_last: leave out the last, smaller batch of each epoch.
+        state: where to start, see `state`.
+    Raises:
+        ConfigError: an argument is out of range, or the state does not fit.
+
+    An error in a thread is raised by `next()`. A loader is a context manager that closes itself.
     """
-
-    @overload
-    def __init__(
-        self: "Loader[FloatArray]",
-        dataset: Dataset,
-        *,
-        batch_size: int,
-        seed: int,
-        prefetch: int = 2,
-        workers: int = 1,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        with_labels: Literal[False] = False,
-        state: dict[str, int] | None = None,
-    ) -> None: ...
-
-    @overload
-    def __init__(
-        self: "Loader[tuple[FloatArray, LabelArray]]",
-        dataset: Dataset,
-        *,
-        batch_size: int,
-        seed: int,
-        prefetch: int = 2,
-        workers: int = 1,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        with_labels: Literal[True],
-        state: dict[str, int] | None = None,
-    ) -> None: ...
-
-    @overload
-    def __init__(
-        self: "Loader[tuple[FloatArray, FloatArray]]",
-        dataset: PairDataset,
-        *,
-        batch_size: int,
-        seed: int,
-        prefetch: int = 2,
-        workers: int = 1,
-        shuffle: bool = True,
-        drop_last: bool = True,
-        with_labels: Literal[False] = False,
-        state: dict[str, int] | None = None,
-    ) -> None: ...
 
     def __init__(
         self,
-        dataset: Collection,
+        dataset: Readable[Items],
         *,
         batch_size: int,
         seed: int,
@@ -88,7 +71,6 @@ class Loader(Generic[Batch]):
         workers: int = 1,
         shuffle: bool = True,
         drop_last: bool = True,
-        with_labels: bool = False,
         state: dict[str, int] | None = None,
     ) -> None:
         if not isinstance(dataset, Collection):
@@ -105,12 +87,11 @@ class Loader(Generic[Batch]):
                 f"batch_size is {batch_size:,}, but {dataset.name} holds {len(dataset):,} items. "
                 "Lower batch_size, or use more data."
             )
-        self.dataset = dataset
+        self.dataset: Readable[Items] = dataset
         self._shuffle = shuffle
         self._drop_last = drop_last
-        self._fetch: Callable[[IndexArray], Batch] = _reader(dataset, with_labels=with_labels)
         self._threads: ThreadPoolExecutor | None = None
-        self._ahead: deque[tuple[Position, Future[Batch]]] = deque()
+        self._ahead: deque[tuple[Position, Future[Items]]] = deque()
         self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
         self._order: tuple[int, IndexArray] | None = None
         self._closed = False
@@ -126,18 +107,18 @@ class Loader(Generic[Batch]):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self._drop_last)
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Items:
         if self._closed:
-            raise ConfigError("the loader is closed. Make a new one, with state=loader.state() to go on from here.")
+            raise ConfigError("the loader is closed. Make a new one; with state=loader.state() it continues from here.")
         if self._prefetch == 0:
-            batch = self._fetch(self._indices(self._next))
+            batch = self.dataset.read(self._indices(self._next))
             self._next = self._after(self._next)
             return batch
         self._read_ahead()
@@ -147,26 +128,29 @@ class Loader(Generic[Batch]):
         return batch
 
     def state(self) -> dict[str, int]:
-        """The position of the batch that `next()` returns next, and what it is valid for."""
+        """The position of the next batch, with the settings for which it is valid."""
         position = self._ahead[0][0] if self._ahead else self._next
         return {**position._asdict(), **self._identity()}
 
     def restore(self, state: dict[str, int], *, same_items: bool = True) -> None:
-        """Goes on from a `state()` of a loader over the same data with the same batch size and seed.
+        """Resumes from the `state()` of a loader over the same data with the same batch size and seed.
 
-        With `same_items=False` the data may have another number of items now: then it goes on at the beginning of
-        the next epoch.
-
+        Args:
+            state: as `state()` returned it.
+            same_items: False accepts data whose number of items has changed; the loader then resumes at the
+                beginning of the next epoch.
         Raises:
-            ConfigError: the state is of another loader, or damaged. This one is as it was.
+            ConfigError: the state is of another loader, or damaged. This loader is left as it was.
         """
         expected = self._identity()
         missing = [key for key in (*Position._fields, *expected) if key not in state]
         if missing:
-            raise ConfigError(f"the loader's state lacks {', '.join(missing)}: it is not one that Loader.state() made.")
+            raise ConfigError(f"the loader's state lacks {', '.join(missing)}. Use one that Loader.state() returned.")
         odd = [key for key in (*Position._fields, *expected) if type(state[key]) is not int]
         if odd:
-            raise ConfigError(f"the loader's state has {odd[0]}={state[odd[0]]!r}, which is no whole number.")
+            raise ConfigError(
+                f"the loader's state: expected a whole number, got {odd[0]}={state[odd[0]]!r}. Use another."
+            )
         if not same_items and state["items"] != expected["items"]:
             state = {**state, "items": expected["items"], "epoch": state["epoch"] + 1, "offset": 0}
         for key, value in expected.items():
@@ -178,12 +162,14 @@ class Loader(Generic[Batch]):
         position = Position(state["epoch"], state["offset"])
         fits = 0 <= position.offset < self.steps_per_epoch * self.batch_size
         if position.epoch < 0 or position.offset % self.batch_size or not fits:
-            raise ConfigError(f"the loader's state has no batch at {dict(position._asdict())}: it is damaged.")
+            raise ConfigError(
+                f"the loader's state has no batch at {dict(position._asdict())}: it is damaged. Use another."
+            )
         self._drop_pending()
         self._next = position
 
     def close(self) -> None:
-        """Stops and joins the threads. `state()` still works."""
+        """Stops the threads and waits for them. `state()` still works."""
         if self._ahead:
             self._next = self._ahead[0][0]
         self._closed = True
@@ -213,7 +199,7 @@ class Loader(Generic[Batch]):
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="minigan-loader")
         while len(self._ahead) < self._prefetch:
-            future = self._threads.submit(self._fetch, self._indices(self._next))
+            future = self._threads.submit(self.dataset.read, self._indices(self._next))
             self._ahead.append((self._next, future))
             self._next = self._after(self._next)
 
@@ -239,19 +225,3 @@ class Loader(Generic[Batch]):
         for _, future in self._ahead:
             future.cancel()
         self._ahead.clear()
-
-
-def _reader(dataset: Collection, *, with_labels: bool) -> Callable[[IndexArray], Any]:
-    """The function that makes a batch; which kind it is, the overloads of Loader.__init__ promise."""
-    if isinstance(dataset, PairDataset):
-        if with_labels:
-            raise ConfigError(f"{dataset.name}: pairs have no labels. Leave with_labels out.")
-        return dataset.read_pairs
-    if not isinstance(dataset, Dataset):
-        raise ConfigError(f"a Loader reads a Dataset or a PairDataset, got {kind_of(dataset)}.")
-    if not with_labels:
-        return dataset.read
-    labels = dataset.labels
-    if labels is None:
-        raise ConfigError(f"{dataset.name}: has no labels. Leave with_labels out, or sort the images into folders.")
-    return lambda rows: (dataset.read(rows), labels[rows])

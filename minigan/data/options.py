@@ -1,4 +1,4 @@
-"""What the reader of a source may ask for, checked once."""
+"""SourceOptions for reading a source, checked once."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from minigan.data.dataset import IndexArray
 from minigan.errors import ConfigError
 
-__all__ = ["LARGEST_SIDE", "Options", "Size", "chosen_rows", "parse_options"]
+__all__ = ["LARGEST_SIDE", "Size", "SourceOptions", "chosen_rows", "parse_options"]
 
 Size = int | tuple[int, int]
 
@@ -16,25 +16,33 @@ LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True)
-class Options:
+class SourceOptions:
     size: tuple[int, int] | None  # height, width; None keeps the source's own
     channels: int | None  # 1 or 3; None keeps the source's own
     count: int | None  # how many items; None takes all
     cache_bytes: int  # decoded images are kept when the whole set takes no more
 
 
-def parse_options(*, size: Size | None, channels: int | None, count: int | None, cache_bytes: int) -> Options:
+def parse_options(*, size: Size | None, channels: int | None, count: int | None, cache_bytes: int) -> SourceOptions:
     if channels not in (None, 1, 3):
-        raise ConfigError(f"channels must be 1 (greyscale) or 3 (colour), got {channels!r}.")
+        raise ConfigError(
+            f"channels must be 1 (greyscale) or 3 (colour), got {channels!r}. Leave it out for the source's own."
+        )
     if count is not None and not _is_positive(count):
         raise ConfigError(f"count must be a positive integer, got {count!r}.")
     if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
         raise ConfigError(f"cache_bytes must be an integer from 0 up (0 keeps nothing), got {cache_bytes!r}.")
-    return Options(_parse_size(size), channels, count, cache_bytes)
+    return SourceOptions(_parse_size(size), channels, count, cache_bytes)
 
 
-def chosen_rows(total: int, options: Options, *, where: str | os.PathLike[str]) -> IndexArray:
-    """Which of `total` items to take: all, or `options.count` evenly spread ones, so that sorted classes all stay."""
+def chosen_rows(total: int, options: SourceOptions, *, where: str | os.PathLike[str]) -> IndexArray:
+    """Indices of the items to take of `total`: all, or `options.count` evenly spread ones.
+
+    An even spread takes items of all classes from a sorted source.
+
+    Raises:
+        ConfigError: the source has fewer items.
+    """
     count = total if options.count is None else options.count
     if count > total:
         raise ConfigError(f"{os.fspath(where)}: count is {count:,}, but the source holds {total:,} items. Lower count.")

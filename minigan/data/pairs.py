@@ -1,4 +1,4 @@
-"""Pairs of images kept side by side in one picture file, as pix2pix's data sets are (Isola et al. 2017)."""
+"""Pairs of images side by side in one picture file, as in pix2pix's datasets (Isola et al. 2017)."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from minigan.data.images import (
     probe_files,
     to_array,
 )
-from minigan.data.options import Options, chosen_rows
+from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.resize import cover
 from minigan.errors import ConfigError, DataError
 
@@ -27,9 +27,9 @@ DIRECTIONS = ("AtoB", "BtoA")
 
 
 class PairFiles(PairDataset):
-    """Pictures whose left half is A and right half is B, decoded batch by batch, each half scaled by itself."""
+    """Dataset of pictures whose left half is A and right half is B, decoded batch by batch; halves are scaled alone."""
 
-    def __init__(self, store: FileStore, *, name: str, options: Options, swap: bool, split: str | None) -> None:
+    def __init__(self, store: FileStore, *, name: str, options: SourceOptions, swap: bool, split: str | None) -> None:
         rows = split_rows(store, split)
         rows = rows[chosen_rows(len(rows), options, where=store.root)]
         probes = probe_files(store, rows)
@@ -46,7 +46,7 @@ class PairFiles(PairDataset):
     def close(self) -> None:
         self._store.close()
 
-    def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
         left, right = unit_range(both[:, 0]), unit_range(both[:, 1])
         return (right, left) if self._swap else (left, right)
@@ -75,7 +75,11 @@ class PairFiles(PairDataset):
 
 
 def split_rows(store: FileStore, split: str | None) -> IndexArray:
-    """Which files lie in the folder of the name `split`; by default those in `train`, if there is one."""
+    """Indices of the files in folders named `split`; by default in `train`, or all files if there is none.
+
+    Raises:
+        ConfigError: no file lies in such a folder.
+    """
     folders = [name.split("/")[:-1] for name in store.names]
     splits = sorted({part for folder in folders for part in folder})
     wanted = split if split is not None or "train" not in splits else "train"

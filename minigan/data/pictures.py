@@ -1,4 +1,4 @@
-"""Samples as one picture: images in a grid, points as a density; and arrays that a notebook shows as pictures."""
+"""Pictures of samples: images in a grid, points as a density; and arrays that a notebook shows as pictures."""
 
 import math
 from typing import Any
@@ -50,7 +50,7 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
-    """Images in [-1, 1] as uint8 of the same shape; values outside of the range are clipped.
+    """Converts images in [-1, 1] to uint8; values outside are clipped.
 
     Raises:
         DTypeError: the images are no floats.
@@ -74,14 +74,14 @@ def _levels(images: np.ndarray) -> np.ndarray:
 
 
 def image_grid(images: np.ndarray, *, columns: int | None = None, scale: int | None = None) -> np.ndarray:
-    """Images side by side, row after row, on a dark ground.
+    """Arranges images in a grid, row by row, on a dark ground.
 
     Args:
         images: (N, H, W, C), floats in [-1, 1] or uint8.
-        columns: the number of images in a row; about as many as rows by default.
-        scale: each pixel becomes scale x scale; by default small images are enlarged.
+        columns: images in a row; by default about as many as rows.
+        scale: each pixel becomes a block of scale x scale; by default small images are enlarged.
     Returns:
-        uint8, (height, width, C).
+        uint8 (height, width, C).
     Raises:
         ShapeError: the images have another shape.
     """
@@ -103,18 +103,18 @@ def image_grid(images: np.ndarray, *, columns: int | None = None, scale: int | N
 
 
 def point_density(points: np.ndarray, *, extent: float, size: int = 400) -> np.ndarray:
-    """Points of the plane as a picture of their density, dark on white.
+    """Draws the density of points in the plane, dark on white.
 
     Args:
-        points: (N, 2); those outside of the extent are not seen.
+        points: (N, 2); those outside the extent are not drawn.
         extent: the picture shows [-extent, extent] in both directions, the second coordinate upwards.
-        size: of the picture's side, in pixels.
+        size: the picture's side, in pixels.
     Returns:
-        uint8, (size, size, 1).
+        uint8 (size, size, 1).
     """
     edges = np.linspace(-extent, extent, size + 1)
     counts, _, _ = np.histogram2d(-points[:, 1], points[:, 0], bins=(edges, edges))
-    for axis in (0, 1):  # a 3x3 blob a point: a single pixel is hard to see
+    for axis in (0, 1):  # a point is drawn as 3x3 pixels: a single one is hard to see
         counts = np.maximum.reduce([np.roll(counts, shift, axis) for shift in (-1, 0, 1)])
     darkness = np.where(counts > 0, 0.35 + 0.65 * np.minimum(counts / max(counts.max(), 1), 1) ** 0.5, 0)
     return (255 - 255 * darkness).astype(np.uint8)[..., None]

@@ -1,4 +1,4 @@
-"""The one door to Pillow, an optional dependency: imported when a picture is first read, and kept quiet."""
+"""The only import of Pillow, an optional dependency: it happens when a picture is first read."""
 
 import importlib
 import warnings
@@ -10,7 +10,11 @@ __all__ = ["load_pillow"]
 
 
 def load_pillow() -> ModuleType:
-    """The module `PIL.Image`."""
+    """The module `PIL.Image`, with its warnings silenced.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
     try:
         module = importlib.import_module("PIL.Image")
     except ImportError as error:
@@ -20,10 +24,10 @@ def load_pillow() -> ModuleType:
 
 
 def _hush(bomb: type[Warning]) -> None:
-    """Silence Pillow's warnings about odd files: what matters is checked, and raised as a DataError, by the reader.
+    """Silences Pillow's warnings about odd files; the reader checks what matters and raises a DataError.
 
-    `warnings.catch_warnings` would do it for a while only, but it is not safe when several threads decode. Adding
-    a filter is; it is added again only where somebody has since reset the filters.
+    `warnings.catch_warnings` would limit this to a block, but it is not safe when several threads decode. Adding a
+    filter is. It is added again only after somebody has reset the filters.
     """
     if not any(kind is bomb and action == "ignore" for action, _, kind, *_ in warnings.filters):
         warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -1,6 +1,6 @@
-"""Writing PNG with nothing but zlib, so that a trained generator can be looked at without an image library.
+"""Writing PNG with zlib alone, so that samples can be looked at without an image library.
 
-Only what minigan writes itself: 8-bit greyscale or RGB. Reading images is Pillow's business (`minigan[images]`).
+Supports what minigan writes: 8-bit greyscale or RGB. Images are read by Pillow (`minigan[images]`).
 Source: W3C, Portable Network Graphics (PNG) Specification, third edition, sections 5 (chunks) and 11.2 (IHDR, IDAT).
 """
 
@@ -15,13 +15,17 @@ _COLOUR_TYPE = {1: 0, 3: 2}  # channels -> PNG's code for greyscale, truecolour
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """A PNG file's bytes.
+    """Encodes pixels as the bytes of a PNG file.
 
     Args:
-        pixels: (H, W, C) uint8 with C = 1 or 3.
+        pixels: uint8 (H, W, C) with C = 1 or 3.
+    Raises:
+        ShapeError: they have another shape or dtype.
     """
     if pixels.ndim != 3 or pixels.shape[-1] not in _COLOUR_TYPE or pixels.dtype != np.uint8:
-        raise ShapeError(f"a PNG is made of (H, W, 1) or (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}.")
+        raise ShapeError(
+            f"expected uint8 pixels (H, W, 1) or (H, W, 3), got {pixels.dtype} {pixels.shape}. Use to_pixels."
+        )
     H, W, C = pixels.shape
     rows = np.zeros((H, 1 + W * C), np.uint8)  # each row starts with its filter's type: 0, none
     rows[:, 1:] = pixels.reshape(H, W * C)

@@ -1,6 +1,6 @@
-"""The two mixtures of Gaussians on which mode collapse is counted: 8 on a ring and 25 on a grid.
+"""The two mixtures of Gaussians on which mode collapse is measured: 8 on a ring and 25 on a grid.
 
-Centres and spreads are those of the PacGAN paper (Lin et al. 2018), which follows VEEGAN (Srivastava et al. 2017).
+Their centres and spreads are those of PacGAN (Lin et al. 2018), which follows VEEGAN (Srivastava et al. 2017).
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ __all__ = ["GaussianMixture", "Points", "grid", "ring"]
 
 
 class Points(Dataset):
-    """Points in the plane, held in memory, handed out as they are."""
+    """Dataset of points in the plane, held in memory and read unscaled."""
 
     def __init__(
         self,
@@ -30,7 +30,12 @@ class Points(Dataset):
 
 
 class GaussianMixture(Points):
-    """Points around `centres` (modes, 2), each with the spread `sigma`; the label is the mode."""
+    """Dataset of points drawn from Gaussians of equal weight; the label is the mode.
+
+    Attributes:
+        centres: float32 (modes, 2).
+        sigma: standard deviation of each Gaussian, in each direction.
+    """
 
     centres: FloatArray
     sigma: float
@@ -48,14 +53,26 @@ class GaussianMixture(Points):
 
 
 def ring(*, count: int = 100_000, seed: int = 0) -> GaussianMixture:
-    """8 Gaussians of sigma 0.01, evenly on a circle of radius 1."""
+    """Dataset of 8 Gaussians with sigma 0.01, evenly spread on a circle of radius 1.
+
+    Args:
+        count: number of points; a larger dataset of the same seed begins with the same points.
+        seed: of the random generators.
+    Source: Lin et al. 2018 ("PacGAN"), section 4.1.
+    """
     angle = 2 * np.pi * np.arange(8) / 8
     centres = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     return GaussianMixture(centres, name="ring", sigma=0.01, count=count, seed=seed)
 
 
 def grid(*, count: int = 100_000, seed: int = 0) -> GaussianMixture:
-    """25 Gaussians of sigma 0.05 at x, y in {-4, -2, 0, 2, 4}."""
+    """Dataset of 25 Gaussians with sigma 0.05 at x, y in {-4, -2, 0, 2, 4}.
+
+    Args:
+        count: number of points; a larger dataset of the same seed begins with the same points.
+        seed: of the random generators.
+    Source: Lin et al. 2018 ("PacGAN"), section 4.1.
+    """
     axis = np.arange(-4, 5, 2, dtype=np.float32)
     centres = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
     return GaussianMixture(centres, name="grid", sigma=0.05, count=count, seed=seed)

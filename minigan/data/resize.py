@@ -1,7 +1,7 @@
-"""Resizing: the whole target is covered, its shape kept, what overhangs is cut off evenly.
+"""Resizing to cover a size: proportions are kept, and what overhangs is cut off evenly.
 
-Downwards and upwards Pillow's Lanczos filter is used: it is anti-aliased, as FID's authors ask for (Parmar et al.,
-"On Aliased Resizing", 2022). Plain bilinear or nearest sampling would leave jagged edges for the GAN to learn.
+Pillow's Lanczos filter is used in both directions. It is anti-aliased, as Parmar et al. 2022 ask for ("On Aliased
+Resizing"); plain bilinear or nearest sampling would leave jagged edges for the GAN to learn.
 """
 
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ Pixels = TypeVar("Pixels", np.uint8, np.float32)
 
 
 def covering_box(*, have: tuple[int, int], want: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The middle part (left, top, right, bottom) of an image `have` (H, W) that has the proportions of `want`."""
+    """Box (left, top, right, bottom) in the middle of an image `have` (H, W), with the proportions of `want`."""
     scale = min(have[0] / want[0], have[1] / want[1])
     height, width = want[0] * scale, want[1] * scale
     top, left = (have[0] - height) / 2, (have[1] - width) / 2
@@ -25,7 +25,7 @@ def covering_box(*, have: tuple[int, int], want: tuple[int, int]) -> tuple[float
 
 
 def cover(image: Any, *, size: tuple[int, int]) -> Any:
-    """A Pillow image of mode L, RGB or F, scaled and centre-cropped to `size` (H, W)."""
+    """Scales and centre-crops a Pillow image of mode L, RGB or F to `size` (H, W)."""
     if (image.height, image.width) == size:
         return image
     box = covering_box(have=(image.height, image.width), want=size)
@@ -33,7 +33,7 @@ def cover(image: Any, *, size: tuple[int, int]) -> Any:
 
 
 def resized(images: npt.NDArray[Pixels], *, size: tuple[int, int]) -> npt.NDArray[Pixels]:
-    """A batch (n, H, W, C), uint8 or float32, covered to `size`; no Pillow is needed where the size is right."""
+    """Scales and centre-crops a batch (n, H, W, C), uint8 or float32; an unchanged size needs no Pillow."""
     if images.shape[1:3] == size:
         return images
     pillow = load_pillow()

@@ -1,6 +1,6 @@
 """The embedded shapes: coloured shapes on textured grounds, each scene with a map of its classes, at any size.
 
-Scene i depends on (seed, i) alone. It holds one main shape, whose class is the label, in front of up to two small ones.
+Scene i depends only on (seed, i). It has one main shape, whose class is the label, in front of up to two small ones.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ __all__ = ["CLASSES", "MASK_COLOURS", "ShapePairs", "Shapes"]
 Array = npt.NDArray[np.float32]
 
 CLASSES = ("circle", "square", "triangle", "star", "ring", "cross")
-STREAM = 0x54A9E5  # keeps these draws apart from others made with the same seed
+STREAM = 0x54A9E5  # keeps these random numbers apart from others of the same seed
 LAYERS = 3  # two small shapes, then the main one in front
 CHUNK_PIXELS = 2**16
 
@@ -32,7 +32,7 @@ MASK_COLOURS: tuple[tuple[int, int, int], ...] = (
 
 
 class Scenes(NamedTuple):
-    """What chance decides about a batch of n scenes; lengths are relative to the image's shorter side."""
+    """Random properties of a batch of n scenes; lengths are relative to the image's shorter side."""
 
     kind: npt.NDArray[np.int64]  # (n, LAYERS) class, or -1 for none
     centre: Array  # (n, LAYERS, 2)
@@ -46,7 +46,14 @@ class Scenes(NamedTuple):
 
 
 class Shapes(PixelDataset):
-    """`count` colour images (H, W, 3); the labels go round through the classes."""
+    """Embedded dataset of colour images (H, W, 3) of six shapes, whose labels run through the classes in turn.
+
+    Args:
+        size: (H, W).
+        count: number of images; a larger dataset of the same seed begins with the same images.
+        seed: of the random generators.
+        cache_bytes: drawn images are kept in memory if all of them take no more than this.
+    """
 
     def __init__(
         self,
@@ -71,7 +78,15 @@ class Shapes(PixelDataset):
 
 
 class ShapePairs(PairDataset):
-    """The same scenes with the map of their classes, painted in MASK_COLOURS: `a` is the scene, `b` the map."""
+    """Embedded dataset of the scenes of `Shapes` paired with maps of their classes, painted in MASK_COLOURS.
+
+    Args:
+        size: (H, W).
+        count: number of pairs; a larger dataset of the same seed begins with the same pairs.
+        seed: of the random generators.
+        swap: False makes the scene `a` and the map `b`; True the other way round.
+        cache_bytes: drawn pairs are kept in memory if all of them take no more than this.
+    """
 
     def __init__(
         self,
@@ -91,7 +106,7 @@ class ShapePairs(PairDataset):
         self._swap = swap
         self._cache = PixelCache(count=count, shape=(height, width, 6), limit=cache_bytes)
 
-    def read_pairs(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
         scene, classes = unit_range(both[..., :3]), unit_range(both[..., 3:])
         return (classes, scene) if self._swap else (scene, classes)
@@ -105,7 +120,7 @@ def _labels(count: int) -> LabelArray:
 
 
 def _render(seed: int, indices: IndexArray, *, height: int, width: int) -> PixelArray:
-    """Scenes and their class maps, side by side in the channels: uint8 (n, H, W, 6)."""
+    """Scenes (channels 0 to 2) and their class maps (3 to 5): uint8 (n, H, W, 6)."""
     images = np.empty((len(indices), height, width, 6), dtype=np.uint8)
     chunk = max(1, CHUNK_PIXELS // (height * width))
     for start in range(0, len(indices), chunk):
@@ -167,12 +182,12 @@ def _painted(scenes: Scenes, *, height: int, width: int) -> PixelArray:
 
 
 def _axis(length: int, side: int) -> Array:
-    """Where the pixels of a row lie, in shorter sides of the image, 0 in the middle."""
+    """Positions of a row's pixels, in units of the image's shorter side, 0 in the middle."""
     return ((np.arange(length) - (length - 1) / 2) / side).astype(np.float32)
 
 
 def _texture(scenes: Scenes, x: Array, y: Array) -> Array:
-    """How far between its two ground colours each pixel is, (n, H, W) in [0, 1]."""
+    """Mixing ratio of the two ground colours at each pixel, (n, H, W) in [0, 1]."""
     fx, fy, phase = (scenes.waves[:, :, k, None, None] for k in range(3))
     ramp = fx * x + fy * y  # (n, 3, H, W)
     along = ramp / (np.hypot(fx, fy) + np.float32(1e-6))
@@ -187,7 +202,7 @@ def _texture(scenes: Scenes, x: Array, y: Array) -> Array:
 
 
 def _shape(scenes: Scenes, layer: int, x: Array, y: Array) -> tuple[Array, Array]:
-    """Signed distance to the outline of each scene's shape (negative inside), and its shading, both (n, H, W)."""
+    """Signed distance to the outline of each scene's shape, negative inside, and its shading: both (n, H, W)."""
     radius = scenes.radius[:, layer, None, None]
     dx = (x - scenes.centre[:, layer, 0, None, None]) / radius
     dy = (y - scenes.centre[:, layer, 1, None, None]) / radius
@@ -203,7 +218,7 @@ def _shape(scenes: Scenes, layer: int, x: Array, y: Array) -> tuple[Array, Array
 
 
 def _outline(shape: str, u: Array, v: Array) -> Array:
-    """Signed distance (exact near the edges, which is all that anti-aliasing needs) to a shape of radius about 1."""
+    """Signed distance to a shape of radius about 1, exact near its edges, where anti-aliasing needs it."""
     if shape == "circle":
         return np.hypot(u, v) - np.float32(0.95)
     if shape == "square":
@@ -220,7 +235,7 @@ def _outline(shape: str, u: Array, v: Array) -> Array:
 
 
 def _star(u: Array, v: Array) -> Array:
-    """Five points: fold the plane into a tenth, where the outline is one line from a tip to a notch."""
+    """Signed distance to a star: the plane is folded into a tenth, where the outline is one line from tip to notch."""
     tip, notch, turn = 1.15, 0.5, np.pi / 5
     angle = abs((np.arctan2(u, v) + turn) % (2 * turn) - turn)
     radius = np.hypot(u, v)
@@ -231,7 +246,7 @@ def _star(u: Array, v: Array) -> Array:
 
 
 def _rgb(hue: Array, *, saturation: Array, value: Array) -> Array:
-    """HSV colours as RGB, one more axis of 3."""
+    """Converts HSV colours to RGB, in a new last axis of 3."""
     sector = (hue[..., None] * 6 + np.array([5, 3, 1], dtype=np.float32)) % 6
     dip = np.clip(np.minimum(sector, 4 - sector), 0, 1)
     rgb: Array = value[..., None] * (1 - saturation[..., None] * dip)

@@ -1,4 +1,4 @@
-"""Opens any source of training data; what a path holds is told by its content, not by its name."""
+"""Opening any source of training data; the kind of a file is found from its content, not from its name."""
 
 import difflib
 import os
@@ -17,7 +17,7 @@ from minigan.data.files import FileStore, FolderStore, ZipStore
 from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels, read_idx
 from minigan.data.images import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
-from minigan.data.options import Options, Size, parse_options
+from minigan.data.options import Size, SourceOptions, parse_options
 from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
@@ -42,21 +42,22 @@ def open_dataset(
     seed: int = 0,
     cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
-    """The dataset that `source` names: an embedded one, or a path; or that of an array in memory.
+    """Opens a dataset of images or points: an embedded one, one in a file or folder, or an array.
 
     Args:
-        source: `digits`, `shapes`, `ring` or `grid` (for a folder of such a name say `./digits`), or a path: an IDX
-            file or a folder of them; CIFAR-10 binary; .npy or .npz; a folder of images (nested: folders are
-            classes) or a zip of one. `stacked:` before any of these, where it has greyscale images of ten classes:
-            three of them at a time as red, green and blue. Or an array: uint8 images (N, H, W, C), float images in
-            [0, 1] or [-1, 1], points (N, 2).
-        size: scale and centre-crop images to this, a side or (height, width). None keeps their own.
+        source: a name, a path or an array. Names are `digits`, `shapes`, `ring` and `grid`; for a folder of such a name
+            write `./digits`. A path leads to an IDX file or a folder of them, CIFAR-10 binary, .npy or .npz, a folder
+            of images (folders in it are classes), or a zip of one. With the prefix `stacked:` three greyscale images
+            at a time become the red, green and blue of one; the source must then have ten classes. An array is like
+            that of an .npy file: uint8 images (N, H, W, C), float images in [0, 1] or [-1, 1], or points (N, 2).
+        size: scale and centre-crop images to this: a side, or (height, width). None keeps the source's own.
         channels: 1 for greyscale, 3 for colour. None keeps the source's own.
-        count: how many items; of a file's an even spread is taken. None takes all of them, of an embedded set its
-            usual number.
-        seed: of the embedded and the stacked sets, which are drawn by chance.
-        cache_bytes: decoded images are kept in memory if the whole set takes no more than this.
-
+        count: number of items, evenly spread over a file's. None takes all of a file, or the default of an embedded
+            dataset: 20,000 digits, 10,000 shapes, 100,000 points.
+        seed: of the embedded and the stacked datasets, which are random.
+        cache_bytes: decoded images are kept in memory if the whole dataset takes no more than this.
+    Returns:
+        Images (H, W, C) in [-1, 1], or points (2,), float32.
     Raises:
         DataError: the source cannot be found or read.
         ConfigError: an argument does not fit the source.
@@ -86,11 +87,21 @@ def open_pairs(
     seed: int = 0,
     cache_bytes: int = CACHE_BYTES,
 ) -> PairDataset:
-    """Pairs of images: the embedded `shapes` with their class maps, or a folder (or zip) of side-by-side pictures.
+    """Opens a dataset of image pairs: the embedded `shapes` with their class maps, or side-by-side pictures.
 
-    In a picture the left half is A and the right half B; `direction` "AtoB" makes A the input, "BtoA" makes it B.
-    `split` names the sub-folder to take; None takes `train` if there is one, and everything otherwise. The other
-    arguments are those of `open_dataset`; `size` is that of each half.
+    In a picture the left half is A and the right half is B.
+
+    Args:
+        source: `shapes`, or a path to a folder or zip of pictures.
+        size: scale and centre-crop each half to this. None keeps the source's own.
+        direction: "AtoB" makes A the input and B the output, "BtoA" the other way round.
+        split: name of the sub-folder to take. None takes `train` if there is one, and everything otherwise.
+        channels, count, seed, cache_bytes: see `open_dataset`.
+    Returns:
+        Pairs of images (H, W, C) in [-1, 1], float32.
+    Raises:
+        DataError: the source cannot be found or read.
+        ConfigError: an argument does not fit the source.
     """
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
     if direction not in DIRECTIONS:
@@ -99,14 +110,16 @@ def open_pairs(
     if isinstance(source, str) and source == "shapes":
         return _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split)
     if isinstance(source, str) and source in EMBEDDED:
-        raise ConfigError(f"{source}: holds no pairs. Of the embedded sets only shapes does.")
+        raise ConfigError(f"{source}: expected pairs, found none. Use shapes, the only embedded dataset of pairs.")
     try:
         path = _existing(source)
         store = _file_store(path)
     except OSError as error:
         raise _cannot_open(source, error) from error
     if store is None:
-        raise DataError(f"{path}: expected a folder or zip of side-by-side images, found another kind of file.")
+        raise DataError(
+            f"{path}: expected a folder or zip of side-by-side images, found another kind of file. Choose another path."
+        )
     try:
         return PairFiles(store, name=_name(path), options=options, swap=swap, split=split)
     except MiniganError:
@@ -114,10 +127,10 @@ def open_pairs(
         raise
 
 
-def _open_embedded(name: str, options: Options, *, seed: int) -> Dataset:
+def _open_embedded(name: str, options: SourceOptions, *, seed: int) -> Dataset:
     if name in ("ring", "grid"):
         if options.size is not None or options.channels is not None:
-            raise ConfigError(f"{name}: holds points, which have no size or channels. Leave both out.")
+            raise ConfigError(f"{name}: points have no size or channels. Leave both out.")
         mixture = ring if name == "ring" else grid
         return mixture(seed=seed) if options.count is None else mixture(count=options.count, seed=seed)
     images = _digits(options, seed=seed) if name == "digits" else _shapes(options, seed=seed)
@@ -125,21 +138,23 @@ def _open_embedded(name: str, options: Options, *, seed: int) -> Dataset:
     return images if channels == images.shape[2] else Recoloured(images, channels=channels)
 
 
-def _digits(options: Options, *, seed: int) -> PixelDataset:
+def _digits(options: SourceOptions, *, seed: int) -> PixelDataset:
     size, count = options.size or (28, 28), options.count or 20_000
     return Digits(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
 
 
-def _shapes(options: Options, *, seed: int) -> PixelDataset:
+def _shapes(options: SourceOptions, *, seed: int) -> PixelDataset:
     size, count = options.size or (64, 64), options.count or 10_000
     return Shapes(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
 
 
-def _open_stacked(source: str, options: Options, *, seed: int) -> StackedImages:
+def _open_stacked(source: str, options: SourceOptions, *, seed: int) -> StackedImages:
     if source.startswith(STACKED):
-        raise ConfigError(f"{STACKED}{STACKED}: what is stacked has colours, and cannot be stacked again. Say it once.")
+        raise ConfigError(
+            f"{STACKED}{STACKED}: stacked images have colours and cannot be stacked again. Write {STACKED} once."
+        )
     if options.channels == 1:
-        raise ConfigError(f"{STACKED}{source}: has 3 channels, got channels=1. Leave channels out.")
+        raise ConfigError(f"{STACKED}{source}: stacked images have 3 channels, got channels=1. Leave channels out.")
     single = open_dataset(source, size=options.size, seed=seed, cache_bytes=options.cache_bytes)
     try:
         if options.count is None:
@@ -150,14 +165,14 @@ def _open_stacked(source: str, options: Options, *, seed: int) -> StackedImages:
         raise
 
 
-def _open_shape_pairs(options: Options, *, seed: int, swap: bool, split: str | None) -> ShapePairs:
+def _open_shape_pairs(options: SourceOptions, *, seed: int, swap: bool, split: str | None) -> ShapePairs:
     if options.channels == 1 or split is not None:
-        raise ConfigError("shapes: colour only, and not split. Leave channels and split out.")
+        raise ConfigError("shapes: these pairs have 3 channels and no splits. Leave channels and split out.")
     size, count = options.size or (64, 64), options.count or 10_000
     return ShapePairs(size=size, count=count, seed=seed, swap=swap, cache_bytes=options.cache_bytes)
 
 
-def _open_folder(path: Path, options: Options) -> Dataset:
+def _open_folder(path: Path, options: SourceOptions) -> Dataset:
     images = find_idx_images(path)
     if images is not None:
         return _open_idx(images, options, name=f"{_name(path)}/{images.name}")
@@ -170,7 +185,7 @@ def _open_folder(path: Path, options: Options) -> Dataset:
     return ImageFiles(FolderStore(path), name=_name(path), options=options)
 
 
-def _open_file(path: Path, options: Options) -> Dataset:
+def _open_file(path: Path, options: SourceOptions) -> Dataset:
     with path.open("rb") as file:
         head = file.read(8)
     if not head:
@@ -183,8 +198,8 @@ def _open_file(path: Path, options: Options) -> Dataset:
     if head.startswith(ZIP_MAGICS):
         images, labels = read_npz(path)
         return open_array(images, name=_name(path), where=str(path), options=options, labels=labels)
-    # a name that promises a kind is believed last, so that its reader says what is wrong;
-    # four bytes of IDX magic could also open a black CIFAR image: there, only a size that fits says IDX
+    # a name that promises a kind is trusted last, so that its reader can say what is wrong;
+    # the four bytes of IDX's magic may also begin a black CIFAR image: then only a file size that fits means IDX
     header = idx_header(path)
     if header is not None and not (header.offset + header.nbytes != path.stat().st_size and is_cifar(path)):
         return _open_idx(path, options, name=_name(path))
@@ -195,12 +210,12 @@ def _open_file(path: Path, options: Options) -> Dataset:
     raise _unknown_kind(path, head)
 
 
-def _open_idx(path: Path, options: Options, *, name: str) -> Dataset:
+def _open_idx(path: Path, options: SourceOptions, *, name: str) -> Dataset:
     images = read_idx(path)
     return open_array(images, name=name, where=str(path), options=options, labels=idx_labels(path))
 
 
-def _open_cifar(paths: list[Path], options: Options, *, name: str) -> Dataset:
+def _open_cifar(paths: list[Path], options: SourceOptions, *, name: str) -> Dataset:
     images, labels, classes = read_cifar(paths)
     where = str(paths[0] if len(paths) == 1 else paths[0].parent)
     return open_array(images, name=name, where=where, options=options, labels=labels, classes=classes)
@@ -231,25 +246,27 @@ def _existing(source: str | os.PathLike[str]) -> Path:
     if path.is_dir() or path.is_file():
         return path
     if path.exists():
-        raise DataError(f"{text}: expected a file or folder, found a device or pipe. Save what it gives to a file.")
+        raise DataError(f"{text}: expected a file or folder, found a device or pipe. Save its content to a file.")
     near = difflib.get_close_matches(text.lower(), EMBEDDED, n=1)
     remedy = f"Did you mean {near[0]!r}?" if near else f"Give an existing path, or one of {', '.join(EMBEDDED)}."
-    raise DataError(f"{text}: there is no such file, folder or embedded dataset. {remedy}")
+    raise DataError(f"{text}: no such file, folder or embedded dataset. {remedy}")
 
 
 def _cannot_open(source: str | os.PathLike[str], error: OSError) -> DataError:
-    return DataError(f"{error.filename or os.fspath(source)}: cannot be read ({error.strerror or error}).")
+    return DataError(
+        f"{error.filename or os.fspath(source)}: cannot be read ({error.strerror or error}). Choose another."
+    )
 
 
 def _unknown_kind(path: Path, head: bytes) -> DataError:
     if not head:
         found = "an empty file"
     elif head.startswith(GZIP_MAGIC):
-        found = "gzip data that hold no IDX file. Unpack it first"
+        found = "gzip data without an IDX file inside. Unpack it first"
     elif head.startswith(PICKLE_MAGIC):
-        found = "a pickle, which is never loaded. Use the data set's binary version, or save the array as .npy"
+        found = "a pickle, which is never loaded. Use the dataset's binary version, or save the array as .npy"
     elif head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")):
-        found = "a single image. Give the folder that holds it"
+        found = "a single image. Give its folder"
     else:
         found = f"{path.stat().st_size:,} bytes that begin with {head.hex(' ')}"
     return DataError(f"{path}: expected {KINDS}; found {found}.")

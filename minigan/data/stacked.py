@@ -1,8 +1,7 @@
 """Stacked greyscale images: three drawn at random become the red, green and blue of one.
 
-Of ten classes they make a thousand, evenly: a set on which forgotten modes can be counted. Of MNIST it is "Stacked
-MNIST" (Metz et al. 2017; Srivastava et al. 2017, "VEEGAN"), with 128,000 images as in
-PacGAN (Lin et al. 2018, section 4.2).
+Ten classes become a thousand of equal size, so missing modes can be counted. With MNIST this is "Stacked MNIST" (Metz
+et al. 2017; Srivastava et al. 2017, "VEEGAN"), with 128,000 images as in PacGAN (Lin et al. 2018, section 4.2).
 """
 
 import numpy as np
@@ -15,22 +14,21 @@ __all__ = ["STACKED", "StackedImages"]
 
 STACKED = "stacked:"  # before the name of a source
 CLASSES = 10
-STREAM = 0x57ACC  # keeps these draws apart from others made with the same seed
+STREAM = 0x57ACC  # keeps these random numbers apart from others of the same seed
 
 
 class StackedImages(Dataset):
-    """`count` colour images (H, W, 3) of three greyscale ones each; the label is 100 a + 10 b + c.
-
-    Image i is the same in a longer set of the same seed.
+    """Dataset of colour images (H, W, 3), each stacked from three greyscale ones; the label is 100 a + 10 b + c.
 
     Args:
-        source: labelled greyscale images of ten classes; stays open as long as this does.
-        seed: of which images meet.
+        source: labelled greyscale images of ten classes; `close` closes it, too.
+        count: number of images; a larger dataset of the same seed begins with the same images.
+        seed: of the choice of images.
     Raises:
         DataError: the source is of another kind.
 
     Attributes:
-        source: as given.
+        source: the source, as given.
         members: indices (count, 3) into the source.
     """
 

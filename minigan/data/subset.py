@@ -1,4 +1,4 @@
-"""Some of a dataset's images, as a dataset of their own."""
+"""Subsets of a dataset, for training and for validation."""
 
 from typing import Literal
 
@@ -10,11 +10,11 @@ from minigan.errors import ConfigError
 
 __all__ = ["Subset", "split_dataset"]
 
-LOT = 0  # the seed by which images are held out
+HELD_OUT_SEED = 0  # decides which images are held out
 
 
 class Subset(Dataset):
-    """The images `rows` of a dataset, in that order."""
+    """Dataset of the items `rows` of another dataset, in that order."""
 
     def __init__(self, source: Dataset, rows: IndexArray) -> None:
         super().__init__(
@@ -35,17 +35,20 @@ class Subset(Dataset):
 
 
 def split_dataset(dataset: Dataset, *, held_out: int, part: Literal["train", "val"]) -> Subset:
-    """What training may see of a dataset, or what is kept from it: images drawn by lot, the same each time.
+    """The training or the validation part of a dataset, split at random but the same way each time.
 
-    Not evenly spread ones, which in a set whose classes go round would all be of one class.
+    An even spread would not do: in a dataset whose labels run through the classes in turn it has one class only.
 
     Args:
-        held_out: how many are kept; no more than a tenth of all.
+        held_out: number of images in the validation part, limited to a tenth of all.
+        part: "train" or "val".
     Raises:
-        ConfigError: there are not even two images.
+        ConfigError: the dataset has fewer than 2 images.
     """
     count = min(held_out, max(1, len(dataset) // 10))
     if len(dataset) < 2:
-        raise ConfigError(f"{dataset.name}: expected at least 2 images, one of them to be held out, found one.")
-    drawn = np.random.default_rng(LOT).permutation(len(dataset)).astype(np.intp)
+        raise ConfigError(
+            f"{dataset.name}: expected at least 2 images, one of them to be held out, found one. Use more data."
+        )
+    drawn = np.random.default_rng(HELD_OUT_SEED).permutation(len(dataset)).astype(np.intp)
     return Subset(dataset, np.sort(drawn[:count] if part == "val" else drawn[count:]))

@@ -1,4 +1,4 @@
-"""Evaluation without downloads: features, the battery of figures, those of pairs, and a monitor for training."""
+"""Evaluation without downloads: features, figures of samples and of image pairs, and a monitor for training."""
 
 from minigan.evaluation.battery import ImageBattery, evaluate_points
 from minigan.evaluation.classifier import Classifier, train_classifier

@@ -1,4 +1,4 @@
-"""All figures of a generator: what is computed on which samples, with which settings of the papers."""
+"""The figures of a generator that draws from noise, with the settings of their papers."""
 
 import numpy as np
 
@@ -23,11 +23,11 @@ from minigan.evaluation.report import Figure, Report
 
 __all__ = ["LEAST", "ImageBattery", "check_samples", "evaluate_points"]
 
-LEAST = 50  # samples, and real images on each side
-REFERENCE = 10_000  # real images to compare with, where the data has twice as many
-SUBSETS = 100  # of 1,000, for the kernel distance, as in Bińkowski et al. 2018
+LEAST = 50  # samples, and real images in either set
+REFERENCE = 10_000  # real images to compare with, if the data has twice as many
+SUBSETS = 100  # for the kernel distance, 1,000 examples each, as in Bińkowski et al. 2018
 MOST_FOR_PRDC = 10_000
-MOST_FOR_PATCHES, PATCHES, DIRECTIONS = 2048, 64, 256  # images, and of each so many patches
+MOST_FOR_PATCHES, PATCHES, DIRECTIONS = 2048, 64, 256  # images, patches of each, and random directions
 MOST_FOR_BIRTHDAYS = 5000
 MOST_FOR_NEIGHBOURS = 1000
 SHOWN_NEIGHBOURS = 3
@@ -35,15 +35,16 @@ NEIGHBOURHOOD = 5  # k of precision, recall, density and coverage, as in Naeem e
 
 
 def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> Report:
-    """The modes that points reach, by PacGAN's protocol, beside those that as many points of the data reach.
+    """Counts the modes that points reach, by PacGAN's protocol, and compares with as many points of the data.
 
     Args:
-        points: (N, 2).
+        points: samples (N, 2), at least 50.
         dataset: ring or grid.
         seed: of the choice of the data's points.
     Raises:
         DataError: the dataset has no known modes, or a point is not finite.
-        ShapeError: too few points, or no points.
+        ShapeError: too few samples, or samples of another shape.
+    Source: Lin et al. 2018 ("PacGAN"), section 4.1.
     """
     if not isinstance(dataset, GaussianMixture):
         raise DataError(
@@ -68,17 +69,17 @@ def evaluate_points(points: np.ndarray, dataset: Dataset, *, seed: int = 0) -> R
 
 
 class ImageBattery:
-    """The real side of all figures, computed once; `report` then takes samples.
+    """All figures of images; the part that depends only on real images is computed once, for any number of reports.
 
-    Two disjoint sets of real images are drawn: the reference, which samples are compared with, and as many fresh ones
-    as there will be samples, which stand in their place: so each figure has beside it what the data itself gets.
+    Two disjoint sets of real images are drawn. Samples are compared with the reference. Fresh images, as many as there
+    will be samples, are compared with it, too: so each figure is given for the data itself as well.
 
     Args:
         dataset: images.
-        features: for Fréchet and kernel distance, precision, recall, density and coverage. If it is a classifier,
-            the classes of the samples are counted, too.
-        count: how many samples will be given; the reference is at least 10,000 images, or half of the dataset.
-        seed: of every choice by chance.
+        features: a function for Fréchet and kernel distance, precision, recall, density and coverage; see
+            `minigan.evaluation.choose_features`. A classifier also counts the classes of the samples.
+        count: number of samples that will be given. The reference has at least 10,000 images, or half the dataset.
+        seed: of every random choice.
     Raises:
         DataError: the dataset holds too few images.
     """
@@ -98,12 +99,14 @@ class ImageBattery:
         self.moments = Moments.of(self.reference_features)
 
     def report(self, samples: np.ndarray) -> tuple[Report, Neighbours]:
-        """All figures, and the nearest training images of the first 1,000 samples.
+        """Computes all figures, and finds the training images nearest to the first 1,000 samples.
 
         Args:
-            samples: images (N, H, W, C) in [-1, 1]; what lies outside is clipped, as in a picture.
+            samples: images (N, H, W, C) in [-1, 1], at least 50; values outside are clipped, as in a picture.
+        Returns:
+            The figures, and for each of those samples its 3 nearest training images.
         Raises:
-            ShapeError: too few samples, or not of the dataset's shape.
+            ShapeError: too few samples, or samples of another shape than the dataset's.
             DataError: a sample is not finite.
         """
         check_samples(samples, self.dataset.shape)
@@ -112,8 +115,8 @@ class ImageBattery:
         remarks = []
         if min(len(samples), self.count) <= 2 * features.shape[1]:
             remarks.append(
-                f"the Fréchet distance of few examples ({min(len(samples), self.count):,}) in many dimensions "
-                f"({features.shape[1]}) is too large: compare it only with the data's own, or use more."
+                f"the Fréchet distance is too large for few examples ({min(len(samples), self.count):,}) in many "
+                f"dimensions ({features.shape[1]}): compare it only with the data's own, or use more examples."
             )
         labels, histogram = self._labels(features)
         near, neighbours = self._neighbours(samples)
@@ -189,7 +192,7 @@ class ImageBattery:
         )
 
     def _birthdays(self, samples: np.ndarray) -> Figure:
-        """Duplicates are as close as one in 100,000 pairs of real images."""
+        """Support by near-duplicates: pairs closer than all but one in 100,000 pairs of real images."""
         n = min(MOST_FOR_BIRTHDAYS, len(samples), len(self.fresh))
         threshold = close_distance(self.pixels(self.reference[:n]))
         own, fresh = (birthday_test(self.pixels(x[:n]), threshold=threshold) for x in (samples, self.fresh))
@@ -197,7 +200,7 @@ class ImageBattery:
         return Figure("support", own.support, "data's", meaning, n, n, fresh.support)
 
     def _neighbours(self, samples: np.ndarray) -> tuple[tuple[Figure, ...], Neighbours]:
-        """Distances to the training images, of samples and of real images that are taken out of them."""
+        """Compares distances to the training images: of samples, and of real images taken out of these."""
         n = min(MOST_FOR_NEIGHBOURS, len(samples), self.count)
         left_out, train = self.rows[:n], self.rows[n:]
         own = nearest_items(
@@ -217,9 +220,11 @@ class ImageBattery:
 
 
 def check_samples(samples: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raises:
-    ShapeError: too few samples, or not of that shape.
-    DataError: a sample is not finite.
+    """Checks that samples can be evaluated.
+
+    Raises:
+        ShapeError: too few samples, or samples of another shape.
+        DataError: a sample is not finite.
     """
     if samples.shape[1:] != shape:
         raise ShapeError(

@@ -1,7 +1,7 @@
-"""A small convolutional classifier, trained by minigan itself: its features take the place of Inception's.
+"""A small convolutional classifier, trained by minigan itself, whose features replace Inception's.
 
-Nothing is downloaded, and a network that was trained on the data at hand sees what matters there. Its figures are on a
-scale of their own: only those of one classifier compare.
+Nothing is downloaded, and a network trained on the data at hand sees what matters there. Figures of such features have
+a scale of their own: compare only figures of the same classifier.
 """
 
 from collections.abc import Iterator
@@ -26,17 +26,17 @@ FEATURES = 128
 STEPS, BATCH_SIZE, RATE = 1500, 128, 2e-3
 MOST_CLASSES = 1000
 LARGEST_HELD_OUT, HELD_OUT_SHARE = 10_000, 6  # a sixth, but no more than 10,000
-AT_ONCE = 250  # images that go through the network together
+AT_ONCE = 250  # images in one pass through the network
 
 
 class Classifier(ImageClassifier):
-    """A trained network of `network`; its features are the 128 numbers before the last layer.
+    """A trained classifier of images; its features are the 128 inputs of its last layer.
 
     Args:
-        net: built.
-        accuracy: on held-out images.
-        count: images it was trained on.
-        name: of the data.
+        net: a built network as `network` returns it.
+        accuracy: share of right answers on held-out images, in [0, 1].
+        count: number of images it was trained on.
+        name: the dataset's name.
     """
 
     def __init__(self, net: Sequential, *, accuracy: float, count: int, name: str) -> None:
@@ -52,7 +52,7 @@ class Classifier(ImageClassifier):
         return labels
 
     def _forward(self, layer: Layer, x: np.ndarray) -> np.ndarray:
-        """What a layer makes of x, in host memory; a few examples at a time, which bounds the memory."""
+        """The output of a layer in host memory, computed for a few examples at a time to bound the memory."""
         kernels, outputs = self.net.kernels, []
         for part in np.array_split(x, -(-len(x) // AT_ONCE)):
             y, _ = layer.forward(kernels.asarray(part, dtype=self.net.dtype), train=False)
@@ -64,10 +64,10 @@ class Classifier(ImageClassifier):
 
 
 def network(image_shape: tuple[int, int, int], classes: int) -> Sequential:
-    """Two layers, not built: images to features, and features to logits.
+    """The classifier's network, not built, of two layers: images to features, and features to logits.
 
-    Each stage of 3x3 filters, BatchNorm and ReLU halves the image, until 8 pixels or less are left: by averages, or by
-    the filters' stride where the sides are odd or more than 32.
+    Each stage of 3x3 filters, BatchNorm and ReLU halves the image, until its sides have at most 8 pixels. Averages
+    halve it; the filters' stride does so if the sides are odd or longer than 32.
     """
     H, W, _ = image_shape
     channels = 32
@@ -82,11 +82,11 @@ def network(image_shape: tuple[int, int, int], classes: int) -> Sequential:
 
 
 def class_count(dataset: Dataset) -> int:
-    """How many classes its labels tell apart.
+    """Number of classes in a dataset's labels.
 
     Raises:
-        DataError: it has no labels, or they are not 2 to 1000 classes counted from 0, or it has too few images to hold
-            some out.
+        DataError: the dataset has no labels, they are not 2 to 1,000 classes counted from 0, or it has too few images
+            to hold some out.
     """
     labels = dataset.labels
     remedy = "Use --features pixels, or other data."
@@ -110,13 +110,18 @@ def class_count(dataset: Dataset) -> int:
 def train_classifier(
     dataset: Dataset, *, seed: int = 0, backend: str | Backend = "auto", steps: int = STEPS
 ) -> Classifier:
-    """A classifier of the dataset's images, trained on five sixths of them (all but 10,000 of very many).
+    """Trains a classifier on five sixths of a dataset's images (on all but 10,000 of very many).
 
-    Softmax cross-entropy, Adam, batches of 128, a rate that falls to 0 in a straight line. The same dataset, seed and
-    backend give the same weights.
+    It minimises softmax cross-entropy by Adam, in batches of 128, at a rate that falls linearly to 0. The same dataset,
+    seed and backend give the same weights.
 
+    Args:
+        dataset: labelled images.
+        seed: of the weights, the order and the choice of held-out images.
+        backend: an object or a name.
+        steps: number of batches.
     Raises:
-        DataError: the dataset is not of labelled images, or holds too few.
+        DataError: the dataset has no labelled images, or too few.
     """
     classes = class_count(dataset)
     held_out, train = _split(dataset, np.random.default_rng([seed, 0]))
@@ -142,7 +147,7 @@ def train_classifier(
 
 
 def _split(dataset: Dataset, rng: np.random.Generator) -> tuple[IntegerArray, IntegerArray]:
-    """Indices of held-out images and of those to train on."""
+    """Indices of the held-out images and of the training images."""
     held_out = min(LARGEST_HELD_OUT, len(dataset) // HELD_OUT_SHARE)
     order = rng.permutation(len(dataset))
     return order[:held_out], order[held_out:]

@@ -1,4 +1,4 @@
-"""Classifiers kept on disk, so that each data set is learnt once."""
+"""Classifiers kept on disk, so that one is trained only once for each dataset."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from minigan.support.durable_files import make_folder
 __all__ = ["cache_folder", "dataset_identity", "kept_classifier"]
 
 FORMAT = "minigan-classifier/1"  # a new number for a new network or a new way to train it
-LOOKED_AT = 256  # images that a data set's identity is made of
+LOOKED_AT = 256  # images in the hash of a dataset
 
 
 def cache_folder() -> Path:
-    """Where classifiers are kept: $MINIGAN_CACHE, or the folder that this system has for such files."""
+    """Folder of the kept classifiers: $MINIGAN_CACHE, or the system's usual folder for caches."""
     given = os.environ.get("MINIGAN_CACHE")
     if given:
         return Path(given)
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
 
 
 def dataset_identity(dataset: Dataset) -> str:
-    """A hash of a dataset's number, size and labels, and of 256 of its images, evenly spread: 64 hex digits."""
+    """Hash of a dataset's length, shape and labels and of 256 of its images, evenly spread: 64 hex digits."""
     rows = np.unique(np.linspace(0, len(dataset) - 1, LOOKED_AT).astype(np.intp))
     digest = hashlib.sha256(json.dumps([len(dataset), dataset.shape]).encode())
     for array in (dataset.labels, dataset.read(rows)):
@@ -46,12 +46,15 @@ def dataset_identity(dataset: Dataset) -> str:
 def kept_classifier(
     dataset: Dataset, *, seed: int = 0, backend: str | Backend = "auto", say: Callable[[str], None]
 ) -> Classifier:
-    """The classifier of a dataset from the cache folder, or a new one, which is then kept there.
+    """Loads the classifier of a dataset from the cache folder, or trains one and keeps it there.
 
     Args:
-        say: told, in a line each, what takes long or went wrong.
+        dataset: labelled images.
+        seed: of the training.
+        backend: an object or a name, for training and for running it.
+        say: called with a line on what takes long or went wrong.
     Raises:
-        DataError: the dataset is not of labelled images, or holds too few.
+        DataError: the dataset has no labelled images, or too few.
     """
     classes = class_count(dataset)
     key = json.dumps([FORMAT, dataset_identity(dataset), classes, seed])
@@ -60,8 +63,8 @@ def kept_classifier(
         try:
             return _load(path, dataset, classes=classes, backend=backend)
         except (CheckpointError, ShapeError, DTypeError) as error:
-            say(f"the classifier that was kept cannot be used and is trained again: {error}")
-    say(f"training a classifier of {dataset.describe()}, once; it is then kept in {path.parent}")
+            say(f"the kept classifier cannot be used and is trained again: {error}")
+    say(f"training a classifier of {dataset.describe()}, once; it will be kept in {path.parent}")
     classifier = train_classifier(dataset, seed=seed, backend=backend)
     description = {"format": FORMAT, "accuracy": classifier.accuracy, "count": classifier.count}
     try:
@@ -73,13 +76,17 @@ def kept_classifier(
 
 
 def _load(path: Path, dataset: Dataset, *, classes: int, backend: str | Backend) -> Classifier:
-    """Raises:
-    CheckpointError, ShapeError, DTypeError: the file is damaged.
+    """Loads a kept classifier.
+
+    Raises:
+        CheckpointError, ShapeError, DTypeError: the file is damaged.
     """
     arrays, description = load_arrays(path, format=FORMAT)
     accuracy, count = description.get("accuracy"), description.get("count")
     if type(accuracy) is not float or type(count) is not int or not all(np.isfinite(a).all() for a in arrays.values()):
-        raise CheckpointError(f"{path}: expected finite weights, an accuracy and a count, found something else.")
+        raise CheckpointError(
+            f"{path}: expected finite weights, an accuracy and a count, found something else. Remove it."
+        )
     H, W, C = dataset.shape
     net = network((H, W, C), classes)
     net.build(dataset.shape, backend=backend, rng=np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""What an evaluation needs beside samples: the data they are compared with, and features."""
+"""The inputs of an evaluation in addition to samples: the data to compare with, and features."""
 
 from collections.abc import Callable
 
@@ -15,27 +15,26 @@ FEATURES = ("classifier", "pixels")
 
 
 def open_like(shape: tuple[int, ...], source: str, *, seed: int = 0) -> Dataset:
-    """The data that a source names, as a generator draws it.
+    """Opens a source with items of the shape that a generator draws.
 
     Args:
-        shape: of a sample: (H, W, C), to which images are scaled, or (2,).
-        seed: of embedded and stacked sets.
+        shape: shape of a sample: (H, W, C), to which images are scaled, or (2,).
+        source: see `minigan.open_dataset`.
+        seed: of embedded and stacked datasets.
     Raises:
-        DataError, ConfigError: the source cannot be read, or holds another kind of items.
+        DataError, ConfigError: the source cannot be read, or has another kind of items.
     """
     if len(shape) == 3:
         H, W, C = shape
         try:
             return open_dataset(source, size=(H, W), channels=C, seed=seed)
         except ConfigError as error:
-            raise ConfigError(f"the generator draws images {H}x{W} with {C} channels; {error}") from None
+            raise ConfigError(f"the generator draws {H}x{W} images with {C} channels; {error}") from None
     dataset = open_dataset(source, seed=seed)
     if dataset.shape == shape:
         return dataset
     dataset.close()
-    raise DataError(
-        f"expected 2-D points, as the generator draws, found {dataset.describe()}. Name the data of this run."
-    )
+    raise DataError(f"expected 2-D points like the generator's, found {dataset.describe()}. Use the data of this run.")
 
 
 def choose_features(
@@ -45,15 +44,16 @@ def choose_features(
     backend: str | Backend = "auto",
     say: Callable[[str], None],
 ) -> FeatureFunction:
-    """The features for a dataset of images.
+    """Chooses the features for a dataset of images.
 
     Args:
-        kind: classifier or pixels; None takes a classifier where there are labels for one.
-        backend: for training and running the classifier.
-        say: told, in a line each, what was chosen, what takes long and what went wrong.
+        dataset: images.
+        kind: "classifier" or "pixels"; None takes a classifier if the images have labels for one.
+        backend: an object or a name, for training and running the classifier.
+        say: called with a line on what was chosen, takes long or went wrong.
     Raises:
         ConfigError: an unknown kind.
-        DataError: a classifier is asked for, and the data is not labelled.
+        DataError: a classifier is asked for, and the images have no labels.
     """
     if kind not in (None, *FEATURES):
         raise ConfigError(f"features must be one of {', '.join(FEATURES)}, got {kind!r}.")

@@ -1,4 +1,4 @@
-"""From images to the vectors that figures are computed on: pixels, or anything else that one can call."""
+"""Features: functions from images to the vectors on which figures are computed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from minigan.evaluation.metrics.checks import IntegerArray
 
 __all__ = ["FeatureFunction", "ImageClassifier", "PixelFeatures", "StackedClassifier", "block_means"]
 
-# Images (N, H, W, C) in [-1, 1] to vectors (N, F); what `str` says of it stands in the report.
+# From images (N, H, W, C) in [-1, 1] to vectors (N, F). Reports name it by its `str`.
 FeatureFunction = Callable[[np.ndarray], np.ndarray]
 
 MOST_PIXELS = 1024
@@ -18,16 +18,16 @@ MOST_PIXELS = 1024
 
 @dataclass(frozen=True)
 class PixelFeatures:
-    """The pixels themselves, of images that blocks of pixels were averaged in until at most 1,024 numbers are left.
+    """The pixels of images, averaged over blocks until at most `most` numbers are left.
 
-    It needs no labels and nothing trained, and sees no more than pixels can tell: two pictures of one thing that are a
-    pixel apart are far from each other.
+    They need neither labels nor training. But they see no more than pixels: two pictures of the same thing are far
+    apart if one is shifted by a pixel.
     """
 
     most: int = MOST_PIXELS
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Images (N, H, W, C) as vectors (N, F) with F at most 1,024."""
+        """Features (N, F) of images (N, H, W, C); F is at most `most`."""
         _, H, W, C = images.shape
         factor = 1
         while -(-H // factor) * -(-W // factor) * C > self.most and factor < max(H, W):
@@ -39,7 +39,7 @@ class PixelFeatures:
 
 
 def block_means(images: np.ndarray, *, factor: int) -> np.ndarray:
-    """Images (N, H, W, C) with each block of factor x factor pixels averaged; blocks at the border may be smaller."""
+    """Averages images (N, H, W, C) over blocks of factor x factor pixels; blocks at the border may be smaller."""
     for axis in (1, 2):
         starts = np.arange(0, images.shape[axis], factor)
         sizes = np.diff(starts, append=images.shape[axis]).astype(images.dtype)
@@ -49,11 +49,11 @@ def block_means(images: np.ndarray, *, factor: int) -> np.ndarray:
 
 
 class ImageClassifier(ABC):
-    """Features that also know what an image shows.
+    """Base of the features that also classify images.
 
     Attributes:
-        classes: how many it tells apart.
-        accuracy: on images held out of its training, in [0, 1].
+        classes: number of classes.
+        accuracy: share of right answers on images held out of training, in [0, 1].
     """
 
     classes: int
@@ -61,25 +61,25 @@ class ImageClassifier(ABC):
 
     @abstractmethod
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """The features of images (N, H, W, C) in [-1, 1]: (N, F)."""
+        """Features (N, F) of images (N, H, W, C) in [-1, 1]."""
 
     @abstractmethod
     def classify(self, features: np.ndarray) -> IntegerArray:
-        """The classes of images, by their features (N, F): (N,)."""
+        """Classes (N,) of images with the features (N, F)."""
 
     def labels(self, images: np.ndarray) -> IntegerArray:
-        """The classes of images (N, H, W, C) in [-1, 1]: (N,)."""
+        """Classes (N,) of images (N, H, W, C) in [-1, 1]."""
         return self.classify(self(images))
 
 
 class StackedClassifier(ImageClassifier):
-    """Looks at red, green and blue one after the other, with a classifier of greyscale images.
+    """A classifier of greyscale images, applied to red, green and blue in turn.
 
-    The label is 100 a + 10 b + c of ten classes, as in `minigan.data.StackedImages`, the features are those of the
-    three channels side by side.
+    With ten classes the label is 100 a + 10 b + c, as in `minigan.data.StackedImages`. The features are those of the
+    three channels, concatenated.
 
     Args:
-        single: of images (H, W, 1).
+        single: a classifier of images (H, W, 1).
     """
 
     def __init__(self, single: ImageClassifier) -> None:

@@ -1,4 +1,4 @@
-"""Figures while a generator trains: quick enough to be asked for again and again."""
+"""Figures while a generator trains, quick enough to be computed many times."""
 
 from collections.abc import Mapping
 
@@ -20,19 +20,20 @@ IMAGE_FIGURES, POINT_FIGURES = LOWER_IS_BETTER, ("modes", "high_quality")
 class Monitor:
     """Compares samples with a dataset: Fréchet and kernel distance of images, modes of points.
 
-    What is real is read and reduced once, when this is made. The same samples give the same figures.
+    The real images are read and reduced to their features once, by the constructor. The same samples give the same
+    figures.
 
     Args:
         dataset: images, or ring or grid.
-        features: images (N, H, W, C) in [-1, 1] to vectors (N, F); None takes pixels. See
+        features: a function from images (N, H, W, C) in [-1, 1] to vectors (N, F); None takes pixels. See
             `minigan.evaluation.choose_features`.
-        count: real images, and how many samples to give: FIDs of other numbers do not compare.
+        count: number of real images, and of the samples in each call: distances of different numbers do not compare.
         seed: of the choice of the real images.
     Raises:
         DataError: points without known modes, or fewer than 2 images.
 
     Attributes:
-        count: how many samples a call should get.
+        count: number of samples that a call should get.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class Monitor:
 
     @staticmethod
     def figures(dataset: Dataset) -> tuple[str, ...]:
-        """The names of what a call gives."""
+        """Names of the figures that a call returns for a dataset."""
         return POINT_FIGURES if isinstance(dataset, GaussianMixture) else IMAGE_FIGURES
 
     @staticmethod
     def check(dataset: Dataset, *, count: int) -> None:
-        """Raises:
-        DataError: points without known modes, or fewer than 2 images.
+        """Checks that a dataset can be monitored.
+
+        Raises:
+            DataError: points without known modes, or fewer than 2 images.
         """
         if isinstance(dataset, GaussianMixture):
             return
@@ -67,10 +70,14 @@ class Monitor:
             )
 
     def __call__(self, samples: np.ndarray) -> dict[str, float]:
-        """`{"fid": .., "kid": ..}` of images (N, H, W, C) in [-1, 1], `{"modes": .., "high_quality": ..}` of points.
+        """Computes the figures of samples.
 
+        Args:
+            samples: images (N, H, W, C) in [-1, 1], or points (N, 2).
+        Returns:
+            `{"fid": .., "kid": ..}` for images, `{"modes": .., "high_quality": ..}` for points.
         Raises:
-            ShapeError, DataError: fewer than 2 samples, or some that are not finite.
+            ShapeError, DataError: fewer than 2 samples, or samples that are not finite.
         """
         if self.mixture is not None:
             found = mode_coverage(samples, centres=self.mixture.centres, sigma=self.mixture.sigma)
@@ -84,10 +91,11 @@ class Monitor:
 
 
 def rank(figures: Mapping[str, float], *, by: str = "") -> tuple[float, ...]:
-    """What sorts figures, the best last: by one of them, and where that is equal by the others.
+    """Sort key of figures, larger for better ones: the value of one of them, and for equal values the others.
 
     Args:
-        by: its name; "" takes the first.
+        figures: as a `Monitor` returns them.
+        by: name of the figure that counts first; "" takes the first one.
     """
     order = [by, *figures] if by else [*figures]
     return tuple(-figures[name] if name in LOWER_IS_BETTER else figures[name] for name in dict.fromkeys(order))

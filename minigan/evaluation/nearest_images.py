@@ -1,4 +1,4 @@
-"""The training images nearest to each sample, found without holding all of them in memory."""
+"""The training images nearest to each sample, found without loading all of them into memory."""
 
 from typing import NamedTuple
 
@@ -12,15 +12,15 @@ from minigan.evaluation.metrics.checks import FloatArray, IntegerArray
 
 __all__ = ["Neighbours", "nearest_items", "neighbour_picture"]
 
-CHUNK = 8192  # items of the data that are looked at together
+CHUNK = 8192  # items of the data that are compared at a time
 
 
 class Neighbours(NamedTuple):
-    """Of N vectors.
+    """The k nearest items of a dataset, for each of N queries.
 
     Attributes:
         items: indices into the dataset (N, k), nearest first.
-        distances: theirs, (N, k).
+        distances: distances to them, float64 (N, k).
     """
 
     items: IntegerArray
@@ -30,12 +30,14 @@ class Neighbours(NamedTuple):
 def nearest_items(
     queries: np.ndarray, dataset: Dataset, *, rows: IntegerArray, features: FeatureFunction, k: int = 1
 ) -> Neighbours:
-    """The k of the dataset's items that are nearest to each query.
+    """Finds the k items of a dataset that are nearest to each query.
 
     Args:
         queries: feature vectors (N, F).
-        rows: indices of the items to look at, at least k.
-        features: what made the queries.
+        dataset: images.
+        rows: indices of the items to search, at least k.
+        features: the function that made the queries.
+        k: number of neighbours.
     """
     items: IntegerArray = np.empty((len(queries), 0), dtype=np.int64)
     distances: FloatArray = np.empty((len(queries), 0))
@@ -49,11 +51,14 @@ def nearest_items(
 
 
 def neighbour_picture(samples: np.ndarray, dataset: Dataset, items: IntegerArray) -> np.ndarray:
-    """Samples in the first row, and below each its nearest training images, nearest first: (H, W, C) uint8.
+    """Draws samples in the first row, and below each its nearest training images, nearest first.
 
     Args:
         samples: images (N, H, W, C) in [-1, 1].
+        dataset: the images among which the neighbours are.
         items: the neighbours' indices, (N, k).
+    Returns:
+        uint8 (H, W, C).
     """
-    neighbours = dataset.read(items.T.ravel())  # a row of the picture after the other
+    neighbours = dataset.read(items.T.ravel())  # row by row of the picture
     return image_grid(np.concatenate([samples, neighbours]), columns=len(samples))

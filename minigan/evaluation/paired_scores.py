@@ -1,4 +1,4 @@
-"""Figures of a generator from image to image, whose outputs have targets to be compared with one by one."""
+"""Figures of a generator from image to image, whose outputs are compared with targets one by one."""
 
 from dataclasses import dataclass, field
 
@@ -15,17 +15,17 @@ __all__ = ["Likeness", "MapScore"]
 
 @dataclass
 class Likeness:
-    """PSNR and SSIM of outputs, and of what costs nothing in their place, gathered batch by batch.
+    """PSNR and SSIM of outputs and of a baseline in their place, gathered batch by batch.
 
     Args:
-        beside: what that is called; "" where there is no such thing.
+        baseline_name: name of the baseline; "" if there is none.
     """
 
-    beside: str = ""
+    baseline_name: str = ""
     scores: dict[str, list[FloatArray]] = field(default_factory=dict)
 
     def add(self, output: np.ndarray, target: np.ndarray, baseline: np.ndarray | None) -> None:
-        """Counts a batch (N, H, W, C); what lies outside of [-1, 1] is clipped, as in a picture."""
+        """Adds a batch of images (N, H, W, C); values outside [-1, 1] are clipped, as in a picture."""
         for name, images in (("", output), ("baseline ", baseline)):
             if images is None:
                 continue
@@ -35,7 +35,7 @@ class Likeness:
                 self.scores.setdefault(f"{name}ssim", []).append(ssim(clipped, target))
 
     def figures(self) -> tuple[Figure, ...]:
-        """The means over all pairs."""
+        """Means over all pairs."""
         found = {name: np.concatenate(parts) for name, parts in self.scores.items()}
         meanings = {"psnr": "decibels from the target", "ssim": "structural similarity to the target"}
         return tuple(
@@ -54,48 +54,51 @@ class Likeness:
         )
 
     def remarks(self) -> tuple[str, ...]:
-        """None: all that was found stands in the figures."""
+        """Remarks for the report: none."""
         return ()
 
 
 @dataclass
 class MapScore:
-    """How well maps of classes agree with the true ones, gathered batch by batch.
+    """Agreement of class maps with the true ones, gathered batch by batch.
 
-    What they are compared with is a map that has the commonest class everywhere.
+    The baseline is a map that has the commonest class everywhere.
+
+    Args:
+        palette: the colours of the classes.
     """
 
     palette: Palette
     confusion: IntegerArray = field(init=False)
     pairs: int = 0
     pixels: int = 0
-    beside: str = "commonest class"
+    baseline_name: str = "commonest class"
 
     def __post_init__(self) -> None:
         classes = len(self.palette.colours)
         self.confusion = np.zeros((classes, classes), np.int64)
 
     def add(self, output: np.ndarray, target: np.ndarray, baseline: np.ndarray | None) -> None:  # noqa: ARG002
-        """Counts a batch (N, H, W, 3)."""
+        """Adds a batch of maps (N, H, W, 3) in [-1, 1]."""
         labels, truth = self.palette.labels(output), self.palette.truth(target)
         self.confusion += confusion_matrix(labels, truth, classes=len(self.confusion))
         self.pairs += len(target)
         self.pixels += truth.size
 
     def figures(self) -> tuple[Figure, ...]:
-        """Agreement over all pixels, beside that of the commonest class everywhere."""
+        """Agreement over all pixels, and that of the baseline."""
         counts = self.confusion.sum(axis=1)
         everywhere = np.zeros_like(self.confusion)
         everywhere[:, counts.argmax()] = counts
         meanings = ("pixels of the right class", "the same, mean over classes", "intersection over union, over classes")
         values = zip(map_agreement(self.confusion)._asdict().items(), map_agreement(everywhere), meanings, strict=True)
         return tuple(
-            Figure(name, value, "higher", meaning, samples=self.pairs, real=self.pairs, data=beside)
-            for (name, value), beside, meaning in values
+            Figure(name, value, "higher", meaning, samples=self.pairs, real=self.pairs, data=baseline)
+            for (name, value), baseline, meaning in values
         )
 
     def remarks(self) -> tuple[str, ...]:
-        """The palette, what did not count, and each class by itself."""
+        """Remarks on the palette, on pixels that do not count, and on each class."""
         right, there = np.diag(self.confusion), self.confusion.sum(axis=1)
         union = there + self.confusion.sum(axis=0) - right
         named = [(self.palette.classes[k], right[k] / union[k]) for k in np.flatnonzero(there)]
@@ -103,8 +106,8 @@ class MapScore:
         share = 1 - self.confusion.sum() / self.pixels
         classes = len(self.palette.colours) - (self.palette.void is not None)
         return (
-            f"palette: {self.palette.name}, {classes} classes; each pixel of the output is of the class whose colour "
-            "is nearest",
-            f"{share:.1%} of the targets' pixels do not count: {void}colours that are near none of the palette",
+            f"palette: {self.palette.name}, {classes} classes; each pixel of the output has the class with the "
+            "nearest colour",
+            f"{share:.1%} of the targets' pixels do not count: {void}colours that are not near any of the palette",
             "intersection over union by class: " + ", ".join(f"{name} {iou:.2f}" for name, iou in named),
         )

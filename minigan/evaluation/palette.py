@@ -1,10 +1,10 @@
-"""Which colours the classes of a map have, found in the maps themselves.
+"""The palette of class maps, found in the maps themselves.
 
-Maps kept as JPEG have no exact colours: along each edge the two classes bleed into each other, and flat areas are off
-by a step or two. So colours are looked for only where a map is flat, in 3x3 pixels that hardly differ; there they stand
-out as a few narrow heaps. If all of them belong to a palette that is known (the embedded shapes, CamVid's eleven
-classes) and are at least half of it, its exact colours, names and void take their place. Two colours alone tell
-nothing: black is CamVid's void, and the ground of many a map.
+Maps kept as JPEG have no exact colours: along each edge two classes mix, and flat areas are off by a step or two. So
+colours are sought only where a map is flat, in 3x3 pixels that hardly differ; there they form a few narrow clusters. If
+all clusters belong to a known palette (the embedded shapes, CamVid's eleven classes) and are at least half of it, its
+exact colours, names and void are used. Two colours alone prove nothing: black is CamVid's void, and the background of
+many other maps.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from minigan.evaluation.metrics.checks import IntegerArray
 
 __all__ = ["CAMVID", "KNOWN", "SHAPES", "Palette", "find_palette"]
 
-FLAT = 8  # levels of 255 that 3x3 pixels of one class may differ by
-HEAP = 24  # distance from a heap's middle to what belongs to it
-NEAR = 12  # from a heap's middle to the colour of a known palette
-TIGHT = 8  # from a heap's middle to nearly all of it, in maps; photographs have wide heaps
-BLUR = 48  # further from every colour than this, a pixel of a map is the blur of an edge
-RAREST = 2e-4  # of all flat pixels
-MOST = 64
-FLAT_SHARE, TIGHT_SHARE = 0.2, 0.95  # what a map of classes has at least
+FLAT = 8  # levels of 255 by which 3x3 pixels of one class may differ
+CLUSTER = 24  # largest distance from a cluster's centre to its members
+NEAR = 12  # largest distance from a cluster's centre to its colour in a known palette
+TIGHT = 8  # distance from a cluster's centre to nearly all members, in maps; clusters of photographs are wider
+BLUR = 48  # a pixel further than this from every colour is the blur of an edge
+RAREST = 2e-4  # share of all flat pixels
+MOST = 64  # clusters
+FLAT_SHARE, TIGHT_SHARE = 0.2, 0.95  # least shares in a class map
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Palette:
     """The classes of a map.
 
     Attributes:
-        name: of the data it is known from, or "found in the maps".
+        name: the dataset's name, or "found in the maps".
         colours: (K, 3), from 0 to 255.
-        classes: their names; numbers where they are not known.
-        void: the number of the colour that means no class; None if all of them are classes.
+        classes: the classes' names, or numbers if they are unknown.
+        void: index of the colour that means no class; None if all of them are classes.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Palette:
     void: int | None = None
 
     def labels(self, images: np.ndarray) -> IntegerArray:
-        """The class of each pixel of images (N, H, W, 3) in [-1, 1], the one with the nearest colour: (N, H, W)."""
+        """Class of each pixel of images (N, H, W, 3) in [-1, 1], by the nearest colour: int64 (N, H, W)."""
         return palette_labels(to_pixels(images), palette=self.colours)
 
     def truth(self, maps: np.ndarray) -> IntegerArray:
-        """As `labels`, but -1 where a map says nothing: void, and pixels near no colour, the blur of edges."""
+        """Class of each pixel as by `labels`, but -1 for void and for pixels near no colour, the blur of edges."""
         pixels = to_pixels(maps)
         labels = palette_labels(pixels, palette=self.colours)
         distance = np.sqrt(np.square(pixels - np.array(self.colours, np.float32)[labels]).sum(axis=3))
@@ -90,30 +90,30 @@ KNOWN = (SHAPES, CAMVID)
 
 
 def find_palette(maps: np.ndarray) -> Palette | None:
-    """The palette of maps (N, H, W, 3) in [-1, 1]; None if these are no maps of classes but pictures of another kind.
+    """Finds the palette of maps (N, H, W, 3) in [-1, 1]; None if these are pictures of another kind.
 
-    The most frequent colour of all flat pixels begins a heap, to which all colours near it belong; then the most
-    frequent of the rest, until only rare ones are left.
+    The most frequent colour of all flat pixels is the centre of a cluster, to which all colours near it belong; then
+    the most frequent colour of the rest, until only rare ones are left.
     """
     if maps.shape[3] != 3 or min(maps.shape[1:3]) < 3:
         return None
     flat = _flat_pixels(to_pixels(maps))
     if len(flat) < FLAT_SHARE * maps[..., 0].size:
         return None
-    heaps, share = _heaps(flat)
-    if share < TIGHT_SHARE or len(heaps) < 2:
+    clusters, share = _clusters(flat)
+    if share < TIGHT_SHARE or len(clusters) < 2:
         return None
     for palette in sorted(KNOWN, key=lambda palette: len(palette.colours)):
         known = np.array(palette.colours)
-        enough = 2 * len(heaps) >= len(known)
-        if enough and all(np.sqrt(np.square(known - heap).sum(axis=1)).min() <= NEAR for heap in heaps):
+        enough = 2 * len(clusters) >= len(known)
+        if enough and all(np.sqrt(np.square(known - cluster).sum(axis=1)).min() <= NEAR for cluster in clusters):
             return palette
-    colours = tuple((int(r), int(g), int(b)) for r, g, b in np.rint(heaps))
+    colours = tuple((int(r), int(g), int(b)) for r, g, b in np.rint(clusters))
     return Palette("found in the maps", colours, tuple(map(str, range(len(colours)))))
 
 
 def _flat_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The pixels (n, 3) in the middle of 3x3 that hardly differ."""
+    """Pixels (n, 3) in the middle of 3x3 pixels that hardly differ."""
     low = high = pixels
     for axis in (1, 2):
         length = pixels.shape[axis] - 2
@@ -124,17 +124,17 @@ def _flat_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return flat
 
 
-def _heaps(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], float]:
-    """The middles of the heaps, the largest first, and which share of all pixels is in the very middle of one."""
+def _clusters(pixels: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], float]:
+    """Centres of the clusters, largest first, and the share of all pixels that is close to a centre."""
     _, where, counts = np.unique(pixels >> 2, axis=0, return_inverse=True, return_counts=True)
     means = np.stack([np.bincount(where.ravel(), pixels[:, c]) / counts for c in range(3)], axis=1)
-    heaps: list[npt.NDArray[np.float64]] = []
+    clusters: list[npt.NDArray[np.float64]] = []
     left, total, tight = counts.copy(), len(pixels), 0
-    while len(heaps) < MOST and left.max() >= RAREST * total:
+    while len(clusters) < MOST and left.max() >= RAREST * total:
         middle = means[left.argmax()]
         distance = np.sqrt(np.square(means - middle).sum(axis=1))
-        near = (distance <= HEAP) & (left > 0)
+        near = (distance <= CLUSTER) & (left > 0)
         tight += left[near & (distance <= TIGHT)].sum()
-        heaps.append((means[near] * left[near, None]).sum(axis=0) / left[near].sum())
+        clusters.append((means[near] * left[near, None]).sum(axis=0) / left[near].sum())
         left[near] = 0
-    return np.array(heaps).reshape(-1, 3), tight / max(total, 1)
+    return np.array(clusters).reshape(-1, 3), tight / max(total, 1)

@@ -1,4 +1,4 @@
-"""Figures, and how they are shown: as a table and as JSON."""
+"""Reports of figures, as a table and as JSON."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -9,18 +9,17 @@ __all__ = ["Figure", "Report"]
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that a generator got.
+    """A number that measures a generator.
 
     Attributes:
-        name: a key of the JSON.
-        value: what the samples got.
-        better: lower, higher, or a number that is best.
+        name: its key in JSON.
+        value: its value for the samples.
+        better: "lower", "higher", or the best value.
         meaning: in a few words.
-        samples: how many of the generator's went into it.
-        real: how many of the data's.
-        data: what fresh real examples in the samples' place get, or whatever else the report has beside them; None
-            where there is no such thing.
-        std: standard deviation of the value, where it is a mean.
+        samples: number of samples it was computed from.
+        real: number of real examples it was computed from.
+        data: its value for fresh real examples or another baseline (`Report.baseline`); None if there is none.
+        std: standard deviation, if the value is a mean.
     """
 
     name: str
@@ -35,14 +34,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """All figures of one generator.
+    """The figures of one generator.
 
     Attributes:
+        figures: all figures, in order.
         seed: of the noise and of every choice of examples.
-        features: what the features are of, in words; empty where there are none.
-        histogram: samples by mode or class; empty where there are none.
-        remarks: lines that a reader should know.
-        beside: what the figures' `data` is of.
+        features: a name for the features; empty if none were used.
+        histogram: number of samples in each mode or class; empty if there are none.
+        remarks: lines for the reader.
+        baseline: name of the baseline to which the figures' `data` belongs.
     """
 
     figures: tuple[Figure, ...]
@@ -50,26 +50,30 @@ class Report:
     features: str = ""
     histogram: tuple[int, ...] = ()
     remarks: tuple[str, ...] = field(default=())
-    beside: str = "data itself"
+    baseline: str = "data itself"
 
     def value(self, name: str) -> float:
-        """The value of the figure of that name; KeyError if there is none."""
+        """The value of the figure of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
         return {figure.name: figure.value for figure in self.figures}[name]
 
     def to_json(self) -> dict[str, Any]:
-        """What JSON can hold; infinity becomes null."""
+        """The report as values that JSON has; infinity and NaN become None."""
         return {
             "seed": self.seed,
             "features": self.features,
-            "beside": self.beside,
+            "baseline": self.baseline,
             "figures": {f.name: {k: _plain(v) for k, v in asdict(f).items() if k != "name"} for f in self.figures},
             "histogram": list(self.histogram),
             "remarks": list(self.remarks),
         }
 
     def table(self) -> str:
-        """Aligned columns, a line a figure."""
-        rows = [("figure", "value", self.beside, "better", "samples", "real", "")]
+        """The figures as aligned columns, a line a figure."""
+        rows = [("figure", "value", self.baseline, "better", "samples", "real", "")]
         for f in self.figures:
             spread = "" if f.std is None else f" ± {_short(f.std)}"
             data = "" if f.data is None else _short(f.data)

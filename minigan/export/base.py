@@ -10,7 +10,7 @@ from minigan.export.graph import Activation, Graph, Scale
 from minigan.export.trace import trace
 from minigan.nn.network import Sequential
 
-__all__ = ["Format", "Options", "Subject"]
+__all__ = ["ExportOptions", "Format", "Subject"]
 
 Numbers = Literal["signed", "unit", "logits"]
 
@@ -47,7 +47,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Options:
+class ExportOptions:
     """What can be chosen; each format takes some of these.
 
     Attributes:
@@ -72,6 +72,6 @@ class Format(NamedTuple):
         networks: whether it takes other networks than generators.
     """
 
-    write: Callable[[Subject, Path, Options], str]
+    write: Callable[[Subject, Path, ExportOptions], str]
     options: tuple[str, ...]
     networks: bool = False

@@ -12,7 +12,7 @@ import numpy as np
 import minigan
 from minigan.export import graph as g
 from minigan.export import numpy_functions
-from minigan.export.base import Options, Subject
+from minigan.export.base import ExportOptions, Subject
 from minigan.nn.layers.base import Shape
 from minigan.support.durable_files import atomic_write, make_folder
 
@@ -21,7 +21,7 @@ __all__ = ["write"]
 NAME = "generator"
 
 
-def write(subject: Subject, out: Path, options: Options) -> str:  # noqa: ARG001 (there is nothing to choose)
+def write(subject: Subject, out: Path, options: ExportOptions) -> str:  # noqa: ARG001 (there is nothing to choose)
     """Writes generator.py and generator.npz into a folder.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import minigan
 from minigan.errors import ConfigError, MissingExtraError
 from minigan.export import graph as g
-from minigan.export.base import Options, Subject
+from minigan.export.base import ExportOptions, Subject
 from minigan.export.onnx_nodes import Nodes, channels_first
 from minigan.nn.layers.base import Shape
 from minigan.support.durable_files import atomic_write
@@ -21,7 +21,7 @@ LAYOUTS = ("nchw", "nhwc")
 OPSETS = range(17, 22)
 
 
-def write(subject: Subject, out: Path, options: Options) -> str:
+def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     """Writes the generator's evaluation, up to images in [-1, 1], and checks the file with ONNX's own checker.
 
     Inputs are `z` (N, latent), or `image`, and where there are classes `condition`, one-hot (N, classes); the output is
@@ -48,7 +48,7 @@ def _told(value: Any) -> str:
     return f"{value.name} ({', '.join(d.dim_param or str(d.dim_value) for d in value.type.tensor_type.shape.dim)})"
 
 
-def _model(subject: Subject, graph: g.Graph, options: Options) -> Any:
+def _model(subject: Subject, graph: g.Graph, options: ExportOptions) -> Any:
     try:
         import onnx
     except ModuleNotFoundError:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
-from minigan.export.base import Options, Subject
+from minigan.export.base import ExportOptions, Subject
 from minigan.export.torch_modules import PARAMETRIZED, Module, modules
 from minigan.support.durable_files import atomic_write
 
@@ -14,7 +14,7 @@ __all__ = ["write"]
 EPS = 1e-12  # of PyTorch's spectral_norm
 
 
-def write(subject: Subject, out: Path, options: Options) -> str:
+def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     """Writes a state dict that PyTorch loads with `strict=True`.
 
     The file's metadata has the modules' source under "module". With `prefix` "main." the names are those of PyTorch's

@@ -1,8 +1,8 @@
-"""Adversarial losses: what D and G minimise.
+"""Adversarial losses of D and G.
 
 Each works on logits and returns its value and its gradient from one function. The value is a scalar array of the
-backend, so that nobody waits for a GPU who doesn't want to see it; `float(value)` brings it over. The gradient has the
-shape of the logits, and the mean runs over all of them: one logit an example, or a map of patch logits.
+backend, so that training does not wait for the GPU; `float(value)` waits for it and copies it to the host. The gradient
+has the shape of the logits. The mean runs over all of them: one logit an example, or a map of patch logits.
 """
 
 from abc import ABC, abstractmethod
@@ -19,47 +19,56 @@ FAKE = 0.0
 
 
 class AdversarialLoss(ABC):
-    """The losses of D and of G, each for a batch of D's logits s that is all real or all fake."""
+    """Base of the losses that judge each batch by itself: D's logits s are all of real examples, or all of fakes."""
 
     def __repr__(self) -> str:
         return constructor_call(self)
 
     @abstractmethod
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
-        """D's loss on one batch; its whole loss is that on a real batch plus that on a fake one.
+        """D's loss on one batch; D minimises the sum of its losses on a real and on a fake batch.
 
         Args:
-            logits: s, any shape.
+            logits: s, of any shape.
             target: t, REAL or FAKE.
         Returns:
-            The mean, and its gradient like the logits.
+            The mean over all logits, and its gradient, of the logits' shape.
         """
 
     @abstractmethod
     def generator(self, logits: Array) -> tuple[Array, Array]:
-        """G's loss on D's logits for fakes: the mean, and its gradient like the logits."""
+        """G's loss on D's logits for fakes.
+
+        Args:
+            logits: s, of any shape.
+        Returns:
+            The mean over all logits, and its gradient, of the logits' shape.
+        """
 
     def verdict(self, logits: Array) -> Array:
-        """What a log shows of a batch: the mean logit, or D's mean probability of "real" where the loss knows one."""
+        """The number logged for a batch: the mean logit, or the mean probability of "real" if the loss defines one."""
         return mean(logits)
 
 
 class LabelledLoss(AdversarialLoss):
-    """A loss whose D is to reach a number: the label of real batches, and 0 for fake ones.
+    """Base of the losses with labels: D's target is a number, `real_label` for real batches and 0 for fake ones.
 
     Args:
-        real_label: less than 1 is one-sided label smoothing (Salimans et al. 2016, section 3.4).
+        real_label: in (0, 1]; less than 1 is one-sided label smoothing (Salimans et al. 2016, section 3.4).
+    Raises:
+        ConfigError: the label is not in (0, 1].
     """
 
     def __init__(self, *, real_label: float = REAL) -> None:
-        self.real_label = number(real_label, "real_label", above=FAKE, most=REAL)
+        remedy = "0.9 is usual for label smoothing."
+        self.real_label = number(real_label, "real_label", above=FAKE, most=REAL, remedy=remedy)
 
 
 class CrossEntropyLoss(LabelledLoss):
     """The game `min_G max_D V(D, G) = E_x[log D(x)] + E_z[log(1 - D(G(z)))]`, D = sigmoid(s)."""
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
-        """D's loss on a batch that is all real or all fake: binary cross-entropy, -V's half.
+        """D's loss on a batch that is all real or all fake: binary cross-entropy, one of the two terms of -V.
 
         -t log D - (1 - t) log(1 - D) = softplus(s) - t s, whose derivative is D - t.
         """
@@ -72,7 +81,7 @@ class CrossEntropyLoss(LabelledLoss):
 
 
 class Minimax(CrossEntropyLoss):
-    """G minimises log(1 - D(G(z))): the game as it stands, whose gradient vanishes where D is sure ("saturates").
+    """G minimises log(1 - D(G(z))), its term of the game; the gradient vanishes where D is sure ("saturates").
 
     Source: Goodfellow et al. 2014, equation 1 and algorithm 1.
     """
@@ -94,9 +103,9 @@ class NonSaturating(CrossEntropyLoss):
 
 
 class SquaredProbability(CrossEntropyLoss):
-    """G minimises (D(G(z)) - 1)², squared distance of a probability from "real"; D keeps cross-entropy.
+    """G minimises (D(G(z)) - 1)², the squared distance of D's probability from "real"; D keeps cross-entropy.
 
-    Not LSGAN, which squares the logits on both sides. Here too the gradient vanishes where D is sure.
+    LSGAN is another loss: it squares the logits, for D and for G. Here, too, the gradient vanishes where D is sure.
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
@@ -123,16 +132,16 @@ class LeastSquares(LabelledLoss):
 
 
 class CriticLoss(AdversarialLoss):
-    """G maximises the mean logit: D is no classifier but a critic, whose logits have no scale of their own."""
+    """Base of the critics' losses: G maximises the mean logit, which is a score and no log-odds."""
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
         return -mean(logits), _constant(logits, -1)
 
 
 class Wasserstein(CriticLoss):
-    """D minimises the mean of s on fakes minus that on reals; minus this estimates the Wasserstein distance.
+    """D minimises the mean of s on fakes minus that on reals, whose negative estimates the Wasserstein distance.
 
-    Only where D's slope is at most 1, for which a penalty cares.
+    The estimate holds only if D's slope is at most 1: use a gradient penalty, or clip D's weights.
 
     Source: Arjovsky et al. 2017, equations 2 and 3, algorithm 1.
     """
@@ -143,7 +152,7 @@ class Wasserstein(CriticLoss):
 
 
 class Hinge(CriticLoss):
-    """D minimises max(0, 1 - s) on reals and max(0, 1 + s) on fakes: what is beyond the margin pulls no more.
+    """D minimises max(0, 1 - s) on reals and max(0, 1 + s) on fakes: logits beyond the margin have no gradient.
 
     Source: Lim & Ye 2017, section 3; Miyato et al. 2018 ("Spectral Normalization"), equations 16 and 17.
     """
@@ -155,24 +164,26 @@ class Hinge(CriticLoss):
 
 
 class SoftmaxMixture(AdversarialLoss):
-    """G against several discriminators, of which the stricter count more: F = sum_k w_k V_k.
+    """G against several discriminators, weighted by how strict they are: F = sum_k w_k V_k.
 
-    V_k is the wrapped loss of G on the k-th discriminator's logits, w_k = exp(λ V_k) / sum_j exp(λ V_j). The weights
-    depend on the logits, too, so dF/dV_k = w_k (1 + λ (V_k - F)): negative for a discriminator that is much more
-    lenient than the others, as to please it less would turn weight to it. D's losses stay as they are: their mean.
+    V_k is the wrapped loss of G on the k-th discriminator's logits, and w_k = exp(λ V_k) / sum_j exp(λ V_j). The
+    weights depend on the logits, too, so dF/dV_k = w_k (1 + λ (V_k - F)). This is negative for a discriminator much
+    more lenient than the others: a larger V_k would shift weight to it. D's loss is the mean of the wrapped losses.
 
     Source: Durugkar et al. 2017 ("Generative Multi-Adversarial Networks"), section 3.3.1, equation 3.
 
     Args:
-        loss: of each discriminator, whose logits are the last axis (N, K).
-        sharpness: λ; 0 gives the mean of all V_k, infinity would give the largest.
+        loss: the loss of each discriminator; the K discriminators' logits are the last axis of (N, K).
+        sharpness: λ, at least 0; 0 gives the mean of all V_k, and a large λ nearly the largest.
+    Raises:
+        ConfigError: the sharpness is negative or not finite.
     """
 
     def __init__(self, loss: AdversarialLoss, *, sharpness: float = 1.0) -> None:
         self.loss: AdversarialLoss = instance(
             loss, AdversarialLoss, "loss", a="an adversarial loss", example="Hinge()", named=LOSSES
         )
-        self.sharpness = number(sharpness, "sharpness", least=0)
+        self.sharpness = number(sharpness, "sharpness", least=0, remedy="1 is usual.")
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
         return self.loss.discriminator(logits, target)
@@ -192,9 +203,9 @@ class SoftmaxMixture(AdversarialLoss):
 
 
 class CoupledLoss(ABC):
-    """A loss that compares real with fake logits, so that neither batch has a loss of its own.
+    """Base of the losses that compare real with fake logits, so that neither batch has a loss of its own.
 
-    The batches still go through D one after the other. The number of logits may differ.
+    The batches still go through D one after the other. They may differ in their number of logits.
     """
 
     def __repr__(self) -> str:
@@ -202,22 +213,34 @@ class CoupledLoss(ABC):
 
     @abstractmethod
     def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
-        """D's loss, its gradient for the real logits and that for the fake ones."""
+        """D's loss.
+
+        Args:
+            real, fake: logits, each of any shape.
+        Returns:
+            The value, its gradient for the real logits, and its gradient for the fake ones.
+        """
 
     @abstractmethod
     def generator(self, real: Array, fake: Array) -> tuple[Array, Array]:
-        """G's loss, and its gradient for the fake logits; the real ones do not depend on G."""
+        """G's loss; the real logits do not depend on G.
+
+        Args:
+            real, fake: logits, each of any shape.
+        Returns:
+            The value, and its gradient for the fake logits.
+        """
 
     def verdict(self, logits: Array) -> Array:
-        """What a log shows of a batch: the mean logit."""
+        """The number logged for a batch: the mean logit."""
         return mean(logits)
 
 
 class RelativisticAverage(CoupledLoss):
-    """RaGAN: D tells whether an example is more real than the average of the other kind.
+    """RaGAN: D judges whether an example is more realistic than the average example of the other kind.
 
-    With a = s_real - mean(s_fake) and b = s_fake - mean(s_real), D minimises -log sigmoid(a) - log(1 - sigmoid(b)).
-    G's loss is D's with real and fake exchanged.
+    With a = s_real - mean(s_fake) and b = s_fake - mean(s_real), D minimises the mean of -log sigmoid(a) plus that of
+    -log(1 - sigmoid(b)). G's loss is D's with real and fake exchanged.
 
     Source: Jolicoeur-Martineau 2018 ("The relativistic discriminator"), on relativistic average GANs: RaSGAN.
     """
@@ -263,7 +286,9 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
     """The adversarial loss of that name.
 
     Args:
-        label_smoothing: how much less than 1 D is to say on reals; 0 for losses without labels.
+        name: a key of LOSSES: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge or
+            relativistic-average.
+        label_smoothing: amount by which the label of real examples is below 1; must be 0 for losses without labels.
     Raises:
         ConfigError: an unknown name, or a loss that has no labels to smooth.
     """
@@ -279,12 +304,12 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
 
 
 def _sign(target: float) -> int:
-    """-1 where D is to raise its logits, 1 where it is to lower them."""
+    """Sign of the mean logit in D's loss: -1 for real examples, 1 for fakes."""
     if target not in (REAL, FAKE):
-        raise ConfigError(f"this loss knows no labels but real ({REAL:g}) and fake ({FAKE:g}), got {target}.")
+        raise ConfigError(f"this loss expects the target REAL ({REAL:g}) or FAKE ({FAKE:g}), got {target}.")
     return -1 if target == REAL else 1
 
 
 def _constant(logits: Array, sign: int) -> Array:
-    """The gradient of sign * mean(logits)."""
+    """Gradient of sign * mean(logits)."""
     return array_module(logits).full_like(logits, sign / logits.size)

@@ -1,4 +1,4 @@
-"""Feature matching: G is to draw what looks right to D on average."""
+"""Feature matching: G's images are to have D's mean features of real images."""
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
@@ -10,24 +10,29 @@ __all__ = ["FeatureMatching"]
 
 
 class FeatureMatching:
-    """An auxiliary loss of G: |mean f(fake) - mean f(real)|², with f what D's last layer with weights is given.
+    """An additional loss of G: |mean f(fake) - mean f(real)|², where f is the input of D's last layer with weights.
 
-    The means are over the batch, for each feature at each place.
+    The means run over the batch, for each feature at each place.
 
     Source: Salimans et al. 2016, section 3.1.
 
     Args:
-        D: a built network of at least two layers with weights, without Dropout.
+        D: a built network with at least two layers that have weights, and without Dropout.
+    Raises:
+        ConfigError: D has Dropout, or no hidden layer.
     """
 
     def __init__(self, D: Sequential) -> None:
         expect_network(D, "D")
         for _, layer in D.walk():
             if isinstance(layer, Dropout):
-                raise ConfigError(f"feature matching wants the same features each time, but {layer.path} drops some.")
+                raise ConfigError(f"feature matching needs a D without Dropout, got {layer.path}. Leave Dropout out.")
         weighted = [index for index, layer in enumerate(D.layers) if any(p.own_parameters for _, p in layer.walk())]
         if len(weighted) < 2:
-            raise ConfigError(f"feature matching needs a hidden layer, but {D.path} has {len(weighted)} with weights.")
+            raise ConfigError(
+                f"feature matching needs at least 2 layers with weights, but {D.path} has {len(weighted)}. "
+                "Use a deeper D."
+            )
         self.layers = D.layers[: weighted[-1]]
         self.path = D.path
 
@@ -35,7 +40,13 @@ class FeatureMatching:
         return f"FeatureMatching({self.path}), on the outputs of its first {len(self.layers)} layers"
 
     def __call__(self, fake: Array, real: Array) -> tuple[Array, Array]:
-        """The value, and its gradient with respect to the fake images; both are (N, *D.input_shape)."""
+        """The loss on one batch.
+
+        Args:
+            fake, real: images, (N, *D.input_shape) each.
+        Returns:
+            The value, a scalar array, and its gradient with respect to the fake images, of their shape.
+        """
         caches = []
         for layer in self.layers:
             real, _ = layer.forward(real, train=True)

@@ -1,13 +1,13 @@
-"""Gradient penalties, which keep D's slope in bounds, with the second order written by hand.
+"""Gradient penalties, which keep D's slope in bounds; their second order is written by hand.
 
 A penalty is P = weight * mean_i f(|g_i|), where g = d(sum of D's logits)/dx at some points x, one g_i an example. Its
 gradient with respect to D's weights is the derivative of a derivative:
 
 1. forward at x, and backward to the input with every layer's cotangent recorded: g
 2. P, and v = dP/dg, in closed form
-3. `double_backward`: v goes up through the layers, whose own curvature comes down again
+3. `double_backward`: v goes up through the layers, and the curvature of smooth layers comes down again
 
-Each penalty below says in `points` where, and in `of_slopes` how much.
+A penalty chooses x in `points`, and f in `of_slopes`.
 """
 
 from abc import ABC, abstractmethod
@@ -30,12 +30,15 @@ EPS = 1e-12  # inside the root: the norm's derivative at g = 0 is 0, not 0 / 0
 
 
 class GradientPenalty(ABC):
-    """Added to D's loss.
+    """Base of the penalties that are added to D's loss.
 
     Args:
-        weight: λ or γ.
-        interval: lazy regularisation: only each `interval`-th step of D has it, with `interval` times the weight
-            (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1).
+        weight: λ or γ, positive.
+        interval: steps of D from one penalty to the next, at least 1. With lazy regularisation only each
+            `interval`-th step has the penalty, with `interval` times the weight (Karras et al. 2020, "Analyzing and
+            Improving the Image Quality of StyleGAN", section 3.1).
+    Raises:
+        ConfigError: the weight or the interval is out of range.
     """
 
     def __init__(self, *, weight: float = 10.0, interval: int = 1) -> None:
@@ -47,7 +50,7 @@ class GradientPenalty(ABC):
         return constructor_call(self, defaults=True)
 
     def is_due(self, step: int) -> bool:
-        """Whether D's step of that number has the penalty; the first is number 0."""
+        """True if D's step of that number has the penalty; the first step is number 0."""
         return step % self.interval == 0
 
     def add_gradients(
@@ -56,10 +59,11 @@ class GradientPenalty(ABC):
         """Adds dP/dw to the gradients of D's weights.
 
         Args:
-            real, fake: what D sees, (N, *D.input_shape) each.
-            rng: of the points, and of dropout, whose masks are those of one forward pass.
+            real, fake: D's inputs, (N, *D.input_shape) each.
+            grads: the gradients of D's weights.
+            rng: draws the points, and the masks of Dropout for one forward pass.
         Returns:
-            P.
+            P, a scalar array of the backend.
         """
         logits, tape = D.forward(self.points(real, fake, rng, D.kernels), train=True, rng=rng)
         dx, record = D.backward_recorded(array_module(logits).ones_like(logits), tape)
@@ -68,7 +72,7 @@ class GradientPenalty(ABC):
         return value
 
     def of_gradient(self, dx: Array) -> tuple[Array, Array]:
-        """P and dP/d(dx), for the gradient dx (N, ...) of D's logits; with the weight that a step has."""
+        """P and dP/d(dx) of a step that has the penalty, for the gradient dx (N, ...) of D's logits."""
         squares = (dx * dx).reshape(len(dx), -1).sum(axis=1)
         values, slopes = self.of_slopes(squares)
         scale = self.weight * self.interval / len(dx)
@@ -76,19 +80,26 @@ class GradientPenalty(ABC):
 
     @abstractmethod
     def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
-        """x, where D's slope is looked at: (N, *D.input_shape). What is drawn is fed to D's kernels."""
+        """The points x at which D's slope is taken, (N, *D.input_shape).
+
+        Random numbers reach the device through `kernels.feed`, so that a captured step draws new ones each time.
+        """
 
     @abstractmethod
     def of_slopes(self, squares: Array) -> tuple[Array, Array]:
-        """f for each example, and its derivative, both as functions of |g|²: (N,)."""
+        """f and its derivative as functions of |g|², for each example: (N,) both.
+
+        Args:
+            squares: |g_i|², (N,).
+        """
 
     def objection(self, D: Sequential) -> str | None:  # noqa: ARG002 (most fit any D)
-        """What speaks against this penalty on this D, for a warning."""
+        """A reason why this penalty does not suit this D, for a warning; None if there is none."""
         return None
 
 
 class UnitSlope(GradientPenalty):
-    """f = (|g| - 1)²: D's slope is to be 1."""
+    """Base of the penalties with f = (|g| - 1)², which pull D's slope to 1."""
 
     def of_slopes(self, squares: Array) -> tuple[Array, Array]:
         norms = array_module(squares).sqrt(squares + EPS)
@@ -96,14 +107,14 @@ class UnitSlope(GradientPenalty):
 
 
 class ZeroSlope(GradientPenalty):
-    """f = |g|² / 2: D is to be flat."""
+    """Base of the penalties with f = |g|² / 2, which pull D's slope to 0."""
 
     def of_slopes(self, squares: Array) -> tuple[Array, Array]:
         return squares / 2, array_module(squares).full_like(squares, 0.5)
 
 
 class WGANGP(UnitSlope):
-    """At points between a real and a fake example, at a random place for each pair: λ E[(|∇D(x)| - 1)²].
+    """λ E[(|∇D(x)| - 1)²] at random points on the lines between real and fake examples.
 
     Source: Gulrajani et al. 2017, equation 3 and algorithm 1 (λ = 10).
     """
@@ -117,14 +128,14 @@ class WGANGP(UnitSlope):
         for _, layer in D.walk():
             if isinstance(layer, BatchNorm):
                 return (
-                    f"{layer.path} makes each logit depend on the whole batch, but WGAN-GP bounds the slope of each "
+                    f"{layer.path} makes each logit depend on the whole batch, but WGAN-GP bounds the slope for each "
                     "example by itself (Gulrajani et al. 2017, section 4). Use a D without BatchNorm."
                 )
         return None
 
 
 class DRAGAN(UnitSlope):
-    """Around real examples: λ E[(|∇D(x + δ)| - 1)²], where δ is normal with half the batch's standard deviation.
+    """λ E[(|∇D(x + δ)| - 1)²] around real examples x; δ is normal with half the batch's standard deviation.
 
     Source: Kodali et al. 2017 ("On Convergence and Stability of GANs"), the DRAGAN penalty with k = 1 (λ = 10); the
     size of δ is that of its authors' code.
@@ -138,28 +149,34 @@ class DRAGAN(UnitSlope):
 
 
 class R1(ZeroSlope):
-    """At real examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 9 (γ = 10)."""
+    """γ/2 E[|∇D(x)|²] at real examples.
+
+    Source: Mescheder et al. 2018 ("Which Training Methods for GANs do actually Converge?"), equation 9 (γ = 10).
+    """
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
         return real
 
 
 class R2(ZeroSlope):
-    """At fake examples: γ/2 E[|∇D(x)|²]. Source: Mescheder et al. 2018, equation 10 (γ = 10)."""
+    """γ/2 E[|∇D(x)|²] at fake examples.
+
+    Source: Mescheder et al. 2018 ("Which Training Methods for GANs do actually Converge?"), equation 10 (γ = 10).
+    """
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
         return fake
 
 
 class PenaltyOfEach(GradientPenalty):
-    """For several discriminators side by side: the mean of the penalties on the slope of each.
+    """The mean of the penalties on the slopes of several discriminators side by side.
 
     A penalty on all of them as one network would see g = d(sum of all logits)/dx, in which their slopes may cancel.
-    The mean, as the losses are means over all logits, too: so each discriminator's own share of the loss and of the
-    penalty are as they would be without the others.
+    It is a mean because the losses are means over all logits: the balance of loss and penalty is then, for each
+    discriminator, the same as without the others.
 
     Args:
-        penalty: of each discriminator, at points of its own.
+        penalty: the penalty on each discriminator, at points of its own.
     """
 
     def __init__(self, penalty: GradientPenalty) -> None:
@@ -172,9 +189,9 @@ class PenaltyOfEach(GradientPenalty):
         """Adds dP/dw to the gradients of all discriminators' weights, see `GradientPenalty.add_gradients`.
 
         Args:
-            D: made of one `Parallel`, whose branches the discriminators are.
+            D: one `Parallel` layer, whose branches are the discriminators.
         Raises:
-            ConfigError: it is made of something else.
+            ConfigError: D has other layers.
         """
         if len(D.layers) != 1 or not isinstance(D.layers[0], Parallel):
             raise ConfigError(
@@ -217,6 +234,9 @@ def expect_penalty(value: Any, name: str = "penalty") -> GradientPenalty:
 def get_penalty(name: str, *, weight: float = 10.0, interval: int = 1) -> GradientPenalty:
     """The gradient penalty of that name.
 
+    Args:
+        name: a key of PENALTIES: wgan-gp, dragan, r1 or r2.
+        weight, interval: see `GradientPenalty`.
     Raises:
         ConfigError: an unknown name, or a weight or interval that is not positive.
     """

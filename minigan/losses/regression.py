@@ -1,4 +1,4 @@
-"""Losses that know the right answer: of pixels, of densities, of classes.
+"""Losses with a target to compare with: pixels, densities, classes.
 
 Each returns its value, a scalar array of the backend, and its gradient from one function.
 """
@@ -14,7 +14,9 @@ def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
     """The mean of (prediction - target)², and its gradient with respect to the prediction.
 
     Args:
-        prediction, target: any one shape; ShapeError if they differ.
+        prediction, target: arrays of one shape, which may be any.
+    Raises:
+        ShapeError: the shapes differ.
     """
     difference = _difference(prediction, target)
     return mean(difference * difference), difference * (2 / difference.size)
@@ -24,7 +26,9 @@ def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
     """The mean of |prediction - target|, and its gradient with respect to the prediction (0 where they are equal).
 
     Args:
-        prediction, target: any one shape; ShapeError if they differ.
+        prediction, target: arrays of one shape, which may be any.
+    Raises:
+        ShapeError: the shapes differ.
     """
     difference = _difference(prediction, target)
     xp = array_module(difference)
@@ -32,12 +36,16 @@ def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
 
 
 def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
-    """-log p(target) for independent pixels with p = sigmoid(logits), in nats: summed over an image, mean over them.
+    """-log p(target) of independent pixels with p = sigmoid(logits), in nats: the sum over an image, the mean over N.
 
-    With s a logit and t in [0, 1] it is softplus(s) - t s, whose derivative is sigmoid(s) - t.
+    For a logit s and a target t in [0, 1] it is softplus(s) - t s, whose derivative is sigmoid(s) - t.
 
     Args:
-        logits, target: (N, ...); ShapeError if they differ.
+        logits, target: (N, ...) of one shape.
+    Returns:
+        The value, a scalar array, and its gradient with respect to the logits.
+    Raises:
+        ShapeError: the shapes differ.
     Source: Kingma & Welling 2014, appendix C.1.
     """
     _difference(logits, target)
@@ -46,10 +54,14 @@ def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
 
 
 def gaussian(means: Array, target: Array) -> tuple[Array, Array]:
-    """-log N(target | means, 1) without its constant: |target - means|² / 2 summed over an image, mean over them.
+    """-log N(target | means, 1) without its constant: |target - means|² / 2, the sum over an image, the mean over N.
 
     Args:
-        means, target: (N, ...); ShapeError if they differ.
+        means, target: (N, ...) of one shape.
+    Returns:
+        The value in nats, a scalar array, and its gradient with respect to the means.
+    Raises:
+        ShapeError: the shapes differ.
     Source: Kingma & Welling 2014, appendix C.2, with the variance fixed.
     """
     difference = _difference(means, target)
@@ -57,20 +69,24 @@ def gaussian(means: Array, target: Array) -> tuple[Array, Array]:
 
 
 def softmax_cross_entropy(logits: Array, labels: np.ndarray) -> tuple[Array, Array]:
-    """A classifier's loss: the mean of -log p[label], p = softmax(logits), and its gradient for the logits.
+    """A classifier's loss: the mean of -log p[label] with p = softmax(logits), in nats.
 
-    The gradient is (p - one_hot(label)) / N. The largest logit is taken off all, so that nothing overflows.
+    Its gradient is (p - one_hot(label)) / N. The largest logit is subtracted from all, so that nothing overflows.
 
     Args:
         logits: (N, K).
         labels: integers (N,) from 0 to K - 1, in host memory.
+    Returns:
+        The value, a scalar array, and its gradient with respect to the logits.
     Raises:
         ShapeError: logits or labels have other shapes.
-        DTypeError: the labels are no integers.
+        DTypeError: the labels are not integers.
         ConfigError: a label is out of range.
     """
     if logits.ndim != 2 or 0 in logits.shape or labels.shape != (len(logits),):
-        raise ShapeError(f"expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}. Pair them.")
+        raise ShapeError(
+            f"expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}. Give one label a row."
+        )
     if labels.dtype.kind not in "iu":
         raise DTypeError(f"expected integer labels, got {labels.dtype}. Convert the array.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
@@ -91,5 +107,7 @@ def softmax_cross_entropy(logits: Array, labels: np.ndarray) -> tuple[Array, Arr
 
 def _difference(prediction: Array, target: Array) -> Array:
     if prediction.shape != target.shape:
-        raise ShapeError(f"expected a target of the prediction's shape {prediction.shape}, got {target.shape}.")
+        raise ShapeError(
+            f"expected a target of the prediction's shape {prediction.shape}, got {target.shape}. Reshape one of them."
+        )
     return prediction - target

@@ -1,4 +1,4 @@
-"""What several losses are made of."""
+"""Sums and functions of logits that several losses share."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ def softplus_and_probability(x: Array) -> tuple[Array, Array]:
 
 
 def mean(x: Array) -> Array:
-    """For a few numbers NumPy's `mean` takes longer than all the rest of a loss."""
+    """Mean of all elements; for a few numbers NumPy's own `mean` takes longer than all the rest of a loss."""
     return x.sum() / x.size
 
 
@@ -24,9 +24,9 @@ def probability(logits: Array) -> Array:
 
 
 def stack(arrays: Sequence[Array]) -> Array:
-    """One after the other along a new last axis.
+    """Stacks arrays along a new last axis.
 
-    Not `xp.stack`: CuPy's copies a table from the host if there are many, which a captured step must not.
+    `xp.stack` would not do: for many arrays CuPy's copies a table from the host, which a captured step must not.
     """
     first = arrays[0]
     stacked = array_module(first).empty((*first.shape, len(arrays)), dtype=first.dtype)

@@ -32,7 +32,7 @@ from minigan.nn.layers import (
     UpSampling2D,
 )
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat, Tape
-from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop
+from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
 from minigan.nn.schedules import CosineDecay, ExponentialDecay, LinearDecay, Schedule
 
@@ -89,6 +89,7 @@ __all__ = [
     "Tanh",
     "Tape",
     "UpSampling2D",
+    "by_kernels",
     "check_backward",
     "check_double_backward",
     "check_gradient",

@@ -2,9 +2,9 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from minigan.nn.schedules import Constant, Schedule, as_schedule
 from minigan.support.arguments import instance, kind_of, number
 from minigan.support.representation import brief, constructor_call
 
-__all__ = ["SGD", "Adam", "AdamW", "Clipping", "Optimizer", "RMSprop", "expect_optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Clipping", "Optimizer", "RMSprop", "by_kernels", "expect_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,24 @@ class Clipping:
 
 
 NO_CLIPPING = Clipping()
+
+Update = TypeVar("Update", bound=Callable[..., None])
+
+
+def by_kernels(*names: str) -> Callable[[Update], Update]:
+    """Marks an optimiser's `_update` in which only these kernels of the backend change weights and buffers.
+
+    On a GPU nobody waits to see whether a step's numbers are finite: a guard undoes the step if they are not. For that
+    weights and buffers are copied before the update, unless its kernels are known, and look at the guard themselves.
+    So an `_update` without this mark is as safe, and somewhat slower there. A subclass that overrides `_update` loses
+    the mark.
+    """
+
+    def marked(update: Update) -> Update:
+        update.kernels = names  # type: ignore[attr-defined]
+        return update
+
+    return marked
 
 
 class Optimizer(ABC):
@@ -106,7 +124,10 @@ class Optimizer(ABC):
         backend = self.arena.backend
         lr, step = backend.numbers(lambda: (self.lr, self.steps + 1))
         self._clip(grads.flat, norm=self.clipping.norm, value=self.clipping.value)
-        with backend.optimising(self.arena.flat, *self.buffers.values()):
+        kernels: tuple[str, ...] = getattr(self._update, "kernels", ())
+        if kernels and self.clipping.weights < math.inf:
+            kernels = (*kernels, "clip_value")
+        with backend.optimising(self.arena.flat, *self.buffers.values(), kernels=kernels):
             self._update(grads.flat, lr, step)
             self._clip(self.arena.flat, value=self.clipping.weights)
         backend.each_step(self._count)
@@ -123,7 +144,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _update(self, dw: Array, lr: Number, step: Number) -> None:
-        """Changes the arena's weights in place, by the backend's kernels alone; `step` counts from 1."""
+        """Changes the arena's weights and the buffers in place; `step` counts from 1. See `by_kernels`."""
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """The optimizer's memory, copied to the host."""
@@ -176,6 +197,7 @@ class Adam(Optimizer):
         self.eps = number(eps, "eps", of=name, above=0)
         self.buffers = {"m": arena.zeros_like(), "v": arena.zeros_like()}
 
+    @by_kernels("adam_step")
     def _update(self, dw: Array, lr: Number, step: Number) -> None:
         self.arena.backend.adam_step(
             self.arena.flat,
@@ -227,6 +249,7 @@ class SGD(Optimizer):
         self.momentum = number(momentum, "momentum", of="SGD", least=0, below=1)
         self.buffers = {"velocity": arena.zeros_like()}
 
+    @by_kernels("sgd_step")
     def _update(self, dw: Array, lr: Number, step: Number) -> None:  # noqa: ARG002
         self.arena.backend.sgd_step(self.arena.flat, dw, self.buffers["velocity"], lr=lr, momentum=self.momentum)
 
@@ -255,6 +278,7 @@ class RMSprop(Optimizer):
         self.eps = number(eps, "eps", of="RMSprop", above=0)
         self.buffers = {"square": arena.zeros_like()}
 
+    @by_kernels("rmsprop_step")
     def _update(self, dw: Array, lr: Number, step: Number) -> None:  # noqa: ARG002
         square = self.buffers["square"]
         self.arena.backend.rmsprop_step(self.arena.flat, dw, square, lr=lr, decay=self.decay, eps=self.eps)

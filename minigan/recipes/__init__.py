@@ -7,6 +7,7 @@ from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.dcgan_cifar import DCGANCifar
 from minigan.recipes.dcgan_keras import DCGANKeras
 from minigan.recipes.denoise import Denoise
+from minigan.recipes.dense import DenseRecipe
 from minigan.recipes.inpaint import Inpaint
 from minigan.recipes.minimax import MinimaxGame
 from minigan.recipes.mlp import MLP
@@ -31,6 +32,7 @@ __all__ = [
     "DCGANCifar",
     "DCGANKeras",
     "Denoise",
+    "DenseRecipe",
     "Inpaint",
     "MinimaxGame",
     "MultiD",

@@ -1,13 +1,13 @@
 """What all GANs among the recipes share: the game between G and D, and its settings."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from minigan.backends import Backend, get_backend
 from minigan.errors import ConfigError
-from minigan.losses import LOSSES, get_loss
+from minigan.losses import LOSSES, Loss, get_loss
 from minigan.losses.gradient_penalties import PENALTIES, GradientPenalty, get_penalty
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
@@ -56,7 +56,7 @@ class AdversarialRecipe(Recipe):
         self.check_choice("loss", LOSSES)
         self.check_choice("penalty", ("none", *PENALTIES))
         try:
-            get_loss(self.loss, label_smoothing=self.label_smoothing)
+            self.adversarial_loss()
         except ConfigError as error:
             raise ConfigError(f"{self.name}: {error}") from None
 
@@ -78,29 +78,16 @@ class AdversarialRecipe(Recipe):
             return None
         return get_penalty(self.penalty, weight=self.penalty_weight, interval=self.penalty_interval)
 
-    def assemble(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ) -> Learner:
-        return self.game(*self.networks(image_shape, backend=backend, dtype=dtype, rng=rng))
+    def adversarial_loss(self) -> Loss:
+        """The loss of D and of G in their game."""
+        return get_loss(self.loss, label_smoothing=self.label_smoothing)
 
-    def networks(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ) -> tuple[Sequential, Sequential]:
-        """G and D, built on one backend and initialised."""
-        backend = get_backend(backend)
-        G = self.built_generator(image_shape, backend=backend, dtype=dtype, rng=rng)
-        D = self.judge(image_shape).build(image_shape, backend=backend, dtype=dtype, rng=rng)
-        return G, D
+    def networks(self, image_shape: Shape) -> list[tuple[Sequential, Shape]]:
+        return [*super().networks(image_shape), (self.judge(image_shape), image_shape)]
+
+    def learner(self, networks: Sequence[Sequential]) -> Learner:
+        G, D = networks
+        return self.game(G, D)
 
     def game(
         self,
@@ -122,7 +109,7 @@ class AdversarialRecipe(Recipe):
         return AlternatingOptimizer(
             G,
             D,
-            loss=get_loss(self.loss, label_smoothing=self.label_smoothing),
+            loss=self.adversarial_loss(),
             noise=noise,
             g_optimizer=self.make_optimizer(G.arena, lr=self.g_lr or self.lr),
             d_optimizer=self.make_optimizer(

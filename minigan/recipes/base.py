@@ -1,6 +1,7 @@
 """What a recipe is: networks, losses and settings under one name."""
 
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from minigan.backends import Backend
+from minigan.backends import Backend, get_backend
 from minigan.data import Loader, open_dataset
 from minigan.data.dataset import Collection
 from minigan.data.images import ImageFiles
@@ -38,7 +39,10 @@ class Recipe(OptimizerSettings):
     """
 
     name: ClassVar[str]
-    default_data: ClassVar[str] = "digits"  # what is embedded and suits
+    default_data: ClassVar[str] = "digits"  # an embedded dataset that suits
+    sizes: ClassVar[tuple[int, ...]]  # sides of images that suit the networks, for data of other sizes
+    usual_size: ClassVar[int] = 64  # side of images from data without one size
+    largest_size: ClassVar[float] = math.inf  # images with a longer side are scaled down
 
     batch_size: int = 64
     ema: float = 0.0
@@ -56,6 +60,8 @@ class Recipe(OptimizerSettings):
                 f"{self.name}: size must be positive and channels 1 or 3 (0 chooses by the data), "
                 f"got size={self.size}, channels={self.channels}."
             )
+        if self.size:
+            self.check_size((self.size, self.size))
 
     # ------------------------------------------------------------------------------------------ to be written
 
@@ -68,27 +74,8 @@ class Recipe(OptimizerSettings):
         """What G draws an image from: (latent,), or the shape of another image."""
 
     @abstractmethod
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        """The image size (H, W) to train at, for data of that size; None where the data has no one size."""
-
-    @abstractmethod
-    def assemble(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ) -> Learner:
-        """All networks built and initialised, with their optimisers, ready for the first step.
-
-        Args:
-            image_shape: of what G draws: (H, W, C), or (2,) for points.
-            backend: an object or a name; all networks share it.
-            rng: the weights are drawn from it.
-        Raises:
-            ConfigError, ShapeError: the recipe draws no images of that shape.
-        """
+    def learner(self, networks: Sequence[Sequential]) -> Learner:
+        """The learner that trains the networks of `networks`, which are built by now."""
 
     @abstractmethod
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
@@ -99,6 +86,17 @@ class Recipe(OptimizerSettings):
         """
 
     # ------------------------------------------------------------------------------------------ with a default
+
+    def networks(self, image_shape: Shape) -> list[tuple[Sequential, Shape]]:
+        """All networks, not built, each with its input shape; their weights are drawn in this order."""
+        return [(self.whole_generator(image_shape), self.source_shape(image_shape))]
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Checks that the networks can draw images of that size (H, W); by default they draw any.
+
+        Raises:
+            ConfigError: they cannot.
+        """
 
     def prepare(self, images: np.ndarray) -> np.ndarray:
         """From images in [-1, 1] to what D sees and G draws."""
@@ -195,6 +193,28 @@ class Recipe(OptimizerSettings):
 
     # ------------------------------------------------------------------------------------------ for the caller
 
+    def assemble(
+        self,
+        image_shape: Shape,
+        *,
+        backend: str | Backend = "auto",
+        dtype: str = "float32",
+        rng: np.random.Generator,
+    ) -> Learner:
+        """Builds and initialises all networks, with their optimisers, ready for the first step.
+
+        Args:
+            image_shape: shape of G's images: (H, W, C), or (2,) for points.
+            backend: an object or a name; all networks share it.
+            dtype: of the weights: float32 or float64.
+            rng: draws the weights.
+        Raises:
+            ConfigError, ShapeError: the recipe cannot draw images of that shape.
+        """
+        backend = get_backend(backend)
+        networks = self.networks(image_shape)
+        return self.learner([net.build(shape, backend=backend, dtype=dtype, rng=rng) for net, shape in networks])
+
     def built_generator(
         self,
         image_shape: Shape,
@@ -226,8 +246,26 @@ class Recipe(OptimizerSettings):
         )
 
     def fit_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        """The image size (H, W) to train at: the setting, or what suits data of that size."""
-        return (self.size, self.size) if self.size else self.nearest_size(size)
+        """The image size (H, W) to train at: the setting, or the nearest to the data's that the networks can draw.
+
+        Args:
+            size: the data's size (H, W); None if it has no one size.
+        """
+        if self.size:
+            return self.size, self.size
+        if size is None:
+            return self.usual_size, self.usual_size
+        if max(size) <= self.largest_size and self._can_draw(size):
+            return size
+        side = min(self.sizes, key=lambda side: abs(side - min(size)))
+        return side, side
+
+    def _can_draw(self, size: tuple[int, int]) -> bool:
+        try:
+            self.check_size(size)
+        except ConfigError:
+            return False
+        return True
 
     def settings(self) -> dict[str, Any]:
         """All settings by name."""

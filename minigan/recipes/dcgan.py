@@ -59,6 +59,7 @@ class DCGAN(NoiseRecipe):
     """
 
     name: ClassVar[str] = "dcgan"
+    sizes = SIZES
     conditions = ("none", "concatenation", "projection")
 
     steps: int = 4000
@@ -71,11 +72,9 @@ class DCGAN(NoiseRecipe):
         self.check_positive("width")
         self.check_choice("d_norm", ("batch", "spectral", "none"))
         self.check_choice("init", INITIALIZERS)
-        if self.size:
-            halvings((self.size, self.size))
 
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        return nearest_size(size)
+    def check_size(self, size: tuple[int, int]) -> None:
+        halvings(size)
 
     def generator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape
@@ -116,18 +115,6 @@ class DCGAN(NoiseRecipe):
         else:
             layers += [wrap(Conv2D(1, (H >> n, W >> n), padding="valid", bias=False, init=init)), Flatten()]
         return Sequential(layers, name="D")
-
-
-def nearest_size(size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size (H, W) itself, if halvings make it small; otherwise that of `SIZES` that is nearest to it."""
-    if size is None:
-        return 64, 64
-    try:
-        halvings(size)
-        return size
-    except ConfigError:
-        side = min(SIZES, key=lambda s: abs(s - min(size)))
-        return side, side
 
 
 def halvings(size: tuple[int, int]) -> int:

@@ -58,6 +58,7 @@ class DCGANCifar(NoiseRecipe):
     """
 
     name: ClassVar[str] = "dcgan-cifar"
+    sizes = SIZES
 
     steps: int = 78_100
     schedule: str = "exponential"
@@ -72,16 +73,11 @@ class DCGANCifar(NoiseRecipe):
         self.check_positive("width", "dense")
         self.check_choice("d_norm", ("inner", "all"))
 
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
-            return 64, 64
-        if all(side % 16 == 0 and side <= max(SIZES) for side in size):
-            return size
-        side = min(SIZES, key=lambda s: abs(s - min(size)))
-        return side, side
+    def check_size(self, size: tuple[int, int]) -> None:
+        smallest(size)
 
     def generator(self, image_shape: Shape) -> Sequential:
-        h, w = smallest(image_shape)
+        h, w = smallest(image_shape[:2])
         layers = [Dense(self.dense, bias=False, init=WEIGHTS), BatchNorm(), ReLU()]
         layers += [Dense(h * w * 8 * self.width, bias=False, init=WEIGHTS), BatchNorm(), ReLU()]
         layers += [Reshape((h, w, 8 * self.width))]
@@ -92,7 +88,7 @@ class DCGANCifar(NoiseRecipe):
         return Sequential(layers, name="G")
 
     def discriminator(self, image_shape: Shape) -> Sequential:
-        smallest(image_shape)
+        smallest(image_shape[:2])
         every = self.d_norm == "all"
         layers: list[Layer] = []
         for times in (1, 2, 4, 8):
@@ -104,13 +100,13 @@ class DCGANCifar(NoiseRecipe):
         return Sequential([*layers, Dense(1, init=WEIGHTS)], name="D")
 
 
-def smallest(image_shape: Shape) -> tuple[int, int]:
+def smallest(size: tuple[int, ...]) -> tuple[int, int]:
     """The image's size after four halvings.
 
     Raises:
         ConfigError: its sides are no multiples of 16, or over 128 pixels.
     """
-    H, W, _ = image_shape
+    H, W = size
     if H % 16 or W % 16 or max(H, W) > max(SIZES):
         raise ConfigError(
             f"dcgan-cifar halves images four times, so their sides are multiples of 16 up to {max(SIZES)} "

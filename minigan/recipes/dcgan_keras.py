@@ -42,6 +42,7 @@ class DCGANKeras(NoiseRecipe):
     """
 
     name: ClassVar[str] = "dcgan-keras"
+    sizes = SIZES
 
     steps: int = 10_000
     width: int = 64
@@ -50,15 +51,8 @@ class DCGANKeras(NoiseRecipe):
         super().__post_init__()
         self.check_positive("width")
 
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
-            return 64, 64
-        try:
-            _ = growth(size[0]), growth(size[1])
-            return size
-        except ConfigError:
-            side = min(SIZES, key=lambda s: abs(s - min(size)))
-            return side, side
+    def check_size(self, size: tuple[int, int]) -> None:
+        _ = growth(size[0]), growth(size[1])
 
     def generator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape

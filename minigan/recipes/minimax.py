@@ -34,11 +34,11 @@ from minigan.errors import ConfigError
 from minigan.nn.layers import Dense, Dropout, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.dense import DenseRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinimaxGame(NoiseRecipe):
+class MinimaxGame(DenseRecipe):
     """Goodfellow's GAN for small images or points of the plane.
 
     Settings:
@@ -61,12 +61,6 @@ class MinimaxGame(NoiseRecipe):
         self.check_share("dropout")
         if self.hidden < 4:
             raise ConfigError(f"{self.name}: hidden must be at least 4, got {self.hidden}.")
-
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        return size if size is not None and max(size) <= 64 else (28, 28)
-
-    def check_points(self) -> None:
-        pass
 
     def generator(self, image_shape: Shape) -> Sequential:
         layers: list[Layer] = [Dense(self.hidden), ReLU(), Dense(self.hidden), ReLU(), Dense(math.prod(image_shape))]

@@ -30,12 +30,12 @@ from minigan.losses import mse
 from minigan.nn.layers import Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.dense import DenseRecipe
 from minigan.training.alternating import GeneratorTerm
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLP(NoiseRecipe):
+class MLP(DenseRecipe):
     """A fully connected GAN for small images or points of the plane.
 
     Settings:
@@ -56,12 +56,6 @@ class MLP(NoiseRecipe):
         super().__post_init__()
         self.check_positive("hidden")
         self.check_from_zero("mse_weight")
-
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        return size if size is not None and max(size) <= 64 else (28, 28)
-
-    def check_points(self) -> None:
-        pass
 
     def generator(self, image_shape: Shape) -> Sequential:
         layers = [*self._hidden(), Dense(math.prod(image_shape))]

@@ -28,17 +28,13 @@ What it corrects in the usual tutorial code:
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from minigan.backends import Backend
 from minigan.errors import ConfigError
-from minigan.losses import LOSSES, CoupledLoss, SoftmaxMixture
+from minigan.losses import LOSSES, CoupledLoss, Loss, SoftmaxMixture
 from minigan.losses.gradient_penalties import GradientPenalty, PenaltyOfEach
 from minigan.nn.layers import AveragePooling2D
 from minigan.nn.network import Parallel, Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.dcgan import DCGAN, halvings
-from minigan.training.alternating import AlternatingOptimizer
 
 WEIGHTS = ("mean", "softmax")
 
@@ -102,15 +98,8 @@ class MultiD(DCGAN):
         penalty = super().gradient_penalty()
         return PenaltyOfEach(penalty) if penalty is not None else None
 
-    def assemble(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ) -> AlternatingOptimizer:
-        gan = super().assemble(image_shape, backend=backend, dtype=dtype, rng=rng)
-        if self.weights == "softmax" and not isinstance(gan.loss, CoupledLoss):
-            gan.loss = SoftmaxMixture(gan.loss, sharpness=self.sharpness)
-        return gan
+    def adversarial_loss(self) -> Loss:
+        loss = super().adversarial_loss()
+        if self.weights == "mean" or isinstance(loss, CoupledLoss):
+            return loss
+        return SoftmaxMixture(loss, sharpness=self.sharpness)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from minigan.backends import Backend
 from minigan.data import Loader
 from minigan.data.dataset import Collection
 from minigan.errors import ConfigError
@@ -100,15 +99,8 @@ class NoiseRecipe(AdversarialRecipe):
             front.append(Pack(self.pack))
         return self.discriminator((*image_shape[:-1], self.pack * image_shape[-1])).behind(front)
 
-    def assemble(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ) -> AlternatingOptimizer:
-        G, D = self.networks(image_shape, backend=backend, dtype=dtype, rng=rng)
+    def learner(self, networks: Sequence[Sequential]) -> AlternatingOptimizer:
+        G, D = networks
         pool = FakePool(G, size=self.fake_pool) if self.fake_pool else None
         return self.game(G, D, noise=self.noise, terms=self._matching(D), fake_pool=pool)
 
@@ -149,10 +141,8 @@ class NoiseRecipe(AdversarialRecipe):
         return replace(self, classes=found)
 
     def loader(self, dataset: Any, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> Loader[Any]:
-        if not self.conditional:
-            return super().loader(dataset, seed=seed, prefetch=prefetch, shuffle=shuffle)
-        batch_size = self.batch_size
-        return Loader(dataset, batch_size=batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, with_labels=True)
+        data = dataset.with_labels() if self.conditional else dataset
+        return super().loader(data, seed=seed, prefetch=prefetch, shuffle=shuffle)
 
     def batch(self, item: Any, rng: np.random.Generator) -> Any:  # noqa: ARG002
         if not self.conditional:

@@ -28,13 +28,13 @@ from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Dense, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.dense import DenseRecipe
 
 WEIGHTS = Normal(std=0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PacGAN(NoiseRecipe):
+class PacGAN(DenseRecipe):
     """A fully connected GAN with a maxout discriminator, for points of the plane.
 
     Settings:
@@ -57,12 +57,6 @@ class PacGAN(NoiseRecipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("g_hidden", "d_hidden", "pieces")
-
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        return size if size is not None and max(size) <= 64 else (28, 28)
-
-    def check_points(self) -> None:
-        pass
 
     def generator(self, image_shape: Shape) -> Sequential:
         layers: list[Layer] = []

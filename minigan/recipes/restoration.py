@@ -13,7 +13,7 @@ from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.network.unet import NORMS, patch_discriminator
 from minigan.recipes.base import Shape
-from minigan.recipes.translation import Pair, TranslationRecipe
+from minigan.recipes.translation import ImagePair, TranslationRecipe
 
 SPLITS = ("train", "val")
 
@@ -41,7 +41,9 @@ class RestorationRecipe(TranslationRecipe):
     d_width: int = 64
     norm: str = "batch"
 
-    multiple: ClassVar[int] = 1  # what the networks want the sides to be multiples of
+    sizes = (64,)
+    largest_size = 128
+    multiple: ClassVar[int] = 1  # the sides must be multiples of this
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +54,7 @@ class RestorationRecipe(TranslationRecipe):
     def spoil(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Images (N, H, W, C) in [-1, 1] as G's sources, (N, *source_shape), float32."""
 
-    def pair(self, item: np.ndarray | Pair, rng: np.random.Generator) -> Pair:
+    def pair(self, item: np.ndarray | ImagePair, rng: np.random.Generator) -> ImagePair:
         if isinstance(item, tuple):
             raise ConfigError(f"{self.name} makes its own pairs of single images. Use images, not pairs of them.")
         return self.spoil(item, rng), item
@@ -69,15 +71,6 @@ class RestorationRecipe(TranslationRecipe):
                 f"{self.name}: expected sides of at least 16 pixels that are multiples of {self.multiple}, got "
                 f"{size[0]}x{size[1]}. Use --set size=64."
             )
-
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None or max(size) > 128:
-            return 64, 64
-        try:
-            self.check_size(size)
-        except ConfigError:
-            return 64, 64
-        return size
 
     def open_data(self, source: str, *, seed: int) -> Dataset:
         images = super().open_data(source, seed=seed)

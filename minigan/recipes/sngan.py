@@ -47,6 +47,8 @@ class SNGAN(NoiseRecipe):
     """
 
     name: ClassVar[str] = "sngan"
+    sizes = SIZES
+    usual_size = 32
     conditions = ("none", "concatenation", "projection")
 
     latent: int = 128
@@ -63,15 +65,8 @@ class SNGAN(NoiseRecipe):
         if self.width < 2:
             raise ConfigError(f"{self.name}: width must be at least 2, got {self.width}.")
 
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None:
-            return 32, 32
-        try:
-            doublings(size)
-            return size
-        except ConfigError:
-            side = min(SIZES, key=lambda s: abs(s - min(size)))
-            return side, side
+    def check_size(self, size: tuple[int, int]) -> None:
+        doublings(size)
 
     def generator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape

@@ -1,13 +1,13 @@
 """GANs from image to image: what they share, and those that learn from pairs of pictures."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from minigan.backends import Backend
-from minigan.data import Dataset, PairDataset, open_pairs
+from minigan.data import PairDataset, open_pairs
 from minigan.data.dataset import Collection
 from minigan.data.pairs import DIRECTIONS
 from minigan.errors import ConfigError, MixedSizesError
@@ -15,7 +15,7 @@ from minigan.losses import l1
 from minigan.nn.layers import ConcatCondition
 from minigan.nn.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
-from minigan.recipes.base import Shape
+from minigan.recipes.base import Recipe, Shape
 from minigan.training.alternating import Batch, GeneratorTerm
 from minigan.training.learner import Learner
 from minigan.training.sampling import Exhibit
@@ -23,6 +23,7 @@ from minigan.training.supervised import Supervised
 
 FRESH = 1_000_000_007  # added to the seed of embedded pairs that training never sees
 HELD_OUT_SPLITS = ("val", "test")
+ImagePair = tuple[np.ndarray, np.ndarray]  # sources and targets of a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +55,11 @@ class TranslationRecipe(AdversarialRecipe):
         self.check_from_zero("l1", "adversarial")
         if not self.l1 and not self.adversarial:
             raise ConfigError(f"{self.name}: l1=0 and adversarial=0 leave G nothing to minimise. Set one of them.")
-        if self.size:
-            self.check_size((self.size, self.size))
 
     # ------------------------------------------------------------------------------------------ to be written
 
     @abstractmethod
-    def pair(self, item: np.ndarray | tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> "Pair":
+    def pair(self, item: np.ndarray | ImagePair, rng: np.random.Generator) -> ImagePair:
         """The sources and targets of a batch of the loader's; rng draws what hides an image."""
 
     @abstractmethod
@@ -71,12 +70,6 @@ class TranslationRecipe(AdversarialRecipe):
             split: None takes what was held out of training.
         Raises:
             ConfigError: there is no such split.
-        """
-
-    @abstractmethod
-    def check_size(self, size: tuple[int, int]) -> None:
-        """Raises:
-        ConfigError: the networks cannot draw images of that size.
         """
 
     # ------------------------------------------------------------------------------------------ with a default
@@ -105,18 +98,14 @@ class TranslationRecipe(AdversarialRecipe):
         shape = self.condition(np.empty((1, *self.source_shape(image_shape)), np.float32)).shape[1:]
         return D.behind([ConcatCondition(shape)])
 
-    def assemble(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ) -> Learner:
+    def networks(self, image_shape: Shape) -> list[tuple[Sequential, Shape]]:
+        return super().networks(image_shape) if self.adversarial else Recipe.networks(self, image_shape)
+
+    def learner(self, networks: Sequence[Sequential]) -> Learner:
         if self.adversarial:
-            G, D = self.networks(image_shape, backend=backend, dtype=dtype, rng=rng)
+            G, D = networks
             return self.game(G, D, adversarial_weight=self.adversarial)
-        G = self.built_generator(image_shape, backend=backend, dtype=dtype, rng=rng)
+        (G,) = networks
         optimizer = self.make_optimizer(G.arena, lr=self.g_lr or self.lr)
         return Supervised(G, terms=self.generator_terms(), optimizer=optimizer)
 
@@ -126,13 +115,13 @@ class TranslationRecipe(AdversarialRecipe):
 
     # ------------------------------------------------------------------------------------------ pictures
 
-    def examples(self, dataset: Collection, rows: np.ndarray, *, seed: int) -> "Pair":
+    def examples(self, dataset: Collection, rows: np.ndarray, *, seed: int) -> ImagePair:
         """Pairs of a dataset, the same each time: what chance decides of one depends on the seed and its row alone.
 
         Returns:
             Sources (N, ...) and targets (N, H, W, C), float32.
         """
-        pairs = [self.pair(read(dataset, [row]), np.random.default_rng([seed, int(row)])) for row in rows]
+        pairs = [self.pair(dataset.read([row]), np.random.default_rng([seed, int(row)])) for row in rows]
         sources, targets = zip(*pairs, strict=True)
         return np.concatenate(sources), np.concatenate(targets)
 
@@ -153,9 +142,6 @@ class TranslationRecipe(AdversarialRecipe):
         )
 
 
-Pair = tuple[np.ndarray, np.ndarray]
-
-
 @dataclass(frozen=True, kw_only=True)
 class PairRecipe(TranslationRecipe):
     """A GAN that learns from pairs of pictures, (H, W, C) both: a folder of side-by-side files, or `shapes`.
@@ -166,6 +152,9 @@ class PairRecipe(TranslationRecipe):
     """
 
     default_data: ClassVar[str] = "shapes"
+    sizes = (256,)
+    usual_size = 256
+    largest_size = 256
 
     direction: str = "AtoB"
 
@@ -179,18 +168,9 @@ class PairRecipe(TranslationRecipe):
     def image_shape(self, dataset: PairDataset) -> Shape:
         return dataset.b_shape
 
-    def pair(self, item: np.ndarray | tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> Pair:  # noqa: ARG002
+    def pair(self, item: np.ndarray | ImagePair, rng: np.random.Generator) -> ImagePair:  # noqa: ARG002
         source, target = item
         return source, target
-
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        if size is None or max(size) > 256:
-            return 256, 256
-        try:
-            self.check_size(size)
-        except ConfigError:
-            return 256, 256
-        return size
 
     def open_data(self, source: str, *, seed: int) -> PairDataset:
         native: tuple[int, int] | None = None
@@ -237,15 +217,6 @@ class PairRecipe(TranslationRecipe):
     ) -> PairDataset:
         channels = channels or self.channels or None
         return open_pairs(source, size=size, channels=channels, direction=self.direction, split=split, seed=seed)
-
-
-def read(dataset: Collection, rows: Any) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """What a loader would hand out for these rows: images, or pairs of images."""
-    if isinstance(dataset, PairDataset):
-        return dataset.read_pairs(rows)
-    if not isinstance(dataset, Dataset):
-        raise ConfigError(f"expected images or pairs of images, got {type(dataset).__name__}.")
-    return dataset.read(rows)
 
 
 def spread(total: int, count: int) -> np.ndarray:

@@ -15,16 +15,16 @@ What it corrects in the usual tutorial code:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from minigan.backends import Backend, get_backend
 from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
-from minigan.recipes.dcgan import halvings, nearest_size
+from minigan.recipes.dcgan import SIZES, halvings
 from minigan.training.moving_average import Noise
 from minigan.training.sampling import Exhibit, picture_count
 from minigan.training.variational import LIKELIHOODS, VariationalAutoencoder
@@ -42,6 +42,7 @@ class VAE(Recipe):
     """
 
     name: ClassVar[str] = "vae"
+    sizes = SIZES
 
     steps: int = 5000
     lr: float = 1e-3
@@ -56,11 +57,9 @@ class VAE(Recipe):
         self.check_positive("latent", "width")
         self.check_from_zero("kl_weight")
         self.check_choice("likelihood", LIKELIHOODS)
-        if self.size:
-            halvings((self.size, self.size))
 
-    def nearest_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
-        return nearest_size(size)
+    def check_size(self, size: tuple[int, int]) -> None:
+        halvings(size)
 
     def encoder(self, image_shape: Shape) -> Sequential:
         """The encoder, not built: image_shape to [mu, logvar]."""
@@ -81,17 +80,11 @@ class VAE(Recipe):
     def source_shape(self, image_shape: Shape) -> Shape:  # noqa: ARG002
         return (self.latent,)
 
-    def assemble(
-        self,
-        image_shape: Shape,
-        *,
-        backend: str | Backend = "auto",
-        dtype: str = "float32",
-        rng: np.random.Generator,
-    ) -> VariationalAutoencoder:
-        backend = get_backend(backend)
-        G = self.built_generator(image_shape, backend=backend, dtype=dtype, rng=rng)
-        encoder = self.encoder(image_shape).build(image_shape, backend=backend, dtype=dtype, rng=rng)
+    def networks(self, image_shape: Shape) -> list[tuple[Sequential, Shape]]:
+        return [*super().networks(image_shape), (self.encoder(image_shape), image_shape)]
+
+    def learner(self, networks: Sequence[Sequential]) -> VariationalAutoencoder:
+        G, encoder = networks
         return VariationalAutoencoder(
             encoder,
             G,

@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 import minigan
 from minigan.backends import BACKENDS
 from minigan.checkpoints.format import DTYPES
+from minigan.checkpoints.rules import COUNT, FROM_ZERO, TEXT, Rule, check, one_of
 from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
-from minigan.support.durable_files import atomic_write
 from minigan.recipes import get_recipe
+from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
+from minigan.support.durable_files import atomic_write
 from minigan.training.trainer import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "read_config", "write_config"]
@@ -49,7 +51,7 @@ class RunConfig:
 
     def to_toml(self) -> str:
         """The text of `config.toml`."""
-        tables: dict[str, dict[str, Any]] = {"": {}}
+        tables: dict[str, dict[str, Any]] = {"": {"format": CONFIG_FORMAT}}
         for key, value in asdict(self).items():
             if isinstance(value, dict):
                 tables[key] = value
@@ -83,7 +85,8 @@ def write_config(config: RunConfig, folder: Path) -> None:
 def read_config(folder: Path, *, steps: int | None = None, data: str | None = None) -> RunConfig:
     """The configuration of a run folder, perhaps with another number of steps or another source.
 
-    A setting that came after the run was made is not in the file: it has its default, which changes nothing.
+    A file of an earlier format is brought to today's, see `config_migrations`. A recipe's setting that is newer than
+    the file has its default, which changes nothing.
 
     Raises:
         CheckpointError: there is no config.toml, or it is not one of a run; names the key that is wrong.
@@ -102,14 +105,12 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
 
 
 def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
-    table = {"keep": asdict(Keep()), **table}  # it and evaluate_every came after the first runs
-    if isinstance(named := table.get("backend"), str) and named in _FORMER_BACKENDS:
-        table["backend"] = _FORMER_BACKENDS[named]
-    _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path, prefix="")
-    table = {**table, "rhythm": {"evaluate_every": 0, **table["rhythm"]}}
-    every = {f.name: _FROM_ZERO if f.name == "evaluate_every" else _COUNT for f in fields(Rhythm)}
+    table = migrated(table, source=str(path))
+    _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path)
+    # 0 is allowed where it is the default: it leaves the thing out.
+    every = {f.name: FROM_ZERO if f.default == 0 else COUNT for f in fields(Rhythm)}
     _check(table["rhythm"], every, path, prefix="rhythm.")
-    _check(table["keep"], {"last": _COUNT, "best": _TEXT}, path, prefix="keep.")
+    _check(table["keep"], {"last": COUNT, "best": TEXT}, path, prefix="keep.")
     try:
         settings = get_recipe(table["recipe"]).from_settings(table["settings"]).settings()
     except ConfigError as error:
@@ -118,44 +119,21 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     return RunConfig(**{**table, "settings": settings, "rhythm": rhythm, "keep": keep})
 
 
-Rule = tuple[str, Callable[[Any], bool]]  # what is expected, in words, and whether a value is that
-
-_FORMER_BACKENDS = {"numpy": "reference", "numba": "cpu", "cupy": "gpu"}  # named after their libraries until 0.1
-_REMEDY = "Put the file back as it was, or start a new run."
-
-
-def _is_whole(value: Any, *, least: int) -> bool:
-    return type(value) is int and value >= least
+def _check(table: Mapping[str, Any], rules: Mapping[str, Rule], path: Path, *, prefix: str = "") -> None:
+    remedy = "Put the file back as it was, or start a new run."
+    check(table, rules, source=str(path), remedy=remedy, prefix=prefix, closed=True)
 
 
-def _one_of(*names: str) -> Rule:
-    return f"one of {', '.join(names)}", lambda value: value in names
-
-
-_TEXT: Rule = ("a string", lambda value: isinstance(value, str))
-_TABLE: Rule = ("a table", lambda value: isinstance(value, dict))
-_FROM_ZERO: Rule = ("a whole number from 0 up", lambda value: _is_whole(value, least=0))
-_COUNT: Rule = ("a whole number from 1 up", lambda value: _is_whole(value, least=1))
+_TABLE = Rule("a table", lambda value: isinstance(value, dict))
 _RULES: Mapping[str, Rule] = {
-    "recipe": _TEXT,
+    "recipe": TEXT,
     "settings": _TABLE,
-    "data": ("a string that is not empty", lambda value: isinstance(value, str) and value != ""),
-    "seed": _FROM_ZERO,
-    "backend": _one_of("auto", *BACKENDS),
-    "dtype": _one_of(*DTYPES),
+    "data": Rule("a string that is not empty", lambda value: isinstance(value, str) and value != ""),
+    "seed": FROM_ZERO,
+    "backend": one_of("auto", *BACKENDS),
+    "dtype": one_of(*DTYPES),
     "rhythm": _TABLE,
     "keep": _TABLE,
-    "engine": _TEXT,
-    "minigan": _TEXT,
+    "engine": TEXT,
+    "minigan": TEXT,
 }
-
-
-def _check(table: Mapping[str, Any], rules: Mapping[str, Rule], path: Path, *, prefix: str) -> None:
-    for key, (expected, fits) in rules.items():
-        if key not in table:
-            raise CheckpointError(f"{path} lacks '{prefix}{key}'. {_REMEDY}")
-        if not fits(table[key]):
-            raise CheckpointError(f"{path}: '{prefix}{key}' must be {expected}, got {table[key]!r}. {_REMEDY}")
-    for key in table:
-        if key not in rules:
-            raise CheckpointError(f"{path} has an unknown key '{prefix}{key}'. {_REMEDY}")

@@ -12,14 +12,14 @@ import numpy as np
 
 from minigan.backends import Backend, get_backend
 from minigan.checkpoints.folder import CheckpointFolder
-from minigan.runs.config import RunConfig, lasting_source, read_config, write_config
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
 from minigan.errors import CheckpointError, ConfigError, DataError, OutputError
 from minigan.evaluation import Monitor, choose_features
-from minigan.support.durable_files import atomic_write, make_folder, remove_stale
-from minigan.runs.trained_generator import TrainedGenerator, load_generator, model_description
 from minigan.recipes import Recipe, get_recipe
+from minigan.runs.config import RunConfig, lasting_source, read_config, write_config
+from minigan.runs.trained_generator import TrainedGenerator, load_generator, model_description
+from minigan.support.durable_files import atomic_write, make_folder, remove_stale
 from minigan.training.sampling import picture_count
 from minigan.training.trainer import Draw, Trainer
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.checkpoints.format import MODEL_FORMAT, load_model, load_network, network_arrays, save_arrays, select
+from minigan.data.pictures import to_pixels
 from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.nn.network import Sequential
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import Recipe, get_recipe
-from minigan.data.pictures import to_pixels
 from minigan.training.sampling import generate, picture_count
 
 __all__ = ["TrainedGenerator", "load_generator", "model_description", "save_generator"]
@@ -120,7 +120,7 @@ def load_generator(
     for name, array in network_arrays(G, "G").items():
         if not np.isfinite(array).all():
             raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
-    classes = tuple(description.get("classes", ()))
+    classes = tuple(description["classes"])
     return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
 
 

@@ -11,12 +11,12 @@ from minigan.data.dataset import Collection
 from minigan.data.files import FolderStore
 from minigan.data.images import ImageFiles
 from minigan.data.options import parse_options
+from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation import Likeness, MapScore, Report, find_palette
-from minigan.support.durable_files import make_folder
 from minigan.recipes.translation import PairRecipe, TranslationRecipe, spread
-from minigan.data.pictures import to_pixels
 from minigan.runs.run import TrainedGenerator
+from minigan.support.durable_files import make_folder
 from minigan.training.sampling import generate, save_picture
 
 __all__ = ["Translated", "evaluate_pairs", "outputs", "picture", "translate_folder", "translation_recipe"]
@@ -124,7 +124,7 @@ def evaluate_pairs(
             score.add(pairs.output, pairs.target, recipe.baseline(pairs.source))
         shown = _picture(trained, recipe, dataset, rows[spread(len(rows), SHOWN)], seed=seed)
     remarks = (f"columns of the picture: {' | '.join(recipe.columns)}", *score.remarks())
-    return Report(score.figures(), seed, remarks=remarks, beside=score.beside), shown
+    return Report(score.figures(), seed, remarks=remarks, baseline=score.baseline_name), shown
 
 
 def _translated(

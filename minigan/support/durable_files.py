@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 import contextlib
 import errno
@@ -12,16 +12,18 @@ __all__ = ["atomic_write", "make_folder", "remove_stale"]
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a crash at any moment, meets the old content or the new, never a part.
+    """Writes a file so that readers see the old content or the new, never a part, even after a crash.
 
     Raises:
-        OutputError: the disk is full, the folder read-only or gone, or a folder or a device is in the file's place.
-            The old file is as it was.
+        OutputError: the disk is full, the folder is read-only or missing, or a folder or a device is in the file's
+            place. The old file is left as it was.
     """
     if path.name in ("", ".."):
         raise OutputError.of(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
-    if os.path.exists(path) and not (path.is_file() or path.is_dir()):  # no program would have a /dev/null any more
-        raise OutputError(f"cannot write {path}: it is no file but a device or pipe. Name a file.")
+    if os.path.exists(path) and not (
+        path.is_file() or path.is_dir()
+    ):  # a replaced /dev/null would break other programs
+        raise OutputError(f"cannot write {path}: expected a file, found a device or pipe. Name a file.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         remove_stale(path.parent, glob.escape(path.name))
@@ -31,7 +33,7 @@ def atomic_write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except BaseException as error:  # Ctrl-C, too, must leave no half of a file behind
+    except BaseException as error:  # Ctrl-C, too, must leave no temporary file behind
         with contextlib.suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
@@ -40,10 +42,10 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def remove_stale(folder: Path, pattern: str) -> None:
-    """Removes what `atomic_write` had begun of the files matching a pattern in processes that are no more.
+    """Removes temporary files of `atomic_write` that ended processes left behind, for files matching a pattern.
 
-    This process begins no second file before the first is done, so one with its own number is an earlier process's: in
-    a container every first process is number 1.
+    This process never writes two files at once, so a temporary file with its own number is an earlier process's: in a
+    container every first process is number 1.
     """
     for path in folder.glob(f".{pattern}.*.tmp"):
         owner = path.name.split(".")[-2]
@@ -65,7 +67,7 @@ def _is_alive(process: int) -> bool:
 
 
 def make_folder(path: Path, *, parents: bool = True) -> None:
-    """Creates a folder where it is missing, durably, and, with `parents`, those above it.
+    """Creates a folder if it is missing, durably; with `parents` the missing folders above it as well.
 
     Raises:
         OutputError: it cannot be created, or a file is in its place.
@@ -80,7 +82,7 @@ def make_folder(path: Path, *, parents: bool = True) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable, where the system can (Windows and some network disks cannot)."""
+    """Makes a rename durable if the system can; Windows and some network disks cannot."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back until it suits."""
+"""Ctrl-C and SIGTERM, held back until the running step is done."""
 
 import signal
 import threading
@@ -10,12 +10,12 @@ __all__ = ["Interruption"]
 
 
 class Interruption:
-    """While entered, Ctrl-C and SIGTERM set a flag instead of tearing a step apart.
+    """A context in which Ctrl-C and SIGTERM set the flag `requested` instead of interrupting a step.
 
     A second Ctrl-C interrupts at once.
 
     Args:
-        announce: is told, in a thread of its own, what the first Ctrl-C does.
+        announce: called with a line on what the first Ctrl-C does, in a thread of its own.
     """
 
     def __init__(self, announce: Callable[[str], None] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How much memory there is, asked before it is taken: a system that lends more than it has ends the program later."""
+"""A check that memory suffices before it is allocated: systems that overcommit would kill the program later."""
 
 import os
 
@@ -10,20 +10,24 @@ SMALLER = "Use a smaller --batch-size, image size or width."
 
 
 def expect_room(nbytes: int, *, what: str, remedy: str = SMALLER) -> None:
-    """Refuses what can never fit.
+    """Refuses an allocation that can never fit.
 
+    Args:
+        nbytes: bytes to be allocated.
+        what: names them in the error.
+        remedy: a sentence for the error.
     Raises:
-        OutOfMemoryError: the machine has less memory than that.
+        OutOfMemoryError: the machine, or the limit of this process, has less memory than that.
     """
     if nbytes > _most():
         needed = f"{nbytes / 2**30:,.1f} GiB" if nbytes < 2**63 else "more than any machine has"
         raise OutOfMemoryError(
-            f"out of memory: {what} would take {needed}, there are {_most() / 2**30:,.1f} GiB. {remedy}"
+            f"out of memory: {what} would take {needed}, but only {_most() / 2**30:,.1f} GiB are available. {remedy}"
         )
 
 
 def _most() -> int:
-    """The machine's memory in bytes, or what this process may have of it; where neither can be asked, no limit."""
+    """The machine's memory in bytes, or this process's limit if that is less; no limit if neither is known."""
     try:
         limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     except (AttributeError, ValueError, OSError):

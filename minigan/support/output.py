@@ -1,4 +1,4 @@
-"""What a command writes to its standard streams: lines for people, or JSON for programs."""
+"""Output of a command on its standard streams: lines for people, or JSON for programs."""
 
 import argparse
 import contextlib
@@ -12,11 +12,11 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Output:
-    """Where lines and results go.
+    """Destination of a command's remarks and results.
 
     Attributes:
-        json: standard output carries JSON alone, an object a line; remarks go to standard error.
-        quiet: no lines for people at all; errors and warnings are none of its business.
+        json: standard output has JSON only, an object a line; remarks go to standard error.
+        quiet: no lines for people are printed. Errors and warnings do not come through here and are always printed.
     """
 
     json: bool = False
@@ -24,28 +24,28 @@ class Output:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
-        """As `--json` and `--quiet` say, where a command has them."""
+        """The output that `--json` and `--quiet` ask for, if the command has these flags."""
         return cls(json=getattr(options, "json", False), quiet=getattr(options, "quiet", False))
 
     def say(self, text: str) -> None:
-        """A remark on the way. That nobody can read it (a closed pipe, a full disk) is no reason to stop."""
+        """Prints a remark on the way. If it cannot be printed (a closed pipe, a full disk), work continues."""
         if not self.quiet:
             with contextlib.suppress(OSError):
                 print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
 
     def show(self, text: str = "") -> None:
-        """What was asked for, as a person reads it."""
+        """Prints a result for people."""
         if not (self.json or self.quiet):
             print(text, flush=True)
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """What was asked for, as a program reads it; numbers that JSON lacks are null."""
+        """Prints a result as a line of JSON, if that was asked for; infinity and NaN become null."""
         if self.json:
             print(json.dumps(_finite(record), allow_nan=False), flush=True)
 
 
 def _finite(value: Any) -> Any:
-    """A value with null in the place of infinity and NaN, however deep."""
+    """A value in which infinity and NaN are replaced by None, at any depth."""
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

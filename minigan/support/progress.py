@@ -1,4 +1,4 @@
-"""How a long training shows itself: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a long training: a bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import os
@@ -16,22 +16,26 @@ Values = Mapping[str, float]
 
 
 class Progress(Protocol):
-    """Told each step; shows what it likes of it. A context manager.
+    """Shows how training advances; a context manager.
 
-    That nobody can see it any more (a closed pipe, a full disk) is its own affair: training goes on.
+    If it can no longer be shown (a closed pipe, a full disk), training continues without it.
     """
 
     def advance(self, step: int, *, images_per_second: float) -> None:
-        """One more step was done."""
+        """Counts a finished step.
+
+        Args:
+            step: steps done so far.
+        """
 
     def values(self, values: Values) -> None:
-        """New measurements: losses and the like, by their names."""
+        """Shows new measurements, such as losses, by name."""
 
     def message(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
 
     def record(self, record: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """What was written to the log; most have no use for it."""
+        """Takes a record that was written to the log; most kinds ignore it."""
         return
 
     def __enter__(self) -> Self: ...
@@ -40,12 +44,13 @@ class Progress(Protocol):
 
 
 def open_progress(*, start: int, total: int, stream: TextIO | None = None, output: Output | None = None) -> Progress:
-    """A bar where rich is installed and the stream is a terminal that can show one, otherwise plain lines.
+    """A bar if rich is installed and the stream is a terminal that can show one, otherwise plain lines.
 
     Args:
-        start, total: steps done before, and when all is done.
-        stream: standard output by default.
-        output: may ask for JSON in place of either, or for nothing.
+        start: steps done before.
+        total: steps in the whole training.
+        stream: where to print; standard output by default.
+        output: its flags `json` and `quiet` replace both by lines of JSON or by nothing.
     """
     if output is not None and output.json:
         return JsonProgress(output)
@@ -68,7 +73,7 @@ def format_seconds(seconds: float) -> str:
 
 
 class JsonProgress(Progress):
-    """A line of JSON for each record of the log; messages are remarks."""
+    """Prints a line of JSON for each record of the log; messages are remarks."""
 
     def __init__(self, output: Output) -> None:
         self.output = output
@@ -94,7 +99,7 @@ class JsonProgress(Progress):
 
 
 class PlainProgress(Progress):
-    """A line whenever there are new values, but at most one each few seconds."""
+    """Prints a line for new values, at most one every few seconds."""
 
     INTERVAL = 5.0  # seconds between lines
 
@@ -112,7 +117,7 @@ class PlainProgress(Progress):
         now = time.monotonic()
         if not self.silent and now - self.last_line < self.INTERVAL and self.step < self.total:
             return
-        # By the pace since the last line: the first step compiles, and says nothing about the others.
+        # Measured since the last line: the first step compiles, and is no measure of the others.
         left = (now - self.last_line) / max(self.step - self.last_step, 1) * (self.total - self.step)
         self.last_step, self.last_line, self.silent = self.step, now, False
         self.message(
@@ -136,7 +141,7 @@ class PlainProgress(Progress):
 
 
 class RichProgress(Progress):
-    """One live line: bar, steps, losses, images/s, time left."""
+    """Keeps one live line with a bar, steps, losses, images/s and the time left."""
 
     def __init__(self, *, start: int, total: int, stream: TextIO) -> None:
         from rich.console import Console

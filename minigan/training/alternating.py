@@ -160,10 +160,9 @@ class AlternatingOptimizer(Learner):
         expect_optimizer(g_optimizer, "g_optimizer", network="G")
         expect_optimizer(d_optimizer, "d_optimizer", network="D")
         if noise is not None and not callable(noise):
-            shape = ", ".join(map(str, ("n", *G.input_shape)))
             raise ConfigError(
                 f"noise must be a function, got {kind_of(noise)}. "
-                f"Write noise=lambda rng, n: rng.standard_normal(({shape}))."
+                f"Write noise=lambda rng, n: rng.standard_normal((n, {', '.join(map(str, G.input_shape))}))."
             )
         if G.output_shape != D.input_shape:
             raise ShapeError(

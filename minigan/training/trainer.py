@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.checkpoints.folder import CheckpointFolder, go_on_from
+from minigan.checkpoints.folder import CheckpointFolder, resume_command
 from minigan.checkpoints.format import MODEL_FORMAT, network_arrays, save_arrays
 from minigan.checkpoints.resume_checks import check_model, checked_rng, items_warning, log_until, versions_warning
 from minigan.data import Loader
@@ -124,7 +124,7 @@ class Trainer:
             if self._put_back(progress):
                 return self.run(progress, interruption)
             left = self.checkpoints.last_step()
-            raise OutputError(str(error) if left is None else f"{error} {go_on_from(self.folder, left)}") from None
+            raise OutputError(str(error) if left is None else f"{error} {resume_command(self.folder, left)}") from None
 
     def _run(self, progress: Progress, interruption: Interruption) -> None:
         batches = (self.prepare(item, self.rng) for item in self.loader)

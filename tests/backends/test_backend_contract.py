@@ -1,10 +1,9 @@
 """What holds for every kernel and every backend: coverage, determinism, results that stay."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 from calling import DTYPES, assert_same_bits, call, draws, flat, to_backend, to_host, update
+from engines import is_installed
 from kernel_calls import CALLS, IN_PLACE, RETURNING, inputs_of
 
 from minigan.backends import BACKENDS, Backend, array_module, get_backend
@@ -22,7 +21,7 @@ def spoilt(value):
 @pytest.mark.parametrize("name", BACKENDS)
 def test_library_is_installed(name):
     """One skip for each backend that no test of this run looks at, see the `backend` fixture."""
-    if importlib.util.find_spec(name) is None:
+    if not is_installed(name):
         with pytest.raises(MissingExtraError, match=r"pip install 'minigan\["):
             get_backend(name)
         pytest.skip(f"{name} is not installed: its kernels are not tested")

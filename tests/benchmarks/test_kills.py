@@ -1,6 +1,5 @@
 """Training that is killed goes on with the same bits: `benchmarks.kills` in short."""
 
-import importlib.util
 import json
 import os
 import random
@@ -9,6 +8,7 @@ import signal
 import tempfile
 
 import pytest
+from engines import is_installed
 
 from benchmarks import kills
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 
 @pytest.mark.parametrize(("backend", "count"), [("reference", 3), ("cpu", 1)])
 def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path, backend, count):
-    if importlib.util.find_spec(backend) is None:
+    if not is_installed(backend):
         pytest.skip(f"{backend} is not installed")
     tally = kills.kill_case(tmp_path, "mlp", backend, kills=count, rng=random.Random(0))
     assert tally.wrong == []

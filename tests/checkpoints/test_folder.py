@@ -47,7 +47,7 @@ def test_a_damaged_last_checkpoint_names_the_one_before(tmp_path):
     folder = CheckpointFolder(tmp_path)
     folder.save(1, ARRAYS, description=CHECKPOINT)
     folder.save(2, ARRAYS, description=CHECKPOINT).write_bytes(b"torn")
-    offer = r"Go on from step 1 with: minigan train --resume .*step-00000001\.safetensors$"
+    offer = r"Resume from step 1 with: minigan train --resume .*step-00000001\.safetensors$"
     with pytest.raises(CheckpointError, match=rf"cannot read .*step-00000002.*{offer}"):
         folder.load()
 
@@ -136,7 +136,7 @@ def test_the_newest_one_that_is_whole_is_offered(tmp_path):
             checkpoints.load()
         assert checkpoints.load(offered)[0] == offered
     damage(checkpoints.best)
-    with pytest.raises(CheckpointError, match=r"No other checkpoint of this run is whole: start a new run\.$"):
+    with pytest.raises(CheckpointError, match=r"No other checkpoint of this run is intact: start a new run\.$"):
         checkpoints.load()
 
 

@@ -193,7 +193,7 @@ def test_the_version(capsys):
         ),
         (["train", "--set", "loss=sad"], "loss must be one of minimax"),
         (["train", "--set", "size=50"], "expected images whose sides are 4 to 7 pixels times a power of two"),
-        (["train", "--data", "nowhere"], "nowhere: there is no such file"),
+        (["train", "--data", "nowhere"], "nowhere: no such file"),
         (["train", "--data", "digit"], "Did you mean 'digits'?"),
         (["train", "--data", ""], "expected a path, or one of digits, shapes, ring, grid; got an empty name."),
         (["train", "--data", "ring"], "dcgan draws images, not points of the plane. Use the recipe mlp"),
@@ -253,7 +253,7 @@ def test_a_picture_needs_a_file_name(capsys):
     Path("text.txt").write_text("hello, this is text")
     line = fails(capsys, "sample", "text.txt")
     assert "cannot read text.txt" in line
-    assert "no file that minigan wrote" in line
+    assert "not written by minigan" in line
 
 
 def test_the_user_s_files_are_not_overwritten(capsys):

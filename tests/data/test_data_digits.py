@@ -84,7 +84,7 @@ def test_the_cache_keeps_what_was_drawn():
 
 @pytest.mark.parametrize("bad", [[50], [-1], [[1, 2]], [0.5]])
 def test_bad_indices_are_named(bad):
-    with pytest.raises(DataError, match=r"digits: ind"):
+    with pytest.raises(DataError, match=r"digits: expected (indices from 0 to 49|a list of integer indices), got"):
         Digits(count=50).read(bad)
 
 

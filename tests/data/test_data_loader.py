@@ -117,7 +117,7 @@ def test_an_error_in_the_thread_surfaces_at_its_batch(prefetch):
 
 def test_labels():
     digits = Digits(count=40, size=(8, 8))
-    with Loader(digits, batch_size=10, seed=2, with_labels=True) as loader:
+    with Loader(digits.with_labels(), batch_size=10, seed=2) as loader:
         x, labels = next(loader)
     order = np.random.default_rng([2, 0]).permutation(40)[:10]
     np.testing.assert_array_equal(x, digits.read(order))
@@ -130,8 +130,8 @@ def test_pairs():
     with Loader(pairs, batch_size=3, seed=2) as loader:
         a, b = next(loader)
     order = np.random.default_rng([2, 0]).permutation(8)[:3]
-    np.testing.assert_array_equal(a, pairs.read_pairs(order)[0])
-    np.testing.assert_array_equal(b, pairs.read_pairs(order)[1])
+    np.testing.assert_array_equal(a, pairs.read(order)[0])
+    np.testing.assert_array_equal(b, pairs.read(order)[1])
 
 
 def test_threads_may_share_a_cache():
@@ -160,10 +160,22 @@ def test_arguments_out_of_range(options, message):
 
 
 def test_labels_that_do_not_exist():
-    with pytest.raises(ConfigError, match="has no labels"):
-        Loader(Numbers(10, labels=False), batch_size=2, seed=0, with_labels=True)
-    with pytest.raises(ConfigError, match="pairs have no labels"):
-        Loader(ShapePairs(count=8), batch_size=2, seed=0, with_labels=True)
+    with pytest.raises(ConfigError, match="numbers: expected labels, found none"):
+        Numbers(10, labels=False).with_labels()
+
+
+def test_a_labelled_dataset_is_its_source_with_labels():
+    digits = Digits(count=40, size=(8, 8))
+    labelled = digits.with_labels()
+    assert labelled.describe() == digits.describe()
+    assert (labelled.name, len(labelled), labelled.classes) == ("digits", 40, digits.classes)
+    with pytest.raises(DataError, match="from 0 to 39, got 40"):
+        labelled.read([40])
+
+
+def test_something_that_is_no_dataset():
+    with pytest.raises(ConfigError, match=r"a Loader reads a dataset, got an array .* Write Loader\(open"):
+        Loader(np.zeros((10, 2)), batch_size=2, seed=0)
 
 
 @pytest.mark.parametrize(

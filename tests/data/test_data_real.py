@@ -56,9 +56,9 @@ def test_camvid_pairs():
     train, val = open_pairs(folder, size=64), open_pairs(folder, split="val")
     assert (len(train), len(val)) == (367, 101)
     assert val.a_shape == val.b_shape == (256, 256, 3)
-    photo, classes = train.read_pairs([0, 200])
+    photo, classes = train.read([0, 200])
     assert photo.shape == classes.shape == (2, 64, 64, 3)
-    photo, classes = val.read_pairs([0])
+    photo, classes = val.read([0])
     # class maps are made of a few flat colours, photos are not
     assert len(np.unique(np.round(4 * classes[0]).reshape(-1, 3), axis=0)) < 200
     roughness = [np.abs(np.diff(x[0], axis=1)).mean() for x in (photo, classes)]

@@ -31,7 +31,7 @@ def test_a_scene_depends_on_seed_and_index_alone(seed, indices):
 
 def test_pairs_are_the_scenes_and_their_class_maps():
     pairs = ShapePairs(count=60, size=(32, 48), seed=3)
-    a, b = pairs.read_pairs(range(60))
+    a, b = pairs.read(range(60))
     assert a.shape == b.shape == (60, 32, 48, 3)
     assert pairs.a_shape == pairs.b_shape == (32, 48, 3)
     np.testing.assert_array_equal(a, Shapes(count=60, size=(32, 48), seed=3).read(range(60)))
@@ -43,8 +43,8 @@ def test_pairs_are_the_scenes_and_their_class_maps():
 
 
 def test_direction_swaps_the_pair():
-    a, b = open_pairs("shapes", size=16, count=4, seed=1).read_pairs([0, 3])
-    swapped = open_pairs("shapes", size=16, count=4, seed=1, direction="BtoA").read_pairs([0, 3])
+    a, b = open_pairs("shapes", size=16, count=4, seed=1).read([0, 3])
+    swapped = open_pairs("shapes", size=16, count=4, seed=1, direction="BtoA").read([0, 3])
     np.testing.assert_array_equal(a, swapped[1])
     np.testing.assert_array_equal(b, swapped[0])
 

@@ -21,7 +21,7 @@ from minigan.errors import ConfigError, DataError, MissingExtraError, MixedSizes
     [
         ("digit", "Did you mean 'digits'"),
         ("Shapes", "Did you mean 'shapes'"),
-        ("no/such/path", "no/such/path: there is no such file.*one of digits, shapes, ring, grid"),
+        ("no/such/path", "no/such/path: no such file.*one of digits, shapes, ring, grid"),
         ("x" * 5000, "xxx"),
     ],
 )
@@ -44,9 +44,9 @@ def test_a_folder_named_like_an_embedded_set(tmp_path, monkeypatch):
     [
         (b"", "an empty file"),
         (b"hello there", "11 bytes that begin with 68 65 6c"),
-        (gzip.compress(b"hello there"), "gzip data that hold no IDX"),
+        (gzip.compress(b"hello there"), "gzip data without an IDX"),
         (pickle.dumps({"data": 1}), "a pickle, which is never loaded"),
-        (b"\xff\xd8\xff\xe0", "a single image. Give the folder"),
+        (b"\xff\xd8\xff\xe0", "a single image. Give its folder"),
     ],
 )
 def test_files_of_another_kind(tmp_path, content, message):
@@ -117,7 +117,7 @@ def test_pairs(pairs, tmp_path, size, kind):
     assert len(data) == 3
     height, width = {None: (6, 6), 4: (4, 4)}.get(size, (3, 5))
     assert data.a_shape == data.b_shape == (height, width, 3)
-    a, b = data.read_pairs([0, 2])
+    a, b = data.read([0, 2])
     assert a.shape == b.shape == (2, height, width, 3)
     assert a.flags.c_contiguous
     assert b.flags.c_contiguous
@@ -126,7 +126,7 @@ def test_pairs(pairs, tmp_path, size, kind):
 
 
 def test_split_and_direction(pairs):
-    a, b = open_pairs(pairs, split="val", direction="BtoA").read_pairs([0])
+    a, b = open_pairs(pairs, split="val", direction="BtoA").read([0])
     assert a[0, 0, 0].tolist() == BLUE
     assert b[0, 0, 0].tolist() == GREEN
     assert len(open_pairs(pairs / "val")) == 1
@@ -137,7 +137,7 @@ def test_split_and_direction(pairs):
 
 
 def test_grey_pairs(pairs):
-    a, _ = open_pairs(pairs, channels=1).read_pairs([0])
+    a, _ = open_pairs(pairs, channels=1).read([0])
     assert a.shape == (1, 6, 6, 1)
     assert abs(a[0, 0, 0, 0] - (76 / 127.5 - 1)) < 0.01
 
@@ -147,7 +147,7 @@ def test_pairs_of_odd_width(tmp_path):
     with pytest.raises(DataError, match=r"a\.png: expected two images .* odd width of 13"):
         open_pairs(tmp_path)
     with pytest.raises(DataError, match="odd width of 13"):
-        open_pairs(tmp_path, size=4).read_pairs([0])
+        open_pairs(tmp_path, size=4).read([0])
 
 
 def test_pairs_of_different_sizes(tmp_path):
@@ -155,21 +155,21 @@ def test_pairs_of_different_sizes(tmp_path):
     save_pair(tmp_path / "b.png", width=20)
     with pytest.raises(MixedSizesError, match="differ in size"):
         open_pairs(tmp_path)
-    assert open_pairs(tmp_path, size=8).read_pairs([0, 1])[0].shape == (2, 8, 8, 3)
+    assert open_pairs(tmp_path, size=8).read([0, 1])[0].shape == (2, 8, 8, 3)
 
 
 def test_a_pair_that_differs_outside_the_sample(tmp_path):
     for k in range(40):
         save_pair(tmp_path / f"{k:02}.png", width=20 if k == 1 else 12)
     with pytest.raises(DataError, match=r"01\.png: expected halves of 6x6"):
-        open_pairs(tmp_path).read_pairs([1])
+        open_pairs(tmp_path).read([1])
 
 
 def test_sources_without_pairs(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 4, 4), np.uint8))
     with pytest.raises(DataError, match="expected a folder or zip of side-by-side images"):
         open_pairs(tmp_path / "x.npy")
-    with pytest.raises(ConfigError, match="digits: holds no pairs"):
+    with pytest.raises(ConfigError, match="digits: expected pairs, found none"):
         open_pairs("digits")
     with pytest.raises(ConfigError, match="not split"):
         open_pairs("shapes", split="val")
@@ -230,7 +230,7 @@ def test_pictures_that_look_like_pairs_are_told_of_where_they_are_cropped(tmp_pa
     assert (
         open_dataset(tmp_path, size=8)
         .describe()
-        .endswith("; these look like side-by-side pairs: only the centre of each is used")
+        .endswith("; these look like side-by-side pairs, of which only the centre is used")
     )
     Image.new("RGB", (16, 9)).save(tmp_path / "3.png")
     assert "pairs" not in open_dataset(tmp_path, size=8).describe()

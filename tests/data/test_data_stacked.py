@@ -80,14 +80,12 @@ def test_what_cannot_be_stacked(source, message, tmp_path, monkeypatch):
 
 
 def test_nothing_is_stacked_twice():
-    with pytest.raises(
-        ConfigError, match=r"stacked:stacked:: what is stacked has colours, and cannot be stacked again"
-    ):
+    with pytest.raises(ConfigError, match=r"stacked:stacked:: stacked images have colours and cannot be stacked again"):
         open_dataset("stacked:stacked:digits")
 
 
 def test_they_are_colour_images():
-    with pytest.raises(ConfigError, match="has 3 channels, got channels=1"):
+    with pytest.raises(ConfigError, match="stacked images have 3 channels, got channels=1"):
         open_dataset("stacked:digits", channels=1)
 
 

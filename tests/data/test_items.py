@@ -69,14 +69,14 @@ def test_an_index_of_another_kind_is_refused(index):
 
 
 def test_a_list_with_an_index_out_of_range_is_refused():
-    with pytest.raises(DataError, match="index 3 is out of range"):
+    with pytest.raises(DataError, match="expected indices from 0 to 2, got 3"):
         open_dataset("digits", size=8, count=3)[[0, 3]]
 
 
 def test_items_of_pairs_are_tuples():
     pairs = open_pairs("shapes", size=16, count=5)
     assert isinstance(pairs, PairDataset)
-    a, b = pairs.read_pairs(np.arange(5))
+    a, b = pairs.read(np.arange(5))
     one, batch = pairs[-2], pairs[1:3]
     assert type(one) is tuple and type(batch) is tuple
     np.testing.assert_array_equal(one[0], a[3])

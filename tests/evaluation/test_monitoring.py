@@ -12,6 +12,7 @@ from minigan.data import open_dataset
 from minigan.errors import DataError
 from minigan.recipes import MLP
 from minigan.runs.config import read_config
+from minigan.runs.run import SampleMonitor
 
 
 def records(folder: Path, key: str) -> list[dict[str, float]]:
@@ -51,7 +52,7 @@ def test_images_without_labels_are_compared_by_their_pixels(tmp_path, extra: tup
 def test_as_many_samples_as_real_examples_are_looked_at():
     """The FID of other numbers does not compare."""
     for recipe, data, count in ((MLP(), "digits", 2000), (MLP(), "ring", 2500)):
-        monitor = runs.SampleMonitor(recipe, open_dataset(data), seed=0)
+        monitor = SampleMonitor(recipe, open_dataset(data), seed=0)
         assert monitor.z.shape == (count, recipe.latent)
 
 
@@ -101,7 +102,7 @@ def test_what_cannot_be_evaluated_costs_no_step(tmp_path, capsys, monkeypatch):
         raise DataError("7.png: damaged.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.SampleMonitor, "__call__", damaged)
+        patch.setattr(SampleMonitor, "__call__", damaged)
         assert train(tmp_path / "run", "mlp", "ring", "--steps", "4", *SMALL) == 2
     assert "7.png: damaged. Step 2 is saved: replace or remove" in capsys.readouterr().err
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
@@ -114,6 +115,7 @@ def test_runs_from_before_there_was_such_a_thing(tmp_path):
     path = tmp_path / "run" / "config.toml"
     text = path.read_text(encoding="utf-8")
     assert "evaluate_every = 0\n" in text
-    path.write_text(text.replace("evaluate_every = 0\n", ""), encoding="utf-8")
+    older = text.replace("evaluate_every = 0\n", "").replace("format = 2\n", "")
+    path.write_text(older, encoding="utf-8")
     assert runs.read_config(tmp_path / "run").rhythm.evaluate_every == 0
     assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "3"]) == 0

@@ -14,7 +14,7 @@ from export_cases import CASES, Case, OfRecipe, inputs
 
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError
-from minigan.export import FORMATS, Options, Subject
+from minigan.export import FORMATS, ExportOptions, Subject
 from minigan.nn.layers import Dense, MinibatchStdDev
 from minigan.nn.network import Sequential
 from minigan.recipes import RECIPES, get_recipe
@@ -29,7 +29,7 @@ def loaded(folder: Path) -> ModuleType:
 
 def written(case: Case, folder: Path) -> tuple[Subject, ModuleType, str]:
     subject = case.subject()
-    FORMATS["numpy"].write(subject, folder, Options())
+    FORMATS["numpy"].write(subject, folder, ExportOptions())
     return subject, loaded(folder), (folder / "generator.py").read_text()
 
 
@@ -154,5 +154,5 @@ def test_a_layer_in_which_examples_see_each_other_is_refused(tmp_path: Path):
     with pytest.raises(
         ConfigError, match=r"^N\.1\.MinibatchStdDev cannot be exported: .* Export a network without it\.$"
     ):
-        FORMATS["numpy"].write(Subject(network, "N"), tmp_path / "out", Options())
+        FORMATS["numpy"].write(Subject(network, "N"), tmp_path / "out", ExportOptions())
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from export_cases import CASES, Case, inputs
 
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, MissingExtraError
-from minigan.export import FORMATS, Options, Subject
+from minigan.export import FORMATS, ExportOptions, Subject
 from minigan.export.graph import BatchNorm, fold_batch_norms
 
 onnx = pytest.importorskip("onnx")
@@ -18,7 +18,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 def written(case: Case, path: Path, **options) -> tuple[Subject, "onnx.ModelProto"]:
     subject = case.subject()
-    FORMATS["onnx"].write(subject, path, Options(**options))
+    FORMATS["onnx"].write(subject, path, ExportOptions(**options))
     return subject, onnx.load(path)
 
 

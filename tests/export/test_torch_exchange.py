@@ -16,7 +16,7 @@ from minigan.backends import get_backend
 from minigan.cli.command_line import main
 from minigan.data import Digits
 from minigan.errors import CheckpointError, ConfigError
-from minigan.export import FORMATS, Options, Subject, load_state_dict, read_state_dict
+from minigan.export import FORMATS, ExportOptions, Subject, load_state_dict, read_state_dict
 from minigan.nn.layers import (
     BatchNorm,
     Conv2D,
@@ -71,7 +71,7 @@ def network_of(name: str, settings: dict, shape: tuple[int, ...], network: str, 
 
 def exported(network: Sequential, path: Path, *, prefix: str = "") -> nn.Module:
     """PyTorch's module, made by the source that the file holds, with the file's tensors."""
-    FORMATS["torch"].write(Subject(network, "a network"), path, Options(prefix=prefix))
+    FORMATS["torch"].write(Subject(network, "a network"), path, ExportOptions(prefix=prefix))
     with safetensors.safe_open(path, framework="numpy") as file:
         lines = file.metadata()["module"].split("\n\n")
     names = {}
@@ -165,7 +165,7 @@ def test_what_is_no_sequence_is_refused(case: str, tmp_path: Path):
     layers, shape, message = REFUSED[case]
     network = Sequential(layers, name="N").build(shape, backend="reference", rng=np.random.default_rng(0))
     with pytest.raises(ConfigError, match=f"^{message}.*Export|^{message}.*export"):
-        FORMATS["torch"].write(Subject(network, "N"), tmp_path / "n", Options())
+        FORMATS["torch"].write(Subject(network, "N"), tmp_path / "n", ExportOptions())
     assert not (tmp_path / "n").exists()
 
 

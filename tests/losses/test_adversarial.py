@@ -120,7 +120,7 @@ def test_label_smoothing_needs_labels():
         with pytest.raises(ConfigError, match=f"the loss {name} has no labels to smooth: expected one of minimax"):
             get_loss(name, label_smoothing=0.1)
     for loss in (Wasserstein(), Hinge()):
-        with pytest.raises(ConfigError, match=r"knows no labels but real \(1\) and fake \(0\), got 0\.9"):
+        with pytest.raises(ConfigError, match=r"expects the target REAL \(1\) or FAKE \(0\), got 0\.9"):
             loss.discriminator(np.zeros((2, 1)), 0.9)
     for label in (0.0, 1.1, math.nan):
         with pytest.raises(ConfigError, match=r"real_label must be in \(0, 1\], got"):
@@ -319,10 +319,10 @@ def test_feature_matching_compares_means_of_what_the_last_layer_is_given(backend
 def test_feature_matching_refuses_what_has_no_features():
     rng = np.random.default_rng(0)
     shallow = Sequential([Flatten(), Dense(1)], name="D").build((4,), backend="reference", rng=rng)
-    with pytest.raises(ConfigError, match="needs a hidden layer, but D has 1 with weights"):
+    with pytest.raises(ConfigError, match="needs at least 2 layers with weights, but D has 1"):
         FeatureMatching(shallow)
     random = Sequential([Dense(2), Dropout(0.1), Dense(1)], name="D").build((4,), backend="reference", rng=rng)
-    with pytest.raises(ConfigError, match=r"the same features each time, but D\.1\.Dropout drops some"):
+    with pytest.raises(ConfigError, match=r"needs a D without Dropout, got D\.1\.Dropout"):
         FeatureMatching(random)
 
 

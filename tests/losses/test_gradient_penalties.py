@@ -97,10 +97,8 @@ def value(penalty: GradientPenalty, D: Sequential, real, fake) -> float:
 
 @every_penalty
 @every_critic
-def test_finite_differences(backend: Backend, name: str, critic):
-    if backend.xp is not np:
-        pytest.skip("finite differences run on a CPU backend")
-    D, penalty, (real, fake) = built(critic(), backend), get_penalty(name, weight=3.0), batches(backend)
+def test_finite_differences(host_backend: Backend, name: str, critic):
+    D, penalty, (real, fake) = built(critic(), host_backend), get_penalty(name, weight=3.0), batches(host_backend)
     grads = D.gradients()
     P = penalty.add_gradients(D, real, fake, grads=grads, rng=draws())
     assert float(P) == pytest.approx(value(penalty, D, real, fake), rel=1e-9)
@@ -211,7 +209,7 @@ def test_names_and_ranges():
     with pytest.raises(ConfigError, match="unknown penalty 'gp': expected one of wgan-gp, dragan, r1, r2"):
         get_penalty("gp")
     for wrong in ({"weight": 0.0}, {"weight": float("nan")}, {"weight": float("inf")}, {"interval": 0}):
-        with pytest.raises(ConfigError, match="R1: expected weight > 0 and interval >= 1, got weight="):
+        with pytest.raises(ConfigError, match=f"R1: {next(iter(wrong))} must be positive|interval must be a positive"):
             get_penalty("r1", **wrong)
 
 

@@ -45,7 +45,7 @@ def test_large_logits_do_not_overflow():
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
-        (np.zeros(3, int), ShapeError, "Pair them"),
+        (np.zeros(3, int), ShapeError, "Give one label a row"),
         (np.zeros(2), DTypeError, "expected integer labels, got float64"),
         (np.array([0, 4]), ConfigError, "expected labels from 0 to 3, got 0 to 4"),
     ],

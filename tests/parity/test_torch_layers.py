@@ -197,10 +197,9 @@ both_modes = pytest.mark.parametrize("train", [True, False], ids=["train", "eval
 N = 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _needs_host_arrays(backend: Backend) -> None:
-    if backend.xp is not np:
-        pytest.skip("compares arrays in host memory")
+@pytest.fixture(scope="session")
+def backend(host_backend: Backend) -> Backend:
+    return host_backend
 
 
 def built(make, input_shape, backend: Backend) -> Layer:

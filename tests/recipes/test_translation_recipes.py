@@ -48,8 +48,8 @@ def test_pairs_of_a_folder_with_a_split(tmp_path):
     assert (len(data), recipe.image_shape(data)) == (3, (16, 16, 3))
     held_out = recipe.held_out(str(tmp_path / "ab"), data, seed=0)
     assert (len(held_out), held_out.b_shape) == (2, (16, 16, 3))  # scaled like those to train on
-    source, target = recipe.batch(data.read_pairs([1]), np.random.default_rng(0))[2::-2]
-    a, b = Pix2Pix().open_data(str(tmp_path / "ab"), seed=0).read_pairs([1])
+    source, target = recipe.batch(data.read([1]), np.random.default_rng(0))[2::-2]
+    a, b = Pix2Pix().open_data(str(tmp_path / "ab"), seed=0).read([1])
     np.testing.assert_array_equal(source, b)
     np.testing.assert_array_equal(target, a)
 
@@ -67,7 +67,7 @@ def test_pairs_that_are_none(tmp_path):
     pictures(tmp_path / "odd", [(16, 33)])
     with pytest.raises(DataError, match="odd width of 33"):
         Pix2Pix().open_data(str(tmp_path / "odd"), seed=0)
-    with pytest.raises(ConfigError, match="digits: holds no pairs"):
+    with pytest.raises(ConfigError, match="digits: expected pairs, found none"):
         Pix2Pix().open_data("digits", seed=0)
 
 
@@ -75,9 +75,9 @@ def test_embedded_pairs_are_fresh_when_held_out():
     recipe = Segment(size=16)
     data = recipe.open_data("shapes", seed=0)
     fresh = recipe.held_out("shapes", data, seed=0)
-    assert (data.read_pairs([0])[0] != fresh.read_pairs([0])[0]).any()
+    assert (data.read([0])[0] != fresh.read([0])[0]).any()
     again = recipe.open_split("shapes", (16, 16, 3), split="train", seed=0)
-    np.testing.assert_array_equal(again.read_pairs([0])[0], data.read_pairs([0])[0])
+    np.testing.assert_array_equal(again.read([0])[0], data.read([0])[0])
     with pytest.raises(ConfigError, match="expected the split train or val, got 'test'"):
         recipe.open_split("shapes", (16, 16, 3), split="test", seed=0)
 

@@ -13,9 +13,8 @@ import pytest
 import minigan
 
 ROOT = Path(__file__).parents[2]
-TABLE = (minigan.__doc__ or "").partition("What is where:\n\n")[2].partition("\n\n")[0]
-LISTED = {f"minigan.{name}" for line in TABLE.splitlines() for name in re.split("  +", line.strip())[0].split(", ")}
-# Held to more than what is listed: all that lies directly in the package.
+TABLE = (minigan.__doc__ or "").partition("The rooms, each built on those above it:\n\n")[2].partition("\n\n")[0]
+LISTED = {f"minigan.{line.split()[0]}" for line in TABLE.splitlines()}
 MODULES = ["minigan", *(f"minigan.{m.name}" for m in pkgutil.iter_modules(minigan.__path__) if m.name != "__main__")]
 
 
@@ -63,8 +62,7 @@ def test_names_of_the_package_are_those_of_its_modules():
 
 
 def test_help_lists_modules_that_are_there():
-    assert len(LISTED) > 20
-    assert set(MODULES) >= LISTED
+    assert {"minigan", *LISTED} == set(MODULES)
 
 
 def test_every_documented_import_works():
@@ -83,9 +81,9 @@ def test_every_documented_import_works():
 
 def test_help_is_about_minigan():
     """In a fresh interpreter: nothing was loaded before."""
-    code = "import minigan; help(minigan); help(minigan.nn.network.Sequential); help(minigan.data)"
+    code = "import minigan; help(minigan); help(minigan.nn.Sequential); help(minigan.data)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert "What is where:" in shown
+    assert "The rooms, each built on those above it:" in shown
     assert "load_generator(path: str | os.PathLike[str], *, backend: str | minigan.backends.base.Backend" in shown
     assert "Layers one after the other; itself a layer, so sequences nest." in shown
     assert "build(self, input_shape: tuple[int, ...], *, backend:" in shown

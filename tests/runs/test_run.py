@@ -290,7 +290,7 @@ def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch, numbered):
     def full_disk(path, _content):
         raise OutputError(f"cannot write {path}")
 
-    monkeypatch.setattr(runs, "atomic_write", full_disk)
+    monkeypatch.setattr("minigan.runs.run.atomic_write", full_disk)
     with pytest.raises(OutputError):
         runs.start(runs.open_run(config(), tmp_path / "runs" / "a-1"), numbered=numbered)
     assert list(tmp_path.iterdir()) == []
@@ -489,8 +489,8 @@ def without(key):
     ("change", "message"),
     [
         (without("rng"), "lacks 'rng'"),
-        (lambda d: {**d, "rng": {"bit_generator": "MT19937"}}, "'rng' is no state of random numbers"),
-        (lambda d: {**d, "rng": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}}}, "'rng' is no state"),
+        (lambda d: {**d, "rng": {"bit_generator": "MT19937"}}, "'rng' is not a state of random numbers"),
+        (lambda d: {**d, "rng": {"bit_generator": "PCG64", "state": {"state": -1, "inc": 1}}}, "'rng' is not a state"),
         (lambda d: {**d, "loader": {}}, "the loader's state lacks epoch"),
         (lambda d: {**d, "loader": {**d["loader"], "epoch": "a"}}, "epoch='a', which is no whole number"),
         (lambda d: {**d, "loader": {**d["loader"], "seed": 4}}, "seed=4, but this loader has seed=3"),

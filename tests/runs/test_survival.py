@@ -12,6 +12,8 @@ from minigan import runs
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_arrays, load_checkpoint, load_model, save_arrays
 from minigan.cli.command_line import main
+from minigan.errors import CheckpointError
+from minigan.runs.run import SampleMonitor
 from minigan.training.trainer import Trainer
 
 SMALL = ("--checkpoint-every", "2", "--log-every", "1", "--backend", "reference", "--batch-size", "8")
@@ -82,7 +84,7 @@ def test_the_command_that_is_offered_for_a_damaged_checkpoint_works(capsys, stop
     flip(Path("run/checkpoints/step-00000006.safetensors"))
     error = complaint(capsys, "train", "--resume", "run")
     assert "step-00000006.safetensors is damaged: its content is not what its checksum says" in error
-    offered = error.strip().partition("Go on from step 4 with: minigan ")[2].split()
+    offered = error.strip().partition("Resume from step 4 with: minigan ")[2].split()
     assert offered == ["train", "--resume", "run/checkpoints/step-00000004.safetensors"]
     assert main(offered) == 0
     assert same("run")
@@ -122,7 +124,7 @@ def test_a_start_that_was_killed_does_not_block_the_next():
 def test_what_is_due_at_a_step_is_done_before_its_checkpoint(monkeypatch):
     """So that a run which dies in an evaluation does it again."""
     with monkeypatch.context() as patch:
-        patch.setattr(runs.SampleMonitor, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(SampleMonitor, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert train("run", "--evaluate-every", "4") == 130
     assert names("run") == ["step-00000002.safetensors"]
     assert main(["train", "--resume", "run"]) == 0
@@ -199,7 +201,7 @@ def test_a_disk_that_is_full_or_read_only_costs_the_steps_since_the_last_checkpo
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert f"cannot write run/checkpoints/step-00000006.safetensors: {remedy}" in error
-    assert error.endswith(" Go on from step 4 with: minigan train --resume run\n")
+    assert error.endswith(" Resume from step 4 with: minigan train --resume run\n")
     assert names("run") == ["step-00000002.safetensors", "step-00000004.safetensors"]
     assert main(["train", "--resume", "run"]) == 0
     assert same("run")
@@ -211,7 +213,7 @@ def test_a_disk_that_is_full_or_read_only_costs_the_steps_since_the_last_checkpo
 def figured(monkeypatch, *figures):
     """Has the monitor find these, one after the other."""
     coming = iter(figures)
-    monkeypatch.setattr(runs.SampleMonitor, "__call__", lambda *_: next(coming))
+    monkeypatch.setattr(SampleMonitor, "__call__", lambda *_: next(coming))
 
 
 def best(folder):
@@ -265,5 +267,5 @@ def test_a_checkpoint_carries_its_configuration_and_what_a_model_does():
     (arrays, description), (whole, found) = load_model(Path("run/model.safetensors")), load_model(path)
     assert all((whole[name] == array).all() for name, array in arrays.items())
     assert {**found, "format": None} == {**description, "format": None}
-    with pytest.raises(runs.CheckpointError, match="found 'minigan-checkpoint/2'"):
+    with pytest.raises(CheckpointError, match="found 'minigan-checkpoint/2'"):
         load_arrays(path, format="minigan-model/1")

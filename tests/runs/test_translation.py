@@ -34,7 +34,7 @@ def as_jpeg(images: np.ndarray) -> np.ndarray:
 
 
 def test_palettes_are_found_in_compressed_maps():
-    assert find_palette(open_pairs("shapes", count=8).read_pairs(np.arange(8))[1]) is SHAPES
+    assert find_palette(open_pairs("shapes", count=8).read(np.arange(8))[1]) is SHAPES
     assert find_palette(as_jpeg(squares(CAMVID.colours, n=4))) is CAMVID
     odd = [(10, 200, 30), (250, 250, 250), (90, 0, 160)]
     found = find_palette(as_jpeg(squares(odd)))
@@ -140,7 +140,7 @@ def test_evaluate_maps_and_images(trained, tmp_path, capsys):
     assert main([*arguments, str(trained / "pix2pix")]) == 0
     found = json.loads((tmp_path / "evaluation.json").read_text())
     assert list(found["figures"]) == ["pixel_accuracy", "class_accuracy", "mean_iou"]
-    assert found["beside"] == "commonest class"
+    assert found["baseline"] == "commonest class"
     assert found["figures"]["mean_iou"]["samples"] == 3
     first = (tmp_path / "evaluation.png").read_bytes()
     assert main([*arguments, str(trained / "pix2pix")]) == 0
@@ -148,7 +148,7 @@ def test_evaluate_maps_and_images(trained, tmp_path, capsys):
     capsys.readouterr()
     assert main([*arguments, str(trained / "superres")]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert figures["beside"] == "bicubic"
+    assert figures["baseline"] == "bicubic"
     assert figures["figures"]["psnr"]["data"] > 10
 
 
@@ -190,7 +190,18 @@ def test_translating_overwrites_no_picture(trained, tmp_path, capsys):
 
 def test_an_average_with_the_statistics_of_each_batch_draws_so(tmp_path):
     settings = ("width=2", "d_width=2", "size=16", "ema=0.9", "ema_statistics=batch")
-    run = ["train", "denoise", "--data", "shapes", "--steps", "2", "--backend", "reference", "--out", str(tmp_path / "run")]
+    run = [
+        "train",
+        "denoise",
+        "--data",
+        "shapes",
+        "--steps",
+        "2",
+        "--backend",
+        "reference",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert main([*run, "--set", "batch_size=2", *settings]) == 0
     trained = load_generator(tmp_path / "run", backend="reference")
     x = np.random.default_rng(0).uniform(-1, 1, (3, 16, 16, 3)).astype(np.float32)

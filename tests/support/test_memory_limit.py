@@ -24,7 +24,9 @@ def dense(units):
 def test_more_than_the_machine_has():
     expect_room(2**20, what="this")
     for nbytes, amount in ((2**60, "1,073,741,824.0 GiB"), (10**4000, "more than any machine has")):
-        with pytest.raises(OutOfMemoryError, match=rf"^out of memory: this would take {amount}, there are [\d,.]+ GiB"):
+        with pytest.raises(
+            OutOfMemoryError, match=rf"^out of memory: this would take {amount}, but only [\d,.]+ GiB are available"
+        ):
             expect_room(nbytes, what="this")
     assert issubclass(OutOfMemoryError, MiniganError)
     assert issubclass(OutOfMemoryError, MemoryError)

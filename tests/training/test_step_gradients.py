@@ -20,10 +20,9 @@ from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm, In
 SEED = 3
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _needs_host_arrays(backend: Backend) -> None:
-    if backend.xp is not np:
-        pytest.skip("finite differences run on a CPU backend")
+@pytest.fixture(scope="session")
+def backend(host_backend: Backend) -> Backend:
+    return host_backend
 
 
 def conv_gan(

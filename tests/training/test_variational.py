@@ -24,10 +24,9 @@ LATENT = 3
 IMAGE = (4, 4, 1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _needs_host_arrays(backend: Backend) -> None:
-    if backend.xp is not np:
-        pytest.skip("compared with NumPy on a CPU backend")
+@pytest.fixture(scope="session")
+def backend(host_backend: Backend) -> Backend:
+    return host_backend
 
 
 def vae(backend: Backend, *, dtype: str = "float64", likelihood=bernoulli, kl_weight: float = 0.7):

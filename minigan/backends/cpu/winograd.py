@@ -16,6 +16,8 @@ Everything that goes through memory is a strip: in scratch an image is [strip][r
 all of them together would need 25 / 16 of their memory, or 4 times that, and exceed the cache.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minigan.backends.cpu.jit import kernel
@@ -48,48 +50,91 @@ from minigan.backends.cpu.transforms import (
 LANES, COLUMNS = vector_lanes(4), tile_columns(4)
 
 
+class Size(NamedTuple):
+    """The size of each image in an array (N, height, width, channels)."""
+
+    height: int
+    width: int
+    channels: int
+
+
+class Window(NamedTuple):
+    """The padded rows of an image that are in a strip."""
+
+    first: int
+    last: int  # exclusive
+    top: int  # zeros above the image and left of it
+    left: int
+    row_size: int  # pixels
+
+
+class Block(NamedTuple):
+    """Some images, or some rows of tiles of one image, that are computed together."""
+
+    image: int  # the first one
+    images: int
+    i_first: int  # rows of tiles
+    i_last: int  # exclusive
+
+
+class Span(NamedTuple):
+    """Strips, or bands of images."""
+
+    first: int
+    last: int  # exclusive
+
+
+class Filters(NamedTuple):
+    """One strip of channels by one strip of filters: those of their taps that belong to one phase."""
+
+    phase: int
+    c: int  # the first channel
+    k: int  # the first filter
+
+
 @kernel(inline=True)
-def take_strip(x, n, height, width, channels, channel, strip_image, row, rows, top, left, row_size):
-    """Some channels of image n, with zeros around, into a strip (rows, row_size) that begins at its padded row."""
-    there = min(COLUMNS, channels - channel)
-    across = min(width, row_size - left)
-    fill(strip_image, 0, rows * row_size * COLUMNS)
-    for i in range(max(row - top, 0), min(row + rows - top, height)):
-        to = ((i + top - row) * row_size + left) * COLUMNS
-        source = (n * height + i) * width * channels + channel
+def take_strip(strip_image, window, x, size, n, channel):
+    """Copies a strip's channels of image n, with zeros around, into the strip."""
+    there = min(COLUMNS, size.channels - channel)
+    across = min(size.width, window.row_size - window.left)
+    fill(strip_image, 0, (window.last - window.first) * window.row_size * COLUMNS)
+    for i in range(max(window.first - window.top, 0), min(window.last - window.top, size.height)):
+        to = ((i + window.top - window.first) * window.row_size + window.left) * COLUMNS
+        source = (n * size.height + i) * size.width * size.channels + channel
         for _ in range(across):
             take_lanes(strip_image, to, x, source, there)
-            prefetch_row(x, source + height * width * channels)
+            prefetch_row(x, source + size.height * size.width * size.channels)
             to += COLUMNS
-            source += channels
+            source += size.channels
 
 
 @kernel(inline=True)
-def put_strip(strip_image, at, row, first, last, top, left, row_size, y, n, height, width, channels, channel):
-    """The padded rows first to last of a strip that begins at a row into some channels of image n."""
-    there = min(COLUMNS, channels - channel)
-    for i in range(max(first - top, 0), min(last - top, height)):
-        source = at + ((i + top - row) * row_size + left) * COLUMNS
-        to = ((n * height + i) * width) * channels + channel
-        for _ in range(width):
+def put_strip(strip_image, at, window, first, y, size, n, channel):
+    """Copies the window's padded rows, from `first` on, out of strip_image[at:] into a strip's channels of image n."""
+    there = min(COLUMNS, size.channels - channel)
+    for i in range(max(first - window.top, 0), min(window.last - window.top, size.height)):
+        source = at + ((i + window.top - window.first) * window.row_size + window.left) * COLUMNS
+        to = ((n * size.height + i) * size.width) * size.channels + channel
+        for _ in range(size.width):
             put_lanes(y, to, strip_image, source, there)
-            to += channels
+            to += size.channels
             source += COLUMNS
 
 
 @kernel(inline=True)
-def transform_images(scheme, x, grid, n_first, images, i_first, i_last, strip_first, strip_last, points, strip_image):
-    """The pixels of some images, or of some rows of tiles, to points [strip][phase][point][tile]."""
+def transform_images(scheme, x, grid, block, strips, points, strip_image):
+    """Transforms the pixels of a block to points [strip][phase][point][tile]."""
     stride, edge = grid.stride, grid.strip_width * COLUMNS
-    for n in range(images):
-        for s in range(strip_first, strip_last):
-            take_strip(x, n_first + n, grid.height, grid.width, grid.channels, s * COLUMNS, strip_image,
-                       i_first * grid.m * stride, ((i_last - i_first) * grid.m + grid.r - 1) * stride, grid.top,
-                       grid.left, grid.strip_width)  # fmt: skip
+    size = Size(grid.height, grid.width, grid.channels)
+    window = Window(block.i_first * grid.m * stride, (block.i_last * grid.m + grid.r - 1) * stride, grid.top, grid.left,
+                    grid.strip_width)  # fmt: skip
+    for n in range(block.images):
+        for s in range(strips.first, strips.last):
+            take_strip(strip_image, window, x, size, block.image + n, s * COLUMNS)
             for phase in range(stride * stride):
-                strip = ((s - strip_first) * stride * stride + phase) * grid.strip_step
-                tile = n * (i_last - i_first) * grid.tiles_across
-                for i in range(i_last - i_first):
+                strip = ((s - strips.first) * stride * stride + phase) * grid.strip_step
+                tile = n * (block.i_last - block.i_first) * grid.tiles_across
+                for i in range(block.i_last - block.i_first):
                     at = (i * grid.m * stride + phase // stride) * edge + phase % stride * COLUMNS
                     for _ in range(grid.tiles_across):
                         to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
@@ -104,16 +149,17 @@ def transform_images(scheme, x, grid, n_first, images, i_first, i_last, strip_fi
 
 
 @kernel(inline=True)
-def transform_outputs(scheme, dy, grid, n_first, images, i_first, i_last, strip_first, strip_last, points, strip_image):
-    """The outputs' gradients of some images, or of some rows of tiles, to points [strip][point][tile]."""
+def transform_outputs(scheme, dy, grid, block, strips, points, strip_image):
+    """Transforms the outputs' gradients of a block to points [strip][point][tile]."""
     row_size = grid.tiles_across * grid.m
-    for n in range(images):
-        for s in range(strip_first, strip_last):
-            strip = (s - strip_first) * grid.strip_step
-            tile = n * (i_last - i_first) * grid.tiles_across
-            take_strip(dy, n_first + n, grid.rows_out, grid.columns_out, grid.channels_out, s * COLUMNS, strip_image,
-                       i_first * grid.m, (i_last - i_first) * grid.m, 0, 0, row_size)  # fmt: skip
-            for i in range(i_last - i_first):
+    size = Size(grid.rows_out, grid.columns_out, grid.channels_out)
+    window = Window(block.i_first * grid.m, block.i_last * grid.m, 0, 0, row_size)
+    for n in range(block.images):
+        for s in range(strips.first, strips.last):
+            strip = (s - strips.first) * grid.strip_step
+            tile = n * (block.i_last - block.i_first) * grid.tiles_across
+            take_strip(strip_image, window, dy, size, block.image + n, s * COLUMNS)
+            for i in range(block.i_last - block.i_first):
                 at = i * grid.m * row_size * COLUMNS
                 for _ in range(grid.tiles_across):
                     to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
@@ -128,17 +174,24 @@ def transform_outputs(scheme, dy, grid, n_first, images, i_first, i_last, strip_
 
 
 @kernel(inline=True)
-def transform_weights(scheme, w, grid, phase, c, k, transposed, points, at, items, taps):
-    """One strip of channels by one strip of filters to points [point][item], items being channels, or filters."""
+def transform_weights(scheme, w, grid, own, transposed, points, index, count, taps):
+    """Transforms filters to points [point][item], as those at an index among `count` strips of items.
+
+    Args:
+        own: the Filters.
+        transposed: whether items are filters; else they are channels.
+        taps: scratch.
+    """
     stride = grid.stride
-    there, filters = min(COLUMNS, grid.channels - c), min(COLUMNS, grid.channels_out - k)
+    at, items = index * COLUMNS * COLUMNS, count * COLUMNS + 1
+    there, filters = min(COLUMNS, grid.channels - own.c), min(COLUMNS, grid.channels_out - own.k)
     if there < COLUMNS or filters < COLUMNS:
         fill(taps, 0, grid.r * grid.r * COLUMNS * COLUMNS)
     for i in range(grid.r):
         for j in range(grid.r):
-            r, s = i * stride + phase // stride, j * stride + phase % stride
+            r, s = i * stride + own.phase // stride, j * stride + own.phase % stride
             to = (i * grid.r + j) * COLUMNS * COLUMNS
-            source = ((r * grid.taps_across + s) * grid.channels + c) * grid.channels_out + k
+            source = ((r * grid.taps_across + s) * grid.channels + own.c) * grid.channels_out + own.k
             if r >= grid.taps_down or s >= grid.taps_across:
                 fill(taps, to, COLUMNS * COLUMNS)
             elif transposed:
@@ -187,8 +240,15 @@ def multiply_points(grid, tiles, a, first, segments, b, bias, products, rows):
 
 
 @kernel(inline=True)
-def share(count, part, parts):
-    return count * part // parts, count * (part + 1) // parts
+def share_images(grid, count, part, parts):
+    """A part's span of so many bands (or channels' strips); all of them where the parts share out the strips."""
+    return Span(0, count) if grid.split else Span(count * part // parts, count * (part + 1) // parts)
+
+
+@kernel(inline=True)
+def share_strips(grid, count, part, parts):
+    """A part's span of so many strips; all of them where the parts share out the images."""
+    return Span(count * part // parts, count * (part + 1) // parts) if grid.split else Span(0, count)
 
 
 @kernel(inline=True)
@@ -206,7 +266,7 @@ def own_scratch(part, grid, scratch):
 
 @kernel(inline=True)
 def item_rows(items, step):
-    """Where items begin that lie `step` apart, up to whole tiles."""
+    """Offsets of items that lie `step` apart, up to whole tiles."""
     rows = np.empty(items + TILE_ROWS, np.int64)
     for item in range(len(rows)):
         rows[item] = item * step
@@ -215,157 +275,174 @@ def item_rows(items, step):
 
 @kernel(inline=True)
 def start_bias(start, bias, first, width):
-    """[zeros, one strip of the bias]."""
+    """Fills start with [zeros, one strip of the bias]."""
     fill(start, 0, 2 * COLUMNS)
     copy(start, COLUMNS, bias, first, min(COLUMNS, width - first))
 
 
 @kernel(inline=True)
-def read_block(grid, block, last):
-    """Of a block that begins with some band: its image, how many images, and its rows of tiles."""
-    images = min(grid.images_per_block, last - block) if grid.bands == 1 else 1
-    i_first = block % grid.bands * grid.rows_per_band
-    return block // grid.bands, images, i_first, min(i_first + grid.rows_per_band, grid.tiles_down)
+def read_block(grid, number, last):
+    """The block that begins with a band of this number; `last` is the end of all bands."""
+    images = min(grid.images_per_block, last - number) if grid.bands == 1 else 1
+    i_first = number % grid.bands * grid.rows_per_band
+    return Block(number // grid.bands, images, i_first, min(i_first + grid.rows_per_band, grid.tiles_down))
 
 
 @kernel
 def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
-    """This part's share of conv2d: some bands of images, or some strips of filters."""
+    """One part's share of conv2d: some bands of images, or some strips of filters."""
     phases = grid.stride * grid.stride
-    strips_in, strips_out = -(-grid.channels // COLUMNS), -(-grid.channels_out // COLUMNS)
-    band_first, band_last, k_first, k_last = 0, grid.images * grid.bands, 0, strips_out
-    if grid.split:
-        k_first, k_last = share(strips_out, part, parts)
-    else:
-        band_first, band_last = share(grid.images * grid.bands, part, parts)
+    strips_in = -(-grid.channels // COLUMNS)
+    bands, filters = (
+        share_images(grid, grid.images * grid.bands, part, parts),
+        share_strips(grid, -(-grid.channels_out // COLUMNS), part, parts),
+    )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
     start = np.empty(2 * COLUMNS, x.dtype)
-    row_size = grid.tiles_across * grid.m
 
-    for block in range(band_first, band_last, grid.images_per_block):
-        n, images, i_first, i_last = read_block(grid, block, band_last)
-        tiles = (i_last - i_first) * grid.tiles_across  # of one image
-        transform_images(scheme, x, grid, n, images, i_first, i_last, 0, strips_in, points, strip_image)
-        for k in range(k_first, k_last):
+    for number in range(bands.first, bands.last, grid.images_per_block):
+        block = read_block(grid, number, bands.last)
+        tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
+        transform_images(scheme, x, grid, block, Span(0, strips_in), points, strip_image)
+        for k in range(filters.first, filters.last):
             start_bias(start, bias, k * COLUMNS, grid.channels_out)
             for first in range(0, strips_in * phases, grid.strips_at_once):
                 count = min(grid.strips_at_once, strips_in * phases - first)
                 for i in range(count):
-                    transform_weights(scheme, w, grid, (first + i) % phases, (first + i) // phases * COLUMNS,
-                                      k * COLUMNS, False, weights, i * COLUMNS * COLUMNS, count * COLUMNS + 1,
-                                      taps)  # fmt: skip
-                multiply_points(grid, images * tiles, points, first, segments[:count], weights, start, products, rows)
+                    own = Filters((first + i) % phases, (first + i) // phases * COLUMNS, k * COLUMNS)
+                    transform_weights(scheme, w, grid, own, False, weights, i, count, taps)
+                multiply_points(grid, tiles, points, first, segments[:count], weights, start, products, rows)
                 fill(start, COLUMNS, COLUMNS)
-            for image in range(images):
-                at = image * tiles * COLUMNS
-                for i in range(i_last - i_first):
-                    to = i * grid.m * row_size * COLUMNS
-                    for _ in range(grid.tiles_across):
-                        for v in range(0, COLUMNS, LANES):
-                            points_to_outputs(
-                                scheme,
-                                strip_image, to + v, row_size * COLUMNS, COLUMNS,
-                                products, at + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
-                            )  # fmt: skip
-                        to += grid.m * COLUMNS
-                        at += COLUMNS
-                put_strip(strip_image, 0, i_first * grid.m, i_first * grid.m, i_last * grid.m, 0, 0, row_size,
-                          y, n + image, grid.rows_out, grid.columns_out, grid.channels_out, k * COLUMNS)  # fmt: skip
+            put_outputs(scheme, products, grid, block, strip_image, y, k * COLUMNS)
+
+
+@kernel(inline=True)
+def put_outputs(scheme, products, grid, block, strip_image, y, k):
+    """Transforms one strip of products back to y, image by image."""
+    row_size = grid.tiles_across * grid.m
+    size = Size(grid.rows_out, grid.columns_out, grid.channels_out)
+    window = Window(block.i_first * grid.m, block.i_last * grid.m, 0, 0, row_size)
+    down = block.i_last - block.i_first
+    for image in range(block.images):
+        for i in range(down):
+            to = i * grid.m * row_size * COLUMNS
+            at = (image * down + i) * grid.tiles_across * COLUMNS
+            for _ in range(grid.tiles_across):
+                for v in range(0, COLUMNS, LANES):
+                    points_to_outputs(
+                        scheme,
+                        strip_image, to + v, row_size * COLUMNS, COLUMNS,
+                        products, at + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                    )  # fmt: skip
+                to += grid.m * COLUMNS
+                at += COLUMNS
+        put_strip(strip_image, 0, window, window.first, y, size, block.image + image, k)
 
 
 @kernel
 def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
-    """This part's share of conv2d_input_grad: some bands of images, or some strips of channels.
+    """One part's share of conv2d_input_grad: some bands of images, or some strips of channels.
 
     A tile reaches r - 1 taps into the rows of the next tiles. So a band begins with the tiles above it, once more, and
     leaves the rows below it to the next band.
     """
-    stride = grid.stride
-    strips_in, strips_out = -(-grid.channels_out // COLUMNS), -(-grid.channels // COLUMNS)
-    band_first, band_last, c_first, c_last = 0, grid.images * grid.bands, 0, strips_out
-    if grid.split:
-        c_first, c_last = share(strips_out, part, parts)
-    else:
-        band_first, band_last = share(grid.images * grid.bands, part, parts)
+    strips_in = -(-grid.channels_out // COLUMNS)
+    bands, channels = (
+        share_images(grid, grid.images * grid.bands, part, parts),
+        share_strips(grid, -(-grid.channels // COLUMNS), part, parts),
+    )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in, np.int64)
     start, zeros = np.empty(2 * COLUMNS, dy.dtype), np.zeros(2 * COLUMNS, dy.dtype)
-    edge, tile_rows = grid.strip_width * COLUMNS, grid.m * stride
 
-    for block in range(band_first, band_last, grid.images_per_block):
-        n, images, i_own, i_last = read_block(grid, block, band_last)
-        i_first = max(i_own - 1, 0)
-        tiles = (i_last - i_first) * grid.tiles_across  # of one image
-        row, row_last = i_first * tile_rows, grid.strip_height
-        if i_last < grid.tiles_down:
-            row_last = (i_last * grid.m + grid.r - 1) * stride
-        image_size = (row_last - row) * edge
-        transform_outputs(scheme, dy, grid, n, images, i_first, i_last, 0, strips_in, points, strip_image)
-        for c in range(c_first, c_last):
+    for number in range(bands.first, bands.last, grid.images_per_block):
+        own = read_block(grid, number, bands.last)
+        block = Block(own.image, own.images, max(own.i_first - 1, 0), own.i_last)
+        tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
+        window = reached_rows(grid, block)
+        transform_outputs(scheme, dy, grid, block, Span(0, strips_in), points, strip_image)
+        for c in range(channels.first, channels.last):
             start_bias(start, bias, c * COLUMNS, grid.channels)
-            for pixel in range(0, images * image_size, COLUMNS):
-                copy_row(strip_image, pixel, start, COLUMNS)
-            for phase in range(stride * stride):
+            for pixel in range(block.images * (window.last - window.first) * window.row_size):
+                copy_row(strip_image, pixel * COLUMNS, start, COLUMNS)
+            for phase in range(grid.stride * grid.stride):
                 for first in range(0, strips_in, grid.strips_at_once):
                     count = min(grid.strips_at_once, strips_in - first)
                     for i in range(count):
-                        transform_weights(scheme, w, grid, phase, c * COLUMNS, (first + i) * COLUMNS, True, weights,
-                                          i * COLUMNS * COLUMNS, count * COLUMNS + 1, taps)  # fmt: skip
-                    multiply_points(
-                        grid, images * tiles, points, first, segments[:count], weights, zeros, products, rows
-                    )
-                at = 0
-                for image in range(images):
-                    for i in range(i_last - i_first):
-                        to = image * image_size + (i * tile_rows + phase // stride) * edge + phase % stride * COLUMNS
-                        for _ in range(grid.tiles_across):
-                            for v in range(0, COLUMNS, LANES):
-                                points_to_pixels(
-                                    scheme,
-                                    strip_image, to + v, stride * edge, stride * COLUMNS,
-                                    products, at + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
-                                )  # fmt: skip
-                            to += grid.m * stride * COLUMNS
-                            at += COLUMNS
-            if i_last < grid.tiles_down:
-                row_last = i_last * tile_rows
-            for image in range(images):
-                put_strip(strip_image, image * image_size, row, i_own * tile_rows, row_last, grid.top, grid.left,
-                          grid.strip_width, dx, n + image, grid.height, grid.width, grid.channels,
-                          c * COLUMNS)  # fmt: skip
+                        filters = Filters(phase, c * COLUMNS, (first + i) * COLUMNS)
+                        transform_weights(scheme, w, grid, filters, True, weights, i, count, taps)
+                    multiply_points(grid, tiles, points, first, segments[:count], weights, zeros, products, rows)
+                add_pixels(scheme, products, grid, block, window, phase, strip_image)
+            put_pixels(strip_image, grid, own, window, dx, c * COLUMNS)
+
+
+@kernel(inline=True)
+def reached_rows(grid, block):
+    """The padded rows of dx that a block's tiles add to; the last band's go on to the image's end."""
+    last = grid.strip_height
+    if block.i_last < grid.tiles_down:
+        last = (block.i_last * grid.m + grid.r - 1) * grid.stride
+    return Window(block.i_first * grid.m * grid.stride, last, grid.top, grid.left, grid.strip_width)
+
+
+@kernel(inline=True)
+def add_pixels(scheme, products, grid, block, window, phase, strip_image):
+    """Transforms one strip of products back and adds it to one phase of the pixels of all images."""
+    stride, edge = grid.stride, grid.strip_width * COLUMNS
+    down = block.i_last - block.i_first
+    for image in range(block.images):
+        first = image * (window.last - window.first) * edge
+        for i in range(down):
+            to = first + (i * grid.m * stride + phase // stride) * edge + phase % stride * COLUMNS
+            at = (image * down + i) * grid.tiles_across * COLUMNS
+            for _ in range(grid.tiles_across):
+                for v in range(0, COLUMNS, LANES):
+                    points_to_pixels(
+                        scheme,
+                        strip_image, to + v, stride * edge, stride * COLUMNS,
+                        products, at + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                    )  # fmt: skip
+                to += grid.m * stride * COLUMNS
+                at += COLUMNS
+
+
+@kernel(inline=True)
+def put_pixels(strip_image, grid, own, window, dx, c):
+    """Copies the rows of a block that are its own to dx: not those that it shares with the bands above and below."""
+    tile_rows = grid.m * grid.stride
+    last = own.i_last * tile_rows if own.i_last < grid.tiles_down else window.last
+    kept = Window(window.first, last, window.top, window.left, window.row_size)
+    size = Size(grid.height, grid.width, grid.channels)
+    for image in range(own.images):
+        at = image * (window.last - window.first) * window.row_size * COLUMNS
+        put_strip(strip_image, at, kept, own.i_first * tile_rows, dx, size, own.image + image, c)
 
 
 @kernel
 def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
-    """This part's share of conv2d_weight_grad: some strips of channels, or of filters."""
-    stride = grid.stride
-    phases = stride * stride
-    c_first, c_last = 0, -(-grid.channels // COLUMNS)
-    k_first, k_last = 0, -(-grid.channels_out // COLUMNS)
-    if grid.split:
-        k_first, k_last = share(k_last, part, parts)
-    else:
-        c_first, c_last = share(c_last, part, parts)
+    """One part's share of conv2d_weight_grad: some strips of channels, or of filters."""
+    phases = grid.stride * grid.stride
+    channels = share_images(grid, -(-grid.channels // COLUMNS), part, parts)
+    filters = share_strips(grid, -(-grid.channels_out // COLUMNS), part, parts)
     points, outputs, products, taps, strip_image = own_scratch(part, grid, scratch)
     items = -(-COLUMNS // TILE_ROWS) * TILE_ROWS + 1
-    rows, segments = item_rows(items, COLUMNS), np.zeros(1, np.int64)
-    channels = item_rows(items, 1)
+    rows, lines, segments = item_rows(items, COLUMNS), item_rows(items, 1), np.zeros(1, np.int64)
     zeros = np.zeros(COLUMNS, x.dtype)
 
-    for block in range(0, grid.images * grid.bands, grid.images_per_block):
-        n, images, i_first, i_last = read_block(grid, block, grid.images * grid.bands)
-        tiles = images * (i_last - i_first) * grid.tiles_across
-        transform_images(scheme, x, grid, n, images, i_first, i_last, c_first, c_last, points, strip_image)
-        transform_outputs(scheme, dy, grid, n, images, i_first, i_last, k_first, k_last, outputs, strip_image)
-        for c in range(c_first * phases, c_last * phases):
-            for k in range(k_first, k_last):
+    for number in range(0, grid.images * grid.bands, grid.images_per_block):
+        block = read_block(grid, number, grid.images * grid.bands)
+        tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
+        transform_images(scheme, x, grid, block, channels, points, strip_image)
+        transform_outputs(scheme, dy, grid, block, filters, outputs, strip_image)
+        for c in range(channels.first * phases, channels.last * phases):
+            for k in range(filters.first, filters.last):
                 for point in range(grid.points):
-                    segments[0] = (c - c_first * phases) * grid.strip_step + point * grid.point_step
-                    b_at = (k - k_first) * grid.strip_step + point * grid.point_step
+                    segments[0] = (c - channels.first * phases) * grid.strip_step + point * grid.point_step
+                    b_at = (k - filters.first) * grid.strip_step + point * grid.point_step
                     for m in range(0, COLUMNS, TILE_ROWS):
                         tile = product_tile(
-                            points, load_rows(channels, m), segments, tiles, COLUMNS, outputs, b_at, COLUMNS, zeros, 0
+                            points, load_rows(lines, m), segments, tiles, COLUMNS, outputs, b_at, COLUMNS, zeros, 0
                         )
                         store_tile(tile, products, load_rows(rows, m), point * items * COLUMNS)
                 for item in range(0, COLUMNS * COLUMNS, COLUMNS):
@@ -375,20 +452,20 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
                             taps, item + v, grid.r * COLUMNS * COLUMNS, COLUMNS * COLUMNS,
                             products, item + v, grid.n * items * COLUMNS, items * COLUMNS,
                         )  # fmt: skip
-                add_taps(taps, dw, grid, c % phases, c // phases * COLUMNS, k * COLUMNS)
+                add_taps(taps, dw, grid, Filters(c % phases, c // phases * COLUMNS, k * COLUMNS))
 
 
 @kernel(inline=True)
-def add_taps(taps, dw, grid, phase, c, k):
-    """One strip of channels by one strip of filters, added to dw where it has such taps."""
+def add_taps(taps, dw, grid, own):
+    """Adds the taps of the Filters `own` to dw, where it has such taps."""
     stride = grid.stride
-    there, filters = min(COLUMNS, grid.channels - c), min(COLUMNS, grid.channels_out - k)
+    there, filters = min(COLUMNS, grid.channels - own.c), min(COLUMNS, grid.channels_out - own.k)
     for i in range(grid.r):
         for j in range(grid.r):
-            r, s = i * stride + phase // stride, j * stride + phase % stride
+            r, s = i * stride + own.phase // stride, j * stride + own.phase % stride
             if r < grid.taps_down and s < grid.taps_across:
                 at = (i * grid.r + j) * COLUMNS * COLUMNS
-                to = ((r * grid.taps_across + s) * grid.channels + c) * grid.channels_out + k
+                to = ((r * grid.taps_across + s) * grid.channels + own.c) * grid.channels_out + own.k
                 for _ in range(there):
                     add_lanes(dw, to, taps, at, filters)
                     prefetch_row(dw, to + COLUMNS)

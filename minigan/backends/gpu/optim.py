@@ -1,15 +1,15 @@
 """Optimiser steps in one pass over the flat arrays: optim.cu.
 
 `lr`, `step` and `decay` may be float64 arrays of shape (), so that a captured step can be replayed with other numbers.
-All look at the guard: once a number was not finite they change nothing, and nobody has to wait for the answer.
+All that are marked look at the guard: once a number was not finite they change nothing, and nobody has to wait for
+the answer. Around a kernel that is not marked, or not here, the arrays that it changes are kept.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, Number, expect
+from minigan.backends.base import Array, Number, expect, looks_at_guard
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, blocks_for, vector_of
 
@@ -19,6 +19,7 @@ BLOCKS = 4  # for each multiprocessor, of the sum that `clip_norm` starts with: 
 class OptimKernels(Engine):
     """Overrides of `reference.optim.OptimKernels`."""
 
+    @looks_at_guard
     def adam_step(
         self,
         w: Array,
@@ -36,9 +37,11 @@ class OptimKernels(Engine):
         numbers = (*self._number(lr), *self._number(step), float(beta1), float(beta2), float(eps), float(weight_decay))
         self._step("adam_step", (w, dw, m, v), *numbers, shared=3 * w.dtype.itemsize)
 
+    @looks_at_guard
     def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: Number, momentum: float) -> None:
         self._step("sgd_step", (w, dw, velocity), *self._number(lr), float(momentum))
 
+    @looks_at_guard
     def rmsprop_step(
         self,
         w: Array,
@@ -51,9 +54,11 @@ class OptimKernels(Engine):
     ) -> None:
         self._step("rmsprop_step", (w, dw, square), *self._number(lr), float(decay), float(eps))
 
+    @looks_at_guard
     def ema_step(self, average: Array, w: Array, *, decay: Number) -> None:
         self._step("ema_step", (average, w), *self._number(decay))
 
+    @looks_at_guard
     def clip_norm(self, dw: Array, *, limit: float) -> None:
         blocks = min(blocks_for(dw.size), BLOCKS * self.multiprocessors)
         partials = self.empty((blocks,), np.dtype(np.float64))
@@ -63,11 +68,9 @@ class OptimKernels(Engine):
         self.launch("optim", "squares", (blocks,), dw, size, partials, dtype=dw.dtype, shared=shared, settings=vector)
         self._step("shorten", (dw,), partials, blocks, float(limit), shared=shared)
 
+    @looks_at_guard
     def clip_value(self, x: Array, *, limit: float) -> None:
         self._step("clip_value", (x,), float(limit))
-
-    def optimising(self, *arrays: Array) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def _step(self, kernel: str, arrays: tuple[Array, ...], *arguments: Any, shared: int = 0) -> None:
         """Launches a kernel that takes flat arrays, their size, what else it takes, and the guard's flag."""

@@ -1,4 +1,4 @@
-"""Measures of what a generator draws: pure functions on NumPy arrays, each as its paper defines it."""
+"""Metrics of samples: pure functions on NumPy arrays, each as its paper defines it."""
 
 from minigan.evaluation.metrics.birthday import Birthday, birthday_test, close_distance
 from minigan.evaluation.metrics.class_maps import MapAgreement, confusion_matrix, map_agreement, palette_labels

@@ -1,8 +1,8 @@
 """The birthday-paradox test: how many different images can a generator draw?
 
-Of N equally likely images, a batch of about sqrt(N) has two alike with even odds, as 23 people have a birthday in
-common. Source: Arora & Zhang 2018 ("Do GANs learn the distribution? Some theory and empirics"), section 2.
-There people look at the closest pairs; here a threshold on the distance tells.
+If N images are equally likely, a batch of about sqrt(N) has two alike with even odds, as two of 23 people share a
+birthday. Source: Arora & Zhang 2018 ("Do GANs learn the distribution? Some theory and empirics"), section 2. In the
+paper people look at the closest pairs; here a threshold on the distance decides.
 """
 
 import math
@@ -20,15 +20,16 @@ __all__ = ["Birthday", "birthday_test", "close_distance"]
 
 
 class Birthday(NamedTuple):
-    """What a batch tells.
+    """Result of a birthday-paradox test.
 
     Attributes:
-        pairs: how many pairs the batch has, N (N - 1) / 2.
-        duplicates: how many of them are near-duplicates.
-        support: about how many images there are, were all equally likely: pairs / duplicates; infinite without any.
-        even_batch: the batch in which a near-duplicate is as likely as not, sqrt(2 ln 2 support).
-        closest: indices (n, 2) of the closest pairs, closest first, to be looked at.
-        distances: theirs, (n,).
+        pairs: number of pairs in the batch, N (N - 1) / 2.
+        duplicates: number of near-duplicates among them.
+        support: estimated number of different images if all were equally likely, pairs / duplicates; infinite if there
+            are no duplicates.
+        even_batch: batch size at which a near-duplicate is as likely as not, sqrt(2 ln 2 support).
+        closest: indices (n, 2) of the closest pairs, closest first.
+        distances: distances of these pairs, (n,).
     """
 
     pairs: int
@@ -42,20 +43,20 @@ class Birthday(NamedTuple):
 def birthday_test(samples: np.ndarray, *, threshold: float, show: int = 10) -> Birthday:
     """Counts the pairs of a batch that are near-duplicates.
 
-    Any two of the batch meet with the probability sum of p², which is 1 / N for N equally likely images; so the share
-    of near-duplicates among all pairs, turned over, estimates the support, without bias from the batch's size.
+    Any two samples are the same image with probability sum of p², which is 1 / N for N equally likely images. So the
+    inverse of the share of near-duplicates among all pairs estimates the support, whatever the batch's size.
 
     Args:
         samples: vectors (N, F), N >= 2.
-        threshold: two samples no farther apart than this are near-duplicates; see `close_distance`.
-        show: how many of the closest pairs to return, at most.
+        threshold: largest distance between near-duplicates; see `close_distance`.
+        show: number of the closest pairs to return, at most.
     Raises:
         ConfigError: the threshold is negative.
         ShapeError, DTypeError, DataError: the samples are not a set of finite vectors.
     """
     x = vectors("samples", samples, least=2)
     if not threshold >= 0:
-        raise ConfigError(f"threshold: expected a distance from 0 up, got {threshold}. Take close_distance's.")
+        raise ConfigError(f"threshold: expected a distance from 0 up, got {threshold}. Use close_distance.")
     duplicates = 0
     rows, columns, found = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
     for part, upper in _upper_blocks(x):
@@ -80,14 +81,14 @@ def birthday_test(samples: np.ndarray, *, threshold: float, show: int = 10) -> B
 
 
 def close_distance(real: np.ndarray, *, share: float = 1e-5) -> float:
-    """The distance below which the given share of the pairs of real images lies: a yardstick for near-duplicates.
+    """The largest distance among the closest pairs of real images, a threshold for near-duplicates.
 
     Args:
         real: vectors (N, F), N >= 2.
-        share: in (0, 1]; at least one pair is taken.
+        share: share of all pairs that count as closest, in (0, 1]; at least one pair does.
     Raises:
         ConfigError: the share is not in (0, 1].
-        ShapeError, DTypeError, DataError: these are not finite vectors.
+        ShapeError, DTypeError, DataError: the real images are not a set of finite vectors.
     """
     x = vectors("real", real, least=2)
     if not 0 < share <= 1:
@@ -102,7 +103,7 @@ def close_distance(real: np.ndarray, *, share: float = 1e-5) -> float:
 
 
 def _upper_blocks(x: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
-    """The table of distances in blocks of rows, each pair once: infinite on and below the diagonal."""
+    """Blocks of rows of the distance matrix, with infinity on and below the diagonal so that each pair counts once."""
     columns = np.arange(len(x))
     for part, block in distance_blocks(x, x):
         block[columns <= np.arange(part.start, part.stop)[:, None]] = np.inf

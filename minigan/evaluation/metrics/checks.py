@@ -1,4 +1,4 @@
-"""What every metric asks of the arrays it is given."""
+"""Checks of the arrays that metrics are given."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,11 @@ IntegerArray = npt.NDArray[np.int64]
 
 
 def vectors(name: str, x: np.ndarray, *, least: int = 1) -> FloatArray:
-    """x (N, F) in float64, N at least `least`, all finite.
+    """Checks that x is a set of at least `least` finite vectors (N, F), and converts it to float64.
 
     Raises:
         ShapeError: it has other axes, or too few rows.
-        DTypeError: it holds no numbers.
+        DTypeError: its values are not real numbers.
         DataError: a number is not finite.
     """
     _check_numbers(name, x)
@@ -30,7 +30,11 @@ def vectors(name: str, x: np.ndarray, *, least: int = 1) -> FloatArray:
 def vectors_pair(
     names: tuple[str, str], x: np.ndarray, y: np.ndarray, *, least: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """Two sets of vectors (N, F) and (M, F), checked as by `vectors`."""
+    """Checks two sets of vectors (N, F) and (M, F) as `vectors` does.
+
+    Raises:
+        ShapeError, DTypeError, DataError: they are not two sets of finite vectors of one length.
+    """
     x, y = vectors(names[0], x, least=least), vectors(names[1], y, least=least)
     if x.shape[1] != y.shape[1]:
         raise ShapeError(
@@ -41,23 +45,25 @@ def vectors_pair(
 
 
 def images_pair(names: tuple[str, str], x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two batches of images (N, H, W, C) of one shape, float and finite.
+    """Checks two batches of finite images (N, H, W, C) of one shape.
 
     Raises:
-        ShapeError, DTypeError, DataError: they are not.
+        ShapeError, DTypeError, DataError: the arrays are something else.
     """
     for name, images in zip(names, (x, y), strict=True):
         _check_numbers(name, images)
         if images.ndim != 4 or 0 in images.shape:
-            raise ShapeError(f"{name}: expected images (N, H, W, C), got {images.shape}. Add the axes that lack.")
+            raise ShapeError(f"{name}: expected images (N, H, W, C), got {images.shape}. Add the missing axes.")
     if x.shape != y.shape:
         raise ShapeError(f"expected {names[0]} and {names[1]} of one shape, got {x.shape} and {y.shape}. Pair them.")
     return x, y
 
 
 def check_count(name: str, value: int, *, least: int = 1, most: int | None = None) -> None:
-    """Raises:
-    ConfigError: the value is out of range.
+    """Checks the range of a number.
+
+    Raises:
+        ConfigError: the value is out of range.
     """
     if value < least or (most is not None and value > most):
         limit = f"from {least:,} up" if most is None else f"from {least:,} to {most:,}"

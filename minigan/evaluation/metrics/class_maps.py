@@ -1,4 +1,4 @@
-"""Class maps: the labels of colour images, and how well two maps agree."""
+"""Class maps: the classes of colour images, and the agreement of two maps."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ __all__ = ["MapAgreement", "confusion_matrix", "map_agreement", "palette_labels"
 
 
 class MapAgreement(NamedTuple):
-    """All in [0, 1]; larger is better."""
+    """Agreement of class maps with the truth; all values are in [0, 1], and larger is better."""
 
     pixel_accuracy: float
     class_accuracy: float
@@ -20,15 +20,15 @@ class MapAgreement(NamedTuple):
 
 
 def palette_labels(images: np.ndarray, *, palette: npt.ArrayLike) -> IntegerArray:
-    """The class of each pixel: the palette's nearest colour; of two equally near the first.
+    """Class of each pixel: the index of the nearest colour, the first of equally near ones.
 
     Args:
         images: (N, H, W, 3), uint8, or floats in [-1, 1].
         palette: the classes' colours (K, 3), from 0 to 255, such as `minigan.data.MASK_COLOURS`.
     Returns:
-        (N, H, W), from 0 to K - 1.
+        int64 (N, H, W), from 0 to K - 1.
     Raises:
-        ShapeError: the images have not 3 channels, or the palette is none.
+        ShapeError: the images or the palette do not have 3 channels.
     """
     colours = np.asarray(palette, dtype=np.float32)
     if images.ndim != 4 or images.shape[3] != 3 or colours.ndim != 2 or colours.shape[1] != 3 or not len(colours):
@@ -48,10 +48,13 @@ def palette_labels(images: np.ndarray, *, palette: npt.ArrayLike) -> IntegerArra
 
 
 def confusion_matrix(labels: np.ndarray, truth: np.ndarray, *, classes: int) -> IntegerArray:
-    """n[i, j]: how many pixels of class i were said to be of class j; (classes, classes).
+    """Confusion matrix n: n[i, j] is the number of pixels of class i that are labelled j.
 
     Args:
         labels, truth: integers of one shape. Pixels whose truth is not in [0, classes) do not count.
+        classes: number of classes.
+    Returns:
+        int64 (classes, classes).
     Raises:
         ShapeError: the shapes differ.
         ConfigError: a label is not in [0, classes).
@@ -75,16 +78,18 @@ def map_agreement(confusion: np.ndarray) -> MapAgreement:
     - class accuracy: the mean of n_ii / t_i;
     - mean IoU: the mean of n_ii / (t_i + sum_j n_ji - n_ii).
 
-    Both means run over the classes that the truth has. Source: Long et al. 2015 ("Fully Convolutional Networks"),
+    Both means run over the classes that occur in the truth. Source: Long et al. 2015 ("Fully Convolutional Networks"),
     section 5.
 
+    Args:
+        confusion: the counts n (classes, classes) of `confusion_matrix`.
     Raises:
-        ShapeError: this is no confusion matrix, or an empty one.
+        ShapeError: the matrix is not square, or empty.
     """
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.sum() > 0:
         raise ShapeError(
             f"expected a square matrix with counts in it, got {confusion.shape} with sum {confusion.sum()}. "
-            "Take confusion_matrix's."
+            "Use confusion_matrix."
         )
     right, there = np.diag(confusion), confusion.sum(axis=1)
     union = there + confusion.sum(axis=0) - right

@@ -1,4 +1,4 @@
-"""Euclidean distances between many vectors, in blocks: what is asked of them is kept, the whole table never is."""
+"""Euclidean distances between many vectors, computed in blocks so that the whole matrix is never in memory."""
 
 from collections.abc import Iterator
 
@@ -11,19 +11,19 @@ __all__ = ["distance_blocks", "kth_nearest", "nearest"]
 
 IndexArray = npt.NDArray[np.intp]
 
-BLOCK = 2**21  # distances in a block: 16 MB, memory that the next block gets again
+BLOCK = 2**21  # distances in a block: 16 MB, which the next block reuses
 
 
 def distance_blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, FloatArray]]:
-    """The rows of the table of distances |x_i - y_j|, some at a time.
+    """Yields the matrix of distances |x_i - y_j| in blocks of rows.
 
-    Both sets are first moved by their common mean, which changes no distance and loses fewer digits in
-    |x|² + |y|² - 2 x·y.
+    Both sets are first shifted by their common mean. This changes no distance, and |x|² + |y|² - 2 x·y then loses fewer
+    digits.
 
     Args:
         x, y: (N, F) and (M, F).
     Returns:
-        Pairs of a slice of x's rows and their distances to all of y, float64 (rows, M).
+        An iterator over slices of x's rows with their distances to all of y, float64 (rows, M).
     Raises:
         ShapeError, DTypeError, DataError: the arrays are not two sets of finite vectors of one length.
     """
@@ -42,10 +42,13 @@ def distance_blocks(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, Float
 
 
 def kth_nearest(x: np.ndarray, *, k: int) -> FloatArray:
-    """The distance of each vector to the k-th nearest of the others: float64 (N,).
+    """Distance from each vector to the k-th nearest of the others.
 
     Args:
         x: (N, F), N > k.
+        k: from 1 to N - 1.
+    Returns:
+        float64 (N,).
     Raises:
         ConfigError: k is not from 1 to N - 1.
         ShapeError, DTypeError, DataError: x is not a set of finite vectors.
@@ -60,10 +63,11 @@ def kth_nearest(x: np.ndarray, *, k: int) -> FloatArray:
 
 
 def nearest(x: np.ndarray, y: np.ndarray, *, k: int = 1) -> tuple[IndexArray, FloatArray]:
-    """The k vectors of y that are nearest to each of x, nearest first.
+    """Finds the k vectors of y nearest to each vector of x, nearest first.
 
     Args:
         x, y: (N, F) and (M, F), M >= k.
+        k: from 1 to M.
     Returns:
         Indices into y (N, k), and distances float64 (N, k).
     Raises:

@@ -1,8 +1,8 @@
-"""The Fréchet distance between two sets of feature vectors, each taken for a Gaussian.
+"""The Fréchet distance between two sets of feature vectors, each treated as a Gaussian.
 
 Source: Heusel et al. 2017 ("GANs Trained by a Two Time-Scale Update Rule"), equation 6; for Gaussians Dowson & Landau
-1982. With Inception's features it is the FID; with other features, and other numbers of samples, it is on a scale of
-its own. Few samples make it larger (Chong & Forsyth 2020): compare only equal numbers.
+1982. With Inception's features it is the FID. With other features it has a scale of its own. Few samples make it larger
+(Chong & Forsyth 2020): compare only distances of equal numbers of samples.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,13 @@ __all__ = ["Moments", "frechet_distance"]
 
 @dataclass(frozen=True)
 class Moments:
-    """The mean (F,) and covariance (F, F) of feature vectors, float64, and of how many vectors they are."""
+    """Mean and covariance of feature vectors.
+
+    Attributes:
+        mean: float64 (F,).
+        covariance: float64 (F, F).
+        count: number of vectors.
+    """
 
     mean: FloatArray
     covariance: FloatArray
@@ -26,10 +32,10 @@ class Moments:
 
     @classmethod
     def of(cls, features: np.ndarray) -> Self:
-        """Those of features (N, F), N >= 2; the covariance is divided by N - 1.
+        """Computes the moments of features (N, F), N >= 2; the covariance is divided by N - 1.
 
         Raises:
-            ShapeError, DTypeError, DataError: they are not a set of finite vectors.
+            ShapeError, DTypeError, DataError: the features are not a set of finite vectors.
         """
         x = vectors("features", features, least=2)
         mean = x.mean(axis=0)
@@ -38,10 +44,10 @@ class Moments:
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """|m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), at least 0.
+    """The squared Fréchet distance |m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), at least 0.
 
-    The trace of (C_a C_b)^½ is the sum of the singular values of C_a^½ C_b^½: both roots are of symmetric matrices, so
-    an eigendecomposition gives them, singular ones as well, with no complex numbers on the way.
+    The trace of (C_a C_b)^½ is the sum of the singular values of C_a^½ C_b^½. Both are roots of symmetric matrices, so
+    eigendecompositions give them, without complex numbers and for singular matrices, too.
 
     Raises:
         ShapeError: the vectors differ in length.
@@ -58,7 +64,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def _root(matrix: FloatArray) -> FloatArray:
-    """The square root of a symmetric matrix without negative eigenvalues (rounding's are taken for 0)."""
+    """Square root of a positive semidefinite matrix; eigenvalues that rounding made negative count as 0."""
     values, q = np.linalg.eigh(matrix)
     root: FloatArray = (q * np.sqrt(np.maximum(values, 0))) @ q.T
     return root

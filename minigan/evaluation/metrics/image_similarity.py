@@ -1,4 +1,4 @@
-"""Two batches of images, compared image by image: PSNR and SSIM."""
+"""Similarity of two batches of images, image by image: PSNR and SSIM."""
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,13 @@ K1, K2 = 0.01, 0.03
 
 
 def psnr(x: np.ndarray, y: np.ndarray, *, data_range: float = 2.0) -> FloatArray:
-    """The peak signal-to-noise ratio of each pair, 10 log10(range² / mean squared error), in decibels.
+    """Peak signal-to-noise ratio of each pair, 10 log10(range² / mean squared error), in decibels.
 
     Args:
         x, y: images (N, H, W, C).
-        data_range: from the darkest to the brightest; 2 of [-1, 1].
+        data_range: difference of the brightest and the darkest value; 2 for [-1, 1].
     Returns:
-        (N,); infinite where both are equal. Larger is better.
+        float64 (N,); infinite for equal images. Larger is better.
     Raises:
         ConfigError: the range is not positive.
         ShapeError, DTypeError, DataError: the batches are not finite images of one shape.
@@ -32,17 +32,17 @@ def psnr(x: np.ndarray, y: np.ndarray, *, data_range: float = 2.0) -> FloatArray
 
 
 def ssim(x: np.ndarray, y: np.ndarray, *, data_range: float = 2.0) -> FloatArray:
-    """The structural similarity of each pair: the mean of its map, over all channels.
+    """Structural similarity of each pair: the mean of the similarity map over all places and channels.
 
-    (2 μx μy + C1) (2 σxy + C2) / ((μx² + μy² + C1) (σx² + σy² + C2)), with C1 = (.01 range)² and C2 = (.03 range)²;
-    means and (co)variances are weighted by a Gaussian window of 11x11 pixels with σ 1.5, only where all of it is
-    inside the image. Colour images are compared channel by channel.
+    The map is (2 μx μy + C1) (2 σxy + C2) / ((μx² + μy² + C1) (σx² + σy² + C2)) with C1 = (.01 range)² and
+    C2 = (.03 range)². Means and (co)variances are weighted by a Gaussian window of 11x11 pixels with σ 1.5, at all
+    places where the window lies inside the image. Colour images are compared channel by channel.
 
     Args:
         x, y: images (N, H, W, C), sides of at least 11 pixels.
-        data_range: from the darkest to the brightest; 2 of [-1, 1].
+        data_range: difference of the brightest and the darkest value; 2 for [-1, 1].
     Returns:
-        (N,), at most 1, of equal images. Larger is better.
+        float64 (N,); 1 for equal images, less for others.
     Raises:
         ConfigError: the range is not positive.
         ShapeError, DTypeError, DataError: the batches are not finite images of one shape and size.
@@ -68,7 +68,7 @@ def _checked(x: np.ndarray, y: np.ndarray, data_range: float) -> tuple[FloatArra
 
 
 def _window_mean(x: FloatArray) -> FloatArray:
-    """The mean under the Gaussian window, (N, H - 10, W - 10, C)."""
+    """Means under the Gaussian window, (N, H - 10, W - 10, C)."""
     offsets = np.arange(WINDOW) - WINDOW // 2
     taps: npt.NDArray[np.float64] = np.exp(-(offsets**2) / (2 * SIGMA**2))
     taps /= taps.sum()

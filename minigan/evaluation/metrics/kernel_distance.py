@@ -1,7 +1,7 @@
 """The kernel distance between two sets of feature vectors: the squared maximum mean discrepancy (MMD).
 
-Source: Bińkowski et al. 2018 ("Demystifying MMD GANs"), sections 2.1 and 4: the KID. Unlike the Fréchet distance its
-expectation does not depend on the number of samples, and small differences can come out negative.
+Source: Bińkowski et al. 2018 ("Demystifying MMD GANs"), sections 2.1 and 4: the KID. Unlike the Fréchet distance, its
+expectation does not depend on the number of samples. An estimate of a small distance may be negative.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ __all__ = ["KernelDistance", "kernel_distance", "mmd"]
 
 
 class KernelDistance(NamedTuple):
-    """Mean and standard deviation over subsets."""
+    """Mean and standard deviation of the squared MMD over subsets."""
 
     mean: float
     std: float
@@ -23,7 +23,7 @@ class KernelDistance(NamedTuple):
 def mmd(x: np.ndarray, y: np.ndarray) -> float:
     """The unbiased estimate of the squared MMD with the kernel k(a, b) = (a·b / F + 1)³.
 
-    mean of k(x_i, x_j) over i ≠ j + mean of k(y_i, y_j) over i ≠ j - 2 mean of k(x_i, y_j).
+    It is the mean of k(x_i, x_j) over i ≠ j, plus the mean of k(y_i, y_j) over i ≠ j, minus twice that of k(x_i, y_j).
 
     Args:
         x, y: (N, F) and (M, F), N and M at least 2.
@@ -43,9 +43,10 @@ def kernel_distance(
     Args:
         real, fake: features (N, F) and (M, F).
         rng: draws the subsets, each without replacement.
-        subset_size: lowered to N or M where one of them is smaller.
+        subsets: number of subsets.
+        subset_size: vectors in a subset of either set; at most N and M are used.
     Raises:
-        ConfigError: no subset, or one smaller than 2.
+        ConfigError: no subset, or a subset_size below 2.
         ShapeError, DTypeError, DataError: the arrays are not two sets of finite vectors of one length.
     """
     real, fake = vectors_pair(("real", "fake"), real, fake, least=2)

@@ -1,4 +1,4 @@
-"""How many modes of a known distribution a generator reaches, and how evenly.
+"""Mode coverage: the modes of a known distribution that samples reach, and how evenly they do.
 
 Sources: Lin et al. 2018 ("PacGAN"), section 4.1 (ring and grid) and 4.2 (stacked MNIST), after Srivastava et al. 2017
 ("VEEGAN") and Metz et al. 2017 ("Unrolled GANs").
@@ -18,14 +18,14 @@ NEAR = 3  # standard deviations within which a sample is of high quality
 
 
 class ModeCoverage(NamedTuple):
-    """Of a mixture of Gaussians.
+    """Coverage of the modes of a mixture of Gaussians.
 
     Attributes:
-        modes: those with at least one sample of high quality.
-        of: how many there are.
-        high_quality: the share of samples within 3 standard deviations of a centre.
-        reverse_kl: KL(samples || mixture) of the histogram over the nearest centres, in nats.
-        histogram: samples of high quality by mode, (of,).
+        modes: number of modes with at least one sample of high quality.
+        of: number of modes in the mixture.
+        high_quality: share of samples within 3 standard deviations of a centre.
+        reverse_kl: KL(samples || mixture) of the histograms over the nearest centres, in nats.
+        histogram: number of samples of high quality in each mode, (of,).
     """
 
     modes: int
@@ -36,13 +36,13 @@ class ModeCoverage(NamedTuple):
 
 
 class LabelCoverage(NamedTuple):
-    """Of classes.
+    """Coverage of the classes of a dataset.
 
     Attributes:
-        modes: classes with at least one sample.
-        of: how many there are.
-        reverse_kl: KL(samples || data) of the histograms, in nats.
-        histogram: samples by class, (of,).
+        modes: number of classes with at least one sample.
+        of: number of classes.
+        reverse_kl: KL(samples || data) of the histograms over classes, in nats.
+        histogram: number of samples in each class, (of,).
     """
 
     modes: int
@@ -52,9 +52,9 @@ class LabelCoverage(NamedTuple):
 
 
 def mode_coverage(points: np.ndarray, *, centres: np.ndarray, sigma: float) -> ModeCoverage:
-    """The modes of an even mixture of Gaussians that points reach, by PacGAN's protocol (with 2,500 points).
+    """Counts the modes of an even mixture of Gaussians that points reach, by PacGAN's protocol (with 2,500 points).
 
-    The histogram of `reverse_kl` counts all points, each at its nearest centre; that of the mixture is uniform.
+    For `reverse_kl` all points are counted, each at its nearest centre; the mixture's histogram is uniform.
 
     Args:
         points: (N, 2).
@@ -62,11 +62,12 @@ def mode_coverage(points: np.ndarray, *, centres: np.ndarray, sigma: float) -> M
         sigma: the standard deviation of each Gaussian, in each direction.
     Raises:
         ConfigError: sigma is not positive.
-        ShapeError, DTypeError, DataError: points or centres are no finite vectors of one length.
+        ShapeError, DTypeError, DataError: points and centres are not two sets of finite vectors of one length.
+    Source: Lin et al. 2018, section 4.1.
     """
     points, centres = vectors("points", points), vectors("centres", centres)
     if not sigma > 0:
-        raise ConfigError(f"sigma: expected a positive number, got {sigma}. Take that of the mixture.")
+        raise ConfigError(f"sigma: expected a positive number, got {sigma}. Use the mixture's.")
     indices, distances = nearest(points, centres)
     mode, of = indices[:, 0], len(centres)
     near = distances[:, 0] <= NEAR * sigma
@@ -81,13 +82,17 @@ def mode_coverage(points: np.ndarray, *, centres: np.ndarray, sigma: float) -> M
 
 
 def label_coverage(labels: np.ndarray, *, classes: int, data_labels: np.ndarray | None = None) -> LabelCoverage:
-    """The classes that samples reach, by their predicted labels; stacked digits have 1000 (with 26,000 samples).
+    """Counts the classes that samples reach, by their predicted labels.
+
+    Stacked digits have 1,000 classes, of which PacGAN's protocol draws 26,000 samples.
 
     Args:
-        labels: of samples, integers (N,) from 0 to classes - 1.
-        data_labels: of the data, (M,), any M; None takes the data as uniform.
+        labels: predicted classes of the samples, integers (N,) from 0 to classes - 1.
+        classes: number of classes.
+        data_labels: classes of the data, integers (M,), any M; None assumes equally frequent classes.
     Raises:
-        ShapeError, ConfigError: the labels are not such.
+        ShapeError, ConfigError: the labels are not integers in that range.
+    Source: Lin et al. 2018, section 4.2.
     """
     check_count("classes", classes)
     histogram = _histogram("labels", labels, classes)
@@ -96,10 +101,10 @@ def label_coverage(labels: np.ndarray, *, classes: int, data_labels: np.ndarray 
 
 
 def kl_divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """KL(p || q) = sum of p log(p / q), in nats, of two histograms (K,), which need not sum to 1.
+    """Kullback-Leibler divergence KL(p || q) = sum of p log(p / q), in nats; infinite if p has counts where q has none.
 
-    Infinite where p has counts and q has none.
-
+    Args:
+        p, q: histograms (K,), which need not sum to 1.
     Raises:
         ShapeError: they are not two histograms of one length with counts in them.
     """

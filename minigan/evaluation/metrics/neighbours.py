@@ -1,4 +1,4 @@
-"""Nearest training examples: has the generator learnt the data by heart?"""
+"""Memorisation: distances from samples to their nearest training examples."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,15 @@ __all__ = ["Memorisation", "memorisation", "nearer_share"]
 
 
 class Memorisation(NamedTuple):
-    """How near samples are to training examples, beside real examples that were not trained on.
+    """Nearness of samples to training examples, compared with real examples that were not trained on.
 
     Attributes:
-        nearer: how likely a sample is nearer to the training set than a real example is; .5 of fresh draws from the
-            data, 1 of copies (and of images so plain that they are near to all), below .5 of samples unlike the data.
-        ratio: the samples' median distance by that of the reals.
+        nearer: chance that a sample is nearer to the training set than a real example is. It is .5 for fresh draws from
+            the data, 1 for copies (and for images so plain that they are near to all), below .5 for samples unlike the
+            data.
+        ratio: the samples' median distance divided by that of the real examples.
         neighbours: indices (N,) of the training examples nearest to each sample.
-        distances: theirs, (N,).
+        distances: distances to them, (N,).
     """
 
     nearer: float
@@ -29,15 +30,15 @@ class Memorisation(NamedTuple):
 
 
 def memorisation(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray | None = None) -> Memorisation:
-    """Compares the samples' distances to the training set with those of real examples.
+    """Compares the distances from samples to the training set with those from real examples.
 
     `nearer` is the statistic of Mann & Whitney's test (equal distances count half), as in Meehan et al. 2020 ("A
     Non-Parametric Test to Detect Data-Copying in Generative Models"), section 3.
 
     Args:
         samples: vectors (N, F).
-        train: (M, F), M >= 2.
-        held_out: (K, F), real ones outside of `train`; None takes those of `train`, each without itself.
+        train: vectors (M, F) of the training set, M >= 2.
+        held_out: vectors (K, F) of real examples outside it; None takes the training examples, each without itself.
     Raises:
         ShapeError, DTypeError, DataError: the arrays are not sets of finite vectors of one length.
     """
@@ -55,9 +56,12 @@ def memorisation(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray
 
 
 def nearer_share(samples: FloatArray, real: FloatArray) -> float:
-    """The chance that a sample's distance (N,) is less than a real example's (M,); equal ones count half.
+    """Chance that a sample's distance is less than a real example's; equal distances count half.
 
-    The statistic of Mann & Whitney's test, by N M.
+    It is the statistic of Mann & Whitney's test divided by N M.
+
+    Args:
+        samples, real: distances (N,) and (M,).
     """
     real = np.sort(real)
     below, upto = np.searchsorted(real, samples, side="left"), np.searchsorted(real, samples, side="right")

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: is each sample like the data, and is all of the data there?
+"""Precision, recall, density and coverage: are all samples like the data, and is all of the data covered?
 
 Sources: Kynkäänniemi et al. 2019 ("Improved Precision and Recall Metric"), equations 1 and 2; Naeem et al. 2020
 ("Reliable Fidelity and Diversity Metrics"), section 3.
@@ -15,7 +15,7 @@ __all__ = ["PRDC", "prdc"]
 
 
 class PRDC(NamedTuple):
-    """All are from 0 up, and larger is better; only density can pass 1."""
+    """Precision, recall, density and coverage, from 0 up; larger is better, and only density may exceed 1."""
 
     precision: float
     recall: float
@@ -24,26 +24,26 @@ class PRDC(NamedTuple):
 
 
 def prdc(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> PRDC:
-    """The four figures, from balls around each vector that reach to its k-th nearest neighbour in its own set.
+    """Computes the four figures from balls around each vector that reach to its k-th nearest neighbour in its own set.
 
-    - precision: the share of fakes within a real one's ball;
-    - recall: the share of reals within a fake one's ball;
-    - density: the number of reals' balls that a fake is in, by k, on average;
-    - coverage: the share of reals' balls with a fake in them.
+    - precision: the share of fakes inside a real example's ball;
+    - recall: the share of real examples inside a fake's ball;
+    - density: the mean number of real examples' balls that a fake is in, divided by k;
+    - coverage: the share of real examples' balls with a fake inside.
 
-    A ball has its border: of two equal sets the density is (k + 1) / k, the others 1. The table of distances is made
-    in blocks, so memory grows with N + M only.
+    A ball includes its border: for two equal sets the density is (k + 1) / k and the others are 1. Distances are
+    computed in blocks, so memory grows with N + M only.
 
     Args:
         real, fake: features (N, F) and (M, F).
-        k: 3 in Kynkäänniemi et al., 5 in Naeem et al.
+        k: number of the neighbour; 3 in Kynkäänniemi et al., 5 in Naeem et al.
     Raises:
         ConfigError: k is not from 1 to N - 1 and M - 1.
         ShapeError, DTypeError, DataError: the arrays are not two sets of finite vectors of one length.
     """
     real, fake = vectors_pair(("real", "fake"), real, fake, least=2)
     real_radius, fake_radius = _widened(kth_nearest(real, k=k)), _widened(kth_nearest(fake, k=k))
-    balls = np.zeros(len(fake), dtype=np.int64)  # of reals, around each fake
+    balls = np.zeros(len(fake), dtype=np.int64)  # real examples' balls that each fake is in
     recalled, covered = np.zeros(len(real), dtype=np.bool_), np.zeros(len(real), dtype=np.bool_)
     for part, distances in distance_blocks(real, fake):
         inside = distances <= real_radius[part, None]
@@ -59,6 +59,6 @@ def prdc(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> PRDC:
 
 
 def _widened(radius: FloatArray) -> FloatArray:
-    """Radii a millionth of the largest longer, so that rounding leaves inside what is on a border: copies of reals."""
+    """Radii plus a millionth of the largest, so that rounding does not exclude vectors on a border, such as copies."""
     wider: FloatArray = radius + 1e-6 * radius.max()
     return wider

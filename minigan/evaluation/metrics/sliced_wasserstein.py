@@ -2,7 +2,7 @@
 
 Source: Karras et al. 2018 ("Progressive Growing of GANs"), section 5: a Laplacian pyramid (Burt & Adelson 1983), 7x7
 patches of each level, and the distance between their distributions along random directions (Rabin et al. 2011). The
-coarse levels tell of the large shapes, the finest one of edges and noise.
+coarse levels compare large shapes, the finest one compares edges and noise.
 """
 
 import numpy as np
@@ -14,31 +14,32 @@ __all__ = ["laplacian_pyramid", "patch_distances", "sliced_wasserstein", "wasser
 
 PATCH = 7
 TAPS = np.array([1, 4, 6, 4, 1]) / 16  # Burt & Adelson's binomial filter
-GROUP = 128  # directions that are looked at together; bounds the memory
+GROUP = 128  # directions at a time, to bound the memory
 
 
 def wasserstein_1d(x: np.ndarray, y: np.ndarray) -> FloatArray:
-    """The Wasserstein-1 distance between two sets of numbers of one size: the mean distance between them, both sorted.
+    """Wasserstein-1 distance between two equally large sets of numbers: the mean distance after sorting both.
 
     Args:
         x, y: (N, K), a set in each column.
     Returns:
-        (K,).
+        float64 (K,).
     Raises:
         ShapeError: the shapes differ.
     """
     if x.shape != y.shape or x.ndim != 2:
-        raise ShapeError(f"expected two arrays of one shape (N, K), got {x.shape} and {y.shape}. Take equal numbers.")
+        raise ShapeError(f"expected two arrays of one shape (N, K), got {x.shape} and {y.shape}. Use equal numbers.")
     distance: FloatArray = np.abs(np.sort(x, axis=0) - np.sort(y, axis=0)).mean(axis=0, dtype=np.float64)
     return distance
 
 
 def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, rng: np.random.Generator, directions: int = 512) -> float:
-    """The mean Wasserstein-1 distance between two sets of vectors along random directions.
+    """Mean Wasserstein-1 distance between two sets of vectors along random directions.
 
     Args:
-        x, y: (N, F) each, of one shape.
+        x, y: (N, F) each.
         rng: draws the directions, uniformly.
+        directions: number of directions.
     Raises:
         ConfigError: no direction.
         ShapeError, DTypeError, DataError: the arrays are not two equal numbers of finite vectors of one length.
@@ -56,21 +57,24 @@ def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, rng: np.random.Generator
 def patch_distances(
     real: np.ndarray, fake: np.ndarray, *, rng: np.random.Generator, patches: int = 128, directions: int = 512
 ) -> dict[str, float]:
-    """The sliced Wasserstein distance of each level of the pyramid, by its size: `{"28x28": .., "14x14": ..}`.
+    """Sliced Wasserstein distance between the patches of each level of the Laplacian pyramid.
 
-    The patches of an image are at random places, the same in both sets; each set's patches are shifted and scaled to
+    The patches of an image are at random places, the same in both sets. Each set's patches are shifted and scaled to
     mean 0 and standard deviation 1, channel by channel. Karras et al. report the values times 1,000.
 
     Args:
         real, fake: images (N, H, W, C) of one shape, sides of at least 7 pixels.
         rng: draws the places and the directions.
-        patches: of each image and level.
+        patches: number of patches of each image and level.
+        directions: number of directions.
+    Returns:
+        The distance by the level's size: `{"28x28": .., "14x14": ..}`.
     Raises:
         ConfigError: a number is not positive.
         ShapeError: the shapes differ, or the images are smaller than a patch.
     """
     if real.shape != fake.shape:
-        raise ShapeError(f"expected real and fake of one shape, got {real.shape} and {fake.shape}. Take equal numbers.")
+        raise ShapeError(f"expected real and fake of one shape, got {real.shape} and {fake.shape}. Use equal numbers.")
     check_count("patches", patches)
     distances = {}
     for x, y in zip(laplacian_pyramid(real), laplacian_pyramid(fake), strict=True):
@@ -83,10 +87,10 @@ def patch_distances(
 
 
 def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
-    """Images taken apart by scale, finest first: each level is what the next, coarser one leaves out.
+    """Decomposes images by scale, finest first; each level holds the detail that the next, coarser one lacks.
 
-    A level has half the sides of the one before, rounded up, as long as they take two patches side by side; the last
-    is the small image itself. So 28x28 has levels 28 and 14, and 64x64 has 64, 32 and 16.
+    A level has half the sides of the one before, rounded up, as long as two patches fit side by side; the last level is
+    the small image itself. So 28x28 has levels 28 and 14, and 64x64 has 64, 32 and 16.
 
     Args:
         images: (N, H, W, C), sides of at least 7 pixels.
@@ -111,7 +115,7 @@ def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
 
 
 def _blur(images: np.ndarray) -> np.ndarray:
-    """The filter along both sides; what lies beyond the border is mirrored at its middle: c b | a b c."""
+    """Filters along both sides; beyond the border the image is mirrored at the middle of its pixels: c b | a b c."""
     for axis in (1, 2):
         size = images.shape[axis]
         widths = [(2, 2) if a == axis else (0, 0) for a in range(4)]
@@ -124,14 +128,14 @@ def _blur(images: np.ndarray) -> np.ndarray:
 
 
 def _patches(level: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Patches (N * patches, 7, 7, C) whose upper left corners are at rows and columns, (N, patches)."""
+    """Patches (N * patches, 7, 7, C) with their upper left corners at rows and columns, (N, patches)."""
     windows = np.lib.stride_tricks.sliding_window_view(level, (PATCH, PATCH), axis=(1, 2))  # (N, h, w, C, 7, 7)
     found: np.ndarray = windows[np.arange(len(level))[:, None], rows, columns]
     return found.reshape(-1, *found.shape[2:]).transpose(0, 2, 3, 1)
 
 
 def _standardised(patches: np.ndarray) -> np.ndarray:
-    """Patches as vectors, each channel with mean 0 and standard deviation 1 (or 0 where all is one colour)."""
+    """Patches as vectors; each channel has mean 0 and standard deviation 1, or 0 if it is constant."""
     x = patches - patches.mean(axis=(0, 1, 2))
     std = x.std(axis=(0, 1, 2))
     scaled: np.ndarray = x / np.where(std > 0, std, 1)

@@ -234,7 +234,7 @@ class Sequential(Layer):
 
 
 def expect_network(value: Any, name: str) -> Sequential:
-    """The value, if it is a built network.
+    """The value, if it is a network of built layers.
 
     Args:
         name: the argument's.
@@ -244,7 +244,7 @@ def expect_network(value: Any, name: str) -> Sequential:
     """
     example = f"Sequential([...], name={name!r})"
     network: Sequential = instance(value, Sequential, name, a="a network", example=example)
-    if not network.is_built:
+    if not all(layer.is_built for layer in network):
         raise NotBuiltError(f"{network.path}: not built. Call build(input_shape, rng=...) first.")
     return network
 

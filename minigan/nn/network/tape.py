@@ -54,8 +54,8 @@ class Tape:
             raise StaleTapeError(f"{path}: this tape was released. Run forward again.")
         if self._arena is not network.arena:
             raise StaleTapeError(
-                f"{path}: expected a tape of this network, got one of another, or from before it was built again. "
-                f"Use the tape that {path}.forward returned."
+                f"{path}: this tape is of another network, or from before this one was built again. Use the tape that "
+                f"{path}.forward returned."
             )
         if self._version != self._arena.version:
             raise StaleTapeError(

@@ -146,7 +146,7 @@ def test_labels_of_the_nearest_colour(rng):
 
 
 def test_class_maps_of_the_embedded_pairs_agree_with_themselves():
-    _, maps = open_pairs("shapes", count=4).read_pairs(range(4))
+    _, maps = open_pairs("shapes", count=4).read(range(4))
     labels = palette_labels(maps, palette=MASK_COLOURS)
     assert map_agreement(confusion_matrix(labels, labels, classes=len(MASK_COLOURS))) == (1, 1, 1)
 

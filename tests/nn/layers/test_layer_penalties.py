@@ -21,10 +21,9 @@ class AtRealExamples(WGANGP):
 PENALTY = AtRealExamples(weight=2.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _needs_host_arrays(backend: Backend) -> None:
-    if backend.xp is not np:
-        pytest.skip("finite differences run on a CPU backend")
+@pytest.fixture(scope="session")
+def backend(host_backend: Backend) -> Backend:
+    return host_backend
 
 
 def critic(case: Case, backend: Backend) -> Sequential:

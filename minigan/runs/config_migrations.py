@@ -1,0 +1,62 @@
+"""Migrations of `config.toml`: steps that bring a run's configuration of an earlier format to the next one."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from minigan.errors import CheckpointError
+
+__all__ = ["CONFIG_FORMAT", "MIGRATIONS", "migrated"]
+
+Table = dict[str, Any]
+
+
+def _1_to_2(table: Table) -> Table:
+    """Format 2 has its number in the file, other names of backends, and all the keys that came with time.
+
+    In format 1 the backends were named after their libraries.
+    """
+    names = {"numpy": "reference", "numba": "cpu", "cupy": "gpu"}
+    backend = table.get("backend")
+    table = _with_missing({**table, "keep": table.get("keep", {})}, "keep", {"last": 3, "best": ""})
+    table = _with_missing(table, "rhythm", {"evaluate_every": 0})
+    return {**table, "backend": names.get(backend, backend)} if isinstance(backend, str) else table
+
+
+def _with_missing(table: Table, name: str, defaults: Table) -> Table:
+    """The table with the missing keys of one of its tables: keys that are newer than the file.
+
+    Args:
+        defaults: a value for each key with which the run does what it did before there was such a key.
+    """
+    inner = table.get(name)
+    return {**table, name: {**defaults, **inner}} if isinstance(inner, dict) else table
+
+
+# The first step leads from format 1 to format 2, the second one from 2 to 3. They are pure, and run before keys are
+# checked. A recipe's new setting needs no step: where it is missing it has its default, which changes nothing.
+MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_1_to_2,)
+CONFIG_FORMAT = 1 + len(MIGRATIONS)
+
+
+def migrated(table: Mapping[str, Any], *, source: str) -> Table:
+    """A configuration's table as the latest format has it, without the format's number.
+
+    Args:
+        source: the file, for error messages.
+    Raises:
+        CheckpointError: its format is a newer one, or not a number.
+    """
+    table = dict(table)
+    number = table.pop("format", 1)
+    if type(number) is not int or number < 1:
+        raise CheckpointError(
+            f"{source}: 'format' must be a whole number from 1 up, got {number!r}. Put the file back as it was."
+        )
+    if number > CONFIG_FORMAT:
+        raise CheckpointError(
+            f"{source}: expected format {CONFIG_FORMAT} or an earlier one, found {number}. A newer minigan wrote it: "
+            "update minigan."
+        )
+    for step in MIGRATIONS[number - 1 :]:
+        table = step(table)
+    return table
