@@ -48,7 +48,7 @@ Update = TypeVar("Update", bound=Callable[..., None])
 
 
 def by_kernels(*names: str) -> Callable[[Update], Update]:
-    """Marks an optimiser's `_update` in which only these kernels of the backend change weights and buffers.
+    """Marks an optimizer's `_update` in which only these kernels of the backend change weights and buffers.
 
     On a GPU nobody waits to see whether a step's numbers are finite: a guard undoes the step if they are not. For that
     weights and buffers are copied before the update, unless its kernels are known, and look at the guard themselves.

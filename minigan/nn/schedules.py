@@ -31,10 +31,13 @@ class Constant:
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """rate * factor^(step / every): multiplied by `factor` over each `every` steps, smoothly.
+    """Exponential decay: rate * factor^(step / every).
 
     Args:
-        staircase: all at once at the end of each `every` steps instead.
+        rate: the first rate.
+        factor: the rate is multiplied by it over each `every` steps.
+        every: a number of steps.
+        staircase: multiply at once after each `every` steps, not smoothly.
     """
 
     rate: float
@@ -56,7 +59,7 @@ class ExponentialDecay:
 
 @dataclass(frozen=True)
 class LinearDecay:
-    """The rate up to the step `start`, from there on a straight line that reaches 0 at `end`.
+    """Linear decay: the rate up to the step `start`, then a straight line that reaches 0 at `end`.
 
     Source: Isola et al. 2017 (pix2pix), the authors' code: the second half of a training.
     """
@@ -75,7 +78,7 @@ class LinearDecay:
 
 @dataclass(frozen=True)
 class CosineDecay:
-    """The rate up to the step `start`, from there on half a cosine's wave that reaches 0 at `end`.
+    """Cosine decay: the rate up to the step `start`, then half a cosine wave that reaches 0 at `end`.
 
     Source: Loshchilov & Hutter 2017, equation 5, without restarts.
     """

@@ -33,21 +33,22 @@ class ConvCache(NamedTuple):
 
 
 class Conv2D(Layer):
-    """y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
+    """Convolution: y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
 
-    With a dilation r and s are multiplied by it: the filter has gaps. With groups, c and k are of the same group. The
-    kernels are then given a plain filter that has zeros there (`minigan.nn.layers.plain_filter`): weights are saved,
+    A dilation multiplies r and s: the filter has gaps. In groups, an output k sees only the inputs c of its own group.
+    The kernels are then given a plain filter with zeros there (`minigan.nn.layers.plain_filter`), which saves weights,
     not time.
 
     Args:
-        channels: K, how many filters.
-        filter: R S, one int or a pair.
-        stride: one int or a pair.
+        channels: K, the number of filters.
+        filter: its height R and width S; one int or a pair.
+        stride: the step from window to window; one int or a pair.
         padding: "same", "valid", an int, a pair, or ((top, bottom), (left, right)).
-        dilation: one int or a pair. Source: Yu & Koltun 2016, equation 2.
-        groups: of neighbouring channels; divides C and K. Source: Krizhevsky et al. 2012, section 3.5.
-        bias: whether to add b; none is needed where BatchNorm follows.
-        init: of w, (R, S, C / groups, K).
+        dilation: the step from tap to tap; one int or a pair. Source: Yu & Koltun 2016, equation 2.
+        groups: the number of groups of neighbouring channels; divides C and K. Source: Krizhevsky et al. 2012,
+            section 3.5.
+        bias: add b, which starts at 0; not needed where BatchNorm follows.
+        init: the initializer of w, (R, S, C / groups, K).
     """
 
     # The kernels of y, dx and dw.
@@ -100,11 +101,11 @@ class Conv2D(Layer):
         return self.geometry.output_shape
 
     def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
-        """Of the convolution that the kernels compute, with the filter's whole extent."""
+        """Geometry of the convolution that the kernels compute, with the filter's whole extent."""
         return conv_geometry(input_shape, self.channels, filter, self.stride, self.padding)
 
     def plain_filter(self) -> Array:
-        """w, or where it has gaps or groups the filter with zeros that stands for it: (R, S, C, K)."""
+        """The filter (R, S, C, K) for the kernels: w, or with gaps or groups a filter with zeros in its place."""
         w = self.w.value
         return w if self.taps.plain else self.taps.spread(w, self.geometry.weight_shape, self.kernels)
 
@@ -152,7 +153,7 @@ class Conv2D(Layer):
 
 
 class ConvTranspose2D(Conv2D):
-    """The input gradient of a convolution, used as a layer: a stride enlarges the image.
+    """Transposed convolution, the input gradient of a convolution: a stride enlarges the image.
 
     x (N, h, w, c) becomes y (N, H, W, K) with H = (h - 1) * stride - pads + R + output_padding; with "same" padding
     H = h * stride. w keeps the layout of the convolution that would map y back to x: (R, S, K / groups, c), as in
@@ -162,6 +163,7 @@ class ConvTranspose2D(Conv2D):
     checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
 
     Args:
+        channels, filter, stride, padding, dilation, groups, bias, init: see `Conv2D`.
         output_padding: extra rows and columns at the bottom and right, less than the stride.
     """
 
@@ -197,7 +199,7 @@ class ConvTranspose2D(Conv2D):
         return self.geometry.input_shape
 
     def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
-        """Of the convolution that this one is the input gradient of."""
+        """Geometry of the convolution whose input gradient this is."""
         return conv_transpose_geometry(
             input_shape, self.channels, filter, self.stride, self.padding, self.output_padding
         )

@@ -1,4 +1,4 @@
-"""The fully connected layer."""
+"""Fully connected layer."""
 
 from typing import NamedTuple
 
@@ -16,12 +16,12 @@ class DenseCache(NamedTuple):
 
 
 class Dense(Layer):
-    """y = x w + b, with x (N, F) and w (F, K).
+    """Fully connected layer: y = x w + b, with x (N, F) and w (F, K).
 
     Args:
-        features: K, how many outputs.
-        bias: whether to add b.
-        init: of w.
+        features: K, the number of outputs.
+        bias: add b; it starts at 0.
+        init: the initializer of w.
     """
 
     w: Parameter
@@ -52,7 +52,7 @@ class Dense(Layer):
         return self.kernels.dense_grad(dy, cache.x, self.w.value, add_to=self.sums(grads), need_dx=need_dx)
 
     def sums(self, grads: Gradients | None) -> tuple[Array, Array | None] | None:
-        """Where the gradients of w and b are added up."""
+        """The arrays that the gradients of w and b are added to."""
         if grads is None:
             return None
         return grads[self.w], grads[self.b] if self.b else None

@@ -1,4 +1,4 @@
-"""Layers in which the examples of a batch see each other."""
+"""Minibatch standard deviation: the examples of a batch see each other."""
 
 from typing import NamedTuple
 
@@ -17,10 +17,10 @@ class MinibatchStdDevCache(NamedTuple):
 
 
 class MinibatchStdDev(Layer):
-    """y = [x, s]: one more channel, the same number s everywhere in an example, that tells how much its group varies.
+    """Minibatch standard deviation: y = [x, s], with one more channel that tells D how much a group of examples varies.
 
-    s is the standard deviation over the group of each number of x, averaged over all these numbers. Where G draws the
-    same image again and again s is small, and D sees it.
+    s is the standard deviation over the group of each number of x, averaged over all these numbers; it is the same
+    everywhere in an example. Where G draws the same image again and again s is small, and D sees it.
 
     With G examples in a group, F numbers in an example and u = (x - mean) / std over the group,
 
@@ -32,8 +32,8 @@ class MinibatchStdDev(Layer):
     Source: Karras et al. 2018, section 3.
 
     Args:
-        group: how many examples are compared with each other; as in the authors' code four, each from another part of
-            the batch. A smaller batch is one group; a larger one must be a multiple.
+        group: the number of examples that are compared with each other; four as in the authors' code, each from
+            another part of the batch. A smaller batch is one group; a larger one must be a multiple.
         eps: added to the variance.
     """
 

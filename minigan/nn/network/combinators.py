@@ -29,13 +29,13 @@ class Block(Layer):
 
 
 class Residual(Block):
-    """y = f(x) + g(x), with f the given layers and g the identity or the layers of a shortcut.
+    """Residual block: y = f(x) + g(x), with f the given layers and g the identity or the layers of a shortcut.
 
     Source: He et al. 2016, equations 1 and 2.
 
     Args:
-        layers: f.
-        shortcut: g, where f changes the shape; None is the identity.
+        layers: the layers of f.
+        shortcut: the layers of g, needed where f changes the shape; None is the identity.
     """
 
     def __init__(self, layers: Sequence[Layer], *, shortcut: Sequence[Layer] | None = None) -> None:
@@ -106,12 +106,12 @@ class Residual(Block):
 
 
 class SkipConcat(Block):
-    """y = [x, f(x)], joined along the channels: one level of a U-Net.
+    """Skip connection: y = [x, f(x)], joined along the channels. One level of a U-Net.
 
     Source: Ronneberger et al. 2015, figure 1; pix2pix (Isola et al. 2017), section 3.2.
 
     Args:
-        layers: f; keeps the image's size, chooses its own channels.
+        layers: the layers of f, which keeps the image's size and may change its channels.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
@@ -175,10 +175,11 @@ class SkipConcat(Block):
 
 
 class Parallel(Block):
-    """y = [f_1(x), ..., f_K(x)], joined along the last axis: several networks that look at one and the same input.
+    """Networks side by side: y = [f_1(x), ..., f_K(x)], joined along the last axis; all see the same input.
 
     K discriminators that each end in one logit are together one discriminator with K logits. A loss that takes the
-    mean over all logits is then the mean of the K losses.
+    mean over all logits is then the mean of the K losses. `len(parallel)`, `parallel[0]` and iteration give the
+    branches.
 
     Args:
         branches: the layers of f_1, ..., f_K; their outputs agree in all but the last axis.
@@ -271,5 +272,5 @@ class Parallel(Block):
         return [self.kernels.xp.ascontiguousarray(y[..., span]) for span in self._spans()]
 
     def _spans(self) -> list[slice]:
-        """Each branch's channels of the output."""
+        """The channels of the output that belong to each branch."""
         return [slice(a, b) for a, b in zip([0, *self.ends[:-1]], self.ends, strict=True)]

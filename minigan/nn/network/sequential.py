@@ -103,14 +103,14 @@ class Sequential(Layer):
         return ((str(index), layer) for index, layer in enumerate(self.layers))
 
     def behind(self, front: Sequence[Layer]) -> "Sequential":
-        """A network, not built, of some more layers and then this one's, under its name."""
+        """A new network of more layers and then this one's, under its name; it is to be built."""
         return Sequential([*front, *self.layers], name=self.path) if front else self
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Tape]:
-        """The output, and the tape that `backward` needs.
+        """Computes the output, and the tape that `backward` needs.
 
         Raises:
-            ShapeError, DTypeError: x is not what the network was built for.
+            ShapeError, DTypeError: the network was built for another shape, dtype or backend.
         """
         self._check("x", x, None, self.input_shape)
         caches: list[Cache] = []
@@ -128,8 +128,8 @@ class Sequential(Layer):
         With `need_dx=False` the walk ends at the first layer that has parameters, without its dx.
 
         Args:
-            release: release the tape, and let go of each layer's activations as soon as its gradients are there, so
-                that those of the layers below may have their memory.
+            release: release the tape, and free each layer's activations as soon as its gradients are there, so that
+                the layers below can use their memory.
         Raises:
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
@@ -149,7 +149,7 @@ class Sequential(Layer):
         return dy if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
-        """Backward to the input, keeping each layer's cotangent; the first sweep of a double backward."""
+        """Backward to the input, which keeps each layer's cotangent: the first sweep of a double backward."""
         caches = cache.caches(self)
         self._check("dy", dy, cache.outputs, self.output_shape)
         records: list[Any] = []
@@ -199,7 +199,7 @@ class Sequential(Layer):
         return len(self.layers)
 
     def _check(self, name: str, array: Array, batch_size: int | None, shape: Shape) -> None:
-        """Refuses what is not an array of this network's backend and dtype, (N, *shape); N may be any but 0 if None."""
+        """Refuses an array that is not (N, *shape) of the network's backend and dtype; batch size None is any N."""
         if not isinstance(array, self.kernels.xp.ndarray):
             raise DTypeError(
                 f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
