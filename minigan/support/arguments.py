@@ -76,7 +76,7 @@ def instance(
 
 
 def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, Any] | None = None) -> str:
-    """What to write in place of a class, of a name, or of something else that is not an object of the right kind."""
+    """The remedy for a class, a name or something else in place of an object: `Write loss=Hinge().`"""
     if isinstance(value, str) and named and value in named:
         value = named[value]
         if not isinstance(value, type):
@@ -129,7 +129,7 @@ def _range(above: float, least: float, below: float, most: float) -> str:
 
 
 def _written_as_integer(value: Any, name: str) -> str:
-    """The integer that a float or a string is likely to stand for."""
+    """The remedy for a float or a string that stands for an integer: `Write channels=64.`"""
     try:
         near = int(float(value))
     except (TypeError, ValueError, OverflowError):

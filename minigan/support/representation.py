@@ -1,4 +1,4 @@
-"""What objects look like at a Python prompt: the call that makes them, never the numbers of an array."""
+"""Texts for a Python prompt: an object as the call that makes it, never the numbers of an array."""
 
 import inspect
 from collections.abc import Collection
