@@ -1,7 +1,7 @@
-"""Every error that minigan raises on purpose.
+"""Errors that minigan raises on purpose.
 
-A message names what was expected, what was found and the remedy. The command line prints it as one line and
-exits with the class's `exit_code`.
+A message names what was expected, what was found and the remedy, in one line. The command line prints it and exits
+with the class's `exit_code`.
 """
 
 import errno
@@ -29,8 +29,11 @@ __all__ = [
 class MiniganError(Exception):
     """Base of all errors that minigan raises on purpose.
 
-    Its text is one line that can be printed anywhere: names in files and archives may hold control characters, and
-    some of these do things to a terminal.
+    Its text is one printable line: control characters, which names in files and archives may hold, are escaped, so
+    that they cannot act on a terminal.
+
+    Attributes:
+        exit_code: the command line's, when this error ends it.
     """
 
     exit_code = 2
@@ -43,7 +46,7 @@ class MiniganError(Exception):
 
 
 class ShapeError(MiniganError, ValueError):
-    """An array or a layer has the wrong shape."""
+    """An array has the wrong shape, or two layers do not fit each other."""
 
 
 class DTypeError(MiniganError, TypeError):
@@ -71,16 +74,16 @@ class MissingExtraError(MiniganError, ImportError):
 
     @classmethod
     def of(cls, *, package: str, extra: str, purpose: str) -> "MissingExtraError":
-        """The error for a purpose that needs a package of one of minigan's extras."""
+        """Makes the error for a purpose that needs a package of one of minigan's extras."""
         return cls(f"{purpose} needs {package}, which is not installed. Run: pip install 'minigan[{extra}]'")
 
 
 class OutOfMemoryError(MiniganError, MemoryError):
-    """The memory of the machine or of the GPU does not suffice."""
+    """The machine or the GPU has too little memory."""
 
 
 class DataError(MiniganError, ValueError):
-    """A data source cannot be read, or does not hold what it should."""
+    """A data source cannot be read, or holds something unexpected."""
 
 
 class MixedSizesError(DataError):
@@ -96,7 +99,7 @@ class OutputError(MiniganError, OSError):
 
     @classmethod
     def of(cls, path: object, error: OSError) -> "OutputError":
-        """The error for a path that the system would not write, with what mends that kind of error."""
+        """Makes the error for a path that the system refused to write, with the remedy for that refusal."""
         remedy = _REMEDIES.get(error.errno, "Free some space, check its permissions, or choose another folder.")
         return cls(f"cannot write {path}: {error.strerror or error}. {remedy}")
 
@@ -123,7 +126,7 @@ class DivergenceError(MiniganError, ArithmeticError):
     """Training produced a value that is not finite.
 
     Attributes:
-        steps_ago: how many steps were begun since, none of which changed anything; see `minigan.training.stepper`.
+        steps_ago: the number of steps begun since, none of which changed anything; see `minigan.training.stepper`.
     """
 
     exit_code = 3

@@ -4,6 +4,7 @@ Letters are the field's: image `H W`, channels `C`, filter `R S`, output channel
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TypeGuard
 
 from minigan.errors import ShapeError
@@ -23,16 +24,21 @@ Pair = tuple[int, int]
 Padding = str | int | Pair | tuple[Pair, Pair]
 
 
-def pair(value: int | Pair, name: str) -> Pair:
-    """`3` or `(3, 5)` as `(vertical, horizontal)`; at least 1 each."""
-    result = (value, value) if isinstance(value, int) else value
-    if not _is_pair(result, least=1):
-        raise ShapeError(f"{name} must be a positive int or a pair of them, got {value!r}.")
-    return result[0], result[1]
+def pair(value: int | Pair, name: str, *, least: int = 1) -> Pair:
+    """`3` or `(3, 5)` as `(vertical, horizontal)`; at least `least` each."""
+    result = value if isinstance(value, tuple | list) else (value, value)
+    if not _is_pair(result, least=least):
+        expected = "a positive int" if least == 1 else f"an int from {least} up"
+        raise ShapeError(f"{name} must be {expected} or a pair of them, got {value!r}.")
+    return int(result[0]), int(result[1])
 
 
 def _is_pair(value: object, *, least: int) -> TypeGuard[Pair]:
-    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(v, int) and v >= least for v in value)
+    return isinstance(value, tuple | list) and len(value) == 2 and all(_is_int(v) and v >= least for v in value)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def times(pair: Pair) -> str:
@@ -51,13 +57,13 @@ def resolve_padding(padding: Padding, size: Pair, filter: Pair, stride: Pair) ->
     if padding == "same":
         totals = [max((-(-n // s) - 1) * s + r - n, 0) for n, r, s in zip(size, filter, stride, strict=True)]
         return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
-    both = (padding, padding) if isinstance(padding, int) else padding
+    both = (padding, padding) if _is_int(padding) else padding
     if not isinstance(both, tuple | list) or len(both) != 2:
         raise ShapeError(f"padding must be 'same', 'valid', an int, a pair or a pair of pairs, got {padding!r}.")
-    vertical, horizontal = ((p, p) if isinstance(p, int) else p for p in both)
+    vertical, horizontal = ((p, p) if _is_int(p) else p for p in both)
     if not (_is_pair(vertical, least=0) and _is_pair(horizontal, least=0)):
         raise ShapeError(f"padding must not be negative and has one or two values a side, got {padding!r}.")
-    return (vertical[0], vertical[1]), (horizontal[0], horizontal[1])
+    return (int(vertical[0]), int(vertical[1])), (int(horizontal[0]), int(horizontal[1]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from minigan.checkpoints.format import load_arrays, load_network, network_arrays
 from minigan.checkpoints.migrations import latest
 from minigan.errors import CheckpointError, ConfigError, MiniganError
 from minigan.nn.layers.base import Layer
+from minigan.support.arguments import kind_of
 
 __all__ = ["FORMAT", "Stateful", "load", "save"]
 
@@ -45,6 +46,7 @@ def save(path: str | os.PathLike[str], parts: Mapping[str, Part], *, notes: Mapp
         NotBuiltError: a network has no weights yet.
         OutputError: the file cannot be written.
     """
+    _expect_parts("save", path, parts)
     arrays: dict[str, np.ndarray] = {}
     for name, part in parts.items():
         if not name or "." in name:
@@ -68,6 +70,7 @@ def load(path: str | os.PathLike[str], parts: Mapping[str, Part]) -> dict[str, A
         CheckpointError, ShapeError, DTypeError: the file is missing or damaged, or holds other parts. Then nothing is
             overwritten.
     """
+    _expect_parts("load", path, parts)
     arrays, description = load_arrays(Path(path), format=FORMAT)
     held, notes = description.get("parts"), description.get("notes")
     if not (isinstance(held, list) and all(isinstance(name, str) for name in held) and isinstance(notes, dict)):
@@ -85,6 +88,32 @@ def load(path: str | os.PathLike[str], parts: Mapping[str, Part]) -> dict[str, A
             _overwrite(part, before[name], source="the state before loading")
         raise
     return notes
+
+
+def _expect_parts(function: str, path: Any, parts: Any) -> None:
+    """Refuses arguments of other kinds.
+
+    Raises:
+        ConfigError: the path is no path, or the parts are no dict of what can be saved.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(
+            f'{function}: expected a path first, got {kind_of(path)}. Write {function}("gan.safetensors", {{"G": G}}).'
+        )
+    if not isinstance(parts, Mapping):
+        name = parts.path if isinstance(parts, Layer) and parts.path.isidentifier() else "gan"
+        raise ConfigError(
+            f"{function}: expected a dict of parts, got {kind_of(parts)}. "
+            f'Write {function}("{os.fspath(path)}", {{"{name}": {name}}}).'
+        )
+    for name, part in parts.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{function}: expected names of parts as keys, got {kind_of(name)}. Write a string.")
+        if isinstance(part, type) or not (isinstance(part, Layer) or hasattr(part, "to_dict")):
+            raise ConfigError(
+                f"{function}: {name!r} must be a network, an optimizer, a learner or a moving average, got "
+                f"{kind_of(part)}. Numbers and states of generators go into notes=."
+            )
 
 
 def _arrays(name: str, part: Part) -> dict[str, np.ndarray]:

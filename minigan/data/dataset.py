@@ -1,13 +1,16 @@
 """Datasets: collections of images, points or pairs in a fixed order, read by index."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
+from minigan.data.pictures import ImageBatch
 from minigan.errors import ConfigError, DataError
+from minigan.support.arguments import kind_of
 
 __all__ = [
     "Collection",
@@ -26,6 +29,7 @@ FloatArray = npt.NDArray[np.float32]
 PixelArray = npt.NDArray[np.uint8]
 LabelArray = npt.NDArray[np.int64]
 IndexArray = npt.NDArray[np.intp]
+Index = int | np.integer | slice | Sequence[int] | npt.NDArray[np.integer]
 
 
 def unit_range(pixels: PixelArray) -> FloatArray:
@@ -37,6 +41,9 @@ def unit_range(pixels: PixelArray) -> FloatArray:
 
 class Collection(ABC):
     """Base of all datasets: items in a fixed order, with or without class labels.
+
+    `dataset[0]` is an item, `dataset[:16]` and `dataset[[3, 1]]` are batches; iteration goes through the items. A
+    notebook shows images as pictures.
 
     Attributes:
         name: for people.
@@ -78,6 +85,16 @@ class Collection(ABC):
     def read(self, indices: npt.ArrayLike) -> Any:
         """Reads the items at `indices`."""
 
+    def __getitem__(self, index: Index) -> Any:
+        rows = self.rows(index)
+        items = self.read([rows] if isinstance(rows, int) else rows)
+        parts = items if isinstance(items, tuple) else (items,)
+        shown = tuple(_shown(part[0] if isinstance(rows, int) else part) for part in parts)
+        return shown if isinstance(items, tuple) else shown[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[row] for row in range(len(self)))
+
     def close(self) -> None:  # noqa: B027 (most have nothing to give back)
         """Closes files that are held open, such as a zip archive."""
 
@@ -96,6 +113,27 @@ class Collection(ABC):
             bad = rows[(rows < 0) | (rows >= self._count)][0]
             raise DataError(f"{self.name}: expected indices from 0 to {self._count - 1:,}, got {bad}. Choose another.")
         return rows.astype(np.intp, copy=False)
+
+    def rows(self, index: Index) -> IndexArray | int:
+        """An index in brackets as one row, or as an array of rows; negative ones count from the end.
+
+        Raises:
+            IndexError: the set does not hold that many items.
+            DataError: the index is no integer, slice or list of integers.
+        """
+        if isinstance(index, slice):
+            return np.arange(self._count, dtype=np.intp)[index]
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+            if not -self._count <= index < self._count:
+                raise IndexError(f"{self.name}: index {index} is out of range: the set holds {self._count:,} items.")
+            return int(index) % self._count
+        found = np.asarray(index)
+        if isinstance(index, bool) or found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+            raise DataError(
+                f"{self.name}: expected an index, a slice or a list of indices, got {kind_of(index)}. "
+                "Write dataset[0] or dataset[:16]."
+            )
+        return self.checked(np.where(found < 0, found + self._count, found))
 
     def _classes_text(self) -> str:
         if self.classes is not None:
@@ -248,6 +286,11 @@ class PixelDataset(Dataset):
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         return unit_range(self.pixels(indices))
+
+
+def _shown(items: Any) -> Any:
+    """Images as an array that a notebook shows; points and labels as they are."""
+    return items.view(ImageBatch) if items.ndim >= 3 else items
 
 
 def _kind(shape: tuple[int, ...]) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from minigan.data.dataset import Collection, IndexArray
 from minigan.errors import ConfigError
+from minigan.support.arguments import kind_of, whole
 
 __all__ = ["Loader"]
 
@@ -24,6 +25,8 @@ class Readable(Protocol[ItemsRead]):
     def name(self) -> str: ...
 
     def __len__(self) -> int: ...
+
+    def describe(self) -> str: ...
 
     def read(self, indices: npt.ArrayLike) -> ItemsRead: ...
 
@@ -70,28 +73,23 @@ class Loader(Generic[Items]):
         drop_last: bool = True,
         state: dict[str, int] | None = None,
     ) -> None:
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("seed", seed, 0),
-            ("prefetch", prefetch, 0),
-            ("workers", workers, 1),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ConfigError(f"{name} must be an integer from {least} up, got {value!r}.")
         if not isinstance(dataset, Collection):
-            raise ConfigError(f"expected a Dataset or PairDataset, got {type(dataset).__name__}. Use open_dataset.")
+            raise ConfigError(
+                f"a Loader reads a dataset, got {kind_of(dataset)}. Write Loader(open_dataset(source), ...), with a "
+                "name, a path or an array as the source."
+            )
+        self.batch_size = whole(batch_size, "batch_size")
+        self._seed = whole(seed, "seed", least=0)
+        self._prefetch = whole(prefetch, "prefetch", least=0)
+        self._workers = min(whole(workers, "workers"), self._prefetch)
         if batch_size > len(dataset):
             raise ConfigError(
                 f"batch_size is {batch_size:,}, but {dataset.name} holds {len(dataset):,} items. "
                 "Lower batch_size, or use more data."
             )
         self.dataset: Readable[Items] = dataset
-        self.batch_size = int(batch_size)
-        self._seed = int(seed)
         self._shuffle = shuffle
         self._drop_last = drop_last
-        self._prefetch = int(prefetch)
-        self._workers = min(int(workers), self._prefetch)
         self._threads: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[Position, Future[Items]]] = deque()
         self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
@@ -99,6 +97,13 @@ class Loader(Generic[Items]):
         self._closed = False
         if state is not None:
             self.restore(state)
+
+    def __repr__(self) -> str:
+        state = self.state()
+        place = f"epoch {state['epoch']}, batch {state['offset'] // self.batch_size} of {self.steps_per_epoch:,}"
+        return f"Loader of {self.dataset.describe()}; batches of {self.batch_size}, seed {self._seed}; " + (
+            "closed" if self._closed else f"next: {place}"
+        )
 
     @property
     def steps_per_epoch(self) -> int:

@@ -1,14 +1,74 @@
-"""Pictures of samples: images in a grid, points as a density."""
+"""Pictures of samples: images in a grid, points as a density; and arrays that a notebook shows as pictures."""
 
 import math
+from typing import Any
 
 import numpy as np
 
+from minigan.data.png import encode_png
+from minigan.errors import ConfigError, DTypeError, ShapeError
+from minigan.support.arguments import kind_of
+
+__all__ = ["ImageBatch", "image_grid", "point_density", "to_pixels"]
+
 GAP = 2  # pixels between images
+SHOWN = 64  # images in a notebook's picture
+PIXEL_VALUES = 16  # images that are nowhere negative and somewhere above this are pixels from 0 to 255
+
+
+class ImageBatch(np.ndarray):
+    """Images (N, H, W, C) in [-1, 1], or one (H, W, C): an ordinary array that a notebook shows as a picture.
+
+    A batch is shown as a grid of its first 64 images, and by `repr` as one line. Arithmetic on it gives plain arrays,
+    since what it makes need not be images; `images.view(ImageBatch)` turns an array into a batch.
+    """
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
+
+    def __repr__(self) -> str:
+        plain = np.asarray(self)
+        if not _is_picture(plain.shape) or plain.dtype.kind != "f":
+            return repr(plain)
+        many = "an image" if plain.ndim == 3 else f"{len(plain):,} images" if len(plain) != 1 else "1 image"
+        text = f"<ImageBatch: {many} {'x'.join(map(str, plain.shape[-3:]))}, {plain.dtype}"
+        return f"{text} from {plain.min():.2f} to {plain.max():.2f}>" if plain.size else f"{text}>"
+
+    def _repr_png_(self) -> bytes | None:
+        """For notebooks. None if these are no images in [-1, 1]: then the text is shown."""
+        plain = np.asarray(self)
+        if not _is_picture(plain.shape) or plain.dtype.kind != "f" or not plain.size:
+            return None
+        if not np.abs(plain).max() <= 1:  # NaN as well
+            return None
+        return encode_png(image_grid(plain[:SHOWN] if plain.ndim == 4 else plain[None]))
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    return len(shape) in (3, 4) and shape[-1] in (1, 3)
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
-    """Converts images in [-1, 1] to uint8; values outside are clipped."""
+    """Converts images in [-1, 1] to uint8; values outside are clipped.
+
+    Raises:
+        DTypeError: the images are no floats.
+        ConfigError: the images are floats from 0 to 255.
+    """
+    values = np.asarray(images)
+    if values.dtype.kind != "f":
+        remedy = "They are pixels already." if values.dtype == np.uint8 else "Convert them: images / 127.5 - 1."
+        raise DTypeError(f"to_pixels: expected float images in [-1, 1], got {kind_of(values)}. {remedy}")
+    if values.size and values.min() >= 0 and values.max() > PIXEL_VALUES:
+        raise ConfigError(
+            f"to_pixels: expected images in [-1, 1], got values from {values.min():g} to {values.max():g}. "
+            "Convert them: images / 127.5 - 1."
+        )
+    return _levels(values)
+
+
+def _levels(images: np.ndarray) -> np.ndarray:
     levels: np.ndarray = np.rint((np.clip(images, -1, 1) + 1) * 127.5)
     return levels.astype(np.uint8)
 
@@ -17,17 +77,23 @@ def image_grid(images: np.ndarray, *, columns: int | None = None, scale: int | N
     """Arranges images in a grid, row by row, on a dark ground.
 
     Args:
-        images: (N, H, W, C) in [-1, 1].
+        images: (N, H, W, C), floats in [-1, 1] or uint8.
         columns: images in a row; by default about as many as rows.
         scale: each pixel becomes a block of scale x scale; by default small images are enlarged.
     Returns:
         uint8 (height, width, C).
+    Raises:
+        ShapeError: the images have another shape.
     """
+    images = np.asarray(images)
+    if images.ndim != 4 or not len(images):
+        raise ShapeError(f"a grid is made of images (N, H, W, C), got {kind_of(images)}. Write images[None] for one.")
     N, H, W, C = images.shape
     columns = columns or math.ceil(math.sqrt(N))
     rows = -(-N // columns)
     scale = scale or max(1, 64 // max(H, W))
-    pixels = to_pixels(images).repeat(scale, axis=1).repeat(scale, axis=2)
+    pixels = images if images.dtype == np.uint8 else _levels(images)
+    pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     H, W = H * scale, W * scale
     grid = np.full((rows * (H + GAP) + GAP, columns * (W + GAP) + GAP, C), 32, np.uint8)
     for index, image in enumerate(pixels):

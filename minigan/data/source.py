@@ -4,6 +4,8 @@ import difflib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from minigan.data.archive import open_archive
 from minigan.data.arrays import open_array
 from minigan.data.cache import CACHE_BYTES
@@ -21,6 +23,7 @@ from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
 from minigan.data.stacked import STACKED, StackedImages
 from minigan.errors import ConfigError, DataError, MiniganError
+from minigan.support.arguments import kind_of
 
 __all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
 
@@ -31,7 +34,7 @@ PICKLE_MAGIC = b"\x80"
 
 
 def open_dataset(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | np.ndarray,
     *,
     size: Size | None = None,
     channels: int | None = None,
@@ -39,13 +42,14 @@ def open_dataset(
     seed: int = 0,
     cache_bytes: int = CACHE_BYTES,
 ) -> Dataset:
-    """Opens a dataset of images or points: an embedded one, or one in a file or folder.
+    """Opens a dataset of images or points: an embedded one, one in a file or folder, or an array.
 
     Args:
-        source: a name or a path. Names are `digits`, `shapes`, `ring` and `grid`; for a folder of such a name write
-            `./digits`. A path leads to an IDX file or a folder of them, CIFAR-10 binary, .npy or .npz, a folder of
-            images (folders in it are classes), or a zip of one. With the prefix `stacked:` three greyscale images at
-            a time become the red, green and blue of one; the source must then have ten classes.
+        source: a name, a path or an array. Names are `digits`, `shapes`, `ring` and `grid`; for a folder of such a name
+            write `./digits`. A path leads to an IDX file or a folder of them, CIFAR-10 binary, .npy or .npz, a folder
+            of images (folders in it are classes), or a zip of one. With the prefix `stacked:` three greyscale images
+            at a time become the red, green and blue of one; the source must then have ten classes. An array is like
+            that of an .npy file: uint8 images (N, H, W, C), float images in [0, 1] or [-1, 1], or points (N, 2).
         size: scale and centre-crop images to this: a side, or (height, width). None keeps the source's own.
         channels: 1 for greyscale, 3 for colour. None keeps the source's own.
         count: number of items, evenly spread over a file's. None takes all of a file, or the default of an embedded
@@ -59,6 +63,8 @@ def open_dataset(
         ConfigError: an argument does not fit the source.
     """
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
+    if isinstance(source, np.ndarray):
+        return open_array(source, name="array", where="the array", options=options)
     if isinstance(source, str) and source.startswith(STACKED):
         return _open_stacked(source.removeprefix(STACKED), options, seed=_checked_seed(seed))
     if isinstance(source, str) and source in EMBEDDED:
@@ -101,7 +107,7 @@ def open_pairs(
     if direction not in DIRECTIONS:
         raise ConfigError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
     swap = direction == "BtoA"
-    if source == "shapes":
+    if isinstance(source, str) and source == "shapes":
         return _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split)
     if isinstance(source, str) and source in EMBEDDED:
         raise ConfigError(f"{source}: expected pairs, found none. Use shapes, the only embedded dataset of pairs.")
@@ -232,6 +238,8 @@ def _is_npz(path: Path, head: bytes) -> bool:
 
 
 def _existing(source: str | os.PathLike[str]) -> Path:
+    if not isinstance(source, str | os.PathLike):
+        raise ConfigError(f'expected a name or a path, got {kind_of(source)}. Write "digits", or a path.')
     path, text = Path(source), os.fspath(source)
     if not text:
         raise DataError(f"expected a path, or one of {', '.join(EMBEDDED)}; got an empty name.")

@@ -42,7 +42,7 @@ from minigan.nn.layers.base import Layer
 from minigan.nn.layers.condition import Conditional
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
-from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.parameters import Parameter
 
 __all__ = ["Tracer", "trace"]
@@ -130,8 +130,8 @@ def _parallel(layer: Parallel, x: int, tracer: Tracer) -> int:
     return tracer.add(g.Concat(inputs=branches, shape=layer.output_shape))
 
 
-@translates(Completion, to=GRAPH)
-def _completion(layer: Completion, x: int, tracer: Tracer) -> int:
+@translates(Inpainting, to=GRAPH)
+def _inpainting(layer: Inpainting, x: int, tracer: Tracer) -> int:
     return tracer.add(g.Blend(inputs=(tracer.layer(layer.inner, x), x), shape=layer.output_shape))
 
 

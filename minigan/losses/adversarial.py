@@ -6,10 +6,13 @@ has the shape of the logits. The mean runs over all of them: one logit an exampl
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
 from minigan.losses.sums import mean, probability, softplus_and_probability, stack
+from minigan.support.arguments import instance, number
+from minigan.support.representation import constructor_call
 
 REAL = 1.0
 FAKE = 0.0
@@ -17,6 +20,9 @@ FAKE = 0.0
 
 class AdversarialLoss(ABC):
     """Base of the losses that judge each batch by itself: D's logits s are all of real examples, or all of fakes."""
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     @abstractmethod
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
@@ -54,9 +60,8 @@ class LabelledLoss(AdversarialLoss):
     """
 
     def __init__(self, *, real_label: float = REAL) -> None:
-        if not FAKE < real_label <= REAL:
-            raise ConfigError(f"real_label must be in (0, 1], got {real_label}. 0.9 is usual for label smoothing.")
-        self.real_label = real_label
+        remedy = "0.9 is usual for label smoothing."
+        self.real_label = number(real_label, "real_label", above=FAKE, most=REAL, remedy=remedy)
 
 
 class CrossEntropyLoss(LabelledLoss):
@@ -175,10 +180,10 @@ class SoftmaxMixture(AdversarialLoss):
     """
 
     def __init__(self, loss: AdversarialLoss, *, sharpness: float = 1.0) -> None:
-        if not 0 <= sharpness < float("inf"):
-            raise ConfigError(f"sharpness must be a finite number from 0 up, got {sharpness}. 1 is usual.")
-        self.loss = loss
-        self.sharpness = sharpness
+        self.loss: AdversarialLoss = instance(
+            loss, AdversarialLoss, "loss", a="an adversarial loss", example="Hinge()", named=LOSSES
+        )
+        self.sharpness = number(sharpness, "sharpness", least=0, remedy="1 is usual.")
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
         return self.loss.discriminator(logits, target)
@@ -202,6 +207,9 @@ class CoupledLoss(ABC):
 
     The batches still go through D one after the other. They may differ in their number of logits.
     """
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     @abstractmethod
     def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
@@ -260,6 +268,18 @@ LOSSES: dict[str, type[Loss]] = {
     "hinge": Hinge,
     "relativistic-average": RelativisticAverage,
 }
+
+
+def expect_loss(value: Any, name: str = "loss") -> Loss:
+    """The value, if it is a loss.
+
+    Args:
+        name: the argument's.
+    Raises:
+        ConfigError: it is a name, a class or something else.
+    """
+    loss: Loss = instance(value, Loss, name, a="a loss", example="NonSaturating()", named=LOSSES)
+    return loss
 
 
 def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:

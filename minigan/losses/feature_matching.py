@@ -4,6 +4,7 @@ from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
 from minigan.nn.layers import Dropout
 from minigan.nn.network import Sequential
+from minigan.nn.network.sequential import expect_network
 
 __all__ = ["FeatureMatching"]
 
@@ -22,6 +23,7 @@ class FeatureMatching:
     """
 
     def __init__(self, D: Sequential) -> None:
+        expect_network(D, "D")
         for _, layer in D.walk():
             if isinstance(layer, Dropout):
                 raise ConfigError(f"feature matching needs a D without Dropout, got {layer.path}. Leave Dropout out.")
@@ -32,6 +34,10 @@ class FeatureMatching:
                 "Use a deeper D."
             )
         self.layers = D.layers[: weighted[-1]]
+        self.path = D.path
+
+    def __repr__(self) -> str:
+        return f"FeatureMatching({self.path}), on the outputs of its first {len(self.layers)} layers"
 
     def __call__(self, fake: Array, real: Array) -> tuple[Array, Array]:
         """The loss on one batch.

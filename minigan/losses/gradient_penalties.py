@@ -12,7 +12,7 @@ A penalty chooses x in `points`, and f in `of_slopes`.
 
 from abc import ABC, abstractmethod
 from copy import copy
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from minigan.errors import ConfigError
 from minigan.nn.layers import BatchNorm
 from minigan.nn.network import Parallel, Sequential
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import instance, number, whole
+from minigan.support.representation import constructor_call
 
 __all__ = ["DRAGAN", "PENALTIES", "R1", "R2", "WGANGP", "GradientPenalty", "PenaltyOfEach", "get_penalty"]
 
@@ -40,12 +42,12 @@ class GradientPenalty(ABC):
     """
 
     def __init__(self, *, weight: float = 10.0, interval: int = 1) -> None:
-        if not 0 < weight < np.inf or interval < 1:
-            raise ConfigError(
-                f"{type(self).__name__}: expected weight > 0 and interval >= 1, got {weight=}, {interval=}."
-            )
-        self.weight = weight
-        self.interval = interval
+        name = type(self).__name__
+        self.weight = number(weight, "weight", of=name, above=0)
+        self.interval = whole(interval, "interval", of=name)
+
+    def __repr__(self) -> str:
+        return constructor_call(self, defaults=True)
 
     def is_due(self, step: int) -> bool:
         """True if D's step of that number has the penalty; the first step is number 0."""
@@ -178,8 +180,8 @@ class PenaltyOfEach(GradientPenalty):
     """
 
     def __init__(self, penalty: GradientPenalty) -> None:
+        self.penalty = expect_penalty(penalty)
         super().__init__(weight=penalty.weight, interval=penalty.interval)
-        self.penalty = penalty
 
     def add_gradients(
         self, D: Sequential, real: Array, fake: Array, *, grads: Gradients, rng: np.random.Generator
@@ -213,6 +215,20 @@ class PenaltyOfEach(GradientPenalty):
 
 
 PENALTIES: dict[str, type[GradientPenalty]] = {"wgan-gp": WGANGP, "dragan": DRAGAN, "r1": R1, "r2": R2}
+
+
+def expect_penalty(value: Any, name: str = "penalty") -> GradientPenalty:
+    """The value, if it is a gradient penalty.
+
+    Args:
+        name: the argument's.
+    Raises:
+        ConfigError: it is a name, a class or something else.
+    """
+    penalty: GradientPenalty = instance(
+        value, GradientPenalty, name, a="a gradient penalty", example="WGANGP()", named=PENALTIES
+    )
+    return penalty
 
 
 def get_penalty(name: str, *, weight: float = 10.0, interval: int = 1) -> GradientPenalty:

@@ -1,8 +1,8 @@
-"""Checking hand-written gradients against central differences, in float64.
+"""Gradient checks: hand-written gradients against central differences, in float64.
 
 For a scalar P of some array a, and a direction u, `(P(a + h u) - P(a - h u)) / 2h` must equal `<dP/da, u>`. Small
-arrays are tried along every axis; large ones along random unit vectors mixed with the gradient itself, so that the
-number compared is as large as the gradient and not lost in rounding.
+arrays are checked along every axis. Large ones are checked along random unit vectors mixed with the gradient itself,
+so that the compared number is as large as the gradient and not lost in rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ class GradientCheck(NamedTuple):
         path: the layer, `"D.3.Conv2D"`.
         what: the gradient, `"dx"` or `"dP/dw"`.
         error: the largest |analytic - numeric| relative to the larger of the two.
-        passed: whether the error is within the tolerance.
+        passed: True if the error is within the tolerance.
     """
 
     path: str
@@ -58,10 +58,12 @@ def check_gradient(
         function: P as it is at the array's current numbers.
         array: changed in place and restored.
         gradient: dP/d(array).
+        path, what: the layer and the gradient, for the result.
+        rng: draws the directions.
         scale: the size of the terms whose sum P is; their rounding is forgiven.
-        tolerance: of the relative error.
+        tolerance: the largest relative error that passes.
     Raises:
-        DTypeError: a number is not float64.
+        DTypeError: the array is not float64.
     """
     _expect_float64(array.dtype, path)
     h = STEP * (float(np.linalg.norm(array)) or array.size**0.5)
@@ -105,22 +107,18 @@ def _directions(gradient: np.ndarray, rng: np.random.Generator) -> Iterator[np.n
         yield direction / np.linalg.norm(direction)
 
 
-@contextmanager
-def _settled(layer: Layer) -> Iterator[None]:
-    """For the time of a check all layers inside at rest; afterwards the state is as it was."""
-    before = layer.state.flat.copy()
-    for _, inner in layer.walk():
-        inner.settle()
-    try:
-        yield
-    finally:
-        layer.state.flat[...] = before
+class _Trial(NamedTuple):
+    """A scalar P of arrays, at a batch.
 
+    Attributes:
+        value: P as it is at the arrays' current numbers.
+        scale: the size of the terms whose sum P is.
+        gradients: each gradient's name, its array and the gradient to check.
+    """
 
-def _weighted(y: Any, weights: np.ndarray) -> tuple[float, float]:
-    """sum(y * weights), and the sum of its terms' sizes."""
-    terms = y * weights
-    return float(terms.sum()), float(np.abs(terms).sum())
+    value: Callable[[], float]
+    scale: float
+    gradients: list[tuple[str, Any, Any]]
 
 
 def check_backward(
@@ -137,32 +135,21 @@ def check_backward(
         layer: a layer or network, built with dtype float64 on a CPU backend.
         x: a batch to try it on, (N, *input_shape), float64; keep it off the kinks of (Leaky)ReLU.
         rng: draws the scalar (a random weighting of y), the directions, and one seed for Dropout's masks.
-        train: whether in training mode.
-        tolerance: of the relative error.
+        train: True for training mode.
+        tolerance: the largest relative error that passes.
     Raises:
-        DTypeError: a number is not float64.
+        DTypeError: the layer or the batch is not float64.
     """
-    _expect_float64(layer.dtype, layer.path)
-    _expect_float64(x.dtype, f"{layer.path}'s input")
-    with _settled(layer):
-        seed = int(rng.integers(2**32))
-        x = x.copy()
-        y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+
+    def trial(x: np.ndarray, forward: Callable[[], tuple[Any, Any]]) -> _Trial:
+        y, cache = forward()
         dy = rng.normal(size=y.shape)
         grads = layer.gradients()
         dx = layer.backward(dy, cache, grads=grads)
-        _, scale = _weighted(y, dy)
+        gradients = [("dx", x, dx), *((f"d({name})", p.value, grads[p]) for name, p in layer.named_parameters())]
+        return _Trial(lambda: _weighted(forward()[0], dy), _scale(y, dy), gradients)
 
-        def P() -> float:
-            y, _ = layer.forward(x, train=train, rng=np.random.default_rng(seed))
-            return _weighted(y, dy)[0]
-
-        pairs: list[tuple[str, Any, Any]] = [("dx", x, dx)]
-        pairs += [(f"d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
-        return [
-            check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
-            for what, a, g in pairs
-        ]
+    return _checked(trial, layer, x, rng=rng, train=train, tolerance=tolerance)
 
 
 def check_double_backward(
@@ -175,48 +162,82 @@ def check_double_backward(
 ) -> list[GradientCheck]:
     """Compares `double_backward` with finite differences of `backward`: dP/d(dy), dP/dx and dP/dw.
 
-    P is a random weighting of dx. Arguments as for `check_backward`.
+    P is a random weighting of dx. Arguments and errors are those of `check_backward`.
     """
-    _expect_float64(layer.dtype, layer.path)
-    _expect_float64(x.dtype, f"{layer.path}'s input")
-    with _settled(layer):
-        seed = int(rng.integers(2**32))
-        x = x.copy()
-        y, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
+
+    def trial(x: np.ndarray, forward: Callable[[], tuple[Any, Any]]) -> _Trial:
+        y, cache = forward()
         dy = rng.normal(size=y.shape)
         dx, record = layer.backward_recorded(dy, cache)
         v = rng.normal(size=dx.shape)
         grads = layer.gradients()
         ddy, ddx = layer.double_backward(v, record, cache, grads=grads)
-        _, scale = _weighted(dx, v)
+        gradients = [("dP/d(dy)", dy, ddy), ("dP/dx", x, np.zeros_like(x) if ddx is None else ddx)]
+        gradients += [(f"dP/d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
+        return _Trial(lambda: _weighted(layer.backward(dy, forward()[1], grads=None), v), _scale(dx, v), gradients)
 
-        def P() -> float:
-            _, cache = layer.forward(x, train=train, rng=np.random.default_rng(seed))
-            return _weighted(layer.backward(dy, cache, grads=None), v)[0]
+    return _checked(trial, layer, x, rng=rng, train=train, tolerance=tolerance)
 
-        pairs: list[tuple[str, Any, Any]] = [
-            ("dP/d(dy)", dy, ddy),
-            ("dP/dx", x, np.zeros_like(x) if ddx is None else ddx),
-        ]
-        pairs += [(f"dP/d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
+
+def _checked(
+    trial: Callable[[np.ndarray, Callable[[], tuple[Any, Any]]], _Trial],
+    layer: Layer,
+    x: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    train: bool,
+    tolerance: float,
+) -> list[GradientCheck]:
+    """Checks all gradients of a trial, which is given a copy of x and the forward pass at it."""
+    _expect_float64(layer.dtype, layer.path)
+    _expect_float64(x.dtype, f"{layer.path}'s input")
+    with _settled(layer):
+        seed = int(rng.integers(2**32))
+        x = x.copy()
+        value, scale, gradients = trial(x, lambda: layer.forward(x, train=train, rng=np.random.default_rng(seed)))
         return [
-            check_gradient(P, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
-            for what, a, g in pairs
+            check_gradient(value, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
+            for what, a, g in gradients
         ]
+
+
+@contextmanager
+def _settled(layer: Layer) -> Iterator[None]:
+    """Brings all layers inside to rest for the time of a check; afterwards the state is as it was."""
+    before = layer.state.flat.copy()
+    for _, inner in layer.walk():
+        inner.settle()
+    try:
+        yield
+    finally:
+        layer.state.flat[...] = before
+
+
+def _weighted(y: Any, weights: np.ndarray) -> float:
+    """The scalar sum(y * weights)."""
+    return float((y * weights).sum())
+
+
+def _scale(y: Any, weights: np.ndarray) -> float:
+    """The sum of the sizes of the terms of `_weighted`."""
+    return float(np.abs(y * weights).sum())
 
 
 def check_network(
     network: Sequential, x: np.ndarray, *, rng: np.random.Generator, tolerance: float = 1e-5
 ) -> Iterator[GradientCheck]:
-    """Both checks for each layer on the input it gets in the network, then for the network as a whole.
+    """Checks each layer with both checks, on the input it gets in the network, and then the network as a whole.
 
-    A wrong gradient is thus reported under the name of the layer that has it.
+    So a wrong gradient is reported under the name of its layer. Arguments and errors are those of `check_backward`.
     """
+
+    def both(layer: Layer, x: np.ndarray) -> Iterator[GradientCheck]:
+        yield from check_backward(layer, x, rng=rng, tolerance=tolerance)
+        yield from check_double_backward(layer, x, rng=rng, tolerance=tolerance)
+
     inputs = x
-    for layer in network.layers:
-        yield from check_backward(layer, inputs, rng=rng, tolerance=tolerance)
-        yield from check_double_backward(layer, inputs, rng=rng, tolerance=tolerance)
+    for layer in network:
+        yield from both(layer, inputs)
         inputs, _ = layer.forward(inputs, train=True, rng=rng)
         inputs = np.where(inputs == 0, 0.1, inputs)  # Dropout leaves zeros, where the next ReLU would have its kink
-    yield from check_backward(network, x, rng=rng, tolerance=tolerance)
-    yield from check_double_backward(network, x, rng=rng, tolerance=tolerance)
+    yield from both(network, x)

@@ -1,4 +1,4 @@
-"""How weights start. An initialiser maps a generator and a shape to a float64 array.
+"""Initializers: the first values of weights. An initializer maps (rng, shape) to a float64 array.
 
 Numbers are always drawn in float64, so a float32 and a float64 network built from one seed start from the same
 weights up to rounding.
@@ -6,10 +6,12 @@ weights up to rounding.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from minigan.errors import ConfigError
+from minigan.support.arguments import kind_of, object_remedy
 
 __all__ = [
     "INITIALIZERS",
@@ -19,6 +21,7 @@ __all__ = [
     "Initializer",
     "Normal",
     "Orthogonal",
+    "expect_initializer",
     "fans",
     "get_initializer",
 ]
@@ -28,7 +31,7 @@ Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 @dataclass(frozen=True)
 class Normal:
-    """N(mean, std²). DCGAN starts weights from N(0, .02) and BatchNorm's gamma from N(1, .02).
+    """Normal numbers with that mean and standard deviation. DCGAN: std .02, with mean 0 for w and 1 for gamma.
 
     Source: Radford et al. 2016, section 4; gamma from the authors' code.
     """
@@ -50,8 +53,25 @@ class Constant:
         return np.full(shape, self.value, dtype=np.float64)
 
 
+def expect_initializer(value: Any, name: str, *, of: str) -> Initializer:
+    """The value, if it is an initializer.
+
+    Args:
+        name: the argument's.
+        of: whose argument it is, a layer's path.
+    Raises:
+        ConfigError: it is a name, a class or a number.
+    """
+    if callable(value) and not isinstance(value, type):
+        initializer: Initializer = value
+        return initializer
+    example = f"Constant({value})" if isinstance(value, int | float) else "Normal(0.02)"
+    remedy = object_remedy(value, name, example=example, named=INITIALIZERS)
+    raise ConfigError(f"{of}: {name} must be an initializer, got {kind_of(value)}. {remedy}")
+
+
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many inputs an output sees and how many outputs an input reaches.
+    """Fan in and fan out: the number of inputs that an output sees, and of outputs that an input reaches.
 
     For `(F_in, F_out)` and `(R, S, C, K)`; the filter's size multiplies both. A transposed convolution keeps the
     layout of the convolution that it reverses, so its fans are that convolution's (as in Keras and PyTorch).
@@ -62,7 +82,10 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class GlorotUniform:
-    """U(-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)). Source: Glorot & Bengio 2010, equation 16."""
+    """Uniform numbers in (-a, a) with a = gain * sqrt(6 / (fan_in + fan_out)).
+
+    Source: Glorot & Bengio 2010, equation 16.
+    """
 
     gain: float = 1.0
 
@@ -73,7 +96,10 @@ class GlorotUniform:
 
 @dataclass(frozen=True)
 class HeNormal:
-    """N(0, 2 / ((1 + slope²) fan_in)), for a (Leaky)ReLU that follows. Source: He et al. 2015, equation 15."""
+    """Normal numbers with variance 2 / ((1 + slope²) fan_in), for a (Leaky)ReLU that follows.
+
+    Source: He et al. 2015, equation 15.
+    """
 
     slope: float = 0.0
 
@@ -83,9 +109,10 @@ class HeNormal:
 
 @dataclass(frozen=True)
 class Orthogonal:
-    """A matrix whose columns, or rows where there are fewer, are orthogonal and of length `gain`.
+    """An orthogonal matrix: its columns, or rows where there are fewer, are orthogonal and of length `gain`.
 
-    A convolution's filters are the columns of its weights as (R * S * C, K). What passes through keeps its length.
+    A convolution's filters are the columns of its weights as (R * S * C, K). With gain 1 a vector keeps its length.
+
     Source: Saxe et al. 2014, section 3; for GANs Brock et al. 2019 (BigGAN), section 3.
     """
 
@@ -107,11 +134,11 @@ INITIALIZERS: Mapping[str, Initializer] = {
 
 
 def get_initializer(name: str) -> Initializer:
-    """The initialiser of that name.
+    """The initializer of that name.
 
     Raises:
         ConfigError: there is none.
     """
     if name not in INITIALIZERS:
-        raise ConfigError(f"unknown initialiser {name!r}: expected one of {', '.join(INITIALIZERS)}.")
+        raise ConfigError(f"unknown initializer {name!r}: expected one of {', '.join(INITIALIZERS)}.")
     return INITIALIZERS[name]

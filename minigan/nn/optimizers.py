@@ -1,29 +1,32 @@
-"""Optimisers: one pass over a network's flat arena of weights."""
+"""Optimizers: one pass over a network's flat arena of weights."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from minigan.backends import Array, Number
 from minigan.errors import CheckpointError, ConfigError
 from minigan.nn.parameters import Arena, Gradients
-from minigan.nn.schedules import Schedule, as_schedule
+from minigan.nn.schedules import Constant, Schedule, as_schedule
+from minigan.support.arguments import instance, kind_of, number
+from minigan.support.representation import brief, constructor_call
 
-__all__ = ["SGD", "Adam", "AdamW", "Clipping", "Optimizer", "RMSprop", "by_kernels"]
+__all__ = ["SGD", "Adam", "AdamW", "Clipping", "Optimizer", "RMSprop", "by_kernels", "expect_optimizer"]
 
 
 @dataclass(frozen=True)
 class Clipping:
-    """The limits that a step keeps; infinity is none.
+    """Limits of an optimizer's step; infinity is no limit.
 
     Args:
-        norm: of all gradients of the network together (Pascanu et al. 2013, algorithm 1).
-        value: of each gradient.
-        weights: of each weight after the step: the original WGAN's critic (Arjovsky et al. 2017, algorithm 1).
+        norm: the largest norm of all gradients of the network together (Pascanu et al. 2013, algorithm 1).
+        value: the largest size of each gradient.
+        weights: the largest size of each weight after the step, as in the original WGAN's critic (Arjovsky et al.
+            2017, algorithm 1).
     """
 
     norm: float = math.inf
@@ -32,8 +35,11 @@ class Clipping:
 
     def __post_init__(self) -> None:
         for name, limit in vars(self).items():
-            if not limit > 0:
-                raise ConfigError(f"Clipping: {name} must be positive, got {limit}. Leave it out for no limit.")
+            if limit != math.inf:
+                number(limit, name, of="Clipping", above=0, remedy="Leave it out for no limit.")
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
 
 NO_CLIPPING = Clipping()
@@ -42,7 +48,7 @@ Update = TypeVar("Update", bound=Callable[..., None])
 
 
 def by_kernels(*names: str) -> Callable[[Update], Update]:
-    """Marks an optimiser's `_update` in which only these kernels of the backend change weights and buffers.
+    """Marks an optimizer's `_update` in which only these kernels of the backend change weights and buffers.
 
     On a GPU nobody waits to see whether a step's numbers are finite: a guard undoes the step if they are not. For that
     weights and buffers are copied before the update, unless its kernels are known, and look at the guard themselves.
@@ -61,22 +67,38 @@ class Optimizer(ABC):
     """Updates the weights of one arena.
 
     Args:
-        lr: the rate, or a schedule.
-        clipping: of the gradients, in place, before the update, and of the weights after it.
+        arena: a built network's: `net.arena`.
+        lr: the learning rate, or a schedule.
+        clipping: limits of the gradients, in place, before the update, and of the weights after it.
 
     Attributes:
-        steps: how many steps were done.
-        buffers: flat arrays of the arena's size, by name: what the optimiser remembers.
+        steps: the number of steps done.
+        buffers: the optimizer's memory, flat arrays like the arena's, by name.
     """
 
     def __init__(self, arena: Arena, *, lr: float | Schedule, clipping: Clipping = NO_CLIPPING) -> None:
+        name = type(self).__name__
         if not isinstance(arena, Arena):
-            raise ConfigError(f"{type(self).__name__}: expected a network's arena, got {type(arena)}. Pass net.arena.")
+            raise ConfigError(f"{name}: expected a network's arena, got {kind_of(arena)}. {_arena_remedy(arena)}")
+        if not isinstance(clipping, Clipping):
+            raise ConfigError(
+                f"{name}: clipping must be a Clipping, got {kind_of(clipping)}. Write clipping=Clipping(norm=1.0)."
+            )
         self.arena = arena
         self.schedule = as_schedule(lr)
         self.clipping = clipping
         self.steps = 0
         self.buffers: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return f"{self.title()}, of {self.arena.contents()}"
+
+    def title(self) -> str:
+        """The settings, and the number of steps done."""
+        settings = constructor_call(self, leave_out=("arena",), defaults=True)
+        done = "1 step" if self.steps == 1 else f"{self.steps:,} steps"
+        schedule = "" if isinstance(self.schedule, Constant) else f", lr by {brief(self.schedule)}"
+        return f"{settings}, {done} done{schedule}"
 
     @property
     def lr(self) -> float:
@@ -89,6 +111,11 @@ class Optimizer(ABC):
         Raises:
             ConfigError: the gradients are of another network.
         """
+        if not isinstance(grads, Gradients):
+            raise ConfigError(
+                f"{type(self).__name__}: expected gradients, got {kind_of(grads)}. Pass those that backward(..., "
+                "grads=grads) added to: grads = net.gradients()."
+            )
         if grads.arena is not self.arena:
             raise ConfigError(
                 f"{type(self).__name__}: these gradients are of another network. Use the gradients() of the network "
@@ -120,16 +147,16 @@ class Optimizer(ABC):
         """Changes the arena's weights and the buffers in place; `step` counts from 1. See `by_kernels`."""
 
     def to_dict(self) -> dict[str, np.ndarray]:
-        """What the optimiser remembers, in host memory."""
+        """The optimizer's memory, copied to the host."""
         to_numpy = self.arena.backend.to_numpy
         arrays = {name: np.array(to_numpy(buffer)) for name, buffer in self.buffers.items()}
         return arrays | {"steps": np.array([self.steps], np.int64)}
 
     def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
-        """Overwrites what the optimiser remembers with what `to_dict` gave.
+        """Overwrites the optimizer's memory with an earlier `to_dict`.
 
         Raises:
-            CheckpointError: the arrays are of another optimiser or network. Nothing is overwritten.
+            CheckpointError: the arrays are of another optimizer or network. Nothing is overwritten.
         """
         expected = {name: (buffer.shape, buffer.dtype) for name, buffer in self.buffers.items()}
         expected["steps"] = ((1,), np.dtype(np.int64))
@@ -147,11 +174,11 @@ class Adam(Optimizer):
     """Adam with bias correction. Source: Kingma & Ba 2015, algorithm 1.
 
     Args:
-        beta1, beta2: decay of the first and second moment; GANs use β1 = .5 (Radford et al. 2016, section 4).
+        beta1, beta2: the decay of the first and second moment; GANs use β1 = .5 (Radford et al. 2016, section 4).
         eps: added to the root of the corrected second moment.
     """
 
-    weight_decay = 0.0
+    weight_decay: float = 0.0
 
     def __init__(
         self,
@@ -164,11 +191,10 @@ class Adam(Optimizer):
         clipping: Clipping = NO_CLIPPING,
     ) -> None:
         super().__init__(arena, lr=lr, clipping=clipping)
-        if not (0 <= beta1 < 1 and 0 <= beta2 < 1 and eps > 0):
-            raise ConfigError(
-                f"{type(self).__name__}: expected 0 <= beta < 1 and eps > 0, got {beta1=}, {beta2=}, {eps=}."
-            )
-        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        name = type(self).__name__
+        self.beta1 = number(beta1, "beta1", of=name, least=0, below=1)
+        self.beta2 = number(beta2, "beta2", of=name, least=0, below=1)
+        self.eps = number(eps, "eps", of=name, above=0)
         self.buffers = {"m": arena.zeros_like(), "v": arena.zeros_like()}
 
     @by_kernels("adam_step")
@@ -191,7 +217,7 @@ class AdamW(Adam):
     """Adam whose weight decay stays out of the moments. Source: Loshchilov & Hutter 2019, algorithm 2.
 
     Args:
-        weight_decay: w shrinks by lr * weight_decay of itself a step, whatever its gradient; of all weights alike.
+        weight_decay: every weight shrinks by lr * weight_decay of itself a step, whatever its gradient.
     """
 
     def __init__(
@@ -206,9 +232,7 @@ class AdamW(Adam):
         clipping: Clipping = NO_CLIPPING,
     ) -> None:
         super().__init__(arena, lr=lr, beta1=beta1, beta2=beta2, eps=eps, clipping=clipping)
-        if not 0 <= weight_decay < math.inf:
-            raise ConfigError(f"AdamW: expected weight_decay from 0 up, got {weight_decay}.")
-        self.weight_decay = weight_decay
+        self.weight_decay = number(weight_decay, "weight_decay", of="AdamW", least=0)
 
 
 class SGD(Optimizer):
@@ -222,9 +246,7 @@ class SGD(Optimizer):
         self, arena: Arena, *, lr: float | Schedule, momentum: float = 0.0, clipping: Clipping = NO_CLIPPING
     ) -> None:
         super().__init__(arena, lr=lr, clipping=clipping)
-        if not 0 <= momentum < 1:
-            raise ConfigError(f"SGD: expected 0 <= momentum < 1, got {momentum}.")
-        self.momentum = momentum
+        self.momentum = number(momentum, "momentum", of="SGD", least=0, below=1)
         self.buffers = {"velocity": arena.zeros_like()}
 
     @by_kernels("sgd_step")
@@ -238,7 +260,7 @@ class RMSprop(Optimizer):
     Source: Tieleman & Hinton 2012, lecture 6.5; for the critic of a WGAN Arjovsky et al. 2017, section 4.1.
 
     Args:
-        decay: of the mean square; PyTorch's alpha.
+        decay: the decay of the mean square; PyTorch's alpha.
         eps: added to the root.
     """
 
@@ -252,12 +274,30 @@ class RMSprop(Optimizer):
         clipping: Clipping = NO_CLIPPING,
     ) -> None:
         super().__init__(arena, lr=lr, clipping=clipping)
-        if not (0 <= decay < 1 and eps > 0):
-            raise ConfigError(f"RMSprop: expected 0 <= decay < 1 and eps > 0, got {decay=}, {eps=}.")
-        self.decay, self.eps = decay, eps
+        self.decay = number(decay, "decay", of="RMSprop", least=0, below=1)
+        self.eps = number(eps, "eps", of="RMSprop", above=0)
         self.buffers = {"square": arena.zeros_like()}
 
     @by_kernels("rmsprop_step")
     def _update(self, dw: Array, lr: Number, step: Number) -> None:  # noqa: ARG002
         square = self.buffers["square"]
         self.arena.backend.rmsprop_step(self.arena.flat, dw, square, lr=lr, decay=self.decay, eps=self.eps)
+
+
+def expect_optimizer(value: Any, name: str, *, network: str) -> Optimizer:
+    """The value, if it is an optimizer.
+
+    Args:
+        name: the argument's.
+        network: the name of the network whose arena it is to update.
+    Raises:
+        ConfigError: it is a name, a class or something else.
+    """
+    example = f"Adam({network}.arena, lr=2e-4)"
+    optimizer: Optimizer = instance(value, Optimizer, name, a="an optimizer", example=example)
+    return optimizer
+
+
+def _arena_remedy(found: Any) -> str:
+    unbuilt = not getattr(found, "is_built", True)  # a network
+    return "Build it, and pass net.arena." if unbuilt else "Pass net.arena."

@@ -1,7 +1,7 @@
 """Weights and their gradients: one flat array each, with named views.
 
-Because a network's numbers are one contiguous block, zeroing, clipping, an optimiser's step, a checkpoint or an
-all-reduce is one pass over one array.
+A network's numbers are one contiguous block, so zeroing, clipping, an optimizer's step, a checkpoint or an all-reduce
+is one pass over one array.
 """
 
 import math
@@ -22,12 +22,15 @@ _ALIGNMENT = 16  # numbers, a cache line of float32: no two parameters share one
 
 
 class Parameter:
-    """A named array of a layer: its shape, how it starts, and, once its network is built, its `value`.
+    """A named array of a layer: its shape, its initializer and, once its network is built, its `value`.
 
-    Also used for state that is not trained, such as BatchNorm's running mean.
+    State that is not trained, such as BatchNorm's running mean, is kept in one, too.
+
+    Attributes:
+        value: a view into the arena of the network, set by its `build`.
     """
 
-    value: Array  # a view into the arena of the network that was built
+    value: Array
 
     def __init__(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> None:
         self.name = name
@@ -36,11 +39,12 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """How many numbers it holds."""
+        """The count of its numbers."""
         return math.prod(self.shape)
 
     def __repr__(self) -> str:
-        return f"Parameter({self.name}, {self.shape})"
+        built = "" if hasattr(self, "value") else ", not built"
+        return f"Parameter {self.name} {self.shape}, {self.size:,} numbers{built}"
 
 
 class Views:
@@ -55,19 +59,22 @@ class Views:
 
 
 class Gradients(Views):
-    """Where `backward` adds the gradients of an arena's parameters: `grads[layer.w]` is a view of `grads.flat`.
+    """The destination of `backward`, which adds to it: `grads[layer.w]` is a view of `grads.flat`.
 
     Attributes:
-        flat: (arena.size,), in the arena's dtype.
-        arena: whose parameters they are.
+        flat: like the arena's.
+        arena: the parameters that these are the gradients of.
     """
 
     def __init__(self, arena: "Arena", offsets: Mapping[Parameter, int]) -> None:
         super().__init__(offsets, arena.zeros_like())
         self.arena = arena
 
+    def __repr__(self) -> str:
+        return f"Gradients of {self.arena.contents()}"
+
     def with_destination(self, parameter: Parameter, array: Array) -> Self:
-        """The same, but the gradient of that parameter, which need not be the arena's, is added to the array."""
+        """The same destination, but the gradient of that parameter goes to the array; it need not be the arena's."""
         other = copy(self)
         other._views = {**self._views, parameter: array}
         return other
@@ -106,15 +113,22 @@ class Arena:
             parameter.value = views[parameter]
 
     def __len__(self) -> int:
-        """How many numbers the parameters hold, without the gaps."""
+        """The count of numbers in the parameters, without the gaps."""
         return sum(p.size for p in self._named.values())
 
+    def __repr__(self) -> str:
+        return f"Arena of {self.contents()}, version {self.version}"
+
+    def contents(self) -> str:
+        """One line for people: the numbers, the parameters, where they are."""
+        return f"{len(self):,} numbers in {len(self._named)} parameters, {self.flat.dtype} on {self.backend.name}"
+
     def items(self) -> Iterator[tuple[str, Parameter]]:
-        """Each parameter with its name, `"3.w"` for the w of layer 3."""
+        """All parameters with their names: `"3.w"` is the w of layer 3."""
         yield from self._named.items()
 
     def zeros_like(self) -> Array:
-        """A flat array of the arena's size: an optimiser's moments."""
+        """A flat array of zeros like the arena's: an optimizer's moments."""
         return self.backend.xp.zeros_like(self.flat)
 
     def gradients(self) -> Gradients:
@@ -122,7 +136,7 @@ class Arena:
         return Gradients(self, self._offsets)
 
     def updated(self) -> None:
-        """To be called after each change of the values: tapes from before are stale from here on."""
+        """Marks all tapes made so far as stale; to be called after each change of the values."""
         self.version += 1
 
     def to_dict(self) -> dict[str, np.ndarray]:
@@ -134,7 +148,7 @@ class Arena:
 
         Args:
             arrays: exactly this arena's names, each with its parameter's shape and the arena's dtype.
-            source: what the error messages call them.
+            source: the arrays' name in error messages.
         Raises:
             CheckpointError: a name is missing or unknown. Nothing is overwritten.
             ShapeError, DTypeError: an array does not fit. Nothing is overwritten.
@@ -152,7 +166,7 @@ class Arena:
 
 
 def expect_shapes(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
-    """Refuses arrays that are not those of these parameters, which need not have memory yet.
+    """Refuses arrays of other names or shapes than the parameters, which need not have memory yet.
 
     Raises:
         CheckpointError: a name is missing or unknown.

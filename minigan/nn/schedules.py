@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minigan.errors import ConfigError
+from minigan.support.arguments import as_number, kind_of, number
 
 __all__ = ["Constant", "CosineDecay", "ExponentialDecay", "LinearDecay", "Schedule", "as_schedule"]
 
@@ -13,7 +14,11 @@ Schedule = Callable[[int], float]
 
 @dataclass(frozen=True)
 class Constant:
-    """The same rate always. Raises ConfigError if it is not a finite number from 0 up."""
+    """The same rate always.
+
+    Raises:
+        ConfigError: the rate is no finite number from 0 up.
+    """
 
     rate: float
 
@@ -26,10 +31,13 @@ class Constant:
 
 @dataclass(frozen=True)
 class ExponentialDecay:
-    """rate * factor^(step / every): multiplied by `factor` over each `every` steps, smoothly.
+    """Exponential decay: rate * factor^(step / every).
 
     Args:
-        staircase: all at once at the end of each `every` steps instead.
+        rate: the first rate.
+        factor: the rate is multiplied by it over each `every` steps.
+        every: a number of steps.
+        staircase: multiply at once after each `every` steps, not smoothly.
     """
 
     rate: float
@@ -51,7 +59,7 @@ class ExponentialDecay:
 
 @dataclass(frozen=True)
 class LinearDecay:
-    """The rate up to the step `start`, from there on a straight line that reaches 0 at `end`.
+    """Linear decay: the rate up to the step `start`, then a straight line that reaches 0 at `end`.
 
     Source: Isola et al. 2017 (pix2pix), the authors' code: the second half of a training.
     """
@@ -70,7 +78,7 @@ class LinearDecay:
 
 @dataclass(frozen=True)
 class CosineDecay:
-    """The rate up to the step `start`, from there on half a cosine's wave that reaches 0 at `end`.
+    """Cosine decay: the rate up to the step `start`, then half a cosine wave that reaches 0 at `end`.
 
     Source: Loshchilov & Hutter 2017, equation 5, without restarts.
     """
@@ -88,7 +96,7 @@ class CosineDecay:
 
 
 def _progress(decay: LinearDecay | CosineDecay, step: int) -> float:
-    """How much of the way from start to end is done, in [0, 1]."""
+    """The share of the way from start to end that is done, in [0, 1]."""
     return min(max((step - decay.start) / (decay.end - decay.start), 0.0), 1.0)
 
 
@@ -100,10 +108,17 @@ def _check_span(decay: LinearDecay | CosineDecay) -> None:
 
 
 def _check_rate(rate: float) -> None:
-    if not isinstance(rate, int | float) or not 0 <= rate < math.inf:
-        raise ConfigError(f"a learning rate must be a finite number from 0 up, got {rate!r}.")
+    number(rate, "a learning rate", least=0, remedy=as_number(rate, "lr"))
 
 
 def as_schedule(rate: float | Schedule) -> Schedule:
-    """A number as a constant schedule; a schedule as it is."""
+    """A number as a constant schedule; a schedule as it is.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(rate, type):
+        raise ConfigError(
+            f"a learning rate must be a number or a schedule, got {kind_of(rate)}. Write lr={rate.__name__}(...)."
+        )
     return rate if callable(rate) else Constant(rate)

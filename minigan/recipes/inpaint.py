@@ -23,7 +23,7 @@ import numpy as np
 
 from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
-from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.network.unet import unet, unet_levels
 from minigan.recipes.base import Shape
 from minigan.recipes.restoration import RestorationRecipe
@@ -74,4 +74,4 @@ class Inpaint(RestorationRecipe):
     def generator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape
         layers = unet(C, levels=min(unet_levels((H, W)), 4), width=self.width, dropout=0.0)
-        return Sequential([Completion(layers)], name="G")
+        return Sequential([Inpainting(layers)], name="G")

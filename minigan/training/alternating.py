@@ -13,9 +13,12 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import ConfigError, ShapeError
 from minigan.losses import FAKE, REAL, CoupledLoss, Loss
-from minigan.losses.gradient_penalties import GradientPenalty
+from minigan.losses.adversarial import expect_loss
+from minigan.losses.gradient_penalties import GradientPenalty, expect_penalty
 from minigan.nn.network import Sequential, Tape
 from minigan.nn.optimizers import Optimizer
+from minigan.support.arguments import kind_of, number, whole
+from minigan.support.representation import fields
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
 from minigan.training.sampling import Noise
@@ -32,7 +35,7 @@ __all__ = [
 
 
 class Batch(NamedTuple):
-    """What a step is given where it needs more than real examples. Arrays in host memory or the backend's.
+    """The input of a step that needs more than real examples. Arrays in host memory or the backend's.
 
     Attributes:
         real: (N, *D.input_shape).
@@ -43,6 +46,9 @@ class Batch(NamedTuple):
     real: Array
     condition: Array | None = None
     source: Array | None = None
+
+    def __repr__(self) -> str:
+        return fields(self)
 
 
 class GeneratorTerm(NamedTuple):
@@ -84,6 +90,9 @@ class DiscriminatorValues(NamedTuple):
     fake: Array
     penalty: Array
 
+    def __repr__(self) -> str:
+        return fields(self)
+
     def losses(self) -> list[tuple[str, Array]]:
         """The game's value and the penalty."""
         return [("the loss of D's logits", self.loss), ("the penalty on the slope of D", self.penalty)]
@@ -104,6 +113,9 @@ class GeneratorValues(NamedTuple):
         """The game's value, and the whole."""
         return [("the loss of D's logits", self.game), ("an auxiliary term of G's loss", self.loss)]
 
+    def __repr__(self) -> str:
+        return fields(self)
+
 
 class StepValues(NamedTuple):
     """What one step measured; scalar arrays of the backend.
@@ -118,6 +130,9 @@ class StepValues(NamedTuple):
     d_real: Array
     d_fake: Array
     d_penalty: Array
+
+    def __repr__(self) -> str:
+        return fields(self)
 
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for, by the names that papers use."""
@@ -159,21 +174,25 @@ class AlternatingOptimizer(Learner):
         instance_noise: InstanceNoise | None = None,
         fake_pool: FakePool | None = None,
     ) -> None:
-        if n_critic < 1:
-            raise ConfigError(f"n_critic must be positive, got {n_critic}.")
+        super().__init__({"G": (G, g_optimizer), "D": (D, d_optimizer)})
+        expect_loss(loss)
+        if noise is not None and not callable(noise):
+            raise ConfigError(
+                f"noise must be a function, got {kind_of(noise)}. "
+                f"Write noise=lambda rng, n: rng.standard_normal((n, {', '.join(map(str, G.input_shape))}))."
+            )
         if G.output_shape != D.input_shape:
             raise ShapeError(
                 f"{G.path} draws {G.output_shape}, {D.path} expects {D.input_shape}. Make G end with D's input shape."
             )
-        super().__init__({"G": (G, g_optimizer), "D": (D, d_optimizer)})
         self.G, self.D = G, D
         self.loss = loss
         self.noise = noise
         self.g_optimizer, self.d_optimizer = g_optimizer, d_optimizer
-        self.n_critic = n_critic
-        self.adversarial_weight = adversarial_weight
+        self.n_critic = whole(n_critic, "n_critic")
+        self.adversarial_weight = number(adversarial_weight, "adversarial_weight")
         self.generator_terms = tuple(generator_terms)
-        self.penalty = penalty
+        self.penalty = None if penalty is None else expect_penalty(penalty)
         self.instance_noise = instance_noise
         if penalty is not None and (objection := penalty.objection(D)):
             warnings.warn(objection, stacklevel=2)

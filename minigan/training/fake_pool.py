@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import CheckpointError, ConfigError
+from minigan.errors import CheckpointError
 from minigan.nn.network import Sequential
+from minigan.nn.network.sequential import expect_network
+from minigan.support.arguments import whole
 from minigan.support.memory_limit import expect_room
 
 __all__ = ["FakePool"]
@@ -20,19 +22,22 @@ class FakePool:
 
     Args:
         G: built; draws what the pool holds.
-        size: how many fakes it holds.
+        size: the number of fakes that it holds.
     """
 
     def __init__(self, G: Sequential, *, size: int = 50) -> None:
-        if size < 1:
-            raise ConfigError(f"FakePool: size must be positive, got {size}. Leave the pool out, or try 50.")
+        expect_network(G, "G")
+        whole(size, "size", of="FakePool", remedy="Leave the pool out, or try 50.")
         self.kernels = G.kernels
         expect_room(size * math.prod(G.output_shape) * G.dtype.itemsize, what="the pool of fakes")
         self.fakes = G.kernels.xp.zeros((size, *G.output_shape), dtype=G.dtype)
         self.count = 0
 
+    def __repr__(self) -> str:
+        return f"FakePool: {self.count} of {len(self.fakes)} fakes {self.fakes.shape[1:]}"
+
     def mix(self, fakes: Array, rng: np.random.Generator) -> Array:
-        """What D is shown in place of these fakes. Until the pool is full it only collects.
+        """The batch to show D in place of these fakes. Until the pool is full it only collects.
 
         Args:
             fakes: (N, *G.output_shape); stay as they are.

@@ -11,7 +11,9 @@ from minigan.backends import Array
 from minigan.checkpoints.format import load_network, network_arrays, select
 from minigan.errors import ConfigError, DivergenceError, MiniganError
 from minigan.nn.network import Observer, Sequential, Tape
-from minigan.nn.optimizers import Optimizer
+from minigan.nn.network.sequential import expect_network
+from minigan.nn.optimizers import Optimizer, expect_optimizer
+from minigan.support.representation import constructor_call
 from minigan.training.divergence import FirstNonFinite, all_finite, is_finite, is_sound
 from minigan.training.fake_pool import FakePool
 
@@ -57,6 +59,10 @@ class Learner(ABC):
     n_critic: int = 1
 
     def __init__(self, parts: Mapping[str, tuple[Sequential, Optimizer]]) -> None:
+        for name, (network, optimizer) in parts.items():
+            expect_network(network, name)
+            argument = f"{name[0].lower()}_optimizer" if len(parts) > 1 else "optimizer"
+            expect_optimizer(optimizer, argument, network=name)
         self.networks = {name: network for name, (network, _) in parts.items()}
         self.optimizers = {name[0].lower(): optimizer for name, (_, optimizer) in parts.items()}
         built = {f"{network.kernels.name} {network.dtype}" for network in self.networks.values()}
@@ -223,6 +229,15 @@ class Learner(ABC):
     def rates(self) -> dict[str, float]:
         """The learning rates of the next step, by the names that a log has for them."""
         return {f"{letter}_lr": optimizer.lr for letter, optimizer in self.optimizers.items()}
+
+    def __repr__(self) -> str:
+        parts = [*self.networks, *(f"{letter}_optimizer" for letter in self.optimizers), "optimizer", "noise"]
+        letters = dict(zip(self.networks.values(), self.networks, strict=True))
+        lines = [constructor_call(self, leave_out=parts)]
+        for optimizer in self.optimizers.values():
+            network = next(net for net in letters if net.arena is optimizer.arena)
+            lines.append(f"  {letters[network]}: {network.title()}; {optimizer.title()}")
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Everything that training has changed, in host memory, by name."""

@@ -11,6 +11,9 @@ import numpy as np
 from minigan.checkpoints.format import load_network, network_arrays
 from minigan.errors import CheckpointError, ConfigError, MiniganError
 from minigan.nn.network import Sequential
+from minigan.nn.network.sequential import expect_network
+from minigan.support.arguments import number
+from minigan.support.representation import constructor_call
 from minigan.training.sampling import Noise, generate, standing_statistics
 
 __all__ = ["STATISTICS", "MovingAverage"]
@@ -39,7 +42,7 @@ class MovingAverage:
         noise: (rng, n) -> z; standing statistics need it.
         seed: of that noise, and of dropout where the statistics are the batch's.
     Attributes:
-        updates: how many steps of G went into the average.
+        updates: the number of G's steps that went into the average.
     """
 
     def __init__(
@@ -52,18 +55,23 @@ class MovingAverage:
         noise: Noise | None = None,
         seed: int | Sequence[int] = 0,
     ) -> None:
-        if not 0 <= decay < 1:
-            raise ConfigError(f"MovingAverage: expected 0 <= decay < 1, got {decay}. Try 0.999.")
+        number(decay, "decay", of="MovingAverage", least=0, below=1, remedy="Try 0.999.")
         if statistics not in STATISTICS:
             raise ConfigError(f"MovingAverage: statistics must be one of {', '.join(STATISTICS)}, got {statistics!r}.")
         if statistics == "standing" and noise is None:
             raise ConfigError("MovingAverage: standing statistics need noise to draw from. Use statistics='running'.")
+        expect_network(network, "network")
+        expect_network(G, "G")
         if network is G or network.arena.flat.shape != G.arena.flat.shape:
             raise ConfigError("MovingAverage: expected a second network built like G. Build another of its layers.")
         self.network, self.G = network, G
         self.decay, self.statistics = decay, statistics
         self.noise, self.seed = noise, seed
         self.restart()
+
+    def __repr__(self) -> str:
+        settings = constructor_call(self, leave_out=("network", "G", "noise", "seed"), defaults=True)
+        return f"{settings} of {self.G.path}, {self.updates:,} updates"
 
     def restart(self) -> None:
         """Begins anew, at G's weights as they are now."""

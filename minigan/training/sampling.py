@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from minigan.data.pictures import image_grid, point_density, to_pixels
+from minigan.data.pictures import ImageBatch, image_grid, point_density, to_pixels
 from minigan.data.png import encode_png
-from minigan.nn.layers import BatchNorm
+from minigan.errors import ConfigError, ShapeError
+from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.network import Sequential
+from minigan.support.arguments import kind_of
 from minigan.support.durable_files import atomic_write
+from minigan.support.representation import fields
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
 
@@ -44,22 +47,47 @@ def generate(
     """The generator's outputs for latent vectors.
 
     Args:
+        G: a built network.
         z: (N, *G.input_shape), any float dtype.
         condition: a row for each, if G takes one: one-hot classes.
-        batch_size: at most so many at a time; bounds the memory.
-        batch_statistics: as in training: BatchNorm takes the statistics of each batch, and Dropout drops (pix2pix
+        batch_size: the most that are drawn at a time; bounds the memory.
+        batch_statistics: draw as in training: BatchNorm takes the statistics of each batch, and Dropout drops (pix2pix
             draws so: Isola et al. 2017, section 3.3). Otherwise the result does not depend on the batch.
         rng: of Dropout, with batch statistics.
     Returns:
-        (N, *G.output_shape) in host memory.
+        (N, *G.output_shape) in host memory. Images are an `ImageBatch`, which a notebook shows.
+    Raises:
+        NotBuiltError, ConfigError, ShapeError: G is no built network, or z or the condition does not fit it.
     """
+    _expect_noise(G, z, condition)
     outputs: list[Any] = []
     # Of about one size: a last few have poor statistics.
     for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
         c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
         y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
         outputs.append(G.kernels.to_numpy(y))
-    return np.concatenate(outputs)
+    drawn: np.ndarray = np.concatenate(outputs)
+    return drawn.view(ImageBatch) if len(G.output_shape) == 3 else drawn
+
+
+def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) -> None:
+    """Refuses what `generate` cannot draw from.
+
+    Raises:
+        NotBuiltError, ConfigError, ShapeError: see `generate`.
+    """
+    if not isinstance(G, Layer):
+        raise ConfigError(f"generate: expected a network first, got {kind_of(G)}. Write generate(G, z).")
+    expected = f"z of shape ({', '.join(map(str, ('N', *G.input_shape)))})"
+    example = f"z = np.random.default_rng(0).standard_normal({(4, *G.input_shape)})"
+    if not hasattr(z, "shape"):
+        raise ConfigError(f"generate: {G.path} expects {expected}, got {kind_of(z)}. Write {example}.")
+    if z.shape[1:] != G.input_shape or not z.shape or not len(z):
+        raise ShapeError(f"generate: {G.path} expects {expected}, got {z.shape}. Write {example}.")
+    if condition is not None and len(condition) != len(z):
+        raise ShapeError(
+            f"generate: expected a condition for each of {len(z)} examples, got {len(condition)}. Give one row each."
+        )
 
 
 def standing_statistics(
@@ -91,16 +119,16 @@ def standing_statistics(
 
 @dataclass(frozen=True)
 class Exhibit:
-    """What the pictures of a training are drawn from, always the same, so that one sees what changes.
+    """The inputs of a training's pictures, always the same, so that one sees what changes.
 
     Attributes:
-        z: what G starts from: latent vectors, or photographs to be translated.
+        z: G's inputs: latent vectors, or photographs to be translated.
         condition: a row for each, or None.
         before, after: images (N, H, W, C) in [-1, 1] that stand to the left and to the right of what G draws.
-        extent: how far a picture of points reaches.
-        columns: of a grid without neighbours.
+        extent: a picture of points reaches from -extent to extent.
+        columns: the columns of a grid without neighbours.
         as_in_training: draw with Dropout and each batch's own statistics, see `generate`.
-        batch_size: at most so many are drawn at a time.
+        batch_size: the most that are drawn at a time.
     """
 
     z: np.ndarray
@@ -111,6 +139,9 @@ class Exhibit:
     columns: int | None = None
     as_in_training: bool = False
     batch_size: int = 64
+
+    def __repr__(self) -> str:
+        return fields(self)
 
     def draw(self, G: Sequential) -> np.ndarray:
         """G's outputs, in host memory."""
@@ -130,7 +161,7 @@ class Exhibit:
 
 
 def picture_count(shape: tuple[int, ...], *, images: int = IMAGE_COUNT) -> int:
-    """How many samples of that shape a picture shows well: very many points, or so many images."""
+    """The number of samples of that shape that a picture shows well: very many points, or so many images."""
     return POINT_COUNT if len(shape) == 1 else images
 
 
@@ -138,16 +169,36 @@ def render(samples: np.ndarray, *, extent: float, columns: int | None = None) ->
     """Samples as one picture: images (N, H, W, C) in [-1, 1] in a grid, points (N, 2) as their density.
 
     Args:
-        extent: how far the picture of points reaches.
-        columns: of the grid; about as many as rows by default.
+        extent: a picture of points reaches from -extent to extent.
+        columns: the grid's; about as many as rows by default.
     """
     return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
 
 
-def save_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
-    """Writes (H, W, C) uint8 as a PNG.
+def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None) -> None:
+    """Writes a picture, or a batch of images as a grid, as a PNG.
 
+    Args:
+        path: the file; ends with .png.
+        picture: (H, W, C), or images (N, H, W, C); uint8, or floats in [-1, 1]. C is 1 for greyscale, 3 for colour.
     Raises:
+        ConfigError, DTypeError, ShapeError: the path or the picture is missing or of another kind.
         OutputError: the file cannot be written.
     """
-    atomic_write(Path(path), encode_png(picture))
+    if not isinstance(path, str | os.PathLike) or picture is None:
+        raise ConfigError(
+            f"save_picture: expected a path and a picture, got {kind_of(path)}{_and(picture)}. "
+            'Write save_picture("samples.png", images).'
+        )
+    pixels = np.asarray(picture)
+    if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
+        raise ShapeError(
+            f"save_picture: expected (H, W, C) or images (N, H, W, C) with C 1 or 3, got {kind_of(pixels)}. "
+            "Write picture[..., None] for a greyscale one without channels."
+        )
+    pixels = pixels if pixels.dtype == np.uint8 else to_pixels(pixels)
+    atomic_write(Path(path), encode_png(image_grid(pixels) if pixels.ndim == 4 else pixels))
+
+
+def _and(found: Any) -> str:
+    return "" if found is None else f" and {kind_of(found)}"

@@ -42,6 +42,10 @@ class Stepper:
         self._graphs = learner.G.kernels.step_graphs()
         self._counts: list[list[int]] = []  # before each step since the last look
 
+    def __repr__(self) -> str:
+        average = "" if self.average is None else f"\n  {self.average!r}"
+        return f"Stepper of {self.learner!r}{average}"
+
     def step(self) -> Values:
         """One step.
 

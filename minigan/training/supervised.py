@@ -9,6 +9,7 @@ from minigan.backends import Array
 from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
+from minigan.support.representation import fields
 from minigan.training.alternating import Batch, GeneratorTerm
 from minigan.training.learner import Learner
 
@@ -19,6 +20,9 @@ class SupervisedValues(NamedTuple):
     """What one step measured; a scalar array of the backend."""
 
     g_loss: Array
+
+    def __repr__(self) -> str:
+        return fields(self)
 
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for."""

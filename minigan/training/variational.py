@@ -22,6 +22,8 @@ from minigan.errors import ShapeError
 from minigan.losses import bernoulli, gaussian
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
+from minigan.support.arguments import kind_of, number
+from minigan.support.representation import fields
 from minigan.training.learner import Learner
 
 __all__ = ["LIKELIHOODS", "VariationalAutoencoder", "VariationalValues", "kl_divergence", "reparameterise"]
@@ -42,6 +44,9 @@ class VariationalValues(NamedTuple):
     loss: Array
     reconstruction: Array
     kl: Array
+
+    def __repr__(self) -> str:
+        return fields(self)
 
     def headline(self) -> dict[str, Array]:
         """The values that a progress bar has room for, by the names that papers use."""
@@ -80,15 +85,19 @@ class VariationalAutoencoder(Learner):
         e_optimizer: Optimizer,
         g_optimizer: Optimizer,
     ) -> None:
+        super().__init__({"encoder": (encoder, e_optimizer), "G": (G, g_optimizer)})
+        if not callable(likelihood):
+            raise ConfigError(
+                f"likelihood must be a function, got {kind_of(likelihood)}. Write likelihood=bernoulli, or gaussian."
+            )
         if encoder.output_shape != (2 * G.input_shape[0],) or encoder.input_shape != G.output_shape:
             raise ShapeError(
                 f"{encoder.path} maps {encoder.input_shape} to {encoder.output_shape}, {G.path} {G.input_shape} to "
                 f"{G.output_shape}. The encoder must give mu and logvar for each of G's inputs, from what G draws."
             )
-        super().__init__({"encoder": (encoder, e_optimizer), "G": (G, g_optimizer)})
         self.encoder, self.G = encoder, G
         self.likelihood = likelihood
-        self.kl_weight = kl_weight
+        self.kl_weight = number(kl_weight, "kl_weight", least=0)
         self.e_grads, self.g_grads = self.grads["encoder"], self.grads["G"]
 
     def kind(self) -> tuple[()]:

@@ -174,7 +174,7 @@ def test_a_labelled_dataset_is_its_source_with_labels():
 
 
 def test_something_that_is_no_dataset():
-    with pytest.raises(ConfigError, match=r"expected a Dataset or PairDataset, got ndarray\. Use open_dataset"):
+    with pytest.raises(ConfigError, match=r"a Loader reads a dataset, got an array .* Write Loader\(open"):
         Loader(np.zeros((10, 2)), batch_size=2, seed=0)
 
 

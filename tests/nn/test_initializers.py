@@ -89,7 +89,7 @@ def test_orthogonal_keeps_the_length_of_what_passes_through():
 def test_names():
     assert get_initializer("orthogonal") == Orthogonal()
     assert get_initializer("normal") == Normal(std=0.02)
-    with pytest.raises(ConfigError, match="unknown initialiser 'saxe': expected one of normal, orthogonal, he, glorot"):
+    with pytest.raises(ConfigError, match="unknown initializer 'saxe': expected one of normal, orthogonal, he, glorot"):
         get_initializer("saxe")
     assert set(INITIALIZERS) == {"normal", "orthogonal", "he", "glorot"}
 

@@ -172,13 +172,16 @@ def test_counting(backend: Backend):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda arena: Adam(arena, lr=0.1, beta1=1.0), "beta1=1.0"),
-        (lambda arena: Adam(arena, lr=0.1, beta2=-0.1), "beta2=-0.1"),
-        (lambda arena: Adam(arena, lr=0.1, eps=0), "eps=0"),
-        (lambda arena: AdamW(arena, lr=0.1, beta1=1.0), "AdamW: expected 0 <= beta < 1"),
-        (lambda arena: AdamW(arena, lr=0.1, weight_decay=-1), "weight_decay from 0 up, got -1"),
-        (lambda arena: RMSprop(arena, lr=0.1, decay=1), "RMSprop: expected 0 <= decay < 1 and eps > 0, got decay=1"),
-        (lambda arena: SGD(arena, lr=0.1, momentum=1), "momentum < 1, got 1"),
+        (lambda arena: Adam(arena, lr=0.1, beta1=1.0), "Adam: beta1 must be in [0, 1), got 1.0."),
+        (lambda arena: Adam(arena, lr=0.1, beta2=-0.1), "Adam: beta2 must be in [0, 1), got -0.1."),
+        (lambda arena: Adam(arena, lr=0.1, eps=0), "Adam: eps must be positive, got 0."),
+        (lambda arena: AdamW(arena, lr=0.1, beta1=1.0), "AdamW: beta1 must be in [0, 1), got 1.0."),
+        (
+            lambda arena: AdamW(arena, lr=0.1, weight_decay=-1),
+            "AdamW: weight_decay must be a finite number from 0",
+        ),
+        (lambda arena: RMSprop(arena, lr=0.1, decay=1), "RMSprop: decay must be in [0, 1), got 1."),
+        (lambda arena: SGD(arena, lr=0.1, momentum=1), "SGD: momentum must be in [0, 1), got 1."),
         (lambda _: Clipping(norm=0), "Clipping: norm must be positive, got 0"),
         (lambda _: Clipping(weights=float("nan")), "Clipping: weights must be positive, got nan"),
     ],

@@ -388,7 +388,7 @@ def test_parts_that_do_not_fit_are_refused(backend: Backend):
     own = {"g_optimizer": optimizer.g_optimizer, "d_optimizer": optimizer.d_optimizer}
     swapped = {"g_optimizer": optimizer.d_optimizer, "d_optimizer": optimizer.g_optimizer}
     G, D = optimizer.G, optimizer.D
-    with pytest.raises(ConfigError, match="n_critic must be positive, got 0"):
+    with pytest.raises(ConfigError, match="n_critic must be a positive integer, got 0"):
         AlternatingOptimizer(G, D, **parts, **own, n_critic=0)
     with pytest.raises(ConfigError, match=r"G's optimizer must update G's arena, .* Adam\(G\.arena"):
         AlternatingOptimizer(G, D, **parts, **swapped)

@@ -82,5 +82,5 @@ def test_the_pool_comes_back(backend: Backend):
 
 
 def test_a_pool_of_nothing_is_refused(reference: Backend):
-    with pytest.raises(ConfigError, match=r"FakePool: size must be positive, got 0\. Leave the pool out, or try 50\."):
+    with pytest.raises(ConfigError, match=r"FakePool: size must be a positive integer, got 0\. Leave the pool out"):
         pool(reference, 0)

@@ -210,7 +210,7 @@ def test_a_foreign_state_changes_nothing(backend: Backend):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"decay": 1.0}, r"expected 0 <= decay < 1, got 1\.0\. Try 0\.999"),
+        ({"decay": 1.0}, r"decay must be in \[0, 1\), got 1\.0\. Try 0\.999"),
         ({"statistics": "eval"}, "statistics must be one of running, batch, standing, got 'eval'"),
     ],
 )

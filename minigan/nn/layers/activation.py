@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import number, whole
 
 
 class ActivationCache(NamedTuple):
@@ -16,7 +17,7 @@ class ActivationCache(NamedTuple):
 
 
 class Activation(Layer):
-    """An elementwise map without parameters; `apply` and `gradient` say which."""
+    """Base of the elementwise maps without parameters: a subclass defines `apply` and `gradient`."""
 
     @abstractmethod
     def apply(self, x: Array) -> Array:
@@ -47,13 +48,17 @@ class Activation(Layer):
 
 
 class LeakyReLU(Activation):
-    """y = x where x > 0, slope * x elsewhere. Source: Maas et al. 2013; slope .2 in DCGAN's discriminator."""
+    """Leaky rectifier: y = x where x > 0, slope * x elsewhere.
+
+    Source: Maas et al. 2013.
+
+    Args:
+        slope: in [0, 1); .2 in DCGAN's discriminator.
+    """
 
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
-        if not 0 <= slope < 1:
-            raise ConfigError(f"{self.path}: slope must be in [0, 1), got {slope}.")
-        self.slope = slope
+        self.slope = number(slope, "slope", of=self.path, least=0, below=1)
 
     def apply(self, x: Array) -> Array:
         return self.kernels.leaky_relu(x, slope=self.slope)
@@ -63,14 +68,14 @@ class LeakyReLU(Activation):
 
 
 class ReLU(LeakyReLU):
-    """y = max(x, 0)."""
+    """Rectifier: y = max(x, 0)."""
 
     def __init__(self) -> None:
         super().__init__(slope=0.0)
 
 
 class Tanh(Activation):
-    """y = tanh(x), the generator's last layer: images in [-1, 1]."""
+    """Hyperbolic tangent: y = tanh(x). The generator's last layer, for images in [-1, 1]."""
 
     def apply(self, x: Array) -> Array:
         return self.kernels.tanh(x)
@@ -86,7 +91,7 @@ class Tanh(Activation):
 
 
 class Sigmoid(Activation):
-    """y = 1 / (1 + exp(-x)), for images in [0, 1]. Losses take logits, so D ends without one."""
+    """Logistic function: y = 1 / (1 + exp(-x)), for images in [0, 1]. Losses take logits, so D ends without one."""
 
     def apply(self, x: Array) -> Array:
         return self.kernels.sigmoid(x)
@@ -107,24 +112,22 @@ class MaxoutCache(NamedTuple):
 
 
 class Maxout(Layer):
-    """y[...,k] = max_p x[...,p*K+k]: the largest of `pieces` numbers, an activation whose shape D learns.
+    """Maxout: y[...,k] = max_p x[...,p*K+k], the largest of `pieces` numbers: an activation whose shape is learned.
 
-    (F,) becomes (F / pieces,), and of images each pixel's channels do. Behind a `Dense(pieces * K)` or a
-    `Conv2D(pieces * K, ...)` it is the paper's maxout unit: the largest of so many linear maps, which is convex and as
-    fine as there are pieces. Where several are equal the first gets the gradient.
+    (F,) becomes (F / pieces,); in images each pixel's channels do. After a `Dense(pieces * K)` or a
+    `Conv2D(pieces * K, ...)` it is the paper's maxout unit: the largest of several linear maps, a convex function with
+    that many pieces. Where several are equal the first gets the gradient.
 
     Source: Goodfellow et al. 2013 ("Maxout Networks"), section 3.
 
     Args:
-        pieces: how many numbers compete for each output; 5 in the discriminators of Goodfellow et al. 2014 and of
-            PacGAN (Lin et al. 2018).
+        pieces: the number of inputs that compete for each output; 5 in the discriminators of Goodfellow et al. 2014
+            and of PacGAN (Lin et al. 2018).
     """
 
     def __init__(self, pieces: int) -> None:
         super().__init__()
-        if pieces < 1:
-            raise ConfigError(f"{self.path}: pieces must be positive, got {pieces}.")
-        self.pieces = pieces
+        self.pieces = whole(pieces, "pieces", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         if input_shape[-1] % self.pieces:

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import Array, Backend
-from minigan.errors import ConfigError
-from minigan.nn.initializers import Constant, GlorotUniform, Initializer
+from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect_initializer
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.conv import Conv2D
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import whole
 
 Three = tuple[Array, Array, Array]
 
@@ -47,14 +47,14 @@ def softmax_grad(dy: Array, y: Array) -> Array:
 
 
 def attend(f: Array, g: Array, h: Array, kernels: Backend) -> tuple[Array, Array]:
-    """o (N, P, E) and B (N, P, P)."""
+    """The output o (N, P, E) and the attention B (N, P, P)."""
     matmul = kernels.batched_matmul
     B = softmax(matmul(g, f, transpose_b=True), kernels.xp)
     return matmul(B, h), B
 
 
 def attend_grad(do: Array, f: Array, g: Array, h: Array, B: Array, kernels: Backend) -> Three:
-    """df, dg, dh."""
+    """The gradients df, dg, dh."""
     matmul = kernels.batched_matmul
     dS = softmax_grad(matmul(do, h, transpose_b=True), B)
     return matmul(dS, g, transpose_a=True), matmul(dS, f), matmul(B, do, transpose_a=True)
@@ -63,7 +63,7 @@ def attend_grad(do: Array, f: Array, g: Array, h: Array, B: Array, kernels: Back
 def attend_double_grad(
     v: Three, do: Array, f: Array, g: Array, h: Array, B: Array, kernels: Backend
 ) -> tuple[Array, Three]:
-    """dP/d(do), and dP/df, dP/dg, dP/dh."""
+    """The second-order gradients dP/d(do), and dP/df, dP/dg, dP/dh."""
     matmul = kernels.batched_matmul
     vf, vg, vh = v
     dB = matmul(do, h, transpose_b=True)
@@ -93,21 +93,23 @@ class SelfAttentionRecord(NamedTuple):
 
 
 class SelfAttention(Layer):
-    """y = x + gamma * o: each pixel adds what it gathers from all pixels of its image, weighted by attention.
+    """Self-attention: y = x + gamma * o, where o gathers from all pixels of an image, weighted by attention.
 
-    o_j = sum_i B[j,i] h(x_i), B[j] = softmax over i of f(x_i) . g(x_j), with 1x1 convolutions f, g and h and a number
-    gamma that starts at 0, so the network first learns from what is near. The paper writes v(h(x)) for h, through fewer
-    channels: since v is linear, that is a product of two matrices in h's place, here one matrix.
+    o_j = sum_i B[j,i] h(x_i), and B[j] is the softmax over i of f(x_i) . g(x_j), with 1x1 convolutions f, g and h. The
+    number gamma starts at 0, so the network first learns from near pixels. The paper has v(h(x)) in place of h(x),
+    through fewer channels; v is linear, so this is a product of two matrices, here one matrix.
 
     B has (H W)² numbers an image, kept on the tape: a layer for images of up to 32x32.
 
     Source: Zhang et al. 2019 (SAGAN), section 3, equations 1 to 3.
 
     Args:
-        channels: D, of f and g; an eighth of the input's by default.
-        wrap: what to do with each convolution; `SpectralNorm` in SAGAN, in G and in D. The result must be linear in x.
-        init: of the convolutions' w.
+        channels: D, the number of channels of f and g; an eighth of the input's by default.
+        wrap: makes the layer around each convolution; `SpectralNorm` in SAGAN, in G and in D. It must be linear in x.
+        init: the initializer of the convolutions' w.
     """
+
+    gamma: Parameter
 
     def __init__(
         self,
@@ -117,11 +119,9 @@ class SelfAttention(Layer):
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if channels is not None and channels < 1:
-            raise ConfigError(f"{self.path}: channels must be positive, got {channels}.")
-        self.channels = channels
+        self.channels = None if channels is None else whole(channels, "channels", of=self.path)
         self.wrap = wrap
-        self.init = init
+        self.init = expect_initializer(init, "init", of=self.path)
         self.projections: tuple[Layer, ...] = ()
 
     def infer(self, input_shape: Shape) -> Shape:
@@ -196,7 +196,7 @@ class SelfAttention(Layer):
         return 2 * (H * W) ** 2 * (self.projections[0].output_shape[-1] + C)
 
     def _attention_grad(self, dy: Array, cache: SelfAttentionCache) -> Iterator[Array]:
-        """The gradients of what the three convolutions gave."""
+        """The gradients of the three convolutions' outputs."""
         f, g, h, B, _, _ = cache
         return map(self._image, attend_grad(self.gamma.value * self._pixels(dy), f, g, h, B, self.kernels))
 

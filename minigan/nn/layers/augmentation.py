@@ -30,7 +30,7 @@ class Augmentation(Layer):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, n: int) -> Any:
-        """What A and b are made of, for n images."""
+        """The random numbers of A and b for n images."""
 
     @abstractmethod
     def linear(self, x: Array, maps: Any) -> Array:
@@ -48,7 +48,7 @@ class Augmentation(Layer):
         if not train:
             return x, None
         if rng is None:
-            raise ConfigError(f"{self.path}: changes images at random in training. Pass forward(..., rng=generator).")
+            raise ConfigError(f"{self.path}: expected an rng in training, got none. Pass forward(..., rng=generator).")
         maps = self.draw(rng, len(x))
         return self.affine(x, maps), maps
 
@@ -101,7 +101,7 @@ class Color(Augmentation):
 
 
 class Translation(Augmentation):
-    """Moves the image by up to an eighth of its sides; what comes in from outside is 0. A^T moves it back."""
+    """Moves the image by up to an eighth of its sides; pixels from outside are 0. A^T moves it back."""
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         most = np.array([_part(side, 0.125) for side in self.input_shape[:2]])
@@ -152,7 +152,7 @@ def _part(side: int, ratio: float) -> int:
 
 
 def _within(numbers: Array, first: Array | int, end: Array | int) -> Array:
-    """Which lie in [first, end)."""
+    """Mask of the numbers in [first, end)."""
     return (numbers >= first) & (numbers < end)
 
 

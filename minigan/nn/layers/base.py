@@ -1,8 +1,8 @@
-"""What a layer is: shape inference, forward, backward, double backward."""
+"""The base of all layers: shape inference, forward, backward, double backward."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -10,26 +10,34 @@ from minigan.backends import Array, Backend, get_backend
 from minigan.errors import ConfigError, NotBuiltError, ShapeError
 from minigan.nn.initializers import Initializer
 from minigan.nn.parameters import Arena, Gradients, Parameter
+from minigan.support.arguments import kind_of
+from minigan.support.representation import constructor_call
 
 Shape = tuple[int, ...]
 Cache = Any  # what a layer's backward needs from its forward: a NamedTuple of the layer's own
 
 
 class Layer(ABC):
-    """A differentiable map of batches, with its parameters.
+    """Base of all layers: a differentiable map of batches, with its parameters.
 
-    Life of a layer: the constructor takes what the user decides; `build` (of the layer itself or of the network
-    around it) infers shapes, allocates all parameters in one arena and binds the backend's kernels; after that
-    `forward` and `backward` are pure but for the gradients they are told to add to.
+    The constructor takes the user's choices. `build`, of the layer or of the network around it, infers shapes,
+    allocates all parameters in one arena and binds the backend's kernels. After that `forward` and `backward` are pure,
+    except that `backward` adds to the gradients it is given.
 
     Shapes are without the batch axis: `(H, W, C)` for images, `(F,)` for vectors.
 
+    A layer of your own annotates in its class what `infer` sets (`w: Parameter`): before `build` these names raise
+    `NotBuiltError`.
+
     Attributes:
-        path: where the layer stands, for error messages: `"D.3.Conv2D"`.
+        path: the layer's place in its network, for error messages: `"D.3.Conv2D"`.
         input_shape, output_shape: set by `build`.
         kernels: the backend, set by `build`.
-        arena: the parameters of the whole network that was built; `state` those that are not trained.
+        arena: the parameters of the whole network that was built.
+        state: the arrays of the whole network that are kept but not trained.
     """
+
+    transparent: ClassVar[bool] = False  # whether the layers inside stand in its place in summaries
 
     path: str
     input_shape: Shape
@@ -47,18 +55,40 @@ class Layer(ABC):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name in Layer.__annotations__:  # what build sets
-                raise NotBuiltError(f"{self.path}: not built, so it has no {name}. Call build(input_shape, rng=...).")
+            annotated = any(name in getattr(c, "__annotations__", ()) for c in type(self).__mro__)  # what build sets
+            if annotated or ("kernels" not in vars(self) and isinstance(getattr(type(self), name, None), property)):
+                path = vars(self).get("path", type(self).__name__)
+                raise NotBuiltError(f"{path}: not built, so it has no {name}. Call build(input_shape, rng=...) first.")
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return self.title()
+
+    def call_text(self) -> str:
+        """The call that makes such a layer: `Conv2D(64, 3, stride=2)`; layers inside stand as `...`."""
+        return constructor_call(self, elide=("layers", "branches"), leave_out=("shortcut",))
+
+    def title(self) -> str:
+        """One line for a prompt: the call, and once built the shapes and the number of parameters."""
+        if not self.is_built:
+            return self.call_text()
+        count = sum(p.size for _, p in self.named_parameters())
+        parameters = f", {count:,} parameters" if count else ""
+        return f"{self.call_text()}: {self.input_shape} -> {self.output_shape}{parameters}"
+
+    @property
+    def is_built(self) -> bool:
+        """True once `build` has given it shapes and weights."""
+        return "kernels" in vars(self)
 
     # ------------------------------------------------------------------------------------------ to be written
 
     @abstractmethod
     def infer(self, input_shape: Shape) -> Shape:
-        """The output shape; declares parameters with `add_parameter`.
+        """Infers the output shape, and declares parameters with `add_parameter`.
 
         Raises:
-            ShapeError: the layer cannot follow that shape.
+            ShapeError: the layer does not fit that shape.
         """
 
     @abstractmethod
@@ -67,17 +97,17 @@ class Layer(ABC):
 
         Args:
             x: (N, *input_shape).
-            train: whether BatchNorm uses the batch's statistics and Dropout drops.
-            rng: where random layers draw from.
+            train: True in training: BatchNorm uses the batch's statistics, and Dropout drops.
+            rng: the random numbers of Dropout and other random layers.
         """
 
     @abstractmethod
     def backward(self, dy: Array, cache: Cache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
-        """The gradient dx of the input; adds the gradients of the parameters to `grads`.
+        """Computes the gradient dx of the input, and adds the gradients of the parameters to `grads`.
 
         Args:
             dy: gradient of the output, (N, *output_shape).
-            grads: the destination; None means frozen, compute none.
+            grads: the destination; None computes none, for frozen weights.
             need_dx: False computes and returns no dx.
         """
 
@@ -85,11 +115,11 @@ class Layer(ABC):
     def double_backward(
         self, v: Array, record: Any, cache: Cache, *, grads: Gradients | None
     ) -> tuple[Array, Array | None]:
-        """The gradient of `backward`: of a P that depends on its dx, given v = dP/d(dx).
+        """The gradient of `backward`: of a number P that depends on its dx, given v = dP/d(dx).
 
         Args:
             v: like x.
-            record: what `backward_recorded` returned: for a simple layer the dy it was given.
+            record: from `backward_recorded`; of a simple layer the dy it was given.
             grads: gets dP/dw added; None computes none.
         Returns:
             dP/d(dy) like dy, and dP/dx like x; None where backward does not depend on x.
@@ -98,17 +128,17 @@ class Layer(ABC):
     # ------------------------------------------------------------------------------------------ with a default
 
     def backward_recorded(self, dy: Array, cache: Cache) -> tuple[Array, Any]:
-        """dx, and the record of cotangents that `double_backward` needs. Parameters are left alone."""
+        """Computes dx, and the record of cotangents that `double_backward` needs; no gradients of parameters."""
         return self.backward(dy, cache, grads=None), dy
 
     def commit_statistics(self, cache: Cache) -> None:  # noqa: B027 (most layers have none)
         """Folds the batch statistics that a training-mode forward left in the cache into the running ones."""
 
     def settle(self) -> None:  # noqa: B027 (most layers have nothing to settle)
-        """Brings state to where it would come to rest if the weights stayed as they are.
+        """Brings state to its limit for the weights as they are.
 
-        For a layer whose backward takes something for constant that forward works out from the weights: there, and
-        only there, its gradient is forward's derivative.
+        For a layer whose backward treats a value computed by forward from the weights as a constant: only at the limit
+        is its gradient forward's derivative.
         """
 
     @property
@@ -122,17 +152,17 @@ class Layer(ABC):
         return sum(layer.flops for _, layer in self.walk())
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
-        """The layers inside, with the names that stand in parameter names."""
+        """The layers inside, with their names as in parameter names."""
         return iter(())
 
     def given(self, condition: Array | None) -> Self:
         """This layer with its condition held fixed: the map x -> f(x | condition), with the same parameters.
 
-        A condition is what is known of each example beside x: its class as a one-hot vector, or an image. Layers that
-        take none, and networks of such layers only, are themselves. `minigan.nn.layers.condition` has those that do.
+        A condition tells more of each example than x: its class as a one-hot vector, or an image. Layers without one
+        are returned as they are, as are networks of only such layers; `minigan.nn.layers.condition` has those with one.
 
         Args:
-            condition: (N, ...), a row for each example that `forward` will be given; None changes nothing.
+            condition: (N, ...), a row for each example of `forward`; None changes nothing.
         """
         return self
 
@@ -141,13 +171,13 @@ class Layer(ABC):
         return type(self).__name__
 
     def algorithms(self, batch_size: int) -> tuple[str, ...]:
-        """How the backend computes forward, dx and dw of such a batch, where it has several ways; else nothing."""
+        """The backend's algorithms for forward, dx and dw of such a batch, where it has several; else nothing."""
         return ()
 
     # ------------------------------------------------------------------------------------------ building
 
     def plan(self, *, fuse: bool) -> None:  # noqa: B027 (only networks walk through layers)
-        """Decides how to walk through the layers inside; the last act of `build`."""
+        """Plans the walk through the layers inside; the last act of `build`."""
 
     def add_parameter(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
         """Declares a trained array of this layer; to be called in `infer`."""
@@ -179,33 +209,71 @@ class Layer(ABC):
         """Infers all shapes, allocates and initialises the parameters, binds the kernels.
 
         Args:
-            input_shape: of one example: (H, W, C) or (F,).
+            input_shape: the shape of one example: (H, W, C) or (F,).
             backend: an object or a name, see `minigan.backends.get_backend`.
             dtype: float32 or float64.
-            rng: the weights are drawn from it, in the order of the layers.
-            fuse: let neighbouring layers share passes over memory, see `minigan.nn.layers.fused`. Results are the same
-                but for rounding; False runs every layer's own forward and backward.
+            rng: draws the weights, in the order of the layers.
+            fuse: let neighbouring layers share passes over memory, see `minigan.nn.layers.fused`. Results differ by
+                rounding only; False runs every layer's own forward and backward.
         Returns:
             self, ready to run.
         Raises:
             ShapeError: two layers do not fit; the message names them.
             ConfigError: a dtype that is no float, or one layer object in two places.
+            Either leaves the network as it was: one that was built before still works.
         """
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {np.dtype(dtype)}.")
+        shape, dtype = self._checked_shape(input_shape), self._checked_dtype(dtype)
+        if not isinstance(rng, np.random.Generator):
+            raise ConfigError(
+                f"{self.path}: rng must be a numpy.random.Generator, got {kind_of(rng)}. "
+                "Pass rng=np.random.default_rng(0)."
+            )
         backend = get_backend(backend)
         self._refuse_repeated_layers()
-        self.setup(tuple(input_shape), self.path)
-        dtype = np.dtype(dtype)
+        before = [(layer, dict(vars(layer))) for _, layer in self.walk()]
+        try:
+            self._build(shape, backend=backend, dtype=dtype, rng=rng, fuse=fuse)
+        except BaseException:  # a build that fails leaves all layers as they were
+            for layer, attributes in before:
+                vars(layer).clear()
+                vars(layer).update(attributes)
+            raise
+        return self
+
+    def _build(
+        self, input_shape: Shape, *, backend: Backend, dtype: np.dtype[Any], rng: np.random.Generator, fuse: bool
+    ) -> None:
+        self.setup(input_shape, self.path)
         arena = Arena(dict(self.named_parameters()), backend=backend, dtype=dtype, rng=rng)
         state = Arena(dict(self.named_state()), backend=backend, dtype=dtype, rng=rng)
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
             layer.plan(fuse=fuse)
-        return self
+
+    def _checked_shape(self, shape: Any) -> Shape:
+        if isinstance(shape, int | np.integer):
+            raise ShapeError(
+                f"{self.path}: input_shape must be a tuple without the batch axis, got {shape}. Write ({shape},)."
+            )
+        sides = tuple(shape) if isinstance(shape, tuple | list) else ()
+        if not sides or not all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in sides):
+            raise ShapeError(
+                f"{self.path}: input_shape must be positive integers, (H, W, C) or (F,) without the batch axis, got "
+                f"{kind_of(shape)}."
+            )
+        return tuple(int(n) for n in sides)
+
+    def _checked_dtype(self, dtype: str | np.dtype[Any] | type) -> np.dtype[Any]:
+        try:
+            found: np.dtype[Any] | str = np.dtype(dtype)
+        except TypeError:  # no dtype of NumPy's
+            found = kind_of(dtype)
+        if not isinstance(found, np.dtype) or found not in (np.float32, np.float64):
+            raise ConfigError(f"{self.path}: dtype must be float32 or float64, got {found}.")
+        return found
 
     def _refuse_repeated_layers(self) -> None:
-        """A layer object holds the shapes and weights of one place; in two places the last would win."""
+        """Refuses a layer object in two places: it holds the shapes and weights of one, so the last would win."""
         seen: dict[int, str] = {}
         for prefix, layer in self.walk():
             if id(layer) in seen:
@@ -226,7 +294,7 @@ class Layer(ABC):
         return ((f"{prefix}{p.name}", p) for prefix, layer in self.walk() for p in layer.own_parameters)
 
     def named_state(self) -> Iterator[tuple[str, Parameter]]:
-        """What is kept but not trained, such as BatchNorm's running statistics."""
+        """The arrays that are kept but not trained, such as BatchNorm's running statistics."""
         return ((f"{prefix}{p.name}", p) for prefix, layer in self.walk() for p in layer.own_state)
 
     def gradients(self) -> Gradients:
@@ -234,7 +302,11 @@ class Layer(ABC):
         return self.arena.gradients()
 
     def expect_image(self, input_shape: Shape) -> tuple[int, int, int]:
-        """input_shape, if it is an image's."""
+        """The input shape (H, W, C), if it is an image's.
+
+        Raises:
+            ShapeError: it is not.
+        """
         if len(input_shape) != 3:
             raise ShapeError(
                 f"{self.path}: expected images (H, W, C), got {input_shape} from the layer before. "
@@ -243,7 +315,11 @@ class Layer(ABC):
         return input_shape
 
     def expect_vector(self, input_shape: Shape) -> int:
-        """The number of features, if input_shape is a vector's."""
+        """The number of features F, if the input shape is a vector's.
+
+        Raises:
+            ShapeError: it is not.
+        """
         if len(input_shape) != 1:
             raise ShapeError(
                 f"{self.path}: expected vectors (F,), got {input_shape} from the layer before. "

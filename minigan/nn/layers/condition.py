@@ -1,8 +1,8 @@
-"""Layers that know something of each example beside x: its class, or an image that it belongs to.
+"""Conditional layers, which are told more of each example than x: its class, or an image that it belongs to.
 
-What is known is the condition c, an array with a row for each example: a class as a one-hot vector (F,), attributes as
-a vector of numbers, an image (H, W, F). `network.given(c)` is the network with c held fixed, D(x | c), and everything
-that works on a network works on that: `D.given(c).forward(x, train=True)`.
+The condition c is an array with a row for each example: a class as a one-hot vector (F,), attributes as a vector of
+numbers, an image (H, W, F). `network.given(c)` is the network with c held fixed, D(x | c). It is used like any other
+network: `D.given(c).forward(x, train=True)`.
 
 A class-conditional G concatenates c to its noise, and D to its images, as in Mirza & Osindero 2014; D may instead take
 the inner product of its features with an embedding of c (projection, see
@@ -16,25 +16,26 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import ConfigError, DTypeError, ShapeError
-from minigan.nn.initializers import Constant, Initializer, Normal
+from minigan.nn.initializers import Constant, Initializer, Normal, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import kind_of, whole
 
 
 class Conditional(Layer):
-    """A layer y = f(x | c).
+    """Base of the layers y = f(x | c).
 
     Args:
-        shape: of c for one example.
+        shape: the shape of c for one example.
     """
 
     condition: Array | None = None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        if not shape or min(shape) < 1:
-            raise ConfigError(f"{self.path}: a condition's shape is (F,) or (H, W, F), all positive; got {shape}.")
-        self.shape = tuple(shape)
+        if not isinstance(shape, tuple | list) or not shape:
+            raise ConfigError(f"{self.path}: a condition's shape is (F,) or (H, W, F), got {kind_of(shape)}.")
+        self.shape = tuple(whole(n, "each side of shape", of=self.path) for n in shape)
 
     def given(self, condition: Array | None) -> Self:
         if condition is None:
@@ -44,11 +45,11 @@ class Conditional(Layer):
         return bound
 
     def condition_of(self, x: Array) -> Array:
-        """c, if there is one for each of these examples, of x's dtype.
+        """The condition c, checked: a row for each of these examples, of x's dtype.
 
         Raises:
             ConfigError: there is none.
-            ShapeError, DTypeError: it is not what the layer was made for.
+            ShapeError, DTypeError: it has another shape or dtype.
         """
         c = self.condition
         if c is None:
@@ -71,20 +72,26 @@ class ConcatCache(NamedTuple):
 
 
 class ConcatCondition(Conditional):
-    """y = [x, e], joined along the last axis; e is c, or its embedding c E. A vector e stands at every pixel.
+    """Joins the condition to x: y = [x, e] along the last axis, where e is c or its embedding c E.
+
+    In images a vector e stands at every pixel.
 
     Source: Mirza & Osindero 2014, figure 1; for images as conditions Isola et al. 2017, section 3.
 
     Args:
-        shape: of c: (F,), or (H, W, F) with the image's own H and W.
+        shape: the shape of c: (F,), or (H, W, F) with the image's own H and W.
         embedding: the number of columns of E, (F, embedding), which is learned; 0 takes c as it is.
     """
 
+    E: Parameter | None
+
     def __init__(self, shape: Shape, *, embedding: int = 0) -> None:
         super().__init__(shape)
-        if embedding < 0 or (embedding and len(shape) > 1):
-            raise ConfigError(f"{self.path}: embedding is for vectors and not negative, got {embedding} for {shape}.")
-        self.embedding = embedding
+        self.embedding = whole(embedding, "embedding", of=self.path, least=0)
+        if embedding and len(self.shape) > 1:
+            raise ConfigError(
+                f"{self.path}: only a vector can have an embedding, got embedding={embedding} for images {self.shape}."
+            )
 
     def infer(self, input_shape: Shape) -> Shape:
         if len(self.shape) > 1 and self.shape[:-1] != input_shape[:-1]:
@@ -132,18 +139,22 @@ class InnerProductCache(NamedTuple):
 
 
 class InnerProduct(Conditional):
-    """y = <x, c>, one number an example: of class scores x that of the example's own class.
+    """Inner product y = <x, c>, one number an example: among class scores x that of the example's own class.
 
     Args:
-        features: of x and of c.
+        features: the length of x and of c.
     """
 
     def __init__(self, features: int) -> None:
         super().__init__((features,))
+        self.features = self.shape[0]
 
     def infer(self, input_shape: Shape) -> Shape:
         if input_shape != self.shape:
-            raise ShapeError(f"{self.path}: expected x of shape {self.shape} like the condition, got {input_shape}.")
+            raise ShapeError(
+                f"{self.path}: expected x of shape {self.shape} like the condition, got {input_shape}. "
+                f"Let the layer before end with {self.shape[0]} features."
+            )
         return (1,)
 
     def forward(
@@ -170,16 +181,19 @@ class AffineCache(NamedTuple):
 
 
 class ConditionalAffine(Conditional):
-    """y = x * (c Gamma) + c Beta: each class scales and shifts the channels in its own way.
+    """Conditional scale and shift: y = x * (c Gamma) + c Beta, so that each class has its own for every channel.
 
-    After a BatchNorm it makes a class-conditional one.
+    After a BatchNorm it makes a class-conditional BatchNorm.
 
     Source: Dumoulin et al. 2017, "A Learned Representation for Artistic Style", equation 5.
 
     Args:
-        features: of c.
-        gamma_init: of Gamma, (features, C); Beta starts at 0.
+        features: the length of c.
+        gamma_init: the initializer of Gamma, (features, C); Beta starts at 0.
     """
+
+    gamma: Parameter
+    beta: Parameter
 
     def __init__(
         self,
@@ -188,7 +202,8 @@ class ConditionalAffine(Conditional):
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__((features,))
-        self.gamma_init = gamma_init
+        self.features = self.shape[0]
+        self.gamma_init = expect_initializer(gamma_init, "gamma_init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         table = (self.shape[0], input_shape[-1])
@@ -200,7 +215,7 @@ class ConditionalAffine(Conditional):
         c = self.condition_of(x)
         scale = self.kernels.matmul(c, self.gamma.value)
         y = self._scaled(x, scale)
-        y += self._beside(self.kernels.matmul(c, self.beta.value), x)
+        y += self._for_pixels(self.kernels.matmul(c, self.beta.value), x)
         return y, AffineCache(x, c, scale)
 
     def backward(self, dy: Array, cache: AffineCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
@@ -217,9 +232,9 @@ class ConditionalAffine(Conditional):
         return self._scaled(v, cache.scale), None
 
     def _scaled(self, x: Array, scale: Array) -> Array:
-        return self.kernels.xp.multiply(x, self._beside(scale, x), out=self.kernels.empty(x.shape, x.dtype))
+        return self.kernels.xp.multiply(x, self._for_pixels(scale, x), out=self.kernels.empty(x.shape, x.dtype))
 
-    def _beside(self, rows: Array, x: Array) -> Array:
+    def _for_pixels(self, rows: Array, x: Array) -> Array:
         """(N, C) as (N, 1, 1, C), for images."""
         return rows.reshape(len(rows), *[1] * (x.ndim - 2), -1)
 

@@ -10,12 +10,22 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.backends.geometry import ConvGeometry, Padding, Pair, conv_geometry, conv_transpose_geometry, pair, times
+from minigan.backends.geometry import (
+    ConvGeometry,
+    Padding,
+    Pair,
+    conv_geometry,
+    conv_transpose_geometry,
+    pair,
+    resolve_padding,
+    times,
+)
 from minigan.errors import ShapeError
-from minigan.nn.initializers import Constant, GlorotUniform, Initializer
+from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.layers.plain_filter import Taps
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import whole
 
 
 class ConvCache(NamedTuple):
@@ -23,27 +33,30 @@ class ConvCache(NamedTuple):
 
 
 class Conv2D(Layer):
-    """y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
+    """Convolution: y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
 
-    With a dilation r and s are multiplied by it: the filter has gaps. With groups, c and k are of the same group. The
-    kernels are then given a plain filter that has zeros there (`minigan.nn.layers.plain_filter`): weights are saved,
+    A dilation multiplies r and s: the filter has gaps. In groups, an output k sees only the inputs c of its own group.
+    The kernels are then given a plain filter with zeros there (`minigan.nn.layers.plain_filter`), which saves weights,
     not time.
 
     Args:
-        channels: K, how many filters.
-        filter: R S, one int or a pair.
-        stride: one int or a pair.
+        channels: K, the number of filters.
+        filter: its height R and width S; one int or a pair.
+        stride: the step from window to window; one int or a pair.
         padding: "same", "valid", an int, a pair, or ((top, bottom), (left, right)).
-        dilation: one int or a pair. Source: Yu & Koltun 2016, equation 2.
-        groups: of neighbouring channels; divides C and K. Source: Krizhevsky et al. 2012, section 3.5.
-        bias: whether to add b; none is needed where BatchNorm follows.
-        init: of w, (R, S, C / groups, K).
+        dilation: the step from tap to tap; one int or a pair. Source: Yu & Koltun 2016, equation 2.
+        groups: the number of groups of neighbouring channels; divides C and K. Source: Krizhevsky et al. 2012,
+            section 3.5.
+        bias: add b, which starts at 0; not needed where BatchNorm follows.
+        init: the initializer of w, (R, S, C / groups, K).
     """
 
     # The kernels of y, dx and dw.
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
     geometry: ConvGeometry
+    w: Parameter
+    b: Parameter | None
 
     def __init__(
         self,
@@ -58,17 +71,23 @@ class Conv2D(Layer):
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if channels < 1:
-            raise ShapeError(f"{self.path}: channels must be positive, got {channels}.")
-        if groups < 1:
-            raise ShapeError(f"{self.path}: groups must be positive, got {groups}.")
-        self.channels = channels
-        self.filter = pair(filter, "filter")
-        self.taps = Taps(pair(dilation, "dilation"), groups)
-        self.stride = pair(stride, "stride")
-        self.padding = padding
+        self.channels = whole(channels, "channels", of=self.path)
+        self.filter = pair(filter, f"{self.path}: filter")
+        self.stride = pair(stride, f"{self.path}: stride")
+        self.dilation = pair(dilation, f"{self.path}: dilation")
+        self.groups = whole(groups, "groups", of=self.path)
+        self.taps = Taps(self.dilation, self.groups)
+        self.padding = self._checked_padding(padding)
         self.bias = bias
-        self.init = init
+        self.init = expect_initializer(init, "init", of=self.path)
+
+    def _checked_padding(self, padding: Padding) -> Padding:
+        """The padding, if it is one for any size of image."""
+        try:
+            resolve_padding(padding, self.filter, self.filter, self.stride)
+        except ShapeError as error:
+            raise ShapeError(f"{self.path}: {error}") from None
+        return padding
 
     def infer(self, input_shape: Shape) -> Shape:
         image = self.expect_image(input_shape)
@@ -82,11 +101,11 @@ class Conv2D(Layer):
         return self.geometry.output_shape
 
     def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
-        """Of the convolution that the kernels compute, with the filter's whole extent."""
+        """Geometry of the convolution that the kernels compute, with the filter's whole extent."""
         return conv_geometry(input_shape, self.channels, filter, self.stride, self.padding)
 
     def plain_filter(self) -> Array:
-        """w, or where it has gaps or groups the filter with zeros that stands for it: (R, S, C, K)."""
+        """The filter (R, S, C, K) for the kernels: w, or with gaps or groups a filter with zeros in its place."""
         w = self.w.value
         return w if self.taps.plain else self.taps.spread(w, self.geometry.weight_shape, self.kernels)
 
@@ -124,8 +143,8 @@ class Conv2D(Layer):
 
     def describe(self) -> str:
         stride = "" if self.stride == (1, 1) else f" /{times(self.stride)}"
-        dilation = "" if self.taps.dilation == (1, 1) else f" dilated {times(self.taps.dilation)}"
-        groups = "" if self.taps.groups == 1 else f" in {self.taps.groups} groups"
+        dilation = "" if self.dilation == (1, 1) else f" dilated {times(self.dilation)}"
+        groups = "" if self.groups == 1 else f" in {self.groups} groups"
         return f"{type(self).__name__} {self.filter[0]}x{self.filter[1]}{stride}{dilation}{groups}"
 
     def algorithms(self, batch_size: int) -> tuple[str, ...]:
@@ -134,7 +153,7 @@ class Conv2D(Layer):
 
 
 class ConvTranspose2D(Conv2D):
-    """The input gradient of a convolution, used as a layer: a stride enlarges the image.
+    """Transposed convolution, the input gradient of a convolution: a stride enlarges the image.
 
     x (N, h, w, c) becomes y (N, H, W, K) with H = (h - 1) * stride - pads + R + output_padding; with "same" padding
     H = h * stride. w keeps the layout of the convolution that would map y back to x: (R, S, K / groups, c), as in
@@ -144,6 +163,7 @@ class ConvTranspose2D(Conv2D):
     checkerboards (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
 
     Args:
+        channels, filter, stride, padding, dilation, groups, bias, init: see `Conv2D`.
         output_padding: extra rows and columns at the bottom and right, less than the stride.
     """
 
@@ -172,16 +192,14 @@ class ConvTranspose2D(Conv2D):
             bias=bias,
             init=init,
         )
-        self.output_padding: Pair = (
-            (output_padding, output_padding) if isinstance(output_padding, int) else output_padding
-        )
+        self.output_padding = pair(output_padding, f"{self.path}: output_padding", least=0)
 
     def infer(self, input_shape: Shape) -> Shape:
         super().infer(input_shape)
         return self.geometry.input_shape
 
     def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
-        """Of the convolution that this one is the input gradient of."""
+        """Geometry of the convolution whose input gradient this is."""
         return conv_transpose_geometry(
             input_shape, self.channels, filter, self.stride, self.padding, self.output_padding
         )

@@ -1,14 +1,14 @@
-"""The fully connected layer."""
+"""Fully connected layer."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ShapeError
-from minigan.nn.initializers import Constant, GlorotUniform, Initializer
+from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import whole
 
 
 class DenseCache(NamedTuple):
@@ -16,13 +16,16 @@ class DenseCache(NamedTuple):
 
 
 class Dense(Layer):
-    """y = x w + b, with x (N, F) and w (F, K).
+    """Fully connected layer: y = x w + b, with x (N, F) and w (F, K).
 
     Args:
-        features: K, how many outputs.
-        bias: whether to add b.
-        init: of w.
+        features: K, the number of outputs.
+        bias: add b; it starts at 0.
+        init: the initializer of w.
     """
+
+    w: Parameter
+    b: Parameter | None
 
     def __init__(
         self,
@@ -32,11 +35,9 @@ class Dense(Layer):
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if features < 1:
-            raise ShapeError(f"{self.path}: features must be positive, got {features}.")
-        self.features = features
+        self.features = whole(features, "features", of=self.path)
         self.bias = bias
-        self.init = init
+        self.init = expect_initializer(init, "init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         self.w = self.add_parameter("w", (self.expect_vector(input_shape), self.features), self.init)
@@ -51,7 +52,7 @@ class Dense(Layer):
         return self.kernels.dense_grad(dy, cache.x, self.w.value, add_to=self.sums(grads), need_dx=need_dx)
 
     def sums(self, grads: Gradients | None) -> tuple[Array, Array | None] | None:
-        """Where the gradients of w and b are added up."""
+        """The arrays that the gradients of w and b are added to."""
         if grads is None:
             return None
         return grads[self.w], grads[self.b] if self.b else None

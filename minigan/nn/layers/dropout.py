@@ -8,6 +8,7 @@ from minigan.backends import Array
 from minigan.errors import ConfigError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import number
 
 
 class DropoutCache(NamedTuple):
@@ -15,16 +16,17 @@ class DropoutCache(NamedTuple):
 
 
 class Dropout(Layer):
-    """In training y = x * mask, where the mask is 0 with probability `rate` and 1 / (1 - rate) elsewhere.
+    """Dropout: in training y = x * mask, where the mask is 0 with probability `rate` and 1 / (1 - rate) elsewhere.
 
     Source: Srivastava et al. 2014.
+
+    Args:
+        rate: the share of numbers that are set to 0, in [0, 1).
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise ConfigError(f"{self.path}: rate must be in [0, 1), got {rate}.")
-        self.rate = rate
+        self.rate = number(rate, "rate", of=self.path, least=0, below=1)
 
     def infer(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -33,7 +35,7 @@ class Dropout(Layer):
         if not train or self.rate == 0:
             return x, DropoutCache(None)
         if rng is None:
-            raise ConfigError(f"{self.path}: drops at random in training. Pass forward(..., rng=generator).")
+            raise ConfigError(f"{self.path}: expected an rng in training, got none. Pass forward(..., rng=generator).")
         mask = self.kernels.dropout_mask(rng, x.shape, rate=self.rate, dtype=self.dtype)
         return self._masked(x, mask), DropoutCache(mask)
 

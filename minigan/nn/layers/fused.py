@@ -33,7 +33,7 @@ class Single(NamedTuple):
 
 
 class NormActivation(NamedTuple):
-    """BatchNorm and the (Leaky)ReLU after it, one kernel each way; backward in evaluation one layer after the other."""
+    """BatchNorm and the (Leaky)ReLU after it: one kernel each way; backward in evaluation goes layer by layer."""
 
     norm: BatchNorm
     activation: LeakyReLU
@@ -72,7 +72,7 @@ class NormActivation(NamedTuple):
 
 
 class ConvActivation(NamedTuple):
-    """A convolution and the (Leaky)ReLU after it: one kernel forward; backward one layer after the other."""
+    """A convolution and the (Leaky)ReLU after it: one kernel forward; backward goes layer by layer."""
 
     conv: Conv2D
     activation: LeakyReLU
@@ -89,7 +89,7 @@ class ConvActivation(NamedTuple):
 
 
 class DenseActivation(NamedTuple):
-    """A fully connected layer and the (Leaky)ReLU after it, one kernel each way."""
+    """A fully connected layer and the (Leaky)ReLU after it: one kernel each way."""
 
     dense: Dense
     activation: LeakyReLU

@@ -1,13 +1,14 @@
-"""Layers in which the examples of a batch see each other."""
+"""Minibatch standard deviation: the examples of a batch see each other."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import number, whole
 
 
 class MinibatchStdDevCache(NamedTuple):
@@ -16,10 +17,10 @@ class MinibatchStdDevCache(NamedTuple):
 
 
 class MinibatchStdDev(Layer):
-    """y = [x, s]: one more channel, the same number s everywhere in an example, that tells how much its group varies.
+    """Minibatch standard deviation: y = [x, s], with one more channel that tells D how much a group of examples varies.
 
-    s is the standard deviation over the group of each number of x, averaged over all these numbers. Where G draws the
-    same image again and again s is small, and D sees it.
+    s is the standard deviation over the group of each number of x, averaged over all these numbers; it is the same
+    everywhere in an example. Where G draws the same image again and again s is small, and D sees it.
 
     With G examples in a group, F numbers in an example and u = (x - mean) / std over the group,
 
@@ -31,17 +32,15 @@ class MinibatchStdDev(Layer):
     Source: Karras et al. 2018, section 3.
 
     Args:
-        group: how many examples are compared with each other; as in the authors' code four, each from another part of
-            the batch. A smaller batch is one group; a larger one must be a multiple.
+        group: the number of examples that are compared with each other; four as in the authors' code, each from
+            another part of the batch. A smaller batch is one group; a larger one must be a multiple.
         eps: added to the variance.
     """
 
     def __init__(self, group: int = 4, *, eps: float = 1e-8) -> None:
         super().__init__()
-        if not (group > 0 and eps > 0):
-            raise ConfigError(f"{self.path}: expected group > 0 and eps > 0, got {group=}, {eps=}.")
-        self.group = group
-        self.eps = eps
+        self.group = whole(group, "group", of=self.path)
+        self.eps = number(eps, "eps", of=self.path, above=0)
 
     def infer(self, input_shape: Shape) -> Shape:
         return *input_shape[:-1], input_shape[-1] + 1

@@ -1,14 +1,15 @@
-"""Normalisation over the batch, and of each example by itself."""
+"""Normalisation over the batch, and within each example."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ConfigError, ShapeError
-from minigan.nn.initializers import Constant, Initializer
+from minigan.errors import ShapeError
+from minigan.nn.initializers import Constant, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import number, whole
 
 
 class BatchNormCache(NamedTuple):
@@ -19,19 +20,25 @@ class BatchNormCache(NamedTuple):
 
 
 class BatchNorm(Layer):
-    """y = gamma * (x - mean) / sqrt(var + eps) + beta, for each channel, over N, H and W.
+    """Batch normalisation: y = gamma * (x - mean) / sqrt(var + eps) + beta, for each channel, over N, H and W.
 
-    In training mean and var are the batch's, and the gradient flows through them; otherwise they are the running
-    ones, which are constants, so the backward pass is another. `forward` never updates the running statistics:
-    `commit_statistics` does, which lets D see real and fake as separate batches and the trainer decide.
+    In training mean and var are the batch's, and the gradient flows through them. In evaluation they are the running
+    ones, which are constants, so the backward pass differs. `forward` never updates the running statistics;
+    `commit_statistics` does. So D can see real and fake as separate batches, and the trainer decides which count.
+
+    Source: Ioffe & Szegedy 2015; section 3.2 for images.
 
     Args:
-        momentum: running <- momentum * running + (1 - momentum) * batch, the variance unbiased
-            (1 - momentum is what PyTorch calls momentum).
+        momentum: running <- momentum * running + (1 - momentum) * batch, with the unbiased variance; PyTorch's
+            momentum is 1 - momentum.
         eps: added to the variance.
-        gamma_init: DCGAN starts gamma from N(1, .02).
-    Source: Ioffe & Szegedy 2015; section 3.2 for images.
+        gamma_init: the initializer of gamma, (C,); DCGAN's is N(1, .02).
     """
+
+    gamma: Parameter
+    beta: Parameter
+    running_mean: Parameter
+    running_var: Parameter
 
     def __init__(
         self,
@@ -41,11 +48,9 @@ class BatchNorm(Layer):
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if not (0 <= momentum < 1 and eps > 0):
-            raise ConfigError(f"{self.path}: expected 0 <= momentum < 1 and eps > 0, got {momentum=}, {eps=}.")
-        self.momentum = momentum
-        self.eps = eps
-        self.gamma_init = gamma_init
+        self.momentum = number(momentum, "momentum", of=self.path, least=0, below=1)
+        self.eps = number(eps, "eps", of=self.path, above=0)
+        self.gamma_init = expect_initializer(gamma_init, "gamma_init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         channels = input_shape[-1:]
@@ -66,11 +71,11 @@ class BatchNorm(Layer):
         return y, BatchNormCache(x, mean, var, train)
 
     def running_statistics(self) -> tuple[Array, Array]:
-        """Copies, for the tape: the running ones move on."""
+        """Copies of the running mean and variance, for the tape: the originals change later."""
         return self.running_mean.value.copy(), self.running_var.value.copy()
 
     def expect_variance(self, x: Array) -> None:
-        """Refuses a batch of one value a channel."""
+        """Refuses a batch of one value a channel, which has no variance."""
         if x.size == x.shape[-1]:
             raise ShapeError(
                 f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
@@ -121,17 +126,21 @@ class GroupNormCache(NamedTuple):
 
 
 class GroupNorm(Layer):
-    """y = gamma * (x - mean) / sqrt(var + eps) + beta, for each example and group of channels, over H, W and the group.
+    """Group normalisation: y = gamma * (x - mean) / sqrt(var + eps) + beta, over H, W and the channels of a group.
 
-    No example sees another, so training and evaluation are the same, a batch may be of one example, and a critic with
-    a gradient penalty may use it where BatchNorm would break the penalty (Gulrajani et al. 2017, section 4).
+    No example sees another. So training and evaluation are the same, a batch may have one example, and a critic with a
+    gradient penalty may use it, where BatchNorm would break the penalty (Gulrajani et al. 2017, section 4).
+
+    Source: Wu & He 2018, section 3.
 
     Args:
-        groups: of neighbouring channels; divides their number.
+        groups: the number of groups of neighbouring channels; divides the number of channels.
         eps: added to the variance.
-        gamma_init: of gamma, (C,).
-    Source: Wu & He 2018, section 3.
+        gamma_init: the initializer of gamma, (C,).
     """
+
+    gamma: Parameter
+    beta: Parameter
 
     def __init__(
         self,
@@ -141,11 +150,9 @@ class GroupNorm(Layer):
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
         super().__init__()
-        if not (groups > 0 and eps > 0):
-            raise ConfigError(f"{self.path}: expected groups > 0 and eps > 0, got {groups=}, {eps=}.")
-        self.groups = groups
-        self.eps = eps
-        self.gamma_init = gamma_init
+        self.groups = whole(groups, "groups", of=self.path)
+        self.eps = number(eps, "eps", of=self.path, above=0)
+        self.gamma_init = expect_initializer(gamma_init, "gamma_init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         channels = input_shape[-1]
@@ -194,7 +201,7 @@ class GroupNorm(Layer):
 
 
 class LayerNorm(GroupNorm):
-    """Each example normalised as a whole: one group. gamma and beta are one a channel, for vectors one a feature.
+    """Layer normalisation: each example as a whole is one group. gamma and beta have a number for each channel.
 
     Source: Ba et al. 2016, equation 3 with the summed inputs of one layer; for images as in WGAN-GP's critic.
     """
@@ -212,9 +219,9 @@ class LayerNorm(GroupNorm):
 
 
 class InstanceNorm(GroupNorm):
-    """Each channel of each image normalised over H and W: a group for each channel.
+    """Instance normalisation: each channel of each image is a group, normalised over H and W.
 
-    Source: Ulyanov et al. 2016, equation 3; in generators from image to image, CycleGAN's among them.
+    Source: Ulyanov et al. 2016, equation 3; used in generators from image to image, such as CycleGAN's.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Filters with gaps and in groups, as plain filters with zeros.
 
 A dilated filter has d - 1 zeros between its taps. With G groups of channels, the k-th group of outputs sees the k-th
-group of inputs alone: a filter of blocks, with zeros beside them. So F = E w, with E linear: a convolution with gaps
+group of inputs alone: a filter of blocks, with zeros around them. So F = E w, with E linear: a convolution with gaps
 and groups is a plain one with F, and the gradient of w is E' dF. The kernels know plain filters only.
 """
 
@@ -19,8 +19,8 @@ class Taps(NamedTuple):
     """E, which maps w (R, S, C / groups, K) to F ((R - 1) d + 1, (S - 1) d + 1, C, K).
 
     Attributes:
-        dilation: d, vertical and horizontal: the way from a tap to the next.
-        groups: of channels.
+        dilation: d, the step from tap to tap, vertical and horizontal.
+        groups: the number of groups of channels.
     """
 
     dilation: Pair = (1, 1)
@@ -28,7 +28,7 @@ class Taps(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether F is w."""
+        """True if F is w."""
         return self == Taps()
 
     def extent(self, filter: Pair) -> Pair:
@@ -49,7 +49,7 @@ class Taps(NamedTuple):
         return *filter, C // self.groups, K
 
     def spread(self, w: Array, shape: tuple[int, ...], kernels: Backend) -> Array:
-        """E w, of that shape."""
+        """The filter F = E w, of that shape."""
         F = kernels.empty(shape, w.dtype)
         F.fill(0)
         for block, part in self._blocks(F, w):
@@ -57,7 +57,7 @@ class Taps(NamedTuple):
         return F
 
     def gather(self, dF: Array, *, add_to: Array) -> None:
-        """add_to += E' dF, like w."""
+        """Adds the gradient of w: add_to += E' dF."""
         for block, part in self._blocks(dF, add_to):
             part += block
 

@@ -10,19 +10,19 @@ from minigan.nn.parameters import Gradients
 
 
 class AveragePooling2D(Layer):
-    """Each block of pixels averaged: (H, W, C) becomes (H / factor, W / factor, C).
+    """Average pooling: each block of pixels becomes its mean, (H, W, C) becomes (H / factor, W / factor, C).
 
-    What `UpSampling2D` is to G's residual blocks, this is to D's (Miyato et al. 2018, appendix B.4).
+    The counterpart in D's residual blocks of `UpSampling2D` in G's (Miyato et al. 2018, appendix B.4).
 
     Args:
-        factor: one int or a pair (vertical, horizontal), the size of a block and the step from one to the next.
+        factor: the size of a block and the step from one to the next; one int or a pair (vertical, horizontal).
     """
 
-    share: float  # what a pixel counts in its block's result
+    share: float  # the weight of a pixel in its block's result
 
     def __init__(self, factor: int | Pair = 2) -> None:
         super().__init__()
-        self.factor = pair(factor, "factor")
+        self.factor = pair(factor, f"{self.path}: factor")
 
     def infer(self, input_shape: Shape) -> Shape:
         H, W, C = self.expect_image(input_shape)
@@ -62,7 +62,10 @@ class AveragePooling2D(Layer):
 
 
 class GlobalAveragePooling2D(AveragePooling2D):
-    """y[n,c] = mean of x[n,:,:,c]: images become vectors. Source: Lin et al. 2014, section 3.2."""
+    """Global average pooling: y[n,c] is the mean of x[n,:,:,c]; images become vectors.
+
+    Source: Lin et al. 2014, section 3.2.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +80,10 @@ class GlobalAveragePooling2D(AveragePooling2D):
 
 
 class GlobalSumPooling2D(GlobalAveragePooling2D):
-    """y[n,c] = sum of x[n,:,:,c]: images become vectors, as at the end of SNGAN's D (Miyato et al. 2018, table 4)."""
+    """Global sum pooling: y[n,c] is the sum of x[n,:,:,c]; images become vectors.
+
+    Source: the end of SNGAN's D (Miyato et al. 2018, table 4).
+    """
 
     def infer(self, input_shape: Shape) -> Shape:
         output_shape = super().infer(input_shape)

@@ -1,4 +1,4 @@
-"""Layers that move numbers without weighing them: linear maps, so double backward is forward again."""
+"""Layers that move numbers without changing them: linear maps, so double backward is forward again."""
 
 import math
 
@@ -9,18 +9,23 @@ from minigan.backends.geometry import Pair, pair, times
 from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import kind_of, whole
 
 
 class Reshape(Layer):
-    """Each example in another shape of the same size. A view: nothing is copied.
+    """Reshapes each example. A view: nothing is copied.
 
     Args:
-        shape: without the batch axis, e.g. (4, 4, 256).
+        shape: the new shape without the batch axis, such as (4, 4, 256).
     """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        if not isinstance(shape, tuple | list):
+            raise ShapeError(
+                f"{self.path}: shape must be a tuple without the batch axis, such as (4, 4, 256), got {kind_of(shape)}."
+            )
+        self.shape = tuple(whole(n, "each side of shape", of=self.path) for n in shape)
 
     def infer(self, input_shape: Shape) -> Shape:
         if math.prod(self.shape) != math.prod(input_shape):
@@ -45,7 +50,7 @@ class Reshape(Layer):
 
 
 class Flatten(Reshape):
-    """Each example as a vector."""
+    """Flattens each example to a vector: (H, W, C) becomes (H * W * C,)."""
 
     def __init__(self) -> None:
         super().__init__(())
@@ -55,7 +60,7 @@ class Flatten(Reshape):
 
 
 class UpSampling2D(Layer):
-    """Each pixel repeated: (H, W, C) becomes (H * factor, W * factor, C), nearest neighbour.
+    """Nearest-neighbour enlargement: each pixel is repeated, (H, W, C) becomes (H * factor, W * factor, C).
 
     Followed by a `Conv2D` it is the resize-convolution, which enlarges without checkerboards (Odena et al. 2016).
 
@@ -65,7 +70,7 @@ class UpSampling2D(Layer):
 
     def __init__(self, factor: int | Pair = 2) -> None:
         super().__init__()
-        self.factor = pair(factor, "factor")
+        self.factor = pair(factor, f"{self.path}: factor")
 
     def infer(self, input_shape: Shape) -> Shape:
         H, W, C = self.expect_image(input_shape)
@@ -85,11 +90,11 @@ class UpSampling2D(Layer):
 
 
 class PixelShuffle(Layer):
-    """Channels become pixels: (H, W, factor² * C) becomes (H * factor, W * factor, C), nothing repeated.
+    """Pixel shuffle: channels become pixels, (H, W, factor² * C) becomes (H * factor, W * factor, C).
 
-    After a convolution with factor² * C filters it is the sub-pixel convolution: as many weights as a transposed
-    convolution of factor times the filter's size, and every output pixel is covered equally often. A pixel's C
-    channels stay neighbours, as in the paper and in TensorFlow's depth_to_space; PyTorch has the factor² innermost.
+    After a convolution with factor² * C filters it is the sub-pixel convolution. It has as many weights as a transposed
+    convolution of factor times the filter's size, and covers every output pixel equally often. A pixel's C channels
+    stay neighbours, as in the paper and in TensorFlow's depth_to_space; PyTorch has the factor² innermost.
 
     Source: Shi et al. 2016, equation 4.
 
@@ -99,7 +104,7 @@ class PixelShuffle(Layer):
 
     def __init__(self, factor: int | Pair = 2) -> None:
         super().__init__()
-        self.factor = pair(factor, "factor")
+        self.factor = pair(factor, f"{self.path}: factor")
 
     def infer(self, input_shape: Shape) -> Shape:
         H, W, C = self.expect_image(input_shape)

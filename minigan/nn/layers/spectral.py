@@ -1,4 +1,4 @@
-"""Spectral normalisation: a layer that wraps another one's weight."""
+"""Spectral normalisation: a layer around another one, whose weight it scales."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -12,6 +12,7 @@ from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.conv import Conv2D, ConvTranspose2D
 from minigan.nn.layers.dense import Dense
 from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import kind_of, number, whole
 
 WeightLayer = Conv2D | Dense  # and ConvTranspose2D, which is a Conv2D
 
@@ -26,41 +27,41 @@ class SpectralCache(NamedTuple):
 
 
 class SpectralNorm(Layer):
-    """The wrapped layer with w / sigma(w) for its weight w, which bounds how much it can magnify its input.
+    """Spectral normalisation: a layer with w / sigma(w) in place of its weight w, which bounds its amplification.
 
-    sigma is the largest singular value of w as a matrix W, all that an output sees by outputs; for a convolution that
-    is not quite the norm of the map, which also depends on how its windows overlap. It is estimated as v' W u by the
+    sigma is the largest singular value of w as a matrix W of (inputs of an output) x (outputs). For a convolution that
+    is not quite the norm of the map, which also depends on how its windows overlap. sigma is estimated as v' W u by
     power iteration, from a u that is kept from step to step:
 
         v <- W u / |W u|,  u <- W' v / |W' v|.
 
-    u and v count as constants. So with G the gradient of w / sigma, that of w is (G - <G, w / sigma> v u') / sigma,
-    and the same holds for the double backward's dP/dw.
+    u and v are treated as constants. So with G the gradient of w / sigma, that of w is
+    (G - <G, w / sigma> v u') / sigma, and the same holds for the double backward's dP/dw.
 
-    A forward pass in training advances u on its tape only; `commit_statistics` keeps it, so u makes a step for each
-    batch of D's own and none where D judges for G. Evaluation leaves u as it is.
+    A forward pass in training advances u on its tape only, and `commit_statistics` keeps it. So u makes a step for each
+    batch of D's own, and none where D judges for G. Evaluation leaves u as it is.
 
     Source: Miyato et al. 2018, section 2.1, equation 12 and algorithm 1.
 
     Args:
-        inner: Conv2D, ConvTranspose2D or Dense.
-        iterations: of the power iteration in each forward pass; one suffices, as weights change little from step to
-            step.
-        eps: norms are at least this when something is divided by them.
+        inner: the layer: Conv2D, ConvTranspose2D or Dense.
+        iterations: power iterations in each forward pass in training; one suffices, as weights change little from step
+            to step.
+        eps: the least norm to divide by.
     """
+
+    u: Parameter
 
     def __init__(self, inner: WeightLayer, *, iterations: int = 1, eps: float = 1e-12) -> None:
         super().__init__()
         if not isinstance(inner, WeightLayer):
             raise ConfigError(
-                f"{self.path}: expected a layer with a weight (Conv2D, ConvTranspose2D, Dense), got "
-                f"{type(inner).__name__}. Wrap the layers with weights only."
+                f"{self.path}: expected a layer with a weight (Conv2D, ConvTranspose2D, Dense), got {kind_of(inner)}. "
+                "Wrap only such a layer: SpectralNorm(Dense(1))."
             )
-        if not (iterations > 0 and eps > 0):
-            raise ConfigError(f"{self.path}: expected iterations > 0 and eps > 0, got {iterations=}, {eps=}.")
         self.inner = inner
-        self.iterations = iterations
-        self.eps = eps
+        self.iterations = whole(iterations, "iterations", of=self.path)
+        self.eps = number(eps, "eps", of=self.path, above=0)
         self.output_axis = -2 if isinstance(inner, ConvTranspose2D) else -1
 
     def infer(self, input_shape: Shape) -> Shape:
@@ -108,13 +109,13 @@ class SpectralNorm(Layer):
             self.u.value[...] = cache.u
 
     def settle(self) -> None:
-        """Gives u the value that the power iteration tends to: the eigenvector of W' W with the largest eigenvalue."""
+        """Gives u the limit of the power iteration: the eigenvector of W' W with the largest eigenvalue."""
         W = self._matrix(self.inner.w.value)
         _, vectors = self.kernels.xp.linalg.eigh(W.T @ W)
         self.u.value[...] = vectors[:, -1]
 
     def effective_weight(self) -> Array:
-        """w / sigma, as evaluation has it."""
+        """The weight of evaluation: w / sigma."""
         w = self.inner.w.value
         return w / self._singular(self._matrix(w), 0)[0]
 
@@ -123,14 +124,14 @@ class SpectralNorm(Layer):
         return 0  # the layer inside counts its own
 
     def _with_weight(self, w: Array) -> WeightLayer:
-        """The wrapped layer with another weight. A copy, so that several tapes and threads may each have theirs."""
+        """A copy of the layer inside with another weight, so that several tapes and threads may each have theirs."""
         layer = copy(self.inner)
         layer.w = Parameter("w", self.inner.w.shape, self.inner.w.initializer)
         layer.w.value = w
         return layer
 
     def _singular(self, W: Array, iterations: int) -> tuple[Array, Array, Array]:
-        """sigma, u and v after that many steps from the u that is kept."""
+        """sigma, u and v after that many iterations from the kept u."""
         u = self.u.value.copy()
         v = self._normalised(self._product(W, u))
         for step in range(iterations):
@@ -161,13 +162,13 @@ class SpectralNorm(Layer):
         matrix += G.reshape(matrix.shape)
 
     def _zeros(self) -> Array:
-        """Like w."""
+        """An array of zeros like w."""
         zeros = self.kernels.empty(self.inner.w.shape, self.dtype)
         zeros.fill(0)
         return zeros
 
 
 def unit_vector(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """An initialiser: a random direction."""
+    """An initializer: a random direction."""
     t = rng.normal(size=shape)
     return t / np.linalg.norm(t)

@@ -1,17 +1,19 @@
-"""Layers around a shortcut, beside their input, and side by side."""
+"""Layers around a shortcut, joined to their input, and side by side."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ShapeError
+from minigan.errors import ConfigError, ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.network.sequential import Sequential
+from minigan.nn.network.summary import outline
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import kind_of
 
 
 class BranchCache(NamedTuple):
@@ -19,20 +21,27 @@ class BranchCache(NamedTuple):
     shortcut: Tape | None
 
 
-class Residual(Layer):
-    """y = f(x) + g(x), with f the given layers and g the identity or the layers of a shortcut.
+class Block(Layer):
+    """A layer around other layers, which it shows."""
+
+    def __repr__(self) -> str:
+        return outline(self)
+
+
+class Residual(Block):
+    """Residual block: y = f(x) + g(x), with f the given layers and g the identity or the layers of a shortcut.
 
     Source: He et al. 2016, equations 1 and 2.
 
     Args:
-        layers: f.
-        shortcut: g, where f changes the shape; None is the identity.
+        layers: the layers of f.
+        shortcut: the layers of g, needed where f changes the shape; None is the identity.
     """
 
     def __init__(self, layers: Sequence[Layer], *, shortcut: Sequence[Layer] | None = None) -> None:
         super().__init__()
-        self.inner = Sequential(layers)
-        self.shortcut = Sequential(shortcut) if shortcut is not None else None
+        self.inner = Sequential(layers, name=f"{self.path}.inner")
+        self.shortcut = Sequential(shortcut, name=f"{self.path}.shortcut") if shortcut is not None else None
 
     def infer(self, input_shape: Shape) -> Shape:
         shape = self.inner.setup(input_shape, f"{self.path}.inner")
@@ -96,18 +105,18 @@ class Residual(Layer):
         return self.kernels.xp.add(a, b, out=self.kernels.empty(a.shape, a.dtype))
 
 
-class SkipConcat(Layer):
-    """y = [x, f(x)], joined along the channels: one level of a U-Net.
+class SkipConcat(Block):
+    """Skip connection: y = [x, f(x)], joined along the channels. One level of a U-Net.
 
     Source: Ronneberger et al. 2015, figure 1; pix2pix (Isola et al. 2017), section 3.2.
 
     Args:
-        layers: f; keeps the image's size, chooses its own channels.
+        layers: the layers of f, which keeps the image's size and may change its channels.
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
-        self.inner = Sequential(layers)
+        self.inner = Sequential(layers, name=f"{self.path}.inner")
 
     def infer(self, input_shape: Shape) -> Shape:
         shape = self.inner.setup(input_shape, f"{self.path}.inner")
@@ -165,21 +174,38 @@ class SkipConcat(Layer):
         return copy
 
 
-class Parallel(Layer):
-    """y = [f_1(x), ..., f_K(x)], joined along the last axis: several networks that look at one and the same input.
+class Parallel(Block):
+    """Networks side by side: y = [f_1(x), ..., f_K(x)], joined along the last axis; all see the same input.
 
     K discriminators that each end in one logit are together one discriminator with K logits. A loss that takes the
-    mean over all logits is then the mean of the K losses.
+    mean over all logits is then the mean of the K losses. `len(parallel)`, `parallel[0]` and iteration give the
+    branches.
 
     Args:
         branches: the layers of f_1, ..., f_K; their outputs agree in all but the last axis.
     """
 
+    ends: list[int]  # the branches' last channels in the output, exclusive
+
     def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
         super().__init__()
-        self.branches = [Sequential(layers) for layers in branches]
+        if isinstance(branches, Layer) or not isinstance(branches, Iterable):
+            raise ConfigError(
+                f"{self.path}: expected a list of branches, got {kind_of(branches)}. Write Parallel([[...], [...]])."
+            )
+        self.branches = [Sequential(layers, name=f"{self.path}.{k}") for k, layers in enumerate(branches)]
         if not self.branches:
             raise ShapeError(f"{self.path}: expected at least one branch, got none.")
+
+    def __len__(self) -> int:
+        """The number of branches."""
+        return len(self.branches)
+
+    def __iter__(self) -> Iterator[Sequential]:
+        return iter(self.branches)
+
+    def __getitem__(self, index: int) -> Sequential:
+        return self.branches[index]
 
     def infer(self, input_shape: Shape) -> Shape:
         shapes = [branch.setup(input_shape, f"{self.path}.{k}") for k, branch in enumerate(self.branches)]
@@ -246,5 +272,5 @@ class Parallel(Layer):
         return [self.kernels.xp.ascontiguousarray(y[..., span]) for span in self._spans()]
 
     def _spans(self) -> list[slice]:
-        """Each branch's channels of the output."""
+        """The channels of the output that belong to each branch."""
         return [slice(a, b) for a, b in zip([0, *self.ends[:-1]], self.ends, strict=True)]

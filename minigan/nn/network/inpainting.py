@@ -10,21 +10,22 @@ from minigan.backends import Array
 from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.network import Sequential, Tape
+from minigan.nn.network.combinators import Block
 from minigan.nn.parameters import Gradients
 
-__all__ = ["Completion"]
+__all__ = ["Inpainting"]
 
 
-class CompletionCache(NamedTuple):
+class InpaintingCache(NamedTuple):
     x: Array  # by reference
-    drawn: Array  # what the inner layers made
+    drawn: Array  # f(x)
     inner: Tape
 
 
-class Completion(Layer):
-    """y = m * f(x) + (1 - m) * image, where x = [image, m] and the mask m is 1 in the hole and 0 elsewhere.
+class Inpainting(Block):
+    """A hole filled: y = m * f(x) + (1 - m) * image, with x = [image, m]; the mask m is 1 in the hole, 0 elsewhere.
 
-    So the pixels that are known stay exactly as they are, and no weight is spent on copying them.
+    The known pixels stay exactly as they are, and no weight is spent on copying them.
 
     Source: Pathak et al. 2016, "Context Encoders", section 3; their mask is 1 in the hole, too.
 
@@ -34,7 +35,7 @@ class Completion(Layer):
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
-        self.inner = Sequential(layers)
+        self.inner = Sequential(layers, name=f"{self.path}.inner")
 
     def infer(self, input_shape: Shape) -> Shape:
         H, W, channels = self.expect_image(input_shape)
@@ -56,28 +57,28 @@ class Completion(Layer):
 
     def forward(
         self, x: Array, *, train: bool, rng: np.random.Generator | None = None
-    ) -> tuple[Array, CompletionCache]:
+    ) -> tuple[Array, InpaintingCache]:
         drawn, tape = self.inner.forward(x, train=train, rng=rng)
         image, mask = x[..., :-1], x[..., -1:]
         y = self.kernels.xp.subtract(drawn, image, out=self.kernels.empty(drawn.shape, drawn.dtype))
         y *= mask
         y += image
-        return y, CompletionCache(x, drawn, tape)
+        return y, InpaintingCache(x, drawn, tape)
 
     def backward(
-        self, dy: Array, cache: CompletionCache, *, grads: Gradients | None, need_dx: bool = True
+        self, dy: Array, cache: InpaintingCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
         dx = self.inner.backward(self._in_hole(dy, cache), cache.inner, grads=grads, need_dx=need_dx)
         return None if dx is None else self._with_direct(dx, dy, cache)
 
-    def backward_recorded(self, dy: Array, cache: CompletionCache) -> tuple[Array, tuple[Array, Any]]:
+    def backward_recorded(self, dy: Array, cache: InpaintingCache) -> tuple[Array, tuple[Array, Any]]:
         dx, record = self.inner.backward_recorded(self._in_hole(dy, cache), cache.inner)
         return self._with_direct(dx, dy, cache), (dy, record)
 
-    def _in_hole(self, dy: Array, cache: CompletionCache) -> Array:
+    def _in_hole(self, dy: Array, cache: InpaintingCache) -> Array:
         return self.kernels.xp.multiply(dy, cache.x[..., -1:], out=self.kernels.empty(dy.shape, dy.dtype))
 
-    def _with_direct(self, dx: Array, dy: Array, cache: CompletionCache) -> Array:
+    def _with_direct(self, dx: Array, dy: Array, cache: InpaintingCache) -> Array:
         """dx through f, and what y owes to the image and to the mask themselves."""
         image, mask = cache.x[..., :-1], cache.x[..., -1:]
         direct = [(1 - mask) * dy, (dy * (cache.drawn - image)).sum(axis=-1, keepdims=True)]
@@ -85,7 +86,7 @@ class Completion(Layer):
         return total
 
     def double_backward(
-        self, v: Array, record: tuple[Array, Any], cache: CompletionCache, *, grads: Gradients | None
+        self, v: Array, record: tuple[Array, Any], cache: InpaintingCache, *, grads: Gradients | None
     ) -> tuple[Array, Array]:
         dy, inner_record = record
         image, mask = cache.x[..., :-1], cache.x[..., -1:]
@@ -98,7 +99,7 @@ class Completion(Layer):
         dx = dx + self.kernels.xp.concatenate(direct, axis=-1)
         return ddy, dx if ddx is None else dx + ddx
 
-    def commit_statistics(self, cache: CompletionCache) -> None:
+    def commit_statistics(self, cache: InpaintingCache) -> None:
         self.inner.commit_statistics(cache.inner)
 
     @property

@@ -1,4 +1,4 @@
-"""Residual blocks for G and D, as in SNGAN: layers put together, nothing new.
+"""Residual blocks for G and D, as in SNGAN, composed of other layers.
 
 G, here for 32x32 images (Miyato et al. 2018, appendix B.4, table 4):
 
@@ -40,7 +40,7 @@ INNER = GlorotUniform(gain=2**0.5)  # of the 3x3 convolutions, as in the authors
 
 
 def plain(layer: Conv2D | Dense) -> Layer:
-    """The layer as it is: what stands where `SpectralNorm` may."""
+    """The layer as it is, where no `SpectralNorm` is wanted."""
     return layer
 
 
@@ -62,8 +62,9 @@ def up_block(channels: int, *, classes: int = 0, wrap: Wrap = plain) -> Residual
     """G's block: (H, W, C) becomes (2 H, 2 W, channels).
 
     Args:
-        classes: of the one-hot condition that scales the channels; 0 for a G without classes.
-        wrap: what to do with each convolution; `SpectralNorm` in SAGAN's G.
+        channels: of the output.
+        classes: length of the one-hot condition that scales the channels; 0 for a G without classes.
+        wrap: makes the layer around each convolution; `SpectralNorm` in SAGAN's G.
     """
     norm = partial(conditional_batch_norm, classes) if classes else BatchNorm
     return Residual(
@@ -95,7 +96,7 @@ def down_block(channels: int, *, wrap: Wrap = SpectralNorm) -> Residual:
 
 
 def first_down_block(channels: int, *, wrap: Wrap = SpectralNorm) -> Residual:
-    """D's first block, which does not cut off the image's negative numbers before it has looked at them."""
+    """D's first block: without a ReLU at the front, which would cut off the image's negative numbers."""
     return Residual(
         [wrap(Conv2D(channels, 3, init=INNER)), ReLU(), wrap(Conv2D(channels, 3, init=INNER)), AveragePooling2D(2)],
         shortcut=[AveragePooling2D(2), wrap(Conv2D(channels, 1))],
@@ -103,7 +104,7 @@ def first_down_block(channels: int, *, wrap: Wrap = SpectralNorm) -> Residual:
 
 
 def block(channels: int, *, wrap: Wrap = SpectralNorm) -> Residual:
-    """D's block where the image keeps its size and its number of channels, around an identity."""
+    """D's block with an identity as shortcut: the image keeps its size and number of channels."""
     return Residual(
         [ReLU(), wrap(Conv2D(channels, 3, init=INNER)), ReLU(), wrap(Conv2D(channels, 3, init=INNER))],
     )

@@ -3,34 +3,85 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import DTypeError, ShapeError
+from minigan.errors import ConfigError, DTypeError, NotBuiltError, ShapeError
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.fused import steps
 from minigan.nn.network.observer import Observer, Watch, told
+from minigan.nn.network.summary import html_table, outline, text_table
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
+from minigan.support.arguments import instance, kind_of
 
 
 class Sequential(Layer):
     """Layers one after the other; itself a layer, so sequences nest.
 
+    `len(net)`, `net[3]`, `net[:-1]` and iteration work as for a list of the layers.
+
     Args:
         layers: in the order of the forward pass.
-        name: stands in error messages and summaries; `"G"`, `"D"`.
+        name: stands in error messages and summaries: `"G"`, `"D"`.
+    Raises:
+        ConfigError: something in the list is no layer.
+        ShapeError: there is no layer.
     """
+
+    transparent: ClassVar[bool] = True
 
     def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:
         super().__init__()
-        self.layers = list(layers)
+        self.layers = layer_list(layers, of=name)
         self.path = name
         self._watch = Watch()
-        if not self.layers:
-            raise ShapeError(f"{name}: a network needs at least one layer, got none.")
+
+    def __len__(self) -> int:
+        """The number of layers."""
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
+
+    def __getitem__(self, index: int | slice) -> "Layer | Sequential":
+        """A layer, or a network of neighbouring layers.
+
+        `D[:-1]` shares layers and weights with D, and is built if D is: the features that D's last layer sees.
+        """
+        if not isinstance(index, slice):
+            return self.layers[index]
+        part = copy(self)
+        part.layers = layer_list(self.layers[index], of=f"{self.path}[{_slice_text(index)}]")
+        if self.is_built:
+            if index.step not in (None, 1):
+                raise ShapeError(f"{self.path}: a built network has slices of neighbouring layers only.")
+            part.input_shape, part.output_shape = part.layers[0].input_shape, part.layers[-1].output_shape
+            part.plan(fuse=self._fuse)
+        return part
+
+    def title(self) -> str:
+        if not self.is_built:
+            return f"{type(self).__name__} {self.path!r}: not built"
+        return f"{super().title()}, {self.dtype} on {self.kernels.name}"
+
+    def call_text(self) -> str:
+        return f"{type(self).__name__} {self.path!r}"
+
+    def __repr__(self) -> str:
+        return outline(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return html_table(self)
 
     def infer(self, input_shape: Shape) -> Shape:
         shape = input_shape
@@ -77,14 +128,14 @@ class Sequential(Layer):
         return ((str(index), layer) for index, layer in enumerate(self.layers))
 
     def behind(self, front: Sequence[Layer]) -> "Sequential":
-        """A network, not built, of some more layers and then this one's, under its name."""
+        """A new network of more layers and then this one's, under its name; it is to be built."""
         return Sequential([*front, *self.layers], name=self.path) if front else self
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Tape]:
-        """The output, and the tape that `backward` needs.
+        """Computes the output, and the tape that `backward` needs.
 
         Raises:
-            ShapeError, DTypeError: x is not what the network was built for.
+            ShapeError, DTypeError: the network was built for another shape, dtype or backend.
         """
         self._check("x", x, None, self.input_shape)
         caches: list[Cache] = []
@@ -102,8 +153,8 @@ class Sequential(Layer):
         With `need_dx=False` the walk ends at the first layer that has parameters, without its dx.
 
         Args:
-            release: release the tape, and let go of each layer's activations as soon as its gradients are there, so
-                that those of the layers below may have their memory.
+            release: release the tape, and free each layer's activations as soon as its gradients are there, so that
+                the layers below can use their memory.
         Raises:
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
@@ -123,7 +174,7 @@ class Sequential(Layer):
         return dy if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
-        """Backward to the input, keeping each layer's cotangent; the first sweep of a double backward."""
+        """Backward to the input, which keeps each layer's cotangent: the first sweep of a double backward."""
         caches = cache.caches(self)
         self._check("dy", dy, cache.outputs, self.output_shape)
         records: list[Any] = []
@@ -175,7 +226,7 @@ class Sequential(Layer):
         return len(self.layers)
 
     def _check(self, name: str, array: Array, batch_size: int | None, shape: Shape) -> None:
-        """Refuses what is not an array of this network's backend and dtype, (N, *shape); N may be any but 0 if None."""
+        """Refuses an array that is not (N, *shape) of the network's backend and dtype; batch size None is any N."""
         if not isinstance(array, self.kernels.xp.ndarray):
             raise DTypeError(
                 f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
@@ -196,37 +247,65 @@ class Sequential(Layer):
     def summary(self, *, batch_size: int = 64) -> str:
         """A table: layer, output shape, parameters, millions of operations of a forward pass per example.
 
-        What a layer is made of stands below it, further to the right.
+        The layers inside a layer stand below it, further to the right.
 
-        On a backend that has several ways to compute a convolution also which one each layer got: one name, or three
-        for the layer's forward pass, dx and dw.
+        A backend that has several ways to compute a convolution also shows the one that each layer got: one name, or
+        three for the layer's forward pass, dx and dw.
 
         Args:
             batch_size: the choice depends on it; stands in the table's title.
+        Raises:
+            NotBuiltError: the network has no shapes yet.
         """
-        rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")]
-        around = [""]  # the prefixes of the layers that the present one stands inside of
-        for prefix, layer in self.walk():
-            if isinstance(layer, Sequential):
-                continue
-            while not prefix.startswith(around[-1]):
-                around.pop()
-            count = sum(p.size for p in layer.own_parameters)
-            label = "  " * (len(around) - 1) + f"{prefix[len(around[-1]) : -1]} {layer.describe()}"
-            around.append(prefix)
-            names = layer.algorithms(batch_size)
-            algorithm = names[0] if len(set(names)) == 1 else " | ".join(names)
-            rows.append((label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}", algorithm))
-        rows.append(("total", "", f"{len(self.arena):,}", f"{self.total_flops / 1e6:,.2f}", ""))
-        title = f"{self.path}: {self.input_shape} -> {self.output_shape}"
-        if any(row[-1] for row in rows[1:]):
-            title += f", algorithms for batches of {batch_size}"
-        else:
-            rows = [row[:-1] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><", widths, strict=False)).rstrip()
-            for row in rows
-        ]
-        rule = "-" * max(map(len, lines))
-        return "\n".join([title, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return text_table(self, batch_size=batch_size)
+
+
+def expect_network(value: Any, name: str) -> Sequential:
+    """The value, if it is a network of built layers.
+
+    Args:
+        name: the argument's.
+    Raises:
+        ConfigError: it is no network.
+        NotBuiltError: it is not built.
+    """
+    example = f"Sequential([...], name={name!r})"
+    network: Sequential = instance(value, Sequential, name, a="a network", example=example)
+    if not all(layer.is_built for layer in network):
+        raise NotBuiltError(f"{network.path}: not built. Call build(input_shape, rng=...) first.")
+    return network
+
+
+def layer_list(layers: Any, *, of: str) -> list[Layer]:
+    """The layers, if each is one and there is at least one.
+
+    Args:
+        of: the name of the network that they are to make.
+    Raises:
+        ConfigError: something else stands in the list.
+        ShapeError: it is empty.
+    """
+    if isinstance(layers, Layer) and not isinstance(layers, Sequential):
+        raise ConfigError(f"{of}: expected a list of layers, got a {type(layers).__name__}. Write [{layers!r}].")
+    if not isinstance(layers, Iterable) or isinstance(layers, str):
+        raise ConfigError(f"{of}: expected a list of layers, got {kind_of(layers)}. Write [Dense(128), Tanh()].")
+    found = list(layers)
+    if not found:
+        raise ShapeError(f"{of}: a network needs at least one layer, got none.")
+    for index, layer in enumerate(found):
+        if not isinstance(layer, Layer):
+            raise ConfigError(f"{of}: expected a layer at {index}, got {kind_of(layer)}. {_layer_remedy(layer)}")
+    return found
+
+
+def _layer_remedy(found: Any) -> str:
+    if isinstance(found, type) and issubclass(found, Layer):
+        return f"Write {found.__name__}(...), an object of the class."
+    if isinstance(found, list | tuple):
+        return "Write *layers to put a list's layers there, or Sequential(layers) for a network in the network."
+    return "Write a layer such as Dense(128), or derive a class of your own from minigan.nn.Layer."
+
+
+def _slice_text(index: slice) -> str:
+    first, last = ("" if end is None else str(end) for end in (index.start, index.stop))
+    return f"{first}:{last}"

@@ -7,16 +7,17 @@ from minigan.backends import Array
 from minigan.errors import StaleTapeError
 from minigan.nn.layers.base import Cache, Layer
 from minigan.nn.parameters import Arena
+from minigan.support.representation import memory_size
 
 
 class Tape:
-    """What one forward pass left for the backward pass: a cache for each layer.
+    """A cache for each layer, left by one forward pass for the backward pass.
 
     A network can have several tapes alive at once. A tape remembers the version of the weights it saw; used after
     an update it raises `StaleTapeError`, because its gradients would be those of weights that are gone.
 
     Attributes:
-        inputs, outputs: how many examples went in and came out; `Pack` makes one of several.
+        inputs, outputs: the numbers of examples that went in and came out; `Pack` makes one of several.
     """
 
     def __init__(self, caches: list[Cache], arena: Arena, *, inputs: int, outputs: int) -> None:
@@ -24,6 +25,13 @@ class Tape:
         self._arena = arena
         self._version = arena.version
         self.inputs, self.outputs = inputs, outputs
+
+    def __repr__(self) -> str:
+        if self._caches is None:
+            return "Tape, released"
+        stale = "" if self._version == self._arena.version else ", stale: the weights were updated"
+        examples = "1 example" if self.inputs == 1 else f"{self.inputs} examples"
+        return f"Tape of {len(self._caches)} layers for {examples}, {memory_size(self.nbytes)}{stale}"
 
     @property
     def nbytes(self) -> int:
@@ -36,7 +44,7 @@ class Tape:
         return sum(sizes.values())
 
     def release(self) -> None:
-        """Lets go of the activations; the tape cannot be used afterwards."""
+        """Frees the activations; the tape cannot be used afterwards."""
         self._caches = None
 
     def caches(self, network: Layer) -> list[Cache]:
@@ -69,6 +77,6 @@ def _arrays(cache: Any, ndarray: type) -> Iterator[Array]:
 
 
 def _owner(array: Array) -> int:
-    """The identity of what owns an array's memory: another array, or a file's or a message's bytes."""
+    """The identity of the owner of an array's memory: another array, or the bytes of a file or message."""
     base = getattr(array, "base", None)
     return id(array if base is None else base)

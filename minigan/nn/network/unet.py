@@ -20,10 +20,10 @@ WEIGHTS, GAMMA = Normal(std=0.02), Normal(std=0.02, mean=1.0)
 
 
 def unet_levels(size: tuple[int, int]) -> int:
-    """How often both sides of an image can be halved evenly, at most 8 times: to one pixel, at 256x256.
+    """The number of times that both sides of an image can be halved evenly, at most 8: to one pixel, at 256x256.
 
     Raises:
-        ConfigError: not even twice, or a side is under 8 pixels.
+        ConfigError: it is less than two, or a side is under 8 pixels.
     """
     n = 0
     while n < MOST_LEVELS and all(side % (2 << n) == 0 for side in size):
@@ -40,17 +40,19 @@ def unet(channels: int, *, levels: int, width: int = 64, norm: str = "batch", dr
     """G's layers: images (H, W, any) to images (H, W, channels) in (-1, 1); H and W are multiples of 2^levels.
 
     The encoder is C64-C128-C256-C512-C512-..., each a 4x4 convolution with stride 2; the decoder mirrors it with
-    transposed ones. What each level of the encoder saw stands beside what the decoder has made of the levels below
-    (`SkipConcat`), so that edges need not pass through the bottleneck. The first three layers of the decoder drop
-    half of their numbers: that is all the noise there is.
+    transposed ones. `SkipConcat` joins the input of each level of the encoder to the decoder's output for the levels
+    below, so that edges need not pass through the bottleneck. Dropout in the first three layers of the decoder is the
+    only noise.
 
-    The bottleneck has no normalisation: at 256x256 it is one pixel, and of a batch of one image BatchNorm would leave
+    The bottleneck has no normalisation: at 256x256 it is one pixel, and with a batch of one image BatchNorm would leave
     nothing but beta (the authors' own correction of their paper).
 
     Args:
-        levels: how often the image is halved; at least 2.
+        channels: of the images to draw.
+        levels: the number of times the image is halved; at least 2.
         width: channels of the first level; those below have 2, 4 and at most 8 times as many.
         norm: batch or instance.
+        dropout: the rate in the first three layers of the decoder.
     """
     widths = [width * min(1 << k, 8) for k in range(levels)]
 
@@ -75,7 +77,7 @@ def patch_discriminator(*, width: int = 64, halvings: int = 3, norm: str = "batc
     70x70 pixels. With halvings=2 (C64-C128-C256) it sees 34x34, with 1 16x16.
 
     Args:
-        halvings: how many convolutions have stride 2.
+        halvings: the number of convolutions with stride 2.
         width: channels of the first; each doubles them, to 8 times as many at most.
         norm: batch or instance; the first layer has none.
     """

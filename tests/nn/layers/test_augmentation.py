@@ -202,5 +202,5 @@ def test_what_is_missing_is_told(reference: Backend, kind: type[Augmentation]):
     with pytest.raises(ShapeError, match=r"expected images \(H, W, C\), got \(5,\)"):
         kind().build((5,), backend=reference, rng=np.random.default_rng(0))
     layer = built(kind(), (4, 4, 1), reference)
-    with pytest.raises(ConfigError, match=r"changes images at random in training\. Pass forward\(\.\.\., rng="):
+    with pytest.raises(ConfigError, match=r"expected an rng in training, got none\. Pass forward\(\.\.\., rng="):
         layer.forward(images(2, (4, 4, 1)), train=True)

@@ -20,7 +20,7 @@ from layer_cases import (
 from minigan.backends import Backend
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Layer, Reshape
 from minigan.nn.network import Parallel, Residual, Sequential
-from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.inpainting import Inpainting
 
 
 @every_case
@@ -271,8 +271,8 @@ def test_a_shortcut_commits_its_statistics(backend: Backend):
 
 @pytest.mark.parametrize(
     "layer",
-    [Parallel([[BatchNorm()], [Conv2D(2, 1), BatchNorm()]]), Completion([BatchNorm(), Conv2D(2, 1), BatchNorm()])],
-    ids=["Parallel", "Completion"],
+    [Parallel([[BatchNorm()], [Conv2D(2, 1), BatchNorm()]]), Inpainting([BatchNorm(), Conv2D(2, 1), BatchNorm()])],
+    ids=["Parallel", "Inpainting"],
 )
 def test_all_that_is_inside_commits_its_statistics(backend: Backend, layer: Layer):
     layer.build((4, 4, 3), backend=backend, rng=np.random.default_rng(0))

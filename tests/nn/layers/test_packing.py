@@ -50,7 +50,7 @@ def test_a_cotangent_for_each_output(reference: Backend):
 def test_a_batch_that_does_not_divide_is_refused(reference: Backend):
     with pytest.raises(ShapeError, match=r"Pack: joins 2 examples, got a batch of 5\. Use a multiple of 2\."):
         built(Pack(2), (3,), reference).forward(np.ones((5, 3)), train=True)
-    with pytest.raises(ConfigError, match="count must be positive, got 0"):
+    with pytest.raises(ConfigError, match="count must be a positive integer, got 0"):
         Pack(0)
 
 

@@ -8,7 +8,7 @@ from minigan.errors import ConfigError, ShapeError
 from minigan.nn.gradcheck import check_network
 from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dropout, InstanceNorm, Tanh
 from minigan.nn.network import Sequential, SkipConcat
-from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.network.unet import patch_discriminator, unet, unet_levels
 from minigan.recipes import Denoise, Inpaint, Pix2Pix, Segment, SuperResolution
 
@@ -114,7 +114,7 @@ def test_known_pixels_stay(backend: Backend):
 
 
 def test_a_hole_is_filled_with_images_of_its_size(reference: Backend):
-    network = Sequential([Completion([Conv2D(3, 3, stride=2), Tanh()])])
+    network = Sequential([Inpainting([Conv2D(3, 3, stride=2), Tanh()])])
     with pytest.raises(ShapeError, match=r"expected inner layers that draw \(8, 8, 3\).*got \(4, 4, 3\)"):
         network.build((8, 8, 4), backend=reference, rng=np.random.default_rng(0))
 

@@ -1,0 +1,145 @@
+"""Checks of arguments that constructors and functions share, each with one line that says what to write."""
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minigan.errors import ConfigError
+
+__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "whole"]
+
+
+def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = "") -> int:
+    """The value, if it is an integer from `least` up.
+
+    Args:
+        name: the argument's.
+        of: whose argument it is, a layer's path.
+        remedy: what to do instead, a sentence.
+    Raises:
+        ConfigError: it is something else, or too small.
+    """
+    ok = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if ok and value >= least:
+        return int(value)
+    expected = "a positive integer" if least == 1 else f"an integer from {least} up"
+    if not ok and not remedy:
+        remedy = _written_as_integer(value, name)
+    raise ConfigError(f"{_owner(of)}{name} must be {expected}, got {kind_of(value)}.{_sentence(remedy)}")
+
+
+def number(
+    value: Any,
+    name: str,
+    *,
+    of: str = "",
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+    remedy: str = "",
+) -> float:
+    """The value, if it is a number within the limits: `above < value < below` and `least <= value <= most`.
+
+    Raises:
+        ConfigError: it is something else, or out of range. NaN is in no range.
+    """
+    ok = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if ok and above < value < below and least <= value <= most:
+        return float(value) if not isinstance(value, int) else value
+    remedy = remedy or as_number(value, name)
+    raise ConfigError(
+        f"{_owner(of)}{name} must be {_range(above, least, below, most)}, got {kind_of(value)}.{_sentence(remedy)}"
+    )
+
+
+def instance(
+    value: Any, kinds: Any, name: str, *, a: str, example: str, of: str = "", named: Mapping[str, Any] | None = None
+) -> Any:
+    """The value, if it is an object of one of the kinds.
+
+    Args:
+        kinds: a class, or several.
+        a: the kinds in words: `a loss`.
+        example: what to write for such an argument.
+        named: objects or classes that have names, for who gives a name in place of one.
+    Raises:
+        ConfigError: it is something else, a class or a name.
+    """
+    if isinstance(value, kinds):
+        return value
+    remedy = object_remedy(value, name, example=example, named=named)
+    raise ConfigError(f"{_owner(of)}{name} must be {a}, got {kind_of(value)}. {remedy}")
+
+
+def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, Any] | None = None) -> str:
+    """The remedy for a class, a name or something else in place of an object: `Write loss=Hinge().`"""
+    if isinstance(value, str) and named and value in named:
+        value = named[value]
+        if not isinstance(value, type):
+            return f"Write {name}={value!r}."
+    if not isinstance(value, type):
+        return f"Write {name}={example}."
+    needed = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
+    return f"Write {name}={value.__name__}({'...' if needed else ''})."
+
+
+def as_number(value: Any, name: str) -> str:
+    """The remedy for a number that is written as a string: `Write lr=1e-4.`; nothing for other values."""
+    try:
+        float(value if isinstance(value, str) else "")
+    except ValueError:
+        return ""
+    return f"Write {name}={value}."
+
+
+def kind_of(value: Any) -> str:
+    """A value as error messages quote it: numbers and text as they are, of everything else its kind."""
+    if value is None or isinstance(value, bool | int | float | np.number):
+        return str(value)
+    if isinstance(value, str):
+        return repr(value) if len(value) <= 40 else f"a string of {len(value)} characters"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"an array {tuple(value.shape)} of {value.dtype}"
+    if isinstance(value, tuple | list):
+        short = len(value) <= 4 and all(isinstance(item, int | float | str | None) for item in value)
+        return repr(value) if short else f"a {type(value).__name__} of {len(value)}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the function {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def _range(above: float, least: float, below: float, most: float) -> str:
+    low, high = max(above, least), min(below, most)
+    if (low, high) == (-math.inf, math.inf):
+        return "a finite number"
+    if high == math.inf:
+        return (
+            "positive"
+            if above == 0
+            else f"a finite number {'above' if above > least else 'from'} {low:g}" + ("" if above > least else " up")
+        )
+    return f"in {'(' if above >= least else '['}{low:g}, {high:g}{')' if below <= most else ']'}"
+
+
+def _written_as_integer(value: Any, name: str) -> str:
+    """The remedy for a float or a string that stands for an integer: `Write channels=64.`"""
+    try:
+        near = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f"Write {name}={near}." if near == float(value) and not isinstance(value, bool) else ""
+
+
+def _owner(of: str) -> str:
+    return f"{of}: " if of else ""
+
+
+def _sentence(text: str) -> str:
+    return f" {text}" if text else ""

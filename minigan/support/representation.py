@@ -1,0 +1,87 @@
+"""Texts for a Python prompt: an object as the call that makes it, never the numbers of an array."""
+
+import inspect
+from collections.abc import Collection
+from typing import Any
+
+__all__ = ["brief", "constructor_call", "fields", "memory_size"]
+
+_MISSING = object()
+
+
+def constructor_call(
+    item: object, *, leave_out: Collection[str] = (), elide: Collection[str] = (), defaults: bool = False
+) -> str:
+    """The call that makes an object of this kind: `Conv2D(64, 3, stride=2)`.
+
+    Each argument is read from the attribute of its name; an argument without one is left out.
+
+    Args:
+        item: an object that keeps its constructor's arguments.
+        leave_out: arguments that do not matter here.
+        elide: arguments that are shown as `...`.
+        defaults: show numbers that are at their defaults, too; otherwise only what differs from them.
+    """
+    shown = []
+    for name, parameter in inspect.signature(type(item)).parameters.items():
+        if name in elide:
+            shown.append("...")
+            continue
+        value = getattr(item, name, _MISSING) if name not in leave_out else _MISSING
+        if value is _MISSING:
+            continue
+        usual = parameter.default is not parameter.empty and _same(value, parameter.default)
+        if usual and not (defaults and isinstance(value, int | float)):
+            continue
+        positional = parameter.kind is not parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+        shown.append(brief(value) if positional else f"{name}={brief(value)}")
+    return f"{type(item).__name__}({', '.join(shown)})"
+
+
+def fields(item: Any) -> str:
+    """A named tuple or a dataclass with each field in brief: the `__repr__` of one that holds arrays."""
+    names = getattr(item, "_fields", None) or tuple(item.__dataclass_fields__)
+    return f"{type(item).__name__}({', '.join(f'{name}={brief(getattr(item, name))}' for name in names)})"
+
+
+def brief(value: Any) -> str:
+    """A value in a few characters: an array as its shape and dtype, a function or a class as its name.
+
+    An object with a method `call_text` has that written in its place.
+    """
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return str(value.__name__)
+    if hasattr(value, "call_text"):
+        return str(value.call_text())
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{float(value):.6g}" if value.shape == () else f"<{value.dtype} {tuple(value.shape)}>"
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        both_sides = _one_of_both(value)
+        return (
+            brief(both_sides)
+            if both_sides is not value
+            else f"({', '.join(map(brief, value))}{',' * (len(value) == 1)})"
+        )
+    if isinstance(value, list):
+        return f"[{', '.join(map(brief, value))}]"
+    return repr(value)
+
+
+def memory_size(nbytes: int) -> str:
+    """A number of bytes for people: `12.3 MB`."""
+    return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 1e5 else f"{nbytes / 1e3:,.1f} kB"
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether an attribute is its argument's default; `1` may be kept as `(1, 1)`."""
+    try:
+        return value is default or bool(_one_of_both(value) == default)
+    except ValueError:  # of arrays, which compare number by number
+        return False
+
+
+def _one_of_both(value: Any) -> Any:
+    """`3` for the pair `(3, 3)` of an image's two directions."""
+    if isinstance(value, tuple) and len(value) == 2 and all(type(v) is int for v in value) and value[0] == value[1]:
+        return value[0]
+    return value

@@ -1,0 +1,96 @@
+"""From a generator to arrays and pictures, and what is said where the arguments do not fit."""
+
+import numpy as np
+import pytest
+
+import minigan
+from minigan.data.pictures import ImageBatch, image_grid, to_pixels
+from minigan.data.png import encode_png
+from minigan.errors import ConfigError, DTypeError, MiniganError, NotBuiltError, ShapeError
+from minigan.nn import Dense, Reshape, Sequential, Tanh
+from minigan.training.sampling import Exhibit
+
+RNG = np.random.default_rng
+
+
+def generator(*shape: int) -> Sequential:
+    layers = [Dense(int(np.prod(shape))), *([Reshape(shape)] if len(shape) > 1 else []), Tanh()]
+    return Sequential(layers, name="G").build((3,), backend="reference", rng=RNG(0))
+
+
+def noise(count: int = 5) -> np.ndarray:
+    return RNG(1).standard_normal((count, 3))
+
+
+def test_images_show_themselves_and_points_are_plain():
+    images = minigan.generate(generator(4, 4, 1), noise())
+    assert isinstance(images, ImageBatch) and images.shape == (5, 4, 4, 1) and images.dtype == np.float32
+    assert images._repr_png_()
+    assert type(minigan.generate(generator(2), noise())) is np.ndarray
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda G: minigan.generate(G, 4), ConfigError, "G expects z of shape (N, 3), got 4. Write z = np.random"),
+        (
+            lambda G: minigan.generate(G, [[0, 0, 0]]),
+            ConfigError,
+            "got a list of 1. Write z = np.random",
+        ),
+        (lambda G: minigan.generate(G, noise()[0]), ShapeError, "z of shape (N, 3), got (3,)."),
+        (lambda G: minigan.generate(G, noise()[:0]), ShapeError, "z of shape (N, 3), got (0, 3)."),
+        (lambda G: minigan.generate(noise(), G), ConfigError, "expected a network first, got an array (5, 3)"),
+        (lambda G: minigan.generate(G, noise(), noise(2)), ShapeError, "a condition for each of 5 examples, got 2."),
+        (lambda _: minigan.generate(Sequential([Dense(3)], name="G"), noise()), NotBuiltError, "G: not built"),
+    ],
+)
+def test_what_a_generator_cannot_draw_from(make, error: type[MiniganError], says: str):
+    with pytest.raises(error) as caught:
+        make(generator(4, 4, 1))
+    assert says in str(caught.value)
+
+
+def test_the_remedy_works():
+    G = generator(4, 4, 1)
+    with pytest.raises(ConfigError) as caught:
+        minigan.generate(G, 4)
+    remedy = str(caught.value).partition("Write z = ")[2].removesuffix(".")
+    assert minigan.generate(G, eval(remedy)).shape == (4, 4, 4, 1)
+
+
+def test_save_picture_takes_a_picture_or_a_batch(tmp_path):
+    images = minigan.generate(generator(4, 4, 1), noise())
+    path = tmp_path / "a.png"
+    for picture, expected in (
+        (images, image_grid(images)),
+        (to_pixels(images), image_grid(images)),
+        (images[0], to_pixels(images[0])),
+        (to_pixels(images[0]), to_pixels(images[0])),
+    ):
+        minigan.save_picture(path, picture)
+        assert path.read_bytes() == encode_png(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ((np.zeros((2, 4, 4, 1)),), ConfigError, 'of float64. Write save_picture("samples.png", images).'),
+        (
+            (np.zeros((4, 4, 1)), "a.png"),
+            ConfigError,
+            "expected a path and a picture, got an array (4, 4, 1) of fl",
+        ),
+        (("a.png",), ConfigError, "expected a path and a picture, got 'a.png'."),
+        (("a.png", np.zeros((4, 4))), ShapeError, "got an array (4, 4) of float64. Write picture[..., None]"),
+        (("a.png", np.zeros((4, 4, 3), int)), DTypeError, "expected float images in [-1, 1]"),
+    ],
+)
+def test_what_is_no_picture(arguments, error: type[MiniganError], says: str):
+    with pytest.raises(error) as caught:
+        minigan.save_picture(*arguments)
+    assert says in str(caught.value)
+
+
+def test_an_exhibit_shows_no_numbers():
+    assert repr(Exhibit(noise(64))).startswith("Exhibit(z=<float64 (64, 3)>, condition=None, before=(), after=()")
