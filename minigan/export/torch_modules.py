@@ -43,7 +43,7 @@ from minigan.nn.layers import (
 )
 from minigan.nn.layers.augmentation import Augmentation
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
-from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.parameters import Parameter
 
 __all__ = ["PARAMETRIZED", "Module", "Slot", "modules"]
@@ -247,7 +247,7 @@ def _no_place(layer: Layer) -> ConfigError:
     return refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
 
 
-@translates(Residual, SkipConcat, Parallel, Completion, SelfAttention, to=TORCH)
+@translates(Residual, SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
 @translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, to=TORCH)
 def _none(layer: Layer) -> list[Module]:
     why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Array, array_module
-from minigan.errors import ShapeError
+from minigan.errors import ConfigError, ShapeError
 from minigan.losses import bernoulli, gaussian
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
