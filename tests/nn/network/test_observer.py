@@ -22,7 +22,7 @@ from minigan.nn.layers import (
     Tanh,
 )
 from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat
-from minigan.nn.network.inpainting import Completion
+from minigan.nn.network.inpainting import Inpainting
 
 N = 3
 INIT = Normal(0.3)
@@ -57,7 +57,7 @@ def nested() -> list[Layer]:
         LeakyReLU(),
         Residual([Conv2D(4, 3, init=INIT), Tanh()], shortcut=[SpectralNorm(Conv2D(4, 1, init=INIT))]),
         SkipConcat([Conv2D(2, 3, init=INIT), Sequential([LeakyReLU(), Dropout(0.3)])]),
-        Completion([Conv2D(5, 3, init=INIT)]),
+        Inpainting([Conv2D(5, 3, init=INIT)]),
         SelfAttention(2, init=INIT),
         Parallel([[Flatten(), Dense(2, init=INIT), LeakyReLU()], [Flatten(), Dense(1, init=INIT), Tanh()]]),
     ]
