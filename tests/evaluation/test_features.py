@@ -113,7 +113,7 @@ def test_channels_are_stacked():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "expected labelled images for a classifier, found no labels. Use --features pixels"),
+        (None, "expected labelled images for a classifier, found no labels. Use `features='pixels'`"),
         (np.zeros(20, int), "2 to 1000 classes counted from 0, found labels from 0 to 0"),
         (np.arange(20) * 60, "found labels from 0 to 1140"),
         (np.arange(20) - 1, "found labels from -1 to 18"),

@@ -393,7 +393,7 @@ def test_parts_that_do_not_fit_are_refused(backend: Backend):
     with pytest.raises(ConfigError, match=r"G's optimizer must update G's arena, .* Adam\(G\.arena"):
         AlternatingOptimizer(G, D, **parts, **swapped)
     with pytest.raises(ShapeError, match=r"D draws .* expects .* Make G end with D's input shape"):
-        AlternatingOptimizer(D, G, **parts, **own)
+        AlternatingOptimizer(D, G, **parts, **swapped)
     rng = np.random.default_rng(0)
     dtype = "float64" if D.dtype == np.float32 else "float32"
     elsewhere = Sequential([Flatten(), Dense(1)], name="D").build(G.output_shape, backend=backend, dtype=dtype, rng=rng)

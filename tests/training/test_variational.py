@@ -153,7 +153,8 @@ def test_divergence_leaves_both_networks_as_they_were(backend: Backend):
 
 def test_networks_that_do_not_fit(reference: Backend):
     model = vae(reference)
-    encoder = Sequential([Flatten(), Dense(5)], name="E").build(IMAGE, backend=reference, rng=np.random.default_rng(0))
+    encoder = Sequential([Flatten(), Dense(5)], name="E")
+    encoder.build(IMAGE, backend=reference, dtype=model.G.dtype, rng=np.random.default_rng(0))
     with pytest.raises(ShapeError, match="mu and logvar for each of G's inputs"):
         VariationalAutoencoder(
             encoder, model.G, e_optimizer=Adam(encoder.arena, lr=1), g_optimizer=Adam(model.G.arena, lr=1)

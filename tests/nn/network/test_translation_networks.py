@@ -66,7 +66,7 @@ def test_levels_of_a_unet(size: tuple[int, int], levels: int):
 
 @pytest.mark.parametrize("size", [(30, 30), (7, 8), (2, 4)])
 def test_sizes_that_cannot_be_halved_twice(size: tuple[int, int]):
-    with pytest.raises(ConfigError, match=rf"multiples of 4 .*got {size[0]}x{size[1]}\. Use --set size=256"):
+    with pytest.raises(ConfigError, match=rf"multiples of 4 .*got {size[0]}x{size[1]}\. Use `size=256`"):
         unet_levels(size)
 
 
