@@ -134,10 +134,8 @@ class ConvKernels(DenseKernels):
         grid = plan.grid
         y = self._images(grid, x.dtype)
         bias = self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, x.dtype)
-        scratch = self.workspace.take("images", plan.threads * plan.scratch_size, x.dtype)
-        self.team.run(
-            correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size, parts=plan.threads
-        )
+        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
+        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, parts=plan.threads)
         return y
 
     def _correlate_weights(self, x: Array, dy: Array, dw: Array, plan: WeightsPlan) -> None:
@@ -147,10 +145,8 @@ class ConvKernels(DenseKernels):
             flat(dy),
             flat(dw),
             plan.grid,
-            self.workspace.take("images", plan.threads * plan.image_scratch, x.dtype),
-            plan.image_scratch,
-            self.workspace.take("panels", plan.threads * plan.panel_scratch, x.dtype),
-            plan.panel_scratch,
+            self._scratch("images", plan.threads, plan.image_scratch, x.dtype),
+            self._scratch("panels", plan.threads, plan.panel_scratch, x.dtype),
             parts=plan.threads,
         )
 
@@ -158,11 +154,13 @@ class ConvKernels(DenseKernels):
         grid = plan.grid
         y = self._images(grid, x.dtype)
         start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, x.dtype)
-        scratch = self.workspace.take("images", plan.threads * plan.scratch_size, x.dtype)
-        self.team.run(
-            overlap_add, flat(x), packed, start, flat(y), grid, scratch, plan.scratch_size, parts=plan.threads
-        )
+        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
+        self.team.run(overlap_add, flat(x), packed, start, flat(y), grid, scratch, parts=plan.threads)
         return y
+
+    def _scratch(self, name: str, threads: int, size: int, dtype: np.dtype[Any]) -> Array:
+        """A row of scratch memory for each thread."""
+        return self.workspace.take(name, threads * size, dtype).reshape(threads, size)
 
     def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
         """Memory for what a pass makes."""

@@ -99,18 +99,19 @@ def sum_pieces(products, width, places, counts, runs, start, y, row, grid):
 
 
 @kernel
-def overlap_add(part, parts, x, packed, start, y, grid, scratch, scratch_size):
+def overlap_add(part, parts, x, packed, start, y, grid, scratch):
     """This part's share of the bands of images.
 
     Args:
         start: what is added to in a row of an image: the bias, or zeros; a vector longer than the row.
+        scratch: (parts, ...), room for a band's products.
     """
     lanes = grid.columns // TILE_VECTORS
     width = -(-grid.taps_down * grid.taps_across * grid.target_channels // lanes) * lanes
     places = np.empty(grid.taps_down * grid.taps_across, np.int64)
     counts = np.empty(grid.taps_down * grid.taps_across, np.int64)
     zeros = np.zeros(grid.columns, x.dtype)
-    products = scratch[part * scratch_size : (part + 1) * scratch_size]
+    products = scratch[part]
 
     blocks = grid.images * grid.bands
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
