@@ -11,7 +11,7 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
-from minigan.backends.geometry import ConvGeometry, Pair
+from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.backends.reference import ReferenceBackend
 
 EPS, SLOPE = {"eps": 1e-5}, {"slope": 0.25}  # a slope that rounds nothing
@@ -90,7 +90,7 @@ class Sizes(NamedTuple):
 
     def shape(self, name: str) -> tuple[int, ...]:
         g, n, (m, l, j) = self.geometry, self.images, self.matrix  # noqa: E741
-        up: Pair = (FACTOR[0] * g.H, FACTOR[1] * g.W)
+        up: IntPair = (FACTOR[0] * g.H, FACTOR[1] * g.W)
         return {
             "x": (n, *g.input_shape), "w": g.weight_shape, "y": (n, *g.output_shape), "k": (g.K,),
             "c": (g.C,), "variance": (g.C,), "ng": (n, GROUPS), "variances": (n, GROUPS),

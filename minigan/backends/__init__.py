@@ -46,7 +46,7 @@ def get_backend(name: str | Backend = "auto") -> Backend:
         try:
             import cupy  # noqa: F401
         except ImportError as error:
-            if error.name == "gpu":
+            if error.name == "cupy":
                 raise MissingExtraError.of(package="cupy", extra="cuda13", purpose="the gpu backend") from None
             reason = str(error.__cause__ or error).strip()
             raise BackendError(

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from minigan.backends.geometry import ConvGeometry, Pair
+from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.errors import DTypeError, ShapeError
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
@@ -185,8 +185,11 @@ class Backend(ABC):
         """Begins, beside the caller, with what the first training step would have to wait for."""
 
     def describe(self) -> str:
-        """One line on what runs: library, versions, width, threads."""
+        """One line that says what runs: the backend's name, library and version, device or threads, precision."""
         return self.name
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
 
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str | None:
         """The name, for people, of how a convolution of that many images is computed; None where there is only one way.
@@ -579,15 +582,15 @@ class Backend(ABC):
     # ------------------------------------------------------------------------------------------ shape, noise
 
     @abstractmethod
-    def upsample_nearest(self, x: Array, *, factor: Pair) -> Array:
+    def upsample_nearest(self, x: Array, *, factor: IntPair) -> Array:
         """Each pixel of x (N, H, W, C) repeated: (N, H * factor[0], W * factor[1], C)."""
 
     @abstractmethod
-    def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
+    def upsample_nearest_grad(self, dy: Array, *, factor: IntPair) -> Array:
         """The gradient of `upsample_nearest`: the sum over each factor[0] x factor[1] block."""
 
     @abstractmethod
-    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
+    def depth_to_space(self, x: Array, *, factor: IntPair) -> Array:
         """Channels become pixels, with factor (a, b): (N, H, W, a * b * C) becomes (N, H * a, W * b, C).
 
         y[n, i * a + r, j * b + s, c] = x[n, i, j, (r * b + s) * C + c].
@@ -595,7 +598,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+    def space_to_depth(self, y: Array, *, factor: IntPair) -> Array:
         """The inverse of `depth_to_space`, and its gradient."""
 
     @abstractmethod

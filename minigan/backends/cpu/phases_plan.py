@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from minigan.backends.cpu.processor import Processor, blocks
-from minigan.backends.geometry import ConvGeometry, Pair
+from minigan.backends.geometry import ConvGeometry, IntPair
 
 
 class Grid(NamedTuple):
@@ -73,10 +73,10 @@ def _plan(
     images: int,
     source: tuple[int, int, int],
     target: tuple[int, int, int],
-    padding: Pair,
-    positions: Pair,
-    stride: Pair,
-    step: Pair,
+    padding: IntPair,
+    positions: IntPair,
+    stride: IntPair,
+    step: IntPair,
     processor: Processor,
 ) -> PhasesPlan:
     """Places the phases' weights one after the other, and cuts the work into blocks."""

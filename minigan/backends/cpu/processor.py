@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from minigan.backends.geometry import Pair
+from minigan.backends.geometry import IntPair
 
 # Half of a small second-level cache: what one thread works on before it moves on.
 BLOCK_BYTES = 1 << 18
@@ -18,7 +18,7 @@ class Processor(NamedTuple):
     threads: int
 
 
-def blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair:
+def blocks(images: int, positions: int, threads: int, image_bytes: int) -> IntPair:
     """Images a block and rows a block: either several whole images, or a band of one."""
     bands = max(-(-image_bytes // BLOCK_BYTES), -(-threads // images))
     if bands > 1:

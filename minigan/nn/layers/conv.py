@@ -10,7 +10,15 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from minigan.backends import Array
-from minigan.backends.geometry import ConvGeometry, Padding, Pair, conv_geometry, conv_transpose_geometry, pair, times
+from minigan.backends.geometry import (
+    ConvGeometry,
+    IntPair,
+    Padding,
+    conv_geometry,
+    conv_transpose_geometry,
+    pair,
+    times,
+)
 from minigan.errors import ShapeError
 from minigan.nn.initializers import Constant, GlorotUniform, Initializer
 from minigan.nn.layers.base import Layer, Shape
@@ -48,11 +56,11 @@ class Conv2D(Layer):
     def __init__(
         self,
         channels: int,
-        filter: int | Pair,
+        filter: int | IntPair,
         *,
-        stride: int | Pair = 1,
+        stride: int | IntPair = 1,
         padding: Padding = "same",
-        dilation: int | Pair = 1,
+        dilation: int | IntPair = 1,
         groups: int = 1,
         bias: bool = True,
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
@@ -81,7 +89,7 @@ class Conv2D(Layer):
         self.b = self.add_parameter("b", (self.channels,), Constant(0)) if self.bias else None
         return self.geometry.output_shape
 
-    def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
+    def infer_geometry(self, input_shape: Shape, filter: IntPair) -> ConvGeometry:
         """Of the convolution that the kernels compute, with the filter's whole extent."""
         return conv_geometry(input_shape, self.channels, filter, self.stride, self.padding)
 
@@ -152,12 +160,12 @@ class ConvTranspose2D(Conv2D):
     def __init__(
         self,
         channels: int,
-        filter: int | Pair,
+        filter: int | IntPair,
         *,
-        stride: int | Pair = 1,
+        stride: int | IntPair = 1,
         padding: Padding = "same",
-        output_padding: int | Pair = 0,
-        dilation: int | Pair = 1,
+        output_padding: int | IntPair = 0,
+        dilation: int | IntPair = 1,
         groups: int = 1,
         bias: bool = True,
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
@@ -172,7 +180,7 @@ class ConvTranspose2D(Conv2D):
             bias=bias,
             init=init,
         )
-        self.output_padding: Pair = (
+        self.output_padding: IntPair = (
             (output_padding, output_padding) if isinstance(output_padding, int) else output_padding
         )
 
@@ -180,7 +188,7 @@ class ConvTranspose2D(Conv2D):
         super().infer(input_shape)
         return self.geometry.input_shape
 
-    def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
+    def infer_geometry(self, input_shape: Shape, filter: IntPair) -> ConvGeometry:
         """Of the convolution that this one is the input gradient of."""
         return conv_transpose_geometry(
             input_shape, self.channels, filter, self.stride, self.padding, self.output_padding

@@ -72,7 +72,7 @@ def test_a_cupy_that_cannot_be_imported_is_not_called_missing(monkeypatch):
     imported = builtins.__import__
 
     def importing(name, *args, **options):
-        if name == "gpu":
+        if name == "cupy":
             raise ImportError("=====\nFailed to import CuPy.\n=====") from OSError("libfoo.so.1: no such file")
         return imported(name, *args, **options)
 
