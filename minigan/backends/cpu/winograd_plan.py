@@ -160,61 +160,71 @@ def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processo
     scheme = scheme_of(g)
     if scheme is None:
         return None
-    rows, columns, itemsize = processor.rows, processor.columns, processor.itemsize
-    m, r, n, stride = scheme.m, scheme.r, scheme.n, g.stride[0]
+    rows, columns = processor.rows, processor.columns
+    m, r, points, stride = scheme.m, scheme.r, scheme.n * scheme.n, g.stride[0]
     (top, _), (left, _) = g.padding
-    points = n * n
     tiles_down, tiles_across = -(-g.P // m), -(-g.Q // m)
     strip_height = max((tiles_down * m + r - 1) * stride, top + g.H)
     strip_width = max((tiles_across * m + r - 1) * stride, left + g.W)
-    backward, for_weights = kernel == "conv2d_input_grad", kernel == "conv2d_weight_grad"
     work = Work.of(kernel, g, images * tiles_down, images * tiles_down * tiles_across, columns, processor.threads)
-
-    # How many rows of tiles the caches have room for.
-    strip_bytes, row_points = columns * itemsize, tiles_across * points  # an image's, for one row of tiles
-    resident = work.reads + work.makes if for_weights else work.reads
-    room = POINTS_BYTES // (resident * row_points * strip_bytes)
-    if not for_weights:
-        row_pixels = m * stride * strip_width if backward else 0
-        room = min(room, RESULTS_BYTES // ((row_points + row_pixels) * strip_bytes))
-    blocks = Blocks.of(images, work.sharing, tiles_down, room, overlap=backward)
+    row_pixels = m * stride * strip_width if kernel == "conv2d_input_grad" else 0
+    room = _room(kernel, work, tiles_across * points, row_pixels, columns * processor.itemsize)
+    blocks = Blocks.of(images, work.sharing, tiles_down, room, overlap=kernel == "conv2d_input_grad")
     tiles = blocks.images * (blocks.rows_per_band + blocks.halo) * tiles_across  # of a block
 
     # One item more than the microkernel needs: points a power of two apart would compete for the same cache lines.
     tile_items = -(-tiles // rows) * rows + 1
     strip_points = points * tile_items * columns  # a block's
-    if for_weights:
+    if kernel == "conv2d_weight_grad":
         point_step, group_step, strip_step = tile_items * columns, rows * columns, strip_points
     else:  # in the order in which the products read them: some tiles of all strips, then the next tiles
         strip_step, group_step = rows * columns, work.reads * rows * columns
         point_step = tile_items // rows * group_step + columns
-    chunks = -(-work.reads * points * columns * columns * itemsize // WEIGHTS_BYTES)
+    chunks = -(-work.reads * points * columns * columns * processor.itemsize // WEIGHTS_BYTES)
     at_once = -(-work.reads // chunks)
 
-    points_size = work.reads * strip_points + points * columns  # a tile's last rows may read beyond the last strip
     image_rows = ((blocks.rows_per_band + blocks.halo) * m + r - 1) * stride
-    if for_weights:
-        beside, products = work.makes * strip_points, points * (-(-columns // rows) * rows + 1) * columns
-        product_steps = points * work.reads * -(-columns // rows) * work.makes * blocks.number * tiles
-        tiles_transformed = blocks.number * tiles * resident
-    else:
-        beside, products = points * (at_once * columns + 1) * columns, strip_points
-        product_steps = points * work.reads * columns * work.makes * blocks.number * -(-tiles // rows)
-        tiles_transformed = blocks.number * tiles * (work.reads + work.makes)
-    if backward:  # all images of the block at once, and the last band to the image's end
+    if kernel == "conv2d_input_grad":  # all images of the block at once, and the last band to the image's end
         last_rows = strip_height - ((blocks.bands - 1) * blocks.rows_per_band - blocks.halo) * m * stride
         image_rows = blocks.images * max(image_rows, last_rows)
-    weights_transformed = work.reads * columns * work.makes * blocks.number
-    steps = product_steps + points * (TRANSFORM_STEPS * tiles_transformed + WEIGHT_STEPS * weights_transformed)
-    ends = [points_size]
-    for size in (beside, products, r * r * columns * columns, image_rows * strip_width * columns):
+    if kernel == "conv2d_weight_grad":
+        weights, products = work.makes * strip_points, points * (-(-columns // rows) * rows + 1) * columns
+    else:
+        weights, products = points * (at_once * columns + 1) * columns, strip_points
+    ends = [work.reads * strip_points + points * columns]  # a tile's last rows may read beyond the last strip
+    for size in (weights, products, r * r * columns * columns, image_rows * strip_width * columns):
         ends.append(ends[-1] + size)
     grid = WinogradGrid(
-        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, n, points, tiles_down, tiles_across,
-        strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items, point_step,
-        group_step, strip_step, at_once, work.split, *ends,
+        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, scheme.n, points, tiles_down,
+        tiles_across, strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items,
+        point_step, group_step, strip_step, at_once, work.split, *ends,
     )  # fmt: skip
-    return WinogradPlan(scheme, grid, processor.threads, steps)
+    return WinogradPlan(scheme, grid, processor.threads, _steps(kernel, points, work, blocks, tiles, processor))
+
+
+def _room(kernel: str, work: Work, row_points: int, row_pixels: int, strip_bytes: int) -> int:
+    """How many rows of tiles the caches have room for.
+
+    Args:
+        row_points, row_pixels: numbers of one channel in a row of tiles, as points and as pixels.
+        strip_bytes: bytes of one such number's strip.
+    """
+    if kernel == "conv2d_weight_grad":
+        return POINTS_BYTES // ((work.reads + work.makes) * row_points * strip_bytes)
+    room = POINTS_BYTES // (work.reads * row_points * strip_bytes)
+    return min(room, RESULTS_BYTES // ((row_points + row_pixels) * strip_bytes))
+
+
+def _steps(kernel: str, points: int, work: Work, blocks: Blocks, tiles: int, processor: Processor) -> float:
+    """Steps of the microkernel in the time that one thread takes, with so many tiles in a block."""
+    rows, columns = processor.rows, processor.columns
+    if kernel == "conv2d_weight_grad":
+        product_steps = points * work.reads * -(-columns // rows) * work.makes * blocks.number * tiles
+    else:
+        product_steps = points * work.reads * columns * work.makes * blocks.number * -(-tiles // rows)
+    tiles_transformed = blocks.number * tiles * (work.reads + work.makes)
+    weights_transformed = work.reads * columns * work.makes * blocks.number
+    return product_steps + points * (TRANSFORM_STEPS * tiles_transformed + WEIGHT_STEPS * weights_transformed)
 
 
 def _balance(count: int, threads: int) -> float:
