@@ -73,7 +73,7 @@ IN_PLACE = {
 
 
 class Sizes(NamedTuple):
-    """What the shapes of all kernels' arrays follow from.
+    """The sizes from which the shapes of all kernels' arrays follow.
 
     Attributes:
         name: for people.
@@ -131,7 +131,7 @@ class Call(NamedTuple):
         return Bound(partial(getattr(engine, self.kernel), *arguments, **options), arrays + add_to)
 
     def results(self, engine: Backend, dtype: Any = np.float32) -> list[np.ndarray]:
-        """What the kernel returns, and all its arrays as they are after the call."""
+        """The kernel's result, and all its arrays after the call."""
         bound = self.on(engine, dtype)
         result = bound.run()
         returned = [] if result is None else list(result) if isinstance(result, tuple) else [result]
@@ -185,7 +185,7 @@ def call(kernel: str, sizes: Sizes, *, representable: bool = False, seed: int = 
 
 
 def calls(sizes: Sizes, *, representable: bool = False) -> Iterator[Call]:
-    """Of every kernel of the contract."""
+    """Calls of every kernel of the contract."""
     for kernel in KERNELS:
         yield call(kernel, sizes, representable=representable)
 

@@ -139,7 +139,7 @@ def list_sources(rows, row_size):
 
 @kernel
 def multiply_thin(part, parts, a, columns_of_b, bias, y, transposed, accumulate):
-    """The same for so few columns that a's one pass through memory is all that counts."""
+    """The same product for so few columns that reading a once takes most of the time."""
     width, depth = columns_of_b.shape
     rows = len(y)
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts

@@ -1,4 +1,4 @@
-"""The integers of a convolution, or its input gradient, by phases: what `correlate` in `correlate.py` goes by."""
+"""The sizes of a convolution, or its input gradient, by phases, which `correlate` in `correlate.py` computes."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -53,7 +53,7 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PhasesPlan:
-    """How to compute a convolution or an input gradient by phases."""
+    """A convolution or an input gradient, computed by phases."""
 
     name: ClassVar[str] = "phases"
 

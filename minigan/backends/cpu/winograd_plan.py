@@ -1,4 +1,4 @@
-"""When a convolution is done with few multiplications, and the integers that this takes: see `winograd.py`."""
+"""The sizes of convolutions with few multiplications, which `winograd.py` computes, and when they pay."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -79,7 +79,7 @@ class WinogradPlan:
 def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> WinogradPlan | None:
     """The plan of one of the three kernels, or None where the direct one is about as fast.
 
-    Single precision only: who asks for double wants the digits. Few channels would leave strips empty.
+    Single precision only: a user of double precision wants the digits. Few channels would leave strips empty.
     """
     if processor.itemsize != 4 or 2 * min(g.C, g.K) < processor.columns:
         return None
@@ -90,7 +90,7 @@ def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Proces
 
 
 def _direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
-    """Of the microkernel and of packing the weights, one thread's share."""
+    """Steps of the microkernel and of packing the weights that the direct kernels need: one thread's share."""
     rows, columns, threads = processor.rows, processor.columns, processor.threads
     if kernel == "conv2d_weight_grad":
         return images * g.P * g.Q * -(-g.K // columns) * g.R * g.S * -(-g.C // rows) / threads
@@ -108,7 +108,7 @@ def scheme_of(g: ConvGeometry) -> Scheme | None:
 
 
 class Work(NamedTuple):
-    """What one thread does."""
+    """One thread's share of the work."""
 
     split: int  # as in WinogradGrid
     sharing: int  # threads that share out the images
@@ -134,7 +134,7 @@ class Work(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """How one thread's images are cut into blocks: several images each, or a band of one."""
+    """The blocks of one thread's images: several images each, or a band of one."""
 
     bands: int
     rows_per_band: int
@@ -203,7 +203,7 @@ def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processo
 
 
 def _room(kernel: str, work: Work, row_points: int, row_pixels: int, strip_bytes: int) -> int:
-    """How many rows of tiles the caches have room for.
+    """The number of rows of tiles that the caches have room for.
 
     Args:
         row_points, row_pixels: numbers of one channel in a row of tiles, as points and as pixels.
@@ -228,5 +228,5 @@ def _steps(kernel: str, points: int, work: Work, blocks: Blocks, tiles: int, pro
 
 
 def _balance(count: int, threads: int) -> float:
-    """How evenly a number of strips is shared out."""
+    """The balance of strips among threads: 1 if all have equally many."""
     return count / (-(-count // threads) * threads)
