@@ -95,19 +95,20 @@ def read_phase(phases, f):
 @kernel(inline=True)
 def list_positions(grid, phase, block, layout, sources, targets):
     """Lists where each position of a block begins, in the source and in the target; returns how many there are."""
-    count = 0
-    down, across = max(block.row_first, phase.first_down), phase.first_across
+    first, across = max(block.row_first, phase.first_down), phase.first_across
+    down, wide = max(min(block.row_last, phase.last_down) - first, 0), phase.last_across - across
     for n in range(block.n_first, block.n_last):
-        for u in range(down, min(block.row_last, phase.last_down)):
+        for u in range(first, first + down):
             row = (u - block.row_first) * grid.stride_down + phase.source_row
             source = layout.base + (n - block.n_first) * layout.image_size + row * layout.row_size
             source += phase.source_column * grid.channels
             row = n * grid.target_height + u * grid.step_down + phase.target_row
             target = row * grid.target_width + phase.target_column
+            at = ((n - block.n_first) * down + u - first) * wide - across
             for v in range(across, phase.last_across):
-                sources[count] = source + v * grid.stride_across * grid.channels
-                targets[count] = (target + v * grid.step_across) * grid.target_channels
-                count += 1
+                sources[at + v] = source + v * grid.stride_across * grid.channels
+                targets[at + v] = (target + v * grid.step_across) * grid.target_channels
+    count = (block.n_last - block.n_first) * down * wide
     close_table(sources, count)
     return count
 
@@ -160,9 +161,9 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch):
 @kernel(inline=True)
 def gather_panel(dy, packed, grid, block, panel, width):
     """Copies some channels of a block of dy, one pixel after the other."""
-    to, columns = 0, grid.columns
-    pixels = (block.row_last - block.row_first) * grid.columns_out
+    columns, pixels = grid.columns, (block.row_last - block.row_first) * grid.columns_out
     for n in range(block.n_first, block.n_last):
+        to = (n - block.n_first) * pixels * columns
         at = (n * grid.rows_out + block.row_first) * grid.columns_out * grid.channels_out + panel * columns
         for _ in range(pixels):
             if width == columns:
@@ -181,15 +182,16 @@ def list_taps(grid, slab, share, base, sources, targets):
     Args:
         base: where the slab begins in scratch.
     """
-    count = 0
     first_channel, row_size = slab * grid.slab, grid.padded_width * grid.slab
+    channels = min(grid.slab, grid.channels - first_channel)
     for r in range(share.r_first, share.r_last):
         for s in range(grid.taps_across):
-            for c in range(min(grid.slab, grid.channels - first_channel)):
-                sources[count] = base + r * row_size + s * grid.slab + c
+            at = ((r - share.r_first) * grid.taps_across + s) * channels
+            for c in range(channels):
+                sources[at + c] = base + r * row_size + s * grid.slab + c
                 row = (r * grid.taps_across + s) * grid.channels + first_channel + c
-                targets[count] = row * grid.channels_out
-                count += 1
+                targets[at + c] = row * grid.channels_out
+    count = (share.r_last - share.r_first) * grid.taps_across * channels
     close_table(sources, count)
     return count
 
