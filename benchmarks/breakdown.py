@@ -1,4 +1,4 @@
-"""Where the time goes: each kernel on each shape, with what it reaches and what bounds it.
+"""A breakdown of the time: each kernel on each shape, with the speed that it reaches and the limit that bounds it.
 
     python -m benchmarks.breakdown --model dcgan64 --batch-size 64
 
@@ -81,13 +81,13 @@ def arrays_in(value: Any) -> Iterator[np.ndarray]:
 
 
 def shapes_of(arguments: tuple[Any, ...]) -> str:
-    """Of the first two arrays, as far as they are more than vectors: "64x32x32x64 4x4x64x128"."""
+    """Shapes of the first two arrays, unless they are vectors: "64x32x32x64 4x4x64x128"."""
     first, *others = (array.shape for array in arrays_in(arguments))
     return " ".join("x".join(map(str, shape)) for shape in (first, *others[:1]) if len(shape) > 1 or shape is first)
 
 
 def operations(kernel: str, arguments: tuple[Any, ...], options: dict[str, Any], result: Any) -> int:
-    """Of a convolution or a matrix product; of other kernels none are counted."""
+    """Operations of a convolution or a matrix product; none are counted for other kernels."""
     if kernel == "matmul":
         return 2 * int(result.size) * int(arguments[0].shape[0 if options.get("transpose_a") else 1])
     if kernel == "dense_leaky_relu":
@@ -100,7 +100,7 @@ def operations(kernel: str, arguments: tuple[Any, ...], options: dict[str, Any],
 
 
 def workload(options: argparse.Namespace) -> Callable[[], Any]:
-    """What is looked into."""
+    """The workload to break down."""
     n, backend = options.batch_size, options.backend
     if options.model != "stack":
         step = sampling_step if options.work == "sample" else training_step

@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines share: options, and how a comparison ends."""
+"""The common part of the benchmarks' command lines: options, and the end of a comparison."""
 
 import argparse
 import importlib.util
@@ -83,7 +83,7 @@ def expect_agreement(difference: float, tolerance: float) -> None:
 
 
 def write_json(file: str | None, result: Mapping[str, Any]) -> None:
-    """Where --json says."""
+    """Writes a result to the path of --json."""
     if file:
         with open(file, "w", encoding="utf-8") as target:
             json.dump(result, target, indent=1)

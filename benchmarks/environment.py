@@ -1,4 +1,4 @@
-"""What a benchmark ran with, printed above its figures."""
+"""The environment of a benchmark, printed above its figures."""
 
 import os
 import platform

@@ -34,7 +34,7 @@ SHOWN = 5  # inputs named for each finding
 
 
 class Tally:
-    """What one reader did.
+    """The record of one reader.
 
     Attributes:
         counts: of outcomes, by kind.
@@ -113,7 +113,7 @@ def replay(name: str, index: int, *, seed: int, folder: Path) -> None:
 
 
 def result(tallies: dict[str, Tally], options: argparse.Namespace) -> dict[str, Any]:
-    """What the JSON file holds."""
+    """The content of the JSON file."""
     return {
         "seed": options.seed,
         "counts": {name: dict(tally.counts) for name, tally in tallies.items()},

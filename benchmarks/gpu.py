@@ -1,11 +1,11 @@
-"""All that a GPU can tell of minigan, in one command: what is right, what is fast, and beside what.
+"""All checks and timings of minigan on a GPU in one command: what is right, what is fast, and compared with what.
 
     python -m benchmarks.gpu --minutes 9 --out result.json
 
 Four sections, in this order; `--sections` selects:
 
-validate  every kernel beside the reference, at odd sizes and at those that are timed, in tf32, bf16 and fp32
-kernels   convolutions and memory-bound kernels: as a share of the measured limits, and beside PyTorch with cuDNN
+validate  every kernel against the reference, at odd sizes and at those that are timed, in tf32, bf16 and fp32
+kernels   convolutions and memory-bound kernels: as a share of the measured limits, and against PyTorch with cuDNN
 steps     whole training steps of DCGAN and pix2pix: minigan eager and as a CUDA graph, PyTorch in five configurations
 tests     the GPU tests, for the time that is left
 
@@ -46,7 +46,7 @@ QUICK_WORKLOADS = 2
 
 
 class Results:
-    """What has been found, in a file that is whole after each finding.
+    """The findings, in a file that is complete after each one.
 
     Attributes:
         document: see results/README.md.
@@ -121,12 +121,12 @@ def run(options: argparse.Namespace, results: Results) -> None:
 
 
 def say(line: str) -> None:
-    """Progress, beside what is printed at the end."""
+    """Reports progress; the results are printed at the end."""
     print(line, file=sys.stderr, flush=True)
 
 
 def default_path(card: str) -> Path:
-    """Of the day and the card."""
+    """The path of the results of this day and card."""
     slug = re.sub(r"[^a-z0-9]+", "-", card.lower()).strip("-")
     return RESULTS / f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}-{slug}.json"
 

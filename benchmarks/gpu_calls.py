@@ -11,7 +11,7 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
-from minigan.backends.geometry import ConvGeometry, Pair
+from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.backends.reference import ReferenceBackend
 
 EPS, SLOPE = {"eps": 1e-5}, {"slope": 0.25}  # a slope that rounds nothing
@@ -73,7 +73,7 @@ IN_PLACE = {
 
 
 class Sizes(NamedTuple):
-    """What the shapes of all kernels' arrays follow from.
+    """The sizes from which the shapes of all kernels' arrays follow.
 
     Attributes:
         name: for people.
@@ -90,7 +90,7 @@ class Sizes(NamedTuple):
 
     def shape(self, name: str) -> tuple[int, ...]:
         g, n, (m, l, j) = self.geometry, self.images, self.matrix  # noqa: E741
-        up: Pair = (FACTOR[0] * g.H, FACTOR[1] * g.W)
+        up: IntPair = (FACTOR[0] * g.H, FACTOR[1] * g.W)
         return {
             "x": (n, *g.input_shape), "w": g.weight_shape, "y": (n, *g.output_shape), "k": (g.K,),
             "c": (g.C,), "variance": (g.C,), "ng": (n, GROUPS), "variances": (n, GROUPS),
@@ -131,7 +131,7 @@ class Call(NamedTuple):
         return Bound(partial(getattr(engine, self.kernel), *arguments, **options), arrays + add_to)
 
     def results(self, engine: Backend, dtype: Any = np.float32) -> list[np.ndarray]:
-        """What the kernel returns, and all its arrays as they are after the call."""
+        """The kernel's result, and all its arrays after the call."""
         bound = self.on(engine, dtype)
         result = bound.run()
         returned = [] if result is None else list(result) if isinstance(result, tuple) else [result]
@@ -185,7 +185,7 @@ def call(kernel: str, sizes: Sizes, *, representable: bool = False, seed: int = 
 
 
 def calls(sizes: Sizes, *, representable: bool = False) -> Iterator[Call]:
-    """Of every kernel of the contract."""
+    """Calls of every kernel of the contract."""
     for kernel in KERNELS:
         yield call(kernel, sizes, representable=representable)
 

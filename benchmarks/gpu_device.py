@@ -19,7 +19,7 @@ LEAST, MOST = 5, 200  # timed calls
 
 
 class Times(NamedTuple):
-    """Of many calls, in seconds."""
+    """Times of many calls, in seconds."""
 
     min: float
     median: float
@@ -81,7 +81,7 @@ class Device:
         self.xp.cuda.Device().synchronize()
 
     def is_lost(self) -> bool:
-        """Whether this process cannot use the device any more, as after a kernel's illegal access."""
+        """Tells whether this process can no longer use the device, as after a kernel's illegal access."""
         try:
             self.synchronize()
         except Exception:  # CuPy's and PyTorch's own kinds
@@ -89,7 +89,7 @@ class Device:
         return False
 
     def time_kernel(self, call: Call, *, seconds: float) -> Times:
-        """What the device needs for a call whose operands are in no cache.
+        """The device's time for a call whose operands are in no cache.
 
         Events around each call; the calls are told one after the other without waiting, and before each one a large
         block of memory is overwritten. While that lasts the host prepares the call, so launches are not in the time.
@@ -115,7 +115,7 @@ class Device:
         return Times.of(timed(repeats(seconds, time.perf_counter() - began)))
 
     def time_steps(self, step: Call, *, seconds: float, rounds: int) -> Times:
-        """What the user waits for: the host's clock over turns of many steps, each turn with the device's end.
+        """The time that a user waits: the host's clock over turns of many steps, until the device has finished each.
 
         Args:
             seconds: about how long all turns last.
@@ -171,7 +171,7 @@ def watcher(xp: ModuleType) -> Any:
 
 
 def repeats(seconds: float, of_one: float) -> int:
-    """How often something fits into that time, within the limits."""
+    """The number of repetitions that fit into that time, within the limits."""
     return max(LEAST, min(MOST, round(seconds / max(of_one, 1e-9))))
 
 
@@ -203,7 +203,7 @@ def torch_versions() -> dict[str, Any]:
 
 
 def has_torch() -> bool:
-    """Whether there is a PyTorch with a GPU."""
+    """Tells whether PyTorch is installed and sees a GPU."""
     try:
         import torch
     except ImportError:

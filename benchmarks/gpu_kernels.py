@@ -1,4 +1,4 @@
-"""Kernels on the GPU: their times, as a share of what the card allows, and beside PyTorch's with cuDNN.
+"""Kernels on the GPU: their times, as a share of the card's limits, and compared with PyTorch's with cuDNN.
 
 What the card allows is measured first: a copy from one large array to another, and cuBLAS's large matrix product in
 the same precision. A kernel's least time is that of its operations or of its bytes at these rates, whichever is longer.

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Finding(NamedTuple):
-    """What came of one item.
+    """The result of one item.
 
     Attributes:
         error: in one line, where it failed.
@@ -71,7 +71,7 @@ def tell(items: Iterable[Item], device: Device, *, start: int) -> int:
 
 
 def finding(item: Item) -> Finding:
-    """What an item finds; an error is told, and what was found before it."""
+    """The finding of one item; after an error, the error and what was found before it."""
     name, run = item
     records: list[Record] = []
     try:
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> int:
 
 
 def findings(part: str, *, until: float, quick: bool = False) -> Iterator[Finding]:
-    """What a part's items find, as it is found.
+    """The findings of a part's items, as they come.
 
     Args:
         until: when the process is ended, by `time.monotonic`.

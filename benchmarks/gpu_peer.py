@@ -45,16 +45,16 @@ class TorchSteps:
         self.gan.update(*(images.to(self.device, non_blocking=True) for images in self.host))
 
     def warm_up(self, count: int) -> None:
-        """On a stream beside the current one, as a graph that is to be captured wants it."""
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
+        """Runs on a stream other than the current one, as capturing a graph requires."""
+        other = torch.cuda.Stream()
+        other.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(other):
             for _ in range(count):
                 self.step()
-        torch.cuda.current_stream().wait_stream(beside)
+        torch.cuda.current_stream().wait_stream(other)
 
     def ready(self) -> Callable[[], None]:
-        """What does one step, after the warm-up."""
+        """The function that runs one step, after the warm-up."""
         if not self.graph:
             return self.step
         images = [image.to(self.device) for image in self.host]

@@ -33,7 +33,7 @@ def report(document: Mapping[str, Any], targets: Iterable[Target]) -> Iterator[s
 def validated(document: Record) -> Iterator[str]:
     rows = document["validate"]
     wrong = [row for row in rows if not row["right"]]
-    yield f"### Kernels beside the reference: {len(rows)} comparisons, {len(wrong)} wrong"
+    yield f"### Kernels against the reference: {len(rows)} comparisons, {len(wrong)} wrong"
     yield ""
     for precision in unique(row["precision"] for row in rows):
         for odd in (True, False):

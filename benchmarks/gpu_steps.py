@@ -34,7 +34,7 @@ WARM_UPS = 4  # captures, compiles, and tries algorithms
 
 
 class Workload(NamedTuple):
-    """What is trained, on batches of which size."""
+    """A recipe to train, and the sizes of its batches."""
 
     recipe: Recipe
     shape: tuple[int, ...]
@@ -68,7 +68,7 @@ class Engine(NamedTuple):
 
 
 def items(device: Device, workload: str, precision: str, engine: str, *, quick: bool) -> Iterator[Item]:
-    """What measures each configuration of an engine, "minigan" or "torch"."""
+    """The measurements of each configuration of an engine, "minigan" or "torch"."""
     work = WORKLOADS[workload]
     named = {"workload": workload, "batch": work.batch, "precision": precision}
     if engine == "minigan":

@@ -1,4 +1,4 @@
-"""What minigan wants to reach on a GPU, and which of it a run has reached."""
+"""The targets of minigan on a GPU, and which of them a run has reached."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -29,7 +29,7 @@ class Target(NamedTuple):
 
 
 def targets(document: Mapping[str, Any]) -> Iterator[Target]:
-    """Of all that a run has found; `results/README.md` describes the document."""
+    """Targets and whether the findings of a run reach them; `results/README.md` describes the document."""
     yield from correctness(document)
     rows = [row for row in document.get("kernels", []) if "ratio" in row]
     for precision in unique(row["precision"] for row in rows) or ("tf32",):
@@ -44,7 +44,7 @@ def targets(document: Mapping[str, Any]) -> Iterator[Target]:
 
 
 def correctness(document: Mapping[str, Any]) -> Iterator[Target]:
-    """That nothing is wrong; a check that was cut off, or that nothing came of, cannot tell."""
+    """The target that nothing is wrong; a check that was cut off or has no result cannot tell."""
     failures = [row for row in document.get("failures", []) if row["part"] == "validate"]
     rows = [row for row in document.get("validate", []) if not row["right"]]
     wrong = [f"{row['kernel']}, {row['sizes']}, {row['precision']}" for row in rows]

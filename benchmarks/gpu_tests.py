@@ -15,10 +15,10 @@ PROGRESS = re.compile(r"^([.FEsxX]+)\s*(\[ *\d+%\])?$")
 
 
 def gpu_tests(*, until: float, command: tuple[str, ...] = COMMAND) -> dict[str, Any]:
-    """Runs them.
+    """Runs the tests.
 
     Args:
-        until: when they are ended, by `time.monotonic`.
+        until: the time, by `time.monotonic`, when they are stopped.
     """
     with (
         TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
@@ -35,7 +35,7 @@ def gpu_tests(*, until: float, command: tuple[str, ...] = COMMAND) -> dict[str, 
 
 
 def summary(output: str, *, complete: bool) -> dict[str, Any]:
-    """What pytest has printed, in figures.
+    """The figures in pytest's output.
 
     Args:
         complete: whether it ran to its end; if not, its dots are counted.

@@ -1,4 +1,4 @@
-"""Every kernel on the GPU beside the reference in double precision: at odd sizes, and at those that are timed.
+"""Every kernel on the GPU against the reference in double precision: at odd sizes, and at those that are timed.
 
 At odd sizes the numbers are such that their products are exact in every precision, so that one tolerance, of the sums'
 rounding, holds for all: a wrong index cannot hide behind bfloat16. At the sizes that are timed the numbers are any, and
@@ -50,7 +50,7 @@ def layers() -> list[kernels.Layer]:
 
 
 def sizes_of(layer: kernels.Layer) -> Sizes:
-    """For the three convolution kernels only."""
+    """The sizes of a layer, for the three convolution kernels only."""
     return Sizes(f"{layer.group} {layer.name}", layer.batch, layer.geometry, (1, 1, 1), 1)
 
 
@@ -69,7 +69,7 @@ def items(engines: Engines, precisions: Iterable[str]) -> Iterator[Item]:
 
 
 def validate(engines: Engines, precisions: Iterable[str], kernel: str, sizes: Sizes, *, odd: bool) -> list[Record]:
-    """How far a kernel is from the reference, in each precision."""
+    """The error of a kernel against the reference, in each precision."""
     made = call(kernel, sizes, representable=odd)
     expected = made.results(ReferenceBackend(), np.float64)
     return [compared(made, expected, engines(precision), precision, sizes, odd=odd) for precision in precisions]
@@ -92,7 +92,7 @@ def compared(
 
 
 def tolerance(kernel: str, precision: str, *, odd: bool) -> float:
-    """Of the largest error, over the largest number of the result or 1."""
+    """Tolerance of the largest error, relative to the largest number of the result or 1."""
     if odd:
         return SUMS["odd"]
     return SUMS["timed"] + (FACTORS[precision] if kernel in PRODUCTS else 0.0)

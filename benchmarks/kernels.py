@@ -39,7 +39,7 @@ class Layer(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Of each of the three kernels."""
+        """Operations of each of the three kernels."""
         return self.batch * self.geometry.flops
 
     @property

@@ -4,9 +4,9 @@
 
 Small networks of several recipes train in processes of their own. Half of the kills (all are SIGKILL) come at a random
 time, the others right before a random operation on a file of the run folder (`benchmarks.mortal`). After each,
-`--resume` goes on; a run that died before it had a config.toml is started again. In the end every checkpoint, the
-model, the pictures and the losses in the log must be those of a run that nobody killed, and no temporary file may be
-left.
+`--resume` continues the run; one that died before it had a config.toml is started again. In the end every checkpoint,
+the model, the pictures and the losses in the log must be those of a run that nobody killed, and no temporary file may
+be left.
 
 What the system has not written to the disk yet survives SIGKILL: this shows what a killed process leaves, not what a
 power cut does. For that, files and folders are synced before and after each renaming
@@ -58,7 +58,7 @@ class Whole(NamedTuple):
 
 
 class Death(NamedTuple):
-    """How a process ended that was to be killed."""
+    """The end of a process that was to be killed."""
 
     killed: bool
     began: bool  # whether the run had a config.toml by then
@@ -66,7 +66,7 @@ class Death(NamedTuple):
 
 
 class Tally:
-    """What was counted in one case.
+    """The counts of one case.
 
     Attributes:
         wrong: how runs differ from the whole one, or what went wrong.
@@ -98,7 +98,7 @@ def beginning(folder: Path, case: str, backend: str) -> list[str]:
 
 
 def begun(child: subprocess.Popen[str]) -> float:
-    """When training begins, by the line that names the run folder."""
+    """The time when training begins, which the line that names the run folder tells."""
     assert child.stdout is not None
     for line in child.stdout:
         if "; run folder " in line:
@@ -158,7 +158,7 @@ def kill_case(folder: Path, case: str, backend: str, *, kills: int, rng: random.
 
 
 def kill_run(killed: Path, start: Sequence[str], whole: Whole, tally: Tally, *, kills: int, rng: random.Random) -> None:
-    """One run to its end, with kills on the way. Raises RuntimeError if it does not go on after one."""
+    """One run to its end, with kills on the way. Raises RuntimeError if it cannot be resumed after one."""
     before = tally.kills
     arguments, alive = start, False
     while tally.kills < min(kills, before + PER_RUN) and not alive:
@@ -174,7 +174,7 @@ def kill_run(killed: Path, start: Sequence[str], whole: Whole, tally: Tally, *, 
 
 
 def differences(whole: Path, killed: Path) -> Iterator[str]:
-    """What distinguishes two run folders, except for times."""
+    """The differences between two run folders, except for times."""
     expected, found = ({str(p.relative_to(f)): p for p in f.rglob("*") if p.is_file()} for f in (whole, killed))
     for name in sorted(expected.keys() ^ found.keys()):
         yield f"{killed}: {name} is in one of the folders only"
@@ -185,7 +185,7 @@ def differences(whole: Path, killed: Path) -> Iterator[str]:
 
 
 def losses(log: Path) -> list[dict[str, float]]:
-    """The records of a log without what a clock said."""
+    """The records of a log without their times."""
     records = map(json.loads, log.read_text(encoding="utf-8").splitlines())
     return [{key: value for key, value in record.items() if key not in TIMINGS} for record in records]
 
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.write_json(options.json, {"setting": setting, "cases": rows})
     total, wrong = sum(row["kills"] for row in rows), sum(bool(row["wrong"]) for row in rows)
     writing, early = (sum(row[key] for row in rows) for key in ("writing", "early"))
-    print(f"{total} kills, {writing} of them in the middle of a write, {early} before there was a run to go on with")
+    print(f"{total} kills, {writing} of them in the middle of a write, {early} before there was a run to resume")
     if wrong:
         sys.exit(f"{wrong} of {len(pairs)} cases went wrong; their folders are kept")
 

@@ -1,4 +1,4 @@
-"""What the processor can do at most, measured: the two lines of a roofline.
+"""The processor's limits, measured: the two lines of a roofline.
 
 Source: Williams, Waterman & Patterson 2009, "Roofline: An Insightful Visual Performance Model".
 """
@@ -25,16 +25,16 @@ class Limits(NamedTuple):
     bandwidth: float  # GB/s, read and written
 
     def bound(self, flops: float, moved: float) -> Bound:
-        """Of work with so many operations on so many bytes, each of which comes from memory once.
+        """The bound of work with so many operations on so many bytes, each of which comes from memory once.
 
-        What lies in a cache can be faster than that; Winograd's convolutions, counted as if they were direct, faster
-        than all multiply-adds.
+        Data in a cache can be faster than that. Winograd's convolutions, counted as if they were direct, can be faster
+        than the limit of multiply-adds.
         """
         from_memory = self.bandwidth * flops / moved
         return Bound(from_memory, "mem") if from_memory < self.multiply_adds else Bound(self.multiply_adds, "fma")
 
     def least_seconds(self, flops: float, moved: float) -> float:
-        """That such work takes at either limit, whichever is longer."""
+        """The time that such work takes at either limit, whichever is longer."""
         return max(1e-9 * flops / self.multiply_adds, 1e-9 * moved / self.bandwidth)
 
     def describe(self) -> str:

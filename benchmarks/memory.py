@@ -28,7 +28,7 @@ def peak_of(engine: str, options: argparse.Namespace) -> float:
 
 
 def train(options: argparse.Namespace) -> None:
-    """What the fresh process does; prints its own peak."""
+    """Trains in the fresh process and prints its peak."""
     if options.child == "minigan":
         step = training_step(options.model, get_backend(options.backend))
     else:

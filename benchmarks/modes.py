@@ -45,7 +45,7 @@ class Job(NamedTuple):
 
 
 class Count(NamedTuple):
-    """What was found after so many steps."""
+    """The count of modes and good samples after so many steps."""
 
     step: int
     modes: int
@@ -87,7 +87,7 @@ def summary(jobs: Sequence[Job], found: dict[Job, list[Count]]) -> list[str]:
 
 
 def result(setting: dict[str, Any], jobs: Sequence[Job], found: dict[Job, list[Count]]) -> dict[str, Any]:
-    """What the JSON file holds."""
+    """The content of the JSON file."""
     runs = [{**job._asdict(), "counts": [count._asdict() for count in counts]} for job, counts in found.items()]
     return {"setting": setting, "summary": summary(jobs, found), "runs": runs}
 

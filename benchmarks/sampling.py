@@ -28,7 +28,7 @@ TOLERANCE = 1e-4  # of images in [-1, 1]
 
 
 def trained(G: Sequential, rng: np.random.Generator) -> Sequential:
-    """With running statistics that are not those it was born with."""
+    """The generator with running statistics from 20 batches, so that they are not the initial ones."""
     for _ in range(20):
         z = G.kernels.asarray(rng.standard_normal((16, *G.input_shape), dtype=np.float32))
         G.commit_statistics(G.forward(z, train=True)[1])
@@ -36,7 +36,7 @@ def trained(G: Sequential, rng: np.random.Generator) -> Sequential:
 
 
 def in_batches(engine: Engine, z: np.ndarray, batch_size: int) -> np.ndarray:
-    """What `minigan.training.sampling.generate` does."""
+    """Generates in batches, as `minigan.training.sampling.generate` does."""
     return np.concatenate([engine(z[start : start + batch_size]) for start in range(0, len(z), batch_size)])
 
 

@@ -1,4 +1,4 @@
-"""How the cost of a training step grows with the batch and with the images: it should grow as the work does.
+"""The growth of a training step's cost with the batch and with the images: it should grow as the work does.
 
     python -m benchmarks.scaling --batch-size 32 64 128 256 --size 32 64 128 --peer torch --json result.json
 
@@ -45,7 +45,7 @@ def measured(options: argparse.Namespace, models: list[str], batch_sizes: list[i
 
 
 def operations(model: str) -> int:
-    """Of G's and D's forward passes for one image."""
+    """Operations of G's and D's forward passes for one image."""
     recipe, shape = MODELS[model]
     G, D = recipe.generator(shape), recipe.discriminator(shape)
     G.setup((recipe.latent,), "G")

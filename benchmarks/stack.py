@@ -73,7 +73,7 @@ def torch_step(net: Sequential, x: np.ndarray, dy: np.ndarray, *, channels_last:
 
 
 def differences(backend: Backend, ours: Result, theirs: Result) -> tuple[float, float]:
-    """Of the outputs and of the gradients: the norm of the difference over the norm."""
+    """Differences of the outputs and of the gradients: the norm of the difference over the norm."""
     import torch
 
     from benchmarks import torch_peer
@@ -84,7 +84,7 @@ def differences(backend: Backend, ours: Result, theirs: Result) -> tuple[float, 
 
 
 def agreement(backend: Backend, steps: Mapping[str, Callable[[], Result]]) -> str:
-    """How far the peers are from minigan, in words; ends the program if they compute something else."""
+    """The peers' distance from minigan, in words; ends the program if they compute something else."""
     ours, *theirs = (step() for step in steps.values())
     found = [differences(backend, ours, result) for result in theirs]
     outputs, gradients = (max(column) for column in zip(*found, strict=True))

@@ -129,7 +129,7 @@ class Gan:
         """One step of D and one of G.
 
         Args:
-            source: what G starts from and D is shown beside each image; None for noise.
+            source: the input of G, which D sees together with each image; None for noise.
         """
         recipe, D = self.recipe, self.D
         judge = D if source is None else lambda x: D(torch.cat([x, source], dim=1))
@@ -154,13 +154,13 @@ class Gan:
         self.g_adam.step()
 
     def term(self, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor | float:
-        """What G's loss has beside the game's."""
+        """The term of G's loss in addition to the game's."""
         if isinstance(self.recipe, MLP):
             return self.recipe.mse_weight * (fake - real.flatten(1)).square().mean()
         return self.recipe.l1 * (fake - real).abs().mean() if isinstance(self.recipe, Pix2Pix) else 0.0
 
     def autocast(self) -> torch.autocast:
-        """For one forward pass: the weights' casts that it keeps must not outlive their update."""
+        """Autocast for one forward pass: the casts of weights that it keeps must not outlive their update."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.bf16)
 
 
@@ -223,7 +223,7 @@ def load(module: nn.Module, network: Sequential) -> None:
 
 
 def fused(network: nn.Sequential) -> nn.Sequential:
-    """For evaluation: each BatchNorm folded into the (transposed) convolution before it."""
+    """The module for evaluation: each BatchNorm folded into the (transposed) convolution before it."""
     layers: list[nn.Module] = []
     for layer in network.eval():
         if isinstance(layer, nn.BatchNorm2d) and isinstance(layers[-1], nn.Conv2d | nn.ConvTranspose2d):

@@ -108,7 +108,7 @@ class Usual(random.Random):
 
 
 class Inputs:
-    """What a reader is given: first its own files, sound and hostile, then damaged ones, each by its number.
+    """The inputs of a reader, by number: first its own files, sound and hostile, then damaged ones.
 
     Args:
         seed: of all damage. The same seed and number make the same files.
@@ -119,11 +119,11 @@ class Inputs:
         self.sound, self.hostile = list(reader.sound()), list(reader.hostile())
 
     def __len__(self) -> int:
-        """How many are not damaged."""
+        """The number of inputs that are not damaged."""
         return len(self.sound) + len(self.hostile)
 
     def chance(self, index: int) -> random.Random:
-        """What decides input number `index`."""
+        """The random generator of input number `index`."""
         return Usual() if index < len(self) else random.Random(f"{self.seed} {self.reader.name} {index}")
 
     def files(self, index: int, rng: random.Random) -> Files:

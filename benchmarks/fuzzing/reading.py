@@ -1,4 +1,4 @@
-"""What each reader of minigan is asked to do with a folder, and what a right result is."""
+"""The readers of minigan, each on a folder, and the check of a right result."""
 
 import gzip
 import json
@@ -84,7 +84,7 @@ def read_file(folder: Path, rng: random.Random) -> None:
 
 
 def read_idx_folder(folder: Path, rng: random.Random) -> None:
-    """The file or its folder, plain or stacked; then the pixels beside those that another reader finds."""
+    """The file or its folder, plain or stacked; then the pixels compared with those that another reader finds."""
     path = only_file(folder, "*images*")
     kind = rng.choice(("compared", "compared", "scaled", "stacked"))
     if kind == "stacked":

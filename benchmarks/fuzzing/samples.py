@@ -263,7 +263,7 @@ def model_bytes(name: str, settings: dict[str, int], shape: list[int], claims: M
 
 
 def saved(arrays: dict[str, np.ndarray], description: dict[str, object]) -> bytes:
-    """What `save_arrays` writes."""
+    """A file as `save_arrays` writes it."""
     from minigan.checkpoints.format import save_arrays
 
     with tempfile.TemporaryDirectory() as folder:
@@ -291,7 +291,7 @@ def hostile_models() -> list[Files]:
 
 
 def state_dict_folders() -> list[Files]:
-    """A small network as PyTorch names its tensors, alone and beside another, in float32 and float16."""
+    """A small network as PyTorch names its tensors, alone and with another, in float32 and float16."""
     arrays = {"0.weight": (3, 4), "0.bias": (3,), "1.weight": (3,), "1.bias": (3,), "3.weight": (2, 3), "3.bias": (2,)}
     arrays |= {"1.running_mean": (3,), "1.running_var": (3,)}
     tensors = {f"main.{name}": pixels(*shape) / np.float32(255) for name, shape in arrays.items()}

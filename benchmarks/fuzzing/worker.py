@@ -23,11 +23,11 @@ STARTUP = 300.0  # seconds until a process must be ready
 
 
 class Limits(NamedTuple):
-    """What one input may take.
+    """The time and memory that one input may take.
 
     Attributes:
         seconds: of the processor.
-        space: bytes of addresses beyond what the process has to begin with; more cannot be had.
+        space: bytes of addresses beyond those that the process begins with; requests for more are refused.
         patience: seconds until a process that says nothing is given up.
     """
 
@@ -40,7 +40,7 @@ USUAL = Limits()
 
 
 class Outcome(NamedTuple):
-    """What a reader made of an input.
+    """The result of a reader on one input.
 
     Attributes:
         kind: read, refused, or what is wrong in a word or two.
@@ -89,7 +89,7 @@ def _peak() -> int:
 
 
 def _asked_in_vain(error: BaseException) -> bool:
-    """Whether memory was refused; Python's parser says the same of too many brackets."""
+    """Tells whether memory was refused; Python's parser raises the same error for too many brackets."""
     frames = traceback.extract_tb(error.__traceback__)
     parsed = bool(frames) and frames[-1].filename.endswith("ast.py")
     return isinstance(error, MemoryError) and not isinstance(error, MiniganError) and not parsed
@@ -112,7 +112,7 @@ def _where(error: BaseException) -> str:
 def work(
     reader: Reader, seed: int, limits: Limits, start: int, stop: int, scratch: str, connection: Connection
 ) -> None:
-    """What the process does: sends a word when it is ready, and an outcome for each input."""
+    """The work of the process: sends a word when it is ready, and an outcome for each input."""
     warnings.simplefilter("error")
     inputs = Inputs(reader, seed=seed)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -127,7 +127,7 @@ def work(
 
 
 def outcomes(reader: Reader, *, seed: int, start: int, stop: int, limits: Limits = USUAL) -> Iterator[Outcome]:
-    """Of inputs number `start` to `stop`; a process that hangs or dies is a finding, and another one goes on."""
+    """Outcomes of inputs `start` to `stop`; a process that hangs or dies is a finding, and another one continues."""
     context = multiprocessing.get_context("spawn")
     while start < stop:
         with tempfile.TemporaryDirectory() as scratch:

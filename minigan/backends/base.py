@@ -1,9 +1,9 @@
 """The kernel contract: what every backend can do, stated once.
 
-`reference/` and `cpu/` hold the same file names, one a family, so that reading `reference/conv.py` beside
-`cpu/conv.py` is the lesson; what a backend does not override it inherits from the reference. A kernel is a verb on
-arrays: it knows nothing of networks, checks at most what would make it read beyond an array (the rest the network
-around it checks), and leaves its arguments as they are but for `add_to=`, which it accumulates into.
+`reference/`, `cpu/` and `gpu/` hold the same file names, one for each family of kernels, so that comparing
+`reference/conv.py` with `cpu/conv.py` is the lesson. A backend inherits from the reference each kernel that it does not
+override. A kernel is a verb on arrays and knows nothing of networks. It checks only what would make it read beyond an
+array; the network around it checks the rest. It leaves its arguments unchanged, except for `add_to=`, to which it adds.
 
 Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU), are C-contiguous, and share one dtype,
 float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`.
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from minigan.backends.geometry import ConvGeometry, Pair
+from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.errors import DTypeError, ShapeError
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 
 
 def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
-    """Refuses an array that a compiled kernel, which checks no bounds, would read beyond or misread.
+    """Refuses an array of another shape or dtype, which a compiled kernel without bounds checks would misread.
 
     Raises:
         ShapeError, DTypeError: it has another shape or dtype.
@@ -34,7 +34,7 @@ def expect(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
     if array.shape != shape:
         raise ShapeError(f"{name}: expected shape {shape}, got {array.shape}. Check the layer's sizes.")
     if array.dtype != dtype:
-        raise DTypeError(f"{name}: expected dtype {dtype} like the arrays beside it, got {array.dtype}. Convert it.")
+        raise DTypeError(f"{name}: expected dtype {dtype} as in the other arrays, got {array.dtype}. Convert it.")
 
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -51,7 +51,7 @@ def looks_at_guard(kernel: Kernel) -> Kernel:
 
 
 class KernelCoverage(NamedTuple):
-    """Where a backend's kernel comes from."""
+    """A kernel, and whether the backend has its own ("native") or the reference's ("inherited")."""
 
     kernel: str
     origin: Literal["native", "inherited"]
@@ -61,10 +61,10 @@ class MemoryUse(NamedTuple):
     """Bytes of a device's memory.
 
     Attributes:
-        used: by arrays that are alive.
-        held: by this program: also what it keeps for arrays to come.
-        peak: the most that was held whenever somebody asked.
-        free, total: on the device.
+        used: taken by arrays that are alive.
+        held: taken by this program, including memory that it keeps for later arrays.
+        peak: the largest `held` of all calls of `Backend.memory`.
+        free, total: of the device.
     """
 
     used: int
@@ -91,33 +91,33 @@ class Guard(Protocol):
 
 
 class StepGraphs(Protocol):
-    """Training steps that run without the host waiting for them, see `minigan.training.stepper`."""
+    """Training steps that the host starts without waiting for their end, see `minigan.training.stepper`."""
 
     def run(self, kind: Hashable, step: Callable[[], Any]) -> Any:
-        """One step.
+        """Runs one step.
 
         Args:
-            kind: of steps that differ in nothing but what they are fed, so that one may be replayed as another; None
-                if no other is like it.
+            kind: the same for steps that differ only in what they are fed, so that one may be replayed as another;
+                None if no other step is like it.
         Returns:
-            What the step returned; another step of its kind may overwrite the arrays.
+            The step's result; another step of its kind may overwrite the arrays.
         """
 
     def look(self) -> int | None:
         """Waits for the steps since the last look.
 
         Returns:
-            The index, among these, of the first in which a number was not finite; None if there is none.
+            The index among these of the first step in which a number was not finite; None if all were finite.
         """
 
     def again(self, index: int, step: Callable[[], Any]) -> Any:
-        """Does the step of that index once more, looking at every number; from there on all are taken for sound."""
+        """Repeats the step of that index and looks at every number; later steps count as sound from then on."""
 
 
 class Backend(ABC):
-    """One engine's kernels, bound to a network by `build`.
+    """The kernels of one engine, bound to a network by `build`.
 
-    Two backends can live in one process, so that their results can be compared.
+    One process can hold several backends, so that their results can be compared.
     """
 
     name: str
@@ -138,22 +138,22 @@ class Backend(ABC):
         """The array in host memory; copies only when it must."""
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
-        """A new array for a result, its numbers undefined; on memory that no other array uses any more, if possible."""
+        """A new array for a result, its numbers undefined; in memory that a former array has left, if possible."""
         return self.xp.empty(shape, dtype=dtype)
 
     # ------------------------------------------------------------------------------------------ a training step
 
     def feed(self, draw: Callable[[], Any], *, dtype: np.dtype[Any] | None = None) -> Any:
-        """What the host makes anew in each training step, on the backend: a batch, noise, a mask.
+        """Arrays that the host makes anew in each training step, on the backend: a batch, noise, a mask.
 
-        A backend that captures a step calls `draw` again whenever it replays the step, with all others in the order of
-        the step. So all that is random or read in `draw` is as it would be without capturing.
+        A backend that captures a step calls `draw` again at each replay, together with the step's other draws and in
+        their order. So random numbers and files are read as they would be without capturing.
 
         Args:
-            draw: gives an array, or a tuple of arrays and None; of the same shapes in each step.
+            draw: returns an array, or a tuple of arrays and None, with the same shapes in each step.
             dtype: of the arrays; None leaves each its own.
         Returns:
-            What draw gave, as arrays of the backend. While a step is captured their numbers are undefined.
+            The drawn arrays, on the backend. While a step is captured their numbers are undefined.
         """
         drawn = draw()
         if isinstance(drawn, tuple):
@@ -161,16 +161,16 @@ class Backend(ABC):
         return self.asarray(drawn, dtype=dtype)
 
     def numbers(self, draw: Callable[[], tuple[float, ...]]) -> tuple[Any, ...]:
-        """As `feed`, for numbers that change from step to step, such as a learning rate.
+        """Numbers that change from step to step, such as a learning rate; drawn as in `feed`.
 
         Returns:
-            Python's numbers, or while a step is captured float64 arrays of shape (), which the optimisers' kernels
-            take as well.
+            Python numbers; while a step is captured, float64 arrays of shape (), which the optimisers' kernels accept
+            as well.
         """
         return draw()
 
     def each_step(self, action: Callable[[], None]) -> None:
-        """Does what the host has to do in each training step, such as counting it."""
+        """Performs an action of the host in each training step, such as counting it."""
         action()
 
     def only_if_sound(self, *arrays: Array) -> AbstractContextManager[None]:
@@ -188,30 +188,33 @@ class Backend(ABC):
         return nullcontext() if names and guarded else self.only_if_sound(*arrays)
 
     def step_graphs(self) -> StepGraphs | None:
-        """What runs a learner's steps, where the host need not wait for each; else None."""
+        """The runner of a learner's steps, where the host need not wait for each of them; else None."""
         return None
 
     # ------------------------------------------------------------------------------------------ the engine
 
     def synchronize(self) -> None:  # noqa: B027 (on the CPU a call returns when it is done)
-        """Waits until all is computed that was asked for."""
+        """Waits until all calls so far are computed."""
 
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
-        """Gives back what is kept for later calls: scratch memory, and that of results that are gone."""
+        """Releases memory that is kept for later calls: scratch, and the memory of results that are gone."""
 
     def memory(self) -> MemoryUse | None:
-        """What is used of the device's own memory; None on the CPU."""
+        """Use of the device's own memory; None on the CPU."""
         return None
 
     def compile_ahead(self) -> None:  # noqa: B027 (most backends have nothing to compile)
-        """Begins, beside the caller, with what the first training step would have to wait for."""
+        """Starts to compile, in the background, the kernels that the first training step would have to wait for."""
 
     def describe(self) -> str:
-        """One line on what runs: library, versions, width, threads."""
+        """One line that says what runs: the backend's name, library and version, device or threads, precision."""
         return self.name
 
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
+
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str | None:
-        """The name, for people, of how a convolution of that many images is computed; None where there is only one way.
+        """The readable name of the algorithm for a convolution of that many images; None where there is only one.
 
         Args:
             kernel: "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
@@ -258,7 +261,7 @@ class Backend(ABC):
             dy: (N, P, Q, K).
             w: (R, S, C, K), the convolution's own layout.
             geometry: of the convolution.
-            b: (C,), added to every pixel: a transposed convolution's bias.
+            b: (C,), added to every pixel: the bias of a transposed convolution. None for no bias.
         Returns:
             dx, (N, H, W, C).
         Source: Dumoulin & Visin 2016, section 4, relationship 14.
@@ -290,18 +293,18 @@ class Backend(ABC):
         bias: Array | None = None,
         add_to: Array | None = None,
     ) -> Array:
-        """The matrix product of a (M, L) and b (L, N), either one given transposed.
+        """The matrix product of a (M, L) and b (L, N); either factor may be given transposed.
 
         Args:
             bias: (N,), added to every row.
-            add_to: (M, N), accumulates the product; then it is also what is returned.
+            add_to: (M, N), accumulates the product.
         Returns:
-            (M, N).
+            The product (M, N), or add_to if it is given.
         """
 
     @abstractmethod
     def batched_matmul(self, a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool = False) -> Array:
-        """The matrix product of each of N pairs: a (N, M, L) and b (N, L, K), all of a or of b given transposed.
+        """The matrix products of N pairs, a (N, M, L) and b (N, L, K); either factor may be given transposed.
 
         Returns:
             (N, M, K).
@@ -317,9 +320,9 @@ class Backend(ABC):
             dy: (N, K).
             x: (N, F).
             w: (F, K).
-            add_to: (dw, db), accumulating x' dy (F, K) and the sum of dy over N (K,); db may be None, for no bias.
-                None computes neither.
-            need_dx: False computes no dx.
+            add_to: (dw, db). Adds x' dy to dw (F, K) and the sum of dy over N to db (K,); db is None without a bias.
+                None instead of the pair computes neither.
+            need_dx: False skips dx.
         Returns:
             dx = dy w', (N, F), or None.
         """
@@ -363,8 +366,8 @@ class Backend(ABC):
         dx = gamma / sqrt(var + eps) * (dy - mean(dy) - u * mean(dy * u)).
 
         Args:
-            add_to: (dgamma, dbeta), each (C,), accumulating sum(dy * u) and sum(dy); None computes none.
-            need_dx: False computes no dx.
+            add_to: (dgamma, dbeta), each (C,), accumulating sum(dy * u) and sum(dy); None skips both.
+            need_dx: False skips dx.
         Returns:
             dx like x, or None.
         Source: Ioffe & Szegedy 2015, section 3.
@@ -386,8 +389,8 @@ class Backend(ABC):
         """The gradient of `batchnorm_grad`'s dx along a cotangent v.
 
         Args:
-            v: like x, the derivative of some P with respect to dx.
-            add_to: (C,), accumulates dP/dgamma; None computes none.
+            v: like x, the derivative of a scalar P with respect to dx.
+            add_to: (C,), accumulates dP/dgamma; None skips it.
         Returns:
             dP/d(dy) and dP/dx, both like x.
         Source: derived in `reference/norm.py`.
@@ -413,11 +416,11 @@ class Backend(ABC):
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
-        """The gradient of `batchnorm_frozen`: dx = dy * gamma / sqrt(var + eps), the statistics being constants."""
+        """The gradient of `batchnorm_frozen`, with constant statistics: dx = dy * gamma / sqrt(var + eps)."""
 
     @abstractmethod
     def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
-        """Normalisation of each example by itself, its channels in groups of neighbours.
+        """Normalisation of each example by itself, over groups of neighbouring channels.
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta, with the mean and the biased variance over all pixels and the
         channels of a group. One group is layer normalisation, C groups are instance normalisation.
@@ -444,14 +447,14 @@ class Backend(ABC):
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
-        """The gradient of `group_norm`, whose mean and variance depend on x; the groups are as many as mean has.
+        """The gradient of `group_norm`, whose mean and variance depend on x; mean (N, groups) gives the groups.
 
         With u = (x - mean) / sqrt(var + eps), g = gamma * dy and means over a group:
         dx = (g - mean(g) - u * mean(g * u)) / sqrt(var + eps).
 
         Args:
-            add_to: (dgamma, dbeta), each (C,), accumulating sum(dy * u) and sum(dy); None computes none.
-            need_dx: False computes no dx.
+            add_to: (dgamma, dbeta), each (C,), accumulating sum(dy * u) and sum(dy); None skips both.
+            need_dx: False skips dx.
         Returns:
             dx like x, or None.
         """
@@ -472,8 +475,8 @@ class Backend(ABC):
         """The gradient of `group_norm_grad`'s dx along a cotangent v.
 
         Args:
-            v: like x, the derivative of some P with respect to dx.
-            add_to: (C,), accumulates dP/dgamma; None computes none.
+            v: like x, the derivative of a scalar P with respect to dx.
+            add_to: (C,), accumulates dP/dgamma; None skips it.
         Returns:
             dP/d(dy) and dP/dx, both like x.
         Source: derived in `reference/group_norm.py`.
@@ -483,7 +486,7 @@ class Backend(ABC):
 
     @abstractmethod
     def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
-        """`conv2d`, then `leaky_relu` of its y; slope 0 is ReLU.
+        """`conv2d` followed by `leaky_relu`; slope 0 is ReLU.
 
         Returns:
             y (N, P, Q, K), after the activation.
@@ -491,7 +494,7 @@ class Backend(ABC):
 
     @abstractmethod
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
-        """x w + b, then `leaky_relu` of it; slope 0 is ReLU.
+        """x w + b followed by `leaky_relu`; slope 0 is ReLU.
 
         Args:
             x: (N, F).
@@ -519,7 +522,7 @@ class Backend(ABC):
     def batchnorm_leaky_relu(
         self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
     ) -> tuple[Array, Array, Array]:
-        """`batchnorm`, then `leaky_relu` of its y; slope 0 is ReLU.
+        """`batchnorm` followed by `leaky_relu`; slope 0 is ReLU.
 
         Returns:
             y like x, after the activation; mean (C,), var (C,).
@@ -529,7 +532,7 @@ class Backend(ABC):
     def batchnorm_frozen_leaky_relu(
         self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float, slope: float
     ) -> Array:
-        """`batchnorm_frozen`, then `leaky_relu` of its y."""
+        """`batchnorm_frozen` followed by `leaky_relu`."""
 
     @abstractmethod
     def batchnorm_leaky_relu_grad(
@@ -548,7 +551,7 @@ class Backend(ABC):
     ) -> Array | None:
         """The gradient of `batchnorm_leaky_relu`: `leaky_relu_grad`, then `batchnorm_grad`.
 
-        The activation's sign is found again from x, so no y is needed; the rest is as in `batchnorm_grad`.
+        The sign of the activation is computed again from x, so y is not needed. The rest is as in `batchnorm_grad`.
         """
 
     # ------------------------------------------------------------------------------------------ activations
@@ -559,7 +562,7 @@ class Backend(ABC):
 
     @abstractmethod
     def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
-        """dx = dy where y > 0, slope * dy elsewhere: the output's sign is the input's, as slope >= 0."""
+        """dx = dy where y > 0, slope * dy elsewhere; as slope >= 0, y has the sign of x."""
 
     @abstractmethod
     def tanh(self, x: Array) -> Array:
@@ -579,7 +582,7 @@ class Backend(ABC):
 
     @abstractmethod
     def maxout(self, x: Array, *, pieces: int) -> Array:
-        """The largest of each group: y[...,k] = max_p x[...,p*K+k] with K = channels / pieces; NaN if one is.
+        """The maximum over pieces: y[...,k] = max_p x[...,p*K+k] with K = channels / pieces; NaN if one piece is NaN.
 
         Args:
             x: (..., pieces * K).
@@ -601,23 +604,23 @@ class Backend(ABC):
     # ------------------------------------------------------------------------------------------ shape, noise
 
     @abstractmethod
-    def upsample_nearest(self, x: Array, *, factor: Pair) -> Array:
-        """Each pixel of x (N, H, W, C) repeated: (N, H * factor[0], W * factor[1], C)."""
+    def upsample_nearest(self, x: Array, *, factor: IntPair) -> Array:
+        """Repeats each pixel of x (N, H, W, C): the result is (N, H * factor[0], W * factor[1], C)."""
 
     @abstractmethod
-    def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
+    def upsample_nearest_grad(self, dy: Array, *, factor: IntPair) -> Array:
         """The gradient of `upsample_nearest`: the sum over each factor[0] x factor[1] block."""
 
     @abstractmethod
-    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
-        """Channels become pixels, with factor (a, b): (N, H, W, a * b * C) becomes (N, H * a, W * b, C).
+    def depth_to_space(self, x: Array, *, factor: IntPair) -> Array:
+        """Turns channels into pixels: with factor (a, b), (N, H, W, a * b * C) becomes (N, H * a, W * b, C).
 
         y[n, i * a + r, j * b + s, c] = x[n, i, j, (r * b + s) * C + c].
         Source: Shi et al. 2016, equation 4.
         """
 
     @abstractmethod
-    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+    def space_to_depth(self, y: Array, *, factor: IntPair) -> Array:
         """The inverse of `depth_to_space`, and its gradient."""
 
     @abstractmethod
@@ -652,7 +655,7 @@ class Backend(ABC):
 
         Args:
             step: counts from 1.
-            weight_decay: beside the gradient, not in it: AdamW. 0 is Adam.
+            weight_decay: AdamW's, which shrinks w directly and does not go through m and v. 0 is Adam.
         Source: Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
         """
 
@@ -678,7 +681,9 @@ class Backend(ABC):
 
     @abstractmethod
     def clip_norm(self, dw: Array, *, limit: float) -> None:
-        """Shortens a flat array to the Euclidean norm `limit` if it is longer, in place; the norm in double precision.
+        """Scales a flat array down in place to the Euclidean norm `limit`, if its norm is larger.
+
+        The norm is computed in double precision.
 
         Source: Pascanu et al. 2013, algorithm 1.
         """

@@ -11,8 +11,8 @@ from minigan.errors import ShapeError
 
 __all__ = [
     "ConvGeometry",
+    "IntPair",
     "Padding",
-    "Pair",
     "conv_geometry",
     "conv_transpose_geometry",
     "pair",
@@ -20,11 +20,11 @@ __all__ = [
     "times",
 ]
 
-Pair = tuple[int, int]
-Padding = str | int | Pair | tuple[Pair, Pair]
+IntPair = tuple[int, int]  # a vertical and a horizontal number; of one side's padding, before and after
+Padding = str | int | IntPair | tuple[IntPair, IntPair]
 
 
-def pair(value: int | Pair, name: str, *, least: int = 1) -> Pair:
+def pair(value: int | IntPair, name: str, *, least: int = 1) -> IntPair:
     """`3` or `(3, 5)` as `(vertical, horizontal)`; at least `least` each."""
     result = value if isinstance(value, tuple | list) else (value, value)
     if not _is_pair(result, least=least):
@@ -33,7 +33,7 @@ def pair(value: int | Pair, name: str, *, least: int = 1) -> Pair:
     return int(result[0]), int(result[1])
 
 
-def _is_pair(value: object, *, least: int) -> TypeGuard[Pair]:
+def _is_pair(value: object, *, least: int) -> TypeGuard[IntPair]:
     return isinstance(value, tuple | list) and len(value) == 2 and all(_is_int(v) and v >= least for v in value)
 
 
@@ -41,12 +41,12 @@ def _is_int(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def times(pair: Pair) -> str:
+def times(pair: IntPair) -> str:
     """`(2, 2)` as "2", `(2, 3)` as "2x3": for summaries."""
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
 
 
-def resolve_padding(padding: Padding, size: Pair, filter: Pair, stride: Pair) -> tuple[Pair, Pair]:
+def resolve_padding(padding: Padding, size: IntPair, filter: IntPair, stride: IntPair) -> tuple[IntPair, IntPair]:
     """Padding as `((top, bottom), (left, right))`.
 
     `"valid"` is none; `"same"` makes `P = ceil(H / stride)`, the odd pixel at the bottom and right as in
@@ -80,8 +80,8 @@ class ConvGeometry:
     K: int
     R: int
     S: int
-    stride: Pair = (1, 1)
-    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
+    stride: IntPair = (1, 1)
+    padding: tuple[IntPair, IntPair] = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
 
     def __post_init__(self) -> None:
         if min(self.H, self.W, self.C, self.K, self.R, self.S, *self.stride) < 1:
@@ -127,7 +127,7 @@ class ConvGeometry:
 
 
 def conv_geometry(
-    input_shape: tuple[int, ...], channels: int, filter: Pair, stride: Pair, padding: Padding
+    input_shape: tuple[int, ...], channels: int, filter: IntPair, stride: IntPair, padding: Padding
 ) -> ConvGeometry:
     """The convolution of an `(H, W, C)` image with `channels` filters."""
     H, W, C = input_shape
@@ -136,7 +136,12 @@ def conv_geometry(
 
 
 def conv_transpose_geometry(
-    input_shape: tuple[int, ...], channels: int, filter: Pair, stride: Pair, padding: Padding, output_padding: Pair
+    input_shape: tuple[int, ...],
+    channels: int,
+    filter: IntPair,
+    stride: IntPair,
+    padding: Padding,
+    output_padding: IntPair,
 ) -> ConvGeometry:
     """The convolution whose input gradient is a transposed convolution of an `(h, w, c)` image.
 

@@ -1,8 +1,8 @@
-"""Memory that is used again: scratch, and results that nobody refers to any more.
+"""Reused memory: scratch, and results that nothing refers to any more.
 
-Fresh memory costs a page fault every 4 KiB, and touches of cold memory. A kernel needs room for a padded image or
-packed weights while it runs: a workspace hands out the same bytes at each call. Its result lives as long as someone
-keeps it, on a tape perhaps: a recycler hands out its bytes again after that.
+Fresh memory costs a page fault every 4 KiB, and is not in any cache. A kernel needs room for a padded image or packed
+weights while it runs: a workspace hands out the same bytes at each call. A kernel's result lives as long as it is
+referred to, perhaps by a tape: after that a recycler hands out its bytes again.
 """
 
 import math
@@ -34,7 +34,7 @@ class Block:
         self.last_used = 0
 
     def references(self) -> int:
-        """How many objects refer to the owner, a number that is the same whenever nobody but this block does.
+        """The number of references to the owner, which is constant as long as only this block refers to it.
 
         A view's `base` is the array that owns the memory, also if the view was made from another view, so each array
         on the block counts as one for as long as anything at all keeps it alive.
@@ -43,7 +43,7 @@ class Block:
 
 
 def _counts_references() -> bool:
-    """Whether `Block.references` can be trusted.
+    """Tells whether `Block.references` can be trusted.
 
     CPython with its global lock counts exactly, and at once. Elsewhere the count may be a constant (PyPy has none),
     or split between threads (free-threaded CPython): there no block is ever used again.
@@ -63,10 +63,10 @@ _IDLE = Block(1).references()
 
 
 class Recycler:
-    """Arrays on memory whose former arrays are gone; private to each calling thread, as the workspace is.
+    """Arrays in memory whose former arrays are gone; private to each calling thread, as the workspace is.
 
-    Large arrays are views of blocks that the recycler keeps. It finds out that nobody refers to a block any more by
-    its reference count, so nobody has to give anything back, and an array that is kept stays as it is.
+    Large arrays are views of blocks that the recycler keeps. A block's reference count tells when no array uses it any
+    more, so nothing has to be given back, and an array that is kept stays as it is.
     """
 
     def __init__(self) -> None:
@@ -81,12 +81,12 @@ class Recycler:
         return np.ndarray(shape, dtype, buffer=block.owner, offset=block.offset)
 
     def clear(self) -> None:
-        """Lets go of all blocks of the calling thread; memory that arrays still use stays theirs."""
+        """Drops all blocks of the calling thread; memory that arrays still use stays theirs."""
         self._blocks().clear()
 
     @property
     def nbytes(self) -> int:
-        """What the calling thread's blocks hold, in use or idle."""
+        """Bytes of the calling thread's blocks, in use or idle."""
         return sum(block.owner.nbytes for blocks in self._blocks().values() for block in blocks)
 
     def _blocks(self) -> dict[int, list[Block]]:
@@ -129,7 +129,7 @@ class Recycler:
 class Workspace:
     """Named flat buffers, grown on demand, private to each calling thread.
 
-    What a name holds is undefined on entry: a buffer lives until its kernel returns.
+    A buffer's content is undefined when a kernel takes it, and lives until the kernel returns.
     """
 
     def __init__(self) -> None:
@@ -146,10 +146,10 @@ class Workspace:
         return buffer[:nbytes].view(dtype)
 
     def clear(self) -> None:
-        """Lets go of the calling thread's buffers."""
+        """Drops the calling thread's buffers."""
         self._local.__dict__.clear()
 
     @property
     def nbytes(self) -> int:
-        """What the calling thread's buffers hold."""
+        """Bytes of the calling thread's buffers."""
         return sum(buffer.nbytes for buffer in self._local.__dict__.values())

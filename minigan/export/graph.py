@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigan.backends.geometry import Pair
+from minigan.backends.geometry import IntPair
 from minigan.nn.layers.base import Layer, Shape
 
 __all__ = [
@@ -92,16 +92,16 @@ class Dense(Linear):
 class Conv(Linear):
     """w (R, S, C, K); padding ((top, bottom), (left, right))."""
 
-    stride: Pair
-    padding: tuple[Pair, Pair]
+    stride: IntPair
+    padding: tuple[IntPair, IntPair]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvTranspose(Linear):
     """w (R, S, K, c); of the image that the filters are stamped on, `shape` is kept, below and right of `cut`."""
 
-    stride: Pair
-    cut: Pair
+    stride: IntPair
+    cut: IntPair
 
     @property
     def output_axis(self) -> int:
@@ -177,21 +177,21 @@ class Reshape(Op):
 class UpSample(Op):
     """Each pixel repeated."""
 
-    factor: Pair
+    factor: IntPair
 
 
 @dataclass(frozen=True, kw_only=True)
 class DepthToSpace(Op):
     """Channels become the pixels of a block; the block is the outer part of the channels."""
 
-    factor: Pair
+    factor: IntPair
 
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePool(Op):
     """Each block of pixels averaged, blocks that touch."""
 
-    factor: Pair
+    factor: IntPair
 
 
 @dataclass(frozen=True, kw_only=True)

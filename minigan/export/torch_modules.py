@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minigan.backends.geometry import Pair
+from minigan.backends.geometry import IntPair
 from minigan.errors import ConfigError
 from minigan.export.translations import refusal, translates, translation
 from minigan.nn.layers import (
@@ -372,5 +372,5 @@ def _bias(layer: Conv2D | Dense) -> str:
     return "" if layer.bias else ", bias=False"
 
 
-def _short(pair: Pair) -> str:
+def _short(pair: IntPair) -> str:
     return str(pair[0] if pair[0] == pair[1] else pair)

@@ -1,5 +1,8 @@
 """What holds for every kernel and every backend: coverage, determinism, results that stay."""
 
+import re
+import sys
+
 import numpy as np
 import pytest
 from calling import DTYPES, assert_same_bits, call, draws, flat, to_backend, to_host, update
@@ -18,13 +21,20 @@ def spoilt(value):
     return np.full_like(value, np.nan) if isinstance(value, np.ndarray) else value
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_library_is_installed(name):
+@pytest.mark.parametrize(("name", "library", "extra"), [("cpu", "numba", "numba"), ("gpu", "cupy", "cuda13")])
+def test_a_missing_library_is_named_with_the_extra_that_has_it(monkeypatch, name, library, extra):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(
+        MissingExtraError, match=rf"the {name} backend needs {library}.*pip install 'minigan\[{extra}\]'"
+    ):
+        get_backend(name)
+
+
+@pytest.mark.parametrize("library", ["numba", "cupy"])
+def test_library_is_installed(library):
     """One skip for each backend that no test of this run looks at, see the `backend` fixture."""
-    if not is_installed(name):
-        with pytest.raises(MissingExtraError, match=r"pip install 'minigan\["):
-            get_backend(name)
-        pytest.skip(f"{name} is not installed: its kernels are not tested")
+    if not is_installed({"numba": "cpu", "cupy": "gpu"}[library]):
+        pytest.skip(f"{library} is not installed: its kernels are not tested")
 
 
 def test_every_kernel_has_a_call_here():
@@ -48,6 +58,12 @@ def test_a_backend_describes_itself_in_one_line(backend):
     assert backend.name in BACKENDS
     assert backend.name in backend.describe()
     assert "\n" not in backend.describe()
+
+
+def test_a_backend_shows_what_runs_at_a_prompt(backend):
+    assert repr(backend) == f"<{backend.describe()}>"
+    engine = {"reference": "NumPy", "cpu": "threads?", "gpu": "fp32"}[backend.name]
+    assert re.search(engine, repr(backend))
 
 
 def test_backends_are_found_by_name(backend):

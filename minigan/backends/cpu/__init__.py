@@ -1,7 +1,7 @@
 """Numba on the CPU.
 
 Read `simd.py` (registers), `microkernel.py` (the inner loop), `plan.py` (the choice of algorithm) and `conv.py`, in
-that order, beside `reference/conv.py`; then `toom.py` and `winograd.py`, how to do with fewer multiplications.
+that order, next to `reference/conv.py`; then `toom.py` and `winograd.py`, on convolutions with fewer multiplications.
 """
 
 import os
@@ -34,13 +34,14 @@ class CpuBackend(
     OptimKernels,
     ReferenceBackend,
 ):
-    """Compiled kernels; nothing compiles before its first use.
+    """Compiled kernels; each is compiled at its first use.
 
     Args:
-        threads: at most so many; by default NUMBA_NUM_THREADS, else all CPUs. Results depend on it in the last bits.
-        exact: no convolutions with fewer multiplications (`toom.py`). On DCGAN's layers, in single precision, these are
-            off by up to 6e-6 of the largest number and by 1.4e-6 of the typical one, the direct ones by 2e-6 and 7e-7.
-            By default only where the environment says MINIGAN_EXACT=1.
+        threads: the most threads to use; by default NUMBA_NUM_THREADS, else all CPUs. Results depend on their number in
+            the last bits.
+        exact: forbids convolutions with fewer multiplications (`toom.py`). On DCGAN's layers, in float32, these
+            err by up to 6e-6 of the largest number and 1.4e-6 of the typical one, direct ones by 2e-6 and 7e-7. False
+            by default, unless the environment says MINIGAN_EXACT=1.
     """
 
     name = "cpu"

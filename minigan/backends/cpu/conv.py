@@ -1,4 +1,4 @@
-"""The convolution family: one method a plan of `plan.py`, which says what is computed how."""
+"""The convolution family: one method for each plan of `plan.py`, which chooses among them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -90,7 +90,7 @@ class ConvKernels(DenseKernels):
         return self.plan(kernel, geometry, images, dtype).name
 
     def plan(self, kernel: str, g: ConvGeometry, images: int, dtype: np.dtype[Any]) -> Plan:
-        """How this backend computes one of the three kernels."""
+        """The plan by which this backend computes one of the three kernels."""
         size, threads = dtype.itemsize, self.parts_of_product(images * g.flops // 2)
         processor = Processor(TILE_ROWS, tile_columns(size), vector_lanes(size), size, threads)
         return choose(kernel, g, images, processor, exact=self.exact)
@@ -107,14 +107,14 @@ class ConvKernels(DenseKernels):
         self.team.run(kernel, plan.scheme, *map(flat, arrays), plan.grid, scratch, parts=plan.threads)
 
     def _packed(self, b: Array, depth: int, width: int) -> Array:
-        """A matrix (depth, width) in strips."""
+        """Packs a matrix (depth, width) into strips."""
         columns = tile_columns(b.itemsize)
         packed = self.workspace.take("packed", depth * -(-width // columns) * columns, b.dtype)
         self.team.run(pack, flat(b), packed, depth, width, columns, parts=self.parts(depth * width))
         return packed
 
     def _packed_phases(self, w: Array, g: ConvGeometry, plan: PhasesPlan) -> Array:
-        """Of each phase its taps, transposed, in strips."""
+        """Packs the taps of each phase, transposed, into strips."""
         packed = self.workspace.take("packed", plan.packed_size, w.dtype)
         for phase, taps in zip(plan.phases, plan.taps, strict=True):
             if len(taps):
@@ -134,10 +134,8 @@ class ConvKernels(DenseKernels):
         grid = plan.grid
         y = self._images(grid, x.dtype)
         bias = self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, x.dtype)
-        scratch = self.workspace.take("images", plan.threads * plan.scratch_size, x.dtype)
-        self.team.run(
-            correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, plan.scratch_size, parts=plan.threads
-        )
+        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
+        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, parts=plan.threads)
         return y
 
     def _correlate_weights(self, x: Array, dy: Array, dw: Array, plan: WeightsPlan) -> None:
@@ -147,10 +145,8 @@ class ConvKernels(DenseKernels):
             flat(dy),
             flat(dw),
             plan.grid,
-            self.workspace.take("images", plan.threads * plan.image_scratch, x.dtype),
-            plan.image_scratch,
-            self.workspace.take("panels", plan.threads * plan.panel_scratch, x.dtype),
-            plan.panel_scratch,
+            self._scratch("images", plan.threads, plan.image_scratch, x.dtype),
+            self._scratch("panels", plan.threads, plan.panel_scratch, x.dtype),
             parts=plan.threads,
         )
 
@@ -158,14 +154,16 @@ class ConvKernels(DenseKernels):
         grid = plan.grid
         y = self._images(grid, x.dtype)
         start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, x.dtype)
-        scratch = self.workspace.take("images", plan.threads * plan.scratch_size, x.dtype)
-        self.team.run(
-            overlap_add, flat(x), packed, start, flat(y), grid, scratch, plan.scratch_size, parts=plan.threads
-        )
+        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
+        self.team.run(overlap_add, flat(x), packed, start, flat(y), grid, scratch, parts=plan.threads)
         return y
 
+    def _scratch(self, name: str, threads: int, size: int, dtype: np.dtype[Any]) -> Array:
+        """A row of scratch memory for each thread."""
+        return self.workspace.take(name, threads * size, dtype).reshape(threads, size)
+
     def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
-        """Memory for what a pass makes."""
+        """Memory for the images that a pass computes."""
         return self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype)
 
     def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, plan: InPlacePlan) -> Array:

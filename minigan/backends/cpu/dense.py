@@ -1,7 +1,7 @@
 """Dense layers: when which product of `multiply.py`, and the sums that go with them.
 
-In a small network it is the calls that take the time. So a layer's forward pass is one, with the activation after it,
-and its backward pass is one: through the activation, and then all three gradients.
+In a small network the calls take most of the time. So a layer's forward pass, including its activation, is one call,
+and so is its backward pass: through the activation, then all three gradients.
 """
 
 from typing import Any
@@ -170,7 +170,7 @@ class DenseKernels(Engine, FusedKernels):
         add_to += sums.reshape(-1, channels).sum(axis=0).astype(dy.dtype)
 
     def padded_bias(self, b: Array | None, width: int, dtype: np.dtype[Any]) -> Array:
-        """What the rows of a tile start from: b repeated for each pixel of a group, or zeros."""
+        """The values that rows of a tile start from: b repeated for each pixel of a group, or zeros."""
         bias = np.zeros(width, dtype)
         if b is not None:
             whole = width // len(b) * len(b)
@@ -266,5 +266,5 @@ class DenseKernels(Engine, FusedKernels):
 
 
 def is_thin(x: Array, width: int) -> bool:
-    """Whether x's one pass through memory is all that counts in a product with so few columns."""
+    """Tells whether reading x once takes most of the time of a product with so few columns."""
     return width <= THIN and x.size >= THIN_NUMBERS

@@ -130,12 +130,12 @@ class DoubleNormKernels(Engine, reference.GroupNormKernels):
 
 
 def channel_values(t: Array, channels: int) -> Array:
-    """One value a group, (N, groups), as one a channel, (N, C)."""
+    """Repeats one value for each group, (N, groups), as one for each channel, (N, C)."""
     return t.repeat(channels // t.shape[1], axis=1)
 
 
 def double_factors(sums: Array, gamma: Array, inv_std: Array, groups: int, *, count: int) -> tuple[Array, Array]:
-    """What `double_gradients` multiplies with, (7, N, C), and dP/dgamma (C,), from the sums of `double_sums`.
+    """The factors (7, N, C) of `double_gradients`, and dP/dgamma (C,), from the sums of `double_sums`.
 
     Args:
         sums: (N, 5, C).

@@ -1,4 +1,4 @@
-"""What the families of kernels share: the team of threads, memory, and when a second thread pays."""
+"""The base of all families of kernels: the team of threads, memory, and when a second thread pays."""
 
 from types import ModuleType
 from typing import Any
@@ -10,7 +10,7 @@ from minigan.backends.base import Array, Shape
 from minigan.backends.cpu.threads import Team
 from minigan.backends.workspace import Recycler, Workspace
 
-# Numbers that are worth a thread: to hand them over takes as long as some 15,000 of them (see `waiting.py`).
+# Numbers that are worth a thread: handing work over takes as long as computing some 15,000 of them (see `waiting.py`).
 NUMBERS_PER_THREAD = 1 << 15
 
 # Multiply-adds of a product in the time that an elementwise pass takes for one number.
@@ -36,11 +36,11 @@ class Engine:
         self.workspace.clear()
 
     def parts(self, numbers: int) -> int:
-        """How many threads a pass over that many numbers is worth."""
+        """The number of threads that a pass over so many numbers is worth."""
         return max(1, min(self.team.size, numbers // NUMBERS_PER_THREAD))
 
     def parts_of_product(self, multiply_adds: int) -> int:
-        """How many threads a matrix product or a convolution is worth."""
+        """The number of threads that a matrix product or a convolution is worth."""
         return self.parts(multiply_adds // MULTIPLY_ADDS_PER_NUMBER)
 
 

@@ -23,9 +23,9 @@ VECTORS = (simd.VECTOR_BYTES, simd.TILE_ROWS, simd.TILE_VECTORS, simd.HAS_FMA)
 
 @functools.cache
 def fingerprint() -> str:
-    """Of the package's whole source: each function's machine code also holds what the intrinsics of `simd.py` emitted.
+    """Hash of the whole source of this package, since machine code also contains what `simd.py`'s intrinsics emit.
 
-    Numba itself renews a cached function only when the function's own file changes.
+    Numba itself compiles a cached function again only when the function's own file changes.
     """
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -34,7 +34,7 @@ def fingerprint() -> str:
 
 
 class KeyedCache(FunctionCache):
-    """Numba's on-disk cache of one function, which belongs to this source, with the vectors' width in its key."""
+    """Numba's on-disk cache of one function, tied to this source, with the vectors' width in its key."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -53,7 +53,7 @@ class KeyedCache(FunctionCache):
             return None
 
     def is_warm(self) -> bool:
-        """Whether it holds the function as it is now, for whatever types."""
+        """Tells whether it holds the function's current version, for any types."""
         return any(key[-len(VECTORS) :] == VECTORS for key in self._cache_file._load_index())
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -72,7 +72,7 @@ def put_tile(tile, y, table, row, index, count, width, columns, accumulate):
 
 @kernel(inline=True)
 def tile_rows(columns):
-    """Where the rows of one tile begin in memory of its own."""
+    """Offsets of the rows of one tile in memory of its own."""
     rows = np.empty(TILE_ROWS, np.int64)
     for m in range(TILE_ROWS):
         rows[m] = m * columns
@@ -88,7 +88,7 @@ def close_table(table, count):
 
 @kernel(inline=True)
 def strip(b, at, row, packed, to, depth, width, columns):
-    """b[at + i * row + j], for i < depth and j < width, as a strip with `columns` columns."""
+    """Copies b[at + i * row + j], for i < depth and j < width, into a strip with `columns` columns."""
     for i in range(depth):
         if width == columns:
             copy_row(packed, to + i * columns, b, at + i * row)
@@ -99,7 +99,7 @@ def strip(b, at, row, packed, to, depth, width, columns):
 
 @kernel(inline=True)
 def strip_transposed(b, at, row, packed, to, depth, width, columns):
-    """b[at + j * row + i], for i < depth and j < width, as a strip with `columns` columns."""
+    """Copies b[at + j * row + i], for i < depth and j < width, into a strip with `columns` columns."""
     lanes = columns // TILE_VECTORS
     for first in range(0, columns, lanes):
         squares = depth // lanes * lanes if first + lanes <= width else 0
@@ -112,7 +112,7 @@ def strip_transposed(b, at, row, packed, to, depth, width, columns):
 
 @kernel
 def pack(part, parts, b, packed, depth, width, columns):
-    """b (depth, width) into strips (panels, depth, columns)."""
+    """Copies b (depth, width) into strips (panels, depth, columns)."""
     first, last = depth * part // parts, depth * (part + 1) // parts
     for panel in range(-(-width // columns)):
         strip(
@@ -129,10 +129,10 @@ def pack(part, parts, b, packed, depth, width, columns):
 
 @kernel
 def pack_transposed(part, parts, b, packed, taps, depth, width, columns):
-    """Chosen slices of b (any, width, depth), transposed and stacked, into strips (panels, len(taps) * depth, columns).
+    """Copies slices of b (any, width, depth), transposed and stacked, into strips (panels, len(taps) * depth, columns).
 
     Args:
-        taps: which slices, in order.
+        taps: the slices' indices, in order.
     """
     jobs = -(-width // columns) * len(taps)
     for job in range(jobs * part // parts, jobs * (part + 1) // parts):

@@ -4,6 +4,8 @@ Why not OpenBLAS, which NumPy would bring: its threads go on spinning for millis
 second core from the kernel that follows, and on the skinny matrices of a network it is no faster.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from minigan.backends.cpu.jit import kernel
@@ -31,33 +33,60 @@ from minigan.backends.cpu.simd import (
 FEW_ROWS, NARROW = 256, 1000
 
 
+class Left(NamedTuple):
+    """The left factor of a product."""
+
+    values: Any
+    sources: Any  # offsets of a whole tile's rows from its first one, then those of the last tile's
+    depth: int
+    row_size: int  # from one row to the next
+    step: int  # along a row
+
+
+class Panel(NamedTuple):
+    """The right factor's columns of one panel."""
+
+    values: Any
+    at: int  # where they begin
+    row_size: int  # from one row to the next
+
+
+class Result(NamedTuple):
+    """A panel's part of a product."""
+
+    values: Any
+    targets: Any  # offsets of a tile's rows
+    width: int  # of the whole product
+    first: int  # column
+    columns: int
+    accumulate: bool
+    slope: Any  # of a LeakyReLU; 1 for no activation
+
+
 @kernel
-def multiply_panel(
-    a, step, depth, sources, source, source_at, source_row, start, y, targets, slope, first, here, block
-):
-    """One panel's tiles: y[row_first:row_last, first : first + here], see `multiply`.
+def multiply_panel(left, panel, start, result, row_first, row_last):
+    """One panel's tiles, from row_first to row_last, see `multiply`.
 
     A function of its own, whose loop over the tiles names no array anew: each new name is counted as a reference
     (atomically), and a call between two tiles empties all registers. Both would take longer than a short tile.
 
     Args:
-        sources, targets: where rows begin in a and in y, of a whole tile; then in a those of the last tile.
         start: what each row begins with.
-        block: row_first, row_last, the length of a row in a and in y, whether to add.
     """
-    row_first, row_last, row_size, width, accumulate = block
+    a, sources, b, y, targets = left.values, left.sources, panel.values, result.values, result.targets
     segments, columns = np.zeros(1, np.int64), len(start)
     for row in range(row_first, row_last, TILE_ROWS):
-        count, at = min(TILE_ROWS, row_last - row), row * width + first
-        segments[0] = row * row_size
+        count, at = min(TILE_ROWS, row_last - row), row * result.width + result.first
+        segments[0] = row * left.row_size
         rows = load_rows(sources, 0 if count == TILE_ROWS else TILE_ROWS)
-        tile = product_tile(a, rows, segments, depth, step, source, source_at, source_row, start, 0)
-        put_tile(tile, y, targets, 0, at, count, here, columns, accumulate)
-    if slope != 1:
+        tile = product_tile(a, rows, segments, left.depth, left.step, b, panel.at, panel.row_size, start, 0)
+        put_tile(tile, y, targets, 0, at, count, result.columns, columns, result.accumulate)
+    if result.slope != 1:
         for row in range(row_first, row_last):
-            y_row = y[row * width + first : row * width + first + here]
-            for j in range(here):
-                y_row[j] = y_row[j] if y_row[j] > 0 else slope * y_row[j]
+            at = row * result.width + result.first
+            y_row = y[at : at + result.columns]
+            for j in range(result.columns):
+                y_row[j] = y_row[j] if y_row[j] > 0 else result.slope * y_row[j]
 
 
 @kernel
@@ -73,12 +102,9 @@ def multiply(part, parts, a, b, bias, y, transpose_a, transpose_b, accumulate, s
     depth = len(a) if transpose_a else a.shape[1]
     row_size, step = (1, rows) if transpose_a else (depth, 1)
     in_place = not transpose_b and rows <= FEW_ROWS and width <= NARROW
-    sources, targets = np.zeros(2 * TILE_ROWS, np.int64), tile_rows(width)
-    for m in range(TILE_ROWS):
-        sources[m] = m * row_size
-        sources[TILE_ROWS + m] = m * row_size if m < rows % TILE_ROWS else 0  # any, as it is not stored
-    start, packed = np.zeros(columns, a.dtype), panels[part]
-    flat_a, flat_b, flat_y = a.reshape(a.size), b.reshape(b.size), y.reshape(y.size)
+    left = Left(a.reshape(a.size), list_sources(rows, row_size), depth, row_size, step)
+    targets, start, packed = tile_rows(width), np.zeros(columns, a.dtype), panels[part]
+    flat_b, flat_y = b.reshape(b.size), y.reshape(y.size)
     down = -(-rows // TILE_ROWS)
     tiles = down * -(-width // columns)
     tile, last = tiles * part // parts, tiles * (part + 1) // parts
@@ -88,37 +114,32 @@ def multiply(part, parts, a, b, bias, y, transpose_a, transpose_b, accumulate, s
         tile += here_down
         first = panel * columns
         here = min(columns, width - first)
-        source, source_at, source_row = packed, 0, columns
+        source = Panel(packed, 0, columns)
         if transpose_b:
             strip_transposed(flat_b, first * depth, depth, packed, 0, depth, here, columns)
         elif here < columns or not in_place:
             strip(flat_b, first, width, packed, 0, depth, here, columns)
         else:
-            source, source_at, source_row = flat_b, first, width
+            source = Panel(flat_b, first, width)
         if len(bias):
             copy(start, 0, bias, first, here)
-        block = t * TILE_ROWS, min((t + here_down) * TILE_ROWS, rows), row_size, width, accumulate
-        multiply_panel(
-            flat_a,
-            step,
-            depth,
-            sources,
-            source,
-            source_at,
-            source_row,
-            start,
-            flat_y,
-            targets,
-            slope,
-            first,
-            here,
-            block,
-        )
+        result = Result(flat_y, targets, width, first, here, accumulate, slope)
+        multiply_panel(left, source, start, result, t * TILE_ROWS, min((t + here_down) * TILE_ROWS, rows))
+
+
+@kernel(inline=True)
+def list_sources(rows, row_size):
+    """The `sources` of a factor with so many rows."""
+    sources = np.zeros(2 * TILE_ROWS, np.int64)
+    for m in range(TILE_ROWS):
+        sources[m] = m * row_size
+        sources[TILE_ROWS + m] = m * row_size if m < rows % TILE_ROWS else 0  # any, as it is not stored
+    return sources
 
 
 @kernel
 def multiply_thin(part, parts, a, columns_of_b, bias, y, transposed, accumulate):
-    """The same for so few columns that a's one pass through memory is all that counts."""
+    """The same product for so few columns that reading a once takes most of the time."""
     width, depth = columns_of_b.shape
     rows = len(y)
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
@@ -162,10 +183,7 @@ def multiply_turned(part, parts, a, b, bias, y, columns, panels):
     for first in range(0, rows, columns):
         here = min(columns, rows - first)
         strip_transposed(flat_a, first * depth, depth, packed, first * depth, depth, here, columns)
-    sources, targets = np.zeros(2 * TILE_ROWS, np.int64), tile_rows(columns)
-    for m in range(TILE_ROWS):
-        sources[m] = m * depth
-        sources[TILE_ROWS + m] = m * depth if m < width % TILE_ROWS else 0  # any, as it is not stored
+    sources, targets = list_sources(width, depth), tile_rows(columns)
     tiles, squares = np.empty(group * columns, a.dtype), np.empty(columns * group, a.dtype)
 
     groups = -(-width // group)

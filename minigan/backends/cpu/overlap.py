@@ -52,7 +52,7 @@ def multiply_pixels(x, at, depth, packed, columns, zeros, products, width, pixel
 
 @kernel(inline=True)
 def list_pieces(grid, i, p_first, p_last, width, places, counts):
-    """What adds to row i of an image: for each piece, where it lies in the products and how many numbers it has.
+    """Lists the pieces that add up to row i of an image: the place of each in the products, and its length.
 
     A stride's worth of the row, the pixels u * stride ... (u + 1) * stride - 1, gets one piece of each run that
     reaches it: of pixel u the first, of pixel u - 1 the second, and so on. They are listed in this order, all the runs'
@@ -75,7 +75,7 @@ def list_pieces(grid, i, p_first, p_last, width, places, counts):
 
 @kernel(inline=True)
 def sum_pieces(products, width, places, counts, runs, start, y, row, grid):
-    """One row of an image, to y[row:]."""
+    """Sums the pieces of one row of an image, to y[row:]."""
     lanes = grid.columns // TILE_VECTORS
     step, edge = grid.stride_across * grid.target_channels, grid.target_width * grid.target_channels
     here, u = -(grid.left % grid.stride_across) * grid.target_channels, grid.left // grid.stride_across
@@ -99,18 +99,19 @@ def sum_pieces(products, width, places, counts, runs, start, y, row, grid):
 
 
 @kernel
-def overlap_add(part, parts, x, packed, start, y, grid, scratch, scratch_size):
+def overlap_add(part, parts, x, packed, start, y, grid, scratch):
     """This part's share of the bands of images.
 
     Args:
         start: what is added to in a row of an image: the bias, or zeros; a vector longer than the row.
+        scratch: (parts, ...), room for a band's products.
     """
     lanes = grid.columns // TILE_VECTORS
     width = -(-grid.taps_down * grid.taps_across * grid.target_channels // lanes) * lanes
     places = np.empty(grid.taps_down * grid.taps_across, np.int64)
     counts = np.empty(grid.taps_down * grid.taps_across, np.int64)
     zeros = np.zeros(grid.columns, x.dtype)
-    products = scratch[part * scratch_size : (part + 1) * scratch_size]
+    products = scratch[part]
 
     blocks = grid.images * grid.bands
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
@@ -129,7 +130,7 @@ def overlap_add(part, parts, x, packed, start, y, grid, scratch, scratch_size):
 
 @kernel
 def sum_overlaps(part, parts, products, start, y, grid):
-    """The same from products (pixels, R * S * C) that are all there."""
+    """The overlapping sum alone, from complete products (pixels, R * S * C)."""
     width = grid.taps_down * grid.taps_across * grid.target_channels
     places = np.empty(grid.taps_down * grid.taps_across, np.int64)
     counts = np.empty(grid.taps_down * grid.taps_across, np.int64)

@@ -1,4 +1,4 @@
-"""When an overlap-add is the faster way, and its integers: what `overlap.py` goes by."""
+"""The sizes of an overlap-add, which `overlap.py` computes, and when it is the faster algorithm."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -56,7 +56,7 @@ class InPlacePlan:
 
 
 def overlaps(kernel: str, g: ConvGeometry, processor: Processor) -> bool:
-    """Whether an overlap-add is faster than phases, by the vectors that each computes for one pixel that is read."""
+    """Tells whether an overlap-add is faster than phases, by the vectors that each computes for one pixel it reads."""
     if kernel == "conv2d":
         if g.stride != (1, 1):
             return False  # most products would go nowhere
@@ -70,7 +70,7 @@ def overlaps(kernel: str, g: ConvGeometry, processor: Processor) -> bool:
 
 
 def has_few_pixels(g: ConvGeometry, images: int) -> bool:
-    """Whether dy has so few pixels, of so many channels, that w is worth no packing."""
+    """Tells whether dy has so few pixels, with so many channels, that packing w does not pay."""
     return images * g.P * g.Q <= FEW_PIXELS and g.K >= MANY_CHANNELS
 
 
@@ -100,10 +100,10 @@ def _grid(kernel: str, g: ConvGeometry, images: int, processor: Processor, bands
 
 
 def _ends(kernel: str, g: ConvGeometry) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """The shapes of what is read and of what is made."""
+    """The shapes of the images that are read and of those that are computed."""
     return (g.input_shape, g.output_shape) if kernel == "conv2d" else (g.output_shape, g.input_shape)
 
 
 def _vectors(width: int, lanes: int) -> int:
-    """How many vectors that many numbers take."""
+    """The number of vectors that hold so many numbers."""
     return -(-width // lanes)

@@ -1,4 +1,4 @@
-"""The integers of a convolution, or its input gradient, by phases: what `correlate` in `correlate.py` goes by."""
+"""The sizes of a convolution, or its input gradient, by phases, which `correlate` in `correlate.py` computes."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from minigan.backends.cpu.processor import Processor, blocks
-from minigan.backends.geometry import ConvGeometry, Pair
+from minigan.backends.geometry import ConvGeometry, IntPair
 
 
 class Grid(NamedTuple):
@@ -53,7 +53,7 @@ class Phase(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PhasesPlan:
-    """How to compute a convolution or an input gradient by phases."""
+    """A convolution or an input gradient, computed by phases."""
 
     name: ClassVar[str] = "phases"
 
@@ -73,10 +73,10 @@ def _plan(
     images: int,
     source: tuple[int, int, int],
     target: tuple[int, int, int],
-    padding: Pair,
-    positions: Pair,
-    stride: Pair,
-    step: Pair,
+    padding: IntPair,
+    positions: IntPair,
+    stride: IntPair,
+    step: IntPair,
     processor: Processor,
 ) -> PhasesPlan:
     """Places the phases' weights one after the other, and cuts the work into blocks."""

@@ -1,4 +1,4 @@
-"""Which algorithm a convolution uses: all the choices and their reasons, none of the arithmetic.
+"""The choice of algorithm for a convolution: all the choices and their reasons, none of the arithmetic.
 
 **Dense.** A filter as large as its unpadded image leaves one output pixel: the convolution is a matrix product.
 (A generator's first layer and a discriminator's last.)
@@ -53,7 +53,7 @@ def choose(kernel: str, g: ConvGeometry, images: int, processor: Processor, *, e
     """The plan of "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
 
     Args:
-        exact: nothing with fewer multiplications.
+        exact: excludes algorithms with fewer multiplications.
     """
     if (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1]):
         return DensePlan()

@@ -1,10 +1,10 @@
-"""What a plan is made for."""
+"""The processor that a plan is made for, and the size of its blocks."""
 
 from typing import NamedTuple
 
-from minigan.backends.geometry import Pair
+from minigan.backends.geometry import IntPair
 
-# Half of a small second-level cache: what one thread works on before it moves on.
+# Half of a small second-level cache: the memory of one block, which a thread finishes before it takes the next.
 BLOCK_BYTES = 1 << 18
 
 
@@ -18,8 +18,8 @@ class Processor(NamedTuple):
     threads: int
 
 
-def blocks(images: int, positions: int, threads: int, image_bytes: int) -> Pair:
-    """Images a block and rows a block: either several whole images, or a band of one."""
+def blocks(images: int, positions: int, threads: int, image_bytes: int) -> IntPair:
+    """Images and rows in a block: either several whole images, or a band of one."""
     bands = max(-(-image_bytes // BLOCK_BYTES), -(-threads // images))
     if bands > 1:
         return 1, max(1, -(-positions // bands))

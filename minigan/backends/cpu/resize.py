@@ -4,7 +4,7 @@ from minigan.backends.base import Array
 from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import copy, fill
-from minigan.backends.geometry import Pair
+from minigan.backends.geometry import IntPair
 
 
 @kernel
@@ -48,13 +48,13 @@ def swap_blocks(part, parts, x, y, rows, first, second, size):
 class ResizeKernels(Engine):
     """Overrides of `reference.resize.ResizeKernels`."""
 
-    def upsample_nearest(self, x: Array, *, factor: Pair) -> Array:
+    def upsample_nearest(self, x: Array, *, factor: IntPair) -> Array:
         N, H, W, C = x.shape
         y = self.empty((N, H * factor[0], W * factor[1], C), x.dtype)
         self.team.run(repeat_pixels, flat(x), flat(y), N * H, W, C, *factor, parts=self.parts(y.size))
         return y
 
-    def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
+    def upsample_nearest_grad(self, dy: Array, *, factor: IntPair) -> Array:
         N, H, W, C = dy.shape
         dx = self.empty((N, H // factor[0], W // factor[1], C), dy.dtype)
         self.team.run(
@@ -62,7 +62,7 @@ class ResizeKernels(Engine):
         )
         return dx
 
-    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
+    def depth_to_space(self, x: Array, *, factor: IntPair) -> Array:
         # A row of pixels, each with its future rows, becomes rows of pixels: what will be neighbours already are.
         N, H, W, C = x.shape
         down, across = factor
@@ -70,7 +70,7 @@ class ResizeKernels(Engine):
         self.team.run(swap_blocks, flat(x), flat(y), N * H, W, down, C // down, parts=self.parts(x.size))
         return y
 
-    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+    def space_to_depth(self, y: Array, *, factor: IntPair) -> Array:
         N, H, W, C = y.shape
         down, across = factor
         x = self.empty((N, H // down, W // across, C * down * across), y.dtype)

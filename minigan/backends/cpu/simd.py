@@ -64,7 +64,7 @@ def vector_lanes(itemsize: int) -> int:
 
 
 def tile_columns(itemsize: int) -> int:
-    """How many columns of the result a tile holds; the width of a packed panel."""
+    """The number of columns of the result that a tile holds; the width of a packed panel."""
     return TILE_VECTORS * vector_lanes(itemsize)
 
 
@@ -139,7 +139,7 @@ def _store_row(builder, dtype, pointer, vectors):
 
 
 def _masks(builder, dtype, count, vectors):
-    """For each vector of a row, which of its lanes are among the first `count`."""
+    """Masks of the lanes that are among the first `count` numbers, one for each vector of a row."""
     lanes = _vector(dtype).count
     counts = _broadcast(builder, ir.VectorType(_INT32, lanes), builder.trunc(count, _INT32))
     numbers = [ir.Constant(counts.type, list(range(v * lanes, (v + 1) * lanes))) for v in range(vectors)]

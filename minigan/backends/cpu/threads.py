@@ -6,11 +6,10 @@ rarely there; each parallel kernel also costs a second compilation. Kernels here
 (part, parts, ...) that run without the interpreter lock, so ordinary Python threads do: they sleep when idle, any
 number of callers may use them, and a part's work depends on nothing but its number, so results repeat bit for bit.
 
-Sleeping has a price. It takes some 50 µs to wake a thread, so both sides first watch for a moment, see `waiting.py`:
-what they watch are only hints, counters beside the queues that carry the work. And a thread that wakes is put where
-the kernel's scheduler likes, and for bursts of a few milliseconds it may leave the woken thread on the CPU of the one
-that woke it, beside an idle CPU. So where the system can say which CPU the caller is on (Linux), the workers are kept
-off it.
+Sleeping has a price. It takes some 50 µs to wake a thread, so both sides first watch for a moment, see `waiting.py`.
+They watch counters, which are only hints; queues carry the work. And for bursts of a few milliseconds the operating
+system may leave a woken thread on the CPU of the thread that woke it, although another CPU is idle. So where the system
+can say which CPU the caller is on (Linux), the workers are kept off it.
 """
 
 import ctypes
@@ -103,7 +102,7 @@ class Team:
                 raise error
 
     def _help(self, inbox: Inbox) -> None:
-        """Does what no worker has begun yet: on a busy machine a worker may have to wait for a CPU for milliseconds."""
+        """Takes over parts that no worker has begun: on a busy machine a worker may wait for a CPU for milliseconds."""
         try:
             while not inbox.empty():
                 _perform_next(inbox.get_nowait, self._finished)
@@ -149,7 +148,7 @@ class Team:
 
 
 def _dismiss(inbox: Inbox, workers: int, process: int) -> None:
-    """Lets the workers end, when their team is gone or the program is at its end."""
+    """Ends the workers, when their team is gone or the program exits."""
     if process == os.getpid():
         for _ in range(workers):
             inbox.put((_stop, (), SimpleQueue()))
@@ -162,7 +161,7 @@ def _work(inbox: Inbox, posted: Bell, finished: Bell) -> None:
 
 
 def _perform_next(take: Callable[[], Task], finished: Bell) -> bool:
-    """Takes a part from the queue, does it, and tells who waits for it; False if it was the message to stop."""
+    """Takes a part from the queue, runs it and reports to the caller; False if it was the message to stop."""
     kernel, arguments, done = take()
     if kernel is _stop:
         return False
@@ -171,7 +170,7 @@ def _perform_next(take: Callable[[], Task], finished: Bell) -> bool:
         kernel(*arguments)
     except BaseException as error:
         failure = error
-    # Before the caller goes on: else its arrays would not be its alone, and their memory not be used again.
+    # Before the caller continues: otherwise its arrays would have other owners, and their memory would not be reused.
     del kernel, arguments
     done.put(failure)
     finished.ring()

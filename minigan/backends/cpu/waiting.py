@@ -50,7 +50,7 @@ def relax(_typing):
 
 @kernel
 def watch(array, index, seen, turns, manners):
-    """Waits until array[index] is no longer `seen`, for so many turns at most; whether it changed."""
+    """Waits until array[index] is no longer `seen`, for at most so many turns; returns whether it changed."""
     for _ in range(turns):
         if load_shared(array, index) != seen:
             for _ in range(manners):
@@ -61,7 +61,7 @@ def watch(array, index, seen, turns, manners):
 
 
 def turns_per_second() -> float:
-    """How often `watch` looks."""
+    """The number of times that `watch` looks in a second."""
     array: Any = np.zeros(1, np.int64)
     watch(array, 0, 0, 1, 0)  # compiles
     seconds = []

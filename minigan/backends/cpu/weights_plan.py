@@ -1,4 +1,4 @@
-"""The integers of a weight gradient: what `correlate_weights` in `correlate.py` goes by."""
+"""The sizes of a weight gradient, which `correlate_weights` in `correlate.py` computes."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -38,10 +38,10 @@ class WeightGrid(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WeightsPlan:
-    """How to compute a weight gradient.
+    """A weight gradient, computed directly.
 
     Attributes:
-        turned: what is computed instead, with x and dy in each other's place; None for the gradient itself.
+        turned: the convolution that is computed instead, with x and dy exchanged; None for the gradient itself.
     """
 
     grid: WeightGrid
@@ -102,8 +102,8 @@ def plan_weight_grad(g: ConvGeometry, images: int, processor: Processor) -> Weig
 def turned_round(g: ConvGeometry, processor: Processor) -> ConvGeometry | None:
     """The convolution with x and dy in each other's place, where its weight gradient is the faster one.
 
-    If the stride is 1, dw[r, s, c, k] is also the weight
-    gradient [R - 1 - r, S - 1 - s, k, c] of the convolution that makes x, as it were, of dy.
+    If the stride is 1, dw[r, s, c, k] is also the weight gradient [R - 1 - r, S - 1 - s, k, c] of the convolution with
+    dy as its input and x as its output's gradient.
     """
     (top, bottom), (left, right) = g.padding
     if g.stride != (1, 1) or max(top, bottom) >= g.R or max(left, right) >= g.S:
@@ -115,7 +115,7 @@ def turned_round(g: ConvGeometry, processor: Processor) -> ConvGeometry | None:
 
 
 def _weight_steps(g: ConvGeometry, processor: Processor) -> int:
-    """How often the innermost step is done for the weight gradient of one image."""
+    """The number of innermost steps for the weight gradient of one image."""
     rows = processor.rows
     tiles = g.R * g.S * (g.C // rows) + -(-g.R * g.S * (g.C % rows) // rows)
     return tiles * -(-g.K // processor.columns) * g.P * g.Q

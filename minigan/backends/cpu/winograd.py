@@ -1,4 +1,4 @@
-"""The compiled loops of the convolutions with few multiplications; `toom.py` says what they compute, `plan.py` when.
+"""The compiled loops of the convolutions with few multiplications; `toom.py` has the algorithm, `plan.py` the choice.
 
 A strip is all of something for as many channels as a tile of the microkernel has columns. The image is cut into
 strips, these into the phases that the filter's strides make of it (row u of phase a is padded row u * stride + a, which
@@ -379,7 +379,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
 
 @kernel(inline=True)
 def reached_rows(grid, block):
-    """The padded rows of dx that a block's tiles add to; the last band's go on to the image's end."""
+    """The padded rows of dx that a block's tiles add to; those of the last band reach to the image's end."""
     last = grid.strip_height
     if block.i_last < grid.tiles_down:
         last = (block.i_last * grid.m + grid.r - 1) * grid.stride

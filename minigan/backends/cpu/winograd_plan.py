@@ -1,4 +1,4 @@
-"""When a convolution is done with few multiplications, and the integers that this takes: see `winograd.py`."""
+"""The sizes of convolutions with few multiplications, which `winograd.py` computes, and when they pay."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -79,7 +79,7 @@ class WinogradPlan:
 def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> WinogradPlan | None:
     """The plan of one of the three kernels, or None where the direct one is about as fast.
 
-    Single precision only: who asks for double wants the digits. Few channels would leave strips empty.
+    Single precision only: a user of double precision wants the digits. Few channels would leave strips empty.
     """
     if processor.itemsize != 4 or 2 * min(g.C, g.K) < processor.columns:
         return None
@@ -90,7 +90,7 @@ def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Proces
 
 
 def _direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
-    """Of the microkernel and of packing the weights, one thread's share."""
+    """Steps of the microkernel and of packing the weights that the direct kernels need: one thread's share."""
     rows, columns, threads = processor.rows, processor.columns, processor.threads
     if kernel == "conv2d_weight_grad":
         return images * g.P * g.Q * -(-g.K // columns) * g.R * g.S * -(-g.C // rows) / threads
@@ -108,7 +108,7 @@ def scheme_of(g: ConvGeometry) -> Scheme | None:
 
 
 class Work(NamedTuple):
-    """What one thread does."""
+    """One thread's share of the work."""
 
     split: int  # as in WinogradGrid
     sharing: int  # threads that share out the images
@@ -134,7 +134,7 @@ class Work(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """How one thread's images are cut into blocks: several images each, or a band of one."""
+    """The blocks of one thread's images: several images each, or a band of one."""
 
     bands: int
     rows_per_band: int
@@ -160,63 +160,73 @@ def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processo
     scheme = scheme_of(g)
     if scheme is None:
         return None
-    rows, columns, itemsize = processor.rows, processor.columns, processor.itemsize
-    m, r, n, stride = scheme.m, scheme.r, scheme.n, g.stride[0]
+    rows, columns = processor.rows, processor.columns
+    m, r, points, stride = scheme.m, scheme.r, scheme.n * scheme.n, g.stride[0]
     (top, _), (left, _) = g.padding
-    points = n * n
     tiles_down, tiles_across = -(-g.P // m), -(-g.Q // m)
     strip_height = max((tiles_down * m + r - 1) * stride, top + g.H)
     strip_width = max((tiles_across * m + r - 1) * stride, left + g.W)
-    backward, for_weights = kernel == "conv2d_input_grad", kernel == "conv2d_weight_grad"
     work = Work.of(kernel, g, images * tiles_down, images * tiles_down * tiles_across, columns, processor.threads)
-
-    # How many rows of tiles the caches have room for.
-    strip_bytes, row_points = columns * itemsize, tiles_across * points  # an image's, for one row of tiles
-    resident = work.reads + work.makes if for_weights else work.reads
-    room = POINTS_BYTES // (resident * row_points * strip_bytes)
-    if not for_weights:
-        row_pixels = m * stride * strip_width if backward else 0
-        room = min(room, RESULTS_BYTES // ((row_points + row_pixels) * strip_bytes))
-    blocks = Blocks.of(images, work.sharing, tiles_down, room, overlap=backward)
+    row_pixels = m * stride * strip_width if kernel == "conv2d_input_grad" else 0
+    room = _room(kernel, work, tiles_across * points, row_pixels, columns * processor.itemsize)
+    blocks = Blocks.of(images, work.sharing, tiles_down, room, overlap=kernel == "conv2d_input_grad")
     tiles = blocks.images * (blocks.rows_per_band + blocks.halo) * tiles_across  # of a block
 
     # One item more than the microkernel needs: points a power of two apart would compete for the same cache lines.
     tile_items = -(-tiles // rows) * rows + 1
     strip_points = points * tile_items * columns  # a block's
-    if for_weights:
+    if kernel == "conv2d_weight_grad":
         point_step, group_step, strip_step = tile_items * columns, rows * columns, strip_points
     else:  # in the order in which the products read them: some tiles of all strips, then the next tiles
         strip_step, group_step = rows * columns, work.reads * rows * columns
         point_step = tile_items // rows * group_step + columns
-    chunks = -(-work.reads * points * columns * columns * itemsize // WEIGHTS_BYTES)
+    chunks = -(-work.reads * points * columns * columns * processor.itemsize // WEIGHTS_BYTES)
     at_once = -(-work.reads // chunks)
 
-    points_size = work.reads * strip_points + points * columns  # a tile's last rows may read beyond the last strip
     image_rows = ((blocks.rows_per_band + blocks.halo) * m + r - 1) * stride
-    if for_weights:
-        beside, products = work.makes * strip_points, points * (-(-columns // rows) * rows + 1) * columns
-        product_steps = points * work.reads * -(-columns // rows) * work.makes * blocks.number * tiles
-        tiles_transformed = blocks.number * tiles * resident
-    else:
-        beside, products = points * (at_once * columns + 1) * columns, strip_points
-        product_steps = points * work.reads * columns * work.makes * blocks.number * -(-tiles // rows)
-        tiles_transformed = blocks.number * tiles * (work.reads + work.makes)
-    if backward:  # all images of the block at once, and the last band to the image's end
+    if kernel == "conv2d_input_grad":  # all images of the block at once, and the last band to the image's end
         last_rows = strip_height - ((blocks.bands - 1) * blocks.rows_per_band - blocks.halo) * m * stride
         image_rows = blocks.images * max(image_rows, last_rows)
-    weights_transformed = work.reads * columns * work.makes * blocks.number
-    steps = product_steps + points * (TRANSFORM_STEPS * tiles_transformed + WEIGHT_STEPS * weights_transformed)
-    ends = [points_size]
-    for size in (beside, products, r * r * columns * columns, image_rows * strip_width * columns):
+    if kernel == "conv2d_weight_grad":
+        weights, products = work.makes * strip_points, points * (-(-columns // rows) * rows + 1) * columns
+    else:
+        weights, products = points * (at_once * columns + 1) * columns, strip_points
+    ends = [work.reads * strip_points + points * columns]  # a tile's last rows may read beyond the last strip
+    for size in (weights, products, r * r * columns * columns, image_rows * strip_width * columns):
         ends.append(ends[-1] + size)
     grid = WinogradGrid(
-        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, n, points, tiles_down, tiles_across,
-        strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items, point_step,
-        group_step, strip_step, at_once, work.split, *ends,
+        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, scheme.n, points, tiles_down,
+        tiles_across, strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items,
+        point_step, group_step, strip_step, at_once, work.split, *ends,
     )  # fmt: skip
-    return WinogradPlan(scheme, grid, processor.threads, steps)
+    return WinogradPlan(scheme, grid, processor.threads, _steps(kernel, points, work, blocks, tiles, processor))
+
+
+def _room(kernel: str, work: Work, row_points: int, row_pixels: int, strip_bytes: int) -> int:
+    """The number of rows of tiles that the caches have room for.
+
+    Args:
+        row_points, row_pixels: numbers of one channel in a row of tiles, as points and as pixels.
+        strip_bytes: bytes of one such number's strip.
+    """
+    if kernel == "conv2d_weight_grad":
+        return POINTS_BYTES // ((work.reads + work.makes) * row_points * strip_bytes)
+    room = POINTS_BYTES // (work.reads * row_points * strip_bytes)
+    return min(room, RESULTS_BYTES // ((row_points + row_pixels) * strip_bytes))
+
+
+def _steps(kernel: str, points: int, work: Work, blocks: Blocks, tiles: int, processor: Processor) -> float:
+    """Steps of the microkernel in the time that one thread takes, with so many tiles in a block."""
+    rows, columns = processor.rows, processor.columns
+    if kernel == "conv2d_weight_grad":
+        product_steps = points * work.reads * -(-columns // rows) * work.makes * blocks.number * tiles
+    else:
+        product_steps = points * work.reads * columns * work.makes * blocks.number * -(-tiles // rows)
+    tiles_transformed = blocks.number * tiles * (work.reads + work.makes)
+    weights_transformed = work.reads * columns * work.makes * blocks.number
+    return product_steps + points * (TRANSFORM_STEPS * tiles_transformed + WEIGHT_STEPS * weights_transformed)
 
 
 def _balance(count: int, threads: int) -> float:
-    """How evenly a number of strips is shared out."""
+    """The balance of strips among threads: 1 if all have equally many."""
     return count / (-(-count // threads) * threads)

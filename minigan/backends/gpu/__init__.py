@@ -1,7 +1,7 @@
 """CUDA on the GPU, through CuPy.
 
 Read `product.cuh` (one tile on the tensor cores), `conv.cu` (where its numbers come from), `plan.py` (the choice of
-tiles) and `conv.py`, in that order, beside `reference/conv.py`; then `columns.cuh` (sums over all pixels of a channel)
+tiles) and `conv.py`, in that order, next to `reference/conv.py`; then `columns.cuh` (sums over all pixels of a channel)
 and `norm.cu`. Kernels that are not here are the reference's, run by CuPy; `coverage()` tells which.
 """
 
@@ -39,10 +39,10 @@ class GpuBackend(
     """Runs on CuPy's current device.
 
     Args:
-        precision: of the products of float32 numbers, whose sums are float32 always: "tf32" rounds factors to 10 bits
-            of mantissa, "bf16" to 7, "fp32" does not. Weights stay float32. By default what the environment's
-            MINIGAN_PRECISION says, else "tf32", PyTorch's default for convolutions; "fp32" on GPUs before Ampere, and
-            where MINIGAN_EXACT=1.
+        precision: of the products of float32 numbers; their sums are always float32. "tf32" rounds factors to 10 bits
+            of mantissa, "bf16" to 7, "fp32" does not round them. Weights stay float32. The default is the environment's
+            MINIGAN_PRECISION, else "tf32", PyTorch's default for convolutions; but "fp32" on GPUs before Ampere, and
+            with MINIGAN_EXACT=1.
     Raises:
         BackendError: no usable GPU.
         ConfigError: an unknown precision, or one that the GPU does not have.

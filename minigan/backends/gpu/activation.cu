@@ -23,7 +23,7 @@ extern "C" __global__ void tanh_grad(const T* dy, const T* y, T* dx, Offset size
     each(size, [](T dy, T y, T& dx) { dx = dy * (1 - y * y); }, In{dy}, In{y}, Out{dx});
 }
 
-// Of a negative number only is exp taken, so it never overflows.
+// exp is taken of negative numbers only, so it never overflows.
 extern "C" __global__ void sigmoid(const T* x, T* y, Offset size) {
     each(size, [](T x, T& y) {
         const T e = exp(-fabs(x));
@@ -37,7 +37,7 @@ extern "C" __global__ void sigmoid_grad(const T* dy, const T* y, T* dx, Offset s
 
 // ---------------------------------------------------------------------------------------------- maxout
 
-// Where the first piece of y's number `at` lies in x; the others follow K numbers apart.
+// The place in x of the first piece of y's number `at`; the others follow K numbers apart.
 __device__ inline Offset first_piece(Offset at, int K, int pieces) {
     return at + static_cast<Index>(at) / K * Offset(K) * (pieces - 1);
 }

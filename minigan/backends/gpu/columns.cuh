@@ -4,9 +4,9 @@
 // stand side by side in a row, so that neighbouring threads always read neighbouring numbers, 16 bytes each: column j
 // is of channel j % channels. A batch may be one matrix, or each of its examples one.
 //
-// A thread stays with VECTOR columns and goes down the rows. Then the threads of a block that share columns add up what
-// they have, in a tree, and each block writes one row of partial sums. A second kernel adds these up. Who comes first
-// does not matter to any of it.
+// A thread stays with VECTOR columns and goes down the rows. Then the threads of a block that share columns add up
+// their sums, in a tree, and each block writes one row of partial sums. A second kernel adds these up. The result does not
+// depend on the order in which threads run.
 //
 // Settings: SCALAR, VECTOR (see vector.cuh).
 #pragma once
@@ -15,7 +15,7 @@
 
 constexpr int RUN = 64;  // rows that are added up in T, before they join a sum in double precision
 
-// Where a thread stands. Grid: parts of each example's rows, tiles of `lanes` threads along the columns.
+// A thread's place. Grid: parts of each example's rows, tiles of `lanes` threads along the columns.
 struct Place {
     int example, column;
     Offset rows, columns, first, step;
@@ -32,7 +32,7 @@ struct Place {
 
     __device__ Offset at(Offset row) const { return (example * rows + row) * columns + column; }
 
-    // How many of the thread's rows from this one on are a run.
+    // The number of the thread's rows, from this one on, that are a run.
     __device__ int run(Offset row) const {
         const Offset left = (rows - row + step - 1) / step;
         return left < RUN ? static_cast<int>(left) : RUN;
@@ -41,7 +41,8 @@ struct Place {
 
 #define PLACE_ARGUMENTS Offset rows, int columns, int lanes, int parts
 
-// What a channel's numbers are normalised with; channels stand in groups, each example's with statistics of its own.
+// The statistics that normalise a channel's numbers; channels stand in groups, and each example has statistics of its
+// own.
 struct Statistics {
     int channels, groups;
     const T *gamma, *mean, *var;
@@ -70,7 +71,7 @@ struct Sums {
     }
 };
 
-// Of a set: how many numbers, their mean, the sum of their squared deviations from it.
+// Moments of a set of numbers: their count, their mean, the sum of their squared deviations from it.
 // Source: Chan, Golub & LeVeque 1979, equation 1.5.
 struct Moments {
     double count, mean, square;
@@ -131,7 +132,7 @@ __device__ void sum_columns(const Place& place, int lanes, Sums<Q>* partials, co
     write_partials(place, lanes, totals, partials);
 }
 
-// The total of a group's partial ones: those of neighbouring channels, in `rows` rows for each example. A block a
+// The total of a group's partial sums: those of neighbouring channels, in `rows` rows for each example. A block a
 // group; scaled(total, channel) may change each. Only thread 0 has the result.
 template <class Total, class Scaled>
 __device__ Total total_of_group(const Total* partials, int rows, int channels, int groups, const Scaled& scaled) {

@@ -17,7 +17,7 @@ DOUBLE = np.dtype(np.float64)
 
 
 class Columns(NamedTuple):
-    """How the rows and columns of images are shared among blocks of threads.
+    """The layout of images' rows and columns among blocks of threads.
 
     Attributes:
         examples: matrices that are summed each for itself.
@@ -87,7 +87,7 @@ class Partials(NamedTuple):
 
 
 class ColumnEngine(Engine):
-    """What the families of kernels share that go over the channels of images.
+    """The base of the families of kernels that go over the channels of images.
 
     `arrays` are images of one shape; each kernel takes them, PLACE_ARGUMENTS, what else it takes, and its results.
     """

@@ -1,4 +1,4 @@
-// What follows a matrix product: the sum of its parts, and the sum of overlapping windows.
+// The passes after a matrix product: the sum of its parts, and the sum of overlapping windows.
 //
 // Settings: SCALAR.
 

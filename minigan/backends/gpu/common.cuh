@@ -1,4 +1,4 @@
-// What all kernels use: exact division by a number known before the loop, copies that do not wait, shared memory.
+// Tools of all kernels: exact division by a number known before the loop, copies that do not wait, shared memory.
 //
 // The settings of a module come as -D options; SCALAR, float or double, is what all arrays hold.
 #pragma once

@@ -1,4 +1,4 @@
-// The convolution family as matrix products whose factors are never written down: implicit GEMM.
+// The convolution family as matrix products whose factors are never stored: implicit GEMM.
 //
 // Each of the three kernels is one product (rows, depth) x (depth, columns); what differs is where the numbers of a
 // tile are read from, which is the business of the loaders below:
@@ -32,7 +32,7 @@ struct Geometry {
 
 // ---------------------------------------------------------------------------------------------- loaders
 
-// How the threads share the copying of a tile: which of its rows and which places of them one thread copies.
+// One thread's share in copying a tile: the rows, and the places in them, that it copies.
 template <int ROWS, int LENGTH, int V>
 struct Share {
     static constexpr int ACROSS = LENGTH / V;             // copies that make a row
@@ -204,7 +204,7 @@ __device__ void accumulate(Product& product, const A& a, const B& b, int first, 
 
 #define FINISH_ARGUMENTS T *y, const T *bias, int biases, double slope, int add, int splits, T *parts
 
-// Of a cut product the parts are plain sums, each in an array like y.
+// The parts of a cut product are plain sums, each in an array like y.
 __device__ inline Finish finish_of(FINISH_ARGUMENTS, int split, Offset size) {
     if (splits > 1) return Finish{parts + split * size, nullptr, 0, T(1), false};
     return Finish{y, bias, biases, static_cast<T>(slope), add != 0};

@@ -19,7 +19,7 @@ PRECISION = {"fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
 
 
 class Finish(NamedTuple):
-    """What becomes of a product's sums before they are written.
+    """The operations on a product's sums before they are written.
 
     Attributes:
         bias: repeated along the columns.
@@ -33,7 +33,7 @@ class Finish(NamedTuple):
 
 
 class ConvKernels(Engine, FusedKernels):
-    """Overrides of `reference.conv.ConvKernels`, and what `dense.py` is made of."""
+    """Overrides of `reference.conv.ConvKernels`, on which `dense.py` builds."""
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
         return self.conv2d_leaky_relu(x, w, b, geometry, slope=1.0)
@@ -107,7 +107,7 @@ class ConvKernels(Engine, FusedKernels):
         )
 
     def _settings(self, plan: ProductPlan, dtype: np.dtype[Any]) -> Settings:
-        """What conv.cu is compiled for."""
+        """The settings that conv.cu is compiled with."""
         (BM, BN, (WARPS_M, WARPS_N)), (VA, VB) = plan.tile, plan.vectors
         precision = PRECISION[self.precision if dtype == np.float32 else "fp32"]
         sizes = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("VA", VA), ("VB", VB))

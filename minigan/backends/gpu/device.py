@@ -1,4 +1,4 @@
-"""Whether a GPU can be used, and what to do if not: one line for each thing that CuPy lacks."""
+"""The check of the GPU: one line, with the remedy, for each thing that CuPy is missing."""
 
 from types import ModuleType
 
@@ -45,11 +45,11 @@ def first_line(error: BaseException) -> str:
 
 
 def _why(error: Exception, runtime: ModuleType) -> str:
-    """What CUDA says when it is asked for devices, in words, with the remedy."""
+    """CUDA's error when it is asked for devices, in words, with the remedy."""
     status = getattr(error, "status", None)
     driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if status == INSUFFICIENT_DRIVER and driver == 0:
-        return "there is no NVIDIA driver. Install one, or use another backend."
+        return "no NVIDIA driver. Install one, or use another backend."
     if status == INSUFFICIENT_DRIVER:
         return (
             f"the NVIDIA driver is for CUDA {_version(driver)}, cupy for CUDA {_version(needed)}. Update the driver, "

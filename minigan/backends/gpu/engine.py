@@ -1,4 +1,4 @@
-"""What the families of kernels share: the GPU, compiled kernels, memory."""
+"""The base of all families of kernels: the GPU, compiled kernels, memory."""
 
 from types import ModuleType
 from typing import Any
@@ -32,7 +32,7 @@ class Engine:
         together: int = 0,
         shared: int = 0,
     ) -> None:
-        """One pass of a kernel of vector.cuh: it takes the arrays, a size, and what else it takes.
+        """Runs one pass of a kernel of vector.cuh, which takes the arrays, a size, and further arguments.
 
         Args:
             over: the array whose numbers the threads share among them, and whose size it is.

@@ -1,4 +1,4 @@
-"""What a captured step is fed: all of it in one block of bytes, which goes to the device in one copy.
+"""The inputs of a captured step, in one block of bytes, which goes to the device in one copy.
 
 The block's layout is noted while the step runs for the first time, see `Survey`. The step that is captured reads from
 the block, see `Recording`; each replay fills it anew, in the step's own order.
@@ -21,7 +21,7 @@ Action = Callable[[np.ndarray], None]  # what the host does in a step, given the
 
 
 class Place(NamedTuple):
-    """Where an array lies in a block of bytes."""
+    """The place of an array in a block of bytes."""
 
     offset: int
     shape: Shape
@@ -36,13 +36,13 @@ class Place(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """The places of what one call of `Backend.feed` gives; None where it gives None."""
+    """The places of the arrays that one call of `Backend.feed` returns; None where it returns None."""
 
     places: tuple[Place | None, ...]
     is_tuple: bool
 
     def views(self, block: Array) -> Any:
-        """What the call returns."""
+        """The arrays that the call returns."""
         views = tuple(None if place is None else place.view(block) for place in self.places)
         return views if self.is_tuple else views[0]
 
@@ -64,7 +64,7 @@ class Feed(NamedTuple):
 
 
 class Mode(Protocol):
-    """What `Backend.feed` and `Backend.each_step` do while a step runs."""
+    """The behaviour of `Backend.feed` and `Backend.each_step` while a step runs."""
 
     def feed(self, draw: Draw, dtype: np.dtype[Any] | None) -> Any: ...
 
@@ -142,7 +142,7 @@ class Recording:
 
 
 class Again:
-    """A step once more on what it was given; nothing is drawn."""
+    """A repetition of a step on its former inputs; nothing is drawn."""
 
     def __init__(self, given: Iterable[Any]) -> None:
         self._given = iter(given)

@@ -1,9 +1,9 @@
-// The end of a matrix product: what is done with a sum on its way to memory.
+// The end of a matrix product: the operations on a sum on its way to memory.
 #pragma once
 
 #include "common.cuh"
 
-// What becomes of each sum: bias, activation and accumulation, or a part to be added up later.
+// The treatment of each sum: bias, activation and accumulation, or a part to be added up later.
 struct Finish {
     T* y;            // the result, or this split's part of it
     const T* bias;   // (biases,), repeated along the columns; may be null

@@ -134,7 +134,7 @@ class StepGraphs:
         backend.all_graphs.add(self)
 
     def run(self, kind: Hashable, step: Step) -> Any:
-        """One step: eagerly for the first time, then captured, then replayed.
+        """Runs one step: the first time eagerly, then captured, then replayed.
 
         Args:
             kind: of steps that differ in nothing but what they are fed; None is not captured.
@@ -170,7 +170,7 @@ class StepGraphs:
         return None
 
     def again(self, index: int, step: Step) -> Any:
-        """Does the step of that index once more, on what it was given if it is kept, looking at every number."""
+        """Repeats the step of that index, on its former inputs if they are kept, and looks at every number."""
         given = self._given[index]
         self._given.clear()
         self.guard.reset()
@@ -244,7 +244,7 @@ class StepGraph:
         return self._slots[self._turn % 2]
 
     def _launch(self, slot: "Slot") -> None:
-        """Copies what was fed, on a stream of its own beside the step before; then the graph runs.
+        """Copies the inputs, on a stream of its own, during the step before; then runs the graph.
 
         Once a step was not sound the block stays as it was in that step.
         """
@@ -260,7 +260,7 @@ class StepGraph:
 
 
 class Slot:
-    """Where a step's bytes wait for their turn: in host memory that the device reads by itself, then on the device.
+    """Memory for a step's bytes until its turn: in host memory that the device reads by itself, then on the device.
 
     Attributes:
         host, staged: bytes in pinned memory and on the device.

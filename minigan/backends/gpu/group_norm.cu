@@ -1,4 +1,5 @@
-// What group normalisation has beside the kernels of norm.cu: the gradients of gamma and beta, which examples share.
+// The kernels of group normalisation in addition to those of norm.cu: the gradients of gamma and beta, which all
+// examples share.
 //
 // Settings: SCALAR, VECTOR (see columns.cuh).
 

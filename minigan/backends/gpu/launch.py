@@ -22,7 +22,7 @@ NO_SETTINGS: Settings = ()
 
 @cache
 def source(name: str) -> str:
-    """A source with what it includes in its place, so that CuPy's cache of compiled kernels sees every change."""
+    """A source with its includes expanded, so that CuPy's cache of compiled kernels sees every change."""
     included: set[str] = set()
 
     def expanded(file: str) -> str:
@@ -102,7 +102,7 @@ def blocks_for(size: int) -> int:
 
 
 def _packed(argument: Any) -> Any:
-    """An argument as CuPy passes it right: C's int has 4 bytes, null is a number, and arrays are whole."""
+    """An argument in the form that CuPy passes correctly: C's int has 4 bytes, null is a number, arrays are whole."""
     if type(argument) is int:
         return np.int32(argument)
     if argument is None:
@@ -113,16 +113,16 @@ def _packed(argument: Any) -> Any:
 
 
 def aligned(array: Array, nbytes: int) -> bool:
-    """Whether an array begins at a multiple of so many bytes."""
+    """Tells whether an array begins at a multiple of so many bytes."""
     return bool(array.data.ptr % nbytes == 0)
 
 
 def contiguous(array: Array) -> Array:
-    """The array itself, or a copy of a view whose numbers do not lie side by side."""
+    """The array itself, or a contiguous copy of a view that is not contiguous."""
     return array if array.flags.c_contiguous else cupy.ascontiguousarray(array)
 
 
 def vector_of(*arrays: Array, together: int) -> int:
-    """How many numbers of each array a thread may read at once, if so many lie together: VECTOR in vector.cuh."""
+    """The count of an array's numbers that a thread may read at once, if so many lie together: VECTOR in vector.cuh."""
     wide = 16 // arrays[0].dtype.itemsize
     return wide if together % wide == 0 and all(aligned(array, 16) for array in arrays) else 1

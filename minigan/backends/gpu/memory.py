@@ -1,4 +1,4 @@
-"""What CuPy's memory pools hold: they keep freed memory for what comes next, which looks like a leak from outside."""
+"""CuPy's memory pools, which keep freed memory for later arrays; from outside that looks like a leak."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class PooledMemory(GraphSteps):
         return MemoryUse(used, held, self._peak, free, total)
 
     def free_memory(self) -> None:
-        """Gives back what no array uses; what graphs compute on stays theirs."""
+        """Releases memory that no array uses; the memory of graphs stays theirs."""
         self.memory()  # the peak
         self.xp.get_default_memory_pool().free_all_blocks()
         self.xp.get_default_pinned_memory_pool().free_all_blocks()

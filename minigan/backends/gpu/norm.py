@@ -15,7 +15,7 @@ from minigan.errors import ShapeError
 
 
 class Statistics(NamedTuple):
-    """What the channels of each example are normalised with.
+    """The numbers that normalise the channels of each example.
 
     Attributes:
         gamma: (C,).
@@ -31,7 +31,7 @@ class Statistics(NamedTuple):
 
     @property
     def groups(self) -> int:
-        """Of each example."""
+        """The number of groups in each example."""
         return int(self.mean.size) // self.examples
 
     @property
@@ -40,7 +40,7 @@ class Statistics(NamedTuple):
         return int(self.gamma.size), self.groups, self.gamma, self.mean, self.var, float(self.eps)
 
     def check(self, x: Array) -> None:
-        """Refuses what kernels would read beyond.
+        """Refuses arrays that kernels would read beyond.
 
         Raises:
             ShapeError, DTypeError: something is not as x needs it.
@@ -169,7 +169,7 @@ class NormKernels(ColumnEngine):
         slope: float,
         add_to: tuple[Array, Array] | None,
     ) -> Partials:
-        """Of dy and of dy * (x - mean), dy taken back through the activation; to be added to dgamma and dbeta."""
+        """Sums of dy and of dy * (x - mean), dy taken back through the activation, to be added to dgamma and dbeta."""
         for name, array in zip(("dgamma", "dbeta"), add_to or (), strict=False):
             expect(name, array, x.shape[-1:], x.dtype)
         statistics.check(x)

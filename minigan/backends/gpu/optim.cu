@@ -1,8 +1,8 @@
 // Optimiser steps: one pass over flat arrays.
 //
 // Numbers that change from step to step may lie on the device, so that a captured step can be replayed with others:
-// where `..._at` is not null it says where, and the number beside it does not count. A step whose `sound` points to
-// false changes nothing.
+// where `..._at` is not null it points to the number, and the argument next to it is ignored. A step whose `sound`
+// points to false changes nothing.
 //
 // Settings: SCALAR, VECTOR (see vector.cuh).
 

@@ -73,12 +73,12 @@ class OptimKernels(Engine):
         self._step("clip_value", (x,), float(limit))
 
     def _step(self, kernel: str, arrays: tuple[Array, ...], *arguments: Any, shared: int = 0) -> None:
-        """Launches a kernel that takes flat arrays, their size, what else it takes, and the guard's flag."""
+        """Launches a kernel that takes flat arrays, their size, further arguments, and the guard's flag."""
         for array in arrays[1:]:
-            expect("what a step reads or changes beside its first array", array, arrays[0].shape, arrays[0].dtype)
+            expect("an array of the step", array, arrays[0].shape, arrays[0].dtype)
         sound = None if self.guard is None else self.guard.sound
         self.vector_pass("optim", kernel, arrays, *arguments, sound, over=arrays[0], shared=shared)
 
     def _number(self, number: Number) -> tuple[float, Array | None]:
-        """By value, and where it is on the device if it is there."""
+        """A number by value, and its address if it is on the device."""
         return (0.0, number) if isinstance(number, self.xp.ndarray) else (float(number), None)

@@ -65,7 +65,7 @@ class Product(NamedTuple):
 
 
 class ProductPlan(NamedTuple):
-    """How one launch of a convolution's kernel is laid out.
+    """The layout of one launch of a convolution's kernel.
 
     Attributes:
         vectors: numbers that a thread fetches at once, of each factor.
@@ -79,7 +79,7 @@ class ProductPlan(NamedTuple):
     grid: tuple[int, int, int]
 
     def shared_bytes(self, kernel: Kernel, itemsize: int) -> int:
-        """Of the tiles under way; the strides are product.cuh's."""
+        """Bytes of shared memory for the tiles under way; the strides are product.cuh's."""
 
         def numbers(extent: int, depth_inner: bool) -> int:
             return extent * (BK + 4) if depth_inner else BK * (extent + 8)
@@ -89,7 +89,7 @@ class ProductPlan(NamedTuple):
         return STAGES * (left + right) * itemsize
 
     def name(self, precision: str) -> str:
-        """For people."""
+        """A readable name."""
         split = f" in {self.splits} parts" if self.splits > 1 else ""
         return f"{precision} {self.tile.rows}x{self.tile.columns}{split}"
 
@@ -132,7 +132,7 @@ def plan_product(
 
 
 def _candidates(product: Product, itemsize: int) -> Iterator[tuple[Tile, int]]:
-    """Tiles that the registers hold and that are not mostly empty, each with the numbers of splits to consider."""
+    """Tiles that fit in the registers and are not mostly empty, each with the numbers of splits to consider."""
     most = max(1, min(-(-product.depth // BK) // MIN_STEPS, MOST_SPLITS))
     for tile in (SMALL, NARROW) if itemsize == 8 else TILES:
         if (tile is NARROW) == (product.columns <= NARROW.columns):
@@ -169,7 +169,7 @@ def folded(g: ConvGeometry) -> ConvGeometry:
 
 
 def is_thin(g: ConvGeometry, images: int) -> bool:
-    """Whether an input gradient is better made as a product for each window, and the sum of what overlaps.
+    """Tells whether an input gradient is faster as a product for each window and a sum of overlapping windows.
 
     So it is for images of 1 to 4 channels: as a product over windows 5 of 8 columns and more would be empty. The sum
     counts with C's int.

@@ -14,8 +14,8 @@ constexpr int THREADS = 256;
 constexpr int BK = 16;
 static_assert(WARPS_M * WARPS_N * 32 == THREADS, "a block has 8 warps");
 
-// How a tile lies in shared memory: EXTENT rows (or columns) of the product and BK steps of its depth. The strides are
-// such that the 32 lanes of a warp that fetch a fragment meet 32 different banks.
+// The layout of a tile in shared memory: EXTENT rows (or columns) of the product and BK steps of its depth. The strides
+// are such that the 32 lanes of a warp that fetch a fragment meet 32 different banks.
 template <int EXTENT, bool DEPTH_INNER>
 struct Tile {
     static constexpr int STRIDE = DEPTH_INNER ? BK + 4 : EXTENT + 8;

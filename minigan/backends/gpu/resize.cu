@@ -4,7 +4,7 @@
 
 #include "vector.cuh"
 
-// A number of an image (rows, width, run): which of each.
+// The indices of a number in an image (rows, width, run).
 struct Spot {
     Index row, column, place;
 

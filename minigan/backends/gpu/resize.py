@@ -1,7 +1,7 @@
 """Upsampling by repetition, and pixels from channels: resize.cu."""
 
 from minigan.backends.base import Array, expect
-from minigan.backends.geometry import Pair
+from minigan.backends.geometry import IntPair
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import contiguous
 
@@ -9,13 +9,13 @@ from minigan.backends.gpu.launch import contiguous
 class ResizeKernels(Engine):
     """Overrides of `reference.resize.ResizeKernels`."""
 
-    def upsample_nearest(self, x: Array, *, factor: Pair) -> Array:
+    def upsample_nearest(self, x: Array, *, factor: IntPair) -> Array:
         N, H, W, C = x.shape
         y = self.empty((N, H * factor[0], W * factor[1], C), x.dtype)
         self.vector_pass("resize", "upsample_nearest", (contiguous(x), y), W, C, *factor, over=y, together=C)
         return y
 
-    def upsample_nearest_grad(self, dy: Array, *, factor: Pair) -> Array:
+    def upsample_nearest_grad(self, dy: Array, *, factor: IntPair) -> Array:
         N, tall, broad, C = dy.shape
         H, W = tall // factor[0], broad // factor[1]
         expect("dy", dy, (N, H * factor[0], W * factor[1], C), dy.dtype)
@@ -23,7 +23,7 @@ class ResizeKernels(Engine):
         self.vector_pass("resize", "upsample_nearest_grad", (contiguous(dy), dx), W, C, *factor, over=dx, together=C)
         return dx
 
-    def depth_to_space(self, x: Array, *, factor: Pair) -> Array:
+    def depth_to_space(self, x: Array, *, factor: IntPair) -> Array:
         N, H, W, deep = x.shape
         C = deep // (factor[0] * factor[1])
         expect("x", x, (N, H, W, factor[0] * factor[1] * C), x.dtype)
@@ -32,7 +32,7 @@ class ResizeKernels(Engine):
         self.vector_pass("resize", "depth_to_space", (contiguous(x), y), W, run, factor[0], over=y, together=run)
         return y
 
-    def space_to_depth(self, y: Array, *, factor: Pair) -> Array:
+    def space_to_depth(self, y: Array, *, factor: IntPair) -> Array:
         N, tall, broad, C = y.shape
         H, W = tall // factor[0], broad // factor[1]
         expect("y", y, (N, H * factor[0], W * factor[1], C), y.dtype)

@@ -41,7 +41,7 @@ __device__ void each_vector(Offset size, const Work& work) {
     for (Offset at = whole + first; at < size; at += step) work(at, Count<1>{});
 }
 
-// How a pass uses an array, see `each`.
+// The use of an array in a pass, see `each`.
 struct In {
     const T* array;
 };

@@ -86,7 +86,7 @@ class GroupNormKernels:
         return (t - mean.reshape(inv_std.shape)) * inv_std, inv_std
 
     def _projected(self, t: Array, u: Array) -> Array:
-        """What of t changes neither the mean nor the deviation of u."""
+        """The part of t that changes neither the mean nor the deviation of u."""
         return t - self._group_mean(t) - u * self._group_mean(t * u)
 
     def _group_mean(self, t: Array) -> Array:

@@ -12,8 +12,8 @@ import numpy as np
 from minigan.backends import Array
 from minigan.backends.geometry import (
     ConvGeometry,
+    IntPair,
     Padding,
-    Pair,
     conv_geometry,
     conv_transpose_geometry,
     pair,
@@ -61,11 +61,11 @@ class Conv2D(Layer):
     def __init__(
         self,
         channels: int,
-        filter: int | Pair,
+        filter: int | IntPair,
         *,
-        stride: int | Pair = 1,
+        stride: int | IntPair = 1,
         padding: Padding = "same",
-        dilation: int | Pair = 1,
+        dilation: int | IntPair = 1,
         groups: int = 1,
         bias: bool = True,
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
@@ -100,7 +100,7 @@ class Conv2D(Layer):
         self.b = self.add_parameter("b", (self.channels,), Constant(0)) if self.bias else None
         return self.geometry.output_shape
 
-    def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
+    def infer_geometry(self, input_shape: Shape, filter: IntPair) -> ConvGeometry:
         """Geometry of the convolution that the kernels compute, with the filter's whole extent."""
         return conv_geometry(input_shape, self.channels, filter, self.stride, self.padding)
 
@@ -172,12 +172,12 @@ class ConvTranspose2D(Conv2D):
     def __init__(
         self,
         channels: int,
-        filter: int | Pair,
+        filter: int | IntPair,
         *,
-        stride: int | Pair = 1,
+        stride: int | IntPair = 1,
         padding: Padding = "same",
-        output_padding: int | Pair = 0,
-        dilation: int | Pair = 1,
+        output_padding: int | IntPair = 0,
+        dilation: int | IntPair = 1,
         groups: int = 1,
         bias: bool = True,
         init: Initializer = GlorotUniform(),  # noqa: B008 (immutable)
@@ -198,7 +198,7 @@ class ConvTranspose2D(Conv2D):
         super().infer(input_shape)
         return self.geometry.input_shape
 
-    def infer_geometry(self, input_shape: Shape, filter: Pair) -> ConvGeometry:
+    def infer_geometry(self, input_shape: Shape, filter: IntPair) -> ConvGeometry:
         """Geometry of the convolution whose input gradient this is."""
         return conv_transpose_geometry(
             input_shape, self.channels, filter, self.stride, self.padding, self.output_padding

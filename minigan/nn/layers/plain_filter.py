@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from minigan.backends import Array, Backend
-from minigan.backends.geometry import Pair
+from minigan.backends.geometry import IntPair
 from minigan.errors import ShapeError
 
 __all__ = ["Taps"]
@@ -23,7 +23,7 @@ class Taps(NamedTuple):
         groups: the number of groups of channels.
     """
 
-    dilation: Pair = (1, 1)
+    dilation: IntPair = (1, 1)
     groups: int = 1
 
     @property
@@ -31,12 +31,12 @@ class Taps(NamedTuple):
         """True if F is w."""
         return self == Taps()
 
-    def extent(self, filter: Pair) -> Pair:
+    def extent(self, filter: IntPair) -> IntPair:
         """The sides of F."""
         (R, S), (down, across) = filter, self.dilation
         return (R - 1) * down + 1, (S - 1) * across + 1
 
-    def weight_shape(self, filter: Pair, C: int, K: int) -> tuple[int, int, int, int]:
+    def weight_shape(self, filter: IntPair, C: int, K: int) -> tuple[int, int, int, int]:
         """The shape of w.
 
         Raises:

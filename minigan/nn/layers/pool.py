@@ -3,7 +3,7 @@
 import numpy as np
 
 from minigan.backends import Array
-from minigan.backends.geometry import Pair, pair, times
+from minigan.backends.geometry import IntPair, pair, times
 from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
@@ -20,7 +20,7 @@ class AveragePooling2D(Layer):
 
     share: float  # the weight of a pixel in its block's result
 
-    def __init__(self, factor: int | Pair = 2) -> None:
+    def __init__(self, factor: int | IntPair = 2) -> None:
         super().__init__()
         self.factor = pair(factor, f"{self.path}: factor")
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from minigan.backends import Array
-from minigan.backends.geometry import Pair, pair, times
+from minigan.backends.geometry import IntPair, pair, times
 from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
@@ -68,7 +68,7 @@ class UpSampling2D(Layer):
         factor: one int or a pair (vertical, horizontal).
     """
 
-    def __init__(self, factor: int | Pair = 2) -> None:
+    def __init__(self, factor: int | IntPair = 2) -> None:
         super().__init__()
         self.factor = pair(factor, f"{self.path}: factor")
 
@@ -102,7 +102,7 @@ class PixelShuffle(Layer):
         factor: one int or a pair (vertical, horizontal).
     """
 
-    def __init__(self, factor: int | Pair = 2) -> None:
+    def __init__(self, factor: int | IntPair = 2) -> None:
         super().__init__()
         self.factor = pair(factor, f"{self.path}: factor")
 

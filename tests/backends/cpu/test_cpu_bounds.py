@@ -57,7 +57,7 @@ def test_sizes_that_disagree_are_refused(name):
 
 def test_dtypes_that_disagree_are_refused():
     backend = get_backend("cpu")
-    with pytest.raises(DTypeError, match="x: expected dtype float32 like the arrays beside it, got float64"):
+    with pytest.raises(DTypeError, match="x: expected dtype float32 as in the other arrays, got float64"):
         backend.conv2d(array(4, 8, 8, 16, dtype=np.float64), array(3, 3, 16, 4), None, GEOMETRY)
     with pytest.raises(DTypeError, match="dw: expected dtype float32"):
         backend.sgd_step(array(4), array(4, dtype=np.float64), array(4), lr=0.1, momentum=0.0)

@@ -30,7 +30,7 @@ def failing(error: Exception):
 @pytest.mark.parametrize(
     ("status", "driver", "told"),
     [
-        (35, 0, r"there is no NVIDIA driver\. Install one"),
+        (35, 0, r"no NVIDIA driver\. Install one"),
         (35, 12040, r"driver is for CUDA 12\.4, cupy for CUDA 13\.2\. Update .* pip install 'minigan\[cuda12\]'"),
         (100, 13000, r"the driver shows none\. Look at nvidia-smi"),
         (999, 13000, r"finds no usable GPU: what CUDA says\. Use another backend"),
@@ -72,7 +72,7 @@ def test_a_cupy_that_cannot_be_imported_is_not_called_missing(monkeypatch):
     imported = builtins.__import__
 
     def importing(name, *args, **options):
-        if name == "gpu":
+        if name == "cupy":
             raise ImportError("=====\nFailed to import CuPy.\n=====") from OSError("libfoo.so.1: no such file")
         return imported(name, *args, **options)
 

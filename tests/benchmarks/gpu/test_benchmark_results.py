@@ -85,7 +85,7 @@ def test_the_tables():
     lines = list(report(document, targets(document)))
     assert "| dcgan64 64-128@32 | conv2d | tf32 | 128x128 | 100 | 50% | products | 80 | 0.8 |" in lines
     assert "| dcgan64 | tf32 | minigan graph | 1,500 | 1,000 | 0.938 | 90 | 90 |" in lines
-    assert "### Kernels beside the reference: 2 comparisons, 1 wrong" in lines
+    assert "### Kernels against the reference: 2 comparisons, 1 wrong" in lines
     assert "- WRONG: tanh, odd, tf32: not finite" in lines
     assert "- kernels/tf32: tanh, odd: no" in lines
     assert "- measured limits, tf32: 400 TFLOP/s of cuBLAS's products, 3,000 GB/s of copies" in lines
