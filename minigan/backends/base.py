@@ -124,9 +124,6 @@ class Backend(ABC):
     xp: ModuleType  # numpy or cupy
     guard: Guard | None = None  # None: each number is looked at before it does harm
 
-    def __repr__(self) -> str:
-        return f"<{self.describe()}>"
-
     # ------------------------------------------------------------------------------------------ arrays
 
     @abstractmethod
