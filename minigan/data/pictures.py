@@ -1,5 +1,7 @@
 """Pictures of samples: images in a grid, points as a density; and arrays that a notebook shows as pictures."""
 
+import base64
+import html
 import math
 from typing import Any
 
@@ -9,7 +11,7 @@ from minigan.data.png import encode_png
 from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.support.arguments import kind_of
 
-__all__ = ["ImageBatch", "image_grid", "point_density", "to_pixels"]
+__all__ = ["ImageBatch", "html_image", "image_grid", "point_density", "to_pixels"]
 
 GAP = 2  # pixels between images
 SHOWN = 64  # images in a notebook's picture
@@ -43,6 +45,21 @@ class ImageBatch(np.ndarray):
         if not np.abs(plain).max() <= 1:  # NaN as well
             return None
         return encode_png(image_grid(plain[:SHOWN] if plain.ndim == 4 else plain[None]))
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks: the same picture, with the text of `repr` for those who cannot see it."""
+        png = self._repr_png_()
+        return None if png is None else html_image(png, text=repr(self))
+
+
+def html_image(png: bytes, *, text: str) -> str:
+    """A picture as an HTML element that needs no other file.
+
+    Args:
+        png: the content of a PNG file.
+        text: shown in its place where pictures are not.
+    """
+    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
 def _is_picture(shape: tuple[int, ...]) -> bool:

@@ -1,6 +1,5 @@
 """A run at a Python prompt: train one, open one, look at it, resume it."""
 
-import base64
 import dataclasses
 import difflib
 import html
@@ -16,6 +15,7 @@ import numpy as np
 
 from minigan.backends import BACKENDS
 from minigan.checkpoints.folder import CheckpointFolder
+from minigan.data.pictures import html_image
 from minigan.errors import BackendError, ConfigError, DataError, MissingExtraError
 from minigan.recipes import RECIPES, Recipe
 from minigan.runs.config import RunConfig, read_config
@@ -152,8 +152,7 @@ class Run:
         )
         shown = ""
         if (path := self.picture) is not None:
-            content = base64.b64encode(path.read_bytes()).decode()
-            shown = f'<img alt="{html.escape(path.name)}" src="data:image/png;base64,{content}">'
+            shown = html_image(path.read_bytes(), text=path.name)
         return f"<div>{shown}<table>{rows}</table></div>"
 
 

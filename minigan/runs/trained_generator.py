@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.checkpoints.format import MODEL_FORMAT, load_model, load_network, network_arrays, save_arrays, select
-from minigan.data.pictures import to_pixels
+from minigan.data.pictures import ImageBatch, to_pixels
 from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.nn.network import Sequential
 from minigan.nn.parameters import expect_shapes
@@ -62,7 +62,8 @@ class TrainedGenerator:
         number = self.label(label) if isinstance(label, str) else label
         z, condition = self.recipe.sources(rng, int(count), label=number)
         samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
-        return self.recipe.to_images(samples)
+        images = self.recipe.to_images(samples)
+        return images.view(ImageBatch) if len(self.G.output_shape) == 3 else images
 
     def pixels(self, count: int | None = None, *, seed: Seed = 0, label: int | str | None = None) -> np.ndarray:
         """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.

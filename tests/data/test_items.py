@@ -1,6 +1,7 @@
 """Items in brackets, and arrays that a notebook shows as pictures."""
 
 import copy
+import html
 import pickle
 import struct
 
@@ -161,6 +162,7 @@ def test_a_batch_shows_itself_as_its_grid(channels: int):
         f"<ImageBatch: 5 images 6x7x{channels}, float32 from {images.min():.2f} to {images.max():.2f}>"
     )
     assert repr(batch[0]).startswith(f"<ImageBatch: an image 6x7x{channels}")
+    assert batch._repr_html_().startswith(f'<img alt="{html.escape(repr(batch))}" src="data:image/png;base64,')
     many = np.zeros((500, 4, 4, channels), np.float32).view(ImageBatch)
     assert png_size(many._repr_png_()) == image_grid(many[:64]).shape[:2]
 
