@@ -77,7 +77,7 @@ class Sizes(NamedTuple):
 
     Attributes:
         name: for people.
-        images, geometry: of convolutions; normalisations and activations take the convolution's x, so an even C.
+        images, geometry: of convolutions; normalizations and activations take the convolution's x, so an even C.
         matrix: M, L and J of a product (M, L) (L, J).
         flat: numbers in an arena.
     """

@@ -15,7 +15,7 @@ class TorchSteps:
     Args:
         batch: images, and for pix2pix their sources, (N, H, W, C).
         compiled: both networks by `torch.compile`.
-        graph: the whole step, optimisers included, as one CUDA graph.
+        graph: the whole step, optimizers included, as one CUDA graph.
     """
 
     def __init__(

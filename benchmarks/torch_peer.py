@@ -92,7 +92,7 @@ class Gan:
         device: "cpu" or "cuda".
         channels_last: the layout of images and weights.
         bf16: autocast to bfloat16.
-        capturable: whether a CUDA graph may hold the optimisers' steps.
+        capturable: whether a CUDA graph may hold the optimizers' steps.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A small SNGAN: the effect of spectral normalisation on a discriminator's weights.
+"""A small SNGAN: the effect of spectral normalization on a discriminator's weights.
 
     python examples/sngan.py --steps 400
 

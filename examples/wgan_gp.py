@@ -38,7 +38,7 @@ def critic_step(
     """One update of D; returns its estimate of the distance between real and fake, and its slope."""
     grads.zero()
     distance = 0.0
-    for x, sign in ((real, 1), (fake, -1)):  # D minimises mean D(fake) - mean D(real)
+    for x, sign in ((real, 1), (fake, -1)):  # D minimizes mean D(fake) - mean D(real)
         logits, tape = D.forward(x, train=True)
         distance += sign * float(logits.mean())
         D.backward(np.full_like(logits, -sign / len(x)), tape, grads=grads, need_dx=False)

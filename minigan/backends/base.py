@@ -44,7 +44,7 @@ def looks_at_guard(kernel: Kernel) -> Kernel:
     """Marks a native kernel that changes arrays in place, and changes nothing once the guard is not sound.
 
     What is not marked, such as a kernel that a backend inherits from the reference, knows of no guard: around it the
-    arrays are kept, see `Backend.optimising`.
+    arrays are kept, see `Backend.optimizing`.
     """
     kernel.looks_at_guard = True  # type: ignore[attr-defined]
     return kernel
@@ -161,7 +161,7 @@ class Backend(ABC):
         """Numbers that change from step to step, such as a learning rate; drawn as in `feed`.
 
         Returns:
-            Python numbers; while a step is captured, float64 arrays of shape (), which the optimisers' kernels accept
+            Python numbers; while a step is captured, float64 arrays of shape (), which the optimizers' kernels accept
             as well.
         """
         return draw()
@@ -174,7 +174,7 @@ class Backend(ABC):
         """Around changes of these arrays, which take place only while the guard, if there is one, is sound."""
         return nullcontext()
 
-    def optimising(self, *arrays: Array, kernels: Iterable[str] = ()) -> AbstractContextManager[None]:
+    def optimizing(self, *arrays: Array, kernels: Iterable[str] = ()) -> AbstractContextManager[None]:
         """As `only_if_sound`, at no cost where all the kernels in it look at the guard themselves.
 
         Args:
@@ -328,11 +328,11 @@ class Backend(ABC):
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         """The gradient of a bias: add_to[k] += the sum of dy (..., K) over all axes but the last."""
 
-    # ------------------------------------------------------------------------------------------ normalisation
+    # ------------------------------------------------------------------------------------------ normalization
 
     @abstractmethod
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
-        """Batch normalisation with the batch's own statistics, over all axes but the last.
+        """Batch normalization with the batch's own statistics, over all axes but the last.
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta, with the biased variance.
 
@@ -395,7 +395,7 @@ class Backend(ABC):
 
     @abstractmethod
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
-        """Batch normalisation with given (running) statistics: an affine map of each channel.
+        """Batch normalization with given (running) statistics: an affine map of each channel.
 
         Source: Ioffe & Szegedy 2015, algorithm 2.
         """
@@ -417,10 +417,10 @@ class Backend(ABC):
 
     @abstractmethod
     def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
-        """Normalisation of each example by itself, over groups of neighbouring channels.
+        """Normalization of each example by itself, over groups of neighbouring channels.
 
         y = gamma * (x - mean) / sqrt(var + eps) + beta, with the mean and the biased variance over all pixels and the
-        channels of a group. One group is layer normalisation, C groups are instance normalisation.
+        channels of a group. One group is layer normalization, C groups are instance normalization.
 
         Args:
             x: (N, H, W, C) or (N, C).
@@ -628,7 +628,7 @@ class Backend(ABC):
         Source: Srivastava et al. 2014, section 4, scaled at training time (section 10).
         """
 
-    # ------------------------------------------------------------------------------------------ optimisers
+    # ------------------------------------------------------------------------------------------ optimizers
 
     @abstractmethod
     def adam_step(

@@ -1,6 +1,6 @@
 """Saving and loading the parts of a training loop of your own, in one file.
 
-A part is anything that training changes: a network, an optimiser, a moving average, or an `AlternatingOptimizer` with
+A part is anything that training changes: a network, an optimizer, a moving average, or an `AlternatingOptimizer` with
 all of these in it. Other values, such as the step and the state of the random numbers, are notes.
 """
 
@@ -23,7 +23,7 @@ FORMAT = latest("minigan-state")
 
 
 class Stateful(Protocol):
-    """Parts other than networks that can be saved: optimisers, learners, moving averages, pools of fakes."""
+    """Parts other than networks that can be saved: optimizers, learners, moving averages, pools of fakes."""
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """All arrays that training has changed, by name."""

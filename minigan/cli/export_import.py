@@ -90,7 +90,7 @@ def _other_network(run: Path, name: str) -> Subject:
 
 
 def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
-    """Makes a run from the weights of PyTorch networks: at step 0, with new optimisers.
+    """Makes a run from the weights of PyTorch networks: at step 0, with new optimizers.
 
     Args:
         settings: settings of the recipe, as given. A DCGAN's other settings are found from the weights' shapes.

@@ -112,7 +112,7 @@ def train_classifier(
 ) -> Classifier:
     """Trains a classifier on five sixths of a dataset's images (on all but 10,000 of very many).
 
-    It minimises softmax cross-entropy by Adam, in batches of 128, at a rate that falls linearly to 0. The same dataset,
+    It minimizes softmax cross-entropy by Adam, in batches of 128, at a rate that falls linearly to 0. The same dataset,
     seed and backend give the same weights.
 
     Args:

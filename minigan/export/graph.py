@@ -2,7 +2,7 @@
 
 Each operation makes a new value from earlier ones. Values are numbered: 0 is the network's input, 1 its condition,
 where it has one. Shapes are without the batch axis, images are (H, W, C), layouts those of minigan. Everything that all
-formats have in common is settled here: Dropout is gone, spectral normalisation is in the weights, and
+formats have in common is settled here: Dropout is gone, spectral normalization is in the weights, and
 `fold_batch_norms` takes away BatchNorm.
 """
 
@@ -145,7 +145,7 @@ class ConditionalAffine(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class GroupNorm(Op):
-    """Each group of neighbouring channels of each example normalised, then gamma and beta by channel."""
+    """Each group of neighbouring channels of each example normalized, then gamma and beta by channel."""
 
     groups: int
     gamma: Array

@@ -43,7 +43,7 @@ def _tensors(subject: Subject, module: Module) -> dict[str, np.ndarray]:
 
 
 def _singular(module: Module, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """v = W' u / |W' u| of spectral normalisation, for PyTorch's W (outputs, inputs of an output)."""
+    """v = W' u / |W' u| of spectral normalization, for PyTorch's W (outputs, inputs of an output)."""
     weight, u = tensors[f"{PARAMETRIZED}.original"], tensors[f"{PARAMETRIZED}.0._u"]
     W = np.moveaxis(weight, module.outputs or 0, 0).reshape(len(u), -1)
     v: np.ndarray = W.T @ u

@@ -263,10 +263,10 @@ def _dense(layer: Dense) -> list[Module]:
 @translates(SpectralNorm, to=TORCH)
 def _spectral_norm(layer: SpectralNorm) -> list[Module]:
     """The wrapped layer's modules, with u next to the weight."""
-    return [_normalised(module, layer) if module.slots else module for module in _modules_of(layer.inner)]
+    return [_normalized(module, layer) if module.slots else module for module in _modules_of(layer.inner)]
 
 
-def _normalised(module: Module, layer: SpectralNorm) -> Module:
+def _normalized(module: Module, layer: SpectralNorm) -> Module:
     slots = [slot._replace(name=f"{PARAMETRIZED}.original") if slot.name == "weight" else slot for slot in module.slots]
     return module._replace(
         source=f"spectral_norm({module.source})",

@@ -26,7 +26,7 @@ class AdversarialLoss(ABC):
 
     @abstractmethod
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
-        """D's loss on one batch; D minimises the sum of its losses on a real and on a fake batch.
+        """D's loss on one batch; D minimizes the sum of its losses on a real and on a fake batch.
 
         Args:
             logits: s, of any shape.
@@ -81,7 +81,7 @@ class CrossEntropyLoss(LabelledLoss):
 
 
 class Minimax(CrossEntropyLoss):
-    """G minimises log(1 - D(G(z))), its term of the game; the gradient vanishes where D is sure ("saturates").
+    """G minimizes log(1 - D(G(z))), its term of the game; the gradient vanishes where D is sure ("saturates").
 
     Source: Goodfellow et al. 2014, equation 1 and algorithm 1.
     """
@@ -92,7 +92,7 @@ class Minimax(CrossEntropyLoss):
 
 
 class NonSaturating(CrossEntropyLoss):
-    """G minimises -log D(G(z)): the same fixed point, with strong gradients where D is sure.
+    """G minimizes -log D(G(z)): the same fixed point, with strong gradients where D is sure.
 
     Source: Goodfellow et al. 2014, section 3, last paragraph.
     """
@@ -103,7 +103,7 @@ class NonSaturating(CrossEntropyLoss):
 
 
 class SquaredProbability(CrossEntropyLoss):
-    """G minimises (D(G(z)) - 1)², the squared distance of D's probability from "real"; D keeps cross-entropy.
+    """G minimizes (D(G(z)) - 1)², the squared distance of D's probability from "real"; D keeps cross-entropy.
 
     LSGAN is another loss: it squares the logits, for D and for G. Here, too, the gradient vanishes where D is sure.
     """
@@ -115,7 +115,7 @@ class SquaredProbability(CrossEntropyLoss):
 
 
 class LeastSquares(LabelledLoss):
-    """LSGAN: D minimises (s - t)² / 2, G (s - 1)² / 2, on the logits themselves.
+    """LSGAN: D minimizes (s - t)² / 2, G (s - 1)² / 2, on the logits themselves.
 
     Source: Mao et al. 2017, equations 2 and 9 (a = 0, b = c = 1).
     """
@@ -132,14 +132,14 @@ class LeastSquares(LabelledLoss):
 
 
 class CriticLoss(AdversarialLoss):
-    """Base of the critics' losses: G maximises the mean logit, which is a score and no log-odds."""
+    """Base of the critics' losses: G maximizes the mean logit, which is a score and no log-odds."""
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
         return -mean(logits), _constant(logits, -1)
 
 
 class Wasserstein(CriticLoss):
-    """D minimises the mean of s on fakes minus that on reals, whose negative estimates the Wasserstein distance.
+    """D minimizes the mean of s on fakes minus that on reals, whose negative estimates the Wasserstein distance.
 
     The estimate holds only if D's slope is at most 1: use a gradient penalty, or clip D's weights.
 
@@ -152,7 +152,7 @@ class Wasserstein(CriticLoss):
 
 
 class Hinge(CriticLoss):
-    """D minimises max(0, 1 - s) on reals and max(0, 1 + s) on fakes: logits beyond the margin have no gradient.
+    """D minimizes max(0, 1 - s) on reals and max(0, 1 + s) on fakes: logits beyond the margin have no gradient.
 
     Source: Lim & Ye 2017, section 3; Miyato et al. 2018 ("Spectral Normalization"), equations 16 and 17.
     """
@@ -239,7 +239,7 @@ class CoupledLoss(ABC):
 class RelativisticAverage(CoupledLoss):
     """RaGAN: D judges whether an example is more realistic than the average example of the other kind.
 
-    With a = s_real - mean(s_fake) and b = s_fake - mean(s_real), D minimises the mean of -log sigmoid(a) plus that of
+    With a = s_real - mean(s_fake) and b = s_fake - mean(s_real), D minimizes the mean of -log sigmoid(a) plus that of
     -log(1 - sigmoid(b)). G's loss is D's with real and fake exchanged.
 
     Source: Jolicoeur-Martineau 2018 ("The relativistic discriminator"), on relativistic average GANs: RaSGAN.

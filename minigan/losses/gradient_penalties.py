@@ -34,7 +34,7 @@ class GradientPenalty(ABC):
 
     Args:
         weight: λ or γ, positive.
-        interval: steps of D from one penalty to the next, at least 1. With lazy regularisation only each
+        interval: steps of D from one penalty to the next, at least 1. With lazy regularization only each
             `interval`-th step has the penalty, with `interval` times the weight (Karras et al. 2020, "Analyzing and
             Improving the Image Quality of StyleGAN", section 3.1).
     Raises:

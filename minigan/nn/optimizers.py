@@ -127,7 +127,7 @@ class Optimizer(ABC):
         kernels: tuple[str, ...] = getattr(self._update, "kernels", ())
         if kernels and self.clipping.weights < math.inf:
             kernels = (*kernels, "clip_value")
-        with backend.optimising(self.arena.flat, *self.buffers.values(), kernels=kernels):
+        with backend.optimizing(self.arena.flat, *self.buffers.values(), kernels=kernels):
             self._update(grads.flat, lr, step)
             self._clip(self.arena.flat, value=self.clipping.weights)
         backend.each_step(self._count)

@@ -85,7 +85,7 @@ class Gradients(Views):
 
 
 class Arena:
-    """All parameters of one network in one contiguous block, initialised.
+    """All parameters of one network in one contiguous block, initialized.
 
     Attributes:
         flat: the block, (size,); each parameter starts at a multiple of 16 numbers, the gaps stay zero.

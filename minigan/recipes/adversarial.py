@@ -101,7 +101,7 @@ class AdversarialRecipe(Recipe):
         terms: tuple[GeneratorTerm, ...] = (),
         fake_pool: FakePool | None = None,
     ) -> AlternatingOptimizer:
-        """The learner of two built networks, with their optimisers, loss and penalty.
+        """The learner of two built networks, with their optimizers, loss and penalty.
 
         Args:
             noise: draws G's inputs; None if the batches have them.

@@ -227,7 +227,7 @@ class Recipe(OptimizerSettings):
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> Learner:
-        """Builds and initialises all networks, with their optimisers, ready for the first step.
+        """Builds and initializes all networks, with their optimizers, ready for the first step.
 
         Args:
             image_shape: shape of G's images: (H, W, C), or (2,) for points.

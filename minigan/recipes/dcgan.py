@@ -19,7 +19,7 @@ Variants:
   `minigan sample RUN --class 3` draws one class.
 - WGAN-GP, algorithm 1 of Gulrajani et al. 2017:
   `--set loss=wasserstein penalty=wgan-gp d_norm=none n_critic=5 lr=1e-4 beta1=0 beta2=0.9`
-- Spectral normalisation with the hinge loss, Miyato et al. 2018: `--set loss=hinge d_norm=spectral`
+- Spectral normalization with the hinge loss, Miyato et al. 2018: `--set loss=hinge d_norm=spectral`
 - The R1 penalty, Mescheder et al. 2018: `--set penalty=r1 d_norm=none`
 """
 
@@ -55,7 +55,7 @@ class DCGAN(NoiseRecipe):
 
     Settings:
         width: number of channels of the largest hidden image; each halving of the image doubles it.
-        d_norm: normalisation in D: batch (BatchNorm), spectral (SpectralNorm on every layer) or none, for wgan-gp.
+        d_norm: normalization in D: batch (BatchNorm), spectral (SpectralNorm on every layer) or none, for wgan-gp.
         init: initial weights: normal (N(0, .02), as in the paper), orthogonal, he or glorot.
     """
 

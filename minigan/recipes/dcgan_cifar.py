@@ -12,7 +12,7 @@ that are all alike look as varied as real images: on CIFAR-10 G then draws one p
 layer it hides the colours (Radford et al. 2016, section 3, leave it out there, too). So by default it follows the other
 three.
 
-**Sum or mean.** The tutorials' D minimises (BCE(real) + BCE(fake)) / 2. minigan's D minimises the sum, as in equation 1
+**Sum or mean.** The tutorials' D minimizes (BCE(real) + BCE(fake)) / 2. minigan's D minimizes the sum, as in equation 1
 of Goodfellow et al. 2014. Half the loss means half the gradient, but Adam divides each gradient by its own size: except
 for Adam's ε both train alike. Only the printed number differs: a D that cannot tell real from fake has d_loss =
 2 log 2 = 1.386 here and .693 there. (With optimizer=sgd the mean halves the learning rate; together with a penalty it
@@ -26,7 +26,7 @@ Corrections to the usual tutorial code:
   in D's own step only.
 - `tf.log(D)` of a sigmoid's output, which is -inf where D is sure: here D ends in a logit.
 - `optimizer.minimize(loss)` without `var_list`, which trains D towards G's goal in G's step.
-- A learning rate decayed by two counters, one for each optimiser, at twice the intended speed.
+- A learning rate decayed by two counters, one for each optimizer, at twice the intended speed.
 
 5 is not a multiple of 2: a transposed 5x5 convolution with stride 2 covers pixels unequally, and early samples show a
 faint checkerboard (Odena et al. 2016) that training has to undo. `dcgan` (4x4) and `dcgan-keras` (upsampling) cover all

@@ -1,7 +1,7 @@
 """Denoising: from images with Gaussian noise to clean ones.
 
 G is the residual network of DnCNN (Zhang et al. 2017, "Beyond a Gaussian Denoiser", section III.A): 3x3 convolutions
-that keep the image's size, with BatchNorm and ReLU, predict the noise, which is subtracted from the image. G minimises
+that keep the image's size, with BatchNorm and ReLU, predict the noise, which is subtracted from the image. G minimizes
 L1 and, with little weight, the loss of a discriminator of 34x34 patches. `--set adversarial=0` leaves D out and has the
 better PSNR: the most likely image on average is blurred, and a sharp guess that is wrong costs twice.
 

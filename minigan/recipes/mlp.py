@@ -1,7 +1,7 @@
 """The first GAN: two small fully connected networks.
 
 The multilayer perceptrons of the tutorials that follow Goodfellow et al. 2014: G z100 -> 128 -> 128 -> pixels with
-LeakyReLU .2 and a sigmoid, D pixels -> 128 -> 128 -> 1, Adam 2e-4. G minimises (D(G(z)) - 1)² + 1e-4 * MSE(G(z), x);
+LeakyReLU .2 and a sigmoid, D pixels -> 128 -> 128 -> 1, Adam 2e-4. G minimizes (D(G(z)) - 1)² + 1e-4 * MSE(G(z), x);
 the plain variant is `--set loss=non-saturating mse_weight=0`.
 
 Corrections to the usual tutorial code:

@@ -4,7 +4,7 @@ K DCGAN discriminators (Radford et al. 2016) differ in their initial weights and
 which they see the image: the k-th one sees means over blocks of 2^k x 2^k pixels, as in pix2pixHD (Wang et al. 2018,
 section 3.2). They are one network of K parallel branches with K logits (`minigan.nn.network.Parallel`).
 
-Each D_k plays its own game against G. G has a loss V_k against each of them, and minimises
+Each D_k plays its own game against G. G has a loss V_k against each of them, and minimizes
 
 - with `weights=mean` their mean. Its gradient vanishes only where *all* D_k are sure of a fake, so K discriminators
   also help against the saturating loss (`--set loss=minimax`);

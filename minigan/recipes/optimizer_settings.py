@@ -1,4 +1,4 @@
-"""Settings of the optimisers, which all recipes share, and the optimisers made from them."""
+"""Settings of the optimizers, which all recipes share, and the optimizers made from them."""
 
 import math
 from abc import ABC
@@ -54,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings(Settings, ABC):
-    """An optimiser, its learning rate over time, and its clipping.
+    """An optimizer, its learning rate over time, and its clipping.
 
     Settings:
         steps: number of steps in the whole training.
@@ -105,7 +105,7 @@ class OptimizerSettings(Settings, ABC):
     def make_optimizer(
         self, arena: Arena, *, lr: float, updates_per_step: int = 1, limit: float = math.inf
     ) -> Optimizer:
-        """The optimiser of a network's weights.
+        """The optimizer of a network's weights.
 
         Args:
             arena: the weights.
@@ -133,7 +133,7 @@ class OptimizerSettings(Settings, ABC):
                 return Adam(arena, lr=rate, beta1=self.beta1, beta2=self.beta2, clipping=clipping)
 
     def _schedule(self, rate: float, per_step: int) -> Schedule:
-        """Learning rate over the optimiser's own updates."""
+        """Learning rate over the optimizer's own updates."""
         start, end = self.decay_from * per_step, self._decay_end * per_step
         match self.schedule:
             case "linear":

@@ -2,7 +2,7 @@
 
 Isola et al. 2017 ("Image-to-Image Translation with Conditional Adversarial Networks"): G is a U-Net of 4x4
 convolutions with stride 2, 64 to 512 channels, whose levels are joined by skips (section 3.2.1); D judges each patch
-of 70x70 pixels, given the source (section 3.2.2); G minimises its adversarial loss + 100 * mean |G(x) - y| (equations 1
+of 70x70 pixels, given the source (section 3.2.2); G minimizes its adversarial loss + 100 * mean |G(x) - y| (equations 1
 to 4); batches of one image, Adam with lr 2e-4 and β1 .5, weights from N(0, .02) (section 3.3).
 
 The data are side-by-side files (`--data FOLDER`, which may have the sub-folders `train` and `val`), or the embedded
@@ -13,7 +13,7 @@ Corrections to the usual tutorial code:
 - D ends in a map of logits, and its loss is the mean over all patches; the network has no sigmoid.
 - D judges pairs: it is shown the source together with the image. Without it (`conditional=false`) G may draw any
   street.
-- The innermost layer is not normalised: of a single pixel in a single image BatchNorm would leave only beta.
+- The innermost layer is not normalized: of a single pixel in a single image BatchNorm would leave only beta.
 - Dropout and the image's own statistics stay on when G draws (section 3.3): they are G's noise, and a G trained on
   single images has never seen BatchNorm's running statistics.
 - The paper halves D's loss so that D learns more slowly. Adam divides by the gradient's size and undoes that, so the
@@ -38,7 +38,7 @@ class Pix2Pix(PairRecipe):
     Settings:
         width: number of channels of the U-Net's first level.
         d_width: number of channels of D's first layer.
-        norm: normalisation: batch, or instance (each image by itself, for larger batches).
+        norm: normalization: batch, or instance (each image by itself, for larger batches).
         dropout: rate of Dropout in the first three layers of the decoder.
     """
 

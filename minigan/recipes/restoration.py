@@ -29,7 +29,7 @@ class RestorationRecipe(TranslationRecipe):
         held_back: number of images held out of training, for pictures and figures; at most a tenth of all.
         width: number of channels of G's hidden layers.
         d_width: number of channels of D's first layer.
-        norm: normalisation in D: batch or instance.
+        norm: normalization in D: batch or instance.
     """
 
     batch_size: int = 16

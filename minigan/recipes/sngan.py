@@ -1,4 +1,4 @@
-"""SNGAN: residual networks, with spectral normalisation of every layer of the discriminator.
+"""SNGAN: residual networks, with spectral normalization of every layer of the discriminator.
 
 Miyato et al. 2018 ("Spectral Normalization for Generative Adversarial Networks"), section 4 and appendix B.4, table 4:
 for 32x32 images G is a dense layer to 4x4x256, three blocks that double the image and a 3x3 convolution with tanh; D is
@@ -18,9 +18,9 @@ Corrections to the usual tutorial code:
   the same D returns different logits each time.
 - In the gradient u and v are constants, but sigma is not: dW = (G - <G, W / sigma> v u') / sigma. Code that treats
   sigma as a constant omits the second term.
-- *Every* layer of D is normalised, including the 1x1 shortcuts and the last dense layer: with a single free layer
+- *Every* layer of D is normalized, including the 1x1 shortcuts and the last dense layer: with a single free layer
   nothing would be bounded.
-- G has no spectral normalisation, and D has no BatchNorm, which would undo the bound.
+- G has no spectral normalization, and D has no BatchNorm, which would undo the bound.
 - The hinge is D's loss; G's loss is -mean(s).
 - Each of D's 5 steps has its own real batch and its own fakes.
 """

@@ -28,7 +28,7 @@ ImagePair = tuple[np.ndarray, np.ndarray]  # sources and targets of a batch
 
 @dataclass(frozen=True, kw_only=True)
 class TranslationRecipe(AdversarialRecipe):
-    """Base of the GANs from image to image: G minimises adversarial * (adversarial loss) + l1 * mean |G(x) - y|.
+    """Base of the GANs from image to image: G minimizes adversarial * (adversarial loss) + l1 * mean |G(x) - y|.
 
     Source: Isola et al. 2017, equations 1, 3 and 4.
 
@@ -54,7 +54,7 @@ class TranslationRecipe(AdversarialRecipe):
         super().__post_init__()
         self.check_from_zero("l1", "adversarial")
         if not self.l1 and not self.adversarial:
-            raise ConfigError(f"{self.name}: l1=0 and adversarial=0 leave G nothing to minimise. Set one of them.")
+            raise ConfigError(f"{self.name}: l1=0 and adversarial=0 leave G nothing to minimize. Set one of them.")
 
     # ------------------------------------------------------------------------------------------ to be written
 

@@ -1,7 +1,7 @@
 """The variational autoencoder, for comparison with a GAN.
 
 It is an encoder and a decoder with DCGAN's layers, trained on the evidence lower bound of Kingma & Welling 2014 (see
-`minigan.training.variational`, where the reparameterisation and its gradients are written out). With the same data and
+`minigan.training.variational`, where the reparameterization and its gradients are written out). With the same data and
 layers as a GAN it trains steadily, covers all of the data and draws blurred images; a GAN draws sharp images and may
 miss some modes. `minigan evaluate` measures both.
 

@@ -30,7 +30,7 @@ class Values(Protocol):
 
 
 class Losses(Protocol):
-    """The value of what an update minimises."""
+    """The value of what an update minimizes."""
 
     def losses(self) -> Sequence[tuple[str, Array]]:
         """Its parts, each with the name that an error has for it: `"the loss of D's logits"`."""

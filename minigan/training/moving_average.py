@@ -85,7 +85,7 @@ class MovingAverage:
         kernels = self.network.kernels
         (decay,) = kernels.numbers(lambda: (min(self.decay, (1 + self.updates) / (10 + self.updates)),))
         for average, last in self._pairs():
-            with kernels.optimising(average, kernels=("ema_step",)):
+            with kernels.optimizing(average, kernels=("ema_step",)):
                 kernels.ema_step(average, last, decay=decay)
         kernels.each_step(self._count)
 

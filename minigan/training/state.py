@@ -20,7 +20,7 @@ class TrainingState:
     """A training between two steps.
 
     Attributes:
-        learner: networks and optimisers.
+        learner: networks and optimizers.
         loader: batches of the data, images in [-1, 1].
         rng: draws all that is random in a step: noise, dropout.
         average: the moving average of G's weights, if there is one.

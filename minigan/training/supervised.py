@@ -34,7 +34,7 @@ class SupervisedValues(NamedTuple):
 
 
 class Supervised(Learner):
-    """Trains G to minimise sum_k weight_k * term_k(G(x), y); a `Learner` like `AlternatingOptimizer`.
+    """Trains G to minimize sum_k weight_k * term_k(G(x), y); a `Learner` like `AlternatingOptimizer`.
 
     What pix2pix calls "L1 alone" (Isola et al. 2017, table 1), beside which a GAN has to show what it is good for.
 
@@ -48,7 +48,7 @@ class Supervised(Learner):
 
     def __init__(self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer) -> None:
         if not terms:
-            raise ConfigError("without a discriminator G expects at least one term to minimise, got none. Set l1=100.")
+            raise ConfigError("without a discriminator G expects at least one term to minimize, got none. Set l1=100.")
         super().__init__({"G": (G, optimizer)})
         self.G = G
         self.terms = tuple(terms)

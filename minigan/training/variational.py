@@ -1,11 +1,11 @@
 """The variational autoencoder: the model that every GAN tutorial compares a GAN with.
 
 An encoder maps an image x to a normal distribution of latent vectors, N(mu, diag(exp(logvar))); a decoder G maps a
-latent vector to the parameters of a distribution of images. Both minimise the negative evidence lower bound,
+latent vector to the parameters of a distribution of images. Both minimize the negative evidence lower bound,
 
     -ELBO = -E[log p(x | z)] + weight * KL(N(mu, exp(logvar)) | N(0, 1)),    z = mu + exp(logvar / 2) * eps,
 
-where one eps ~ N(0, 1) is drawn for each image: the reparameterisation trick, which makes z differentiable in mu and
+where one eps ~ N(0, 1) is drawn for each image: the reparameterization trick, which makes z differentiable in mu and
 logvar. With weight = 1 it is the bound itself; other weights make a beta-VAE.
 
 Source: Kingma & Welling 2014, "Auto-Encoding Variational Bayes", equations 4 and 10, appendix B; the weight is that of
@@ -26,7 +26,7 @@ from minigan.support.arguments import kind_of, number
 from minigan.support.representation import fields
 from minigan.training.learner import Learner
 
-__all__ = ["LIKELIHOODS", "VariationalAutoencoder", "VariationalValues", "kl_divergence", "reparameterise"]
+__all__ = ["LIKELIHOODS", "VariationalAutoencoder", "VariationalValues", "kl_divergence", "reparameterize"]
 
 Likelihood = Callable[[Array, Array], tuple[Array, Array]]  # (decoder's output, x) -> (-log p(x | z), its gradient)
 LIKELIHOODS: Mapping[str, Likelihood] = {"bernoulli": bernoulli, "gaussian": gaussian}
@@ -107,7 +107,7 @@ class VariationalAutoencoder(Learner):
         """Both networks, each with its input: the images, and what is drawn for them."""
         x = self.G.kernels.asarray(batch, dtype=self.G.dtype)
         code, _ = self.encoder.forward(x, train=True, rng=rng)
-        return [(self.encoder, x), (self.G, reparameterise(code, self._eps(code, rng)))]
+        return [(self.encoder, x), (self.G, reparameterize(code, self._eps(code, rng)))]
 
     def step(self, batches: Iterator[Array], rng: np.random.Generator) -> VariationalValues:
         """One update of both networks.
@@ -127,11 +127,11 @@ class VariationalAutoencoder(Learner):
         self.g_grads.zero()
         code, e_tape = self.encoder.forward(x, train=True, rng=rng)
         eps = self._eps(code, rng)
-        y, g_tape = self.G.forward(reparameterise(code, eps), train=True, rng=rng)
+        y, g_tape = self.G.forward(reparameterize(code, eps), train=True, rng=rng)
         reconstruction, dy = self.likelihood(y, x)
         kl, dkl = kl_divergence(code)
         dz = self.G.backward(dy, g_tape, grads=self.g_grads)
-        dcode = reparameterise_grad(dz, code, eps) + self.kl_weight * dkl
+        dcode = reparameterize_grad(dz, code, eps) + self.kl_weight * dkl
         self.encoder.backward(dcode, e_tape, grads=self.e_grads, need_dx=False)
         self.G.commit_statistics(g_tape)
         self.encoder.commit_statistics(e_tape)
@@ -142,13 +142,13 @@ class VariationalAutoencoder(Learner):
         return self.G.kernels.feed(lambda: rng.standard_normal(shape), dtype=self.G.dtype)
 
 
-def reparameterise(code: Array, eps: Array) -> Array:
+def reparameterize(code: Array, eps: Array) -> Array:
     """z = mu + exp(logvar / 2) * eps, for code = [mu, logvar] (N, 2 * latent) and eps (N, latent)."""
     mu, logvar = _halves(code)
     return mu + array_module(code).exp(logvar / 2) * eps
 
 
-def reparameterise_grad(dz: Array, code: Array, eps: Array) -> Array:
+def reparameterize_grad(dz: Array, code: Array, eps: Array) -> Array:
     """The gradient of code, like code: dmu = dz, dlogvar = dz * eps * exp(logvar / 2) / 2."""
     xp = array_module(code)
     _, logvar = _halves(code)

@@ -55,7 +55,7 @@ def test_larger_batches_agree_with_the_reference(backend, reference, shape, dtyp
     x, gamma, beta = batch(5, dtype, shape)
     dy, dgamma, dbeta = draws(6, dtype, shape, *[shape[-1:]] * 2)
     _, mean, var = call(reference, "batchnorm", x, gamma, beta, eps=1e-5)
-    t = normalised(x, gamma, beta, mean, var)
+    t = normalized(x, gamma, beta, mean, var)
     x = np.where(np.abs(t) > 1e-4, x, x + np.sign(gamma) * dtype.type(0.1)).astype(dtype)  # off the kink
     for slope in (0.0, 0.2):
         assert_agree(backend, reference, "batchnorm_leaky_relu", x, gamma, beta, eps=1e-5, slope=slope)
@@ -66,7 +66,7 @@ def test_larger_batches_agree_with_the_reference(backend, reference, shape, dtyp
             )  # fmt: skip
 
 
-def normalised(x, gamma, beta, mean, var):
+def normalized(x, gamma, beta, mean, var):
     return (x - mean) * (gamma / np.sqrt(var + 1e-5)) + beta
 
 

@@ -1,4 +1,4 @@
-"""Normalisation of each example by itself: forward, gradient, gradient of the gradient."""
+"""Normalization of each example by itself: forward, gradient, gradient of the gradient."""
 
 import naive
 import numpy as np
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 eps_values = st.sampled_from([1e-5, 1e-3, 0.1])
-# shape and groups; one group is layer normalisation, as many as channels instance normalisation
+# shape and groups; one group is layer normalization, as many as channels instance normalization
 LARGER = [
     ((16, 8, 8, 128), 32),
     ((5, 7, 9, 33), 3),
@@ -113,7 +113,7 @@ def test_larger_batches_agree_with_the_reference(backend, reference, shape, grou
     assert_agree(backend, reference, "group_norm_double_grad", v, *arrays, eps=1e-5, add_to=dgamma)
 
 
-def test_one_group_of_one_example_is_batch_normalisation_of_its_numbers(backend):
+def test_one_group_of_one_example_is_batch_normalization_of_its_numbers(backend):
     x, dy = draws(1, np.float64, (1, 5, 7, 4), (1, 5, 7, 4))
     v, ones, zeros = draws(2, np.float64, x.shape)[0], np.ones(4), np.zeros(4)
     y, mean, var = call(backend, "group_norm", x, ones, zeros, groups=1, eps=1e-3)

@@ -1,4 +1,4 @@
-"""Batch normalisation: forward, gradient, gradient of the gradient, and the frozen pair."""
+"""Batch normalization: forward, gradient, gradient of the gradient, and the frozen pair."""
 
 import naive
 import numpy as np

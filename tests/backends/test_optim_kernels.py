@@ -1,4 +1,4 @@
-"""Optimiser kernels: one step against the formula, many steps against an oracle and PyTorch."""
+"""Optimizer kernels: one step against the formula, many steps against an oracle and PyTorch."""
 
 import naive
 import numpy as np
@@ -181,7 +181,7 @@ def test_nan_in_a_gradient_reaches_its_own_weight_only(backend, dtype):
 
 @every_step
 def test_views_into_an_arena_are_updated_and_their_neighbours_are_not(backend, kernel, states, settings):
-    """A network's parameters are one block, and an optimiser may be given a piece of it."""
+    """A network's parameters are one block, and an optimizer may be given a piece of it."""
     settings = {**settings, "step": 1} if kernel == "adam_step" else settings
     arrays = [backend.asarray(t) for t in draws(2, np.float32, *[(30,)] * (2 + states))]
     arrays[-1] **= 2

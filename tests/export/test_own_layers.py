@@ -222,7 +222,7 @@ class Scaled(Conv2D):
         return 2 * y, cache
 
 
-class Standardised(Conv2D):
+class Standardized(Conv2D):
     """Overrides not forward itself, but what forward works with."""
 
     def plain_filter(self):
@@ -264,7 +264,7 @@ class Flipped(Augmentation):
 
 OVERRIDING = {
     "forward": (lambda: Scaled(2, 3), "Scaled", "forward of Conv2D"),
-    "what it calls": (lambda: Standardised(2, 3), "Standardised", "plain_filter of Conv2D"),
+    "what it calls": (lambda: Standardized(2, 3), "Standardized", "plain_filter of Conv2D"),
     "an activation": (lambda: Steeper(), "Steeper", "apply of Tanh"),
     "a network": (lambda: Grown([Tanh()]), "Grown", "forward of Sequential"),
 }

@@ -341,7 +341,7 @@ def test_half_precision_is_taken_and_double_too():
 
 
 def test_spectral_norm_by_its_older_names():
-    """`torch.nn.utils.spectral_norm` calls its tensors otherwise than the parametrisation does.
+    """`torch.nn.utils.spectral_norm` calls its tensors otherwise than the parametrization does.
 
     It keeps u from half a step of the power iteration later, so the same sigma comes out where that has converged.
     """

@@ -1,7 +1,7 @@
 """A stand-in for CuPy on machines without a GPU: NumPy behind a border that host arrays cannot cross unnoticed.
 
 It computes nothing on a GPU and proves nothing about CuPy's own functions. What it shows is minigan's part of the
-contract: that networks, losses, optimisers and runs move arrays at the border, and call nothing of NumPy on arrays of
+contract: that networks, losses, optimizers and runs move arrays at the border, and call nothing of NumPy on arrays of
 the device; that kernels are launched as CuPy wants it, and compute the right numbers (see `cuda_on_cpu`). Like
 `cupy.ndarray`, a `DeviceArray` has no `__array_namespace__`, refuses implicit conversion to NumPy, and refuses to be
 mixed with a NumPy array; NumPy and Python scalars are fine.

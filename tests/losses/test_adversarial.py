@@ -204,7 +204,7 @@ def test_a_relativistic_loss_does_not_see_what_both_logits_have_in_common():
 
 
 def test_the_game_of_algorithm_1():
-    """D's two cross-entropies are -V(D, G), and minimax G minimises its share of V."""
+    """D's two cross-entropies are -V(D, G), and minimax G minimizes its share of V."""
     real, fake = np.array([[0.3], [-1.0]]), np.array([[2.0], [0.1]])
     loss = Minimax()
     d_value = loss.discriminator(real, REAL)[0] + loss.discriminator(fake, FAKE)[0]

@@ -194,7 +194,7 @@ def test_points_of_the_others(backend: Backend):
 # ---------------------------------------------------------------------------------------------- settings
 
 
-def test_lazy_regularisation(backend: Backend):
+def test_lazy_regularization(backend: Backend):
     """Each third step has three times the weight."""
     D, (real, fake) = built(piecewise_linear(), backend), batches(backend)
     lazy, eager = R1(weight=2.0, interval=3), R1(weight=2.0)

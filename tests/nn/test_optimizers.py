@@ -1,4 +1,4 @@
-"""Optimisers on a network's arena; the kernels themselves are tested in `backends/`."""
+"""Optimizers on a network's arena; the kernels themselves are tested in `backends/`."""
 
 import numpy as np
 import pytest

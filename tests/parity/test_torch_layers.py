@@ -137,7 +137,7 @@ LAYERS = {
         ),
         (8, 12, 2),
     ),
-    "layer-normalised critic": (
+    "layer-normalized critic": (
         lambda: Sequential(
             [
                 Conv2D(4, 3),
@@ -271,7 +271,7 @@ def test_double_backward(backend: Backend, make, input_shape, train: bool):
         close(grads[p], expected[name])
 
 
-@pytest.mark.parametrize("name", ["critic", "layer-normalised critic", "SNGAN's discriminator with attention"])
+@pytest.mark.parametrize("name", ["critic", "layer-normalized critic", "SNGAN's discriminator with attention"])
 def test_gradient_penalty(backend: Backend, name: str):
     """The gradient of mean((|dx| - 1)²) with respect to all weights of a critic."""
     critic = built(*LAYERS[name], backend)

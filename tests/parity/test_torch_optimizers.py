@@ -1,4 +1,4 @@
-"""60 steps of the recipe `mlp` with each optimiser, schedule and clipping, beside PyTorch's own, in float64.
+"""60 steps of the recipe `mlp` with each optimizer, schedule and clipping, beside PyTorch's own, in float64.
 
 With the moving average of G's weights beside PyTorch's `AveragedModel`.
 """

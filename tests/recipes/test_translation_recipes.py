@@ -247,7 +247,7 @@ def test_the_average_of_the_weights_is_drawn_as_in_training(tmp_path):
 
 
 WRONG = [
-    (Pix2Pix, {"l1": 0, "adversarial": 0}, "pix2pix: l1=0 and adversarial=0 leave G nothing to minimise"),
+    (Pix2Pix, {"l1": 0, "adversarial": 0}, "pix2pix: l1=0 and adversarial=0 leave G nothing to minimize"),
     (Pix2Pix, {"size": 30}, "multiples of 4 from 8 up (best 64, 128 or 256), got 30x30"),
     (Pix2Pix, {"direction": "AB"}, "pix2pix: direction must be one of AtoB, BtoA, got 'AB'"),
     (Pix2Pix, {"norm": "none"}, "pix2pix: norm must be one of batch, instance, got 'none'"),

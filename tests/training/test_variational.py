@@ -18,7 +18,7 @@ from minigan.recipes import VAE
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.trainer import Rhythm
-from minigan.training.variational import VariationalAutoencoder, kl_divergence, reparameterise, reparameterise_grad
+from minigan.training.variational import VariationalAutoencoder, kl_divergence, reparameterize, reparameterize_grad
 
 LATENT = 3
 IMAGE = (4, 4, 1)
@@ -122,11 +122,11 @@ def test_parity_with_torch(backend: Backend):
     )
     identity.layers[0].w.value[...] = np.eye(3)
     identity.arena.updated()
-    y, tape = identity.forward(reparameterise(code, eps), train=True)
+    y, tape = identity.forward(reparameterize(code, eps), train=True)
     value, dy = bernoulli(y, target)
     dz = identity.backward(dy, tape, grads=None)
     kl_value, dkl = kl_divergence(code)
-    np.testing.assert_allclose(reparameterise_grad(dz, code, eps) + 0.7 * dkl, c.grad.numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(reparameterize_grad(dz, code, eps) + 0.7 * dkl, c.grad.numpy(), rtol=1e-10, atol=1e-12)
     assert float(value + 0.7 * kl_value) == pytest.approx(float((rec + 0.7 * kl).detach()))
 
 

@@ -48,7 +48,7 @@ def sigmoid_gradient(part, parts, dy, y, dx):
 
 
 def tanh(part: int, parts: int, x: Array, y: Array) -> None:
-    # NumPy's own loops: vectorised, correct to the last bits, and without the interpreter lock. Numba would call
+    # NumPy's own loops: vectorized, correct to the last bits, and without the interpreter lock. Numba would call
     # the C library once a number.
     here = slice(len(x) * part // parts, len(x) * (part + 1) // parts)
     np.tanh(x[here], out=y[here])
@@ -56,7 +56,7 @@ def tanh(part: int, parts: int, x: Array, y: Array) -> None:
 
 @kernel(inline=True)
 def exp_of_negative(t):
-    """exp(t) for t <= 0, NaN for NaN, in double precision and without branches, so that loops around it vectorise.
+    """exp(t) for t <= 0, NaN for NaN, in double precision and without branches, so that loops around it vectorize.
 
     Only for `ordered` kernels: r must be rounded as written.
 

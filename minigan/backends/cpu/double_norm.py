@@ -1,6 +1,6 @@
-"""The double backward of batch and group normalisation: one pass for the sums, one for both results.
+"""The double backward of batch and group normalization: one pass for the sums, one for both results.
 
-The two are the same but for what is averaged over: batch normalisation is group normalisation of the whole batch taken
+The two are the same but for what is averaged over: batch normalization is group normalization of the whole batch taken
 as one example, with a group for each channel.
 """
 

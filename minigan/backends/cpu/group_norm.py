@@ -1,6 +1,6 @@
-"""Normalisation of each example by itself, one example after the other: the second pass finds it in the cache.
+"""Normalization of each example by itself, one example after the other: the second pass finds it in the cache.
 
-The passes are those of batch normalisation over the example's pixels; between them the sums of columns become those of
+The passes are those of batch normalization over the example's pixels; between them the sums of columns become those of
 groups.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 from minigan.backends.base import Array, expect
 from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
-from minigan.backends.cpu.norm import add_sums, channel_totals, gradient_sums, moments, normalise, tiled
+from minigan.backends.cpu.norm import add_sums, channel_totals, gradient_sums, moments, normalize, tiled
 from minigan.backends.cpu.simd import fill
 from minigan.backends.reference import group_norm as reference
 
@@ -61,7 +61,7 @@ def add_up(sums, factors, to):
 
 
 @kernel
-def normalise_examples(part, parts, x, gamma, shift, ones, eps, means, variances, y):
+def normalize_examples(part, parts, x, gamma, shift, ones, eps, means, variances, y):
     """Each example's statistics, and y while the example is still in the cache.
 
     Args:
@@ -78,7 +78,7 @@ def normalise_examples(part, parts, x, gamma, shift, ones, eps, means, variances
         combine_columns(column_means, column_squares, rows, channels, mean, var)
         spread(mean, ones, centre.reshape(-1, channels))
         spread(one / np.sqrt(var + eps), gamma, scale.reshape(-1, channels))
-        normalise(0, 1, x[n], centre, scale, shift, one, y[n])
+        normalize(0, 1, x[n], centre, scale, shift, one, y[n])
 
 
 @kernel
@@ -126,7 +126,7 @@ class GroupNormKernels(Engine, reference.GroupNormKernels):
         mean, var = np.empty((len(x), groups), x.dtype), np.empty((len(x), groups), x.dtype)
         examples, y = folded_examples(x), self.empty(x.shape, x.dtype)
         self.team.run(
-            normalise_examples,
+            normalize_examples,
             examples,
             flat(gamma),
             tiled(beta, examples.shape[-1]),

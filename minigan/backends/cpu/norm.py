@@ -1,4 +1,4 @@
-"""Batch normalisation in as few passes over memory as possible: two forward, two backward.
+"""Batch normalization in as few passes over memory as possible: two forward, two backward.
 
 A (Leaky)ReLU that follows costs no pass of its own: forward it is applied to each number on its way to memory, and
 backward its derivative is found again from x, on the way in. Without one the same loops run with slope 1, the identity.
@@ -59,7 +59,7 @@ def moments(part, parts, x, means, squares):
 
 
 @kernel(inline=True)
-def normalised(x, mean, scale, beta):
+def normalized(x, mean, scale, beta):
     return (x - mean) * scale + beta
 
 
@@ -80,7 +80,7 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
             for i in range(first, min(first + BLOCK_ROWS, row_last)):
                 dy_row, x_row = dy[i, c_first:c_last], x[i, c_first:c_last]
                 for c in range(c_last - c_first):
-                    active = normalised(x_row[c], mean_here[c], scale_here[c], beta_here[c]) > 0
+                    active = normalized(x_row[c], mean_here[c], scale_here[c], beta_here[c]) > 0
                     dy_here = dy_row[c] if active else slope * dy_row[c]
                     plain[c] += dy_here
                     weighted[c] += dy_here * (x_row[c] - mean_here[c])
@@ -90,12 +90,12 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
 
 
 @kernel
-def normalise(part, parts, x, mean, scale, beta, slope, y):
+def normalize(part, parts, x, mean, scale, beta, slope, y):
     rows, columns = x.shape
     for i in range(rows * part // parts, rows * (part + 1) // parts):
         x_row, y_row = x[i], y[i]
         for c in range(columns):
-            t = normalised(x_row[c], mean[c], scale[c], beta[c])
+            t = normalized(x_row[c], mean[c], scale[c], beta[c])
             y_row[c] = t if t > 0 else slope * t
 
 
@@ -105,7 +105,7 @@ def input_gradient(part, parts, dy, x, mean, scale, beta, slope, mean_dy, weight
     for i in range(rows * part // parts, rows * (part + 1) // parts):
         dy_row, x_row, dx_row = dy[i], x[i], dx[i]
         for c in range(columns):
-            active = normalised(x_row[c], mean[c], scale[c], beta[c]) > 0
+            active = normalized(x_row[c], mean[c], scale[c], beta[c]) > 0
             dy_here = dy_row[c] if active else slope * dy_row[c]
             dx_row[c] = scale[c] * (dy_here - mean_dy[c] - (x_row[c] - mean[c]) * weight_u[c])
 
@@ -153,7 +153,7 @@ class NormKernels(Engine):
         rows, y = folded(x), self.empty(x.shape, x.dtype)
         columns = rows.shape[1]
         self.team.run(
-            normalise,
+            normalize,
             rows,
             tiled(mean, columns),
             tiled(gamma / np.sqrt(var + eps), columns),

@@ -1,4 +1,4 @@
-"""Optimiser steps in one pass over the flat arrays."""
+"""Optimizer steps in one pass over the flat arrays."""
 
 import math
 

@@ -1,6 +1,6 @@
 """Explicit SIMD for Numba: a block of vector registers, and the few operations a matrix product needs.
 
-LLVM vectorises simple loops by itself, but it does not find the one arrangement that reaches a core's limit in a
+LLVM vectorizes simple loops by itself, but it does not find the one arrangement that reaches a core's limit in a
 matrix product: a block of the result kept in registers all along, updated by outer products. So that arrangement
 is spelled out. `Tile` is a Numba type whose value is TILE_ROWS x TILE_VECTORS hardware vectors. Each function below
 is an intrinsic: where a kernel calls it, Numba pastes the LLVM instructions that it emits.
@@ -191,7 +191,7 @@ def _multiply_add(builder, a, b, c):
 
 
 def _opaque(builder, pointer):
-    """The pointer, its origin hidden from the optimiser by an empty piece of assembly.
+    """The pointer, its origin hidden from the optimizer by an empty piece of assembly.
 
     Else LLVM unrolls the loop around and computes a pointer for every row and step in advance. They do not fit into
     the 16 address registers of an x86, and to set them up takes as long as a short run itself.

@@ -41,7 +41,7 @@ struct Place {
 
 #define PLACE_ARGUMENTS Offset rows, int columns, int lanes, int parts
 
-// The statistics that normalise a channel's numbers; channels stand in groups, and each example has statistics of its
+// The statistics that normalize a channel's numbers; channels stand in groups, and each example has statistics of its
 // own.
 struct Statistics {
     int channels, groups;

@@ -1,4 +1,4 @@
-// The double backward of batch and group normalisation: one pass for the sums, one for both results, which are sums of
+// The double backward of batch and group normalization: one pass for the sums, one for both results, which are sums of
 // multiples of v, dy, d = x - mean and 1. The formulas are derived in reference/norm.py and reference/group_norm.py.
 //
 // Settings: SCALAR, VECTOR (see columns.cuh).

@@ -1,6 +1,6 @@
-"""The double backward of batch and group normalisation: double_norm.cu.
+"""The double backward of batch and group normalization: double_norm.cu.
 
-The two are the same but for what is averaged over: batch normalisation is group normalisation of the whole batch taken
+The two are the same but for what is averaged over: batch normalization is group normalization of the whole batch taken
 as one example, with a group for each channel.
 """
 

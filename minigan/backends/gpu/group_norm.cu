@@ -1,4 +1,4 @@
-// The kernels of group normalisation in addition to those of norm.cu: the gradients of gamma and beta, which all
+// The kernels of group normalization in addition to those of norm.cu: the gradients of gamma and beta, which all
 // examples share.
 //
 // Settings: SCALAR, VECTOR (see columns.cuh).

@@ -1,4 +1,4 @@
-"""Normalisation of each example by itself, by the kernels of batch normalisation: norm.cu, group_norm.cu.
+"""Normalization of each example by itself, by the kernels of batch normalization: norm.cu, group_norm.cu.
 
 The passes are the same; between them the sums of an example's channels become those of its groups.
 """
@@ -12,7 +12,7 @@ class GroupNormKernels(NormKernels):
 
     def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
         mean, var = self.empty((len(x), groups), x.dtype), self.empty((len(x), groups), x.dtype)
-        y = self.normalised(x, beta, Statistics(gamma, mean, var, eps, len(x)), 1, measure=True)
+        y = self.normalized(x, beta, Statistics(gamma, mean, var, eps, len(x)), 1, measure=True)
         return y, mean, var
 
     def group_norm_grad(

@@ -1,6 +1,6 @@
 """Compiling the CUDA sources of this folder, and launching their kernels.
 
-A family's kernels are one `.cu` file; what a kernel is specialised for (dtype, precision, tile) are settings of its
+A family's kernels are one `.cu` file; what a kernel is specialized for (dtype, precision, tile) are settings of its
 module, compiled when first used and kept by CuPy on disk.
 """
 

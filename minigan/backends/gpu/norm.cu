@@ -1,7 +1,7 @@
-// Batch and group normalisation, each with the LeakyReLU that may follow: forward and backward, one pass for the sums
+// Batch and group normalization, each with the LeakyReLU that may follow: forward and backward, one pass for the sums
 // and one for the result.
 //
-// The two are one: batch normalisation is group normalisation of the whole batch taken as one example, with a group for
+// The two are one: batch normalization is group normalization of the whole batch taken as one example, with a group for
 // each channel. The kernels between the passes make one number a group from the partial sums of the first pass.
 //
 // Settings: SCALAR, VECTOR (see columns.cuh).
@@ -85,7 +85,7 @@ extern "C" __global__ void finish_moments(const Moments* partials, int rows, int
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-normalise(const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, const T* __restrict__ beta, double slope,
+normalize(const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, const T* __restrict__ beta, double slope,
           T* __restrict__ y) {
     const Place place(rows, columns, lanes, parts);
     if (!place.inside) return;

@@ -1,4 +1,4 @@
-"""Batch normalisation in as few passes over memory as possible, two forward and two backward: norm.cu.
+"""Batch normalization in as few passes over memory as possible, two forward and two backward: norm.cu.
 
 A (Leaky)ReLU that follows costs no pass of its own: forward it is applied to each number on its way to memory, and
 backward its derivative is found again from x, on the way in. Without one the same kernels run with slope 1, the
@@ -15,7 +15,7 @@ from minigan.errors import ShapeError
 
 
 class Statistics(NamedTuple):
-    """The numbers that normalise the channels of each example.
+    """The numbers that normalize the channels of each example.
 
     Attributes:
         gamma: (C,).
@@ -71,7 +71,7 @@ class NormKernels(ColumnEngine):
         self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
     ) -> tuple[Array, Array, Array]:
         mean, var = self.empty(gamma.shape, x.dtype), self.empty(gamma.shape, x.dtype)
-        y = self.normalised(x, beta, Statistics(gamma, mean, var, eps), slope, measure=True)
+        y = self.normalized(x, beta, Statistics(gamma, mean, var, eps), slope, measure=True)
         return y, mean, var
 
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
@@ -80,7 +80,7 @@ class NormKernels(ColumnEngine):
     def batchnorm_frozen_leaky_relu(
         self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float, slope: float
     ) -> Array:
-        return self.normalised(x, beta, Statistics(gamma, mean, var, eps), slope, measure=False)
+        return self.normalized(x, beta, Statistics(gamma, mean, var, eps), slope, measure=False)
 
     def batchnorm_grad(
         self,
@@ -146,7 +146,7 @@ class NormKernels(ColumnEngine):
 
     # ------------------------------------------------------------------------------------------ shared with groups
 
-    def normalised(self, x: Array, beta: Array, statistics: Statistics, slope: float, *, measure: bool) -> Array:
+    def normalized(self, x: Array, beta: Array, statistics: Statistics, slope: float, *, measure: bool) -> Array:
         """y after the activation; with `measure` x's mean and variance are written to the statistics first."""
         statistics.check(x)
         expect("beta", beta, x.shape[-1:], x.dtype)
@@ -157,7 +157,7 @@ class NormKernels(ColumnEngine):
             self.add_up("norm", "finish_moments", mean.size, partials, *sizes, mean, var, dtype=x.dtype)
         y = self.empty(x.shape, x.dtype)
         arguments = (*statistics.arguments, beta, float(slope))
-        self.whole_pass("norm", "normalise", (x,), *arguments, examples=examples, results=(y,))
+        self.whole_pass("norm", "normalize", (x,), *arguments, examples=examples, results=(y,))
         return y
 
     def gradient_sums(

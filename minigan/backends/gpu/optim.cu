@@ -1,4 +1,4 @@
-// Optimiser steps: one pass over flat arrays.
+// Optimizer steps: one pass over flat arrays.
 //
 // Numbers that change from step to step may lie on the device, so that a captured step can be replayed with others:
 // where `..._at` is not null it points to the number, and the argument next to it is ignored. A step whose `sound`

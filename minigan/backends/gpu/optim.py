@@ -1,4 +1,4 @@
-"""Optimiser steps in one pass over the flat arrays: optim.cu.
+"""Optimizer steps in one pass over the flat arrays: optim.cu.
 
 `lr`, `step` and `decay` may be float64 arrays of shape (), so that a captured step can be replayed with other numbers.
 All that are marked look at the guard: once a number was not finite they change nothing, and nobody has to wait for

@@ -1,12 +1,12 @@
-r"""Normalisation of each example by itself: forward, backward, and the backward of the backward.
+r"""Normalization of each example by itself: forward, backward, and the backward of the backward.
 
 The channels stand in groups, and everything is a function of each group alone: its M numbers are those of all pixels
-and of the group's channels. One group is layer normalisation, a group for each channel instance normalisation. With E
+and of the group's channels. One group is layer normalization, a group for each channel instance normalization. With E
 for the mean over a group,
 
     u = (x - E[x]) / σ,   σ = sqrt(Var[x] + eps),   y = γ u + β.
 
-Other than in batch normalisation, γ differs within what is averaged over, so it stays with dy: write g = γ dy. All the
+Other than in batch normalization, γ differs within what is averaged over, so it stays with dy: write g = γ dy. All the
 rest is as in `norm.py` with g for dy and 1 for γ. With proj(t) = t - E[t] - u E[t u]:
 
     dx        = proj(g) / σ
@@ -47,7 +47,7 @@ class GroupNormKernels:
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
-        u, inv_std = self._standardised(x, mean, var, eps)
+        u, inv_std = self._standardized(x, mean, var, eps)
         if add_to is not None:
             dgamma, dbeta = add_to
             dgamma += self._channel_sum(dy * u.reshape(dy.shape))
@@ -69,7 +69,7 @@ class GroupNormKernels:
         eps: float,
         add_to: Array | None,
     ) -> tuple[Array, Array]:
-        u, inv_std = self._standardised(x, mean, var, eps)
+        u, inv_std = self._standardized(x, mean, var, eps)
         v, g = v.reshape(u.shape), (gamma * dy).reshape(u.shape)
         a, c = self._group_mean(v * u), self._group_mean(g * u)
         proj_v, proj_g = self._projected(v, u), self._projected(g, u)
@@ -79,7 +79,7 @@ class GroupNormKernels:
         ddx = -(inv_std**2) * (u * self._group_mean(v * proj_g) + c * proj_v + a * proj_g)
         return gamma * ddg, ddx.reshape(x.shape)
 
-    def _standardised(self, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
+    def _standardized(self, x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
         """u, grouped, and 1 / σ."""
         t = grouped(x, mean.shape[1])
         inv_std = 1 / self.xp.sqrt(var + eps).reshape(len(x), 1, -1, 1)

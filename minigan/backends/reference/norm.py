@@ -1,4 +1,4 @@
-r"""Batch normalisation: forward, backward, and the backward of the backward.
+r"""Batch normalization: forward, backward, and the backward of the backward.
 
 Everything is a function of each channel alone, so write x for one channel's M numbers, E for their mean, and
 

@@ -1,4 +1,4 @@
-"""Optimiser steps over flat arrays, in place."""
+"""Optimizer steps over flat arrays, in place."""
 
 from types import ModuleType
 

@@ -1,4 +1,4 @@
-"""Memorisation: distances from samples to their nearest training examples."""
+"""Memorization: distances from samples to their nearest training examples."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,10 @@ import numpy.typing as npt
 from minigan.evaluation.metrics.checks import FloatArray, vectors
 from minigan.evaluation.metrics.distances import kth_nearest, nearest
 
-__all__ = ["Memorisation", "memorisation", "nearer_share"]
+__all__ = ["Memorization", "memorization", "nearer_share"]
 
 
-class Memorisation(NamedTuple):
+class Memorization(NamedTuple):
     """Nearness of samples to training examples, compared with real examples that were not trained on.
 
     Attributes:
@@ -29,7 +29,7 @@ class Memorisation(NamedTuple):
     distances: FloatArray
 
 
-def memorisation(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray | None = None) -> Memorisation:
+def memorization(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray | None = None) -> Memorization:
     """Compares the distances from samples to the training set with those from real examples.
 
     `nearer` is the statistic of Mann & Whitney's test (equal distances count half), as in Meehan et al. 2020 ("A
@@ -47,7 +47,7 @@ def memorisation(samples: np.ndarray, train: np.ndarray, *, held_out: np.ndarray
     own = found[:, 0]
     real = kth_nearest(train, k=1) if held_out is None else nearest(held_out, train)[1][:, 0]
     middle = float(np.median(real))
-    return Memorisation(
+    return Memorization(
         nearer=nearer_share(own, real),
         ratio=float(np.median(own)) / middle if middle else float("inf"),
         neighbours=indices[:, 0],

@@ -81,7 +81,7 @@ def patch_distances(
         _, H, W, _ = x.shape
         rows = rng.integers(H - PATCH + 1, size=(len(x), patches))
         columns = rng.integers(W - PATCH + 1, size=(len(x), patches))
-        a, b = (_standardised(_patches(level, rows, columns)) for level in (x, y))
+        a, b = (_standardized(_patches(level, rows, columns)) for level in (x, y))
         distances[f"{H}x{W}"] = sliced_wasserstein(a, b, rng=rng, directions=directions)
     return distances
 
@@ -134,7 +134,7 @@ def _patches(level: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
     return found.reshape(-1, *found.shape[2:]).transpose(0, 2, 3, 1)
 
 
-def _standardised(patches: np.ndarray) -> np.ndarray:
+def _standardized(patches: np.ndarray) -> np.ndarray:
     """Patches as vectors; each channel has mean 0 and standard deviation 1, or 0 if it is constant."""
     x = patches - patches.mean(axis=(0, 1, 2))
     std = x.std(axis=(0, 1, 2))

@@ -206,7 +206,7 @@ class Layer(ABC):
         rng: np.random.Generator,
         fuse: bool = True,
     ) -> Self:
-        """Infers all shapes, allocates and initialises the parameters, binds the kernels.
+        """Infers all shapes, allocates and initializes the parameters, binds the kernels.
 
         Args:
             input_shape: the shape of one example: (H, W, C) or (F,).

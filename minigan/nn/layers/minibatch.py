@@ -26,7 +26,7 @@ class MinibatchStdDev(Layer):
 
         dx = dy, without the last channel, + u * ds / (G F),   ds = the sum of dy's last channel over the group.
 
-    u's derivative is that of batch normalisation, so dP/dx = ds / (G F) * (v - mean(v) - u mean(v u)) / std, the means
+    u's derivative is that of batch normalization, so dP/dx = ds / (G F) * (v - mean(v) - u mean(v u)) / std, the means
     over the group.
 
     Source: Karras et al. 2018, section 3.

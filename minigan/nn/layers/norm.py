@@ -1,4 +1,4 @@
-"""Normalisation over the batch, and within each example."""
+"""Normalization over the batch, and within each example."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class BatchNormCache(NamedTuple):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation: y = gamma * (x - mean) / sqrt(var + eps) + beta, for each channel, over N, H and W.
+    """Batch normalization: y = gamma * (x - mean) / sqrt(var + eps) + beta, for each channel, over N, H and W.
 
     In training mean and var are the batch's, and the gradient flows through them. In evaluation they are the running
     ones, which are constants, so the backward pass differs. `forward` never updates the running statistics;
@@ -126,7 +126,7 @@ class GroupNormCache(NamedTuple):
 
 
 class GroupNorm(Layer):
-    """Group normalisation: y = gamma * (x - mean) / sqrt(var + eps) + beta, over H, W and the channels of a group.
+    """Group normalization: y = gamma * (x - mean) / sqrt(var + eps) + beta, over H, W and the channels of a group.
 
     No example sees another. So training and evaluation are the same, a batch may have one example, and a critic with a
     gradient penalty may use it, where BatchNorm would break the penalty (Gulrajani et al. 2017, section 4).
@@ -201,7 +201,7 @@ class GroupNorm(Layer):
 
 
 class LayerNorm(GroupNorm):
-    """Layer normalisation: each example as a whole is one group. gamma and beta have a number for each channel.
+    """Layer normalization: each example as a whole is one group. gamma and beta have a number for each channel.
 
     Source: Ba et al. 2016, equation 3 with the summed inputs of one layer; for images as in WGAN-GP's critic.
     """
@@ -219,7 +219,7 @@ class LayerNorm(GroupNorm):
 
 
 class InstanceNorm(GroupNorm):
-    """Instance normalisation: each channel of each image is a group, normalised over H and W.
+    """Instance normalization: each channel of each image is a group, normalized over H and W.
 
     Source: Ulyanov et al. 2016, equation 3; used in generators from image to image, such as CycleGAN's.
     """

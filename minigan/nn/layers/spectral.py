@@ -1,4 +1,4 @@
-"""Spectral normalisation: a layer around another one, whose weight it scales."""
+"""Spectral normalization: a layer around another one, whose weight it scales."""
 
 from collections.abc import Iterator
 from copy import copy
@@ -27,7 +27,7 @@ class SpectralCache(NamedTuple):
 
 
 class SpectralNorm(Layer):
-    """Spectral normalisation: a layer with w / sigma(w) in place of its weight w, which bounds its amplification.
+    """Spectral normalization: a layer with w / sigma(w) in place of its weight w, which bounds its amplification.
 
     sigma is the largest singular value of w as a matrix W of (inputs of an output) x (outputs). For a convolution that
     is not quite the norm of the map, which also depends on how its windows overlap. sigma is estimated as v' W u by
@@ -133,18 +133,18 @@ class SpectralNorm(Layer):
     def _singular(self, W: Array, iterations: int) -> tuple[Array, Array, Array]:
         """sigma, u and v after that many iterations from the kept u."""
         u = self.u.value.copy()
-        v = self._normalised(self._product(W, u))
+        v = self._normalized(self._product(W, u))
         for step in range(iterations):
             if step:
-                v = self._normalised(self._product(W, u))
-            u = self._normalised(self._product(W, v, transpose=True))
+                v = self._normalized(self._product(W, u))
+            u = self._normalized(self._product(W, v, transpose=True))
         return (self._product(W, u) * v).sum(), u, v
 
     def _product(self, W: Array, t: Array, *, transpose: bool = False) -> Array:
         """W t or W' t."""
         return self.kernels.matmul(W, t[:, None], transpose_a=transpose).ravel()
 
-    def _normalised(self, t: Array) -> Array:
+    def _normalized(self, t: Array) -> Array:
         xp = self.kernels.xp
         return t / xp.maximum(xp.sqrt((t * t).sum()), self.eps)
 

@@ -5,7 +5,7 @@ G, here for 32x32 images (Miyato et al. 2018, appendix B.4, table 4):
     Sequential([Dense(4 * 4 * 256), Reshape((4, 4, 256)), up_block(256), up_block(256), up_block(256),
                 BatchNorm(), ReLU(), Conv2D(3, 3), Tanh()], name="G")
 
-and D, every weight spectrally normalised:
+and D, every weight spectrally normalized:
 
     Sequential([first_down_block(128), down_block(128), block(128), block(128),
                 ReLU(), GlobalSumPooling2D(), SpectralNorm(Dense(1))], name="D")

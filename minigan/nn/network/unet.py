@@ -44,7 +44,7 @@ def unet(channels: int, *, levels: int, width: int = 64, norm: str = "batch", dr
     below, so that edges need not pass through the bottleneck. Dropout in the first three layers of the decoder is the
     only noise.
 
-    The bottleneck has no normalisation: at 256x256 it is one pixel, and with a batch of one image BatchNorm would leave
+    The bottleneck has no normalization: at 256x256 it is one pixel, and with a batch of one image BatchNorm would leave
     nothing but beta (the authors' own correction of their paper).
 
     Args:

@@ -74,7 +74,7 @@ def test_nan_and_infinity_reach_every_pixel_that_depends_on_them(bad):
     assert not np.isfinite(BACKEND.conv2d_input_grad(dy, w, GEOMETRY)[2, :3, :3]).any()
 
 
-def test_nan_passes_through_products_and_normalisation():
+def test_nan_passes_through_products_and_normalization():
     a, b = np.ones((70, 90), np.float32), np.ones((90, 80), np.float32)
     a[3, 4] = np.nan
     y = BACKEND.matmul(a, b)

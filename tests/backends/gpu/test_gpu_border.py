@@ -116,7 +116,7 @@ LAYERS = {
         Dense(4),
         Sigmoid(),
     ],
-    "normalised": [
+    "normalized": [
         GroupNorm(1),
         up_block(4),
         InstanceNorm(),

@@ -114,22 +114,22 @@ def test_native_kernels_opt_out():
         assert marked == set(IN_PLACE)
         for kind in (Adam, AdamW, SGD, RMSprop):
             kernels = kind._update.kernels
-            assert isinstance(backend.optimising(kernels=(*kernels, "clip_value")), nullcontext), "copies nothing"
-            assert not isinstance(backend.optimising(kernels=(*kernels, "sign_step")), nullcontext)
-        assert not isinstance(backend.optimising(), nullcontext)
+            assert isinstance(backend.optimizing(kernels=(*kernels, "clip_value")), nullcontext), "copies nothing"
+            assert not isinstance(backend.optimizing(kernels=(*kernels, "sign_step")), nullcontext)
+        assert not isinstance(backend.optimizing(), nullcontext)
 
 
 def test_an_override_that_is_not_marked_is_guarded(monkeypatch):
     with fake_cupy.installed():
         backend = get_backend("gpu")
         monkeypatch.setattr(type(backend), "clip_value", ReferenceBackend.clip_value, raising=False)
-        assert not isinstance(backend.optimising(kernels=("adam_step", "clip_value")), nullcontext)
+        assert not isinstance(backend.optimizing(kernels=("adam_step", "clip_value")), nullcontext)
 
 
 def test_clipped_weights_count_among_the_kernels(device: Backend, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        type(device), "optimising", lambda _, *arrays, kernels=(): asked.append((len(arrays), kernels)) or nullcontext()
+        type(device), "optimizing", lambda _, *arrays, kernels=(): asked.append((len(arrays), kernels)) or nullcontext()
     )
     network = Sequential([Dense(3)]).build((4,), backend=device, rng=np.random.default_rng(0))
     for kind, clipping in ((SGD, Clipping()), (SGD, Clipping(weights=0.1)), (ByHand, Clipping(weights=0.1))):

@@ -1,4 +1,4 @@
-"""Mode coverage, labels, the birthday test, memorisation."""
+"""Mode coverage, labels, the birthday test, memorization."""
 
 import math
 
@@ -14,7 +14,7 @@ from minigan.evaluation.metrics import (
     close_distance,
     kl_divergence,
     label_coverage,
-    memorisation,
+    memorization,
     mode_coverage,
 )
 
@@ -103,24 +103,24 @@ def test_birthday_of_bad_input(rng):
         close_distance(rng.standard_normal((3, 3)), share=0)
 
 
-# ---------------------------------------------------------------------------------------- memorisation
+# ---------------------------------------------------------------------------------------- memorization
 
 
-def test_memorisation_tells_copies_from_fresh_and_from_foreign(rng):
+def test_memorization_tells_copies_from_fresh_and_from_foreign(rng):
     train, held_out = rng.standard_normal((500, 2)), rng.standard_normal((500, 2))
-    copies = memorisation(train[:100] + 1e-5, train)
+    copies = memorization(train[:100] + 1e-5, train)
     assert copies.nearer > 0.98
     assert copies.neighbours.tolist() == list(range(100))
     assert copies.ratio < 0.01
-    fresh = memorisation(rng.standard_normal((500, 2)), train, held_out=held_out)
+    fresh = memorization(rng.standard_normal((500, 2)), train, held_out=held_out)
     assert fresh.nearer == pytest.approx(0.5, abs=0.05)
     assert fresh.ratio == pytest.approx(1, abs=0.2)
-    assert memorisation(rng.standard_normal((500, 2)), train).nearer == pytest.approx(0.5, abs=0.05)
-    assert memorisation(rng.standard_normal((50, 2)) + 50, train).nearer == 0
+    assert memorization(rng.standard_normal((500, 2)), train).nearer == pytest.approx(0.5, abs=0.05)
+    assert memorization(rng.standard_normal((50, 2)) + 50, train).nearer == 0
 
 
-def test_memorisation_counts_equal_distances_half():
+def test_memorization_counts_equal_distances_half():
     train = np.array([[0.0], [1], [2], [3]])  # every real one has a neighbour at 1
-    assert memorisation(np.array([[4.0], [-1]]), train).nearer == 0.5
-    assert memorisation(np.array([[0.0], [9]]), train).nearer == 0.5
-    assert memorisation(train, np.zeros((3, 1))).ratio == math.inf
+    assert memorization(np.array([[4.0], [-1]]), train).nearer == 0.5
+    assert memorization(np.array([[0.0], [9]]), train).nearer == 0.5
+    assert memorization(train, np.zeros((3, 1))).ratio == math.inf

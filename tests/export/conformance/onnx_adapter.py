@@ -181,7 +181,7 @@ def instance_norm(case: Case, backend: Backend) -> Outputs:
 
 
 def layer_norm(case: Case, backend: Backend) -> Outputs:
-    """The axes that are normalised as one vector, each with its own gamma and beta; 1 / std from the layer's var."""
+    """The axes that are normalized as one vector, each with its own gamma and beta; 1 / std from the layer's var."""
     x, gamma, beta = case.inputs
     axis, eps = case.attributes.get("axis", -1), case.attributes.get("epsilon", 1e-5)
     kept = x.shape[: axis if axis >= 0 else x.ndim + axis]

@@ -62,7 +62,7 @@ def _node_case(case: Any) -> Case:
 
 
 def _stored_case(case: Any) -> Case | None:
-    """A case from the installed package's files, whose weights are initialisers."""
+    """A case from the installed package's files, whose weights are initializers."""
     model = onnx.load(Path(case.model_dir) / "model.onnx")
     if len(model.graph.node) != 1:
         return None

@@ -1,4 +1,4 @@
-"""Spectral normalisation: what its estimate tends to, and when it moves."""
+"""Spectral normalization: what its estimate tends to, and when it moves."""
 
 import numpy as np
 import pytest
