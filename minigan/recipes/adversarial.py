@@ -11,8 +11,10 @@ from minigan.losses import LOSSES, Loss, get_loss
 from minigan.losses.gradient_penalties import PENALTIES, GradientPenalty, get_penalty
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
-from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
+from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.fake_pool import FakePool
+from minigan.training.generator_term import GeneratorTerm
+from minigan.training.instance_noise import InstanceNoise
 from minigan.training.learner import Learner
 from minigan.training.sampling import Noise
 

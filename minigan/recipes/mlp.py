@@ -31,7 +31,7 @@ from minigan.nn.layers import Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Shape
 from minigan.recipes.dense import DenseRecipe
-from minigan.training.alternating import GeneratorTerm
+from minigan.training.generator_term import GeneratorTerm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,10 @@ from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
-from minigan.training.alternating import AlternatingOptimizer, Batch, GeneratorTerm
+from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.batch import Batch
 from minigan.training.fake_pool import FakePool
+from minigan.training.generator_term import GeneratorTerm
 from minigan.training.sampling import Exhibit, Noise, picture_count
 
 MOST_COLUMNS = 16

@@ -16,7 +16,8 @@ from minigan.nn.layers import ConcatCondition
 from minigan.nn.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Recipe, Shape
-from minigan.training.alternating import Batch, GeneratorTerm
+from minigan.training.batch import Batch
+from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
 from minigan.training.sampling import Exhibit
 from minigan.training.supervised import Supervised

@@ -1,20 +1,17 @@
 """One step of training, and the loop around it: learners, the trainer, moving averages and samples."""
 
-from minigan.training.alternating import (
-    AlternatingOptimizer,
-    Batch,
-    DiscriminatorValues,
-    GeneratorTerm,
-    InstanceNoise,
-    StepValues,
-)
+from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.batch import Batch
 from minigan.training.fake_pool import FakePool
+from minigan.training.generator_term import GeneratorTerm
 from minigan.training.gradient_norms import gradient_norms
+from minigan.training.instance_noise import InstanceNoise
 from minigan.training.learner import Learner, Values
 from minigan.training.listeners import Listener, Step, Training
 from minigan.training.moving_average import MovingAverage
 from minigan.training.sampling import Exhibit, generate, render, save_picture, to_pixels
 from minigan.training.state import TrainingState
+from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
 from minigan.training.supervised import Supervised
 from minigan.training.trainer import Keep, Rhythm, Trainer
 from minigan.training.variational import VariationalAutoencoder
@@ -26,6 +23,7 @@ __all__ = [
     "Exhibit",
     "FakePool",
     "GeneratorTerm",
+    "GeneratorValues",
     "InstanceNoise",
     "Keep",
     "Learner",

@@ -5,157 +5,53 @@ paper draws new noise. So G's forward pass is computed once and serves both step
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import ConfigError, ShapeError
-from minigan.losses import FAKE, REAL, CoupledLoss, Loss
+from minigan.losses import FAKE, REAL, AdversarialLoss, CoupledLoss, Loss
 from minigan.losses.adversarial import expect_loss
 from minigan.losses.gradient_penalties import GradientPenalty, expect_penalty
 from minigan.nn.network import Sequential, Tape
 from minigan.nn.optimizers import Optimizer
 from minigan.support.arguments import kind_of, number, whole
-from minigan.support.representation import fields
+from minigan.training.batch import Batch
 from minigan.training.fake_pool import FakePool
+from minigan.training.generator_term import GeneratorTerm
+from minigan.training.instance_noise import InstanceNoise
 from minigan.training.learner import Learner
 from minigan.training.sampling import Noise
+from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
 
-__all__ = [
-    "AlternatingOptimizer",
-    "Batch",
-    "DiscriminatorValues",
-    "GeneratorTerm",
-    "GeneratorValues",
-    "InstanceNoise",
-    "StepValues",
-]
-
-
-class Batch(NamedTuple):
-    """The input of a step that needs more than real examples. Arrays in host memory or the backend's.
-
-    Attributes:
-        real: (N, *D.input_shape).
-        condition: what G and D are told of each example, one-hot classes or images; see `minigan.nn.layers.condition`.
-        source: what G starts from in place of noise, (N, *G.input_shape): a photograph to be translated.
-    """
-
-    real: Array
-    condition: Array | None = None
-    source: Array | None = None
-
-    def __repr__(self) -> str:
-        return fields(self)
-
-
-class GeneratorTerm(NamedTuple):
-    """An auxiliary loss of G: weight * function(fake, real), whose value and gradient the function returns."""
-
-    weight: float
-    function: Callable[[Array, Array], tuple[Array, Array]]
-
-
-class InstanceNoise(NamedTuple):
-    """Normal noise on all that D sees, so that real and fake overlap; it fades linearly.
-
-    Source: Arjovsky & Bottou 2017, section 3; Sønderby et al. 2017, on instance noise.
-
-    Attributes:
-        std: its standard deviation at first.
-        steps: of G, after which there is none.
-    """
-
-    std: float
-    steps: int
-
-    def std_at(self, step: int) -> float:
-        """After so many steps of G."""
-        return self.std * max(0.0, 1 - step / self.steps)
-
-
-class DiscriminatorValues(NamedTuple):
-    """What one step of D measured; scalar arrays of the backend.
-
-    Attributes:
-        loss: on the real batch plus on the fake one, without the penalty.
-        real, fake: D's mean verdict on them: its probability of "real", or the logit, as the loss has it.
-        penalty: 0 in a step that had none.
-    """
-
-    loss: Array
-    real: Array
-    fake: Array
-    penalty: Array
-
-    def __repr__(self) -> str:
-        return fields(self)
-
-    def losses(self) -> list[tuple[str, Array]]:
-        """The game's value and the penalty."""
-        return [("the loss of D's logits", self.loss), ("the penalty on the slope of D", self.penalty)]
-
-
-class GeneratorValues(NamedTuple):
-    """Values measured in one step of G; scalar arrays of the backend.
-
-    Attributes:
-        loss: with the auxiliary terms.
-        game: its part that comes from D.
-    """
-
-    loss: Array
-    game: Array
-
-    def losses(self) -> list[tuple[str, Array]]:
-        """The game's value, and the whole."""
-        return [("the loss of D's logits", self.game), ("an auxiliary term of G's loss", self.loss)]
-
-    def __repr__(self) -> str:
-        return fields(self)
-
-
-class StepValues(NamedTuple):
-    """What one step measured; scalar arrays of the backend.
-
-    Attributes:
-        d_loss, d_real, d_fake, d_penalty: `DiscriminatorValues` of the last step of D.
-        g_loss: G's loss with its auxiliary terms.
-    """
-
-    d_loss: Array
-    g_loss: Array
-    d_real: Array
-    d_fake: Array
-    d_penalty: Array
-
-    def __repr__(self) -> str:
-        return fields(self)
-
-    def headline(self) -> dict[str, Array]:
-        """The values that a progress bar has room for, by the names that papers use."""
-        return {"D": self.d_loss, "G": self.g_loss, "D(x)": self.d_real, "D(G(z))": self.d_fake}
+__all__ = ["AlternatingOptimizer"]
 
 
 class AlternatingOptimizer(Learner):
     """Trains D and G in turn.
 
+        gan = AlternatingOptimizer(G, D, loss=NonSaturating(), noise=noise, g_optimizer=..., d_optimizer=...)
+        values = gan.step(batches, rng)     # values.d_loss, values.g_loss, ...
+
     Args:
-        G: maps noise to fakes; built.
-        D: maps images to logits; built on the same backend with the same dtype.
-        loss: the game.
-        noise: draws a batch of latent vectors: (rng, n) -> (n, *G.input_shape). None where batches have a source.
+        G: maps noise (N, *G.input_shape) to fakes (N, *G.output_shape); built.
+        D: maps images (N, *G.output_shape) to logits; built on the same backend with the same dtype.
+        loss: the game that G and D play.
+        noise: draws a batch of latent vectors: (rng, n) -> (n, *G.input_shape). None if batches have a source.
         g_optimizer, d_optimizer: update the arenas of G and of D.
-        n_critic: k of Algorithm 1, steps of D for each step of G.
-        adversarial_weight: of the game's part in G's loss, beside the terms.
-        generator_terms: added to G's adversarial loss.
+        n_critic: k of Algorithm 1: steps of D for each step of G.
+        adversarial_weight: factor of the adversarial part of G's loss.
+        generator_terms: added to the adversarial part of G's loss.
         penalty: added to D's loss.
-        instance_noise: on the images that D sees, real and fake, in its own step and in G's.
+        instance_noise: added to the images that D sees, real and fake, in D's step and in G's.
         fake_pool: mixes earlier fakes into the batches that D learns from.
+    Attributes:
+        g_grads, d_grads: the gradients of G and of D in the last step.
     Raises:
-        ConfigError, ShapeError: these do not fit each other.
+        ConfigError: an argument is of the wrong kind or out of range, or the networks do not go together.
+        ShapeError: G's images do not have D's input shape.
+    Source: Goodfellow et al. 2014, "Generative Adversarial Nets", Algorithm 1.
     """
 
     def __init__(
@@ -203,57 +99,29 @@ class AlternatingOptimizer(Learner):
         """n_critic steps of D, each on a new real batch and new fakes, then one step of G on the last fakes.
 
         Args:
-            batches: real examples (N, *D.input_shape), in host memory or the backend's, of any float dtype; or these
-                with a condition or a source.
+            batches: real examples (N, *D.input_shape), in host memory or the backend's, of any float dtype; or a
+                `Batch` of them with a condition or a source.
             rng: of the noise and of dropout.
+        Raises:
+            DivergenceError: a value or a gradient is not finite; the network being updated is as before its step.
         """
         for _ in range(self.n_critic):
-            real, condition, z = self._fed(batches, rng)
+            real, condition, z = self._feed(batches, rng)
             fake, g_tape = self.checked_forward(self.G.given(condition), z, rng)
             shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
             d_values = self.discriminator_step(real, shown, rng, condition=condition)
         g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
-    def kind(self) -> tuple[bool | int, ...]:
-        """Which of D's steps have a penalty, whether there is instance noise, and how far the pool is filled."""
-        first = self.d_optimizer.steps
-        due = [self.penalty is not None and self.penalty.is_due(first + n) for n in range(self.n_critic)]
-        return *due, self._noise_std() > 0, 0 if self.fake_pool is None else self.fake_pool.count
-
-    @property
-    def memories(self) -> Mapping[str, Optimizer | FakePool]:
-        pool = {} if self.fake_pool is None else {"fake_pool": self.fake_pool}
-        return {**super().memories, **pool}
-
-    def inputs(self, batch: Array | Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
-        """G and D under the batch's condition, each with its input: z or a source, and the real examples."""
-        real, condition, z = self._fed(iter([batch]), rng)
-        return [(self.G.given(condition), z), (self.D.given(condition), real)]
-
-    def _fed(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
-        """Real examples, their condition, and what G starts from, on the backend."""
-        fed: tuple[Array, Array | None, Array] = self.D.kernels.feed(
-            lambda: self._drawn(next(batches), rng), dtype=self.D.dtype
-        )
-        return fed
-
-    def _drawn(self, batch: Array | Batch, rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
-        """The same as the host has them."""
-        real, condition, source = batch if isinstance(batch, Batch) else Batch(batch)
-        if source is None:
-            if self.noise is None:
-                raise ConfigError("a GAN without noise expects batches with a source: Batch(real, source=...).")
-            source = self.noise(rng, len(real))
-        if condition is not None and self.fake_pool is not None:
-            raise ConfigError("the pool of fakes keeps no conditions. Leave fake_pool out.")
-        return real, condition, source
-
     def discriminator_step(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
     ) -> DiscriminatorValues:
         """One update of D: ascend V(D, G) by descending D's loss.
 
+        Args:
+            real, fake: (N, *D.input_shape), on the backend.
+            rng: of instance noise, dropout and the penalty.
+            condition: given to D with both batches, (N, ...).
         Raises:
             DivergenceError: a value or a gradient is not finite; D is as it was before the step.
         """
@@ -268,11 +136,12 @@ class AlternatingOptimizer(Learner):
         """One update of G: through D, whose weights stay untouched.
 
         Args:
-            fake, g_tape: what G's forward returned.
-            real: for the auxiliary terms, and for a loss that compares fake with real logits.
-            condition: what D is told of fake and of real.
+            fake, g_tape: the output (N, *G.output_shape) and the tape of G's forward pass.
+            real: (N, *D.input_shape); for the auxiliary terms, and for a loss that compares fake with real logits.
+            rng: of instance noise and dropout.
+            condition: given to D with both batches, (N, ...).
         Returns:
-            G's loss.
+            G's loss, a scalar.
         Raises:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
@@ -280,33 +149,45 @@ class AlternatingOptimizer(Learner):
             "G", gradients=lambda: self.generator_gradients(fake, g_tape, real, rng, condition=condition), rng=rng
         ).loss
 
+    # ------------------------------------------------------------------------------------------ D's gradients
+
     def discriminator_gradients(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
     ) -> DiscriminatorValues:
-        """Leaves in `d_grads` the gradients of D's loss; real and fake are separate batches for BatchNorm."""
+        """Leaves in `d_grads` the gradients of D's loss; arguments as in `discriminator_step`."""
         D = self.D.given(condition)
         self.d_grads.zero()
         if isinstance(self.loss, CoupledLoss):
-            value, *verdicts = self._coupled_gradients(D, self.loss, real, fake, rng)
+            value, on_real, on_fake = self._coupled_game(D, self.loss, real, fake, rng)
         else:
-            values, verdicts = [], []
-            for x, target in ((real, REAL), (fake, FAKE)):
-                logits, tape = D.forward(x, train=True, rng=rng)
-                value, dlogits = self.loss.discriminator(logits, target)
-                D.commit_statistics(tape)
-                D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
-                values.append(value)
-                verdicts.append(self.loss.verdict(logits))
-            value = values[0] + values[1]
+            value, on_real, on_fake = self._separate_game(D, self.loss, real, fake, rng)
         penalty = D.kernels.xp.zeros_like(value)
         if self.penalty is not None and self.penalty.is_due(self.d_optimizer.steps):
             penalty = self.penalty.add_gradients(D, real, fake, grads=self.d_grads, rng=rng)
-        return DiscriminatorValues(value, verdicts[0], verdicts[1], penalty)
+        return DiscriminatorValues(value, on_real, on_fake, penalty)
 
-    def _coupled_gradients(
+    def _separate_game(
+        self, D: Sequential, loss: AdversarialLoss, real: Array, fake: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Adds the gradients of a loss that judges each batch by itself; separate batches for BatchNorm, too.
+
+        Returns:
+            The loss, and D's verdicts on real and fake.
+        """
+        values, verdicts = [], []
+        for x, target in ((real, REAL), (fake, FAKE)):
+            logits, tape = D.forward(x, train=True, rng=rng)
+            value, dlogits = loss.discriminator(logits, target)
+            D.commit_statistics(tape)
+            D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
+            values.append(value)
+            verdicts.append(loss.verdict(logits))
+        return values[0] + values[1], verdicts[0], verdicts[1]
+
+    def _coupled_game(
         self, D: Sequential, loss: CoupledLoss, real: Array, fake: Array, rng: np.random.Generator
     ) -> tuple[Array, Array, Array]:
-        """As above, for a loss of both batches' logits: both tapes are needed at once."""
+        """The same for a loss that compares both batches' logits: both tapes are needed at once."""
         on_real, real_tape = D.forward(real, train=True, rng=rng)
         on_fake, fake_tape = D.forward(fake, train=True, rng=rng)
         value, dreal, dfake = loss.discriminator(on_real, on_fake)
@@ -315,12 +196,29 @@ class AlternatingOptimizer(Learner):
             D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
         return value, loss.verdict(on_real), loss.verdict(on_fake)
 
+    # ------------------------------------------------------------------------------------------ G's gradients
+
     def generator_gradients(
         self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, *, condition: Array | None = None
     ) -> GeneratorValues:
-        """Leaves in `g_grads` the gradients of G's loss; D's statistics stay as they are."""
-        D = self.D.given(condition)
+        """Leaves in `g_grads` the gradients of G's loss; arguments as in `generator_step`.
+
+        D's running statistics stay as they are.
+        """
         self.g_grads.zero()
+        value, dfake = self._through_discriminator(self.D.given(condition), fake, real, rng)
+        game = value
+        for term in self.generator_terms:
+            term_value, dterm = term(fake, real)
+            value, dfake = value + term_value, dfake + dterm
+        self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
+        self.G.commit_statistics(g_tape)
+        return GeneratorValues(value, game)
+
+    def _through_discriminator(
+        self, D: Sequential, fake: Array, real: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """The weighted value of G's game, and its gradient with respect to fake, which D passes down."""
         logits, tape = D.forward(self.seen(fake, rng), train=True, rng=rng)
         if isinstance(self.loss, CoupledLoss):
             on_real = D.forward(self.seen(real, rng), train=True, rng=rng)[0]
@@ -329,21 +227,51 @@ class AlternatingOptimizer(Learner):
             value, dlogits = self.loss.generator(logits)
         if self.adversarial_weight != 1:
             value, dlogits = self.adversarial_weight * value, self.adversarial_weight * dlogits
-        game = value
-        dfake = D.backward(dlogits, tape, grads=None, release=True)
-        for weight, function in self.generator_terms:
-            term, dterm = function(fake, real)
-            value = value + weight * term
-            dfake = dfake + weight * dterm
-        self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
-        self.G.commit_statistics(g_tape)
-        return GeneratorValues(value, game)
+        return value, D.backward(dlogits, tape, grads=None, release=True)
+
+    # ------------------------------------------------------------------------------------------ inputs
 
     def seen(self, x: Array, rng: np.random.Generator) -> Array:
-        """What D sees of a batch: the images, with instance noise on them while there is some."""
+        """The images as D sees them: with instance noise, as long as there is any."""
         if not self._noise_std():
             return x
         return x + self.D.kernels.feed(lambda: self._noise_std() * rng.standard_normal(x.shape), dtype=self.D.dtype)
 
     def _noise_std(self) -> float:
         return self.instance_noise.std_at(self.g_optimizer.steps) if self.instance_noise else 0.0
+
+    def _feed(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
+        """Real examples, their condition, and G's input, on the backend."""
+        fed: tuple[Array, Array | None, Array] = self.D.kernels.feed(
+            lambda: self._draw(next(batches), rng), dtype=self.D.dtype
+        )
+        return fed
+
+    def _draw(self, batch: Array | Batch, rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
+        """The same in host memory."""
+        real, condition, source = batch if isinstance(batch, Batch) else Batch(batch)
+        if source is None:
+            if self.noise is None:
+                raise ConfigError("a GAN without noise expects batches with a source: Batch(real, source=...).")
+            source = self.noise(rng, len(real))
+        if condition is not None and self.fake_pool is not None:
+            raise ConfigError("the pool of fakes keeps no conditions. Leave fake_pool out.")
+        return real, condition, source
+
+    def inputs(self, batch: Array | Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
+        """G and D under the batch's condition, each with its input: z or a source, and the real examples."""
+        real, condition, z = self._feed(iter([batch]), rng)
+        return [(self.G.given(condition), z), (self.D.given(condition), real)]
+
+    # ------------------------------------------------------------------------------------------ its state
+
+    def kind(self) -> tuple[bool | int, ...]:
+        """Which of D's steps have a penalty, whether there is instance noise, and how full the pool of fakes is."""
+        first = self.d_optimizer.steps
+        due = [self.penalty is not None and self.penalty.is_due(first + n) for n in range(self.n_critic)]
+        return *due, self._noise_std() > 0, 0 if self.fake_pool is None else self.fake_pool.count
+
+    @property
+    def memories(self) -> Mapping[str, Optimizer | FakePool]:
+        pool = {} if self.fake_pool is None else {"fake_pool": self.fake_pool}
+        return {**super().memories, **pool}

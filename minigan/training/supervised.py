@@ -10,7 +10,8 @@ from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
 from minigan.support.representation import fields
-from minigan.training.alternating import Batch, GeneratorTerm
+from minigan.training.batch import Batch
+from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
 
 __all__ = ["Supervised", "SupervisedValues"]

@@ -10,7 +10,7 @@ from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DivergenceError
 from minigan.nn.layers import ConcatCondition, InnerProduct
 from minigan.recipes import DCGAN, MLP
-from minigan.training.alternating import Batch
+from minigan.training.batch import Batch
 
 SMALL = ("batch_size=8", "latent=4")
 

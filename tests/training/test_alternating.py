@@ -13,7 +13,9 @@ from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Adam
-from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
+from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.generator_term import GeneratorTerm
+from minigan.training.instance_noise import InstanceNoise
 
 N = 4
 LATENT = 3

@@ -13,8 +13,9 @@ from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, Reshape, Tanh
 from minigan.nn.network import Observer, Residual, Sequential, SkipConcat
 from minigan.nn.optimizers import SGD, Adam
-from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm
+from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.divergence import FirstNonFinite, all_finite, is_finite
+from minigan.training.generator_term import GeneratorTerm
 
 N = 4
 IMAGE = (4, 4, 1)

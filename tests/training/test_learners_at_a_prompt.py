@@ -22,7 +22,7 @@ from minigan.losses import (
 from minigan.losses.gradient_penalties import PenaltyOfEach
 from minigan.nn import Adam, Dense, Sequential, Tanh
 from minigan.training import AlternatingOptimizer, Batch, FakePool, MovingAverage, Supervised, VariationalAutoencoder
-from minigan.training.alternating import GeneratorTerm
+from minigan.training.generator_term import GeneratorTerm
 from minigan.training.stepper import Stepper
 
 RNG = np.random.default_rng

@@ -15,7 +15,9 @@ from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dropout, Flatt
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import SGD
 from minigan.recipes import DCGAN, get_recipe
-from minigan.training.alternating import AlternatingOptimizer, GeneratorTerm, InstanceNoise
+from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.generator_term import GeneratorTerm
+from minigan.training.instance_noise import InstanceNoise
 
 SEED = 3
 

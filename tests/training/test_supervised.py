@@ -13,7 +13,8 @@ from minigan.nn.layers import BatchNorm, Conv2D, Tanh
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import SGD, Adam
 from minigan.recipes import Pix2Pix
-from minigan.training.alternating import Batch, GeneratorTerm
+from minigan.training.batch import Batch
+from minigan.training.generator_term import GeneratorTerm
 from minigan.training.supervised import Supervised
 
 

@@ -157,9 +157,9 @@ def test_a_benchmark_measures_graphs_and_waits_for_them(device: Backend):
 class Careless(AlternatingOptimizer):
     """Forgets to feed."""
 
-    def _fed(self, batches, rng):
+    def _feed(self, batches, rng):
         return tuple(
-            None if a is None else self.D.kernels.asarray(a, dtype="float32") for a in self._drawn(next(batches), rng)
+            None if a is None else self.D.kernels.asarray(a, dtype="float32") for a in self._draw(next(batches), rng)
         )
 
 
