@@ -111,7 +111,7 @@ def minigan_engine(device: Device, work: Workload, precision: str, *, graph: boo
     if learner.G.kernels.step_graphs() is None or learner.kind() is None:
         raise ConfigError("the training steps are not captured. Run without MINIGAN_GRAPHS=0.")
     stepper = Stepper(learner, batches, rng)
-    return Engine(stepper.step, stepper.look)
+    return Engine(stepper.step, stepper.check)
 
 
 # -------------------------------------------------------------------------------------------------- PyTorch

@@ -192,8 +192,9 @@ def run_folders() -> list[Files]:
     """A training of a few steps of the smallest GAN, with and without a moving average."""
     from minigan import runs
     from minigan.recipes import get_recipe
+    from minigan.support.interruption import Interruption
     from minigan.support.progress import PlainProgress
-    from minigan.training.trainer import Interruption, Rhythm
+    from minigan.training.rhythm import Rhythm
 
     folders = []
     for ema in (0.0, 0.9):

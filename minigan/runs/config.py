@@ -17,7 +17,7 @@ from minigan.errors import CheckpointError, ConfigError
 from minigan.recipes import get_recipe
 from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
 from minigan.support.durable_files import atomic_write
-from minigan.training.trainer import Keep, Rhythm
+from minigan.training.rhythm import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "read_config", "write_config"]
 

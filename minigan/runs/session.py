@@ -17,7 +17,7 @@ from minigan.support.interruption import Interruption
 from minigan.support.output import Output
 from minigan.support.progress import Progress, open_progress
 from minigan.training.listeners import AnyListener
-from minigan.training.trainer import Keep, Rhythm
+from minigan.training.rhythm import Keep, Rhythm
 
 __all__ = ["carry_out", "new_config", "recipe_named", "start_run", "take_up"]
 

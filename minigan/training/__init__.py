@@ -9,11 +9,12 @@ from minigan.training.instance_noise import InstanceNoise
 from minigan.training.learner import Learner, Values
 from minigan.training.listeners import Listener, Step, Training
 from minigan.training.moving_average import MovingAverage
+from minigan.training.rhythm import Keep, Rhythm
 from minigan.training.sampling import Exhibit, generate, render, save_picture, to_pixels
 from minigan.training.state import TrainingState
 from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
 from minigan.training.supervised import Supervised
-from minigan.training.trainer import Keep, Rhythm, Trainer
+from minigan.training.trainer import Trainer
 from minigan.training.variational import VariationalAutoencoder
 
 __all__ = [

@@ -1,9 +1,9 @@
 """Training steps one after the other, without waiting for a device that computes by itself.
 
-On the CPU a step looks at its numbers before it changes the weights, and raises `DivergenceError` at once. A device
-would have to finish all that it was told until then before the host could look, and would stand still while it does.
-So there a guard on the device keeps all that training changes as it is once a number was not finite, and the host
-looks when it has to wait anyway: when a step is logged, before a picture is drawn and before a checkpoint is saved.
+On the CPU a step checks its numbers before it changes the weights, and raises `DivergenceError` at once. With a device,
+the host would have to wait until all queued work is done before it could check, and the device would then be idle. So a
+guard on the device leaves everything that training changes as it is once a number was not finite, and the host checks
+when it has to wait anyway: when a step is logged, before a picture is drawn and before a checkpoint is saved.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ class Stepper:
     """Does a learner's steps, as fast as its backend can.
 
     Args:
-        learner: trains.
-        batches, rng: what `learner.step` takes.
+        learner: does each step.
+        batches, rng: the arguments of `learner.step`.
         average: updated after each step.
     """
 
@@ -40,7 +40,7 @@ class Stepper:
         self.learner, self.average = learner, average
         self._batches, self._rng = batches, rng
         self._graphs = learner.G.kernels.step_graphs()
-        self._counts: list[list[int]] = []  # before each step since the last look
+        self._counts: list[list[int]] = []  # before each step since the last check
 
     def __repr__(self) -> str:
         average = "" if self.average is None else f"\n  {self.average!r}"
@@ -50,30 +50,30 @@ class Stepper:
         """One step.
 
         Returns:
-            What it measured. Where the backend captures steps the arrays are overwritten by later ones: read them
-            before the next.
+            The values measured. A backend that captures steps overwrites these arrays in later ones: read them before
+            the next step.
         Raises:
-            DivergenceError: a number is not finite; on the CPU.
+            DivergenceError: a number is not finite. Only on the CPU; on a device `check` raises it.
         """
         if self._graphs is None:
             return self._update()
         before = self._read_counts()
-        # An observer is told nothing by a replayed step, and may want to read numbers.
+        # A replayed step calls no observer, and an observer may want to read numbers.
         kind = None if self.learner.is_observed else self.learner.kind()
         try:
             values: Values = self._graphs.run(kind, self._update)
-        except BaseException:  # the data's, say: the device was told nothing
+        except BaseException:  # of the data, for example: nothing was sent to the device
             self._write_counts(before)
             raise
         self._counts.append(before)
         return values
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Waits for all steps until here.
 
         Raises:
             DivergenceError: in one of them a number was not finite. All arrays are as they were before the update that
-                it would have spoilt; what the host counts is as before that step.
+                it would have spoilt, and the counters in host memory as before that step.
         """
         if self._graphs is None:
             return
@@ -98,13 +98,13 @@ class Stepper:
             setattr(counter, name, count)
 
     def _counters(self) -> list[tuple[Any, str]]:
-        """What counts in host memory, and the attribute that it counts with."""
+        """Objects with a counter in host memory, each with the counter's attribute."""
         memories = self.learner.memories.values()
         counters: list[tuple[Any, str]] = [(m, "count" if isinstance(m, FakePool) else "steps") for m in memories]
         return counters if self.average is None else [*counters, (self.average, "updates")]
 
     def _why(self, graphs: StepGraphs, failed: int) -> str:
-        """What is not finite in that step: it is done once more, with an eye on each number."""
+        """Name of the first number that is not finite in that step, found by repeating it and checking each number."""
         before = self.learner.to_dict()
         try:
             with np.errstate(all="ignore"), self.learner.searched():

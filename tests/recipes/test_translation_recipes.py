@@ -16,7 +16,7 @@ from minigan.recipes import Denoise, Inpaint, Pix2Pix, Segment, SuperResolution,
 from minigan.recipes.translation import spread
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
-from minigan.training.trainer import Rhythm
+from minigan.training.rhythm import Rhythm
 
 SMALL = {
     "pix2pix": {"width": 1, "d_width": 2, "size": 16},

@@ -10,7 +10,7 @@ import pytest
 from minigan.errors import CheckpointError
 from minigan.runs.config import RunConfig, read_config, write_config
 from minigan.runs.config_migrations import CONFIG_FORMAT, MIGRATIONS, migrated
-from minigan.training.trainer import Keep, Rhythm
+from minigan.training.rhythm import Keep, Rhythm
 
 STORED = Path(__file__).parent / "stored"
 FORMATS = range(1, CONFIG_FORMAT + 1)

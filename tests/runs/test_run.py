@@ -18,7 +18,7 @@ from minigan.runs import prepare
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.moving_average import STATISTICS
-from minigan.training.trainer import Rhythm
+from minigan.training.rhythm import Rhythm
 
 RHYTHM = Rhythm(log_every=2, sample_every=5, checkpoint_every=4)
 

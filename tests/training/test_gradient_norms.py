@@ -40,7 +40,7 @@ def trained(name: str, backend: Backend, *, steps: int = 1) -> Learner:
     stepper = Stepper(learner, map(batch, itertools.count()), rng)
     for _ in range(steps):
         stepper.step()
-    stepper.look()
+    stepper.check()
     return learner
 
 

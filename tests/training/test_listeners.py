@@ -18,7 +18,7 @@ from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training import Listener, gradient_norms
 from minigan.training.listeners import base
-from minigan.training.trainer import Keep, Rhythm
+from minigan.training.rhythm import Keep, Rhythm
 
 RHYTHM = Rhythm(log_every=2, sample_every=3, checkpoint_every=4)
 SMALL = {"dcgan": {"width": 2}, "mlp": {"hidden": 4, "latent": 2}, "vae": {"width": 4, "latent": 2}}
@@ -162,8 +162,9 @@ def test_an_error_in_a_listener_names_it_and_costs_no_step(tmp_path, method):
         train(run)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     step = run.trainer.state.step
-    assert f"failed at step {step}: ZeroDivisionError: division by zero. Step {step} is saved: mend it" in str(
-        caught.value
+    assert (
+        f"failed at step {step}: ZeroDivisionError: division by zero. Step {step} is saved: correct the listener"
+        in str(caught.value)
     )
     assert str(caught.value).endswith(f"`minigan.open_run('{tmp_path / 'run'}').resume()`")
     assert witness.told[-1] == ("end", step)

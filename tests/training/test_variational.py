@@ -17,7 +17,7 @@ from minigan.nn.optimizers import Adam
 from minigan.recipes import VAE
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
-from minigan.training.trainer import Rhythm
+from minigan.training.rhythm import Rhythm
 from minigan.training.variational import VariationalAutoencoder, kl_divergence, reparameterize, reparameterize_grad
 
 LATENT = 3

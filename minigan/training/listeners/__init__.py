@@ -1,6 +1,6 @@
 """Listeners of the trainer: the log, progress, pictures, evaluation, checkpoints, and a user's own."""
 
-from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training, as_listener
+from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training
 from minigan.training.listeners.checkpoints import Checkpoints
 from minigan.training.listeners.evaluation import Draw, Evaluation, Measure
 from minigan.training.listeners.log import Log
@@ -20,5 +20,4 @@ __all__ = [
     "ShowProgress",
     "Step",
     "Training",
-    "as_listener",
 ]

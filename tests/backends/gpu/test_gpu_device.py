@@ -17,7 +17,7 @@ from minigan.errors import BackendError, MissingExtraError
 from minigan.nn.layers import Conv2D, Dense, Flatten
 from minigan.nn.network import Sequential
 from minigan.training.out_of_memory import out_of_memory, size
-from minigan.training.trainer import Rhythm
+from minigan.training.rhythm import Rhythm
 
 
 def failing(error: Exception):

@@ -20,11 +20,12 @@ from minigan.nn.layers import Tanh
 from minigan.nn.network import Observer, Pass
 from minigan.nn.optimizers import Adam
 from minigan.recipes import get_recipe
+from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.moving_average import MovingAverage
+from minigan.training.rhythm import Rhythm
 from minigan.training.stepper import Stepper
-from minigan.training.trainer import Interruption, Rhythm
 from minigan.training.variational import VariationalValues
 
 STEPS = 6
@@ -99,7 +100,7 @@ def test_replayed_steps_give_the_bits_of_steps_on_the_cpu_and_nobody_waits(devic
         ours.stepper.step()
     assert DEVICE.waits == waits
     assert ours.steps(1) == wanted[-1:]
-    ours.stepper.look()
+    ours.stepper.check()
     assert_same(ours, reference)
     assert DEVICE.launches >= 2
 
@@ -237,7 +238,7 @@ def test_an_error_of_the_data_leaves_all_counts_as_they_were(device: Backend):
     before = training.arrays()
     with pytest.raises(DataError, match="no more"):
         training.steps(1)
-    training.stepper.look()
+    training.stepper.check()
     for name, array in training.arrays().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
@@ -276,7 +277,7 @@ def test_an_observed_step_is_computed_anew_and_gives_the_same_bits(device: Backe
         assert DEVICE.launches == launches + (number in (3, 5))
     assert len(found.largest) % 3 == 0
     assert found.largest == wanted.largest
-    ours.stepper.look()
+    ours.stepper.check()
     assert_same(ours, reference)
 
 
@@ -303,7 +304,7 @@ def test_divergence_changes_nothing_and_is_found_at_the_next_look(device: Backen
         reference.steps(1)
     ours.steps(STEPS)
     with pytest.raises(DivergenceError) as found:
-        ours.stepper.look()
+        ours.stepper.check()
     assert str(found.value) == str(expected.value)
     assert found.value.steps_ago == STEPS - 1 - taken
     wanted = reference.arrays() | counts
@@ -333,7 +334,7 @@ def test_a_step_is_searched_on_what_it_was_fed(device: Backend):
         with np.errstate(all="ignore"), pytest.raises(DivergenceError) as caught:
             for _ in range(40):
                 stepper.step()
-            stepper.look()
+            stepper.check()
         messages.append(str(caught.value))
     assert messages == ["the output of D.1.Lottery is not finite."] * 2
 
@@ -361,9 +362,9 @@ def test_training_can_go_on_after_divergence(device: Backend):
     training = Training("mlp", device, spoilt=3)
     training.steps(5)
     with pytest.raises(DivergenceError):
-        training.stepper.look()
+        training.stepper.check()
     training.steps(3)
-    training.stepper.look()
+    training.stepper.check()
     assert all(np.isfinite(array).all() for array in training.arrays().values())
 
 

@@ -1,0 +1,90 @@
+"""Listeners that a user has written, as the trainer calls them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from minigan.errors import ConfigError, ListenerError
+from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training
+from minigan.training.state import TrainingState
+
+__all__ = ["as_listener"]
+
+
+class UsersListener(Listener):
+    """A user's own listener. Its errors name it and the step; it gets copies, so that it cannot change the log."""
+
+    def __init__(self, listener: Listener, name: str) -> None:
+        self.listener, self.name = listener, name
+        self._state: TrainingState | None = None
+
+    def on_start(self, training: Training) -> None:
+        self._state = training.state
+        with self._named("on_start"):
+            self.listener.on_start(training)
+
+    def is_due(self, step: Step) -> bool:
+        with self._named("is_due"):
+            return self.listener.is_due(step)
+
+    def on_step(self, step: Step) -> None:
+        with self._named("on_step"):
+            self.listener.on_step(step)
+
+    def on_record(self, record: Record) -> None:
+        with self._named("on_record"):
+            self.listener.on_record(dict(record))
+
+    def on_picture(self, step: int, picture: np.ndarray) -> None:
+        with self._named("on_picture"):
+            self.listener.on_picture(step, picture.copy())
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        with self._named("on_checkpoint"):
+            self.listener.on_checkpoint(step, path)
+
+    def on_end(self) -> None:
+        with self._named("on_end"):
+            self.listener.on_end()
+
+    @contextmanager
+    def _named(self, method: str) -> Iterator[None]:
+        """Turns an error inside into a `ListenerError` that names the listener and the step."""
+        try:
+            yield
+        except Exception as error:
+            step = 0 if self._state is None else self._state.step
+            where = self.name if isinstance(self.listener, RecordFunction) else f"{self.name}.{method}"
+            text = str(error).rstrip(". ")
+            what = f"{type(error).__name__}{f': {text}' if text else ''}"
+            raise ListenerError(f"the listener {where} failed at step {step}: {what}.") from error
+
+
+class RecordFunction(Listener):
+    """A function that is called with each record of the log."""
+
+    def __init__(self, function: Callable[[Record], object]) -> None:
+        self.function = function
+
+    def on_record(self, record: Record) -> None:
+        self.function(record)
+
+
+def as_listener(given: AnyListener) -> Listener:
+    """A user's listener, or a function to be called with each record, as a listener for the trainer.
+
+    Raises:
+        ConfigError: `given` is neither.
+    """
+    if isinstance(given, type) and issubclass(given, Listener):
+        raise ConfigError(f"listeners: expected an object, got the class {given.__name__}. Write {given.__name__}().")
+    if isinstance(given, Listener):
+        return UsersListener(given, type(given).__name__)
+    if callable(given) and not isinstance(given, type):
+        return UsersListener(RecordFunction(given), getattr(given, "__name__", type(given).__name__))
+    raise ConfigError(
+        f"listeners: expected a Listener, or a function that takes a record of the log, got {given!r}. "
+        "See minigan.training.Listener."
+    )
