@@ -156,7 +156,7 @@ def zip_mutation(rng: random.Random, data: bytes) -> bytes:
 
 
 def zip_members(data: bytes) -> list[Member]:
-    """Those of a sound archive, read from one local header after the other; fewer of a damaged one."""
+    """Entries of a sound archive, read from one local header after the other; fewer of a damaged one."""
     members, at = [], 0
     while data[at : at + 4] == b"PK\x03\x04" and len(data) >= at + 30:
         version, flags, method, _, _, crc, packed, size, name, extra = struct.unpack(

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: keeping them from the weights, and naming the first layer where one arose."""
+"""Numbers that are not finite: keeps them from the weights, and names the first layer that produced one."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ def _is_below(array: Array, limit: float) -> bool:
 
 
 def _below(array: Array, limit: float) -> Array:
-    """The same, still on the backend: bool, of shape (). A NaN makes both comparisons false."""
+    """The same as an array of the backend: bool, of shape (). A NaN makes both comparisons false."""
     return (array.max() < limit) & (array.min() > -limit)
 
 
@@ -34,18 +34,18 @@ def _largest_moderate(array: Array) -> float:
 
 
 def is_sound(array: Array, network: Layer) -> bool:
-    """Whether no number is NaN or infinite, for a step of training to ask.
+    """Whether no number is NaN or infinite, as a training step asks.
 
-    Where the network's backend has a guard, that one is told, and the answer is True: nobody waits for it here, and if
-    it is not so, what follows changes nothing.
+    If the network's backend has a guard, the check is left to it and the answer is True: the host does not wait, and
+    if the check fails, the rest of the step changes nothing.
     """
     return _hold(network, (array, math.inf))
 
 
 def all_finite(value: Array, grads: Gradients, network: Layer) -> bool:
-    """Whether a loss, all gradients and the running statistics are sound: asked before each update of the weights.
+    """Whether a loss, all gradients and the running statistics are sound; asked before each update of the weights.
 
-    With a guard as in `is_sound`.
+    A guard is used as in `is_sound`.
     """
     return _hold(
         network, (value, math.inf), (grads.flat, _largest_moderate(grads.flat)), (network.state.flat, math.inf)
@@ -53,7 +53,7 @@ def all_finite(value: Array, grads: Gradients, network: Layer) -> bool:
 
 
 def _hold(network: Layer, *limits: tuple[Array, float]) -> bool:
-    """Whether each array is below its limit, or a promise of the guard to see to it."""
+    """Whether each array is below its limit; True if the guard has been asked to check that."""
     guard = network.kernels.guard
     if guard is None:
         return all(_is_below(array, limit) for array, limit in limits)
@@ -67,8 +67,8 @@ class FirstNonFinite(Observer):
     """Names the first number that is NaN or infinite, or a gradient whose square is, in the networks it observes.
 
     Attributes:
-        forward: found in a forward pass: the input, a weight or a layer's output. None if all is finite.
-        backward: found in a backward or a double backward pass: a gradient.
+        forward: its name if it was found in a forward pass: the input, a weight or a layer's output. Otherwise None.
+        backward: its name if it was found in a backward or double backward pass: a gradient. Otherwise None.
     """
 
     forward: str | None
@@ -80,13 +80,13 @@ class FirstNonFinite(Observer):
     def restart(self) -> None:
         """Forgets what it found."""
         self.forward = self.backward = None
-        self._of_penalty = False  # the backward one
-        self._double = 0  # how many double backward passes the present one is inside of
+        self._of_penalty = False  # whether `backward` is
+        self._double = 0  # the number of double backward passes around the present pass
 
     def first(self, losses: Sequence[tuple[str, Array]]) -> str | None:
-        """Name of the first, these losses included; None if all is finite.
+        """Name of the first, including these losses; None if all is finite.
 
-        A loss comes between forward and backward, a penalty after its gradient.
+        The losses are computed between forward and backward passes, a penalty after its gradient.
         """
         loss = next((name for name, value in losses if not is_finite(value)), None)
         after_forward = (self.backward, loss) if self._of_penalty else (loss, self.backward)
@@ -101,7 +101,7 @@ class FirstNonFinite(Observer):
         elif now.kind == "double_backward":
             self._look_backward(now, f"the penalty on the slope of {network}", now.given)
         else:
-            self._look_backward(now, f"the gradient that {network} is given", now.given)
+            self._look_backward(now, f"the gradient passed to {network}", now.given)
         self._double += now.kind.startswith("double")
 
     def after(self, now: Pass) -> None:
@@ -118,7 +118,7 @@ class FirstNonFinite(Observer):
         self._double -= now.kind.startswith("double")
 
     def _gradient(self, now: Pass) -> str:
-        """The name of what a backward pass of some kind computes."""
+        """The name of the gradient that a backward pass of this kind computes."""
         if now.kind == "backward_recorded":
             return f"penalty's gradient of {now.path}"
         if now.kind == "double_backward":
@@ -140,7 +140,7 @@ class FirstNonFinite(Observer):
 
 
 def _parameters(now: Pass) -> Iterator[tuple[Layer, Parameter]]:
-    """The weights of the layers of a pass, with those inside."""
+    """The weights of a pass's layers and of the layers inside them."""
     for outer in now.layers:
         for _, layer in outer.walk():
             for parameter in layer.own_parameters:

@@ -1,4 +1,4 @@
-"""A pool of earlier fakes, so that D does not forget what G has drawn before, and G does not return to it."""
+"""A pool of earlier fakes, so that D keeps rejecting what G drew before, and G does not return to it."""
 
 import math
 from collections.abc import Mapping
@@ -16,13 +16,17 @@ __all__ = ["FakePool"]
 
 
 class FakePool:
-    """Half of each batch of fakes that D is shown comes from earlier steps, and makes room for new ones in the pool.
+    """Replaces half of each batch of fakes that D sees by fakes of earlier steps.
 
-    Source: Shrivastava et al. 2017, section 2.3; pix2pix's and CycleGAN's "image pool" of 50.
+    The replaced fakes take the places of those earlier ones in the pool.
 
     Args:
-        G: built; draws what the pool holds.
-        size: the number of fakes that it holds.
+        G: the generator of the fakes; built.
+        size: the number of fakes in a full pool.
+    Raises:
+        ConfigError: G is no built network, or the size is not a positive integer.
+        OutOfMemoryError: the pool would not fit into memory.
+    Source: Shrivastava et al. 2017, section 2.3; the "image pool" of 50 of pix2pix and CycleGAN.
     """
 
     def __init__(self, G: Sequential, *, size: int = 50) -> None:
@@ -37,10 +41,13 @@ class FakePool:
         return f"FakePool: {self.count} of {len(self.fakes)} fakes {self.fakes.shape[1:]}"
 
     def mix(self, fakes: Array, rng: np.random.Generator) -> Array:
-        """The batch to show D in place of these fakes. Until the pool is full it only collects.
+        """The batch for D in place of these fakes. Until the pool is full it only collects them.
 
         Args:
-            fakes: (N, *G.output_shape); stay as they are.
+            fakes: (N, *G.output_shape); unchanged.
+            rng: chooses the earlier fakes.
+        Returns:
+            (N, *G.output_shape).
         """
         if self.count < len(self.fakes):
             new = min(len(fakes), len(self.fakes) - self.count)
@@ -62,10 +69,10 @@ class FakePool:
         return {"fakes": np.array(self.kernels.to_numpy(self.fakes)), "count": np.array([self.count], np.int64)}
 
     def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
-        """Goes back to what `to_dict` gave.
+        """Restores the arrays that `to_dict` returned.
 
         Raises:
-            CheckpointError: the arrays hold no pool, or another one. Nothing is overwritten.
+            CheckpointError: the arrays hold no pool, or one of another size or shape. Nothing is overwritten.
         """
         expected = {name: (array.shape, array.dtype) for name, array in self.to_dict().items()}
         found = {name: (array.shape, array.dtype) for name, array in arrays.items()}

@@ -10,12 +10,11 @@ __all__ = ["gradient_norms"]
 def gradient_norms(learner: Learner) -> dict[str, float]:
     """The Euclidean norm of the gradient of each layer's own weights, by the layer's path: `"G.0.Dense"`.
 
-    They are those of the last step, as the optimizers took them: of all its terms together, after clipping. They are
-    read from `learner.grads`, where every backend leaves the sums, rather than noted by an observer of the walk: an
-    observer sees a part of the sum at a time (D learns from two batches and a penalty), would have to be there in every
-    step, and a replayed step tells nothing.
+    These are the gradients of the last step as the optimizers used them: the sum of all terms, after clipping. They are
+    read from `learner.grads`, where every backend leaves the sums. An observer would see one part of each sum at a time
+    (D learns from two batches and a penalty), and sees nothing of a replayed step.
 
-    Waits for a device that computes by itself; a step that failed since then leaves what it had.
+    Waits for the device. If its last step failed, the norms are those of the gradients that it left behind.
     """
     norms: dict[str, float] = {}
     for name, network in learner.networks.items():

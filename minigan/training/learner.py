@@ -1,4 +1,4 @@
-"""What can be trained: networks, what else a step changes, and how all of it is saved and taken up again."""
+"""Base of everything that can be trained: networks and optimizers, the guarded update, saving and restoring."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ __all__ = ["Learner", "Losses", "Values"]
 
 
 class Values(Protocol):
-    """What a step measured: a NamedTuple of scalar arrays."""
+    """Values measured in a step: a NamedTuple of scalar arrays."""
 
     def _asdict(self) -> dict[str, Array]: ...
 
@@ -30,10 +30,10 @@ class Values(Protocol):
 
 
 class Losses(Protocol):
-    """The value of what an update minimizes."""
+    """The loss that an update minimizes."""
 
     def losses(self) -> Sequence[tuple[str, Array]]:
-        """Its parts, each with the name that an error has for it: `"the loss of D's logits"`."""
+        """Its parts, each with its name in error messages: `"the loss of D's logits"`."""
 
 
 L = TypeVar("L", bound=Losses)
@@ -44,15 +44,15 @@ class Learner(ABC):
     """Networks that are trained together: `AlternatingOptimizer`, `VariationalAutoencoder`, `Supervised`.
 
     Args:
-        parts: each network, built, with its optimizer, by the name that its arrays have in a checkpoint.
+        parts: each network, built, with its optimizer, by the network's name; its arrays in a checkpoint begin with it.
     Attributes:
-        G: draws the samples.
-        n_critic: batches that a step takes.
+        G: the network that draws samples.
+        n_critic: batches in a step.
         networks: all networks, by name.
         optimizers: all optimizers, each by the first letter of its network's name, in lower case.
-        grads: each network's gradients, by its name: those of the last step.
+        grads: the gradients of each network in the last step, by the network's name.
     Raises:
-        ConfigError: the networks have other backends or dtypes than each other, or an optimizer updates another arena.
+        ConfigError: the networks differ in backend or dtype, or an optimizer updates another network's arena.
     """
 
     G: Sequential
@@ -83,7 +83,7 @@ class Learner(ABC):
 
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:
-        """What else than the networks a step changes, by the names that it has in a checkpoint."""
+        """Everything else that a step changes, by its name in a checkpoint."""
         return {f"{letter}_optimizer": optimizer for letter, optimizer in self.optimizers.items()}
 
     # ------------------------------------------------------------------------------------------ a step
@@ -93,34 +93,34 @@ class Learner(ABC):
         """One update of each network.
 
         Args:
-            batches: of the data.
-            rng: of all that is random.
+            batches: of the data; each learner says which shapes.
+            rng: of everything random in the step.
         Raises:
             DivergenceError: a number became NaN or infinite; the networks are as they were before the update.
         """
 
     def kind(self) -> Hashable | None:
-        """What the course of the next step depends on beside what it is fed: steps of one kind do the same.
+        """The kind of the next step: steps of equal kinds do the same computations on different inputs.
 
-        None, if that cannot be told, as where the host looks at what the device has computed: then a backend that
-        replays steps does this one anew.
+        A backend that captures steps replays the step of that kind. None: the next step cannot be replayed, for example
+        because the host decides by numbers that the device has computed.
         """
         return None
 
     @abstractmethod
     def inputs(self, batch: Any, rng: np.random.Generator) -> Sequence[tuple[Sequential, Array]]:
-        """Each network, and what it is given in a step on that batch: for checking gradients."""
+        """Each network with its input in a step on that batch; for checking gradients."""
 
     def update(self, *names: str, gradients: Callable[[], L], rng: np.random.Generator) -> L:
-        """One update of these networks: gradients, a look at them, and the optimizers, which clip and step.
+        """One update of these networks: compute gradients, check them, then let the optimizers clip and step.
 
         The only place where a learner changes weights.
 
         Args:
-            gradients: leaves them in `grads`, whatever is there, and may commit running statistics; nothing else.
-            rng: what it draws from.
+            gradients: overwrites the networks' `grads`, and may commit running statistics; changes nothing else.
+            rng: the generator that `gradients` draws from.
         Returns:
-            What `gradients` returned.
+            The values that `gradients` returned.
         Raises:
             DivergenceError: a value, a gradient or a running statistic is not finite; the networks are as before.
         """
@@ -133,7 +133,7 @@ class Learner(ABC):
         return values
 
     def _is_sound(self, names: Sequence[str], values: Losses, statistics: Mapping[str, Array]) -> bool:
-        """Whether an update may take place; where a guard has the answer, that one goes back to the statistics."""
+        """Whether the update may take place. On a device the guard decides, and restores the statistics itself."""
         _, parts = zip(*values.losses(), strict=True)
         total = sum(parts[1:], parts[0])
         sound = all(all_finite(total, self.grads[name], self.networks[name]) for name in names)
@@ -149,25 +149,29 @@ class Learner(ABC):
         statistics: Mapping[str, Array],
         search: Callable[[], FirstNonFinite],
     ) -> DivergenceError:
-        """Goes back to the statistics, and names what is not finite."""
+        """Restores the statistics, and names the first number that is not finite."""
         networks = [self.networks[name] for name in names]
         wrong = [
             f"the running statistics of {network.path}" for network in networks if not is_finite(network.state.flat)
         ]
-        self._go_back(statistics)
+        self._restore(statistics)
         found = search().first(values.losses()) or next(iter(wrong), f"a gradient of {' or '.join(names)}")
-        self._go_back(statistics)  # which the search has changed again
+        self._restore(statistics)  # the search has changed them again
         return DivergenceError(f"{found} is not finite.")
 
-    def _go_back(self, statistics: Mapping[str, Array]) -> None:
+    def _restore(self, statistics: Mapping[str, Array]) -> None:
         for name, before in statistics.items():
             self.networks[name].state.flat[...] = before
 
     def checked_forward(self, network: Sequential, x: Array, rng: np.random.Generator) -> tuple[Array, Tape]:
-        """A forward pass in training, whose output is looked at before anything is built on it.
+        """A forward pass in training mode, whose output is checked before it is used.
 
         Args:
             network: one of the learner's, or a conditioned copy.
+            x: (N, *network.input_shape), on the backend.
+            rng: of dropout.
+        Returns:
+            The output (N, *network.output_shape), and the tape.
         Raises:
             DivergenceError: the output is not finite.
         """
@@ -177,7 +181,7 @@ class Learner(ABC):
         return y, tape
 
     def _attempt(self, compute: Callable[[], T], rng: np.random.Generator) -> tuple[T, Callable[[], FirstNonFinite]]:
-        """The result, and a search for its first number that is not finite, which computes it again on the same draws.
+        """The result, and a search for the first number that is not finite, which repeats it with the same draws.
 
         Args:
             compute: may draw from `rng`.
@@ -199,7 +203,7 @@ class Learner(ABC):
 
     @contextmanager
     def observed(self, observer: Observer) -> Iterator[None]:
-        """While this lasts, the observer is told of each pass of all networks; see `Sequential.observed`."""
+        """Within this context the observer sees each pass of every network; see `Sequential.observed`."""
         with ExitStack() as stack:
             for network in self.networks.values():
                 stack.enter_context(network.observed(observer))
@@ -207,15 +211,15 @@ class Learner(ABC):
 
     @property
     def is_observed(self) -> bool:
-        """Whether somebody is told of the networks' passes: then each step is computed anew, none is replayed."""
+        """Whether an observer sees the networks' passes: then each step is computed, none is replayed."""
         return any(network.is_observed for network in self.networks.values())
 
     @contextmanager
     def searched(self) -> Iterator[FirstNonFinite]:
-        """While this lasts, each number of a step is looked at as it is computed.
+        """Within this context each number of a step is checked as it is computed.
 
-        For a step that is done again by a backend, which feeds it once. Any other is looked at once it has failed, by
-        repeating the part that did.
+        For a step that a backend repeats on the inputs that it has kept. Elsewhere, the part of a step that has failed
+        is repeated.
         """
         self._search = FirstNonFinite()
         try:
@@ -227,7 +231,7 @@ class Learner(ABC):
     # ------------------------------------------------------------------------------------------ its state
 
     def rates(self) -> dict[str, float]:
-        """The learning rates of the next step, by the names that a log has for them."""
+        """The learning rates of the next step, by their names in the log."""
         return {f"{letter}_lr": optimizer.lr for letter, optimizer in self.optimizers.items()}
 
     def __repr__(self) -> str:
@@ -249,12 +253,12 @@ class Learner(ABC):
         return arrays
 
     def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
-        """Goes back to what `to_dict` gave.
+        """Restores the arrays that `to_dict` returned.
 
         Args:
             source: where the arrays are from, for error messages.
         Raises:
-            CheckpointError, ShapeError, DTypeError: the arrays are of other networks. Nothing is overwritten.
+            CheckpointError, ShapeError, DTypeError: the arrays belong to other networks. Nothing is overwritten.
         """
         before = self.to_dict()
         try:

@@ -1,4 +1,4 @@
-"""The exponential moving average of G's weights, which draws better than any of the weights it averages.
+"""The exponential moving average of G's weights, which draws better images than G itself.
 
 Source: Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training"; Karras et al. 2018, appendix A.1.
 """
@@ -23,26 +23,29 @@ STATISTICS: tuple[Statistics, ...] = ("running", "batch", "standing")
 
 
 class MovingAverage:
-    """A second generator, whose weights are the average of those of the one that trains.
+    """A second generator, whose weights are the moving average of the weights of the one in training.
 
-    average <- d average + (1 - d) w after each step of G, with d = min(decay, (1 + t) / (10 + t)) at the t-th: a
-    shorter average early on soon forgets the first weights (as TensorFlow's ExponentialMovingAverage does).
+    average <- d average + (1 - d) w after each step of G, with d = min(decay, (1 + t) / (10 + t)) at the t-th
+    step: the average is shorter early on, so that it soon forgets the first weights (as in TensorFlow's
+    ExponentialMovingAverage).
 
-    Averaged weights give other activations than the last ones, so BatchNorm's statistics are the average's own:
+    Averaged weights give other activations than the last weights, so the average has BatchNorm statistics of its own:
 
     - "running": the running statistics of G, averaged like the weights; costs nothing.
-    - "batch": those of the batch that is drawn, as in training; an image then depends on its neighbours.
+    - "batch": those of the batch being drawn, as in training; an image then depends on the others in its batch.
     - "standing": those of many batches drawn with the averaged weights (Brock et al. 2019, appendix C).
 
     Args:
-        network: built like G; its numbers are overwritten.
-        G: trains.
+        network: built like G; its weights are overwritten.
+        G: the generator in training.
         decay: in [0, 1); .999 remembers some 1,000 steps.
-        statistics: of BatchNorm, when the average draws.
-        noise: (rng, n) -> z; standing statistics need it.
+        statistics: of BatchNorm, when the average draws; see above.
+        noise: (rng, n) -> z (n, *G.input_shape); needed for standing statistics.
         seed: of that noise, and of dropout where the statistics are the batch's.
     Attributes:
-        updates: the number of G's steps that went into the average.
+        updates: the number of G's steps in the average.
+    Raises:
+        ConfigError: an argument is out of range, or `network` is not a second network built like G.
     """
 
     def __init__(
@@ -74,14 +77,14 @@ class MovingAverage:
         return f"{settings} of {self.G.path}, {self.updates:,} updates"
 
     def restart(self) -> None:
-        """Begins anew, at G's weights as they are now."""
+        """Starts over from G's present weights."""
         self.updates = 0
         for average, last in self._pairs():
             average[...] = last
         self.network.arena.updated()
 
     def update(self) -> None:
-        """To be called after each step of G: one pass over the arena."""
+        """Adds G's weights to the average: one pass over the arena. Call it after each step of G."""
         kernels = self.network.kernels
         (decay,) = kernels.numbers(lambda: (min(self.decay, (1 + self.updates) / (10 + self.updates)),))
         for average, last in self._pairs():
@@ -94,13 +97,13 @@ class MovingAverage:
         self.network.arena.updated()
 
     def settle(self) -> None:
-        """Makes the statistics fit the weights; to be called before the network is saved. `draw` does it itself."""
+        """Computes standing statistics for the weights. Call it before saving the network; `draw` does so itself."""
         if self.noise is not None and self.statistics == "standing":
             self.network.state.flat[...] = self.G.state.flat
             standing_statistics(self.network, self.noise, rng=np.random.default_rng(self.seed))
 
     def draw(self, z: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
-        """The averaged generator's outputs, in host memory; see `generate`."""
+        """The averaged generator's outputs (N, *G.output_shape), in host memory; see `generate`."""
         self.settle()
         rng = np.random.default_rng(self.seed)
         return generate(self.network, z, condition, batch_statistics=self.statistics == "batch", rng=rng)
@@ -110,10 +113,10 @@ class MovingAverage:
         return network_arrays(self.network, "average") | {"average_updates": np.array([self.updates], np.int64)}
 
     def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
-        """Goes back to what `to_dict` gave.
+        """Restores the arrays that `to_dict` returned.
 
         Raises:
-            CheckpointError, ShapeError, DTypeError: the arrays hold no average, or that of another network. Nothing
+            CheckpointError, ShapeError, DTypeError: the arrays hold no average, or one of another network. Nothing
                 is overwritten.
         """
         if "average_updates" not in arrays:

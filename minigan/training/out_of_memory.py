@@ -1,4 +1,4 @@
-"""When memory does not suffice for a training step: what takes it, and what to do."""
+"""The error of a training step that runs out of memory: which arrays are largest, and the remedy."""
 
 import heapq
 import math
@@ -24,7 +24,7 @@ def out_of_memory(error: MemoryError, networks: Mapping[str, Sequential], *, bat
 def largest_outputs(
     networks: Mapping[str, Sequential], *, batch_size: int, count: int = 3
 ) -> list[tuple[int, str, tuple[int, ...]]]:
-    """Bytes, layer and shape of what layers give for a batch, the largest first."""
+    """Bytes, layer and shape of the layers' outputs for a batch, largest first."""
     outputs = []
     for network in networks.values():
         for _, layer in network.walk():
@@ -35,7 +35,7 @@ def largest_outputs(
 
 
 def size(nbytes: int) -> str:
-    """1.5 GB."""
+    """A number of bytes in words: `1.5 GB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if nbytes >= scale:
             return f"{nbytes / scale:.3g} {unit}"

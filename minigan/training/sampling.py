@@ -1,4 +1,4 @@
-"""From a trained generator to pictures."""
+"""Samples of a generator, and pictures of samples."""
 
 import os
 from collections.abc import Callable
@@ -49,19 +49,19 @@ def generate(
     Args:
         G: a built network.
         z: (N, *G.input_shape), any float dtype.
-        condition: a row for each, if G takes one: one-hot classes.
-        batch_size: the most that are drawn at a time; bounds the memory.
-        batch_statistics: draw as in training: BatchNorm takes the statistics of each batch, and Dropout drops (pix2pix
-            draws so: Isola et al. 2017, section 3.3). Otherwise the result does not depend on the batch.
+        condition: a row for each z, if G takes a condition: one-hot classes.
+        batch_size: the most samples drawn at a time; bounds the memory.
+        batch_statistics: draw as in training: BatchNorm uses the statistics of each batch, and Dropout is active (as in
+            pix2pix: Isola et al. 2017, section 3.3). Otherwise no sample depends on the others.
         rng: of Dropout, with batch statistics.
     Returns:
         (N, *G.output_shape) in host memory. Images are an `ImageBatch`, which a notebook shows.
     Raises:
-        NotBuiltError, ConfigError, ShapeError: G is no built network, or z or the condition does not fit it.
+        NotBuiltError, ConfigError, ShapeError: G is no built network, or the shape of z or of the condition is wrong.
     """
     _expect_noise(G, z, condition)
     outputs: list[Any] = []
-    # Of about one size: a last few have poor statistics.
+    # Batches of about one size: a small last one would have poor statistics.
     for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
         c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
         y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
@@ -71,7 +71,7 @@ def generate(
 
 
 def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) -> None:
-    """Refuses what `generate` cannot draw from.
+    """Refuses arguments that `generate` cannot use.
 
     Raises:
         NotBuiltError, ConfigError, ShapeError: see `generate`.
@@ -98,9 +98,9 @@ def standing_statistics(
     batches: int = 100,
     batch_size: int = 64,
 ) -> None:
-    """Replaces BatchNorm's running statistics by the mean of those of many batches, drawn with the weights as they are.
+    """Replaces BatchNorm's running statistics by their mean over many batches, drawn with the present weights.
 
-    The running ones lag behind weights that move, and fit averaged weights badly.
+    Running statistics lag behind weights that change, and fit averaged weights badly.
     Source: Brock et al. 2019 (BigGAN), appendix C.
     """
     norms = [layer for _, layer in G.walk() if isinstance(layer, BatchNorm)]
@@ -119,16 +119,16 @@ def standing_statistics(
 
 @dataclass(frozen=True)
 class Exhibit:
-    """The inputs of a training's pictures, always the same, so that one sees what changes.
+    """The inputs of a training's sample pictures; always the same, so that the pictures show what changes.
 
     Attributes:
         z: G's inputs: latent vectors, or photographs to be translated.
-        condition: a row for each, or None.
-        before, after: images (N, H, W, C) in [-1, 1] that stand to the left and to the right of what G draws.
+        condition: a row for each z, or None.
+        before, after: images (N, H, W, C) in [-1, 1] to the left and to the right of G's images.
         extent: a picture of points reaches from -extent to extent.
-        columns: the columns of a grid without neighbours.
-        as_in_training: draw with Dropout and each batch's own statistics, see `generate`.
-        batch_size: the most that are drawn at a time.
+        columns: the columns of a grid without `before` and `after`.
+        as_in_training: draw with Dropout and each batch's own statistics; see `generate`.
+        batch_size: the most samples drawn at a time.
     """
 
     z: np.ndarray
@@ -151,17 +151,17 @@ class Exhibit:
         )
 
     def picture(self, samples: np.ndarray) -> np.ndarray:
-        """The picture of what was drawn: a grid, with neighbours a row for each; points as their density."""
+        """The picture of G's outputs: a grid, with a row for each if there are neighbours; points as a density."""
         if not (self.before or self.after):
             return render(samples, extent=self.extent, columns=self.columns)
         columns = [*self.before, samples, *self.after]
-        beside = np.stack(columns, axis=1).reshape(-1, *samples.shape[1:])
+        images = np.stack(columns, axis=1).reshape(-1, *samples.shape[1:])
         side_by_side = 1 if len(samples) < 6 else 2
-        return image_grid(beside, columns=side_by_side * len(columns))
+        return image_grid(images, columns=side_by_side * len(columns))
 
 
 def picture_count(shape: tuple[int, ...], *, images: int = IMAGE_COUNT) -> int:
-    """The number of samples of that shape that a picture shows well: very many points, or so many images."""
+    """The number of samples that a picture shows well: 2,500 points, or `images` images."""
     return POINT_COUNT if len(shape) == 1 else images
 
 
@@ -170,7 +170,9 @@ def render(samples: np.ndarray, *, extent: float, columns: int | None = None) ->
 
     Args:
         extent: a picture of points reaches from -extent to extent.
-        columns: the grid's; about as many as rows by default.
+        columns: of the grid; None makes about as many as rows.
+    Returns:
+        (H, W, C) uint8.
     """
     return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
 

@@ -1,4 +1,4 @@
-"""All that a training changes, as one object: what a checkpoint holds, and what listeners may look at."""
+"""Everything that a training changes, as one object: the content of a checkpoint, and the state that listeners see."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class TrainingState:
     Attributes:
         learner: networks and optimizers.
         loader: batches of the data, images in [-1, 1].
-        rng: draws all that is random in a step: noise, dropout.
+        rng: of everything random in a step: noise, dropout.
         average: the moving average of G's weights, if there is one.
         model: the description of `model.safetensors`, enough to rebuild G.
         config: the text of the run's config.toml.
@@ -49,7 +49,7 @@ class TrainingState:
         return self.learner.to_dict() | self.average.to_dict()
 
     def description(self) -> dict[str, Any]:
-        """What a checkpoint says in addition to its arrays; JSON can hold it."""
+        """The description in a checkpoint, next to its arrays; JSON can hold it."""
         return {
             "rng": self.rng.bit_generator.state,
             "loader": self.loader.state(),
@@ -58,10 +58,10 @@ class TrainingState:
         }
 
     def load(self, arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: Path) -> list[str]:
-        """Goes back to a checkpoint: all of it or, if it is refused, nothing.
+        """Restores the whole checkpoint or, if it is refused, nothing.
 
         Returns:
-            Warnings, if the versions or the number of items in the data are others.
+            Warnings, if the versions or the number of items in the data differ.
         Raises:
             CheckpointError: it is damaged, or of another network or other data.
         """
@@ -77,7 +77,7 @@ class TrainingState:
             self.loader.restore(before)
             raise CheckpointError(str(error)) from None
         self.rng.bit_generator.state = rng_state
-        self.model = {**self.model, "extent": description["model"]["extent"]}  # pictures stay as they were
+        self.model = {**self.model, "extent": description["model"]["extent"]}  # pictures keep their extent
         self.step = description["step"]
         warnings = (
             versions_warning(description.get("versions", {})),

@@ -1,4 +1,4 @@
-"""Training a generator alone, on what it is told to draw: the baseline without a discriminator."""
+"""Supervised training of a generator: the baseline without a discriminator."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -18,7 +18,7 @@ __all__ = ["Supervised", "SupervisedValues"]
 
 
 class SupervisedValues(NamedTuple):
-    """What one step measured; a scalar array of the backend."""
+    """The loss measured in one step; a scalar array of the backend."""
 
     g_loss: Array
 
@@ -30,21 +30,21 @@ class SupervisedValues(NamedTuple):
         return {"G": self.g_loss}
 
     def losses(self) -> list[tuple[str, Array]]:
-        """The one there is."""
+        """The one loss."""
         return [("the loss of G", self.g_loss)]
 
 
 class Supervised(Learner):
-    """Trains G to minimize sum_k weight_k * term_k(G(x), y); a `Learner` like `AlternatingOptimizer`.
+    """Trains G to minimize sum_k weight_k * term_k(G(x), y), for sources x and targets y.
 
-    What pix2pix calls "L1 alone" (Isola et al. 2017, table 1), beside which a GAN has to show what it is good for.
+    The baseline that a GAN must improve on: "L1" in table 1 of Isola et al. 2017 (pix2pix).
 
     Args:
-        G: maps sources x to images; built.
-        terms: the loss, at least one term.
+        G: maps sources (N, *G.input_shape) to images (N, *G.output_shape); built.
+        terms: the loss; at least one term.
         optimizer: updates G's arena.
     Raises:
-        ConfigError: these do not fit each other.
+        ConfigError: G is not built, there are no terms, or the optimizer updates another network's arena.
     """
 
     def __init__(self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer) -> None:
@@ -58,16 +58,16 @@ class Supervised(Learner):
         """One update of G.
 
         Args:
-            batches: of targets `real` (N, *G.output_shape) and sources (N, *G.input_shape).
+            batches: `Batch(real, source=...)`: targets (N, *G.output_shape) and sources (N, *G.input_shape).
             rng: of dropout.
         Raises:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
-        target, source = self._fed(batches)
+        target, source = self._feed(batches)
         return self.update("G", gradients=lambda: self.gradients(source, target, rng), rng=rng)
 
     def gradients(self, source: Array, target: Array, rng: np.random.Generator) -> SupervisedValues:
-        """Leaves in `grads` the gradients of the loss."""
+        """Leaves in `grads["G"]` the gradients of the loss."""
         self.grads["G"].zero()
         y, tape = self.G.forward(source, train=True, rng=rng)
         value, dy = self.loss(y, target)
@@ -77,10 +77,10 @@ class Supervised(Learner):
 
     def loss(self, y: Array, target: Array) -> tuple[Array, Array]:
         """The weighted sum of all terms, and its gradient with respect to y."""
-        parts = [(weight, *function(y, target)) for weight, function in self.terms]
-        value, dy = parts[0][0] * parts[0][1], parts[0][0] * parts[0][2]
-        for weight, term, dterm in parts[1:]:
-            value, dy = value + weight * term, dy + weight * dterm
+        value, dy = self.terms[0](y, target)
+        for term in self.terms[1:]:
+            term_value, dterm = term(y, target)
+            value, dy = value + term_value, dy + dterm
         return value, dy
 
     def kind(self) -> tuple[()]:
@@ -88,9 +88,9 @@ class Supervised(Learner):
 
     def inputs(self, batch: Batch, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:  # noqa: ARG002
         """G with the batch's sources."""
-        return [(self.G, self._fed(iter([batch]))[1])]
+        return [(self.G, self._feed(iter([batch]))[1])]
 
-    def _fed(self, batches: Iterator[Batch]) -> tuple[Array, Array]:
+    def _feed(self, batches: Iterator[Batch]) -> tuple[Array, Array]:
         """Targets and sources, on the backend."""
 
         def draw() -> tuple[Array, Array | None]:

@@ -1,4 +1,4 @@
-"""The variational autoencoder: the model that every GAN tutorial compares a GAN with.
+"""The variational autoencoder, the model that GANs are most often compared with.
 
 An encoder maps an image x to a normal distribution of latent vectors, N(mu, diag(exp(logvar))); a decoder G maps a
 latent vector to the parameters of a distribution of images. Both minimize the negative evidence lower bound,
@@ -33,7 +33,7 @@ LIKELIHOODS: Mapping[str, Likelihood] = {"bernoulli": bernoulli, "gaussian": gau
 
 
 class VariationalValues(NamedTuple):
-    """What one step measured, in nats for each image; scalar arrays of the backend.
+    """Values measured in one step, in nats per image; scalar arrays of the backend.
 
     Attributes:
         loss: -ELBO (with the KL divergence's weight).
@@ -53,7 +53,7 @@ class VariationalValues(NamedTuple):
         return {"-ELBO": self.loss, "rec": self.reconstruction, "KL": self.kl}
 
     def losses(self) -> list[tuple[str, Array]]:
-        """Both parts, and the whole."""
+        """Both parts, and their weighted sum."""
         return [
             ("the reconstruction's likelihood", self.reconstruction),
             ("the KL divergence", self.kl),
@@ -65,14 +65,18 @@ class VariationalAutoencoder(Learner):
     """Trains an encoder and a decoder together.
 
     Args:
-        encoder: maps images to [mu, logvar], (2 * latent,); built.
-        G: the decoder, maps (latent,) to the parameters of p(x | z), one a pixel and channel; built on the same
+        encoder: maps images (N, *G.output_shape) to [mu, logvar], (N, 2 * latent); built.
+        G: the decoder; maps z (N, latent) to the parameters of p(x | z), one per pixel and channel; built on the same
             backend with the same dtype.
-        likelihood: -log p(x | z), summed over an image and averaged over the batch, and its gradient.
-        kl_weight: beta.
+        likelihood: (G's output, x) -> (-log p(x | z), summed over an image and averaged over the batch; its gradient).
+        kl_weight: beta, the weight of the KL divergence.
         e_optimizer, g_optimizer: update the arenas of the encoder and of G.
+    Attributes:
+        e_grads, g_grads: the gradients of the encoder and of G in the last step.
     Raises:
-        ConfigError, ShapeError: these do not fit each other.
+        ConfigError: an argument is of the wrong kind or out of range, or the networks do not go together.
+        ShapeError: the encoder's shapes are not the reverse of G's.
+    Source: Kingma & Welling 2014, equations 4 and 10.
     """
 
     def __init__(
@@ -104,7 +108,7 @@ class VariationalAutoencoder(Learner):
         return ()
 
     def inputs(self, batch: Array, rng: np.random.Generator) -> list[tuple[Sequential, Array]]:
-        """Both networks, each with its input: the images, and what is drawn for them."""
+        """Both networks, each with its input: the images, and latent vectors drawn for them."""
         x = self.G.kernels.asarray(batch, dtype=self.G.dtype)
         code, _ = self.encoder.forward(x, train=True, rng=rng)
         return [(self.encoder, x), (self.G, reparameterize(code, self._eps(code, rng)))]

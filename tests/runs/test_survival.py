@@ -160,7 +160,7 @@ def test_a_folder_that_is_removed_is_there_again(capsys, monkeypatch, kind, func
     with monkeypatch.context() as patch:
         patch.setattr(kind, function, rob)
         assert train("run") == 0
-    assert capsys.readouterr().out.count("run was removed. It is there again, with a checkpoint of step 8.\n") == 1
+    assert capsys.readouterr().out.count("run was removed. It was made anew, with a checkpoint of step 8.\n") == 1
     assert same("run")
     assert runs.read_config(Path("run")) == runs.read_config(Path("undisturbed"))
     assert main(["train", "--resume", "run", "--steps", "9"]) == 0

@@ -201,7 +201,7 @@ class OverflowingRelativistic(RelativisticAverage):
 
 @pytest.mark.parametrize(
     ("part", "says"),
-    [(0, "the loss of D's logits"), (1, "the gradient that D is given"), (2, "the gradient that D is")],
+    [(0, "the loss of D's logits"), (1, "the gradient passed to D"), (2, "the gradient passed to D")],
 )
 def test_a_bad_coupled_loss(backend: Backend, part: int, says: str):
     optimizer = gan(backend, loss=OverflowingRelativistic(part))
@@ -361,7 +361,7 @@ def test_where_all_is_well_nothing_is_found(backend: Backend):
 
 def test_a_bad_gradient_from_outside(backend: Backend):
     found = searched(gan(backend).D, next(images(backend)), scale=np.nan)
-    assert (found.forward, found.backward) == (None, "the gradient that D is given")
+    assert (found.forward, found.backward) == (None, "the gradient passed to D")
 
 
 def test_a_gradient_whose_square_overflows(backend: Backend):

@@ -36,7 +36,7 @@ class Grid(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """Those positions of a grid that share a set of taps; one row of an int64 table."""
+    """Positions of a grid that share a set of taps; one row of an int64 table."""
 
     first_down: int
     last_down: int  # exclusive

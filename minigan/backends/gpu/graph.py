@@ -61,7 +61,7 @@ class GraphSteps(Backend):
 
     @cached_property
     def all_graphs(self) -> "weakref.WeakSet[StepGraphs]":
-        """Those that are in use."""
+        """The step graphs in use."""
         return weakref.WeakSet()
 
     def step_graphs(self) -> "StepGraphs | None":

@@ -45,10 +45,10 @@ class Residual(Block):
 
     def infer(self, input_shape: Shape) -> Shape:
         shape = self.inner.setup(input_shape, f"{self.path}.inner")
-        beside = self.shortcut.setup(input_shape, f"{self.path}.shortcut") if self.shortcut else input_shape
-        if shape != beside:
+        bypass = self.shortcut.setup(input_shape, f"{self.path}.shortcut") if self.shortcut else input_shape
+        if shape != bypass:
             raise ShapeError(
-                f"{self.path}: cannot add the inner layers' {shape} to the shortcut's {beside}. "
+                f"{self.path}: cannot add the inner layers' {shape} to the shortcut's {bypass}. "
                 "Keep the shape, or give a shortcut that changes it in the same way."
             )
         return shape
@@ -68,22 +68,22 @@ class Residual(Block):
         y, inner = self.inner.forward(x, train=train, rng=rng)
         if self.shortcut is None:
             return self._sum(y, x), BranchCache(inner, None)
-        beside, shortcut = self.shortcut.forward(x, train=train, rng=rng)
-        return self._sum(y, beside), BranchCache(inner, shortcut)
+        bypass, shortcut = self.shortcut.forward(x, train=train, rng=rng)
+        return self._sum(y, bypass), BranchCache(inner, shortcut)
 
     def backward(self, dy: Array, cache: BranchCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         dx = self.inner.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
-        beside = dy
+        bypass = dy
         if self.shortcut and cache.shortcut:
-            beside = self.shortcut.backward(dy, cache.shortcut, grads=grads, need_dx=need_dx)
-        return self._sum(dx, beside) if need_dx else None
+            bypass = self.shortcut.backward(dy, cache.shortcut, grads=grads, need_dx=need_dx)
+        return self._sum(dx, bypass) if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: BranchCache) -> tuple[Array, tuple[Any, Any]]:
         dx, inner = self.inner.backward_recorded(dy, cache.inner)
-        beside, shortcut = dy, None
+        bypass, shortcut = dy, None
         if self.shortcut and cache.shortcut:
-            beside, shortcut = self.shortcut.backward_recorded(dy, cache.shortcut)
-        return dx + beside, (inner, shortcut)
+            bypass, shortcut = self.shortcut.backward_recorded(dy, cache.shortcut)
+        return dx + bypass, (inner, shortcut)
 
     def double_backward(
         self, v: Array, record: tuple[Any, Any], cache: BranchCache, *, grads: Gradients | None
@@ -91,10 +91,10 @@ class Residual(Block):
         ddy, ddx = self.inner.double_backward(v, record[0], cache.inner, grads=grads)
         if not (self.shortcut and cache.shortcut):
             return ddy + v, ddx
-        beside, beside_ddx = self.shortcut.double_backward(v, record[1], cache.shortcut, grads=grads)
-        if ddx is not None and beside_ddx is not None:
-            ddx = ddx + beside_ddx
-        return ddy + beside, ddx if ddx is not None else beside_ddx
+        bypass, bypass_ddx = self.shortcut.double_backward(v, record[1], cache.shortcut, grads=grads)
+        if ddx is not None and bypass_ddx is not None:
+            ddx = ddx + bypass_ddx
+        return ddy + bypass, ddx if ddx is not None else bypass_ddx
 
     def commit_statistics(self, cache: BranchCache) -> None:
         self.inner.commit_statistics(cache.inner)

@@ -1,4 +1,4 @@
-"""Checkpoints and `model.safetensors`: written, gone back to, and put back where the run's folder was removed."""
+"""Checkpoints and `model.safetensors`: writes them, restores them, and makes a removed run folder anew."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,11 +15,11 @@ __all__ = ["Checkpoints"]
 
 
 class Checkpoints(Listener):
-    """Saves a training every so many steps. Comes last: what else is due at a step is done before its checkpoint.
+    """Saves the training every so many steps. The last listener, so that a checkpoint comes after all else of its step.
 
     Args:
         every: steps from checkpoint to checkpoint.
-        keep: how many of the last ones stay.
+        keep: how many of the newest to keep.
     Attributes:
         saved: the step of the newest checkpoint, None before the first.
     """
@@ -31,7 +31,7 @@ class Checkpoints(Listener):
 
     @property
     def files(self) -> CheckpointFolder:
-        """The run folder's."""
+        """The run's folder of checkpoints."""
         return CheckpointFolder(self.state.folder / "checkpoints", keep=self.keep)
 
     def on_start(self, training: Training) -> None:
@@ -58,7 +58,7 @@ class Checkpoints(Listener):
         return path
 
     def save_best(self, figures: Mapping[str, float]) -> None:
-        """Writes a checkpoint in the place of the best one so far."""
+        """Writes a checkpoint that replaces the best one so far; `figures` are its evaluation."""
         state = self.state
         description = {**state.description(), "figures": dict(figures)}
         self.files.save_best(state.step, state.arrays(), description=description)
@@ -72,38 +72,40 @@ class Checkpoints(Listener):
         save_arrays(state.folder / "model.safetensors", arrays, description=description)
 
     def put_back(self, say: Callable[[str], None]) -> bool:
-        """Makes the run folder anew if somebody removed it, so that what was trained has a place to go.
+        """Makes the run folder anew if it was removed, with a checkpoint of the present step.
 
+        Args:
+            say: shows a line to the user.
         Returns:
             Whether it was removed.
         Raises:
-            OutputError: the folder above it is gone, too, or cannot be written.
+            OutputError: the folder above it is missing, too, or cannot be written.
         """
         folder, step = self.state.folder, self.state.step
         path = folder / "config.toml"
         if not self.state.config or path.exists():
             return False
-        if not folder.absolute().parent.exists():  # perhaps a disk that is not there any more
+        if not folder.absolute().parent.exists():  # perhaps a disk was unmounted
             raise OutputError(
                 f"cannot write {folder}: it was removed or moved together with the folder above it. "
-                "If it still is somewhere, resume with: `minigan.open_run(FOLDER).resume()`"
+                "If you have moved it, resume with: `minigan.open_run(FOLDER).resume()`"
             )
         make_folder(folder)
         atomic_write(path, self.state.config.encode())
         self.save()
-        say(f"{folder} was removed. It is there again, with a checkpoint of step {step}.")
+        say(f"{folder} was removed. It was made anew, with a checkpoint of step {step}.")
         return True
 
     def restore(self, path: Path | None = None) -> list[str]:
-        """Goes back to a checkpoint: the next step is the one an uninterrupted run would have done.
+        """Restores a checkpoint: the next step is the one that an uninterrupted run would have done.
 
         Args:
-            path: the checkpoint; None takes the newest, or the beginning if training was stopped before the first.
+            path: the checkpoint; None takes the newest, or begins at step 0 if training was stopped before the first.
         Returns:
-            Warnings, if it is the beginning, or the versions or the number of items in the data are others.
+            Warnings, if training begins at step 0, or the versions or the number of items in the data differ.
         Raises:
             CheckpointError: there is none, or it is damaged or of another network or data.
-            ConfigError: it is further on than the run is to go. Nothing is changed, here or in the folder.
+            ConfigError: it has more steps than the run in all. Nothing is changed, here or in the folder.
         """
         state, files = self.state, self.files
         log = state.folder / "log.jsonl"

@@ -1,4 +1,4 @@
-"""Evaluation on the way: figures in the log, and the checkpoint that is best by one of them."""
+"""Evaluation during training: figures in the log, and the checkpoint that is best by one of them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,18 +12,18 @@ from minigan.training.sampling import generate
 
 __all__ = ["Draw", "Evaluation", "Measure"]
 
-Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> what G draws, in host memory
-Measure = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, what to say on the way) -> figures
+Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> G's outputs, in host memory
+Measure = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, say) -> figures
 
 
 class Evaluation(Listener):
-    """Measures the generator every so many steps, and after the last; that takes time, which is no part of the speed.
+    """Evaluates the generator every so many steps, and after the last. The time it takes does not count as training.
 
     Args:
-        measure: looks at what is drawn, and returns figures.
+        measure: evaluates samples, and returns figures.
         every: steps from evaluation to evaluation.
-        checkpoints: keep the best.
-        best: the figure that tells the best; "" is the first.
+        checkpoints: keeps the best one.
+        best: the figure by which checkpoints are compared; "" is the first.
     """
 
     def __init__(self, measure: Measure, *, every: int, checkpoints: Checkpoints, best: str = "") -> None:

@@ -10,11 +10,11 @@ __all__ = ["Log"]
 
 
 class Log(Listener):
-    """Measures a step every so many, the first and the last; tells everyone the record, and writes it down.
+    """Logs every so many steps, the first and the last: passes a record to all listeners, and writes it to the file.
 
     Args:
         every: steps from record to record.
-        gradients: steps from one record with each layer's gradient norm to the next; 0 is never.
+        gradients: steps between records that include each layer's gradient norm; 0 is never.
     """
 
     def __init__(self, *, every: int, gradients: int = 0) -> None:

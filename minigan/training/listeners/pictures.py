@@ -1,4 +1,4 @@
-"""Sample pictures: `samples/step-000500.png`, always of the same noise."""
+"""Sample pictures: `samples/step-000500.png`, always drawn from the same noise."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,8 +17,8 @@ class Pictures(Listener):
 
     Args:
         every: steps from picture to picture.
-        exhibit: what the pictures are drawn from.
-        to_images: from G's output to [-1, 1].
+        exhibit: the inputs of the pictures.
+        to_images: maps G's output to images in [-1, 1].
     """
 
     def __init__(self, *, every: int, exhibit: Exhibit, to_images: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -40,7 +40,7 @@ class Pictures(Listener):
 
     def _draw(self) -> np.ndarray:
         state = self.training.state
-        exhibit = replace(self.exhibit, extent=state.model["extent"])  # a resumed run's: its pictures stay as they were
+        exhibit = replace(self.exhibit, extent=state.model["extent"])  # a resumed run keeps its extent
         if state.average is None:
             samples = exhibit.draw(state.learner.G)
         elif exhibit.as_in_training:

@@ -7,9 +7,9 @@ __all__ = ["ShowProgress"]
 
 
 class ShowProgress(Listener):
-    """Shows each step, the losses when they are logged, and each record to a program that reads JSON.
+    """Shows each step, the losses when they are logged, and passes each record to a program that reads JSON.
 
-    Comes after the log, whose laps it shows the speed of.
+    Comes after the log, whose laps give the speed.
     """
 
     def __init__(self, progress: Progress) -> None:
