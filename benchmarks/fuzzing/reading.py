@@ -19,6 +19,8 @@ from minigan.export import load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.layers import BatchNorm, Dense, ReLU
 from minigan.nn.network import Sequential
 from minigan.runs.config import RunConfig, read_config, write_config
+from minigan.runs.folders import run_data
+from minigan.runs.prepare import load_checkpoint, prepare_from_folder
 
 CIFAR_RECORD = 3073
 
@@ -162,8 +164,8 @@ def read_run(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reade
     shown = runs.open_run(folder)
     expect(all(isinstance(record, dict) for record in shown.log), "a record of the log is no dictionary")
     expect(repr(shown).startswith("<Run ") and shown._repr_html_().endswith("</div>"), "a run does not show itself")
-    run = runs.prepare_again(folder, data=str(folder / "points.npy"))
-    runs.resume(run)
+    run = prepare_from_folder(folder, data=str(folder / "points.npy"))
+    load_checkpoint(run)
     trainer = run.trainer
     expect(0 <= trainer.state.step <= trainer.state.steps, f"step {trainer.state.step} of {trainer.state.steps}")
     log = folder / "log.jsonl"
@@ -180,7 +182,7 @@ def read_run(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reade
 def read_configuration(folder: Path, rng: random.Random) -> None:
     """The configuration; written again it must say the same."""
     config = read_config(folder, steps=rng.choice((None, 7)))
-    runs.run_data(folder, rng.choice((None, "ring")))
+    run_data(folder, rng.choice((None, "ring")))
     write_config(config, folder)
     again = read_config(folder)
     expect(repr(again) == repr(config), "says something else when written again")

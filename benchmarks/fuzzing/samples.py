@@ -192,6 +192,7 @@ def run_folders() -> list[Files]:
     """A training of a few steps of the smallest GAN, with and without a moving average."""
     from minigan import runs
     from minigan.recipes import get_recipe
+    from minigan.runs.prepare import create_folder, prepare_run
     from minigan.support.interruption import Interruption
     from minigan.support.progress import PlainProgress
     from minigan.training.rhythm import Rhythm
@@ -206,8 +207,8 @@ def run_folders() -> list[Files]:
             data = Path(folder) / "points.npy"
             data.write_bytes(npy_of(pixels(9, 2) / np.float32(255)))
             config = runs.RunConfig(recipe.name, recipe.settings(), str(data), backend="reference", rhythm=rhythm)
-            run = runs.prepare_run(config, Path(folder) / "run")
-            runs.start(run)
+            run = prepare_run(config, Path(folder) / "run")
+            create_folder(run)
             with run.trainer.state.loader:
                 run.trainer.run(PlainProgress(start=0, total=3, stream=io.StringIO()), Interruption())
             files = _files(Path(folder) / "run") | {"points.npy": data.read_bytes()}

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import minigan
-from minigan import runs
 from minigan.backends import BACKENDS, get_backend
 from minigan.cli.bench import MODELS, bench, warm_up
 from minigan.cli.evaluate import evaluate
@@ -24,7 +23,11 @@ from minigan.data import EMBEDDED
 from minigan.errors import ConfigError, MiniganError
 from minigan.nn.gradcheck import GradientCheck, check_network
 from minigan.recipes import TranslationRecipe
-from minigan.runs.session import recipe_named
+from minigan.runs import RunConfig, TrainedGenerator, load_generator
+from minigan.runs.config import new_config
+from minigan.runs.folders import run_data
+from minigan.runs.prepare import PreparedRun
+from minigan.runs.session import recipe_named, resume_run, start_run, train_run
 from minigan.runs.translation import picture, translate_folder, translation_recipe
 from minigan.support.output import Output
 from minigan.support.progress import Progress
@@ -34,7 +37,7 @@ from minigan.training.state import TrainingState
 
 __all__ = ["COMMANDS", "INTERRUPTED", "data_hint"]
 
-INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
+INTERRUPTED = 130  # the shell's exit code for a program that Ctrl-C ended
 RHYTHM = ("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients")
 
 
@@ -42,24 +45,24 @@ def train(options: argparse.Namespace) -> int:
     """Trains to the last step, or until interrupted."""
     out = Output.of(options)
     if options.resume is None:
-        prepared = runs.start_run(_new_config(options), options.out)
+        prepared = start_run(_new_config(options), options.out)
     else:
-        prepared, told = _taken_up(options)
-        for warning in told:
-            with contextlib.suppress(OSError):  # nobody reads it: no reason not to train
+        prepared, run_warnings = _resumed(options)
+        for warning in run_warnings:
+            with contextlib.suppress(OSError):  # a closed stderr must not stop the training
                 print(f"minigan: {as_flags(warning)}", file=sys.stderr)
     chosen = options.resume is not None or options.backend not in (None, "auto")
-    progress = runs.carry_out(prepared, output=out, chosen=chosen)
+    progress = train_run(prepared, output=out, chosen=chosen)
     state = prepared.trainer.state
     if progress is not None:
-        _tell_what_next(state, progress)
+        _say_what_next(state, progress)
     steps = {"step": state.step, "steps": state.steps}
     engine = prepared.config.engine
     out.record({"recipe": prepared.recipe.name, "run": str(state.folder), **steps, "engine": engine})
     return 0 if state.step >= state.steps else INTERRUPTED
 
 
-def _tell_what_next(state: TrainingState, progress: Progress) -> None:
+def _say_what_next(state: TrainingState, progress: Progress) -> None:
     if state.step < state.steps:
         progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {state.folder}")
     else:
@@ -67,7 +70,7 @@ def _tell_what_next(state: TrainingState, progress: Progress) -> None:
         progress.message(f"more: minigan sample {state.folder}")
 
 
-def _taken_up(options: argparse.Namespace) -> tuple[runs.PreparedRun, tuple[str, ...]]:
+def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:
     fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best")
     given = [FLAGS[name] for name in fixed if getattr(options, name) is not None]
     given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
@@ -76,12 +79,12 @@ def _taken_up(options: argparse.Namespace) -> tuple[runs.PreparedRun, tuple[str,
             f"--resume takes the run's own configuration, got {', '.join(given)} in addition. "
             "Leave them out, or start a new run."
         )
-    return runs.take_up(options.resume, steps=options.steps, data=options.data)
+    return resume_run(options.resume, steps=options.steps, data=options.data)
 
 
-def _new_config(options: argparse.Namespace) -> runs.RunConfig:
+def _new_config(options: argparse.Namespace) -> RunConfig:
     named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best")}
-    return runs.new_config(recipe_named(options.recipe or "dcgan").from_settings(_settings(options)), **named)
+    return new_config(recipe_named(options.recipe or "dcgan").from_settings(_settings(options)), **named)
 
 
 def data_hint(text: str) -> str:
@@ -105,7 +108,7 @@ def _settings(options: argparse.Namespace) -> dict[str, str | int]:
 
 def sample(options: argparse.Namespace) -> int:
     """Draws a picture of samples."""
-    trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
+    trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
     if options.data is not None or options.split is not None:
@@ -120,10 +123,10 @@ def sample(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sample_pairs(trained: runs.TrainedGenerator, options: argparse.Namespace) -> int:
+def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int:
     if options.label is not None:
         raise ConfigError(f"{trained.recipe.name} draws from images, got --class {options.label}. Leave --class out.")
-    source, data_seed = runs.run_data(options.run, options.data)
+    source, data_seed = run_data(options.run, options.data)
     shown, what = picture(
         trained, source, split=options.split, count=options.count, data_seed=data_seed, seed=options.seed
     )
@@ -136,7 +139,7 @@ def _sample_pairs(trained: runs.TrainedGenerator, options: argparse.Namespace) -
 
 def translate(options: argparse.Namespace) -> int:
     """Translates a folder of pictures."""
-    trained = runs.load_generator(options.run, backend=options.backend, average=not options.last_weights)
+    trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
     count = translate_folder(trained, options.folder, options.out, seed=options.seed)
     out = Output.of(options)
     out.show(f"{count:,} pictures translated by {trained.recipe.name} at step {trained.step}: {options.out}")
@@ -145,7 +148,7 @@ def translate(options: argparse.Namespace) -> int:
 
 
 def info(options: argparse.Namespace) -> int:
-    """Shows what runs on this machine."""
+    """Shows versions, and the backends that can be used on this machine."""
     out = Output.of(options)
     versions = {"minigan": minigan.__version__, "python": platform.python_version(), "numpy": np.__version__}
     out.show("minigan {minigan}, Python {python}, NumPy {numpy}".format_map(versions))

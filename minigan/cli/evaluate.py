@@ -24,7 +24,8 @@ from minigan.evaluation import (
 )
 from minigan.evaluation.battery import check_samples
 from minigan.recipes import TranslationRecipe
-from minigan.runs import TrainedGenerator, load_generator, run_data, run_folder
+from minigan.runs import TrainedGenerator, load_generator
+from minigan.runs.folders import run_data, run_folder
 from minigan.runs.translation import evaluate_pairs
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.support.output import Output

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from minigan import runs
 from minigan.backends import get_backend
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_network
@@ -17,6 +16,10 @@ from minigan.errors import CheckpointError, ConfigError
 from minigan.export import FORMATS, ExportOptions, Subject, load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.network import Sequential
 from minigan.recipes import DCGAN, NoiseRecipe, Recipe, TranslationRecipe, get_recipe
+from minigan.runs import TrainedGenerator, load_generator
+from minigan.runs.config import new_config
+from minigan.runs.folders import new_folder, run_folder
+from minigan.runs.prepare import create_folder, prepare_run
 from minigan.support.output import Output
 
 __all__ = ["export_run", "import_weights"]
@@ -35,7 +38,7 @@ def export_run(options: argparse.Namespace) -> int:
     if options.network == "G":
         subject = _generator(options)
     elif format.networks:
-        subject = _other_network(runs.run_folder(options.run), options.network)
+        subject = _other_network(run_folder(options.run), options.network)
     else:
         raise ConfigError(f"--to {options.to} writes generators, got --network {options.network}. Use --to torch.")
     told = format.write(subject, options.out, ExportOptions(**chosen))
@@ -48,7 +51,7 @@ def export_run(options: argparse.Namespace) -> int:
 
 def _generator(options: argparse.Namespace) -> Subject:
     """The generator with which `minigan sample` draws."""
-    trained = runs.load_generator(options.run, backend="reference", average=not options.last_weights)
+    trained = load_generator(options.run, backend="reference", average=not options.last_weights)
     weights = ", moving average" if trained.averaged else ""
     recipe = trained.recipe
     return Subject(
@@ -61,7 +64,7 @@ def _generator(options: argparse.Namespace) -> Subject:
     )
 
 
-def _remark(trained: runs.TrainedGenerator) -> str:
+def _remark(trained: TrainedGenerator) -> str:
     """A remark on how the exported network, which evaluates, differs from minigan's own drawing; "" if it does not."""
     as_in_training = isinstance(trained.recipe, TranslationRecipe) and trained.recipe.as_in_training
     if not (as_in_training or trained.batch_statistics):
@@ -98,8 +101,8 @@ def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> 
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
     recipe = kind.from_settings({**_settings_of(*files["G"], kind, settings), **settings})
-    config = runs.new_config(recipe, data=options.data, seed=options.seed, backend=options.backend)
-    prepared = runs.prepare_run(config, options.out or runs.new_folder(recipe.name, options.weights.stem))
+    config = new_config(recipe, data=options.data, seed=options.seed, backend=options.backend)
+    prepared = prepare_run(config, options.out or new_folder(recipe.name, options.weights.stem))
     state = prepared.trainer.state
     networks = state.learner.networks
     with contextlib.closing(prepared.dataset):
@@ -109,7 +112,7 @@ def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> 
             load_state_dict(networks[name], tensors, source=path)
         if state.average is not None:
             state.average.restart()
-        runs.start(prepared, numbered=options.out is None)
+        create_folder(prepared, numbered=options.out is None)
         prepared.trainer.checkpoints.save()
     anew = [name for name in networks if name not in files]
     origins = " and ".join(f"{name} from {files[name][0]}" for name in networks if name in files)

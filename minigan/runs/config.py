@@ -14,12 +14,12 @@ from minigan.checkpoints.format import DTYPES
 from minigan.checkpoints.rules import COUNT, FROM_ZERO, TEXT, Rule, check, one_of
 from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
-from minigan.recipes import get_recipe
+from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
 from minigan.support.durable_files import atomic_write
 from minigan.training.rhythm import Keep, Rhythm
 
-__all__ = ["RunConfig", "lasting_source", "read_config", "write_config"]
+__all__ = ["RunConfig", "lasting_source", "new_config", "read_config", "write_config"]
 
 FILE = "config.toml"
 
@@ -33,9 +33,11 @@ class RunConfig:
         settings: all of the recipe's settings, the number of steps among them.
         data: the source: an embedded set's name, or a path.
         backend: the backend's name.
-        engine: what ran, in words: the same bits come only from the same backend, vector width and thread count.
+        dtype: of the networks, float32 or float64.
+        engine: the backend in words; only the same backend, vector width and thread count give the same bits.
         rhythm: steps between logs, pictures and checkpoints.
-        keep: which checkpoints stay.
+        keep: which checkpoints to keep.
+        minigan: the version that made the run.
     """
 
     recipe: str
@@ -65,8 +67,48 @@ class RunConfig:
         return "\n".join(lines) + "\n"
 
 
+def new_config(
+    recipe: Recipe,
+    *,
+    data: str | None = None,
+    seed: int | None = None,
+    backend: str | None = None,
+    log_every: int | None = None,
+    sample_every: int | None = None,
+    checkpoint_every: int | None = None,
+    evaluate_every: int | None = None,
+    log_gradients: int | None = None,
+    keep: int | None = None,
+    best: str | None = None,
+) -> RunConfig:
+    """The configuration of a new run. Arguments that are None have their defaults.
+
+    Raises:
+        ConfigError: a figure is named as the best, but none is measured.
+    """
+    if best and not evaluate_every:
+        raise ConfigError(f"`best={best!r}` needs figures to go by. Add `evaluate_every=N`.")
+    rhythm = {
+        "log_every": log_every,
+        "sample_every": sample_every,
+        "checkpoint_every": checkpoint_every,
+        "evaluate_every": evaluate_every,
+        "log_gradients": log_gradients,
+    }
+    kept = {"last": keep, "best": best}
+    return RunConfig(
+        recipe=recipe.name,
+        settings=recipe.settings(),
+        data=recipe.default_data if data is None else data,
+        seed=seed or 0,
+        backend=backend or "auto",
+        rhythm=Rhythm(**{name: n for name, n in rhythm.items() if n is not None}),
+        keep=Keep(**{name: value for name, value in kept.items() if value is not None}),  # type: ignore[arg-type]
+    )
+
+
 def lasting_source(data: str) -> str:
-    """A source as `config.toml` names it: a path is absolute, so that a run can be continued from any folder."""
+    """A source as `config.toml` names it: paths are absolute, so that a run can be resumed from any folder."""
     name = data.removeprefix(STACKED)
     if name in EMBEDDED or name.startswith(STACKED):  # stacked twice: refused when it is opened
         return data
@@ -85,11 +127,15 @@ def write_config(config: RunConfig, folder: Path) -> None:
 def read_config(folder: Path, *, steps: int | None = None, data: str | None = None) -> RunConfig:
     """The configuration of a run folder, perhaps with another number of steps or another source.
 
-    A file of an earlier format is brought to today's, see `config_migrations`. A recipe's setting that is newer than
-    the file has its default, which changes nothing.
+    A file of an earlier format is migrated to the latest one, see `config_migrations`. A recipe's setting that is newer
+    than the file has its default, with which the run does what it did before.
 
+    Args:
+        folder: the run's.
+        steps: in all; None as in the file.
+        data: the source; None as in the file.
     Raises:
-        CheckpointError: there is no config.toml, or it is not one of a run; names the key that is wrong.
+        CheckpointError: there is no config.toml, or it is not one of a run; names the wrong key.
     """
     path = folder / FILE
     try:
@@ -107,7 +153,7 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
 def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     table = migrated(table, source=str(path))
     _check(table, {f.name: _RULES[f.name] for f in fields(RunConfig)}, path)
-    # 0 is allowed where it is the default: it leaves the thing out.
+    # 0 is allowed where it is the default: it means never.
     every = {f.name: FROM_ZERO if f.default == 0 else COUNT for f in fields(Rhythm)}
     _check(table["rhythm"], every, path, prefix="rhythm.")
     _check(table["keep"], {"last": COUNT, "best": TEXT}, path, prefix="keep.")

@@ -11,9 +11,9 @@ Table = dict[str, Any]
 
 
 def _1_to_2(table: Table) -> Table:
-    """Format 2 has its number in the file, other names of backends, and all the keys that came with time.
+    """Format 2 states its number, names the backends reference, cpu and gpu, and has every key.
 
-    In format 1 the backends were named after their libraries.
+    Format 1 named the backends after their libraries; files written early lack some keys.
     """
     names = {"numpy": "reference", "numba": "cpu", "cupy": "gpu"}
     backend = table.get("backend")
@@ -23,28 +23,29 @@ def _1_to_2(table: Table) -> Table:
 
 
 def _with_missing(table: Table, name: str, defaults: Table) -> Table:
-    """The table with the missing keys of one of its tables: keys that are newer than the file.
+    """The table, with the missing keys of one of its inner tables added.
 
     Args:
-        defaults: a value for each key with which the run does what it did before there was such a key.
+        name: of the inner table.
+        defaults: for each key, the value with which the run does what it did before the key existed.
     """
     inner = table.get(name)
     return {**table, name: {**defaults, **inner}} if isinstance(inner, dict) else table
 
 
-# The first step leads from format 1 to format 2, the second one from 2 to 3. They are pure, and run before keys are
-# checked. A recipe's new setting needs no step: where it is missing it has its default, which changes nothing.
+# The first step leads from format 1 to format 2, the second from 2 to 3. Steps are pure functions and run before keys
+# are checked. A recipe's new setting needs no step: a missing setting has its default, which changes nothing.
 MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_1_to_2,)
 CONFIG_FORMAT = 1 + len(MIGRATIONS)
 
 
 def migrated(table: Mapping[str, Any], *, source: str) -> Table:
-    """A configuration's table as the latest format has it, without the format's number.
+    """A configuration's table in the latest format, without the format's number.
 
     Args:
         source: the file, for error messages.
     Raises:
-        CheckpointError: its format is a newer one, or not a number.
+        CheckpointError: its format is newer, or not a number.
     """
     table = dict(table)
     number = table.pop("format", 1)

@@ -1,4 +1,4 @@
-"""The folders of runs: which is free for a new one, and which one a file belongs to."""
+"""Run folders: the next free one, the one that a file belongs to, and the data that it names."""
 
 import itertools
 import os
@@ -6,20 +6,24 @@ from pathlib import Path
 
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import CheckpointError, ConfigError, OutputError
-from minigan.runs.config import read_config
+from minigan.runs.config import lasting_source, read_config
 from minigan.support.durable_files import make_folder, remove_stale
 
-__all__ = ["check_free", "claim", "new_folder", "run_folder"]
+__all__ = ["check_free", "claim", "new_folder", "run_data", "run_folder"]
 
 
 def new_folder(recipe: str, data: str, *, root: Path = Path("runs")) -> Path:
-    """The first of runs/recipe-data-1, -2, ... that is not there yet."""
+    """The first of runs/RECIPE-DATA-1, -2, ... that does not exist."""
     stem = f"{recipe}-{Path(data).resolve().name.split('.')[0].replace(':', '-')[:100] or 'data'}"
     return next(p for n in itertools.count(1) if not os.path.lexists(p := root / f"{stem}-{n}"))
 
 
 def check_free(folder: Path) -> None:
-    """Raises ConfigError if the folder holds a run with a checkpoint, or anything that is no run."""
+    """Refuses a folder that is in use; a run without a checkpoint may be overwritten.
+
+    Raises:
+        ConfigError: the folder holds a run with a checkpoint, or files that are no run.
+    """
     remove_stale(folder, "config.toml")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
@@ -35,7 +39,7 @@ def check_free(folder: Path) -> None:
 
 
 def claim(folder: Path) -> Path:
-    """Creates a numbered folder, or the next that is free: of two runs that start at once each gets its own."""
+    """Creates a numbered folder, or the next free one, so that two runs that start at once get different folders."""
     make_folder(folder.parent)
     stem, _, number = folder.name.rpartition("-")
     for n in itertools.count(int(number)):
@@ -55,3 +59,21 @@ def run_folder(path: Path) -> Path:
     if path.is_dir():
         return path
     return path.absolute().parent.parent if path.absolute().parent.name == "checkpoints" else path.parent
+
+
+def run_data(path: Path, data: str | None) -> tuple[str, int]:
+    """The source of a run's data, and the seed of an embedded one.
+
+    Args:
+        path: of the run's folder, its model file or one of its checkpoints.
+        data: the source to use instead; needed if the file lies in no run folder.
+    Raises:
+        ConfigError: there is neither.
+    """
+    try:
+        config = read_config(run_folder(path))
+    except CheckpointError:
+        if data is None:
+            raise ConfigError(f"{path} lies in no run folder that names its data. Add `data=SOURCE`.") from None
+        return lasting_source(data), 0
+    return lasting_source(data) if data is not None else config.data, config.seed

@@ -1,4 +1,4 @@
-"""Measuring a generator while it trains: always by samples of the same noise."""
+"""Evaluation of a generator during training, always by samples of the same noise."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,17 +19,17 @@ COUNT = 2000  # images
 class FixedNoiseMeasure:
     """Figures of a generator's samples, always of the same noise, compared with the same real examples.
 
-    A classifier whose features are compared is trained, if it must be, when the first samples come.
+    The classifier whose features are compared is trained, if necessary, at the first evaluation.
 
     Args:
-        recipe: draws from noise.
+        recipe: must draw from noise.
         dataset: images, or ring or grid.
         rng: of the noise, and of the classes of samples.
         seed: of the choice of real examples.
-        best: the figure that is to tell the best checkpoint, or "".
+        best: the figure by which the best checkpoint is chosen, or "".
     Raises:
         ConfigError: the recipe draws from images, or there is no such figure.
-        DataError: the dataset has nothing to compare with.
+        DataError: the dataset has too few examples to compare with.
     """
 
     def __init__(self, recipe: Recipe, dataset: Any, *, rng: np.random.Generator, seed: int, best: str = "") -> None:
@@ -42,10 +42,11 @@ class FixedNoiseMeasure:
         self.monitor: Monitor | None = None
 
     def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
-        """The figures of what is drawn, by name.
+        """The figures of the samples, by name.
 
         Args:
-            say: told what takes long.
+            draw: (z, condition) -> samples in host memory.
+            say: shows a line to the user when something takes long.
         """
         if self.monitor is None:
             images = len(self.dataset.shape) == 3

@@ -1,4 +1,4 @@
-"""A recipe, its data and a folder put together, ready to train: a new run, or one that is resumed from its folder."""
+"""Prepares runs: puts a recipe, its data and a folder together, for a new run or one that is resumed."""
 
 import contextlib
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ import numpy as np
 from minigan.backends import Backend, get_backend
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
-from minigan.errors import CheckpointError, ConfigError, DataError
+from minigan.errors import DataError
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config import RunConfig, lasting_source, read_config, write_config
-from minigan.runs.folders import check_free, claim, run_folder
+from minigan.runs.folders import check_free, claim
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.runs.trained_generator import model_description
 from minigan.support.durable_files import atomic_write, make_folder
@@ -21,16 +21,9 @@ from minigan.training.listeners import AnyListener
 from minigan.training.state import TrainingState
 from minigan.training.trainer import Trainer
 
-__all__ = [
-    "PreparedRun",
-    "prepare_again",
-    "prepare_run",
-    "resume",
-    "run_data",
-    "start",
-]
+__all__ = ["PreparedRun", "create_folder", "load_checkpoint", "prepare_from_folder", "prepare_run"]
 
-WEIGHTS, STEPS, PICTURES, STANDING, EVALUATION = range(5)  # the streams of random numbers that a run's seed has
+WEIGHTS, STEPS, PICTURES, STANDING, EVALUATION = range(5)  # streams of random numbers from a run's seed
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ def prepare_run(config: RunConfig, folder: Path, *, listeners: Sequence[AnyListe
     """Opens the data, builds the networks and the trainer. Writes nothing.
 
     Args:
-        folder: the run's, which need not exist yet.
+        folder: the run's; it need not exist yet.
         listeners: a user's own.
     Raises:
         MiniganError: the configuration, the data or the backend cannot be used.
@@ -117,17 +110,21 @@ def _measure(config: RunConfig, recipe: Recipe, dataset: Collection) -> FixedNoi
     return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=config.seed, best=config.keep.best)
 
 
-def prepare_again(
+def prepare_from_folder(
     folder: Path,
     *,
     steps: int | None = None,
     data: str | None = None,
     listeners: Sequence[AnyListener] = (),
 ) -> PreparedRun:
-    """A run from its folder, perhaps with another number of steps, or the same data in another place.
+    """Prepares the run of an existing folder; writes nothing.
 
+    Args:
+        steps: in all; None as in config.toml.
+        data: where the same data are now; None as in config.toml.
+        listeners: a user's own.
     Raises:
-        MiniganError: the folder holds no run, or what its config.toml says cannot be used.
+        MiniganError: the folder holds no run, or its configuration, data or backend cannot be used.
     """
     config = read_config(folder, steps=steps, data=data)
     try:
@@ -140,14 +137,14 @@ def prepare_again(
         ) from None
 
 
-def start(run: PreparedRun, *, numbered: bool = False) -> None:
-    """Begins a run: creates its folder with config.toml. What a run without a checkpoint left there is replaced.
+def create_folder(run: PreparedRun, *, numbered: bool = False) -> None:
+    """Creates the folder of a new run, with config.toml. A run there without a checkpoint is overwritten.
 
     Args:
-        numbered: the folder is one of `new_folder`; if another run was quicker to take it, the next one is taken.
+        numbered: the folder is from `new_folder`; if another run has taken it since, the next free one is taken.
     Raises:
-        ConfigError: the folder holds a run that can be continued, or something else.
-        OutputError: the folder cannot be written. Then nothing is left of the attempt.
+        ConfigError: the folder holds a run that can be resumed, or files that are no run.
+        OutputError: the folder cannot be written. Nothing is left of the attempt.
     """
     if not numbered:
         check_free(run.trainer.state.folder)
@@ -169,15 +166,15 @@ def start(run: PreparedRun, *, numbered: bool = False) -> None:
         raise
 
 
-def resume(run: PreparedRun, checkpoint: Path | None = None) -> tuple[str, ...]:
-    """Goes back to the run's newest checkpoint, or to the one named.
+def load_checkpoint(run: PreparedRun, checkpoint: Path | None = None) -> tuple[str, ...]:
+    """Restores the run's newest checkpoint, or the one named.
 
     Returns:
-        Warnings: the engine, a version or the number of items is not the one that the run was made with; there is no
-        checkpoint yet, and the run begins.
+        Warnings, if the engine, a version or the number of items differs from the run's, or if there is no checkpoint
+        yet and the run begins at step 0.
     Raises:
-        CheckpointError: there is none, or it is damaged or of another network.
-        ConfigError: the run has done more steps than it is to do in all. Its folder is as it was.
+        CheckpointError: the checkpoint is missing, damaged or of another network.
+        ConfigError: the checkpoint has more steps than the run in all. The run's folder is unchanged.
     """
     made_with = read_config(run.trainer.state.folder).engine
     warnings = run.trainer.checkpoints.restore(checkpoint)
@@ -188,19 +185,8 @@ def resume(run: PreparedRun, checkpoint: Path | None = None) -> tuple[str, ...]:
 
 
 def picture_extent(dataset: Collection) -> float:
-    """How far a picture of points must reach to show all of the data; 1 for images."""
+    """The extent of a picture of points that shows all of the data; 1 for images."""
     if not isinstance(dataset, Dataset) or len(dataset.shape) > 1:
         return 1.0
     points = dataset.read(np.arange(min(len(dataset), 10_000)))
     return 1.25 * float(np.abs(points).max()) or 1.0
-
-
-def run_data(path: Path, data: str | None) -> tuple[str, int]:
-    """Where the data is, and the seed of an embedded set: the run's, if the generator lies in a run folder."""
-    try:
-        config = read_config(run_folder(path))
-    except CheckpointError:
-        if data is None:
-            raise ConfigError(f"{path} lies in no run folder that names its data. Add `data=SOURCE`.") from None
-        return lasting_source(data), 0
-    return lasting_source(data) if data is not None else config.data, config.seed

@@ -12,58 +12,17 @@ from minigan.errors import BackendError, ConfigError, MissingExtraError
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config import RunConfig
 from minigan.runs.folders import new_folder, run_folder
-from minigan.runs.prepare import PreparedRun, prepare_again, prepare_run, resume, start
+from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.output import Output
 from minigan.support.progress import Progress, open_progress
 from minigan.training.listeners import AnyListener
-from minigan.training.rhythm import Keep, Rhythm
 
-__all__ = ["carry_out", "new_config", "recipe_named", "start_run", "take_up"]
-
-
-def new_config(
-    recipe: Recipe,
-    *,
-    data: str | None = None,
-    seed: int | None = None,
-    backend: str | None = None,
-    log_every: int | None = None,
-    sample_every: int | None = None,
-    checkpoint_every: int | None = None,
-    evaluate_every: int | None = None,
-    log_gradients: int | None = None,
-    keep: int | None = None,
-    best: str | None = None,
-) -> RunConfig:
-    """The configuration of a new run; what is None has its default.
-
-    Raises:
-        ConfigError: a best figure is named that nobody measures.
-    """
-    if best and not evaluate_every:
-        raise ConfigError(f"`best={best!r}` needs figures to go by. Add `evaluate_every=N`.")
-    rhythm = {
-        "log_every": log_every,
-        "sample_every": sample_every,
-        "checkpoint_every": checkpoint_every,
-        "evaluate_every": evaluate_every,
-        "log_gradients": log_gradients,
-    }
-    kept = {"last": keep, "best": best}
-    return RunConfig(
-        recipe=recipe.name,
-        settings=recipe.settings(),
-        data=recipe.default_data if data is None else data,
-        seed=seed or 0,
-        backend=backend or "auto",
-        rhythm=Rhythm(**{name: n for name, n in rhythm.items() if n is not None}),
-        keep=Keep(**{name: value for name, value in kept.items() if value is not None}),  # type: ignore[arg-type]
-    )
+__all__ = ["recipe_named", "resume_run", "start_run", "train_run"]
 
 
 def start_run(config: RunConfig, out: Path | None = None, *, listeners: Sequence[AnyListener] = ()) -> PreparedRun:
-    """A new run in a folder of its own, ready for `carry_out`.
+    """A new run in a new folder, ready for `train_run`.
 
     Args:
         out: the folder; None takes the next of runs/RECIPE-DATA-1, -2, ...
@@ -73,17 +32,17 @@ def start_run(config: RunConfig, out: Path | None = None, *, listeners: Sequence
     """
     prepared = prepare_run(config, out or new_folder(config.recipe, config.data), listeners=listeners)
     try:
-        start(prepared, numbered=out is None)
+        create_folder(prepared, numbered=out is None)
     except BaseException:
         prepared.dataset.close()
         raise
     return prepared
 
 
-def take_up(
+def resume_run(
     path: Path, *, steps: int | None = None, data: str | None = None, listeners: Sequence[AnyListener] = ()
 ) -> tuple[PreparedRun, tuple[str, ...]]:
-    """A run that goes on from its newest checkpoint, or from the one named, ready for `carry_out`; and warnings.
+    """A run restored from its newest checkpoint, or from the one named, ready for `train_run`; and warnings.
 
     Args:
         path: of the run's folder, or of one of its checkpoints.
@@ -91,13 +50,13 @@ def take_up(
         data: where the same data are now; None as before.
         listeners: a user's own.
     Raises:
-        MiniganError: there is no run, or it cannot be resumed so. Nothing is changed.
+        MiniganError: there is no run, or it cannot be resumed with these arguments. Nothing is changed.
     """
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
-    prepared = prepare_again(folder, steps=steps, data=data, listeners=listeners)
+    prepared = prepare_from_folder(folder, steps=steps, data=data, listeners=listeners)
     try:
-        return prepared, resume(prepared, checkpoint)
+        return prepared, load_checkpoint(prepared, checkpoint)
     except BaseException:
         prepared.dataset.close()
         raise
@@ -107,7 +66,7 @@ def recipe_named(name: str) -> type[Recipe]:
     """The recipe of that name.
 
     Raises:
-        ConfigError: there is none; perhaps the name is one of data.
+        ConfigError: there is none; if the name is a source of data, the error says so.
     """
     try:
         return get_recipe(name)
@@ -117,14 +76,14 @@ def recipe_named(name: str) -> type[Recipe]:
         raise ConfigError(f"{error}{hint}") from None
 
 
-def carry_out(prepared: PreparedRun, *, output: Output, chosen: bool = True) -> Progress | None:
+def train_run(prepared: PreparedRun, *, output: Output, chosen: bool = True) -> Progress | None:
     """Trains to the last step, or until interrupted by Ctrl-C, and shows progress. Closes the data.
 
     Args:
-        output: where lines go.
-        chosen: the user has named the backend, and need not be told which one it is.
+        output: the place for progress and messages.
+        chosen: the user has named the backend; otherwise a message may explain the choice.
     Returns:
-        The place for last lines; None if all steps were done before.
+        The progress, for a last message; None if all steps were done before.
     Raises:
         MiniganError: see `Trainer.run`.
     """
@@ -147,12 +106,12 @@ def carry_out(prepared: PreparedRun, *, output: Output, chosen: bool = True) -> 
 
 
 def _why_this(backend: Backend) -> str | None:
-    """A line on the backend that "auto" chose, where there is or ought to be a GPU."""
+    """A line about the backend that "auto" chose, if there is a GPU or one was expected."""
     if backend.name == "gpu":
         return "`backend='auto'` chose the GPU; `backend='cpu'` trains on the CPU."
     try:
         get_backend("gpu")
-    except MissingExtraError:  # most have none
+    except MissingExtraError:  # as on most machines
         return None
     except BackendError as error:
         return f"`backend='auto'` chose {backend.name}: {error}"

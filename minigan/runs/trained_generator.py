@@ -1,4 +1,4 @@
-"""Trained generators: the file that keeps one, and what is drawn with it."""
+"""Trained generators: loading, sampling and saving them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.nn.network import Sequential
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import Recipe, get_recipe
+from minigan.support.arguments import whole
 from minigan.training.sampling import generate, picture_count
 
 Seed = int | np.random.Generator | None
@@ -24,16 +25,16 @@ __all__ = ["TrainedGenerator", "load_generator", "model_description", "save_gene
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator from a run, with what is needed to draw from it.
+    """A generator from a run, with everything needed to sample from it.
 
-    Drawing changes nothing in it; on a CPU threads may share one.
+    Sampling changes nothing in it; on a CPU threads may share one.
 
     Attributes:
-        G: built, with its weights.
-        recipe: what it was trained by.
-        step: of its training.
-        extent: how far a picture of its points reaches.
-        classes: their names, where the data had such.
+        G: the network, built, with its weights.
+        recipe: the recipe that trained it.
+        step: the training step of its weights.
+        extent: a picture of its points reaches from -extent to extent.
+        classes: names of the data's classes; () if they have none.
         averaged: whether its weights are a moving average.
     """
 
@@ -49,18 +50,15 @@ class TrainedGenerator:
 
         Args:
             count: None draws as many as a picture shows well: 64 images, or 2,500 points.
-            seed: of the noise; None draws other samples each time, and a generator of random numbers goes on.
-            label: the class to be drawn, its number or its name; None draws classes at random.
+            seed: of the noise; None draws other samples each time, and a generator of random numbers is continued.
+            label: the class to draw, its number or its name; None draws classes at random.
         Raises:
-            ConfigError: the generator does not draw from noise, or not by class.
+            ConfigError: the generator draws from images, or has no classes and a label is given.
         """
-        if count is None:
-            count = picture_count(self.G.output_shape)
-        elif not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
-            raise ConfigError(f"`count` must be a whole number from 1 up, got {count!r}.")
+        count = picture_count(self.G.output_shape) if count is None else whole(count, "count")
         rng = np.random.default_rng(seed)
         number = self.label(label) if isinstance(label, str) else label
-        z, condition = self.recipe.sources(rng, int(count), label=number)
+        z, condition = self.recipe.sources(rng, count, label=number)
         samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         images = self.recipe.to_images(samples)
         return images.view(ImageBatch) if len(self.G.output_shape) == 3 else images
@@ -69,7 +67,7 @@ class TrainedGenerator:
         """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
 
         Raises:
-            ConfigError: the generator draws points, not from noise, or not by class.
+            ConfigError: the generator draws points; or as in `sample`.
         """
         if len(self.G.output_shape) != 3:
             raise ConfigError(f"{self.recipe.name} draws points here, which have no pixels. Use sample.")
@@ -77,16 +75,16 @@ class TrainedGenerator:
 
     @property
     def batch_statistics(self) -> bool:
-        """Whether BatchNorm takes the statistics of what is drawn: of an average that has none of its own."""
+        """Whether BatchNorm uses each batch's statistics: for an average without statistics of its own."""
         return self.averaged and self.recipe.ema_statistics == "batch"
 
     def describe(self) -> dict[str, Any]:
-        """What it is, for a report: what JSON can hold."""
+        """Recipe, step and kind of weights, for a report; JSON can hold them."""
         weights = "moving average" if self.averaged else "last"
         return {"recipe": self.recipe.name, "step": self.step, "weights": weights}
 
     def label(self, text: str) -> int:
-        """The number of a class, from its name or its number.
+        """The number of a class, from its name or from its number as text.
 
         Raises:
             ConfigError: there is no such class.
@@ -107,9 +105,9 @@ def load_generator(
     Args:
         path: of the folder or the file.
         backend: an object or a name, see `minigan.backends.get_backend`.
-        average: take the moving average of the weights, where there is one.
+        average: take the moving average of the weights, if there is one.
     Raises:
-        CheckpointError: there is none, or it is damaged, or its weights are not finite.
+        CheckpointError: there is no generator, or it is damaged, or its weights are not finite.
     """
     path = Path(path)
     file = path / "model.safetensors" if path.is_dir() else path
@@ -136,7 +134,7 @@ def load_generator(
 
 
 def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
-    """Refuses arrays that are not the weights of the recipe's generator, before it takes memory for as many."""
+    """Refuses arrays that are not the weights of the recipe's generator, before memory is allocated for them."""
     G = recipe.whole_generator(shape)
     G.setup(recipe.source_shape(shape), G.path)
     weights = {name: array for name, array in arrays.items() if not name.startswith("state.")}
@@ -152,16 +150,17 @@ def save_generator(
     extent: float = 1.0,
     classes: Sequence[str] = (),
 ) -> None:
-    """Writes a generator that a loop of your own has trained as a run does, for `load_generator` and the command line.
+    """Writes a generator that your own loop has trained, for `load_generator` and the command line.
 
     Args:
-        path: of the file, best called `model.safetensors`: then its folder will do for its name.
-        G: the recipe's; what is not a recipe's is for `minigan.save`.
-        step: of its training.
-        extent: how far a picture of its points is to reach.
-        classes: their names, where it was told classes.
+        path: of the file; with the name `model.safetensors`, its folder can be loaded like a run's.
+        G: built by the recipe; use `minigan.save` for other networks.
+        recipe: the recipe of G.
+        step: the training step of its weights.
+        extent: a picture of its points reaches from -extent to extent.
+        classes: names of the classes, if it was trained with classes.
     Raises:
-        ConfigError, CheckpointError, ShapeError: G is not what the recipe draws with.
+        ConfigError, CheckpointError, ShapeError: G is not a generator of this recipe.
         OutputError: the file cannot be written.
     """
     path, dtype = Path(path), str(G.dtype)
@@ -175,11 +174,12 @@ def save_generator(
 def model_description(
     recipe: Recipe, shape: tuple[int, ...], *, dtype: str, extent: float, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """What stands in the description of a `model.safetensors`, enough to rebuild G; what JSON can hold.
+    """The description in a `model.safetensors`, from which G can be rebuilt; JSON can hold it.
 
     Args:
-        shape: of what G draws.
-        extent: how far a picture of its points reaches.
+        shape: of one of G's samples: (H, W, C), or (2,) for points.
+        extent: a picture of its points reaches from -extent to extent.
+        classes: names of the classes.
     """
     return {
         "recipe": recipe.name,

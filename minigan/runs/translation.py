@@ -1,4 +1,4 @@
-"""What one does with a trained generator from image to image: outputs, pictures, figures, and folders of files."""
+"""Using a trained generator from image to image: outputs, pictures, figures, and folders of files."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ from minigan.training.sampling import generate, save_picture
 
 __all__ = ["Translated", "evaluate_pairs", "outputs", "picture", "translate_folder", "translation_recipe"]
 
-AT_ONCE = 16  # pairs that are read and drawn together
+AT_ONCE = 16  # pairs read and translated together
 SHOWN = 8  # pairs in the picture of an evaluation
-LOOKED_AT = 64  # maps that a palette is found in
+LOOKED_AT = 64  # maps in which a palette is looked for
 
 
 class Translated(NamedTuple):
-    """Sources, what G made of them, and what it should have made: (N, ...) each, in [-1, 1]."""
+    """Sources, G's outputs for them, and the targets: (N, H, W, C) each, in [-1, 1]."""
 
     source: np.ndarray
     output: np.ndarray
@@ -38,7 +38,7 @@ def translation_recipe(trained: TrainedGenerator) -> TranslationRecipe:
     """The recipe of a generator from image to image.
 
     Raises:
-        ConfigError: this one draws from noise.
+        ConfigError: the generator draws from noise.
     """
     if not isinstance(trained.recipe, TranslationRecipe):
         raise ConfigError(
@@ -48,10 +48,10 @@ def translation_recipe(trained: TrainedGenerator) -> TranslationRecipe:
 
 
 def outputs(trained: TrainedGenerator, source: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """What the generator makes of sources (N, *G.input_shape): images (N, H, W, C) in [-1, 1].
+    """The generator's outputs for sources (N, *G.input_shape): images (N, H, W, C) in [-1, 1].
 
-    As in training, where the recipe draws so: in its batches, with Dropout from the seed; with the statistics of each
-    batch, where the average of the weights draws so.
+    If the recipe samples as in training: in batches of its size, with Dropout from the seed and each batch's
+    statistics. An average of the weights without statistics of its own uses each batch's, too.
     """
     recipe = translation_recipe(trained)
     drawn = generate(
@@ -68,7 +68,7 @@ def outputs(trained: TrainedGenerator, source: np.ndarray, *, seed: int = 0) -> 
 def picture(
     trained: TrainedGenerator, source: str, *, split: str | None, count: int | None, data_seed: int, seed: int
 ) -> tuple[np.ndarray, str]:
-    """Some pairs side by side, evenly spread, and a line that says what stands where.
+    """A picture of some pairs, evenly spread, and a line that names its columns.
 
     Returns:
         (H, W, C) uint8, and the line.
@@ -98,17 +98,18 @@ def evaluate_pairs(
     seed: int = 0,
     say: Callable[[str], None],
 ) -> tuple[Report, np.ndarray]:
-    """Figures of outputs beside their targets, and a picture of some.
+    """Figures of outputs compared with their targets, and a picture of some.
 
     Maps of classes get pixel accuracy, class accuracy and mean intersection over union, all other targets PSNR and
-    SSIM, each beside what costs nothing: the commonest class, the noisy image, bicubic interpolation, the mean colour.
+    SSIM. Each figure has a baseline: the commonest class, the noisy image, bicubic interpolation, or the mean colour.
 
     Args:
-        split: None takes what was held out of training.
+        source: of the data.
+        split: None takes the pairs held out of training.
         count: of pairs, evenly spread; None takes all of them.
         data_seed: of an embedded source.
-        seed: of all that is drawn: noise on images, holes, Dropout.
-        say: told what is done.
+        seed: of everything random: noise on images, holes, Dropout.
+        say: shows a line to the user.
     Raises:
         ConfigError: the generator draws from noise, or there is no such split.
     """
@@ -136,13 +137,16 @@ def _translated(
 
 
 def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, seed: int = 0) -> int:
-    """Every picture of a folder, scaled to what G starts from, translated into a PNG of the same name.
+    """Translates every picture of a folder, scaled to G's input, into a PNG of the same name.
 
+    Args:
+        source: the folder of pictures.
+        folder: the folder of the PNGs; created if it is missing.
+        seed: of Dropout.
     Returns:
-        How many.
+        The number of pictures.
     Raises:
-        ConfigError: the generator starts from something else than pictures, or a picture would be overwritten: one of
-            the sources, or that of another source of the same name.
+        ConfigError: the generator's input is not a picture, or a PNG would overwrite one of the sources or another PNG.
         DataError: there are no pictures, or one cannot be read.
         OutputError: a file cannot be written.
     """
@@ -165,10 +169,10 @@ def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, s
 
 
 def _targets(store: FolderStore, folder: Path) -> list[Path]:
-    """The PNG of each picture.
+    """The path of each picture's PNG.
 
     Raises:
-        ConfigError: it is that of another one, too, or a picture of the store.
+        ConfigError: two pictures have the same one, or it is a picture of the store.
     """
     sources = {(store.root / name).resolve() for name in store.names}
     made_of: dict[Path, str] = {}

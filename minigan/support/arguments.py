@@ -2,14 +2,16 @@
 
 import inspect
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minigan.errors import ConfigError
 
-__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "whole"]
+__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "path", "whole"]
 
 
 def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = "") -> int:
@@ -73,6 +75,17 @@ def instance(
         return value
     remedy = object_remedy(value, name, example=example, named=named)
     raise ConfigError(f"{_owner(of)}{name} must be {a}, got {kind_of(value)}. {remedy}")
+
+
+def path(value: Any, name: str) -> Path:
+    """The value as a `Path`, if it is a path that is not empty.
+
+    Raises:
+        ConfigError: it is something else, or empty.
+    """
+    if isinstance(value, str | os.PathLike) and os.fspath(value):
+        return Path(os.fsdecode(value))
+    raise ConfigError(f"{name} must be a path, got {kind_of(value)}. Write {name}='FOLDER'.")
 
 
 def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, Any] | None = None) -> str:

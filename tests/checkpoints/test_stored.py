@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from minigan import runs
 from minigan.checkpoints.format import CHECKPOINT_FORMAT
 from minigan.cli.command_line import main
+from minigan.runs.prepare import load_checkpoint, prepare_from_folder
 
 STORED = Path(__file__).parent / "stored"
 FORMATS = sorted(path.name for path in STORED.iterdir())
@@ -32,8 +33,8 @@ def test_there_is_one_of_each_format():
 
 
 def test_everything_that_training_changed_is_read(folder):
-    run = runs.prepare_again(folder)
-    runs.resume(run)
+    run = prepare_from_folder(folder)
+    load_checkpoint(run)
     trainer, stored = run.trainer, load_file(folder / FILE)
     arrays = trainer.state.learner.to_dict() | trainer.state.average.to_dict()
     assert arrays.keys() == stored.keys()

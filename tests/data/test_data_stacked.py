@@ -6,11 +6,11 @@ import struct
 import numpy as np
 import pytest
 
-from minigan import runs
 from minigan.cli.command_line import main
 from minigan.data import open_dataset
 from minigan.errors import ConfigError, DataError
 from minigan.runs.config import lasting_source
+from minigan.runs.folders import new_folder
 
 
 def test_channels_and_labels_are_those_of_the_members():
@@ -58,7 +58,7 @@ def test_a_path_is_stacked_and_lasts(tmp_path, monkeypatch):
     np.testing.assert_array_equal(stacked.labels, stacked.members @ [100, 10, 1])
     assert lasting_source("stacked:few") == f"stacked:{tmp_path / 'few'}"
     assert lasting_source("stacked:digits") == "stacked:digits"
-    assert runs.new_folder("dcgan", "stacked:few").name == "dcgan-stacked-few-1"
+    assert new_folder("dcgan", "stacked:few").name == "dcgan-stacked-few-1"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from minigan.nn.layers import (
 )
 from minigan.nn.network import Residual, Sequential
 from minigan.recipes import get_recipe
+from minigan.runs.prepare import load_checkpoint, prepare_from_folder
 
 torch = pytest.importorskip("torch")
 
@@ -262,8 +263,8 @@ def test_from_pytorch_and_on(tmp_path: Path, monkeypatch, capsys):
     np.testing.assert_allclose(
         trained.G.forward(z, train=False)[0], torch_output(G.eval().main, z), rtol=1e-5, atol=1e-5
     )
-    run = runs.prepare_again(Path("run"))
-    runs.resume(run)
+    run = prepare_from_folder(Path("run"))
+    load_checkpoint(run)
     ours = minigan_losses(run.trainer.state.learner, steps=4)
     theirs = torch_losses(G, D, steps=4)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
@@ -288,8 +289,8 @@ def test_to_pytorch_and_on(tmp_path: Path, monkeypatch):
     np.testing.assert_allclose(drawn.G.forward(z, train=False)[0], torch_output(average.eval().main, z), atol=1e-5)
     assert not torch.equal(average.main[0].weight, G.main[0].weight)
 
-    run = runs.prepare_again(Path("run"))
-    runs.resume(run)
+    run = prepare_from_folder(Path("run"))
+    load_checkpoint(run)
     for optimizer in run.trainer.state.learner.optimizers.values():  # new there, so new here
         optimizer.load_dict({name: np.zeros_like(array) for name, array in optimizer.to_dict().items()})
     np.testing.assert_allclose(

@@ -14,6 +14,7 @@ from minigan.errors import ConfigError, DataError
 from minigan.nn.gradcheck import check_gradient
 from minigan.recipes import Denoise, Inpaint, Pix2Pix, Segment, SuperResolution, get_recipe
 from minigan.recipes.translation import spread
+from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.rhythm import Rhythm
@@ -222,14 +223,14 @@ def test_at_most_a_tenth_is_held_out():
 
 @pytest.mark.parametrize("recipe", SMALL)
 def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, recipe):
-    whole = runs.prepare_run(config(recipe), tmp_path / "whole")
-    runs.start(whole)
+    whole = prepare_run(config(recipe), tmp_path / "whole")
+    create_folder(whole)
     train(whole)
-    first = runs.prepare_run(config(recipe), tmp_path / "parts")
-    runs.start(first)
+    first = prepare_run(config(recipe), tmp_path / "parts")
+    create_folder(first)
     train(first, stop_at=3)
-    second = runs.prepare_again(tmp_path / "parts")
-    assert runs.resume(second) == ()
+    second = prepare_from_folder(tmp_path / "parts")
+    assert load_checkpoint(second) == ()
     train(second)
     for name, array in whole.trainer.state.learner.to_dict().items():
         np.testing.assert_array_equal(second.trainer.state.learner.to_dict()[name], array, err_msg=name)
@@ -238,8 +239,8 @@ def test_an_interrupted_run_continues_with_the_same_bits(tmp_path, recipe):
 
 
 def test_the_average_of_the_weights_is_drawn_as_in_training(tmp_path):
-    run = runs.prepare_run(config("pix2pix", ema=0.5), tmp_path / "run")
-    runs.start(run)
+    run = prepare_run(config("pix2pix", ema=0.5), tmp_path / "run")
+    create_folder(run)
     train(run)
     trained = runs.load_generator(tmp_path / "run", backend="reference")
     assert trained.averaged

@@ -15,6 +15,8 @@ from minigan.checkpoints.format import CHECKPOINT_FORMAT, MODEL_FORMAT, load_arr
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
 from minigan.recipes import base, get_recipe
 from minigan.runs import prepare
+from minigan.runs.folders import new_folder
+from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.moving_average import STATISTICS
@@ -44,8 +46,8 @@ def train(run, *, stop_at=None):
 
 
 def whole_run(folder, cfg):
-    run = runs.prepare_run(cfg, folder)
-    runs.start(run)
+    run = prepare_run(cfg, folder)
+    create_folder(run)
     train(run)
     return run
 
@@ -98,12 +100,12 @@ def test_so_does_the_average_of_the_weights(tmp_path, fast_backend, statistics):
 
 def continues_with_the_same_bits(tmp_path, cfg, stop_at):
     whole = whole_run(tmp_path / "whole", cfg)
-    first = runs.prepare_run(cfg, tmp_path / "parts")
-    runs.start(first)
+    first = prepare_run(cfg, tmp_path / "parts")
+    create_folder(first)
     train(first, stop_at=stop_at)
     assert first.trainer.state.step == stop_at
-    second = runs.prepare_run(runs.read_config(tmp_path / "parts"), tmp_path / "parts")
-    assert runs.resume(second) == ()
+    second = prepare_run(runs.read_config(tmp_path / "parts"), tmp_path / "parts")
+    assert load_checkpoint(second) == ()
     assert second.trainer.state.step == stop_at
     train(second)
     expected, got = state(whole), state(second)
@@ -128,8 +130,8 @@ def test_what_was_logged_after_the_last_checkpoint_is_forgotten(tmp_path):
     log = tmp_path / "run" / "log.jsonl"
     (tmp_path / "run" / "checkpoints" / "step-00000010.safetensors").unlink()
     log.write_text(log.read_text() + '{"step": 12, "torn')
-    run = runs.prepare_run(config(), tmp_path / "run")
-    runs.resume(run)
+    run = prepare_run(config(), tmp_path / "run")
+    load_checkpoint(run)
     assert run.trainer.state.step == 8
     assert [r["step"] for r in records(tmp_path / "run")] == [1, 2, 4, 6, 8]
 
@@ -137,8 +139,8 @@ def test_what_was_logged_after_the_last_checkpoint_is_forgotten(tmp_path):
 def test_more_steps_equal_a_longer_run(tmp_path):
     longer = whole_run(tmp_path / "longer", config(steps=14))
     whole_run(tmp_path / "run", config(steps=10))
-    run = runs.prepare_run(runs.read_config(tmp_path / "run", steps=14), tmp_path / "run")
-    runs.resume(run)
+    run = prepare_run(runs.read_config(tmp_path / "run", steps=14), tmp_path / "run")
+    load_checkpoint(run)
     train(run)
     np.testing.assert_array_equal(run.trainer.state.learner.G.arena.flat, longer.trainer.state.learner.G.arena.flat)
     assert runs.read_config(tmp_path / "run").settings["steps"] == 14
@@ -148,7 +150,7 @@ def test_another_engine_is_told_of(tmp_path):
     whole_run(tmp_path / "run", config(steps=1))
     path = tmp_path / "run" / "config.toml"
     path.write_text(path.read_text().replace('engine = "reference', 'engine = "gpu'))
-    (warning,) = runs.resume(runs.prepare_run(config(steps=1), tmp_path / "run"))
+    (warning,) = load_checkpoint(prepare_run(config(steps=1), tmp_path / "run"))
     assert warning.startswith("this run was made with gpu")
     assert runs.read_config(tmp_path / "run").engine.startswith("reference")
 
@@ -156,13 +158,13 @@ def test_another_engine_is_told_of(tmp_path):
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     whole_run(tmp_path / "run", config(steps=1))
     with pytest.raises(ConfigError, match=r"already holds a run\. Resume it with: `minigan\.open_run\("):
-        runs.start(runs.prepare_run(config(), tmp_path / "run"))
+        create_folder(prepare_run(config(), tmp_path / "run"))
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     whole_run(tmp_path / "run", config(steps=1))
     with pytest.raises(CheckpointError, match=r"was made with width=4, the run's config\.toml says width=5\. Restore"):
-        runs.resume(runs.prepare_run(config(width=5), tmp_path / "run"))
+        load_checkpoint(prepare_run(config(width=5), tmp_path / "run"))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
@@ -174,12 +176,12 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
 
 
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path):
-    run = runs.prepare_run(config(), tmp_path / "run")
-    runs.start(run)
+    run = prepare_run(config(), tmp_path / "run")
+    create_folder(run)
     train(run, stop_at=4)
     before = (tmp_path / "run" / "checkpoints" / "step-00000004.safetensors").read_bytes()
-    run = runs.prepare_run(config(), tmp_path / "run")
-    runs.resume(run)
+    run = prepare_run(config(), tmp_path / "run")
+    load_checkpoint(run)
     D = run.trainer.state.learner.D
     D.layers[2].w.value[0, 0, 0, 0] = np.nan
     with pytest.raises(
@@ -238,7 +240,7 @@ def test_points_are_trained_on_as_they_are(tmp_path, data):
 
 def test_dcgan_refuses_points(tmp_path):
     with pytest.raises(ConfigError, match="dcgan draws images, got points"):
-        runs.prepare_run(config(data="ring"), tmp_path)
+        prepare_run(config(data="ring"), tmp_path)
 
 
 def test_signals_ask_once_and_insist_the_second_time():
@@ -252,10 +254,10 @@ def test_signals_ask_once_and_insist_the_second_time():
 
 
 def test_default_folders_are_numbered(tmp_path):
-    assert runs.new_folder("dcgan", "digits", root=tmp_path) == tmp_path / "dcgan-digits-1"
+    assert new_folder("dcgan", "digits", root=tmp_path) == tmp_path / "dcgan-digits-1"
     (tmp_path / "dcgan-digits-1").mkdir()
-    assert runs.new_folder("dcgan", "digits", root=tmp_path) == tmp_path / "dcgan-digits-2"
-    assert runs.new_folder("mlp", "/data/my.images.zip", root=tmp_path) == tmp_path / "mlp-my-1"
+    assert new_folder("dcgan", "digits", root=tmp_path) == tmp_path / "dcgan-digits-2"
+    assert new_folder("mlp", "/data/my.images.zip", root=tmp_path) == tmp_path / "mlp-my-1"
 
 
 # ------------------------------------------------------------------------------------------ folders
@@ -266,7 +268,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "proj" / "log.jsonl").write_text("mine")
     (tmp_path / "proj" / "config.toml").write_text("[tool]\nname = 'mine'\n")
     with pytest.raises(ConfigError, match=r"proj is not empty and holds no run\. Choose another `out`, or empty it\."):
-        runs.start(runs.prepare_run(config(), tmp_path / "proj"))
+        create_folder(prepare_run(config(), tmp_path / "proj"))
     assert (tmp_path / "proj" / "log.jsonl").read_text() == "mine"
     assert len(list((tmp_path / "proj").iterdir())) == 2
 
@@ -274,15 +276,15 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 def test_an_empty_folder_and_a_run_without_a_checkpoint_are_started_in(tmp_path):
     (tmp_path / "run").mkdir()
     for _ in range(2):
-        runs.start(runs.prepare_run(config(), tmp_path / "run"))
+        create_folder(prepare_run(config(), tmp_path / "run"))
     assert runs.read_config(tmp_path / "run").recipe == "dcgan"
 
 
 def test_two_runs_that_start_at_once_get_a_folder_each(tmp_path):
-    folder = runs.new_folder("dcgan", "digits", root=tmp_path)
-    both = [runs.prepare_run(config(), folder) for _ in range(2)]
+    folder = new_folder("dcgan", "digits", root=tmp_path)
+    both = [prepare_run(config(), folder) for _ in range(2)]
     for run in both:
-        runs.start(run, numbered=True)
+        create_folder(run, numbered=True)
     assert [run.trainer.state.folder.name for run in both] == ["dcgan-digits-1", "dcgan-digits-2"]
     assert all(runs.read_config(run.trainer.state.folder).seed == 3 for run in both)
 
@@ -294,7 +296,7 @@ def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch, numbered):
 
     monkeypatch.setattr(prepare, "atomic_write", full_disk)
     with pytest.raises(OutputError):
-        runs.start(runs.prepare_run(config(), tmp_path / "runs" / "a-1"), numbered=numbered)
+        create_folder(prepare_run(config(), tmp_path / "runs" / "a-1"), numbered=numbered)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -305,14 +307,14 @@ def test_the_data_s_place_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
     whole_run(tmp_path / "run", config(recipe="mlp", data="points.npy", steps=1))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert runs.resume(runs.prepare_again(tmp_path / "run")) == ()
+    assert load_checkpoint(prepare_from_folder(tmp_path / "run")) == ()
     (tmp_path / "points.npy").rename("moved.npy")
     with pytest.raises(DataError, match=r"points\.npy: no such.*is from .*config\.toml; .*add `data=SOURCE`"):
-        runs.prepare_again(tmp_path / "run")
-    assert runs.resume(runs.prepare_again(tmp_path / "run", data="moved.npy")) == ()
+        prepare_from_folder(tmp_path / "run")
+    assert load_checkpoint(prepare_from_folder(tmp_path / "run", data="moved.npy")) == ()
     assert runs.read_config(tmp_path / "run").data == str(tmp_path / "elsewhere" / "moved.npy")
     with pytest.raises(CheckpointError, match=r"items of shape \(2,\), the data have \(28, 28, 1\)\. Resume with"):
-        runs.resume(runs.prepare_again(tmp_path / "run", data="digits"))
+        load_checkpoint(prepare_from_folder(tmp_path / "run", data="digits"))
 
 
 def test_data_that_grew_are_told_of_and_begin_a_new_epoch(tmp_path):
@@ -321,15 +323,15 @@ def test_data_that_grew_are_told_of_and_begin_a_new_epoch(tmp_path):
     np.save(data, points)
     whole_run(tmp_path / "run", config(recipe="mlp", data=str(data), steps=3))
     np.save(data, 9 * points[:37])
-    run = runs.prepare_again(tmp_path / "run", steps=6)
-    (warning,) = runs.resume(run)
+    run = prepare_from_folder(tmp_path / "run", steps=6)
+    (warning,) = load_checkpoint(run)
     assert warning == "the data had 40 items and now have 37; from here on their order is new."
     assert (run.trainer.state.loader.state()["epoch"], run.trainer.state.loader.state()["offset"]) == (1, 0)
     train(run)
     assert run.trainer.state.step == 6
     with pytest.raises(CheckpointError, match=r"batch_size=8, the run's config\.toml says batch_size=4"):
         cfg = runs.read_config(tmp_path / "run")
-        runs.resume(runs.prepare_run(replace(cfg, settings={**cfg.settings, "batch_size": 4}), tmp_path / "run"))
+        load_checkpoint(prepare_run(replace(cfg, settings={**cfg.settings, "batch_size": 4}), tmp_path / "run"))
 
 
 # ------------------------------------------------------------------------------------------ stops
@@ -339,27 +341,27 @@ def test_fewer_steps_than_were_done_are_refused_and_change_nothing(tmp_path):
     whole_run(tmp_path / "run", config())
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=r"run has done 10 steps, expected at least as many in all, got 7"):
-        runs.resume(runs.prepare_again(tmp_path / "run", steps=7))
+        load_checkpoint(prepare_from_folder(tmp_path / "run", steps=7))
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
 
 
 def test_an_interruption_before_the_first_step_leaves_a_checkpoint(tmp_path):
-    run = runs.prepare_run(config(), tmp_path / "run")
-    runs.start(run)
+    run = prepare_run(config(), tmp_path / "run")
+    create_folder(run)
     interruption = Interruption()
     interruption.requested = True
     with run.trainer.state.loader:
         run.trainer.run(PlainProgress(start=0, total=10, stream=io.StringIO()), interruption)
-    again = runs.prepare_again(tmp_path / "run")
-    assert runs.resume(again) == ()
+    again = prepare_from_folder(tmp_path / "run")
+    assert load_checkpoint(again) == ()
     assert again.trainer.state.step == 0
 
 
 def test_an_item_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch):
     cfg = config(steps=12)
     whole = whole_run(tmp_path / "whole", cfg)
-    run = runs.prepare_run(cfg, tmp_path / "run")
-    runs.start(run)
+    run = prepare_run(cfg, tmp_path / "run")
+    create_folder(run)
     read, calls = run.dataset.read, []
 
     def damaged(indices):
@@ -373,8 +375,8 @@ def test_an_item_that_cannot_be_read_costs_no_step(tmp_path, monkeypatch):
         DataError, match=r"7\.png: damaged\. Step 6 is saved: replace or remove.*open_run\('.*run'\)\.resume\(\)`$"
     ):
         train(run)
-    run = runs.prepare_again(tmp_path / "run")
-    assert runs.resume(run) == ()
+    run = prepare_from_folder(tmp_path / "run")
+    assert load_checkpoint(run) == ()
     assert run.trainer.state.step == 6
     train(run)
     np.testing.assert_array_equal(run.trainer.state.learner.G.arena.flat, whole.trainer.state.learner.G.arena.flat)
@@ -428,13 +430,13 @@ def test_the_first_signal_tells_what_it_does(number, text):
     ],
 )
 def test_a_damaged_configuration_is_told_by_its_key(tmp_path, old, new, message):
-    runs.start(runs.prepare_run(config(), tmp_path / "run"))
+    create_folder(prepare_run(config(), tmp_path / "run"))
     path = tmp_path / "run" / "config.toml"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
     with pytest.raises(CheckpointError, match=message):
-        runs.prepare_again(tmp_path / "run")
+        prepare_from_folder(tmp_path / "run")
 
 
 def test_a_setting_that_the_configuration_lost_is_found_in_the_checkpoint(tmp_path):
@@ -442,7 +444,7 @@ def test_a_setting_that_the_configuration_lost_is_found_in_the_checkpoint(tmp_pa
     path = tmp_path / "run" / "config.toml"
     path.write_text(path.read_text().replace("width = 4\n", ""))
     with pytest.raises(CheckpointError, match=r"made with width=4, the run's config\.toml says width=64\. Restore"):
-        runs.resume(runs.prepare_again(tmp_path / "run"))
+        load_checkpoint(prepare_from_folder(tmp_path / "run"))
 
 
 def as_if_older(folder, *newer):
@@ -463,8 +465,8 @@ def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
     as_if_older(tmp_path / "run", "optimizer", "schedule", "d_lr", "clip_norm", "ema", "augment")
     assert "optimizer" not in (tmp_path / "run" / "config.toml").read_text()
     assert runs.load_generator(tmp_path / "run").step == 10
-    run = runs.prepare_again(tmp_path / "run", steps=14)
-    assert runs.resume(run) == ()
+    run = prepare_from_folder(tmp_path / "run", steps=14)
+    assert load_checkpoint(run) == ()
     train(run)
     expected, got = longer.trainer.state.learner.to_dict(), run.trainer.state.learner.to_dict()
     assert expected.keys() == got.keys()
@@ -477,12 +479,12 @@ def test_odd_lines_of_the_log_are_dropped(tmp_path):
     whole = log.read_bytes()
     odd = b'5\n[]\n{"step": "a"}\n{"step": null}\n\xff\xfe\n{"step": NaN}\n' + b"[" * 100_000 + b"\n"
     log.write_bytes(odd + whole + b'{"step": 9}')
-    assert runs.resume(runs.prepare_again(tmp_path / "run")) == ()
+    assert load_checkpoint(prepare_from_folder(tmp_path / "run")) == ()
     assert log.read_bytes() == whole
     log.unlink()
     log.mkdir()
     with pytest.raises(CheckpointError, match=r"cannot read .*log\.jsonl: Is a directory\. Move it out of the way"):
-        runs.resume(runs.prepare_again(tmp_path / "run"))
+        load_checkpoint(prepare_from_folder(tmp_path / "run"))
 
 
 def without(key):
@@ -521,11 +523,11 @@ def test_a_checkpoint_with_other_arrays_changes_nothing(tmp_path):
 def unchanged(folder, message):
     """That a resume is refused, and the run that was to be resumed stays at its beginning."""
     (folder / "log.jsonl").write_text("odd\n")
-    run = runs.prepare_again(folder)
+    run = prepare_from_folder(folder)
     weights, rng, loader = state(run), run.trainer.state.rng.bit_generator.state, run.trainer.state.loader
     position = loader.state()
     with pytest.raises(CheckpointError, match=message):
-        runs.resume(run)
+        load_checkpoint(run)
     for name, array in state(run).items():
         np.testing.assert_array_equal(array, weights[name], err_msg=name)
     assert run.trainer.state.rng.bit_generator.state == rng
@@ -557,7 +559,7 @@ def test_a_damaged_generator_is_refused(tmp_path, change, message):
 def test_the_picture_of_points_far_out_or_all_at_the_origin_has_an_extent(tmp_path):
     for scale, extent in ((3e38, 1.25 * float(np.float32(3e38))), (0, 1.0)):
         np.save(tmp_path / "x.npy", np.full((9, 2), scale, "float32"))
-        run = runs.prepare_run(config(recipe="mlp", data=str(tmp_path / "x.npy")), tmp_path / "run")
+        run = prepare_run(config(recipe="mlp", data=str(tmp_path / "x.npy")), tmp_path / "run")
         assert run.trainer.state.model["extent"] == extent
 
 

@@ -229,16 +229,17 @@ def test_a_folder_s_name_is_no_markup():
         ({"loss": "hing"}, "mlp: loss must be one of minimax"),
         ({"steps": "5"}, "steps must be of type int, got '5'"),
         ({"batch_size": 0}, "batch_size must be positive, got 0"),
-        ({"seed": -1}, r"seed must be a whole number from 0 up, got -1\."),
-        ({"log_every": 0}, "log_every must be a whole number from 1 up, got 0"),
-        ({"log_gradients": True}, "log_gradients must be a whole number from 0 up, got True"),
-        ({"keep": 1.0}, "keep must be a whole number from 1 up, got 1.0"),
+        ({"seed": -1}, r"seed must be an integer from 0 up, got -1\."),
+        ({"log_every": 0}, "log_every must be a positive integer, got 0"),
+        ({"log_gradients": True}, "log_gradients must be an integer from 0 up, got True"),
+        ({"keep": 1.0}, "keep must be a positive integer, got 1.0"),
         ({"best": "modes"}, r"`best='modes'` needs figures to go by\. Add `evaluate_every=N`\."),
         ({"best": "fid", "evaluate_every": 2}, "`best` must be one of modes, high_quality with ring, got fid"),
         ({"best": 3}, r"best must be the name of a figure, got 3\. Write best='fid'\."),
         ({"backend": "numpy"}, "backend must be one of auto, reference, cpu, gpu, got 'numpy'"),
         ({"data": np.zeros((9, 2))}, "data must be the name of a source or a path, got ndarray"),
-        ({"out": 3}, r"out must be a path, got 3\."),
+        ({"out": 3}, r"out must be a path, got 3\. Write out='FOLDER'\."),
+        ({"out": ""}, r"out must be a path, got ''\."),
         ({"listeners": [3]}, "expected a Listener, or a function that takes a record of the log, got 3"),
     ],
 )
@@ -247,6 +248,12 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(tmp_path, arguments, message
         ring(**{"steps": 3, **arguments})
     assert "--" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numpys_integers_are_integers():
+    run = ring(steps=np.int64(1), seed=np.int64(3), log_every=np.int32(1))
+    assert (run.config.seed, run.config.rhythm.log_every) == (3, 1)
+    assert run.resume(steps=np.int64(2)).step == 2
 
 
 @pytest.mark.parametrize(
@@ -302,7 +309,7 @@ def test_a_generator_draws_by_count_seed_and_class():
     rng = np.random.default_rng(0)
     assert (generator.sample(2, seed=rng) != generator.sample(2, seed=rng)).any()
     for count in (0, -1, 2.0, "4", True):
-        with pytest.raises(ConfigError, match="`count` must be a whole number from 1 up, got"):
+        with pytest.raises(ConfigError, match="count must be a positive integer, got"):
             generator.sample(count)
     with pytest.raises(ConfigError, match="expected a class as one of"):
         generator.sample(1, label="cat")

@@ -14,6 +14,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, DataError, DivergenceError, ListenerError
 from minigan.recipes import get_recipe
+from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training import Listener, gradient_norms
@@ -28,8 +29,8 @@ def prepared(folder, *listeners, recipe="mlp", data="ring", steps=4, rhythm=RHYT
     settings = {"batch_size": 4, "steps": steps, **SMALL.get(recipe, {}), **settings}
     full = get_recipe(recipe).from_settings(settings).settings()
     config = runs.RunConfig(recipe, full, data, seed=3, backend="reference", rhythm=rhythm, keep=Keep(last=9))
-    run = runs.prepare_run(config, folder, listeners=listeners)
-    runs.start(run)
+    run = prepare_run(config, folder, listeners=listeners)
+    create_folder(run)
     return run
 
 
@@ -96,8 +97,8 @@ def test_figures_come_between_the_pictures_and_the_checkpoint(tmp_path):
 def test_a_resumed_training_begins_where_it_stands(tmp_path):
     train(prepared(tmp_path / "run"))
     witness = Witness()
-    again = runs.prepare_again(tmp_path / "run", steps=5, listeners=[witness])
-    runs.resume(again)
+    again = prepare_from_folder(tmp_path / "run", steps=5, listeners=[witness])
+    load_checkpoint(again)
     train(again)
     assert witness.told[0] == ("start", 4)
     assert [step for what, step in witness.told if what == "step"] == [5]
@@ -168,8 +169,8 @@ def test_an_error_in_a_listener_names_it_and_costs_no_step(tmp_path, method):
     )
     assert str(caught.value).endswith(f"`minigan.open_run('{tmp_path / 'run'}').resume()`")
     assert witness.told[-1] == ("end", step)
-    again = runs.prepare_again(tmp_path / "run")
-    assert runs.resume(again) == ()
+    again = prepare_from_folder(tmp_path / "run")
+    assert load_checkpoint(again) == ()
     assert again.trainer.state.step == step
     train(again)
     whole = train(prepared(tmp_path / "whole"))
@@ -291,7 +292,7 @@ def test_a_run_from_before_there_were_norms_is_resumed_without(tmp_path):
     assert "log_gradients = 0\n" in path.read_text()
     path.write_text(path.read_text().replace("log_gradients = 0\n", "").replace("format = 2\n", ""))
     assert runs.read_config(tmp_path / "run").rhythm.log_gradients == 0
-    assert runs.resume(runs.prepare_again(tmp_path / "run", steps=5)) == ()
+    assert load_checkpoint(prepare_from_folder(tmp_path / "run", steps=5)) == ()
 
 
 def test_norms_change_no_bit(tmp_path):

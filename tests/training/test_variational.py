@@ -15,6 +15,7 @@ from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Adam
 from minigan.recipes import VAE
+from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.rhythm import Rhythm
@@ -183,14 +184,14 @@ def train(run: runs.PreparedRun) -> runs.PreparedRun:
 
 
 def test_resuming_gives_the_same_bits(tmp_path, capsys):
-    whole = runs.prepare_run(config(ema=0.9), tmp_path / "whole")
-    runs.start(whole)
+    whole = prepare_run(config(ema=0.9), tmp_path / "whole")
+    create_folder(whole)
     train(whole)
-    half = runs.prepare_run(config(ema=0.9, steps=2), tmp_path / "half")
-    runs.start(half)
+    half = prepare_run(config(ema=0.9, steps=2), tmp_path / "half")
+    create_folder(half)
     train(half)
-    rest = runs.prepare_again(tmp_path / "half", steps=4)
-    assert runs.resume(rest) == ()
+    rest = prepare_from_folder(tmp_path / "half", steps=4)
+    assert load_checkpoint(rest) == ()
     train(rest)
     expected, got = whole.trainer.state.learner.to_dict(), rest.trainer.state.learner.to_dict()
     assert expected.keys() == got.keys()
@@ -202,8 +203,8 @@ def test_resuming_gives_the_same_bits(tmp_path, capsys):
 
 
 def test_samples_come_from_the_prior(tmp_path):
-    run = runs.prepare_run(config(), tmp_path / "run")
-    runs.start(run)
+    run = prepare_run(config(), tmp_path / "run")
+    create_folder(run)
     train(run)
     trained = runs.load_generator(tmp_path / "run", backend="reference")
     images = trained.sample(5, seed=0)

@@ -35,6 +35,7 @@ from minigan.nn.layers import (
 from minigan.nn.network import Residual, Sequential, SkipConcat
 from minigan.nn.network.residual_blocks import down_block, up_block
 from minigan.recipes import get_recipe
+from minigan.runs.prepare import create_folder, load_checkpoint, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 
@@ -72,12 +73,12 @@ def test_a_run_gives_the_same_bits_on_both_sides(tmp_path, device, case):
         settings = {"batch_size": 4, "steps": 3, **SETTINGS[case]}
         full = get_recipe(recipe).from_settings(settings).settings()
         folder = tmp_path / name
-        run = runs.prepare_run(runs.RunConfig(recipe=recipe, settings=full, data="digits", backend=name), folder)
+        run = prepare_run(runs.RunConfig(recipe=recipe, settings=full, data="digits", backend=name), folder)
         assert run.backend.name == name
-        runs.start(run)
+        create_folder(run)
         with run.trainer.state.loader:
             run.trainer.run(PlainProgress(start=0, total=3, stream=io.StringIO()), Interruption())
-            runs.resume(run)
+            load_checkpoint(run)
         weights.append(run.trainer.state.learner.to_dict())
         assert runs.load_generator(folder, backend=device).sample(3, seed=0).shape == (3, 28, 28, 1)
     for key, expected in weights[0].items():

@@ -20,6 +20,7 @@ from minigan.nn.layers import Tanh
 from minigan.nn.network import Observer, Pass
 from minigan.nn.optimizers import Adam
 from minigan.recipes import get_recipe
+from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.alternating import AlternatingOptimizer
@@ -387,10 +388,10 @@ def test_a_run_names_the_step_and_saves_nothing_of_it(tmp_path):
 def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "gpu", **settings: Any) -> runs.PreparedRun:
     settings = {"batch_size": 4, "steps": steps, "width": 2, "d_norm": "none", **settings}
     full = get_recipe("dcgan").from_settings(settings).settings()
-    run = runs.prepare_run(
+    run = prepare_run(
         runs.RunConfig(recipe="dcgan", settings=full, data="digits", backend=backend, rhythm=rhythm), folder
     )
-    runs.start(run)
+    create_folder(run)
     return run
 
 
@@ -411,8 +412,8 @@ def test_a_run_goes_on_bit_for_bit(tmp_path):
     whole = opened(tmp_path / "whole", steps=9, rhythm=Rhythm(), backend="reference", **settings)
     train(whole)
     train(opened(tmp_path / "run", steps=9, rhythm=Rhythm(), **settings), stop_at=5)
-    again = runs.prepare_again(tmp_path / "run")
-    runs.resume(again)
+    again = prepare_from_folder(tmp_path / "run")
+    load_checkpoint(again)
     train(again)
     wanted = whole.trainer.state.learner.to_dict() | whole.trainer.state.average.to_dict()
     for name, array in (again.trainer.state.learner.to_dict() | again.trainer.state.average.to_dict()).items():

@@ -1,0 +1,125 @@
+"""Training a new run at a Python prompt."""
+
+import dataclasses
+import difflib
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import BACKENDS
+from minigan.errors import ConfigError
+from minigan.recipes import RECIPES, Recipe
+from minigan.runs.config import new_config
+from minigan.runs.run import Run, say_how_it_ended, source_name
+from minigan.runs.session import recipe_named, start_run, train_run
+from minigan.support.arguments import path, whole
+from minigan.support.output import Output
+from minigan.training.listeners import AnyListener
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: str | type[Recipe] | Recipe = "dcgan",
+    *,
+    data: str | os.PathLike[str] | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    backend: str = "auto",
+    out: str | os.PathLike[str] | None = None,
+    listeners: Sequence[AnyListener] = (),
+    quiet: bool = False,
+    log_every: int = 20,
+    sample_every: int = 250,
+    checkpoint_every: int = 500,
+    evaluate_every: int = 0,
+    log_gradients: int = 0,
+    keep: int = 3,
+    best: str = "",
+    **settings: Any,
+) -> Run:
+    """Trains a GAN as `minigan train` does, and returns its run.
+
+        run = minigan.train("dcgan", data="digits", steps=500, width=16)
+
+    Shows progress and leaves a run folder. Ctrl-C stops after the present step, saves a checkpoint and returns the run;
+    `run.resume()` trains on.
+
+    Args:
+        recipe: a name, such as "dcgan" or "pix2pix", or a recipe of `minigan.recipes`.
+        data: digits, shapes, ring, grid, or a path; None takes the recipe's default.
+        steps: in all; None takes the recipe's number.
+        batch_size: examples in a step; None takes the recipe's number.
+        seed: of everything random.
+        backend: reference, cpu, gpu, or auto, the fastest here.
+        out: the run's folder; None takes the next free one of runs/RECIPE-DATA-1, -2, ...
+        listeners: functions to call with each record of the log, or objects of `minigan.training.Listener`.
+        quiet: show nothing.
+        log_every, sample_every, checkpoint_every: steps from one record, picture or checkpoint to the next.
+        evaluate_every: steps from one evaluation (FID and KID, or modes) to the next; 0 is never.
+        log_gradients: steps between records that include the norm of each layer's gradients; 0 is never.
+        keep: how many of the newest checkpoints to keep.
+        best: the figure by which the best checkpoint is chosen, and kept as well: fid, kid, modes or high_quality.
+        settings: of the recipe, by name, such as width=16 or loss="hinge"; `minigan recipes dcgan` lists them.
+    Returns:
+        The run, trained.
+    Raises:
+        ConfigError: an argument or a setting is unknown or out of range.
+        MiniganError: the data or the backend cannot be used, or training stopped with an error.
+    """
+    if backend not in ("auto", *BACKENDS):
+        raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}. Choose one of them.")
+    if not isinstance(best, str):
+        raise ConfigError(f"best must be the name of a figure, got {best!r}. Write best='fid'.")
+    given = {name: value for name, value in (("steps", steps), ("batch_size", batch_size)) if value is not None}
+    config = new_config(
+        _with_settings(recipe, {**given, **settings}),
+        data=None if data is None else source_name(data),
+        seed=whole(seed, "seed", least=0),
+        backend=backend,
+        log_every=whole(log_every, "log_every"),
+        sample_every=whole(sample_every, "sample_every"),
+        checkpoint_every=whole(checkpoint_every, "checkpoint_every"),
+        evaluate_every=whole(evaluate_every, "evaluate_every", least=0),
+        log_gradients=whole(log_gradients, "log_gradients", least=0),
+        keep=whole(keep, "keep"),
+        best=best,
+    )
+    prepared = start_run(config, None if out is None else path(out, "out"), listeners=listeners)
+    say_how_it_ended(train_run(prepared, output=Output(quiet=quiet), chosen=backend != "auto"), prepared)
+    return Run(prepared.trainer.state.folder, listeners=listeners, quiet=quiet)
+
+
+def _with_settings(given: str | type[Recipe] | Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with these settings, given as Python values.
+
+    Raises:
+        ConfigError: a run could not find the recipe by its name, or a setting is unknown or of another type.
+    """
+    if isinstance(given, str):
+        kind = recipe_named(given)
+    elif isinstance(given, Recipe):
+        kind, settings = type(given), {**given.settings(), **settings}
+    elif isinstance(given, type) and issubclass(given, Recipe):
+        kind = given
+    else:
+        raise ConfigError(f"recipe must be a name or a recipe, got {given!r}. Write 'dcgan'.")
+    if RECIPES.get(kind.name) is not kind:
+        raise ConfigError(
+            f"{kind.__name__} is not the recipe {kind.name!r} that a run would find by its name. Add it with "
+            f"minigan.recipes.RECIPES[{kind.name!r}] = {kind.__name__}, under an unused name."
+        )
+    types = {field.name: type(field.default) for field in dataclasses.fields(kind)}
+    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
+    for name, value in values.items():
+        if name not in types:
+            likely = difflib.get_close_matches(name, [*types, *inspect.signature(train).parameters], n=1)
+            hint = f" Did you mean {likely[0]}?" if likely else ""
+            raise ConfigError(f"{kind.name} has no setting {name!r}.{hint} Expected one of {', '.join(sorted(types))}.")
+        if isinstance(value, str) and types[name] is not str:
+            raise ConfigError(f"{kind.name}: {name} must be of type {types[name].__name__}, got {value!r}.")
+    return kind.from_settings(values)
