@@ -76,7 +76,7 @@ STAND_IN: dict[str, ModuleType] = {}
 
 @pytest.fixture(autouse=True)
 def _stand_in(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What stands in for CuPy is there for the tests that ask for it, and for no other."""
+    """Installs the stand-in for CuPy for the tests that ask for it, and for no others."""
     on_cpu = getattr(request.node, "callspec", SimpleNamespace(params={})).params.get("backend") == "gpu on the CPU"
     with fake_cupy.installed(STAND_IN) if on_cpu else contextlib.nullcontext():
         yield

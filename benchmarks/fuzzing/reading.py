@@ -160,7 +160,7 @@ def read_model(folder: Path, rng: random.Random) -> None:
 
 
 def read_run(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
-    """The run shown and taken up again; then its log must be sound, and what it saved next must load."""
+    """Shows the run and resumes it; then its log must be sound, and its next checkpoint must load."""
     shown = runs.open_run(folder)
     expect(all(isinstance(record, dict) for record in shown.log), "a record of the log is no dictionary")
     expect(repr(shown).startswith("<Run ") and shown._repr_html_().endswith("</div>"), "a run does not show itself")

@@ -1,4 +1,4 @@
-"""What holds for every kernel and every backend: coverage, determinism, results that stay."""
+"""Properties of every kernel on every backend: coverage, determinism, results that are not overwritten."""
 
 import re
 import sys

@@ -37,7 +37,7 @@ LARGER = [
 
 
 def shapes_of(N: int, g: ConvGeometry) -> tuple[tuple[int, ...], ...]:
-    """Of x, w, dy."""
+    """Shapes of x, w and dy."""
     return (N, *g.input_shape), g.weight_shape, (N, *g.output_shape)
 
 

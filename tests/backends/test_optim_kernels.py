@@ -99,7 +99,7 @@ def walk(backend, kernel, gradients, states, **settings):
 
 
 def gradients(dtype, steps=400, length=37):
-    """Of sizes from 1e-6 to 10, so that eps matters for some and for others does not; and one always zero."""
+    """Gradients of sizes from 1e-6 to 10, so that eps matters for some but not for others; one is always zero."""
     (noise,) = draws(21, dtype, (steps, length))
     scaled = (noise * np.logspace(-6, 1, length)).astype(dtype)
     scaled[:, 0] = 0

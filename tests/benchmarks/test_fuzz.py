@@ -116,7 +116,7 @@ edits = st.lists(
 @settings(max_examples=8)
 @given(edits=edits, which=st.integers(0, 99), chance=st.randoms(use_true_random=False))
 def test_any_edits(reader, edits, which, chance, tmp_path_factory):
-    """What Hypothesis finds, it makes as short as it can."""
+    """Hypothesis shortens the edits that it finds."""
     sound = reader.sound()
     files = dict(sound[which % len(sound)])
     name = sorted(name for name in files if Path(name).match(reader.damages))[0]
@@ -142,7 +142,7 @@ def nothing():
 
 
 def behave(folder: Path, _chance: random.Random) -> None:
-    """What the file says."""
+    """Behaves as the file says."""
     word = (folder / "x").read_bytes()
     if word == b"refuse":
         raise DataError("refused")

@@ -1,4 +1,4 @@
-"""Training that is killed goes on with the same bits: `benchmarks.kills` in short."""
+"""Training that was killed resumes with the same bits: `benchmarks.kills` in short."""
 
 import json
 import os

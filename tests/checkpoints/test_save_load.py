@@ -1,4 +1,4 @@
-"""What a loop of one's own saves: parts by name, taken up again whole or not at all, and generators of recipes."""
+"""Saving from a loop of one's own: parts by name, restored as a whole or not at all, and generators of recipes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What commands print: JSON for programs, nothing when asked for nothing, help with examples that run, completion."""
+"""Output of commands: JSON for programs, nothing with --quiet, help with examples that run, completion."""
 
 import json
 import os

@@ -20,7 +20,7 @@ Image = pytest.importorskip("PIL.Image")
 
 @pytest.fixture
 def little_memory():
-    """That what the test does takes less than 32 MiB at its peak."""
+    """Checks that the test takes less than 32 MiB at its peak."""
     tracemalloc.start()
     yield
     peak = tracemalloc.get_traced_memory()[1]

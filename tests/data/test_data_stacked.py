@@ -1,4 +1,4 @@
-"""Stacked images: three greyscale ones as the channels of one, and a run on them that is taken up again."""
+"""Stacked images: three greyscale ones as the channels of one, and a run on them that is resumed."""
 
 import gzip
 import struct

@@ -88,7 +88,7 @@ def to_torch(x: np.ndarray) -> torch.Tensor:
 
 
 def torch_output(module: nn.Module, x: np.ndarray) -> np.ndarray:
-    """Of x in minigan's layout; a vector goes into a convolution as one pixel, as PyTorch's DCGAN has it."""
+    """Output for x in minigan's layout. A vector enters a convolution as one pixel, as in PyTorch's DCGAN."""
     z = to_torch(x)
     if z.ndim == 2 and any(isinstance(m, nn.ConvTranspose2d) for m in [module[0]]):
         z = z[:, :, None, None]

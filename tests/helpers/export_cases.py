@@ -142,7 +142,7 @@ CASES: dict[str, Case] = {
         lambda: [Conv2D(3, 3), Residual([BatchNorm(), ReLU(), Conv2D(3, 3, bias=False), BatchNorm()]), BatchNorm()],
         (4, 4, 2),
     ),
-    "a vector beside every pixel": OfLayers(
+    "a vector concatenated to every pixel": OfLayers(
         lambda: [SkipConcat([Conv2D(2, 3)]), ConcatCondition((5,), embedding=3), ConditionalAffine(5), Conv2D(1, 1)],
         (4, 3, 2),
     ),

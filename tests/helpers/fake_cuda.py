@@ -144,7 +144,7 @@ class Event:
 
 
 class Device:
-    """What all of the stand-in shares.
+    """State shared by all of the stand-in.
 
     Attributes:
         waits: how often the host asked for a number, or waited for the stream that computes.

@@ -175,7 +175,7 @@ def _taken_out() -> dict[str, types.ModuleType]:
 
 
 def make_module() -> types.ModuleType:
-    """What `import cupy` is to find."""
+    """The module that `import cupy` finds."""
     module = types.ModuleType("cupy")
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     for name in dir(np):

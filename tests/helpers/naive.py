@@ -361,7 +361,7 @@ def space_to_depth(y: Array, *, factor: tuple[int, int]) -> Array:
 
 
 def dropout_mask_violations(mask: Array, *, rate: float) -> list[str]:
-    """What is wrong with a mask: another value than 0 and 1 / (1 - rate), or 0 too often or too rarely.
+    """Faults of a mask: values other than 0 and 1 / (1 - rate), or 0 too often or too rarely.
 
     The share of zeros is binomial; five standard deviations leave one failure in a million masks.
     """

@@ -39,7 +39,7 @@ def prdc(real, fake, k):
 
 
 def ssim(x, y, data_range):
-    """Of one channel (H, W): windows of scipy's Gaussian, cut to 11x11, away from the border."""
+    """SSIM of one channel (H, W): windows of scipy's Gaussian, cut to 11x11, away from the border."""
 
     def mean(z):
         return scipy.ndimage.gaussian_filter(z, 1.5, radius=5)[5:-5, 5:-5]

@@ -86,7 +86,7 @@ def imports() -> tuple[Import, ...]:
 
 
 def own_imports() -> list[Import]:
-    """Those of minigan's own modules."""
+    """Imports of minigan's own modules."""
     return [i for i in imports() if i.target.partition(".")[0] == "minigan"]
 
 

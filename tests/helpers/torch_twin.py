@@ -266,7 +266,7 @@ def parameters(module: nn.Module) -> list[nn.Parameter]:
 
 
 def statistics(module: nn.Module) -> list[np.ndarray]:
-    """What minigan keeps as state."""
+    """Buffers that minigan keeps as state."""
     return [b.numpy() for name, b in module.named_buffers() if "running" in name or name.endswith("weight_u")]
 
 

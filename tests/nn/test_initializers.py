@@ -57,7 +57,7 @@ def test_he_normal(slope: float):
 
 
 def test_he_normal_keeps_the_size_of_activations():
-    """What it is for: through many layers with LeakyReLU the mean square neither grows nor dies."""
+    """The purpose of the initializer: through many layers with LeakyReLU the mean square neither grows nor dies."""
     x = np.random.default_rng(0).normal(size=(200, 256))
     for layer in range(20):
         y = x @ draw(HeNormal(slope=0.2), (256, 256), seed=layer)

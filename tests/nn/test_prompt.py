@@ -1,12 +1,10 @@
 """Networks and what belongs to them, as a Python prompt and a notebook show them and as lists of layers."""
 
-import ast
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import source_tree
 
 from minigan.errors import ConfigError, MiniganError, NotBuiltError, ShapeError
 from minigan.nn import (
@@ -172,16 +170,6 @@ def test_a_notebook_shows_the_summary():
     summary = [re.split(r"\s{2,}", line.strip()) for line in D.summary().splitlines()[1:] if "---" not in line]
     assert cells.rows == summary
     assert "Dense(1)" in discriminator()._repr_html_() and "<pre>" in discriminator()._repr_html_()
-
-
-def test_docstrings_begin_with_the_thing():
-    sources = {module: tree for module, (_, tree) in source_tree.sources().items() if module.split(".")[1:2] in ROOMS}
-    assert len(sources) > 30
-    for module, tree in sources.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                first = (ast.get_docstring(node) or "-").split()[0]
-                assert first not in ("What", "Of"), f"{module}.{getattr(node, 'name', '')}"
 
 
 # ---------------------------------------------------------------------------------------- a list of layers

@@ -1,6 +1,6 @@
-"""60 steps of the recipe `mlp` with each optimizer, schedule and clipping, beside PyTorch's own, in float64.
+"""60 steps of the recipe `mlp` with each optimizer, schedule and clipping, compared with PyTorch's, in float64.
 
-With the moving average of G's weights beside PyTorch's `AveragedModel`.
+The moving average of G's weights is compared with PyTorch's `AveragedModel`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Each loss and each gradient penalty in D's and G's step, with all gradients, beside PyTorch's autograd."""
+"""Each loss and each gradient penalty in D's and G's step, with all gradients, compared with PyTorch's autograd."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""200 steps of the recipes `dcgan` and `mlp` beside the same GAN in PyTorch.
+"""200 steps of the recipes `dcgan` and `mlp` compared with the same GAN in PyTorch.
 
 Both start from the same weights and see the same images and noise. PyTorch's side is the usual training step of its
 DCGAN example: D on a real and on a fake batch (`fake.detach()`), `BCEWithLogitsLoss`, Adam; then G through D.

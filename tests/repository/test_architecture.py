@@ -258,7 +258,7 @@ def all_subclasses(base: type) -> list[type]:
 
 
 def python(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """Output of a fresh interpreter."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT.parent)}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60

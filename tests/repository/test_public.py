@@ -1,4 +1,4 @@
-"""What other programs build on: paths that stay, names that exist, and help() that helps."""
+"""The public interface: paths that stay, names that exist, and help() that helps."""
 
 import importlib
 import inspect

@@ -521,7 +521,7 @@ def test_a_checkpoint_with_other_arrays_changes_nothing(tmp_path):
 
 
 def unchanged(folder, message):
-    """That a resume is refused, and the run that was to be resumed stays at its beginning."""
+    """Checks that a resume is refused, and that the prepared run stays at step 0."""
     (folder / "log.jsonl").write_text("odd\n")
     run = prepare_from_folder(folder)
     weights, rng, loader = state(run), run.trainer.state.rng.bit_generator.state, run.trainer.state.loader

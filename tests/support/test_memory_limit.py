@@ -1,4 +1,4 @@
-"""What asks for more memory than there is, or than its file can fill, is refused before any is taken."""
+"""Requests for more memory than the machine has, or than a file can fill, are refused before memory is allocated."""
 
 import tracemalloc
 

@@ -355,7 +355,7 @@ def test_the_names_of_the_state(reference: Backend):
 
 
 def test_a_foreign_state_changes_nothing(backend: Backend):
-    """Whatever does not fit, and wherever: half a state would be worse than none."""
+    """A mismatch anywhere leaves everything as it was: half a state would be worse than none."""
     optimizer = gan(backend)
     steps(optimizer, images(backend), np.random.default_rng(0), 1)
     before = optimizer.to_dict()

@@ -1,4 +1,4 @@
-"""What is not finite is found before it reaches a weight, and named."""
+"""Numbers that are not finite are found and named before they reach a weight."""
 
 import contextlib
 
@@ -346,7 +346,7 @@ def test_running_statistics_that_overflow_are_a_divergence(backend: Backend):
 
 
 def searched(network: Sequential, x, *, scale: float = 1) -> FirstNonFinite:
-    """What is found in a forward and a backward pass, from a gradient of that size."""
+    """The result of a search in a forward and a backward pass, from a gradient of that size."""
     found = FirstNonFinite()
     with network.observed(found):
         y, tape = network.forward(x, train=True, rng=np.random.default_rng(0))

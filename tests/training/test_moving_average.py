@@ -28,7 +28,7 @@ def averaged(G: Sequential, **settings) -> MovingAverage:
 
 
 def move(G: Sequential, step: int) -> None:
-    """What a step of training does to weights and statistics."""
+    """Changes weights and statistics as a training step does."""
     rng = np.random.default_rng(step)
     for flat in (G.arena.flat, G.state.flat):
         flat += G.kernels.asarray(rng.uniform(0, 0.1, flat.shape), dtype=G.dtype)

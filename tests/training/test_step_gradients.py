@@ -151,7 +151,7 @@ def g_loss(gan: AlternatingOptimizer, loss: str, real: np.ndarray, z: np.ndarray
 
 
 def feature_distance(D: Sequential, fake: np.ndarray, real: np.ndarray) -> float:
-    """Of what the last layer with weights is given: its cache tells."""
+    """The distance between the inputs of the last layer with weights, which are in its cache."""
     last = max(index for index, layer in enumerate(D.layers) if layer.own_parameters)
     means = []
     for x in (fake, real):

@@ -1,4 +1,4 @@
-"""What a compiled kernel must not lose: digits, NaN, and its bits from run to run."""
+"""Numbers in compiled kernels: no digits and no NaN are lost, and every run gives the same bits."""
 
 import numpy as np
 import pytest

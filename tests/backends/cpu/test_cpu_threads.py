@@ -112,7 +112,7 @@ def test_a_forked_child_computes():
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of fork beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of a fork in a process with threads
         child = context.Process(target=_child, args=(queue,))
         child.start()
     child.join(60)

@@ -65,7 +65,7 @@ def draws(g, images, seed=0, dtype=FLOAT):
 
 
 def results(backend, g, x, w, dy, b_in=None, b_out=None):
-    """Of the three kernels; the weight gradient is added to w itself."""
+    """Results of the three kernels; the weight gradient is added to w itself."""
     dw = w.copy()
     backend.conv2d_weight_grad(x, dy, g, add_to=dw)
     return backend.conv2d(x, w, b_out, g), backend.conv2d_input_grad(dy, w, g, b=b_in), dw

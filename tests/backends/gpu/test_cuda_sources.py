@@ -23,7 +23,7 @@ FOLDER = ROOT / "minigan" / "backends" / "gpu"
 SOURCES = sorted(path.name for pattern in ("*.cu", "*.cuh") for path in FOLDER.glob(pattern))
 NVCC = shutil.which("nvcc")
 # Bytes that a kernel at float32 may keep in memory for want of registers: a thread of the largest tile has 64 sums, and
-# the loaders of the input gradient, which know of strides and of fetches one by one, are the largest beside them.
+# the loaders of the input gradient, which handle strides and single fetches, are the next largest.
 SPILLS = {
     ("conv float fp32 128x128", "conv2d_input_grad"): 104,
     ("conv float tf32 128x128 by one", "conv2d_input_grad"): 4,
@@ -77,7 +77,7 @@ COMPILATIONS = list(compilations())
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory) -> dict[str, subprocess.CompletedProcess]:
-    """What nvcc says of each."""
+    """Nvcc's result for each compilation."""
     folder = tmp_path_factory.mktemp("cubins")
 
     def compile_one(number: int) -> subprocess.CompletedProcess:

@@ -1,4 +1,4 @@
-"""What users are told of a GPU that cannot be used, of its memory, and of the choice of a backend; on the stand-in."""
+"""Messages about a GPU that cannot be used, its memory, and the choice of a backend; on the stand-in."""
 
 import builtins
 import json

@@ -341,7 +341,7 @@ def test_a_step_is_searched_on_what_it_was_fed(device: Backend):
 
 
 def test_a_guard_keeps_the_statistics_of_both_networks(device: Backend):
-    """Those of the first, too, if it is the second whose gradients are at fault."""
+    """Also the statistics of the first network if the gradients of the second are at fault."""
     vae, guard = Training("vae", device).learner, device.step_graphs().guard
     before = vae.to_dict()
 

@@ -107,7 +107,7 @@ def test_and_the_same_steps_without_a_spoilt_one_are_taken(device: Backend, kind
 
 
 def test_native_kernels_opt_out():
-    """What looks at the guard itself is marked, kernel by kernel; `test_gpu_passes` shows that each keeps its word."""
+    """Kernels that check the guard themselves are marked; `test_gpu_passes` shows that each does check it."""
     with fake_cupy.installed():
         backend = get_backend("gpu")
         marked = {name for name in KERNELS if getattr(getattr(type(backend), name), "looks_at_guard", False)}

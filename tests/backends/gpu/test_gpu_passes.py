@@ -1,4 +1,4 @@
-"""What the passes over memory do only on a GPU: how blocks share the work, numbers on the device, steps held back."""
+"""Passes over memory, as far as they differ on a GPU: work shared by blocks, numbers on the device, steps held back."""
 
 import math
 import sys

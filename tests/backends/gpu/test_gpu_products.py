@@ -27,7 +27,7 @@ def make():
 
 
 def results(backend, g: ConvGeometry, images: int, dtype=DTYPES[0], seed: int = 1):
-    """What the three kernels compute, as NumPy arrays."""
+    """Results of the three kernels, as NumPy arrays."""
     shapes = (images, *g.input_shape), g.weight_shape, (images, *g.output_shape), (g.K,), (g.C,), g.weight_shape
     x, w, dy, b, c, dw = draws(seed, dtype, *shapes)
     return (

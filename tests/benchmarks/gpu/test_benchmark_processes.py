@@ -59,8 +59,8 @@ def test_a_part_ends_when_its_time_is_up():
 def test_what_the_process_has_begun_ends_with_it():
     """A compiler at work would keep the output open, and its reader waiting."""
     began = time.monotonic()
-    beside = script("import subprocess", "subprocess.Popen(['sleep', '60'])", "tell(0)", "time.sleep(60)")
-    assert len(names(beside, seconds=1.0)) == 2
+    two_processes = script("import subprocess", "subprocess.Popen(['sleep', '60'])", "tell(0)", "time.sleep(60)")
+    assert len(names(two_processes, seconds=1.0)) == 2
     assert time.monotonic() - began < 30
 
 

@@ -42,7 +42,7 @@ class Unsupported(Exception):
 
 
 def outputs(case: Case, backend: Backend) -> Outputs:
-    """What minigan makes of a case."""
+    """Minigan's outputs for a case."""
     return ADAPTERS[case.operator](case, backend)
 
 

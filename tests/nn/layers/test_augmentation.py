@@ -1,4 +1,4 @@
-"""Augmentation beside the authors' formulas in PyTorch, its ranges, and whole training steps through it.
+"""Augmentation compared with the authors' formulas in PyTorch, its ranges, and whole training steps through it.
 
 That its backward and double backward are right is tested with all other layers, in `layers/`.
 """

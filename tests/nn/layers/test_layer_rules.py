@@ -1,4 +1,4 @@
-"""What every layer promises beside right gradients: purity, destinations, independent tapes, shapes, dtypes."""
+"""Promises of every layer in addition to correct gradients: purity, destinations, independent tapes, shapes, dtypes."""
 
 import numpy as np
 import pytest
