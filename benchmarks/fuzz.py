@@ -4,8 +4,8 @@
 
 Sound files of each kind, made on the spot, are damaged: bits flip, ends are cut off or grow, fields change places or
 become extreme, files are spliced, and in gzip, zip, PNG, JSON and NumPy's headers what is inside changes while lengths
-and checksums stay right. Each result goes to a folder that minigan then reads, in a process of its own with a limit of
-memory. A finding is whatever is not a MiniganError in one line or a right result: another error, a crash, a hang, more
+and checksums stay right. Each result goes to a folder that minigan then reads, in a separate process with a limit of
+memory. A finding is anything but a MiniganError in one line or a correct result: another error, a crash, a hang, more
 than half a GiB of memory (of pictures, 1.5) or five seconds for one small input.
 
 The same seed makes the same inputs. `--reader NAME --only N --keep FOLDER` writes input number N to a folder, and shows

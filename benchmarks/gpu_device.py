@@ -73,7 +73,7 @@ class Device:
         }
 
     def synchronize(self) -> None:
-        """Waits until the device has done what it was told.
+        """Waits until the device has finished all queued work.
 
         Raises:
             cupy.cuda.runtime.CUDARuntimeError: it cannot, and this process cannot use it any more.
@@ -91,7 +91,7 @@ class Device:
     def time_kernel(self, call: Call, *, seconds: float) -> Times:
         """The device's time for a call whose operands are in no cache.
 
-        Events around each call; the calls are told one after the other without waiting, and before each one a large
+        Events around each call; the calls are queued one after the other without waiting, and before each one a large
         block of memory is overwritten. While that lasts the host prepares the call, so launches are not in the time.
         """
         event = self.xp.cuda.Event

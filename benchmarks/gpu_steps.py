@@ -1,7 +1,7 @@
 """Whole training steps on the GPU: minigan's, eager and as a CUDA graph, and PyTorch's in every configuration.
 
 A step begins with a batch in host memory (PyTorch's is pinned already) and ends with both networks updated. Each
-engine runs in a process of its own, so that neither has the other's memory to live with.
+engine runs in a separate process, so that neither has less memory because of the other.
 """
 
 import gc

@@ -5,7 +5,7 @@
 Small networks of several recipes train in processes of their own. Half of the kills (all are SIGKILL) come at a random
 time, the others right before a random operation on a file of the run folder (`benchmarks.mortal`). After each,
 `--resume` continues the run; one that died before it had a config.toml is started again. In the end every checkpoint,
-the model, the pictures and the losses in the log must be those of a run that nobody killed, and no temporary file may
+the model, the pictures and the losses in the log must be those of a run that was not killed, and no temporary file may
 be left.
 
 What the system has not written to the disk yet survives SIGKILL: this shows what a killed process leaves, not what a
@@ -50,7 +50,7 @@ PER_RUN = 12  # kills, after which a run is left alone
 
 
 class Whole(NamedTuple):
-    """A run that nobody kills."""
+    """A run that is not killed."""
 
     folder: Path
     seconds: float  # from the first to the last step

@@ -1,6 +1,6 @@
 """Generative adversarial networks with every gradient written by hand.
 
-Train, look, draw:
+Train a GAN, read its log, draw samples:
 
     run = minigan.train("dcgan", data="digits", steps=500, width=16)
     run.log                                     # losses, as records
@@ -8,7 +8,7 @@ Train, look, draw:
     run.resume(steps=1000)
     run = minigan.open_run("runs/dcgan-digits-1")
 
-Or with a loop of your own:
+Or write your own loop:
 
     gan = minigan.get_recipe("dcgan")().assemble((28, 28, 1), rng=rng)    # or networks of your own
     with minigan.data.Loader(minigan.open_dataset("digits"), batch_size=64, seed=0) as batches:
@@ -26,14 +26,14 @@ The rooms, each built on those above it:
     losses       adversarial losses, regression losses, gradient penalties, feature matching
     data         embedded sets, readers of files, batches, pictures
     checkpoints  state on disk
-    evaluation   how near samples are to the data; each measure is a function of evaluation.metrics
+    evaluation   how close samples are to the data; each measure is a function of evaluation.metrics
     training     one step of training, the loop around it, moving averages, samples
     recipes      whole GANs by name, with their settings
     runs         a recipe, its data and a folder; trained generators; train and open_run
     export       networks for other programs
     cli          the command line
 
-All of these are there after `import minigan`, which loads none before it is used.
+All of these are available after `import minigan`; each is loaded when it is first used.
 """
 
 from importlib import import_module

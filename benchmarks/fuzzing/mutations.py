@@ -1,4 +1,4 @@
-"""Ways to damage bytes and text. Each takes what decides by chance, and what is to be damaged; the rest is the same."""
+"""Ways to damage bytes and text. Each takes a random generator and the data to damage, and leaves the rest as it is."""
 
 import random
 import re

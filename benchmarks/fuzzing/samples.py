@@ -252,7 +252,7 @@ def model_folders() -> list[Files]:
 
 
 def model_bytes(name: str, settings: dict[str, int], shape: list[int], claims: Mapping[str, object] = NONE) -> bytes:
-    """A model file; `claims` stand in its description in place of the truth."""
+    """A model file; `claims` replace the truth in its description."""
     from minigan.checkpoints.format import MODEL_FORMAT, network_arrays
     from minigan.recipes import get_recipe
 

@@ -1,4 +1,4 @@
-"""A process of its own that gives one input after the other to a reader, under a limit of memory."""
+"""A separate process that passes one input after the other to a reader, under a limit of memory."""
 
 import contextlib
 import faulthandler

@@ -87,7 +87,7 @@ class Guard(Protocol):
         """One more thing that must be so; each of shape ()."""
 
     def keep(self, array: Array, before: Array) -> None:
-        """Goes back to what the array was before, unless all is sound."""
+        """Restores the array as it was before, unless all is sound."""
 
 
 class StepGraphs(Protocol):

@@ -1,7 +1,7 @@
 """Migrations: steps that bring a file of an earlier format to the next one.
 
-A file's format is a kind and a number, `minigan-checkpoint/2`. Whatever is written is of the latest number; whatever
-is read runs through the steps from its own number on, so that the code behind them knows the latest format alone.
+A file's format is a kind and a number, `minigan-checkpoint/2`. Files are written with the latest number. A file that is
+read passes through the steps from its own number on, so that the other code knows the latest format only.
 docs/checkpoints.md says how to add a step.
 """
 

@@ -241,7 +241,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
 
 
 class _Formats:
-    """The names in `minigan.export.FORMATS`, which is imported when somebody asks for them."""
+    """The names in `minigan.export.FORMATS`, which is imported only when they are needed."""
 
     def __iter__(self) -> Iterator[str]:
         from minigan.export import FORMATS

@@ -1,7 +1,7 @@
 """Messages in the command line's words: minigan's errors name arguments as Python writes them, between backticks.
 
-`batch_size` becomes --batch-size, `steps=500` --steps 500, `size=64` --set size=64 (whatever is no flag is a setting of
-a recipe), and `minigan.open_run('runs/mlp-ring-1').resume()` minigan train --resume runs/mlp-ring-1.
+`batch_size` becomes --batch-size, `steps=500` --steps 500, `size=64` --set size=64 (a name without a flag is a setting
+of a recipe), and `minigan.open_run('runs/mlp-ring-1').resume()` minigan train --resume runs/mlp-ring-1.
 """
 
 import ast

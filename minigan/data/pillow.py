@@ -27,7 +27,7 @@ def _hush(bomb: type[Warning]) -> None:
     """Silences Pillow's warnings about odd files; the reader checks what matters and raises a DataError.
 
     `warnings.catch_warnings` would limit this to a block, but it is not safe when several threads decode. Adding a
-    filter is. It is added again only after somebody has reset the filters.
+    filter is. It is added again only after the filters have been reset.
     """
     if not any(kind is bomb and action == "ignore" for action, _, kind, *_ in warnings.filters):
         warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -32,7 +32,7 @@ class Translation(NamedTuple):
     """A registered translation.
 
     Attributes:
-        function: takes the layer or operation first; what else it takes and returns is the format's to say.
+        function: takes the layer or operation first; the format defines its other arguments and its result.
         to: the format's name, or "graph".
         rests_on: names of the methods that it puts into the format's words; None stands for `forward` and all methods
             that the type has in addition to those of every layer.

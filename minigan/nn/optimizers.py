@@ -50,10 +50,10 @@ Update = TypeVar("Update", bound=Callable[..., None])
 def by_kernels(*names: str) -> Callable[[Update], Update]:
     """Marks an optimizer's `_update` in which only these kernels of the backend change weights and buffers.
 
-    On a GPU nobody waits to see whether a step's numbers are finite: a guard undoes the step if they are not. For that
-    weights and buffers are copied before the update, unless its kernels are known, and look at the guard themselves.
-    So an `_update` without this mark is as safe, and somewhat slower there. A subclass that overrides `_update` loses
-    the mark.
+    On a GPU the host does not wait to see whether a step's numbers are finite: a guard undoes the step if they are not.
+    For this, weights and buffers are copied before the update, unless its kernels are known and check the guard
+    themselves. An `_update` without this mark is as safe, but somewhat slower. A subclass that overrides `_update`
+    loses the mark.
     """
 
     def marked(update: Update) -> Update:

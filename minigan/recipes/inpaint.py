@@ -9,7 +9,7 @@ Any images will do: `minigan train inpaint --data fashion-mnist`. Each step draw
 
 Corrections to the usual tutorial code:
 
-- G is told where the hole is: black pixels alone might be part of the image.
+- G also receives the mask of the hole: black pixels alone might be part of the image.
 - Known pixels are copied, not drawn: neither the loss nor a figure rewards G for pixels it was shown.
 - Figures are compared with those of the mean colour, on images and holes that training has not seen.
 

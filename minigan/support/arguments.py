@@ -67,7 +67,7 @@ def instance(
         kinds: a class, or several.
         a: the kinds in words: `a loss`.
         example: what to write for such an argument.
-        named: objects or classes that have names, for who gives a name in place of one.
+        named: objects or classes by name; if the value is such a name, the remedy shows what to write.
     Raises:
         ConfigError: it is something else, a class or a name.
     """

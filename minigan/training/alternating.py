@@ -102,6 +102,8 @@ class AlternatingOptimizer(Learner):
             batches: real examples (N, *D.input_shape), in host memory or the backend's, of any float dtype; or a
                 `Batch` of them with a condition or a source.
             rng: of the noise and of dropout.
+        Returns:
+            The values measured.
         Raises:
             DivergenceError: a value or a gradient is not finite; the network being updated is as before its step.
         """

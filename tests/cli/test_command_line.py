@@ -289,14 +289,14 @@ def test_resume_with_data_that_moved_and_too_few_steps(capsys):
 def test_ctrl_c_in_the_last_step_is_done(capsys, monkeypatch):
     from minigan.training.trainer import Trainer
 
-    right = Trainer._one_step
+    right = Trainer._step
 
     def last(self, reals):
         if self.state.step == 1:
             os.kill(os.getpid(), signal.SIGINT)
         return right(self, reals)
 
-    monkeypatch.setattr(Trainer, "_one_step", last)
+    monkeypatch.setattr(Trainer, "_step", last)
     assert main(["train", "--steps", "2", *QUICK]) == 0
     assert "done: " in capsys.readouterr().out
 

@@ -34,7 +34,6 @@ from minigan.nn import (
 )
 from minigan.nn.network.inpainting import Inpainting
 
-ROOMS = (["nn"], ["errors"], ["support"])
 REFERENCE = {"backend": "reference"}
 
 

@@ -146,7 +146,7 @@ def test_other_versions_are_told_of(capsys):
 
 
 @pytest.mark.parametrize(
-    ("kind", "function"), [(Trainer, "_one_step"), (Log, "on_step"), (Pictures, "on_step"), (Checkpoints, "save")]
+    ("kind", "function"), [(Trainer, "_step"), (Log, "on_step"), (Pictures, "on_step"), (Checkpoints, "save")]
 )
 def test_a_folder_that_is_removed_is_there_again(capsys, monkeypatch, kind, function):
     right, robbed = getattr(kind, function), []
@@ -167,7 +167,7 @@ def test_a_folder_that_is_removed_is_there_again(capsys, monkeypatch, kind, func
 
 
 def test_a_folder_that_is_removed_with_the_one_above_it_gets_a_line(capsys, monkeypatch):
-    right = Trainer._one_step
+    right = Trainer._step
 
     def moved(self, batches):
         if self.state.step == 5:
@@ -175,7 +175,7 @@ def test_a_folder_that_is_removed_with_the_one_above_it_gets_a_line(capsys, monk
         return right(self, batches)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_one_step", moved)
+        patch.setattr(Trainer, "_step", moved)
         assert train("above/run") == 2
     error = capsys.readouterr().err
     assert error.startswith("minigan: cannot write above/run: it was removed or moved together with the folder above")

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from minigan.errors import ConfigError
-from minigan.support.arguments import instance, kind_of, number, whole
+from minigan.support.arguments import instance, kind_of, number, path, whole
 from minigan.support.representation import brief, constructor_call, fields, memory_size
 
 
@@ -41,6 +42,14 @@ def test_what_is_no_whole_number(value, says: str):
 def test_an_error_names_the_owner_the_limit_and_the_remedy():
     with pytest.raises(ConfigError, match=r"^D\.3: n must be an integer from 2 up, got 1\. Use more\.$"):
         whole(1, "n", of="D.3", least=2, remedy="Use more.")
+
+
+def test_paths():
+    assert path("a/b", "out") == path(Path("a/b"), "out") == Path("a/b")
+    for value, got in ((3, "3"), ("", "''"), (None, "None"), (b"a", "a bytes")):
+        with pytest.raises(ConfigError) as caught:
+            path(value, "out")
+        assert str(caught.value) == f"out must be a path, got {got}. Write out='FOLDER'."
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ class Partials(NamedTuple):
 class ColumnEngine(Engine):
     """The base of the families of kernels that go over the channels of images.
 
-    `arrays` are images of one shape; each kernel takes them, PLACE_ARGUMENTS, what else it takes, and its results.
+    `arrays` are images of one shape; each kernel takes them, PLACE_ARGUMENTS, its other arguments, and its results.
     """
 
     def partial_sums(
@@ -121,7 +121,7 @@ class ColumnEngine(Engine):
     def add_up(
         self, family: str, kernel: str, blocks: int, partials: Partials, *arguments: Any, dtype: np.dtype[Any]
     ) -> None:
-        """Launches a kernel that takes partial sums and what else it takes; its blocks add up equally many of them."""
+        """Launches a kernel that takes partial sums and other arguments; its blocks add up equally many of them."""
         terms = partials.sums.shape[-1]
         threads = max(32, min(THREADS, 1 << (partials.sums.size // (blocks * terms) - 1).bit_length()))
         self.launch(

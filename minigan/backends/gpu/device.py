@@ -24,7 +24,7 @@ def check_device(cupy: ModuleType) -> None:
         x = cupy.ones((2, 2))
         cupy.asnumpy(x @ x + x)
     except MemoryError as error:
-        raise BackendError(f"the GPU's memory is full: {error} Stop what else uses it (nvidia-smi).") from None
+        raise BackendError(f"the GPU's memory is full: {error} Stop other programs that use it (nvidia-smi).") from None
     except (RuntimeError, ImportError, OSError, cupy.cuda.compiler.CompileException) as error:
         raise BackendError(
             f"cupy {cupy.__version__} cannot compute on the GPU: {first_line(error)}. It needs NVRTC, cuBLAS and the "

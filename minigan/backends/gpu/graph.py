@@ -104,7 +104,7 @@ class GraphSteps(Backend):
             self._mode, self.guard = None, None
 
     def refuse_host_array(self, array: Any) -> None:
-        """While a step is captured a copy from the host would be that of its numbers now, for ever.
+        """While a step is captured, a copy from the host would repeat its present numbers forever.
 
         Raises:
             BackendError: it is one.
@@ -232,7 +232,7 @@ class StepGraph:
             try:
                 values = step()
             except BaseException:
-                with suppress(Exception):  # what broke the capture is told, not that it is broken
+                with suppress(Exception):  # raise the error that broke the capture, not the one that it is broken
                     self.capturing.end_capture()
                 raise
             finally:
@@ -244,7 +244,7 @@ class StepGraph:
         return self._slots[self._turn % 2]
 
     def _launch(self, slot: "Slot") -> None:
-        """Copies the inputs, on a stream of its own, during the step before; then runs the graph.
+        """Copies the inputs, on a separate stream, during the previous step; then runs the graph.
 
         Once a step was not sound the block stays as it was in that step.
         """

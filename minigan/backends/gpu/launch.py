@@ -62,7 +62,7 @@ class Launcher:
             dtype: of the arrays, the sources' SCALAR.
             block: threads of a block.
             shared: bytes of dynamic shared memory.
-            settings: what else the module is compiled for, macros and their values.
+            settings: macros and their values, for which the module is compiled.
         """
         key = (family, kernel, dtype, settings)
         compiled = self._kernels.get(key)

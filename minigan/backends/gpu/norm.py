@@ -50,7 +50,7 @@ class Statistics(NamedTuple):
         expect("mean", self.mean, each, x.dtype)
         expect("var", self.var, each, x.dtype)
         if self.gamma.size % self.groups:
-            raise ShapeError(f"{self.gamma.size} channels cannot stand in {self.groups} groups. Choose a divisor.")
+            raise ShapeError(f"{self.gamma.size} channels cannot form {self.groups} groups. Choose a divisor.")
 
 
 class NormKernels(ColumnEngine):

@@ -37,7 +37,7 @@ class Layer(ABC):
         state: the arrays of the whole network that are kept but not trained.
     """
 
-    transparent: ClassVar[bool] = False  # whether the layers inside stand in its place in summaries
+    transparent: ClassVar[bool] = False  # whether summaries show the layers inside instead of it
 
     path: str
     input_shape: Shape

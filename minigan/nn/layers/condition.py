@@ -1,4 +1,4 @@
-"""Conditional layers, which are told more of each example than x: its class, or an image that it belongs to.
+"""Conditional layers, whose output depends on x and on a condition: the example's class, or a second image.
 
 The condition c is an array with a row for each example: a class as a one-hot vector (F,), attributes as a vector of
 numbers, an image (H, W, F). `network.given(c)` is the network with c held fixed, D(x | c). It is used like any other

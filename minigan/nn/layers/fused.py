@@ -1,8 +1,7 @@
 """Steps: how a network walks through its layers, neighbours together where one pass over memory serves both.
 
-A step leaves in the tape the caches that its layers would have left. So whatever goes through the layers one by one
-(double backward, running statistics) knows nothing of steps. An observer is told of steps, see
-`minigan.nn.network.observer`.
+A step leaves in the tape the caches that its layers would have left. So passes through single layers (double backward,
+running statistics) need not know about steps. An observer sees steps, see `minigan.nn.network.observer`.
 """
 
 from collections.abc import Sequence

@@ -3,11 +3,11 @@
     with D.observed(observer):
         logits, tape = D.forward(x, train=True)
 
-An observer is told what runs. Two layers that run as one (`minigan.nn.layers.fused`) are one pass, so an observed
-network computes the same bits as any other, and the time between `before` and `after` is the time that training
-takes. A network that is built with `fuse=False` tells of every layer by itself.
+An observer sees the passes that run. Two layers that run as one (`minigan.nn.layers.fused`) are one pass, so an
+observed network computes the same bits as any other, and the time between `before` and `after` is the time that
+training takes. A network built with `fuse=False` reports every layer separately.
 
-Passes nest as networks do: a `Residual` is told of first, then what its inner layers do, then the `Residual`'s end.
+Passes nest as networks do: first `before` of a `Residual`, then the passes of its inner layers, then its `after`.
 Layers inside a layer that is no network (the convolution in a `SpectralNorm`) belong to that layer's pass.
 """
 

@@ -25,7 +25,7 @@ class Sequential(Layer):
 
     Args:
         layers: in the order of the forward pass.
-        name: stands in error messages and summaries: `"G"`, `"D"`.
+        name: for error messages and summaries: `"G"`, `"D"`.
     Raises:
         ConfigError: something in the list is no layer.
         ShapeError: there is no layer.
@@ -104,10 +104,10 @@ class Sequential(Layer):
 
     @contextmanager
     def observed(self, observer: Observer) -> Iterator[None]:
-        """While this lasts, the observer is told of each pass of this network and of the networks inside it.
+        """Within this context the observer sees each pass of this network and of the networks inside it.
 
-        So it is of their conditioned copies (`given`), whenever they were made. One observer at a time: the one of an
-        outer `with` hears nothing meanwhile.
+        It also sees the passes of their conditioned copies (`given`), whenever they were made. One observer at a time:
+        the observer of an outer `with` sees nothing in the meantime.
         """
         watches = [layer._watch for _, layer in self.walk() if isinstance(layer, Sequential)]
         before = [watch.observer for watch in watches]
@@ -121,14 +121,14 @@ class Sequential(Layer):
 
     @property
     def is_observed(self) -> bool:
-        """Whether somebody is told of its passes."""
+        """Whether an observer sees its passes."""
         return self._watch.observer is not None
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(index), layer) for index, layer in enumerate(self.layers))
 
     def behind(self, front: Sequence[Layer]) -> "Sequential":
-        """A new network of more layers and then this one's, under its name; it is to be built."""
+        """A new network of these layers followed by this one's, with its name; not built yet."""
         return Sequential([*front, *self.layers], name=self.path) if front else self
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Tape]:
@@ -253,7 +253,7 @@ class Sequential(Layer):
         three for the layer's forward pass, dx and dw.
 
         Args:
-            batch_size: the choice depends on it; stands in the table's title.
+            batch_size: the choice depends on it; shown in the table's title.
         Raises:
             NotBuiltError: the network has no shapes yet.
         """
@@ -282,7 +282,7 @@ def layer_list(layers: Any, *, of: str) -> list[Layer]:
     Args:
         of: the name of the network that they are to make.
     Raises:
-        ConfigError: something else stands in the list.
+        ConfigError: an item of the list is no layer.
         ShapeError: it is empty.
     """
     if isinstance(layers, Layer) and not isinstance(layers, Sequential):

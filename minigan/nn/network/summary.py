@@ -69,7 +69,7 @@ def html_table(network: Layer) -> str:
     if not network.is_built:
         return f"<pre>{html.escape(outline(network))}</pre>"
     rows = [*_rows(network, batch_size=64, indent="\N{EM SPACE}"), _total(network)]
-    cells = len(HEADER) - 1  # the algorithms depend on a batch size, which nobody has named here
+    cells = len(HEADER) - 1  # the algorithms depend on a batch size, which is not given here
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in HEADER[:cells])
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row[:cells])}</tr>" for row in rows)
     caption = html.escape(f"{_title(network)}, {network.dtype} on {network.kernels.name}")

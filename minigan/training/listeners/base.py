@@ -40,7 +40,7 @@ class Listener:
 
         class Losses(minigan.training.Listener):
             def on_record(self, record):
-                print(record["step"], record["d_loss"], record["g_loss"])
+                print(record)       # {"step": 20, "d_loss": 1.3, "g_loss": 0.7, ...}
 
         minigan.train("dcgan", listeners=[Losses()])
 
@@ -65,7 +65,7 @@ class Listener:
         """A record was added to the log: `step`, and losses and rates or the figures of an evaluation."""
 
     def on_picture(self, step: int, picture: np.ndarray) -> None:
-        """A sample picture was drawn and saved: uint8, (H, W, C) with C = 1 for greyscale, 3 for RGB."""
+        """A sample picture was drawn and saved: uint8, (H, W, C), C = 1 for greyscale or 3 for RGB."""
 
     def on_checkpoint(self, step: int, path: Path) -> None:
         """A checkpoint was written to that file."""

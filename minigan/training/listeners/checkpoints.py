@@ -45,7 +45,7 @@ class Checkpoints(Listener):
             self._everyone.on_checkpoint(step.number, self.save())
 
     def at_end(self) -> None:
-        """Saves what was trained since the last checkpoint, if anything was."""
+        """Saves a checkpoint, if steps were done since the last one."""
         if self.saved != self.state.step:
             self._everyone.on_checkpoint(self.state.step, self.save())
 

@@ -323,7 +323,7 @@ def test_what_a_kernel_would_read_beyond_is_refused(gpu):
         (lambda: gpu.channel_sum(x, add_to=few), r"add_to: expected shape \(6,\)"),
         (lambda: gpu.batchnorm(x, few, all_, eps=1e-5), r"gamma: expected shape \(6,\)"),
         (lambda: gpu.batchnorm_frozen(x, all_, all_, few, few, eps=1e-5), r"mean: expected shape \(6,\)"),
-        (lambda: gpu.group_norm(x, all_, all_, groups=4, eps=1e-5), "6 channels cannot stand in 4 groups"),
+        (lambda: gpu.group_norm(x, all_, all_, groups=4, eps=1e-5), "6 channels cannot form 4 groups"),
         (
             lambda: gpu.batchnorm_grad(x, x, all_, all_, all_, eps=1e-5, add_to=(all_, few)),
             r"dbeta: expected shape \(6,\)",
