@@ -31,8 +31,8 @@ from minigan.runs.session import recipe_named, resume_run, start_run, train_run
 from minigan.runs.translation import picture, translate_folder, translation_recipe
 from minigan.support.output import Output
 from minigan.support.progress import Progress
+from minigan.training.exhibit import render, save_picture
 from minigan.training.out_of_memory import size
-from minigan.training.sampling import render, save_picture
 from minigan.training.state import TrainingState
 
 __all__ = ["COMMANDS", "INTERRUPTED", "data_hint"]

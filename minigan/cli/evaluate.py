@@ -29,7 +29,7 @@ from minigan.runs.folders import run_data, run_folder
 from minigan.runs.translation import evaluate_pairs
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.support.output import Output
-from minigan.training.sampling import render, save_picture
+from minigan.training.exhibit import render, save_picture
 
 __all__ = ["Evaluation", "evaluate", "evaluate_run"]
 

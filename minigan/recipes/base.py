@@ -16,9 +16,10 @@ from minigan.data.images import ImageFiles
 from minigan.errors import ConfigError, MixedSizesError
 from minigan.nn.network import Sequential
 from minigan.recipes.optimizer_settings import OptimizerSettings
+from minigan.training.exhibit import Exhibit
 from minigan.training.learner import Learner
 from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics
-from minigan.training.sampling import Exhibit, Noise
+from minigan.training.sampling import Noise
 
 Shape = tuple[int, ...]
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -19,9 +19,10 @@ from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Shape
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
+from minigan.training.exhibit import Exhibit, picture_count
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
-from minigan.training.sampling import Exhibit, Noise, picture_count
+from minigan.training.sampling import Noise
 
 MOST_COLUMNS = 16
 MOST_CLASSES = 10_000

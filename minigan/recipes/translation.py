@@ -17,9 +17,9 @@ from minigan.nn.network import Sequential
 from minigan.recipes.adversarial import AdversarialRecipe
 from minigan.recipes.base import Recipe, Shape
 from minigan.training.batch import Batch
+from minigan.training.exhibit import Exhibit
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
-from minigan.training.sampling import Exhibit
 from minigan.training.supervised import Supervised
 
 FRESH = 1_000_000_007  # added to the seed of embedded pairs that training never sees

@@ -25,7 +25,8 @@ from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten
 from minigan.nn.network import Sequential
 from minigan.recipes.base import Recipe, Shape
 from minigan.recipes.dcgan import SIZES, halvings
-from minigan.training.sampling import Exhibit, Noise, picture_count
+from minigan.training.exhibit import Exhibit, picture_count
+from minigan.training.sampling import Noise
 from minigan.training.variational import LIKELIHOODS, VariationalAutoencoder
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from minigan.errors import ConfigError
 from minigan.evaluation import Monitor, choose_features
 from minigan.recipes import Recipe
+from minigan.training.exhibit import picture_count
 from minigan.training.listeners import Draw
-from minigan.training.sampling import picture_count
 
 __all__ = ["FixedNoiseMeasure"]
 

@@ -16,7 +16,8 @@ from minigan.nn.network import Sequential
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import Recipe, get_recipe
 from minigan.support.arguments import whole
-from minigan.training.sampling import generate, picture_count
+from minigan.training.exhibit import picture_count
+from minigan.training.sampling import generate
 
 Seed = int | np.random.Generator | None
 

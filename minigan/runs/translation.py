@@ -17,7 +17,8 @@ from minigan.evaluation import Likeness, MapScore, Report, find_palette
 from minigan.recipes.translation import PairRecipe, TranslationRecipe, spread
 from minigan.runs.trained_generator import TrainedGenerator
 from minigan.support.durable_files import make_folder
-from minigan.training.sampling import generate, save_picture
+from minigan.training.exhibit import save_picture
+from minigan.training.sampling import generate
 
 __all__ = ["Translated", "evaluate_pairs", "outputs", "picture", "translate_folder", "translation_recipe"]
 

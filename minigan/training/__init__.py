@@ -1,7 +1,9 @@
 """One step of training, and the loop around it: learners, the trainer, moving averages and samples."""
 
+from minigan.data.pictures import to_pixels
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
+from minigan.training.exhibit import Exhibit, render, save_picture
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.gradient_norms import gradient_norms
@@ -10,7 +12,7 @@ from minigan.training.learner import Learner, Values
 from minigan.training.listeners import Listener, Step, Training
 from minigan.training.moving_average import MovingAverage
 from minigan.training.rhythm import Keep, Rhythm
-from minigan.training.sampling import Exhibit, generate, render, save_picture, to_pixels
+from minigan.training.sampling import generate
 from minigan.training.state import TrainingState
 from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
 from minigan.training.supervised import Supervised

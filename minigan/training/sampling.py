@@ -1,38 +1,19 @@
-"""Samples of a generator, and pictures of samples."""
+"""Samples of a generator."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigan.data.pictures import ImageBatch, image_grid, point_density, to_pixels
-from minigan.data.png import encode_png
+from minigan.data.pictures import ImageBatch
 from minigan.errors import ConfigError, ShapeError
 from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.network import Sequential
 from minigan.support.arguments import kind_of
-from minigan.support.durable_files import atomic_write
-from minigan.support.representation import fields
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
 
-IMAGE_COUNT = 64
-POINT_COUNT = 2500
-
-__all__ = [
-    "Exhibit",
-    "Noise",
-    "generate",
-    "image_grid",
-    "picture_count",
-    "render",
-    "save_picture",
-    "standing_statistics",
-    "to_pixels",
-]
+__all__ = ["Noise", "generate", "standing_statistics"]
 
 
 def generate(
@@ -115,92 +96,3 @@ def standing_statistics(
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """The inputs of a training's sample pictures; always the same, so that the pictures show what changes.
-
-    Attributes:
-        z: G's inputs: latent vectors, or photographs to be translated.
-        condition: a row for each z, or None.
-        before, after: images (N, H, W, C) in [-1, 1] to the left and to the right of G's images.
-        extent: a picture of points reaches from -extent to extent.
-        columns: the columns of a grid without `before` and `after`.
-        as_in_training: draw with Dropout and each batch's own statistics; see `generate`.
-        batch_size: the most samples drawn at a time.
-    """
-
-    z: np.ndarray
-    condition: np.ndarray | None = None
-    before: tuple[np.ndarray, ...] = ()
-    after: tuple[np.ndarray, ...] = ()
-    extent: float = 1.0
-    columns: int | None = None
-    as_in_training: bool = False
-    batch_size: int = 64
-
-    def __repr__(self) -> str:
-        return fields(self)
-
-    def draw(self, G: Sequential) -> np.ndarray:
-        """G's outputs, in host memory."""
-        rng = np.random.default_rng(0)
-        return generate(
-            G, self.z, self.condition, batch_size=self.batch_size, batch_statistics=self.as_in_training, rng=rng
-        )
-
-    def picture(self, samples: np.ndarray) -> np.ndarray:
-        """The picture of G's outputs: a grid, with a row for each if there are neighbours; points as a density."""
-        if not (self.before or self.after):
-            return render(samples, extent=self.extent, columns=self.columns)
-        columns = [*self.before, samples, *self.after]
-        images = np.stack(columns, axis=1).reshape(-1, *samples.shape[1:])
-        side_by_side = 1 if len(samples) < 6 else 2
-        return image_grid(images, columns=side_by_side * len(columns))
-
-
-def picture_count(shape: tuple[int, ...], *, images: int = IMAGE_COUNT) -> int:
-    """The number of samples that a picture shows well: 2,500 points, or `images` images."""
-    return POINT_COUNT if len(shape) == 1 else images
-
-
-def render(samples: np.ndarray, *, extent: float, columns: int | None = None) -> np.ndarray:
-    """Samples as one picture: images (N, H, W, C) in [-1, 1] in a grid, points (N, 2) as their density.
-
-    Args:
-        extent: a picture of points reaches from -extent to extent.
-        columns: of the grid; None makes about as many as rows.
-    Returns:
-        (H, W, C) uint8.
-    """
-    return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
-
-
-def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None) -> None:
-    """Writes a picture, or a batch of images as a grid, as a PNG.
-
-    Args:
-        path: the file; ends with .png.
-        picture: (H, W, C), or images (N, H, W, C); uint8, or floats in [-1, 1]. C is 1 for greyscale, 3 for colour.
-    Raises:
-        ConfigError, DTypeError, ShapeError: the path or the picture is missing or of another kind.
-        OutputError: the file cannot be written.
-    """
-    if not isinstance(path, str | os.PathLike) or picture is None:
-        raise ConfigError(
-            f"save_picture: expected a path and a picture, got {kind_of(path)}{_and(picture)}. "
-            'Write save_picture("samples.png", images).'
-        )
-    pixels = np.asarray(picture)
-    if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
-        raise ShapeError(
-            f"save_picture: expected (H, W, C) or images (N, H, W, C) with C 1 or 3, got {kind_of(pixels)}. "
-            "Write picture[..., None] for a greyscale one without channels."
-        )
-    pixels = pixels if pixels.dtype == np.uint8 else to_pixels(pixels)
-    atomic_write(Path(path), encode_png(image_grid(pixels) if pixels.ndim == 4 else pixels))
-
-
-def _and(found: Any) -> str:
-    return "" if found is None else f" and {kind_of(found)}"

@@ -9,6 +9,7 @@ import numpy as np
 from minigan.errors import DataError, DivergenceError, ListenerError, OutputError
 from minigan.support.interruption import Interruption
 from minigan.support.progress import Progress
+from minigan.training.exhibit import Exhibit
 from minigan.training.failures import diverged, saved_before, without_folder
 from minigan.training.learner import Values
 from minigan.training.listeners.base import AnyListener, Listener, Step, Training
@@ -22,7 +23,6 @@ from minigan.training.listeners.progress import ShowProgress
 from minigan.training.listeners.users import as_listener
 from minigan.training.out_of_memory import out_of_memory
 from minigan.training.rhythm import Keep, Rhythm
-from minigan.training.sampling import Exhibit
 from minigan.training.state import TrainingState
 from minigan.training.stepper import Stepper
 

@@ -8,7 +8,7 @@ from minigan.data.pictures import ImageBatch, image_grid, to_pixels
 from minigan.data.png import encode_png
 from minigan.errors import ConfigError, DTypeError, MiniganError, NotBuiltError, ShapeError
 from minigan.nn import Dense, Reshape, Sequential, Tanh
-from minigan.training.sampling import Exhibit
+from minigan.training.exhibit import Exhibit
 
 RNG = np.random.default_rng
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from minigan.support.durable_files import make_folder
+from minigan.training.exhibit import Exhibit, save_picture
 from minigan.training.listeners.base import Listener, Step, Training
-from minigan.training.sampling import Exhibit, save_picture
 
 __all__ = ["Pictures"]
 

@@ -20,7 +20,7 @@ from minigan.nn.layers import Tanh
 from minigan.nn.network import Observer, Pass
 from minigan.nn.optimizers import Adam
 from minigan.recipes import get_recipe
-from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
+from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.alternating import AlternatingOptimizer
@@ -385,7 +385,7 @@ def test_a_run_names_the_step_and_saves_nothing_of_it(tmp_path):
 # ---------------------------------------------------------------------------------------------- runs
 
 
-def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "gpu", **settings: Any) -> runs.PreparedRun:
+def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "gpu", **settings: Any) -> PreparedRun:
     settings = {"batch_size": 4, "steps": steps, "width": 2, "d_norm": "none", **settings}
     full = get_recipe("dcgan").from_settings(settings).settings()
     run = prepare_run(
@@ -395,7 +395,7 @@ def opened(folder, *, steps: int, rhythm: Rhythm, backend: str = "gpu", **settin
     return run
 
 
-def train(run: runs.PreparedRun, *, stop_at: int | None = None) -> None:
+def train(run: PreparedRun, *, stop_at: int | None = None) -> None:
     class Progress(PlainProgress):
         def advance(self, step, *, images_per_second):  # noqa: ARG002
             interruption.requested = step == stop_at
