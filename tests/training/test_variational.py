@@ -15,7 +15,7 @@ from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Adam
 from minigan.recipes import VAE
-from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
+from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.rhythm import Rhythm
@@ -177,7 +177,7 @@ def config(**settings: object) -> runs.RunConfig:
     )
 
 
-def train(run: runs.PreparedRun) -> runs.PreparedRun:
+def train(run: PreparedRun) -> PreparedRun:
     with run.trainer.state.loader:
         run.trainer.run(PlainProgress(start=0, total=4, stream=sys.stdout), Interruption())
     return run
