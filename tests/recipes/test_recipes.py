@@ -29,8 +29,8 @@ from minigan.recipes import (
     Recipe,
     get_recipe,
 )
+from minigan.recipes.bases.optimizer_settings import OPTIMIZERS
 from minigan.recipes.dcgan import halvings
-from minigan.recipes.optimizer_settings import OPTIMIZERS
 from minigan.training.alternating import AlternatingOptimizer
 
 GANS = {name: recipe for name, recipe in RECIPES.items() if issubclass(recipe, NoiseRecipe)}

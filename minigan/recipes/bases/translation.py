@@ -14,8 +14,8 @@ from minigan.errors import ConfigError, MixedSizesError
 from minigan.losses import l1
 from minigan.nn.layers import ConcatCondition
 from minigan.nn.network import Sequential
-from minigan.recipes.adversarial import AdversarialRecipe
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.bases.adversarial import AdversarialRecipe
+from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.training.alternating import Batch, GeneratorTerm
 from minigan.training.learner import Learner
 from minigan.training.sampling import Exhibit
