@@ -81,6 +81,22 @@ def test_without_a_cache_folder_kernels_still_run_and_one_line_says_so(tmp_path)
     assert "Set NUMBA_CACHE_DIR to a writable folder." in result.stderr
 
 
+def test_processes_that_save_at_once_find_their_own_code(tmp_path):
+    """The second begins before the first has saved, and ends before the first does."""
+    first, second = (jit.CacheFile(str(tmp_path), "function", "stamp") for _ in range(2))
+    save_data = first._save_data
+
+    def late(name, data):
+        second.save("float64", "code for float64")
+        save_data(name, data)
+
+    first._save_data = late
+    first.save("float32", "code for float32")
+    found = jit.CacheFile(str(tmp_path), "function", "stamp")
+    assert found.load("float64") == "code for float64"
+    assert found.load("float32") == "code for float32"
+
+
 def test_importing_the_package_compiles_nothing():
     code = "import minigan.backends.cpu.conv as c, minigan.backends.cpu.correlate as d; print(d.correlate.signatures)"
     result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
