@@ -16,10 +16,12 @@ DOTS = 1500  # of the whole suite: some twenty lines
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Number of processes by `-n auto`: one for each CPU, none besides this one where that is as quick or is looked at.
 
-    One file is through before a second process has begun; with `-s` or `--trace` the terminal is the test's.
+    One file is through before a second process has begun; with `-s` or `--trace` the terminal is the test's; there is
+    one GPU.
     """
+    options = config.option
     files = any(Path(argument.partition("::")[0]).is_file() for argument in config.args)
-    if files or config.option.capture == "no" or config.option.trace:
+    if files or options.capture == "no" or options.trace or options.markexpr == "gpu":
         return 0
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST_PROCESSES, cpus) if cpus > 1 else 0
@@ -33,7 +35,7 @@ def pytest_xdist_setupnodes() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(Dots())
+    config.pluginmanager.register(Dots(), "dots")
 
 
 class Dots:

@@ -7,7 +7,7 @@ from parallel import MOST_PROCESSES, Dots, pytest_xdist_auto_num_workers
 
 
 def automatic(arguments, **options):
-    options = SimpleNamespace(**({"capture": "fd", "trace": False} | options))
+    options = SimpleNamespace(**({"capture": "fd", "trace": False, "markexpr": "not exhaustive"} | options))
     return pytest_xdist_auto_num_workers(SimpleNamespace(args=arguments, option=options))
 
 
@@ -23,6 +23,10 @@ def test_a_folder_takes_processes_and_a_file_none(tmp_path, monkeypatch):
 def test_who_looks_inside_gets_no_processes(tmp_path):
     assert automatic([str(tmp_path)], capture="no") == 0
     assert automatic([str(tmp_path)], trace=True) == 0
+
+
+def test_one_process_has_the_gpu(tmp_path):
+    assert automatic([str(tmp_path)], markexpr="gpu") == 0
 
 
 def test_a_process_starts_no_others(request):

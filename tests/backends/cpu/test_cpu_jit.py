@@ -145,16 +145,22 @@ from minigan.backends.cpu import precompile, winograd, correlate, norm, activati
 late = (winograd.convolve, winograd.convolve_weights, correlate.correlate_weights, norm.gradient_sums,
         norm.input_gradient, activation.leaky_gradient, activation.tanh_gradient, optim.adam)
 """
-KEPT = LATE + """
+KEPT = (
+    LATE
+    + """
 print(*(f"{kernel.__name__}{key[0]}" for kernel in late for key in kernel._cache._cache_file._load_index()), sep="\\n")
 """
-STEP = LATE + """
+)
+STEP = (
+    LATE
+    + """
 from minigan.backends import get_backend
 from minigan.cli.bench import random_images, training_step
 training_step("dcgan28", get_backend("cpu"))(random_images("dcgan28", 64))
 assert all(kernel.signatures for kernel in late)
 print(*(f"{kernel.__name__}{types}" for kernel in late for types in kernel.signatures), sep="\\n")
 """
+)
 
 
 def test_the_second_process_compiles_what_a_training_step_comes_to_last(tmp_path):
