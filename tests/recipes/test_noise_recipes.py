@@ -180,9 +180,9 @@ def test_sizes_are_chosen_by_the_data(recipe: Recipe, data: tuple[int, int] | No
 @pytest.mark.parametrize(
     ("recipe", "size", "says"),
     [
-        (DCGANCifar(), (28, 28), r"dcgan-cifar halves images four times.*got 28x28\. Use --set size=32"),
+        (DCGANCifar(), (28, 28), r"dcgan-cifar halves images four times.*got 28x28\. Use `size=32`"),
         (DCGANCifar(), (160, 160), "up to 128"),
-        (SNGAN(), (30, 32), r"sngan: expected sides.*at most 64.*got 30x32\. Use --set size=32"),
+        (SNGAN(), (30, 32), r"sngan: expected sides.*at most 64.*got 30x32\. Use `size=32`"),
         (SNGAN(), (14, 14), r"got 14x14"),
         (SNGAN(), (128, 128), r"got 128x128"),
         (MultiD(multi_scale=True), (28, 28), r"multi-d: .*28x28 images allow 2, got discriminators=3"),
