@@ -307,6 +307,6 @@ def test_a_penalty_of_each_needs_discriminators_side_by_side(reference: Backend)
 
 @pytest.mark.parametrize("recipe", [DCGANCifar, DCGANKeras, SNGAN], ids=lambda recipe: recipe.name)
 def test_a_size_that_cannot_be_drawn_is_refused_with_the_settings(recipe: type[Recipe]):
-    with pytest.raises(ConfigError, match=r"got .*106.*Use --set size="):
+    with pytest.raises(ConfigError, match=r"got .*106.*Use `size="):
         recipe(size=106)
     assert recipe(size=64).fit_size((106, 106)) == (64, 64)
