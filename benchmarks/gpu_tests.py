@@ -9,7 +9,9 @@ from typing import Any
 
 from benchmarks.gpu_part import ROOT, end
 
-COMMAND = (sys.executable, "-u", "-m", "pytest", "-m", "gpu and not slow", "-p", "no:cacheprovider")
+# One process, as there is one GPU, and a letter for each test, which are counted if the time is over.
+ALONE = ("-o", "addopts=", "-q", "-p", "no:dots", "-p", "no:cacheprovider")
+COMMAND = (sys.executable, "-u", "-m", "pytest", *ALONE, "-m", "gpu and not exhaustive")
 COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped)")
 PROGRESS = re.compile(r"^([.FEsxX]+)\s*(\[ *\d+%\])?$")
 

@@ -1,4 +1,4 @@
-"""Shared by all tests: the backends, and how hard Hypothesis works."""
+"""Shared by all tests: the processes, the backends, and how hard Hypothesis works."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ import fake_cupy
 import pytest
 from engines import ON_THE_HOST, is_installed
 from hypothesis import HealthCheck, settings
+from parallel import pytest_configure, pytest_xdist_auto_num_workers, pytest_xdist_setupnodes  # noqa: F401 (hooks)
 
 from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.backends.base import KERNELS

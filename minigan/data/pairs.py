@@ -8,7 +8,7 @@ import numpy.typing as npt
 from minigan.data.cache import PixelCache
 from minigan.data.dataset import FloatArray, IndexArray, PairDataset, PixelArray, unit_range
 from minigan.data.files import FileStore
-from minigan.data.images import (
+from minigan.data.image_files import (
     RESIZE_REMEDY,
     Probe,
     common_size,

@@ -15,7 +15,7 @@ from minigan.data.dataset import Dataset, PairDataset, PixelDataset
 from minigan.data.digits import Digits
 from minigan.data.files import FileStore, FolderStore, ZipStore
 from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels, read_idx
-from minigan.data.images import ImageFiles
+from minigan.data.image_files import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
 from minigan.data.options import Size, SourceOptions, parse_options
 from minigan.data.pairs import DIRECTIONS, PairFiles

@@ -21,8 +21,8 @@ from minigan.losses.adversarial import (
 )
 from minigan.losses.feature_matching import FeatureMatching
 from minigan.losses.gradient_penalties import DRAGAN, PENALTIES, R1, R2, WGANGP, GradientPenalty, get_penalty
+from minigan.losses.logits import probability
 from minigan.losses.regression import bernoulli, gaussian, l1, mse, softmax_cross_entropy
-from minigan.losses.sums import probability
 
 __all__ = [
     "DRAGAN",

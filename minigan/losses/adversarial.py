@@ -10,7 +10,7 @@ from typing import Any
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
-from minigan.losses.sums import mean, probability, softplus_and_probability, stack
+from minigan.losses.logits import mean, probability, softplus_and_probability, stack
 from minigan.support.arguments import instance, number
 from minigan.support.representation import constructor_call
 

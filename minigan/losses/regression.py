@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError, DTypeError, ShapeError
-from minigan.losses.sums import mean, softplus_and_probability
+from minigan.losses.logits import mean, softplus_and_probability
 
 
 def mse(prediction: Array, target: Array) -> tuple[Array, Array]:

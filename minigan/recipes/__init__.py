@@ -1,25 +1,25 @@
 """GANs that can be trained by name; each file is a starting point for a recipe of your own."""
 
 from minigan.errors import ConfigError
-from minigan.recipes.adversarial import AdversarialRecipe
-from minigan.recipes.base import Recipe
+from minigan.recipes.bases.adversarial import AdversarialRecipe
+from minigan.recipes.bases.dense import DenseRecipe
+from minigan.recipes.bases.noise import NoiseRecipe
+from minigan.recipes.bases.recipe import Recipe
+from minigan.recipes.bases.restoration import RestorationRecipe
+from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe
 from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.dcgan_cifar import DCGANCifar
 from minigan.recipes.dcgan_keras import DCGANKeras
 from minigan.recipes.denoise import Denoise
-from minigan.recipes.dense import DenseRecipe
 from minigan.recipes.inpaint import Inpaint
 from minigan.recipes.minimax import MinimaxGame
 from minigan.recipes.mlp import MLP
 from minigan.recipes.multi_d import MultiD
-from minigan.recipes.noise import NoiseRecipe
 from minigan.recipes.pacgan import PacGAN
 from minigan.recipes.pix2pix import Pix2Pix
-from minigan.recipes.restoration import RestorationRecipe
 from minigan.recipes.segment import Segment
 from minigan.recipes.sngan import SNGAN
 from minigan.recipes.superres import SuperResolution
-from minigan.recipes.translation import PairRecipe, TranslationRecipe
 from minigan.recipes.vae import VAE
 
 __all__ = [

@@ -42,8 +42,8 @@ from minigan.nn.layers import (
 )
 from minigan.nn.network import Sequential
 from minigan.nn.network.residual_blocks import plain, projection
-from minigan.recipes.base import Shape
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.bases.noise import NoiseRecipe
+from minigan.recipes.bases.recipe import Shape
 
 SIZES = (28, 32, 64, 128)
 GAMMA = Normal(std=0.02, mean=1.0)

@@ -40,8 +40,8 @@ from minigan.errors import ConfigError
 from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Shape
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.bases.noise import NoiseRecipe
+from minigan.recipes.bases.recipe import Shape
 
 SIZES = (32, 48, 64, 96, 128)
 WEIGHTS = Normal(std=0.02)

@@ -26,8 +26,8 @@ from typing import ClassVar
 from minigan.errors import ConfigError
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, ReLU, Reshape, Tanh, UpSampling2D
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Shape
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.bases.noise import NoiseRecipe
+from minigan.recipes.bases.recipe import Shape
 
 SIZES = (28, 32, 64, 100)
 LARGEST, LARGEST_FACTOR = 128, 5

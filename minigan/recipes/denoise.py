@@ -23,8 +23,8 @@ import numpy as np
 from minigan.nn.initializers import HeNormal, Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Layer, ReLU
 from minigan.nn.network import Residual, Sequential
-from minigan.recipes.base import Shape
-from minigan.recipes.restoration import RestorationRecipe
+from minigan.recipes.bases.recipe import Shape
+from minigan.recipes.bases.restoration import RestorationRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

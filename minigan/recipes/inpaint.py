@@ -25,8 +25,8 @@ from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.network.unet import unet, unet_levels
-from minigan.recipes.base import Shape
-from minigan.recipes.restoration import RestorationRecipe
+from minigan.recipes.bases.recipe import Shape
+from minigan.recipes.bases.restoration import RestorationRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

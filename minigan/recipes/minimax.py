@@ -33,8 +33,8 @@ from typing import ClassVar
 from minigan.errors import ConfigError
 from minigan.nn.layers import Dense, Dropout, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Shape
-from minigan.recipes.dense import DenseRecipe
+from minigan.recipes.bases.dense import DenseRecipe
+from minigan.recipes.bases.recipe import Shape
 
 
 @dataclass(frozen=True, kw_only=True)

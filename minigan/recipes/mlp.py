@@ -29,8 +29,8 @@ import numpy as np
 from minigan.losses import mse
 from minigan.nn.layers import Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Shape
-from minigan.recipes.dense import DenseRecipe
+from minigan.recipes.bases.dense import DenseRecipe
+from minigan.recipes.bases.recipe import Shape
 from minigan.training.generator_term import GeneratorTerm
 
 

@@ -33,7 +33,7 @@ from minigan.losses import LOSSES, CoupledLoss, Loss, SoftmaxMixture
 from minigan.losses.gradient_penalties import GradientPenalty, PenaltyOfEach
 from minigan.nn.layers import AveragePooling2D
 from minigan.nn.network import Parallel, Sequential
-from minigan.recipes.base import Shape
+from minigan.recipes.bases.recipe import Shape
 from minigan.recipes.dcgan import DCGAN, halvings
 
 WEIGHTS = ("mean", "softmax")

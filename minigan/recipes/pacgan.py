@@ -29,8 +29,8 @@ from typing import ClassVar
 from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Dense, Flatten, Layer, Maxout, ReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Shape
-from minigan.recipes.dense import DenseRecipe
+from minigan.recipes.bases.dense import DenseRecipe
+from minigan.recipes.bases.recipe import Shape
 
 WEIGHTS = Normal(std=0.02)
 

@@ -27,8 +27,8 @@ from typing import ClassVar
 
 from minigan.nn.network import Sequential
 from minigan.nn.network.unet import NORMS, patch_discriminator, unet, unet_levels
-from minigan.recipes.base import Shape
-from minigan.recipes.translation import PairRecipe
+from minigan.recipes.bases.recipe import Shape
+from minigan.recipes.bases.translation import PairRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,8 @@ from minigan.errors import ConfigError
 from minigan.nn.initializers import HeNormal, Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Dropout, Layer, LeakyReLU, Tanh
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Shape
-from minigan.recipes.translation import PairRecipe
+from minigan.recipes.bases.recipe import Shape
+from minigan.recipes.bases.translation import PairRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

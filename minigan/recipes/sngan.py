@@ -32,8 +32,8 @@ from minigan.errors import ConfigError
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, GlobalSumPooling2D, Layer, ReLU, Reshape, SpectralNorm, Tanh
 from minigan.nn.network import Sequential
 from minigan.nn.network.residual_blocks import block, down_block, first_down_block, projection, up_block
-from minigan.recipes.base import Shape
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.bases.noise import NoiseRecipe
+from minigan.recipes.bases.recipe import Shape
 
 SIZES = (28, 32, 48, 64)
 

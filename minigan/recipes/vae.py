@@ -23,7 +23,7 @@ import numpy as np
 
 from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.recipes.dcgan import SIZES, halvings
 from minigan.training.exhibit import Exhibit, picture_count
 from minigan.training.sampling import Noise

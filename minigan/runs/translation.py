@@ -9,12 +9,12 @@ import numpy as np
 
 from minigan.data.dataset import Collection
 from minigan.data.files import FolderStore
-from minigan.data.images import ImageFiles
+from minigan.data.image_files import ImageFiles
 from minigan.data.options import parse_options
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation import Likeness, MapScore, Report, find_palette
-from minigan.recipes.translation import PairRecipe, TranslationRecipe, spread
+from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe, spread
 from minigan.runs.trained_generator import TrainedGenerator
 from minigan.support.durable_files import make_folder
 from minigan.training.exhibit import save_picture

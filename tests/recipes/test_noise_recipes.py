@@ -180,9 +180,9 @@ def test_sizes_are_chosen_by_the_data(recipe: Recipe, data: tuple[int, int] | No
 @pytest.mark.parametrize(
     ("recipe", "size", "says"),
     [
-        (DCGANCifar(), (28, 28), r"dcgan-cifar halves images four times.*got 28x28\. Use --set size=32"),
+        (DCGANCifar(), (28, 28), r"dcgan-cifar halves images four times.*got 28x28\. Use `size=32`"),
         (DCGANCifar(), (160, 160), "up to 128"),
-        (SNGAN(), (30, 32), r"sngan: expected sides.*at most 64.*got 30x32\. Use --set size=32"),
+        (SNGAN(), (30, 32), r"sngan: expected sides.*at most 64.*got 30x32\. Use `size=32`"),
         (SNGAN(), (14, 14), r"got 14x14"),
         (SNGAN(), (128, 128), r"got 128x128"),
         (MultiD(multi_scale=True), (28, 28), r"multi-d: .*28x28 images allow 2, got discriminators=3"),
@@ -307,6 +307,6 @@ def test_a_penalty_of_each_needs_discriminators_side_by_side(reference: Backend)
 
 @pytest.mark.parametrize("recipe", [DCGANCifar, DCGANKeras, SNGAN], ids=lambda recipe: recipe.name)
 def test_a_size_that_cannot_be_drawn_is_refused_with_the_settings(recipe: type[Recipe]):
-    with pytest.raises(ConfigError, match=r"got .*106.*Use --set size="):
+    with pytest.raises(ConfigError, match=r"got .*106.*Use `size="):
         recipe(size=106)
     assert recipe(size=64).fit_size((106, 106)) == (64, 64)

@@ -29,8 +29,8 @@ from minigan.recipes import (
     Recipe,
     get_recipe,
 )
+from minigan.recipes.bases.optimizer_settings import OPTIMIZERS
 from minigan.recipes.dcgan import halvings
-from minigan.recipes.optimizer_settings import OPTIMIZERS
 from minigan.training.alternating import AlternatingOptimizer
 
 GANS = {name: recipe for name, recipe in RECIPES.items() if issubclass(recipe, NoiseRecipe)}
@@ -156,9 +156,7 @@ def test_halvings_of_oblong_images(backend: Backend):
 
 @pytest.mark.parametrize("size", [(30, 30), (100, 100), (7, 7), (1, 1), (256, 256), (28, 30), (64, 200), (4, 64)])
 def test_sizes_that_cannot_be_halved(size: tuple[int, int]):
-    with pytest.raises(
-        ConfigError, match=rf"expected images .*28, 32, 64, 128.*got {size[0]}x{size[1]}.*--set size=64"
-    ):
+    with pytest.raises(ConfigError, match=rf"expected images .*28, 32, 64, 128.*got {size[0]}x{size[1]}.*`size=64`"):
         halvings(size)
 
 

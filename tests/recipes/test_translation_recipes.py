@@ -13,7 +13,7 @@ from minigan.data.subset import split_dataset
 from minigan.errors import ConfigError, DataError
 from minigan.nn.gradcheck import check_gradient
 from minigan.recipes import Denoise, Inpaint, Pix2Pix, Segment, SuperResolution, get_recipe
-from minigan.recipes.translation import spread
+from minigan.recipes.bases.translation import spread
 from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress

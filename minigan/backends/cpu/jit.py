@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from minigan.backends.cpu import simd
 
@@ -33,11 +33,28 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
+class CacheFile(IndexDataCacheFile):
+    """Numba's files of one function, which several processes may write at once.
+
+    Numba numbers the files of machine code. Two processes that save a function for different types at the same moment
+    may both take the same number, and then the index leads to code for other types. Here a file is named after its key,
+    and the index, which is read once more just before it is written, never leads to a file that is not there yet.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        identity = self._dump((self._version, self._source_stamp, key))
+        name = self._data_name_pattern.format(number=int.from_bytes(hashlib.sha256(identity).digest()[:8]))
+        self._save_data(name, data)
+        self._save_index(self._load_index() | {key: name})
+
+
 class KeyedCache(FunctionCache):
     """Numba's on-disk cache of one function, tied to this source, with the vectors' width in its key."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = CacheFile(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
         # An index of another version is not even read: it may name types that are gone.
         self._cache_file._version = f"{numba.__version__} {fingerprint()}"
 

@@ -17,31 +17,17 @@ HERE = Path(__file__).parent
 DTYPES = {16: "float64", 32: "float32", 64: "float32"}  # what each width is tested with
 
 
-@pytest.fixture(scope="module")
-def others():
-    """A process for each width but this one's, all at once: most of their time they compile."""
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("width", [width for width in DTYPES if width != simd.VECTOR_BYTES])
+def test_every_path_at_another_width(width):
+    """In a process of its own, most of whose time it compiles."""
     files = HERE / "test_cpu_conv.py", HERE / "test_cpu_winograd.py", HERE.parent / "test_dense_kernels.py"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not cupy", *files]
-    started = {}
-    for width, dtype in DTYPES.items():
-        if width != simd.VECTOR_BYTES:
-            settings = {"MINIGAN_VECTOR_BYTES": str(width), "MINIGAN_TEST_DTYPES": dtype, "MINIGAN_EXAMPLES": "25"}
-            started[width] = subprocess.Popen(
-                command, env=os.environ | settings, cwd=HERE.parents[2], stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-    yield started
-    for process in started.values():
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.parametrize("width", DTYPES)
-def test_every_path_at_another_width(others, width):
-    if width == simd.VECTOR_BYTES:
-        pytest.skip("the width of this process")
-    said, _ = others[width].communicate()
-    assert others[width].returncode == 0, said
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "not gpu", *files]
+    settings = {"MINIGAN_VECTOR_BYTES": str(width), "MINIGAN_TEST_DTYPES": DTYPES[width], "MINIGAN_EXAMPLES": "25"}
+    result = subprocess.run(
+        command, env=os.environ | settings, cwd=HERE.parents[2], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_an_unknown_width_is_told():

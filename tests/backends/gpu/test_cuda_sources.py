@@ -1,11 +1,9 @@
 """The CUDA sources as nvcc sees them, as text, in the wheel, and with their threads in another order."""
 
-import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,23 +73,6 @@ def compilations() -> Iterator[Compilation]:
 COMPILATIONS = list(compilations())
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> dict[str, subprocess.CompletedProcess]:
-    """Nvcc's result for each compilation."""
-    folder = tmp_path_factory.mktemp("cubins")
-
-    def compile_one(number: int) -> subprocess.CompletedProcess:
-        family, _, settings = COMPILATIONS[number]
-        macros = [f"-D{name}={value}" for name, value in settings.items()]
-        flags = ["-std=c++17", "-arch=sm_90", "-cubin", "-Werror", "all-warnings", "-Xptxas", "-v", *macros]
-        command = [str(NVCC), *flags, str(FOLDER / f"{family}.cu"), "-o", str(folder / f"{number}.cubin")]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(compile_one, range(len(COMPILATIONS)))
-    return dict(zip(map(str, COMPILATIONS), done, strict=True))
-
-
 def spills(report: str) -> dict[str, int]:
     """Bytes that each kernel stores for want of registers, by what ptxas tells."""
     found = re.findall(r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores", report, re.DOTALL)
@@ -100,8 +81,11 @@ def spills(report: str) -> dict[str, int]:
 
 @pytest.mark.skipif(NVCC is None, reason="no nvcc")
 @pytest.mark.parametrize("compilation", COMPILATIONS, ids=str)
-def test_nvcc_compiles_it_without_a_warning_and_registers_suffice(compiled, compilation):
-    done = compiled[str(compilation)]
+def test_nvcc_compiles_it_without_a_warning_and_registers_suffice(tmp_path, compilation):
+    macros = [f"-D{name}={value}" for name, value in compilation.settings.items()]
+    flags = ["-std=c++17", "-arch=sm_90", "-cubin", "-Werror", "all-warnings", "-Xptxas", "-v", *macros]
+    command = [str(NVCC), *flags, str(FOLDER / f"{compilation.family}.cu"), "-o", str(tmp_path / "kernels.cubin")]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     stored = spills(done.stderr)
     assert set(stored) == kernels_of(compilation.family)

@@ -1,4 +1,4 @@
-"""Sums and functions of logits that several losses share."""
+"""Sums and functions of logits that losses share."""
 
 from collections.abc import Sequence
 

@@ -12,10 +12,10 @@ import numpy as np
 from minigan.backends import Backend, get_backend
 from minigan.data import Loader, open_dataset
 from minigan.data.dataset import Collection
-from minigan.data.images import ImageFiles
+from minigan.data.image_files import ImageFiles
 from minigan.errors import ConfigError, MixedSizesError
 from minigan.nn.network import Sequential
-from minigan.recipes.optimizer_settings import OptimizerSettings
+from minigan.recipes.bases.optimizer_settings import OptimizerSettings
 from minigan.training.exhibit import Exhibit
 from minigan.training.learner import Learner
 from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics

@@ -14,8 +14,8 @@ from minigan.errors import ConfigError, MixedSizesError
 from minigan.losses import l1
 from minigan.nn.layers import ConcatCondition
 from minigan.nn.network import Sequential
-from minigan.recipes.adversarial import AdversarialRecipe
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.bases.adversarial import AdversarialRecipe
+from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.training.batch import Batch
 from minigan.training.exhibit import Exhibit
 from minigan.training.generator_term import GeneratorTerm

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from minigan.recipes.noise import NoiseRecipe
+from minigan.recipes.bases.noise import NoiseRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from minigan.nn.layers import ConcatCondition, Layer
 from minigan.nn.layers.augmentation import Augmentation, augmentations
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Sequential
-from minigan.recipes.adversarial import AdversarialRecipe
-from minigan.recipes.base import Shape
+from minigan.recipes.bases.adversarial import AdversarialRecipe
+from minigan.recipes.bases.recipe import Shape
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
 from minigan.training.exhibit import Exhibit, picture_count

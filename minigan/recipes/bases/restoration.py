@@ -12,8 +12,8 @@ from minigan.data.subset import split_dataset
 from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.network.unet import NORMS, patch_discriminator
-from minigan.recipes.base import Shape
-from minigan.recipes.translation import ImagePair, TranslationRecipe
+from minigan.recipes.bases.recipe import Shape
+from minigan.recipes.bases.translation import ImagePair, TranslationRecipe
 
 SPLITS = ("train", "val")
 

@@ -10,7 +10,7 @@ from minigan.errors import ConfigError
 from minigan.losses import LOSSES, Loss, get_loss
 from minigan.losses.gradient_penalties import PENALTIES, GradientPenalty, get_penalty
 from minigan.nn.network import Sequential
-from minigan.recipes.base import Recipe, Shape
+from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm

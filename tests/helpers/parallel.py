@@ -1,0 +1,56 @@
+"""How pytest runs the suite: in several processes with a thread each, and with few lines of dots."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# A process takes up to a gigabyte.
+MOST_PROCESSES = 8
+# With as many threads as CPUs in each process they would wait for each other, above all those of NumPy's BLAS.
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+DOTS = 1500  # of the whole suite: some twenty lines
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Number of processes by `-n auto`: one for each CPU, none besides this one where that is as quick or is looked at.
+
+    One file is through before a second process has begun; with `-s` or `--trace` the terminal is the test's; there is
+    one GPU.
+    """
+    options = config.option
+    files = any(Path(argument.partition("::")[0]).is_file() for argument in config.args)
+    if files or options.capture == "no" or options.trace or options.markexpr == "gpu":
+        return 0
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_PROCESSES, cpus) if cpus > 1 else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Before the processes start, which inherit it."""
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Dots(), "dots")
+
+
+class Dots:
+    """A dot for several tests that passed, where there are thousands: a letter for each is 170 lines."""
+
+    def __init__(self) -> None:
+        self._session: pytest.Session
+        self._passed = 0
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+            return None
+        self._passed += 1
+        together = max(1, self._session.testscollected // DOTS)
+        return "passed", "." * (self._passed % together == 0), "PASSED"
