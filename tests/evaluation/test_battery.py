@@ -99,7 +99,7 @@ def test_a_classifier_counts_classes():
     ("samples", "error", "message"),
     [
         (np.zeros((60, 28, 28, 1)), ShapeError, r"data's shape \(16, 16, 1\), got \(28, 28, 1\)"),
-        (np.zeros((49, 16, 16, 1)), ShapeError, "at least 50 samples to evaluate, got 49. Draw more (`count`)."),
+        (np.zeros((49, 16, 16, 1)), ShapeError, r"at least 50 samples to evaluate, got 49\. Draw more \(`count`\)\."),
         (np.full((60, 16, 16, 1), np.nan), DataError, "NaN or infinity in 60 of 60. The generator has diverged"),
     ],
 )

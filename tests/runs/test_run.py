@@ -13,7 +13,8 @@ import pytest
 from minigan import runs
 from minigan.checkpoints.format import CHECKPOINT_FORMAT, MODEL_FORMAT, load_arrays, save_arrays
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
-from minigan.recipes import base, get_recipe
+from minigan.recipes import get_recipe
+from minigan.recipes.bases import recipe as recipe_file
 from minigan.runs import prepare
 from minigan.runs.folders import new_folder
 from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
@@ -566,8 +567,8 @@ def test_the_picture_of_points_far_out_or_all_at_the_origin_has_an_extent(tmp_pa
 def test_a_source_is_opened_once_where_its_size_fits(monkeypatch, tmp_path):
     image = pytest.importorskip("PIL.Image")
     opened = []
-    right = base.open_dataset
-    monkeypatch.setattr(base, "open_dataset", lambda *a, **k: opened.append(right(*a, **k)) or opened[-1])
+    right = recipe_file.open_dataset
+    monkeypatch.setattr(recipe_file, "open_dataset", lambda *a, **k: opened.append(right(*a, **k)) or opened[-1])
     recipe = get_recipe("dcgan")()
     assert recipe.open_data("digits", seed=0) is opened[-1]
     assert len(opened) == 1
