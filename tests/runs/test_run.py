@@ -13,7 +13,8 @@ import pytest
 from minigan import runs
 from minigan.checkpoints.format import CHECKPOINT_FORMAT, MODEL_FORMAT, load_arrays, save_arrays
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutputError
-from minigan.recipes import base, get_recipe
+from minigan.recipes import get_recipe
+from minigan.recipes.bases import recipe as base
 from minigan.runs import prepare
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
