@@ -10,7 +10,12 @@ import fake_cupy
 import pytest
 from engines import ON_THE_HOST, is_installed
 from hypothesis import HealthCheck, settings
-from parallel import pytest_configure, pytest_xdist_auto_num_workers, pytest_xdist_setupnodes  # noqa: F401 (hooks)
+from suite import (  # noqa: F401 (hooks)
+    pytest_configure,
+    pytest_terminal_summary,
+    pytest_xdist_auto_num_workers,
+    pytest_xdist_setupnodes,
+)
 
 from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.backends.base import KERNELS
@@ -69,6 +74,8 @@ def made(name: str) -> Iterator[Backend]:
             pytest.skip(str(error))
         if backend.name == "gpu":
             backend = type(backend)(precision="fp32")
+        if backend.name == "cpu":  # whatever the machine has, so that large arrays are divided
+            backend = type(backend)(threads=2)
     yield backend
 
 

@@ -107,7 +107,7 @@ def test_train_step(ran, tmp_path):
     lines = ran(train_step, "--model", "mlp", "--batch-size", "4", *NUMPY, *TORCH, "--json", str(file))
     assert "mlp, batch 4, median of 1 rounds:" in lines
     assert ends_with_a_ratio(lines) == bool(TORCH)
-    assert json.loads(file.read_text())["seconds"]["minigan numpy"][0] > 0
+    assert json.loads(file.read_text())["seconds"]["minigan reference"][0] > 0
 
 
 def test_train_step_with_a_penalty(ran, monkeypatch):
@@ -122,7 +122,7 @@ def test_stack(ran):
     small = ("--batch-size", "1", "2", "--size", "6", "--channels", "4", "--hidden", "1")
     lines = ran(stack, *small, *NUMPY, *TORCH)
     assert any(line.startswith("3x3 stack, 3 layers at 6x6") for line in lines)
-    assert sum("minigan numpy" in line for line in lines) == 2
+    assert sum("minigan reference" in line for line in lines) == 2
     assert ends_with_a_ratio(lines) == bool(TORCH)
 
 
@@ -147,7 +147,7 @@ def test_scaling(ran):
         "minigan", *TORCH[1:], *["torch," for _ in TORCH[1:]]
     ]  # fmt: skip
     lines = ran(scaling, "--batch-size", "--size", "32", "--fixed-batch", "2", *NUMPY)
-    assert lines[-2].startswith("  minigan numpy, GFLOP/s")
+    assert lines[-2].startswith("  minigan reference, GFLOP/s")
 
 
 def test_breakdown(ran):

@@ -279,7 +279,11 @@ def test_importing_minigan_is_quick():
 
     def seconds(module: str) -> float:
         code = f"from time import process_time as t; a = t(); import {module}; print(t() - a)"
-        return min(float(python(code)) for _ in range(5))
+        return float(python(code))
 
-    best = seconds("minigan")
-    assert best < 0.2 or best < 1.5 * seconds("numpy"), f"import minigan takes {best:.3f} s"
+    best = dict.fromkeys(("minigan", "numpy"), float("inf"))
+    for _ in range(5):  # in turns, as a busy machine is slower at some times than at others
+        best = {module: min(least, seconds(module)) for module, least in best.items()}
+        if best["minigan"] < 0.2:
+            return
+    assert best["minigan"] < 1.5 * best["numpy"], f"import minigan takes {best['minigan']:.3f} s"

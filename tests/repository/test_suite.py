@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from parallel import MOST_PROCESSES, Dots, pytest_xdist_auto_num_workers
+from suite import MOST_PROCESSES, Dots, pytest_terminal_summary, pytest_xdist_auto_num_workers
 
 
 def automatic(arguments, **options):
@@ -55,3 +55,16 @@ def test_many_tests_share_a_dot(collected, letters):
 )
 def test_whatever_else_happens_has_its_own_letter(report):
     assert Dots().pytest_report_teststatus(report) is None
+
+
+@pytest.mark.parametrize(("letters", "shown"), [("fE", ["SKIPPED [2] no torch", "SKIPPED [1] no GPU"]), ("fEs", [])])
+def test_skipped_tests_are_counted_by_their_reason(letters, shown):
+    """Unless pytest lists them one by one."""
+    skipped = [
+        SimpleNamespace(longrepr=("file.py", line, f"Skipped: {reason}"))
+        for line, reason in enumerate(("no GPU", "no torch", "no torch"))
+    ]
+    lines = []
+    reporter = SimpleNamespace(stats={"skipped": skipped}, reportchars=letters, write_line=lines.append)
+    pytest_terminal_summary(reporter)
+    assert lines == shown

@@ -7,9 +7,16 @@ result differs. No im2col: the loop needs R*S products and no memory beyond one 
 
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
+
+
+def blank(count: int, geometry: ConvGeometry, dtype: Any, xp: ModuleType) -> Array:
+    """Zeros for so many images with the geometry's padding around them."""
+    (top, bottom), (left, right) = geometry.padding
+    return xp.zeros((count, top + geometry.H + bottom, left + geometry.W + right, geometry.C), dtype=dtype)
 
 
 def pad(x: Array, geometry: ConvGeometry, xp: ModuleType) -> Array:
@@ -17,7 +24,9 @@ def pad(x: Array, geometry: ConvGeometry, xp: ModuleType) -> Array:
     vertical, horizontal = geometry.padding
     if not any(vertical + horizontal):
         return x
-    return xp.pad(x, ((0, 0), vertical, horizontal, (0, 0)))
+    padded = blank(len(x), geometry, x.dtype, xp)
+    crop(padded, geometry)[...] = x
+    return padded
 
 
 def crop(x: Array, geometry: ConvGeometry) -> Array:
@@ -52,7 +61,7 @@ class ConvKernels:
         return y.reshape(len(x), *geometry.output_shape)
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
-        padded = pad(self.xp.zeros((len(dy), *geometry.input_shape), dtype=dy.dtype), geometry, self.xp)
+        padded = blank(len(dy), geometry, dy.dtype, self.xp)
         for r, s, window in windows(padded, geometry):
             window += (fold(dy) @ w[r, s].T).reshape(window.shape)
         dx = self.xp.ascontiguousarray(crop(padded, geometry))

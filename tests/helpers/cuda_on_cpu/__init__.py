@@ -47,8 +47,9 @@ def compiled(text: str, name: str, options: Sequence[str], suffix: str) -> Path:
     path = Path(f"{code}{suffix}")
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            made = Path(scratch) / path.name
-            code.write_text(text)
+            made, whole = Path(scratch) / path.name, Path(scratch) / code.name
+            whole.write_text(text)
+            os.replace(whole, code)  # in one piece, as another process may compile it at the same time
             done = subprocess.run(
                 [str(COMPILER), *FLAGS, *options, str(code), "-o", str(made)], capture_output=True, text=True
             )

@@ -1,9 +1,11 @@
-"""How pytest runs the suite: in several processes with a thread each, and with few lines of dots."""
+"""How pytest runs the suite: in several processes with a thread each, and with few lines of output."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 # A process takes up to a gigabyte.
 MOST_PROCESSES = 8
@@ -32,6 +34,17 @@ def pytest_xdist_setupnodes() -> None:
     """Before the processes start, which inherit it."""
     for name in THREADS:
         os.environ.setdefault(name, "1")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """A line for each reason to skip, as one library that is not installed skips tests in dozens of files.
+
+    With `-rs` pytest lists each place.
+    """
+    skipped = terminalreporter.stats.get("skipped", ())
+    if "s" not in terminalreporter.reportchars:
+        for reason, count in Counter(report.longrepr[2] for report in skipped).most_common():
+            terminalreporter.write_line(f"SKIPPED [{count}] {reason.removeprefix('Skipped: ')}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
