@@ -137,7 +137,7 @@ def test_too_large_a_batch_is_told_with_the_largest_arrays(tmp_path):
     with pytest.raises(errors.OutOfMemoryError) as raised:
         train(run)
     told = r"out of memory with batches of 4: Out of memory allocating .*\. The largest outputs are those of "
-    assert re.match(told + r"G\.\d+\.\w+ \(4, .*\) .* kB, .*Use a smaller --batch-size", str(raised.value))
+    assert re.match(told + r"G\.\d+\.\w+ \(4, .*\) .* kB, .*Use a smaller `batch_size`", str(raised.value))
 
 
 def test_the_largest_outputs_are_named():
