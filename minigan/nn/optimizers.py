@@ -118,8 +118,8 @@ class Optimizer(ABC):
             )
         if grads.arena is not self.arena:
             raise ConfigError(
-                f"{type(self).__name__}: these gradients are of another network. Use the gradients() of the network "
-                "whose arena this optimizer updates."
+                f"{type(self).__name__}: these gradients are of another network, or the network was built again. "
+                "Use the gradients() of the network whose arena this optimizer updates."
             )
         backend = self.arena.backend
         lr, step = backend.numbers(lambda: (self.lr, self.steps + 1))

@@ -219,7 +219,7 @@ class Layer(ABC):
             self, ready to run.
         Raises:
             ShapeError: two layers do not fit; the message names them.
-            ConfigError: a dtype that is no float, or one layer object in two places.
+            ConfigError: a dtype that is no float, one layer object in two places, or a layer of another built network.
             Either leaves the network as it was: one that was built before still works.
         """
         shape, dtype = self._checked_shape(input_shape), self._checked_dtype(dtype)
@@ -230,6 +230,7 @@ class Layer(ABC):
             )
         backend = get_backend(backend)
         self._refuse_repeated_layers()
+        self._refuse_layers_of_others()
         before = [(layer, dict(vars(layer))) for _, layer in self.walk()]
         try:
             self._build(shape, backend=backend, dtype=dtype, rng=rng, fuse=fuse)
@@ -246,6 +247,7 @@ class Layer(ABC):
         self.setup(input_shape, self.path)
         arena = Arena(dict(self.named_parameters()), backend=backend, dtype=dtype, rng=rng)
         state = Arena(dict(self.named_state()), backend=backend, dtype=dtype, rng=rng)
+        arena.belong_to(self)
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
             layer.plan(fuse=fuse)
@@ -282,6 +284,18 @@ class Layer(ABC):
                     f"{prefix.rstrip('.')}. Make a layer for each place."
                 )
             seen[id(layer)] = prefix.rstrip(".")
+
+    def _refuse_layers_of_others(self) -> None:
+        """Refuses a layer that another built network runs: it would get other shapes and weights under its feet."""
+        for _, layer in self.walk():
+            owner = layer.arena.owner() if layer.is_built else None
+            if not isinstance(owner, Layer) or owner is self or all(layer is not other for _, other in owner.walk()):
+                continue
+            raise ConfigError(
+                f"{self.path}: cannot build the {type(layer).__name__} at {layer.path}: the built network "
+                f"{owner.path!r} runs it, and would lose its weights. Make new layers, or build a copy: "
+                "copy.deepcopy(net)."
+            )
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
         """This layer and all inside it, each with the prefix of its parameters' names (`"3."`)."""

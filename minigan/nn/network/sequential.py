@@ -138,6 +138,8 @@ class Sequential(Layer):
             ShapeError, DTypeError: the network was built for another shape, dtype or backend.
         """
         self._check("x", x, None, self.input_shape)
+        if self.layers[0].arena is not self.arena:  # a slice of a network that was built again
+            raise NotBuiltError(f"{self.path}: its layers were built again by another network. Take the slice anew.")
         caches: list[Cache] = []
         y = x
         for step in told(self._steps, self, self._watch):
@@ -158,7 +160,7 @@ class Sequential(Layer):
         Raises:
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
-        caches = tape.caches(self)
+        caches = self._caches(tape, grads)
         self._check("dy", dy, tape.outputs, self.output_shape)
         if release:
             tape.release()
@@ -175,7 +177,7 @@ class Sequential(Layer):
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
         """Backward to the input, which keeps each layer's cotangent: the first sweep of a double backward."""
-        caches = cache.caches(self)
+        caches = self._caches(cache)
         self._check("dy", dy, cache.outputs, self.output_shape)
         records: list[Any] = []
         layers = told(self.layers, self, self._watch)
@@ -193,7 +195,7 @@ class Sequential(Layer):
         also hands back dP/dx; the down-sweep then is an ordinary backward that starts from the last of these and
         picks up the others on its way. Piecewise-linear layers hand back None, and without any the sweep is skipped.
         """
-        caches = cache.caches(self)
+        caches = self._caches(cache, grads)
         self._check("v", v, cache.inputs, self.input_shape)
         injected: list[Array | None] = []
         up, below = (told(self.layers, self, self._watch, down=down) for down in (False, True))
@@ -211,7 +213,7 @@ class Sequential(Layer):
 
     def commit_statistics(self, cache: Tape) -> None:
         """Folds the tape's batch statistics into the running ones."""
-        for layer, layer_cache in zip(self.layers, cache.caches(self), strict=True):
+        for layer, layer_cache in zip(self.layers, self._caches(cache), strict=True):
             layer.commit_statistics(layer_cache)
 
     @property
@@ -224,6 +226,30 @@ class Sequential(Layer):
             if any(inner.own_parameters for _, inner in layer.walk()):
                 return index
         return len(self.layers)
+
+    def _caches(self, tape: Tape, grads: Gradients | None = None) -> list[Cache]:
+        """The tape's caches, if it is one of this network's, and the gradients are.
+
+        Raises:
+            ConfigError: something else stands in the place of a tape or of gradients, or they are of another network.
+            StaleTapeError: see `Tape.caches`.
+        """
+        arena = self.arena
+        if not isinstance(tape, Tape):
+            raise ConfigError(
+                f"{self.path}: expected the tape of its forward pass, got {kind_of(tape)}. "
+                f"Write y, tape = {self.path}.forward(x, train=True)."
+            )
+        if grads is None or (isinstance(grads, Gradients) and grads.arena is arena):
+            return tape.caches(self)
+        if not isinstance(grads, Gradients):
+            raise ConfigError(
+                f"{self.path}: expected gradients or None, got {kind_of(grads)}. Write grads={self.path}.gradients()."
+            )
+        raise ConfigError(
+            f"{self.path}: these gradients are of another network, or from before {self.path} was built again. "
+            f"Write grads={self.path}.gradients(), and make its optimizer anew."
+        )
 
     def _check(self, name: str, array: Array, batch_size: int | None, shape: Shape) -> None:
         """Refuses an array that is not (N, *shape) of the network's backend and dtype; batch size None is any N."""
