@@ -4,14 +4,15 @@ Numbers are always drawn in float64, so a float32 and a float64 network built fr
 weights up to rounding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from minigan.errors import ConfigError
 from minigan.support.arguments import kind_of, object_remedy
+from minigan.support.representation import constructor_call
 
 __all__ = [
     "INITIALIZERS",
@@ -26,7 +27,17 @@ __all__ = [
     "get_initializer",
 ]
 
-Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+class Initializer(Protocol):
+    """The first values of weights: any function of random numbers and a shape that returns a float array of that shape.
+
+        Dense(128, init=lambda rng, shape: rng.uniform(-0.1, 0.1, shape))
+
+    `Normal`, `GlorotUniform`, `HeNormal`, `Orthogonal` and `Constant` are initializers.
+    """
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...], /) -> np.ndarray:
+        """Draws the values."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,9 @@ class Normal:
 
     std: float = 0.02
     mean: float = 0.0
+
+    def __repr__(self) -> str:
+        return constructor_call(self, always=("std",))
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.normal(self.mean, self.std, shape)
@@ -89,6 +103,9 @@ class GlorotUniform:
 
     gain: float = 1.0
 
+    def __repr__(self) -> str:
+        return constructor_call(self)
+
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         limit = self.gain * np.sqrt(6 / sum(fans(shape)))
         return rng.uniform(-limit, limit, shape)
@@ -102,6 +119,9 @@ class HeNormal:
     """
 
     slope: float = 0.0
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.normal(0, np.sqrt(2 / ((1 + self.slope**2) * fans(shape)[0])), shape)
@@ -117,6 +137,9 @@ class Orthogonal:
     """
 
     gain: float = 1.0
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         rows, columns = int(np.prod(shape[:-1])), shape[-1]

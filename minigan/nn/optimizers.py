@@ -95,7 +95,7 @@ class Optimizer(ABC):
 
     def title(self) -> str:
         """The settings, and the number of steps done."""
-        settings = constructor_call(self, leave_out=("arena",), defaults=True)
+        settings = constructor_call(self, leave_out=("arena",))
         done = "1 step" if self.steps == 1 else f"{self.steps:,} steps"
         schedule = "" if isinstance(self.schedule, Constant) else f", lr by {brief(self.schedule)}"
         return f"{settings}, {done} done{schedule}"
@@ -293,7 +293,8 @@ def expect_optimizer(value: Any, name: str, *, network: str) -> Optimizer:
     Raises:
         ConfigError: it is a name, a class or something else.
     """
-    example = f"Adam({network}.arena, lr=2e-4)"
+    kind = value.__name__ if isinstance(value, type) and issubclass(value, Optimizer) else "Adam"
+    example = f"{kind}({network}.arena, lr=2e-4)"
     optimizer: Optimizer = instance(value, Optimizer, name, a="an optimizer", example=example)
     return optimizer
 

@@ -72,7 +72,9 @@ def test_backends_are_found_by_name(backend):
 
 
 def test_an_unknown_backend_is_told_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"unknown backend 'tensorflow': expected auto, reference, cpu, gpu"):
+    with pytest.raises(
+        ConfigError, match=r"backend must be one of auto, reference, cpu, gpu, got 'tensorflow'\. Write \"auto\""
+    ):
         get_backend("tensorflow")
 
 

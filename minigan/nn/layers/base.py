@@ -1,5 +1,6 @@
 """The base of all layers: shape inference, forward, backward, double backward."""
 
+import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -10,7 +11,7 @@ from minigan.backends import Array, Backend, get_backend
 from minigan.errors import ConfigError, NotBuiltError, ShapeError
 from minigan.nn.initializers import Initializer
 from minigan.nn.parameters import Arena, Gradients, Parameter
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import flag, kind_of
 from minigan.support.representation import constructor_call
 
 Shape = tuple[int, ...]
@@ -63,6 +64,10 @@ class Layer(ABC):
 
     def __repr__(self) -> str:
         return self.title()
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return f"<code>{html.escape(repr(self))}</code>"
 
     def call_text(self) -> str:
         """The call that makes such a layer: `Conv2D(64, 3, stride=2)`; layers inside stand as `...`."""
@@ -142,14 +147,14 @@ class Layer(ABC):
         """
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         """Operations of one forward pass per example, without those of the layers inside; a multiply-add is two."""
         return int(np.prod(self.output_shape))
 
     @property
-    def total_flops(self) -> int:
-        """Operations of one forward pass per example."""
-        return sum(layer.flops for _, layer in self.walk())
+    def flops(self) -> int:
+        """Operations of one forward pass per example, with those of the layers inside; a multiply-add is two."""
+        return sum(layer.own_flops for _, layer in self.walk())
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
         """The layers inside, with their names as in parameter names."""
@@ -228,7 +233,7 @@ class Layer(ABC):
                 f"{self.path}: rng must be a numpy.random.Generator, got {kind_of(rng)}. "
                 "Pass rng=np.random.default_rng(0)."
             )
-        backend = get_backend(backend)
+        backend, fuse = get_backend(backend), flag(fuse, "fuse", of=self.path)
         self._refuse_repeated_layers()
         self._refuse_layers_of_others()
         before = [(layer, dict(vars(layer))) for _, layer in self.walk()]

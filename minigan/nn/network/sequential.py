@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from minigan.nn.network.observer import Observer, Watch, told
 from minigan.nn.network.summary import html_table, outline, text_table
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
-from minigan.support.arguments import instance, kind_of
+from minigan.support.arguments import call_of_class, flag, instance, kind_of, whole
+
+Inner = TypeVar("Inner", bound=Layer)
 
 
 class Sequential(Layer):
@@ -35,6 +37,8 @@ class Sequential(Layer):
 
     def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:
         super().__init__()
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f'a network\'s name must be text, got {kind_of(name)}. Write name="G", or leave it out.')
         self.layers = layer_list(layers, of=name)
         self.path = name
         self._watch = Watch()
@@ -58,9 +62,10 @@ class Sequential(Layer):
         `D[:-1]` shares layers and weights with D, and is built if D is: the features that D's last layer sees.
         """
         if not isinstance(index, slice):
-            return self.layers[index]
+            return item(self.layers, index, of=self.path, a="a layer")
         part = copy(self)
-        part.layers = layer_list(self.layers[index], of=f"{self.path}[{_slice_text(index)}]")
+        part.path = f"{self.path}[{_slice_text(index)}]"
+        part.layers = layer_list(self.layers[index], of=part.path)
         if self.is_built:
             if index.step not in (None, 1):
                 raise ShapeError(f"{self.path}: a built network has slices of neighbouring layers only.")
@@ -94,6 +99,11 @@ class Sequential(Layer):
         self._steps = steps(self.layers, fuse=fuse)
 
     def given(self, condition: Array | None) -> Self:
+        if condition is not None and not hasattr(condition, "shape"):
+            raise ConfigError(
+                f"{self.path}: expected a condition as an array with a row for each example, or None, got "
+                f"{kind_of(condition)}. Write one-hot classes: np.eye(10, dtype='float32')[labels]."
+            )
         layers = [layer.given(condition) for layer in self.layers]
         if all(one is other for one, other in zip(layers, self.layers, strict=True)):
             return self
@@ -138,6 +148,7 @@ class Sequential(Layer):
             ShapeError, DTypeError: the network was built for another shape, dtype or backend.
         """
         self._check("x", x, None, self.input_shape)
+        flag(train, "train", of=self.path)
         if self.layers[0].arena is not self.arena:  # a slice of a network that was built again
             raise NotBuiltError(f"{self.path}: its layers were built again by another network. Take the slice anew.")
         caches: list[Cache] = []
@@ -217,7 +228,7 @@ class Sequential(Layer):
             layer.commit_statistics(layer_cache)
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 0  # its layers count their own
 
     def _first_trained(self) -> int:
@@ -255,8 +266,8 @@ class Sequential(Layer):
         """Refuses an array that is not (N, *shape) of the network's backend and dtype; batch size None is any N."""
         if not isinstance(array, self.kernels.xp.ndarray):
             raise DTypeError(
-                f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
-                "Move it with backend.asarray(...)."
+                f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {kind_of(array)}. "
+                f"Write {name} = {self.path}.kernels.asarray({name}, dtype='{self.dtype}')."
             )
         if array.ndim == 0 or array.shape[1:] != shape or batch_size not in (None, len(array)) or not len(array):
             expected = f"(N, {', '.join(map(str, shape))})" + ("" if batch_size is None else f" with N = {batch_size}")
@@ -283,7 +294,7 @@ class Sequential(Layer):
         Raises:
             NotBuiltError: the network has no shapes yet.
         """
-        return text_table(self, batch_size=batch_size)
+        return text_table(self, batch_size=whole(batch_size, "batch_size", of=self.path))
 
 
 def expect_network(value: Any, name: str) -> Sequential:
@@ -300,6 +311,25 @@ def expect_network(value: Any, name: str) -> Sequential:
     if not all(layer.is_built for layer in network):
         raise NotBuiltError(f"{network.path}: not built. Call build(input_shape, rng=...) first.")
     return network
+
+
+def item(items: Sequence[Inner], index: Any, *, of: str, a: str) -> Inner:
+    """The layer or branch at a place.
+
+    Args:
+        of: the path of the network.
+        a: the kind of item: `a layer`.
+    Raises:
+        IndexError: there are not so many.
+        ConfigError: the index is no integer.
+    """
+    if not isinstance(index, int | np.integer) or isinstance(index, bool):
+        raise ConfigError(f"{of}: expected the place of {a}, a whole number, got {kind_of(index)}. Write {of}[0].")
+    if not -len(items) <= index < len(items):
+        raise IndexError(
+            f"{of}: expected the place of {a}, from 0 to {len(items) - 1}, got {index}. Write {of}[-1] for the last."
+        )
+    return items[int(index)]
 
 
 def layer_list(layers: Any, *, of: str) -> list[Layer]:
@@ -326,12 +356,12 @@ def layer_list(layers: Any, *, of: str) -> list[Layer]:
 
 def _layer_remedy(found: Any) -> str:
     if isinstance(found, type) and issubclass(found, Layer):
-        return f"Write {found.__name__}(...), an object of the class."
+        return f"Write {call_of_class(found)}, an object of the class."
     if isinstance(found, list | tuple):
         return "Write *layers to put a list's layers there, or Sequential(layers) for a network in the network."
     return "Write a layer such as Dense(128), or derive a class of your own from minigan.nn.Layer."
 
 
 def _slice_text(index: slice) -> str:
-    first, last = ("" if end is None else str(end) for end in (index.start, index.stop))
-    return f"{first}:{last}"
+    ends = ["" if end is None else str(end) for end in (index.start, index.stop)]
+    return ":".join(ends if index.step is None else [*ends, str(index.step)])
