@@ -260,9 +260,7 @@ def test_slices_that_make_no_network():
     with pytest.raises(ShapeError, match="D: a built network has slices of neighbouring layers only"):
         built()[::2]
     for place in (99, -7):
-        with pytest.raises(
-            IndexError, match=rf"D: expected the place of a layer, from 0 to 5, got {place}"):
-        ):
+        with pytest.raises(IndexError, match=f"D: expected the place of a layer, from 0 to 5, got {place}"):
             built()[place]
     with pytest.raises(ShapeError, match=r"D\[3:3\]: a network needs at least one layer"):
         built()[3:3]
