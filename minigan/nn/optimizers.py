@@ -158,12 +158,11 @@ class Optimizer(ABC):
         Raises:
             CheckpointError: the arrays are of another optimizer or network. Nothing is overwritten.
         """
-        expected = {name: (buffer.shape, buffer.dtype) for name, buffer in self.buffers.items()}
-        expected["steps"] = ((1,), np.dtype(np.int64))
-        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        if found != expected:
+        expected = {**self.buffers, "steps": np.zeros(1, np.int64)}
+        if _kinds(arrays) != _kinds(expected):
             raise CheckpointError(
-                f"{source}: expected the state of {type(self).__name__} for this network, {expected}, got {found}."
+                f"{source}: expected the state of {type(self).__name__} for this network, {_listing(expected)}, got "
+                f"{_listing(arrays)}. Name the optimizer that was saved, and build the network as it was."
             )
         for name, buffer in self.buffers.items():
             buffer[...] = self.arena.backend.asarray(arrays[name])
@@ -297,6 +296,17 @@ def expect_optimizer(value: Any, name: str, *, network: str) -> Optimizer:
     example = f"{kind}({network}.arena, lr=2e-4)"
     optimizer: Optimizer = instance(value, Optimizer, name, a="an optimizer", example=example)
     return optimizer
+
+
+def _kinds(arrays: Mapping[str, Array]) -> dict[str, tuple[Any, ...]]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def _listing(arrays: Mapping[str, Array]) -> str:
+    """The names of arrays with their kinds, the first few: `m <float32 (80,)>, v <float32 (80,)>`."""
+    shown = [f"{name} {brief(array)}" for name, array in arrays.items()]
+    more = [f"{len(shown) - 3} more"] if len(shown) > 4 else []
+    return ", ".join([*shown[: 3 if more else 4], *more]) or "nothing"
 
 
 def _arena_remedy(found: Any) -> str:

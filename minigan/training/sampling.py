@@ -10,10 +10,10 @@ import numpy as np
 
 from minigan.data.pictures import ImageBatch, image_grid, point_density, to_pixels
 from minigan.data.png import encode_png
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.network import Sequential
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import flag, kind_of, whole
 from minigan.support.durable_files import atomic_write
 from minigan.support.representation import fields
 
@@ -60,6 +60,8 @@ def generate(
         NotBuiltError, ConfigError, ShapeError: G is no built network, or z or the condition does not fit it.
     """
     _expect_noise(G, z, condition)
+    whole(batch_size, "batch_size", of="generate")
+    flag(batch_statistics, "batch_statistics", of="generate")
     outputs: list[Any] = []
     # Of about one size: a last few have poor statistics.
     for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
@@ -84,10 +86,18 @@ def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) ->
         raise ConfigError(f"generate: {G.path} expects {expected}, got {kind_of(z)}. Write {example}.")
     if z.shape[1:] != G.input_shape or not z.shape or not len(z):
         raise ShapeError(f"generate: {G.path} expects {expected}, got {z.shape}. Write {example}.")
-    if condition is not None and len(condition) != len(z):
+    if not hasattr(z, "dtype") or z.dtype.kind not in "fiu":
+        raise DTypeError(f"generate: {G.path} expects real numbers, got {kind_of(z)}. Write {example}.")
+    if condition is None:
+        return
+    if not hasattr(condition, "shape"):
+        raise ConfigError(f"generate: expected a condition as an array, got {kind_of(condition)}. Give one-hot rows.")
+    if len(condition) != len(z):
         raise ShapeError(
             f"generate: expected a condition for each of {len(z)} examples, got {len(condition)}. Give one row each."
         )
+    if G.given(condition) is G:
+        raise ConfigError(f"generate: {G.path} takes no condition, got {kind_of(condition)}. Leave it out.")
 
 
 def standing_statistics(
@@ -187,18 +197,19 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None
     """
     if not isinstance(path, str | os.PathLike) or picture is None:
         raise ConfigError(
-            f"save_picture: expected a path and a picture, got {kind_of(path)}{_and(picture)}. "
-            'Write save_picture("samples.png", images).'
+            f"save_picture: expected a path and a picture, got {kind_of(path)} and "
+            f'{"no picture" if picture is None else kind_of(picture)}. Write save_picture("samples.png", images).'
+        )
+    if Path(path).suffix.lower() != ".png":
+        raise ConfigError(
+            f"{os.fspath(path)!r}: expected a name that ends with .png, since a PNG is written. "
+            f"Name it {Path(path).name.partition('.')[0] or 'samples'}.png."
         )
     pixels = np.asarray(picture)
-    if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
+    if not pixels.size or pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
         raise ShapeError(
             f"save_picture: expected (H, W, C) or images (N, H, W, C) with C 1 or 3, got {kind_of(pixels)}. "
             "Write picture[..., None] for a greyscale one without channels."
         )
     pixels = pixels if pixels.dtype == np.uint8 else to_pixels(pixels)
     atomic_write(Path(path), encode_png(image_grid(pixels) if pixels.ndim == 4 else pixels))
-
-
-def _and(found: Any) -> str:
-    return "" if found is None else f" and {kind_of(found)}"

@@ -60,6 +60,8 @@ def test_names_of_the_package_are_those_of_its_modules():
         assert getattr(minigan, name) is getattr(importlib.import_module(f"minigan.{home}"), name)
     with pytest.raises(AttributeError, match="module 'minigan' has no attribute 'nothing'"):
         minigan.nothing  # noqa: B018
+    for name in ("a.b", "data.source", "", "data ", "1"):
+        assert not hasattr(minigan, name)
 
 
 def test_help_lists_every_room():
