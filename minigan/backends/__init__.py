@@ -10,6 +10,11 @@ from minigan.support.arguments import kind_of
 
 __all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "Number", "array_module", "get_backend"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 BACKENDS = ("reference", "cpu", "gpu")
 
 # Names that people have for them, in small letters.

@@ -29,3 +29,7 @@ __all__ = [
     "take_up",
     "train",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

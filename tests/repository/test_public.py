@@ -73,6 +73,13 @@ def test_dir_shows_what_is_public_and_nothing_else():
     assert set(dir(minigan)) == {*minigan.__all__, *rooms}
 
 
+@pytest.mark.parametrize("name", sorted({*LISTED, *INNER} - {"minigan"}))
+def test_dir_of_a_room_is_its_public_names(name):
+    room = importlib.import_module(name)
+    rooms_within = {inner.removeprefix(f"{name}.") for inner in INNER if inner.startswith(f"{name}.")}
+    assert set(dir(room)) == {*room.__all__, *rooms_within}
+
+
 def test_every_documented_import_works():
     texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "examples").glob("*.py")]
     lines = {
