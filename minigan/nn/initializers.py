@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigan.errors import ConfigError
-from minigan.support.arguments import kind_of, object_remedy
+from minigan.support.arguments import kind_of, number, object_remedy
 from minigan.support.representation import constructor_call
 
 __all__ = [
@@ -50,6 +50,10 @@ class Normal:
     std: float = 0.02
     mean: float = 0.0
 
+    def __post_init__(self) -> None:
+        number(self.std, "std", of="Normal", least=0)
+        number(self.mean, "mean", of="Normal")
+
     def __repr__(self) -> str:
         return constructor_call(self, always=("std",))
 
@@ -62,6 +66,9 @@ class Constant:
     """The same number everywhere."""
 
     value: float = 0.0
+
+    def __post_init__(self) -> None:
+        number(self.value, "value", of="Constant")
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return np.full(shape, self.value, dtype=np.float64)
@@ -103,6 +110,9 @@ class GlorotUniform:
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        number(self.gain, "gain", of="GlorotUniform", least=0)
+
     def __repr__(self) -> str:
         return constructor_call(self)
 
@@ -119,6 +129,9 @@ class HeNormal:
     """
 
     slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        number(self.slope, "slope", of="HeNormal")
 
     def __repr__(self) -> str:
         return constructor_call(self)
@@ -137,6 +150,9 @@ class Orthogonal:
     """
 
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        number(self.gain, "gain", of="Orthogonal")
 
     def __repr__(self) -> str:
         return constructor_call(self)

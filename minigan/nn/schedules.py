@@ -57,10 +57,8 @@ class ExponentialDecay:
 
     def __post_init__(self) -> None:
         _check_rate(self.rate)
-        if not (self.factor > 0 and self.every > 0):
-            raise ConfigError(
-                f"ExponentialDecay: expected factor > 0 and every > 0, got factor={self.factor}, every={self.every}."
-            )
+        number(self.factor, "factor", of="ExponentialDecay", above=0)
+        number(self.every, "every", of="ExponentialDecay", above=0)
 
         flag(self.staircase, "staircase", of="ExponentialDecay")
 
@@ -113,6 +111,8 @@ def _progress(decay: LinearDecay | CosineDecay, step: int) -> float:
 
 
 def _check_span(decay: LinearDecay | CosineDecay) -> None:
+    for name, step in (("start", decay.start), ("end", decay.end)):
+        number(step, name, of=type(decay).__name__)
     if not 0 <= decay.start < decay.end:
         raise ConfigError(
             f"{type(decay).__name__}: expected 0 <= start < end, got start={decay.start}, end={decay.end}."

@@ -73,6 +73,14 @@ def test_dir_shows_what_is_public_and_nothing_else():
     assert set(dir(minigan)) == {*minigan.__all__, *rooms}
 
 
+def test_help_explains_what_is_passed_and_returned():
+    """An alias of a Callable has the docstring of all Callables."""
+    for kind in (minigan.nn.Schedule, minigan.nn.Initializer):
+        text = inspect.getdoc(kind) or ""
+        assert "any function of" in text and "lambda" in text
+    assert {"Args:", "Returns:", "Raises:"} <= set((inspect.getdoc(minigan.to_pixels) or "").split())
+
+
 @pytest.mark.parametrize("name", sorted({*LISTED, *INNER} - {"minigan"}))
 def test_dir_of_a_room_is_its_public_names(name):
     room = importlib.import_module(name)
