@@ -68,9 +68,19 @@ def brief(value: Any) -> str:
             if both_sides is not value
             else f"({', '.join(map(brief, value))}{',' * (len(value) == 1)})"
         )
+    if isinstance(value, tuple):
+        return _named_tuple(value)
     if isinstance(value, list):
         return f"[{', '.join(map(brief, value))}]"
     return repr(value)
+
+
+def _named_tuple(value: Any) -> str:
+    """A named tuple without the fields that are at their defaults."""
+    usual = value._field_defaults
+    items = [(name, getattr(value, name)) for name in value._fields]
+    shown = [f"{name}={brief(item)}" for name, item in items if not (name in usual and _same(item, usual[name]))]
+    return f"{type(value).__name__}({', '.join(shown)})"
 
 
 def memory_size(nbytes: int) -> str:

@@ -147,6 +147,25 @@ def test_a_loader_shows_its_data_and_its_place():
     assert repr(batches) == f"{shown}closed"
 
 
+def test_a_copied_loader_is_at_the_same_place():
+    dataset = open_dataset("digits", size=8, count=30)
+    with Loader(dataset, batch_size=8, seed=0) as batches:
+        next(batches)
+        copies = [copy.copy(batches), copy.deepcopy(batches), pickle.loads(pickle.dumps(batches))]
+        expected = [next(batches) for _ in range(4)]
+    assert copies[1].dataset is dataset
+    for other in copies:
+        with other:
+            for batch in expected:
+                np.testing.assert_array_equal(next(other), batch)
+
+
+@pytest.mark.parametrize("name", ["shuffle", "drop_last"])
+def test_a_loaders_flags_are_true_or_false(name: str):
+    with pytest.raises(ConfigError, match=f"Loader: {name} must be True or False, got 'no'"):
+        Loader(open_dataset("digits", size=8, count=30), batch_size=8, seed=0, **{name: "no"})
+
+
 # ---------------------------------------------------------------------------------------- pictures of arrays
 
 

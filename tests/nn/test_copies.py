@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+import minigan
 from minigan.errors import ConfigError
 from minigan.losses import NonSaturating
 from minigan.nn import (
@@ -184,3 +185,12 @@ def test_a_network_that_is_not_built_can_be_pickled_and_copied():
         other.build((2,), backend="reference", rng=rng())
         assert not plain.is_built
         assert other[1].momentum == 0.5
+
+
+def test_a_learner_whose_network_was_built_again_still_shows_itself():
+    gan = minigan.get_recipe("mlp")(batch_size=4).assemble((28, 28, 1), backend="reference", rng=rng())
+    assert "GeneratorTerm(weight=0.0001, function=mse)" in repr(gan) and " at 0x" not in repr(gan)
+    gan.D.build((28, 28, 1), backend="reference", rng=rng())
+    assert "  a network that was built again since; Adam(" in repr(gan)
+    with pytest.raises(ConfigError, match=r"D: these gradients are of another network.*D\.gradients\(\)"):
+        gan.step(iter([np.zeros((4, 28, 28, 1), np.float32)]), rng())
