@@ -50,7 +50,7 @@ def operations(model: str) -> int:
     G, D = recipe.generator(shape), recipe.discriminator(shape)
     G.setup((recipe.latent,), "G")
     D.setup(shape, "D")
-    return G.total_flops + D.total_flops
+    return G.flops + D.flops
 
 
 def title(text: str, heads: Sequence[int]) -> str:

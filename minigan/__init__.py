@@ -81,7 +81,7 @@ else:
         for home, names in _HOMES.items():
             if name in names:
                 return getattr(import_module(f"minigan.{home}"), name)
-        if not name.startswith("_") and find_spec(f"minigan.{name}"):
+        if name.isidentifier() and not name.startswith("_") and find_spec(f"minigan.{name}"):
             return import_module(f"minigan.{name}")
         raise AttributeError(f"module 'minigan' has no attribute {name!r}")
 

@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 class MiniganError(Exception):
     """Base of all errors that minigan raises on purpose.
 

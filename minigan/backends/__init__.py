@@ -1,14 +1,29 @@
 """The engines: one backend object holds the kernels a network is bound to."""
 
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 
 from minigan.backends.base import Array, Backend, KernelCoverage, Number
 from minigan.errors import BackendError, ConfigError, MissingExtraError
+from minigan.support.arguments import kind_of
 
 __all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "Number", "array_module", "get_backend"]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 BACKENDS = ("reference", "cpu", "gpu")
+
+# Names that people have for them, in small letters.
+_OTHER_NAMES: Mapping[str, str] = {
+    **{name: name for name in ("auto", *BACKENDS)},
+    **dict.fromkeys(("numpy", "np"), "reference"),
+    **dict.fromkeys(("numba", "jit"), "cpu"),
+    **dict.fromkeys(("cuda", "cupy", "nvidia"), "gpu"),
+}
 
 
 def get_backend(name: str | Backend = "auto") -> Backend:
@@ -56,7 +71,9 @@ def get_backend(name: str | Backend = "auto") -> Backend:
         from minigan.backends.gpu import GpuBackend
 
         return GpuBackend()
-    raise ConfigError(f"unknown backend {name!r}: expected auto, {', '.join(BACKENDS)}.")
+    near = _OTHER_NAMES.get(name.lower()) if isinstance(name, str) else None
+    remedy = f"Did you mean {near!r}?" if near else 'Write "auto" for the fastest one here.'
+    raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {kind_of(name)}. {remedy}")
 
 
 def array_module(array: Array) -> ModuleType:

@@ -13,12 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Self, TypeVar
 
 import numpy as np
 
 from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.errors import DTypeError, ShapeError
+from minigan.support.copying import refuse_pickle
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
 Number = Any  # a Python number, or a float64 array of shape (): what `Backend.numbers` gives
@@ -123,6 +124,16 @@ class Backend(ABC):
     name: str
     xp: ModuleType  # numpy or cupy
     guard: Guard | None = None  # None: each number is looked at before it does harm
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The backend itself: a copy of a network runs on the same engine."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickle(self)
 
     # ------------------------------------------------------------------------------------------ arrays
 

@@ -4,3 +4,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.save_load import Stateful, load, save
 
 __all__ = ["CheckpointFolder", "Stateful", "load", "save"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

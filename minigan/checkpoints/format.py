@@ -62,6 +62,9 @@ def load_arrays(path: Path, *, format: str | Sequence[str]) -> tuple[Arrays, dic
     Raises:
         CheckpointError: the file is missing, damaged in a single bit, or not of that format.
     """
+    if not path.is_file():
+        reason = "it is a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"cannot read {path}: {reason}. Name a file that minigan wrote.")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)

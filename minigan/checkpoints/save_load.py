@@ -49,9 +49,11 @@ def save(path: str | os.PathLike[str], parts: Mapping[str, Part], *, notes: Mapp
     _expect_parts("save", path, parts)
     arrays: dict[str, np.ndarray] = {}
     for name, part in parts.items():
-        if not name or "." in name:
+        if "." in name:
             raise ConfigError(f"expected a name without dots for each part, got {name!r}. Choose another.")
         arrays |= _arrays(name, part)
+    if not isinstance(notes, Mapping | None):
+        raise ConfigError(f'save: notes must be a dict, got {kind_of(notes)}. Write notes={{"step": step}}.')
     description = {"format": FORMAT, "parts": list(parts), "notes": dict(notes or {})}
     try:
         save_arrays(Path(path), arrays, description=description)
@@ -109,6 +111,8 @@ def _expect_parts(function: str, path: Any, parts: Any) -> None:
     for name, part in parts.items():
         if not isinstance(name, str):
             raise ConfigError(f"{function}: expected names of parts as keys, got {kind_of(name)}. Write a string.")
+        if not name:
+            raise ConfigError(f'{function}: expected a name for each part, got an empty one. Write {{"G": G}}.')
         if isinstance(part, type) or not (isinstance(part, Layer) or hasattr(part, "to_dict")):
             raise ConfigError(
                 f"{function}: {name!r} must be a network, an optimizer, a learner or a moving average, got "

@@ -30,3 +30,7 @@ __all__ = [
     "open_pairs",
     "ring",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

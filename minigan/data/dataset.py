@@ -1,5 +1,6 @@
 """Datasets: collections of images, points or pairs in a fixed order, read by index."""
 
+import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
-from minigan.data.pictures import ImageBatch
-from minigan.errors import ConfigError, DataError
+from minigan.data.pictures import ImageBatch, html_image, image_grid, point_density
+from minigan.data.png import encode_png
+from minigan.errors import ConfigError, DataError, MiniganError
 from minigan.support.arguments import kind_of
 
 __all__ = [
@@ -37,6 +39,9 @@ def unit_range(pixels: PixelArray) -> FloatArray:
     x: FloatArray = np.divide(pixels, np.float32(127.5), dtype=np.float32)
     x -= 1
     return np.ascontiguousarray(x)
+
+
+SHOWN = 16  # items in a notebook
 
 
 class Collection(ABC):
@@ -76,6 +81,20 @@ class Collection(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.describe()}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the facts, and a few items from all over the set; the facts alone if these cannot be read."""
+        facts = [self.describe(), *([", ".join(self.classes)] if self.classes else [])]
+        shown = "".join(f"<div>{html.escape(fact)}</div>" for fact in facts)
+        rows = np.linspace(0, self._count - 1, min(self._count, SHOWN), dtype=np.intp)
+        try:
+            items = self.read(rows)
+            parts = items if isinstance(items, tuple) else (items,)
+            pictures = [picture_of(part) for part in parts if part.ndim in (2, 4)]  # labels have one axis
+        except MiniganError:
+            return shown
+        text = f"{len(rows)} items of {self.name}"
+        return shown + "".join(f"<div>{html_image(encode_png(picture), text=text)}</div>" for picture in pictures)
 
     @abstractmethod
     def describe(self) -> str:
@@ -286,6 +305,13 @@ class PixelDataset(Dataset):
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
         return unit_range(self.pixels(indices))
+
+
+def picture_of(items: FloatArray) -> PixelArray:
+    """A few items as one picture: images (N, H, W, C) in rows of eight, points (N, 2) as dots."""
+    if items.ndim == 4:
+        return image_grid(items, columns=min(len(items), 8))
+    return point_density(items, extent=1.2 * float(np.abs(items).max() or 1.0), size=200)
 
 
 def _shown(items: Any) -> Any:

@@ -2,15 +2,16 @@
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from types import TracebackType
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.dataset import Collection, IndexArray
 from minigan.errors import ConfigError
-from minigan.support.arguments import kind_of, whole
+from minigan.support.arguments import flag, kind_of, whole
 
 __all__ = ["Loader"]
 
@@ -88,8 +89,8 @@ class Loader(Generic[Items]):
                 "Lower batch_size, or use more data."
             )
         self.dataset: Readable[Items] = dataset
-        self._shuffle = shuffle
-        self._drop_last = drop_last
+        self._shuffle = flag(shuffle, "shuffle", of="Loader")
+        self._drop_last = flag(drop_last, "drop_last", of="Loader")
         self._threads: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[Position, Future[Items]]] = deque()
         self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
@@ -104,6 +105,15 @@ class Loader(Generic[Items]):
         return f"Loader of {self.dataset.describe()}; batches of {self.batch_size}, seed {self._seed}; " + (
             "closed" if self._closed else f"next: {place}"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the threads and what they read ahead: a copy reads that again."""
+        place = self._ahead[0][0] if self._ahead else self._next
+        return {**vars(self), "_threads": None, "_ahead": deque(), "_next": place}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A loader at the same place, over the same dataset, which nobody changes."""
+        return copy(self)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -19,9 +19,10 @@ PIXEL_VALUES = 16  # images that are nowhere negative and somewhere above this a
 
 
 class ImageBatch(np.ndarray):
-    """Images (N, H, W, C) in [-1, 1], or one (H, W, C): an ordinary array that a notebook shows as a picture.
+    """Images (N, H, W, C), or one (H, W, C): an ordinary array that a notebook shows as a picture.
 
-    A batch is shown as a grid of its first 64 images, and by `repr` as one line. Arithmetic on it gives plain arrays,
+    The numbers are floats in [-1, 1], or uint8 pixels. A batch is shown as a grid of its first 64 images, and by `repr`
+    and `print` as one line; `np.asarray(images)` has the numbers. Arithmetic on it gives plain arrays,
     since what it makes need not be images; `images.view(ImageBatch)` turns an array into a batch.
     """
 
@@ -31,18 +32,24 @@ class ImageBatch(np.ndarray):
 
     def __repr__(self) -> str:
         plain = np.asarray(self)
-        if not _is_picture(plain.shape) or plain.dtype.kind != "f":
+        if not _holds_pictures(plain):
             return repr(plain)
         many = "an image" if plain.ndim == 3 else f"{len(plain):,} images" if len(plain) != 1 else "1 image"
         text = f"<ImageBatch: {many} {'x'.join(map(str, plain.shape[-3:]))}, {plain.dtype}"
-        return f"{text} from {plain.min():.2f} to {plain.max():.2f}>" if plain.size else f"{text}>"
+        digits = 0 if plain.dtype == np.uint8 else 2
+        ends = f" from {plain.min():.{digits}f} to {plain.max():.{digits}f}" if plain.size else ""
+        return f"{text}{ends}>"
+
+    def __str__(self) -> str:
+        plain = np.asarray(self)
+        return repr(self) if _holds_pictures(plain) else str(plain)
 
     def _repr_png_(self) -> bytes | None:
-        """For notebooks. None if these are no images in [-1, 1]: then the text is shown."""
+        """For notebooks. None if these are no images in [-1, 1] and no pixels: then the text is shown."""
         plain = np.asarray(self)
-        if not _is_picture(plain.shape) or plain.dtype.kind != "f" or not plain.size:
+        if not _holds_pictures(plain) or not plain.size:
             return None
-        if not np.abs(plain).max() <= 1:  # NaN as well
+        if plain.dtype != np.uint8 and not np.abs(plain).max() <= 1:  # NaN as well
             return None
         return encode_png(image_grid(plain[:SHOWN] if plain.ndim == 4 else plain[None]))
 
@@ -66,23 +73,34 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) in (3, 4) and shape[-1] in (1, 3)
 
 
-def to_pixels(images: np.ndarray) -> np.ndarray:
-    """Converts images in [-1, 1] to uint8; values outside are clipped.
+def _holds_pictures(array: np.ndarray) -> bool:
+    return _is_picture(array.shape) and (array.dtype.kind == "f" or array.dtype == np.uint8)
 
+
+def to_pixels(images: np.ndarray) -> np.ndarray:
+    """Converts images in [-1, 1] to 8-bit pixels; values outside are clipped.
+
+    Args:
+        images: floats of any shape; -1 becomes 0 and 1 becomes 255.
+    Returns:
+        uint8, of the same shape. Images (N, H, W, C) or (H, W, C) are an `ImageBatch`, which a notebook shows.
     Raises:
         DTypeError: the images are no floats.
-        ConfigError: the images are floats from 0 to 255.
+        ConfigError: the images are floats from 0 to 255, or hold NaN.
     """
     values = np.asarray(images)
     if values.dtype.kind != "f":
         remedy = "They are pixels already." if values.dtype == np.uint8 else "Convert them: images / 127.5 - 1."
         raise DTypeError(f"to_pixels: expected float images in [-1, 1], got {kind_of(values)}. {remedy}")
+    if values.size and np.isnan(values.min()):
+        raise ConfigError("to_pixels: expected images in [-1, 1], got NaN among them. Check what the generator draws.")
     if values.size and values.min() >= 0 and values.max() > PIXEL_VALUES:
         raise ConfigError(
             f"to_pixels: expected images in [-1, 1], got values from {values.min():g} to {values.max():g}. "
             "Convert them: images / 127.5 - 1."
         )
-    return _levels(values)
+    pixels = _levels(values)
+    return pixels.view(ImageBatch) if _is_picture(pixels.shape) else pixels
 
 
 def _levels(images: np.ndarray) -> np.ndarray:

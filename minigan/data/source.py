@@ -1,8 +1,10 @@
 """Opening any source of training data; the kind of a file is found from its content, not from its name."""
 
+import contextlib
 import difflib
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -46,10 +48,11 @@ def open_dataset(
 
     Args:
         source: a name, a path or an array. Names are `digits`, `shapes`, `ring` and `grid`; for a folder of such a name
-            write `./digits`. A path leads to an IDX file or a folder of them, CIFAR-10 binary, .npy or .npz, a folder
-            of images (folders in it are classes), or a zip of one. With the prefix `stacked:` three greyscale images
-            at a time become the red, green and blue of one; the source must then have ten classes. An array is like
-            that of an .npy file: uint8 images (N, H, W, C), float images in [0, 1] or [-1, 1], or points (N, 2).
+            write `./digits`. A path, in which `~` is your home, leads to an IDX file or a folder of them, CIFAR-10
+            binary, .npy or .npz, a folder of images (folders in it are classes), or a zip of one. With the prefix
+            `stacked:` three greyscale images at a time become the red, green and blue of one; the source must then have
+            ten classes. An array is like that of an .npy file: uint8 images (N, H, W, C), float images in [0, 1] or
+            [-1, 1], or points (N, 2).
         size: scale and centre-crop images to this: a side, or (height, width). None keeps the source's own.
         channels: 1 for greyscale, 3 for colour. None keeps the source's own.
         count: number of items, evenly spread over a file's. None takes all of a file, or the default of an embedded
@@ -63,6 +66,7 @@ def open_dataset(
         ConfigError: an argument does not fit the source.
     """
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
+    source = _as_name(source)
     if isinstance(source, np.ndarray):
         return open_array(source, name="array", where="the array", options=options)
     if isinstance(source, str) and source.startswith(STACKED):
@@ -106,7 +110,7 @@ def open_pairs(
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
     if direction not in DIRECTIONS:
         raise ConfigError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
-    swap = direction == "BtoA"
+    swap, source = direction == "BtoA", _as_name(source)
     if isinstance(source, str) and source == "shapes":
         return _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split)
     if isinstance(source, str) and source in EMBEDDED:
@@ -237,10 +241,30 @@ def _is_npz(path: Path, head: bytes) -> bool:
     return all(name.endswith(".npy") for name in names) if names else path.suffix == ".npz"
 
 
+Source = TypeVar("Source")
+
+
+def _as_name(source: Source) -> Source | str:
+    """`Path("digits")` as the name `digits`, unless there is such a file or folder."""
+    if isinstance(source, os.PathLike) and not os.path.exists(source):
+        text = os.fsdecode(source)
+        if text in EMBEDDED or text.startswith(STACKED):
+            return text
+    return source
+
+
+def _at_home(path: Path) -> Path:
+    """`~/images` in the user's home, unless there is a folder of the name `~` here."""
+    if path.parts[:1] and path.parts[0].startswith("~") and not path.exists():
+        with contextlib.suppress(RuntimeError):  # nobody's home
+            return path.expanduser()
+    return path
+
+
 def _existing(source: str | os.PathLike[str]) -> Path:
     if not isinstance(source, str | os.PathLike):
         raise ConfigError(f'expected a name or a path, got {kind_of(source)}. Write "digits", or a path.')
-    path, text = Path(source), os.fspath(source)
+    path, text = _at_home(Path(os.fsdecode(source))), os.fsdecode(source)
     if not text:
         raise DataError(f"expected a path, or one of {', '.join(EMBEDDED)}; got an empty name.")
     if path.is_dir() or path.is_file():

@@ -37,3 +37,7 @@ __all__ = [
     "rank",
     "train_classifier",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "metrics"])

@@ -41,6 +41,11 @@ __all__ = [
     "weight_shapes",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 FORMATS: Mapping[str, Format] = {
     "numpy": Format(numpy.write, options=()),
     "onnx": Format(onnx.write, options=("fold", "opset", "layout")),

@@ -57,3 +57,7 @@ __all__ = [
     "probability",
     "softmax_cross_entropy",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,7 +10,7 @@ from typing import Any
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
-from minigan.losses.logits import mean, probability, softplus_and_probability, stack
+from minigan.losses.logits import expect_array, mean, probability, softplus_and_probability, stack
 from minigan.support.arguments import instance, number
 from minigan.support.representation import constructor_call
 
@@ -72,7 +72,8 @@ class CrossEntropyLoss(LabelledLoss):
 
         -t log D - (1 - t) log(1 - D) = softplus(s) - t s, whose derivative is D - t.
         """
-        target = target * self.real_label
+        expect_array(logits, "logits", of=self)
+        target = _target(target) * self.real_label
         softplus, p = softplus_and_probability(logits)
         return mean(softplus - target * logits), (p - target) / logits.size
 
@@ -87,6 +88,7 @@ class Minimax(CrossEntropyLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         softplus, p = softplus_and_probability(logits)
         return -mean(softplus), p / -logits.size
 
@@ -98,6 +100,7 @@ class NonSaturating(CrossEntropyLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         softplus, q = softplus_and_probability(-logits)  # q = 1 - p
         return mean(softplus), q / -logits.size
 
@@ -109,6 +112,7 @@ class SquaredProbability(CrossEntropyLoss):
     """
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         p = probability(logits)
         q = 1 - p
         return mean(q * q), q * q * p * (-2 / logits.size)
@@ -121,9 +125,11 @@ class LeastSquares(LabelledLoss):
     """
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
-        return self._half_square(logits - target * self.real_label)
+        expect_array(logits, "logits", of=self)
+        return self._half_square(logits - _target(target) * self.real_label)
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         return self._half_square(logits - REAL)
 
     @staticmethod
@@ -135,6 +141,7 @@ class CriticLoss(AdversarialLoss):
     """Base of the critics' losses: G maximizes the mean logit, which is a score and no log-odds."""
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         return -mean(logits), _constant(logits, -1)
 
 
@@ -147,6 +154,7 @@ class Wasserstein(CriticLoss):
     """
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         sign = _sign(target)
         return sign * mean(logits), _constant(logits, sign)
 
@@ -158,6 +166,7 @@ class Hinge(CriticLoss):
     """
 
     def discriminator(self, logits: Array, target: float) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         xp, sign = array_module(logits), _sign(target)
         margin = 1 + sign * logits
         return mean(xp.maximum(margin, 0)), (margin > 0).astype(logits.dtype) * (sign / logits.size)
@@ -189,6 +198,7 @@ class SoftmaxMixture(AdversarialLoss):
         return self.loss.discriminator(logits, target)
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
+        expect_array(logits, "logits", of=self)
         xp = array_module(logits)
         each = [self.loss.generator(logits[..., k]) for k in range(logits.shape[-1])]
         V = stack([value for value, _ in each])
@@ -246,6 +256,8 @@ class RelativisticAverage(CoupledLoss):
     """
 
     def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
+        expect_array(real, "real", of=self)
+        expect_array(fake, "fake", of=self)
         on_real, not_a = softplus_and_probability(mean(fake) - real)  # softplus(-a) and 1 - sigmoid(a)
         on_fake, b = softplus_and_probability(fake - mean(real))
         dreal = -(not_a + mean(b)) / real.size  # each real logit also moves the average in all b
@@ -303,9 +315,14 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
     return loss()
 
 
+def _target(target: float) -> float:
+    """D's target, if it is a number from FAKE to REAL."""
+    return number(target, "target", least=FAKE, most=REAL, remedy="Write REAL or FAKE, from minigan.losses.")
+
+
 def _sign(target: float) -> int:
     """Sign of the mean logit in D's loss: -1 for real examples, 1 for fakes."""
-    if target not in (REAL, FAKE):
+    if _target(target) not in (REAL, FAKE):
         raise ConfigError(f"this loss expects the target REAL ({REAL:g}) or FAKE ({FAKE:g}), got {target}.")
     return -1 if target == REAL else 1
 

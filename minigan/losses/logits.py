@@ -1,9 +1,29 @@
 """Sums and functions of logits that losses share."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from minigan.backends import Array, array_module
 from minigan.backends.reference.activation import sigmoid
+from minigan.errors import DTypeError
+from minigan.support.arguments import kind_of
+
+
+def expect_array(value: Any, name: str, *, of: Any) -> None:
+    """Refuses what is no array of numbers.
+
+    Args:
+        name: the argument's.
+        of: the loss or the function.
+    Raises:
+        DTypeError: it is something else.
+    """
+    if not hasattr(value, "dtype") or value.dtype.kind not in "fiu":
+        owner = getattr(of, "__name__", type(of).__name__)
+        raise DTypeError(
+            f"{owner}: {name} must be an array of numbers, got {kind_of(value)}. "
+            f"Write np.array({name}, dtype='float32')."
+        )
 
 
 def softplus_and_probability(x: Array) -> tuple[Array, Array]:

@@ -3,11 +3,14 @@
 Each returns its value, a scalar array of the backend, and its gradient from one function.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError, DTypeError, ShapeError
-from minigan.losses.logits import mean, softplus_and_probability
+from minigan.losses.logits import expect_array, mean, softplus_and_probability
 
 
 def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
@@ -18,7 +21,7 @@ def mse(prediction: Array, target: Array) -> tuple[Array, Array]:
     Raises:
         ShapeError: the shapes differ.
     """
-    difference = _difference(prediction, target)
+    difference = _difference(prediction, target, of=mse, name="prediction")
     return mean(difference * difference), difference * (2 / difference.size)
 
 
@@ -30,7 +33,7 @@ def l1(prediction: Array, target: Array) -> tuple[Array, Array]:
     Raises:
         ShapeError: the shapes differ.
     """
-    difference = _difference(prediction, target)
+    difference = _difference(prediction, target, of=l1, name="prediction")
     xp = array_module(difference)
     return mean(xp.abs(difference)), xp.sign(difference) / difference.size
 
@@ -49,7 +52,7 @@ def bernoulli(logits: Array, target: Array) -> tuple[Array, Array]:
         ShapeError: the shapes differ.
     Source: Kingma & Welling 2014, appendix C.1.
     """
-    _difference(logits, target)
+    _difference(logits, target, of=bernoulli, name="logits")
     softplus, p = softplus_and_probability(logits)
     return (softplus - target * logits).sum() / len(logits), (p - target) / len(logits)
 
@@ -67,7 +70,7 @@ def gaussian(means: Array, target: Array) -> tuple[Array, Array]:
         ShapeError: the shapes differ.
     Source: Kingma & Welling 2014, appendix C.2, with the variance fixed.
     """
-    difference = _difference(means, target)
+    difference = _difference(means, target, of=gaussian, name="means")
     return (difference * difference).sum() / (2 * len(means)), difference / len(means)
 
 
@@ -86,6 +89,8 @@ def softmax_cross_entropy(logits: Array, labels: np.ndarray) -> tuple[Array, Arr
         DTypeError: the labels are not integers.
         ConfigError: a label is out of range.
     """
+    expect_array(logits, "logits", of=softmax_cross_entropy)
+    expect_array(labels, "labels", of=softmax_cross_entropy)
     if logits.ndim != 2 or 0 in logits.shape or labels.shape != (len(logits),):
         raise ShapeError(
             f"expected logits (N, K) and labels (N,), got {logits.shape} and {labels.shape}. Give one label a row."
@@ -108,7 +113,9 @@ def softmax_cross_entropy(logits: Array, labels: np.ndarray) -> tuple[Array, Arr
     return value, dlogits / len(logits)
 
 
-def _difference(prediction: Array, target: Array) -> Array:
+def _difference(prediction: Array, target: Array, *, of: Callable[..., Any], name: str) -> Array:
+    expect_array(prediction, name, of=of)
+    expect_array(target, "target", of=of)
     if prediction.shape != target.shape:
         raise ShapeError(
             f"expected a target of the prediction's shape {prediction.shape}, got {target.shape}. Reshape one of them."

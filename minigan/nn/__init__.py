@@ -100,3 +100,7 @@ __all__ = [
     "patch_discriminator",
     "unet",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

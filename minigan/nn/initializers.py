@@ -4,14 +4,15 @@ Numbers are always drawn in float64, so a float32 and a float64 network built fr
 weights up to rounding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from minigan.errors import ConfigError
-from minigan.support.arguments import kind_of, object_remedy
+from minigan.support.arguments import kind_of, number, object_remedy
+from minigan.support.representation import constructor_call
 
 __all__ = [
     "INITIALIZERS",
@@ -26,7 +27,17 @@ __all__ = [
     "get_initializer",
 ]
 
-Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+class Initializer(Protocol):
+    """The first values of weights: any function of random numbers and a shape that returns a float array of that shape.
+
+        Dense(128, init=lambda rng, shape: rng.uniform(-0.1, 0.1, shape))
+
+    `Normal`, `GlorotUniform`, `HeNormal`, `Orthogonal` and `Constant` are initializers.
+    """
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...], /) -> np.ndarray:
+        """Draws the values."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,13 @@ class Normal:
     std: float = 0.02
     mean: float = 0.0
 
+    def __post_init__(self) -> None:
+        number(self.std, "std", of="Normal", least=0)
+        number(self.mean, "mean", of="Normal")
+
+    def __repr__(self) -> str:
+        return constructor_call(self, always=("std",))
+
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.normal(self.mean, self.std, shape)
 
@@ -48,6 +66,9 @@ class Constant:
     """The same number everywhere."""
 
     value: float = 0.0
+
+    def __post_init__(self) -> None:
+        number(self.value, "value", of="Constant")
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return np.full(shape, self.value, dtype=np.float64)
@@ -89,6 +110,12 @@ class GlorotUniform:
 
     gain: float = 1.0
 
+    def __post_init__(self) -> None:
+        number(self.gain, "gain", of="GlorotUniform", least=0)
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
+
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         limit = self.gain * np.sqrt(6 / sum(fans(shape)))
         return rng.uniform(-limit, limit, shape)
@@ -102,6 +129,12 @@ class HeNormal:
     """
 
     slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        number(self.slope, "slope", of="HeNormal")
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.normal(0, np.sqrt(2 / ((1 + self.slope**2) * fans(shape)[0])), shape)
@@ -117,6 +150,12 @@ class Orthogonal:
     """
 
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        number(self.gain, "gain", of="Orthogonal")
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         rows, columns = int(np.prod(shape[:-1])), shape[-1]

@@ -95,7 +95,7 @@ class Optimizer(ABC):
 
     def title(self) -> str:
         """The settings, and the number of steps done."""
-        settings = constructor_call(self, leave_out=("arena",), defaults=True)
+        settings = constructor_call(self, leave_out=("arena",))
         done = "1 step" if self.steps == 1 else f"{self.steps:,} steps"
         schedule = "" if isinstance(self.schedule, Constant) else f", lr by {brief(self.schedule)}"
         return f"{settings}, {done} done{schedule}"
@@ -118,8 +118,8 @@ class Optimizer(ABC):
             )
         if grads.arena is not self.arena:
             raise ConfigError(
-                f"{type(self).__name__}: these gradients are of another network. Use the gradients() of the network "
-                "whose arena this optimizer updates."
+                f"{type(self).__name__}: these gradients are of another network, or the network was built again. "
+                "Use the gradients() of the network whose arena this optimizer updates."
             )
         backend = self.arena.backend
         lr, step = backend.numbers(lambda: (self.lr, self.steps + 1))
@@ -158,12 +158,11 @@ class Optimizer(ABC):
         Raises:
             CheckpointError: the arrays are of another optimizer or network. Nothing is overwritten.
         """
-        expected = {name: (buffer.shape, buffer.dtype) for name, buffer in self.buffers.items()}
-        expected["steps"] = ((1,), np.dtype(np.int64))
-        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        if found != expected:
+        expected = {**self.buffers, "steps": np.zeros(1, np.int64)}
+        if _kinds(arrays) != _kinds(expected):
             raise CheckpointError(
-                f"{source}: expected the state of {type(self).__name__} for this network, {expected}, got {found}."
+                f"{source}: expected the state of {type(self).__name__} for this network, {_listing(expected)}, got "
+                f"{_listing(arrays)}. Name the optimizer that was saved, and build the network as it was."
             )
         for name, buffer in self.buffers.items():
             buffer[...] = self.arena.backend.asarray(arrays[name])
@@ -293,9 +292,21 @@ def expect_optimizer(value: Any, name: str, *, network: str) -> Optimizer:
     Raises:
         ConfigError: it is a name, a class or something else.
     """
-    example = f"Adam({network}.arena, lr=2e-4)"
+    kind = value.__name__ if isinstance(value, type) and issubclass(value, Optimizer) else "Adam"
+    example = f"{kind}({network}.arena, lr=2e-4)"
     optimizer: Optimizer = instance(value, Optimizer, name, a="an optimizer", example=example)
     return optimizer
+
+
+def _kinds(arrays: Mapping[str, Array]) -> dict[str, tuple[Any, ...]]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def _listing(arrays: Mapping[str, Array]) -> str:
+    """The names of arrays with their kinds, the first few: `m <float32 (80,)>, v <float32 (80,)>`."""
+    shown = [f"{name} {brief(array)}" for name, array in arrays.items()]
+    more = [f"{len(shown) - 3} more"] if len(shown) > 4 else []
+    return ", ".join([*shown[: 3 if more else 4], *more]) or "nothing"
 
 
 def _arena_remedy(found: Any) -> str:

@@ -5,15 +5,18 @@ is one pass over one array.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from copy import copy
-from typing import Any, Self
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy, deepcopy
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
 from minigan.backends import Array, Backend
-from minigan.errors import CheckpointError, DTypeError, ShapeError
+from minigan.errors import CheckpointError, ConfigError, DTypeError, ShapeError
 from minigan.nn.initializers import Initializer
+from minigan.support.arguments import kind_of
+from minigan.support.copying import refuse_pickle
 from minigan.support.memory_limit import expect_room
 
 __all__ = ["Arena", "Gradients", "Parameter", "expect_shapes"]
@@ -55,7 +58,21 @@ class Views:
         self._views = {p: flat[offset : offset + p.size].reshape(p.shape) for p, offset in offsets.items()}
 
     def __getitem__(self, parameter: Parameter) -> Array:
-        return self._views[parameter]
+        try:
+            return self._views[parameter]
+        except (KeyError, TypeError):  # a TypeError: it cannot be a key, so it is no parameter
+            raise self._unknown(parameter) from None
+
+    def _unknown(self, parameter: Any) -> ConfigError:
+        """The error for a parameter that has no view here."""
+        if not isinstance(parameter, Parameter):
+            return ConfigError(
+                f"gradients: expected a parameter in brackets, got {kind_of(parameter)}. Write grads[layer.w]."
+            )
+        return ConfigError(
+            f"gradients: no {parameter.name} {parameter.shape} here: they are of another network, or from before it "
+            "was built again. Make new ones: grads = net.gradients()."
+        )
 
 
 class Gradients(Views):
@@ -66,12 +83,22 @@ class Gradients(Views):
         arena: the parameters that these are the gradients of.
     """
 
-    def __init__(self, arena: "Arena", offsets: Mapping[Parameter, int]) -> None:
-        super().__init__(offsets, arena.zeros_like())
+    def __init__(self, arena: "Arena") -> None:
+        super().__init__(arena.offsets, arena.zeros_like())
         self.arena = arena
 
     def __repr__(self) -> str:
         return f"Gradients of {self.arena.contents()}"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same gradients in memory of their own, of the arena's copy."""
+        other = copy(self)
+        memo[id(self)] = other
+        other.arena = deepcopy(self.arena, memo)
+        other.flat = self.flat.copy()
+        elsewhere = {p: view for p, view in self._views.items() if view.base is not self.flat}  # with_destination
+        other._views = Views(other.arena.offsets, other.flat)._views | deepcopy(elsewhere, memo)
+        return other
 
     def with_destination(self, parameter: Parameter, array: Array) -> Self:
         """The same destination, but the gradient of that parameter goes to the array; it need not be the arena's."""
@@ -89,28 +116,56 @@ class Arena:
 
     Attributes:
         flat: the block, (size,); each parameter starts at a multiple of 16 numbers, the gaps stay zero.
+        offsets: the place of each parameter's first number in the block.
         version: counts the updates. A tape remembers the version it saw, so that a stale one is caught.
+        owner: returns the network whose build made the arena, or None if that is gone.
     """
 
     def __init__(
         self, parameters: Mapping[str, Parameter], *, backend: Backend, dtype: np.dtype[Any], rng: np.random.Generator
     ) -> None:
         self._named = dict(parameters)
-        self._offsets: dict[Parameter, int] = {}
+        self.offsets: dict[Parameter, int] = {}
         size = 0
         for parameter in self._named.values():
-            self._offsets[parameter] = size
+            self.offsets[parameter] = size
             size += -(-parameter.size // _ALIGNMENT) * _ALIGNMENT
         self.backend = backend
         self.version = 0
+        self.owner: Callable[[], object] = _nobody
         expect_room(size * dtype.itemsize, what="a network's weights")
         host = np.zeros(size, dtype)
-        for parameter, offset in self._offsets.items():
+        for parameter, offset in self.offsets.items():
             host[offset : offset + parameter.size] = parameter.initializer(rng, parameter.shape).ravel()
         self.flat = backend.asarray(host)
-        views = Views(self._offsets, self.flat)
-        for parameter in self._offsets:
+        self._bind()
+
+    def _bind(self) -> None:
+        """Makes each parameter's value a view of the block."""
+        views = Views(self.offsets, self.flat)
+        for parameter in self.offsets:
             parameter.value = views[parameter]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """The same numbers in memory of their own; the copies of the parameters are views of it. The backend is shared.
+
+        NumPy would copy each view by itself, and an optimizer's step would then change numbers that nobody reads.
+        """
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        vars(other).update(vars(self))
+        other._named, other.offsets = deepcopy(self._named, memo), deepcopy(self.offsets, memo)
+        other.flat = self.flat.copy()
+        other._bind()
+        other.belong_to(deepcopy(self.owner(), memo))
+        return other
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickle(self)
+
+    def belong_to(self, owner: object) -> None:
+        """Notes the owner without keeping it alive."""
+        self.owner = _nobody if owner is None else weakref.ref(owner)
 
     def __len__(self) -> int:
         """The count of numbers in the parameters, without the gaps."""
@@ -133,7 +188,7 @@ class Arena:
 
     def gradients(self) -> Gradients:
         """A new block of zero gradients."""
-        return Gradients(self, self._offsets)
+        return Gradients(self)
 
     def updated(self) -> None:
         """Marks all tapes made so far as stale; to be called after each change of the values."""
@@ -163,6 +218,10 @@ class Arena:
         for name, p in self._named.items():
             p.value[...] = self.backend.asarray(arrays[name])
         self.updated()
+
+
+def _nobody() -> None:
+    """The owner of an arena that no network has."""
 
 
 def expect_shapes(parameters: Mapping[str, Parameter], arrays: Mapping[str, np.ndarray], *, source: str) -> None:

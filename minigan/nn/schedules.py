@@ -1,15 +1,25 @@
 """Learning rates over time: a schedule maps the number of steps done so far to a rate."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from minigan.errors import ConfigError
-from minigan.support.arguments import as_number, kind_of, number
+from minigan.support.arguments import as_number, flag, kind_of, number
 
 __all__ = ["Constant", "CosineDecay", "ExponentialDecay", "LinearDecay", "Schedule", "as_schedule"]
 
-Schedule = Callable[[int], float]
+
+class Schedule(Protocol):
+    """A learning rate over time: any function of the number of steps done so far that returns the rate of the next.
+
+        optimizer = Adam(G.arena, lr=lambda step: 2e-4 if step < 1000 else 1e-4)
+
+    `LinearDecay`, `CosineDecay` and `ExponentialDecay` are schedules.
+    """
+
+    def __call__(self, step: int, /) -> float:
+        """The rate of the step that follows so many others."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +27,7 @@ class Constant:
     """The same rate always.
 
     Raises:
-        ConfigError: the rate is no finite number from 0 up.
+        ConfigError: the rate is no positive number.
     """
 
     rate: float
@@ -47,10 +57,10 @@ class ExponentialDecay:
 
     def __post_init__(self) -> None:
         _check_rate(self.rate)
-        if not (self.factor > 0 and self.every > 0):
-            raise ConfigError(
-                f"ExponentialDecay: expected factor > 0 and every > 0, got factor={self.factor}, every={self.every}."
-            )
+        number(self.factor, "factor", of="ExponentialDecay", above=0)
+        number(self.every, "every", of="ExponentialDecay", above=0)
+
+        flag(self.staircase, "staircase", of="ExponentialDecay")
 
     def __call__(self, step: int) -> float:
         exponent = step // self.every if self.staircase else step / self.every
@@ -101,6 +111,8 @@ def _progress(decay: LinearDecay | CosineDecay, step: int) -> float:
 
 
 def _check_span(decay: LinearDecay | CosineDecay) -> None:
+    for name, step in (("start", decay.start), ("end", decay.end)):
+        number(step, name, of=type(decay).__name__)
     if not 0 <= decay.start < decay.end:
         raise ConfigError(
             f"{type(decay).__name__}: expected 0 <= start < end, got start={decay.start}, end={decay.end}."
@@ -108,7 +120,7 @@ def _check_span(decay: LinearDecay | CosineDecay) -> None:
 
 
 def _check_rate(rate: float) -> None:
-    number(rate, "a learning rate", least=0, remedy=as_number(rate, "lr"))
+    number(rate, "a learning rate", above=0, remedy=as_number(rate, "lr"))
 
 
 def as_schedule(rate: float | Schedule) -> Schedule:

@@ -48,6 +48,11 @@ __all__ = [
     "get_recipe",
 ]
 
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe
     for recipe in (

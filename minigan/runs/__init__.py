@@ -15,3 +15,7 @@ __all__ = [
     "save_generator",
     "train",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

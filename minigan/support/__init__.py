@@ -18,3 +18,7 @@ __all__ = [
     "make_folder",
     "open_progress",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

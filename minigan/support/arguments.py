@@ -9,9 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from minigan.errors import ConfigError
+from minigan.errors import ConfigError, ShapeError
 
-__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "path", "whole"]
+__all__ = [
+    "as_number",
+    "call_of_class",
+    "flag",
+    "instance",
+    "kind_of",
+    "number",
+    "object_remedy",
+    "path",
+    "shape_of",
+    "whole",
+]
 
 
 def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = "") -> int:
@@ -24,13 +35,46 @@ def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = 
     Raises:
         ConfigError: it is something else, or too small.
     """
-    ok = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    ok = _is_whole(value)
     if ok and value >= least:
         return int(value)
     expected = "a positive integer" if least == 1 else f"an integer from {least} up"
     if not ok and not remedy:
         remedy = _written_as_integer(value, name)
     raise ConfigError(f"{_owner(of)}{name} must be {expected}, got {kind_of(value)}.{_sentence(remedy)}")
+
+
+def shape_of(value: Any, name: str, *, of: str, example: tuple[int, ...], empty: bool = False) -> tuple[int, ...]:
+    """The value as a shape, if it is a tuple or list of positive integers.
+
+    Args:
+        example: a shape to write in its place.
+        empty: whether () is one.
+    Raises:
+        ShapeError: it is something else.
+    """
+    sides = tuple(value) if isinstance(value, tuple | list) else ()
+    if all(_is_whole(n) and n > 0 for n in sides) and (sides or (empty and isinstance(value, tuple | list))):
+        return tuple(int(n) for n in sides)
+    whole_numbers = all(_is_whole(n) or (isinstance(n, float) and n.is_integer()) for n in sides)
+    written = tuple(int(n) for n in sides) if sides and whole_numbers and min(sides) > 0 else example
+    if _is_whole(value) and value > 0:
+        written = (int(value),)
+    raise ShapeError(
+        f"{of}: {name} must be a tuple of positive integers without the batch axis, got {kind_of(value)}. "
+        f"Write {name}={written}."
+    )
+
+
+def flag(value: Any, name: str, *, of: str) -> bool:
+    """The value, if it is True or False.
+
+    Raises:
+        ConfigError: it is something else, such as a string, which is true whatever it says.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise ConfigError(f"{of}: {name} must be True or False, got {kind_of(value)}. Write {name}=True or {name}=False.")
 
 
 def number(
@@ -96,8 +140,15 @@ def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, An
             return f"Write {name}={value!r}."
     if not isinstance(value, type):
         return f"Write {name}={example}."
-    needed = [p for p in inspect.signature(value).parameters.values() if p.default is p.empty]
-    return f"Write {name}={value.__name__}({'...' if needed else ''})."
+    call = call_of_class(value)
+    needs_arguments = call.endswith("(...)")
+    return f"Write {name}={example if needs_arguments and example.startswith(f'{value.__name__}(') else call}."
+
+
+def call_of_class(kind: type) -> str:
+    """The call that makes an object of a class: `Tanh()`, or `Dense(...)` if it needs arguments."""
+    needed = [p for p in inspect.signature(kind).parameters.values() if p.default is p.empty]
+    return f"{kind.__name__}({'...' if needed else ''})"
 
 
 def as_number(value: Any, name: str) -> str:
@@ -126,6 +177,10 @@ def kind_of(value: Any) -> str:
         return f"the function {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _range(above: float, least: float, below: float, most: float) -> str:

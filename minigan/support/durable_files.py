@@ -18,6 +18,7 @@ def atomic_write(path: Path, content: bytes) -> None:
         OutputError: the disk is full, the folder is read-only or missing, or a folder or a device is in the file's
             place. The old file is left as it was.
     """
+    _refuse_nul(path)
     if path.name in ("", ".."):
         raise OutputError.of(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     if os.path.exists(path) and not (
@@ -72,6 +73,7 @@ def make_folder(path: Path, *, parents: bool = True) -> None:
     Raises:
         OutputError: it cannot be created, or a file is in its place.
     """
+    _refuse_nul(path)
     try:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=parents, exist_ok=True)
@@ -79,6 +81,12 @@ def make_folder(path: Path, *, parents: bool = True) -> None:
             _sync_folder(folder.parent)
     except OSError as error:
         raise OutputError.of(path, error) from None
+
+
+def _refuse_nul(path: Path) -> None:
+    """Refuses the one character that no system has in paths, and Python has a ValueError for."""
+    if "\0" in str(path):
+        raise OutputError(f"cannot write {path}: expected a path without NUL characters. Choose another.")
 
 
 def _sync_folder(folder: Path) -> None:

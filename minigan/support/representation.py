@@ -10,7 +10,12 @@ _MISSING = object()
 
 
 def constructor_call(
-    item: object, *, leave_out: Collection[str] = (), elide: Collection[str] = (), defaults: bool = False
+    item: object,
+    *,
+    leave_out: Collection[str] = (),
+    elide: Collection[str] = (),
+    always: Collection[str] = (),
+    defaults: bool = False,
 ) -> str:
     """The call that makes an object of this kind: `Conv2D(64, 3, stride=2)`.
 
@@ -20,6 +25,7 @@ def constructor_call(
         item: an object that keeps its constructor's arguments.
         leave_out: arguments that do not matter here.
         elide: arguments that are shown as `...`.
+        always: arguments that are shown at their defaults, too.
         defaults: show numbers that are at their defaults, too; otherwise only what differs from them.
     """
     shown = []
@@ -31,7 +37,7 @@ def constructor_call(
         if value is _MISSING:
             continue
         usual = parameter.default is not parameter.empty and _same(value, parameter.default)
-        if usual and not (defaults and isinstance(value, int | float)):
+        if usual and name not in always and not (defaults and isinstance(value, int | float)):
             continue
         positional = parameter.kind is not parameter.KEYWORD_ONLY and parameter.default is parameter.empty
         shown.append(brief(value) if positional else f"{name}={brief(value)}")
@@ -62,9 +68,19 @@ def brief(value: Any) -> str:
             if both_sides is not value
             else f"({', '.join(map(brief, value))}{',' * (len(value) == 1)})"
         )
+    if isinstance(value, tuple):
+        return _named_tuple(value)
     if isinstance(value, list):
         return f"[{', '.join(map(brief, value))}]"
     return repr(value)
+
+
+def _named_tuple(value: Any) -> str:
+    """A named tuple without the fields that are at their defaults."""
+    usual = value._field_defaults
+    items = [(name, getattr(value, name)) for name in value._fields]
+    shown = [f"{name}={brief(item)}" for name, item in items if not (name in usual and _same(item, usual[name]))]
+    return f"{type(value).__name__}({', '.join(shown)})"
 
 
 def memory_size(nbytes: int) -> str:

@@ -47,3 +47,7 @@ __all__ = [
     "save_picture",
     "to_pixels",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -94,18 +93,19 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None
     """
     if not isinstance(path, str | os.PathLike) or picture is None:
         raise ConfigError(
-            f"save_picture: expected a path and a picture, got {kind_of(path)}{_and(picture)}. "
-            'Write save_picture("samples.png", images).'
+            f"save_picture: expected a path and a picture, got {kind_of(path)} and "
+            f'{"no picture" if picture is None else kind_of(picture)}. Write save_picture("samples.png", images).'
+        )
+    if Path(path).suffix.lower() != ".png":
+        raise ConfigError(
+            f"{os.fspath(path)!r}: expected a name that ends with .png, since a PNG is written. "
+            f"Name it {Path(path).name.partition('.')[0] or 'samples'}.png."
         )
     pixels = np.asarray(picture)
-    if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
+    if not pixels.size or pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
         raise ShapeError(
             f"save_picture: expected (H, W, C) or images (N, H, W, C) with C 1 or 3, got {kind_of(pixels)}. "
             "Write picture[..., None] for a greyscale one without channels."
         )
     pixels = pixels if pixels.dtype == np.uint8 else to_pixels(pixels)
     atomic_write(Path(path), encode_png(image_grid(pixels) if pixels.ndim == 4 else pixels))
-
-
-def _and(found: Any) -> str:
-    return "" if found is None else f" and {kind_of(found)}"

@@ -239,8 +239,9 @@ class Learner(ABC):
         letters = dict(zip(self.networks.values(), self.networks, strict=True))
         lines = [constructor_call(self, leave_out=parts)]
         for optimizer in self.optimizers.values():
-            network = next(net for net in letters if net.arena is optimizer.arena)
-            lines.append(f"  {letters[network]}: {network.title()}; {optimizer.title()}")
+            network = next((net for net in letters if net.arena is optimizer.arena), None)
+            built = f"{letters[network]}: {network.title()}" if network else "a network that was built again since"
+            lines.append(f"  {built}; {optimizer.title()}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, np.ndarray]:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from minigan.data.pictures import ImageBatch
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.network import Sequential
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import flag, kind_of, whole
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
 
@@ -41,6 +41,8 @@ def generate(
         NotBuiltError, ConfigError, ShapeError: G is no built network, or the shape of z or of the condition is wrong.
     """
     _expect_noise(G, z, condition)
+    whole(batch_size, "batch_size", of="generate")
+    flag(batch_statistics, "batch_statistics", of="generate")
     outputs: list[Any] = []
     # Batches of about one size: a small last one would have poor statistics.
     for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
@@ -65,10 +67,18 @@ def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) ->
         raise ConfigError(f"generate: {G.path} expects {expected}, got {kind_of(z)}. Write {example}.")
     if z.shape[1:] != G.input_shape or not z.shape or not len(z):
         raise ShapeError(f"generate: {G.path} expects {expected}, got {z.shape}. Write {example}.")
-    if condition is not None and len(condition) != len(z):
+    if not hasattr(z, "dtype") or z.dtype.kind not in "fiu":
+        raise DTypeError(f"generate: {G.path} expects real numbers, got {kind_of(z)}. Write {example}.")
+    if condition is None:
+        return
+    if not hasattr(condition, "shape"):
+        raise ConfigError(f"generate: expected a condition as an array, got {kind_of(condition)}. Give one-hot rows.")
+    if len(condition) != len(z):
         raise ShapeError(
             f"generate: expected a condition for each of {len(z)} examples, got {len(condition)}. Give one row each."
         )
+    if G.given(condition) is G:
+        raise ConfigError(f"generate: {G.path} takes no condition, got {kind_of(condition)}. Leave it out.")
 
 
 def standing_statistics(

@@ -71,9 +71,21 @@ def test_backends_are_found_by_name(backend):
     assert isinstance(get_backend("auto"), Backend)
 
 
-def test_an_unknown_backend_is_told_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"unknown backend 'tensorflow': expected auto, reference, cpu, gpu"):
-        get_backend("tensorflow")
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("tensorflow", "got 'tensorflow'. Write \"auto\" for the fastest one here."),
+        ("cuda", "got 'cuda'. Did you mean 'gpu'?"),
+        ("numpy", "got 'numpy'. Did you mean 'reference'?"),
+        ("CPU", "got 'CPU'. Did you mean 'cpu'?"),
+        (3, "got 3. Write"),
+        (["gpu"], "got ['gpu']. Write"),
+    ],
+)
+def test_an_unknown_backend_is_told_with_the_known_ones(name, says):
+    with pytest.raises(ConfigError, match=r"^backend must be one of auto, reference, cpu, gpu, ") as caught:
+        get_backend(name)
+    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -9,7 +9,7 @@ import pytest
 import minigan
 from minigan.checkpoints.format import save_arrays
 from minigan.cli.command_line import main
-from minigan.errors import CheckpointError, ConfigError, NotBuiltError, ShapeError
+from minigan.errors import CheckpointError, ConfigError, NotBuiltError, OutputError, ShapeError
 from minigan.nn.layers import BatchNorm, Dense
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import SGD, Adam
@@ -76,8 +76,13 @@ def test_what_does_not_fit_changes_nothing(tmp_path):
         minigan.load(tmp_path / "x", into)
     for name, part in into.items():
         same(part.arena.to_dict(), before[name])
-    with pytest.raises(CheckpointError, match="x, sgd: expected the state of Adam"):
+    with pytest.raises(CheckpointError, match="x, sgd: expected the state of Adam") as caught:
         minigan.load(tmp_path / "x", {"sgd": Adam(second.arena, lr=0.1)})
+    size = len(second.arena.flat)
+    listing = f"m <float32 ({size},)>, v <float32 ({size},)>, steps <int64 (1,)>, got steps <int64 (1,)>, velocity"
+    assert listing in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"x, first: .*got 0\.b <float32 .*, \d+ more\. Name the optimizer"):
+        minigan.load(tmp_path / "x", {"first": Adam(second.arena, lr=0.1)})
 
 
 def test_what_cannot_be_saved_or_found_is_named(tmp_path):
@@ -88,8 +93,22 @@ def test_what_cannot_be_saved_or_found_is_named(tmp_path):
         minigan.save(path, {"net": Sequential([Dense(2)])})
     with pytest.raises(ConfigError, match=r"notes that JSON can hold: .*ndarray"):
         minigan.save(path, {"net": network()}, notes={"z": np.zeros(2)})
+    for notes in (3, [1], "x"):
+        with pytest.raises(ConfigError, match=r"save: notes must be a dict, got .*Write notes="):
+            minigan.save(path, {"net": network()}, notes=notes)
+    with pytest.raises(ConfigError, match="save: expected a name for each part, got an empty one"):
+        minigan.save(path, {"": network()})
+    with pytest.raises(OutputError, match="expected a path without NUL characters"):
+        minigan.save("a\0b", {"net": network()})
     assert not path.exists()
+    for missing in (path, "a\0b"):
+        with pytest.raises(CheckpointError, match=r"cannot read .*: no such file\. Name a file that minigan wrote"):
+            minigan.load(missing, {"net": network()})
+    with pytest.raises(CheckpointError, match=r": it is a folder\. Name a file"):
+        minigan.load(tmp_path, {"net": network()})
     minigan.save(path, {"net": network()})
+    with pytest.raises(ConfigError, match="load: expected a name for each part, got an empty one"):
+        minigan.load(path, {"": network()})
     with pytest.raises(CheckpointError, match=r"x has no G, but net\. Name"):
         minigan.load(path, {"G": network()})
     save_arrays(path, {}, description={"format": "minigan-state/1", "parts": 3})

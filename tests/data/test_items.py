@@ -1,9 +1,12 @@
 """Items in brackets, and arrays that a notebook shows as pictures."""
 
+import base64
 import copy
 import html
 import pickle
+import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from minigan.data import Loader, open_dataset, open_pairs
 from minigan.data.channels import Recoloured
 from minigan.data.dataset import Dataset, PairDataset
 from minigan.data.pictures import ImageBatch, image_grid, to_pixels
+from minigan.data.png import encode_png
 from minigan.data.subset import split_dataset
 from minigan.errors import ConfigError, DataError, DTypeError, MiniganError, ShapeError
 
@@ -143,6 +147,25 @@ def test_a_loader_shows_its_data_and_its_place():
     assert repr(batches) == f"{shown}closed"
 
 
+def test_a_copied_loader_is_at_the_same_place():
+    dataset = open_dataset("digits", size=8, count=30)
+    with Loader(dataset, batch_size=8, seed=0) as batches:
+        next(batches)
+        copies = [copy.copy(batches), copy.deepcopy(batches), pickle.loads(pickle.dumps(batches))]
+        expected = [next(batches) for _ in range(4)]
+    assert copies[1].dataset is dataset
+    for other in copies:
+        with other:
+            for batch in expected:
+                np.testing.assert_array_equal(next(other), batch)
+
+
+@pytest.mark.parametrize("name", ["shuffle", "drop_last"])
+def test_a_loaders_flags_are_true_or_false(name: str):
+    with pytest.raises(ConfigError, match=f"Loader: {name} must be True or False, got 'no'"):
+        Loader(open_dataset("digits", size=8, count=30), batch_size=8, seed=0, **{name: "no"})
+
+
 # ---------------------------------------------------------------------------------------- pictures of arrays
 
 
@@ -176,7 +199,9 @@ def test_a_batch_is_an_ordinary_array_for_everything_else(tmp_path):
         assert isinstance(number, np.floating)
     np.testing.assert_array_equal(batch + 1, images + 1)
     assert type(np.asarray(batch)) is np.ndarray
-    assert str(batch) == str(images)
+    assert str(batch) == f"{batch}" == repr(batch) != str(images)
+    odd = batch[..., 0]  # no images: as any array
+    assert (str(odd), f"{odd}") == (str(images[..., 0]),) * 2
     for other in (pickle.loads(pickle.dumps(batch)), copy.deepcopy(batch), batch.copy()):
         np.testing.assert_array_equal(other, images)
     np.save(tmp_path / "batch.npy", batch)
@@ -190,7 +215,7 @@ def test_a_batch_is_an_ordinary_array_for_everything_else(tmp_path):
         lambda batch: batch[..., 0],
         lambda batch: batch.transpose(0, 3, 1, 2),
         lambda batch: batch.reshape(3, -1),
-        lambda batch: batch.astype(np.uint8),
+        lambda batch: batch.astype(np.int64),
         lambda batch: batch[:0],
         lambda batch: (2.5 * batch).view(ImageBatch),
         lambda batch: np.full_like(batch, np.nan),
@@ -205,7 +230,10 @@ def test_what_is_no_image_is_not_shown_as_one(odd):
 def test_to_pixels_takes_images_only():
     images = floats(2, 3, 3, 1)
     pixels = to_pixels(images.view(ImageBatch))
-    assert type(pixels) is np.ndarray and pixels.dtype == np.uint8
+    assert type(pixels) is ImageBatch and pixels.dtype == np.uint8
+    assert type(to_pixels(images[0, 0, 0])) is np.ndarray  # no picture
+    with pytest.raises(ConfigError, match="got NaN among them"):
+        to_pixels(np.where(images > 0, np.nan, images))
     assert to_pixels(np.array([-1.0, 1.0, 7.0])).tolist() == [0, 255, 255]
     with pytest.raises(DTypeError, match=r"expected float images in \[-1, 1\], got .* They are pixels already"):
         to_pixels(pixels)
@@ -213,6 +241,72 @@ def test_to_pixels_takes_images_only():
         to_pixels(pixels.astype(np.int64))
     with pytest.raises(ConfigError, match=r"got values from 0 to 255\. Convert them: images / 127\.5 - 1"):
         to_pixels(np.array([0.0, 255.0]))
+
+
+def test_pixels_are_shown_as_the_images_they_are():
+    images = floats(5, 6, 7, 3).view(ImageBatch)
+    pixels = to_pixels(images)
+    assert pixels._repr_png_() == images._repr_png_()
+    assert repr(pixels) == f"<ImageBatch: 5 images 6x7x3, uint8 from {pixels.min()} to {pixels.max()}>"
+    assert pixels._repr_html_().startswith("<img alt=")
+
+
+def shown(html_text: str) -> list[bytes]:
+    """The pictures in a piece of HTML."""
+    return [base64.b64decode(png) for png in re.findall(r'src="data:image/png;base64,([^"]+)"', html_text)]
+
+
+@pytest.mark.parametrize("name", datasets())
+def test_a_notebook_shows_a_dataset(name: str):
+    dataset = datasets()[name]
+    text = dataset._repr_html_()
+    assert html.escape(dataset.describe()) in text
+    (png,) = shown(text)
+    rows = np.linspace(0, len(dataset) - 1, min(len(dataset), 16), dtype=int)
+    items = dataset.read(rows)
+    if items.ndim == 4:
+        assert png == encode_png(image_grid(items, columns=min(len(rows), 8)))
+        labelled = dataset.with_labels()._repr_html_() if dataset.labels is not None else text
+        assert shown(labelled) == [png]
+    if dataset.classes:
+        assert html.escape(", ".join(dataset.classes)) in text
+
+
+def test_a_notebook_shows_pairs_and_what_cannot_be_read(monkeypatch):
+    pairs = open_pairs("shapes", size=16, count=3)
+    assert shown(pairs._repr_html_()) == [encode_png(image_grid(part, columns=3)) for part in pairs.read([0, 1, 2])]
+    dataset = open_dataset("digits", size=8, count=3)
+
+    def fail(_):
+        raise DataError("a file is gone")
+
+    monkeypatch.setattr(dataset, "read", fail)
+    assert dataset._repr_html_().startswith(f"<div>{dataset.describe()}</div>") and "<img" not in dataset._repr_html_()
+
+
+def test_an_embedded_set_may_be_named_by_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset(Path("digits"), size=8, count=4).name == "digits"
+    assert len(open_dataset(Path("stacked:digits"), size=8, count=4)) == 4
+    assert len(open_pairs(Path("shapes"), size=16, count=2)) == 2
+    np.save("digits", np.zeros((2, 3, 3, 1), np.uint8))
+    Path("digits.npy").rename("digits")
+    assert len(open_dataset(Path("digits"))) == 2  # the file
+    assert len(open_dataset("digits", size=8, count=4)) == 4  # the set
+
+
+def test_the_users_home_is_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    np.save("x", np.zeros((2, 3, 3, 1), np.uint8))
+    for source in ("~/x.npy", Path("~/x.npy")):
+        assert len(open_dataset(source)) == 2
+    with pytest.raises(DataError, match="~/nothing: no such file"):
+        open_dataset("~/nothing")
+    Path("~").mkdir()
+    np.save("~/x", np.zeros((5, 3, 3, 1), np.uint8))
+    assert len(open_dataset("~/x.npy")) == 5  # a folder of that very name
 
 
 def test_a_grid_is_made_of_images_or_of_pixels():

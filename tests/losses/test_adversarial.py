@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minigan.backends import Backend
-from minigan.errors import ConfigError, ShapeError
+from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.losses import (
     FAKE,
     LOSSES,
@@ -20,12 +20,16 @@ from minigan.losses import (
     Minimax,
     NonSaturating,
     RelativisticAverage,
+    SoftmaxMixture,
     SquaredProbability,
     Wasserstein,
+    bernoulli,
+    gaussian,
     get_loss,
     l1,
     mse,
     probability,
+    softmax_cross_entropy,
 )
 from minigan.losses.feature_matching import FeatureMatching
 from minigan.nn.layers import Dense, Dropout, Flatten, LeakyReLU, Reshape, Tanh
@@ -376,3 +380,49 @@ def test_parity_with_torch(shape: tuple[int, ...], dtype: str):
         expected.backward()
         assert float(value) == pytest.approx(expected.item(), rel=tolerance)
         np.testing.assert_allclose(gradient, t.grad.numpy(), rtol=tolerance, atol=tolerance / 100)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: NonSaturating().discriminator([0, 0], REAL),
+            "NonSaturating: logits must be an array of numbers, got [",
+        ),
+        (
+            lambda: NonSaturating().generator(None),
+            "logits must be an array of numbers, got None. Write np.array(",
+        ),
+        (lambda: RelativisticAverage().generator([0.0], np.zeros(2)), "RelativisticAverage: fake must be an array"),
+        (lambda: SoftmaxMixture(Hinge()).generator([[0.0]]), "SoftmaxMixture: logits must be an array"),
+        (lambda: mse([1.0], np.ones(1)), "mse: prediction must be an array of numbers, got [1.0]."),
+        (lambda: l1(np.ones(1), None), "l1: target must be an array of numbers, got None."),
+        (lambda: bernoulli([0.0], np.ones(1)), "bernoulli: logits must be an array"),
+        (lambda: gaussian("x", np.ones(1)), "gaussian: means must be an array of numbers, got 'x'."),
+        (lambda: softmax_cross_entropy(np.ones((1, 2)), [0]), "softmax_cross_entropy: labels must be an array"),
+        (
+            lambda: Minimax().generator(np.array([None])),
+            "numbers, got an array (1,) of object.",
+        ),
+    ],
+)
+def test_what_is_no_array_is_refused_in_one_line(call, says):
+    with pytest.raises(DTypeError) as caught:
+        call()
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SEPARATE)
+@pytest.mark.parametrize("logits", [[0.0], None, "x"], ids=str)
+def test_every_loss_refuses_what_is_no_array(name, logits):
+    loss = LOSSES[name]()
+    for call in (lambda: loss.discriminator(logits, REAL), lambda: loss.generator(logits)):
+        with pytest.raises(DTypeError, match=f"{type(loss).__name__}: logits must be an array of numbers"):
+            call()
+
+
+@pytest.mark.parametrize("name", SEPARATE)
+@pytest.mark.parametrize("target", ["real", None, 2.0, np.ones(3)], ids=str)
+def test_every_loss_refuses_what_is_no_target(name, target):
+    with pytest.raises(ConfigError, match=r"target must be in \[0, 1\], got .*Write REAL or FAKE"):
+        LOSSES[name]().discriminator(np.zeros((3, 1)), target)

@@ -195,7 +195,9 @@ def test_arguments_out_of_range_are_refused(reference: Backend, make, says: str)
 def test_gradients_of_another_network_are_refused(backend: Backend):
     one, two = (Dense(2).build((3,), backend=backend, rng=np.random.default_rng(0)) for _ in range(2))
     before = backend.to_numpy(one.arena.flat).copy()
-    with pytest.raises(ConfigError, match=r"Adam: these gradients are of another network\. Use the gradients\(\)"):
+    with pytest.raises(
+        ConfigError, match=r"Adam: these gradients are of another network, or .*built again\. Use the gradients\(\)"
+    ):
         Adam(one.arena, lr=1e-3).step(two.gradients())
     np.testing.assert_array_equal(backend.to_numpy(one.arena.flat), before)
 
@@ -209,5 +211,5 @@ def test_a_network_in_place_of_its_arena_is_refused():
 @pytest.mark.parametrize("lr", [-1.0, np.nan, np.inf, None])
 def test_a_rate_that_is_none_is_refused(lr):
     layer = Dense(2).build((3,), backend="reference", rng=np.random.default_rng(0))
-    with pytest.raises(ConfigError, match="a learning rate must be a finite number from 0 up"):
+    with pytest.raises(ConfigError, match="a learning rate must be positive"):
         Adam(layer.arena, lr=lr)

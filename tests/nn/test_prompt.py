@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from minigan.errors import ConfigError, MiniganError, NotBuiltError, ShapeError
+from minigan.errors import ConfigError, DTypeError, MiniganError, NotBuiltError, ShapeError
 from minigan.nn import (
     SGD,
     Adam,
@@ -14,17 +14,24 @@ from minigan.nn import (
     Clipping,
     ConcatCondition,
     ConditionalAffine,
+    Constant,
     Conv2D,
     ConvTranspose2D,
     CosineDecay,
     Dense,
+    ExponentialDecay,
     Flatten,
+    GlorotUniform,
+    HeNormal,
     InnerProduct,
     InstanceNorm,
     Layer,
     LeakyReLU,
+    LinearDecay,
     Normal,
+    Orthogonal,
     Parallel,
+    Reshape,
     Residual,
     SelfAttention,
     Sequential,
@@ -33,6 +40,7 @@ from minigan.nn import (
     Tanh,
 )
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.optimizers import expect_optimizer
 
 REFERENCE = {"backend": "reference"}
 
@@ -53,6 +61,9 @@ def discriminator() -> Sequential:
     return Sequential(layers, name="D")
 
 
+X = np.ones((2, 8, 8, 1), np.float32)
+
+
 def built() -> Sequential:
     return discriminator().build((8, 8, 1), **REFERENCE, rng=rng())
 
@@ -67,7 +78,7 @@ def built() -> Sequential:
         (Conv2D(64, 3), "Conv2D(64, 3)"),
         (Conv2D(64, (3, 5), stride=2, bias=False), "Conv2D(64, (3, 5), stride=2, bias=False)"),
         (Conv2D(8, 3, dilation=2, groups=4), "Conv2D(8, 3, dilation=2, groups=4)"),
-        (Conv2D(8, 3, init=Normal(0.02)), "Conv2D(8, 3, init=Normal(std=0.02, mean=0.0))"),
+        (Conv2D(8, 3, init=Normal(0.02)), "Conv2D(8, 3, init=Normal(std=0.02))"),
         (ConvTranspose2D(3, 4, stride=2, padding=1, output_padding=(0, 1)), "output_padding=(0, 1))"),
         (SpectralNorm(Dense(1)), "SpectralNorm(Dense(1))"),
         (SelfAttention(wrap=SpectralNorm), "SelfAttention(wrap=SpectralNorm)"),
@@ -127,14 +138,14 @@ def test_weights_gradients_tapes_and_optimizers_show_no_numbers_of_arrays():
     optimizer = Adam(D.arena, lr=2e-4, beta1=0.5, clipping=Clipping(norm=1.0))
     optimizer.step(grads)
     assert repr(optimizer) == (
-        "Adam(lr=0.0002, beta1=0.5, beta2=0.999, eps=1e-08, clipping=Clipping(norm=1.0)), 1 step done, of 289 numbers "
+        "Adam(lr=0.0002, beta1=0.5, clipping=Clipping(norm=1.0)), 1 step done, of 289 numbers "
         "in 8 parameters, float32 on reference"
     )
     assert repr(tape).endswith("stale: the weights were updated")
     tape.release()
     assert repr(tape) == "Tape, released"
     decaying = SGD(D.arena, lr=CosineDecay(0.5, 10, 20))
-    assert "SGD(lr=0.5, momentum=0.0), 0 steps done, lr by CosineDecay(rate=0.5, start=10, end=20)" in repr(decaying)
+    assert "SGD(lr=0.5), 0 steps done, lr by CosineDecay(rate=0.5, start=10, end=20)" in repr(decaying)
 
 
 class Cells(HTMLParser):
@@ -165,10 +176,40 @@ def test_a_notebook_shows_the_summary():
     cells = Cells()
     cells.feed(html)
     assert not cells.open
-    assert "&lt;D&gt;: (8, 8, 1) -&gt; (1,)" in html and "<D>" not in html
+    caption = "Sequential &#x27;&lt;D&gt;&#x27;: (8, 8, 1) -&gt; (1,), 289 parameters, float32 on reference"
+    assert f"<caption>{caption}</caption>" in html and "<D>" not in html
     summary = [re.split(r"\s{2,}", line.strip()) for line in D.summary().splitlines()[1:] if "---" not in line]
-    assert cells.rows == summary
-    assert "Dense(1)" in discriminator()._repr_html_() and "<pre>" in discriminator()._repr_html_()
+    assert [row[1:] for row in cells.rows[:-1]] == [row[1:] for row in summary[:-1]]
+    assert cells.rows[-1] == ["total", "289", "0.01"] == summary[-1]
+    calls = [line.split(":")[0].strip() for line in repr(D).splitlines()[1:]]
+    assert [row[0] for row in cells.rows[1:-1]] == calls  # with the constructors' arguments
+
+
+def test_a_notebook_shows_what_is_not_built_and_single_layers():
+    cells = Cells()
+    cells.feed(discriminator()._repr_html_())
+    assert cells.rows == [["layer"], *([line.strip()] for line in repr(discriminator()).splitlines()[1:])]
+    assert "not built" in discriminator()._repr_html_()
+    assert built()[0]._repr_html_() == (
+        "<code>Conv2D(4, 4, stride=2, padding=1): (8, 8, 1) -&gt; (4, 4, 4), 68 parameters</code>"
+    )
+    block = built()[3]._repr_html_()
+    assert "<caption>Residual(...): (4, 4, 4) -&gt; (4, 4, 4), 148 parameters</caption>" in block
+    assert "<td>inner.0 Conv2D(4, 3)</td>" in block
+
+
+def test_a_gan_of_usual_networks_fits_a_line():
+    D = Sequential([Flatten(), Dense(512), LeakyReLU(), Dense(1)], name="D")
+    D.build((28, 28, 1), **REFERENCE, rng=rng())
+    assert len(f"  D: {D.title()}; {Adam(D.arena, lr=2e-4, beta1=0.5).title()}") <= 125
+    assert repr(Normal()) == "Normal(std=0.02)" and repr(Normal(0.1, mean=1.0)) == "Normal(std=0.1, mean=1.0)"
+
+
+def test_the_flops_of_a_network_are_those_of_its_layers():
+    D = built()
+    assert D.flops == sum(layer.flops for layer in D) > D[0].flops == D[0].own_flops > 0
+    assert D.own_flops == 0
+    assert D[3].flops == D[3].inner.flops + D[3].own_flops
 
 
 # ---------------------------------------------------------------------------------------- a list of layers
@@ -199,6 +240,10 @@ def test_a_slice_is_a_network_with_the_same_weights():
     np.testing.assert_array_equal(D[:-1].backward(dfeatures, tape, grads=other), dx)
     np.testing.assert_array_equal(one.flat, other.flat)
     assert D[1:3].input_shape == (4, 4, 4) and len(D[1:3]) == 2
+    assert [D[1:3].path, D[:-1].path, D[1:][:2].path] == ["D[1:3]", "D[:-1]", "D[1:][:2]"]
+    assert D.path == "D" and discriminator()[::2].path == "D[::2]"
+    with pytest.raises(ShapeError, match=r"^D\[1:3\]: expected x of shape \(N, 4, 4, 4\)"):
+        D[1:3].forward(x, train=True)
     assert len(D) == 6
 
 
@@ -206,6 +251,9 @@ def test_slices_that_make_no_network():
     assert len(discriminator()[::2]) == 3  # not built: any layers
     with pytest.raises(ShapeError, match="D: a built network has slices of neighbouring layers only"):
         built()[::2]
+    for place in (99, -7):
+        with pytest.raises(IndexError, match=f"D: expected the place of a layer, from 0 to 5, got {place}"):
+            built()[place]
     with pytest.raises(ShapeError, match=r"D\[3:3\]: a network needs at least one layer"):
         built()[3:3]
 
@@ -220,6 +268,46 @@ def test_slices_that_make_no_network():
             lambda: Sequential([Dense, Tanh]),
             "net: expected a layer at 0, got the class Dense. Write Dense(...), an",
         ),
+        (lambda: Sequential([Dense(3), Tanh]), "net: expected a layer at 1, got the class Tanh. Write Tanh(), an"),
+        (lambda: Sequential([Dense(3)], name=3), 'name must be text, got 3. Write name="G"'),
+        (lambda: Sequential([Dense(3)], name=""), "name must be text, got ''."),
+        (lambda: Dense(3, bias="no"), "Dense: bias must be True or False, got 'no'. Write bias=True or bias=False."),
+        (lambda: Conv2D(3, 3, bias=None), "Conv2D: bias must be True or False, got None."),
+        (lambda: Reshape((2.0, 3)), "Reshape: shape must be a tuple of positive integers"),
+        (lambda: Reshape((2.0, 3)), "got (2.0, 3). Write shape=(2, 3)."),
+        (lambda: Reshape("x"), "got 'x'. Write shape=(4, 4, 256)."),
+        (lambda: ConcatCondition((3.0,)), "got (3.0,). Write shape=(3,)."),
+        (lambda: ConditionalAffine(3.0), "ConditionalAffine: features must be a positive integer, got 3.0. Write fea"),
+        (lambda: built()["x"], "D: expected the place of a layer, a whole number, got 'x'. Write D[0]."),
+        (lambda: built()[1.5], "D: expected the place of a layer, a whole number, got 1.5."),
+        (lambda: Parallel([[Dense(3)]])[1:], "Parallel: expected the place of a branch, a whole number, got a slice."),
+        (
+            lambda: discriminator().given(3),
+            "D: expected a condition as an array with a row for each example",
+        ),
+        (lambda: built().summary(batch_size="x"), "D: batch_size must be a positive integer, got 'x'."),
+        (lambda: built().forward(X, train="yes"), "D: train must be True or False, got 'yes'."),
+        (lambda: built().build((8, 8, 1), rng=rng(), fuse="no"), "D: fuse must be True or False, got 'no'."),
+        (
+            lambda: built().forward([[1, 2]], train=True),
+            "D: expected x as an array of numpy, got a list of 1. Write x = D.kernels.asarray(x, dtype='float32').",
+        ),
+        (lambda: expect_optimizer(SGD, "g_optimizer", network="G"), "Write g_optimizer=SGD(G.arena, lr=2e-4)."),
+        (lambda: Normal("x"), "Normal: std must be a finite number from 0 up, got 'x'."),
+        (lambda: Normal(-1), "Normal: std must be a finite number from 0 up, got -1."),
+        (lambda: Constant(None), "Constant: value must be a finite number, got None."),
+        (lambda: GlorotUniform("2"), "GlorotUniform: gain must be a finite number from 0 up, got '2'. Write gain=2."),
+        (lambda: HeNormal(slope=[]), "HeNormal: slope must be a finite number, got []."),
+        (lambda: Orthogonal(np.nan), "Orthogonal: gain must be a finite number, got nan."),
+        (lambda: CosineDecay(0.1, "0", 10), "CosineDecay: start must be a finite number, got '0'. Write start=0."),
+        (lambda: LinearDecay(0.1, 0, None), "LinearDecay: end must be a finite number, got None."),
+        (lambda: ExponentialDecay(0.1, "x", 10), "ExponentialDecay: factor must be positive, got 'x'."),
+        (
+            lambda: ExponentialDecay(0.1, 0.5, "10"),
+            "ExponentialDecay: every must be positive, got '10'. Write every=",
+        ),
+        (lambda: Adam(built().arena, lr=0), "a learning rate must be positive, got 0."),
+        (lambda: ExponentialDecay(0.1, 0.5, 10, staircase="no"), "staircase must be True or False, got 'no'."),
         (
             lambda: Sequential([Dense(3), None]),
             "net: expected a layer at 1, got None. Write a layer such as",
@@ -244,7 +332,7 @@ def test_slices_that_make_no_network():
         (lambda: Adam(built(), lr=0.1), "Adam: expected a network's arena, got a Sequential. Pass net.arena."),
         (lambda: Adam(discriminator(), lr=0.1), "got a Sequential. Build it, and pass net.arena."),
         (lambda: Adam("D", lr=0.1), "Adam: expected a network's arena, got 'D'. Pass net.arena."),
-        (lambda: Adam(built().arena, lr="1e-4"), "must be a finite number from 0 up, got '1e-4'. Write lr=1e-4."),
+        (lambda: Adam(built().arena, lr="1e-4"), "must be positive, got '1e-4'. Write lr=1e-4."),
         (lambda: Adam(built().arena, lr=CosineDecay), "got the class CosineDecay. Write lr=CosineDecay(...)."),
         (
             lambda: Adam(built().arena, lr=0.1, clipping=1.0),
@@ -257,7 +345,7 @@ def test_a_mistake_gets_one_line_that_says_what_to_write(make, says: str):
     with pytest.raises(MiniganError) as caught:
         make()
     assert says in str(caught.value)
-    assert isinstance(caught.value, ConfigError | ShapeError)
+    assert isinstance(caught.value, ConfigError | ShapeError | DTypeError)
 
 
 class Scale(Layer):
@@ -299,7 +387,7 @@ class Scale(Layer):
         lambda: discriminator().summary(),
         lambda: discriminator().arena,
         lambda: discriminator().gradients(),
-        lambda: discriminator().total_flops,
+        lambda: discriminator().flops,
     ],
 )  # fmt: skip
 def test_what_is_not_built_says_so(use):

@@ -60,6 +60,8 @@ def test_names_of_the_package_are_those_of_its_modules():
         assert getattr(minigan, name) is getattr(importlib.import_module(f"minigan.{home}"), name)
     with pytest.raises(AttributeError, match="module 'minigan' has no attribute 'nothing'"):
         minigan.nothing  # noqa: B018
+    for name in ("a.b", "data.source", "", "data ", "1"):
+        assert not hasattr(minigan, name)
 
 
 def test_help_lists_every_room():
@@ -69,6 +71,21 @@ def test_help_lists_every_room():
 def test_dir_shows_what_is_public_and_nothing_else():
     rooms = {name.removeprefix("minigan.") for name in LISTED}
     assert set(dir(minigan)) == {*minigan.__all__, *rooms}
+
+
+def test_help_explains_what_is_passed_and_returned():
+    """An alias of a Callable has the docstring of all Callables."""
+    for kind in (minigan.nn.Schedule, minigan.nn.Initializer):
+        text = inspect.getdoc(kind) or ""
+        assert "any function of" in text and "lambda" in text
+    assert {"Args:", "Returns:", "Raises:"} <= set((inspect.getdoc(minigan.to_pixels) or "").split())
+
+
+@pytest.mark.parametrize("name", sorted({*LISTED, *INNER} - {"minigan"}))
+def test_dir_of_a_room_is_its_public_names(name):
+    room = importlib.import_module(name)
+    rooms_within = {inner.removeprefix(f"{name}.") for inner in INNER if inner.startswith(f"{name}.")}
+    assert set(dir(room)) == {*room.__all__, *rooms_within}
 
 
 def test_every_documented_import_works():

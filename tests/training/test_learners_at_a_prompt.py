@@ -78,13 +78,8 @@ def test_a_learner_shows_its_networks_and_their_optimizers():
     learner.step(batches(), RNG(0))
     head, G, D = repr(learner).splitlines()
     assert head == "AlternatingOptimizer(loss=NonSaturating(), n_critic=2, penalty=R1(weight=10.0, interval=1))"
-    assert G == (
-        "  G: Sequential 'G': (3,) -> (2,), 26 parameters, float32 on reference; "
-        "Adam(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08), 1 step done"
-    )
-    assert D.startswith("  D: Sequential 'D': (2,) -> (1,)") and D.endswith(
-        "beta1=0.5, beta2=0.999, eps=1e-08), 2 steps done"
-    )
+    assert G == ("  G: Sequential 'G': (3,) -> (2,), 26 parameters, float32 on reference; Adam(lr=0.001), 1 step done")
+    assert D.startswith("  D: Sequential 'D': (2,) -> (1,)") and D.endswith("beta1=0.5), 2 steps done")
     assert repr(Stepper(learner, batches(), RNG(0))) == f"Stepper of {learner!r}"
 
 
@@ -138,7 +133,7 @@ def autoencoder(**changes: object) -> VariationalAutoencoder:
         (lambda: gan(g_optimizer="adam"), "got 'adam'. Write g_optimizer=Adam(G.arena, lr=2e-4)."),
         (
             lambda: gan(d_optimizer=Adam),
-            "d_optimizer must be an optimizer, got the class Adam. Write d_optimizer=Adam(...",
+            "d_optimizer must be an optimizer, got the class Adam. Write d_optimizer=Adam(D.arena, lr=2e-4).",
         ),
         (
             lambda: gan(noise=3),

@@ -6,7 +6,7 @@ import pytest
 import minigan
 from minigan.data.pictures import ImageBatch, image_grid, to_pixels
 from minigan.data.png import encode_png
-from minigan.errors import ConfigError, DTypeError, MiniganError, NotBuiltError, ShapeError
+from minigan.errors import ConfigError, DTypeError, MiniganError, NotBuiltError, OutputError, ShapeError
 from minigan.nn import Dense, Reshape, Sequential, Tanh
 from minigan.training.exhibit import Exhibit
 
@@ -42,6 +42,16 @@ def test_images_show_themselves_and_points_are_plain():
         (lambda G: minigan.generate(G, noise()[:0]), ShapeError, "z of shape (N, 3), got (0, 3)."),
         (lambda G: minigan.generate(noise(), G), ConfigError, "expected a network first, got an array (5, 3)"),
         (lambda G: minigan.generate(G, noise(), noise(2)), ShapeError, "a condition for each of 5 examples, got 2."),
+        (
+            lambda G: minigan.generate(G, noise(), noise()),
+            ConfigError,
+            "G takes no condition, got an array (5, 3) of fl",
+        ),
+        (lambda G: minigan.generate(G, noise(), [1] * 5), ConfigError, "expected a condition as an array, got a list"),
+        (lambda G: minigan.generate(G, noise() * 1j), DTypeError, "real numbers, got an array (5, 3) of complex128."),
+        (lambda G: minigan.generate(G, noise().astype(object)), DTypeError, "got an array (5, 3) of object."),
+        (lambda G: minigan.generate(G, noise(), batch_size=0), ConfigError, "batch_size must be a positive integer"),
+        (lambda G: minigan.generate(G, noise(), batch_statistics="no"), ConfigError, "must be True or False, got 'no'"),
         (lambda _: minigan.generate(Sequential([Dense(3)], name="G"), noise()), NotBuiltError, "G: not built"),
     ],
 )
@@ -75,13 +85,23 @@ def test_save_picture_takes_a_picture_or_a_batch(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        ((np.zeros((2, 4, 4, 1)),), ConfigError, 'of float64. Write save_picture("samples.png", images).'),
+        (
+            (np.zeros((2, 4, 4, 1)),),
+            ConfigError,
+            'of float64 and no picture. Write save_picture("samples.png", images).',
+        ),
         (
             (np.zeros((4, 4, 1)), "a.png"),
             ConfigError,
             "expected a path and a picture, got an array (4, 4, 1) of fl",
         ),
-        (("a.png",), ConfigError, "expected a path and a picture, got 'a.png'."),
+        (("a.png",), ConfigError, "expected a path and a picture, got 'a.png' and no picture."),
+        (("a.jpg", np.zeros((4, 4, 3))), ConfigError, "'a.jpg': expected a name that ends with .png, since a PNG is"),
+        (("a", np.zeros((4, 4, 3))), ConfigError, "Name it a.png."),
+        (("a.png", np.zeros((0, 4, 3))), ShapeError, "got an array (0, 4, 3) of float64."),
+        (("a.png", np.zeros((0, 4, 4, 3), np.uint8)), ShapeError, "got an array (0, 4, 4, 3) of uint8."),
+        (("a.png", np.full((4, 4, 3), np.nan)), ConfigError, "to_pixels: expected images in [-1, 1], got NaN"),
+        (("a\0.png", np.zeros((4, 4, 3))), OutputError, "expected a path without NUL characters"),
         (("a.png", np.zeros((4, 4))), ShapeError, "got an array (4, 4) of float64. Write picture[..., None]"),
         (("a.png", np.zeros((4, 4, 3), int)), DTypeError, "expected float images in [-1, 1]"),
     ],

@@ -49,3 +49,7 @@ __all__ = [
     "ssim",
     "wasserstein_1d",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -152,7 +152,7 @@ class Maxout(Layer):
         return (v * chosen).reshape(*v.shape[:-1], self.pieces, -1).sum(axis=-2), None
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return int(np.prod(self.input_shape))
 
     def describe(self) -> str:

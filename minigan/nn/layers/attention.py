@@ -191,7 +191,7 @@ class SelfAttention(Layer):
             layer.commit_statistics(inner)
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         H, W, C = self.input_shape
         return 2 * (H * W) ** 2 * (self.projections[0].output_shape[-1] + C)
 

@@ -1,5 +1,6 @@
 """The base of all layers: shape inference, forward, backward, double backward."""
 
+import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -10,7 +11,7 @@ from minigan.backends import Array, Backend, get_backend
 from minigan.errors import ConfigError, NotBuiltError, ShapeError
 from minigan.nn.initializers import Initializer
 from minigan.nn.parameters import Arena, Gradients, Parameter
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import flag, kind_of
 from minigan.support.representation import constructor_call
 
 Shape = tuple[int, ...]
@@ -63,6 +64,10 @@ class Layer(ABC):
 
     def __repr__(self) -> str:
         return self.title()
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return f"<code>{html.escape(repr(self))}</code>"
 
     def call_text(self) -> str:
         """The call that makes such a layer: `Conv2D(64, 3, stride=2)`; layers inside stand as `...`."""
@@ -142,14 +147,14 @@ class Layer(ABC):
         """
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         """Operations of one forward pass per example, without those of the layers inside; a multiply-add is two."""
         return int(np.prod(self.output_shape))
 
     @property
-    def total_flops(self) -> int:
-        """Operations of one forward pass per example."""
-        return sum(layer.flops for _, layer in self.walk())
+    def flops(self) -> int:
+        """Operations of one forward pass per example, with those of the layers inside; a multiply-add is two."""
+        return sum(layer.own_flops for _, layer in self.walk())
 
     def children(self) -> Iterator[tuple[str, "Layer"]]:
         """The layers inside, with their names as in parameter names."""
@@ -219,7 +224,7 @@ class Layer(ABC):
             self, ready to run.
         Raises:
             ShapeError: two layers do not fit; the message names them.
-            ConfigError: a dtype that is no float, or one layer object in two places.
+            ConfigError: a dtype that is no float, one layer object in two places, or a layer of another built network.
             Either leaves the network as it was: one that was built before still works.
         """
         shape, dtype = self._checked_shape(input_shape), self._checked_dtype(dtype)
@@ -228,8 +233,9 @@ class Layer(ABC):
                 f"{self.path}: rng must be a numpy.random.Generator, got {kind_of(rng)}. "
                 "Pass rng=np.random.default_rng(0)."
             )
-        backend = get_backend(backend)
+        backend, fuse = get_backend(backend), flag(fuse, "fuse", of=self.path)
         self._refuse_repeated_layers()
+        self._refuse_layers_of_others()
         before = [(layer, dict(vars(layer))) for _, layer in self.walk()]
         try:
             self._build(shape, backend=backend, dtype=dtype, rng=rng, fuse=fuse)
@@ -246,6 +252,7 @@ class Layer(ABC):
         self.setup(input_shape, self.path)
         arena = Arena(dict(self.named_parameters()), backend=backend, dtype=dtype, rng=rng)
         state = Arena(dict(self.named_state()), backend=backend, dtype=dtype, rng=rng)
+        arena.belong_to(self)
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
             layer.plan(fuse=fuse)
@@ -282,6 +289,18 @@ class Layer(ABC):
                     f"{prefix.rstrip('.')}. Make a layer for each place."
                 )
             seen[id(layer)] = prefix.rstrip(".")
+
+    def _refuse_layers_of_others(self) -> None:
+        """Refuses a layer that another built network runs: it would get other shapes and weights under its feet."""
+        for _, layer in self.walk():
+            owner = layer.arena.owner() if layer.is_built else None
+            if not isinstance(owner, Layer) or owner is self or all(layer is not other for _, other in owner.walk()):
+                continue
+            raise ConfigError(
+                f"{self.path}: cannot build the {type(layer).__name__} at {layer.path}: the built network "
+                f"{owner.path!r} runs it, and would lose its weights. Make new layers, or build a copy: "
+                "copy.deepcopy(net)."
+            )
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
         """This layer and all inside it, each with the prefix of its parameters' names (`"3."`)."""

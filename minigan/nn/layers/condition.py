@@ -19,7 +19,7 @@ from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.nn.initializers import Constant, Initializer, Normal, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients, Parameter
-from minigan.support.arguments import kind_of, whole
+from minigan.support.arguments import shape_of, whole
 
 
 class Conditional(Layer):
@@ -33,9 +33,7 @@ class Conditional(Layer):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        if not isinstance(shape, tuple | list) or not shape:
-            raise ConfigError(f"{self.path}: a condition's shape is (F,) or (H, W, F), got {kind_of(shape)}.")
-        self.shape = tuple(whole(n, "each side of shape", of=self.path) for n in shape)
+        self.shape = shape_of(shape, "shape", of=self.path, example=(10,))
 
     def given(self, condition: Array | None) -> Self:
         if condition is None:
@@ -130,7 +128,7 @@ class ConcatCondition(Conditional):
         return y
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 2 * self.E.size if self.E else 0
 
 
@@ -146,7 +144,7 @@ class InnerProduct(Conditional):
     """
 
     def __init__(self, features: int) -> None:
-        super().__init__((features,))
+        super().__init__((whole(features, "features", of=type(self).__name__),))
         self.features = self.shape[0]
 
     def infer(self, input_shape: Shape) -> Shape:
@@ -201,7 +199,7 @@ class ConditionalAffine(Conditional):
         *,
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
     ) -> None:
-        super().__init__((features,))
+        super().__init__((whole(features, "features", of=type(self).__name__),))
         self.features = self.shape[0]
         self.gamma_init = expect_initializer(gamma_init, "gamma_init", of=self.path)
 
@@ -244,5 +242,5 @@ class ConditionalAffine(Conditional):
         self.kernels.matmul(c, sums, transpose_a=True, add_to=add_to)
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 2 * int(np.prod(self.output_shape))

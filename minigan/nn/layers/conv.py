@@ -25,7 +25,7 @@ from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.layers.plain_filter import Taps
 from minigan.nn.parameters import Gradients, Parameter
-from minigan.support.arguments import whole
+from minigan.support.arguments import flag, whole
 
 
 class ConvCache(NamedTuple):
@@ -78,7 +78,7 @@ class Conv2D(Layer):
         self.groups = whole(groups, "groups", of=self.path)
         self.taps = Taps(self.dilation, self.groups)
         self.padding = self._checked_padding(padding)
-        self.bias = bias
+        self.bias = flag(bias, "bias", of=self.path)
         self.init = expect_initializer(init, "init", of=self.path)
 
     def _checked_padding(self, padding: Padding) -> Padding:
@@ -138,7 +138,7 @@ class Conv2D(Layer):
         return self.kernels.conv2d(v, self.plain_filter(), None, self.geometry), None
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 2 * self.geometry.P * self.geometry.Q * self.w.size
 
     def describe(self) -> str:

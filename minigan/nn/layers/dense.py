@@ -8,7 +8,7 @@ from minigan.backends import Array
 from minigan.nn.initializers import Constant, GlorotUniform, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients, Parameter
-from minigan.support.arguments import whole
+from minigan.support.arguments import flag, whole
 
 
 class DenseCache(NamedTuple):
@@ -36,7 +36,7 @@ class Dense(Layer):
     ) -> None:
         super().__init__()
         self.features = whole(features, "features", of=self.path)
-        self.bias = bias
+        self.bias = flag(bias, "bias", of=self.path)
         self.init = expect_initializer(init, "init", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
@@ -65,5 +65,5 @@ class Dense(Layer):
         return self.kernels.matmul(v, self.w.value), None
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 2 * self.w.size

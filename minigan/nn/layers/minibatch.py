@@ -93,5 +93,5 @@ class MinibatchStdDev(Layer):
         return y
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 4 * int(np.prod(self.input_shape))

@@ -115,7 +115,7 @@ class BatchNorm(Layer):
             running.value[...] = self.momentum * running.value + (1 - self.momentum) * batch
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 2 * int(np.prod(self.output_shape))
 
 
@@ -193,7 +193,7 @@ class GroupNorm(Layer):
         )
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 2 * int(np.prod(self.output_shape))
 
     def describe(self) -> str:

@@ -59,5 +59,5 @@ class Pack(Layer):
         return f"Pack {self.count}"
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 0

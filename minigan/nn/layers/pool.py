@@ -54,7 +54,7 @@ class AveragePooling2D(Layer):
         return sums.reshape(len(x), *self.output_shape)
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return int(np.prod(self.input_shape))
 
     def describe(self) -> str:

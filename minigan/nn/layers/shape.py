@@ -9,7 +9,7 @@ from minigan.backends.geometry import IntPair, pair, times
 from minigan.errors import ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
-from minigan.support.arguments import kind_of, whole
+from minigan.support.arguments import shape_of
 
 
 class Reshape(Layer):
@@ -21,11 +21,7 @@ class Reshape(Layer):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        if not isinstance(shape, tuple | list):
-            raise ShapeError(
-                f"{self.path}: shape must be a tuple without the batch axis, such as (4, 4, 256), got {kind_of(shape)}."
-            )
-        self.shape = tuple(whole(n, "each side of shape", of=self.path) for n in shape)
+        self.shape = shape_of(shape, "shape", of=self.path, example=(4, 4, 256), empty=True)
 
     def infer(self, input_shape: Shape) -> Shape:
         if math.prod(self.shape) != math.prod(input_shape):
@@ -45,7 +41,7 @@ class Reshape(Layer):
         return v.reshape(-1, *self.output_shape), None
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 0
 
 
@@ -126,7 +122,7 @@ class PixelShuffle(Layer):
         return self.kernels.depth_to_space(v, factor=self.factor), None
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 0
 
     def describe(self) -> str:

@@ -120,7 +120,7 @@ class SpectralNorm(Layer):
         return w / self._singular(self._matrix(w), 0)[0]
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 0  # the layer inside counts its own
 
     def _with_weight(self, w: Array) -> WeightLayer:

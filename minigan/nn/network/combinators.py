@@ -9,8 +9,8 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import ConfigError, ShapeError
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.network.sequential import Sequential
-from minigan.nn.network.summary import outline
+from minigan.nn.network.sequential import Sequential, item
+from minigan.nn.network.summary import html_table, outline
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
 from minigan.support.arguments import kind_of
@@ -26,6 +26,9 @@ class Block(Layer):
 
     def __repr__(self) -> str:
         return outline(self)
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
 
 
 class Residual(Block):
@@ -205,7 +208,7 @@ class Parallel(Block):
         return iter(self.branches)
 
     def __getitem__(self, index: int) -> Sequential:
-        return self.branches[index]
+        return item(self.branches, index, of=self.path, a="a branch")
 
     def infer(self, input_shape: Shape) -> Shape:
         shapes = [branch.setup(input_shape, f"{self.path}.{k}") for k, branch in enumerate(self.branches)]
@@ -259,7 +262,7 @@ class Parallel(Block):
             branch.commit_statistics(tape)
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 0  # the branches' layers count their own
 
     def _join(self, parts: list[Array]) -> Array:

@@ -103,5 +103,5 @@ class Inpainting(Block):
         self.inner.commit_statistics(cache.inner)
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 3 * int(np.prod(self.output_shape))

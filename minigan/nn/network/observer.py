@@ -73,6 +73,9 @@ class Watch:
 
     observer: Observer | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Watch":
+        return Watch()  # a copy of the network is another network, which nobody watches yet
+
 
 class Told:
     """A step or a layer of a network, in its place in the walk while there is an observer.

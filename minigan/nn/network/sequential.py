@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from typing import Any, ClassVar, Self, overload
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from minigan.nn.network.observer import Observer, Watch, told
 from minigan.nn.network.summary import html_table, outline, text_table
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
-from minigan.support.arguments import instance, kind_of
+from minigan.support.arguments import call_of_class, flag, instance, kind_of, whole
+
+Inner = TypeVar("Inner", bound=Layer)
 
 
 class Sequential(Layer):
@@ -35,6 +37,8 @@ class Sequential(Layer):
 
     def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:
         super().__init__()
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f'a network\'s name must be text, got {kind_of(name)}. Write name="G", or leave it out.')
         self.layers = layer_list(layers, of=name)
         self.path = name
         self._watch = Watch()
@@ -58,9 +62,10 @@ class Sequential(Layer):
         `D[:-1]` shares layers and weights with D, and is built if D is: the features that D's last layer sees.
         """
         if not isinstance(index, slice):
-            return self.layers[index]
+            return item(self.layers, index, of=self.path, a="a layer")
         part = copy(self)
-        part.layers = layer_list(self.layers[index], of=f"{self.path}[{_slice_text(index)}]")
+        part.path = f"{self.path}[{_slice_text(index)}]"
+        part.layers = layer_list(self.layers[index], of=part.path)
         if self.is_built:
             if index.step not in (None, 1):
                 raise ShapeError(f"{self.path}: a built network has slices of neighbouring layers only.")
@@ -94,6 +99,11 @@ class Sequential(Layer):
         self._steps = steps(self.layers, fuse=fuse)
 
     def given(self, condition: Array | None) -> Self:
+        if condition is not None and not hasattr(condition, "shape"):
+            raise ConfigError(
+                f"{self.path}: expected a condition as an array with a row for each example, or None, got "
+                f"{kind_of(condition)}. Write one-hot classes: np.eye(10, dtype='float32')[labels]."
+            )
         layers = [layer.given(condition) for layer in self.layers]
         if all(one is other for one, other in zip(layers, self.layers, strict=True)):
             return self
@@ -138,6 +148,9 @@ class Sequential(Layer):
             ShapeError, DTypeError: the network was built for another shape, dtype or backend.
         """
         self._check("x", x, None, self.input_shape)
+        flag(train, "train", of=self.path)
+        if self.layers[0].arena is not self.arena:  # a slice of a network that was built again
+            raise NotBuiltError(f"{self.path}: its layers were built again by another network. Take the slice anew.")
         caches: list[Cache] = []
         y = x
         for step in told(self._steps, self, self._watch):
@@ -158,7 +171,7 @@ class Sequential(Layer):
         Raises:
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
-        caches = tape.caches(self)
+        caches = self._caches(tape, grads)
         self._check("dy", dy, tape.outputs, self.output_shape)
         if release:
             tape.release()
@@ -175,7 +188,7 @@ class Sequential(Layer):
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
         """Backward to the input, which keeps each layer's cotangent: the first sweep of a double backward."""
-        caches = cache.caches(self)
+        caches = self._caches(cache)
         self._check("dy", dy, cache.outputs, self.output_shape)
         records: list[Any] = []
         layers = told(self.layers, self, self._watch)
@@ -193,7 +206,7 @@ class Sequential(Layer):
         also hands back dP/dx; the down-sweep then is an ordinary backward that starts from the last of these and
         picks up the others on its way. Piecewise-linear layers hand back None, and without any the sweep is skipped.
         """
-        caches = cache.caches(self)
+        caches = self._caches(cache, grads)
         self._check("v", v, cache.inputs, self.input_shape)
         injected: list[Array | None] = []
         up, below = (told(self.layers, self, self._watch, down=down) for down in (False, True))
@@ -211,11 +224,11 @@ class Sequential(Layer):
 
     def commit_statistics(self, cache: Tape) -> None:
         """Folds the tape's batch statistics into the running ones."""
-        for layer, layer_cache in zip(self.layers, cache.caches(self), strict=True):
+        for layer, layer_cache in zip(self.layers, self._caches(cache), strict=True):
             layer.commit_statistics(layer_cache)
 
     @property
-    def flops(self) -> int:
+    def own_flops(self) -> int:
         return 0  # its layers count their own
 
     def _first_trained(self) -> int:
@@ -225,12 +238,36 @@ class Sequential(Layer):
                 return index
         return len(self.layers)
 
+    def _caches(self, tape: Tape, grads: Gradients | None = None) -> list[Cache]:
+        """The tape's caches, if it is one of this network's, and the gradients are.
+
+        Raises:
+            ConfigError: something else stands in the place of a tape or of gradients, or they are of another network.
+            StaleTapeError: see `Tape.caches`.
+        """
+        arena = self.arena
+        if not isinstance(tape, Tape):
+            raise ConfigError(
+                f"{self.path}: expected the tape of its forward pass, got {kind_of(tape)}. "
+                f"Write y, tape = {self.path}.forward(x, train=True)."
+            )
+        if grads is None or (isinstance(grads, Gradients) and grads.arena is arena):
+            return tape.caches(self)
+        if not isinstance(grads, Gradients):
+            raise ConfigError(
+                f"{self.path}: expected gradients or None, got {kind_of(grads)}. Write grads={self.path}.gradients()."
+            )
+        raise ConfigError(
+            f"{self.path}: these gradients are of another network, or from before {self.path} was built again. "
+            f"Write grads={self.path}.gradients(), and make its optimizer anew."
+        )
+
     def _check(self, name: str, array: Array, batch_size: int | None, shape: Shape) -> None:
         """Refuses an array that is not (N, *shape) of the network's backend and dtype; batch size None is any N."""
         if not isinstance(array, self.kernels.xp.ndarray):
             raise DTypeError(
-                f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {type(array)}. "
-                "Move it with backend.asarray(...)."
+                f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {kind_of(array)}. "
+                f"Write {name} = {self.path}.kernels.asarray({name}, dtype='{self.dtype}')."
             )
         if array.ndim == 0 or array.shape[1:] != shape or batch_size not in (None, len(array)) or not len(array):
             expected = f"(N, {', '.join(map(str, shape))})" + ("" if batch_size is None else f" with N = {batch_size}")
@@ -257,7 +294,7 @@ class Sequential(Layer):
         Raises:
             NotBuiltError: the network has no shapes yet.
         """
-        return text_table(self, batch_size=batch_size)
+        return text_table(self, batch_size=whole(batch_size, "batch_size", of=self.path))
 
 
 def expect_network(value: Any, name: str) -> Sequential:
@@ -274,6 +311,25 @@ def expect_network(value: Any, name: str) -> Sequential:
     if not all(layer.is_built for layer in network):
         raise NotBuiltError(f"{network.path}: not built. Call build(input_shape, rng=...) first.")
     return network
+
+
+def item(items: Sequence[Inner], index: Any, *, of: str, a: str) -> Inner:
+    """The layer or branch at a place.
+
+    Args:
+        of: the path of the network.
+        a: the kind of item: `a layer`.
+    Raises:
+        IndexError: there are not so many.
+        ConfigError: the index is no integer.
+    """
+    if not isinstance(index, int | np.integer) or isinstance(index, bool):
+        raise ConfigError(f"{of}: expected the place of {a}, a whole number, got {kind_of(index)}. Write {of}[0].")
+    if not -len(items) <= index < len(items):
+        raise IndexError(
+            f"{of}: expected the place of {a}, from 0 to {len(items) - 1}, got {index}. Write {of}[-1] for the last."
+        )
+    return items[int(index)]
 
 
 def layer_list(layers: Any, *, of: str) -> list[Layer]:
@@ -300,12 +356,12 @@ def layer_list(layers: Any, *, of: str) -> list[Layer]:
 
 def _layer_remedy(found: Any) -> str:
     if isinstance(found, type) and issubclass(found, Layer):
-        return f"Write {found.__name__}(...), an object of the class."
+        return f"Write {call_of_class(found)}, an object of the class."
     if isinstance(found, list | tuple):
         return "Write *layers to put a list's layers there, or Sequential(layers) for a network in the network."
     return "Write a layer such as Dense(128), or derive a class of your own from minigan.nn.Layer."
 
 
 def _slice_text(index: slice) -> str:
-    first, last = ("" if end is None else str(end) for end in (index.start, index.stop))
-    return f"{first}:{last}"
+    ends = ["" if end is None else str(end) for end in (index.start, index.stop)]
+    return ":".join(ends if index.step is None else [*ends, str(index.step)])

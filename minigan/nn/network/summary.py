@@ -8,6 +8,7 @@ from minigan.nn.layers.base import Layer
 
 __all__ = ["html_table", "outline", "text_table"]
 
+EM_SPACE = "\N{EM SPACE}"  # HTML drops plain spaces at the start of a cell
 HEADER = ("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")
 
 
@@ -65,15 +66,22 @@ def text_table(network: Layer, *, batch_size: int) -> str:
 
 
 def html_table(network: Layer) -> str:
-    """The summary for a notebook; of a network that is not built the layers alone."""
-    if not network.is_built:
-        return f"<pre>{html.escape(outline(network))}</pre>"
-    rows = [*_rows(network, batch_size=64, indent="\N{EM SPACE}"), _total(network)]
-    cells = len(HEADER) - 1  # the algorithms depend on a batch size, which is not given here
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in HEADER[:cells])
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row[:cells])}</tr>" for row in rows)
-    caption = html.escape(f"{_title(network)}, {network.dtype} on {network.kernels.name}")
-    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    """The summary for a notebook, each layer as the call that makes it; before `build` the layers alone."""
+    calls = [f"{EM_SPACE * depth}{name} {layer.call_text()}" for name, depth, layer in lines(network)]
+    rows: list[tuple[str, ...]]
+    if network.is_built:
+        # The algorithms depend on a batch size, which nobody has named here.
+        cells = [row[1:-1] for row in _rows(network, batch_size=64, indent="")]
+        rows = [HEADER[:-1], *((call, *rest) for call, rest in zip(calls, cells, strict=True)), _total(network)[:-1]]
+    else:
+        rows = [HEADER[:1], *((call,) for call in calls)]
+    head, *body = (
+        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        for tag, row in zip(["th", *["td"] * (len(rows) - 1)], rows, strict=True)
+    )
+    text = "".join(f"<tr>{row}</tr>" for row in body)
+    caption = f"<caption>{html.escape(network.title())}</caption>"
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{text}</tbody></table>"
 
 
 def _inside(network: Layer) -> Iterator[tuple[str, Layer]]:
@@ -91,12 +99,12 @@ def _rows(network: Layer, batch_size: int, *, indent: str) -> Iterator[Row]:
         names = layer.algorithms(batch_size)
         algorithm = names[0] if len(set(names)) == 1 else " | ".join(names)
         label = f"{indent * depth}{name} {layer.describe()}"
-        yield Row(label, str(layer.output_shape), f"{count:,}", f"{layer.flops / 1e6:,.2f}", algorithm)
+        yield Row(label, str(layer.output_shape), f"{count:,}", f"{layer.own_flops / 1e6:,.2f}", algorithm)
 
 
 def _total(network: Layer) -> Row:
     count = sum(p.size for _, p in network.named_parameters())
-    return Row("total", "", f"{count:,}", f"{network.total_flops / 1e6:,.2f}")
+    return Row("total", "", f"{count:,}", f"{network.flops / 1e6:,.2f}")
 
 
 def _title(network: Layer) -> str:

@@ -424,7 +424,7 @@ def test_a_single_layer_is_built_like_a_network(backend: Backend):
     layer = Dense(3, init=Normal(1)).build((2,), backend=backend, rng=np.random.default_rng(0))
     assert [name for name, _ in layer.arena.items()] == ["w", "b"]
     assert layer.path == "Dense"
-    assert layer.total_flops == 12
+    assert layer.flops == 12
 
 
 # ---------------------------------------------------------------------------------------------- the summary
@@ -446,7 +446,7 @@ def test_summary_and_flops():
     conv, inner, dense = 2 * 14 * 14 * 4 * 2 * 8, 2 * 14 * 14 * 9 * 8 * 8, 2 * 1568
     image = 14 * 14 * 8
     total = conv + 2 * image + image + image + inner + dense  # BatchNorm, LeakyReLU, the Residual's sum
-    assert net.total_flops == total
+    assert net.flops == total
 
     def mflop(flops: int) -> str:
         return f"{flops / 1e6:,.2f}"
