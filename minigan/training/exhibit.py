@@ -96,7 +96,7 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None
             f"save_picture: expected a path and a picture, got {kind_of(path)} and "
             f'{"no picture" if picture is None else kind_of(picture)}. Write save_picture("samples.png", images).'
         )
-    if Path(path).suffix.lower() != ".png":
+    if Path(path).suffix.lower() != ".png" and not Path(path).is_dir():
         raise ConfigError(
             f"{os.fspath(path)!r}: expected a name that ends with .png, since a PNG is written. "
             f"Name it {Path(path).name.partition('.')[0] or 'samples'}.png."
