@@ -17,6 +17,7 @@ from minigan.errors import CheckpointError, ConfigError
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
 from minigan.support.durable_files import atomic_write
+from minigan.support.representation import short_path
 from minigan.training.rhythm import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "new_config", "read_config", "write_config"]
@@ -141,13 +142,23 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{folder} is not a run folder: cannot read {path}: {error.strerror}.") from None
+        raise CheckpointError(
+            f"{folder} is not a run folder: cannot read {path}: {error.strerror}. {_which_folder(folder)}"
+        ) from None
     except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a number of thousands of digits
         raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
     config = _parse(table, path)
     if steps is not None:
         config = replace(config, settings={**config.settings, "steps": steps})
     return config if data is None else replace(config, data=data)
+
+
+def _which_folder(folder: Path) -> str:
+    """The remedy for a folder that is not a run's."""
+    inside = next((parent for parent in folder.absolute().parents[:2] if (parent / FILE).is_file()), None)
+    if inside is not None:
+        return f"It is a part of the run {short_path(inside)}: name that folder."
+    return "Name the folder that a training has written, such as runs/dcgan-digits-1."
 
 
 def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:

@@ -15,9 +15,10 @@ from minigan.recipes import RECIPES, Recipe
 from minigan.runs.config import new_config
 from minigan.runs.run import Run, say_how_it_ended, source_name
 from minigan.runs.session import recipe_named, start_run, train_run
-from minigan.support.arguments import path, whole
+from minigan.support.arguments import path, truth, whole
 from minigan.support.output import Output
 from minigan.training.listeners import AnyListener
+from minigan.training.listeners.users import listener_list
 
 __all__ = ["train"]
 
@@ -47,7 +48,8 @@ def train(
         run = minigan.train("dcgan", data="digits", steps=500, width=16)
 
     Shows progress and leaves a run folder. Ctrl-C stops after the present step, saves a checkpoint and returns the run;
-    `run.resume()` trains on.
+    `run.resume()` trains on. SIGTERM does the same, and is then delivered again: it ends the program, unless that has
+    a handler of its own.
 
     Args:
         recipe: a name, such as "dcgan" or "pix2pix", or a recipe of `minigan.recipes`.
@@ -73,6 +75,7 @@ def train(
     """
     if backend not in ("auto", *BACKENDS):
         raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}. Choose one of them.")
+    listeners, quiet = listener_list(listeners), truth(quiet, "quiet")
     if not isinstance(best, str):
         raise ConfigError(f"best must be the name of a figure, got {best!r}. Write best='fid'.")
     given = {name: value for name, value in (("steps", steps), ("batch_size", batch_size)) if value is not None}
@@ -90,7 +93,8 @@ def train(
         best=best,
     )
     prepared = start_run(config, None if out is None else path(out, "out"), listeners=listeners)
-    say_how_it_ended(train_run(prepared, output=Output(quiet=quiet), chosen=backend != "auto"), prepared)
+    output = Output(quiet=quiet)
+    say_how_it_ended(train_run(prepared, output=output, chosen=backend != "auto", pass_on_sigterm=True), prepared)
     return Run(prepared.trainer.state.folder, listeners=listeners, quiet=quiet)
 
 

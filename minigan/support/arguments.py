@@ -11,7 +11,7 @@ import numpy as np
 
 from minigan.errors import ConfigError
 
-__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "path", "whole"]
+__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "path", "truth", "whole"]
 
 
 def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = "") -> int:
@@ -77,15 +77,30 @@ def instance(
     raise ConfigError(f"{_owner(of)}{name} must be {a}, got {kind_of(value)}. {remedy}")
 
 
-def path(value: Any, name: str) -> Path:
-    """The value as a `Path`, if it is a path that is not empty.
+def truth(value: Any, name: str, *, of: str = "") -> bool:
+    """The value, if it is True or False.
 
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ConfigError(f"{_owner(of)}{name} must be True or False, got {kind_of(value)}. Write {name}=True.")
+
+
+def path(value: Any, name: str, *, remedy: str = "") -> Path:
+    """The value as a `Path`, if it is a path that is not empty. A leading `~` is the home folder.
+
+    Args:
+        name: the argument's.
+        remedy: what to write instead, a sentence.
     Raises:
         ConfigError: it is something else, or empty.
     """
     if isinstance(value, str | os.PathLike) and os.fspath(value):
-        return Path(os.fsdecode(value))
-    raise ConfigError(f"{name} must be a path, got {kind_of(value)}. Write {name}='FOLDER'.")
+        return Path(os.path.expanduser(os.fsdecode(value)))
+    remedy = remedy or f"Write {name}='FOLDER'."
+    raise ConfigError(f"{name} must be a path, got {kind_of(value)}. {remedy}")
 
 
 def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, Any] | None = None) -> str:

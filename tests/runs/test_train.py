@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import warnings
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_a_prompt_s_first_line_trains_and_shows_progress(capsys):
     assert "dcgan on digits" in out
     assert "step 2/2  D " in out
     assert "`run.generator.sample(16)`" in out
-    assert run.folder == Path("runs/dcgan-digits-1")
+    assert run.folder == Path("runs/dcgan-digits-1").absolute()
     assert (run.step, run.steps) == (2, 2)
     assert run.log == [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
     images = run.generator.sample(16, seed=7)
@@ -136,6 +137,59 @@ def test_listeners_stay_with_a_run_until_others_come():
     assert [record["step"] for record in second] == [4]
 
 
+def test_listeners_from_a_generator_stay_as_well():
+    steps = []
+    run = ring(2, listeners=(listener for listener in [lambda record: steps.append(record["step"])]))
+    run.resume(steps=3, listeners=iter(run._listeners)).resume(steps=4)
+    assert steps == [1, 2, 3, 4]
+
+
+def test_listeners_that_are_refused_are_not_kept():
+    run = ring(2)
+    for wrong in (print, [3]):
+        with pytest.raises(ConfigError, match="listeners"):
+            run.resume(steps=3, listeners=wrong)
+    assert run.resume(steps=3).step == 3
+
+
+def test_sigterm_saves_and_is_delivered_again():
+    """A program that trains must not miss that it is asked to end."""
+    delivered = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: delivered.append(number))
+
+    class Press(Listener):
+        def on_step(self, step):
+            if step.number == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert delivered == []
+
+    try:
+        run = ring(100, listeners=[Press()])
+        assert delivered == [signal.SIGTERM]
+        run.resume(steps=4, listeners=[])
+        assert delivered == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert run.step == 4
+
+
+def test_a_run_stays_itself_in_another_folder(tmp_path, monkeypatch):
+    class Wander(Listener):
+        def on_step(self, step):
+            os.chdir("elsewhere" if step.number == 2 else tmp_path)
+
+    Path("elsewhere").mkdir()
+    run = ring(3, out="run", sample_every=2, checkpoint_every=2, listeners=[Wander()])
+    monkeypatch.chdir("elsewhere")
+    minigan.train(MLP(hidden=9), **{**RING, "hidden": 9}, steps=5, out="run")
+    assert (run.config.settings["hidden"], run.step, repr(run).startswith(f"<Run {tmp_path / 'run'}: ")) == (4, 3, True)
+    run.resume(steps=4, listeners=[])
+    assert (run.step, minigan.open_run("run").step) == (4, 5)
+    early = minigan.open_run(Path("..", "run", "checkpoints", "step-00000002.safetensors"))
+    os.chdir(tmp_path)
+    assert early.resume(steps=3, quiet=True).step == 3
+
+
 def test_the_run_of_a_training_that_failed_can_be_opened():
     def fail(record):
         assert record["step"] < 3, "enough"
@@ -172,8 +226,73 @@ def test_a_run_is_opened_from_its_folder_or_a_checkpoint():
     assert (early.folder.name, early.generator.step) == ("run", 2)
     early.resume(quiet=True)
     assert (early.step, early.generator.step) == (6, 6)
-    with pytest.raises(CheckpointError, match="nowhere is not a run folder"):
-        minigan.open_run("nowhere")
+
+
+def test_a_run_at_a_checkpoint_is_as_it_was_then(capsys):
+    run = ring(6, log_every=1, sample_every=1, checkpoint_every=2)
+    path = run.folder / "checkpoints" / "step-00000002.safetensors"
+    early = minigan.open_run(path)
+    assert (early.step, early.generator.step, early.log, early.picture.name) == (2, 2, run.log[:2], "step-000002.png")
+    assert repr(early).startswith(f"<Run {path.relative_to(Path.cwd())}: mlp on ring, step 2 of 6, ")
+    early.resume(steps=5, quiet=False)
+    assert "resumed from step 2: steps 3 to 6 are done anew." in capsys.readouterr().out
+    assert (early.step, early.picture.name, early.log[-1]["step"]) == (5, "step-000005.png", 5)
+    assert not (run.folder / "samples" / "step-000006.png").exists()
+    early.resume(steps=6, quiet=False)
+    assert "anew" not in capsys.readouterr().out
+
+
+def test_the_best_checkpoint_has_a_step():
+    run = ring(4, evaluate_every=2)
+    best = minigan.open_run(run.folder / "checkpoints" / "best.safetensors")
+    assert best.step == best.generator.step
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "nowhere",
+            r"nowhere is not a run folder: cannot read .*\. Name the folder that a training has written, such as",
+        ),
+        ("first.png", r"such as runs/dcgan-digits-1\."),
+        ("run/checkpoints", r"run/checkpoints is not a run folder: .* It is a part of the run run: name that folder\."),
+        ("run/samples/step-000001.png", r"It is a part of the run run: name that folder\."),
+        ("", r"path must be a path, got ''\. Write open_run\('runs/dcgan-digits-1'\)\."),
+        (3, r"path must be a path, got 3\."),
+        (None, r"path must be a path, got None\."),
+        (b"run", r"path must be a path, got a bytes\."),
+        (["run"], r"path must be a path, got \['run'\]\."),
+    ],
+)
+def test_what_is_no_run_is_named_with_a_remedy(path, message):
+    ring(1, out="run")
+    Path("first.png").touch()
+    with pytest.raises((CheckpointError, ConfigError), match=message):
+        minigan.open_run(path)
+
+
+def test_a_run_whose_folder_is_gone_can_be_shown():
+    run = ring(1, out="run")
+    (run.folder / "config.toml").write_text("recipe = ")
+    assert "<Run run: " in repr(run)
+    assert "is not the configuration of a run" in repr(run)
+    assert "&lt;Run run: " in run._repr_html_()
+    shutil.rmtree(run.folder)
+    assert "<Run run: " in repr(run)
+    assert "cannot read" in run._repr_html_()
+    for name in ("step", "steps", "log", "config", "picture", "generator"):
+        with pytest.raises(CheckpointError, match="run"):
+            getattr(run, name)
+
+
+def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    np.save(tmp_path / "home" / "points.npy", np.random.default_rng(0).normal(size=(40, 2)))
+    run = ring(1, data="~/points.npy", out="~/run")
+    assert run.folder == tmp_path / "home" / "run"
+    assert minigan.open_run("~/run").config.data == str(tmp_path / "home" / "points.npy")
 
 
 def test_data_that_moved_are_named_when_a_run_is_resumed():
@@ -198,7 +317,7 @@ def test_a_run_shows_itself():
     run = ring(4, evaluate_every=4)
     losses = next(record for record in reversed(run.log) if "d_loss" in record)
     facts = f"mlp on ring, step 4 of 4, d_loss {losses['d_loss']:.4g}, g_loss {losses['g_loss']:.4g}"
-    assert repr(run) == f"<Run {run.folder}: {facts}>"
+    assert repr(run) == f"<Run {run.folder.relative_to(Path.cwd())}: {facts}>"
     html = run._repr_html_()
     assert base64.b64decode(re.search(r"data:image/png;base64,([^\"]+)", html)[1]) == run.picture.read_bytes()
     assert run.picture.name == "step-000004.png"
@@ -237,7 +356,14 @@ def test_a_folder_s_name_is_no_markup():
         ({"best": "fid", "evaluate_every": 2}, "`best` must be one of modes, high_quality with ring, got fid"),
         ({"best": 3}, r"best must be the name of a figure, got 3\. Write best='fid'\."),
         ({"backend": "numpy"}, "backend must be one of auto, reference, cpu, gpu, got 'numpy'"),
-        ({"data": np.zeros((9, 2))}, "data must be the name of a source or a path, got ndarray"),
+        ({"data": np.zeros((9, 2))}, r"data must be the name of a source or a path, got an array \(9, 2\) of float64"),
+        ({"data": ""}, r"data must be the name of a source or a path, got ''\. Write data='digits'\."),
+        ({"quiet": 3}, r"quiet must be True or False, got 3\. Write quiet=True\."),
+        ({"listeners": print}, r"listeners must be a list, got the function print\. Write listeners=\[print\]\."),
+        ({"listeners": Listener()}, r"got a Listener\. Write listeners=\[Listener\(\)\]\."),
+        ({"listeners": 3}, r"listeners must be a list, got 3\. Write listeners=\[print\]\."),
+        ({"listeners": None}, r"listeners must be a list, got None\. Write listeners=\[print\]\."),
+        ({"listeners": [{}]}, r"expected a Listener, or a function that takes a record of the log, got a dict\."),
         ({"out": 3}, r"out must be a path, got 3\. Write out='FOLDER'\."),
         ({"out": ""}, r"out must be a path, got ''\."),
         ({"listeners": [3]}, "expected a Listener, or a function that takes a record of the log, got 3"),
