@@ -11,6 +11,7 @@ import numpy as np
 from minigan.checkpoints.format import CHECKPOINT_FORMAT, Arrays, load_checkpoint, save_arrays, versions
 from minigan.errors import CheckpointError
 from minigan.support.durable_files import make_folder, remove_stale
+from minigan.support.representation import short_path
 
 __all__ = ["CheckpointFolder", "resume_from", "step_of"]
 
@@ -116,7 +117,7 @@ class CheckpointFolder:
 
 def resume_from(path: Path, step: int) -> str:
     """The call that resumes from a checkpoint or a run folder, for error messages."""
-    return f"Resume from step {step:,} with: `minigan.open_run({str(path)!r}).resume()`"
+    return f"Resume from step {step:,} with: `minigan.open_run({short_path(path)!r}).resume()`"
 
 
 def step_of(path: Path) -> int:

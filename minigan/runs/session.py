@@ -22,16 +22,19 @@ from minigan.training.listeners import AnyListener
 __all__ = ["recipe_named", "resume_run", "start_run", "train_run"]
 
 
-def start_run(config: RunConfig, out: Path | None = None, *, listeners: Sequence[AnyListener] = ()) -> PreparedRun:
+def start_run(
+    config: RunConfig, out: Path | None = None, *, root: Path = Path("runs"), listeners: Sequence[AnyListener] = ()
+) -> PreparedRun:
     """A new run in a new folder, ready for `train_run`.
 
     Args:
-        out: the folder; None takes the next of runs/RECIPE-DATA-1, -2, ...
+        out: the folder; None takes the next of RECIPE-DATA-1, -2, ... in `root`.
+        root: see `out`.
         listeners: a user's own.
     Raises:
         MiniganError: the configuration, the data, the backend or the folder cannot be used.
     """
-    prepared = prepare_run(config, (out or new_folder(config.recipe, config.data)).absolute(), listeners=listeners)
+    prepared = prepare_run(config, out or new_folder(config.recipe, config.data, root=root), listeners=listeners)
     try:
         create_folder(prepared, numbered=out is None)
     except BaseException:
@@ -53,7 +56,6 @@ def resume_run(
     Raises:
         MiniganError: there is no run, or it cannot be resumed with these arguments. Nothing is changed.
     """
-    path = path.absolute()  # a listener may change the present folder
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
     prepared = prepare_from_folder(folder, steps=steps, data=data, listeners=listeners)

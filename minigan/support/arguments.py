@@ -1,9 +1,10 @@
 """Checks of arguments that constructors and functions share, each with one line that says what to write."""
 
+import difflib
 import inspect
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,18 @@ import numpy as np
 
 from minigan.errors import ConfigError
 
-__all__ = ["as_number", "instance", "kind_of", "number", "object_remedy", "path", "truth", "whole"]
+__all__ = [
+    "as_integer",
+    "as_number",
+    "did_you_mean",
+    "instance",
+    "kind_of",
+    "number",
+    "object_remedy",
+    "path",
+    "truth",
+    "whole",
+]
 
 
 def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = "") -> int:
@@ -29,7 +41,7 @@ def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = 
         return int(value)
     expected = "a positive integer" if least == 1 else f"an integer from {least} up"
     if not ok and not remedy:
-        remedy = _written_as_integer(value, name)
+        remedy = as_integer(value, name)
     raise ConfigError(f"{_owner(of)}{name} must be {expected}, got {kind_of(value)}.{_sentence(remedy)}")
 
 
@@ -115,6 +127,15 @@ def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, An
     return f"Write {name}={value.__name__}({'...' if needed else ''})."
 
 
+def as_integer(value: Any, name: str) -> str:
+    """The remedy for a float or a string that stands for an integer: `Write channels=64.`"""
+    try:
+        near = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f"Write {name}={near}." if near == float(value) and not isinstance(value, bool) else ""
+
+
 def as_number(value: Any, name: str) -> str:
     """The remedy for a number that is written as a string: `Write lr=1e-4.`; nothing for other values."""
     try:
@@ -122,6 +143,12 @@ def as_number(value: Any, name: str) -> str:
     except ValueError:
         return ""
     return f"Write {name}={value}."
+
+
+def did_you_mean(value: Any, known: Iterable[str]) -> str:
+    """A hint after a name that is unknown: ` Did you mean hinge?`; nothing if no known name is like it."""
+    likely = difflib.get_close_matches(value.strip().lower(), [*known], n=1) if isinstance(value, str) else []
+    return f" Did you mean {likely[0]}?" if likely else ""
 
 
 def kind_of(value: Any) -> str:
@@ -154,15 +181,6 @@ def _range(above: float, least: float, below: float, most: float) -> str:
             else f"a finite number {'above' if above > least else 'from'} {low:g}" + ("" if above > least else " up")
         )
     return f"in {'(' if above >= least else '['}{low:g}, {high:g}{')' if below <= most else ']'}"
-
-
-def _written_as_integer(value: Any, name: str) -> str:
-    """The remedy for a float or a string that stands for an integer: `Write channels=64.`"""
-    try:
-        near = int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return ""
-    return f"Write {name}={near}." if near == float(value) and not isinstance(value, bool) else ""
 
 
 def _owner(of: str) -> str:

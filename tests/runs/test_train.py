@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import minigan
+from minigan.backends.reference import ReferenceBackend
 from minigan.checkpoints.format import load_arrays
 from minigan.cli.command_line import main
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, ListenerError
-from minigan.recipes import DCGAN, MLP, RECIPES
+from minigan.recipes import DCGAN, MLP, RECIPES, NoiseRecipe, Recipe
 from minigan.training import Listener
 
 TINY = {"hidden": 4, "latent": 2, "batch_size": 8}
@@ -339,14 +340,15 @@ def test_a_folder_s_name_is_no_markup():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"hiden": 3}, r"mlp has no setting 'hiden'\. Did you mean hidden\? Expected one of .*latent"),
+        ({"hiden": 3}, r"^mlp has no setting 'hiden'\. Did you mean hidden\?$"),
         ({"step": 3}, r"mlp has no setting 'step'\. Did you mean steps\?"),
         ({"listener": print}, r"mlp has no setting 'listener'\. Did you mean listeners\?"),
-        ({"hidden": "16"}, r"mlp: hidden must be of type int, got '16'\."),
-        ({"hidden": 2.5}, r"mlp: hidden must be an int, got 2\.5\."),
-        ({"loss": 3}, r"mlp: loss must be a str, got 3\."),
+        ({"qwrtz": 3}, r"^mlp has no setting 'qwrtz'\. Expected one of .*latent"),
+        ({"hidden": "16"}, r"mlp: hidden must be an integer, got '16'\."),
+        ({"hidden": 2.5}, r"mlp: hidden must be an integer, got 2\.5\."),
+        ({"loss": 3}, r"mlp: loss must be a string, got 3\."),
         ({"loss": "hing"}, "mlp: loss must be one of minimax"),
-        ({"steps": "5"}, "steps must be of type int, got '5'"),
+        ({"steps": "5"}, "steps must be an integer, got '5'"),
         ({"batch_size": 0}, "batch_size must be positive, got 0"),
         ({"seed": -1}, r"seed must be an integer from 0 up, got -1\."),
         ({"log_every": 0}, "log_every must be a positive integer, got 0"),
@@ -355,6 +357,9 @@ def test_a_folder_s_name_is_no_markup():
         ({"best": "modes"}, r"`best='modes'` needs figures to go by\. Add `evaluate_every=N`\."),
         ({"best": "fid", "evaluate_every": 2}, "`best` must be one of modes, high_quality with ring, got fid"),
         ({"best": 3}, r"best must be the name of a figure, got 3\. Write best='fid'\."),
+        ({"backend": "CPU"}, r"got 'CPU'\. Did you mean cpu\?"),
+        ({"backend": ReferenceBackend}, "got the class ReferenceBackend"),
+        ({"seed": np.random.default_rng(0)}, "seed must be an integer from 0 up, got a Generator"),
         ({"backend": "numpy"}, "backend must be one of auto, reference, cpu, gpu, got 'numpy'"),
         ({"data": np.zeros((9, 2))}, r"data must be the name of a source or a path, got an array \(9, 2\) of float64"),
         ({"data": ""}, r"data must be the name of a source or a path, got ''\. Write data='digits'\."),
@@ -387,7 +392,12 @@ def test_numpys_integers_are_integers():
     [
         ("digits", r"unknown recipe 'digits': .* Did you mean `data='digits'`\?"),
         (3, r"recipe must be a name or a recipe, got 3\. Write 'dcgan'\."),
-        (DCGAN.assemble, "recipe must be a name or a recipe"),
+        (DCGAN.assemble, "recipe must be a name or a recipe, got the function assemble"),
+        ("DCGAN", r"Did you mean dcgan\?"),
+        (Recipe, r"Recipe is a base of recipes\. Use one of dcgan, mlp"),
+        (NoiseRecipe, r"NoiseRecipe is a base of recipes\. Use one of dcgan, mlp"),
+        (type("My", (DCGAN,), {}), r"Write name = 'my' in the class, and minigan\.recipes\.RECIPES\['my'\] = My\."),
+        (type("My", (DCGAN,), {"name": "vae"}), r"Write name = 'my' in the class"),
     ],
 )
 def test_what_is_no_recipe_gets_one_line(recipe, message):
@@ -399,7 +409,7 @@ def test_a_recipe_of_one_s_own_must_be_found_again_by_its_name(monkeypatch):
     class Mine(MLP):
         name = "mine"
 
-    with pytest.raises(ConfigError, match=r"Add it with minigan\.recipes\.RECIPES\['mine'\] = Mine"):
+    with pytest.raises(ConfigError, match=r"and minigan\.recipes\.RECIPES\['mine'\] = Mine"):
         minigan.train(Mine(), **RING, steps=1)
     monkeypatch.setitem(RECIPES, "mine", Mine)
     assert minigan.train(Mine(), **RING, steps=1).resume(steps=2).step == 2
