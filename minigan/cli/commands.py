@@ -114,7 +114,7 @@ def sample(options: argparse.Namespace) -> int:
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
     if options.data is not None or options.split is not None:
-        translation_recipe(trained)
+        translation_recipe(trained, remedy="Sample it without `data` and `split`.")
     label = None if options.label is None else trained.label(options.label)
     samples = trained.sample(options.count, seed=options.seed, label=label)
     save_picture(options.out, render(samples, extent=trained.extent))

@@ -52,6 +52,14 @@ class RunConfig:
     engine: str = ""
     minigan: str = minigan.__version__
 
+    def __repr__(self) -> str:
+        """The settings that differ from the recipe's defaults, not all of them."""
+        try:
+            recipe = repr(get_recipe(self.recipe).from_settings(self.settings))
+        except ConfigError:  # a text never fails
+            recipe = self.recipe
+        return f"<RunConfig: {recipe} on {self.data}, seed {self.seed}, {self.backend}, {self.dtype}>"
+
     def to_toml(self) -> str:
         """The text of `config.toml`."""
         tables: dict[str, dict[str, Any]] = {"": {"format": CONFIG_FORMAT}}

@@ -170,6 +170,9 @@ def test_the_version(capsys):
     [
         (["train", "nope"], "unknown recipe 'nope': expected one of dcgan, mlp"),
         (["train", "--set", "foo=1"], "dcgan has no setting 'foo'. Expected one of augment, batch_size"),
+        (["train", "--set", "widht=1"], "dcgan has no setting 'widht'. Did you mean width?"),
+        (["train", "--set", "loss=Hinge"], "got 'Hinge'. Did you mean hinge?"),
+        (["train", "DCGAN"], "Did you mean dcgan?"),
         (["train", "--set", "lr=fast"], "lr must be a number, got 'fast'"),
         (["train", "--set", "width=2.5"], "width must be an integer, got '2.5'"),
         (["train", "--set", "lr"], "--set expects KEY=VALUE, got 'lr'"),

@@ -16,7 +16,15 @@ import minigan
 from minigan.backends.reference import ReferenceBackend
 from minigan.checkpoints.format import load_arrays
 from minigan.cli.command_line import main
-from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, ListenerError
+from minigan.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergenceError,
+    ListenerError,
+    NotBuiltError,
+    OutOfMemoryError,
+)
 from minigan.recipes import DCGAN, MLP, RECIPES, NoiseRecipe, Recipe
 from minigan.training import Listener
 
@@ -444,11 +452,108 @@ def test_a_generator_draws_by_count_seed_and_class():
     assert (generator.sample(2, seed=None) != generator.sample(2, seed=None)).any()
     rng = np.random.default_rng(0)
     assert (generator.sample(2, seed=rng) != generator.sample(2, seed=rng)).any()
+    mixed = generator.sample(seed=1, label=[7, "7", np.int64(3)])
+    assert mixed.shape == (3, 28, 28, 1)
+    np.testing.assert_array_equal(mixed[:2], generator.sample(3, seed=1, label=7)[:2])
+    assert (mixed[2] != generator.sample(3, seed=1, label=7)[2]).any()
+    np.testing.assert_array_equal(generator.sample(label=np.arange(3)), generator.sample(3, label=range(3)))
+    for seed in ("x", 3.5, -1, True):
+        with pytest.raises(ConfigError, match="seed must be an integer from 0 up, got"):
+            generator.sample(2, seed=seed)
+    for wrong in (4.0, True, np.eye(2), {3}, [3.0, 1]):
+        with pytest.raises(ConfigError, match="label must be the number or the name of a class, or a list, got"):
+            generator.pixels(2, label=wrong)
+    with pytest.raises(ConfigError, match=r"label must have a class for each of 2 samples, got 3\. Leave count out\."):
+        generator.sample(2, label=[1, 2, 3])
+    with pytest.raises(ConfigError, match=r"mlp: expected a class from 0 to 9, got 10\."):
+        generator.sample(label=[1, 10])
+    assert (generator.label(3), generator.label("3")) == (3, 3)
+    with pytest.raises(OutOfMemoryError, match=r"1,000,000,000,000 samples would take .* Use a smaller `count`\."):
+        generator.sample(10**12)
     for count in (0, -1, 2.0, "4", True):
         with pytest.raises(ConfigError, match="count must be a positive integer, got"):
             generator.sample(count)
     with pytest.raises(ConfigError, match="expected a class as one of"):
         generator.sample(1, label="cat")
+
+
+@pytest.mark.parametrize("path", [3, None, b"run", "", Path])
+def test_what_is_no_path_of_a_generator_is_named(path):
+    with pytest.raises(
+        ConfigError, match=r"path must be a path, got .* Write load_generator\('runs/dcgan-digits-1'\)\."
+    ):
+        minigan.load_generator(path)
+
+
+def test_arguments_of_a_generator_do_not_blame_its_file():
+    run = ring(1, ema=0.9)
+    with pytest.raises(ConfigError, match=r"^unknown backend 'numpy'"):
+        minigan.load_generator(run.folder, backend="numpy")
+    with pytest.raises(ConfigError, match="average must be True or False, got 'yes'"):
+        minigan.load_generator(run.folder, average="yes")
+    assert minigan.load_generator(run.folder, average=np.False_).averaged is False
+
+
+def test_saving_what_is_no_generator_gets_one_line(tmp_path):
+    rng = np.random.default_rng(0)
+    recipe, unbuilt = MLP(hidden=4, latent=2), MLP(hidden=4, latent=2).whole_generator((2,))
+    G = recipe.built_generator((2,), backend="reference", rng=rng)
+    minigan.save_generator("right.safetensors", G, recipe, step=np.int64(3), classes=("a",))
+    trained = minigan.load_generator("right.safetensors")
+    assert trained.step == 3
+    for arguments, error, says in (
+        (("x", G, "mlp"), ConfigError, r"recipe must be a recipe, got 'mlp'\. Write recipe=MLP\(\)\."),
+        (("x", G, MLP), ConfigError, r"recipe must be a recipe, got the class MLP\. Write recipe=MLP\(\)\."),
+        ((G, "x", recipe), ConfigError, "path must be a path, got a Sequential"),
+        (("x", trained, recipe), ConfigError, r"G must be a network, got a TrainedGenerator\. Write trained\.G"),
+        (("x", "G", recipe), ConfigError, "G must be a network, got 'G'"),
+        (("x", unbuilt, recipe), NotBuiltError, "G: not built"),
+    ):
+        with pytest.raises(error, match=says):
+            minigan.save_generator(*arguments)
+    for wrong in ({"step": "x"}, {"step": -1}, {"extent": 0}, {"extent": "x"}, {"classes": "ab"}, {"classes": [3]}):
+        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} must be"):
+            minigan.save_generator("x", G, recipe, **wrong)
+    assert [path.name for path in tmp_path.iterdir()] == ["right.safetensors"]
+
+
+def test_what_a_run_hands_out_is_shown_briefly():
+    shown = []
+
+    class Look(Listener):
+        def on_start(self, training):
+            shown.append(repr(training))
+
+    run = ring(2, listeners=[Look()])
+    assert shown == [f"<Training: <TrainingState: AlternatingOptimizer, step 0 of 2, {run.folder}>>"]
+    assert repr(run.config) == (
+        "<RunConfig: MLP(steps=2, batch_size=8, latent=2, hidden=4) on ring, seed 0, reference, float32>"
+    )
+    text = repr(run.generator)
+    assert text == ("<TrainedGenerator: MLP(batch_size=8, latent=2, hidden=4) at step 2, (2,) -> (2,), reference>")
+    html = run.generator._repr_html_()
+    assert base64.b64decode(re.search(r"data:image/png;base64,([^\"]+)", html)[1]).startswith(b"\x89PNG")
+    assert "-&gt; (2,), reference&gt;</pre>" in html
+
+
+def test_a_generator_from_image_to_image_is_shown_as_text():
+    run = minigan.train(
+        *("denoise",),
+        data="shapes",
+        size=16,
+        width=2,
+        depth=2,
+        adversarial=0,
+        batch_size=2,
+        steps=1,
+        backend="reference",
+        quiet=True,
+    )
+    assert run.generator._repr_html_().startswith("<pre>&lt;TrainedGenerator: Denoise(")
+    with pytest.raises(ConfigError, match=r"Write minigan\.generate\(run\.generator\.G, images\)\."):
+        run.generator.sample(2)
+    G = run.generator.G
+    assert minigan.generate(G, np.zeros((2, *G.input_shape))).shape == (2, *G.output_shape)
 
 
 def test_a_generator_is_drawn_with_where_its_backend_is_not_there(monkeypatch):

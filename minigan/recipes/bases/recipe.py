@@ -185,25 +185,25 @@ class Recipe(OptimizerSettings):
         rng: np.random.Generator,  # noqa: ARG002
         count: int,  # noqa: ARG002
         *,
-        label: int | None = None,  # noqa: ARG002
+        label: int | Sequence[int] | None = None,  # noqa: ARG002
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Draws G's inputs for samples: noise, and a condition if G is conditional.
 
         Args:
             rng: draws the noise and the classes.
             count: number of samples.
-            label: class of all samples; None takes random classes.
+            label: class of all samples, or of each; None takes random classes.
         Returns:
             The noise (count, latent), and classes as one-hot vectors (count, classes) or None.
         Raises:
             ConfigError: G does not draw from noise, or not by class.
         """
         raise ConfigError(
-            f"{self.name} draws from images, not from noise, so it has no samples of its own. Give it images: see "
-            "minigan.runs.translation."
+            f"{self.name} draws from images, not from noise, so it has no samples of its own. Write "
+            "minigan.generate(run.generator.G, images)."
         )
 
-    def refuse_label(self, label: int | None) -> None:
+    def refuse_label(self, label: int | Sequence[int] | None) -> None:
         """Checks that no class is asked for, since G was trained without classes.
 
         Raises:
@@ -273,7 +273,7 @@ class Recipe(OptimizerSettings):
         """
         sides = tuple(shape) if isinstance(shape, tuple | list) else ()
         whole = all(isinstance(side, int | np.integer) and side > 0 for side in sides)
-        if not whole or not (sides == (2,) or len(sides) == 3):
+        if not whole or len(sides) not in (1, 3):
             raise ConfigError(
                 f"{self.name}: image_shape must be (H, W, C), or (2,) for points, got {kind_of(shape)}. "
                 "Write image_shape=(28, 28, 1)."
