@@ -28,10 +28,14 @@ def recipes(options: argparse.Namespace) -> int:
 
 
 def _list(out: Output) -> None:
-    summaries = {name: (recipe.__doc__ or NO_DOCSTRINGS).splitlines()[0] for name, recipe in RECIPES.items()}
+    # Without docstrings a dataclass describes itself by its arguments, at length.
+    missing = sys.flags.optimize > 1
+    summaries = {name: "" if missing else (recipe.__doc__ or "").partition("\n")[0] for name, recipe in RECIPES.items()}
     width = max(map(len, summaries))
     for name, summary in summaries.items():
-        out.show(f"{name:{width}} {summary}")
+        out.show(f"{name:{width}} {summary}".rstrip())
+    if missing:
+        out.show(f"\n{NO_DOCSTRINGS}")
     out.show("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
     out.record({"recipes": summaries})
 

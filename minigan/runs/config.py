@@ -16,6 +16,7 @@ from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
+from minigan.support.arguments import path as expect_path
 from minigan.support.durable_files import atomic_write
 from minigan.support.representation import short_path
 from minigan.training.rhythm import Keep, Rhythm
@@ -133,7 +134,7 @@ def write_config(config: RunConfig, folder: Path) -> None:
     atomic_write(folder / FILE, config.to_toml().encode())
 
 
-def read_config(folder: Path, *, steps: int | None = None, data: str | None = None) -> RunConfig:
+def read_config(folder: str | os.PathLike[str], *, steps: int | None = None, data: str | None = None) -> RunConfig:
     """The configuration of a run folder, perhaps with another number of steps or another source.
 
     A file of an earlier format is migrated to the latest one, see `config_migrations`. A recipe's setting that is newer
@@ -146,6 +147,7 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
     Raises:
         CheckpointError: there is no config.toml, or it is not one of a run; names the wrong key.
     """
+    folder = expect_path(folder, "folder", remedy="Write read_config('runs/dcgan-digits-1').")
     path = folder / FILE
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

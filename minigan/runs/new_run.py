@@ -12,7 +12,7 @@ from minigan.recipes import RECIPES, Recipe
 from minigan.runs.config import new_config
 from minigan.runs.run import Run, say_how_it_ended, source_name
 from minigan.runs.session import recipe_named, start_run, train_run
-from minigan.support.arguments import did_you_mean, kind_of, path, truth, whole
+from minigan.support.arguments import did_you_mean, flag, kind_of, path, whole
 from minigan.support.output import Output
 from minigan.training.listeners import AnyListener
 from minigan.training.listeners.users import listener_list
@@ -73,7 +73,7 @@ def train(
     if backend not in ("auto", *BACKENDS):
         hint = did_you_mean(backend, ("auto", *BACKENDS)) or " Choose one of them."
         raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {kind_of(backend)}.{hint}")
-    listeners, quiet = listener_list(listeners), truth(quiet, "quiet")
+    listeners, quiet = listener_list(listeners), flag(quiet, "quiet")
     if not isinstance(best, str):
         raise ConfigError(f"best must be the name of a figure, got {kind_of(best)}. Write best='fid'.")
     given = {name: value for name, value in (("steps", steps), ("batch_size", batch_size)) if value is not None}

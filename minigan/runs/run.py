@@ -16,7 +16,7 @@ from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun
 from minigan.runs.session import resume_run, train_run
 from minigan.runs.trained_generator import TrainedGenerator, load_generator
-from minigan.support.arguments import kind_of, truth, whole
+from minigan.support.arguments import flag, kind_of, whole
 from minigan.support.arguments import path as expect_path
 from minigan.support.output import Output
 from minigan.support.progress import Progress
@@ -58,7 +58,7 @@ class Run:
         self.folder = run_folder(path) if path.is_file() else path
         self.checkpoint = path if path.is_file() and path.parent.name == "checkpoints" else None
         self._checkpoint_step = None if self.checkpoint is None else step_of(self.checkpoint)
-        self._listeners, self._quiet = listener_list(listeners), truth(quiet, "quiet")
+        self._listeners, self._quiet = listener_list(listeners), flag(quiet, "quiet")
         self._generator: tuple[int, TrainedGenerator] | None = None
 
     @property
@@ -142,7 +142,7 @@ class Run:
         steps = None if steps is None else whole(steps, "steps")
         source = None if data is None else source_name(data)
         told_of = self._listeners if listeners is None else listener_list(listeners)
-        quiet = self._quiet if quiet is None else truth(quiet, "quiet")
+        quiet = self._quiet if quiet is None else flag(quiet, "quiet")
         prepared, told = resume_run(self.checkpoint or self.folder, steps=steps, data=source, listeners=told_of)
         self._listeners, self._quiet = told_of, quiet  # only now: nothing is changed by arguments that are refused
         for warning in told:
@@ -228,8 +228,9 @@ def source_name(value: object) -> str:
     Raises:
         ConfigError: it is neither, for example an array.
     """
-    if isinstance(value, str | os.PathLike) and os.fspath(value):
-        return os.path.expanduser(os.fsdecode(value))
+    text = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
+    if text and "\0" not in text:
+        return os.path.expanduser(text)
     if isinstance(value, str | os.PathLike | None):
         remedy = "Write data='digits'."
     else:

@@ -18,7 +18,7 @@ from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import RECIPES, Recipe, get_recipe
-from minigan.support.arguments import instance, kind_of, number, truth, whole
+from minigan.support.arguments import flag, instance, kind_of, number, whole
 from minigan.support.arguments import path as expect_path
 from minigan.support.memory_limit import expect_room
 from minigan.training.exhibit import picture_count, render
@@ -160,7 +160,7 @@ def load_generator(
         CheckpointError: there is no generator, or it is damaged, or its weights are not finite.
     """
     path = expect_path(path, "path", remedy="Write load_generator('runs/dcgan-digits-1').")
-    average = truth(average, "average")
+    average = flag(average, "average")
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.exists():
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")

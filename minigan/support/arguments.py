@@ -16,12 +16,12 @@ __all__ = [
     "as_integer",
     "as_number",
     "did_you_mean",
+    "flag",
     "instance",
     "kind_of",
     "number",
     "object_remedy",
     "path",
-    "truth",
     "whole",
 ]
 
@@ -89,7 +89,7 @@ def instance(
     raise ConfigError(f"{_owner(of)}{name} must be {a}, got {kind_of(value)}. {remedy}")
 
 
-def truth(value: Any, name: str, *, of: str = "") -> bool:
+def flag(value: Any, name: str, *, of: str = "") -> bool:
     """The value, if it is True or False.
 
     Raises:
@@ -97,19 +97,22 @@ def truth(value: Any, name: str, *, of: str = "") -> bool:
     """
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    raise ConfigError(f"{_owner(of)}{name} must be True or False, got {kind_of(value)}. Write {name}=True.")
+    raise ConfigError(
+        f"{_owner(of)}{name} must be True or False, got {kind_of(value)}. Write {name}=True or {name}=False."
+    )
 
 
 def path(value: Any, name: str, *, remedy: str = "") -> Path:
-    """The value as a `Path`, if it is a path that is not empty. A leading `~` is the home folder.
+    """The value as a `Path`, if it is a path that a file can have. A leading `~` is the home folder.
 
     Args:
         name: the argument's.
         remedy: what to write instead, a sentence.
     Raises:
-        ConfigError: it is something else, or empty.
+        ConfigError: it is something else, empty, or has the character NUL.
     """
-    if isinstance(value, str | os.PathLike) and os.fspath(value):
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
+    if text and "\0" not in os.fsdecode(text):
         return Path(os.path.expanduser(os.fsdecode(value)))
     remedy = remedy or f"Write {name}='FOLDER'."
     raise ConfigError(f"{name} must be a path, got {kind_of(value)}. {remedy}")

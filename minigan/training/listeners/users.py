@@ -82,7 +82,7 @@ def listener_list(given: Sequence[AnyListener]) -> tuple[AnyListener, ...]:
     Raises:
         ConfigError: it is a single listener, or no sequence.
     """
-    if isinstance(given, Listener) or not hasattr(given, "__iter__"):
+    if isinstance(given, Listener | str) or not hasattr(given, "__iter__"):
         named = kind_of(given).removeprefix("the function ").removeprefix("the class ")
         example = f"{type(given).__name__}()" if isinstance(given, Listener) else named
         remedy = f"listeners=[{example}]" if callable(given) or isinstance(given, Listener) else "listeners=[print]"
