@@ -141,10 +141,11 @@ class Run:
         """
         steps = None if steps is None else whole(steps, "steps")
         source = None if data is None else source_name(data)
-        told_of = self._listeners if listeners is None else listener_list(listeners)
+        listeners = self._listeners if listeners is None else listener_list(listeners)
         quiet = self._quiet if quiet is None else flag(quiet, "quiet")
-        prepared, told = resume_run(self.checkpoint or self.folder, steps=steps, data=source, listeners=told_of)
-        self._listeners, self._quiet = told_of, quiet  # only now: nothing is changed by arguments that are refused
+        prepared, told = resume_run(self.checkpoint or self.folder, steps=steps, data=source, listeners=listeners)
+        # Only now: arguments that are refused change nothing.
+        self._listeners, self._quiet = tuple(listeners), quiet
         for warning in told:
             warnings.warn(warning, stacklevel=2)
         self.checkpoint = None
@@ -173,7 +174,7 @@ class Run:
     def __repr__(self) -> str:
         try:
             facts = self._facts()
-        except MiniganError as error:  # the text of an object never fails
+        except (MiniganError, OSError) as error:  # the text of an object never fails
             return f"<Run {self._name()}: {error}>"
         return f"<Run {self._name()}: {facts.pop('recipe')}, {', '.join(f'{k} {v}' for k, v in facts.items())}>"
 
@@ -183,16 +184,16 @@ class Run:
 
     def _repr_html_(self) -> str:
         """The newest sample picture with the same facts, for a notebook."""
+        shown = ""
         try:
             facts = {"folder": self._name(), **self._facts()}
-        except MiniganError:
+            if (path := self.picture) is not None:
+                shown = html_image(path.read_bytes(), text=path.name)
+        except (MiniganError, OSError):
             return f"<pre>{html.escape(repr(self))}</pre>"
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts.items()
         )
-        shown = ""
-        if (path := self.picture) is not None:
-            shown = html_image(path.read_bytes(), text=path.name)
         return f"<div>{shown}<table>{rows}</table></div>"
 
 

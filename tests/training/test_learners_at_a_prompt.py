@@ -271,8 +271,10 @@ def test_an_error_of_the_users_own_batches_stays():
     "function", [lambda n: n, lambda: 0, lambda rng, n, more: (rng, n, more)], ids=["n", "none", "more"]
 )
 def test_a_noise_of_other_arguments_is_refused_at_once(function):
-    with pytest.raises(ConfigError, match=r"noise must take \(rng, n\), got a function of \(.*\)\. Write noise=lambda"):
-        gan(noise=function)
+    G, twin = (network([2], name="G", given=3) for _ in range(2))
+    for make in (lambda: gan(noise=function), lambda: MovingAverage(twin, G, decay=0.9, noise=function)):
+        with pytest.raises(ConfigError, match=r"noise must take \(rng, n\), got a function of \(.*\)\. Write noise="):
+            make()
 
 
 @pytest.mark.parametrize(
