@@ -11,8 +11,9 @@ import numpy as np
 from minigan.checkpoints.format import CHECKPOINT_FORMAT, Arrays, load_checkpoint, save_arrays, versions
 from minigan.errors import CheckpointError
 from minigan.support.durable_files import make_folder, remove_stale
+from minigan.support.representation import short_path
 
-__all__ = ["CheckpointFolder", "resume_from"]
+__all__ = ["CheckpointFolder", "resume_from", "step_of"]
 
 _NAME = re.compile(r"step-(\d+)\.safetensors", re.ASCII)
 
@@ -116,7 +117,16 @@ class CheckpointFolder:
 
 def resume_from(path: Path, step: int) -> str:
     """The call that resumes from a checkpoint or a run folder, for error messages."""
-    return f"Resume from step {step:,} with: `minigan.open_run({str(path)!r}).resume()`"
+    return f"Resume from step {step:,} with: `minigan.open_run({short_path(path)!r}).resume()`"
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, from its name, or for the best one from its description.
+
+    Raises:
+        CheckpointError: it is damaged, or no checkpoint.
+    """
+    return _step(path) if _NAME.fullmatch(path.name) else int(load_checkpoint(path)[1]["step"])
 
 
 def _remove(paths: Iterable[Path]) -> None:

@@ -31,6 +31,7 @@ from minigan.runs.session import recipe_named, resume_run, start_run, train_run
 from minigan.runs.translation import picture, translate_folder, translation_recipe
 from minigan.support.output import Output
 from minigan.support.progress import Progress
+from minigan.support.representation import short_path
 from minigan.training.exhibit import render, save_picture
 from minigan.training.out_of_memory import size
 from minigan.training.state import TrainingState
@@ -58,16 +59,17 @@ def train(options: argparse.Namespace) -> int:
         _say_what_next(state, progress)
     steps = {"step": state.step, "steps": state.steps}
     engine = prepared.config.engine
-    out.record({"recipe": prepared.recipe.name, "run": str(state.folder), **steps, "engine": engine})
+    out.record({"recipe": prepared.recipe.name, "run": short_path(state.folder), **steps, "engine": engine})
     return 0 if state.step >= state.steps else INTERRUPTED
 
 
 def _say_what_next(state: TrainingState, progress: Progress) -> None:
+    folder = short_path(state.folder)
     if state.step < state.steps:
-        progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {state.folder}")
+        progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {folder}")
     else:
-        progress.message(f"done: {state.folder / 'samples' / f'step-{state.step:06}.png'}")
-        progress.message(f"more: minigan sample {state.folder}")
+        progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
+        progress.message(f"more: minigan sample {folder}")
 
 
 def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:
@@ -112,7 +114,7 @@ def sample(options: argparse.Namespace) -> int:
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
     if options.data is not None or options.split is not None:
-        translation_recipe(trained)
+        translation_recipe(trained, remedy="Sample it without `data` and `split`.")
     label = None if options.label is None else trained.label(options.label)
     samples = trained.sample(options.count, seed=options.seed, label=label)
     save_picture(options.out, render(samples, extent=trained.extent))

@@ -1,8 +1,6 @@
 """The command `minigan recipes`, which lists or explains recipes, and the settings of the command line."""
 
 import argparse
-import inspect
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +14,8 @@ from minigan.support.output import Output
 
 __all__ = ["parse_settings", "recipes"]
 
+NO_DOCSTRINGS = "Python -OO leaves explanations out. Run it without -OO."
+
 
 def recipes(options: argparse.Namespace) -> int:
     """Lists the recipes, or explains one."""
@@ -28,10 +28,14 @@ def recipes(options: argparse.Namespace) -> int:
 
 
 def _list(out: Output) -> None:
-    summaries = {name: (recipe.__doc__ or "").splitlines()[0] for name, recipe in RECIPES.items()}
+    # Without docstrings a dataclass describes itself by its arguments, at length.
+    missing = sys.flags.optimize > 1
+    summaries = {name: "" if missing else (recipe.__doc__ or "").partition("\n")[0] for name, recipe in RECIPES.items()}
     width = max(map(len, summaries))
     for name, summary in summaries.items():
-        out.show(f"{name:{width}} {summary}")
+        out.show(f"{name:{width}} {summary}".rstrip())
+    if missing:
+        out.show(f"\n{NO_DOCSTRINGS}")
     out.show("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
     out.record({"recipes": summaries})
 
@@ -39,11 +43,10 @@ def _list(out: Output) -> None:
 def _explain(recipe: Recipe, backend: str, out: Output) -> None:
     kind = type(recipe)
     networks = _networks(recipe, backend)
-    text = (sys.modules[kind.__module__].__doc__ or "").strip()
+    text = (sys.modules[kind.__module__].__doc__ or NO_DOCSTRINGS).strip()
     out.show(f"{text}\n")
-    meanings = _meanings(kind)
     settings = {
-        name: {"value": getattr(recipe, name), "default": default, "meaning": meanings.get(name, "")}
+        name: {"value": getattr(recipe, name), "default": default, "meaning": kind.meanings.get(name, "")}
         for name, default in kind().settings().items()
     }
     out.show("Settings, their defaults and what they mean:")
@@ -64,18 +67,6 @@ def _networks(recipe: Recipe, backend: str) -> Mapping[str, Sequential]:
 
 def _shape(network: Sequential) -> dict[str, Any]:
     return {"input": network.input_shape, "output": network.output_shape, "parameters": len(network.arena)}
-
-
-def _meanings(recipe: type[Recipe]) -> Mapping[str, str]:
-    """Explanations of the settings, from the sections "Settings:" in the docstrings of a recipe and its bases."""
-    meanings: dict[str, str] = {}
-    for base in reversed(recipe.__mro__):
-        _, _, section = inspect.cleandoc(base.__doc__ or "").partition("Settings:\n")
-        section = re.split(r"^\S", section, maxsplit=1, flags=re.MULTILINE)[0]
-        section = re.sub(r"\n {5,}", " ", section)  # a continued line
-        for names, meaning in re.findall(r"^ +([\w, ]+): (.+)$", section, flags=re.MULTILINE):
-            meanings |= {name.strip(): meaning for name in names.split(",")}
-    return meanings
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from minigan.recipes.segment import Segment
 from minigan.recipes.sngan import SNGAN
 from minigan.recipes.superres import SuperResolution
 from minigan.recipes.vae import VAE
+from minigan.support.arguments import did_you_mean, kind_of
 
 __all__ = [
     "DCGAN",
@@ -67,9 +68,13 @@ def get_recipe(name: str) -> type[Recipe]:
 
     Args:
         name: a key of RECIPES, such as "dcgan".
+    Returns:
+        The class; `help` of it lists all settings, and `.assemble` of an object builds its networks.
     Raises:
         ConfigError: the name is unknown.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"unknown recipe {name!r}: expected one of {', '.join(RECIPES)}.")
+    if not isinstance(name, str) or name not in RECIPES:
+        hint = did_you_mean(name, RECIPES)
+        shown = repr(name) if isinstance(name, str) else kind_of(name)
+        raise ConfigError(f"unknown recipe {shown}: expected one of {', '.join(RECIPES)}.{hint}")
     return RECIPES[name]

@@ -50,8 +50,9 @@ class SuperResolution(RestorationRecipe):
     blocks: int = 4
 
     def __post_init__(self) -> None:
+        self.check_types()
         self.check_layers("blocks")
-        if self.factor not in (2, 4, 8):
+        if self.factor not in (2, 4, 8):  # before `check_size`, which divides by it
             raise ConfigError(f"{self.name}: factor must be 2, 4 or 8, got {self.factor}.")
         super().__post_init__()
 

@@ -110,7 +110,9 @@ class VAE(Recipe):
         """Draws n latent vectors from the prior N(0, 1): float64 (n, latent)."""
         return rng.standard_normal((n, self.latent))
 
-    def sources(self, rng: np.random.Generator, count: int, *, label: int | None = None) -> tuple[np.ndarray, None]:
+    def sources(
+        self, rng: np.random.Generator, count: int, *, label: int | Sequence[int] | None = None
+    ) -> tuple[np.ndarray, None]:
         self.refuse_label(label)
         return self.noise(rng, count), None
 

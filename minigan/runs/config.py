@@ -16,7 +16,9 @@ from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
+from minigan.support.arguments import path as expect_path
 from minigan.support.durable_files import atomic_write
+from minigan.support.representation import short_path
 from minigan.training.rhythm import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "new_config", "read_config", "write_config"]
@@ -50,6 +52,14 @@ class RunConfig:
     keep: Keep = field(default_factory=Keep)
     engine: str = ""
     minigan: str = minigan.__version__
+
+    def __repr__(self) -> str:
+        """The settings that differ from the recipe's defaults, not all of them."""
+        try:
+            recipe = repr(get_recipe(self.recipe).from_settings(self.settings))
+        except ConfigError:  # a text never fails
+            recipe = self.recipe
+        return f"<RunConfig: {recipe} on {self.data}, seed {self.seed}, {self.backend}, {self.dtype}>"
 
     def to_toml(self) -> str:
         """The text of `config.toml`."""
@@ -124,7 +134,7 @@ def write_config(config: RunConfig, folder: Path) -> None:
     atomic_write(folder / FILE, config.to_toml().encode())
 
 
-def read_config(folder: Path, *, steps: int | None = None, data: str | None = None) -> RunConfig:
+def read_config(folder: str | os.PathLike[str], *, steps: int | None = None, data: str | None = None) -> RunConfig:
     """The configuration of a run folder, perhaps with another number of steps or another source.
 
     A file of an earlier format is migrated to the latest one, see `config_migrations`. A recipe's setting that is newer
@@ -137,17 +147,28 @@ def read_config(folder: Path, *, steps: int | None = None, data: str | None = No
     Raises:
         CheckpointError: there is no config.toml, or it is not one of a run; names the wrong key.
     """
+    folder = expect_path(folder, "folder", remedy="Write read_config('runs/dcgan-digits-1').")
     path = folder / FILE
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{folder} is not a run folder: cannot read {path}: {error.strerror}.") from None
+        raise CheckpointError(
+            f"{folder} is not a run folder: cannot read {path}: {error.strerror}. {_which_folder(folder)}"
+        ) from None
     except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a number of thousands of digits
         raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
     config = _parse(table, path)
     if steps is not None:
         config = replace(config, settings={**config.settings, "steps": steps})
     return config if data is None else replace(config, data=data)
+
+
+def _which_folder(folder: Path) -> str:
+    """The remedy for a folder that is not a run's."""
+    inside = next((parent for parent in folder.absolute().parents[:2] if (parent / FILE).is_file()), None)
+    if inside is not None:
+        return f"It is a part of the run {short_path(inside)}: name that folder."
+    return "Name the folder that a training has written, such as runs/dcgan-digits-1."
 
 
 def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:

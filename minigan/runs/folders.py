@@ -8,6 +8,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import CheckpointError, ConfigError, OutputError
 from minigan.runs.config import lasting_source, read_config
 from minigan.support.durable_files import make_folder, remove_stale
+from minigan.support.representation import short_path
 
 __all__ = ["check_free", "claim", "new_folder", "run_data", "run_folder"]
 
@@ -30,11 +31,13 @@ def check_free(folder: Path) -> None:
     try:
         read_config(folder)
     except CheckpointError:
-        raise ConfigError(f"{folder} is not empty and holds no run. Choose another `out`, or empty it.") from None
+        raise ConfigError(
+            f"{short_path(folder)} is not empty and holds no run. Choose another `out`, or empty it."
+        ) from None
     if CheckpointFolder(folder / "checkpoints").candidates():
         raise ConfigError(
-            f"{folder} already holds a run. Resume it with: "
-            f"`minigan.open_run({str(folder)!r}).resume()`, or choose another `out`."
+            f"{short_path(folder)} already holds a run. Resume it with: "
+            f"`minigan.open_run({short_path(folder)!r}).resume()`, or choose another `out`."
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.errors import ConfigError
 from minigan.evaluation import Monitor, choose_features
-from minigan.recipes import Recipe
+from minigan.recipes import Recipe, TranslationRecipe
 from minigan.training.exhibit import picture_count
 from minigan.training.listeners import Draw
 
@@ -33,6 +33,11 @@ class FixedNoiseMeasure:
     """
 
     def __init__(self, recipe: Recipe, dataset: Any, *, rng: np.random.Generator, seed: int, best: str = "") -> None:
+        if isinstance(recipe, TranslationRecipe):
+            raise ConfigError(
+                f"{recipe.name} draws from images, not from noise, and has no figures in training. "
+                "Leave `evaluate_every` out."
+            )
         self.recipe, self.dataset, self.seed = recipe, dataset, seed
         count = picture_count(recipe.image_shape(dataset), images=COUNT)
         self.z, self.condition = recipe.sources(rng, count)

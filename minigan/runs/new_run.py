@@ -1,13 +1,10 @@
 """Training a new run at a Python prompt."""
 
-import dataclasses
-import difflib
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from minigan.backends import BACKENDS
 from minigan.errors import ConfigError
@@ -15,9 +12,10 @@ from minigan.recipes import RECIPES, Recipe
 from minigan.runs.config import new_config
 from minigan.runs.run import Run, say_how_it_ended, source_name
 from minigan.runs.session import recipe_named, start_run, train_run
-from minigan.support.arguments import path, whole
+from minigan.support.arguments import did_you_mean, flag, kind_of, path, whole
 from minigan.support.output import Output
 from minigan.training.listeners import AnyListener
+from minigan.training.listeners.users import listener_list
 
 __all__ = ["train"]
 
@@ -47,7 +45,8 @@ def train(
         run = minigan.train("dcgan", data="digits", steps=500, width=16)
 
     Shows progress and leaves a run folder. Ctrl-C stops after the present step, saves a checkpoint and returns the run;
-    `run.resume()` trains on.
+    `run.resume()` trains on. SIGTERM does the same, and is then delivered again: it ends the program, unless that has
+    a handler of its own.
 
     Args:
         recipe: a name, such as "dcgan" or "pix2pix", or a recipe of `minigan.recipes`.
@@ -72,9 +71,11 @@ def train(
         MiniganError: the data or the backend cannot be used, or training stopped with an error.
     """
     if backend not in ("auto", *BACKENDS):
-        raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {backend!r}. Choose one of them.")
+        hint = did_you_mean(backend, ("auto", *BACKENDS)) or " Choose one of them."
+        raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {kind_of(backend)}.{hint}")
+    listeners, quiet = listener_list(listeners), flag(quiet, "quiet")
     if not isinstance(best, str):
-        raise ConfigError(f"best must be the name of a figure, got {best!r}. Write best='fid'.")
+        raise ConfigError(f"best must be the name of a figure, got {kind_of(best)}. Write best='fid'.")
     given = {name: value for name, value in (("steps", steps), ("batch_size", batch_size)) if value is not None}
     config = new_config(
         _with_settings(recipe, {**given, **settings}),
@@ -89,9 +90,30 @@ def train(
         keep=whole(keep, "keep"),
         best=best,
     )
-    prepared = start_run(config, None if out is None else path(out, "out"), listeners=listeners)
-    say_how_it_ended(train_run(prepared, output=Output(quiet=quiet), chosen=backend != "auto"), prepared)
+    # Absolute: a listener, or the prompt, may change the present folder.
+    folder = None if out is None else path(out, "out").absolute()
+    prepared = start_run(config, folder, root=Path("runs").absolute(), listeners=listeners)
+    output = Output(quiet=quiet)
+    say_how_it_ended(train_run(prepared, output=output, chosen=backend != "auto", pass_on_sigterm=True), prepared)
     return Run(prepared.trainer.state.folder, listeners=listeners, quiet=quiet)
+
+
+def _expect_registered(kind: type[Recipe]) -> None:
+    """Refuses a recipe that a resumed run could not find by its name.
+
+    Raises:
+        ConfigError: it has no name of its own, or is not registered under it.
+    """
+    own = vars(kind).get("name")
+    if own is not None and RECIPES.get(own) is kind:
+        return
+    name = own if own is not None and own not in RECIPES else kind.__name__.lower()
+    if inspect.isabstract(kind):
+        raise ConfigError(f"{kind.__name__} is a base of recipes. Use one of {', '.join(RECIPES)}.")
+    raise ConfigError(
+        f"{kind.__name__} is not a recipe that a resumed run would find by its name. Write name = {name!r} in the "
+        f"class, and minigan.recipes.RECIPES[{name!r}] = {kind.__name__}."
+    )
 
 
 def _with_settings(given: str | type[Recipe] | Recipe, settings: Mapping[str, Any]) -> Recipe:
@@ -107,19 +129,7 @@ def _with_settings(given: str | type[Recipe] | Recipe, settings: Mapping[str, An
     elif isinstance(given, type) and issubclass(given, Recipe):
         kind = given
     else:
-        raise ConfigError(f"recipe must be a name or a recipe, got {given!r}. Write 'dcgan'.")
-    if RECIPES.get(kind.name) is not kind:
-        raise ConfigError(
-            f"{kind.__name__} is not the recipe {kind.name!r} that a run would find by its name. Add it with "
-            f"minigan.recipes.RECIPES[{kind.name!r}] = {kind.__name__}, under an unused name."
-        )
-    types = {field.name: type(field.default) for field in dataclasses.fields(kind)}
-    values = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
-    for name, value in values.items():
-        if name not in types:
-            likely = difflib.get_close_matches(name, [*types, *inspect.signature(train).parameters], n=1)
-            hint = f" Did you mean {likely[0]}?" if likely else ""
-            raise ConfigError(f"{kind.name} has no setting {name!r}.{hint} Expected one of {', '.join(sorted(types))}.")
-        if isinstance(value, str) and types[name] is not str:
-            raise ConfigError(f"{kind.name}: {name} must be of type {types[name].__name__}, got {value!r}.")
-    return kind.from_settings(values)
+        raise ConfigError(f"recipe must be a name or a recipe, got {kind_of(given)}. Write 'dcgan'.")
+    _expect_registered(kind)
+    kind.expect_names(settings, also=inspect.signature(train).parameters)
+    return kind(**settings)

@@ -2,23 +2,28 @@
 
 import html
 import json
+import math
 import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from minigan.checkpoints.folder import CheckpointFolder
+from minigan.checkpoints.folder import CheckpointFolder, step_of
 from minigan.data.pictures import html_image
-from minigan.errors import BackendError, ConfigError, DataError, MissingExtraError
+from minigan.errors import BackendError, CheckpointError, ConfigError, DataError, MiniganError, MissingExtraError
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun
 from minigan.runs.session import resume_run, train_run
 from minigan.runs.trained_generator import TrainedGenerator, load_generator
-from minigan.support.arguments import whole
+from minigan.support.arguments import flag, kind_of, whole
+from minigan.support.arguments import path as expect_path
 from minigan.support.output import Output
 from minigan.support.progress import Progress
+from minigan.support.representation import short_path
 from minigan.training.listeners import AnyListener, Record
+from minigan.training.listeners.pictures import saved_pictures
+from minigan.training.listeners.users import listener_list
 
 __all__ = ["Run", "open_run", "say_how_it_ended", "source_name"]
 
@@ -36,8 +41,9 @@ class Run:
         listeners: called when the run is resumed; see `minigan.train`.
         quiet: show nothing when the run is resumed.
     Attributes:
-        folder: holds config.toml, log.jsonl, samples/, checkpoints/ and model.safetensors.
-        checkpoint: the checkpoint that the run was opened with, or None.
+        folder: holds config.toml, log.jsonl, samples/, checkpoints/ and model.safetensors; absolute.
+        checkpoint: the checkpoint that the run was opened with, or None. With one, the run shows itself as it was at
+            that step; the first `resume` trains on from there, and replaces what came later.
     Raises:
         CheckpointError: there is no run.
     """
@@ -45,12 +51,15 @@ class Run:
     def __init__(
         self, path: str | os.PathLike[str], *, listeners: Sequence[AnyListener] = (), quiet: bool = False
     ) -> None:
-        path = Path(path)
+        path = expect_path(path, "path", remedy="Write open_run('runs/dcgan-digits-1').")
+        # As the user has written it, for errors; afterwards absolute: the present folder may change.
+        read_config(run_folder(path) if path.is_file() else path)  # raises, if there is no run
+        path = path.absolute()
         self.folder = run_folder(path) if path.is_file() else path
         self.checkpoint = path if path.is_file() and path.parent.name == "checkpoints" else None
-        self._listeners, self._quiet = tuple(listeners), quiet
+        self._checkpoint_step = None if self.checkpoint is None else step_of(self.checkpoint)
+        self._listeners, self._quiet = listener_list(listeners), flag(quiet, "quiet")
         self._generator: tuple[int, TrainedGenerator] | None = None
-        read_config(self.folder)  # raises, if there is no run
 
     @property
     def config(self) -> RunConfig:
@@ -59,7 +68,10 @@ class Run:
 
     @property
     def step(self) -> int:
-        """The number of steps done in the newest checkpoint."""
+        """The number of steps done in the newest checkpoint, or in the one that the run was opened with."""
+        self._expect_folder()
+        if self.checkpoint is not None and self._checkpoint_step is not None:
+            return self._checkpoint_step
         return CheckpointFolder(self.folder / "checkpoints").last_step() or 0
 
     @property
@@ -70,6 +82,7 @@ class Run:
     @property
     def log(self) -> list[Record]:
         """The records of log.jsonl: losses and rates every so many steps, and the figures of evaluations."""
+        self._expect_folder()
         path = self.folder / "log.jsonl"
         try:
             lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -77,7 +90,10 @@ class Run:
             return []
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror}. Move it out of the way.") from None
-        return [record for line in lines if (record := _record(line)) is not None]
+        records = [record for line in lines if (record := _record(line)) is not None]
+        if self.checkpoint is None:
+            return records
+        return [record for record in records if isinstance(n := record.get("step"), int) and n <= self.step]
 
     @property
     def generator(self) -> TrainedGenerator:
@@ -99,7 +115,10 @@ class Run:
     @property
     def picture(self) -> Path | None:
         """The newest sample picture; None if none was drawn."""
-        return max((path for path in (self.folder / "samples").glob("step-*.png") if path.is_file()), default=None)
+        self._expect_folder()
+        drawn = saved_pictures(self.folder).items()
+        last = math.inf if self.checkpoint is None else self.step
+        return next((path for step, path in reversed(drawn) if step <= last), None)
 
     def resume(
         self,
@@ -122,14 +141,25 @@ class Run:
         """
         steps = None if steps is None else whole(steps, "steps")
         source = None if data is None else source_name(data)
-        self._listeners = self._listeners if listeners is None else tuple(listeners)
-        self._quiet = self._quiet if quiet is None else quiet
-        prepared, told = resume_run(self.checkpoint or self.folder, steps=steps, data=source, listeners=self._listeners)
+        listeners = self._listeners if listeners is None else listener_list(listeners)
+        quiet = self._quiet if quiet is None else flag(quiet, "quiet")
+        prepared, told = resume_run(self.checkpoint or self.folder, steps=steps, data=source, listeners=listeners)
+        # Only now: arguments that are refused change nothing.
+        self._listeners, self._quiet = tuple(listeners), quiet
         for warning in told:
             warnings.warn(warning, stacklevel=2)
         self.checkpoint = None
-        say_how_it_ended(train_run(prepared, output=Output(quiet=self._quiet)), prepared)
+        say_how_it_ended(train_run(prepared, output=Output(quiet=quiet), pass_on_sigterm=True), prepared)
         return self
+
+    def _expect_folder(self) -> None:
+        """Refuses a run whose folder is gone: a log without records would tell nothing of that.
+
+        Raises:
+            CheckpointError: it was removed or moved.
+        """
+        if not self.folder.is_dir():
+            raise CheckpointError(f"{self.folder} is gone. If it was moved, open it there: `minigan.open_run(FOLDER)`.")
 
     def _facts(self) -> dict[str, str]:
         """The facts that `repr` shows, by name."""
@@ -142,18 +172,28 @@ class Run:
         }
 
     def __repr__(self) -> str:
-        facts = self._facts()
-        return f"<Run {self.folder}: {facts.pop('recipe')}, {', '.join(f'{k} {v}' for k, v in facts.items())}>"
+        try:
+            facts = self._facts()
+        except (MiniganError, OSError) as error:  # the text of an object never fails
+            return f"<Run {self._name()}: {error}>"
+        return f"<Run {self._name()}: {facts.pop('recipe')}, {', '.join(f'{k} {v}' for k, v in facts.items())}>"
+
+    def _name(self) -> str:
+        """The folder, or the checkpoint that the run was opened with."""
+        return short_path(self.checkpoint or self.folder)
 
     def _repr_html_(self) -> str:
         """The newest sample picture with the same facts, for a notebook."""
-        facts = {"folder": str(self.folder), **self._facts()}
+        shown = ""
+        try:
+            facts = {"folder": self._name(), **self._facts()}
+            if (path := self.picture) is not None:
+                shown = html_image(path.read_bytes(), text=path.name)
+        except (MiniganError, OSError):
+            return f"<pre>{html.escape(repr(self))}</pre>"
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in facts.items()
         )
-        shown = ""
-        if (path := self.picture) is not None:
-            shown = html_image(path.read_bytes(), text=path.name)
         return f"<div>{shown}<table>{rows}</table></div>"
 
 
@@ -162,7 +202,10 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
     Args:
         path: of the run's folder; or of one of its checkpoints, to sample or resume from that one.
+    Returns:
+        The run: its log, its trained generator, and the way to train on.
     Raises:
+        ConfigError: it is no path.
         CheckpointError: there is no run.
     """
     return Run(path)
@@ -176,22 +219,24 @@ def say_how_it_ended(progress: Progress | None, prepared: PreparedRun) -> None:
     if state.step < state.steps:
         progress.message(f"stopped at step {state.step} of {state.steps}. `run.resume()` trains on.")
     else:
-        progress.message(f"done: {state.folder / 'samples' / f'step-{state.step:06}.png'}")
+        progress.message(f"done: {short_path(state.folder / 'samples' / f'step-{state.step:06}.png')}")
         progress.message("more: `run.generator.sample(16)`, `run.resume(steps=...)`")
 
 
 def source_name(value: object) -> str:
-    """A source of data as text, by its name or path: a resumed run must find it again.
+    """A source of data as text, by its name or path: a resumed run must find it again. `~/` is the home folder.
 
     Raises:
         ConfigError: it is neither, for example an array.
     """
-    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-        raise ConfigError(
-            f"data must be the name of a source or a path, got {type(value).__name__}. A resumed run reads its "
-            "data again: save them as images or .npy first."
-        )
-    return os.fsdecode(value)
+    text = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
+    if text and "\0" not in text:
+        return os.path.expanduser(text)
+    if isinstance(value, str | os.PathLike | None):
+        remedy = "Write data='digits'."
+    else:
+        remedy = "A resumed run reads its data again: save them as images or .npy first."
+    raise ConfigError(f"data must be the name of a source or a path, got {kind_of(value)}. {remedy}")
 
 
 def _record(line: str) -> Record | None:

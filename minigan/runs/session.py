@@ -16,21 +16,25 @@ from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, pr
 from minigan.support.interruption import Interruption
 from minigan.support.output import Output
 from minigan.support.progress import Progress, open_progress
+from minigan.support.representation import short_path
 from minigan.training.listeners import AnyListener
 
 __all__ = ["recipe_named", "resume_run", "start_run", "train_run"]
 
 
-def start_run(config: RunConfig, out: Path | None = None, *, listeners: Sequence[AnyListener] = ()) -> PreparedRun:
+def start_run(
+    config: RunConfig, out: Path | None = None, *, root: Path = Path("runs"), listeners: Sequence[AnyListener] = ()
+) -> PreparedRun:
     """A new run in a new folder, ready for `train_run`.
 
     Args:
-        out: the folder; None takes the next of runs/RECIPE-DATA-1, -2, ...
+        out: the folder; None takes the next of RECIPE-DATA-1, -2, ... in `root`.
+        root: see `out`.
         listeners: a user's own.
     Raises:
         MiniganError: the configuration, the data, the backend or the folder cannot be used.
     """
-    prepared = prepare_run(config, out or new_folder(config.recipe, config.data), listeners=listeners)
+    prepared = prepare_run(config, out or new_folder(config.recipe, config.data, root=root), listeners=listeners)
     try:
         create_folder(prepared, numbered=out is None)
     except BaseException:
@@ -76,12 +80,15 @@ def recipe_named(name: str) -> type[Recipe]:
         raise ConfigError(f"{error}{hint}") from None
 
 
-def train_run(prepared: PreparedRun, *, output: Output, chosen: bool = True) -> Progress | None:
+def train_run(
+    prepared: PreparedRun, *, output: Output, chosen: bool = True, pass_on_sigterm: bool = False
+) -> Progress | None:
     """Trains to the last step, or until interrupted by Ctrl-C, and shows progress. Closes the data.
 
     Args:
         output: the place for progress and messages.
         chosen: the user has named the backend; otherwise a message may explain the choice.
+        pass_on_sigterm: see `Interruption`; the command line has an exit code of its own instead.
     Returns:
         The progress, for a last message; None if all steps were done before.
     Raises:
@@ -92,7 +99,7 @@ def train_run(prepared: PreparedRun, *, output: Output, chosen: bool = True) -> 
         backend.compile_ahead()
         progress = open_progress(start=state.step, total=state.steps, output=output)
         progress.message(f"{prepared.recipe.name} on {prepared.dataset.describe()}")
-        progress.message(f"{backend.describe()}; run folder {state.folder}")
+        progress.message(f"{backend.describe()}; run folder {short_path(state.folder)}")
         if not chosen and (choice := _why_this(backend)):
             progress.message(choice)
         if find_spec("numba") is None and backend.name == "reference":
@@ -100,7 +107,9 @@ def train_run(prepared: PreparedRun, *, output: Output, chosen: bool = True) -> 
         if state.step >= state.steps:
             progress.message(f"all {state.step} steps are done; `steps=N` with a larger N trains on.")
             return None
-        with progress, Interruption(progress.message) as interruption:
+        if (last := trainer.checkpoints.files.last_step() or 0) > state.step:
+            progress.message(f"resumed from step {state.step}: steps {state.step + 1} to {last} are done anew.")
+        with progress, Interruption(progress.message, pass_on=pass_on_sigterm) as interruption:
             trainer.run(progress, interruption)
     return progress
 

@@ -1,25 +1,31 @@
 """Trained generators: loading, sampling and saving them."""
 
+import html
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigan.backends import Backend
+from minigan.backends import Backend, get_backend
 from minigan.checkpoints.format import MODEL_FORMAT, load_model, load_network, network_arrays, save_arrays, select
-from minigan.data.pictures import ImageBatch, to_pixels
+from minigan.data.pictures import ImageBatch, html_image, to_pixels
+from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.nn.network import Sequential
+from minigan.nn.network.sequential import expect_network
 from minigan.nn.parameters import expect_shapes
-from minigan.recipes import Recipe, get_recipe
-from minigan.support.arguments import whole
-from minigan.training.exhibit import picture_count
+from minigan.recipes import RECIPES, Recipe, get_recipe
+from minigan.support.arguments import flag, instance, kind_of, number, whole
+from minigan.support.arguments import path as expect_path
+from minigan.support.memory_limit import expect_room
+from minigan.training.exhibit import picture_count, render
 from minigan.training.sampling import generate
 
 Seed = int | np.random.Generator | None
+Label = int | str | Sequence[int | str] | None
 
 __all__ = ["TrainedGenerator", "load_generator", "model_description", "save_generator"]
 
@@ -46,25 +52,30 @@ class TrainedGenerator:
     classes: tuple[str, ...]
     averaged: bool
 
-    def sample(self, count: int | None = None, *, seed: Seed = 0, label: int | str | None = None) -> np.ndarray:
+    def sample(self, count: int | None = None, *, seed: Seed = 0, label: Label = None) -> np.ndarray:
         """Images (count, H, W, C) in [-1, 1], or points (count, 2). The same seed draws the same.
 
         Args:
-            count: None draws as many as a picture shows well: 64 images, or 2,500 points.
+            count: None draws as many as there are labels, or as a picture shows well: 64 images, or 2,500 points.
             seed: of the noise; None draws other samples each time, and a generator of random numbers is continued.
-            label: the class to draw, its number or its name; None draws classes at random.
+            label: the class to draw, its number or its name, or a list with the class of each sample; None draws
+                classes at random.
         Raises:
             ConfigError: the generator draws from images, or has no classes and a label is given.
+            OutOfMemoryError: there is no room for so many samples.
         """
-        count = picture_count(self.G.output_shape) if count is None else whole(count, "count")
-        rng = np.random.default_rng(seed)
-        number = self.label(label) if isinstance(label, str) else label
-        z, condition = self.recipe.sources(rng, count, label=number)
+        label = [*label] if isinstance(label, range | np.ndarray) and np.ndim(label) == 1 else label
+        if count is None:
+            count = len(label) if isinstance(label, list | tuple) and label else picture_count(self.G.output_shape)
+        count, rng = whole(count, "count"), _random(seed)
+        nbytes = 8 * count * (math.prod(self.G.input_shape) + math.prod(self.G.output_shape))
+        expect_room(nbytes, what=f"{count:,} samples", remedy="Use a smaller `count`.")
+        z, condition = self.recipe.sources(rng, count, label=self._classes_of(label, count))
         samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         images = self.recipe.to_images(samples)
         return images.view(ImageBatch) if len(self.G.output_shape) == 3 else images
 
-    def pixels(self, count: int | None = None, *, seed: Seed = 0, label: int | str | None = None) -> np.ndarray:
+    def pixels(self, count: int | None = None, *, seed: Seed = 0, label: Label = None) -> np.ndarray:
         """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
 
         Raises:
@@ -84,12 +95,47 @@ class TrainedGenerator:
         weights = "moving average" if self.averaged else "last"
         return {"recipe": self.recipe.name, "step": self.step, "weights": weights}
 
-    def label(self, text: str) -> int:
-        """The number of a class, from its name or from its number as text.
+    def __repr__(self) -> str:
+        weights = ", moving average" if self.averaged else ""
+        shapes = f"{self.G.input_shape} -> {self.G.output_shape}"
+        return f"<TrainedGenerator: {self.recipe!r} at step {self.step:,}{weights}, {shapes}, {self.G.kernels.name}>"
+
+    def _repr_html_(self) -> str:
+        """Some samples with the same text, for a notebook; the text alone if the generator draws from images."""
+        text = html.escape(repr(self))
+        try:
+            samples = self.sample(16 if len(self.G.output_shape) == 3 else None)
+        except ConfigError:
+            return f"<pre>{text}</pre>"
+        picture = html_image(encode_png(render(samples, extent=self.extent)), text=repr(self))
+        return f"<div>{picture}<pre>{text}</pre></div>"
+
+    def _classes_of(self, label: Label, count: int) -> int | list[int] | None:
+        """The number of the class of all samples, or of each; None for random classes.
+
+        Raises:
+            ConfigError: there is no such class, or a list is not as long as there are samples.
+        """
+        if not isinstance(label, list | tuple):
+            return None if label is None else self.label(label)  # type: ignore[arg-type]  # or refused there
+        if len(label) != count:
+            raise ConfigError(
+                f"label must have a class for each of {count} samples, got {len(label)}. Leave count out."
+            )
+        return [self.label(each) for each in label]
+
+    def label(self, text: int | str) -> int:
+        """The number of a class, from its name or from its number, also as text.
 
         Raises:
             ConfigError: there is no such class.
         """
+        if isinstance(text, int | np.integer) and not isinstance(text, bool):
+            return int(text)
+        if not isinstance(text, str):
+            raise ConfigError(
+                f"label must be the number or the name of a class, or a list, got {kind_of(text)}. Write label=0."
+            )
         if text in self.classes:
             return self.classes.index(text)
         if text.isdecimal():
@@ -107,15 +153,20 @@ def load_generator(
         path: of the folder or the file.
         backend: an object or a name, see `minigan.backends.get_backend`.
         average: take the moving average of the weights, if there is one.
+    Returns:
+        The generator, ready to sample from.
     Raises:
+        ConfigError, MissingExtraError, BackendError: an argument is of the wrong kind, or the backend cannot be used.
         CheckpointError: there is no generator, or it is damaged, or its weights are not finite.
     """
-    path = Path(path)
+    path = expect_path(path, "path", remedy="Write load_generator('runs/dcgan-digits-1').")
+    average = flag(average, "average")
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.exists():
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
     arrays, description = load_model(file)
     averaged = average and bool(select(arrays, "average"))
+    backend = get_backend(backend)  # here, so that its errors do not blame the file
     shape, rng = tuple(description["shape"]), np.random.default_rng(0)
     try:
         recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
@@ -132,6 +183,28 @@ def load_generator(
             raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
     classes = tuple(description["classes"])
     return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
+
+
+def _expect_generator(G: Any) -> Sequential:
+    """The network, if it is one that is built.
+
+    Raises:
+        ConfigError, NotBuiltError: it is not.
+    """
+    if isinstance(G, TrainedGenerator):
+        raise ConfigError("G must be a network, got a TrainedGenerator. Write trained.G, its network.")
+    return expect_network(G, "G")
+
+
+def _random(seed: Seed) -> np.random.Generator:
+    """The random numbers of samples.
+
+    Raises:
+        ConfigError: the seed is of another kind, or negative.
+    """
+    if seed is None or isinstance(seed, np.random.Generator):
+        return np.random.default_rng(seed)
+    return np.random.default_rng(whole(seed, "seed", least=0))
 
 
 def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
@@ -164,7 +237,13 @@ def save_generator(
         ConfigError, CheckpointError, ShapeError: G is not a generator of this recipe.
         OutputError: the file cannot be written.
     """
-    path, dtype = Path(path), str(G.dtype)
+    path = expect_path(path, "path", remedy="Write save_generator('model.safetensors', G, recipe).")
+    G = _expect_generator(G)
+    recipe = instance(recipe, Recipe, "recipe", a="a recipe", example="minigan.get_recipe('dcgan')()", named=RECIPES)
+    step, extent = whole(step, "step", least=0), number(extent, "extent", above=0)
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        raise ConfigError(f"classes must be a list of names, got {kind_of(classes)}. Write classes=['cat', 'dog'].")
+    dtype = str(G.dtype)
     twin = recipe.built_generator(G.output_shape, backend="reference", dtype=dtype, rng=np.random.default_rng(0))
     arrays = network_arrays(G, "G")
     load_network(twin, arrays, "G", source=f"{G.path}, to be written to {path} as a generator of {recipe.name},")

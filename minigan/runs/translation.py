@@ -35,16 +35,16 @@ class Translated(NamedTuple):
     target: np.ndarray
 
 
-def translation_recipe(trained: TrainedGenerator) -> TranslationRecipe:
+def translation_recipe(trained: TrainedGenerator, *, remedy: str = "Draw samples of it instead.") -> TranslationRecipe:
     """The recipe of a generator from image to image.
 
+    Args:
+        remedy: what to do with another generator, a sentence.
     Raises:
         ConfigError: the generator draws from noise.
     """
     if not isinstance(trained.recipe, TranslationRecipe):
-        raise ConfigError(
-            f"{trained.recipe.name} draws from noise, not from images. Sample it without `data` and `split`."
-        )
+        raise ConfigError(f"{trained.recipe.name} draws from noise, not from images. {remedy}")
     return trained.recipe
 
 

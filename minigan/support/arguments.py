@@ -1,9 +1,10 @@
 """Checks of arguments that constructors and functions share, each with one line that says what to write."""
 
+import difflib
 import inspect
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 from minigan.errors import ConfigError, ShapeError
 
 __all__ = [
+    "as_integer",
     "as_number",
     "call_of_class",
+    "did_you_mean",
     "flag",
     "instance",
     "kind_of",
@@ -40,7 +43,7 @@ def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = 
         return int(value)
     expected = "a positive integer" if least == 1 else f"an integer from {least} up"
     if not ok and not remedy:
-        remedy = _written_as_integer(value, name)
+        remedy = as_integer(value, name)
     raise ConfigError(f"{_owner(of)}{name} must be {expected}, got {kind_of(value)}.{_sentence(remedy)}")
 
 
@@ -66,7 +69,7 @@ def shape_of(value: Any, name: str, *, of: str, example: tuple[int, ...], empty:
     )
 
 
-def flag(value: Any, name: str, *, of: str) -> bool:
+def flag(value: Any, name: str, *, of: str = "") -> bool:
     """The value, if it is True or False.
 
     Raises:
@@ -74,7 +77,9 @@ def flag(value: Any, name: str, *, of: str) -> bool:
     """
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    raise ConfigError(f"{of}: {name} must be True or False, got {kind_of(value)}. Write {name}=True or {name}=False.")
+    raise ConfigError(
+        f"{_owner(of)}{name} must be True or False, got {kind_of(value)}. Write {name}=True or {name}=False."
+    )
 
 
 def number(
@@ -121,15 +126,20 @@ def instance(
     raise ConfigError(f"{_owner(of)}{name} must be {a}, got {kind_of(value)}. {remedy}")
 
 
-def path(value: Any, name: str) -> Path:
-    """The value as a `Path`, if it is a path that is not empty.
+def path(value: Any, name: str, *, remedy: str = "") -> Path:
+    """The value as a `Path`, if it is a path that a file can have. A leading `~` is the home folder.
 
+    Args:
+        name: the argument's.
+        remedy: what to write instead, a sentence.
     Raises:
-        ConfigError: it is something else, or empty.
+        ConfigError: it is something else, empty, or has the character NUL.
     """
-    if isinstance(value, str | os.PathLike) and os.fspath(value):
-        return Path(os.fsdecode(value))
-    raise ConfigError(f"{name} must be a path, got {kind_of(value)}. Write {name}='FOLDER'.")
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
+    if text and "\0" not in os.fsdecode(text):
+        return Path(os.path.expanduser(os.fsdecode(value)))
+    remedy = remedy or f"Write {name}='FOLDER'."
+    raise ConfigError(f"{name} must be a path, got {kind_of(value)}. {remedy}")
 
 
 def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, Any] | None = None) -> str:
@@ -151,6 +161,15 @@ def call_of_class(kind: type) -> str:
     return f"{kind.__name__}({'...' if needed else ''})"
 
 
+def as_integer(value: Any, name: str) -> str:
+    """The remedy for a float or a string that stands for an integer: `Write channels=64.`"""
+    try:
+        near = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return ""
+    return f"Write {name}={near}." if near == float(value) and not isinstance(value, bool) else ""
+
+
 def as_number(value: Any, name: str) -> str:
     """The remedy for a number that is written as a string: `Write lr=1e-4.`; nothing for other values."""
     try:
@@ -158,6 +177,12 @@ def as_number(value: Any, name: str) -> str:
     except ValueError:
         return ""
     return f"Write {name}={value}."
+
+
+def did_you_mean(value: Any, known: Iterable[str]) -> str:
+    """A hint after a name that is unknown: ` Did you mean hinge?`; nothing if no known name is like it."""
+    likely = difflib.get_close_matches(value.strip().lower(), [*known], n=1) if isinstance(value, str) else []
+    return f" Did you mean {likely[0]}?" if likely else ""
 
 
 def kind_of(value: Any) -> str:
@@ -194,15 +219,6 @@ def _range(above: float, least: float, below: float, most: float) -> str:
             else f"a finite number {'above' if above > least else 'from'} {low:g}" + ("" if above > least else " up")
         )
     return f"in {'(' if above >= least else '['}{low:g}, {high:g}{')' if below <= most else ']'}"
-
-
-def _written_as_integer(value: Any, name: str) -> str:
-    """The remedy for a float or a string that stands for an integer: `Write channels=64.`"""
-    try:
-        near = int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return ""
-    return f"Write {name}={near}." if near == float(value) and not isinstance(value, bool) else ""
 
 
 def _owner(of: str) -> str:

@@ -16,10 +16,13 @@ class Interruption:
 
     Args:
         announce: called with a line on what the first Ctrl-C does, in a thread of its own.
+        pass_on: deliver a SIGTERM again at the end, to the handler from before: by default it ends the process. For
+            training inside another program, which must not miss that it is asked to end.
     """
 
-    def __init__(self, announce: Callable[[str], None] | None = None) -> None:
+    def __init__(self, announce: Callable[[str], None] | None = None, *, pass_on: bool = False) -> None:
         self.requested = False
+        self._pass_on, self._terminated = pass_on, False
         self._announce = announce
         self._previous: dict[int, Any] = {}
 
@@ -34,8 +37,11 @@ class Interruption:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self._pass_on and self._terminated:
+            signal.raise_signal(signal.SIGTERM)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's signature)
+        self._terminated |= number == signal.SIGTERM
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
-__all__ = ["brief", "constructor_call", "fields", "memory_size"]
+__all__ = ["brief", "constructor_call", "fields", "memory_size", "short_path"]
 
 _MISSING = object()
 
@@ -86,6 +87,14 @@ def _named_tuple(value: Any) -> str:
 def memory_size(nbytes: int) -> str:
     """A number of bytes for people: `12.3 MB`."""
     return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 1e5 else f"{nbytes / 1e3:,.1f} kB"
+
+
+def short_path(path: Path) -> str:
+    """A path as seen from the present folder, if it lies in it; otherwise as it is."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere, or the present folder was removed
+        return str(path)
 
 
 def _same(value: Any, default: Any) -> bool:

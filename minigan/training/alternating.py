@@ -16,12 +16,13 @@ from minigan.losses.adversarial import expect_loss
 from minigan.losses.gradient_penalties import GradientPenalty, expect_penalty
 from minigan.nn.network import Sequential, Tape
 from minigan.nn.optimizers import Optimizer
-from minigan.support.arguments import kind_of, number, whole
-from minigan.training.batch import Batch
+from minigan.support.arguments import number, whole
+from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.instance_noise import InstanceNoise
 from minigan.training.learner import Learner
+from minigan.training.noise import expect_noise, expect_noise_function
 from minigan.training.sampling import Noise
 from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
 
@@ -72,11 +73,8 @@ class AlternatingOptimizer(Learner):
     ) -> None:
         super().__init__({"G": (G, g_optimizer), "D": (D, d_optimizer)})
         expect_loss(loss)
-        if noise is not None and not callable(noise):
-            raise ConfigError(
-                f"noise must be a function, got {kind_of(noise)}. "
-                f"Write noise=lambda rng, n: rng.standard_normal((n, {', '.join(map(str, G.input_shape))}))."
-            )
+        if noise is not None:
+            expect_noise_function(noise, G)
         if G.output_shape != D.input_shape:
             raise ShapeError(
                 f"{G.path} draws {G.output_shape}, {D.path} expects {D.input_shape}. Make G end with D's input shape."
@@ -107,6 +105,7 @@ class AlternatingOptimizer(Learner):
         Raises:
             DivergenceError: a value or a gradient is not finite; the network being updated is as before its step.
         """
+        expect_rng(rng)
         for _ in range(self.n_critic):
             real, condition, z = self._feed(batches, rng)
             fake, g_tape = self.checked_forward(self.G.given(condition), z, rng)
@@ -245,7 +244,7 @@ class AlternatingOptimizer(Learner):
     def _feed(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> tuple[Array, Array | None, Array]:
         """Real examples, their condition, and G's input, on the backend."""
         fed: tuple[Array, Array | None, Array] = self.D.kernels.feed(
-            lambda: self._draw(next(batches), rng), dtype=self.D.dtype
+            lambda: self._draw(next_batch(batches), rng), dtype=self.D.dtype
         )
         return fed
 
@@ -255,7 +254,7 @@ class AlternatingOptimizer(Learner):
         if source is None:
             if self.noise is None:
                 raise ConfigError("a GAN without noise expects batches with a source: Batch(real, source=...).")
-            source = self.noise(rng, len(real))
+            source = expect_noise(self.noise(rng, len(real)), (len(real), *self.G.input_shape))
         if condition is not None and self.fake_pool is not None:
             raise ConfigError("the pool of fakes keeps no conditions. Leave fake_pool out.")
         return real, condition, source

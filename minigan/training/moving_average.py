@@ -14,6 +14,7 @@ from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
 from minigan.support.arguments import number
 from minigan.support.representation import constructor_call
+from minigan.training.noise import expect_noise_function
 from minigan.training.sampling import Noise, generate, standing_statistics
 
 __all__ = ["STATISTICS", "MovingAverage"]
@@ -67,6 +68,8 @@ class MovingAverage:
         expect_network(G, "G")
         if network is G or network.arena.flat.shape != G.arena.flat.shape:
             raise ConfigError("MovingAverage: expected a second network built like G. Build another of its layers.")
+        if noise is not None:
+            expect_noise_function(noise, G)
         self.network, self.G = network, G
         self.decay, self.statistics = decay, statistics
         self.noise, self.seed = noise, seed

@@ -41,6 +41,9 @@ class TrainingState:
     config: str = ""
     step: int = 0
 
+    def __repr__(self) -> str:
+        return f"<TrainingState: {type(self.learner).__name__}, step {self.step:,} of {self.steps:,}, {self.folder}>"
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that training has changed, in host memory, by name."""
         if self.average is None:

@@ -10,7 +10,7 @@ from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
 from minigan.support.representation import fields
-from minigan.training.batch import Batch
+from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
 
@@ -63,6 +63,7 @@ class Supervised(Learner):
         Raises:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
+        expect_rng(rng)
         target, source = self._feed(batches)
         return self.update("G", gradients=lambda: self.gradients(source, target, rng), rng=rng)
 
@@ -94,7 +95,7 @@ class Supervised(Learner):
         """Targets and sources, on the backend."""
 
         def draw() -> tuple[Array, Array | None]:
-            batch = next(batches)
+            batch = next_batch(batches)
             if batch.source is None:
                 raise ConfigError("a generator trained alone expects batches with a source: Batch(real, source=...).")
             return batch.real, batch.source

@@ -24,6 +24,7 @@ from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
 from minigan.support.arguments import kind_of, number
 from minigan.support.representation import fields
+from minigan.training.batch import expect_rng, next_batch
 from minigan.training.learner import Learner
 
 __all__ = ["LIKELIHOODS", "VariationalAutoencoder", "VariationalValues", "kl_divergence", "reparameterize"]
@@ -122,7 +123,8 @@ class VariationalAutoencoder(Learner):
         Raises:
             DivergenceError: a value or a gradient is not finite; both networks are as they were before the step.
         """
-        x = self.G.kernels.feed(lambda: next(batches), dtype=self.G.dtype)
+        expect_rng(rng)
+        x = self.G.kernels.feed(lambda: next_batch(batches), dtype=self.G.dtype)
         return self.update("encoder", "G", gradients=lambda: self.gradients(x, rng), rng=rng)
 
     def gradients(self, x: Array, rng: np.random.Generator) -> VariationalValues:

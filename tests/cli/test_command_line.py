@@ -169,9 +169,12 @@ def test_the_version(capsys):
     ("arguments", "message"),
     [
         (["train", "nope"], "unknown recipe 'nope': expected one of dcgan, mlp"),
-        (["train", "--set", "foo=1"], "dcgan has no setting 'foo': expected one of augment, batch_size"),
-        (["train", "--set", "lr=fast"], "lr must be a float, got 'fast'"),
-        (["train", "--set", "width=2.5"], "width must be an int, got '2.5'"),
+        (["train", "--set", "foo=1"], "dcgan has no setting 'foo'. Expected one of augment, batch_size"),
+        (["train", "--set", "widht=1"], "dcgan has no setting 'widht'. Did you mean width?"),
+        (["train", "--set", "loss=Hinge"], "got 'Hinge'. Did you mean hinge?"),
+        (["train", "DCGAN"], "Did you mean dcgan?"),
+        (["train", "--set", "lr=fast"], "lr must be a number, got 'fast'"),
+        (["train", "--set", "width=2.5"], "width must be an integer, got '2.5'"),
         (["train", "--set", "lr"], "--set expects KEY=VALUE, got 'lr'"),
         (["train", "--set", "width=4", "mlp"], "got 'mlp'. Put the recipe before --set."),
         (
@@ -283,7 +286,7 @@ def test_resume_with_data_that_moved_and_too_few_steps(capsys):
     )
     config = Path("run/config.toml")
     config.write_text(config.read_text().replace("\nsteps = 4", '\nsteps = "many"'))
-    assert "steps must be an int, got 'many'" in fails(capsys, "train", "--resume", "run")
+    assert "steps must be an integer, got 'many'" in fails(capsys, "train", "--resume", "run")
 
 
 def test_ctrl_c_in_the_last_step_is_done(capsys, monkeypatch):

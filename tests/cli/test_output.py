@@ -205,3 +205,11 @@ def test_completion_needs_shtab(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["completion", "bash"]) == 2
     assert "completion needs shtab, which is not installed. Run: pip install 'minigan[cli]'" in capsys.readouterr().err
+
+
+def test_explanations_without_docstrings_say_so():
+    for arguments in (["recipes"], ["recipes", "dcgan", *NUMPY]):
+        command = [sys.executable, "-OO", "-m", "minigan", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "Python -OO leaves explanations out. Run it without -OO." in done.stdout
+        assert done.stderr == ""

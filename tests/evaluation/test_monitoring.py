@@ -73,7 +73,9 @@ def test_it_changes_nothing_but_the_log(tmp_path):
 
 def test_a_generator_that_draws_from_images_is_not_monitored(tmp_path, capsys):
     assert train(tmp_path / "run", "inpaint", "digits", "--steps", "2") == 2
-    assert "inpaint draws from images, not from noise" in capsys.readouterr().err
+    line = capsys.readouterr().err
+    assert "inpaint draws from images, not from noise" in line
+    assert line.endswith("Leave --evaluate-every out.\n")
     assert not (tmp_path / "run").exists()
 
 

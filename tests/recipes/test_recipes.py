@@ -2,19 +2,22 @@
 
 import dataclasses
 import itertools
+import pydoc
+import sys
 
 import numpy as np
 import pytest
 
 from minigan.backends import Backend
 from minigan.errors import ConfigError
-from minigan.losses import LOSSES, CoupledLoss, mse
+from minigan.losses import LOSSES, WGANGP, CoupledLoss, Hinge, NonSaturating, mse
 from minigan.losses.gradient_penalties import PENALTIES, PenaltyOfEach
 from minigan.nn.gradcheck import check_network
 from minigan.nn.initializers import INITIALIZERS
 from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, LeakyReLU, ReLU, Sigmoid, Tanh
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, RMSprop
+from minigan.nn.schedules import LinearDecay
 from minigan.recipes import (
     DCGAN,
     MLP,
@@ -29,7 +32,7 @@ from minigan.recipes import (
     Recipe,
     get_recipe,
 )
-from minigan.recipes.bases.optimizer_settings import OPTIMIZERS
+from minigan.recipes.bases.settings import OPTIMIZERS
 from minigan.recipes.dcgan import halvings
 from minigan.training.alternating import AlternatingOptimizer
 
@@ -438,8 +441,15 @@ def test_whole_networks_pass_the_gradient_check(host_backend: Backend, name: str
 def test_names():
     assert get_recipe("dcgan") is DCGAN
     assert all(get_recipe(name).name == name for name in RECIPES)
-    with pytest.raises(ConfigError, match="unknown recipe 'dcgna': expected one of dcgan, mlp"):
-        get_recipe("dcgna")
+    for name, says in (
+        ("dcgna", r"unknown recipe 'dcgna': expected one of dcgan, mlp.*\. Did you mean dcgan\?"),
+        ("dcgan ", r"Did you mean dcgan\?"),
+        ("DCGAN", r"Did you mean dcgan\?"),
+        (["dcgan"], r"unknown recipe \['dcgan'\]: expected one of dcgan"),
+        (3, "unknown recipe 3: expected one of dcgan"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            get_recipe(name)
 
 
 @every_gan
@@ -458,14 +468,14 @@ def test_settings_are_read_from_text():
 
 
 WRONG = [
-    ({"widht": 3}, "dcgan has no setting 'widht': expected one of augment, batch_size"),
-    ({"width": "many"}, "dcgan: width must be an int, got 'many'"),
-    ({"width": 2.5}, "dcgan: width must be an int, got 2.5"),
-    ({"width": "2.5"}, "dcgan: width must be an int, got '2.5'"),
-    ({"width": True}, "dcgan: width must be an int, got True"),
-    ({"width": None}, "dcgan: width must be an int, got None"),
-    ({"lr": "fast"}, "dcgan: lr must be a float, got 'fast'"),
-    ({"loss": 3}, "dcgan: loss must be a str, got 3"),
+    ({"widht": 3}, "dcgan has no setting 'widht'. Did you mean width?"),
+    ({"width": "many"}, "dcgan: width must be an integer, got 'many'"),
+    ({"width": 2.5}, "dcgan: width must be an integer, got 2.5"),
+    ({"width": "2.5"}, "dcgan: width must be an integer, got '2.5'"),
+    ({"width": True}, "dcgan: width must be an integer, got True"),
+    ({"width": None}, "dcgan: width must be an integer, got None"),
+    ({"lr": "fast"}, "dcgan: lr must be a number, got 'fast'"),
+    ({"loss": 3}, "dcgan: loss must be a string, got 3"),
     (
         {"loss": "wgan"},
         "dcgan: loss must be one of minimax, non-saturating, squared-probability, least-squares, "
@@ -524,5 +534,74 @@ def test_wrong_settings_of_the_mlp(settings: dict[str, object]):
 
 @every_recipe
 def test_every_setting_is_documented(recipe: type[Recipe]):
-    text = "".join(base.__doc__ or "" for base in recipe.__mro__)
-    assert [f.name for f in dataclasses.fields(recipe) if f.name not in text] == []
+    assert [f.name for f in dataclasses.fields(recipe) if not recipe.meanings.get(f.name)] == []
+
+
+@every_recipe
+def test_help_has_every_setting_with_its_default_and_the_paper(recipe: type[Recipe]):
+    text = pydoc.plain(pydoc.render_doc(recipe))
+    for name, default in recipe().settings().items():
+        assert f"{name} = {default!r}: {recipe.meanings[name]}" in text
+    assert sys.modules[recipe.__module__].__doc__.splitlines()[0] in text
+    assert recipe.__doc__.splitlines()[0] in text
+
+
+@every_recipe
+def test_a_recipe_shows_what_differs_from_its_defaults(recipe: type[Recipe]):
+    assert repr(recipe()) == f"{recipe.__name__}()"
+    assert repr(recipe(steps=7, lr=0.5)) == f"{recipe.__name__}(steps=7, lr=0.5)"
+
+
+def test_constructors_take_numpys_numbers_and_keep_pythons():
+    recipe = DCGAN(width=np.int64(4), lr=np.float32(0.5), steps=np.int32(3), beta1=0)
+    assert (type(recipe.width), type(recipe.lr), type(recipe.beta1)) == (int, float, float)
+    assert recipe == DCGAN(width=4, lr=0.5, steps=3, beta1=0.0)
+    assert type(get_recipe("superres")(conditional=np.True_).conditional) is bool
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"width": "4"}, r"width must be an integer, got '4'\. Write width=4\."),
+        ({"width": 4.0}, r"width must be an integer, got 4\.0\. Write width=4\."),
+        ({"width": True}, r"width must be an integer, got True\."),
+        ({"size": (64, 64)}, r"size must be an integer, got \(64, 64\)\."),
+        ({"lr": "1e-3"}, r"lr must be a number, got '1e-3'\. Write lr=1e-3\."),
+        ({"lr": 10**400}, r"lr must be a number, got 1000"),
+        ({"lr": 0}, r"lr must be positive, got 0\."),
+        ({"lr": None}, r"lr must be a number, got None\."),
+        ({"loss": Hinge}, r"loss must be a string, got the class Hinge\. Write loss='hinge'\."),
+        ({"loss": NonSaturating()}, r"loss must be a string, got a NonSaturating\. Write loss='non-saturating'\."),
+        ({"penalty": WGANGP}, r"Write penalty='wgan-gp'\."),
+        ({"optimizer": AdamW}, r"Write optimizer='adamw'\."),
+        ({"schedule": LinearDecay(1e-3, 0, 9)}, r"Write schedule='linear'\."),
+        ({"schedule": print}, r"schedule must be a string, got the function print\.$"),
+        ({"loss": "Hinge"}, r"got 'Hinge'\. Did you mean hinge\?"),
+        ({"optimizer": "Adam"}, r"got 'Adam'\. Did you mean adam\?"),
+        ({"loss": ["hinge"]}, r"loss must be a string, got \['hinge'\]\."),
+        ({"augment": 3}, r"augment must be a string, got 3\."),
+    ],
+)
+def test_constructors_check_kinds(settings: dict[str, object], says: str):
+    with pytest.raises(ConfigError, match=rf"^dcgan: .*{says}"):
+        DCGAN(**settings)
+
+
+def test_superres_checks_kinds_before_ranges():
+    with pytest.raises(ConfigError, match=r"^superres: blocks must be an integer, got '3'\. Write blocks=3\.$"):
+        get_recipe("superres")(blocks="3")
+    with pytest.raises(ConfigError, match="factor must be 2, 4 or 8, got 0"):
+        get_recipe("superres")(factor=0, size=64)
+
+
+@every_recipe
+@pytest.mark.parametrize("shape", [28, (28, 28), ((28, 28), 1), (28.0, 28, 1), (0, 28, 1), None, "28"])
+def test_an_image_shape_that_is_none_is_refused(recipe: type[Recipe], shape: object):
+    for method in (recipe().assemble, recipe().built_generator):
+        with pytest.raises(ConfigError, match=r"image_shape must be \(H, W, C\), or \(2,\) for points, got .*Write"):
+            method(shape, backend="reference", rng=np.random.default_rng(0))
+
+
+def test_points_are_refused_by_a_recipe_of_images():
+    with pytest.raises(ConfigError, match="dcgan draws images, got points"):
+        DCGAN().assemble((2,), backend="reference", rng=np.random.default_rng(0))

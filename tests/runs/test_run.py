@@ -424,9 +424,9 @@ def test_the_first_signal_tells_what_it_does(number, text):
         ("log_every = 2", 'log_every = "a"', "from 1 up, got 'a'"),
         ("log_every = 2\n", "", r"lacks 'rhythm\.log_every'"),
         ("[rhythm]", "[rhythm2]", "lacks 'rhythm'"),
-        ("width = 4", 'width = "wide"', "width must be an int, got 'wide'"),
+        ("width = 4", 'width = "wide"', "width must be an integer, got 'wide'"),
         ("seed = 3", f"seed = {'9' * 5000}", r"config\.toml is not the configuration of a run: Exceeds the limit"),
-        ("\nlr = 0.0002", f"\nlr = {10**400}", "lr must be a float, got 1000"),
+        ("\nlr = 0.0002", f"\nlr = {10**400}", "lr must be a number, got 1000"),
         ("width = 4", "width = 4\nwidht = 5", "dcgan has no setting 'widht'"),
     ],
 )

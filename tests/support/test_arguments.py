@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from minigan.errors import ConfigError
-from minigan.support.arguments import instance, kind_of, number, path, whole
-from minigan.support.representation import brief, constructor_call, fields, memory_size
+from minigan.support.arguments import did_you_mean, flag, instance, kind_of, number, path, whole
+from minigan.support.representation import brief, constructor_call, fields, memory_size, short_path
 
 
 @pytest.mark.parametrize(("value", "least"), [(1, 1), (0, 0), (np.int64(7), 1), (np.uint8(3), 2), (10**30, 1)])
@@ -172,3 +172,31 @@ def test_fields_in_brief():
     assert fields(Loss()) == "Loss(scale=1.0)"
     assert brief((1,)) == "(1,)" and brief(()) == "()" and brief(Values(1, 2)) == "Values(loss=1, images=2)"
     assert (memory_size(12_345_678), memory_size(1_500)) == ("12.3 MB", "1.5 kB")
+
+
+def test_flags_are_true_or_false():
+    assert (flag(True, "a"), flag(np.False_, "a")) == (True, False)
+    for wrong in (1, 0, "yes", None, np.ones(2)):
+        with pytest.raises(ConfigError, match=r"^a must be True or False, got .*\. Write a=True or a=False\.$"):
+            flag(wrong, "a")
+
+
+def test_a_hint_names_the_likely_name():
+    assert did_you_mean(" Adam ", ("adam", "sgd")) == " Did you mean adam?"
+    assert did_you_mean("lion", ("adam", "sgd")) == did_you_mean(3, ("adam",)) == ""
+
+
+def test_a_path_is_short_inside_the_present_folder(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    assert short_path(tmp_path / "a" / "b") == "b"
+    assert short_path(tmp_path / "b") == str(tmp_path / "b")
+    (tmp_path / "a").rmdir()
+    assert short_path(tmp_path / "b") == str(tmp_path / "b")
+
+
+def test_a_path_without_nul_and_from_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert path("~/runs", "out") == Path("/home/me/runs")
+    with pytest.raises(ConfigError, match=r"^out must be a path, got 'a\\x00'\. Write it\.$"):
+        path("a\0", "out", remedy="Write it.")

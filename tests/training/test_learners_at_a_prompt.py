@@ -7,7 +7,7 @@ import pytest
 
 import minigan
 from minigan.backends import get_backend
-from minigan.errors import ConfigError, MiniganError, NotBuiltError
+from minigan.errors import ConfigError, MiniganError, NotBuiltError, ShapeError
 from minigan.losses import (
     DRAGAN,
     R1,
@@ -18,6 +18,7 @@ from minigan.losses import (
     NonSaturating,
     RelativisticAverage,
     SoftmaxMixture,
+    gaussian,
 )
 from minigan.losses.gradient_penalties import PenaltyOfEach
 from minigan.nn import Adam, Dense, Sequential, Tanh
@@ -208,3 +209,88 @@ def test_remedies_work():
             gan(**arguments)
         name, text = str(caught.value).partition("Write ")[2].removesuffix(".").split("=")
         assert gan(**{name: eval(text)})
+
+
+# ---------------------------------------------------------------------------------------- a step's arguments
+
+
+def learners():
+    G, E = network([4, 2], name="G", given=3), network([4, 6], name="E", given=2)
+    terms = [GeneratorTerm(1.0, minigan.losses.mse)]
+    return {
+        "gan": gan(),
+        "supervised": Supervised(G, terms=terms, optimizer=Adam(G.arena, lr=1e-3)),
+        "vae": VariationalAutoencoder(
+            E, G, likelihood=gaussian, e_optimizer=Adam(E.arena, lr=1e-3), g_optimizer=Adam(G.arena, lr=1e-3)
+        ),
+    }
+
+
+X = np.zeros((8, 2))
+WRONG_BATCHES = [
+    (X, r"batches must be an iterator, got an array \(8, 2\) of float64\. Write iter\(\[x\]\), or Loader"),
+    ([X], r"batches must be an iterator, got a list of 1\. Write iter\(\[x\]\)"),
+    (Batch(X, source=np.zeros((8, 3))), r"batches must be an iterator, got a Batch of 3\. Write iter\(\[x\]\)"),
+    (minigan.open_dataset("ring"), r"batches must be an iterator, got a \w+\. Write Loader\(dataset, \.\.\.\)\."),
+    (None, r"batches must be an iterator, got None\. Write Loader\(dataset, \.\.\.\)\."),
+    (iter([]), r"batches are used up\. Write Loader\(dataset, \.\.\.\), which never ends\."),
+]
+
+
+@pytest.mark.parametrize("name", ["gan", "supervised", "vae"])
+@pytest.mark.parametrize(("given", "message"), WRONG_BATCHES, ids=[message[:60] for _, message in WRONG_BATCHES])
+def test_batches_that_are_none_get_one_line(name, given, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        learners()[name].step(given, RNG(0))
+
+
+@pytest.mark.parametrize("name", ["gan", "supervised", "vae"])
+@pytest.mark.parametrize("rng", [0, None, np.random.RandomState(0), RNG])
+def test_random_numbers_that_are_none_get_one_line(name, rng):
+    given = batches()
+    with pytest.raises(
+        ConfigError, match=r"^rng must be a generator, got .*\. Write rng = np\.random\.default_rng\(0\)"
+    ):
+        learners()[name].step(given, rng)
+
+
+def test_an_error_of_the_users_own_batches_stays():
+    def broken():
+        yield len(3)
+
+    with pytest.raises(TypeError, match=r"object of type 'int' has no len\(\)"):
+        gan().step(broken(), RNG(0))
+
+
+@pytest.mark.parametrize(
+    "function", [lambda n: n, lambda: 0, lambda rng, n, more: (rng, n, more)], ids=["n", "none", "more"]
+)
+def test_a_noise_of_other_arguments_is_refused_at_once(function):
+    G, twin = (network([2], name="G", given=3) for _ in range(2))
+    for make in (lambda: gan(noise=function), lambda: MovingAverage(twin, G, decay=0.9, noise=function)):
+        with pytest.raises(ConfigError, match=r"noise must take \(rng, n\), got a function of \(.*\)\. Write noise="):
+            make()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda rng, n: rng.standard_normal((n - 1, 3)),
+        lambda rng, n: rng.standard_normal((2 * n, 3)),
+        lambda rng, n: rng.standard_normal((n, 4)),
+        lambda rng, n: rng.standard_normal((n, 3)).tolist(),
+    ],
+    ids=["fewer", "more", "longer", "list"],
+)
+def test_a_noise_of_another_shape_is_refused(function):
+    with pytest.raises(ShapeError, match=r"noise must draw an array \(8, 3\), got .*\. Draw n rows of G's input\."):
+        gan(noise=function).step(batches(), RNG(0))
+
+
+def test_a_noise_may_have_defaults_and_be_an_object():
+    class Uniform:
+        def __call__(self, rng, n, *, width=3):
+            return rng.uniform(-1, 1, (n, width))
+
+    for function in (Uniform(), lambda rng, n, width=3: rng.uniform(-1, 1, (n, width))):
+        gan(noise=function).step(batches(), RNG(0))

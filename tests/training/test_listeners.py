@@ -231,6 +231,34 @@ def test_what_is_no_listener_is_refused_before_anything_is_written(tmp_path, lis
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("on_recrod", r"Did you mean on_record\?"),
+        ("onstep", r"Did you mean on_step\?"),
+        ("isdue", r"Did you mean is_due\?"),
+        ("on_batch", r"The events are on_start, is_due, on_step, on_record, on_picture, on_checkpoint, on_end\."),
+    ],
+)
+def test_a_misspelt_event_is_refused(tmp_path, name, remedy):
+    mine = type("Mine", (Listener,), {name: print})
+    with pytest.raises(ConfigError, match=rf"listeners: Mine has {name}, which is no event\. {remedy}"):
+        prepared(tmp_path / "run", mine())
+
+
+def test_a_listener_may_have_methods_of_its_own(tmp_path):
+    class Mine(Listener):
+        on_disk = True
+
+        def save(self):
+            pass
+
+        def _on_recrod(self):
+            pass
+
+    prepared(tmp_path / "run", Mine())
+
+
 # ------------------------------------------------------------------------------------------ speed
 
 

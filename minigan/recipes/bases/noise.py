@@ -160,13 +160,14 @@ class NoiseRecipe(AdversarialRecipe):
     # ------------------------------------------------------------------------------------------ pictures
 
     def sources(
-        self, rng: np.random.Generator, count: int, *, label: int | None = None
+        self, rng: np.random.Generator, count: int, *, label: int | Sequence[int] | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if not self.conditional:
             self.refuse_label(label)
             return self.noise(rng, count), None
-        if label is not None and not 0 <= label < self.classes:
-            raise ConfigError(f"{self.name}: expected a class from 0 to {self.classes - 1}, got {label}.")
+        wrong = [n for n in ([] if label is None else np.ravel(label)) if not 0 <= n < self.classes]
+        if wrong:
+            raise ConfigError(f"{self.name}: expected a class from 0 to {self.classes - 1}, got {wrong[0]}.")
         labels = rng.integers(self.classes, size=count) if label is None else np.full(count, label)
         return self.noise(rng, count), self.one_hot(labels)
 

@@ -2,54 +2,13 @@
 
 import math
 from abc import ABC
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from minigan.errors import ConfigError
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop
 from minigan.nn.parameters import Arena
 from minigan.nn.schedules import Constant, CosineDecay, ExponentialDecay, LinearDecay, Schedule
-
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
-MOST_LAYERS = 1000
-SCHEDULES = ("constant", "linear", "exponential", "cosine")
-
-
-class Settings:
-    """Checks of settings, for a frozen dataclass that has them as fields."""
-
-    name: ClassVar[str]
-
-    def check_choice(self, name: str, known: Iterable[str]) -> None:
-        """Checks that the setting is one of these; raises ConfigError otherwise."""
-        if getattr(self, name) not in known:
-            raise ConfigError(f"{self.name}: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
-
-    def check_positive(self, *names: str) -> None:
-        """Checks that these settings are above 0 and finite; raises ConfigError otherwise."""
-        for name in names:
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{self.name}: {name} must be positive, got {getattr(self, name)}.")
-
-    def check_layers(self, name: str, *, least: int = 1) -> None:
-        """Checks that the setting is a sensible number of layers or networks; raises ConfigError otherwise."""
-        if not least <= getattr(self, name) <= MOST_LAYERS:
-            raise ConfigError(
-                f"{self.name}: {name} must be from {least} to {MOST_LAYERS:,}, got {getattr(self, name)}."
-            )
-
-    def check_from_zero(self, *names: str) -> None:
-        """Checks that these settings are at least 0 and finite; raises ConfigError otherwise."""
-        for name in names:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{self.name}: {name} must be a number from 0 up, got {getattr(self, name)}.")
-
-    def check_share(self, *names: str) -> None:
-        """Checks that these settings are at least 0 and below 1; raises ConfigError otherwise."""
-        for name in names:
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{self.name}: {name} must be in [0, 1), got {getattr(self, name)}.")
+from minigan.recipes.bases.settings import OPTIMIZERS, SCHEDULES, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +50,7 @@ class OptimizerSettings(Settings, ABC):
     clip_value: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.check_choice("optimizer", OPTIMIZERS)
         self.check_choice("schedule", SCHEDULES)
         self.check_positive("steps", "lr", "decay_factor", "decay_every")

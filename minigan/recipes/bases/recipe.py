@@ -16,13 +16,14 @@ from minigan.data.image_files import ImageFiles
 from minigan.errors import ConfigError, MixedSizesError
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.optimizer_settings import OptimizerSettings
+from minigan.recipes.bases.settings import from_text
+from minigan.support.arguments import kind_of
 from minigan.training.exhibit import Exhibit
 from minigan.training.learner import Learner
 from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics
 from minigan.training.sampling import Noise
 
 Shape = tuple[int, ...]
-_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,25 +185,25 @@ class Recipe(OptimizerSettings):
         rng: np.random.Generator,  # noqa: ARG002
         count: int,  # noqa: ARG002
         *,
-        label: int | None = None,  # noqa: ARG002
+        label: int | Sequence[int] | None = None,  # noqa: ARG002
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Draws G's inputs for samples: noise, and a condition if G is conditional.
 
         Args:
             rng: draws the noise and the classes.
             count: number of samples.
-            label: class of all samples; None takes random classes.
+            label: class of all samples, or of each; None takes random classes.
         Returns:
             The noise (count, latent), and classes as one-hot vectors (count, classes) or None.
         Raises:
             ConfigError: G does not draw from noise, or not by class.
         """
         raise ConfigError(
-            f"{self.name} draws from images, not from noise, so it has no samples of its own. Give it images: see "
-            "minigan.runs.translation."
+            f"{self.name} draws from images, not from noise, so it has no samples of its own. Write "
+            "minigan.generate(run.generator.G, images)."
         )
 
-    def refuse_label(self, label: int | None) -> None:
+    def refuse_label(self, label: int | Sequence[int] | None) -> None:
         """Checks that no class is asked for, since G was trained without classes.
 
         Raises:
@@ -238,7 +239,7 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError, ShapeError: the recipe cannot draw images of that shape.
         """
-        backend = get_backend(backend)
+        image_shape, backend = self._expect_shape(image_shape), get_backend(backend)
         networks = self.networks(image_shape)
         return self.learner([net.build(shape, backend=backend, dtype=dtype, rng=rng) for net, shape in networks])
 
@@ -260,8 +261,26 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError, ShapeError: the recipe cannot draw images of that shape.
         """
+        image_shape = self._expect_shape(image_shape)
         G = self.whole_generator(image_shape)
         return G.build(self.source_shape(image_shape), backend=backend, dtype=dtype, rng=rng)
+
+    def _expect_shape(self, shape: Any) -> Shape:
+        """The shape, if it is one of images that the networks can draw, or of points if they draw points.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        sides = tuple(shape) if isinstance(shape, tuple | list) else ()
+        whole = all(isinstance(side, int | np.integer) and side > 0 for side in sides)
+        if not whole or len(sides) not in (1, 3):
+            raise ConfigError(
+                f"{self.name}: image_shape must be (H, W, C), or (2,) for points, got {kind_of(shape)}. "
+                "Write image_shape=(28, 28, 1)."
+            )
+        if len(sides) == 1:
+            self.check_points()
+        return tuple(map(int, sides))
 
     def whole_generator(self, image_shape: Shape) -> Sequential:
         """G, not built, after the layer that joins noise and condition, if there is a condition."""
@@ -317,22 +336,9 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError: a name is unknown, or a value has another type or is out of range.
         """
-        kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
-        values: dict[str, Any] = {}
-        for key, value in settings.items():
-            if key not in kinds:
-                raise ConfigError(f"{cls.name} has no setting {key!r}: expected one of {', '.join(sorted(kinds))}.")
-            values[key] = _convert(value, kinds[key], f"{cls.name}: {key}")
+        cls.expect_names(settings)
+        kinds, values = cls.kinds(), dict(settings)
+        for name, value in settings.items():
+            if isinstance(value, str):
+                values[name] = from_text(value, name, kinds[name], of=cls.name)
         return cls(**values)
-
-
-def _convert(value: Any, kind: Any, what: str) -> Any:
-    """Converts a setting's value, which may be text, to its type; an int may become a float, but not the reverse."""
-    try:
-        if isinstance(value, str):
-            return _TRUTH[value.lower()] if kind is bool else kind(value)
-        if type(value) is kind or (kind is float and type(value) is int):
-            return kind(value)
-    except (ValueError, KeyError, OverflowError):
-        pass
-    raise ConfigError(f"{what} must be {'an' if kind is int else 'a'} {kind.__name__}, got {value!r}.")

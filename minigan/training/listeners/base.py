@@ -90,5 +90,8 @@ class Training:
     say: Callable[[str], None]
     clock: Clock
 
+    def __repr__(self) -> str:
+        return f"<Training: {self.state!r}>"
+
 
 AnyListener = Listener | Callable[[Record], object]  # an object, or a function that is called with each record

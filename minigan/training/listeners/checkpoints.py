@@ -9,6 +9,7 @@ from minigan.checkpoints.resume_checks import log_until
 from minigan.errors import ConfigError, OutputError
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.training.listeners.base import Listener, Step, Training
+from minigan.training.listeners.pictures import remove_pictures_after
 from minigan.training.state import TrainingState
 
 __all__ = ["Checkpoints"]
@@ -99,6 +100,8 @@ class Checkpoints(Listener):
     def restore(self, path: Path | None = None) -> list[str]:
         """Restores a checkpoint: the next step is the one that an uninterrupted run would have done.
 
+        Records and pictures of later steps are removed; later checkpoints, when the next one is written.
+
         Args:
             path: the checkpoint; None takes the newest, or begins at step 0 if training was stopped before the first.
         Returns:
@@ -124,6 +127,7 @@ class Checkpoints(Listener):
         self.saved = step
         if kept is not None:
             atomic_write(log, kept)
+        remove_pictures_after(state.folder, step)
         if path is None:
             files.tidy()
         self._save_model()  # perhaps training was stopped between a checkpoint and its model

@@ -1,7 +1,10 @@
 """Sample pictures: `samples/step-000500.png`, always drawn from the same noise."""
 
+import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +12,7 @@ from minigan.support.durable_files import make_folder
 from minigan.training.exhibit import Exhibit, save_picture
 from minigan.training.listeners.base import Listener, Step, Training
 
-__all__ = ["Pictures"]
+__all__ = ["Pictures", "remove_pictures_after", "saved_pictures"]
 
 
 class Pictures(Listener):
@@ -48,3 +51,19 @@ class Pictures(Listener):
         else:
             samples = state.average.draw(exhibit.z, exhibit.condition)
         return exhibit.picture(self.to_images(samples))
+
+
+def saved_pictures(folder: Path) -> dict[int, Path]:
+    """The sample pictures of a run folder by their step, the earliest first."""
+    named = (
+        (re.fullmatch(r"step-(\d+)\.png", path.name, re.ASCII), path) for path in (folder / "samples").glob("*.png")
+    )
+    return dict(sorted((int(match[1]), path) for match, path in named if match and path.is_file()))
+
+
+def remove_pictures_after(folder: Path, step: int) -> None:
+    """Removes the sample pictures of steps that a run which goes back gives up."""
+    for number, path in saved_pictures(folder).items():
+        if number > step:
+            with contextlib.suppress(OSError):  # one too many does no harm
+                path.unlink()

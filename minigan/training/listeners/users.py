@@ -1,16 +1,20 @@
 """Listeners that a user has written, as the trainer calls them."""
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from minigan.errors import ConfigError, ListenerError
+from minigan.support.arguments import kind_of
 from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training
 from minigan.training.state import TrainingState
 
-__all__ = ["as_listener"]
+__all__ = ["as_listener", "listener_list"]
+
+EVENTS = tuple(name for name in vars(Listener) if not name.startswith("_"))
 
 
 class UsersListener(Listener):
@@ -72,6 +76,20 @@ class RecordFunction(Listener):
         self.function(record)
 
 
+def listener_list(given: Sequence[AnyListener]) -> tuple[AnyListener, ...]:
+    """The argument `listeners` as a tuple; an iterator is used up here, and once.
+
+    Raises:
+        ConfigError: it is a single listener, or no sequence.
+    """
+    if isinstance(given, Listener | str) or not hasattr(given, "__iter__"):
+        named = kind_of(given).removeprefix("the function ").removeprefix("the class ")
+        example = f"{type(given).__name__}()" if isinstance(given, Listener) else named
+        remedy = f"listeners=[{example}]" if callable(given) or isinstance(given, Listener) else "listeners=[print]"
+        raise ConfigError(f"listeners must be a list, got {kind_of(given)}. Write {remedy}.")
+    return tuple(given)
+
+
 def as_listener(given: AnyListener) -> Listener:
     """A user's listener, or a function to be called with each record, as a listener for the trainer.
 
@@ -81,10 +99,25 @@ def as_listener(given: AnyListener) -> Listener:
     if isinstance(given, type) and issubclass(given, Listener):
         raise ConfigError(f"listeners: expected an object, got the class {given.__name__}. Write {given.__name__}().")
     if isinstance(given, Listener):
+        _expect_events(given)
         return UsersListener(given, type(given).__name__)
     if callable(given) and not isinstance(given, type):
         return UsersListener(RecordFunction(given), getattr(given, "__name__", type(given).__name__))
     raise ConfigError(
-        f"listeners: expected a Listener, or a function that takes a record of the log, got {given!r}. "
+        f"listeners: expected a Listener, or a function that takes a record of the log, got {kind_of(given)}. "
         "See minigan.training.Listener."
     )
+
+
+def _expect_events(listener: Listener) -> None:
+    """Refuses a method that is meant for an event, but has no event's name: it would never be called.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    own = [name for name in dir(listener) if name not in EVENTS and not name.startswith("_")]
+    for name in own:
+        likely = difflib.get_close_matches(name.lower(), EVENTS, n=1, cutoff=0.8)
+        if (likely or name.startswith("on_")) and callable(getattr(type(listener), name, None)):
+            remedy = f"Did you mean {likely[0]}?" if likely else f"The events are {', '.join(EVENTS)}."
+            raise ConfigError(f"listeners: {type(listener).__name__} has {name}, which is no event. {remedy}")
