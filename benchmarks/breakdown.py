@@ -24,7 +24,7 @@ from benchmarks.limits import Limits, measured_limits
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
 from minigan.backends.geometry import ConvGeometry
-from minigan.cli.bench import MODELS, random_images, sampling_step, training_step
+from minigan.cli.measurements import MODELS, random_images, sampling_step, training_step
 
 
 class Work:

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.gpu_device import Call, Device, Peak, Times, has_torch
 from benchmarks.gpu_kernels import seconds, set_torch
 from benchmarks.gpu_validate import Item, Record
-from minigan.cli.bench import MODELS
+from minigan.cli.measurements import MODELS
 from minigan.errors import ConfigError
 from minigan.recipes import Recipe
 from minigan.recipes.pix2pix import Pix2Pix

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.backends import Backend
-from minigan.cli.bench import measure
+from minigan.cli.measurements import measure
 
 COPIED = 1 << 28  # bytes, several times a third-level cache
 

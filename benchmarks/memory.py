@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import command
 from minigan.backends import BACKENDS, get_backend
-from minigan.cli.bench import MODELS, random_images, training_step
+from minigan.cli.measurements import MODELS, random_images, training_step
 
 ENGINES = ("minigan", "torch", "torch channels_last")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import command, environment
-from minigan.cli.bench import MODELS, measure, medians
+from minigan.cli.measurements import MODELS, measure, medians
 from minigan.nn.network import Sequential
 from minigan.training.sampling import generate
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from benchmarks import command, environment
 from benchmarks.train_step import peer_steps
-from minigan.cli.bench import MODELS, Step, measure, medians, random_images, training_step
+from minigan.cli.measurements import MODELS, Step, measure, medians, random_images, training_step
 
 DCGANS = {shape[0]: name for name, (_, shape) in MODELS.items() if name.startswith("dcgan")}
 

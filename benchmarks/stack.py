@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import command, environment
 from minigan.backends import Backend
-from minigan.cli.bench import measure, medians
+from minigan.cli.measurements import measure, medians
 from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Layer, LeakyReLU, Tanh
 from minigan.nn.network import Sequential

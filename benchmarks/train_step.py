@@ -10,7 +10,7 @@ import resource
 from functools import partial
 
 from benchmarks import command, environment
-from minigan.cli.bench import MODELS, Step, measure, medians, random_images, training_step
+from minigan.cli.measurements import MODELS, Step, measure, medians, random_images, training_step
 
 
 def peer_steps(model: str, *, bf16: bool) -> dict[str, Step]:

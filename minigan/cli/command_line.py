@@ -109,7 +109,7 @@ def _parse(texts: list[str]) -> argparse.Namespace:
     parser = _parser()
     options, unknown = parser.parse_known_args(texts)
     if unknown:
-        from minigan.cli.commands import data_hint
+        from minigan.cli.settings import data_hint
 
         parser.error(f"unrecognized arguments: {' '.join(unknown)}.{data_hint(unknown[0])}")
     options.words = as_flags

@@ -12,6 +12,7 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_network
+from minigan.cli.settings import chosen_settings
 from minigan.errors import CheckpointError, ConfigError
 from minigan.export import FORMATS, ExportOptions, Subject, load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.network import Sequential
@@ -22,7 +23,7 @@ from minigan.runs.folders import new_folder, run_folder
 from minigan.runs.prepare import create_folder, prepare_run
 from minigan.support.output import Output
 
-__all__ = ["export_run", "import_weights"]
+__all__ = ["export_run", "import_run"]
 
 # ---------------------------------------------------------------------------------------------- out of minigan
 
@@ -92,12 +93,12 @@ def _other_network(run: Path, name: str) -> Subject:
 # ---------------------------------------------------------------------------------------------- into minigan
 
 
-def import_weights(options: argparse.Namespace, settings: Mapping[str, Any]) -> int:
+def import_run(options: argparse.Namespace) -> int:
     """Makes a run from the weights of PyTorch networks: at step 0, with new optimizers.
 
-    Args:
-        settings: settings of the recipe, as given. A DCGAN's other settings are found from the weights' shapes.
+    A DCGAN's settings that are not given are found from the weights' shapes.
     """
+    settings = chosen_settings(options)
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
     recipe = kind.from_settings({**_settings_of(*files["G"], kind, settings), **settings})

@@ -14,7 +14,7 @@ from benchmarks.command import expect_agreement
 from benchmarks.limits import Limits
 from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
-from minigan.cli import bench
+from minigan.cli import measurements as bench
 from minigan.recipes import DCGAN
 
 QUICK = ("--rounds", "1", "--seconds", "0.001")

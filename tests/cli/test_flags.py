@@ -60,7 +60,7 @@ def test_an_error_is_printed_in_flags(capsys, monkeypatch):
     def refuse(_):
         raise ConfigError("Use a smaller `batch_size`, or `size=32`.")
 
-    monkeypatch.setattr("minigan.cli.commands.recipe_named", refuse)
+    monkeypatch.setattr("minigan.cli.train.recipe_named", refuse)
     assert command_line.main(["train", "--steps", "1"]) == 2
     assert capsys.readouterr().err == "minigan: Use a smaller --batch-size, or --set size=32.\n"
 

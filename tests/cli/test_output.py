@@ -15,6 +15,7 @@ from minigan.cli import command_line as cli
 from minigan.cli import commands
 from minigan.cli.command_line import main
 from minigan.cli.help_texts import EXIT_CODES, USAGE
+from minigan.cli.recipes import parse_settings
 from minigan.recipes import get_recipe
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -161,7 +162,7 @@ def test_help_has_examples_that_are_commands(capsys, name):
         options = cli._parse(shlex.split(line))
         assert options.command == name
         if getattr(options, "set", None):
-            get_recipe(options.recipe).from_settings(commands.parse_settings(options.set))
+            get_recipe(options.recipe).from_settings(parse_settings(options.set))
 
 
 def test_exit_codes_are_told(capsys):

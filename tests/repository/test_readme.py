@@ -92,7 +92,7 @@ def test_every_command_of_the_readme_is_known():
 def test_every_training_of_the_readme_is_one():
     """Recipes and settings, in blocks and in tables."""
     from minigan.cli import command_line as cli
-    from minigan.cli import commands
+    from minigan.cli import train
 
     lines = re.findall(r"minigan train(?: [^#`\n]+)?", README)
     assert len(lines) > 20
@@ -101,7 +101,7 @@ def test_every_training_of_the_readme_is_one():
         if "..." in words or "[RECIPE]" in words or "--resume" in words:
             continue
         options = cli._parse(words[1:])
-        config = commands._new_config(options)
+        config = train._new_config(options)
         assert config.recipe == (options.recipe or "dcgan"), line
 
 

@@ -155,7 +155,7 @@ STEP = (
     LATE
     + """
 from minigan.backends import get_backend
-from minigan.cli.bench import random_images, training_step
+from minigan.cli.measurements import random_images, training_step
 training_step("dcgan28", get_backend("cpu"))(random_images("dcgan28", 64))
 assert all(kernel.signatures for kernel in late)
 print(*(f"{kernel.__name__}{types}" for kernel in late for types in kernel.signatures), sep="\\n")

@@ -14,7 +14,7 @@ from fake_cuda import DEVICE, CUDARuntimeError
 
 from minigan import runs
 from minigan.backends import Backend, get_backend
-from minigan.cli.bench import bench
+from minigan.cli.measurements import bench
 from minigan.errors import BackendError, DataError, DivergenceError, ShapeError
 from minigan.nn.layers import Tanh
 from minigan.nn.network import Observer, Pass

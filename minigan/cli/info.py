@@ -1,0 +1,44 @@
+"""The command `minigan info`: versions, backends and their kernels."""
+
+import argparse
+import platform
+from typing import Any
+
+import numpy as np
+
+import minigan
+from minigan.backends import BACKENDS, get_backend
+from minigan.errors import MiniganError
+from minigan.support.output import Output
+from minigan.training.out_of_memory import size
+
+__all__ = ["info"]
+
+
+def info(options: argparse.Namespace) -> int:
+    """Shows versions, and the backends that can be used on this machine."""
+    out = Output.of(options)
+    versions = {"minigan": minigan.__version__, "python": platform.python_version(), "numpy": np.__version__}
+    out.show("minigan {minigan}, Python {python}, NumPy {numpy}".format_map(versions))
+    backends = {name: _backend_info(name) for name in BACKENDS}
+    for name, found in backends.items():
+        out.show(f"{name}: {found.get('engine') or found['error']}")
+        if found.get("memory"):
+            used, held, peak, free, total = map(size, found["memory"].values())
+            out.show(f"  memory: {free} of {total} free; {held} held here (at most {peak}), of which arrays use {used}")
+        for origin in ("native", "inherited"):
+            if found.get(origin):
+                out.show(f"  {origin} kernels: {', '.join(found[origin])}")
+    out.record({**versions, "backends": backends})
+    return 0
+
+
+def _backend_info(name: str) -> dict[str, Any]:
+    """A backend's engine and its kernels by origin, or the error that keeps it from running."""
+    try:
+        backend = get_backend(name)
+    except MiniganError as error:
+        return {"error": str(error)}
+    memory, coverage = backend.memory(), backend.coverage()
+    kernels = {origin: [row.kernel for row in coverage if row.origin == origin] for origin in ("native", "inherited")}
+    return {"engine": backend.describe(), "memory": memory and memory._asdict(), **kernels}

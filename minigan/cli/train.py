@@ -1,0 +1,70 @@
+"""The command `minigan train`."""
+
+import argparse
+import contextlib
+import os
+import sys
+
+from minigan.cli.flags import FLAGS, as_flags
+from minigan.cli.settings import chosen_settings
+from minigan.errors import ConfigError
+from minigan.runs import RunConfig
+from minigan.runs.config import new_config
+from minigan.runs.prepare import PreparedRun
+from minigan.runs.session import recipe_named, resume_run, start_run, train_run
+from minigan.support.output import Output
+from minigan.support.progress import Progress
+from minigan.support.representation import short_path
+from minigan.training.state import TrainingState
+
+__all__ = ["INTERRUPTED", "train"]
+
+INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended, as shells have it
+RHYTHM = ("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients")
+
+
+def train(options: argparse.Namespace) -> int:
+    """Trains to the last step, or until interrupted."""
+    out = Output.of(options)
+    if options.resume is None:
+        prepared = start_run(_new_config(options), options.out)
+    else:
+        prepared, run_warnings = _resumed(options)
+        for warning in run_warnings:
+            with contextlib.suppress(OSError):  # a closed stderr must not stop the training
+                print(f"minigan: {as_flags(warning)}", file=sys.stderr)
+    chosen = options.resume is not None or options.backend not in (None, "auto")
+    progress = train_run(prepared, output=out, chosen=chosen)
+    state = prepared.trainer.state
+    if progress is not None:
+        _say_what_next(state, progress)
+    steps = {"step": state.step, "steps": state.steps}
+    engine = prepared.config.engine
+    out.record({"recipe": prepared.recipe.name, "run": short_path(state.folder), **steps, "engine": engine})
+    return 0 if state.step >= state.steps else INTERRUPTED
+
+
+def _say_what_next(state: TrainingState, progress: Progress) -> None:
+    folder = short_path(state.folder)
+    if state.step < state.steps:
+        progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {folder}")
+    else:
+        progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
+        progress.message(f"more: minigan sample {folder}")
+
+
+def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:
+    fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best")
+    given = [FLAGS[name] for name in fixed if getattr(options, name) is not None]
+    given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
+    if given:
+        raise ConfigError(
+            f"--resume takes the run's own configuration, got {', '.join(given)} in addition. "
+            "Leave them out, or start a new run."
+        )
+    return resume_run(options.resume, steps=options.steps, data=options.data)
+
+
+def _new_config(options: argparse.Namespace) -> RunConfig:
+    named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best")}
+    return new_config(recipe_named(options.recipe or "dcgan").from_settings(chosen_settings(options)), **named)
