@@ -295,6 +295,16 @@ def test_a_run_whose_folder_is_gone_can_be_shown():
             getattr(run, name)
 
 
+def test_a_run_whose_picture_cannot_be_read_is_shown_as_text(monkeypatch):
+    run = ring(1)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert run._repr_html_().startswith("<pre>&lt;Run runs/mlp-ring-1: mlp on ring, step 1 of 1")
+
+
 def test_a_leading_tilde_is_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
