@@ -282,7 +282,7 @@ WRONG = [
     (MultiD, {"penalty": "r1", "augment": "color"}, "multi-d: penalty=.* cannot be used"),
     (MultiD, {"penalty": "r1", "condition": "concatenation"}, "multi-d: penalty=.* cannot be used"),
     (MinimaxGame, {"hidden": 3}, "minimax: hidden must be at least 4, got 3"),
-    (MinimaxGame, {"dropout": 1.0}, r"minimax: dropout must be in \[0, 1\), got 1.0"),
+    (MinimaxGame, {"dropout": 1.0}, r"minimax: dropout must be in \[0, 1\), got 1."),
     (MinimaxGame, {"pieces": 0}, "minimax: pieces must be positive, got 0"),
     (PacGAN, {"pieces": 0}, "pacgan: pieces must be positive, got 0"),
     (DCGANKeras, {"width": 0}, "dcgan-keras: width must be positive, got 0"),

@@ -500,7 +500,7 @@ def test_what_is_no_path_of_a_generator_is_named(path):
 
 def test_arguments_of_a_generator_do_not_blame_its_file():
     run = ring(1, ema=0.9)
-    with pytest.raises(ConfigError, match=r"^unknown backend 'numpy'"):
+    with pytest.raises(ConfigError, match=r"^backend must be one of .*got 'numpy'"):
         minigan.load_generator(run.folder, backend="numpy")
     with pytest.raises(ConfigError, match="average must be True or False, got 'yes'"):
         minigan.load_generator(run.folder, average="yes")
