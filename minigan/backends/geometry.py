@@ -59,7 +59,8 @@ def resolve_padding(padding: Padding, size: IntPair, filter: IntPair, stride: In
         return (totals[0] // 2, totals[0] - totals[0] // 2), (totals[1] // 2, totals[1] - totals[1] // 2)
     both = (padding, padding) if _is_int(padding) else padding
     if not isinstance(both, tuple | list) or len(both) != 2:
-        raise ShapeError(f"padding must be 'same', 'valid', an int, a pair or a pair of pairs, got {padding!r}.")
+        expected = "'same', 'valid', an int, a pair or a pair of pairs"
+        raise ShapeError(f"padding must be {expected}, got {padding!r}. Write padding='same'.")
     vertical, horizontal = ((p, p) if _is_int(p) else p for p in both)
     if not (_is_pair(vertical, least=0) and _is_pair(horizontal, least=0)):
         raise ShapeError(f"padding must not be negative and has one or two values a side, got {padding!r}.")
