@@ -12,7 +12,7 @@ from minigan.data.cache import PixelCache
 from minigan.data.pictures import ImageBatch, html_image, image_grid, point_density
 from minigan.data.png import encode_png
 from minigan.errors import ConfigError, DataError, MiniganError
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import is_whole, kind_of
 
 __all__ = [
     "Collection",
@@ -142,7 +142,7 @@ class Collection(ABC):
         """
         if isinstance(index, slice):
             return np.arange(self._count, dtype=np.intp)[index]
-        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+        if is_whole(index):
             if not -self._count <= index < self._count:
                 raise IndexError(f"{self.name}: index {index} is out of range: the set holds {self._count:,} items.")
             return int(index) % self._count

@@ -7,6 +7,7 @@ import numpy as np
 
 from minigan.data.dataset import IndexArray
 from minigan.errors import ConfigError
+from minigan.support.arguments import is_whole
 
 __all__ = ["LARGEST_SIDE", "Size", "SourceOptions", "chosen_rows", "parse_options"]
 
@@ -62,4 +63,4 @@ def _parse_size(size: Size | None) -> tuple[int, int] | None:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value > 0)
+    return is_whole(value) and bool(value > 0)

@@ -18,7 +18,7 @@ from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import RECIPES, Recipe, get_recipe
-from minigan.support.arguments import flag, instance, kind_of, number, whole
+from minigan.support.arguments import flag, instance, is_whole, kind_of, number, whole
 from minigan.support.arguments import path as expect_path
 from minigan.support.memory_limit import expect_room
 from minigan.training.exhibit import picture_count, render
@@ -130,7 +130,7 @@ class TrainedGenerator:
         Raises:
             ConfigError: there is no such class.
         """
-        if isinstance(text, int | np.integer) and not isinstance(text, bool):
+        if is_whole(text):
             return int(text)
         if not isinstance(text, str):
             raise ConfigError(

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -19,6 +19,7 @@ __all__ = [
     "did_you_mean",
     "flag",
     "instance",
+    "is_whole",
     "kind_of",
     "number",
     "object_remedy",
@@ -38,7 +39,7 @@ def whole(value: Any, name: str, *, of: str = "", least: int = 1, remedy: str = 
     Raises:
         ConfigError: it is something else, or too small.
     """
-    ok = _is_whole(value)
+    ok = is_whole(value)
     if ok and value >= least:
         return int(value)
     expected = "a positive integer" if least == 1 else f"an integer from {least} up"
@@ -57,11 +58,11 @@ def shape_of(value: Any, name: str, *, of: str, example: tuple[int, ...], empty:
         ShapeError: it is something else.
     """
     sides = tuple(value) if isinstance(value, tuple | list) else ()
-    if all(_is_whole(n) and n > 0 for n in sides) and (sides or (empty and isinstance(value, tuple | list))):
+    if all(is_whole(n) and n > 0 for n in sides) and (sides or (empty and isinstance(value, tuple | list))):
         return tuple(int(n) for n in sides)
-    whole_numbers = all(_is_whole(n) or (isinstance(n, float) and n.is_integer()) for n in sides)
+    whole_numbers = all(is_whole(n) or (isinstance(n, float) and n.is_integer()) for n in sides)
     written = tuple(int(n) for n in sides) if sides and whole_numbers and min(sides) > 0 else example
-    if _is_whole(value) and value > 0:
+    if is_whole(value) and value > 0:
         written = (int(value),)
     raise ShapeError(
         f"{of}: {name} must be a tuple of positive integers without the batch axis, got {kind_of(value)}. "
@@ -204,7 +205,8 @@ def kind_of(value: Any) -> str:
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: object) -> TypeGuard[int | np.integer[Any]]:
+    """Whether a value is an integer, of Python's or NumPy's; True and False are none."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 

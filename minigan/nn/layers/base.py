@@ -11,7 +11,7 @@ from minigan.backends import Array, Backend, get_backend
 from minigan.errors import ConfigError, NotBuiltError, ShapeError
 from minigan.nn.initializers import Initializer
 from minigan.nn.parameters import Arena, Gradients, Parameter
-from minigan.support.arguments import flag, kind_of
+from minigan.support.arguments import flag, is_whole, kind_of
 from minigan.support.representation import constructor_call
 
 Shape = tuple[int, ...]
@@ -263,7 +263,7 @@ class Layer(ABC):
                 f"{self.path}: input_shape must be a tuple without the batch axis, got {shape}. Write ({shape},)."
             )
         sides = tuple(shape) if isinstance(shape, tuple | list) else ()
-        if not sides or not all(isinstance(n, int | np.integer) and not isinstance(n, bool) and n > 0 for n in sides):
+        if not sides or not all(is_whole(n) and n > 0 for n in sides):
             raise ShapeError(
                 f"{self.path}: input_shape must be positive integers, (H, W, C) or (F,) without the batch axis, got "
                 f"{kind_of(shape)}."

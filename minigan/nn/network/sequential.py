@@ -15,7 +15,7 @@ from minigan.nn.network.observer import Observer, Watch, told
 from minigan.nn.network.summary import html_table, outline, text_table
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
-from minigan.support.arguments import call_of_class, flag, instance, kind_of, whole
+from minigan.support.arguments import call_of_class, flag, instance, is_whole, kind_of, whole
 
 Inner = TypeVar("Inner", bound=Layer)
 
@@ -323,7 +323,7 @@ def item(items: Sequence[Inner], index: Any, *, of: str, a: str) -> Inner:
         IndexError: there are not so many.
         ConfigError: the index is no integer.
     """
-    if not isinstance(index, int | np.integer) or isinstance(index, bool):
+    if not is_whole(index):
         raise ConfigError(f"{of}: expected the place of {a}, a whole number, got {kind_of(index)}. Write {of}[0].")
     if not -len(items) <= index < len(items):
         raise IndexError(
