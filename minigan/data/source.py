@@ -1,7 +1,6 @@
 """Opening any source of training data; the kind of a file is found from its content, not from its name."""
 
 import contextlib
-import difflib
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +24,7 @@ from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
 from minigan.data.stacked import STACKED, StackedImages
 from minigan.errors import ConfigError, DataError, MiniganError
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import kind_of, nearest_name
 
 __all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
 
@@ -271,8 +270,8 @@ def _existing(source: str | os.PathLike[str]) -> Path:
         return path
     if path.exists():
         raise DataError(f"{text}: expected a file or folder, found a device or pipe. Save its content to a file.")
-    near = difflib.get_close_matches(text.lower(), EMBEDDED, n=1)
-    remedy = f"Did you mean {near[0]!r}?" if near else f"Give an existing path, or one of {', '.join(EMBEDDED)}."
+    near = nearest_name(text, EMBEDDED)
+    remedy = f"Did you mean {near!r}?" if near else f"Give an existing path, or one of {', '.join(EMBEDDED)}."
     raise DataError(f"{text}: no such file, folder or embedded dataset. {remedy}")
 
 

@@ -16,7 +16,7 @@ from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun
 from minigan.runs.session import resume_run, train_run
 from minigan.runs.trained_generator import TrainedGenerator, load_generator
-from minigan.support.arguments import flag, kind_of, whole
+from minigan.support.arguments import flag, kind_of, path_text, whole
 from minigan.support.arguments import path as expect_path
 from minigan.support.output import Output
 from minigan.support.progress import Progress
@@ -229,9 +229,8 @@ def source_name(value: object) -> str:
     Raises:
         ConfigError: it is neither, for example an array.
     """
-    text = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
-    if text and "\0" not in text:
-        return os.path.expanduser(text)
+    if text := path_text(value):
+        return text
     if isinstance(value, str | os.PathLike | None):
         remedy = "Write data='digits'."
     else:

@@ -21,9 +21,11 @@ __all__ = [
     "instance",
     "is_whole",
     "kind_of",
+    "nearest_name",
     "number",
     "object_remedy",
     "path",
+    "path_text",
     "shape_of",
     "whole",
 ]
@@ -136,11 +138,16 @@ def path(value: Any, name: str, *, remedy: str = "") -> Path:
     Raises:
         ConfigError: it is something else, empty, or has the character NUL.
     """
-    text = os.fspath(value) if isinstance(value, str | os.PathLike) else ""
-    if text and "\0" not in os.fsdecode(text):
-        return Path(os.path.expanduser(os.fsdecode(value)))
+    if text := path_text(value):
+        return Path(text)
     remedy = remedy or f"Write {name}='FOLDER'."
     raise ConfigError(f"{name} must be a path, got {kind_of(value)}. {remedy}")
+
+
+def path_text(value: Any) -> str:
+    """A path as text, with the home folder for a leading `~`; "" for what no file can be named."""
+    text = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
+    return "" if "\0" in text else os.path.expanduser(text)
 
 
 def object_remedy(value: Any, name: str, *, example: str, named: Mapping[str, Any] | None = None) -> str:
@@ -180,10 +187,21 @@ def as_number(value: Any, name: str) -> str:
     return f"Write {name}={value}."
 
 
+def nearest_name(value: Any, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
+    """The known name that was probably meant by an unknown one; None if no known name is like it.
+
+    Args:
+        likeness: the least share of equal letters, in [0, 1].
+    """
+    if not isinstance(value, str):
+        return None
+    return next(iter(difflib.get_close_matches(value.strip().lower(), [*known], n=1, cutoff=likeness)), None)
+
+
 def did_you_mean(value: Any, known: Iterable[str]) -> str:
     """A hint after a name that is unknown: ` Did you mean hinge?`; nothing if no known name is like it."""
-    likely = difflib.get_close_matches(value.strip().lower(), [*known], n=1) if isinstance(value, str) else []
-    return f" Did you mean {likely[0]}?" if likely else ""
+    near = nearest_name(value, known)
+    return f" Did you mean {near}?" if near else ""
 
 
 def kind_of(value: Any) -> str:

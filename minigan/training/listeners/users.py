@@ -1,6 +1,5 @@
 """Listeners that a user has written, as the trainer calls them."""
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan.errors import ConfigError, ListenerError
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import kind_of, nearest_name
 from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training
 from minigan.training.state import TrainingState
 
@@ -117,7 +116,7 @@ def _expect_events(listener: Listener) -> None:
     """
     own = [name for name in dir(listener) if name not in EVENTS and not name.startswith("_")]
     for name in own:
-        likely = difflib.get_close_matches(name.lower(), EVENTS, n=1, cutoff=0.8)
+        likely = nearest_name(name, EVENTS, likeness=0.8)
         if (likely or name.startswith("on_")) and callable(getattr(type(listener), name, None)):
-            remedy = f"Did you mean {likely[0]}?" if likely else f"The events are {', '.join(EVENTS)}."
+            remedy = f"Did you mean {likely}?" if likely else f"The events are {', '.join(EVENTS)}."
             raise ConfigError(f"listeners: {type(listener).__name__} has {name}, which is no event. {remedy}")
