@@ -3,8 +3,7 @@
 import argparse
 
 from minigan.backends import get_backend
-from minigan.cli.measurements import MODELS, warm_up
-from minigan.cli.measurements import bench as measured
+from minigan.cli.measurements import MODELS, measure_model, warm_up
 from minigan.errors import ConfigError
 from minigan.support.output import Output
 
@@ -23,7 +22,7 @@ def bench(options: argparse.Namespace) -> int:
     out.show(f"{'model':10} {'work':7} {'batch':>5} {'ms':>9} {'images/s':>10}")
     rows, turns = [], {"rounds": options.rounds, "seconds": options.seconds}
     for model in models:
-        for row in measured(model, backend, batch_size=options.batch_size, **turns):
+        for row in measure_model(model, backend, batch_size=options.batch_size, **turns):
             rows.append(row._asdict())
             speed = f"{row.milliseconds:9.2f} {row.images_per_second:10,.0f}"
             out.show(f"{row.model:10} {row.work:7} {row.batch_size:5} {speed}")

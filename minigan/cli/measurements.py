@@ -19,7 +19,7 @@ from minigan.training.learner import Values
 from minigan.training.sampling import generate
 from minigan.training.stepper import Stepper
 
-__all__ = ["MODELS", "Measurement", "bench", "measure", "medians", "training_step", "warm_up"]
+__all__ = ["MODELS", "Measurement", "measure", "measure_model", "medians", "training_step", "warm_up"]
 
 PAUSE = 0.05  # seconds between two turns
 Step = Callable[[np.ndarray], Any]
@@ -127,7 +127,7 @@ def medians(times: Mapping[Name, list[float]]) -> dict[Name, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def bench(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds: float) -> list[Measurement]:
+def measure_model(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds: float) -> list[Measurement]:
     """Measures a training step and the sampling of a batch."""
     images = random_images(model, batch_size)
     calls = {

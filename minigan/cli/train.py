@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
 
@@ -15,12 +16,13 @@ from minigan.runs.session import recipe_named, resume_run, start_run, train_run
 from minigan.support.output import Output
 from minigan.support.progress import Progress
 from minigan.support.representation import short_path
+from minigan.training.rhythm import Rhythm
 from minigan.training.state import TrainingState
 
 __all__ = ["INTERRUPTED", "train"]
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended, as shells have it
-RHYTHM = ("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients")
+RHYTHM = tuple(field.name for field in dataclasses.fields(Rhythm))
 
 
 def train(options: argparse.Namespace) -> int:

@@ -59,7 +59,6 @@ class ExponentialDecay:
         _check_rate(self.rate)
         number(self.factor, "factor", of="ExponentialDecay", above=0)
         number(self.every, "every", of="ExponentialDecay", above=0)
-
         flag(self.staircase, "staircase", of="ExponentialDecay")
 
     def __call__(self, step: int) -> float:
@@ -68,55 +67,44 @@ class ExponentialDecay:
 
 
 @dataclass(frozen=True)
-class LinearDecay:
+class _Fall:
+    """Base of schedules that keep the rate up to the step `start`, and let it fall to 0 at `end`."""
+
+    rate: float
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        _check_rate(self.rate)
+        number(self.start, "start", of=name)
+        number(self.end, "end", of=name)
+        if not 0 <= self.start < self.end:
+            raise ConfigError(f"{name}: expected 0 <= start < end, got start={self.start}, end={self.end}.")
+
+    def _progress(self, step: int) -> float:
+        """The share of the way from start to end that is done, in [0, 1]."""
+        return min(max((step - self.start) / (self.end - self.start), 0.0), 1.0)
+
+
+class LinearDecay(_Fall):
     """Linear decay: the rate up to the step `start`, then a straight line that reaches 0 at `end`.
 
     Source: Isola et al. 2017 (pix2pix), the authors' code: the second half of a training.
     """
 
-    rate: float
-    start: int
-    end: int
-
-    def __post_init__(self) -> None:
-        _check_rate(self.rate)
-        _check_span(self)
-
     def __call__(self, step: int) -> float:
-        return self.rate * (1 - _progress(self, step))
+        return self.rate * (1 - self._progress(step))
 
 
-@dataclass(frozen=True)
-class CosineDecay:
+class CosineDecay(_Fall):
     """Cosine decay: the rate up to the step `start`, then half a cosine wave that reaches 0 at `end`.
 
     Source: Loshchilov & Hutter 2017, equation 5, without restarts.
     """
 
-    rate: float
-    start: int
-    end: int
-
-    def __post_init__(self) -> None:
-        _check_rate(self.rate)
-        _check_span(self)
-
     def __call__(self, step: int) -> float:
-        return self.rate * (1 + math.cos(math.pi * _progress(self, step))) / 2
-
-
-def _progress(decay: LinearDecay | CosineDecay, step: int) -> float:
-    """The share of the way from start to end that is done, in [0, 1]."""
-    return min(max((step - decay.start) / (decay.end - decay.start), 0.0), 1.0)
-
-
-def _check_span(decay: LinearDecay | CosineDecay) -> None:
-    for name, step in (("start", decay.start), ("end", decay.end)):
-        number(step, name, of=type(decay).__name__)
-    if not 0 <= decay.start < decay.end:
-        raise ConfigError(
-            f"{type(decay).__name__}: expected 0 <= start < end, got start={decay.start}, end={decay.end}."
-        )
+        return self.rate * (1 + math.cos(math.pi * self._progress(step))) / 2
 
 
 def _check_rate(rate: float) -> None:

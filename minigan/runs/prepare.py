@@ -146,20 +146,21 @@ def create_folder(run: PreparedRun, *, numbered: bool = False) -> None:
         ConfigError: the folder holds a run that can be resumed, or files that are no run.
         OutputError: the folder cannot be written. Nothing is left of the attempt.
     """
+    folder = run.trainer.state.folder
     if not numbered:
-        check_free(run.trainer.state.folder)
-    made = [path for path in (run.trainer.state.folder, *run.trainer.state.folder.parents) if not path.exists()]
+        check_free(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     if numbered:
-        claimed = claim(run.trainer.state.folder)
-        made[:1], run.trainer.state.folder = [claimed], claimed
+        folder = claim(folder)
+        made[:1], run.trainer.state.folder = [folder], folder
     else:
-        make_folder(run.trainer.state.folder)
+        make_folder(folder)
     try:
-        write_config(run.config, run.trainer.state.folder)
-        atomic_write(run.trainer.state.folder / "log.jsonl", b"")
+        write_config(run.config, folder)
+        atomic_write(folder / "log.jsonl", b"")
     except BaseException:
         if made:
-            (run.trainer.state.folder / "config.toml").unlink(missing_ok=True)
+            (folder / "config.toml").unlink(missing_ok=True)
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()

@@ -115,7 +115,7 @@ class Trainer:
                 everyone.on_step(step)
             if self.checkpoints.saved != state.step:
                 self._settle(stepper, training)
-                self.checkpoints.at_end()
+                self.checkpoints.save_and_tell()
 
     def _step(self, stepper: Stepper) -> Values:
         try:

@@ -14,7 +14,7 @@ from benchmarks.command import expect_agreement
 from benchmarks.limits import Limits
 from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
-from minigan.cli import measurements as bench
+from minigan.cli import measurements
 from minigan.recipes import DCGAN
 
 QUICK = ("--rounds", "1", "--seconds", "0.001")
@@ -111,8 +111,8 @@ def test_train_step(ran, tmp_path):
 
 
 def test_train_step_with_a_penalty(ran, monkeypatch):
-    small = bench.Model(DCGAN(width=2, loss="wasserstein", penalty="wgan-gp", d_norm="none"), (28, 28, 1))
-    monkeypatch.setitem(bench.MODELS, "wgan-gp32", small)
+    small = measurements.Model(DCGAN(width=2, loss="wasserstein", penalty="wgan-gp", d_norm="none"), (28, 28, 1))
+    monkeypatch.setitem(measurements.MODELS, "wgan-gp32", small)
     lines = ran(train_step, "--model", "wgan-gp32", "--batch-size", "4", *NUMPY, *TORCH)
     assert "wgan-gp32, batch 4, median of 1 rounds:" in lines
     assert ends_with_a_ratio(lines) == bool(TORCH)

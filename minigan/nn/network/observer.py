@@ -31,13 +31,13 @@ class Pass(NamedTuple):
 
     Attributes:
         kind: the method; see `Layer`.
-        network: tells of it; the layers are its own.
-        layers: one, or the two that run as one.
-        given: x in a forward pass, dy in a backward pass, v in a double one.
-        grads: where the gradients of the weights go; None where there are none.
-        cache: left by forward, and used by all others; a tuple of one for each layer where steps are walked.
-        result: y, dx or dP/d(dy). None before the pass, and where no dx was wanted.
-        curvature: dP/dx after a double backward; None where backward does not depend on x.
+        network: the network whose layers these are.
+        layers: one layer, or the two that run as one.
+        given: x in a forward pass, dy in a backward pass, v in a double backward.
+        grads: the destination of the weights' gradients; None if none are computed.
+        cache: returned by forward and used by the other passes; of fused steps a tuple with one cache for each layer.
+        result: y, dx or dP/d(dy); None before the pass, and if no dx was requested.
+        curvature: dP/dx after a double backward; None if backward does not depend on x.
     """
 
     kind: PassKind
@@ -51,14 +51,14 @@ class Pass(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where it takes place: of two layers the first, which has the weights."""
+        """Path of the layer; of two layers the first, which has the weights."""
         return self.layers[0].path
 
 
 class Observer:
-    """Told of each pass of a network; override one method or both.
+    """Base of observers: a network calls it around each pass. Override one method or both.
 
-    The arrays are the network's own: an observer reads them, and copies what it wants to keep.
+    The arrays are the network's own. An observer reads them, and copies those that it keeps.
     """
 
     def before(self, now: Pass) -> None:
@@ -78,11 +78,11 @@ class Watch:
 
 
 class Told:
-    """A step or a layer of a network, in its place in the walk while there is an observer.
+    """A step or a layer of a network that calls the observer before and after each pass.
 
     Args:
-        part: what it stands for; a step is the tuple of its layers.
-        down: in the second sweep of a double backward.
+        part: the step or the layer; a step is the tuple of its layers.
+        down: whether the walk is the second sweep of a double backward.
     """
 
     def __init__(self, part: Any, network: Layer, observer: Observer, *, down: bool) -> None:
@@ -126,6 +126,6 @@ class Told:
 
 
 def told(parts: Sequence[Any], network: Layer, watch: Watch, *, down: bool = False) -> Sequence[Any]:
-    """The steps or layers of a walk: as they are, or each with a word to the observer before and after."""
+    """The steps or layers of a walk; with an observer each is wrapped, so that it calls the observer."""
     observer = watch.observer
     return parts if observer is None else [Told(part, network, observer, down=down) for part in parts]

@@ -43,12 +43,11 @@ class Checkpoints(Listener):
 
     def on_step(self, step: Step) -> None:
         if step.is_multiple(self.every):
-            self._everyone.on_checkpoint(step.number, self.save())
+            self.save_and_tell()
 
-    def at_end(self) -> None:
-        """Saves a checkpoint, if steps were done since the last one."""
-        if self.saved != self.state.step:
-            self._everyone.on_checkpoint(self.state.step, self.save())
+    def save_and_tell(self) -> None:
+        """Saves a checkpoint of the present step, and tells all listeners of it."""
+        self._everyone.on_checkpoint(self.state.step, self.save())
 
     def save(self) -> Path:
         """Writes a checkpoint, and the generator as `model.safetensors`."""

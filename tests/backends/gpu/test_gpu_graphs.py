@@ -14,7 +14,7 @@ from fake_cuda import DEVICE, CUDARuntimeError
 
 from minigan import runs
 from minigan.backends import Backend, get_backend
-from minigan.cli.measurements import bench
+from minigan.cli.measurements import measure_model
 from minigan.errors import BackendError, DataError, DivergenceError, ShapeError
 from minigan.nn.layers import Tanh
 from minigan.nn.network import Observer, Pass
@@ -147,7 +147,7 @@ def test_what_is_fed_goes_over_in_one_copy(device: Backend):
 
 
 def test_a_benchmark_measures_graphs_and_waits_for_them(device: Backend):
-    (train, _) = bench("mlp", device, batch_size=2, rounds=2, seconds=0)
+    (train, _) = measure_model("mlp", device, batch_size=2, rounds=2, seconds=0)
     assert train.milliseconds > 0
     assert DEVICE.launches >= 1
     assert DEVICE.waits >= 2 * 3
