@@ -109,9 +109,9 @@ def _parse(texts: list[str]) -> argparse.Namespace:
     parser = _parser()
     options, unknown = parser.parse_known_args(texts)
     if unknown:
-        from minigan.cli.settings import data_hint
+        from minigan.runs.session import data_hint
 
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}.{data_hint(unknown[0])}")
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}.{as_flags(data_hint(unknown[0]))}")
     options.words = as_flags
     return options
 

@@ -1,13 +1,11 @@
 """Settings of a recipe, from `--set` and from the flags that are settings, too."""
 
 import argparse
-import os
 
 from minigan.cli.recipes import parse_settings
-from minigan.data import EMBEDDED
 from minigan.errors import ConfigError
 
-__all__ = ["chosen_settings", "data_hint"]
+__all__ = ["chosen_settings"]
 
 
 def chosen_settings(options: argparse.Namespace) -> dict[str, str | int]:
@@ -22,8 +20,3 @@ def chosen_settings(options: argparse.Namespace) -> dict[str, str | int]:
             raise ConfigError(f"{flag} {value} and --set {name}={settings[name]} disagree. Give only one of them.")
         settings[name] = value
     return settings
-
-
-def data_hint(text: str) -> str:
-    """A hint for an unexpected word that names a source of data; "" for other words."""
-    return f" Did you mean --data {text}?" if text in EMBEDDED or os.path.exists(text) else ""

@@ -19,7 +19,7 @@ from minigan.support.progress import Progress, open_progress
 from minigan.support.representation import short_path
 from minigan.training.listeners import AnyListener
 
-__all__ = ["recipe_named", "resume_run", "start_run", "train_run"]
+__all__ = ["data_hint", "recipe_named", "resume_run", "start_run", "train_run"]
 
 
 def start_run(
@@ -75,9 +75,12 @@ def recipe_named(name: str) -> type[Recipe]:
     try:
         return get_recipe(name)
     except ConfigError as error:
-        is_data = name in EMBEDDED or os.path.exists(name)
-        hint = f" Did you mean `data={name!r}`?" if is_data else ""
-        raise ConfigError(f"{error}{hint}") from None
+        raise ConfigError(f"{error}{data_hint(name)}") from None
+
+
+def data_hint(text: str) -> str:
+    """A hint for an unexpected word that names a source of data; "" for other words."""
+    return f" Did you mean `data={text!r}`?" if text in EMBEDDED or os.path.exists(text) else ""
 
 
 def train_run(
