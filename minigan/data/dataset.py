@@ -54,6 +54,7 @@ class Collection(ABC):
         name: for people.
         labels: the items' classes, int64 (N,), or None.
         classes: the classes' names, or None.
+        notes: lines on how the source was understood: the split taken, files left out, values clipped.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Collection(ABC):
         self.name = name
         self.labels = labels
         self.classes = classes
+        self.notes: tuple[str, ...] = ()
         self._count = count
 
     def __len__(self) -> int:
@@ -95,6 +97,10 @@ class Collection(ABC):
             return shown
         text = f"{len(rows)} items of {self.name}"
         return shown + "".join(f"<div>{html_image(encode_png(picture), text=text)}</div>" for picture in pictures)
+
+    def note(self, *lines: str) -> None:
+        """Adds lines to `notes`, each once."""
+        self.notes += tuple(line for line in dict.fromkeys(lines) if line not in self.notes)
 
     @abstractmethod
     def describe(self) -> str:

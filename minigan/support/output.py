@@ -36,6 +36,12 @@ class Output:
             with contextlib.suppress(OSError):
                 print(self.words(text), file=sys.stderr if self.json else sys.stdout, flush=True)
 
+    def note(self, text: str) -> None:
+        """Prints on standard error how the input was understood, unless quiet. As with `say`, work continues."""
+        if not self.quiet:
+            with contextlib.suppress(OSError):
+                print(f"minigan: {self.words(text)}", file=sys.stderr, flush=True)
+
     def show(self, text: str = "") -> None:
         """Prints a result for people."""
         if not (self.json or self.quiet):
