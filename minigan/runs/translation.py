@@ -10,6 +10,7 @@ import numpy as np
 from minigan.data.dataset import Collection
 from minigan.data.files import FolderStore
 from minigan.data.image_files import ImageFiles
+from minigan.data.layout import all_files
 from minigan.data.options import parse_options
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
@@ -175,7 +176,7 @@ def translate_folder(
         raise DataError(f"{source}: expected a folder of pictures, found none. Give an existing folder.")
     store = FolderStore(source)
     options = parse_options(size=(H, W), channels=channels, count=None, cache_bytes=0)
-    images = ImageFiles(store, name=source.name, options=options)
+    images = ImageFiles(store, name=source.name, options=options, layout=all_files(store))
     _tell(images, note)
     targets = _targets(store, folder)
     make_folder(folder)

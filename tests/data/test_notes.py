@@ -64,7 +64,7 @@ def test_classes_are_named_in_one_line():
 
 
 def test_commands_print_the_notes_to_standard_error(tmp_path: Path, monkeypatch, capsys):
-    np.save(tmp_path / "x.npy", np.zeros((60, 28, 28, 1), np.uint8))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(256, size=(100, 28, 28, 1), dtype=np.uint8))
 
     def noted(source, **options):
         data = open_dataset(source, **options)
@@ -78,7 +78,7 @@ def test_commands_print_the_notes_to_standard_error(tmp_path: Path, monkeypatch,
     assert main(list(map(str, [*train, "--set", "batch_size=4", "hidden=4", "latent=2"]))) == 0
     out, err = capsys.readouterr()
     assert err == "minigan: the training set was taken\n" and "training set" not in out
-    assert main(["evaluate", str(run), "--count", "60", "--features", "pixels", "--backend", "reference"]) == 0
+    assert main(["evaluate", str(run), "--count", "100", "--features", "pixels", "--backend", "reference"]) == 0
     assert capsys.readouterr().err == "minigan: the training set was taken\n"
     assert main(["train", "--resume", str(run), "--steps", "2", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
