@@ -67,6 +67,7 @@ def evaluate_run(
     backend: str = "auto",
     average: bool = True,
     say: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> Evaluation:
     """Evaluates the generator of a run folder or model file.
 
@@ -80,6 +81,7 @@ def evaluate_run(
         backend: an object or a name.
         average: True uses the moving average of the weights, if there is one.
         say: called with a line on what takes long or should be known.
+        note: called with each note of the data.
     Raises:
         MiniganError: the generator or the data cannot be read, or data, samples and features do not fit each other.
     """
@@ -88,7 +90,9 @@ def evaluate_run(
     if isinstance(trained.recipe, TranslationRecipe):
         if features is not None:
             raise ConfigError(f"outputs with targets need no features, got --features {features}. Leave it out.")
-        found = evaluate_pairs(trained, source, split=split, count=count, data_seed=data_seed, seed=seed, say=say)
+        found = evaluate_pairs(
+            trained, source, split=split, count=count, data_seed=data_seed, seed=seed, say=say, note=note
+        )
         return Evaluation(found[0], _description(trained, source), found[1])
     if split is not None:
         raise ConfigError(f"{trained.recipe.name} draws from noise, got --split {split}. Leave it out.")
@@ -97,6 +101,8 @@ def evaluate_run(
     with contextlib.closing(dataset):
         count = count or _usual_count(dataset)
         say(f"{trained.recipe.name} at step {trained.step}, {count:,} samples, compared with {dataset.describe()}")
+        for line in dataset.notes:
+            note(line)
         samples = trained.sample(count, seed=seed)
         check_samples(samples, dataset.shape)  # before the minutes that a classifier may take
         if len(shape) == 1:
@@ -131,6 +137,7 @@ def evaluate(options: argparse.Namespace) -> int:
         backend=options.backend,
         average=not options.last_weights,
         say=out.say,
+        note=out.note,
     )
     folder = options.out or run_folder(options.run)
     record = found.to_json()

@@ -34,11 +34,17 @@ def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int
     if options.label is not None:
         raise ConfigError(f"{trained.recipe.name} draws from images, got --class {options.label}. Leave --class out.")
     source, data_seed = run_data(options.run, options.data)
+    out = Output.of(options)
     shown, what = picture(
-        trained, source, split=options.split, count=options.count, data_seed=data_seed, seed=options.seed
+        trained,
+        source,
+        split=options.split,
+        count=options.count,
+        data_seed=data_seed,
+        seed=options.seed,
+        note=out.note,
     )
     save_picture(options.out, shown)
-    out = Output.of(options)
     out.show(f"{trained.recipe.name} at step {trained.step}: {what}: {options.out}")
     out.record({**trained.describe(), "shown": what, "out": str(options.out)})
     return 0
@@ -47,8 +53,8 @@ def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int
 def translate(options: argparse.Namespace) -> int:
     """Translates a folder of pictures."""
     trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
-    count = translate_folder(trained, options.folder, options.out, seed=options.seed)
     out = Output.of(options)
+    count = translate_folder(trained, options.folder, options.out, seed=options.seed, note=out.note)
     out.show(f"{count:,} pictures translated by {trained.recipe.name} at step {trained.step}: {options.out}")
     out.record({**trained.describe(), "pictures": count, "out": str(options.out)})
     return 0

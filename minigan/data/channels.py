@@ -46,6 +46,7 @@ class Recoloured(PixelDataset):
             classes=source.classes,
             cache_bytes=0,  # the source has its own
         )
+        self.note(*source.notes)
         self._source = source
 
     def close(self) -> None:

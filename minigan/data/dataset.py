@@ -13,6 +13,7 @@ from minigan.data.pictures import ImageBatch, html_image, image_grid, point_dens
 from minigan.data.png import encode_png
 from minigan.errors import ConfigError, DataError, MiniganError
 from minigan.support.arguments import is_whole, kind_of
+from minigan.support.representation import printable
 
 __all__ = [
     "Collection",
@@ -42,6 +43,7 @@ def unit_range(pixels: PixelArray) -> FloatArray:
 
 
 SHOWN = 16  # items in a notebook
+NAMED, NAMES_LENGTH = 12, 80  # classes and letters in a line
 
 
 class Collection(ABC):
@@ -86,7 +88,7 @@ class Collection(ABC):
 
     def _repr_html_(self) -> str:
         """For notebooks: the facts, and a few items from all over the set; the facts alone if these cannot be read."""
-        facts = [self.describe(), *([", ".join(self.classes)] if self.classes else [])]
+        facts = [self.describe(), *([printable(", ".join(self.classes))] if self.classes else []), *self.notes]
         shown = "".join(f"<div>{html.escape(fact)}</div>" for fact in facts)
         rows = np.linspace(0, self._count - 1, min(self._count, SHOWN), dtype=np.intp)
         try:
@@ -99,8 +101,9 @@ class Collection(ABC):
         return shown + "".join(f"<div>{html_image(encode_png(picture), text=text)}</div>" for picture in pictures)
 
     def note(self, *lines: str) -> None:
-        """Adds lines to `notes`, each once."""
-        self.notes += tuple(line for line in dict.fromkeys(lines) if line not in self.notes)
+        """Adds lines to `notes`, each once; names in them that no terminal can show are escaped."""
+        shown = dict.fromkeys(map(printable, lines))
+        self.notes += tuple(line for line in shown if line not in self.notes)
 
     @abstractmethod
     def describe(self) -> str:
@@ -162,7 +165,7 @@ class Collection(ABC):
 
     def _classes_text(self) -> str:
         if self.classes is not None:
-            return f", {len(self.classes)} classes"
+            return f", {len(self.classes)} classes{_class_names(self.classes)}"
         return ", labelled" if self.labels is not None else ""
 
 
@@ -206,7 +209,7 @@ class Dataset(Collection):
         return LabelledDataset(self)
 
     def describe(self) -> str:
-        return f"{self.name}: {len(self):,} {_kind(self.shape)}{self._classes_text()}"
+        return f"{printable(self.name)}: {len(self):,} {_kind(self.shape)}{self._classes_text()}"
 
 
 class LabelledDataset(Collection):
@@ -224,6 +227,7 @@ class LabelledDataset(Collection):
                 f"{source.name}: expected labels, found none. Sort the images into a folder for each class."
             )
         super().__init__(name=source.name, count=len(source), labels=source.labels, classes=source.classes)
+        self.note(*source.notes)
         self._source = source
         self._labels = source.labels
 
@@ -282,7 +286,7 @@ class PairDataset(Collection):
 
     def describe(self) -> str:
         a, b = _kind(self.a_shape), _kind(self.b_shape)
-        return f"{self.name}: {len(self):,} pairs, {a} to {b}{self._classes_text()}"
+        return f"{printable(self.name)}: {len(self):,} pairs, {a} to {b}{self._classes_text()}"
 
 
 class PixelDataset(Dataset):
@@ -323,6 +327,17 @@ def picture_of(items: FloatArray) -> PixelArray:
 def _shown(items: Any) -> Any:
     """Images as an array that a notebook shows; points and labels as they are."""
     return items.view(ImageBatch) if items.ndim >= 3 else items
+
+
+def _class_names(classes: tuple[str, ...]) -> str:
+    """The first classes by name, in brackets; "" for mere numbers."""
+    if not any(letter.isalpha() for name in classes for letter in name):
+        return ""
+    shown = list(classes[:NAMED])
+    while len(shown) > 1 and sum(map(len, shown)) > NAMES_LENGTH:
+        del shown[-1]
+    more = [] if len(shown) == len(classes) else ["..."]
+    return f" ({printable(', '.join([name[:NAMES_LENGTH] for name in shown] + more))})"
 
 
 def _kind(shape: tuple[int, ...]) -> str:

@@ -1,34 +1,56 @@
 """Picture files in a fixed order, below a folder or inside a zip, each read when it is needed."""
 
+import io
 import os
+import struct
 import threading
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-
-import numpy as np
+from typing import BinaryIO
 
 from minigan.data.archive import open_archive, open_member, read_at_most
-from minigan.data.dataset import LabelArray
+from minigan.data.headers import HEAD, is_picture
 from minigan.errors import DataError
+from minigan.support.representation import printable
 
-__all__ = ["FileStore", "FolderStore", "ZipStore", "class_labels"]
+__all__ = ["FileStore", "FolderStore", "ZipStore"]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".jfif", ".jpe", ".pbm", ".pnm", ".dib", ".apng"),
+)
+LITTER = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r")  # of file managers, in lower case
+ARCHIVES = (".zip", ".npy", ".npz")  # that are a source of their own
 MOST_LEVELS = 100  # of folders
 LARGEST_FILE = 2**28  # bytes; a larger file is no picture
+SHOWN = 6  # endings in a note
+LOCAL_HEADER = 30  # bytes of a zip's member before its name
+LONGEST_NAME = 1024  # bytes of name and extra field that are read together with a member's head
 
 
 class FileStore(ABC):
-    """Base of the stores of picture files, by index, in the order of their names."""
+    """Base of the stores of picture files, by index, in the order of their names.
 
-    def __init__(self, root: Path, names: list[str], *, others: list[str]) -> None:
+    Files are pictures by their ending or by their first bytes.
+
+    Attributes:
+        names: of the pictures, relative to the root, with forward slashes, sorted.
+        others: names of the files that are no pictures; a file manager's own are not among them.
+        folders: names of all folders, without a slash at their end.
+    """
+
+    def __init__(self, root: Path, names: list[str], *, others: list[str], folders: list[str]) -> None:
         self.root = root
-        self.names = names  # relative to the root, with forward slashes, sorted
+        self.names, self.others, self.folders = sorted(names), sorted(others), sorted(folders)
         if not names:
             self.close()
             raise DataError(
-                f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_few(others)}. Choose another folder."
+                f"{root}: expected image files ({' '.join(SUFFIXES)}), found {_few(others + folders)}. "
+                f"{_remedy(root, others)}"
             )
 
     @abstractmethod
@@ -39,14 +61,45 @@ class FileStore(ABC):
             DataError: it cannot be read.
         """
 
-    def check_size(self, index: int, size: int) -> None:
+    @abstractmethod
+    def head(self, index: int) -> bytes:
+        """The first bytes of a file, at most HEAD; none if they cannot be read."""
+
+    @abstractmethod
+    def opened(self, index: int) -> BinaryIO:
+        """A file from which a header can be read.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+
+    @abstractmethod
+    def read_other(self, name: str) -> bytes:
+        """The bytes of one of `others`.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+
+    def left_out(self) -> list[str]:
+        """A line on the files that are no pictures, by their endings; none if there are no such files."""
+        if not self.others:
+            return []
+        endings = Counter(_ending(name) or PurePosixPath(name).name for name in self.others)
+        common = endings.most_common(SHOWN)
+        shown = [ending if len(endings) == 1 else f"{count:,} {ending}" for ending, count in common]
+        more = ["..."] if len(endings) > SHOWN else []
+        plural = "" if len(self.others) == 1 else "s"
+        return [f"{len(self.others):,} file{plural} left out: {', '.join(shown + more)}"]
+
+    def check_size(self, where: str, size: int) -> None:
         """Checks a file's size.
 
         Raises:
             DataError: it has too many bytes for a picture.
         """
         if size > LARGEST_FILE:
-            raise DataError(f"{self.where(index)}: expected an image, found {size:,} bytes. Remove the file.")
+            raise DataError(f"{where}: expected an image, found {size:,} bytes. Remove the file.")
 
     def close(self) -> None:  # noqa: B027 (a folder needs none)
         """Closes what is held open; nothing can be read afterwards."""
@@ -57,19 +110,41 @@ class FileStore(ABC):
 
 
 class FolderStore(FileStore):
-    """The picture files in a folder and all folders below it."""
+    """The picture files in a folder and all folders below it. Links are followed, but no folder is entered twice."""
 
     def __init__(self, root: Path) -> None:
-        names = sorted(_walk(str(root), "", seen=set()))
-        super().__init__(root, names, others=[] if names else sorted(os.listdir(root)))
+        names: list[str] = []
+        others: list[str] = []
+        folders: list[str] = []
+        for name, kind in _walk(str(root), "", seen=set()):
+            {"picture": names, "folder": folders}.get(kind, others).append(name)
+        super().__init__(root, names, others=others, folders=folders)
 
     def read(self, index: int) -> bytes:
+        return self._content(self.names[index])
+
+    def read_other(self, name: str) -> bytes:
+        return self._content(name)
+
+    def head(self, index: int) -> bytes:
+        return _head(os.path.join(self.root, self.names[index]))
+
+    def opened(self, index: int) -> BinaryIO:
+        path = Path(self.root, self.names[index])
         try:
-            with open(os.path.join(self.root, self.names[index]), "rb") as file:
-                self.check_size(index, os.fstat(file.fileno()).st_size)
-                return file.read()
+            self.check_size(self.where(index), path.stat().st_size)
+            return path.open("rb")
         except OSError as error:
             raise DataError(f"{self.where(index)}: cannot be read ({error.strerror}).") from error
+
+    def _content(self, name: str) -> bytes:
+        where = f"{self.root}/{name}"
+        try:
+            with open(os.path.join(self.root, name), "rb") as file:
+                self.check_size(where, os.fstat(file.fileno()).st_size)
+                return file.read()
+        except OSError as error:
+            raise DataError(f"{where}: cannot be read ({error.strerror}).") from error
 
 
 class ZipStore(FileStore):
@@ -78,18 +153,64 @@ class ZipStore(FileStore):
     def __init__(self, root: Path) -> None:
         self._archive = open_archive(root)
         self._lock = threading.Lock()  # the archive is one open file with one position
-        names = self._archive.namelist()
-        super().__init__(root, sorted(name for name in names if _is_picture(name)), others=names)
+        # some writers separate folders by backslashes, against the specification
+        self._members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
+        names: list[str] = []
+        others: list[str] = []
+        folders: set[str] = set()
+        for name, info in self._members.items():
+            if _is_litter(name):
+                continue
+            if name.endswith("/"):
+                folders.add(name.rstrip("/"))
+            elif _has_picture_ending(name) or is_picture(self._head(info), ending=_ending(name)):
+                names.append(name)
+            else:
+                others.append(name)
+        super().__init__(root, names, others=others, folders=list(folders))
 
     def close(self) -> None:
         self._archive.close()
 
     def read(self, index: int) -> bytes:
-        info = self._archive.getinfo(self.names[index])
-        self.check_size(index, info.file_size)
-        where = self.where(index)
+        return self._content(self.names[index])
+
+    def read_other(self, name: str) -> bytes:
+        return self._content(name)
+
+    def head(self, index: int) -> bytes:
+        return self._head(self._members[self.names[index]])
+
+    def opened(self, index: int) -> BinaryIO:
+        return io.BytesIO(self.read(index))
+
+    def _content(self, name: str) -> bytes:
+        info, where = self._members[name], f"{self.root}/{name}"
+        self.check_size(where, info.file_size)
         with self._lock, open_member(self._archive, info, where=where) as file:
             return bytes(read_at_most(file, info.file_size, where=where))
+
+    def _head(self, info: zipfile.ZipInfo) -> bytes:
+        """Read without `zipfile`, which takes ten times as long to open a member."""
+        file = self._archive.fp
+        if file is None or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return b""
+        with self._lock:
+            try:
+                file.seek(info.header_offset)
+                block = file.read(LOCAL_HEADER + LONGEST_NAME + HEAD)
+            except (OSError, ValueError):
+                return b""
+        if len(block) < LOCAL_HEADER or not block.startswith(b"PK\x03\x04"):
+            return b""
+        start = LOCAL_HEADER + sum(struct.unpack("<HH", block[26:LOCAL_HEADER]))
+        packed = block[start : start + min(info.compress_size, HEAD)]
+        if info.compress_type == zipfile.ZIP_STORED:
+            return packed
+        try:
+            return zlib.decompressobj(wbits=-15).decompress(packed, HEAD)
+        except zlib.error:
+            return b""
 
 
 def _few(names: list[str]) -> str:
@@ -100,23 +221,16 @@ def _few(names: list[str]) -> str:
     return f"only {', '.join(names[:3])}{more}"
 
 
-def class_labels(names: list[str]) -> tuple[LabelArray, tuple[str, ...]] | tuple[None, None]:
-    """Labels and class names by folder; None for both if the folders tell no classes.
-
-    The classes are the folders directly below the deepest folder that holds all files; no file may lie in that one.
-    """
-    folders = [name.split("/")[:-1] for name in names]
-    first, last = min(folders), max(folders)
-    # a beginning shared by the first and the last name in order is shared by all
-    shared = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    if any(len(folder) == shared for folder in folders):
-        return None, None
-    classes, labels = np.unique([folder[shared] for folder in folders], return_inverse=True)
-    return labels.astype(np.int64), tuple(str(name) for name in classes)
+def _remedy(root: Path, others: list[str]) -> str:
+    """What to give instead of a folder or zip without pictures."""
+    packed = [name for name in others if name.lower().endswith(ARCHIVES)]
+    if not packed:
+        return "Choose another folder."
+    return f"Give {printable(packed[0])} itself." if root.is_dir() else "Unpack it, and give the file inside."
 
 
-def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """Names of the picture files below `folder`. Links are followed, but no folder is entered twice."""
+def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    """Names of what is below `folder`, and their kinds: picture, folder or other."""
     if prefix.count("/") > MOST_LEVELS:
         raise DataError(
             f"{folder[:200]}...: expected at most {MOST_LEVELS} folders inside each other, found more. Flatten it."
@@ -129,16 +243,38 @@ def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[s
     if (status.st_dev, status.st_ino) in seen:
         return
     seen.add((status.st_dev, status.st_ino))
+    if prefix:
+        yield prefix[:-1], "folder"
     for entry in sorted(entries, key=lambda entry: entry.name):
         name = prefix + entry.name
-        if _is_picture(name):
-            if entry.is_file():
-                yield name
-        elif not entry.name.startswith(".") and entry.name != "__MACOSX" and entry.is_dir():
+        if _is_litter(entry.name):
+            continue
+        if entry.is_dir():
             yield from _walk(entry.path, name + "/", seen=seen)
+        elif not entry.is_file():  # a pipe, or a link that leads nowhere
+            yield name, "other"
+        elif _has_picture_ending(name) or is_picture(_head(entry.path), ending=_ending(name)):
+            yield name, "picture"
+        else:
+            yield name, "other"
 
 
-def _is_picture(name: str) -> bool:
-    if not name.lower().endswith(SUFFIXES):
-        return False
-    return not any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+def _head(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(HEAD) or b""
+    except OSError:
+        return b""
+
+
+def _is_litter(name: str) -> bool:
+    """True for hidden files and what file managers leave behind."""
+    return any(part.startswith(".") or part.lower() in LITTER for part in name.split("/"))
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def _has_picture_ending(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)

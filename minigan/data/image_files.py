@@ -1,17 +1,21 @@
 """Picture files: decoding to 8-bit grey or colour, and the dataset in a folder or zip of pictures."""
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from minigan.data.dataset import IndexArray, PixelArray, PixelDataset
-from minigan.data.files import FileStore, class_labels
+from minigan.data.files import FileStore
+from minigan.data.headers import Probe, quick_probe
+from minigan.data.layout import Layout, find_layout
+from minigan.data.metadata import without_metadata
 from minigan.data.options import LARGEST_SIDE, SourceOptions, chosen_rows
 from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
+from minigan.data.tones import SIXTEEN_BITS, Tones, common_tones
 from minigan.errors import DataError, MiniganError, MixedSizesError
 
 __all__ = [
@@ -26,21 +30,16 @@ __all__ = [
 ]
 
 RESIZE_REMEDY = "Give a size (`size=64`) to scale them all to."
-SAMPLE = 16  # files whose headers are read when a folder is opened
+MOST_PROBED = 100_000  # files whose headers are looked at when a folder is opened
+MOST_DEEP = 4096  # files with more than 8 bits whose values are looked at
 # Pillow knows many more formats, but for some of them it runs other programs.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 LONGEST = 2**16 - 1  # pixels; no JPEG has a longer side, and decoders are slow with files that claim one
 ORIENTATION = 0x0112  # EXIF tag
+TIFF_SIZE = (0x0100, 0x0101)  # tags of width and height
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 CLEAR_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
-
-
-class Probe(NamedTuple):
-    """Size and kind of a picture, as its header states."""
-
-    height: int
-    width: int
-    grey: bool
+CROP_TOLD = 0.02  # share of a picture that may be cut off without a note
 
 
 class Survey(NamedTuple):
@@ -49,38 +48,54 @@ class Survey(NamedTuple):
     Attributes:
         rows: indices of the pictures to use.
         shape: (H, W, C) of the dataset.
-        pairs: all pictures looked at have the shape of two squares side by side.
+        tones: range of the values that are not 8-bit.
+        pairs: all pictures have the shape of two squares side by side.
+        complete: every picture was looked at.
+        notes: lines on sizes, colours, values, and what cannot be read.
     """
 
     rows: IndexArray
     shape: tuple[int, int, int]
+    tones: Tones
     pairs: bool
+    complete: bool
+    notes: list[str]
 
 
 class ImageFiles(PixelDataset):
-    """Dataset of the pictures in a store, decoded batch by batch; folders are classes.
+    """Dataset of the pictures in a store, decoded batch by batch.
 
-    Without a size in the options all pictures must have the size of the first. Without channels they are grey if a
-    sample of 16 is.
+    Without a size in the options all pictures must have one size. Without channels they are grey if all are.
+
+    Args:
+        layout: the pictures to use, and their classes; None finds both from the folders, see `find_layout`.
+    Attributes:
+        complete: every picture's header was looked at when the dataset was opened.
     """
 
-    def __init__(self, store: FileStore, *, name: str, options: SourceOptions) -> None:
+    def __init__(self, store: FileStore, *, name: str, options: SourceOptions, layout: Layout | None = None) -> None:
         try:
-            found = survey(store, options)
+            layout = layout or find_layout(store)
+            found = survey(store, options, rows=layout.rows)
         except MiniganError:
             store.close()
             raise
-        labels, classes = class_labels(store.names)
+        labels = None
+        if layout.labels is not None:
+            labels = layout.labels[chosen_rows(len(layout.rows), options, where=store.root)]
         super().__init__(
             name=name,
             count=len(found.rows),
             shape=found.shape,
-            labels=None if labels is None else labels[found.rows],
-            classes=classes,
+            labels=labels,
+            classes=layout.classes,
             cache_bytes=options.cache_bytes,
         )
+        self.note(*layout.notes, *found.notes)
+        self.complete = found.complete
         self._store = store
         self._rows = found.rows
+        self._tones = found.tones
         self._resize = options.size is not None
         self._cropped_pairs = found.pairs and found.shape[1] != 2 * found.shape[0]
 
@@ -103,7 +118,7 @@ class ImageFiles(PixelDataset):
         fit = (height, width) if self._resize else None
         if fit is None:
             expect_modest((height, width), where=where)
-        image = load_image(self._store.read(row), where=where, channels=channels, fit=fit)
+        image = load_image(self._store.read(row), where=where, channels=channels, fit=fit, tones=self._tones)
         if not self._resize and (image.height, image.width) != (height, width):
             raise DataError(
                 f"{where}: expected {height}x{width} like the other images, found {image.height}x{image.width}. "
@@ -112,25 +127,96 @@ class ImageFiles(PixelDataset):
         return to_array(cover(image, size=(height, width)))
 
 
-def survey(store: FileStore, options: SourceOptions) -> Survey:
-    """Examines a few pictures.
+def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Survey:
+    """Examines the headers of all pictures, and the values of those that are not 8-bit.
 
+    Args:
+        rows: indices of the pictures in the store.
     Raises:
         MixedSizesError: the options have no size, and the pictures differ in theirs.
-        DataError: a picture cannot be read.
+        DataError: no picture can be read.
         ConfigError: the options do not fit the store.
     """
-    rows = chosen_rows(len(store.names), options, where=store.root)
-    probes = probe_files(store, rows)
+    rows = rows[chosen_rows(len(rows), options, where=store.root)]
+    damaged: list[str] = []
+    probes = probe_files(store, rows, damaged=damaged)
     size = options.size or common_size(store, probes)
     channels = options.channels or (1 if all(probe.grey for probe in probes.values()) else 3)
-    return Survey(rows, (*size, channels), all(probe.width == 2 * probe.height for probe in probes.values()))
+    notes = _remarks(probes, size=size, channels=channels)
+    if damaged:
+        these = (
+            "a picture that cannot be read" if len(damaged) == 1 else f"{len(damaged):,} pictures that cannot be read"
+        )
+        notes.append(f"{these}, at which training stops: {', '.join(damaged[:3])}{', ...' if len(damaged) > 3 else ''}")
+    tones = SIXTEEN_BITS
+    deep = [row for row, probe in probes.items() if probe.deep]
+    if deep:
+        tones = common_tones(_deep_values(store, deep), where=str(store.root))
+        notes += tones.remarks()
+    pairs = all(probe.width == 2 * probe.height for probe in probes.values())
+    return Survey(rows, (*size, channels), tones, pairs, len(probes) == len(rows), notes)
 
 
-def probe_files(store: FileStore, rows: IndexArray) -> dict[int, Probe]:
-    """Reads the headers of a few files, evenly spread, by their index in the store."""
-    sample = rows if len(rows) <= SAMPLE else rows[np.arange(SAMPLE) * len(rows) // SAMPLE]
-    return {int(row): _probe(store.read(int(row)), where=store.where(int(row))) for row in sample}
+def _remarks(probes: dict[int, Probe], *, size: tuple[int, int], channels: int) -> list[str]:
+    """Lines on sizes that are changed, sides that are cut off, colours, and frames that are left out."""
+    notes = []
+    sizes = sorted({probe[:2] for probe in probes.values()})
+    if len(sizes) > 1:
+        least, most = sizes[0], sizes[-1]
+        notes.append(f"sizes from {least[0]}x{least[1]} to {most[0]}x{most[1]} are scaled to {size[0]}x{size[1]}")
+    losses = [_cut_off(have, want=size) for have in sizes]
+    if max(losses) > CROP_TOLD:
+        upto = "up to " if len(sizes) > 1 else ""
+        notes.append(f"the middle of each picture is used: {upto}{max(losses):.0%} at its sides are cut off")
+    grey = sum(probe.grey for probe in probes.values())
+    if channels == 3 and 0 < grey < len(probes):
+        notes.append(f"{grey:,} of {len(probes):,} pictures are greyscale and are used with three equal channels")
+    moving = sum(probe.moving for probe in probes.values())
+    if moving:
+        notes.append(f"{moving:,} file{'' if moving == 1 else 's'} of several frames or pages: the first is used")
+    return notes
+
+
+def _cut_off(have: tuple[int, int], *, want: tuple[int, int]) -> float:
+    """Share of a picture (H, W) that is cut off when it is scaled to cover another size."""
+    ratio = (have[0] * want[1]) / (have[1] * want[0])
+    return 1 - min(ratio, 1 / ratio)
+
+
+def _deep_values(store: FileStore, rows: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and values of the files, or of evenly spread ones of many; damaged ones are passed over."""
+    count = min(len(rows), MOST_DEEP)
+    for row in (rows[k * len(rows) // count] for k in range(count)):
+        try:
+            where = store.where(row)
+            with _naming(where), _opened(io.BytesIO(store.read(row)), where=where) as image:
+                yield where, np.asarray(image)
+        except DataError:
+            continue
+
+
+def probe_files(store: FileStore, rows: IndexArray, *, damaged: list[str] | None = None) -> dict[int, Probe]:
+    """Reads the headers of files by their index in the store: of all, or of evenly spread ones of very many.
+
+    Args:
+        damaged: takes the names of files that cannot be read.
+    Raises:
+        DataError: none can be read.
+    """
+    load_pillow()  # without it, the headers that it is not needed for would promise too much
+    sample = rows if len(rows) <= MOST_PROBED else rows[np.arange(MOST_PROBED) * len(rows) // MOST_PROBED]
+    probes: dict[int, Probe] = {}
+    first: DataError | None = None
+    for row in map(int, sample):
+        try:
+            probes[row] = quick_probe(store.head(row)) or _probe(store, row)
+        except DataError as error:
+            first = first or error
+            if damaged is not None:
+                damaged.append(store.names[row])
+    if not probes and first is not None:
+        raise first
+    return probes
 
 
 def common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
@@ -161,25 +247,41 @@ def expect_modest(size: tuple[int, int], *, where: str) -> None:
         )
 
 
-def load_image(data: bytes, *, where: str, channels: int, fit: tuple[int, int] | None = None) -> Any:
+def load_image(
+    data: bytes, *, where: str, channels: int, fit: tuple[int, int] | None = None, tones: Tones = SIXTEEN_BITS
+) -> Any:
     """Decodes a picture to an upright Pillow image of mode L or RGB.
 
-    16-bit grey is scaled by its full range, transparency is laid over white, and only the first frame of an animation
-    is used.
+    Transparency is laid over white, and only the first frame of an animation is used. Metadata that cannot be read are
+    passed over.
 
     Args:
         where: names the picture in errors.
         channels: 1 for mode L, 3 for RGB.
         fit: the size (H, W) to which it will be scaled. A JPEG may then be decoded at a smaller size, at least twice
             that, which is much quicker.
+        tones: range of grey that is not 8-bit; by default 16 bits.
     Raises:
         DataError: it cannot be decoded.
     """
-    with _naming(where), _opened(data, where=where) as image:
+    with _naming(where):
+        try:
+            return _decoded(data, where=where, channels=channels, fit=fit, tones=tones)
+        except MiniganError:
+            raise
+        except Exception:
+            plain = without_metadata(data)
+            if plain is None:
+                raise
+        return _decoded(plain, where=where, channels=channels, fit=fit, tones=tones)
+
+
+def _decoded(data: bytes, *, where: str, channels: int, fit: tuple[int, int] | None, tones: Tones) -> Any:
+    with _opened(io.BytesIO(data), where=where) as image:
         if fit is not None:
             image.draft(None, (2 * max(fit), 2 * max(fit)))
         image.load()
-        return _flattened(_upright(image), channels=channels, where=where)
+        return _flattened(_upright(image), channels=channels, where=where, tones=tones)
 
 
 def to_array(image: Any) -> PixelArray:
@@ -188,12 +290,37 @@ def to_array(image: Any) -> PixelArray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _probe(data: bytes, *, where: str) -> Probe:
-    with _naming(where), _opened(data, where=where) as image:
+def _probe(store: FileStore, row: int) -> Probe:
+    """A picture's size and kind, found by Pillow."""
+    where = store.where(row)
+    with _naming(where):
+        try:
+            with store.opened(row) as file:
+                return _looked_at(file, where=where)
+        except MiniganError:
+            raise
+        except Exception:
+            plain = without_metadata(store.read(row))
+            if plain is None:
+                raise
+        return _looked_at(io.BytesIO(plain), where=where)
+
+
+def _looked_at(file: BinaryIO, *, where: str) -> Probe:
+    with _opened(file, where=where) as image:
         height, width = image.height, image.width
-        if image.getexif().get(ORIENTATION, 1) >= 5:  # lies on its side
+        if _turn(image) >= 5:  # lies on its side
             height, width = width, height
-        return Probe(height, width, _is_grey(image))
+        deep = image.mode == "F" or image.mode.startswith("I")
+        return Probe(height, width, _is_grey(image), deep=deep, moving=_is_moving(image))
+
+
+def _is_moving(image: Any) -> bool:
+    """Whether a file holds several frames or pages; a phone's second picture (MPO) does not count."""
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # a later frame is damaged; the first may be sound
+        return True
 
 
 @contextmanager
@@ -206,16 +333,16 @@ def _naming(where: str) -> Iterator[None]:
     # for damaged bytes Pillow's plugins raise nearly anything: OSError, SyntaxError, struct.error, KeyError ...
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        if "BytesIO" in reason:
+        if "cannot identify image file" in reason:
             reason = "no known image format"
         raise DataError(f"{where}: expected an image, found one that cannot be read ({reason}). Remove it.") from error
 
 
-def _opened(data: bytes, *, where: str) -> Any:
+def _opened(file: BinaryIO, *, where: str) -> Any:
     """A picture of which only the header has been read so far."""
     pillow = load_pillow()
     try:
-        image = pillow.open(BytesIO(data), formats=FORMATS)
+        image = pillow.open(file, formats=FORMATS)
         pixels, limit = image.width * image.height, pillow.MAX_IMAGE_PIXELS
         bomb = limit is not None and pixels > limit
     except pillow.DecompressionBombError:
@@ -227,9 +354,27 @@ def _opened(data: bytes, *, where: str) -> Any:
     return image
 
 
+def _turn(image: Any) -> int:
+    """The turn that EXIF asks for, 1 to 8, and 1 if there is none or it cannot be read.
+
+    Pillow turns a TIFF itself when it loads it, and then forgets the tag. The newer versions state the upright size
+    before.
+    """
+    try:
+        if image.format == "TIFF":
+            tags = image.tag_v2
+            stored = tuple(tags.get(tag) for tag in TIFF_SIZE)
+            turn = tags.get(ORIENTATION, 1) if image.size == stored else 1
+        else:
+            turn = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # of damaged metadata, nearly anything
+        return 1
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+
+
 def _upright(image: Any) -> Any:
     """Turns a picture as its EXIF orientation says; phones store portraits lying on their side."""
-    turn = image.getexif().get(ORIENTATION, 1)
+    turn = _turn(image)
     transpose = load_pillow().Transpose
     steps = {
         2: transpose.FLIP_LEFT_RIGHT,
@@ -253,25 +398,14 @@ def _is_grey(image: Any) -> bool:
     return image.mode in GREY_MODES or image.mode.startswith("I;16")
 
 
-def _flattened(image: Any, *, channels: int, where: str) -> Any:
+def _flattened(image: Any, *, channels: int, where: str, tones: Tones) -> Any:
     mode = "L" if channels == 1 else "RGB"
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode == "F" or image.mode.startswith("I"):
-        return load_pillow().fromarray(_from_16_bits(image, where=where)).convert(mode)
+        return load_pillow().fromarray(tones.pixels(np.asarray(image), where=where)).convert(mode)
     if image.mode in CLEAR_MODES or "transparency" in image.info:
         image = image.convert("RGBA")
         white = load_pillow().new("RGBA", image.size, "white")
         image = load_pillow().alpha_composite(white, image)
     return image.convert(mode)
-
-
-def _from_16_bits(image: Any, *, where: str) -> PixelArray:
-    """Scales 16-bit grey by its full range; Pillow's own conversion would clip it at 255."""
-    values = np.asarray(image)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
-        raise DataError(
-            f"{where}: expected at most 16 bits a channel, found 32-bit values from {values.min()} to {values.max()}. "
-            "Save it with 8 or 16 bits."
-        )
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -51,6 +51,7 @@ class StackedImages(Dataset):
             labels=labels[self.members] @ np.array([CLASSES**2, CLASSES, 1]),
             classes=tuple(f"{label:03}" for label in range(CLASSES**3)),
         )
+        self.note(*source.notes)
 
     def close(self) -> None:
         self.source.close()

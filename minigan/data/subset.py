@@ -24,6 +24,7 @@ class Subset(Dataset):
             labels=None if source.labels is None else source.labels[rows],
             classes=source.classes,
         )
+        self.note(*source.notes)
         self._source = source
         self._rows = rows
 

@@ -102,6 +102,8 @@ def train_run(
         backend.compile_ahead()
         progress = open_progress(start=state.step, total=state.steps, output=output)
         progress.message(f"{prepared.recipe.name} on {prepared.dataset.describe()}")
+        for line in prepared.dataset.notes:
+            output.note(line)
         progress.message(f"{backend.describe()}; run folder {short_path(state.folder)}")
         if not chosen and (choice := _why_this(backend)):
             progress.message(choice)

@@ -10,6 +10,7 @@ import numpy as np
 from minigan.data.dataset import Collection
 from minigan.data.files import FolderStore
 from minigan.data.image_files import ImageFiles
+from minigan.data.layout import all_files
 from minigan.data.options import parse_options
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
@@ -67,16 +68,26 @@ def outputs(trained: TrainedGenerator, source: np.ndarray, *, seed: int = 0) -> 
 
 
 def picture(
-    trained: TrainedGenerator, source: str, *, split: str | None, count: int | None, data_seed: int, seed: int
+    trained: TrainedGenerator,
+    source: str,
+    *,
+    split: str | None,
+    count: int | None,
+    data_seed: int,
+    seed: int,
+    note: Callable[[str], None],
 ) -> tuple[np.ndarray, str]:
     """A picture of some pairs, evenly spread, and a line that names its columns.
 
+    Args:
+        note: called with each note of the data.
     Returns:
         (H, W, C) uint8, and the line.
     """
     recipe = translation_recipe(trained)
     dataset = recipe.open_split(source, trained.G.output_shape, split=split, seed=data_seed)
     with contextlib.closing(dataset):
+        _tell(dataset, note)
         shown = _picture(trained, recipe, dataset, spread(len(dataset), count or SHOWN), seed=seed)
         what = f"{' | '.join(recipe.columns)}, {min(count or SHOWN, len(dataset))} of {dataset.describe()}"
     return shown, what
@@ -98,6 +109,7 @@ def evaluate_pairs(
     data_seed: int = 0,
     seed: int = 0,
     say: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> tuple[Report, np.ndarray]:
     """Figures of outputs compared with their targets, and a picture of some.
 
@@ -111,6 +123,7 @@ def evaluate_pairs(
         data_seed: of an embedded source.
         seed: of everything random: noise on images, holes, Dropout.
         say: shows a line to the user.
+        note: called with each note of the data.
     Raises:
         ConfigError: the generator draws from noise, or there is no such split.
     """
@@ -119,6 +132,7 @@ def evaluate_pairs(
     with contextlib.closing(dataset):
         rows = spread(len(dataset), count or len(dataset))
         say(f"{recipe.name} at step {trained.step}, {len(rows):,} pairs of {dataset.describe()}")
+        _tell(dataset, note)
         _, maps = recipe.examples(dataset, spread(len(dataset), LOOKED_AT), seed=seed)
         palette = find_palette(maps) if isinstance(recipe, PairRecipe) else None
         score = Likeness(recipe.baseline_name) if palette is None else MapScore(palette)
@@ -137,13 +151,16 @@ def _translated(
         yield Translated(source, outputs(trained, source, seed=seed), target)
 
 
-def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, seed: int = 0) -> int:
+def translate_folder(
+    trained: TrainedGenerator, source: Path, folder: Path, *, seed: int = 0, note: Callable[[str], None]
+) -> int:
     """Translates every picture of a folder, scaled to G's input, into a PNG of the same name.
 
     Args:
         source: the folder of pictures.
         folder: the folder of the PNGs; created if it is missing.
         seed: of Dropout.
+        note: called with each note of the pictures: files left out, and the like.
     Returns:
         The number of pictures.
     Raises:
@@ -159,7 +176,8 @@ def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, s
         raise DataError(f"{source}: expected a folder of pictures, found none. Give an existing folder.")
     store = FolderStore(source)
     options = parse_options(size=(H, W), channels=channels, count=None, cache_bytes=0)
-    images = ImageFiles(store, name=source.name, options=options)
+    images = ImageFiles(store, name=source.name, options=options, layout=all_files(store))
+    _tell(images, note)
     targets = _targets(store, folder)
     make_folder(folder)
     for part in np.array_split(np.arange(len(images)), -(-len(images) // AT_ONCE)):
@@ -167,6 +185,11 @@ def translate_folder(trained: TrainedGenerator, source: Path, folder: Path, *, s
             make_folder(targets[row].parent)
             save_picture(targets[row], to_pixels(image))
     return len(images)
+
+
+def _tell(dataset: Collection, note: Callable[[str], None]) -> None:
+    for line in dataset.notes:
+        note(line)
 
 
 def _targets(store: FolderStore, folder: Path) -> list[Path]:

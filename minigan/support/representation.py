@@ -1,13 +1,15 @@
 """Texts for a Python prompt: an object as the call that makes it, never the numbers of an array."""
 
 import inspect
+import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["brief", "constructor_call", "fields", "memory_size", "short_path"]
+__all__ = ["brief", "constructor_call", "fields", "memory_size", "printable", "short_path"]
 
 _MISSING = object()
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control codes, surrogates, line and paragraph separators
 
 
 def constructor_call(
@@ -87,6 +89,21 @@ def _named_tuple(value: Any) -> str:
 def memory_size(nbytes: int) -> str:
     """A number of bytes for people: `12.3 MB`."""
     return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 1e5 else f"{nbytes / 1e3:,.1f} kB"
+
+
+def printable(text: str) -> str:
+    """A text, such as a file's name, as one line that can be printed: bytes that are no UTF-8, line ends and control
+    codes are escaped.
+    """
+    unsafe = any(unicodedata.category(letter) in UNPRINTABLE for letter in text)
+    return "".join(map(_escaped, text)) if unsafe else text
+
+
+def _escaped(letter: str) -> str:
+    if unicodedata.category(letter) not in UNPRINTABLE:
+        return letter
+    byte = ord(letter) - 0xDC00  # of a name that is no UTF-8, as os.fsdecode keeps it
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else letter.encode("unicode_escape").decode()
 
 
 def short_path(path: Path) -> str:

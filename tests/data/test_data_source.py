@@ -158,9 +158,12 @@ def test_pairs_of_different_sizes(tmp_path):
     assert open_pairs(tmp_path, size=8).read([0, 1])[0].shape == (2, 8, 8, 3)
 
 
-def test_a_pair_that_differs_outside_the_sample(tmp_path):
+def test_a_single_pair_that_differs_among_many(tmp_path, monkeypatch):
     for k in range(40):
         save_pair(tmp_path / f"{k:02}.png", width=20 if k == 1 else 12)
+    with pytest.raises(MixedSizesError, match=r"00\.png is 6x12, 01\.png is 6x20"):
+        open_pairs(tmp_path)
+    monkeypatch.setattr("minigan.data.image_files.MOST_PROBED", 16)
     with pytest.raises(DataError, match=r"01\.png: expected halves of 6x6"):
         open_pairs(tmp_path).read([1])
 

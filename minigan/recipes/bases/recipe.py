@@ -147,8 +147,9 @@ class Recipe(OptimizerSettings):
                 self.check_points()
                 return dataset
             native = dataset.shape[0], dataset.shape[1]
-            # Only some picture files were examined: with a size given, others of another size will be scaled.
-            if self.fit_size(native) == native and not isinstance(dataset, ImageFiles):
+            # Of very many picture files only some were examined: with a size given, others will be scaled.
+            complete = not isinstance(dataset, ImageFiles) or dataset.complete
+            if self.fit_size(native) == native and complete:
                 return dataset
             dataset.close()
         return open_dataset(source, size=self.fit_size(native), channels=channels, seed=seed)
