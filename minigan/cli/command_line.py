@@ -153,6 +153,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="digits, shapes, ring, grid or a path, with or without the prefix stacked: (default: the recipe's)",
     )
+    _add_targets(train, "folder or zip of the targets, if SOURCE holds only one picture of each pair")
     train.add_argument("--steps", type=_count, help="number of steps in all (default: the recipe's)")
     train.add_argument("--batch-size", type=_count, help="examples in a step (default: the recipe's)")
     train.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")
@@ -161,7 +162,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         "--resume",
         type=Path,
         metavar="RUN",
-        help="run folder or checkpoint to resume; only --steps and --data may change",
+        help="run folder or checkpoint to resume; only --steps, --data and --targets may change",
     )
     for name, what in (("log", "log record"), ("sample", "picture"), ("checkpoint", "checkpoint")):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from one {what} to the next")
@@ -194,6 +195,7 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     _add_run(sample)
     sample.add_argument("--count", type=_count, help="number of samples (default 64 images, 2,500 points, or 8 pairs)")
     sample.add_argument("--data", metavar="SOURCE", help="pairs to show, or images to restore (default: the run's)")
+    _add_targets(sample, "targets that belong to --data")
     _add_split(sample)
     sample.add_argument("--class", dest="label", metavar="CLASS", help="class of all samples: its number or name")
     sample.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
@@ -220,6 +222,7 @@ def _add_translate(translate: argparse.ArgumentParser) -> None:
 def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     _add_run(evaluate)
     evaluate.add_argument("--data", metavar="SOURCE", help="data to compare with (default: the run's training data)")
+    _add_targets(evaluate, "targets that belong to --data")
     evaluate.add_argument(
         "--count",
         type=_count,
@@ -331,6 +334,10 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="part of pairs or images to restore: train, val ... (default: the held-out part)",
     )
+
+
+def _add_targets(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--targets", metavar="SOURCE", help=text)
 
 
 def _add_backend(parser: argparse.ArgumentParser, *, default: str | None = "auto") -> None:

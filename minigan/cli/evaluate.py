@@ -25,7 +25,7 @@ from minigan.evaluation import (
 from minigan.evaluation.battery import check_samples
 from minigan.recipes import TranslationRecipe
 from minigan.runs import TrainedGenerator, load_generator
-from minigan.runs.folders import run_data, run_folder
+from minigan.runs.folders import run_data, run_folder, run_targets
 from minigan.runs.translation import evaluate_pairs
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.support.output import Output
@@ -60,6 +60,7 @@ def evaluate_run(
     path: Path,
     *,
     data: str | None = None,
+    targets: str | None = None,
     count: int | None = None,
     seed: int = 0,
     features: str | None = None,
@@ -74,6 +75,7 @@ def evaluate_run(
     Args:
         path: run folder, model file or checkpoint.
         data: the source to compare with; None takes the run's own.
+        targets: folder or zip of the targets, if that source has none; None takes the run's own, if data is None.
         count: number of samples; None takes 10,000 images, 26,000 stacked images, 2,500 points, or all pairs.
         seed: of the noise, and of every choice of examples.
         features: "classifier" or "pixels"; None takes a classifier if the data has labels for one.
@@ -91,11 +93,20 @@ def evaluate_run(
         if features is not None:
             raise ConfigError(f"outputs with targets need no features, got --features {features}. Leave it out.")
         found = evaluate_pairs(
-            trained, source, split=split, count=count, data_seed=data_seed, seed=seed, say=say, note=note
+            trained,
+            source,
+            targets=run_targets(path, data, targets),
+            split=split,
+            count=count,
+            data_seed=data_seed,
+            seed=seed,
+            say=say,
+            note=note,
         )
         return Evaluation(found[0], _description(trained, source), found[1])
-    if split is not None:
-        raise ConfigError(f"{trained.recipe.name} draws from noise, got --split {split}. Leave it out.")
+    for flag, given in (("--split", split), ("--targets", targets)):
+        if given is not None:
+            raise ConfigError(f"{trained.recipe.name} draws from noise, got {flag} {given}. Leave it out.")
     shape = trained.sample(1, seed=seed).shape[1:]
     dataset = open_like(shape, source, seed=data_seed)
     with contextlib.closing(dataset):
@@ -130,6 +141,7 @@ def evaluate(options: argparse.Namespace) -> int:
     found = evaluate_run(
         options.run,
         data=options.data,
+        targets=options.targets,
         count=options.count,
         seed=options.seed,
         features=options.features,

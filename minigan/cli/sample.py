@@ -5,7 +5,7 @@ import argparse
 from minigan.errors import ConfigError
 from minigan.recipes import TranslationRecipe
 from minigan.runs import TrainedGenerator, load_generator
-from minigan.runs.folders import run_data
+from minigan.runs.folders import run_data, run_targets
 from minigan.runs.translation import picture, translate_folder, translation_recipe
 from minigan.support.output import Output
 from minigan.training.exhibit import render, save_picture
@@ -18,8 +18,8 @@ def sample(options: argparse.Namespace) -> int:
     trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
-    if options.data is not None or options.split is not None:
-        translation_recipe(trained, remedy="Sample it without `data` and `split`.")
+    if options.data is not None or options.targets is not None or options.split is not None:
+        translation_recipe(trained, remedy="Sample it without `data`, `targets` and `split`.")
     label = None if options.label is None else trained.label(options.label)
     samples = trained.sample(options.count, seed=options.seed, label=label)
     save_picture(options.out, render(samples, extent=trained.extent))
@@ -38,6 +38,7 @@ def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int
     shown, what = picture(
         trained,
         source,
+        targets=run_targets(options.run, options.data, options.targets),
         split=options.split,
         count=options.count,
         data_seed=data_seed,

@@ -64,7 +64,7 @@ def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]
             f"--resume takes the run's own configuration, got {', '.join(given)} in addition. "
             "Leave them out, or start a new run."
         )
-    return resume_run(options.resume, steps=options.steps, data=options.data)
+    return resume_run(options.resume, steps=options.steps, data=options.data, targets=options.targets)
 
 
 def _new_config(options: argparse.Namespace) -> RunConfig:

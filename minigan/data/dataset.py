@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
+from minigan.data.class_maps import ClassMaps
 from minigan.data.pictures import ImageBatch, html_image, image_grid, point_density
 from minigan.data.png import encode_png
 from minigan.errors import ConfigError, DataError, MiniganError
@@ -256,6 +257,7 @@ class PairDataset(Collection):
 
     Attributes:
         a_shape, b_shape: shapes of an input and of an output.
+        maps: the classes of the outputs, if the files say that these are maps of classes; otherwise None.
     """
 
     def __init__(
@@ -271,6 +273,7 @@ class PairDataset(Collection):
         super().__init__(name=name, count=count, labels=labels, classes=classes)
         self.a_shape = a_shape
         self.b_shape = b_shape
+        self.maps: ClassMaps | None = None
 
     @abstractmethod
     def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -25,6 +25,7 @@ __all__ = [
     "common_size",
     "expect_modest",
     "load_image",
+    "load_unchanged",
     "probe_files",
     "to_array",
 ]
@@ -282,6 +283,17 @@ def _decoded(data: bytes, *, where: str, channels: int, fit: tuple[int, int] | N
             image.draft(None, (2 * max(fit), 2 * max(fit)))
         image.load()
         return _flattened(_upright(image), channels=channels, where=where, tones=tones)
+
+
+def load_unchanged(data: bytes, *, where: str) -> Any:
+    """Decodes a picture to an upright Pillow image in the mode, and with the values, that its file has.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    with _naming(where), _opened(data, where=where) as image:
+        image.load()
+        return _upright(image)
 
 
 def to_array(image: Any) -> PixelArray:

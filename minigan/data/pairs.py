@@ -1,23 +1,14 @@
-"""Pairs of images side by side in one picture file, as in pix2pix's datasets (Isola et al. 2017)."""
-
-from typing import Any
+"""The dataset of pairs of pictures in files, as in pix2pix's datasets (Isola et al. 2017)."""
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
+from minigan.data.class_maps import DARK, SURVEYED, ClassMaps, find_maps
 from minigan.data.dataset import FloatArray, IndexArray, PairDataset, PixelArray, unit_range
-from minigan.data.files import FileStore
-from minigan.data.image_files import (
-    RESIZE_REMEDY,
-    Probe,
-    common_size,
-    expect_modest,
-    load_image,
-    probe_files,
-    to_array,
-)
+from minigan.data.image_files import RESIZE_REMEDY, expect_modest, to_array
 from minigan.data.options import SourceOptions, chosen_rows
+from minigan.data.pair_layouts import PairLayout
 from minigan.data.resize import cover
 from minigan.errors import ConfigError, DataError
 
@@ -27,24 +18,34 @@ DIRECTIONS = ("AtoB", "BtoA")
 
 
 class PairFiles(PairDataset):
-    """Dataset of pictures whose left half is A and right half is B, decoded batch by batch; halves are scaled alone."""
+    """Dataset of pairs in picture files, decoded batch by batch; each picture is scaled alone.
 
-    def __init__(self, store: FileStore, *, name: str, options: SourceOptions, swap: bool, split: str | None) -> None:
-        rows = split_rows(store, split)
-        rows = rows[chosen_rows(len(rows), options, where=store.root)]
-        probes = probe_files(store, rows)
-        height, width = options.size or _common_half(store, probes)
-        channels = options.channels or (1 if all(probe.grey for probe in probes.values()) else 3)
+    Maps of classes are painted in colours, see `minigan.data.class_maps`; then both sides have three channels.
+    """
+
+    def __init__(self, layout: PairLayout, *, name: str, options: SourceOptions, swap: bool, split: str | None) -> None:
+        rows, split_note = split_rows(layout, split)
+        rows = rows[chosen_rows(len(rows), options, where=layout.root)]
+        probes = layout.probe(rows)
+        # without a size the pairs keep that of A
+        self._native = None if options.size else layout.native(probes)
+        remarks = layout.remarks(probes)
+        self._maps = tuple(_maps_of(layout, side) for side in (0, 1))
+        grey = all(probe.grey for side in probes for probe in side.values())
+        channels = _channels(options, grey=grey, maps=self._maps, where=str(layout.root))
+        height, width = options.size or self._native[0]  # type: ignore[index]
         shape = (height, width, channels)
         super().__init__(name=name, count=len(rows), a_shape=shape, b_shape=shape)
-        self._store = store
+        self.maps = self._maps[0 if swap else 1]
+        self.note(*layout.notes, *remarks, *split_note, *_map_notes(layout, self._maps))
+        self._layout = layout
         self._rows = rows
         self._swap = swap
-        self._resize = options.size is not None
         self._cache = PixelCache(count=len(rows), shape=(2, *shape), limit=options.cache_bytes)
 
     def close(self) -> None:
-        self._store.close()
+        for store in self._layout.stores:
+            store.close()
 
     def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
@@ -54,53 +55,95 @@ class PairFiles(PairDataset):
     def _decode(self, indices: IndexArray) -> PixelArray:
         pairs = np.empty((len(indices), 2, *self.a_shape), dtype=np.uint8)
         for pair, row in zip(pairs, self._rows[indices], strict=True):
-            for side, half in zip(pair, self._halves(int(row)), strict=True):
-                side[...] = to_array(cover(half, size=self.a_shape[:2]))
+            self._decode_pair(int(row), pair)
         return pairs
 
-    def _halves(self, row: int) -> tuple[Any, Any]:
+    def _decode_pair(self, row: int, out: PixelArray) -> None:
+        """Writes a pair into `out` (2, H, W, C)."""
         height, width, channels = self.a_shape
-        where = self._store.where(row)
-        if not self._resize:
-            expect_modest((height, width), where=where)
-        image = load_image(self._store.read(row), where=where, channels=channels)
-        half = _half_width(image.width, where=where)
-        if not self._resize and (image.height, half) != (height, width):
+        if self._native:
+            expect_modest((height, width), where=self._layout.where(row))
+        pictures = [side for side in (0, 1) if self._maps[side] is None]
+        images = self._layout.images(row, channels=channels, sides=pictures) if pictures else []
+        for side, image in zip(pictures, images, strict=True):
+            self._expect_native((image.height, image.width), row, side)
+            out[side] = to_array(cover(image, size=(height, width)))
+        for side, maps in enumerate(self._maps):
+            if maps is None:
+                continue
+            pixels, where = self._layout.pixels(row, side), self._layout.where(row, side)
+            self._expect_native((pixels.values.shape[0], pixels.values.shape[1]), row, side)
+            out[side] = maps.painted(pixels, size=(height, width), channels=channels, where=where)
+            if strange := maps.strange(pixels):
+                numbers = ", ".join(map(str, strange[:8]))
+                self.note(f"{where} has numbers that the maps looked at do not have: {numbers}")
+
+    def _expect_native(self, size: tuple[int, int], row: int, side: int) -> None:
+        if self._native and size != self._native[side]:
+            height, width = self._native[side]
             raise DataError(
-                f"{where}: expected halves of {height}x{width} like the other pairs, found {image.height}x{half}. "
-                f"{RESIZE_REMEDY}"
+                f"{self._layout.where(row, side)}: expected halves of {height}x{width} like the other pairs, "
+                f"found {size[0]}x{size[1]}. {RESIZE_REMEDY}"
             )
-        left, right = (0, 0, half, image.height), (half, 0, image.width, image.height)
-        return image.crop(left), image.crop(right)
 
 
-def split_rows(store: FileStore, split: str | None) -> IndexArray:
-    """Indices of the files in folders named `split`; by default in `train`, or all files if there is none.
+def split_rows(layout: PairLayout, split: str | None) -> tuple[IndexArray, tuple[str, ...]]:
+    """Indices of the pairs in folders named `split`; by default in `train`, or all pairs if there is none.
 
+    Without such folders all pairs are `train`.
+
+    Returns:
+        The indices, and a note if pairs were left out.
     Raises:
-        ConfigError: no file lies in such a folder.
+        ConfigError: no pair lies in such a folder.
     """
-    folders = [name.split("/")[:-1] for name in store.names]
-    splits = sorted({part for folder in folders for part in folder})
+    splits = sorted(frozenset().union(*layout.splits))
     wanted = split if split is not None or "train" not in splits else "train"
-    if wanted is None:
-        return np.arange(len(folders), dtype=np.intp)
-    rows = np.array([row for row, folder in enumerate(folders) if wanted in folder], dtype=np.intp)
+    if wanted is None or (wanted == "train" and not {"train", "val", "test"} & {*splits}):
+        return np.arange(len(layout), dtype=np.intp), ()
+    rows = np.array([row for row, found in enumerate(layout.splits) if wanted in found], dtype=np.intp)
     if not rows.size:
         found = ", ".join(splits) or "no folders"
-        raise ConfigError(f"{store.root}: expected a folder named {wanted!r}, found {found}. Choose another split.")
-    return rows
+        raise ConfigError(f"{layout.root}: expected a folder named {wanted!r}, found {found}. Choose another split.")
+    if len(rows) == len(layout):
+        return rows, ()
+    return rows, (f"the split {wanted} is taken, {len(rows):,} of {len(layout):,} pairs",)
 
 
-def _common_half(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
-    height, width = common_size(store, probes)
-    return height, _half_width(width, where=store.where(next(iter(probes))))
+def _maps_of(layout: PairLayout, side: int) -> ClassMaps | None:
+    """The classes of a side; all pairs are looked at, whatever the split, so that each split has the same classes."""
+    count = min(len(layout), SURVEYED)
+    rows = np.arange(count) * len(layout) // count
+    looks = ((layout.where(row, side), layout.pixels(row, side)) for row in rows.tolist())
+    return find_maps(looks, complete=count == len(layout))
 
 
-def _half_width(width: int, *, where: str) -> int:
-    if width % 2:
-        raise DataError(
-            f"{where}: expected two images of the same width side by side, found an odd width of {width}. "
-            "Check that the folder holds pairs."
+def _channels(options: SourceOptions, *, grey: bool, maps: tuple[ClassMaps | None, ...], where: str) -> int:
+    coloured = any(found is not None and any(len({*colour}) > 1 for colour in found.colours) for found in maps)
+    if coloured and options.channels == 1:
+        raise ConfigError(
+            f"{where}: maps of classes are painted in colours, which 1 channel cannot hold. Leave `channels` out."
         )
-    return width // 2
+    return options.channels or (3 if coloured or not grey else 1)
+
+
+def _map_notes(layout: PairLayout, maps: tuple[ClassMaps | None, ...]) -> list[str]:
+    """Lines on the maps of either side, and on dark JPEGs that may once have been maps."""
+    notes = []
+    for side, (letter, found) in enumerate(zip("AB", maps, strict=True)):
+        if found is not None:
+            many = "" if len(layout) <= SURVEYED else f", as {SURVEYED} of {len(layout):,} maps show"
+            notes.append(f"{letter} are maps: {found.describe()}{many}")
+        elif _is_dark_jpeg(layout, side):
+            notes.append(
+                f"{letter} are JPEGs that are nearly black, with no value above {DARK}. If these are maps of class "
+                "numbers, save them as PNG: JPEG changes numbers"
+            )
+    return notes
+
+
+def _is_dark_jpeg(layout: PairLayout, side: int) -> bool:
+    """Whether a few of a side's pictures are JPEGs, and all of them nearly black."""
+    rows = np.linspace(0, len(layout) - 1, min(len(layout), 8), dtype=np.intp)
+    looks = (layout.pixels(row, side) for row in rows.tolist())
+    return all(not pixels.exact and pixels.values.max() <= DARK for pixels in looks)

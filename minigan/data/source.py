@@ -19,6 +19,7 @@ from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels
 from minigan.data.image_files import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
 from minigan.data.options import Size, SourceOptions, parse_options
+from minigan.data.pair_layouts import find_layout, match_folders
 from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
@@ -82,6 +83,7 @@ def open_dataset(
 def open_pairs(
     source: str | os.PathLike[str],
     *,
+    targets: str | os.PathLike[str] | None = None,
     size: Size | None = None,
     channels: int | None = None,
     direction: str = "AtoB",
@@ -90,43 +92,51 @@ def open_pairs(
     seed: int = 0,
     cache_bytes: int = CACHE_BYTES,
 ) -> PairDataset:
-    """Opens a dataset of image pairs: the embedded `shapes` with their class maps, or side-by-side pictures.
+    """Opens a dataset of image pairs: the embedded `shapes` with their class maps, or picture files.
 
-    In a picture the left half is A and the right half is B.
+    Files are pairs in one of three ways:
+
+    - two folders or zips, `source` and `targets`, whose files have the same names, whatever their endings;
+    - one folder or zip with two sides in it, `A/train` and `B/train`, `trainA` and `trainB`, `photos` and `maps` ...,
+      whose files have the same names;
+    - pictures side by side: the left half is A, the right half is B.
+
+    A side that holds maps of classes, as numbers, with a palette or in exact colours, is scaled without interpolation,
+    and numbers are painted in colours; see `minigan.data.class_maps`. `notes` tells what was found and left out.
 
     Args:
         source: `shapes`, or a path to a folder or zip of pictures.
-        size: scale and centre-crop each half to this. None keeps the source's own.
+        targets: folder or zip of the pictures B; None finds them in the source.
+        size: scale and centre-crop each picture to this. None keeps the source's own, that of A.
         direction: "AtoB" makes A the input and B the output, "BtoA" the other way round.
         split: name of the sub-folder to take. None takes `train` if there is one, and everything otherwise.
         channels, count, seed, cache_bytes: see `open_dataset`.
     Returns:
         Pairs of images (H, W, C) in [-1, 1], float32.
     Raises:
-        DataError: the source cannot be found or read.
+        DataError: the source cannot be found or read, or holds no pairs.
         ConfigError: an argument does not fit the source.
     """
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
     if direction not in DIRECTIONS:
         raise ConfigError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
     swap, source = direction == "BtoA", _as_name(source)
-    if isinstance(source, str) and source == "shapes":
-        return _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split)
     if isinstance(source, str) and source in EMBEDDED:
-        raise ConfigError(f"{source}: expected pairs, found none. Use shapes, the only embedded dataset of pairs.")
+        if targets is not None:
+            raise ConfigError(f"{source}: an embedded dataset has no other targets. Leave `targets` out.")
+        if source != "shapes":
+            raise ConfigError(f"{source}: expected pairs, found none. Use shapes, the only embedded dataset of pairs.")
+        return _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split)
+    stores: list[FileStore] = []
     try:
-        path = _existing(source)
-        store = _file_store(path)
-    except OSError as error:
-        raise _cannot_open(source, error) from error
-    if store is None:
-        raise DataError(
-            f"{path}: expected a folder or zip of side-by-side images, found another kind of file. Choose another path."
-        )
-    try:
-        return PairFiles(store, name=_name(path), options=options, swap=swap, split=split)
+        stores += [_picture_store(source, "side-by-side images")]
+        if targets is not None:
+            stores += [_picture_store(targets, "pictures")]
+        layout = find_layout(stores[0]) if targets is None else match_folders(*stores)
+        return PairFiles(layout, name=_name(stores[0].root), options=options, swap=swap, split=split)
     except MiniganError:
-        store.close()
+        for store in stores:
+            store.close()
         raise
 
 
@@ -230,6 +240,22 @@ def _file_store(path: Path) -> FileStore | None:
         return FolderStore(path)
     with path.open("rb") as file:
         return ZipStore(path) if file.read(4) in ZIP_MAGICS else None
+
+
+def _picture_store(source: str | os.PathLike[str], what: str) -> FileStore:
+    """The picture files of a folder or zip of pairs.
+
+    Raises:
+        DataError: it cannot be found or read, or is another kind of file.
+    """
+    try:
+        path = _existing(source)
+        store = _file_store(path)
+    except OSError as error:
+        raise _cannot_open(source, error) from error
+    if store is None:
+        raise DataError(f"{path}: expected a folder or zip of {what}, found another kind of file. Choose another path.")
+    return store
 
 
 def _is_npz(path: Path, head: bytes) -> bool:

@@ -8,7 +8,7 @@ from minigan.evaluation.features import FeatureFunction, ImageClassifier, PixelF
 from minigan.evaluation.monitor import Monitor, rank
 from minigan.evaluation.nearest_images import Neighbours, nearest_items, neighbour_picture
 from minigan.evaluation.paired_scores import Likeness, MapScore
-from minigan.evaluation.palette import Palette, find_palette
+from minigan.evaluation.palette import Palette, find_palette, palette_of
 from minigan.evaluation.report import Figure, Report
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "nearest_items",
     "neighbour_picture",
     "open_like",
+    "palette_of",
     "rank",
     "train_classifier",
 ]

@@ -1,4 +1,6 @@
-"""The palette of class maps, found in the maps themselves.
+"""The palette of class maps: as their files tell it, or found in the maps themselves.
+
+Maps of numbers, of indices or of exact colours tell it (`palette_of`). The rest is for others (`find_palette`).
 
 Maps kept as JPEG have no exact colours: along each edge two classes mix, and flat areas are off by a step or two. So
 colours are sought only where a map is flat, in 3x3 pixels that hardly differ; there they form a few narrow clusters. If
@@ -8,17 +10,19 @@ many other maps.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data import MASK_COLOURS
+from minigan.data.class_maps import ClassMaps
 from minigan.data.pictures import to_pixels
 from minigan.data.shapes import CLASSES
 from minigan.evaluation.metrics import palette_labels
 from minigan.evaluation.metrics.checks import IntegerArray
 
-__all__ = ["CAMVID", "KNOWN", "SHAPES", "Palette", "find_palette"]
+__all__ = ["CAMVID", "KNOWN", "SHAPES", "Palette", "find_palette", "palette_of"]
 
 FLAT = 8  # levels of 255 by which 3x3 pixels of one class may differ
 CLUSTER = 24  # largest distance from a cluster's centre to its members
@@ -47,12 +51,12 @@ class Palette:
     void: int | None = None
 
     def labels(self, images: np.ndarray) -> IntegerArray:
-        """Class of each pixel of images (N, H, W, 3) in [-1, 1], by the nearest colour: int64 (N, H, W)."""
-        return palette_labels(to_pixels(images), palette=self.colours)
+        """Class of each pixel of images (N, H, W, 3 or 1) in [-1, 1], by the nearest colour: int64 (N, H, W)."""
+        return palette_labels(_in_colour(to_pixels(images)), palette=self.colours)
 
     def truth(self, maps: np.ndarray) -> IntegerArray:
         """Class of each pixel as by `labels`, but -1 for void and for pixels near no colour, the blur of edges."""
-        pixels = to_pixels(maps)
+        pixels = _in_colour(to_pixels(maps))
         labels = palette_labels(pixels, palette=self.colours)
         distance = np.sqrt(np.square(pixels - np.array(self.colours, np.float32)[labels]).sum(axis=3))
         labels[distance > BLUR] = -1
@@ -103,13 +107,37 @@ def find_palette(maps: np.ndarray) -> Palette | None:
     clusters, share = _clusters(flat)
     if share < TIGHT_SHARE or len(clusters) < 2:
         return None
-    for palette in sorted(KNOWN, key=lambda palette: len(palette.colours)):
-        known = np.array(palette.colours)
-        enough = 2 * len(clusters) >= len(known)
-        if enough and all(np.sqrt(np.square(known - cluster).sum(axis=1)).min() <= NEAR for cluster in clusters):
-            return palette
+    if (palette := _known(clusters)) is not None:
+        return palette
     colours = tuple((int(r), int(g), int(b)) for r, g, b in np.rint(clusters))
     return Palette("found in the maps", colours, tuple(map(str, range(len(colours)))))
+
+
+def palette_of(maps: ClassMaps) -> Palette:
+    """The palette of maps whose classes their files tell: numbers, indices or exact colours."""
+    known = _known(np.array(maps.colours)) if maps.kind == "colours" else None
+    if known is not None:
+        return known
+    names = {"numbers": "Pascal VOC's, by number", "palette": "that of the files", "colours": "the maps' exact colours"}
+    classes = tuple(map(str, maps.numbers or range(len(maps.colours))))
+    if maps.void is None:
+        return Palette(names[maps.kind], maps.colours, classes)
+    return Palette(names[maps.kind], (*maps.colours, maps.void), (*classes, "void"), void=len(classes))
+
+
+def _known(colours: npt.NDArray[Any]) -> Palette | None:
+    """The known palette to which all colours (K, 3) belong, if they are at least half of it."""
+    for palette in sorted(KNOWN, key=lambda palette: len(palette.colours)):
+        known = np.array(palette.colours)
+        enough = 2 * len(colours) >= len(known)
+        if enough and all(np.sqrt(np.square(known - colour).sum(axis=1)).min() <= NEAR for colour in colours):
+            return palette
+    return None
+
+
+def _in_colour(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Grey maps as three equal channels."""
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
 def _flat_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

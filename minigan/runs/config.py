@@ -134,7 +134,9 @@ def write_config(config: RunConfig, folder: Path) -> None:
     atomic_write(folder / FILE, config.to_toml().encode())
 
 
-def read_config(folder: str | os.PathLike[str], *, steps: int | None = None, data: str | None = None) -> RunConfig:
+def read_config(
+    folder: str | os.PathLike[str], *, steps: int | None = None, data: str | None = None, targets: str | None = None
+) -> RunConfig:
     """The configuration of a run folder, perhaps with another number of steps or another source.
 
     A file of an earlier format is migrated to the latest one, see `config_migrations`. A recipe's setting that is newer
@@ -144,8 +146,10 @@ def read_config(folder: str | os.PathLike[str], *, steps: int | None = None, dat
         folder: the run's.
         steps: in all; None as in the file.
         data: the source; None as in the file.
+        targets: of pairs in two folders; None as in the file, or none if another source is given.
     Raises:
         CheckpointError: there is no config.toml, or it is not one of a run; names the wrong key.
+        ConfigError: targets are given to a recipe that has none.
     """
     folder = expect_path(folder, "folder", remedy="Write read_config('runs/dcgan-digits-1').")
     path = folder / FILE
@@ -160,6 +164,10 @@ def read_config(folder: str | os.PathLike[str], *, steps: int | None = None, dat
     config = _parse(table, path)
     if steps is not None:
         config = replace(config, settings={**config.settings, "steps": steps})
+    if targets is not None and "targets" not in config.settings:
+        raise ConfigError(f"{config.recipe} learns from no pairs, got the targets {targets}. Leave `targets` out.")
+    if targets is not None or (data is not None and config.settings.get("targets")):
+        config = replace(config, settings={**config.settings, "targets": targets or ""})
     return config if data is None else replace(config, data=data)
 
 

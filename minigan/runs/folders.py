@@ -6,11 +6,12 @@ from pathlib import Path
 
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import CheckpointError, ConfigError, OutputError
+from minigan.recipes.bases.translation import lasting_path
 from minigan.runs.config import lasting_source, read_config
 from minigan.support.durable_files import make_folder, remove_stale
 from minigan.support.representation import short_path
 
-__all__ = ["check_free", "claim", "new_folder", "run_data", "run_folder"]
+__all__ = ["check_free", "claim", "new_folder", "run_data", "run_folder", "run_targets"]
 
 
 def new_folder(recipe: str, data: str, *, root: Path = Path("runs")) -> Path:
@@ -80,3 +81,19 @@ def run_data(path: Path, data: str | None) -> tuple[str, int]:
             raise ConfigError(f"{path} lies in no run folder that names its data. Add `data=SOURCE`.") from None
         return lasting_source(data), 0
     return lasting_source(data) if data is not None else config.data, config.seed
+
+
+def run_targets(path: Path, data: str | None, targets: str | None) -> str:
+    """The folder or zip of the targets that belong to the source of `run_data`; "" if the source has its own.
+
+    Args:
+        path: of the run's folder, its model file or one of its checkpoints.
+        data: the source to use in place of the run's; the run's targets do not belong to it.
+        targets: those to use in place of the run's.
+    """
+    if targets is not None or data is not None:
+        return lasting_path(targets) if targets else ""
+    try:
+        return str(read_config(run_folder(path)).settings.get("targets", ""))
+    except CheckpointError:
+        return ""

@@ -115,6 +115,7 @@ def prepare_from_folder(
     *,
     steps: int | None = None,
     data: str | None = None,
+    targets: str | None = None,
     listeners: Sequence[AnyListener] = (),
 ) -> PreparedRun:
     """Prepares the run of an existing folder; writes nothing.
@@ -122,11 +123,12 @@ def prepare_from_folder(
     Args:
         steps: in all; None as in config.toml.
         data: where the same data are now; None as in config.toml.
+        targets: where the targets are now, for pairs in two folders.
         listeners: a user's own.
     Raises:
         MiniganError: the folder holds no run, or its configuration, data or backend cannot be used.
     """
-    config = read_config(folder, steps=steps, data=data)
+    config = read_config(folder, steps=steps, data=data, targets=targets)
     try:
         return prepare_run(config, folder, listeners=listeners)
     except DataError as error:

@@ -125,6 +125,7 @@ class Run:
         *,
         steps: int | None = None,
         data: str | os.PathLike[str] | None = None,
+        targets: str | os.PathLike[str] | None = None,
         listeners: Sequence[AnyListener] | None = None,
         quiet: bool | None = None,
     ) -> "Run":
@@ -133,6 +134,7 @@ class Run:
         Args:
             steps: in all, those done before included; None trains to the run's own number.
             data: where the same data are now, if they have moved.
+            targets: where the targets are now, for pairs in two folders.
             listeners, quiet: as in `minigan.train`; None as before.
         Returns:
             This run.
@@ -141,9 +143,12 @@ class Run:
         """
         steps = None if steps is None else whole(steps, "steps")
         source = None if data is None else source_name(data)
+        folder = None if targets is None else source_name(targets)
         listeners = self._listeners if listeners is None else listener_list(listeners)
         quiet = self._quiet if quiet is None else flag(quiet, "quiet")
-        prepared, told = resume_run(self.checkpoint or self.folder, steps=steps, data=source, listeners=listeners)
+        prepared, told = resume_run(
+            self.checkpoint or self.folder, steps=steps, data=source, targets=folder, listeners=listeners
+        )
         # Only now: arguments that are refused change nothing.
         self._listeners, self._quiet = tuple(listeners), quiet
         for warning in told:

@@ -44,7 +44,12 @@ def start_run(
 
 
 def resume_run(
-    path: Path, *, steps: int | None = None, data: str | None = None, listeners: Sequence[AnyListener] = ()
+    path: Path,
+    *,
+    steps: int | None = None,
+    data: str | None = None,
+    targets: str | None = None,
+    listeners: Sequence[AnyListener] = (),
 ) -> tuple[PreparedRun, tuple[str, ...]]:
     """A run restored from its newest checkpoint, or from the one named, ready for `train_run`; and warnings.
 
@@ -52,13 +57,14 @@ def resume_run(
         path: of the run's folder, or of one of its checkpoints.
         steps: in all; None as before.
         data: where the same data are now; None as before.
+        targets: where the targets are now, for pairs in two folders.
         listeners: a user's own.
     Raises:
         MiniganError: there is no run, or it cannot be resumed with these arguments. Nothing is changed.
     """
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
-    prepared = prepare_from_folder(folder, steps=steps, data=data, listeners=listeners)
+    prepared = prepare_from_folder(folder, steps=steps, data=data, targets=targets, listeners=listeners)
     try:
         return prepared, load_checkpoint(prepared, checkpoint)
     except BaseException:

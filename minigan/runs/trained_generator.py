@@ -263,7 +263,7 @@ def model_description(
     """
     return {
         "recipe": recipe.name,
-        "settings": {name: value for name, value in recipe.settings().items() if name != "steps"},
+        "settings": {name: value for name, value in recipe.settings().items() if name not in ("steps", "targets")},
         "shape": list(shape),
         "dtype": dtype,
         "extent": extent,

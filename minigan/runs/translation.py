@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigan.data.dataset import Collection
+from minigan.data.dataset import Collection, PairDataset
 from minigan.data.files import FolderStore
 from minigan.data.image_files import ImageFiles
 from minigan.data.layout import all_files
 from minigan.data.options import parse_options
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
-from minigan.evaluation import Likeness, MapScore, Report, find_palette
-from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe, spread
+from minigan.evaluation import Likeness, MapScore, Palette, Report, find_palette, palette_of
+from minigan.recipes.bases.translation import TranslationRecipe, spread
 from minigan.runs.trained_generator import TrainedGenerator
 from minigan.support.durable_files import make_folder
 from minigan.training.exhibit import save_picture
@@ -71,6 +71,7 @@ def picture(
     trained: TrainedGenerator,
     source: str,
     *,
+    targets: str = "",
     split: str | None,
     count: int | None,
     data_seed: int,
@@ -80,11 +81,12 @@ def picture(
     """A picture of some pairs, evenly spread, and a line that names its columns.
 
     Args:
+        targets: folder or zip of the targets, if the source has none.
         note: called with each note of the data.
     Returns:
         (H, W, C) uint8, and the line.
     """
-    recipe = translation_recipe(trained)
+    recipe = translation_recipe(trained).with_targets(targets)
     dataset = recipe.open_split(source, trained.G.output_shape, split=split, seed=data_seed)
     with contextlib.closing(dataset):
         _tell(dataset, note)
@@ -104,6 +106,7 @@ def evaluate_pairs(
     trained: TrainedGenerator,
     source: str,
     *,
+    targets: str = "",
     split: str | None = None,
     count: int | None = None,
     data_seed: int = 0,
@@ -118,6 +121,7 @@ def evaluate_pairs(
 
     Args:
         source: of the data.
+        targets: folder or zip of the targets, if the source has none.
         split: None takes the pairs held out of training.
         count: of pairs, evenly spread; None takes all of them.
         data_seed: of an embedded source.
@@ -127,20 +131,29 @@ def evaluate_pairs(
     Raises:
         ConfigError: the generator draws from noise, or there is no such split.
     """
-    recipe = translation_recipe(trained)
+    recipe = translation_recipe(trained).with_targets(targets)
     dataset = recipe.open_split(source, trained.G.output_shape, split=split, seed=data_seed)
     with contextlib.closing(dataset):
         rows = spread(len(dataset), count or len(dataset))
         say(f"{recipe.name} at step {trained.step}, {len(rows):,} pairs of {dataset.describe()}")
         _tell(dataset, note)
-        _, maps = recipe.examples(dataset, spread(len(dataset), LOOKED_AT), seed=seed)
-        palette = find_palette(maps) if isinstance(recipe, PairRecipe) else None
+        palette = _palette(recipe, dataset, seed=seed)
         score = Likeness(recipe.baseline_name) if palette is None else MapScore(palette)
         for pairs in _translated(trained, recipe, dataset, rows, seed=seed):
             score.add(pairs.output, pairs.target, recipe.baseline(pairs.source))
         shown = _picture(trained, recipe, dataset, rows[spread(len(rows), SHOWN)], seed=seed)
     remarks = (f"columns of the picture: {' | '.join(recipe.columns)}", *score.remarks())
     return Report(score.figures(), seed, remarks=remarks, baseline=score.baseline_name), shown
+
+
+def _palette(recipe: TranslationRecipe, dataset: Collection, *, seed: int) -> Palette | None:
+    """The palette of the targets, if these are maps of classes: as their files tell it, or found in some of them."""
+    if not isinstance(dataset, PairDataset):
+        return None
+    if dataset.maps is not None:
+        return palette_of(dataset.maps)
+    _, maps = recipe.examples(dataset, spread(len(dataset), LOOKED_AT), seed=seed)
+    return find_palette(maps)
 
 
 def _translated(

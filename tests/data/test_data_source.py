@@ -245,7 +245,7 @@ def test_a_closed_zip_is_given_back(tmp_path, opener):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.write(tmp_path / "x.png", "x.png")
     data = opener(tmp_path / "x.zip")
-    archive = data._store._archive
+    archive = (data._store if opener is open_dataset else data._layout.stores[0])._archive
     assert archive.fp is not None
     data.close()
     assert archive.fp is None

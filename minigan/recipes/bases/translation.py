@@ -1,9 +1,10 @@
 """Bases of the GANs from image to image: of all of them, and of those that learn from pairs of pictures."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from minigan.nn.layers import ConcatCondition
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.recipes.bases.recipe import Recipe, Shape
+from minigan.support.arguments import kind_of
 from minigan.training.batch import Batch
 from minigan.training.exhibit import Exhibit
 from minigan.training.generator_term import GeneratorTerm
@@ -90,6 +92,16 @@ class TranslationRecipe(AdversarialRecipe):
         """Sources as D is shown them, at the targets' size."""
         return source
 
+    def with_targets(self, targets: str) -> Self:
+        """This recipe with its targets in another folder or zip, see `minigan.open_pairs`; "" for none.
+
+        Raises:
+            ConfigError: it makes the targets itself.
+        """
+        if targets:
+            raise ConfigError(f"{self.name} makes pairs from single images, got targets. Leave `targets` out.")
+        return self
+
     # ------------------------------------------------------------------------------------------ training
 
     def generator_terms(self) -> tuple[GeneratorTerm, ...]:
@@ -151,11 +163,12 @@ class TranslationRecipe(AdversarialRecipe):
 
 @dataclass(frozen=True, kw_only=True)
 class PairRecipe(TranslationRecipe):
-    """Base of the GANs that learn from pairs of pictures of one shape: a folder of side-by-side files, or `shapes`.
+    """Base of the GANs that learn from pairs of pictures of one shape, in files or `shapes`; see `minigan.open_pairs`.
 
     Settings:
         size: side of the images; 0 takes the data's own if G can draw it and it is at most 256, otherwise 256.
-        direction: AtoB makes the left half of a file the source, BtoA the right half.
+        direction: AtoB makes A the source, the left half of a file or the first folder; BtoA makes B the source.
+        targets: folder or zip of the pictures B, for data that hold A alone; "" finds both in the data.
     """
 
     default_data: ClassVar[str] = "shapes"
@@ -164,10 +177,22 @@ class PairRecipe(TranslationRecipe):
     largest_size = 256
 
     direction: str = "AtoB"
+    targets: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.targets, os.PathLike):
+            object.__setattr__(self, "targets", os.fsdecode(self.targets))  # frozen, but not yet in use
         super().__post_init__()
         self.check_choice("direction", DIRECTIONS)
+        if not isinstance(self.targets, str):
+            raise ConfigError(f"{self.name}: targets must be a path, got {kind_of(self.targets)}. Save them as images.")
+
+    def with_targets(self, targets: str) -> Self:
+        return replace(self, targets=targets)
+
+    def fit(self, dataset: Collection) -> Self:
+        """With an absolute path, so that the run can be resumed from any folder."""
+        return replace(super().fit(dataset), targets=lasting_path(self.targets) if self.targets else "")
 
     def source_shape(self, image_shape: Shape) -> Shape:
         return image_shape
@@ -204,7 +229,7 @@ class PairRecipe(TranslationRecipe):
                     raise
         raise ConfigError(
             f"{source}: expected held-out pairs in a folder named {' or '.join(HELD_OUT_SPLITS)}, found neither. "
-            "Name another `split`, or keep some pairs out of training."
+            "Keep some pairs out of training there, or name another part: `split='train'`."
         )
 
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:
@@ -223,7 +248,20 @@ class PairRecipe(TranslationRecipe):
         split: str | None = None,
     ) -> PairDataset:
         channels = channels or self.channels or None
-        return open_pairs(source, size=size, channels=channels, direction=self.direction, split=split, seed=seed)
+        return open_pairs(
+            source,
+            targets=self.targets or None,
+            size=size,
+            channels=channels,
+            direction=self.direction,
+            split=split,
+            seed=seed,
+        )
+
+
+def lasting_path(path: str) -> str:
+    """A path from the root, which leads to the same place from any folder; `~` is the home folder."""
+    return os.path.abspath(path if os.path.exists(path) else os.path.expanduser(path))
 
 
 def spread(total: int, count: int) -> np.ndarray:

@@ -1,0 +1,336 @@
+"""Pairs as they lie in files: side by side in one picture, or in two files whose names match."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigan.data.class_maps import MapPixels, map_pixels
+from minigan.data.dataset import IndexArray
+from minigan.data.files import FileStore
+from minigan.data.image_files import Probe, common_size, load_image, load_unchanged, probe_files
+from minigan.data.pair_names import (
+    MOSTLY,
+    Matches,
+    Sides,
+    describe_some,
+    find_sides,
+    match_names,
+    only_one_kind,
+    splits_of,
+)
+from minigan.errors import DataError
+
+__all__ = ["PairLayout", "SideBySide", "TwoFolders", "find_layout", "match_folders"]
+
+BOTH = (0, 1)
+JPEG_MAGIC = b"\xff\xd8\xff"
+WIDE = 1.9  # a picture this many times as wide as high may well be two
+SEAM = 2.0  # times the usual difference of neighbouring columns, in the middle of a pair
+
+
+class Probes(NamedTuple):
+    """Sizes and kinds of some pairs' pictures, by row: of A and of B."""
+
+    a: dict[int, Probe]
+    b: dict[int, Probe]
+
+
+class PairLayout(ABC):
+    """Base of the ways in which pairs lie in files.
+
+    Attributes:
+        stores: of the files: one, or that of A and that of B.
+        root: of the files, for messages.
+        splits: the splits to which each pair belongs.
+        notes: lines on how the files were understood.
+    """
+
+    def __init__(
+        self, stores: tuple[FileStore, ...], splits: list[frozenset[str]], notes: tuple[str, ...] = ()
+    ) -> None:
+        self.stores = stores
+        self.root = stores[0].root
+        self.splits = splits
+        self.notes = notes
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+    @abstractmethod
+    def where(self, row: int, side: int = 0) -> str:
+        """A side's file, for messages."""
+
+    @abstractmethod
+    def probe(self, rows: IndexArray) -> Probes:
+        """The headers of some pairs, evenly spread."""
+
+    @abstractmethod
+    def native(self, probes: Probes) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The one size (H, W) of all A, and that of all B.
+
+        Raises:
+            MixedSizesError: one side's pictures differ in size.
+        """
+
+    @abstractmethod
+    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
+        """The pictures of some sides as Pillow images of mode L or RGB."""
+
+    @abstractmethod
+    def pixels(self, row: int, side: int) -> MapPixels:
+        """A side's pixels in the file's own values."""
+
+    @abstractmethod
+    def remarks(self, probes: Probes) -> tuple[str, ...]:
+        """Lines on the pictures that were probed.
+
+        Raises:
+            DataError: they are no pairs.
+        """
+
+
+class SideBySide(PairLayout):
+    """Pictures whose left half is A and right half is B.
+
+    Args:
+        store: the pictures.
+        doubt: words on folders that look like the two sides of pairs; "" if there are none.
+    """
+
+    def __init__(self, store: FileStore, *, doubt: str = "") -> None:
+        super().__init__((store,), [splits_of(name) for name in store.names])
+        self._store = store
+        self._doubt = doubt
+
+    def where(self, row: int, side: int = 0) -> str:  # noqa: ARG002 (one file has both)
+        return self._store.where(row)
+
+    def probe(self, rows: IndexArray) -> Probes:
+        whole = probe_files(self._store, rows)
+        halves = {row: Probe(probe.height, probe.width // 2, probe.grey) for row, probe in whole.items()}
+        self._whole = whole
+        return Probes(halves, halves)
+
+    def native(self, probes: Probes) -> tuple[tuple[int, int], tuple[int, int]]:
+        height, width = common_size(self._store, self._whole)
+        half = height, _half_width(width, where=self.where(next(iter(probes.a))))
+        return half, half
+
+    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
+        image = load_image(self._store.read(row), where=self.where(row), channels=channels)
+        return [image.crop(self._box(image, row, side)) for side in sides]
+
+    def pixels(self, row: int, side: int) -> MapPixels:
+        data = self._store.read(row)
+        image = load_unchanged(data, where=self.where(row))
+        if image.mode == "P":  # one palette for both halves: its indices are no classes
+            image = image.convert("RGB")
+        return map_pixels(image, exact=not data.startswith(JPEG_MAGIC), box=self._box(image, row, side))
+
+    def _box(self, image: Any, row: int, side: int) -> tuple[int, int, int, int]:
+        half = _half_width(image.width, where=self.where(row))
+        return (half * side, 0, half * (side + 1), image.height)
+
+    def remarks(self, probes: Probes) -> tuple[str, ...]:
+        """The cut, which is always told.
+
+        Narrow pictures must have a seam in the middle: columns that differ more than neighbours do elsewhere.
+        """
+        narrow = [row for row, probe in self._whole.items() if probe.width < WIDE * probe.height]
+        seam = _has_seam([self._grey(row) for row in narrow or probes.a])
+        if narrow and (not seam or self._doubt):
+            probe = self._whole[narrow[0]]
+            raise DataError(
+                f"{self.where(narrow[0])}: expected two images side by side, found a picture of {probe.height}x"
+                f"{probe.width} {'' if seam else 'without a seam in its middle'}{self._doubt}. "
+                "Give the folder of the other halves as well: `targets=FOLDER`."
+            )
+        first = next(iter(probes.a.values()))
+        doubt = "" if seam else "; no seam is seen there: check that these are pairs"
+        return (
+            f"each picture is cut in the middle: its left half, {first.height}x{first.width}, is A, "
+            f"its right half is B{doubt}",
+        )
+
+    def _grey(self, row: int) -> Any:
+        image = load_image(self._store.read(row), where=self.where(row), channels=1)
+        return np.asarray(image, dtype=np.float32)
+
+
+class TwoFolders(PairLayout):
+    """Pictures in pairs of files.
+
+    Args:
+        stores: of A and of B; one store may be both.
+        rows: the files of each pair: a row of A's store and one of B's.
+        notes: see `PairLayout`.
+    """
+
+    def __init__(self, stores: tuple[FileStore, FileStore], rows: list[tuple[int, int]], notes: tuple[str, ...]):
+        a, b = (store.names for store in stores)
+        super().__init__(stores, [splits_of(a[x]) | splits_of(b[y]) for x, y in rows], notes)
+        self._rows = rows
+
+    def where(self, row: int, side: int = 0) -> str:
+        return self.stores[side].where(self._rows[row][side])
+
+    def probe(self, rows: IndexArray) -> Probes:
+        found = []
+        for side, store in enumerate(self.stores):
+            files = np.array([self._rows[row][side] for row in rows], dtype=np.intp)
+            of_pair = {int(file): int(row) for file, row in zip(files, rows, strict=True)}
+            found.append({of_pair[file]: probe for file, probe in probe_files(store, files).items()})
+        return Probes(*found)
+
+    def native(self, probes: Probes) -> tuple[tuple[int, int], tuple[int, int]]:
+        a, b = (
+            common_size(store, {self._rows[row][side]: probe for row, probe in probes[side].items()})
+            for side, store in enumerate(self.stores)
+        )
+        return a, b
+
+    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
+        return [load_image(self._read(row, k), where=self.where(row, k), channels=channels) for k in sides]
+
+    def pixels(self, row: int, side: int) -> MapPixels:
+        data = self._read(row, side)
+        image = load_unchanged(data, where=self.where(row, side))
+        return map_pixels(image, exact=not data.startswith(JPEG_MAGIC))
+
+    def _read(self, row: int, side: int) -> bytes:
+        return self.stores[side].read(self._rows[row][side])
+
+    def remarks(self, probes: Probes) -> tuple[str, ...]:
+        for row, a in probes.a.items():
+            b = probes.b[row]
+            if abs(a.width * b.height - b.width * a.height) > 0.01 * a.width * b.height:
+                return (
+                    f"{self.where(row, 0)} is {a.height}x{a.width}, {self.where(row, 1)} {b.height}x{b.width}: each is "
+                    "scaled and centre-cropped alone, so that they may not lie on each other",
+                )
+            if (a.height, a.width) != (b.height, b.width):
+                return (f"A is {a.height}x{a.width}, B {b.height}x{b.width}: both are scaled alike",)
+        return ()
+
+
+def find_layout(store: FileStore) -> PairLayout:
+    """The pairs of a folder or zip: in two folders of it, if their names say so; otherwise side by side.
+
+    Raises:
+        DataError: the folders are those of unpaired pictures, or do not say which side is which.
+    """
+    sides = find_sides(store.names)
+    if sides is None:
+        return SideBySide(store)
+    if sides.unsure:
+        folders = f"{sides.a_word} and {sides.b_word}"
+        return SideBySide(store, doubt=f", and the folders {folders} hold files of the same names")
+    a, kind = [store.names[row] for row in sides.a], ""
+    kept, kind = only_one_kind([store.names[row] for row in sides.b])
+    b_rows = [sides.b[row] for row in kept]
+    found = match_names(a, [store.names[row] for row in b_rows])
+    if found is None or (sides.unpaired and len(found.rows) < MOSTLY * max(len(sides.a), len(b_rows))):
+        raise _no_pairs(store, sides, found, b_rows)
+    notes = _match_notes(found, a, [store.names[row] for row in b_rows], words=(sides.a_word, sides.b_word), kind=kind)
+    if sides.unpaired:
+        notes += (
+            f"folders like train{sides.a_word} and train{sides.b_word} often hold unpaired pictures; these are taken "
+            "as pairs, as their names agree: check that they are",
+        )
+    rows = [(sides.a[x], b_rows[y]) for x, y in found.rows]
+    return TwoFolders((store, store), rows, _with_rest(notes, store, sides))
+
+
+def match_folders(a: FileStore, b: FileStore) -> PairLayout:
+    """The pairs of two folders or zips.
+
+    Raises:
+        DataError: no names agree.
+    """
+    if a.root.resolve() == b.root.resolve():
+        raise DataError(f"{a.root}: expected the targets in another folder, found the same. Leave `targets` out.")
+    a_rows, b_rows = _outside(a, b), _outside(b, a)
+    kept, kind = only_one_kind([b.names[row] for row in b_rows])
+    b_rows = [b_rows[row] for row in kept]
+    a_names, b_names = [a.names[row] for row in a_rows], [b.names[row] for row in b_rows]
+    found = match_names(a_names, b_names, beginnings=True) if a_names and b_names else None
+    if found is None:
+        raise DataError(
+            f"{a.root} and {b.root}: expected pictures of the same names, found for example "
+            f"{(a_names or ['none'])[0]} and {(b_names or ['none'])[0]}. Give both pictures of a pair one name, "
+            "whatever its ending."
+        )
+    notes = _match_notes(found, a_names, b_names, words=(a.root.name, b.root.name), kind=kind)
+    return TwoFolders((a, b), [(a_rows[x], b_rows[y]) for x, y in found.rows], notes)
+
+
+def _outside(store: FileStore, other: FileStore) -> list[int]:
+    """Rows of the files of a store that do not belong to another inside it."""
+    root, inner = store.root.resolve(), other.root.resolve()
+    if root not in inner.parents or not inner.is_dir():
+        return list(range(len(store.names)))
+    prefix = inner.relative_to(root).as_posix() + "/"
+    return [row for row, name in enumerate(store.names) if not name.startswith(prefix)]
+
+
+def _match_notes(
+    found: Matches, a: Sequence[str], b: Sequence[str], *, words: tuple[str, str], kind: str
+) -> tuple[str, ...]:
+    """Lines on how names were matched, and on what has no partner."""
+    x, y = found.rows[0]
+    cut = " and ".join(text for text in found.trimmed if text)
+    without = f", without {cut}" if cut else ""
+    notes = [f"{len(found.rows):,} pairs by name{without}: A is {a[x]}, B is {b[y]}, and so on"]
+    if kind:
+        notes.append(f"B are the files ending in {kind}; those of other kinds are left out")
+    for left, names, word in ((found.a_left, a, words[0]), (found.b_left, b, words[1])):
+        if left:
+            where = f" of {word}" if word else ""
+            have = "has no partner and is" if len(left) == 1 else "have no partner and are"
+            notes.append(f"{len(left):,}{where} {have} left out: {describe_some([names[row] for row in left])}")
+    return tuple(notes)
+
+
+def _with_rest(notes: tuple[str, ...], store: FileStore, sides: Sides) -> tuple[str, ...]:
+    """The notes, and one on files that belong to neither side."""
+    used = {*sides.a, *sides.b}
+    rest = [name for row, name in enumerate(store.names) if row not in used]
+    if not rest:
+        return notes
+    return (*notes, f"{len(rest):,} files in other folders are left out: {describe_some(rest)}")
+
+
+def _no_pairs(store: FileStore, sides: Sides, found: Matches | None, b_rows: list[int]) -> DataError:
+    a_name, b_name = store.names[sides.a[0]], store.names[b_rows[0]]
+    if sides.unpaired:
+        shared = 0 if found is None else len(found.rows)
+        return DataError(
+            f"{store.root}: expected pairs, found the unpaired folders of {a_name} ({len(sides.a):,} pictures) and "
+            f"{b_name} ({len(b_rows):,}), with {shared:,} names in common. Give both pictures of a pair one name."
+        )
+    return DataError(
+        f"{store.root}: expected pictures of the same names in two folders, found for example {a_name} and {b_name}. "
+        "Give both pictures of a pair one name, whatever its ending."
+    )
+
+
+def _half_width(width: int, *, where: str) -> int:
+    if width % 2:
+        raise DataError(
+            f"{where}: expected two images of the same width side by side, found an odd width of {width}. "
+            "Check that the folder holds pairs."
+        )
+    return width // 2
+
+
+def _has_seam(pictures: Sequence[Any]) -> bool:
+    """Whether the two columns in the middle of grey pictures (H, W) differ more than neighbours do elsewhere."""
+    ratios = []
+    for picture in pictures:
+        if picture.shape[1] < 2:
+            continue
+        steps = np.abs(np.diff(picture, axis=1)).mean(axis=0)
+        ratios.append(float(steps[picture.shape[1] // 2 - 1]) / max(float(np.median(steps)), 1.0))
+    return bool(ratios) and float(np.median(ratios)) >= SEAM
