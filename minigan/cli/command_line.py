@@ -19,6 +19,7 @@ from minigan.cli.flags import as_flags
 from minigan.cli.help_texts import EXIT_CODES, USAGE, Usage
 from minigan.errors import FOLDER_GONE, MiniganError, is_current_folder_gone, printable
 from minigan.support.output import ReaderGoneError, cannot_print, print_line
+from minigan.support.threads import limit_blas
 
 __all__ = ["main"]
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     texts = sys.argv[1:] if arguments is None else list(arguments)
     _occupy_standard_files()
+    limit_blas()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal lacks are escaped
     try:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["allowed_cpus", "allowed_memory"]
+__all__ = ["allowed_cpus", "allowed_memory", "allowed_processes"]
 
 UNLIMITED = 2**60  # version 1 writes no limit as the largest multiple of a page; no machine has an exbibyte
 MOUNTED = PurePosixPath("/sys/fs/cgroup")  # where every system has them; a controller's tree of version 1 is below
@@ -21,8 +21,8 @@ def allowed_memory(root: Path = Path("/")) -> int | None:
     Args:
         root: of the file system; another one for tests.
     """
-    found = [_bytes(group / "memory.max") for group in _groups(root, "")]
-    found += [_bytes(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
+    found = [_number(group / "memory.max") for group in _groups(root, "")]
+    found += [_number(group / "memory.limit_in_bytes") for group in _groups(root, "memory")]
     return min((limit for limit in found if limit is not None and limit < UNLIMITED), default=None)
 
 
@@ -38,7 +38,17 @@ def allowed_cpus(root: Path = Path("/")) -> float | None:
     return min((limit for limit in found if limit is not None), default=None)
 
 
-def _bytes(path: Path) -> int | None:
+def allowed_processes(root: Path = Path("/")) -> int | None:
+    """The number of processes and threads that this process's groups allow; None if they set no limit.
+
+    Args:
+        root: of the file system; another one for tests.
+    """
+    groups = [*_groups(root, ""), *_groups(root, "pids")]
+    return min((limit for group in groups if (limit := _number(group / "pids.max")) is not None), default=None)
+
+
+def _number(path: Path) -> int | None:
     text = _text(path)
     return int(text) if text.isdecimal() else None
 

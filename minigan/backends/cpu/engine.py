@@ -1,7 +1,7 @@
 """The base of all families of kernels: the team of threads, memory, and when a second thread pays."""
 
-from types import ModuleType
 import os
+from types import ModuleType
 from typing import Any
 
 import numba
