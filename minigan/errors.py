@@ -5,6 +5,7 @@ with the class's `exit_code`.
 """
 
 import errno
+import os
 from collections.abc import Mapping
 
 __all__ = [
@@ -30,6 +31,13 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+def printable(text: str) -> str:
+    r"""A text in one line, in which what cannot be printed is escaped: a newline is `\n`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class MiniganError(Exception):
     """Base of all errors that minigan raises on purpose.
 
@@ -43,10 +51,7 @@ class MiniganError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        text = super().__str__()
-        if text.isprintable():
-            return text
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return printable(super().__str__())
 
 
 class ShapeError(MiniganError, ValueError):
@@ -105,6 +110,8 @@ class OutputError(MiniganError, OSError):
     def of(cls, path: object, error: OSError) -> "OutputError":
         """Makes the error for a path that the system refused to write, with the remedy for that refusal."""
         remedy = _REMEDIES.get(error.errno, "Free some space, check its permissions, or choose another folder.")
+        if error.errno == errno.ENOENT and is_current_folder_gone():
+            remedy = FOLDER_GONE
         return cls(f"cannot write {path}: {error.strerror or error}. {remedy}")
 
 
@@ -120,6 +127,18 @@ _REMEDIES: Mapping[int | None, str] = {
     errno.EROFS: "Choose a folder that can be written to.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
 }
+
+
+FOLDER_GONE = "The current folder was removed: change to another one, cd FOLDER."
+
+
+def is_current_folder_gone() -> bool:
+    """Whether the folder in which this process runs was removed, or can no longer be reached."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 class ListenerError(MiniganError, RuntimeError):

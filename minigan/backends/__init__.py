@@ -1,11 +1,12 @@
 """The engines: one backend object holds the kernels a network is bound to."""
 
+import os
 import sys
 from collections.abc import Mapping
 from types import ModuleType
 
 from minigan.backends.base import Array, Backend, KernelCoverage, Number
-from minigan.errors import BackendError, ConfigError, MissingExtraError
+from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.support.arguments import kind_of
 
 __all__ = ["BACKENDS", "Array", "Backend", "KernelCoverage", "Number", "array_module", "get_backend"]
@@ -50,13 +51,7 @@ def get_backend(name: str | Backend = "auto") -> Backend:
 
         return ReferenceBackend()
     if name == "cpu":
-        try:
-            import numba  # noqa: F401
-        except ImportError:
-            raise MissingExtraError.of(package="numba", extra="numba", purpose="the cpu backend") from None
-        from minigan.backends.cpu import CpuBackend
-
-        return CpuBackend()
+        return _cpu_backend()
     if name == "gpu":
         try:
             import cupy  # noqa: F401
@@ -74,6 +69,35 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     near = _OTHER_NAMES.get(name.lower()) if isinstance(name, str) else None
     remedy = f"Did you mean {near!r}?" if near else 'Write "auto" for the fastest one here.'
     raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {kind_of(name)}. {remedy}")
+
+
+def _cpu_backend() -> Backend:
+    try:
+        import numba
+    except ImportError as error:
+        if error.name == "numba":
+            raise MissingExtraError.of(package="numba", extra="numba", purpose="the cpu backend") from None
+        raise BackendError(
+            f"numba is installed, but cannot be imported: {error}. Install a version for this NumPy."
+        ) from None
+    except Exception as error:  # a number of threads that is none, a system call that a sandbox denies
+        raise _no_numba(error) from None
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # from the environment
+        raise BackendError("NUMBA_DISABLE_JIT keeps Numba from compiling the cpu backend's kernels. Unset it.")
+    try:
+        from minigan.backends.cpu import CpuBackend
+    except MiniganError:
+        raise
+    except Exception as error:
+        raise _no_numba(error) from None
+    return CpuBackend()
+
+
+def _no_numba(error: Exception) -> BackendError:
+    settings = " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_"))
+    reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+    remedy = f"Check its settings in the environment: {settings}." if settings else "Write `backend='reference'`."
+    return BackendError(f"numba is installed, but cannot be used here: {reason}. {remedy}")
 
 
 def array_module(array: Array) -> ModuleType:

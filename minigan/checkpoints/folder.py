@@ -11,7 +11,7 @@ import numpy as np
 from minigan.checkpoints.format import CHECKPOINT_FORMAT, Arrays, load_checkpoint, save_arrays, versions
 from minigan.errors import CheckpointError
 from minigan.support.durable_files import make_folder, remove_stale
-from minigan.support.representation import short_path
+from minigan.support.representation import python_text, short_path
 
 __all__ = ["CheckpointFolder", "resume_from", "step_of"]
 
@@ -117,7 +117,7 @@ class CheckpointFolder:
 
 def resume_from(path: Path, step: int) -> str:
     """The call that resumes from a checkpoint or a run folder, for error messages."""
-    return f"Resume from step {step:,} with: `minigan.open_run({short_path(path)!r}).resume()`"
+    return f"Resume from step {step:,} with: `minigan.open_run({python_text(short_path(path))}).resume()`"
 
 
 def step_of(path: Path) -> int:

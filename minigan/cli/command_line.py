@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import math
 import os
 import sys
 import textwrap
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,9 @@ from typing import TextIO
 import minigan
 from minigan.cli.flags import as_flags
 from minigan.cli.help_texts import EXIT_CODES, USAGE, Usage
-from minigan.errors import ConfigError, MiniganError
+from minigan.errors import FOLDER_GONE, MiniganError, is_current_folder_gone, printable
+from minigan.support.output import ReaderGoneError, cannot_print, print_line
+from minigan.support.threads import limit_blas
 
 __all__ = ["main"]
 
@@ -29,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words of the command line after `minigan`; None takes those of this process.
     """
     texts = sys.argv[1:] if arguments is None else list(arguments)
+    _occupy_standard_files()
+    limit_blas()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal lacks are escaped
     try:
@@ -38,6 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # raised by argparse after --help or a usage error
         raise SystemExit(_flush(int(stop.code or 0))) from None
     return _flush(code)
+
+
+def _occupy_standard_files() -> None:
+    """Opens the null device in place of a standard stream that was closed.
+
+    Otherwise the next file that is opened would get its number, and a library that prints would print into that file.
+    """
+    with contextlib.suppress(OSError):
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(descriptor)
 
 
 def _run(texts: list[str]) -> int:
@@ -54,7 +71,7 @@ def _run(texts: list[str]) -> int:
     except KeyboardInterrupt:
         _complain("interrupted.")
         return 130  # the shell's code for a program ended by Ctrl-C
-    except BrokenPipeError:  # the reader of the output has ended: `minigan info | head -1`
+    except ReaderGoneError:
         return 0
     except OSError as error:
         _complain(_os_error_text(error))
@@ -72,13 +89,13 @@ def _flush(code: int) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if code or isinstance(error, BrokenPipeError):  # an error has been reported already
             return code
-        _complain(_os_error_text(error))
+        _complain(str(cannot_print(error)))
         return MiniganError.exit_code
 
 
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"minigan: {as_flags(text)}", file=sys.stderr)
+        print_line(printable(f"minigan: {as_flags(text)}"), sys.stderr)
 
 
 def _show_warning(
@@ -89,23 +106,22 @@ def _show_warning(
     file: TextIO | None = None,  # noqa: ARG001
     line: str | None = None,  # noqa: ARG001
 ) -> None:
-    """Prints a warning as one line, like an error, without its place in the source."""
-    _complain(str(message))
+    """Prints a warning as one line, like an error, without its place in the source; a library's may have more lines."""
+    _complain(str(message).partition("\n")[0])
 
 
 def _os_error_text(error: OSError) -> str:
     reason = error.strerror or error
-    if error.filename is None:
-        return f"cannot write to standard output: {reason}. Redirect it elsewhere."
-    return f"{error.filename}: {reason}. Choose another path."
+    if error.errno == errno.ENOENT and is_current_folder_gone():
+        return FOLDER_GONE[0].lower() + FOLDER_GONE[1:]
+    if error.filename is not None:
+        return f"{error.filename}: {reason}. Choose another path."
+    places = traceback.extract_tb(error.__traceback__)
+    where = f", in {os.path.basename(places[-1].filename)}, line {places[-1].lineno}" if places else ""
+    return f"the system refused a call: {reason}{where}. A sandbox or a limit may forbid it: try without."
 
 
 def _parse(texts: list[str]) -> argparse.Namespace:
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise ConfigError(f"expected arguments in UTF-8, got {os.fsencode(text)!r}. Rename the file.") from None
     parser = _parser()
     options, unknown = parser.parse_known_args(texts)
     if unknown:

@@ -22,6 +22,8 @@ from minigan.runs.config import new_config
 from minigan.runs.folders import new_folder, run_folder
 from minigan.runs.prepare import create_folder, prepare_run
 from minigan.support.output import Output
+from minigan.support.representation import short_path
+from minigan.support.words import shell_word
 
 __all__ = ["export_run", "import_run"]
 
@@ -121,7 +123,8 @@ def import_run(options: argparse.Namespace) -> int:
     out.show(f"{recipe.name} {_size(networks['G'])}, {origins}: {folder}")
     if anew:
         out.show(f"{' and '.join(anew)} with new weights: give --discriminator FILE to import D.")
-    out.show(f"more: minigan sample {folder}, minigan train --resume {folder} [--data SOURCE]")
+    run = shell_word(short_path(folder))
+    out.show(f"more: minigan sample {run}, minigan train --resume {run} [--data SOURCE]")
     out.record({"recipe": recipe.name, "from": {name: path for name, (path, _) in files.items()}, "run": str(folder)})
     return 0
 

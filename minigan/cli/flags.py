@@ -6,8 +6,9 @@ of a recipe), and `minigan.open_run('runs/mlp-ring-1').resume()` minigan train -
 
 import ast
 import re
-import shlex
 from collections.abc import Mapping
+
+from minigan.support.words import shell_word
 
 __all__ = ["FLAGS", "as_flags"]
 
@@ -59,7 +60,10 @@ def _command(code: ast.expr) -> str | None:
 def _options(call: ast.Call) -> str:
     """Keyword arguments as options: what is no flag is a setting of a recipe."""
     given = {keyword.arg: _value(keyword.value) for keyword in call.keywords if keyword.arg is not None}
-    flags = [f"{FLAGS[name]} {value}" for name, value in given.items() if name in FLAGS]
+    # After a space, argparse takes what begins with a dash for an option.
+    flags = [
+        f"{FLAGS[name]}{'=' if value[:1] == '-' else ' '}{value}" for name, value in given.items() if name in FLAGS
+    ]
     settings = [f"{name}={value}" for name, value in given.items() if name not in FLAGS]
     return " ".join([*flags, *(["--set", *settings] if settings else [])])
 
@@ -67,5 +71,5 @@ def _options(call: ast.Call) -> str:
 def _value(code: ast.expr) -> str:
     """A literal without Python's quotes, fit for a shell; a name, which stands for something, as it is."""
     if isinstance(code, ast.Constant) and code.value is not ...:
-        return shlex.quote(str(code.value))
+        return shell_word(str(code.value))
     return ast.unparse(code)

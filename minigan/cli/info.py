@@ -9,6 +9,8 @@ import numpy as np
 import minigan
 from minigan.backends import BACKENDS, get_backend
 from minigan.errors import MiniganError
+from minigan.support.cpu_limit import usable_cpus
+from minigan.support.memory_limit import NO_LIMIT, memory_limit
 from minigan.support.output import Output
 from minigan.training.out_of_memory import size
 
@@ -20,6 +22,8 @@ def info(options: argparse.Namespace) -> int:
     out = Output.of(options)
     versions = {"minigan": minigan.__version__, "python": platform.python_version(), "numpy": np.__version__}
     out.show("minigan {minigan}, Python {python}, NumPy {numpy}".format_map(versions))
+    (memory, whose), cpus = memory_limit(), usable_cpus()
+    out.show(f"{cpus}; memory: {'no limit is known' if memory == NO_LIMIT else f'{size(memory)}, {whose}'}")
     backends = {name: _backend_info(name) for name in BACKENDS}
     for name, found in backends.items():
         out.show(f"{name}: {found.get('engine') or found['error']}")
@@ -29,7 +33,8 @@ def info(options: argparse.Namespace) -> int:
         for origin in ("native", "inherited"):
             if found.get(origin):
                 out.show(f"  {origin} kernels: {', '.join(found[origin])}")
-    out.record({**versions, "backends": backends})
+    machine = {"cpus": cpus._asdict(), "memory": None if memory == NO_LIMIT else memory}
+    out.record({**versions, **machine, "backends": backends})
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from minigan.errors import MissingExtraError
 from minigan.recipes import RECIPES
+from minigan.support.output import Output
 
 __all__ = ["completion"]
 
@@ -22,7 +23,7 @@ def completion(options: argparse.Namespace) -> int:
     except ImportError:
         raise MissingExtraError.of(package="shtab", extra="cli", purpose="completion") from None
     _fill_in(options.parser, files=shtab.FILE)
-    print(shtab.complete(options.parser, options.shell))
+    Output.of(options).show(shtab.complete(options.parser, options.shell))
     return 0
 
 

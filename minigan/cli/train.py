@@ -16,6 +16,7 @@ from minigan.runs.session import recipe_named, resume_run, start_run, train_run
 from minigan.support.output import Output
 from minigan.support.progress import Progress
 from minigan.support.representation import short_path
+from minigan.support.words import shell_word
 from minigan.training.rhythm import Rhythm
 from minigan.training.state import TrainingState
 
@@ -47,12 +48,12 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _say_what_next(state: TrainingState, progress: Progress) -> None:
-    folder = short_path(state.folder)
+    folder, run = short_path(state.folder), shell_word(short_path(state.folder))
     if state.step < state.steps:
-        progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {folder}")
+        progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {run}")
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
-        progress.message(f"more: minigan sample {folder}")
+        progress.message(f"more: minigan sample {run}")
 
 
 def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from minigan.data.dataset import Collection, IndexArray
 from minigan.errors import ConfigError
 from minigan.support.arguments import flag, kind_of, whole
+from minigan.support.threads import warn_fewer_threads
 
 __all__ = ["Loader"]
 
@@ -59,7 +60,8 @@ class Loader(Generic[Items]):
     Raises:
         ConfigError: an argument is out of range, or the state does not fit.
 
-    An error in a thread is raised by `next()`. A loader is a context manager that closes itself.
+    An error in a thread is raised by `next()`. Where the system starts no threads, `next()` reads. A loader is a
+    context manager that closes itself.
     """
 
     def __init__(
@@ -127,11 +129,11 @@ class Loader(Generic[Items]):
     def __next__(self) -> Items:
         if self._closed:
             raise ConfigError("the loader is closed. Make a new one; with state=loader.state() it continues from here.")
-        if self._prefetch == 0:
+        self._read_ahead()
+        if not self._ahead:
             batch = self.dataset.read(self._indices(self._next))
             self._next = self._after(self._next)
             return batch
-        self._read_ahead()
         batch = self._ahead[0][1].result()  # an error stays in front: the next call meets it again
         self._ahead.popleft()
         self._read_ahead()
@@ -206,12 +208,23 @@ class Loader(Generic[Items]):
         }
 
     def _read_ahead(self) -> None:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="minigan-loader")
-        while len(self._ahead) < self._prefetch:
-            future = self._threads.submit(self.dataset.read, self._indices(self._next))
+        while len(self._ahead) < self._prefetch and (future := self._submitted(self._indices(self._next))) is not None:
             self._ahead.append((self._next, future))
             self._next = self._after(self._next)
+
+    def _submitted(self, indices: IndexArray) -> Future[Items] | None:
+        """A batch that a thread reads; None if there is no thread, and none can be started."""
+        while self._workers:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="minigan-loader")
+            try:
+                return self._threads.submit(self.dataset.read, indices)
+            except RuntimeError:  # no more threads: with one less, until there are none
+                self._threads.shutdown(wait=True)  # what was submitted before is read
+                self._threads = None
+                self._workers -= 1
+                warn_fewer_threads()
+        return None
 
     def _indices(self, position: Position) -> IndexArray:
         epoch, offset = position

@@ -22,16 +22,22 @@ FORMAT = "minigan-classifier/1"  # a new number for a new network or a new way t
 LOOKED_AT = 256  # images in the hash of a dataset
 
 
-def cache_folder() -> Path:
-    """Folder of the kept classifiers: $MINIGAN_CACHE, or the system's usual folder for caches."""
+def cache_folder() -> Path | None:
+    """Folder of the kept classifiers: $MINIGAN_CACHE, or the system's usual folder for caches; None without a home."""
     given = os.environ.get("MINIGAN_CACHE")
     if given:
         return Path(given)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "minigan" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "minigan"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigan"
+    local, caches = os.environ.get("LOCALAPPDATA"), os.environ.get("XDG_CACHE_HOME")
+    if sys.platform == "win32" and local:
+        return Path(local) / "minigan" / "cache"
+    # The specification of XDG says to ignore relative ones: https://specifications.freedesktop.org/basedir-spec/
+    if sys.platform not in ("win32", "darwin") and caches and os.path.isabs(caches):
+        return Path(caches) / "minigan"
+    home = os.path.expanduser("~")
+    if not os.path.isdir(home):  # a user without an entry in the password file, or HOME=/nonexistent
+        return None
+    below = {"win32": "AppData/Local/minigan/cache", "darwin": "Library/Caches/minigan"}
+    return Path(home) / below.get(sys.platform, ".cache/minigan")
 
 
 def dataset_identity(dataset: Dataset) -> str:
@@ -58,14 +64,21 @@ def kept_classifier(
     """
     classes = class_count(dataset)
     key = json.dumps([FORMAT, dataset_identity(dataset), classes, seed])
-    path = cache_folder() / f"classifier-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
-    if path.exists():
+    folder = cache_folder()
+    name = f"classifier-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+    path = None if folder is None else folder / name
+    if path is not None and os.path.exists(path):  # False, too, where nothing may be looked at
         try:
             return _load(path, dataset, classes=classes, backend=backend)
         except (CheckpointError, ShapeError, DTypeError) as error:
             say(f"the kept classifier cannot be used and is trained again: {error}")
-    say(f"training a classifier of {dataset.describe()}, once; it will be kept in {path.parent}")
+    kept = "each time: no home folder keeps it. Name a folder in MINIGAN_CACHE"
+    if path is not None:
+        kept = f"once; it will be kept in {path.parent}"
+    say(f"training a classifier of {dataset.describe()}, {kept}")
     classifier = train_classifier(dataset, seed=seed, backend=backend)
+    if path is None:
+        return classifier
     description = {"format": FORMAT, "accuracy": classifier.accuracy, "count": classifier.count}
     try:
         make_folder(path.parent)

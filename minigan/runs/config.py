@@ -19,6 +19,7 @@ from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
 from minigan.support.arguments import path as expect_path
 from minigan.support.durable_files import atomic_write
 from minigan.support.representation import short_path
+from minigan.support.words import decoded, from_text, to_text
 from minigan.training.rhythm import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "new_config", "read_config", "write_config"]
@@ -33,7 +34,7 @@ class RunConfig:
     Attributes:
         recipe: its name.
         settings: all of the recipe's settings, the number of steps among them.
-        data: the source: an embedded set's name, or a path.
+        data: the source: an embedded set's name, or a path; in the file, a path that is not UTF-8 is a URL.
         backend: the backend's name.
         dtype: of the networks, float32 or float64.
         engine: the backend in words; only the same backend, vector width and thread count give the same bits.
@@ -64,7 +65,7 @@ class RunConfig:
     def to_toml(self) -> str:
         """The text of `config.toml`."""
         tables: dict[str, dict[str, Any]] = {"": {"format": CONFIG_FORMAT}}
-        for key, value in asdict(self).items():
+        for key, value in {**asdict(self), "data": _source_text(self.data)}.items():
             if isinstance(value, dict):
                 tables[key] = value
             else:
@@ -72,8 +73,7 @@ class RunConfig:
         lines = []
         for title, table in tables.items():
             lines += [f"\n[{title}]"] if title else []
-            # JSON's numbers, strings and booleans are TOML's.
-            lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
+            lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
         return "\n".join(lines) + "\n"
 
 
@@ -154,7 +154,7 @@ def read_config(
     folder = expect_path(folder, "folder", remedy="Write read_config('runs/dcgan-digits-1').")
     path = folder / FILE
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(decoded(path.read_bytes()))
     except OSError as error:
         raise CheckpointError(
             f"{folder} is not a run folder: cannot read {path}: {error.strerror}. {_which_folder(folder)}"
@@ -191,7 +191,24 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
     rhythm, keep = Rhythm(**table["rhythm"]), Keep(**table["keep"])
-    return RunConfig(**{**table, "settings": settings, "rhythm": rhythm, "keep": keep})
+    source = _source_of_text(table["data"])
+    return RunConfig(**{**table, "data": source, "settings": settings, "rhythm": rhythm, "keep": keep})
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML, whose numbers, strings and booleans are JSON's, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _source_text(data: str) -> str:
+    """A source as config.toml has it: a path that is not UTF-8 is a URL."""
+    name = data.removeprefix(STACKED)
+    return data.removesuffix(name) + to_text(name)
+
+
+def _source_of_text(text: str) -> str:
+    name = text.removeprefix(STACKED)
+    return text.removesuffix(name) + from_text(name)
 
 
 def _check(table: Mapping[str, Any], rules: Mapping[str, Rule], path: Path, *, prefix: str = "") -> None:

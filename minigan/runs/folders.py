@@ -9,14 +9,19 @@ from minigan.errors import CheckpointError, ConfigError, OutputError
 from minigan.recipes.bases.translation import lasting_path
 from minigan.runs.config import lasting_source, read_config
 from minigan.support.durable_files import make_folder, remove_stale
-from minigan.support.representation import short_path
+from minigan.support.representation import python_text, short_path
+
+LONGEST_NAME = 100  # bytes of the data's name in a folder's; the system allows 255, and a letter may take four
 
 __all__ = ["check_free", "claim", "new_folder", "run_data", "run_folder", "run_targets"]
 
 
 def new_folder(recipe: str, data: str, *, root: Path = Path("runs")) -> Path:
     """The first of runs/RECIPE-DATA-1, -2, ... that does not exist."""
-    stem = f"{recipe}-{Path(data).resolve().name.split('.')[0].replace(':', '-')[:100] or 'data'}"
+    name = Path(os.path.realpath(data)).name.split(".")[0].replace(":", "-")
+    while len(os.fsencode(name)) > LONGEST_NAME:
+        name = name[:-1]
+    stem = f"{recipe}-{name or 'data'}"
     return next(p for n in itertools.count(1) if not os.path.lexists(p := root / f"{stem}-{n}"))
 
 
@@ -38,7 +43,7 @@ def check_free(folder: Path) -> None:
     if CheckpointFolder(folder / "checkpoints").candidates():
         raise ConfigError(
             f"{short_path(folder)} already holds a run. Resume it with: "
-            f"`minigan.open_run({short_path(folder)!r}).resume()`, or choose another `out`."
+            f"`minigan.open_run({python_text(short_path(folder))}).resume()`, or choose another `out`."
         )
 
 

@@ -21,6 +21,7 @@ from minigan.support.arguments import path as expect_path
 from minigan.support.output import Output
 from minigan.support.progress import Progress
 from minigan.support.representation import short_path
+from minigan.support.words import decoded
 from minigan.training.listeners import AnyListener, Record
 from minigan.training.listeners.pictures import saved_pictures
 from minigan.training.listeners.users import listener_list
@@ -85,7 +86,7 @@ class Run:
         self._expect_folder()
         path = self.folder / "log.jsonl"
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = decoded(path.read_bytes(), errors="replace").splitlines()
         except FileNotFoundError:
             return []
         except OSError as error:

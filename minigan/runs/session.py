@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from minigan.backends import Backend, get_backend
+from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.data import EMBEDDED
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 from minigan.recipes import Recipe, get_recipe
@@ -16,7 +16,7 @@ from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, pr
 from minigan.support.interruption import Interruption
 from minigan.support.output import Output
 from minigan.support.progress import Progress, open_progress
-from minigan.support.representation import short_path
+from minigan.support.representation import python_text, short_path
 from minigan.training.listeners import AnyListener
 
 __all__ = ["data_hint", "recipe_named", "resume_run", "start_run", "train_run"]
@@ -86,7 +86,7 @@ def recipe_named(name: str) -> type[Recipe]:
 
 def data_hint(text: str) -> str:
     """A hint for an unexpected word that names a source of data; "" for other words."""
-    return f" Did you mean `data={text!r}`?" if text in EMBEDDED or os.path.exists(text) else ""
+    return f" Did you mean `data={python_text(text)}`?" if text in EMBEDDED or os.path.exists(text) else ""
 
 
 def train_run(
@@ -126,13 +126,14 @@ def train_run(
 
 
 def _why_this(backend: Backend) -> str | None:
-    """A line about the backend that "auto" chose, if there is a GPU or one was expected."""
+    """A line about the backend that "auto" chose, if there is a GPU, or a faster one was expected to run."""
     if backend.name == "gpu":
         return "`backend='auto'` chose the GPU; `backend='cpu'` trains on the CPU."
-    try:
-        get_backend("gpu")
-    except MissingExtraError:  # as on most machines
-        return None
-    except BackendError as error:
-        return f"`backend='auto'` chose {backend.name}: {error}"
+    for faster in BACKENDS[: BACKENDS.index(backend.name) : -1]:
+        try:
+            get_backend(faster)
+        except MissingExtraError:  # as on most machines
+            continue
+        except BackendError as error:
+            return f"`backend='auto'` chose {backend.name}: {error}"
     return None

@@ -10,6 +10,9 @@ from minigan.errors import OutputError
 
 __all__ = ["atomic_write", "make_folder", "remove_stale"]
 
+# Refusals that say that a call does not exist here, or is forbidden; a full or broken disk says something else.
+NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES)
+
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Writes a file so that readers see the old content or the new, never a part, even after a crash.
@@ -31,7 +34,7 @@ def atomic_write(path: Path, content: bytes) -> None:
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            _sync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:  # Ctrl-C, too, must leave no temporary file behind
@@ -62,7 +65,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except OSError:  # another user's, or a sandbox that does not tell
         return True
     return True
 
@@ -90,14 +93,25 @@ def _refuse_nul(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable if the system can; Windows and some network disks cannot."""
+    """Makes a rename durable if the system can: Windows cannot, nor can who may write a folder, but not read it."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+        return
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    """Waits until the disk has what was written, where the system can do that: a network disk or a sandbox cannot."""
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        if error.errno not in NOT_HERE:
             raise
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
+from minigan.support.threads import start_thread
+
 __all__ = ["Interruption"]
 
 
@@ -15,7 +17,7 @@ class Interruption:
     A second Ctrl-C interrupts at once.
 
     Args:
-        announce: called with a line on what the first Ctrl-C does, in a thread of its own.
+        announce: called with a line on what the first Ctrl-C does, in a thread of its own if one can be started.
         pass_on: deliver a SIGTERM again at the end, to the handler from before: by default it ends the process. For
             training inside another program, which must not miss that it is asked to end.
     """
@@ -48,4 +50,4 @@ class Interruption:
         if self._announce is not None:
             # Not here: the signal may have come in the middle of a print, which cannot be entered twice.
             text = "saving after this step" + "; Ctrl-C again stops at once" * (number == signal.SIGINT)
-            threading.Thread(target=self._announce, args=(text,), daemon=True).start()
+            start_thread(threading.Thread(target=self._announce, args=(text,), daemon=True))

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, Protocol, Self, TextIO
 
-__all__ = ["JsonProgress", "PlainProgress", "Progress", "RichProgress", "open_progress"]
+from minigan.errors import printable
+from minigan.support.output import Output, print_line, writable
+from minigan.support.threads import can_start_threads
 
-from minigan.support.output import Output
+__all__ = ["JsonProgress", "PlainProgress", "Progress", "RichProgress", "open_progress"]
 
 Values = Mapping[str, float]
 
@@ -57,7 +59,8 @@ def open_progress(*, start: int, total: int, stream: TextIO | None = None, outpu
     if output is not None and output.quiet:
         return PlainProgress(start=start, total=total, stream=None)
     stream, words = stream or sys.stdout, str if output is None else output.words
-    if stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None:
+    terminal = stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
+    if terminal and find_spec("rich") is not None and can_start_threads():  # one redraws the bar
         return RichProgress(start=start, total=total, stream=stream, words=words)
     return PlainProgress(start=start, total=total, stream=stream, words=words)
 
@@ -88,7 +91,7 @@ class JsonProgress(Progress):
         self.output.say(text)
 
     def record(self, record: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # OutputError is one
             self.output.record(record)
 
     def __enter__(self) -> Self:
@@ -129,7 +132,7 @@ class PlainProgress(Progress):
         if self.broken:
             return
         try:
-            print(self.words(text), file=self.stream, flush=True)
+            print_line(printable(self.words(text)), self.stream)
         except OSError:
             self.broken = True
 
@@ -167,7 +170,8 @@ class RichProgress(Progress):
 
     def message(self, text: str) -> None:
         with contextlib.suppress(OSError):
-            self.bar.console.print(self.words(text), highlight=False, markup=False, soft_wrap=True)
+            line = writable(printable(self.words(text)), self.bar.console.file)
+            self.bar.console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError):

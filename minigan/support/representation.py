@@ -1,12 +1,14 @@
 """Texts for a Python prompt: an object as the call that makes it, never the numbers of an array."""
 
+import contextlib
 import inspect
+import os
 import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["brief", "constructor_call", "fields", "memory_size", "printable", "short_path"]
+__all__ = ["brief", "constructor_call", "fields", "memory_size", "printable", "python_text", "short_path"]
 
 _MISSING = object()
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control codes, surrogates, line and paragraph separators
@@ -107,11 +109,22 @@ def _escaped(letter: str) -> str:
 
 
 def short_path(path: Path) -> str:
-    """A path as seen from the present folder, if it lies in it; otherwise as it is."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):  # elsewhere, or the present folder was removed
-        return str(path)
+    """A path as seen from the present folder, if it lies in it; otherwise as it is.
+
+    What begins with a dash has `./` before it, since a command would take it for an option; what begins with `~`, which
+    is the home folder, is absolute.
+    """
+    text = str(path)
+    with contextlib.suppress(ValueError, OSError):  # elsewhere, or the present folder was removed
+        text = str(path.relative_to(Path.cwd()))
+    with contextlib.suppress(OSError):
+        text = os.path.abspath(text) if text.startswith("~") else text
+    return os.path.join(os.curdir, text) if text.startswith("-") else text
+
+
+def python_text(value: object) -> str:
+    r"""A path or a name as Python has it, for code between backticks: a backtick in it is `\x60`."""
+    return repr(str(value)).replace("`", "\\x60")
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from minigan.checkpoints.folder import CheckpointFolder, resume_from
 from minigan.errors import DataError, DivergenceError, ListenerError, OutputError
+from minigan.support.representation import python_text
 from minigan.training.state import TrainingState
 
 __all__ = ["diverged", "saved_before", "without_folder"]
@@ -20,7 +21,7 @@ def saved_before(error: DataError | ListenerError, state: TrainingState) -> Data
     remedy = "replace or remove what is named there" if is_data else "correct the listener"
     text = (
         f"{error} Step {state.step} is saved: {remedy}, then resume with: "
-        f"`minigan.open_run({str(state.folder)!r}).resume()`"
+        f"`minigan.open_run({python_text(state.folder)}).resume()`"
     )
     return DataError(text) if is_data else ListenerError(text)
 

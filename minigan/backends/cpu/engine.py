@@ -1,5 +1,6 @@
 """The base of all families of kernels: the team of threads, memory, and when a second thread pays."""
 
+import os
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from minigan.backends.base import Array, Shape
 from minigan.backends.cpu.threads import Team
 from minigan.backends.workspace import Recycler, Workspace
+from minigan.support.cpu_limit import usable_cpus
 
 # Numbers that are worth a thread: handing work over takes as long as computing some 15,000 of them (see `waiting.py`).
 NUMBERS_PER_THREAD = 1 << 15
@@ -70,6 +72,7 @@ def folded(x: Array) -> Array:
 
 
 def default_threads() -> int:
-    """NUMBA_NUM_THREADS, else the CPUs this process may use."""
+    """NUMBA_NUM_THREADS, else the CPUs that this process may keep busy."""
     threads: int = vars(numba.config)["NUMBA_NUM_THREADS"]
-    return threads
+    chosen = threads != vars(numba.config)["NUMBA_DEFAULT_NUM_THREADS"] or os.environ.get("NUMBA_NUM_THREADS")
+    return threads if chosen else min(threads, usable_cpus().threads)

@@ -112,6 +112,6 @@ def kernel(function: Callable[..., Any] | None = None, *, inline: bool = False, 
     if not inline:
         try:
             dispatcher._cache = KeyedCache(function)
-        except RuntimeError:  # "no locator available": no candidate folder is writable
+        except (RuntimeError, OSError, ValueError):  # "no locator available", or a name of the folder that is no text
             _warn_uncached("no cache folder is writable")
     return dispatcher

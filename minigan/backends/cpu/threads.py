@@ -4,7 +4,8 @@ Why not Numba's `prange`: of its threading layers, workqueue aborts the process 
 OpenMP kills a forked child and its idle threads spin on the cores that OpenBLAS or a data loader needs, and TBB is
 rarely there; each parallel kernel also costs a second compilation. Kernels here are plain functions of
 (part, parts, ...) that run without the interpreter lock, so ordinary Python threads do: they sleep when idle, any
-number of callers may use them, and a part's work depends on nothing but its number, so results repeat bit for bit.
+number of callers may use them, and a part's work depends on nothing but its number, so results repeat bit for bit. They
+do so, too, where the system starts fewer threads than parts, or none: the caller does what no worker has begun.
 
 Sleeping has a price. It takes some 50 µs to wake a thread, so both sides first watch for a moment, see `waiting.py`.
 They watch counters, which are only hints; queues carry the work. And for bursts of a few milliseconds the operating
@@ -24,12 +25,17 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.cpu.waiting import MANNERS, PATIENCE, turns_per_second, watch
+from minigan.support.cpu_limit import usable_cpus
+from minigan.support.threads import start_thread, warn_fewer_threads
 
 
 def _find_current_cpu() -> Callable[[], int] | None:
     if not hasattr(os, "sched_setaffinity"):
         return None
-    return getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+    try:
+        return getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+    except OSError:  # a Python that is linked statically
+        return None
 
 
 current_cpu = _find_current_cpu()
@@ -94,8 +100,8 @@ class Team:
         errors: list[Outcome] = []
         try:
             kernel(0, parts, *arguments)
-            self._help(inbox)
         finally:  # the others still write to the arguments' memory
+            self._help(inbox)
             errors = [self._finished.wait(done) for _ in range(1, parts)]
         for error in errors:
             if error is not None:
@@ -115,17 +121,18 @@ class Team:
             with self._lock:
                 if self._inbox is None or self._process != os.getpid():
                     # With fewer CPUs than threads, who watches may keep from its work the thread that it waits for.
-                    speed = turns_per_second() if (os.cpu_count() or 1) >= self.size else 0.0
+                    speed = turns_per_second() if usable_cpus().threads >= self.size else 0.0
                     self._posted, self._finished = Bell(speed), Bell(speed)
                     self._caller_cpu = -1
                     inbox: Inbox = SimpleQueue()
                     arguments = (inbox, self._posted, self._finished)
-                    self._workers = [
-                        threading.Thread(target=_work, args=arguments, name=f"minigan-{number}", daemon=True)
-                        for number in range(1, self.size)
-                    ]
-                    for worker in self._workers:
-                        worker.start()
+                    self._workers = []
+                    for number in range(1, self.size):
+                        worker = threading.Thread(target=_work, args=arguments, name=f"minigan-{number}", daemon=True)
+                        if not start_thread(worker):
+                            warn_fewer_threads()
+                            break
+                        self._workers.append(worker)
                     self._inbox, self._process = inbox, os.getpid()
                     weakref.finalize(self, _dismiss, inbox, len(self._workers), self._process)
         return self._inbox
@@ -138,13 +145,16 @@ class Team:
         if cpu == self._caller_cpu:
             return
         self._caller_cpu = cpu
-        cpus = os.sched_getaffinity(0) - {cpu}
-        enough = len(cpus) >= self.size - 1
+        try:
+            cpus = os.sched_getaffinity(0) - {cpu}
+            enough = len(cpus) >= self.size - 1
+            if enough:
+                for worker in self._workers:
+                    os.sched_setaffinity(worker.native_id or 0, cpus)
+        except OSError:  # a sandbox forbids it: workers run where the system puts them, and nobody watches
+            enough = False
         for bell in (self._posted, self._finished):
             bell.turns = bell.full_turns if enough else 0
-        if enough:
-            for worker in self._workers:
-                os.sched_setaffinity(worker.native_id or 0, cpus)
 
 
 def _dismiss(inbox: Inbox, workers: int, process: int) -> None:
