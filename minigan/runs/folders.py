@@ -8,6 +8,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import CheckpointError, ConfigError, OutputError
 from minigan.runs.config import lasting_source, read_config
 from minigan.support.durable_files import make_folder, remove_stale
+from minigan.support.folder_owner import LOCK_FILE
 from minigan.support.representation import short_path
 
 __all__ = ["check_free", "claim", "new_folder", "run_data", "run_folder"]
@@ -26,7 +27,7 @@ def check_free(folder: Path) -> None:
         ConfigError: the folder holds a run with a checkpoint, or files that are no run.
     """
     remove_stale(folder, "config.toml")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(path.name == LOCK_FILE for path in folder.iterdir()):
         return
     try:
         read_config(folder)
