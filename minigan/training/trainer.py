@@ -61,11 +61,12 @@ class Trainer:
         self.prepare = prepare
         self.checkpoints = Checkpoints(state, every=rhythm.checkpoint_every, keep=keep.last)
         self._log = Log(every=rhythm.log_every, gradients=rhythm.log_gradients)
-        others: list[Listener] = [Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images)]
+        pictures = Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images)
+        self._repeatable: list[Pictures | Evaluation] = [pictures]
         if measure is not None:
             every = rhythm.evaluate_every
-            others.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
-        self._others = [*others, *map(as_listener, listeners), self.checkpoints]
+            self._repeatable.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
+        self._others: list[Listener] = [*self._repeatable, *map(as_listener, listeners), self.checkpoints]
         self._is_whole = True  # False once a step has failed half-way, and there was no way back
 
     def run(self, progress: Progress, interruption: Interruption) -> None:
@@ -85,6 +86,8 @@ class Trainer:
         training = Training(self.state, everyone, progress.message, self._clock())
         try:
             everyone.on_start(training)
+            for listener in self._repeatable:
+                listener.make_up()
             while not self._finished(training, interruption):
                 training.clock = self._clock()  # the run's folder was removed, and is there again
         except BaseException as error:

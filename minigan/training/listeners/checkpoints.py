@@ -22,7 +22,7 @@ class Checkpoints(Listener):
         every: steps from checkpoint to checkpoint.
         keep: how many of the newest to keep.
     Attributes:
-        saved: the step of the newest checkpoint, None before the first.
+        saved: the step of the last checkpoint written or restored, None before the first.
     """
 
     def __init__(self, state: TrainingState, *, every: int, keep: int) -> None:
@@ -58,7 +58,7 @@ class Checkpoints(Listener):
         state = self.state
         if state.owner is not None:
             state.owner.hold()
-        path = self.files.save(state.step, state.arrays(), description=state.description())
+        path = self.files.save(state.step, state.arrays(), description=state.description(), since=self.saved)
         self._save_model()
         self.saved = state.step
         return path
