@@ -92,7 +92,13 @@ class Guard(Protocol):
 
 
 class StepGraphs(Protocol):
-    """Training steps that the host starts without waiting for their end, see `minigan.training.stepper`."""
+    """Training steps that the host starts without waiting for their end, see `minigan.training.stepper`.
+
+    Attributes:
+        is_eager: whether the last step that was run did its work bit by bit: an error in it may have left a part done.
+    """
+
+    is_eager: bool
 
     def run(self, kind: Hashable, step: Callable[[], Any]) -> Any:
         """Runs one step.

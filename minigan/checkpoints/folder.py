@@ -46,11 +46,14 @@ class CheckpointFolder:
         """Checkpoints to resume from, nearest to the run's last step first."""
         return [*reversed(self.paths()), *([self.best] if self.best.is_file() else [])]
 
-    def save(self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any]) -> Path:
+    def save(
+        self, step: int, arrays: Mapping[str, np.ndarray], *, description: Mapping[str, Any], since: int | None = None
+    ) -> Path:
         """Writes a step's checkpoint, and removes those of later steps, which a run that went back has given up.
 
         Args:
             description: an object for JSON; step, format and versions are added to it.
+            since: the step of the run's last checkpoint before this one; those in between are given up as well.
         Returns:
             Its path.
         Raises:
@@ -58,7 +61,8 @@ class CheckpointFolder:
         """
         path = self.folder / f"step-{step:08}.safetensors"
         self._write(path, step, arrays, description)
-        _remove([later for later in self.paths() if _step(later) > step])
+        given_up = step if since is None else min(step, since)
+        _remove([later for later in self.paths() if _step(later) > given_up and later != path])
         self.tidy()
         return path
 
@@ -88,14 +92,23 @@ class CheckpointFolder:
         Raises:
             CheckpointError: there is none, or it is damaged; then names an intact one, if there is one.
         """
-        candidates = self.candidates()
-        if path is None and not candidates:
-            raise CheckpointError(f"no checkpoint in {self.folder}. Name a run folder that training has written to.")
-        path = candidates[0] if path is None else path
+        if path is None:
+            return self._load_newest()
         try:
             return path, *load_checkpoint(path)
         except CheckpointError as error:
             raise CheckpointError(f"{error} {self._offer(path)}") from None
+
+    def _load_newest(self) -> tuple[Path, Arrays, dict[str, Any]]:
+        """The newest checkpoint. One that a training has removed since it was listed has a newer one in its place."""
+        while candidates := self.candidates():
+            path = candidates[0]
+            try:
+                return path, *load_checkpoint(path)
+            except CheckpointError as error:
+                if path.exists():
+                    raise CheckpointError(f"{error} {self._offer(path)}") from None
+        raise CheckpointError(f"no checkpoint in {self.folder}. Name a run folder that training has written to.")
 
     def tidy(self) -> None:
         """Removes checkpoints beyond those to keep, and half-written files of killed processes."""

@@ -1,7 +1,6 @@
 """Comparisons that a run makes before it resumes from a checkpoint."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from minigan.checkpoints.format import versions
 from minigan.errors import CheckpointError
 
-__all__ = ["check_model", "checked_rng", "items_warning", "log_until", "versions_warning"]
+__all__ = ["check_model", "checked_rng", "items_warning", "log_until", "logged", "versions_warning"]
 
 
 def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
@@ -58,7 +57,7 @@ def log_until(path: Path, step: int) -> bytes | None:
         return None
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}. Move it out of the way.") from None
-    return b"".join(line + b"\n" for line in lines if _logged_step(line) <= step)
+    return b"".join(line + b"\n" for line in lines if (record := logged(line)) and record["step"] <= step)
 
 
 def items_warning(before: int, now: int) -> str | None:
@@ -87,10 +86,10 @@ def _flat(model: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in model.items() if key != "settings"} | dict(model["settings"])
 
 
-def _logged_step(line: bytes) -> float:
-    """The step of a line of the log; infinity if the line is damaged."""
+def logged(line: bytes) -> dict[str, Any]:
+    """The record in a line of the log; an empty one if the line is damaged, or has no step."""
     try:
-        step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return math.inf
-    return step if type(step) is int else math.inf
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) and type(record.get("step")) is int else {}

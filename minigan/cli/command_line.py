@@ -67,15 +67,23 @@ def _run(texts: list[str]) -> int:
         _complain(str(error))
         return error.exit_code
     except MemoryError as error:
-        _complain(f"out of memory: {error}. Use a smaller --batch-size, image size or width.")
-    except KeyboardInterrupt:
-        _complain("interrupted.")
+        _complain(f"out of memory: {error}. Use a smaller --batch-size, image size or width.{_notes(error)}")
+    except KeyboardInterrupt as error:
+        _complain(f"interrupted.{_notes(error)}")
         return 130  # the shell's code for a program ended by Ctrl-C
     except ReaderGoneError:
         return 0
     except OSError as error:
-        _complain(_os_error_text(error))
+        _complain(f"{_os_error_text(error)}{_notes(error)}")
+    except Exception as error:  # a bug: Python prints the traceback, and the notes below it
+        error.__notes__ = [as_flags(note) for note in getattr(error, "__notes__", ())]
+        raise
     return MiniganError.exit_code
+
+
+def _notes(error: BaseException) -> str:
+    """What was added to an error on its way, such as the command that resumes a run."""
+    return "".join(f" {note}" for note in getattr(error, "__notes__", ()))
 
 
 def _flush(code: int) -> int:

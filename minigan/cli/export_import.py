@@ -115,8 +115,8 @@ def import_run(options: argparse.Namespace) -> int:
             load_state_dict(networks[name], tensors, source=path)
         if state.average is not None:
             state.average.restart()
-        create_folder(prepared, numbered=options.out is None)
-        prepared.trainer.checkpoints.save()
+        with create_folder(prepared, numbered=options.out is None):
+            prepared.trainer.checkpoints.save()
     anew = [name for name in networks if name not in files]
     origins = " and ".join(f"{name} from {files[name][0]}" for name in networks if name in files)
     out, folder = Output.of(options), state.folder

@@ -291,7 +291,7 @@ def load_unchanged(data: bytes, *, where: str) -> Any:
     Raises:
         DataError: it cannot be decoded.
     """
-    with _naming(where), _opened(data, where=where) as image:
+    with _naming(where), _opened(io.BytesIO(data), where=where) as image:
         image.load()
         return _upright(image)
 

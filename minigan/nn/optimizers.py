@@ -74,6 +74,8 @@ class Optimizer(ABC):
     Attributes:
         steps: the number of steps done.
         buffers: the optimizer's memory, flat arrays like the arena's, by name.
+        is_updating: whether a step has begun and is not done. It stays True after an error in the step: weights and
+            buffers may then be those of no step.
     """
 
     def __init__(self, arena: Arena, *, lr: float | Schedule, clipping: Clipping = NO_CLIPPING) -> None:
@@ -88,6 +90,7 @@ class Optimizer(ABC):
         self.schedule = as_schedule(lr)
         self.clipping = clipping
         self.steps = 0
+        self.is_updating = False
         self.buffers: dict[str, Array] = {}
 
     def __repr__(self) -> str:
@@ -127,10 +130,12 @@ class Optimizer(ABC):
         kernels: tuple[str, ...] = getattr(self._update, "kernels", ())
         if kernels and self.clipping.weights < math.inf:
             kernels = (*kernels, "clip_value")
+        self.is_updating = True
         with backend.optimizing(self.arena.flat, *self.buffers.values(), kernels=kernels):
             self._update(grads.flat, lr, step)
             self._clip(self.arena.flat, value=self.clipping.weights)
         backend.each_step(self._count)
+        self.is_updating = False
 
     def _count(self) -> None:
         self.steps += 1

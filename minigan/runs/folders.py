@@ -9,6 +9,7 @@ from minigan.errors import CheckpointError, ConfigError, OutputError
 from minigan.recipes.bases.translation import lasting_path
 from minigan.runs.config import lasting_source, read_config
 from minigan.support.durable_files import make_folder, remove_stale
+from minigan.support.folder_owner import LOCK_FILE
 from minigan.support.representation import python_text, short_path
 
 LONGEST_NAME = 100  # bytes of the data's name in a folder's; the system allows 255, and a letter may take four
@@ -32,7 +33,7 @@ def check_free(folder: Path) -> None:
         ConfigError: the folder holds a run with a checkpoint, or files that are no run.
     """
     remove_stale(folder, "config.toml")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(path.name == LOCK_FILE for path in folder.iterdir()):
         return
     try:
         read_config(folder)

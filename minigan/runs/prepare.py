@@ -17,6 +17,7 @@ from minigan.runs.folders import check_free, claim
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.runs.trained_generator import model_description
 from minigan.support.durable_files import atomic_write, make_folder
+from minigan.support.folder_owner import FolderOwner, refuse_if_owned
 from minigan.training.listeners import AnyListener
 from minigan.training.state import TrainingState
 from minigan.training.trainer import Trainer
@@ -24,6 +25,7 @@ from minigan.training.trainer import Trainer
 __all__ = ["PreparedRun", "create_folder", "load_checkpoint", "prepare_from_folder", "prepare_run"]
 
 WEIGHTS, STEPS, PICTURES, STANDING, EVALUATION = range(5)  # streams of random numbers from a run's seed
+OTHER_FOLDER = "Wait until it has ended, or choose another `out`."
 
 
 @dataclass(frozen=True)
@@ -139,34 +141,44 @@ def prepare_from_folder(
         ) from None
 
 
-def create_folder(run: PreparedRun, *, numbered: bool = False) -> None:
+def create_folder(run: PreparedRun, *, numbered: bool = False) -> FolderOwner:
     """Creates the folder of a new run, with config.toml. A run there without a checkpoint is overwritten.
 
     Args:
         numbered: the folder is from `new_folder`; if another run has taken it since, the next free one is taken.
+    Returns:
+        The ownership of the folder, to be released when the training ends. The run's state has it as well.
     Raises:
         ConfigError: the folder holds a run that can be resumed, or files that are no run.
-        OutputError: the folder cannot be written. Nothing is left of the attempt.
+        OutputError: another training is alive in the folder, or it cannot be written. Nothing is left of the attempt.
     """
-    folder = run.trainer.state.folder
+    state, folder = run.trainer.state, run.trainer.state.folder
     if not numbered:
+        refuse_if_owned(folder, remedy=OTHER_FOLDER)
         check_free(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     if numbered:
         folder = claim(folder)
-        made[:1], run.trainer.state.folder = [folder], folder
+        made[:1], state.folder = [folder], folder
     else:
         make_folder(folder)
+    owner = None
     try:
+        owner = state.owner = FolderOwner(folder, remedy=OTHER_FOLDER)
+        if not numbered:
+            check_free(folder)  # once more: another training may have come and gone
         write_config(run.config, folder)
         atomic_write(folder / "log.jsonl", b"")
     except BaseException:
-        if made:
-            (folder / "config.toml").unlink(missing_ok=True)
+        if owner is not None:
+            if made:
+                (folder / "config.toml").unlink(missing_ok=True)
+            owner.release()
         for path in made:
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise
+    return owner
 
 
 def load_checkpoint(run: PreparedRun, checkpoint: Path | None = None) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.data import EMBEDDED
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 from minigan.recipes import Recipe, get_recipe
-from minigan.runs.config import RunConfig
+from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import new_folder, run_folder
 from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, prepare_from_folder, prepare_run
+from minigan.support.folder_owner import FolderOwner
 from minigan.support.interruption import Interruption
 from minigan.support.output import Output
 from minigan.support.progress import Progress, open_progress
@@ -36,7 +37,7 @@ def start_run(
     """
     prepared = prepare_run(config, out or new_folder(config.recipe, config.data, root=root), listeners=listeners)
     try:
-        create_folder(prepared, numbered=out is None)
+        create_folder(prepared, numbered=out is None)  # the state keeps it, until `train_run` releases it
     except BaseException:
         prepared.dataset.close()
         raise
@@ -64,12 +65,15 @@ def resume_run(
     """
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
-    prepared = prepare_from_folder(folder, steps=steps, data=data, targets=targets, listeners=listeners)
-    try:
-        return prepared, load_checkpoint(prepared, checkpoint)
-    except BaseException:
-        prepared.dataset.close()
-        raise
+    read_config(folder)  # raises, if there is no run: nothing is written there
+    with contextlib.ExitStack() as on_error:
+        owner = on_error.enter_context(FolderOwner(folder, remedy="Wait until it has ended, or stop it first."))
+        prepared = prepare_from_folder(folder, steps=steps, data=data, targets=targets, listeners=listeners)
+        on_error.callback(prepared.dataset.close)
+        prepared.trainer.state.owner = owner
+        warnings = load_checkpoint(prepared, checkpoint)
+        on_error.pop_all()
+    return prepared, warnings
 
 
 def recipe_named(name: str) -> type[Recipe]:
@@ -104,7 +108,10 @@ def train_run(
         MiniganError: see `Trainer.run`.
     """
     trainer, state, backend = prepared.trainer, prepared.trainer.state, prepared.backend
-    with contextlib.closing(prepared.dataset), state.loader:
+    owner = state.owner or contextlib.nullcontext()
+    with owner, contextlib.closing(prepared.dataset), state.loader:
+        if state.owner is not None and state.owner.warning:
+            output.note(state.owner.warning)
         backend.compile_ahead()
         progress = open_progress(start=state.step, total=state.steps, output=output)
         progress.message(f"{prepared.recipe.name} on {prepared.dataset.describe()}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minigan.errors import OutputError
 
-__all__ = ["atomic_write", "make_folder", "remove_stale"]
+__all__ = ["atomic_write", "is_alive", "make_folder", "remove_stale"]
 
 # Refusals that say that a call does not exist here, or is forbidden; a full or broken disk says something else.
 NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES)
@@ -53,12 +53,12 @@ def remove_stale(folder: Path, pattern: str) -> None:
     """
     for path in folder.glob(f".{pattern}.*.tmp"):
         owner = path.name.split(".")[-2]
-        if owner.isdecimal() and (int(owner) == os.getpid() or not _is_alive(int(owner))):
+        if owner.isdecimal() and (int(owner) == os.getpid() or not is_alive(int(owner))):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     if os.name != "posix":
         return True  # no harmless way to ask
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from minigan.checkpoints.resume_checks import check_model, checked_rng, items_warning, versions_warning
 from minigan.data import Loader
 from minigan.errors import CheckpointError, ConfigError, MiniganError
+from minigan.support.folder_owner import FolderOwner
 from minigan.training.learner import Learner
 from minigan.training.moving_average import MovingAverage
 
@@ -29,6 +30,7 @@ class TrainingState:
         folder: the run's.
         steps: the step at which training is done.
         step: the number of steps done.
+        owner: keeps other trainings out of the folder; None does not.
     """
 
     learner: Learner
@@ -40,6 +42,7 @@ class TrainingState:
     average: MovingAverage | None = None
     config: str = ""
     step: int = 0
+    owner: FolderOwner | None = None
 
     def __repr__(self) -> str:
         return f"<TrainingState: {type(self.learner).__name__}, step {self.step:,} of {self.steps:,}, {self.folder}>"

@@ -13,9 +13,9 @@ import numpy as np
 
 from minigan.backends.base import StepGraphs
 from minigan.errors import DivergenceError
-from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner, Values
 from minigan.training.moving_average import MovingAverage
+from minigan.training.undo import Undo
 
 __all__ = ["Stepper"]
 
@@ -39,6 +39,7 @@ class Stepper:
     ) -> None:
         self.learner, self.average = learner, average
         self._batches, self._rng = batches, rng
+        self._undo = Undo(learner, rng, average=average)
         self._graphs = learner.G.kernels.step_graphs()
         self._counts: list[list[int]] = []  # before each step since the last check
 
@@ -47,7 +48,7 @@ class Stepper:
         return f"Stepper of {self.learner!r}{average}"
 
     def step(self) -> Values:
-        """One step.
+        """One step. If it fails, `back` leads to where it began.
 
         Returns:
             The values measured. A backend that captures steps overwrites these arrays in later ones: read them before
@@ -55,18 +56,28 @@ class Stepper:
         Raises:
             DivergenceError: a number is not finite. Only on the CPU; on a device `check` raises it.
         """
+        self._undo.mark()
         if self._graphs is None:
             return self._update()
-        before = self._read_counts()
+        before = self._undo.read_counts()
         # A replayed step calls no observer, and an observer may want to read numbers.
         kind = None if self.learner.is_observed else self.learner.kind()
         try:
             values: Values = self._graphs.run(kind, self._update)
-        except BaseException:  # of the data, for example: nothing was sent to the device
-            self._write_counts(before)
+        except BaseException:
+            if not self._graphs.is_eager:  # of the data, for example: nothing was sent to the device
+                self._undo.write_counts(before)
             raise
         self._counts.append(before)
         return values
+
+    def back(self, error: BaseException) -> bool:
+        """Goes back to the beginning of the last step, which this error has ended.
+
+        Returns:
+            Whether everything is as it was then; see `Undo`.
+        """
+        return self._undo.back(error)
 
     def check(self) -> None:
         """Waits for all steps until here.
@@ -81,7 +92,7 @@ class Stepper:
         counts, self._counts = self._counts, []
         if failed is None:
             return
-        self._write_counts(counts[failed])
+        self._undo.write_counts(counts[failed])
         raise DivergenceError(self._why(self._graphs, failed), steps_ago=len(counts) - 1 - failed)
 
     def _update(self) -> Values:
@@ -89,19 +100,6 @@ class Stepper:
         if self.average is not None:
             self.average.update()
         return values
-
-    def _read_counts(self) -> list[int]:
-        return [getattr(counter, name) for counter, name in self._counters()]
-
-    def _write_counts(self, counts: list[int]) -> None:
-        for (counter, name), count in zip(self._counters(), counts, strict=True):
-            setattr(counter, name, count)
-
-    def _counters(self) -> list[tuple[Any, str]]:
-        """Objects with a counter in host memory, each with the counter's attribute."""
-        memories = self.learner.memories.values()
-        counters: list[tuple[Any, str]] = [(m, "count" if isinstance(m, FakePool) else "steps") for m in memories]
-        return counters if self.average is None else [*counters, (self.average, "updates")]
 
     def _why(self, graphs: StepGraphs, failed: int) -> str:
         """Name of the first number that is not finite in that step, found by repeating it and checking each number."""

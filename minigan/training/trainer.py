@@ -1,17 +1,16 @@
 """The training loop around a learner's steps. Listeners log, draw, evaluate and save."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minigan.errors import DataError, DivergenceError, ListenerError, OutputError
+from minigan.errors import DivergenceError, ListenerError, OutputError
 from minigan.support.interruption import Interruption
 from minigan.support.progress import Progress
 from minigan.training.exhibit import Exhibit
-from minigan.training.failures import diverged, saved_before, without_folder
-from minigan.training.learner import Values
+from minigan.training.failures import add_line, at_step, how_to_go_on, release_memory
 from minigan.training.listeners.base import AnyListener, Listener, Step, Training
 from minigan.training.listeners.checkpoints import Checkpoints
 from minigan.training.listeners.clock import Clock
@@ -62,32 +61,41 @@ class Trainer:
         self.prepare = prepare
         self.checkpoints = Checkpoints(state, every=rhythm.checkpoint_every, keep=keep.last)
         self._log = Log(every=rhythm.log_every, gradients=rhythm.log_gradients)
-        others: list[Listener] = [Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images)]
+        pictures = Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images)
+        self._repeatable: list[Pictures | Evaluation] = [pictures]
         if measure is not None:
             every = rhythm.evaluate_every
-            others.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
-        self._others = [*others, *map(as_listener, listeners), self.checkpoints]
+            self._repeatable.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
+        self._others: list[Listener] = [*self._repeatable, *map(as_listener, listeners), self.checkpoints]
+        self._is_whole = True  # False once a step has failed half-way, and there was no way back
 
     def run(self, progress: Progress, interruption: Interruption) -> None:
         """Trains from the present step to the last, or until interrupted; leaves a checkpoint either way.
 
+        So does whatever else ends it after a whole step: the error says, in its message or in a note, at which step,
+        and how to resume. A step that fails half-way is undone first, see `minigan.training.undo`.
+
         Raises:
-            DataError: an item cannot be read; a checkpoint was saved.
-            ListenerError: a user's listener failed; a checkpoint was saved.
+            DataError: an item cannot be read.
+            ListenerError: a user's listener failed.
             DivergenceError: a number became NaN or infinite; names the step, the place and the last good checkpoint.
             OutOfMemoryError: a step needs more memory than there is; names the largest arrays.
-            OutputError: the run folder cannot be written; names the newest checkpoint.
+            OutputError: the run folder cannot be written, or belongs to another training by now.
         """
         everyone = Everyone([self._log, ShowProgress(progress), *self._others])
         training = Training(self.state, everyone, progress.message, self._clock())
         try:
-            with self._saved_on_failure():
-                everyone.on_start(training)
+            everyone.on_start(training)
+            for listener in self._repeatable:
+                listener.make_up()
             while not self._finished(training, interruption):
                 training.clock = self._clock()  # the run's folder was removed, and is there again
-        except BaseException:
-            with contextlib.suppress(ListenerError):  # the first error is the one to know of
-                everyone.on_end()
+        except BaseException as error:
+            with interruption.held_back():
+                release_memory(error)
+                add_line(error, how_to_go_on(error, self.checkpoints, is_whole=self._is_whole))
+                with contextlib.suppress(ListenerError):  # the first error is the one to know of
+                    everyone.on_end()
             raise
         everyone.on_end()
 
@@ -95,38 +103,67 @@ class Trainer:
         """Trains; False if the run's folder had been removed and was made anew."""
         try:
             self._train(training, interruption)
-        except OutputError as error:
-            if self.checkpoints.put_back(training.say):
+        except OutputError:
+            if self._is_whole and self.checkpoints.put_back(training.say):
                 return False
-            raise without_folder(error, self.state, checkpoints=self.checkpoints.files) from None
+            raise
         return True
 
     def _train(self, training: Training, interruption: Interruption) -> None:
         state, everyone = self.state, training.everyone
         batches = (self.prepare(item, state.rng) for item in state.loader)
         stepper = Stepper(state.learner, batches, state.rng, average=state.average)
-        with self._saved_on_failure(stepper):
+        try:
             while state.step < state.steps and not interruption.requested:
-                values = self._step(stepper)
-                state.step += 1
-                step = Step(state.step, values, last=state.step == state.steps)
+                step = self._step(stepper, interruption)
                 if everyone.is_due(step):
                     self._settle(stepper, training)
                 everyone.on_step(step)
             if self.checkpoints.saved != state.step:
                 self._settle(stepper, training)
-                self.checkpoints.save_and_tell()
+                with interruption.held_back():
+                    self.checkpoints.save_and_tell()
+        except DivergenceError:
+            raise
+        except BaseException:
+            if self._is_whole:
+                self._check(stepper)  # so that what is saved is sound
+            raise
 
-    def _step(self, stepper: Stepper) -> Values:
+    def _step(self, stepper: Stepper, interruption: Interruption) -> Step:
+        """One step, or none if it fails: then everything is as before, if there is a way back."""
+        state, before, place = self.state, self.state.step, self.state.loader.state()
         try:
             # The learner finds and explains overflow and NaN.
             with np.errstate(all="ignore"):
-                return stepper.step()
-        except MemoryError as error:
-            batch_size = self.state.loader.batch_size
-            raise out_of_memory(error, self.state.learner.networks, batch_size=batch_size) from None
-        except DivergenceError as error:
-            raise self._diverged(error, step=self.state.step + 1) from None
+                values = stepper.step()
+            state.step += 1
+        except BaseException as error:
+            with interruption.held_back():
+                if state.step == before:
+                    self._is_whole = self._back(stepper, place, error)
+                if (explained := self._explained(error)) is not error:
+                    raise explained from None
+            raise
+        return Step(state.step, values, last=state.step == state.steps)
+
+    def _back(self, stepper: Stepper, place: dict[str, int], error: BaseException) -> bool:
+        """Undoes a step that failed. Returns whether that was possible."""
+        release_memory(error)
+        if not stepper.back(error):
+            return False
+        if self.state.loader.state() != place:
+            self.state.loader.restore(place)
+        return True
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """The error of a step, with what the trainer knows of it."""
+        state = self.state
+        if isinstance(error, DivergenceError):
+            return at_step(error, state.step + 1)
+        if isinstance(error, MemoryError):
+            return out_of_memory(error, state.learner.networks, batch_size=state.loader.batch_size)
+        return error
 
     def _settle(self, stepper: Stepper, training: Training) -> None:
         """Makes sure that all steps until here are done and sound, and that the run's folder exists."""
@@ -138,21 +175,8 @@ class Trainer:
         try:
             stepper.check()
         except DivergenceError as error:
-            raise self._diverged(error, step=self.state.step - error.steps_ago) from None
-
-    def _diverged(self, error: DivergenceError, *, step: int) -> DivergenceError:
-        return diverged(error, step=step, checkpoints=self.checkpoints.files)
-
-    @contextlib.contextmanager
-    def _saved_on_failure(self, stepper: Stepper | None = None) -> Iterator[None]:
-        """Saves a checkpoint if the data or a user's listener fails inside, and says so."""
-        try:
-            yield
-        except (DataError, ListenerError) as error:
-            if stepper is not None:
-                self._check(stepper)
-            self.checkpoints.save()
-            raise saved_before(error, self.state) from error.__cause__
+            self._is_whole = False  # on a device, half of a step may be done
+            raise at_step(error, self.state.step - error.steps_ago) from None
 
     def _clock(self) -> Clock:
         images_per_step = self.state.loader.batch_size * self.state.learner.n_critic

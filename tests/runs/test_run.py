@@ -48,8 +48,8 @@ def train(run, *, stop_at=None):
 
 def whole_run(folder, cfg):
     run = prepare_run(cfg, folder)
-    create_folder(run)
-    train(run)
+    with create_folder(run):
+        train(run)
     return run
 
 

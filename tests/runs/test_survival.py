@@ -82,14 +82,14 @@ def stop_at(monkeypatch):
 def test_the_command_that_is_offered_for_a_damaged_checkpoint_works(capsys, stop_at):
     stop_at(7)
     assert train("run") == 130
-    flip(Path("run/checkpoints/step-00000006.safetensors"))
+    flip(Path("run/checkpoints/step-00000007.safetensors"))
     error = complaint(capsys, "train", "--resume", "run")
-    assert "step-00000006.safetensors is damaged: its content is not what its checksum says" in error
-    offered = error.strip().partition("Resume from step 4 with: minigan ")[2].split()
-    assert offered == ["train", "--resume", "run/checkpoints/step-00000004.safetensors"]
+    assert "step-00000007.safetensors is damaged: its content is not what its checksum says" in error
+    offered = error.strip().partition("Resume from step 6 with: minigan ")[2].split()
+    assert offered == ["train", "--resume", "run/checkpoints/step-00000006.safetensors"]
     assert main(offered) == 0
     assert same("run")
-    assert names("run") == [f"step-0000000{step}.safetensors" for step in (4, 6, 8)]
+    assert names("run") == [f"step-0000000{step}.safetensors" for step in (4, 6, 8)]  # 7 was given up
 
 
 def test_a_damaged_model_is_refused_and_written_anew_by_resuming(capsys):
@@ -101,8 +101,10 @@ def test_a_damaged_model_is_refused_and_written_anew_by_resuming(capsys):
 
 
 def test_a_run_stopped_before_its_first_checkpoint_begins_again(capsys, stop_at):
-    stop_at(2)
+    stop_at(1)
     assert train("run") == 130
+    shutil.rmtree("run/checkpoints")
+    Path("run/model.safetensors").unlink()
     assert main(["train", "--resume", "run"]) == 0
     assert "minigan: run has no checkpoint yet: training begins at step 0.\n" in capsys.readouterr().err
     assert same("run")
@@ -122,12 +124,14 @@ def test_a_start_that_was_killed_does_not_block_the_next():
     assert not list(Path("run").glob(".*"))
 
 
-def test_what_is_due_at_a_step_is_done_before_its_checkpoint(monkeypatch):
-    """So that a run which dies in an evaluation does it again."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_evaluation_that_was_not_finished_is_done_again(monkeypatch, killed):
     with monkeypatch.context() as patch:
         patch.setattr(FixedNoiseMeasure, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert train("run", "--evaluate-every", "4") == 130
-    assert names("run") == ["step-00000002.safetensors"]
+    assert names("run") == ["step-00000002.safetensors", "step-00000004.safetensors"]
+    if killed:
+        Path("run/checkpoints/step-00000004.safetensors").unlink()
     assert main(["train", "--resume", "run"]) == 0
     figures = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines() if "modes" in line]
     assert [record["step"] for record in figures] == [4, 8]
@@ -169,10 +173,10 @@ def test_a_folder_that_is_removed_is_there_again(capsys, monkeypatch, kind, func
 def test_a_folder_that_is_removed_with_the_one_above_it_gets_a_line(capsys, monkeypatch):
     right = Trainer._step
 
-    def moved(self, batches):
+    def moved(self, *arguments):
         if self.state.step == 5:
             Path("above").rename("elsewhere")
-        return right(self, batches)
+        return right(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", moved)

@@ -129,6 +129,7 @@ class StepGraphs:
         self.pool = cuda.MemoryPool()
         self.capturing = cuda.Stream(non_blocking=True)
         self.copying = cuda.Stream(non_blocking=True)
+        self.is_eager = False
         self._graphs: dict[Hashable, StepGraph] = {}
         self._given: list[list[Any] | None] = []  # what each step since the last look was given, where it is kept
         backend.all_graphs.add(self)
@@ -152,6 +153,7 @@ class StepGraphs:
         graph = self._graphs.get(kind) or StepGraph(self)
         if kind is not None:
             self._graphs[kind] = graph
+        self.is_eager = graph.is_eager
         values = graph.run(counted)
         self._given.append(None if kind is None else graph.given)
         return values
@@ -193,6 +195,11 @@ class StepGraph:
         self.given: list[Any] | None = None
         self._actions: list[Action] = []
         self._turn = 0
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether the next step's kernels are launched one by one, between the draws of what they are fed."""
+        return self._graph is None and not (self._survey is not None and self._survey.capturable)
 
     def run(self, step: Step) -> Any:
         if self._graph is not None:

@@ -22,7 +22,7 @@ class Checkpoints(Listener):
         every: steps from checkpoint to checkpoint.
         keep: how many of the newest to keep.
     Attributes:
-        saved: the step of the newest checkpoint, None before the first.
+        saved: the step of the last checkpoint written or restored, None before the first.
     """
 
     def __init__(self, state: TrainingState, *, every: int, keep: int) -> None:
@@ -50,9 +50,15 @@ class Checkpoints(Listener):
         self._everyone.on_checkpoint(self.state.step, self.save())
 
     def save(self) -> Path:
-        """Writes a checkpoint, and the generator as `model.safetensors`."""
+        """Writes a checkpoint, and the generator as `model.safetensors`.
+
+        Raises:
+            OutputError: they cannot be written, or the folder belongs to another training by now.
+        """
         state = self.state
-        path = self.files.save(state.step, state.arrays(), description=state.description())
+        if state.owner is not None:
+            state.owner.hold()
+        path = self.files.save(state.step, state.arrays(), description=state.description(), since=self.saved)
         self._save_model()
         self.saved = state.step
         return path
@@ -79,11 +85,16 @@ class Checkpoints(Listener):
         Returns:
             Whether it was removed.
         Raises:
-            OutputError: the folder above it is missing, too, or cannot be written.
+            OutputError: the folder above it is missing, too, or cannot be written; or the folder belongs to another
+                training by now.
         """
         folder, step = self.state.folder, self.state.step
         path = folder / "config.toml"
-        if not self.state.config or path.exists():
+        if not self.state.config:
+            return False
+        if path.exists():
+            if self.state.owner is not None:
+                self.state.owner.hold()
             return False
         if not folder.absolute().parent.exists():  # perhaps a disk was unmounted
             raise OutputError(
@@ -91,6 +102,8 @@ class Checkpoints(Listener):
                 "If you have moved it, resume with: `minigan.open_run(FOLDER).resume()`"
             )
         make_folder(folder)
+        if self.state.owner is not None:
+            self.state.owner.hold()
         atomic_write(path, self.state.config.encode())
         self.save()
         say(f"{folder} was removed. It was made anew, with a checkpoint of step {step}.")

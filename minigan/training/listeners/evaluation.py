@@ -8,6 +8,7 @@ import numpy as np
 from minigan.evaluation import rank
 from minigan.training.listeners.base import Listener, Step, Training
 from minigan.training.listeners.checkpoints import Checkpoints
+from minigan.training.listeners.log import has_figures
 from minigan.training.sampling import generate
 
 __all__ = ["Draw", "Evaluation", "Measure"]
@@ -39,6 +40,13 @@ class Evaluation(Listener):
         if self.is_due(step):
             with self.training.clock.paused():
                 self._evaluate(step.number)
+
+    def make_up(self) -> None:
+        """Evaluates the present step, if the log lacks its figures: the training may have ended in between."""
+        step, log = self.training.state.step, self.training.state.folder / "log.jsonl"
+        if step and step % self.every == 0 and not has_figures(log, step):
+            with self.training.clock.paused():
+                self._evaluate(step)
 
     def _evaluate(self, step: int) -> None:
         state, say = self.training.state, self.training.say

@@ -1,12 +1,14 @@
 """The log: `log.jsonl`, one JSON object for each logged step."""
 
 import json
+from pathlib import Path
 
+from minigan.checkpoints.resume_checks import logged
 from minigan.errors import OutputError
 from minigan.training.gradient_norms import gradient_norms
 from minigan.training.listeners.base import Listener, Record, Step, Training
 
-__all__ = ["Log"]
+__all__ = ["Log", "has_figures"]
 
 
 class Log(Listener):
@@ -54,3 +56,12 @@ class Log(Listener):
         if step.is_multiple(self.gradients):
             record["gradients"] = gradient_norms(learner)
         return record
+
+
+def has_figures(path: Path, step: int) -> bool:
+    """Whether a log has the figures of that step's evaluation: a record without the speed, which all others have."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return False
+    return any(record["step"] == step and "seconds" not in record for record in map(logged, lines) if record)

@@ -34,12 +34,20 @@ class Pictures(Listener):
         return step.last or step.is_multiple(self.every)
 
     def on_step(self, step: Step) -> None:
-        if not self.is_due(step):
-            return
+        if self.is_due(step):
+            self._save(step.number)
+
+    def make_up(self) -> None:
+        """Draws the present step's picture, if it is missing: the training may have ended in between."""
+        state = self.training.state
+        if state.step and state.step % self.every == 0 and state.step not in saved_pictures(state.folder):
+            self._save(state.step)
+
+    def _save(self, step: int) -> None:
         picture, folder = self._draw(), self.training.state.folder / "samples"
         make_folder(folder, parents=False)
-        save_picture(folder / f"step-{step.number:06}.png", picture)
-        self.training.everyone.on_picture(step.number, picture)
+        save_picture(folder / f"step-{step:06}.png", picture)
+        self.training.everyone.on_picture(step, picture)
 
     def _draw(self) -> np.ndarray:
         state = self.training.state
