@@ -223,7 +223,12 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     _add_split(sample)
     sample.add_argument("--class", dest="label", metavar="CLASS", help="class of all samples: its number or name")
     sample.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
-    sample.add_argument("--out", type=Path, default=Path("samples.png"), help="PNG to write (default samples.png)")
+    sample.add_argument(
+        "--out",
+        type=Path,
+        default=Path("samples.png"),
+        help="picture to write: .png, .jpg, .webp, .bmp or .tif (default samples.png)",
+    )
     _add_last_weights(sample)
     _add_backend(sample)
 
@@ -233,7 +238,7 @@ def _add_translate(translate: argparse.ArgumentParser) -> None:
     translate.add_argument("folder", metavar="FOLDER", type=Path, help="folder of pictures to translate")
     translate.add_argument(
         "--out",
-        type=_folder,
+        type=_picture_folder,
         default=Path("translated"),
         metavar="DIR",
         help="folder for the PNGs (default translated)",
@@ -259,7 +264,7 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     )
     evaluate.add_argument(
         "--out",
-        type=_folder,
+        type=_picture_folder,
         metavar="DIR",
         help="folder for evaluation.json and evaluation.png (default: the run folder)",
     )
@@ -411,6 +416,16 @@ def _folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("must name a folder, got ''")
     return Path(text)
+
+
+def _picture_folder(text: str) -> Path:
+    """A folder for pictures, which is not to be named like a picture."""
+    from minigan.data.picture_files import ENDINGS
+
+    folder = _folder(text)
+    if folder.suffix.lower() in ENDINGS and not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"must name a folder, got the name of a picture, {text!r}")
+    return folder
 
 
 ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {

@@ -2,19 +2,22 @@
 
 import argparse
 
+from minigan.cli.pictures import write_picture
+from minigan.data.picture_files import expect_picture_name
 from minigan.errors import ConfigError
 from minigan.recipes import TranslationRecipe
 from minigan.runs import TrainedGenerator, load_generator
 from minigan.runs.folders import run_data, run_targets
 from minigan.runs.translation import picture, translate_folder, translation_recipe
 from minigan.support.output import Output
-from minigan.training.exhibit import render, save_picture
+from minigan.training.exhibit import render
 
 __all__ = ["sample", "translate"]
 
 
 def sample(options: argparse.Namespace) -> int:
     """Draws a picture of samples."""
+    expect_picture_name(options.out)
     trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
@@ -22,9 +25,9 @@ def sample(options: argparse.Namespace) -> int:
         translation_recipe(trained, remedy="Sample it without `data`, `targets` and `split`.")
     label = None if options.label is None else trained.label(options.label)
     samples = trained.sample(options.count, seed=options.seed, label=label)
-    save_picture(options.out, render(samples, extent=trained.extent))
-    weights = ", moving average" if trained.averaged else ""
     out = Output.of(options)
+    write_picture(options.out, render(samples, extent=trained.extent), out)
+    weights = ", moving average" if trained.averaged else ""
     out.show(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}{weights}: {options.out}")
     out.record({**trained.describe(), "samples": len(samples), "out": str(options.out)})
     return 0
@@ -45,7 +48,7 @@ def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int
         seed=options.seed,
         note=out.note,
     )
-    save_picture(options.out, shown)
+    write_picture(options.out, shown, out)
     out.show(f"{trained.recipe.name} at step {trained.step}: {what}: {options.out}")
     out.record({**trained.describe(), "shown": what, "out": str(options.out)})
     return 0

@@ -1,4 +1,4 @@
-"""The only import of Pillow, an optional dependency: it happens when a picture is first read."""
+"""The only import of Pillow, an optional dependency: it happens when a picture is first read, or written."""
 
 import importlib
 import warnings
@@ -9,16 +9,18 @@ from minigan.errors import MissingExtraError
 __all__ = ["load_pillow"]
 
 
-def load_pillow() -> ModuleType:
+def load_pillow(*, purpose: str = "reading image files") -> ModuleType:
     """The module `PIL.Image`, with its warnings silenced.
 
+    Args:
+        purpose: what needs it, for the error.
     Raises:
         MissingExtraError: Pillow is not installed.
     """
     try:
         module = importlib.import_module("PIL.Image")
     except ImportError as error:
-        raise MissingExtraError.of(package="Pillow", extra="images", purpose="reading image files") from error
+        raise MissingExtraError.of(package="Pillow", extra="images", purpose=purpose) from error
     _hush(module.DecompressionBombWarning)
     return module
 

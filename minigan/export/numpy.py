@@ -95,15 +95,18 @@ def _generate(subject: Subject, body: Body, given: str, arguments: str) -> str:
 
 
 def _sample(subject: Subject, graph: g.Graph) -> str:
-    noise = f"rng.standard_normal((count, {', '.join(map(str, graph.input_shape))}))"
+    shape = ", ".join(map(str, graph.input_shape))
     lines = [
         '"""Any number of samples; the same ones that `minigan sample --seed` draws."""',
         "rng = np.random.default_rng(seed)",
     ]
     if subject.classes:
-        lines += [f"labels = rng.integers({subject.classes}, size=count)", f"return generate({noise}, labels)"]
+        lines += [
+            f"drawn = [(rng.integers({subject.classes}), rng.standard_normal(({shape},))) for _ in range(count)]",
+            "return generate([z for _, z in drawn], [label for label, _ in drawn])",
+        ]
     else:
-        lines.append(f"return generate({noise})")
+        lines.append(f"return generate(rng.standard_normal((count, {shape})))")
     return "def sample(count, seed=0):\n" + _indented(lines)
 
 

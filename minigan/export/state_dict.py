@@ -21,13 +21,24 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
     "D": ("D", "netD", "discriminator", "disc", "critic"),
 }
 WRAPPERS = ("module", "_orig_mod")  # put around a module by DataParallel and compile
-ALIASES = {  # names of the older torch.nn.utils.spectral_norm
+SIZE, DIRECTION = f"{PARAMETRIZED}.original0", f"{PARAMETRIZED}.original1"  # weight_norm's g and v
+ALIASES = {  # names of the older torch.nn.utils.spectral_norm and weight_norm; both have a weight_v
     "weight_orig": f"{PARAMETRIZED}.original",
     "weight_u": f"{PARAMETRIZED}.0._u",
     "weight_v": f"{PARAMETRIZED}.0._v",
+    "weight_g": SIZE,
 }
 IGNORED = ("num_batches_tracked", f"{PARAMETRIZED}.0._v")
-TENSORS = ("weight", "bias", "running_mean", "running_var", *ALIASES, *ALIASES.values(), "num_batches_tracked")
+TENSORS = (
+    "weight",
+    "bias",
+    "running_mean",
+    "running_var",
+    *ALIASES,
+    *ALIASES.values(),
+    DIRECTION,
+    "num_batches_tracked",
+)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensors]:
@@ -73,7 +84,8 @@ def load_state_dict(network: Sequential, tensors: Tensors, *, source: str) -> No
     """Overwrites a network's parameters and statistics with a PyTorch network's.
 
     Modules that have tensors are taken in the order of the numbers in their names (`main.10` after `main.9`), and must
-    match the network's one by one, whatever else the names say.
+    match the network's one by one, whatever else the names say. A weight that `weight_norm` keeps as size and direction
+    is put together.
 
     Args:
         tensors: those of a state dict, in any float dtype; `num_batches_tracked` is ignored.
@@ -113,7 +125,24 @@ def _grouped(tensors: Tensors, *, source: str) -> list[tuple[str, Tensors]]:
             )
         path = name.removesuffix(tail).removesuffix(".")
         groups.setdefault(path, {})[ALIASES.get(tail, tail)] = tensor
-    return sorted(groups.items(), key=lambda item: _place(*item))
+    return sorted(((path, _whole_weight(group)) for path, group in groups.items()), key=lambda item: _place(*item))
+
+
+def _whole_weight(group: Tensors) -> Tensors:
+    """A module's tensors with weight_norm's g v / |v| as its weight; others as they are.
+
+    g has a number for each slice of v along one axis, or is a single one.
+    Source: Salimans & Kingma 2016 ("Weight Normalization"), equation 2.
+    """
+    v_name = DIRECTION if DIRECTION in group else ALIASES["weight_v"]
+    g, v = group.get(SIZE), group.get(v_name)
+    if g is None or v is None or (g.ndim and not (g.ndim == v.ndim and {*g.shape} <= {1, *v.shape})):
+        return group
+    axes = tuple(axis for axis in range(v.ndim) if not g.ndim or g.shape[axis] == 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a v of zeros: refused as not finite
+        norm = np.sqrt(np.square(v, dtype=np.float64).sum(axis=axes, keepdims=True))
+        weight = (v * (g / norm)).astype(v.dtype)
+    return {name: tensor for name, tensor in group.items() if name not in (SIZE, v_name)} | {"weight": weight}
 
 
 def _place(path: str, group: Tensors) -> tuple[list[int], int]:

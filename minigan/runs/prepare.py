@@ -14,6 +14,7 @@ from minigan.errors import DataError
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config import RunConfig, lasting_source, read_config, write_config
 from minigan.runs.folders import check_free, claim
+from minigan.runs.learning_rates import rate_warnings
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.runs.trained_generator import model_description
 from minigan.support.durable_files import atomic_write, make_folder
@@ -185,18 +186,19 @@ def load_checkpoint(run: PreparedRun, checkpoint: Path | None = None) -> tuple[s
     """Restores the run's newest checkpoint, or the one named.
 
     Returns:
-        Warnings, if the engine, a version or the number of items differs from the run's, or if there is no checkpoint
-        yet and the run begins at step 0.
+        Warnings, if the engine, a version or the number of items differs from the run's, if the learning rate jumps
+        since the number of steps is new, or if there is no checkpoint yet and the run begins at step 0.
     Raises:
         CheckpointError: the checkpoint is missing, damaged or of another network.
         ConfigError: the checkpoint has more steps than the run in all. The run's folder is unchanged.
     """
-    made_with = read_config(run.trainer.state.folder).engine
+    state = run.trainer.state
+    made_with = read_config(state.folder).engine
     warnings = run.trainer.checkpoints.restore(checkpoint)
-    write_config(run.config, run.trainer.state.folder)  # the number of steps may be new
+    write_config(run.config, state.folder)  # the number of steps may be new
     if made_with != run.config.engine:
         warnings.append(f"this run was made with {made_with}; from here on the last bits may differ.")
-    return tuple(warnings)
+    return (*warnings, *rate_warnings(run.recipe, state.learner.optimizers, state.step, state.resumed_config))
 
 
 def picture_extent(dataset: Collection) -> float:

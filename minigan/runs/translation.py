@@ -159,9 +159,14 @@ def _palette(recipe: TranslationRecipe, dataset: Collection, *, seed: int) -> Pa
 def _translated(
     trained: TrainedGenerator, recipe: TranslationRecipe, dataset: Collection, rows: np.ndarray, *, seed: int
 ) -> Iterator[Translated]:
-    for part in np.array_split(rows, -(-len(rows) // AT_ONCE)):
+    for part in _parts(rows):
         source, target = recipe.examples(dataset, part, seed=seed)
         yield Translated(source, outputs(trained, source, seed=seed), target)
+
+
+def _parts(rows: np.ndarray) -> list[np.ndarray]:
+    """Rows in parts of `AT_ONCE`: where a row stands in its part, and so its Dropout, depends on no later row."""
+    return np.split(rows, range(AT_ONCE, len(rows), AT_ONCE))
 
 
 def translate_folder(
@@ -193,7 +198,7 @@ def translate_folder(
     _tell(images, note)
     targets = _targets(store, folder)
     make_folder(folder)
-    for part in np.array_split(np.arange(len(images)), -(-len(images) // AT_ONCE)):
+    for part in _parts(np.arange(len(images))):
         for row, image in zip(part, outputs(trained, images.read(part), seed=seed), strict=True):
             make_folder(targets[row].parent)
             save_picture(targets[row], to_pixels(image))

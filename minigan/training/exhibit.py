@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minigan.data.picture_files import encode_picture, expect_picture_name
 from minigan.data.pictures import image_grid, point_density, to_pixels
-from minigan.data.png import encode_png
 from minigan.errors import ConfigError, ShapeError
 from minigan.nn.network import Sequential
 from minigan.support.arguments import kind_of
@@ -82,13 +82,15 @@ def render(samples: np.ndarray, *, extent: float, columns: int | None = None) ->
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None) -> None:
-    """Writes a picture, or a batch of images as a grid, as a PNG.
+    """Writes a picture, or a batch of images as a grid.
 
     Args:
-        path: the file; ends with .png.
+        path: the file. Its ending decides the format: .png, and with Pillow .webp, .bmp or .tif, which keep each pixel,
+            or .jpg, of quality 95.
         picture: (H, W, C), or images (N, H, W, C); uint8, or floats in [-1, 1]. C is 1 for greyscale, 3 for colour.
     Raises:
         ConfigError, DTypeError, ShapeError: the path or the picture is missing or of another kind.
+        MissingExtraError: the file is no PNG, and Pillow is not installed.
         OutputError: the file cannot be written.
     """
     if not isinstance(path, str | os.PathLike) or picture is None:
@@ -96,11 +98,7 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None
             f"save_picture: expected a path and a picture, got {kind_of(path)} and "
             f'{"no picture" if picture is None else kind_of(picture)}. Write save_picture("samples.png", images).'
         )
-    if Path(path).suffix.lower() != ".png" and not Path(path).is_dir():
-        raise ConfigError(
-            f"{os.fspath(path)!r}: expected a name that ends with .png, since a PNG is written. "
-            f"Name it {Path(path).name.partition('.')[0] or 'samples'}.png."
-        )
+    expect_picture_name(path)
     pixels = np.asarray(picture)
     if not pixels.size or pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
         raise ShapeError(
@@ -108,4 +106,4 @@ def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None
             "Write picture[..., None] for a greyscale one without channels."
         )
     pixels = pixels if pixels.dtype == np.uint8 else to_pixels(pixels)
-    atomic_write(Path(path), encode_png(image_grid(pixels) if pixels.ndim == 4 else pixels))
+    atomic_write(Path(path), encode_picture(image_grid(pixels) if pixels.ndim == 4 else pixels, path))

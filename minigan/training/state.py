@@ -31,6 +31,7 @@ class TrainingState:
         steps: the step at which training is done.
         step: the number of steps done.
         owner: keeps other trainings out of the folder; None does not.
+        resumed_config: the text of config.toml when the checkpoint was made that training resumes from; "" for none.
     """
 
     learner: Learner
@@ -43,6 +44,7 @@ class TrainingState:
     config: str = ""
     step: int = 0
     owner: FolderOwner | None = None
+    resumed_config: str = ""
 
     def __repr__(self) -> str:
         return f"<TrainingState: {type(self.learner).__name__}, step {self.step:,} of {self.steps:,}, {self.folder}>"
@@ -84,7 +86,7 @@ class TrainingState:
             raise CheckpointError(str(error)) from None
         self.rng.bit_generator.state = rng_state
         self.model = {**self.model, "extent": description["model"]["extent"]}  # pictures keep their extent
-        self.step = description["step"]
+        self.step, self.resumed_config = description["step"], description["config"]
         warnings = (
             versions_warning(description.get("versions", {})),
             items_warning(description["loader"]["items"], before["items"]),

@@ -259,6 +259,26 @@ def test_a_picture_needs_a_file_name(capsys):
     assert "not written by minigan" in line
 
 
+def test_the_ending_of_a_picture_decides_its_format(capsys):
+    pytest.importorskip("PIL")
+    assert main(["train", "mlp", "--steps", "1", "--out", "run", "--backend", "reference", "--set", "hidden=2"]) == 0
+    capsys.readouterr()
+    sample = ("sample", "run", "--count", "1", "--backend", "reference", "--out")
+    assert main([*sample, "one.JPG"]) == 0
+    assert Path("one.JPG").read_bytes().startswith(b"\xff\xd8\xff")
+    assert capsys.readouterr().err == "minigan: one.JPG: a JPEG of quality 95 is not exact; one.png would be.\n"
+    assert main([*sample, "one.webp"]) == 0
+    assert (capsys.readouterr().err, Path("one.webp").read_bytes()[8:12]) == ("", b"WEBP")
+    for place in ("one.png.txt", "one", "one.gif"):
+        assert "Name it one.png." in fails(capsys, *sample, place)
+    assert "Name it one.png." in fails(capsys, "sample", "nowhere", "--out", "one.doc")  # before any work
+    for command in (["evaluate", "run"], ["translate", "run", "photos"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--out", "figures.png"])
+        assert "must name a folder, got the name of a picture, 'figures.png'" in capsys.readouterr().err
+    assert not {"one", "one.gif", "one.doc", "one.png.txt", "figures.png"} & {path.name for path in Path().iterdir()}
+
+
 def test_the_user_s_files_are_not_overwritten(capsys):
     Path("config.toml").write_text("mine = true\n")
     assert ". is not empty and holds no run. Choose another --out" in fails(capsys, "train", "--out", ".", *QUICK)

@@ -364,6 +364,46 @@ def test_spectral_norm_by_its_older_names():
     np.testing.assert_allclose(network.forward(x, train=False)[0], expected, rtol=1e-4, atol=1e-5)
 
 
+WEIGHT_NORMS = {"older": nn.utils.weight_norm, "parametrization": nn.utils.parametrizations.weight_norm}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("dim", [0, 1, None])
+@pytest.mark.parametrize("spelling", WEIGHT_NORMS)
+def test_weight_norm_in_both_spellings(spelling: str, dim: int | None):
+    """Size and direction of a weight become the weight, whichever axis the sizes belong to."""
+    normalized = partial(WEIGHT_NORMS[spelling], dim=dim)
+    layers = [ConvTranspose2D(5, 4, padding=0), ReLU(), Conv2D(1, 3, padding=1), Reshape((16,)), Dense(2)]
+    network = Sequential(layers, name="N").build((1, 1, 3), backend="reference", rng=np.random.default_rng(0))
+    convolutions = (
+        nn.ConvTranspose2d(3, 5, 4),
+        nn.ReLU(),
+        nn.Conv2d(5, 1, 3, padding=1),
+        nn.Flatten(),
+        nn.Linear(16, 2),
+    )
+    module = nn.Sequential(*(normalized(m) if hasattr(m, "weight") else m for m in convolutions)).eval()
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith(("weight_g", "original0")):
+                parameter.mul_(1 + torch.rand_like(parameter))  # so that it is no longer |v|
+    x = np.random.default_rng(0).standard_normal((2, 1, 1, 3), dtype=np.float32)
+    load_state_dict(network, tensors_of(module), source="it")
+    np.testing.assert_allclose(network.forward(x, train=False)[0], torch_output(module, x), rtol=1e-5, atol=1e-6)
+
+
+def test_half_of_a_weight_norm_is_told():
+    network = Sequential([Dense(2)], name="N").build((3,), backend="reference", rng=np.random.default_rng(0))
+    v, g, bias = np.ones((2, 3), np.float32), np.ones((2, 1), np.float32), np.zeros(2, np.float32)
+    for tensors, says in (
+        ({"0.weight_g": g, "0.bias": bias}, "with bias, weight; found bias, parametrizations.weight.original0"),
+        ({"0.weight_g": g[:1, 0], "0.weight_v": v, "0.bias": bias}, "with bias, weight; found bias, parametrizations"),
+        ({"0.weight_g": g, "0.weight_v": 0 * v, "0.bias": bias}, "expected finite floats, found 0.weight"),
+    ):
+        with pytest.raises(CheckpointError, match=says):
+            load_state_dict(network, tensors, source="it")
+
+
 def test_modules_are_taken_by_their_numbers():
     """Ten comes after nine, whatever the file's order; bn1 after conv1."""
     layers = [layer for _ in range(6) for layer in (Dense(3), BatchNorm())]

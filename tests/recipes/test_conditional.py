@@ -9,7 +9,7 @@ from minigan.cli.command_line import main
 from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DivergenceError
 from minigan.nn.layers import ConcatCondition, InnerProduct
-from minigan.recipes import DCGAN, MLP
+from minigan.recipes import DCGAN, MLP, RECIPES
 from minigan.training.batch import Batch
 
 SMALL = ("batch_size=8", "latent=4")
@@ -51,6 +51,32 @@ def test_training_and_drawing_a_class(tmp_path, capsys, recipe: str, condition: 
     ):
         assert main(["sample", str(run), "--class", label, "--out", str(out)]) == 2
         assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name, kind in RECIPES.items() if "latent" in kind.kinds()])
+def test_a_sample_depends_on_the_seed_and_its_place_alone(name: str):
+    """Not on how many are drawn, with random or given classes or none; nor on whether they are drawn bit by bit."""
+    kind = RECIPES[name]
+    for condition in getattr(kind, "conditions", ("none",)):
+        recipe = kind() if condition == "none" else kind(condition=condition)
+        for label in (None,) if condition == "none" else (None, 3):
+            z, classes = recipe.sources(np.random.default_rng(7), 64, label=label)
+            for count in (1, 10):
+                few, their_classes = recipe.sources(np.random.default_rng(7), count, label=label)
+                np.testing.assert_array_equal(few, z[:count])
+                np.testing.assert_array_equal(their_classes, None if classes is None else classes[:count])
+            rng = np.random.default_rng(7)
+            parts = [recipe.sources(rng, count, label=label) for count in (3, 1, 6)]
+            np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), z[:10])
+            if classes is not None:
+                np.testing.assert_array_equal(np.concatenate([given for _, given in parts]), classes[:10])
+        assert classes is None or (classes.argmax(1) == 3).all()
+
+
+def test_the_classes_of_samples_are_all_drawn():
+    _, classes = MLP(condition="concatenation").sources(np.random.default_rng(0), 2000)
+    assert classes.sum(axis=1).tolist() == [1] * 2000
+    assert 150 < classes.sum(axis=0).min() <= classes.sum(axis=0).max() < 250
 
 
 def test_classes_have_the_names_of_their_folders(tmp_path, capsys):

@@ -94,6 +94,32 @@ def test_so_it_does_with_every_optimizer_and_schedule_and_a_pool(tmp_path, fast_
     continues_with_the_same_bits(tmp_path, config(fast_backend.name, recipe="mlp", n_critic=2, **TUNED[name]), 5)
 
 
+def test_a_learning_rate_that_jumps_with_the_number_of_steps_is_told(tmp_path):
+    """A schedule that ends with the run makes the rates leap when the run becomes longer."""
+    for name, more, expected in (
+        (
+            "linear",
+            {},
+            "of G and D jumps from 0 to 0.0001 at step 5: the linear schedule ends with the run, at step 8 and",
+        ),
+        (
+            "cosine",
+            {},
+            "of G and D jumps from 0 to 0.0001 at step 5: the cosine schedule ends with the run, at step 8 and",
+        ),
+        ("linear", {"n_critic": 2, "d_lr": 4e-4}, "of D jumps from 0 to 0.0002 at step 5"),
+        ("linear", {"decay_until": 6}, ""),
+        ("exponential", {}, ""),
+        ("constant", {}, ""),
+    ):
+        folder = tmp_path / f"{name}{len(more)}{'decay_until' in more}"
+        whole_run(folder, config(recipe="mlp", hidden=2, steps=4, schedule=name, **more))
+        assert load_checkpoint(prepare_from_folder(folder)) == ()
+        for _ in range(2):  # the second time config.toml has the new number of steps already
+            warnings = load_checkpoint(prepare_from_folder(folder, steps=8))
+            assert any(expected in warning for warning in warnings) if expected else warnings == ()
+
+
 @pytest.mark.parametrize("statistics", STATISTICS)
 def test_so_does_the_average_of_the_weights(tmp_path, fast_backend, statistics):
     continues_with_the_same_bits(tmp_path, config(fast_backend.name, width=2, ema=0.9, ema_statistics=statistics), 5)

@@ -9,6 +9,7 @@ import pytest
 
 from minigan.cli.command_line import main
 from minigan.data import open_pairs
+from minigan.data.png import encode_png
 from minigan.evaluation import Likeness, MapScore, Palette, find_palette
 from minigan.evaluation.metrics import psnr
 from minigan.evaluation.palette import CAMVID, SHAPES
@@ -171,6 +172,25 @@ def test_translate_a_folder(trained, tmp_path, capsys):
     assert [Path(name).as_posix() for name in found] == ["deep/two.png", "one.png"]
     with image.open(tmp_path / "out" / "one.png") as one:
         assert one.size == (16, 16)
+
+
+def test_a_translation_depends_on_no_later_picture(trained, tmp_path):
+    """Dropout, which pix2pix draws with, is the same for a picture however many follow."""
+    for name, count in (("few", 17), ("many", 20)):
+        (tmp_path / name).mkdir()
+        for n in range(count):
+            (tmp_path / name / f"{n:02}.png").write_bytes(encode_png(np.full((16, 16, 3), 90, np.uint8)))
+        arguments = [
+            "translate",
+            str(trained / "pix2pix"),
+            str(tmp_path / name),
+            "--out",
+            str(tmp_path / f"{name}-out"),
+        ]
+        assert main([*arguments, "--backend", "reference"]) == 0
+    few, many = ([path.read_bytes() for path in sorted((tmp_path / f"{n}-out").iterdir())] for n in ("few", "many"))
+    assert few == many[:17]
+    assert len(set(few)) > 1  # Dropout is at work
 
 
 def test_translating_overwrites_no_picture(trained, tmp_path, capsys):

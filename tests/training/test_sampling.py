@@ -1,12 +1,22 @@
 """From a generator to arrays and pictures, and what is said where the arguments do not fit."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import minigan
 from minigan.data.pictures import ImageBatch, image_grid, to_pixels
 from minigan.data.png import encode_png
-from minigan.errors import ConfigError, DTypeError, MiniganError, NotBuiltError, OutputError, ShapeError
+from minigan.errors import (
+    ConfigError,
+    DTypeError,
+    MiniganError,
+    MissingExtraError,
+    NotBuiltError,
+    OutputError,
+    ShapeError,
+)
 from minigan.nn import Dense, Reshape, Sequential, Tanh
 from minigan.training.exhibit import Exhibit
 
@@ -96,7 +106,9 @@ def test_save_picture_takes_a_picture_or_a_batch(tmp_path):
             "expected a path and a picture, got an array (4, 4, 1) of fl",
         ),
         (("a.png",), ConfigError, "expected a path and a picture, got 'a.png' and no picture."),
-        (("a.jpg", np.zeros((4, 4, 3))), ConfigError, "'a.jpg': expected a name that ends with .png, since a PNG is"),
+        (("a.gif", np.zeros((4, 4, 3))), ConfigError, "'a.gif': expected a name that ends with one of .png .jpg"),
+        (("a.png.txt", np.zeros((4, 4, 3))), ConfigError, "Name it a.png."),
+        (("a/.png", np.zeros((4, 4, 3))), ConfigError, "Name it samples.png."),
         (("a", np.zeros((4, 4, 3))), ConfigError, "Name it a.png."),
         (("a.png", np.zeros((0, 4, 3))), ShapeError, "got an array (0, 4, 3) of float64."),
         (("a.png", np.zeros((0, 4, 4, 3), np.uint8)), ShapeError, "got an array (0, 4, 4, 3) of uint8."),
@@ -110,6 +122,49 @@ def test_what_is_no_picture(arguments, error: type[MiniganError], says: str):
     with pytest.raises(error) as caught:
         minigan.save_picture(*arguments)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("ending", "kind"),
+    [
+        (".PNG", "PNG"),
+        (".jpg", "JPEG"),
+        (".JPEG", "JPEG"),
+        (".webp", "WEBP"),
+        (".bmp", "BMP"),
+        (".tif", "TIFF"),
+        (".TIFF", "TIFF"),
+    ],
+)
+def test_the_ending_decides_the_format(tmp_path, ending: str, kind: str, channels: int):
+    pillow = pytest.importorskip("PIL.Image")
+    smooth = np.linspace(0, 255, 40 * 30 * channels).reshape(40, 30, channels).astype(np.uint8)
+    path = tmp_path / f"picture{ending}"
+    minigan.save_picture(path, smooth)
+    with pillow.open(path) as image:
+        assert (image.format, image.size) == (kind, (30, 40))
+        pixels = np.asarray(image.convert("L" if channels == 1 else "RGB")).reshape(smooth.shape)
+    difference = np.abs(pixels.astype(int) - smooth).max()
+    assert difference <= 4 if kind == "JPEG" else difference == 0
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".webp"])
+def test_a_picture_too_long_for_its_format_is_refused(tmp_path, ending: str):
+    pytest.importorskip("PIL.Image")
+    path, strip = tmp_path / f"strip{ending}", np.zeros((1, 65_501, 1), np.uint8)
+    with pytest.raises(ConfigError, match=r"pixels a side, got a picture of 1x65501\. Name it strip\.png\."):
+        minigan.save_picture(path, strip)
+    minigan.save_picture(path.with_suffix(".png"), strip)
+    assert [each.name for each in tmp_path.iterdir()] == ["strip.png"]
+
+
+def test_without_pillow_only_png_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(MissingExtraError, match=r"writing \.jpg files needs Pillow, which is not installed"):
+        minigan.save_picture(tmp_path / "a.jpg", np.zeros((4, 4, 3)))
+    minigan.save_picture(tmp_path / "a.png", np.zeros((4, 4, 3)))
 
 
 def test_an_exhibit_shows_no_numbers():

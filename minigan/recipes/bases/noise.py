@@ -168,8 +168,12 @@ class NoiseRecipe(AdversarialRecipe):
         wrong = [n for n in ([] if label is None else np.ravel(label)) if not 0 <= n < self.classes]
         if wrong:
             raise ConfigError(f"{self.name}: expected a class from 0 to {self.classes - 1}, got {wrong[0]}.")
-        labels = rng.integers(self.classes, size=count) if label is None else np.full(count, label)
-        return self.noise(rng, count), self.one_hot(labels)
+        if label is not None:
+            return self.noise(rng, count), self.one_hot(np.full(count, label))
+        labels, z = np.empty(count, np.intp), np.empty((count, self.latent))
+        for k in range(count):  # a class right before its z: the first ten are the same, however many are drawn
+            labels[k], z[k] = rng.integers(self.classes), self.noise(rng, 1)[0]
+        return z, self.one_hot(labels)
 
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
         if not self.conditional:

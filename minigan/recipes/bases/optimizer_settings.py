@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minigan.errors import ConfigError
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop
@@ -104,6 +104,12 @@ class OptimizerSettings(Settings, ABC):
                 return ExponentialDecay(rate, self.decay_factor, every=self.decay_every * per_step)
             case _:
                 return Constant(rate)
+
+    def schedule_before(self, schedule: Schedule, *, steps: int) -> Schedule:
+        """The schedule of one of these settings' optimizers as it was when the whole training had that many steps."""
+        if self.decay_until or not isinstance(schedule, LinearDecay | CosineDecay):
+            return schedule
+        return replace(schedule, end=schedule.end // self.steps * steps)
 
     @property
     def _decay_end(self) -> int:

@@ -190,6 +190,9 @@ class Recipe(OptimizerSettings):
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Draws G's inputs for samples: noise, and a condition if G is conditional.
 
+        Each sample's numbers are drawn after those of the one before, so that a sample does not depend on how many
+        follow.
+
         Args:
             rng: draws the noise and the classes.
             count: number of samples.
