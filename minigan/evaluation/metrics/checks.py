@@ -1,7 +1,7 @@
 """Checks of the arrays that metrics are given, and their conversion to a type in which nothing overflows.
 
-NumPy computes in the type of its arguments: 16 times a uint8 label of 16 is 0, and a sum of float16 ends at 65,504. So a
-metric converts at its entrance.
+NumPy computes in the type of its arguments: 16 times a uint8 label of 16 is 0, and a sum of float16 ends at 65,504. So
+a metric converts at its entrance.
 """
 
 import numpy as np
