@@ -180,6 +180,8 @@ def load_network(network: Layer, arrays: Mapping[str, np.ndarray], prefix: str, 
     own = select(arrays, prefix)
     network.state.load_dict(state, source=source)
     network.arena.load_dict({n: a for n, a in own.items() if not n.startswith("state.")}, source=source)
+    for _, layer in network.walk():
+        layer.repair_state()
 
 
 def select(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:

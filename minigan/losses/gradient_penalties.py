@@ -1,7 +1,8 @@
 """Gradient penalties, which keep D's slope in bounds; their second order is written by hand.
 
-A penalty is P = weight * mean_i f(|g_i|), where g = d(sum of D's logits)/dx at some points x, one g_i an example. Its
-gradient with respect to D's weights is the derivative of a derivative:
+A penalty is P = weight * mean_i f(|g_i|), where g = d(sum of D's logits)/dx at some points x, one g_i for each input of
+D: an example, or a pack of examples if D judges several together (`minigan.nn.layers.packing.Pack`). Its gradient with
+respect to D's weights is the derivative of a derivative:
 
 1. forward at x, and backward to the input with every layer's cotangent recorded: g
 2. P, and v = dP/dg, in closed form
@@ -10,6 +11,7 @@ gradient with respect to D's weights is the derivative of a derivative:
 A penalty chooses x in `points`, and f in `of_slopes`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from copy import copy
 from typing import Any, ClassVar
@@ -18,7 +20,8 @@ import numpy as np
 
 from minigan.backends import Array, Backend, array_module
 from minigan.errors import ConfigError
-from minigan.nn.layers import BatchNorm
+from minigan.nn.layers import BatchNorm, Layer
+from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Sequential
 from minigan.nn.parameters import Gradients
 from minigan.support.arguments import instance, number, whole
@@ -65,14 +68,18 @@ class GradientPenalty(ABC):
         Returns:
             P, a scalar array of the backend.
         """
-        logits, tape = D.forward(self.points(real, fake, rng, D.kernels), train=True, rng=rng)
+        together = examples_together(D)
+        x = self.points(in_packs(real, together), in_packs(fake, together), rng, D.kernels)
+        if together > 1:
+            x = x.reshape(-1, *real.shape[1:])
+        logits, tape = D.forward(x, train=True, rng=rng)
         dx, record = D.backward_recorded(array_module(logits).ones_like(logits), tape)
-        value, v = self.of_gradient(dx)
-        D.double_backward(v, record, tape, grads=grads)
+        value, v = self.of_gradient(in_packs(dx, together))
+        D.double_backward(v.reshape(dx.shape), record, tape, grads=grads)
         return value
 
     def of_gradient(self, dx: Array) -> tuple[Array, Array]:
-        """P and dP/d(dx) of a step that has the penalty, for the gradient dx (N, ...) of D's logits."""
+        """P and dP/d(dx) of a step that has the penalty, for the gradient dx (N, ...) of D's logits; N inputs of D."""
         squares = (dx * dx).reshape(len(dx), -1).sum(axis=1)
         values, slopes = self.of_slopes(squares)
         scale = self.weight * self.interval / len(dx)
@@ -80,14 +87,18 @@ class GradientPenalty(ABC):
 
     @abstractmethod
     def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
-        """The points x at which D's slope is taken, (N, *D.input_shape).
+        """The points x at which D's slope is taken, like real.
 
         Random numbers reach the device through `kernels.feed`, so that a captured step draws new ones each time.
+
+        Args:
+            real, fake: inputs of D, (N, *D.input_shape); if D judges packs of examples, (packs, examples of a pack,
+                *D.input_shape).
         """
 
     @abstractmethod
     def of_slopes(self, squares: Array) -> tuple[Array, Array]:
-        """f and its derivative as functions of |g|², for each example: (N,) both.
+        """f and its derivative as functions of |g|², for each input of D: (N,) both.
 
         Args:
             squares: |g_i|², (N,).
@@ -114,7 +125,7 @@ class ZeroSlope(GradientPenalty):
 
 
 class WGANGP(UnitSlope):
-    """Penalty λ E[(|∇D(x)| - 1)²] at random points on the lines between real and fake examples.
+    """Penalty λ E[(|∇D(x)| - 1)²] at random points on the lines between real and fake inputs of D, examples or packs.
 
     Source: Gulrajani et al. 2017, equation 3 and algorithm 1 (λ = 10).
     """
@@ -212,6 +223,19 @@ class PenaltyOfEach(GradientPenalty):
 
     def objection(self, D: Sequential) -> str | None:
         return self.penalty.objection(D)
+
+
+def examples_together(D: Layer) -> int:
+    """The number of examples that are one input of D: 1, or more if it has a `Pack`."""
+    if isinstance(D, Pack):
+        return D.count
+    inside = [examples_together(child) for _, child in D.children()]
+    return max(inside, default=1) if isinstance(D, Parallel) else math.prod(inside)
+
+
+def in_packs(x: Array, together: int) -> Array:
+    """Examples (N, ...) as (N / together, together, ...); x itself where D joins none, or where it will refuse x."""
+    return x if together == 1 or len(x) % together else x.reshape(-1, together, *x.shape[1:])
 
 
 PENALTIES: dict[str, type[GradientPenalty]] = {"wgan-gp": WGANGP, "dragan": DRAGAN, "r1": R1, "r2": R2}

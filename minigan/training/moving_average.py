@@ -10,6 +10,7 @@ import numpy as np
 
 from minigan.checkpoints.format import load_network, network_arrays
 from minigan.errors import CheckpointError, ConfigError, MiniganError
+from minigan.nn.layers import Layer
 from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
 from minigan.support.arguments import number
@@ -35,6 +36,9 @@ class MovingAverage:
     - "running": the running statistics of G, averaged like the weights; costs nothing.
     - "batch": those of the batch being drawn, as in training; an image then depends on the others in its batch.
     - "standing": those of many batches drawn with the averaged weights (Brock et al. 2019, appendix C).
+
+    Likewise SpectralNorm divides the averaged weights by their own largest singular value: `settle` computes it, and
+    until then the average of G's u, brought to length 1, estimates it.
 
     Args:
         network: built like G; its weights are overwritten.
@@ -73,6 +77,8 @@ class MovingAverage:
         self.network, self.G = network, G
         self.decay, self.statistics = decay, statistics
         self.noise, self.seed = noise, seed
+        # the layers whose state is more than a number that may be averaged: SpectralNorm
+        self._to_repair = [layer for _, layer in network.walk() if type(layer).repair_state is not Layer.repair_state]
         self.restart()
 
     def __repr__(self) -> str:
@@ -93,6 +99,10 @@ class MovingAverage:
         for average, last in self._pairs():
             with kernels.optimizing(average, kernels=("ema_step",)):
                 kernels.ema_step(average, last, decay=decay)
+        if self._to_repair:
+            with kernels.only_if_sound(self.network.state.flat):
+                for layer in self._to_repair:
+                    layer.repair_state()
         kernels.each_step(self._count)
 
     def _count(self) -> None:
@@ -100,10 +110,19 @@ class MovingAverage:
         self.network.arena.updated()
 
     def settle(self) -> None:
-        """Computes standing statistics for the weights. Call it before saving the network; `draw` does so itself."""
+        """Computes what follows from the averaged weights: the sigmas of SpectralNorm, and standing statistics.
+
+        Call it before saving the network; `draw` does so itself.
+        """
         if self.noise is not None and self.statistics == "standing":
             self.network.state.flat[...] = self.G.state.flat
+            self._settle_layers()
             standing_statistics(self.network, self.noise, rng=np.random.default_rng(self.seed))
+        self._settle_layers()
+
+    def _settle_layers(self) -> None:
+        for layer in self._to_repair:
+            layer.settle()
 
     def draw(self, z: np.ndarray, condition: np.ndarray | None = None) -> np.ndarray:
         """The averaged generator's outputs (N, *G.output_shape), in host memory; see `generate`."""

@@ -33,6 +33,7 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
+from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 
 ToTorch = Callable[[np.ndarray], torch.Tensor]
@@ -160,6 +161,17 @@ class Join(nn.Module):
         return torch.cat([x, self.inner(x)], dim=1)
 
 
+class Neighbours(nn.Module):
+    """`Pack`: neighbours of the batch joined along the channels."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[k :: self.count] for k in range(self.count)], dim=1)
+
+
 def twin(layer: Layer) -> nn.Module:
     """PyTorch's module with the layer's weights; symmetric padding only, which is all PyTorch has."""
     module = _module(layer)
@@ -223,6 +235,8 @@ def _module(layer: Layer) -> nn.Module:
             )
             module.weight_v = nn.functional.normalize(matrix.T @ module.weight_u, dim=0)
             return module
+        case Pack():
+            return Neighbours(layer.count)
         case Maxout():
             return Largest(layer.pieces)
         case LeakyReLU():

@@ -6,13 +6,23 @@ import numpy as np
 import pytest
 
 from minigan.backends import Backend
-from minigan.errors import ConfigError
+from minigan.errors import ConfigError, ShapeError
 from minigan.losses import Wasserstein
-from minigan.losses.gradient_penalties import DRAGAN, PENALTIES, R1, R2, WGANGP, GradientPenalty, get_penalty
+from minigan.losses.gradient_penalties import (
+    DRAGAN,
+    PENALTIES,
+    R1,
+    R2,
+    WGANGP,
+    GradientPenalty,
+    examples_together,
+    get_penalty,
+)
 from minigan.nn.gradcheck import check_gradient
 from minigan.nn.initializers import Normal
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Flatten, LeakyReLU, Reshape, Sigmoid, Tanh
-from minigan.nn.network import Residual, Sequential
+from minigan.nn.layers.packing import Pack
+from minigan.nn.network import Parallel, Residual, Sequential
 from minigan.nn.optimizers import SGD
 from minigan.training.alternating import AlternatingOptimizer
 
@@ -178,6 +188,20 @@ def test_points_of_wgan_gp_lie_between_the_examples(backend: Backend):
         np.testing.assert_allclose(of_one_example, of_one_example[0, 0, 0], rtol=1e-9)
     assert len(set(shares[:, 0, 0, 0].round(9))) == N
     assert ((shares > 0) & (shares < 1)).all()
+
+
+def test_what_is_judged_together():
+    assert examples_together(Sequential([Dense(3)])) == 1
+    assert examples_together(Sequential([Sequential([Pack(2), Tanh()]), Pack(3), Dense(1)])) == 6
+    branch = [Pack(2), Flatten(), Dense(1)]
+    assert examples_together(Sequential([Parallel([branch, branch])])) == 2
+
+
+def test_a_batch_without_whole_packs(backend: Backend):
+    D, (real, fake) = built(Sequential([Pack(3), *patches().layers], name="D"), backend), batches(backend)
+    for name in PENALTIES:
+        with pytest.raises(ShapeError, match="joins 3 examples, got a batch of 4"):
+            get_penalty(name).add_gradients(D, real, fake, grads=D.gradients(), rng=draws())
 
 
 def test_points_of_the_others(backend: Backend):

@@ -16,6 +16,7 @@ from minigan.losses import LOSSES, get_loss  # noqa: E402
 from minigan.losses.gradient_penalties import PENALTIES, get_penalty  # noqa: E402
 from minigan.nn.initializers import Normal  # noqa: E402
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, LeakyReLU, Reshape, Sigmoid, Tanh  # noqa: E402
+from minigan.nn.layers.packing import Pack  # noqa: E402
 from minigan.nn.network import Residual, Sequential  # noqa: E402
 from minigan.nn.optimizers import Adam  # noqa: E402
 from minigan.training.alternating import AlternatingOptimizer  # noqa: E402
@@ -59,7 +60,7 @@ TWINS: dict[str, tuple[LogitsLoss, LogitsLoss]] = {
 
 def slope_penalty(name: str, D: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """As the papers' authors have it."""
-    x = x.clone().requires_grad_()
+    x = x.detach().clone().requires_grad_()
     (dx,) = torch.autograd.grad(D(x).sum(), x, create_graph=True)
     squares = dx.square().flatten(1).sum(dim=1)
     if name in ("r1", "r2"):
@@ -151,6 +152,31 @@ def test_every_loss(backend: Backend, loss: str):
 @pytest.mark.parametrize("critic", [smooth, piecewise_linear])
 def test_every_penalty(backend: Backend, critic, penalty: str):
     compare(backend, critic(), "wasserstein", penalty)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("pack", [2, 4])
+def test_every_penalty_of_a_packed_discriminator(backend: Backend, pack: int, penalty: str):
+    """The slope is that at D's actual input, a pack; the lines of WGAN-GP run from pack to pack."""
+    ours = gan(backend, [Pack(pack), *piecewise_linear()], "wasserstein", penalty)
+    real, fake = np.random.default_rng(1).uniform(-1, 1, (2, 2 * pack, *IMAGE))
+    neighbours, d = twin(ours.D)[0], twin(ours.D)[1:]
+
+    grads = ours.D.gradients()
+    P = ours.penalty.add_gradients(ours.D, real, fake, grads=grads, rng=np.random.default_rng(SEED))
+    t_real, t_fake, numbers = neighbours(to_nchw(real)), neighbours(to_nchw(fake)), np.random.default_rng(SEED)
+    x = {
+        "wgan-gp": lambda: t_real + torch.from_numpy(numbers.uniform(size=(2, 1, 1, 1))) * (t_fake - t_real),
+        "dragan": lambda: t_real + neighbours(to_nchw(numbers.standard_normal(real.shape))) * (real.std() / 2),
+        "r1": lambda: t_real,
+        "r2": lambda: t_fake,
+    }[penalty]()
+    expected = slope_penalty(penalty, d, x)
+    expected.backward()
+    assert float(P) == pytest.approx(expected.item(), rel=1e-11)
+    for bias in (p for p in d.parameters() if p.grad is None):  # the last one moves no slope
+        bias.grad = torch.zeros_like(bias)
+    assert_same(ours.D, d, grads)
 
 
 def test_a_training_with_wgan_gp(backend: Backend):

@@ -18,6 +18,8 @@ from minigan.evaluation.metrics.distances import distance_blocks
 
 __all__ = ["Birthday", "birthday_test", "close_distance"]
 
+ROUNDING = 1e-9
+
 
 class Birthday(NamedTuple):
     """Result of a birthday-paradox test.
@@ -43,6 +45,8 @@ class Birthday(NamedTuple):
 def birthday_test(samples: np.ndarray, *, threshold: float, show: int = 10) -> Birthday:
     """Counts the pairs of a batch that are near-duplicates.
 
+    A difference of rounding, a billionth of the threshold, does not count.
+
     Any two samples are the same image with probability sum of p², which is 1 / N for N equally likely images. So the
     inverse of the share of near-duplicates among all pairs estimates the support, whatever the batch's size.
 
@@ -57,10 +61,10 @@ def birthday_test(samples: np.ndarray, *, threshold: float, show: int = 10) -> B
     x = vectors("samples", samples, least=2)
     if not threshold >= 0:
         raise ConfigError(f"threshold: expected a distance from 0 up, got {threshold}. Use close_distance.")
-    duplicates = 0
+    upto, duplicates = threshold * (1 + ROUNDING), 0
     rows, columns, found = np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
     for part, upper in _upper_blocks(x):
-        duplicates += int((upper <= threshold).sum())
+        duplicates += int((upper <= upto).sum())
         flat = upper.ravel()
         few = np.argpartition(flat, min(show, flat.size - 1))[:show]
         row, column = np.unravel_index(few, upper.shape)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minigan.errors import ConfigError, ShapeError
-from minigan.evaluation.metrics.checks import IntegerArray, check_count
+from minigan.errors import ConfigError, DataError, ShapeError
+from minigan.evaluation.metrics.checks import IntegerArray, check_count, integers, numbers
 
 __all__ = ["MapAgreement", "confusion_matrix", "map_agreement", "palette_labels"]
 
@@ -23,12 +23,13 @@ def palette_labels(images: np.ndarray, *, palette: npt.ArrayLike) -> IntegerArra
     """Class of each pixel: the index of the nearest colour, the first of equally near ones.
 
     Args:
-        images: (N, H, W, 3), uint8, or floats in [-1, 1].
+        images: (N, H, W, 3), integers from 0 to 255, or floats in [-1, 1].
         palette: the classes' colours (K, 3), from 0 to 255, such as `minigan.data.MASK_COLOURS`.
     Returns:
         int64 (N, H, W), from 0 to K - 1.
     Raises:
         ShapeError: the images or the palette do not have 3 channels.
+        DTypeError, DataError: the images hold no finite numbers, or integers beyond 0 to 255.
     """
     colours = np.asarray(palette, dtype=np.float32)
     if images.ndim != 4 or images.shape[3] != 3 or colours.ndim != 2 or colours.shape[1] != 3 or not len(colours):
@@ -36,7 +37,7 @@ def palette_labels(images: np.ndarray, *, palette: npt.ArrayLike) -> IntegerArra
             f"expected images (N, H, W, 3) and a palette (K, 3), got {images.shape} and {colours.shape}. "
             "Class maps are colour images."
         )
-    pixels = images if images.dtype == np.uint8 else (images + 1) * 127.5
+    pixels = _pixels(images)
     nearest = np.full(images.shape[:3], np.inf, dtype=np.float32)
     labels = np.zeros(images.shape[:3], dtype=np.int64)
     for label, colour in enumerate(colours):
@@ -45,6 +46,18 @@ def palette_labels(images: np.ndarray, *, palette: npt.ArrayLike) -> IntegerArra
         labels[closer] = label
         nearest[closer] = distance[closer]
     return labels
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """Images on the scale of a palette, 0 to 255, in a type in which differences do not wrap around."""
+    if images.dtype.kind in "iu":
+        if images.dtype != np.uint8 and images.size and (images.min() < 0 or images.max() > 255):
+            raise DataError(
+                f"images: expected integers from 0 to 255, got {images.min()} to {images.max()}. Scale the images."
+            )
+        return images.astype(np.float32)
+    single = images if images.dtype == np.float32 else numbers("images", images)
+    return (single + 1) * 127.5
 
 
 def confusion_matrix(labels: np.ndarray, truth: np.ndarray, *, classes: int) -> IntegerArray:
@@ -57,11 +70,13 @@ def confusion_matrix(labels: np.ndarray, truth: np.ndarray, *, classes: int) -> 
         int64 (classes, classes).
     Raises:
         ShapeError: the shapes differ.
+        DTypeError: the labels are no integers.
         ConfigError: a label is not in [0, classes).
     """
     check_count("classes", classes)
     if labels.shape != truth.shape:
         raise ShapeError(f"expected labels of the truth's shape {truth.shape}, got {labels.shape}. Pair them.")
+    labels, truth = integers("labels", labels), integers("truth", truth)
     counted = (truth >= 0) & (truth < classes)
     said = labels[counted]
     if said.size and (said.min() < 0 or said.max() >= classes):
@@ -86,6 +101,7 @@ def map_agreement(confusion: np.ndarray) -> MapAgreement:
     Raises:
         ShapeError: the matrix is not square, or empty.
     """
+    confusion = numbers("confusion", confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or not confusion.sum() > 0:
         raise ShapeError(
             f"expected a square matrix with counts in it, got {confusion.shape} with sum {confusion.sum()}. "

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from minigan.errors import ShapeError
-from minigan.evaluation.metrics.checks import FloatArray, vectors
+from minigan.evaluation.metrics.checks import FloatArray, numbers, vectors
 
 __all__ = ["Moments", "frechet_distance"]
 
@@ -57,9 +57,10 @@ def frechet_distance(a: Moments, b: Moments) -> float:
             f"expected moments of vectors of one length, got {a.mean.size} and {b.mean.size} features. "
             "Extract both with the same function."
         )
-    shift = a.mean - b.mean
-    cross = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
-    distance = shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * cross
+    shift = numbers("a.mean", a.mean) - numbers("b.mean", b.mean)
+    A, B = numbers("a.covariance", a.covariance), numbers("b.covariance", b.covariance)
+    cross = np.linalg.svd(_root(A) @ _root(B), compute_uv=False).sum()
+    distance = shift @ shift + np.trace(A) + np.trace(B) - 2 * cross
     return max(float(distance), 0.0)
 
 

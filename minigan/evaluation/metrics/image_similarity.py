@@ -63,8 +63,7 @@ def ssim(x: np.ndarray, y: np.ndarray, *, data_range: float = 2.0) -> FloatArray
 def _checked(x: np.ndarray, y: np.ndarray, data_range: float) -> tuple[FloatArray, FloatArray]:
     if not 0 < data_range < np.inf:
         raise ConfigError(f"data_range: expected a positive number, got {data_range}. 2 fits images in [-1, 1].")
-    x, y = images_pair(("x", "y"), x, y)
-    return x.astype(np.float64), y.astype(np.float64)
+    return images_pair(("x", "y"), x, y)
 
 
 def _window_mean(x: FloatArray) -> FloatArray:

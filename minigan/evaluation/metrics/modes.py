@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.errors import ConfigError, ShapeError
-from minigan.evaluation.metrics.checks import FloatArray, IntegerArray, check_count, vectors
+from minigan.evaluation.metrics.checks import FloatArray, IntegerArray, check_count, integers, numbers, vectors
 from minigan.evaluation.metrics.distances import nearest
 
 __all__ = ["LabelCoverage", "ModeCoverage", "kl_divergence", "label_coverage", "mode_coverage"]
@@ -107,7 +107,9 @@ def kl_divergence(p: np.ndarray, q: np.ndarray) -> float:
         p, q: histograms (K,), which need not sum to 1.
     Raises:
         ShapeError: they are not two histograms of one length with counts in them.
+        DTypeError, DataError: they hold other things than finite numbers.
     """
+    p, q = numbers("p", p), numbers("q", q)
     if p.ndim != 1 or p.shape != q.shape or (p < 0).any() or (q < 0).any() or not (p.sum() > 0 and q.sum() > 0):
         raise ShapeError(
             f"expected two histograms of one length, neither empty nor negative, got {p.shape} with sum {p.sum()} "
@@ -120,14 +122,15 @@ def kl_divergence(p: np.ndarray, q: np.ndarray) -> float:
     return max(float((a * np.log(a / b)).sum()), 0.0)
 
 
-def _share(counts: np.ndarray) -> FloatArray:
+def _share(counts: FloatArray) -> FloatArray:
     share: FloatArray = counts / counts.sum()
     return share
 
 
 def _histogram(name: str, labels: np.ndarray, classes: int) -> IntegerArray:
-    if labels.ndim != 1 or not labels.size or labels.dtype.kind not in "iu":
+    if labels.ndim != 1 or not labels.size or labels.dtype.kind not in "iub":
         raise ShapeError(f"{name}: expected integers (N,), got {labels.dtype} {labels.shape}. Give one label a sample.")
+    labels = integers(name, labels)
     if labels.min() < 0 or labels.max() >= classes:
         raise ConfigError(
             f"{name}: expected labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}. "

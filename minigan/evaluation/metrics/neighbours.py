@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minigan.evaluation.metrics.checks import FloatArray, vectors
+from minigan.evaluation.metrics.checks import FloatArray, numbers, vectors
 from minigan.evaluation.metrics.distances import kth_nearest, nearest
 
 __all__ = ["Memorization", "memorization", "nearer_share"]
@@ -63,6 +63,6 @@ def nearer_share(samples: FloatArray, real: FloatArray) -> float:
     Args:
         samples, real: distances (N,) and (M,).
     """
-    real = np.sort(real)
+    samples, real = numbers("samples", samples), np.sort(numbers("real", real))
     below, upto = np.searchsorted(real, samples, side="left"), np.searchsorted(real, samples, side="right")
     return float(1 - (below + upto).mean() / (2 * len(real)))

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigan.evaluation.metrics.checks import FloatArray, vectors_pair
-from minigan.evaluation.metrics.distances import distance_blocks, kth_nearest
+from minigan.evaluation.metrics.checks import vectors_pair
+from minigan.evaluation.metrics.distances import distance_blocks, inside, kth_nearest
 
 __all__ = ["PRDC", "prdc"]
 
@@ -42,23 +42,17 @@ def prdc(real: np.ndarray, fake: np.ndarray, *, k: int = 5) -> PRDC:
         ShapeError, DTypeError, DataError: the arrays are not two sets of finite vectors of one length.
     """
     real, fake = vectors_pair(("real", "fake"), real, fake, least=2)
-    real_radius, fake_radius = _widened(kth_nearest(real, k=k)), _widened(kth_nearest(fake, k=k))
+    real_radius, fake_radius = kth_nearest(real, k=k), kth_nearest(fake, k=k)
     balls = np.zeros(len(fake), dtype=np.int64)  # real examples' balls that each fake is in
     recalled, covered = np.zeros(len(real), dtype=np.bool_), np.zeros(len(real), dtype=np.bool_)
     for part, distances in distance_blocks(real, fake):
-        inside = distances <= real_radius[part, None]
-        balls += inside.sum(axis=0)
-        covered[part] = inside.any(axis=1)
-        recalled[part] = (distances <= fake_radius).any(axis=1)
+        in_real = inside(distances, real_radius[part, None], real[part], fake)
+        balls += in_real.sum(axis=0)
+        covered[part] = in_real.any(axis=1)
+        recalled[part] = inside(distances, fake_radius, real[part], fake).any(axis=1)
     return PRDC(
         precision=float((balls > 0).mean()),
         recall=float(recalled.mean()),
         density=float(balls.mean() / k),
         coverage=float(covered.mean()),
     )
-
-
-def _widened(radius: FloatArray) -> FloatArray:
-    """Radii plus a millionth of the largest, so that rounding does not exclude vectors on a border, such as copies."""
-    wider: FloatArray = radius + 1e-6 * radius.max()
-    return wider

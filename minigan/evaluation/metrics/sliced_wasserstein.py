@@ -8,7 +8,7 @@ coarse levels compare large shapes, the finest one compares edges and noise.
 import numpy as np
 
 from minigan.errors import ShapeError
-from minigan.evaluation.metrics.checks import FloatArray, check_count, vectors_pair
+from minigan.evaluation.metrics.checks import FloatArray, check_count, vectors_pair, wide
 
 __all__ = ["laplacian_pyramid", "patch_distances", "sliced_wasserstein", "wasserstein_1d"]
 
@@ -29,6 +29,7 @@ def wasserstein_1d(x: np.ndarray, y: np.ndarray) -> FloatArray:
     """
     if x.shape != y.shape or x.ndim != 2:
         raise ShapeError(f"expected two arrays of one shape (N, K), got {x.shape} and {y.shape}. Use equal numbers.")
+    x, y = wide(x), wide(y)
     distance: FloatArray = np.abs(np.sort(x, axis=0) - np.sort(y, axis=0)).mean(axis=0, dtype=np.float64)
     return distance
 
@@ -46,10 +47,11 @@ def sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, rng: np.random.Generator
     """
     vectors_pair(("x", "y"), x, y)
     check_count("directions", directions)
+    x, y = wide(x), wide(y)
     total = 0.0
     for start in range(0, directions, GROUP):
         axes = rng.standard_normal((x.shape[1], min(GROUP, directions - start)))
-        axes = (axes / np.linalg.norm(axes, axis=0)).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+        axes = (axes / np.linalg.norm(axes, axis=0)).astype(x.dtype)
         total += float(wasserstein_1d(x @ axes, y @ axes).sum())
     return total / directions
 
@@ -103,7 +105,7 @@ def laplacian_pyramid(images: np.ndarray) -> list[np.ndarray]:
         raise ShapeError(
             f"expected images (N, H, W, C) with sides of at least {PATCH} pixels, got {images.shape}. Use larger ones."
         )
-    level = images if images.dtype.kind == "f" else images.astype(np.float64)
+    level = wide(images)
     levels = []
     while min(-(-side // 2) for side in level.shape[1:3]) >= 2 * PATCH:
         coarse = _blur(level)[:, ::2, ::2]

@@ -146,6 +146,13 @@ class Layer(ABC):
         is its gradient forward's derivative.
         """
 
+    def repair_state(self) -> None:  # noqa: B027 (most states are as good averaged)
+        """Brings back into the state what an average of several states lacks, such as a vector's length of 1.
+
+        To be called when the state was averaged, or loaded from a file that may hold an average. It leaves every other
+        state as it is, to the bit.
+        """
+
     @property
     def own_flops(self) -> int:
         """Operations of one forward pass per example, without those of the layers inside; a multiply-add is two."""

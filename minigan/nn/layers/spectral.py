@@ -14,6 +14,8 @@ from minigan.nn.layers.dense import Dense
 from minigan.nn.parameters import Gradients, Parameter
 from minigan.support.arguments import kind_of, number, whole
 
+ROUNDING = 1e-5  # the most by which the length of a unit vector differs from 1
+
 WeightLayer = Conv2D | Dense  # and ConvTranspose2D, which is a Conv2D
 
 
@@ -110,9 +112,16 @@ class SpectralNorm(Layer):
 
     def settle(self) -> None:
         """Gives u the limit of the power iteration: the eigenvector of W' W with the largest eigenvalue."""
-        W = self._matrix(self.inner.w.value)
-        _, vectors = self.kernels.xp.linalg.eigh(W.T @ W)
-        self.u.value[...] = vectors[:, -1]
+        W, xp = self._matrix(self.inner.w.value), self.kernels.xp
+        _, vectors = xp.linalg.eigh(W.T @ W)
+        limit = vectors[:, -1]
+        self.u.value[...] = xp.where((limit * self.u.value).sum() < 0, -limit, limit)  # where the iteration would end
+
+    def repair_state(self) -> None:
+        """Gives u the length 1: an average of unit vectors is shorter, and sigma would be too small."""
+        xp, u = self.kernels.xp, self.u.value
+        length = xp.sqrt((u * u).sum())
+        u /= xp.where((abs(length - 1) > ROUNDING) & (length > self.eps), length, xp.ones_like(length))
 
     def effective_weight(self) -> Array:
         """The weight of evaluation: w / sigma."""

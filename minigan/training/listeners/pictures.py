@@ -55,6 +55,7 @@ class Pictures(Listener):
         if state.average is None:
             samples = exhibit.draw(state.learner.G)
         elif exhibit.as_in_training:
+            state.average.settle()
             samples = exhibit.draw(state.average.network)
         else:
             samples = state.average.draw(exhibit.z, exhibit.condition)

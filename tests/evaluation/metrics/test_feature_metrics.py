@@ -51,6 +51,23 @@ def test_distances_in_blocks_are_those_of_a_loop(rng, monkeypatch):
     np.testing.assert_allclose(found, np.sort(table, axis=1)[:, :4], atol=1e-9)
 
 
+@given(x=sets, far=st.sampled_from([0.0, 1e3, 1e6]), outlier=st.sampled_from([1.0, 1e5, 1e9]))
+def test_near_vectors_far_from_the_rest_keep_their_distances(x, far, outlier):
+    """The short formula would lose all digits of a distance of 1e-3 between vectors of length 1e6."""
+    x = np.concatenate([x + far, x[:5] + far + 1e-3, x[:3] + far, outlier * x[:1]])
+    table = naive.distances(x, x)
+    found = np.concatenate([block for _, block in distance_blocks(x, x)])
+    np.testing.assert_allclose(found, table, rtol=1e-7, atol=1e-12)
+    assert (found[table == 0] == 0).all()
+
+
+def test_copies_are_the_nearest_at_distance_0(rng):
+    train = rng.integers(0, 256, (200, 300)).astype(np.float32) / 127.5 - 1
+    indices, found = nearest(train[50:60], train)
+    assert indices[:, 0].tolist() == list(range(50, 60))
+    assert (found == 0).all()
+
+
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
@@ -177,6 +194,25 @@ def test_prdc_does_not_depend_on_the_order(x, k):
     rng = np.random.default_rng(0)
     y = rng.standard_normal((20, x.shape[1]))
     assert prdc(x, y, k=k) == pytest.approx(prdc(rng.permutation(x), rng.permutation(y), k=k))
+
+
+@pytest.mark.parametrize("outlier", [1e3, 1e7, 1e12])
+def test_one_outlier_widens_no_other_ball(outlier, rng):
+    """The definition of the package prdc (Naeem et al. 2020), for data without ties."""
+    real, fake = rng.standard_normal((60, 4)), 1.5 * rng.standard_normal((50, 4)) + 0.5
+    real[7] = outlier
+    rr, ff, rf = naive.distances(real, real), naive.distances(fake, fake), naive.distances(real, fake)
+    k = 5
+    r_radius, f_radius = (np.partition(table, k, axis=1)[:, k] for table in (rr, ff))  # the k-th after itself
+    expected = (
+        (rf < r_radius[:, None]).any(axis=0).mean(),
+        (rf < f_radius).any(axis=1).mean(),
+        (rf < r_radius[:, None]).sum(axis=0).mean() / k,
+        (rf.min(axis=1) < r_radius).mean(),
+    )
+    assert prdc(real, fake, k=k) == pytest.approx(expected)
+    fake[3] = -outlier
+    assert prdc(real, fake, k=k) == pytest.approx(naive.prdc(real, fake, k))
 
 
 def test_prdc_tells_what_is_wrong(rng):

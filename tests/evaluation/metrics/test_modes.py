@@ -94,6 +94,31 @@ def test_birthday_by_hand(monkeypatch):
     assert close_distance(batch) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("features", [2, 784])
+def test_birthday_finds_exact_duplicates_without_a_tolerance(features, rng):
+    images = rng.integers(0, 256, (150, features)) / 127.5 - 1
+    batch = rng.permutation(np.concatenate([images, images]))
+    found = birthday_test(batch, threshold=0.0, show=200)
+    assert found.duplicates == 150
+    assert (found.distances[:150] == 0).all()
+    assert (batch[found.closest[:150, 0]] == batch[found.closest[:150, 1]]).all()
+    assert close_distance(batch) == 0
+
+
+def test_a_threshold_includes_itself(rng):
+    """Rounding does not take pairs of exactly the distance out, wherever the points are."""
+    for centre in (0.0, 1e3, 1 / 3):
+        batch = np.array([[0.0, 0], [3, 4], [100, 0], [103, 4]]) + centre
+        assert birthday_test(batch, threshold=5.0).duplicates == 2
+    batch = rng.standard_normal((40, 30))
+    assert birthday_test(batch, threshold=close_distance(batch, share=0.1)).duplicates == 78
+
+
+def test_one_image_drawn_again_and_again():
+    batch = np.tile(np.random.default_rng(0).random((3, 50)), (400, 1))
+    assert birthday_test(batch, threshold=0).duplicates == 3 * 400 * 399 // 2
+
+
 def test_birthday_of_bad_input(rng):
     with pytest.raises(ShapeError, match="at least 2 examples, got 1"):
         birthday_test(np.zeros((1, 3)), threshold=1.0)
@@ -117,6 +142,13 @@ def test_memorization_tells_copies_from_fresh_and_from_foreign(rng):
     assert fresh.ratio == pytest.approx(1, abs=0.2)
     assert memorization(rng.standard_normal((500, 2)), train).nearer == pytest.approx(0.5, abs=0.05)
     assert memorization(rng.standard_normal((50, 2)) + 50, train).nearer == 0
+
+
+def test_copies_are_at_distance_0(rng):
+    train = rng.integers(0, 256, (400, 100)) / 127.5 - 1
+    found = memorization(train[:50], train, held_out=rng.random((9, 100)))
+    assert (found.distances == 0).all()
+    assert found.ratio == 0
 
 
 def test_memorization_counts_equal_distances_half():
