@@ -9,7 +9,8 @@ import numpy as np
 from minigan.data.class_maps import MapPixels, map_pixels
 from minigan.data.dataset import IndexArray
 from minigan.data.files import FileStore
-from minigan.data.image_files import Probe, common_size, load_image, load_unchanged, probe_files
+from minigan.data.image_files import Probe, common_size, deep_values, load_image, load_unchanged, probe_files
+from minigan.data.map_files import JPEG_MAGIC
 from minigan.data.pair_names import (
     MOSTLY,
     Matches,
@@ -20,13 +21,14 @@ from minigan.data.pair_names import (
     only_one_kind,
     splits_of,
 )
+from minigan.data.tones import SIXTEEN_BITS, Tones, common_tones
 from minigan.errors import DataError
 
-__all__ = ["PairLayout", "SideBySide", "TwoFolders", "find_layout", "match_folders"]
+__all__ = ["PairLayout", "SideBySide", "TwoFolders", "find_pairs", "match_folders"]
 
 BOTH = (0, 1)
-JPEG_MAGIC = b"\xff\xd8\xff"
 WIDE = 1.9  # a picture this many times as wide as high may well be two
+SEAMS = 16  # pictures in which a seam is looked for
 SEAM = 2.0  # times the usual difference of neighbouring columns, in the middle of a pair
 
 
@@ -75,8 +77,20 @@ class PairLayout(ABC):
         """
 
     @abstractmethod
-    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
-        """The pictures of some sides as Pillow images of mode L or RGB."""
+    def images(self, row: int, *, channels: int, tones: Sequence[Tones], sides: Sequence[int] = BOTH) -> list[Any]:
+        """The pictures of some sides as Pillow images of mode L or RGB.
+
+        Args:
+            tones: of both sides, for values that are not 8-bit.
+        """
+
+    @abstractmethod
+    def tones(self, probes: Probes, side: int) -> Tones:
+        """The range of a side's values, where these are not 8-bit.
+
+        Raises:
+            DataError: they are of no range that tones have.
+        """
 
     @abstractmethod
     def pixels(self, row: int, side: int) -> MapPixels:
@@ -109,7 +123,7 @@ class SideBySide(PairLayout):
 
     def probe(self, rows: IndexArray) -> Probes:
         whole = probe_files(self._store, rows)
-        halves = {row: Probe(probe.height, probe.width // 2, probe.grey) for row, probe in whole.items()}
+        halves = {row: probe._replace(width=probe.width // 2) for row, probe in whole.items()}
         self._whole = whole
         return Probes(halves, halves)
 
@@ -118,8 +132,11 @@ class SideBySide(PairLayout):
         half = height, _half_width(width, where=self.where(next(iter(probes.a))))
         return half, half
 
-    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
-        image = load_image(self._store.read(row), where=self.where(row), channels=channels)
+    def tones(self, probes: Probes, side: int) -> Tones:
+        return _tones(self._store, [row for row, probe in probes[side].items() if probe.deep])
+
+    def images(self, row: int, *, channels: int, tones: Sequence[Tones], sides: Sequence[int] = BOTH) -> list[Any]:
+        image = load_image(self._store.read(row), where=self.where(row), channels=channels, tones=tones[0])
         return [image.crop(self._box(image, row, side)) for side in sides]
 
     def pixels(self, row: int, side: int) -> MapPixels:
@@ -139,7 +156,7 @@ class SideBySide(PairLayout):
         Narrow pictures must have a seam in the middle: columns that differ more than neighbours do elsewhere.
         """
         narrow = [row for row, probe in self._whole.items() if probe.width < WIDE * probe.height]
-        seam = _has_seam([self._grey(row) for row in narrow or probes.a])
+        seam = _has_seam([self._grey(row) for row in _spread(narrow or [*probes.a])])
         if narrow and (not seam or self._doubt):
             probe = self._whole[narrow[0]]
             raise DataError(
@@ -191,8 +208,15 @@ class TwoFolders(PairLayout):
         )
         return a, b
 
-    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
-        return [load_image(self._read(row, k), where=self.where(row, k), channels=channels) for k in sides]
+    def tones(self, probes: Probes, side: int) -> Tones:
+        deep = [self._rows[row][side] for row, probe in probes[side].items() if probe.deep]
+        return _tones(self.stores[side], deep)
+
+    def images(self, row: int, *, channels: int, tones: Sequence[Tones], sides: Sequence[int] = BOTH) -> list[Any]:
+        return [
+            load_image(self._read(row, side), where=self.where(row, side), channels=channels, tones=tones[side])
+            for side in sides
+        ]
 
     def pixels(self, row: int, side: int) -> MapPixels:
         data = self._read(row, side)
@@ -203,8 +227,8 @@ class TwoFolders(PairLayout):
         return self.stores[side].read(self._rows[row][side])
 
     def remarks(self, probes: Probes) -> tuple[str, ...]:
-        for row, a in probes.a.items():
-            b = probes.b[row]
+        for row in [row for row in probes.a if row in probes.b]:
+            a, b = probes.a[row], probes.b[row]
             if abs(a.width * b.height - b.width * a.height) > 0.01 * a.width * b.height:
                 return (
                     f"{self.where(row, 0)} is {a.height}x{a.width}, {self.where(row, 1)} {b.height}x{b.width}: each is "
@@ -215,7 +239,12 @@ class TwoFolders(PairLayout):
         return ()
 
 
-def find_layout(store: FileStore) -> PairLayout:
+def _tones(store: FileStore, deep: Sequence[int]) -> Tones:
+    """The range of the values of a store's files that are not 8-bit."""
+    return common_tones(deep_values(store, deep), where=str(store.root)) if deep else SIXTEEN_BITS
+
+
+def find_pairs(store: FileStore) -> PairLayout:
     """The pairs of a folder or zip: in two folders of it, if their names say so; otherwise side by side.
 
     Raises:
@@ -323,6 +352,12 @@ def _half_width(width: int, *, where: str) -> int:
             "Check that the folder holds pairs."
         )
     return width // 2
+
+
+def _spread(rows: list[int]) -> list[int]:
+    """A few of some rows, evenly spread."""
+    count = min(len(rows), SEAMS)
+    return [rows[k * len(rows) // count] for k in range(count)]
 
 
 def _has_seam(pictures: Sequence[Any]) -> bool:

@@ -10,6 +10,7 @@ from minigan.data.image_files import RESIZE_REMEDY, expect_modest, to_array
 from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.pair_layouts import PairLayout
 from minigan.data.resize import cover
+from minigan.data.tones import SIXTEEN_BITS
 from minigan.errors import ConfigError, DataError
 
 __all__ = ["DIRECTIONS", "PairFiles", "split_rows"]
@@ -31,13 +32,20 @@ class PairFiles(PairDataset):
         self._native = None if options.size else layout.native(probes)
         remarks = layout.remarks(probes)
         self._maps = tuple(_maps_of(layout, side) for side in (0, 1))
+        self._tones = [SIXTEEN_BITS if maps else layout.tones(probes, side) for side, maps in enumerate(self._maps)]
         grey = all(probe.grey for side in probes for probe in side.values())
         channels = _channels(options, grey=grey, maps=self._maps, where=str(layout.root))
         height, width = options.size or self._native[0]  # type: ignore[index]
         shape = (height, width, channels)
         super().__init__(name=name, count=len(rows), a_shape=shape, b_shape=shape)
         self.maps = self._maps[0 if swap else 1]
-        self.note(*layout.notes, *remarks, *split_note, *_map_notes(layout, self._maps))
+        left_out = [
+            line
+            for store in layout.stores[: 1 + (layout.stores[0] is not layout.stores[-1])]
+            for line in store.left_out()
+        ]
+        self.note(*layout.notes, *left_out, *remarks, *split_note, *_map_notes(layout, self._maps))
+        self.note(*(line for tones in self._tones for line in tones.remarks()))
         self._layout = layout
         self._rows = rows
         self._swap = swap
@@ -64,7 +72,7 @@ class PairFiles(PairDataset):
         if self._native:
             expect_modest((height, width), where=self._layout.where(row))
         pictures = [side for side in (0, 1) if self._maps[side] is None]
-        images = self._layout.images(row, channels=channels, sides=pictures) if pictures else []
+        images = self._layout.images(row, channels=channels, tones=self._tones, sides=pictures) if pictures else []
         for side, image in zip(pictures, images, strict=True):
             self._expect_native((image.height, image.width), row, side)
             out[side] = to_array(cover(image, size=(height, width)))
