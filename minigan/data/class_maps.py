@@ -9,7 +9,7 @@ photograph has many, also a grey one, and the first look at one ends the survey.
 so are pictures to the reader, and `minigan.evaluation.find_palette` finds their colours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -159,7 +159,9 @@ def _grey_if_equal(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values
 
 
-def find_maps(pictures: Iterable[tuple[str, MapPixels]], *, complete: bool) -> ClassMaps | None:
+def find_maps(
+    pictures: Iterable[tuple[str, MapPixels]], *, complete: bool, note: Callable[[str], None] | None = None
+) -> ClassMaps | None:
     """Finds the classes of pictures that are maps; None if they are pictures of another kind.
 
     Pictures are maps if they have few values: at most 40 in all of them together; or at most 255 in all and 64 in
@@ -170,12 +172,15 @@ def find_maps(pictures: Iterable[tuple[str, MapPixels]], *, complete: bool) -> C
     Args:
         pictures: names and pixels of one side of the pairs; only as many are taken as are needed.
         complete: these are all there are; otherwise numbers between those found may occur in the rest.
+        note: called with a line if a single picture is why these are no maps.
     Raises:
         DataError: the values are numbers, but of things rather than of classes.
     """
     found = _Survey()
     for where, pixels in pictures:
         if not found.take(where, pixels):
+            if note is not None and found.dark:
+                note(f"{where} is no map of class numbers, as those before it may be: all are taken as pictures")
             return None
     if found.palette is not None:
         return found.by_palette(complete) or found.by_number(complete)
@@ -207,11 +212,19 @@ class _Survey:
         own = _distinct(values)
         if len(own) > (MOST_IN_ONE if self.alike else FEW):
             return False
+        numbers = self.values | (own if values.ndim == 2 else set())
+        self.rgb |= _distinct(_coloured(pixels, where=where)) if values.max() <= 0xFF else set()
+        if max(len(numbers), len(self.rgb)) > (MOST + 1 if self.alike else FEW):
+            return False
+        self.values = numbers
         self.varied |= len(own) > 1
         self.grey &= values.ndim == 2 and pixels.palette is None
-        self.values |= own if values.ndim == 2 else set()
-        self.rgb |= _distinct(_coloured(pixels, where=where)) if values.max() <= 0xFF else set()
-        return max(len(self.values), len(self.rgb)) <= (MOST + 1 if self.alike else FEW)
+        return True
+
+    @property
+    def dark(self) -> bool:
+        """Whether the pictures so far may be numbers, and are nearly black as pictures."""
+        return self.varied and self.grey and max(self.values - {VOID}) <= DARK
 
     def _same_palette(self, pixels: MapPixels) -> bool:
         if self.palette is None or pixels.palette is None:

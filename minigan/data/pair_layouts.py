@@ -1,5 +1,6 @@
 """Pairs as they lie in files: side by side in one picture, or in two files whose names match."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -110,13 +111,13 @@ class SideBySide(PairLayout):
 
     Args:
         store: the pictures.
-        doubt: words on folders that look like the two sides of pairs; "" if there are none.
+        twins: two folders that hold files of the same names, as two sides of pairs do; () if there are none.
     """
 
-    def __init__(self, store: FileStore, *, doubt: str = "") -> None:
+    def __init__(self, store: FileStore, *, twins: tuple[str, ...] = ()) -> None:
         super().__init__((store,), [splits_of(name) for name in store.names])
         self._store = store
-        self._doubt = doubt
+        self._twins = twins
 
     def where(self, row: int, side: int = 0) -> str:  # noqa: ARG002 (one file has both)
         return self._store.where(row)
@@ -156,24 +157,35 @@ class SideBySide(PairLayout):
         Narrow pictures must have a seam in the middle: columns that differ more than neighbours do elsewhere.
         """
         narrow = [row for row, probe in self._whole.items() if probe.width < WIDE * probe.height]
-        seam = _has_seam([self._grey(row) for row in _spread(narrow or [*probes.a])])
-        if narrow and (not seam or self._doubt):
-            probe = self._whole[narrow[0]]
-            raise DataError(
-                f"{self.where(narrow[0])}: expected two images side by side, found a picture of {probe.height}x"
-                f"{probe.width} {'' if seam else 'without a seam in its middle'}{self._doubt}. "
-                "Give the folder of the other halves as well: `targets=FOLDER`."
-            )
+        seam = _has_seam(self._grey(_spread(narrow or [*probes.a])))
+        if narrow and (not seam or self._twins):
+            raise self._no_pair(narrow[0], seam=seam)
         first = next(iter(probes.a.values()))
-        doubt = "" if seam else "; no seam is seen there: check that these are pairs"
-        return (
-            f"each picture is cut in the middle: its left half, {first.height}x{first.width}, is A, "
-            f"its right half is B{doubt}",
-        )
+        line = f"each picture is cut in the middle: its left half, {first.height}x{first.width}, is A, its right half B"
+        if not seam:
+            line += "; no seam is seen there: check that these are pairs"
+        if self._twins:
+            line += f"; the folders {' and '.join(self._twins)} hold files of the same names, which are not joined"
+        return (line,)
 
-    def _grey(self, row: int) -> Any:
-        image = load_image(self._store.read(row), where=self.where(row), channels=1)
-        return np.asarray(image, dtype=np.float32)
+    def _no_pair(self, row: int, *, seam: bool) -> DataError:
+        probe = self._whole[row]
+        found = f"a picture of {probe.height}x{probe.width}" + ("" if seam else " without a seam in its middle")
+        remedy = "Give the folder of the other halves, too: `targets=FOLDER`."
+        if self._twins:
+            a, b = self._twins
+            found += f"; the folders {a} and {b} hold files of the same names"
+            remedy = f"If these are pairs, name the source and the target: `data=.../{a}`, `targets=.../{b}`."
+        return DataError(f"{self.where(row)}: expected two images side by side, found {found}. {remedy}")
+
+    def _grey(self, rows: list[int]) -> list[Any]:
+        """Some pictures as grey levels (H, W); damaged ones are left out."""
+        found = []
+        for row in rows:
+            with contextlib.suppress(DataError):
+                image = load_image(self._store.read(row), where=self.where(row), channels=1)
+                found.append(np.asarray(image, dtype=np.float32))
+        return found
 
 
 class TwoFolders(PairLayout):
@@ -250,12 +262,11 @@ def find_pairs(store: FileStore) -> PairLayout:
     Raises:
         DataError: the folders are those of unpaired pictures, or do not say which side is which.
     """
-    sides = find_sides(store.names)
+    sides = find_sides(store.names, root=str(store.root))
     if sides is None:
         return SideBySide(store)
     if sides.unsure:
-        folders = f"{sides.a_word} and {sides.b_word}"
-        return SideBySide(store, doubt=f", and the folders {folders} hold files of the same names")
+        return SideBySide(store, twins=(sides.a_word, sides.b_word))
     a, kind = [store.names[row] for row in sides.a], ""
     kept, kind = only_one_kind([store.names[row] for row in sides.b])
     b_rows = [sides.b[row] for row in kept]
@@ -311,7 +322,8 @@ def _match_notes(
     x, y = found.rows[0]
     cut = " and ".join(text for text in found.trimmed if text)
     without = f", without {cut}" if cut else ""
-    notes = [f"{len(found.rows):,} pairs by name{without}: A is {a[x]}, B is {b[y]}, and so on"]
+    pairs = "1 pair" if len(found.rows) == 1 else f"{len(found.rows):,} pairs"
+    notes = [f"{pairs} by name{without}: A is {a[x]}, B is {b[y]}, and so on"]
     if kind:
         notes.append(f"B are the files ending in {kind}; those of other kinds are left out")
     for left, names, word in ((found.a_left, a, words[0]), (found.b_left, b, words[1])):

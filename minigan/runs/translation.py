@@ -16,7 +16,7 @@ from minigan.data.options import parse_options
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation import Likeness, MapScore, Palette, Report, find_palette, palette_of
-from minigan.recipes.bases.translation import TranslationRecipe, spread
+from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe, spread
 from minigan.runs.trained_generator import TrainedGenerator
 from minigan.support.durable_files import make_folder
 from minigan.training.exhibit import save_picture
