@@ -92,7 +92,7 @@ class ClassMaps:
         return tuple(int(n) for n in found if n not in self.numbers and n not in void)
 
     def describe(self) -> str:
-        """What was understood, for a note."""
+        """The classes in words, for a note."""
         classes = len(self.colours)
         if self.kind == "colours":
             return f"{classes} exact colours, each a class"

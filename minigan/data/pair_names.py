@@ -41,7 +41,7 @@ SEPARATORS = "_-. "
 
 
 class _Place(NamedTuple):
-    """What the folders of a name say.
+    """Split and side of a name, as its folders say.
 
     Attributes:
         split: train, val or test; None if no folder says so.
@@ -94,7 +94,7 @@ class Matches(NamedTuple):
 
 
 def _place_of(name: str) -> _Place:
-    """What the folders of a name, with forward slashes, say of it."""
+    """Split and side of a name with forward slashes."""
     split = side = None
     word, joint, rest = "", False, []
     for folder in name.split("/")[:-1]:
@@ -238,7 +238,7 @@ def match_names(a: Sequence[str], b: Sequence[str], *, beginnings: bool = False)
 
 
 class _Cut(NamedTuple):
-    """What is left out of a stem."""
+    """Letters that are left out of a stem: at its end and at its beginning."""
 
     end: str = ""
     beginning: str = ""
