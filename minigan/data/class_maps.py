@@ -23,7 +23,7 @@ from minigan.errors import DataError
 
 __all__ = ["SURVEYED", "ClassMaps", "MapPixels", "find_maps", "map_pixels", "voc_palette"]
 
-SURVEYED = 500  # pictures of a side that are looked at
+SURVEYED = 300  # pictures of a side that are looked at
 FEW = 40  # values in all pictures
 MOST, MOST_IN_ONE = 255, 64  # values in all and in one, where neighbouring pixels are mostly alike
 ALIKE = 0.7  # share of neighbouring pixels of one value in a map
@@ -208,12 +208,15 @@ class _Survey:
             self.first, self.palette = where, pixels.palette
         if self.palette is not None and not self._same_palette(pixels):
             self.palette = None
-        self.alike &= _share_alike(values) > ALIKE
-        own = _distinct(values)
+        packed = _packed(values)
+        self.alike &= _share_alike(packed) > ALIKE
+        if values.ndim == 3 and not self.alike:
+            return False
+        own = _distinct(packed)
         if len(own) > (MOST_IN_ONE if self.alike else FEW):
             return False
         numbers = self.values | (own if values.ndim == 2 else set())
-        self.rgb |= _distinct(_coloured(pixels, where=where)) if values.max() <= 0xFF else set()
+        self.rgb |= own if values.ndim == 3 else _colours_of(own, pixels.palette)
         if max(len(numbers), len(self.rgb)) > (MOST + 1 if self.alike else FEW):
             return False
         self.values = numbers
@@ -291,22 +294,36 @@ class _Survey:
         return ClassMaps("colours", (), tuple((c >> 16, c >> 8 & 255, c & 255) for c in colours), None)
 
 
+def _packed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Numbers (H, W) as they are, colours (H, W, 3) as 0xRRGGBB (H, W)."""
+    if values.ndim == 2:
+        return values
+    red, green, blue = (values[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
 def _distinct(values: npt.NDArray[Any]) -> set[int]:
-    """The different numbers, or colours as 0xRRGGBB."""
-    if values.ndim == 3:
-        wide = values.astype(np.uint32)
-        values = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-    elif values.dtype == np.uint8:
+    """The different values (H, W)."""
+    if values.dtype == np.uint8:
         return set(np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist())
-    return set(np.unique(values).tolist())
+    flat = values.ravel()
+    begins = np.flatnonzero(flat[1:] != flat[:-1]) + 1  # sorting the runs is much quicker than sorting the pixels
+    return {int(flat[0]), *np.unique(flat[begins]).tolist()}
+
+
+def _colours_of(numbers: set[int], palette: Colours | None) -> set[int]:
+    """The colours, as 0xRRGGBB, of grey levels or indices; none of numbers that no grey level has."""
+    small = [n for n in numbers if 0 <= n <= 0xFF]
+    if palette is None:
+        return {n * 0x010101 for n in small}
+    return {r << 16 | g << 8 | b for r, g, b in palette[small].tolist()}
 
 
 def _share_alike(values: npt.NDArray[Any]) -> float:
-    """The share of neighbouring pixels that are equal."""
-    flat = values if values.ndim == 3 else values[..., None]
-    equal = [(flat[:, 1:] == flat[:, :-1]).all(axis=2), (flat[1:] == flat[:-1]).all(axis=2)]
+    """The share of neighbouring pixels (H, W) that are equal."""
+    equal = [values[:, 1:] == values[:, :-1], values[1:] == values[:-1]]
     total = sum(part.size for part in equal)
-    return sum(int(part.sum()) for part in equal) / total if total else 1.0
+    return sum(int(np.count_nonzero(part)) for part in equal) / total if total else 1.0
 
 
 def _filled(numbers: set[int], *, complete: bool) -> tuple[int, ...]:
