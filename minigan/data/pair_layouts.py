@@ -30,6 +30,7 @@ __all__ = ["PairLayout", "SideBySide", "TwoFolders", "find_pairs", "match_folder
 BOTH = (0, 1)
 WIDE = 1.9  # a picture this many times as wide as high may well be two
 SEAMS = 16  # pictures in which a seam is looked for
+EVEN = 0.25  # in the middle of a single photograph, columns differ at least this many times as much as elsewhere
 SEAM = 2.0  # times the usual difference of neighbouring columns, in the middle of a pair
 
 
@@ -154,11 +155,13 @@ class SideBySide(PairLayout):
     def remarks(self, probes: Probes) -> tuple[str, ...]:
         """The cut, which is always told.
 
-        Narrow pictures must have a seam in the middle: columns that differ more than neighbours do elsewhere.
+        Narrow pictures must have a seam in the middle, where columns differ more than neighbours do elsewhere; or a
+        margin, where they do not differ.
         """
         narrow = [row for row, probe in self._whole.items() if probe.width < WIDE * probe.height]
-        seam = _has_seam(self._grey(_spread(narrow or [*probes.a])))
-        if narrow and (not seam or self._twins):
+        step = _middle_step(self._grey(_spread(narrow or [*probes.a])))
+        seam = step >= SEAM
+        if narrow and (EVEN <= step < SEAM or self._twins):
             raise self._no_pair(narrow[0], seam=seam)
         first = next(iter(probes.a.values()))
         line = f"each picture is cut in the middle: its left half, {first.height}x{first.width}, is A, its right half B"
@@ -372,12 +375,15 @@ def _spread(rows: list[int]) -> list[int]:
     return [rows[k * len(rows) // count] for k in range(count)]
 
 
-def _has_seam(pictures: Sequence[Any]) -> bool:
-    """Whether the two columns in the middle of grey pictures (H, W) differ more than neighbours do elsewhere."""
+def _middle_step(pictures: Sequence[Any]) -> float:
+    """The difference of the two columns in the middle of grey pictures (H, W), by that of neighbours elsewhere.
+
+    The median over the pictures; 0 if there are none.
+    """
     ratios = []
     for picture in pictures:
         if picture.shape[1] < 2:
             continue
         steps = np.abs(np.diff(picture, axis=1)).mean(axis=0)
         ratios.append(float(steps[picture.shape[1] // 2 - 1]) / max(float(np.median(steps)), 1.0))
-    return bool(ratios) and float(np.median(ratios)) >= SEAM
+    return float(np.median(ratios)) if ratios else 0.0

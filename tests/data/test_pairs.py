@@ -199,9 +199,12 @@ def test_a_cut_is_told(tmp_path):
     for number in range(3):
         save(tmp_path / f"portraits/{number}.png", np.concatenate([photo(32, 24), photo(32, 24) // 4], axis=1))
         save(tmp_path / f"wide/{number}.png", photo(16, 32))
+        margins = np.pad(photo(24, 12), ((4, 4), (4, 4), (0, 0)), constant_values=255)
+        save(tmp_path / f"margins/{number}.png", np.concatenate([margins, margins], axis=1))
     seam = "each picture is cut in the middle: its left half, 32x24, is A, its right half B"
     assert open_pairs(tmp_path / "portraits").notes == (seam,)
-    assert open_pairs(tmp_path / "wide").notes[0].endswith("; no seam is seen there: check that these are pairs")
+    for name in ("wide", "margins"):
+        assert open_pairs(tmp_path / name).notes[0].endswith("; no seam is seen there: check that these are pairs")
 
 
 def test_twin_folders_do_not_say_which_is_the_source(tmp_path):
