@@ -151,11 +151,13 @@ def _without_alpha(image: Any, *, exact: bool) -> MapPixels:
 
 
 def _grey_if_equal(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One channel of three that are equal; floats that are whole numbers as integers."""
+    """One channel of three that are equal; floats that are whole numbers as integers; -1 as void."""
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
         values = values.astype(np.int64)
+    if values.dtype.kind == "i" and values.size and values.min() == -1:
+        values = np.where(values == -1, VOID, values)
     return values
 
 
@@ -165,7 +167,7 @@ def find_maps(
     """Finds the classes of pictures that are maps; None if they are pictures of another kind.
 
     Pictures are maps if they have few values: at most 40 in all of them together; or at most 255 in all and 64 in
-    each, and more than two of three neighbouring pixels are alike. Of these, grey values are numbers of classes, unless
+    each, and more than seven of ten neighbouring pixels are alike. Of these, grey values are numbers of classes, unless
     they lie 16 or more apart: such levels are colours. Two colours alone are no map to the reader: a blend of them is
     no third class.
 
@@ -202,7 +204,7 @@ class _Survey:
     def take(self, where: str, pixels: MapPixels) -> bool:
         """Adds a map; False if it is none."""
         values = pixels.values
-        if not pixels.exact or values.dtype.kind not in "iu" or not values.size:
+        if not pixels.exact or values.dtype.kind not in "iu" or not values.size or values.min() < 0:
             return False
         if not self.first:
             self.first, self.palette = where, pixels.palette

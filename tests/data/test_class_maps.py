@@ -82,11 +82,11 @@ def test_numbers_of_three_equal_channels_side_by_side(tmp_path):
     assert len(np.unique(pixels(b))) > 200
 
 
-@pytest.mark.parametrize(("dtype", "stored"), [(np.uint8, 255), (np.uint16, 255), (np.uint16, 65535)])
+@pytest.mark.parametrize(("dtype", "stored"), [(np.uint8, 255), (np.uint16, 255), (np.uint16, 65535), (np.int32, -1)])
 def test_void_is_no_class(tmp_path, dtype, stored):
     numbers = cells([0, 1, 2, 255])
     maps = np.where(numbers == 255, stored, numbers).astype(dtype)
-    data = open_pairs(**write(tmp_path, lambda _: maps))
+    data = open_pairs(**write(tmp_path, lambda _: maps, ending="tif" if stored < 0 else "png"))
     assert (data.maps.numbers, data.maps.void) == ((0, 1, 2), VOC_VOID)
     assert "3 classes by number" in note(data)
     assert "255 is void" in note(data)
