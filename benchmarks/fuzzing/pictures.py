@@ -59,10 +59,12 @@ def picture_folders() -> dict[str, Callable[[], list[Files]]]:
 
 
 def pair_folders() -> list[Files]:
-    """Pictures of two halves: one lot, or split; in folders and in zips."""
+    """Pictures of two halves: one lot, or split; pictures in two folders, and maps of numbers; in folders and zips."""
     names = ("1.png", "train/1.jpg", "val/1.jpg")
-    pairs = {name: picture(name[-3:], "RGB") for name in names}
+    pairs = {name: picture(name[-3:], "RGB", width=12) for name in names}
     halves = [{"1.png": pairs["1.png"]}, {name: pairs[name] for name in names[1:]}]
+    photo, maps = picture("jpg", "RGB"), png_bytes(pixels(6, 8) // 64)
+    halves += [{"A/val/1.jpg": photo, "B/val/1.png": one} for one in (maps, picture("png", "P"), picture("png", "LA"))]
     packed = [{"pairs.zip": zip_bytes([zip_member(*pair) for pair in files.items()])} for files in halves]
     return [{f"pairs/{name}": content for name, content in files.items()} for files in halves] + packed
 

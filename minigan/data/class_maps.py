@@ -9,7 +9,7 @@ photograph has many, also a grey one, and the first look at one ends the survey.
 so are pictures to the reader, and `minigan.evaluation.find_palette` finds their colours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from minigan.errors import DataError
 
 __all__ = ["SURVEYED", "ClassMaps", "MapPixels", "find_maps", "map_pixels", "voc_palette"]
 
-SURVEYED = 500  # pictures of a side that are looked at
+SURVEYED = 300  # pictures of a side that are looked at
 FEW = 40  # values in all pictures
 MOST, MOST_IN_ONE = 255, 64  # values in all and in one, where neighbouring pixels are mostly alike
 ALIKE = 0.7  # share of neighbouring pixels of one value in a map
@@ -92,7 +92,7 @@ class ClassMaps:
         return tuple(int(n) for n in found if n not in self.numbers and n not in void)
 
     def describe(self) -> str:
-        """What was understood, for a note."""
+        """The classes in words, for a note."""
         classes = len(self.colours)
         if self.kind == "colours":
             return f"{classes} exact colours, each a class"
@@ -151,31 +151,38 @@ def _without_alpha(image: Any, *, exact: bool) -> MapPixels:
 
 
 def _grey_if_equal(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """One channel of three that are equal; floats that are whole numbers as integers."""
+    """One channel of three that are equal; floats that are whole numbers as integers; -1 as void."""
     if values.ndim == 3 and (values == values[..., :1]).all():
         values = values[..., 0]
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.rint(values)).all():
         values = values.astype(np.int64)
+    if values.dtype.kind == "i" and values.size and values.min() == -1:
+        values = np.where(values == -1, VOID, values)
     return values
 
 
-def find_maps(pictures: Iterable[tuple[str, MapPixels]], *, complete: bool) -> ClassMaps | None:
+def find_maps(
+    pictures: Iterable[tuple[str, MapPixels]], *, complete: bool, note: Callable[[str], None] | None = None
+) -> ClassMaps | None:
     """Finds the classes of pictures that are maps; None if they are pictures of another kind.
 
     Pictures are maps if they have few values: at most 40 in all of them together; or at most 255 in all and 64 in
-    each, and more than two of three neighbouring pixels are alike. Of these, grey values are numbers of classes, unless
+    each, and more than seven of ten neighbouring pixels are alike. Of these, grey values are numbers of classes, unless
     they lie 16 or more apart: such levels are colours. Two colours alone are no map to the reader: a blend of them is
     no third class.
 
     Args:
         pictures: names and pixels of one side of the pairs; only as many are taken as are needed.
         complete: these are all there are; otherwise numbers between those found may occur in the rest.
+        note: called with a line if a single picture is why these are no maps.
     Raises:
         DataError: the values are numbers, but of things rather than of classes.
     """
     found = _Survey()
     for where, pixels in pictures:
         if not found.take(where, pixels):
+            if note is not None and found.dark:
+                note(f"{where} is no map of class numbers, as those before it may be: all are taken as pictures")
             return None
     if found.palette is not None:
         return found.by_palette(complete) or found.by_number(complete)
@@ -197,21 +204,32 @@ class _Survey:
     def take(self, where: str, pixels: MapPixels) -> bool:
         """Adds a map; False if it is none."""
         values = pixels.values
-        if not pixels.exact or values.dtype.kind not in "iu" or not values.size:
+        if not pixels.exact or values.dtype.kind not in "iu" or not values.size or values.min() < 0:
             return False
         if not self.first:
             self.first, self.palette = where, pixels.palette
         if self.palette is not None and not self._same_palette(pixels):
             self.palette = None
-        self.alike &= _share_alike(values) > ALIKE
-        own = _distinct(values)
+        packed = _packed(values)
+        self.alike &= _share_alike(packed) > ALIKE
+        if values.ndim == 3 and not self.alike:
+            return False
+        own = _distinct(packed)
         if len(own) > (MOST_IN_ONE if self.alike else FEW):
             return False
+        numbers = self.values | (own if values.ndim == 2 else set())
+        self.rgb |= own if values.ndim == 3 else _colours_of(own, pixels.palette)
+        if max(len(numbers), len(self.rgb)) > (MOST + 1 if self.alike else FEW):
+            return False
+        self.values = numbers
         self.varied |= len(own) > 1
         self.grey &= values.ndim == 2 and pixels.palette is None
-        self.values |= own if values.ndim == 2 else set()
-        self.rgb |= _distinct(_coloured(pixels, where=where)) if values.max() <= 0xFF else set()
-        return max(len(self.values), len(self.rgb)) <= (MOST + 1 if self.alike else FEW)
+        return True
+
+    @property
+    def dark(self) -> bool:
+        """Whether the pictures so far may be numbers, and are nearly black as pictures."""
+        return self.varied and self.grey and max(self.values - {VOID}) <= DARK
 
     def _same_palette(self, pixels: MapPixels) -> bool:
         if self.palette is None or pixels.palette is None:
@@ -278,22 +296,36 @@ class _Survey:
         return ClassMaps("colours", (), tuple((c >> 16, c >> 8 & 255, c & 255) for c in colours), None)
 
 
+def _packed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Numbers (H, W) as they are, colours (H, W, 3) as 0xRRGGBB (H, W)."""
+    if values.ndim == 2:
+        return values
+    red, green, blue = (values[..., channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
 def _distinct(values: npt.NDArray[Any]) -> set[int]:
-    """The different numbers, or colours as 0xRRGGBB."""
-    if values.ndim == 3:
-        wide = values.astype(np.uint32)
-        values = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-    elif values.dtype == np.uint8:
+    """The different values (H, W)."""
+    if values.dtype == np.uint8:
         return set(np.flatnonzero(np.bincount(values.ravel(), minlength=256)).tolist())
-    return set(np.unique(values).tolist())
+    flat = values.ravel()
+    begins = np.flatnonzero(flat[1:] != flat[:-1]) + 1  # sorting the runs is much quicker than sorting the pixels
+    return {int(flat[0]), *np.unique(flat[begins]).tolist()}
+
+
+def _colours_of(numbers: set[int], palette: Colours | None) -> set[int]:
+    """The colours, as 0xRRGGBB, of grey levels or indices; none of numbers that no grey level has."""
+    small = [n for n in numbers if 0 <= n <= 0xFF]
+    if palette is None:
+        return {n * 0x010101 for n in small}
+    return {r << 16 | g << 8 | b for r, g, b in palette[small].tolist()}
 
 
 def _share_alike(values: npt.NDArray[Any]) -> float:
-    """The share of neighbouring pixels that are equal."""
-    flat = values if values.ndim == 3 else values[..., None]
-    equal = [(flat[:, 1:] == flat[:, :-1]).all(axis=2), (flat[1:] == flat[:-1]).all(axis=2)]
+    """The share of neighbouring pixels (H, W) that are equal."""
+    equal = [values[:, 1:] == values[:, :-1], values[1:] == values[:-1]]
     total = sum(part.size for part in equal)
-    return sum(int(part.sum()) for part in equal) / total if total else 1.0
+    return sum(int(np.count_nonzero(part)) for part in equal) / total if total else 1.0
 
 
 def _filled(numbers: set[int], *, complete: bool) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ __all__ = [
     "ImageFiles",
     "Probe",
     "common_size",
+    "deep_values",
     "expect_modest",
     "load_image",
     "load_unchanged",
@@ -152,7 +153,7 @@ def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Sur
     tones = SIXTEEN_BITS
     deep = [row for row, probe in probes.items() if probe.deep]
     if deep:
-        tones = common_tones(_deep_values(store, deep), where=str(store.root))
+        tones = common_tones(deep_values(store, deep), where=str(store.root))
         notes += tones.remarks()
     pairs = all(probe.width == 2 * probe.height for probe in probes.values())
     return Survey(rows, (*size, channels), tones, pairs, len(probes) == len(rows), notes)
@@ -184,7 +185,7 @@ def _cut_off(have: tuple[int, int], *, want: tuple[int, int]) -> float:
     return 1 - min(ratio, 1 / ratio)
 
 
-def _deep_values(store: FileStore, rows: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
+def deep_values(store: FileStore, rows: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
     """Names and values of the files, or of evenly spread ones of many; damaged ones are passed over."""
     count = min(len(rows), MOST_DEEP)
     for row in (rows[k * len(rows) // count] for k in range(count)):
@@ -291,7 +292,20 @@ def load_unchanged(data: bytes, *, where: str) -> Any:
     Raises:
         DataError: it cannot be decoded.
     """
-    with _naming(where), _opened(io.BytesIO(data), where=where) as image:
+    with _naming(where):
+        try:
+            return _loaded(data, where=where)
+        except MiniganError:
+            raise
+        except Exception:
+            plain = without_metadata(data)
+            if plain is None:
+                raise
+        return _loaded(plain, where=where)
+
+
+def _loaded(data: bytes, *, where: str) -> Any:
+    with _opened(io.BytesIO(data), where=where) as image:
         image.load()
         return _upright(image)
 

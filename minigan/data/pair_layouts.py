@@ -1,5 +1,6 @@
 """Pairs as they lie in files: side by side in one picture, or in two files whose names match."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,8 @@ import numpy as np
 from minigan.data.class_maps import MapPixels, map_pixels
 from minigan.data.dataset import IndexArray
 from minigan.data.files import FileStore
-from minigan.data.image_files import Probe, common_size, load_image, load_unchanged, probe_files
+from minigan.data.image_files import Probe, common_size, deep_values, load_image, load_unchanged, probe_files
+from minigan.data.map_files import JPEG_MAGIC
 from minigan.data.pair_names import (
     MOSTLY,
     Matches,
@@ -20,13 +22,15 @@ from minigan.data.pair_names import (
     only_one_kind,
     splits_of,
 )
+from minigan.data.tones import SIXTEEN_BITS, Tones, common_tones
 from minigan.errors import DataError
 
-__all__ = ["PairLayout", "SideBySide", "TwoFolders", "find_layout", "match_folders"]
+__all__ = ["PairLayout", "SideBySide", "TwoFolders", "find_pairs", "match_folders"]
 
 BOTH = (0, 1)
-JPEG_MAGIC = b"\xff\xd8\xff"
 WIDE = 1.9  # a picture this many times as wide as high may well be two
+SEAMS = 16  # pictures in which a seam is looked for
+EVEN = 0.25  # in the middle of a single photograph, columns differ at least this many times as much as elsewhere
 SEAM = 2.0  # times the usual difference of neighbouring columns, in the middle of a pair
 
 
@@ -75,8 +79,20 @@ class PairLayout(ABC):
         """
 
     @abstractmethod
-    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
-        """The pictures of some sides as Pillow images of mode L or RGB."""
+    def images(self, row: int, *, channels: int, tones: Sequence[Tones], sides: Sequence[int] = BOTH) -> list[Any]:
+        """The pictures of some sides as Pillow images of mode L or RGB.
+
+        Args:
+            tones: of both sides, for values that are not 8-bit.
+        """
+
+    @abstractmethod
+    def tones(self, probes: Probes, side: int) -> Tones:
+        """The range of a side's values, where these are not 8-bit.
+
+        Raises:
+            DataError: they are of no range that tones have.
+        """
 
     @abstractmethod
     def pixels(self, row: int, side: int) -> MapPixels:
@@ -96,20 +112,20 @@ class SideBySide(PairLayout):
 
     Args:
         store: the pictures.
-        doubt: words on folders that look like the two sides of pairs; "" if there are none.
+        twins: two folders that hold files of the same names, as two sides of pairs do; () if there are none.
     """
 
-    def __init__(self, store: FileStore, *, doubt: str = "") -> None:
+    def __init__(self, store: FileStore, *, twins: tuple[str, ...] = ()) -> None:
         super().__init__((store,), [splits_of(name) for name in store.names])
         self._store = store
-        self._doubt = doubt
+        self._twins = twins
 
     def where(self, row: int, side: int = 0) -> str:  # noqa: ARG002 (one file has both)
         return self._store.where(row)
 
     def probe(self, rows: IndexArray) -> Probes:
         whole = probe_files(self._store, rows)
-        halves = {row: Probe(probe.height, probe.width // 2, probe.grey) for row, probe in whole.items()}
+        halves = {row: probe._replace(width=probe.width // 2) for row, probe in whole.items()}
         self._whole = whole
         return Probes(halves, halves)
 
@@ -118,8 +134,11 @@ class SideBySide(PairLayout):
         half = height, _half_width(width, where=self.where(next(iter(probes.a))))
         return half, half
 
-    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
-        image = load_image(self._store.read(row), where=self.where(row), channels=channels)
+    def tones(self, probes: Probes, side: int) -> Tones:
+        return _tones(self._store, [row for row, probe in probes[side].items() if probe.deep])
+
+    def images(self, row: int, *, channels: int, tones: Sequence[Tones], sides: Sequence[int] = BOTH) -> list[Any]:
+        image = load_image(self._store.read(row), where=self.where(row), channels=channels, tones=tones[0])
         return [image.crop(self._box(image, row, side)) for side in sides]
 
     def pixels(self, row: int, side: int) -> MapPixels:
@@ -136,27 +155,40 @@ class SideBySide(PairLayout):
     def remarks(self, probes: Probes) -> tuple[str, ...]:
         """The cut, which is always told.
 
-        Narrow pictures must have a seam in the middle: columns that differ more than neighbours do elsewhere.
+        Narrow pictures must have a seam in the middle, where columns differ more than neighbours do elsewhere; or a
+        margin, where they do not differ.
         """
         narrow = [row for row, probe in self._whole.items() if probe.width < WIDE * probe.height]
-        seam = _has_seam([self._grey(row) for row in narrow or probes.a])
-        if narrow and (not seam or self._doubt):
-            probe = self._whole[narrow[0]]
-            raise DataError(
-                f"{self.where(narrow[0])}: expected two images side by side, found a picture of {probe.height}x"
-                f"{probe.width} {'' if seam else 'without a seam in its middle'}{self._doubt}. "
-                "Give the folder of the other halves as well: `targets=FOLDER`."
-            )
+        step = _middle_step(self._grey(_spread(narrow or [*probes.a])))
+        seam = step >= SEAM
+        if narrow and (EVEN <= step < SEAM or self._twins):
+            raise self._no_pair(narrow[0], seam=seam)
         first = next(iter(probes.a.values()))
-        doubt = "" if seam else "; no seam is seen there: check that these are pairs"
-        return (
-            f"each picture is cut in the middle: its left half, {first.height}x{first.width}, is A, "
-            f"its right half is B{doubt}",
-        )
+        line = f"each picture is cut in the middle: its left half, {first.height}x{first.width}, is A, its right half B"
+        if not seam:
+            line += "; no seam is seen there: check that these are pairs"
+        if self._twins:
+            line += f"; the folders {' and '.join(self._twins)} hold files of the same names, which are not joined"
+        return (line,)
 
-    def _grey(self, row: int) -> Any:
-        image = load_image(self._store.read(row), where=self.where(row), channels=1)
-        return np.asarray(image, dtype=np.float32)
+    def _no_pair(self, row: int, *, seam: bool) -> DataError:
+        probe = self._whole[row]
+        found = f"a picture of {probe.height}x{probe.width}" + ("" if seam else " without a seam in its middle")
+        remedy = "Give the folder of the other halves, too: `targets=FOLDER`."
+        if self._twins:
+            a, b = self._twins
+            found += f"; the folders {a} and {b} hold files of the same names"
+            remedy = f"If these are pairs, name the source and the target: `data=.../{a}`, `targets=.../{b}`."
+        return DataError(f"{self.where(row)}: expected two images side by side, found {found}. {remedy}")
+
+    def _grey(self, rows: list[int]) -> list[Any]:
+        """Some pictures as grey levels (H, W); damaged ones are left out."""
+        found = []
+        for row in rows:
+            with contextlib.suppress(DataError):
+                image = load_image(self._store.read(row), where=self.where(row), channels=1)
+                found.append(np.asarray(image, dtype=np.float32))
+        return found
 
 
 class TwoFolders(PairLayout):
@@ -191,8 +223,15 @@ class TwoFolders(PairLayout):
         )
         return a, b
 
-    def images(self, row: int, *, channels: int, sides: Sequence[int] = BOTH) -> list[Any]:
-        return [load_image(self._read(row, k), where=self.where(row, k), channels=channels) for k in sides]
+    def tones(self, probes: Probes, side: int) -> Tones:
+        deep = [self._rows[row][side] for row, probe in probes[side].items() if probe.deep]
+        return _tones(self.stores[side], deep)
+
+    def images(self, row: int, *, channels: int, tones: Sequence[Tones], sides: Sequence[int] = BOTH) -> list[Any]:
+        return [
+            load_image(self._read(row, side), where=self.where(row, side), channels=channels, tones=tones[side])
+            for side in sides
+        ]
 
     def pixels(self, row: int, side: int) -> MapPixels:
         data = self._read(row, side)
@@ -203,8 +242,8 @@ class TwoFolders(PairLayout):
         return self.stores[side].read(self._rows[row][side])
 
     def remarks(self, probes: Probes) -> tuple[str, ...]:
-        for row, a in probes.a.items():
-            b = probes.b[row]
+        for row in [row for row in probes.a if row in probes.b]:
+            a, b = probes.a[row], probes.b[row]
             if abs(a.width * b.height - b.width * a.height) > 0.01 * a.width * b.height:
                 return (
                     f"{self.where(row, 0)} is {a.height}x{a.width}, {self.where(row, 1)} {b.height}x{b.width}: each is "
@@ -215,18 +254,22 @@ class TwoFolders(PairLayout):
         return ()
 
 
-def find_layout(store: FileStore) -> PairLayout:
+def _tones(store: FileStore, deep: Sequence[int]) -> Tones:
+    """The range of the values of a store's files that are not 8-bit."""
+    return common_tones(deep_values(store, deep), where=str(store.root)) if deep else SIXTEEN_BITS
+
+
+def find_pairs(store: FileStore) -> PairLayout:
     """The pairs of a folder or zip: in two folders of it, if their names say so; otherwise side by side.
 
     Raises:
         DataError: the folders are those of unpaired pictures, or do not say which side is which.
     """
-    sides = find_sides(store.names)
+    sides = find_sides(store.names, root=str(store.root))
     if sides is None:
         return SideBySide(store)
     if sides.unsure:
-        folders = f"{sides.a_word} and {sides.b_word}"
-        return SideBySide(store, doubt=f", and the folders {folders} hold files of the same names")
+        return SideBySide(store, twins=(sides.a_word, sides.b_word))
     a, kind = [store.names[row] for row in sides.a], ""
     kept, kind = only_one_kind([store.names[row] for row in sides.b])
     b_rows = [sides.b[row] for row in kept]
@@ -282,7 +325,8 @@ def _match_notes(
     x, y = found.rows[0]
     cut = " and ".join(text for text in found.trimmed if text)
     without = f", without {cut}" if cut else ""
-    notes = [f"{len(found.rows):,} pairs by name{without}: A is {a[x]}, B is {b[y]}, and so on"]
+    pairs = "1 pair" if len(found.rows) == 1 else f"{len(found.rows):,} pairs"
+    notes = [f"{pairs} by name{without}: A is {a[x]}, B is {b[y]}, and so on"]
     if kind:
         notes.append(f"B are the files ending in {kind}; those of other kinds are left out")
     for left, names, word in ((found.a_left, a, words[0]), (found.b_left, b, words[1])):
@@ -325,12 +369,21 @@ def _half_width(width: int, *, where: str) -> int:
     return width // 2
 
 
-def _has_seam(pictures: Sequence[Any]) -> bool:
-    """Whether the two columns in the middle of grey pictures (H, W) differ more than neighbours do elsewhere."""
+def _spread(rows: list[int]) -> list[int]:
+    """A few of some rows, evenly spread."""
+    count = min(len(rows), SEAMS)
+    return [rows[k * len(rows) // count] for k in range(count)]
+
+
+def _middle_step(pictures: Sequence[Any]) -> float:
+    """The difference of the two columns in the middle of grey pictures (H, W), by that of neighbours elsewhere.
+
+    The median over the pictures; 0 if there are none.
+    """
     ratios = []
     for picture in pictures:
         if picture.shape[1] < 2:
             continue
         steps = np.abs(np.diff(picture, axis=1)).mean(axis=0)
         ratios.append(float(steps[picture.shape[1] // 2 - 1]) / max(float(np.median(steps)), 1.0))
-    return bool(ratios) and float(np.median(ratios)) >= SEAM
+    return float(np.median(ratios)) if ratios else 0.0

@@ -41,7 +41,7 @@ SEPARATORS = "_-. "
 
 
 class _Place(NamedTuple):
-    """What the folders of a name say.
+    """Split and side of a name, as its folders say.
 
     Attributes:
         split: train, val or test; None if no folder says so.
@@ -94,7 +94,7 @@ class Matches(NamedTuple):
 
 
 def _place_of(name: str) -> _Place:
-    """What the folders of a name, with forward slashes, say of it."""
+    """Split and side of a name with forward slashes."""
     split = side = None
     word, joint, rest = "", False, []
     for folder in name.split("/")[:-1]:
@@ -125,7 +125,8 @@ def _read(folder: str) -> tuple[str | None, str | None, str]:
         for word in (text.removeprefix(split), text.removesuffix(split)):
             word = word.strip(SEPARATORS)
             if word != text and (side := _side(word)) is not None:
-                return SPLITS[split], side, word
+                start = text.rindex(word) if text.startswith(split) else text.index(word)
+                return SPLITS[split], side, folder[start : start + len(word)]
     return None, None, ""
 
 
@@ -133,9 +134,12 @@ def _side(word: str) -> str | None:
     return "A" if word in A_WORDS else "B" if word in B_WORDS else None
 
 
-def find_sides(names: Sequence[str]) -> Sides | None:
+def find_sides(names: Sequence[str], *, root: str) -> Sides | None:
     """Finds two sides in the names of one folder; None if each file seems to hold a pair of its own.
 
+    Args:
+        names: with forward slashes.
+        root: the folder, for errors.
     Raises:
         DataError: one side has several folders, of which any could be meant.
     """
@@ -148,8 +152,11 @@ def find_sides(names: Sequence[str]) -> Sides | None:
     a, b, unknown = by_side["A"], by_side["B"], by_side[None]
     if b and (a or unknown):
         a = a or unknown
-        words = _one_word(places, a, "source"), _one_word(places, b, "target")
-        joint = all(places[row].joint and places[row].word in ("a", "b") for row in (*a, *b))
+        words = (
+            _one_word(places, a, f"{root}: expected one folder of sources"),
+            _one_word(places, b, f"{root}: expected one folder of targets"),
+        )
+        joint = all(places[row].joint and places[row].word.lower() in ("a", "b") for row in (*a, *b))
         return Sides(a, b, *words, unpaired=joint)
     return _twin_folders(inner, places) or _twin_stems(inner)
 
@@ -160,12 +167,11 @@ def _shared_folders(names: Sequence[str]) -> int:
     return next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
-def _one_word(places: Sequence[_Place], rows: Iterable[int], side: str) -> str:
+def _one_word(places: Sequence[_Place], rows: Iterable[int], expected: str) -> str:
     words = sorted({places[row].word for row in rows})
     if len(words) > 1:
         raise DataError(
-            f"the folders {' and '.join(words[:3])} could all hold the {side}s. Name the two to use: "
-            "`data=PHOTOS`, `targets=MAPS`."
+            f"{expected}, found {' and '.join(words[:3])}. Name the two folders to use: `data=PHOTOS`, `targets=MAPS`."
         )
     return words[0]
 
@@ -211,7 +217,8 @@ def match_names(a: Sequence[str], b: Sequence[str], *, beginnings: bool = False)
 
     Args:
         a, b: names with forward slashes.
-        beginnings: also without a beginning that all names of a side have (`img_`, `mask_`).
+        beginnings: also without a beginning that all names of a side have (`img_`, `mask_`), if nearly all names then
+            agree: names like `n02381460_10.jpg` have a class before their number, and such numbers agree by chance.
     Raises:
         DataError: two names of a side agree.
     """
@@ -219,7 +226,8 @@ def match_names(a: Sequence[str], b: Sequence[str], *, beginnings: bool = False)
     enough = min(len(a), len(b)) / 2
     for fold, a_cut, b_cut in _ways(a, b, beginnings=beginnings):
         found = _match(a, b, fold=fold, cuts=(a_cut, b_cut))
-        if found is not None and len(found.rows) > (len(best.rows) if best else 0):
+        least = MOSTLY * min(len(a), len(b)) if a_cut.beginning or b_cut.beginning else 1
+        if found is not None and len(found.rows) >= least and len(found.rows) > (len(best.rows) if best else 0):
             best = found
         if best is not None and len(best.rows) >= enough:
             break
@@ -230,7 +238,7 @@ def match_names(a: Sequence[str], b: Sequence[str], *, beginnings: bool = False)
 
 
 class _Cut(NamedTuple):
-    """What is left out of a stem."""
+    """Letters that are left out of a stem: at its end and at its beginning."""
 
     end: str = ""
     beginning: str = ""

@@ -1,15 +1,19 @@
 """The dataset of pairs of pictures in files, as in pix2pix's datasets (Isola et al. 2017)."""
 
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
-from minigan.data.class_maps import DARK, SURVEYED, ClassMaps, find_maps
+from minigan.data.class_maps import DARK, SURVEYED, ClassMaps, MapPixels, find_maps
 from minigan.data.dataset import FloatArray, IndexArray, PairDataset, PixelArray, unit_range
 from minigan.data.image_files import RESIZE_REMEDY, expect_modest, to_array
 from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.pair_layouts import PairLayout
 from minigan.data.resize import cover
+from minigan.data.tones import SIXTEEN_BITS
 from minigan.errors import ConfigError, DataError
 
 __all__ = ["DIRECTIONS", "PairFiles", "split_rows"]
@@ -30,14 +34,18 @@ class PairFiles(PairDataset):
         # without a size the pairs keep that of A
         self._native = None if options.size else layout.native(probes)
         remarks = layout.remarks(probes)
-        self._maps = tuple(_maps_of(layout, side) for side in (0, 1))
+        map_notes: list[str] = []
+        self._maps = tuple(_maps_of(layout, side, map_notes.append) for side in (0, 1))
+        self._tones = [SIXTEEN_BITS if maps else layout.tones(probes, side) for side, maps in enumerate(self._maps)]
         grey = all(probe.grey for side in probes for probe in side.values())
         channels = _channels(options, grey=grey, maps=self._maps, where=str(layout.root))
         height, width = options.size or self._native[0]  # type: ignore[index]
         shape = (height, width, channels)
         super().__init__(name=name, count=len(rows), a_shape=shape, b_shape=shape)
         self.maps = self._maps[0 if swap else 1]
-        self.note(*layout.notes, *remarks, *split_note, *_map_notes(layout, self._maps))
+        self.note(*layout.notes, *(line for store in layout.stores for line in store.left_out()), *remarks, *split_note)
+        self.note(*map_notes, *_map_notes(layout, self._maps))
+        self.note(*(line for tones in self._tones for line in tones.remarks()))
         self._layout = layout
         self._rows = rows
         self._swap = swap
@@ -64,7 +72,7 @@ class PairFiles(PairDataset):
         if self._native:
             expect_modest((height, width), where=self._layout.where(row))
         pictures = [side for side in (0, 1) if self._maps[side] is None]
-        images = self._layout.images(row, channels=channels, sides=pictures) if pictures else []
+        images = self._layout.images(row, channels=channels, tones=self._tones, sides=pictures) if pictures else []
         for side, image in zip(pictures, images, strict=True):
             self._expect_native((image.height, image.width), row, side)
             out[side] = to_array(cover(image, size=(height, width)))
@@ -110,12 +118,19 @@ def split_rows(layout: PairLayout, split: str | None) -> tuple[IndexArray, tuple
     return rows, (f"the split {wanted} is taken, {len(rows):,} of {len(layout):,} pairs",)
 
 
-def _maps_of(layout: PairLayout, side: int) -> ClassMaps | None:
+def _maps_of(layout: PairLayout, side: int, note: Callable[[str], None]) -> ClassMaps | None:
     """The classes of a side; all pairs are looked at, whatever the split, so that each split has the same classes."""
     count = min(len(layout), SURVEYED)
     rows = np.arange(count) * len(layout) // count
-    looks = ((layout.where(row, side), layout.pixels(row, side)) for row in rows.tolist())
-    return find_maps(looks, complete=count == len(layout))
+    return find_maps(_readable(layout, side, rows.tolist()), complete=count == len(layout), note=note)
+
+
+def _readable(layout: PairLayout, side: int, rows: Iterable[int]) -> Iterator[tuple[str, MapPixels]]:
+    """Names and pixels of a side's files; damaged ones are passed over until they are needed."""
+    for row in rows:
+        with contextlib.suppress(DataError):
+            pixels = layout.pixels(row, side)
+            yield layout.where(row, side), pixels
 
 
 def _channels(options: SourceOptions, *, grey: bool, maps: tuple[ClassMaps | None, ...], where: str) -> int:
@@ -145,5 +160,5 @@ def _map_notes(layout: PairLayout, maps: tuple[ClassMaps | None, ...]) -> list[s
 def _is_dark_jpeg(layout: PairLayout, side: int) -> bool:
     """Whether a few of a side's pictures are JPEGs, and all of them nearly black."""
     rows = np.linspace(0, len(layout) - 1, min(len(layout), 8), dtype=np.intp)
-    looks = (layout.pixels(row, side) for row in rows.tolist())
-    return all(not pixels.exact and pixels.values.max() <= DARK for pixels in looks)
+    looks = [pixels for _, pixels in _readable(layout, side, rows.tolist())]
+    return bool(looks) and all(not pixels.exact and pixels.values.max() <= DARK for pixels in looks)

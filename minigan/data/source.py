@@ -19,7 +19,7 @@ from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels
 from minigan.data.image_files import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
 from minigan.data.options import Size, SourceOptions, parse_options
-from minigan.data.pair_layouts import find_layout, match_folders
+from minigan.data.pair_layouts import find_pairs, match_folders
 from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
@@ -132,7 +132,7 @@ def open_pairs(
         stores += [_picture_store(source, "side-by-side images")]
         if targets is not None:
             stores += [_picture_store(targets, "pictures")]
-        layout = find_layout(stores[0]) if targets is None else match_folders(*stores)
+        layout = find_pairs(stores[0]) if targets is None else match_folders(*stores)
         return PairFiles(layout, name=_name(stores[0].root), options=options, swap=swap, split=split)
     except MiniganError:
         for store in stores:

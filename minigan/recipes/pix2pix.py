@@ -5,8 +5,9 @@ convolutions with stride 2, 64 to 512 channels, whose levels are joined by skips
 of 70x70 pixels, given the source (section 3.2.2); G minimizes its adversarial loss + 100 * mean |G(x) - y| (equations 1
 to 4); batches of one image, Adam with lr 2e-4 and β1 .5, weights from N(0, .02) (section 3.3).
 
-The data are side-by-side files (`--data FOLDER`, which may have the sub-folders `train` and `val`), or the embedded
-shapes with their class maps. `--set direction=BtoA` reverses the task. The U-Net has 8 levels at 256x256, 6 at 64x64.
+The data are pictures of two halves (`--data FOLDER`, which may have the sub-folders `train` and `val`), two folders of
+files with the same names (`--data PHOTOS --targets MAPS`), or the embedded shapes with their class maps.
+`--set direction=BtoA` reverses the task. The U-Net has 8 levels at 256x256, 6 at 64x64.
 
 Corrections to the usual tutorial code:
 

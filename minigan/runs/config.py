@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class RunConfig:
     def to_toml(self) -> str:
         """The text of `config.toml`."""
         tables: dict[str, dict[str, Any]] = {"": {"format": CONFIG_FORMAT}}
-        for key, value in {**asdict(self), "data": _source_text(self.data)}.items():
+        for key, value in {**asdict(self), **self._paths_as_text()}.items():
             if isinstance(value, dict):
                 tables[key] = value
             else:
@@ -75,6 +75,10 @@ class RunConfig:
             lines += [f"\n[{title}]"] if title else []
             lines += [f"{key} = {_toml(value)}" for key, value in table.items()]
         return "\n".join(lines) + "\n"
+
+    def _paths_as_text(self) -> dict[str, Any]:
+        """The fields that hold paths, which need not be text."""
+        return {"data": _source_text(self.data), "settings": _with_targets(self.settings, to_text)}
 
 
 def new_config(
@@ -191,7 +195,7 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
     rhythm, keep = Rhythm(**table["rhythm"]), Keep(**table["keep"])
-    source = _source_of_text(table["data"])
+    source, settings = _source_of_text(table["data"]), _with_targets(settings, from_text)
     return RunConfig(**{**table, "data": source, "settings": settings, "rhythm": rhythm, "keep": keep})
 
 
@@ -209,6 +213,12 @@ def _source_text(data: str) -> str:
 def _source_of_text(text: str) -> str:
     name = text.removeprefix(STACKED)
     return text.removesuffix(name) + from_text(name)
+
+
+def _with_targets(settings: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Settings in which the path of the targets is changed, if there is one."""
+    targets = settings.get("targets")
+    return {**settings, "targets": change(targets)} if isinstance(targets, str) and targets else dict(settings)
 
 
 def _check(table: Mapping[str, Any], rules: Mapping[str, Rule], path: Path, *, prefix: str = "") -> None:

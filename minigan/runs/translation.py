@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigan.data.dataset import Collection, PairDataset
+from minigan.data.dataset import Collection, PairDataset, PixelDataset
 from minigan.data.files import FolderStore
 from minigan.data.image_files import ImageFiles
 from minigan.data.layout import all_files
+from minigan.data.map_files import open_pictures
 from minigan.data.options import parse_options
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation import Likeness, MapScore, Palette, Report, find_palette, palette_of
-from minigan.recipes.bases.translation import TranslationRecipe, spread
+from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe, spread
 from minigan.runs.trained_generator import TrainedGenerator
 from minigan.support.durable_files import make_folder
 from minigan.training.exhibit import save_picture
@@ -193,8 +194,12 @@ def translate_folder(
     if not source.is_dir():
         raise DataError(f"{source}: expected a folder of pictures, found none. Give an existing folder.")
     store = FolderStore(source)
-    options = parse_options(size=(H, W), channels=channels, count=None, cache_bytes=0)
-    images = ImageFiles(store, name=source.name, options=options, layout=all_files(store))
+    images: PixelDataset
+    if isinstance(recipe, PairRecipe):
+        images = open_pictures(store, name=source.name, size=(H, W), channels=channels)
+    else:
+        options = parse_options(size=(H, W), channels=channels, count=None, cache_bytes=0)
+        images = ImageFiles(store, name=source.name, options=options, layout=all_files(store))
     _tell(images, note)
     targets = _targets(store, folder)
     make_folder(folder)

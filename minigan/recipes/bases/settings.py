@@ -72,6 +72,8 @@ class Settings:
         """
         kinds = cls.kinds()
         for name in names:
+            if name not in kinds and name == "targets":
+                raise ConfigError(f"{cls.name} learns from no pairs, got targets. Use pix2pix or segment.")
             if name not in kinds:
                 hint = did_you_mean(name, (*kinds, *also)) or f" Expected one of {', '.join(sorted(kinds))}."
                 raise ConfigError(f"{cls.name} has no setting {name!r}.{hint}")

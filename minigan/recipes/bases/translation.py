@@ -17,7 +17,6 @@ from minigan.nn.layers import ConcatCondition
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.recipes.bases.recipe import Recipe, Shape
-from minigan.support.arguments import kind_of
 from minigan.training.batch import Batch
 from minigan.training.exhibit import Exhibit
 from minigan.training.generator_term import GeneratorTerm
@@ -184,8 +183,6 @@ class PairRecipe(TranslationRecipe):
             object.__setattr__(self, "targets", os.fsdecode(self.targets))  # frozen, but not yet in use
         super().__post_init__()
         self.check_choice("direction", DIRECTIONS)
-        if not isinstance(self.targets, str):
-            raise ConfigError(f"{self.name}: targets must be a path, got {kind_of(self.targets)}. Save them as images.")
 
     def with_targets(self, targets: str) -> Self:
         return replace(self, targets=targets)
