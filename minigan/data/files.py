@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import threading
 import zipfile
@@ -17,7 +18,7 @@ from minigan.data.headers import HEAD, is_picture
 from minigan.errors import DataError
 from minigan.support.representation import printable
 
-__all__ = ["FileStore", "FolderStore", "ZipStore"]
+__all__ = ["FileStore", "FolderStore", "ZipStore", "picture_file"]
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
@@ -25,6 +26,7 @@ SUFFIXES = (
 )
 LITTER = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r")  # of file managers, in lower case
 ARCHIVES = (".zip", ".npy", ".npz")  # that are a source of their own
+PICKLE = re.compile(rb"\x80[\x02-\x05]")
 MOST_LEVELS = 100  # of folders
 LARGEST_FILE = 2**28  # bytes; a larger file is no picture
 SHOWN = 6  # endings in a note
@@ -213,6 +215,11 @@ class ZipStore(FileStore):
             return b""
 
 
+def picture_file(path: Path) -> bool:
+    """True if a file is a picture by its ending or by its first bytes."""
+    return _has_picture_ending(path.name) or is_picture(_head(str(path)), ending=_ending(path.name))
+
+
 def _few(names: list[str]) -> str:
     """A few of some names, for an error message."""
     if not names:
@@ -222,11 +229,13 @@ def _few(names: list[str]) -> str:
 
 
 def _remedy(root: Path, others: list[str]) -> str:
-    """What to give instead of a folder or zip without pictures."""
+    """A sentence on what to give instead of a folder or zip without pictures."""
     packed = [name for name in others if name.lower().endswith(ARCHIVES)]
-    if not packed:
-        return "Choose another folder."
-    return f"Give {printable(packed[0])} itself." if root.is_dir() else "Unpack it, and give the file inside."
+    if packed:
+        return f"Give {printable(packed[0])} itself." if root.is_dir() else "Unpack it, and give the file inside."
+    if root.is_dir() and any(PICKLE.match(_head(str(root / name))) for name in others[:SHOWN]):
+        return "Pickles are never loaded: use the dataset's binary version, or save the images as .npy."
+    return "Choose another folder."
 
 
 def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
@@ -253,7 +262,7 @@ def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[t
             yield from _walk(entry.path, name + "/", seen=seen)
         elif not entry.is_file():  # a pipe, or a link that leads nowhere
             yield name, "other"
-        elif _has_picture_ending(name) or is_picture(_head(entry.path), ending=_ending(name)):
+        elif picture_file(Path(entry.path)):
             yield name, "picture"
         else:
             yield name, "other"
