@@ -16,6 +16,7 @@ from minigan.data.cifar import cifar_kind, find_cifar, read_cifar
 from minigan.data.dataset import Dataset, PairDataset, PixelDataset
 from minigan.data.digits import Digits
 from minigan.data.files import FileStore, FolderStore, ZipStore, picture_file
+from minigan.data.headers import HEAD, is_picture
 from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels, read_idx
 from minigan.data.image_files import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
@@ -218,7 +219,7 @@ def _inner_data(path: Path) -> Path | None:
 
 def _open_file(path: Path, options: SourceOptions) -> Dataset:
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(HEAD)
     if not head:
         raise _unknown_kind(path, head)
     if head.startswith(NPY_MAGIC):
@@ -227,8 +228,10 @@ def _open_file(path: Path, options: SourceOptions) -> Dataset:
     if store is not None:
         return ImageFiles(store, name=_name(path), options=options)
     if head.startswith(ZIP_MAGICS):
-        images, labels = read_npz(path)
-        return open_array(images, name=_name(path), where=str(path), options=options, labels=labels)
+        images, labels, note = read_npz(path)
+        dataset = open_array(images, name=_name(path), where=str(path), options=options, labels=labels)
+        dataset.note(*([note] if note else []))
+        return dataset
     # a name that promises a kind is trusted last, so that its reader can say what is wrong;
     # the four bytes of IDX's magic may also begin a black CIFAR image: then only a file size that fits means IDX
     header = idx_header(path)
@@ -333,7 +336,7 @@ def _unknown_kind(path: Path, head: bytes) -> DataError:
         found = "gzip data without an IDX file inside. Unpack it first"
     elif head.startswith(PICKLE_MAGIC):
         found = "a pickle, which is never loaded. Use the dataset's binary version, or save the array as .npy"
-    elif picture_file(path):
+    elif is_picture(head, ending=path.suffix.lower()):
         found = "a single image. Give its folder"
     elif path.suffix == ".bin":
         found = (
@@ -341,7 +344,7 @@ def _unknown_kind(path: Path, head: bytes) -> DataError:
             "or, in train_X.bin, STL-10 (27,648)"
         )
     else:
-        found = f"{path.stat().st_size:,} bytes that begin with {head.hex(' ')}"
+        found = f"{path.stat().st_size:,} bytes that begin with {head[:8].hex(' ')}"
     return DataError(f"{path}: expected {KINDS}; found {found}.")
 
 
