@@ -21,6 +21,7 @@ MOST_CLASSES = 10_000
 SCANNED = 2**31  # bytes of an array whose values are all looked at
 SAMPLE = 16_384  # items of a larger one that are
 CHUNK = 2**24  # bytes that are looked at together
+SHOWN = 5  # classes in a note
 GREY = -0.5  # images in [-1, 1] hold darker values, as a rule
 FIRST_LOOK = 1024  # 8-bit images that are looked at first: if they are bright, the others need not be
 PICTURE_SIDE = 8  # pixels; an array (H, W, 3) of at least these sides is a picture, not H images
@@ -38,7 +39,7 @@ def open_array(
     """The dataset in an array: images of integers, float images in [0, 1] or [-1, 1], or float points.
 
     Float images are taken to be in [-1, 1] if any of them has a negative value, and in [0, 1] otherwise. Integers of
-    other kinds than uint8 are scaled by the smallest of 1, 8, 10, 12, 14 and 16 bits that holds the largest of all
+    other kinds than uint8 are scaled by the smallest of 1, 8, 10, 12 and 16 bits that holds the largest of all
     values. Beyond 2 GB a sample of 16,384 items decides. Each batch is checked when it is read.
 
     Args:
@@ -57,9 +58,10 @@ def open_array(
             f"{where}: expected one label per item, found {len(labels):,} labels for {len(values):,} items. "
             "Check that both belong to the same dataset."
         )
-    rows = chosen_rows(len(values), options, where=where)
+    rows, notes = chosen_rows(len(values), options, where=where), []
     if labels is not None:
         classes = classes or _numbered_classes(labels)
+        notes = _missing_classes(labels, classes)
         labels = labels[rows]
     if values.ndim == 2 and values.shape[1] == 2 and values.dtype.kind == "f":
         return _open_points(values[rows], name=name, where=where, options=options, labels=labels, classes=classes)
@@ -68,11 +70,12 @@ def open_array(
     if images.dtype.kind == "f":
         dataset = FloatImages(images, rows, name=name, where=where, options=options, labels=labels, classes=classes)
     else:
-        tones, notes = _find_tones(images, where=where)
+        tones, remarks = _find_tones(images, where=where)
         dataset = PixelImages(
             images, rows, name=name, where=where, options=options, labels=labels, classes=classes, tones=tones
         )
-        dataset.note(*notes)
+        dataset.note(*remarks)
+    dataset.note(*notes)
     if values.ndim == 3 and len(values) in (3, 4) and min(values.shape[1:]) >= PICTURE_SIDE:
         dataset.note(f"{values.shape} is taken as {len(values)} greyscale images, not as one picture (C, H, W)")
     return dataset
@@ -83,6 +86,16 @@ def _numbered_classes(labels: LabelArray) -> tuple[str, ...] | None:
     if not labels.size or labels.min() < 0 or labels.max() >= MOST_CLASSES:
         return None
     return tuple(str(label) for label in range(int(labels.max()) + 1))
+
+
+def _missing_classes(labels: LabelArray, classes: tuple[str, ...] | None) -> list[str]:
+    """A line on classes that no item has."""
+    held = set(np.unique(labels).tolist())
+    missing = [name for k, name in enumerate(classes or ()) if k not in held]
+    if not missing:
+        return []
+    shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+    return [f"no item is of class {shown}" if len(missing) == 1 else f"no item is of {len(missing):,} classes: {shown}"]
 
 
 def _open_points(
@@ -152,6 +165,10 @@ def _extent(images: Array) -> tuple[float, float]:
     return low, high
 
 
+def _constant(lowest: float, highest: float) -> list[str]:
+    return [f"all values are {lowest:g}"] if lowest == highest else []
+
+
 def _find_tones(images: Array, *, where: str) -> tuple[Tones | None, list[str]]:
     """The range of integers, None for 8-bit pixels, and notes on it.
 
@@ -160,7 +177,8 @@ def _find_tones(images: Array, *, where: str) -> tuple[Tones | None, list[str]]:
     """
     if images.dtype == np.uint8:
         rows = np.arange(min(len(images), FIRST_LOOK)) * len(images) // min(len(images), FIRST_LOOK)
-        if images[rows].max() > DARK * 255:  # as nearly always
+        look = images[rows]
+        if look.max() > DARK * 255 and look.min() < look.max():  # as nearly always
             return None, []
     lowest, highest = map(int, _extent(images))
     if lowest < 0 or highest > 0xFFFF or (highest == 0 and images.dtype != np.uint8):
@@ -169,8 +187,8 @@ def _find_tones(images: Array, *, where: str) -> tuple[Tones | None, list[str]]:
             f"from {lowest} to {highest}. Convert the array."
         )
     if images.dtype == np.uint8 and highest != 1:
-        return None, dark_remarks(highest, white=255)
-    tones = integer_tones(lowest, highest, where=where)
+        return None, [*_constant(lowest, highest), *dark_remarks(highest, white=255)]
+    tones = integer_tones(lowest, highest, where=where, signed=images.dtype == np.int16)
     return tones, tones.remarks()
 
 
@@ -253,7 +271,7 @@ class FloatImages(Dataset):
             self.note(f"values from {lowest:.9g} to {highest:.9g} are clipped to [{self._low:g}, 1]: rounding errors")
         if self._low < 0 and lowest > GREY:
             self.note(f"the lowest value is {lowest:g}: the images are taken to be in [-1, 1], where 0 is grey")
-        self.note(*(dark_remarks(highest, white=1) if self._low == 0 else []))
+        self.note(*_constant(lowest, highest), *(dark_remarks(highest, white=1) if self._low == 0 else []))
         return self._low
 
     def _find_fault(self) -> None:

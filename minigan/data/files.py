@@ -118,9 +118,15 @@ class FolderStore(FileStore):
         names: list[str] = []
         others: list[str] = []
         folders: list[str] = []
+        self._links: list[str] = []
+        lists = {"picture": names, "folder": folders, "other": others, "link": self._links}
         for name, kind in _walk(str(root), "", seen=set()):
-            {"picture": names, "folder": folders}.get(kind, others).append(name)
+            lists[kind].append(name)
         super().__init__(root, names, others=others, folders=folders)
+
+    def left_out(self) -> list[str]:
+        links = [f"{name} is left out: the link leads nowhere, or where it was before" for name in self._links[:SHOWN]]
+        return [*super().left_out(), *links]
 
     def read(self, index: int) -> bytes:
         return self._content(self.names[index])
@@ -250,6 +256,7 @@ def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[t
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
     if (status.st_dev, status.st_ino) in seen:
+        yield prefix[:-1], "link"
         return
     seen.add((status.st_dev, status.st_ino))
     if prefix:
@@ -260,8 +267,8 @@ def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[t
             continue
         if entry.is_dir():
             yield from _walk(entry.path, name + "/", seen=seen)
-        elif not entry.is_file():  # a pipe, or a link that leads nowhere
-            yield name, "other"
+        elif not entry.is_file():
+            yield name, "link" if entry.is_symlink() else "other"
         elif picture_file(Path(entry.path)):
             yield name, "picture"
         else:

@@ -73,6 +73,8 @@ def read_npz(path: Path) -> tuple[Array, LabelArray | None, str]:
     others = [name for name in members if name not in (key, label_key)]
     taken = key if label_key is None else f"{key} and {label_key}"
     note = f"{taken} {'is' if label_key is None else 'are'} taken; left out: {', '.join(others[:6])}" if others else ""
+    if not note and set(re.findall("[a-z]+", key.lower())) & {"test", "val"}:
+        note = f"{key} is taken; there is no training set"
     return images, None if labels is None else _as_labels(labels, where=f"{path}: expected '{label_key}'"), note
 
 

@@ -13,7 +13,7 @@ from minigan.errors import DataError
 
 __all__ = ["DARK", "HALF_STEP", "SIXTEEN_BITS", "Tones", "common_tones", "dark_remarks", "float_tones", "integer_tones"]
 
-DEPTHS = (1, 8, 10, 12, 14, 16)  # bits of masks, pictures, cameras and scanners
+DEPTHS = (1, 8, 10, 12, 16)  # bits of masks, pictures, cameras and scanners
 # Half of the step between two of 256 tones in [0, 1]. A value that lies no further outside of its range is a rounding
 # error: clipping it does not change the 8-bit pixel.
 HALF_STEP = 0.5 / 255
@@ -38,12 +38,10 @@ class Tones(NamedTuple):
 
     def remarks(self) -> list[str]:
         """A line on a range that was found in the values."""
-        if self == SIXTEEN_BITS:
-            return []
-        return [
-            f"{'floats' if self.floats else 'values'} from {self.lowest:g} to {self.highest:g} are taken as tones from "
-            f"{self.low:g} (black) to {self.high:g} (white)"
-        ]
+        kind = "floats" if self.floats else "values"
+        ends = f"{self.low:g} (black) to {self.high:g} (white)"
+        range_note = f"{kind} from {self.lowest:g} to {self.highest:g} are taken as tones from {ends}"
+        return [range_note, *dark_remarks(self.highest, white=self.high)]
 
     def pixels(self, values: npt.NDArray[Any], *, where: str) -> npt.NDArray[np.uint8]:
         """Values as 8-bit pixels, of the same shape.
@@ -94,9 +92,11 @@ def common_tones(pictures: Iterator[tuple[str, npt.NDArray[Any]]], *, where: str
     return integer_tones(int(lowest), int(highest), where=named)
 
 
-def integer_tones(lowest: int, highest: int, *, where: str) -> Tones:
-    """The range of integers: the smallest of 1, 8, 10, 12, 14 and 16 bits that holds the largest.
+def integer_tones(lowest: int, highest: int, *, where: str, signed: bool = False) -> Tones:
+    """The range of integers: the smallest of 1, 8, 10, 12 and 16 bits that holds the largest.
 
+    Args:
+        signed: they are of a kind of 16 bits of which one is the sign.
     Raises:
         DataError: a value is negative or has more bits, or all are 0.
     """
@@ -106,7 +106,7 @@ def integer_tones(lowest: int, highest: int, *, where: str) -> Tones:
             "Save it with 8 or 16 bits."
         )
     high = next(2**bits - 1 for bits in DEPTHS if highest < 2**bits)
-    return Tones(0, high, lowest, highest)
+    return Tones(0, min(high, 0x7FFF) if signed else high, lowest, highest)
 
 
 def dark_remarks(highest: float, *, white: float) -> list[str]:
