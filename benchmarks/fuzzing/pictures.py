@@ -12,14 +12,14 @@ ORIENTATION = 0x0112  # EXIF tag
 KINDS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {  # by suffix: modes and how they are saved
     "png": (
         *(("1", {}), ("L", {}), ("LA", {}), ("RGB", {"dpi": (72, 72)}), ("RGBA", {}), ("P", {}), ("I;16", {})),
-        *(("P", {"transparency": 3}), ("L", {"transparency": 3})),
+        *(("P", {"transparency": 3}), ("L", {"transparency": 3}), ("RGB", {"frames": 2})),
     ),
     "jpg": (("L", {}), ("RGB", {"turn": 6}), ("CMYK", {}), ("RGB", {"progressive": True}), ("RGB", {"subsampling": 2})),
     "bmp": (("1", {}), ("L", {}), ("P", {}), ("RGB", {}), ("RGBA", {})),
     "gif": (("L", {}), ("P", {"transparency": 1}), ("RGB", {"frames": 2})),
     "webp": (("RGB", {}), ("RGBA", {"lossless": True}), ("RGB", {"frames": 2}), ("RGB", {"turn": 8})),
     "tif": (
-        *(("L", {}), ("I;16", {}), ("RGBA", {}), ("P", {}), ("RGB", {"turn": 3})),
+        *(("L", {}), ("I;16", {}), ("I", {}), ("F", {}), ("RGBA", {}), ("P", {}), ("RGB", {"turn": 6})),
         *(("RGB", {"compression": kind}) for kind in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")),
         *(("1", {"compression": "group4"}), ("RGB", {"frames": 2}), ("L", {"compression": "tiff_lzw"})),
     ),
@@ -33,9 +33,10 @@ def picture(kind: str, mode: str, *, width: int = 8, turn: int = 0, frames: int 
     from PIL import Image
 
     grey = Image.fromarray(pixels(6, width))
-    image = {"I;16": lambda: Image.fromarray(pixels(6, width).astype("uint16") * 257)}.get(
-        mode, lambda: grey.convert("RGB").convert(mode) if mode in ("P", "CMYK", "LA") else grey.convert(mode)
-    )()
+    image = {
+        "I;16": lambda: Image.fromarray(pixels(6, width).astype("uint16") * 257),
+        "F": lambda: Image.fromarray(pixels(6, width).astype("float32") / 255),
+    }.get(mode, lambda: grey.convert("RGB").convert(mode) if mode in ("P", "CMYK", "LA") else grey.convert(mode))()
     exif = Image.Exif()
     if turn:
         exif[ORIENTATION] = turn

@@ -77,6 +77,7 @@ READERS: tuple[Reader, ...] = (
         )
         for suffix, folders in pictures.picture_folders().items()
     ),
+    Reader("labels", samples.listed_folders, reading.read_folder, json_mutation, damages="dataset.json"),
     Reader("pairs", pictures.pair_folders, reading.read_pair_folder, zip_mutation),
     Reader("model", samples.model_folders, reading.read_model, safetensors_mutation, hostile=samples.hostile_models),
     Reader("state-dict", samples.state_dict_folders, reading.read_torch, safetensors_mutation),

@@ -68,7 +68,8 @@ def idx_folders() -> list[Files]:
         {name: idx_bytes(x), label_name: idx_bytes(labels)},
         {name: idx_bytes(pixels(3, 5, 4, 3))},
         {name: idx_bytes(x), label_name: idx_bytes(labels.astype(np.int32))},
-        *({name: idx_bytes(values)} for values in floats),
+        *({name: idx_bytes(values)} for values in (*floats, x.astype(np.int32), x.astype(np.int16) * 16, x % 2)),
+        {f"qmnist-{name}": idx_bytes(x), "qmnist-train-labels-idx2-int": idx_bytes(pixels(6, 2).astype(np.int32))},
     ]
 
 
@@ -89,9 +90,14 @@ def hostile_zipped_idx() -> list[Files]:
 
 
 def cifar_folders() -> list[Files]:
-    records = pixels(4, 3073)
+    """CIFAR-10 and, to be told from it, CIFAR-100 and STL-10."""
+    records, fine = pixels(4, 3073), pixels(3, 3074)
     records[:, 0] = (0, 9, 3, 5)
+    fine[:, :2] = (19, 99)
+    names = "".join(f"name{k}\n" for k in range(100)).encode()
     return [
+        {"train.bin": fine.tobytes(), "test.bin": fine[:1].tobytes(), "fine_label_names.txt": names},
+        {"train_X.bin": pixels(2, 3, 96, 96).tobytes(), "train_y.bin": b"\x01\x0a"},
         {"data_batch_1.bin": records.tobytes()},
         {"data_batch_1.bin": records.tobytes(), "data_batch_2.bin": records[:1].tobytes()},
     ]
@@ -105,8 +111,14 @@ def npy_of(array: np.ndarray) -> bytes:
 
 def npy_folders() -> list[Files]:
     arrays = (
+        *(pixels(4, 5, 4, 3).astype(np.int32), pixels(4, 5, 4) * np.uint16(16)),
         *(pixels(4, 5, 4, 3), pixels(4, 5, 4), pixels(3, 4, 4, 4), pixels(4, 5, 4, 1) / np.float32(255)),
-        *((pixels(4, 5, 4) / 127.5 - 1).astype(np.float16), np.asfortranarray(pixels(4, 5, 4, 3)), pixels(9, 2) / 9.0),
+        *(
+            (pixels(4, 5, 4) / 127.5 - 1).astype(np.float16),
+            pixels(4, 5, 4) > 99,
+            np.asfortranarray(pixels(4, 5, 4, 3)),
+            pixels(9, 2) / 9.0,
+        ),
     )
     return [{"x.npy": npy_of(array)} for array in arrays]
 
@@ -163,13 +175,25 @@ def png_bytes(image: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
     return PNG_SIGNATURE + b"".join(png_chunk(part) for part in parts)
 
 
+SPLITS = ("train", "test")
+
+
 def zip_folders() -> list[Files]:
     pictures = {f"{kind}/{n}.png": png_bytes(pixels(4, 6, 3) + n) for kind in "ab" for n in (1, 2)}
     flat = [Member(b"1.png", body := png_bytes(pixels(4, 4)), zlib.crc32(body), len(body), method=0)]
     return [
         {"pictures.zip": zip_bytes([zip_member(name, content) for name, content in pictures.items()])},
         {"pictures.zip": zip_bytes(flat)},
+        {"pictures.zip": zip_bytes([zip_member(f"{split}\\{name}", body) for split in SPLITS for name in "ab"])},
     ]
+
+
+def listed_folders() -> list[Files]:
+    """Pictures in parts, with labels in `dataset.json`."""
+    names = [f"0000{n // 2}/{n}.png" for n in range(4)]
+    pictures = {name: png_bytes(pixels(4, 4, 3) + n) for n, name in enumerate(names)}
+    lists = ([[name, n % 2] for n, name in enumerate(names)], [[name, [0, 1]] for name in names], None)
+    return [{"dataset.json": json.dumps({"labels": labels}).encode(), **pictures} for labels in lists]
 
 
 def hostile_zips() -> list[Files]:

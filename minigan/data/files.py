@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import threading
 import zipfile
@@ -17,7 +18,7 @@ from minigan.data.headers import HEAD, is_picture
 from minigan.errors import DataError
 from minigan.support.representation import printable
 
-__all__ = ["FileStore", "FolderStore", "ZipStore"]
+__all__ = ["FileStore", "FolderStore", "ZipStore", "picture_file"]
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
@@ -25,6 +26,7 @@ SUFFIXES = (
 )
 LITTER = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r")  # of file managers, in lower case
 ARCHIVES = (".zip", ".npy", ".npz")  # that are a source of their own
+PICKLE = re.compile(rb"\x80[\x02-\x05]")
 MOST_LEVELS = 100  # of folders
 LARGEST_FILE = 2**28  # bytes; a larger file is no picture
 SHOWN = 6  # endings in a note
@@ -116,9 +118,15 @@ class FolderStore(FileStore):
         names: list[str] = []
         others: list[str] = []
         folders: list[str] = []
+        self._links: list[str] = []
+        lists = {"picture": names, "folder": folders, "other": others, "link": self._links}
         for name, kind in _walk(str(root), "", seen=set()):
-            {"picture": names, "folder": folders}.get(kind, others).append(name)
+            lists[kind].append(name)
         super().__init__(root, names, others=others, folders=folders)
+
+    def left_out(self) -> list[str]:
+        links = [f"{name} is left out: the link leads nowhere, or where it was before" for name in self._links[:SHOWN]]
+        return [*super().left_out(), *links]
 
     def read(self, index: int) -> bytes:
         return self._content(self.names[index])
@@ -213,6 +221,11 @@ class ZipStore(FileStore):
             return b""
 
 
+def picture_file(path: Path) -> bool:
+    """True if a file is a picture by its ending or by its first bytes."""
+    return _has_picture_ending(path.name) or is_picture(_head(str(path)), ending=_ending(path.name))
+
+
 def _few(names: list[str]) -> str:
     """A few of some names, for an error message."""
     if not names:
@@ -222,11 +235,13 @@ def _few(names: list[str]) -> str:
 
 
 def _remedy(root: Path, others: list[str]) -> str:
-    """What to give instead of a folder or zip without pictures."""
+    """A sentence on what to give instead of a folder or zip without pictures."""
     packed = [name for name in others if name.lower().endswith(ARCHIVES)]
-    if not packed:
-        return "Choose another folder."
-    return f"Give {printable(packed[0])} itself." if root.is_dir() else "Unpack it, and give the file inside."
+    if packed:
+        return f"Give {printable(packed[0])} itself." if root.is_dir() else "Unpack it, and give the file inside."
+    if root.is_dir() and any(PICKLE.match(_head(str(root / name))) for name in others[:SHOWN]):
+        return "Pickles are never loaded: use the dataset's binary version, or save the images as .npy."
+    return "Choose another folder."
 
 
 def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
@@ -241,6 +256,7 @@ def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[t
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be read ({error.strerror}).") from error
     if (status.st_dev, status.st_ino) in seen:
+        yield prefix[:-1], "link"
         return
     seen.add((status.st_dev, status.st_ino))
     if prefix:
@@ -251,9 +267,9 @@ def _walk(folder: str, prefix: str, *, seen: set[tuple[int, int]]) -> Iterator[t
             continue
         if entry.is_dir():
             yield from _walk(entry.path, name + "/", seen=seen)
-        elif not entry.is_file():  # a pipe, or a link that leads nowhere
-            yield name, "other"
-        elif _has_picture_ending(name) or is_picture(_head(entry.path), ending=_ending(name)):
+        elif not entry.is_file():
+            yield name, "link" if entry.is_symlink() else "other"
+        elif picture_file(Path(entry.path)):
             yield name, "picture"
         else:
             yield name, "other"

@@ -7,6 +7,7 @@ values, big-endian. Specification: http://yann.lecun.com/exdb/mnist (Y. LeCun, "
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from minigan.data.archive import DEFLATE_LIMIT, read_at_most
 from minigan.data.dataset import LabelArray
+from minigan.data.files import picture_file
 from minigan.errors import DataError
 
 __all__ = ["GZIP_MAGIC", "find_idx_images", "idx_header", "idx_labels", "is_idx", "read_idx"]
@@ -26,6 +28,7 @@ Array = npt.NDArray[Any]
 GZIP_MAGIC = b"\x1f\x8b"
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_DIMENSIONS = 4
+NAMED_LIKE_IDX = re.compile(r"idx3-ubyte(\.gz)?$")
 MOST_FILES = 100  # in a folder with more, only files named like IDX are opened
 
 
@@ -88,42 +91,84 @@ def read_idx(path: Path) -> Array:
         raise DataError(f"{path}: the gzip data are damaged or cut short ({error}). Fetch the file again.") from error
 
 
-def idx_labels(images: Path) -> LabelArray | None:
-    """Labels in the file next to an IDX file of images, found by MNIST's naming; None if it is missing."""
-    name = images.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
-    if name == images.name.removesuffix(".gz"):
-        return None
-    for path in (images.with_name(name), images.with_name(name + ".gz")):
-        if path.is_file():
-            labels = read_idx(path)
-            if labels.ndim != 1 or labels.dtype.kind not in "ui":
-                raise DataError(
-                    f"{path}: expected one integer label per image, found {labels.dtype} {labels.shape}. Fetch it anew."
+def idx_labels(images: Path) -> tuple[LabelArray | None, str]:
+    """Labels in the file next to an IDX file of images, found by its name; None if it is missing.
+
+    MNIST has one number for each image. QMNIST has eight, of which the first is the class.
+
+    Returns:
+        The labels, and a line on the file; "" for MNIST's usual one.
+    """
+    name = images.name.removesuffix(".gz")
+    stem = name.replace("images", "labels")
+    if stem == name:
+        return None, ""
+    for label_name in (stem.replace("idx3", "idx1"), stem.replace("idx3-ubyte", "idx2-int")):
+        for path in (images.with_name(label_name), images.with_name(label_name + ".gz")):
+            if path.is_file():
+                labels = read_idx(path)
+                if labels.ndim > 2 or labels.dtype.kind not in "ui":
+                    raise DataError(
+                        f"{path}: expected one integer label per image, found {labels.dtype} {labels.shape}. "
+                        "Fetch it anew."
+                    )
+                first = labels if labels.ndim == 1 else labels[:, 0]
+                note = (
+                    "" if labels.ndim == 1 else f"the labels are the first of {labels.shape[1]} columns of {path.name}"
                 )
-            return labels.astype(np.int64)
-    return None
+                return first.astype(np.int64), note
+    return None, ""
 
 
-def find_idx_images(folder: Path) -> Path | None:
-    """The IDX file of images in a folder, that of the training set if there are several; None if there is none."""
+def find_idx_images(folder: Path) -> tuple[Path, tuple[str, ...]] | None:
+    """The IDX file of images in a folder, that of the training set if there are several; None if there is none.
+
+    Returns:
+        The file, and notes on the choice.
+    Raises:
+        DataError: there are several sets, or a file whose name promises IDX is damaged.
+    """
     found: list[Path] = []
     for path in _candidates(folder):
         header = idx_header(path)
         if header is not None and len(header.shape) >= 3:
             found.append(path)
-        elif header is None and "idx3" in path.name:
+        elif header is None and NAMED_LIKE_IDX.search(path.name):
             read_idx(path)  # its name promises IDX: the reader raises an error that says what is wrong
-    found.sort(key=lambda path: (not path.name.startswith("train"), path.name))
-    return found[0] if found else None
+    packed = {path.name.removesuffix(".gz"): path for path in found if path.suffix == ".gz"}
+    sets = packed | {path.name: path for path in found if path.suffix != ".gz"}  # an unpacked file is the same
+    return _training_set(folder, sets) if sets else None
+
+
+def _training_set(folder: Path, sets: dict[str, Path]) -> tuple[Path, tuple[str, ...]]:
+    train = [name for name in sets if "train" in name.lower()]
+    chosen = train or list(sets)
+    if len(chosen) > 1:
+        shown = ", ".join(sets[name].name for name in sorted(chosen)[:4])
+        kind = "training set" if train else "set of images"
+        raise DataError(
+            f"{folder}: expected one {kind}, found {len(chosen)}: {shown}{', ...' if len(chosen) > 4 else ''}. "
+            "Give one of the files."
+        )
+    path, others = sets[chosen[0]], sorted(sets[name].name for name in sets if name != chosen[0])
+    notes = [f"{path.name} is taken; left out: {', '.join(others)}"] if others else []
+    if not train and any(word in path.name.lower() for word in ("t10k", "test")):
+        notes.append(f"{path.name} is taken; there is no training set")
+    if "emnist" in path.name.lower():
+        notes.append("EMNIST's images are stored with rows and columns exchanged, and are taken as they are")
+    return path, tuple(notes)
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """The files in a folder that may be IDX; in a folder of very many files, only those with a name like IDX."""
+    """The files in a folder that may be IDX; in a folder of very many files, only those with a name like IDX.
+
+    Pictures are none, whatever their names.
+    """
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_file())
     if len(names) > MOST_FILES:
         names = [name for name in names if "idx" in name or "-images" in name]
-    return [folder / name for name in names if not name.startswith(".")]
+    return [folder / name for name in names if not name.startswith(".") and not picture_file(folder / name)]
 
 
 def _open(path: Path, *, zipped: bool) -> BinaryIO:

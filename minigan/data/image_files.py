@@ -15,7 +15,7 @@ from minigan.data.metadata import without_metadata
 from minigan.data.options import LARGEST_SIDE, SourceOptions, chosen_rows
 from minigan.data.pillow import load_pillow
 from minigan.data.resize import cover
-from minigan.data.tones import SIXTEEN_BITS, Tones, common_tones
+from minigan.data.tones import DARK, SIXTEEN_BITS, Tones, common_tones, dark_remarks
 from minigan.errors import DataError, MiniganError, MixedSizesError
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
 RESIZE_REMEDY = "Give a size (`size=64`) to scale them all to."
 MOST_PROBED = 100_000  # files whose headers are looked at when a folder is opened
 MOST_DEEP = 4096  # files with more than 8 bits whose values are looked at
+LOOKED_AT, MODEST = 16, 2**20  # greyscale pictures that are decoded to see whether all are black; pixels of such a one
 # Pillow knows many more formats, but for some of them it runs other programs.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 LONGEST = 2**16 - 1  # pixels; no JPEG has a longer side, and decoders are slow with files that claim one
@@ -155,6 +156,8 @@ def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Sur
     if deep:
         tones = common_tones(deep_values(store, deep), where=str(store.root))
         notes += tones.remarks()
+    elif all(probe.grey for probe in probes.values()):
+        notes += _dark_remarks(store, probes)
     pairs = all(probe.width == 2 * probe.height for probe in probes.values())
     return Survey(rows, (*size, channels), tones, pairs, len(probes) == len(rows), notes)
 
@@ -177,6 +180,22 @@ def _remarks(probes: dict[int, Probe], *, size: tuple[int, int], channels: int) 
     if moving:
         notes.append(f"{moving:,} file{'' if moving == 1 else 's'} of several frames or pages: the first is used")
     return notes
+
+
+def _dark_remarks(store: FileStore, probes: dict[int, Probe]) -> list[str]:
+    """A line on greyscale pictures that are nearly black, judged by a few of modest size: maps of class numbers are."""
+    small = [row for row, probe in probes.items() if probe.height * probe.width <= MODEST]
+    count = min(len(small), LOOKED_AT)
+    highest = 0
+    for row in (small[k * len(small) // count] for k in range(count)):
+        try:
+            image = load_image(store.read(row), where=store.where(row), channels=1)
+        except DataError:
+            continue
+        highest = max(highest, int(to_array(image).max()))
+        if highest > DARK * 255:
+            return []
+    return dark_remarks(highest, white=255) if count else []
 
 
 def _cut_off(have: tuple[int, int], *, want: tuple[int, int]) -> float:

@@ -20,6 +20,7 @@ HELD_OUT = (
     *("holdout", "pred", "unlabeled", "unlabelled"),
 )
 DOMAIN = re.compile(r"(train|test|val)(A|B)")  # CycleGAN's folders
+SHARD = re.compile(r"0\d{3,}")  # a folder's name where large sets are stored in parts
 LABEL_FILE = "dataset.json"  # as StyleGAN's tools write it
 MOST_CLASSES = 10_000
 SHOWN = 5  # names in a note
@@ -104,7 +105,7 @@ def _only(
     rest = [
         f"{name or 'pictures beside them'} ({count:,})" for name, count in sorted(found.items()) if name not in taken
     ]
-    note = f"{len(rows):,} pictures of {' and '.join(taken)} are taken"
+    note = f"the pictures of {' and '.join(taken)} ({len(rows):,}) are taken"
     note += f"; left out: {_some(rest)}" if rest else ""
     return rows, kept, [note if training else f"{note}; there is no training set"]
 
@@ -139,7 +140,10 @@ def _classes(folders: Folders) -> tuple[LabelArray | None, tuple[str, ...] | Non
         beside = f"{loose:,} picture{' lies' if loose == 1 else 's lie'} beside the folders {_some(inside)}"
         return None, None, [f"{beside}: the folders are no classes"] if inside else []
     classes, labels = np.unique([folder[shared] for folder in folders], return_inverse=True)
-    return labels.astype(np.int64), tuple(str(name) for name in classes), []
+    names = tuple(str(name) for name in classes)
+    shards = len(names) > 1 and all(SHARD.fullmatch(name) for name in names)
+    notes = [f"the folders {_some(names)} are used as classes; if they are parts of one set, lay them together"]
+    return labels.astype(np.int64), names, notes if shards else []
 
 
 def _empty_folders(store: FileStore, classes: set[str]) -> list[str]:

@@ -7,7 +7,7 @@ from minigan.data.headers import PNG_SIGNATURE
 __all__ = ["without_metadata"]
 
 # What decides the pixels, or which way is up.
-PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf", b"gAMA")
+PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 JPEG_DROPPED = (*range(0xE1, 0xEE), 0xEF, 0xFE)  # application segments but JFIF's and Adobe's, and comments
 EXIF = b"Exif\0\0"
 SCAN = 0xDA

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -20,6 +21,9 @@ Array = npt.NDArray[Any]
 NPY_MAGIC = b"\x93NUMPY"
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("labels", "y")
+TRAIN_WORDS = {"train", "training"}
+IMAGE_WORDS = {"images", "image", "imgs", "img", "x", "data"}
+LABEL_WORDS = {"labels", "label", "y", "targets", "target"}
 LONGEST_HEADER = 2**14  # bytes; NumPy refuses more than 10,000 characters
 
 
@@ -43,35 +47,62 @@ def read_npy(path: Path) -> Array:
     return array
 
 
-def read_npz(path: Path) -> tuple[Array, LabelArray | None]:
+def read_npz(path: Path) -> tuple[Array, LabelArray | None, str]:
     """Images and labels in an .npz file, in memory.
 
-    The images are the array named `images` or `x`, or the only array; the labels are named `labels` or `y` and may be
-    missing.
+    The images are the array named `images` or `x`, or the only array beside the labels, named `labels` or `y`. Without
+    such a name they are the training set among arrays such as `x_train`, `y_train` and `x_test`.
 
+    Returns:
+        The images, the labels or None, and a line on the arrays taken where there was a choice.
     Raises:
         DataError: the file is damaged, or holds other arrays.
     """
     with open_archive(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        label_key = next((key for key in LABEL_KEYS if key in members), None)
-        others = [key for key in members if key != label_key]
-        key = next((key for key in IMAGE_KEYS if key in members), others[0] if len(others) == 1 else None)
+        key, label_key = _image_and_label_keys(list(members))
         if key is None:
             found = ", ".join(members) or "none"
             raise DataError(
                 f"{path}: expected an array named 'images' or 'x', or a single array; found {found}. Rename it."
             )
         images = _read_member(archive, members[key], where=f"{path}, array '{key}'")
-        if label_key is None:
-            return images, None
-        labels = _read_member(archive, members[label_key], where=f"{path}, array '{label_key}'")
-    if labels.ndim != 1 or labels.dtype.kind not in "ui":
+        labels = None
+        if label_key is not None:
+            labels = _read_member(archive, members[label_key], where=f"{path}, array '{label_key}'")
+    others = [name for name in members if name not in (key, label_key)]
+    taken = key if label_key is None else f"{key} and {label_key}"
+    note = f"{taken} {'is' if label_key is None else 'are'} taken; left out: {', '.join(others[:6])}" if others else ""
+    if not note and set(re.findall("[a-z]+", key.lower())) & {"test", "val"}:
+        note = f"{key} is taken; there is no training set"
+    return images, None if labels is None else _as_labels(labels, where=f"{path}: expected '{label_key}'"), note
+
+
+def _image_and_label_keys(names: list[str]) -> tuple[str | None, str | None]:
+    """Names of the arrays of images and of labels, each None if there is none."""
+    label_key = next((name for name in LABEL_KEYS if name in names), None)
+    key = next((name for name in IMAGE_KEYS if name in names), None)
+    if key is not None:
+        return key, label_key
+    words = {name: set(re.findall("[a-z]+", name.lower())) for name in names}
+    train = [name for name in names if words[name] & TRAIN_WORDS]
+    images = [name for name in train if words[name] & IMAGE_WORDS]
+    if len(images) == 1:
+        labels = [name for name in train if words[name] & LABEL_WORDS]
+        return images[0], labels[0] if len(labels) == 1 else label_key
+    label_key = label_key or next((name for name in names if words[name] & LABEL_WORDS), None)
+    others = [name for name in names if name != label_key]
+    return others[0] if len(others) == 1 else None, label_key
+
+
+def _as_labels(labels: Array, *, where: str) -> LabelArray:
+    """Labels (N,); a column (N, 1) is taken for that."""
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.ndim != 1 or flat.dtype.kind not in "ui":
         raise DataError(
-            f"{path}: expected '{label_key}' to be one integer per item, found {labels.dtype} {labels.shape}. "
-            "Save the labels as integers."
+            f"{where} to be one integer per item, found {labels.dtype} {labels.shape}. Save the labels as integers."
         )
-    return images, labels.astype(np.int64)
+    return flat.astype(np.int64)
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, where: str) -> Array:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,10 +12,11 @@ from minigan.data.archive import open_archive
 from minigan.data.arrays import open_array
 from minigan.data.cache import CACHE_BYTES
 from minigan.data.channels import Recoloured
-from minigan.data.cifar import find_cifar_batches, is_cifar, read_cifar
+from minigan.data.cifar import cifar_kind, find_cifar, read_cifar
 from minigan.data.dataset import Dataset, PairDataset, PixelDataset
 from minigan.data.digits import Digits
-from minigan.data.files import FileStore, FolderStore, ZipStore
+from minigan.data.files import FileStore, FolderStore, ZipStore, picture_file
+from minigan.data.headers import HEAD, is_picture
 from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels, read_idx
 from minigan.data.image_files import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
@@ -24,6 +26,7 @@ from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
 from minigan.data.stacked import STACKED, StackedImages
+from minigan.data.stl import find_stl, is_stl, read_stl
 from minigan.errors import ConfigError, DataError, MiniganError
 from minigan.support.arguments import kind_of, nearest_name
 
@@ -31,7 +34,9 @@ __all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
 
 EMBEDDED = ("digits", "shapes", "ring", "grid")
 KINDS = "an IDX, CIFAR-10 binary, .npy, .npz or zip file, or a folder of images"
+CIFAR_NAME = re.compile(r"(data|test)_batch.*\.bin$")  # CIFAR-10's files
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+MOST_INSIDE = 3  # folders inside each other that are entered to find data
 PICKLE_MAGIC = b"\x80"
 
 
@@ -188,19 +193,43 @@ def _open_shape_pairs(options: SourceOptions, *, seed: int, swap: bool, split: s
 def _open_folder(path: Path, options: SourceOptions) -> Dataset:
     images = find_idx_images(path)
     if images is not None:
-        return _open_idx(images, options, name=f"{_name(path)}/{images.name}")
-    batches = find_cifar_batches(path)
+        return _open_idx(images[0], options, name=f"{_name(path)}/{images[0].name}", notes=images[1])
+    batches, notes = find_cifar(path)
     if batches:
         files = batches[0].name if len(batches) == 1 else f"{batches[0].name} to {batches[-1].name}"
-        return _open_cifar(batches, options, name=f"{_name(path)}/{files}")
+        return _open_cifar(batches, options, name=f"{_name(path)}/{files}", notes=notes)
+    planes = find_stl(path)
+    if planes is not None:
+        return _open_stl(planes[0], options, name=f"{_name(path)}/{planes[0].name}", notes=planes[1])
     if not any(path.iterdir()):
         raise DataError(f"{path}: expected {KINDS}; found an empty folder.")
-    return ImageFiles(FolderStore(path), name=_name(path), options=options)
+    try:
+        store = FolderStore(path)
+    except DataError:
+        inner = _inner_data(path)
+        if inner is None:
+            raise
+        dataset = _open_folder(inner, options)
+        dataset.note(f"{inner.relative_to(path)}/ in {_name(path)}/ is taken")
+        return dataset
+    return ImageFiles(store, name=_name(path), options=options)
+
+
+def _inner_data(path: Path) -> Path | None:
+    """The folder of IDX, CIFAR or STL files in a folder without pictures, such as `raw` in torchvision's `MNIST`."""
+    for _ in range(MOST_INSIDE):
+        folders = [inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith((".", "__"))]
+        if len(folders) != 1:
+            return None
+        (path,) = folders
+        if find_idx_images(path) or find_cifar(path)[0] or find_stl(path):
+            return path
+    return None
 
 
 def _open_file(path: Path, options: SourceOptions) -> Dataset:
     with path.open("rb") as file:
-        head = file.read(8)
+        head = file.read(HEAD)
     if not head:
         raise _unknown_kind(path, head)
     if head.startswith(NPY_MAGIC):
@@ -209,29 +238,48 @@ def _open_file(path: Path, options: SourceOptions) -> Dataset:
     if store is not None:
         return ImageFiles(store, name=_name(path), options=options)
     if head.startswith(ZIP_MAGICS):
-        images, labels = read_npz(path)
-        return open_array(images, name=_name(path), where=str(path), options=options, labels=labels)
+        images, labels, note = read_npz(path)
+        dataset = open_array(images, name=_name(path), where=str(path), options=options, labels=labels)
+        dataset.note(*([note] if note else []))
+        return dataset
     # a name that promises a kind is trusted last, so that its reader can say what is wrong;
     # the four bytes of IDX's magic may also begin a black CIFAR image: then only a file size that fits means IDX
     header = idx_header(path)
-    if header is not None and not (header.offset + header.nbytes != path.stat().st_size and is_cifar(path)):
+    kind = cifar_kind(path)
+    if header is not None and not (header.offset + header.nbytes != path.stat().st_size and kind is not None):
         return _open_idx(path, options, name=_name(path))
-    if is_cifar(path) or path.suffix == ".bin":
+    if is_stl(path):
+        return _open_stl(path, options, name=_name(path))
+    if kind is not None or CIFAR_NAME.search(path.name):
         return _open_cifar([path], options, name=_name(path))
-    if "idx" in path.name:
+    if "idx" in path.name and not picture_file(path):
         return _open_idx(path, options, name=_name(path))
     raise _unknown_kind(path, head)
 
 
-def _open_idx(path: Path, options: SourceOptions, *, name: str) -> Dataset:
+def _open_idx(path: Path, options: SourceOptions, *, name: str, notes: tuple[str, ...] = ()) -> Dataset:
     images = read_idx(path)
-    return open_array(images, name=name, where=str(path), options=options, labels=idx_labels(path))
+    labels, note = idx_labels(path)
+    dataset = open_array(images, name=name, where=str(path), options=options, labels=labels)
+    dataset.note(*notes, *([note] if note else []))
+    return dataset
 
 
-def _open_cifar(paths: list[Path], options: SourceOptions, *, name: str) -> Dataset:
-    images, labels, classes = read_cifar(paths)
+def _open_cifar(paths: list[Path], options: SourceOptions, *, name: str, notes: tuple[str, ...] = ()) -> Dataset:
+    found = read_cifar(paths)
     where = str(paths[0] if len(paths) == 1 else paths[0].parent)
-    return open_array(images, name=name, where=where, options=options, labels=labels, classes=classes)
+    dataset = open_array(
+        found.images, name=name, where=where, options=options, labels=found.labels, classes=found.classes
+    )
+    dataset.note(*notes, *found.notes)
+    return dataset
+
+
+def _open_stl(path: Path, options: SourceOptions, *, name: str, notes: tuple[str, ...] = ()) -> Dataset:
+    images, labels, classes = read_stl(path)
+    dataset = open_array(images, name=name, where=str(path), options=options, labels=labels, classes=classes)
+    dataset.note(*notes)
+    return dataset
 
 
 def _file_store(path: Path) -> FileStore | None:
@@ -314,10 +362,15 @@ def _unknown_kind(path: Path, head: bytes) -> DataError:
         found = "gzip data without an IDX file inside. Unpack it first"
     elif head.startswith(PICKLE_MAGIC):
         found = "a pickle, which is never loaded. Use the dataset's binary version, or save the array as .npy"
-    elif head.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"RIFF")):
+    elif is_picture(head, ending=path.suffix.lower()):
         found = "a single image. Give its folder"
+    elif path.suffix == ".bin":
+        found = (
+            f"{path.stat().st_size:,} bytes, which are no whole records of CIFAR-10 (3,073 bytes), CIFAR-100 (3,074) "
+            "or, in train_X.bin, STL-10 (27,648)"
+        )
     else:
-        found = f"{path.stat().st_size:,} bytes that begin with {head.hex(' ')}"
+        found = f"{path.stat().st_size:,} bytes that begin with {head[:8].hex(' ')}"
     return DataError(f"{path}: expected {KINDS}; found {found}.")
 
 

@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from minigan.errors import DataError
 
-__all__ = ["HALF_STEP", "SIXTEEN_BITS", "Tones", "common_tones", "integer_tones"]
+__all__ = ["DARK", "HALF_STEP", "SIXTEEN_BITS", "Tones", "common_tones", "dark_remarks", "float_tones", "integer_tones"]
 
-DEPTHS = (1, 8, 10, 12, 14, 16)  # bits of masks, pictures, cameras and scanners
+DEPTHS = (1, 8, 10, 12, 16)  # bits of masks, pictures, cameras and scanners
 # Half of the step between two of 256 tones in [0, 1]. A value that lies no further outside of its range is a rounding
 # error: clipping it does not change the 8-bit pixel.
 HALF_STEP = 0.5 / 255
+
+DARK = 16 / 255  # share of white; data that stay below are noted
 
 
 class Tones(NamedTuple):
@@ -35,13 +37,11 @@ class Tones(NamedTuple):
     floats: bool = False
 
     def remarks(self) -> list[str]:
-        """Lines on a range that had to be found."""
-        found = f"{self.lowest:g} to {self.highest:g}"
-        if self == SIXTEEN_BITS or (not self.floats and self.high == 0xFFFF):
-            return []
-        if self.floats:
-            return [f"float values from {found} are taken as tones in [{self.low:g}, {self.high:g}]"]
-        return [f"values from {found}, stored in more than 8 bits, are taken as tones from 0 to {self.high:g}"]
+        """A line on a range that was found in the values."""
+        kind = "floats" if self.floats else "values"
+        ends = f"{self.low:g} (black) to {self.high:g} (white)"
+        range_note = f"{kind} from {self.lowest:g} to {self.highest:g} are taken as tones from {ends}"
+        return [range_note, *dark_remarks(self.highest, white=self.high)]
 
     def pixels(self, values: npt.NDArray[Any], *, where: str) -> npt.NDArray[np.uint8]:
         """Values as 8-bit pixels, of the same shape.
@@ -50,7 +50,7 @@ class Tones(NamedTuple):
             DataError: a value is out of the range.
         """
         low, high = self.low, self.high
-        spare = HALF_STEP * (high - low) if self.floats else 0
+        spare = HALF_STEP if self.floats else 0
         fits = self.floats or values.dtype.kind != "f"
         if not (fits and values.min() >= low - spare and values.max() <= high + spare):  # NaN fails as well
             kind = "values" if fits else "integers"
@@ -92,19 +92,28 @@ def common_tones(pictures: Iterator[tuple[str, npt.NDArray[Any]]], *, where: str
     return integer_tones(int(lowest), int(highest), where=named)
 
 
-def integer_tones(lowest: int, highest: int, *, where: str) -> Tones:
-    """The range of integers: the smallest of 1, 8, 10, 12, 14 and 16 bits that holds the largest.
+def integer_tones(lowest: int, highest: int, *, where: str, signed: bool = False) -> Tones:
+    """The range of integers: the smallest of 1, 8, 10, 12 and 16 bits that holds the largest.
 
+    Args:
+        signed: they are of a kind of 16 bits of which one is the sign.
     Raises:
         DataError: a value is negative or has more bits, or all are 0.
     """
     if lowest < 0 or highest > 0xFFFF or highest == 0:
         raise DataError(
-            f"{where}: expected at most 16 bits a channel, found 32-bit values from {lowest} to {highest}. "
+            f"{where}: expected at most 16 bits a channel, found values from {lowest} to {highest}. "
             "Save it with 8 or 16 bits."
         )
     high = next(2**bits - 1 for bits in DEPTHS if highest < 2**bits)
-    return Tones(0, high, lowest, highest)
+    return Tones(0, min(high, 0x7FFF) if signed else high, lowest, highest)
+
+
+def dark_remarks(highest: float, *, white: float) -> list[str]:
+    """A line on images that are nearly black, such as maps of class numbers."""
+    if highest > DARK * white:
+        return []
+    return [f"no value is above {highest:g} where white is {white:g}: the images are nearly black"]
 
 
 def float_tones(lowest: float, highest: float, *, where: str) -> Tones:
@@ -114,7 +123,7 @@ def float_tones(lowest: float, highest: float, *, where: str) -> Tones:
         DataError: a value is in neither.
     """
     low = -1.0 if lowest < -HALF_STEP else 0.0
-    if lowest < low - 2 * HALF_STEP or highest > 1 + HALF_STEP:
+    if lowest < low - HALF_STEP or highest > 1 + HALF_STEP:
         raise DataError(
             f"{where}: expected at most 16 bits a channel, or floats in [0, 1] or [-1, 1]; found 32-bit values from "
             f"{lowest:g} to {highest:g}. Save it with 8 or 16 bits."

@@ -51,10 +51,19 @@ def test_floats_out_of_range(tmp_path, value, message):
         open_dataset(save(tmp_path / "x.npy", x))
 
 
-def test_floats_beyond_the_sample_are_checked_when_read(tmp_path):
+def test_a_single_negative_value_among_many_decides(tmp_path):
     x = RNG.random((3000, 2, 2, 1)).astype(np.float32)
     x[1] = -0.5
     data = open_dataset(save(tmp_path / "x.npy", x), cache_bytes=0)
+    np.testing.assert_array_equal(data.read([0, 1]), x[:2])
+
+
+def test_floats_beyond_the_sample_are_checked_when_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("minigan.data.arrays.SCANNED", 0)
+    monkeypatch.setattr("minigan.data.arrays.SAMPLE", 1024)
+    x = RNG.random((3000, 2, 2, 1)).astype(np.float32)
+    x[1] = -0.5
+    data = open_dataset(save(tmp_path / "x.npy", x))
     assert data.read([0, 2999]).shape == (2, 2, 2, 1)
     with pytest.raises(DataError, match=r"found -0.5 in item 1"):
         data.read([0, 1])

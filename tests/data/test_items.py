@@ -106,8 +106,9 @@ def test_arrays_are_datasets():
     assert len(dataset) == 2
     np.testing.assert_array_equal(to_pixels(dataset[:]), pixels[[0, 2]])
     assert "array: 2 colour images 3x3" in repr(dataset)
-    with pytest.raises(DataError, match="the array: expected uint8, or floats"):
-        open_dataset(pixels.astype(np.int64))
+    np.testing.assert_array_equal(open_dataset(pixels.astype(np.int64)).pixels(range(4)), pixels)
+    with pytest.raises(DataError, match="the array: expected uint8, integers up to 16 bits, or floats"):
+        open_dataset(pixels.astype(np.int64) - 200)
 
 
 @pytest.mark.parametrize(
