@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan.data.dataset import LabelArray, PixelArray
+from minigan.data.stored import stored_array
 from minigan.errors import DataError
 
 __all__ = ["find_cifar_batches", "is_cifar", "read_cifar"]
@@ -19,7 +20,7 @@ def is_cifar(path: Path) -> bool:
     size = path.stat().st_size
     if size == 0 or size % RECORD:
         return False
-    records = np.memmap(path, dtype=np.uint8, mode="r", shape=(size // RECORD, RECORD))
+    records = stored_array(path, dtype=np.uint8, shape=(size // RECORD, RECORD))
     return bool((records[:1000, 0] < len(CLASSES)).all())
 
 
@@ -31,7 +32,7 @@ def find_cifar_batches(folder: Path) -> list[Path]:
 def read_cifar(paths: list[Path]) -> tuple[PixelArray, LabelArray, tuple[str, ...]]:
     """Images (n, 32, 32, 3) uint8, labels and class names.
 
-    A single file is memory-mapped. Several are joined in memory: CIFAR-10 takes 150 MB in all.
+    A single file is read when its rows are needed. Several are joined in memory: CIFAR-10 takes 150 MB in all.
 
     Raises:
         DataError: a file is empty, damaged or of another kind.
@@ -51,7 +52,7 @@ def _records(path: Path) -> PixelArray:
             f"{path}: expected CIFAR-10 records of {RECORD:,} bytes each, found {size:,} bytes, "
             f"{size % RECORD:,} over. The file is damaged or cut short: fetch it again."
         )
-    records = np.memmap(path, dtype=np.uint8, mode="r", shape=(size // RECORD, RECORD))
+    records = stored_array(path, dtype=np.uint8, shape=(size // RECORD, RECORD))
     if records[:, 0].max() >= len(CLASSES):
         row = int(np.argmax(records[:, 0] >= len(CLASSES)))
         raise DataError(
