@@ -187,12 +187,12 @@ def _files(folder: Path) -> Files:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@cache
 def lock_folders() -> list[Files]:
     """What a process that was killed leaves of its ownership of a run folder."""
     return [{".lock": b'{"process": 1, "host": "elsewhere"}'}, {".lock": b"0"}]
 
 
+@cache
 def run_folders() -> list[Files]:
     """A training of a few steps of the smallest GAN, with and without a moving average."""
     from minigan import runs
