@@ -2,11 +2,15 @@
 
     python -m benchmarks.kills --kills 200 --json kills.json
 
-Small networks of several recipes train in processes of their own. Half of the kills (all are SIGKILL) come at a random
-time, the others right before a random operation on a file of the run folder (`benchmarks.mortal`). After each,
+Small networks of several recipes train in processes of their own. Half of the kills come at a random time, the others
+right before a random operation on a file of the run folder (`benchmarks.mortal`). A third of those at a random time are
+SIGHUP, as from a terminal that is closed: a training then saves and ends. All others are SIGKILL. After each,
 `--resume` continues the run; one that died before it had a config.toml is started again. In the end every checkpoint,
 the model, the pictures and the losses in the log must be those of a run that was not killed, and no temporary file may
 be left.
+
+While a training is alive its folder must have an owner, and once it is dead it must be free: the lock file that a
+killed process leaves keeps nobody out, and a process that was asked to end has removed its own.
 
 What the system has not written to the disk yet survives SIGKILL: this shows what a killed process leaves, not what a
 power cut does. For that, files and folders are synced before and after each renaming
@@ -14,6 +18,7 @@ power cut does. For that, files and folders are synced before and after each ren
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -29,7 +34,9 @@ from typing import NamedTuple
 
 from benchmarks import command, environment
 from minigan.backends import get_backend
-from minigan.errors import MiniganError
+from minigan.cli.train import INTERRUPTED
+from minigan.errors import MiniganError, OutputError
+from minigan.support.folder_owner import LOCK_FILE, refuse_if_owned
 
 CASES = {
     "mlp": "mlp --data ring --steps 24 --evaluate-every 3 --set hidden=8 latent=4 batch_size=8 ema=0.9 n_critic=2 "
@@ -61,8 +68,10 @@ class Death(NamedTuple):
     """The end of a process that was to be killed."""
 
     killed: bool
+    hung_up: bool  # by SIGHUP
     began: bool  # whether the run had a config.toml by then
     writing: bool  # whether it left a temporary file
+    locked: bool  # whether it left its lock file
 
 
 class Tally:
@@ -73,12 +82,14 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.kills = self.writing = self.early = self.runs = 0
+        self.kills = self.hangups = self.writing = self.locked = self.early = self.runs = 0
         self.wrong: list[str] = []
 
     def add(self, death: Death) -> None:
         self.kills += death.killed
+        self.hangups += death.hung_up
         self.writing += death.killed and death.writing
+        self.locked += death.killed and death.locked
         self.early += death.killed and not death.began
 
 
@@ -122,21 +133,41 @@ def train_until_killed(folder: Path, arguments: Sequence[str], whole: Whole, rng
     Raises:
         RuntimeError: it ended by itself, with an error.
     """
-    at_operation = rng.random() < 0.5
+    at_operation, number = rng.random() < 0.5, signal.SIGKILL
     operation = rng.randint(1, whole.operations // 2) if at_operation else 0
     with process(folder, arguments, operation=operation) as child:
         if not at_operation:
+            number = rng.choice((signal.SIGHUP, signal.SIGKILL, signal.SIGKILL))
             if rng.random() < 0.8:
                 begun(child)
                 time.sleep(rng.uniform(0, whole.seconds / 2))
+                expect_owned(folder, child)
             else:  # perhaps it does not train yet
                 time.sleep(rng.uniform(0, 1))
-            child.send_signal(signal.SIGKILL)
+            child.send_signal(number)
         err = child.communicate(timeout=LIMIT)[1]
-    killed = child.returncode == -signal.SIGKILL
+    saved = number == signal.SIGHUP and child.returncode == INTERRUPTED
+    killed = saved or child.returncode == -number
     if not killed and child.returncode != 0:
         raise RuntimeError(f"{' '.join(arguments)} ends with {child.returncode}: {err.strip()}")
-    return Death(killed, (folder / "config.toml").exists(), any(folder.rglob(f"*.{child.pid}.tmp")))
+    locked = (folder / LOCK_FILE).exists()
+    if locked and (saved or not killed):
+        raise RuntimeError(f"{' '.join(arguments)} has left {folder / LOCK_FILE}")
+    refuse_if_owned(folder, remedy="Its training has ended.")
+    writing = any(folder.rglob(f"*.{child.pid}.tmp"))
+    return Death(killed, killed and number == signal.SIGHUP, (folder / "config.toml").exists(), writing, locked)
+
+
+def expect_owned(folder: Path, child: subprocess.Popen[str]) -> None:
+    """Raises RuntimeError if another training could begin in the folder of one that is alive."""
+    try:
+        refuse_if_owned(folder, remedy="")
+    except OutputError:
+        return
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(2)  # it has just come to its end
+        return
+    raise RuntimeError(f"{folder} has no owner, but process {child.pid} trains in it")
 
 
 def kill_case(folder: Path, case: str, backend: str, *, kills: int, rng: random.Random) -> Tally:
@@ -147,7 +178,7 @@ def kill_case(folder: Path, case: str, backend: str, *, kills: int, rng: random.
         killed = folder / f"killed-{tally.runs}"
         try:
             kill_run(killed, beginning(killed, case, backend), whole, tally, kills=kills, rng=rng)
-        except RuntimeError as error:
+        except (RuntimeError, OutputError) as error:
             tally.wrong.append(str(error))
         else:
             tally.wrong += differences(whole.folder, killed)
@@ -176,7 +207,10 @@ def kill_run(killed: Path, start: Sequence[str], whole: Whole, tally: Tally, *, 
 def differences(whole: Path, killed: Path) -> Iterator[str]:
     """The differences between two run folders, except for times."""
     expected, found = ({str(p.relative_to(f)): p for p in f.rglob("*") if p.is_file()} for f in (whole, killed))
-    for name in sorted(expected.keys() ^ found.keys()):
+    # A training that saves when it is asked to end leaves a checkpoint of another step: it pushes out the oldest one.
+    newest = max((name for name in expected if name.startswith("checkpoints/step-")), default="")
+    in_one = expected.keys() ^ found.keys()
+    for name in sorted(name for name in in_one if name == newest or not name.startswith("checkpoints/step-")):
         yield f"{killed}: {name} is in one of the folders only"
     for name in sorted(expected.keys() & found.keys()):
         read = losses if name == "log.jsonl" else Path.read_bytes
@@ -205,23 +239,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     environment.show(setting)
     pairs = [(case, backend) for backend in options.backend for case in options.case]
     rng, rows = random.Random(options.seed), []
-    print(f"{'case':10} {'backend':8} {'kills':>5} {'writing':>8} {'too early':>9} {'runs':>5}  result")
+    columns = ("kills", "hangups", "writing", "locked", "early", "runs")
+    print(f"{'case':10} {'backend':9} {' '.join(f'{name:>8}' for name in columns)}  result")
     for n, (case, backend) in enumerate(pairs):
         kills = options.kills * (n + 1) // len(pairs) - options.kills * n // len(pairs)
         folder = Path(tempfile.mkdtemp(prefix="minigan-kills-"))
         tally = kill_case(folder, case, backend, kills=kills, rng=rng)
         rows.append({"case": case, "backend": backend, **vars(tally)})
         result = tally.wrong[0] if tally.wrong else "the same bits"
-        print(
-            f"{case:10} {backend:8} {tally.kills:5} {tally.writing:8} {tally.early:9} {tally.runs:5}  {result}",
-            flush=True,
-        )
+        counts = " ".join(f"{getattr(tally, name):8}" for name in columns)
+        print(f"{case:10} {backend:9} {counts}  {result}", flush=True)
         if not tally.wrong:
             shutil.rmtree(folder)
         command.write_json(options.json, {"setting": setting, "cases": rows})
     total, wrong = sum(row["kills"] for row in rows), sum(bool(row["wrong"]) for row in rows)
-    writing, early = (sum(row[key] for row in rows) for key in ("writing", "early"))
-    print(f"{total} kills, {writing} of them in the middle of a write, {early} before there was a run to resume")
+    hangups, writing, locked, early = (sum(row[key] for row in rows) for key in columns[1:5])
+    print(
+        f"{total} kills: {hangups} by SIGHUP, {writing} in the middle of a write, {early} before there was a run to "
+        f"resume; {locked} left a lock file"
+    )
     if wrong:
         sys.exit(f"{wrong} of {len(pairs)} cases went wrong; their folders are kept")
 

@@ -14,6 +14,7 @@ from benchmarks.fuzzing.samples import IDX_CODES
 from minigan import runs
 from minigan.data import Dataset, open_dataset, open_pairs
 from minigan.data.dataset import Collection
+from minigan.errors import OutputError
 from minigan.evaluation import classifier_cache
 from minigan.export import load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.layers import BatchNorm, Dense, ReLU
@@ -21,6 +22,7 @@ from minigan.nn.network import Sequential
 from minigan.runs.config import RunConfig, read_config, write_config
 from minigan.runs.folders import run_data
 from minigan.runs.prepare import load_checkpoint, prepare_from_folder
+from minigan.support.folder_owner import LOCK_FILE, FolderOwner, refuse_if_owned
 
 CIFAR_RECORD = 3073
 
@@ -189,6 +191,18 @@ def read_run(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reade
         )
     again = read_config(folder)
     expect(again == run.config, "config.toml says something else after it was written anew")
+
+
+def read_lock(folder: Path, rng: random.Random) -> None:  # noqa: ARG001
+    """Takes the folder: a lock file that no process holds keeps nobody out, whatever it says."""
+    with FolderOwner(folder, remedy=""):
+        try:
+            refuse_if_owned(folder, remedy="")
+        except OutputError as error:
+            expect("this process already trains in it" in str(error), str(error))
+        else:
+            expect(False, "a second owner is not refused")
+    expect(not (folder / LOCK_FILE).exists(), "the lock file is left")
 
 
 def read_configuration(folder: Path, rng: random.Random) -> None:

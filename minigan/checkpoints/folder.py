@@ -15,6 +15,7 @@ from minigan.support.representation import python_text, short_path
 
 __all__ = ["CheckpointFolder", "resume_from", "step_of"]
 
+LISTINGS = 5  # of a folder that seems to be empty
 _NAME = re.compile(r"step-(\d+)\.safetensors", re.ASCII)
 
 
@@ -35,8 +36,12 @@ class CheckpointFolder:
 
     def paths(self) -> list[Path]:
         """The last checkpoints, oldest first."""
-        found = [path for path in self.folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
-        return sorted((path for path in found if path.is_file()), key=_step)
+        for _ in range(LISTINGS):
+            named = [path for path in self.folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name)]
+            if found := sorted((path for path in named if path.is_file()), key=_step):
+                return found
+            # Perhaps a training has removed what was listed, and the newer one came too late for the list: once more.
+        return []
 
     def last_step(self) -> int | None:
         """Step of the newest one; None if there is none."""

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.checkpoints.format import versions
 from minigan.errors import CheckpointError
 
-__all__ = ["check_model", "checked_rng", "items_warning", "log_until", "logged", "versions_warning"]
+__all__ = ["check_model", "checked_rng", "items_warning", "log_lines", "log_until", "logged", "versions_warning"]
 
 
 def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
@@ -51,13 +51,24 @@ def log_until(path: Path, step: int) -> bytes | None:
     Raises:
         CheckpointError: the log cannot be read.
     """
+    lines = log_lines(path)
+    if lines is None:
+        return None
+    return b"".join(line + b"\n" for line in lines if (record := logged(line)) and record["step"] <= step)
+
+
+def log_lines(path: Path) -> list[bytes] | None:
+    """The lines of a log; None if there is none.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     try:
-        lines = path.read_bytes().splitlines()
+        return path.read_bytes().splitlines()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}. Move it out of the way.") from None
-    return b"".join(line + b"\n" for line in lines if (record := logged(line)) and record["step"] <= step)
 
 
 def items_warning(before: int, now: int) -> str | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.data.dataset import LabelArray, PixelArray
+from minigan.data.stored import stored_array
 from minigan.errors import DataError
 
 __all__ = ["Cifar", "cifar_kind", "find_cifar", "read_cifar"]
@@ -49,7 +50,7 @@ def cifar_kind(path: Path) -> Kind | None:
     size = path.stat().st_size
     for kind in KINDS:
         if size and size % kind.record == 0:
-            records = np.memmap(path, dtype=np.uint8, mode="r", shape=(size // kind.record, kind.record))
+            records = stored_array(path, dtype=np.uint8, shape=(size // kind.record, kind.record))
             if (records[:CHECKED, : len(kind.labels)] < kind.labels).all():
                 return kind
     return None
@@ -80,7 +81,7 @@ def _batch_notes(count: int, *, held_out: bool) -> tuple[str, ...]:
 def read_cifar(paths: list[Path]) -> Cifar:
     """The images of one version; of CIFAR-100 the labels are the fine ones.
 
-    A single file is memory-mapped. Several are joined in memory: CIFAR-10 takes 150 MB in all.
+    A single file is read when its rows are needed. Several are joined in memory: CIFAR-10 takes 150 MB in all.
 
     Raises:
         DataError: a file is empty, damaged or of another kind.
@@ -116,7 +117,7 @@ def _records(path: Path, kind: Kind) -> PixelArray:
             f"{path}: expected {kind.name} records of {kind.record:,} bytes each, found {size:,} bytes, "
             f"{size % kind.record:,} over. The file is damaged or cut short: fetch it again."
         )
-    records = np.memmap(path, dtype=np.uint8, mode="r", shape=(size // kind.record, kind.record))
+    records = stored_array(path, dtype=np.uint8, shape=(size // kind.record, kind.record))
     labels = records[:, len(kind.labels) - 1]
     if labels.max() >= kind.labels[-1]:
         row = int(np.argmax(labels >= kind.labels[-1]))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from minigan.data.archive import DEFLATE_LIMIT, read_at_most
 from minigan.data.dataset import LabelArray
 from minigan.data.files import picture_file
+from minigan.data.stored import stored_array
 from minigan.errors import DataError
 
 __all__ = ["GZIP_MAGIC", "find_idx_images", "idx_header", "idx_labels", "is_idx", "read_idx"]
@@ -60,7 +61,7 @@ def idx_header(path: Path) -> Header | None:
 
 
 def read_idx(path: Path) -> Array:
-    """The array in an IDX file: memory-mapped if raw, in memory if gzipped.
+    """The array in an IDX file: in the file if raw, in memory if gzipped.
 
     The declared size is compared with the file's before memory is allocated.
 
@@ -83,7 +84,7 @@ def read_idx(path: Path) -> Array:
                 raise DataError(f"{path}: expected items, found an empty IDX array {header.shape}. Fetch it again.")
             if not zipped:
                 _check_size(path, header, found=size - header.offset)
-                return np.memmap(path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape)
+                return stored_array(path, dtype=header.dtype, offset=header.offset, shape=header.shape)
             if header.nbytes > size * DEFLATE_LIMIT:
                 raise _wrong_size(path, header, found=f"a gzip file of {size:,} bytes, too small to hold that")
             return _unpack(file, header, path=path)

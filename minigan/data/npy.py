@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from minigan.data.archive import open_archive, open_member, read_at_most
 from minigan.data.dataset import LabelArray
+from minigan.data.stored import stored_array
 from minigan.errors import DataError
 
 __all__ = ["NPY_MAGIC", "read_npy", "read_npz"]
@@ -35,7 +36,7 @@ class Header(NamedTuple):
 
 
 def read_npy(path: Path) -> Array:
-    """The array in an .npy file, memory-mapped.
+    """The array in an .npy file, which stays there: rows are read when they are needed.
 
     Raises:
         DataError: it is damaged or empty, or does not hold numbers.
@@ -43,8 +44,7 @@ def read_npy(path: Path) -> Array:
     with path.open("rb") as file:
         head = file.read(LONGEST_HEADER)
     dtype, shape, order, offset = _parse_header(head, size=path.stat().st_size, where=str(path))
-    array: Array = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
-    return array
+    return stored_array(path, dtype=dtype, offset=offset, shape=shape, order=order)
 
 
 def read_npz(path: Path) -> tuple[Array, LabelArray | None, str]:

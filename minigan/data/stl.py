@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan.data.dataset import LabelArray, PixelArray
+from minigan.data.stored import stored_array
 from minigan.errors import DataError
 
 __all__ = ["find_stl", "is_stl", "read_stl"]
@@ -38,13 +39,13 @@ def find_stl(folder: Path) -> tuple[Path, tuple[str, ...]] | None:
 
 
 def read_stl(path: Path) -> tuple[PixelArray, LabelArray | None, tuple[str, ...] | None]:
-    """Images (n, 96, 96, 3) uint8, memory-mapped; labels from 0 and class names, if their file is there.
+    """Images (n, 96, 96, 3) uint8, read when they are needed; labels from 0 and class names, if their file is there.
 
     Raises:
         DataError: the labels are of another set.
     """
     count = path.stat().st_size // IMAGE
-    planes = np.memmap(path, dtype=np.uint8, mode="r", shape=(count, 3, SIDE, SIDE))
+    planes = stored_array(path, dtype=np.uint8, shape=(count, 3, SIDE, SIDE))
     images = planes.transpose(0, 3, 2, 1)
     file = path.with_name(path.name.removesuffix(ENDING) + "_y.bin")
     if not file.is_file():

@@ -127,7 +127,7 @@ def train_run(
             return None
         if (last := trainer.checkpoints.files.last_step() or 0) > state.step:
             progress.message(f"resumed from step {state.step}: steps {state.step + 1} to {last} are done anew.")
-        with progress, Interruption(progress.message, pass_on=pass_on_sigterm) as interruption:
+        with Interruption(progress.message, pass_on=pass_on_sigterm) as interruption, progress:
             trainer.run(progress, interruption)
     return progress
 

@@ -4,9 +4,12 @@ import contextlib
 import errno
 import glob
 import os
+import threading
 from pathlib import Path
+from typing import BinaryIO
 
 from minigan.errors import OutputError
+from minigan.support.file_locks import is_at, try_lock
 
 __all__ = ["atomic_write", "is_alive", "make_folder", "remove_stale"]
 
@@ -28,14 +31,18 @@ def atomic_write(path: Path, content: bytes) -> None:
         path.is_file() or path.is_dir()
     ):  # a replaced /dev/null would break other programs
         raise OutputError(f"cannot write {path}: expected a file, found a device or pipe. Name a file.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Threads write the same file under different names, and processes as well.
+    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}.tmp")
     try:
         remove_stale(path.parent, glob.escape(path.name))
-        with open(temporary, "wb") as file:
+        with _new_file(temporary) as file:
             file.write(content)
             file.flush()
             _sync(file.fileno())
-        os.replace(temporary, path)
+            if os.name != "nt":  # as long as it is locked
+                os.replace(temporary, path)
+        if os.name == "nt":  # where an open file cannot be renamed
+            os.replace(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:  # Ctrl-C, too, must leave no temporary file behind
         with contextlib.suppress(OSError):
@@ -46,19 +53,41 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def remove_stale(folder: Path, pattern: str) -> None:
-    """Removes temporary files of `atomic_write` that ended processes left behind, for files matching a pattern.
-
-    This process never writes two files at once, so a temporary file with its own number is an earlier process's: in a
-    container every first process is number 1.
-    """
+    """Removes temporary files of `atomic_write` that ended processes left behind, for files matching a pattern."""
     for path in folder.glob(f".{pattern}.*.tmp"):
         owner = path.name.split(".")[-2]
-        if owner.isdecimal() and (int(owner) == os.getpid() or not is_alive(int(owner))):
+        if owner.isdecimal() and _is_left(path, int(owner)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
+def _new_file(path: Path) -> BinaryIO:
+    """A new file, locked as long as it is open, so that nobody takes it for one that was left behind."""
+    while True:
+        file = open(path, "wb")  # noqa: SIM115 (the caller closes it)
+        if try_lock(file.fileno()) is not False and is_at(file.fileno(), path):
+            return file
+        file.close()  # somebody did, before it was locked
+
+
+def _is_left(path: Path, process: int) -> bool:
+    """Whether nobody writes a temporary file any more.
+
+    The lock tells, also of processes in other containers. Without locks the process is asked for: in a container every
+    first one is number 1, so that a file with this one's number is taken for an earlier one's.
+    """
+    try:
+        with open(path, "rb") as file:
+            is_free = try_lock(file.fileno())
+    except OSError:
+        is_free = None
+    if is_free is None:
+        return process == os.getpid() or not is_alive(process)
+    return is_free
+
+
 def is_alive(process: int) -> bool:
+    """Whether there is a process of that number on this machine; True if the system does not tell."""
     if os.name != "posix":
         return True  # no harmless way to ask
     try:

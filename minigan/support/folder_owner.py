@@ -55,13 +55,18 @@ class FolderOwner:
         Raises:
             OutputError: it belongs to another training by now, or cannot be written.
         """
-        if not self._end.alive or is_at(self._descriptor, self.folder / LOCK_FILE):
+        if not self._end.alive or not self.is_lost:
             return
         descriptor = self._taken()
         self._end.detach()
         os.close(self._descriptor)
         self._descriptor = descriptor
         self._end = weakref.finalize(self, _give_up, descriptor, self.folder / LOCK_FILE, self._process)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the folder was removed or moved, or belongs to another training."""
+        return not is_at(self._descriptor, self.folder / LOCK_FILE)
 
     def release(self) -> None:
         """Gives the folder up. A second call does nothing."""
@@ -148,8 +153,9 @@ def _named(path: Path) -> dict[str, Any]:
             owner = json.loads(file.read(LONGEST))
     except (OSError, ValueError, RecursionError):
         return {}
-    is_right = isinstance(owner, dict) and type(owner.get("process")) is int and isinstance(owner.get("host"), str)
-    return owner if is_right else {}
+    if not isinstance(owner, dict) or not isinstance(owner.get("host"), str):
+        return {}
+    return owner if type(owner.get("process")) is int and owner["process"] > 0 else {}
 
 
 def _seems_alive(owner: dict[str, Any]) -> bool:

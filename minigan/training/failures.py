@@ -53,6 +53,8 @@ def how_to_go_on(error: BaseException, checkpoints: Checkpoints, *, is_whole: bo
         return _before_divergence(checkpoints)
     if not reason:
         return _resume(error, state) if checkpoints.saved == state.step else ""
+    if state.owner is not None and state.owner.is_lost:  # what is there now is not this training's
+        return f"Step {state.step} is not saved."
     left = checkpoints.files.last_step()
     lost = "" if isinstance(error, OutputError) else f"Step {state.step} is not saved: {reason}. "
     if left is None:

@@ -29,11 +29,13 @@ every_reader = pytest.mark.parametrize("reader", READERS, ids=[reader.name for r
 OPENERS = {"open", "fdopen", "read_bytes", "read_text", "fromfile", "memmap", "ZipFile", "safe_open", "np.load"}
 # Functions that call one of these, and read nothing that a stranger may have written.
 HARMLESS = {
-    "minigan.support.durable_files.atomic_write": "writes",
+    "minigan.support.durable_files._new_file": "writes",
+    "minigan.support.durable_files._is_left": "opens a file to see whether it is locked",
     "minigan.export.numpy_functions.write_picture": "writes",
     "minigan.support.durable_files._sync_folder": "opens a folder to sync it",
     "minigan.training.listeners.log.Log.on_record": "writes",
     "minigan.cli.command_line._flush": "opens the null device",
+    "minigan.support.folder_owner._is_stopped": "reads what the system says of a process",
     "minigan.backends.cpu.jit.fingerprint": "reads minigan's own source",
     "minigan.backends.gpu.launch.source.expanded": "reads minigan's own source",
 }

@@ -32,6 +32,22 @@ def test_a_process_dies_where_it_is_told(tmp_path):
     assert (tmp_path / "run" / "config.toml").exists()
 
 
+def test_a_training_that_is_hung_up_saves_and_gives_its_folder_up(tmp_path):
+    class AtOnce(random.Random):
+        """Kills at a random time, once training has begun, by SIGHUP."""
+
+        def random(self):
+            return 0.6
+
+        def choice(self, seq):
+            return seq[0]
+
+    whole = kills.Whole(tmp_path / "whole", 0.5, 0)
+    start = [*kills.beginning(tmp_path / "run", "mlp", "reference"), "--steps", "100000"]
+    death = kills.train_until_killed(tmp_path / "run", start, whole, AtOnce(0))
+    assert death == kills.Death(killed=True, hung_up=True, began=True, writing=False, locked=False)
+
+
 def test_differences_are_found(tmp_path):
     whole, other = tmp_path / "whole", tmp_path / "other"
     (whole / "checkpoints").mkdir(parents=True)
@@ -54,7 +70,7 @@ def counted(monkeypatch, tmp_path):
 
     def install(*wrong):
         tally = kills.Tally()
-        tally.add(kills.Death(killed=True, began=True, writing=True))
+        tally.add(kills.Death(killed=True, hung_up=False, began=True, writing=True, locked=True))
         tally.wrong += wrong
         monkeypatch.setattr(kills, "kill_case", lambda *_, **__: tally)
 
@@ -66,8 +82,11 @@ def test_the_command_counts(capsys, tmp_path, counted):
     file = tmp_path / "kills.json"
     kills.main(["--kills", "2", "--case", "mlp", "vae", "--backend", "reference", "--json", str(file)])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:4] for line in lines[-3:-1]] == [[case, "reference", "1", "1"] for case in ("mlp", "vae")]
-    assert lines[-1].startswith("2 kills, 2 of them in the middle of a write, 0 before ")
+    counts = ["1", "0", "1", "1"]  # kills, by SIGHUP, in the middle of a write, with a lock file left
+    assert [line.split()[:6] for line in lines[-3:-1]] == [[case, "reference", *counts] for case in ("mlp", "vae")]
+    assert lines[-1].startswith(
+        "2 kills: 0 by SIGHUP, 2 in the middle of a write, 0 before there was a run to resume; 2 "
+    )
     assert [case["kills"] for case in json.loads(file.read_text())["cases"]] == [1, 1]
 
 

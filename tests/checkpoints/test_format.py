@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from minigan.checkpoints.format import (
 from minigan.errors import CheckpointError, OutputError, ShapeError
 from minigan.nn.layers import BatchNorm, Dense
 from minigan.nn.network import Sequential
+from minigan.support import durable_files
 from minigan.support.durable_files import atomic_write, make_folder
+from minigan.support.file_locks import try_lock
 
 MODEL = {"recipe": "dcgan", "settings": {}, "shape": [28, 28, 1], "dtype": "float32", "extent": 1.0}
 CHECKPOINT = {"rng": {}, "loader": {}, "model": MODEL, "config": ""}
@@ -211,6 +214,16 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_rubbish(tmp_path, monke
 
 
 def test_what_a_killed_process_had_begun_is_removed_by_the_next_write(tmp_path):
+    for name in (".x.12.tmp", f".x.{os.getpid()}.tmp", f".x.1.{os.getppid()}.tmp", ".y.12.tmp"):
+        (tmp_path / name).write_bytes(b"half of it")  # whatever process has that number now
+    with open(tmp_path / ".x.2.12.tmp", "wb") as file:
+        assert try_lock(file.fileno())  # it is being written
+        atomic_write(tmp_path / "x", b"new")
+        assert {p.name for p in tmp_path.iterdir()} == {".x.2.12.tmp", ".y.12.tmp", "x"}
+
+
+def test_without_locks_the_process_that_had_begun_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(durable_files, "try_lock", lambda _: None)
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
     (tmp_path / f".x.{process.pid}.tmp").write_bytes(b"dead")
@@ -220,6 +233,20 @@ def test_what_a_killed_process_had_begun_is_removed_by_the_next_write(tmp_path):
     atomic_write(tmp_path / "x", b"new")
     left = {f".x.{os.getppid()}.tmp", f".y.{process.pid}.tmp", "x"}
     assert {p.name for p in tmp_path.iterdir()} == left
+
+
+def test_threads_that_write_the_same_file_leave_a_whole_one(tmp_path):
+    """As two evaluations that keep the same classifier."""
+    contents = [bytes([n]) * 100_000 for n in range(4)]
+
+    def write(content):
+        for _ in range(20):
+            atomic_write(tmp_path / "x", content)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(write, contents)) == [None] * 4
+    assert (tmp_path / "x").read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from minigan.checkpoints.resume_checks import logged
+from minigan.checkpoints.resume_checks import log_lines, logged
 from minigan.errors import OutputError
 from minigan.training.gradient_norms import gradient_norms
 from minigan.training.listeners.base import Listener, Record, Step, Training
@@ -60,8 +60,5 @@ class Log(Listener):
 
 def has_figures(path: Path, step: int) -> bool:
     """Whether a log has the figures of that step's evaluation: a record without the speed, which all others have."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return False
-    return any(record["step"] == step and "seconds" not in record for record in map(logged, lines) if record)
+    records = map(logged, log_lines(path) or ())
+    return any(record["step"] == step and "seconds" not in record for record in records if record)
