@@ -97,6 +97,8 @@ def _no_numba(error: Exception) -> BackendError:
     settings = " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("NUMBA_"))
     reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
     remedy = f"Check its settings in the environment: {settings}." if settings else "Write `backend='reference'`."
+    if isinstance(error, OSError):
+        remedy = "A sandbox may forbid what it asks of the system: `backend='reference'` does without."
     return BackendError(f"numba is installed, but cannot be used here: {reason}. {remedy}")
 
 

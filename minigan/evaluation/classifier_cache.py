@@ -34,7 +34,7 @@ def cache_folder() -> Path | None:
     if sys.platform not in ("win32", "darwin") and caches and os.path.isabs(caches):
         return Path(caches) / "minigan"
     home = os.path.expanduser("~")
-    if not os.path.isdir(home):  # a user without an entry in the password file, or HOME=/nonexistent
+    if not os.path.isabs(home) or not os.path.isdir(home):  # a user without a password entry, or HOME=/nonexistent
         return None
     below = {"win32": "AppData/Local/minigan/cache", "darwin": "Library/Caches/minigan"}
     return Path(home) / below.get(sys.platform, ".cache/minigan")

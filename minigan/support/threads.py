@@ -35,10 +35,10 @@ def limit_blas() -> None:
     OpenBLAS sends its process an interrupt when it cannot start a thread, and Ctrl-C is not what happened. It reads its
     setting when NumPy is imported, so this has to come before.
     """
-    if "numpy" in sys.modules or any(name in os.environ for name in BLAS_SETTINGS) or _process_limit() >= FEW:
+    if "numpy" in sys.modules or any(name in os.environ for name in BLAS_SETTINGS):
         return
-    # as many again for the cpu backend, one for the loader, and one to spare
-    if not _started_at_once(2 * (os.cpu_count() or 1)):
+    # With few, as many again for the cpu backend and the loader. Else one tells: an old container forbids them all.
+    if not _started_at_once(2 * (os.cpu_count() or 1) if _process_limit() < FEW else 1):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 

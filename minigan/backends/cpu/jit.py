@@ -4,12 +4,13 @@ import contextlib
 import functools
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 
 from minigan.backends.cpu import simd
 
@@ -48,8 +49,23 @@ class CacheFile(IndexDataCacheFile):
         self._save_index(self._load_index() | {key: name})
 
 
+class CachePlace(CompileResultCacheImpl):
+    """Numba's choice of a cache folder: NUMBA_CACHE_DIR, next to the source, or in the user's home.
+
+    Without a home Numba would make a folder named `~` in the present one.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        home = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~"))
+        if not os.path.isabs(home):
+            self._locator_classes = [kind for kind in self._locator_classes if "UserWide" not in kind.__name__]
+        super().__init__(function)
+
+
 class KeyedCache(FunctionCache):
     """Numba's on-disk cache of one function, tied to this source, with the vectors' width in its key."""
+
+    _impl_class = CachePlace
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
