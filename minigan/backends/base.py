@@ -572,11 +572,17 @@ class Backend(ABC):
 
     @abstractmethod
     def leaky_relu(self, x: Array, *, slope: float) -> Array:
-        """y = x where x > 0, slope * x elsewhere. Source: Maas, Hannun & Ng 2013, section 2."""
+        """y = x where x > 0, slope * x elsewhere; slope 0 makes 0 of -infinity, too. NaN stays.
+
+        Source: Maas, Hannun & Ng 2013, section 2.
+        """
 
     @abstractmethod
     def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
-        """dx = dy where y > 0, slope * dy elsewhere; as slope >= 0, y has the sign of x."""
+        """dx = dy where y > 0, slope * dy elsewhere; as slope >= 0, y has the sign of x.
+
+        With slope 0 it is 0 there, also of an infinite dy.
+        """
 
     @abstractmethod
     def tanh(self, x: Array) -> Array:

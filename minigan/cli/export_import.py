@@ -156,9 +156,9 @@ def _settings_of(
     hidden, channels, _, _ = shapes[-1]
     if channels not in (1, 3):
         return {}  # not a network for images: the comparison of shapes will say so
-    found = {"width": hidden, "channels": channels}
-    if height == width:
-        found["size"] = height << (len(shapes) - 1)
+    found: dict[str, Any] = {"width": hidden, "channels": channels}
+    halvings = len(shapes) - 1
+    found["size"] = f"{height << halvings}x{width << halvings}"
     if given.get("condition", "none") == "none":
         found["latent"] = latent
     return found

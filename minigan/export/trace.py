@@ -218,7 +218,7 @@ def _conditional_affine(layer: ConditionalAffine, x: int, tracer: Tracer) -> int
 def _activation(layer: ReLU | LeakyReLU | Tanh | Sigmoid, x: int, tracer: Tracer) -> int:
     slope = 0.0
     match layer:
-        case ReLU():
+        case ReLU() | LeakyReLU(slope=0):  # 0 times -infinity would be NaN
             function = "relu"
         case LeakyReLU():
             function, slope = "leaky_relu", layer.slope

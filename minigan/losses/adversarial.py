@@ -10,7 +10,14 @@ from typing import Any
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
-from minigan.losses.logits import expect_array, mean, probability, softplus_and_probability, stack
+from minigan.losses.logits import (
+    binary_cross_entropy,
+    expect_array,
+    mean,
+    probability,
+    softplus_and_probability,
+    stack,
+)
 from minigan.support.arguments import instance, number
 from minigan.support.representation import constructor_call
 
@@ -74,8 +81,8 @@ class CrossEntropyLoss(LabelledLoss):
         """
         expect_array(logits, "logits", of=self)
         target = _target(target) * self.real_label
-        softplus, p = softplus_and_probability(logits)
-        return mean(softplus - target * logits), (p - target) / logits.size
+        values, p = binary_cross_entropy(logits, target)
+        return mean(values), (p - target) / logits.size
 
     def verdict(self, logits: Array) -> Array:
         return mean(probability(logits))

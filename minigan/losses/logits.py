@@ -1,5 +1,6 @@
 """Sums and functions of logits that losses share."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,19 @@ def softplus_and_probability(x: Array) -> tuple[Array, Array]:
     xp = array_module(x)
     e = xp.exp(-xp.abs(x))
     return xp.maximum(x, 0) + xp.log1p(e), xp.where(x >= 0, 1, e) / (1 + e)
+
+
+def binary_cross_entropy(logits: Array, target: float) -> tuple[Array, Array]:
+    """-t log p - (1 - t) log(1 - p) = softplus(s) - t s with p = sigmoid(s), for each logit s, and p.
+
+    Of an infinite logit, too: a certain and right answer costs 0, every other costs infinity.
+    """
+    xp = array_module(logits)
+    softplus, p = softplus_and_probability(logits)
+    if not target:
+        return softplus, p
+    of_certain = 0.0 if target == 1 else math.inf
+    return xp.where(logits == math.inf, of_certain, softplus - target * logits), p
 
 
 def mean(x: Array) -> Array:

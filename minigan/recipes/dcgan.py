@@ -60,7 +60,7 @@ class DCGAN(NoiseRecipe):
     """
 
     name: ClassVar[str] = "dcgan"
-    sizes = SIZES
+    largest_size = max(SIZES)
     conditions = ("none", "concatenation", "projection")
 
     steps: int = 4000

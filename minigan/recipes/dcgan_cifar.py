@@ -58,7 +58,7 @@ class DCGANCifar(NoiseRecipe):
     """
 
     name: ClassVar[str] = "dcgan-cifar"
-    sizes = SIZES
+    largest_size = max(SIZES)
 
     steps: int = 78_100
     schedule: str = "exponential"

@@ -42,7 +42,7 @@ class DCGANKeras(NoiseRecipe):
     """
 
     name: ClassVar[str] = "dcgan-keras"
-    sizes = SIZES
+    largest_size = LARGEST
 
     steps: int = 10_000
     width: int = 64

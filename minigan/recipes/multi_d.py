@@ -78,13 +78,17 @@ class MultiD(DCGAN):
                 "Leave one of them out."
             )
 
+    def check_size(self, size: tuple[int, int]) -> None:
+        allowed = halvings(size)
+        if self.multi_scale and self.discriminators > allowed:
+            raise ConfigError(
+                f"{self.name}: with multi_scale each discriminator needs one halving, and {size[0]}x{size[1]} images "
+                f"allow {allowed}, got discriminators={self.discriminators}. Use fewer, or `size=64`."
+            )
+
     def discriminator(self, image_shape: Shape) -> Sequential:
         H, W, C = image_shape
-        if self.multi_scale and self.discriminators > halvings((H, W)):
-            raise ConfigError(
-                f"{self.name}: with multi_scale each discriminator needs one halving, and {H}x{W} images allow "
-                f"{halvings((H, W))}, got discriminators={self.discriminators}. Use fewer, or `size=64`."
-            )
+        self.check_size((H, W))
         branches = []
         for k in range(self.discriminators):
             scale = 1 << k if self.multi_scale else 1

@@ -47,7 +47,7 @@ class SNGAN(NoiseRecipe):
     """
 
     name: ClassVar[str] = "sngan"
-    sizes = SIZES
+    largest_size = max(SIZES)
     usual_size = 32
     conditions = ("none", "concatenation", "projection")
 

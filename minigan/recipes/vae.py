@@ -42,7 +42,7 @@ class VAE(Recipe):
     """
 
     name: ClassVar[str] = "vae"
-    sizes = SIZES
+    largest_size = max(SIZES)
 
     steps: int = 5000
     lr: float = 1e-3

@@ -130,3 +130,27 @@ def test_nan_stays_where_it_is(backend, length, dtype):
         np.testing.assert_array_equal(np.isnan(call(backend, "leaky_relu", bad, slope=slope)), expected)
         gradient = call(backend, "leaky_relu_grad", bad, x, slope=slope)
         np.testing.assert_array_equal(np.isnan(gradient), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("length", [1, 3, 64, 101])
+def test_a_relu_makes_zero_of_minus_infinity(backend, length, dtype):
+    """0 * inf is NaN, but max(x, 0) is 0, and so is the gradient left of the kink, whatever comes in."""
+    x = np.resize(np.array([-np.inf, np.inf, np.nan, -2, 3], dtype), length)
+    y = call(backend, "leaky_relu", x, slope=0.0)
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+    for dy in (np.inf, -np.inf, 1):
+        gradient = call(backend, "leaky_relu_grad", np.full_like(x, dy), y, slope=0.0)
+        np.testing.assert_array_equal(gradient, np.where(y > 0, dtype.type(dy), 0))
+    leaky = call(backend, "leaky_relu", x, slope=0.2)
+    np.testing.assert_array_equal(leaky, np.where(x > 0, x, dtype.type(0.2) * x))
+    np.testing.assert_array_equal(call(backend, "leaky_relu", x, slope=1.0), x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_an_infinite_gradient_reaches_the_largest_piece_alone(backend, dtype):
+    x = np.array([[1, 5, 3, 2, -np.inf, np.inf]], dtype)  # of each output the pieces are 1, 3, -inf and 5, 2, inf
+    y = call(backend, "maxout", x, pieces=3)
+    np.testing.assert_array_equal(y, [[3, np.inf]])
+    gradient = call(backend, "maxout_grad", np.array([[np.inf, -np.inf]], dtype), x, y, pieces=3)
+    np.testing.assert_array_equal(gradient, [[0, 0, np.inf, 0, 0, -np.inf]])

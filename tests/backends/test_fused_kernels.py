@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from test_dense_kernels import LARGER_LAYERS, dense_sums, sides
 from test_norm_kernels import LARGER, batch, check_grad, eps_values, shapes, split
 
+from minigan.backends.geometry import conv_geometry
+
 slopes = st.sampled_from([0.0, 0.01, 0.2])
 
 
@@ -158,3 +160,29 @@ def test_nan_comes_through_a_dense_layer(backend, dtype):
     dx, (dw, db) = call(backend, "dense_leaky_relu_grad", dy, x, w, y, slope=0.2, add_to=(dw, db))
     assert np.isnan(dw[3]).all() and np.isfinite(np.delete(dw, 3, axis=0)).all()
     assert np.isfinite(dx).all() and np.isfinite(db).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("channels", [3, 40])
+@pytest.mark.filterwarnings("ignore:invalid value encountered in matmul")  # in lanes that BLAS does not use
+def test_a_fused_relu_makes_zero_of_minus_infinity(backend, channels, dtype):
+    """Forward of an output that is -inf, backward of a dy that is inf where the ReLU is shut."""
+    x, w = np.ones((4, 300), dtype), np.ones((300, channels), dtype)
+    x[1, 7] = -np.inf
+    y = call(backend, "dense_leaky_relu", x, w, None, slope=0.0)
+    np.testing.assert_array_equal(y, np.repeat([[300], [0], [300], [300]], channels, axis=1))
+    sound, dy = np.ones_like(x), np.ones_like(y)
+    dy[1] = np.inf
+    dx = call(backend, "dense_leaky_relu_grad", dy, sound, w, y, slope=0.0, add_to=None)
+    np.testing.assert_array_equal(dx, np.repeat([[channels], [0], [channels], [channels]], 300, axis=1))
+
+    rows = np.array([[-np.inf], [2], [-3], [np.inf]], dtype).repeat(channels, axis=1)
+    ones, zeros = np.ones(channels, dtype), np.zeros(channels, dtype)
+    y = call(backend, "batchnorm_frozen_leaky_relu", rows, ones, zeros, zeros, ones, eps=0.0, slope=0.0)
+    np.testing.assert_array_equal(y, np.maximum(rows, 0))
+
+    geometry = conv_geometry((5, 6, 2), channels, (1, 1), (1, 1), "valid")
+    image, w = np.ones((2, 5, 6, 2), dtype), np.ones((1, 1, 2, channels), dtype)
+    image[1, 2, 3] = -np.inf
+    y = call(backend, "conv2d_leaky_relu", image, w, None, geometry, slope=0.0)
+    np.testing.assert_array_equal(y, np.maximum(image.sum(axis=-1, keepdims=True), 0).repeat(channels, axis=-1))

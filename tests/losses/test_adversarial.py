@@ -266,6 +266,26 @@ def test_the_values_at_the_extremes():
     assert (NonSaturating().generator(s)[1] == np.array([[0], [-0.5]], np.float32)).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "on_real", "on_fake"),
+    [  # the losses of a logit of -inf and of inf
+        ("non-saturating", {}, (math.inf, 0), (0, math.inf)),
+        ("minimax", {"real_label": 0.9}, (math.inf, math.inf), (0, math.inf)),
+        ("hinge", {}, (math.inf, 0), (0, math.inf)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinite_logits_cost_nothing_where_they_are_right(backend: Backend, dtype, name, settings, on_real, on_fake):
+    loss = LOSSES[name](**settings)
+    for target, expected in ((REAL, on_real), (FAKE, on_fake)):
+        for logit, cost in zip((-math.inf, math.inf), expected, strict=True):
+            with np.errstate(invalid="ignore"):
+                value, dlogits = loss.discriminator(backend.asarray(np.array([[logit]], dtype)), target)
+            assert float(value) == cost
+            assert value.dtype == dlogits.dtype == np.dtype(dtype)
+            assert np.isfinite(backend.to_numpy(dlogits)).all()
+
+
 def test_probability(backend: Backend):
     s = np.array([-1e4, -2, 0, 0.5, 1e4])
     expected = [0, 1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-0.5)), 1]

@@ -162,14 +162,14 @@ def test_dcgan_cifar_is_the_tutorials(reference: Backend):
     ("recipe", "data", "trained_at"),
     [
         (DCGANKeras(), None, (64, 64)),
-        (DCGANKeras(), (30, 31), (28, 28)),
-        (DCGANKeras(), (600, 800), (100, 100)),
+        (DCGANKeras(), (30, 31), (30, 30)),
+        (DCGANKeras(), (600, 800), (96, 128)),
         (DCGANCifar(), None, (64, 64)),
         (DCGANCifar(), (28, 28), (32, 32)),
         (DCGANCifar(), (32, 96), (32, 96)),
         (SNGAN(), None, (32, 32)),
         (SNGAN(), (96, 96), (64, 64)),
-        (MinimaxGame(), (100, 100), (28, 28)),
+        (MinimaxGame(), (100, 100), (64, 64)),
         (PacGAN(), (20, 30), (20, 30)),
     ],
 )

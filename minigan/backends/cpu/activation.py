@@ -13,12 +13,19 @@ LOG2_HIGH, LOG2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 NUMBERS_PER_EXPONENTIAL = 6
 
 
+@kernel(inline=True)
+def weakened(t, slope):
+    """slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink."""
+    product = slope * t
+    return product if product == product or t != t else slope - slope
+
+
 @kernel
 def leaky(part, parts, x, slope, y):
     first, last = len(x) * part // parts, len(x) * (part + 1) // parts
     x, y = x[first:last], y[first:last]
     for i in range(len(x)):
-        y[i] = x[i] if x[i] > 0 else slope * x[i]
+        y[i] = x[i] if x[i] > 0 else weakened(x[i], slope)
 
 
 @kernel
@@ -26,7 +33,7 @@ def leaky_gradient(part, parts, dy, y, slope, dx):
     first, last = len(y) * part // parts, len(y) * (part + 1) // parts
     dy, y, dx = dy[first:last], y[first:last], dx[first:last]
     for i in range(len(y)):
-        dx[i] = dy[i] if y[i] > 0 else slope * dy[i]
+        dx[i] = dy[i] if y[i] > 0 else weakened(dy[i], slope)
 
 
 @kernel

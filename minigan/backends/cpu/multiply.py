@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigan.backends.cpu.activation import weakened
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import (
     add_products,
@@ -86,7 +87,7 @@ def multiply_panel(left, panel, start, result, row_first, row_last):
             at = row * result.width + result.first
             y_row = y[at : at + result.columns]
             for j in range(result.columns):
-                y_row[j] = y_row[j] if y_row[j] > 0 else result.slope * y_row[j]
+                y_row[j] = y_row[j] if y_row[j] > 0 else weakened(y_row[j], result.slope)
 
 
 @kernel

@@ -7,6 +7,7 @@ backward its derivative is found again from x, on the way in. Without one the sa
 import numpy as np
 
 from minigan.backends.base import Array, expect
+from minigan.backends.cpu.activation import weakened
 from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
@@ -81,7 +82,7 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
                 dy_row, x_row = dy[i, c_first:c_last], x[i, c_first:c_last]
                 for c in range(c_last - c_first):
                     active = normalized(x_row[c], mean_here[c], scale_here[c], beta_here[c]) > 0
-                    dy_here = dy_row[c] if active else slope * dy_row[c]
+                    dy_here = dy_row[c] if active else weakened(dy_row[c], slope)
                     plain[c] += dy_here
                     weighted[c] += dy_here * (x_row[c] - mean_here[c])
             for c in range(c_last - c_first):
@@ -96,7 +97,7 @@ def normalize(part, parts, x, mean, scale, beta, slope, y):
         x_row, y_row = x[i], y[i]
         for c in range(columns):
             t = normalized(x_row[c], mean[c], scale[c], beta[c])
-            y_row[c] = t if t > 0 else slope * t
+            y_row[c] = t if t > 0 else weakened(t, slope)
 
 
 @kernel
@@ -106,7 +107,7 @@ def input_gradient(part, parts, dy, x, mean, scale, beta, slope, mean_dy, weight
         dy_row, x_row, dx_row = dy[i], x[i], dx[i]
         for c in range(columns):
             active = normalized(x_row[c], mean[c], scale[c], beta[c]) > 0
-            dy_here = dy_row[c] if active else slope * dy_row[c]
+            dy_here = dy_row[c] if active else weakened(dy_row[c], slope)
             dx_row[c] = scale[c] * (dy_here - mean_dy[c] - (x_row[c] - mean[c]) * weight_u[c])
 
 

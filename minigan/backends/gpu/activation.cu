@@ -6,12 +6,12 @@
 
 extern "C" __global__ void leaky_relu(const T* x, T* y, Offset size, double slope) {
     const T left = static_cast<T>(slope);
-    each(size, [=](T x, T& y) { y = x > 0 ? x : left * x; }, In{x}, Out{y});
+    each(size, [=](T x, T& y) { y = x > 0 ? x : weakened(x, left); }, In{x}, Out{y});
 }
 
 extern "C" __global__ void leaky_relu_grad(const T* dy, const T* y, T* dx, Offset size, double slope) {
     const T left = static_cast<T>(slope);
-    each(size, [=](T dy, T y, T& dx) { dx = y > 0 ? dy : left * dy; }, In{dy}, In{y}, Out{dx});
+    each(size, [=](T dy, T y, T& dx) { dx = y > 0 ? dy : weakened(dy, left); }, In{dy}, In{y}, Out{dx});
 }
 
 // `hyperbolic_tangent`, as CUDA's own functions have the names that the others would have.

@@ -14,7 +14,7 @@ struct Finish {
     template <class Column>
     __device__ void operator()(Offset at, Column column, T sum) const {
         if (bias != nullptr) sum += bias[column % biases];
-        sum = sum > 0 ? sum : slope * sum;
+        sum = sum > 0 ? sum : weakened(sum, slope);
         y[at] = add ? y[at] + sum : sum;
     }
 };

@@ -99,7 +99,7 @@ normalize(const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, const 
 #pragma unroll
         for (int i = 0; i < VECTOR; ++i) {
             const T t = to_y[i](here.at[i]);
-            here.at[i] = t > 0 ? t : left * t;
+            here.at[i] = t > 0 ? t : weakened(t, left);
         }
         store<VECTOR>(y + place.at(row), here);
     }
@@ -121,7 +121,7 @@ gradient_sums(const T* __restrict__ dy, const T* __restrict__ x, PLACE_ARGUMENTS
         const Vector<VECTOR> dy_here = load<VECTOR>(dy + at), x_here = load<VECTOR>(x + at);
 #pragma unroll
         for (int i = 0; i < VECTOR; ++i) {
-            const T g = to_y[i](x_here.at[i]) > 0 ? dy_here.at[i] : left * dy_here.at[i];
+            const T g = to_y[i](x_here.at[i]) > 0 ? dy_here.at[i] : weakened(dy_here.at[i], left);
             sums[i][0] += g;
             sums[i][1] += g * (x_here.at[i] - to_y[i].mean);
         }
@@ -177,7 +177,7 @@ input_gradient(const T* __restrict__ dy, const T* __restrict__ x, PLACE_ARGUMENT
         Vector<VECTOR> here = load<VECTOR>(dy + place.at(row));
 #pragma unroll
         for (int i = 0; i < VECTOR; ++i) {
-            const T g = to_y[i](x_here.at[i]) > 0 ? here.at[i] : left * here.at[i];
+            const T g = to_y[i](x_here.at[i]) > 0 ? here.at[i] : weakened(here.at[i], left);
             here.at[i] = outer[i] * (inner[i] * g - mean_g[i] - (x_here.at[i] - to_y[i].mean) * weight[i]);
         }
         store<VECTOR>(dx + place.at(row), here);

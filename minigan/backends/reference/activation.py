@@ -11,14 +11,22 @@ def sigmoid(x: Array, xp: ModuleType) -> Array:
     return xp.where(x >= 0, 1, e) / (1 + e)
 
 
+def weakened(t: Array, slope: float, xp: ModuleType) -> Array:
+    """slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink."""
+    if slope:
+        return slope * t
+    largest = xp.finfo(t.dtype).max
+    return slope * xp.clip(t, -largest, largest)  # NaN stays
+
+
 class ActivationKernels:
     xp: ModuleType
 
     def leaky_relu(self, x: Array, *, slope: float) -> Array:
-        return self.xp.where(x > 0, x, slope * x)
+        return self.xp.where(x > 0, x, weakened(x, slope, self.xp))
 
     def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
-        return self.xp.where(y > 0, dy, slope * dy)
+        return self.xp.where(y > 0, dy, weakened(dy, slope, self.xp))
 
     def tanh(self, x: Array) -> Array:
         return self.xp.tanh(x)
@@ -38,4 +46,4 @@ class ActivationKernels:
     def maxout_grad(self, dy: Array, x: Array, y: Array, *, pieces: int) -> Array:
         is_largest = x.reshape(*x.shape[:-1], pieces, -1) >= y[..., None, :]
         is_first = is_largest & (is_largest.cumsum(axis=-2) == 1)
-        return (dy[..., None, :] * is_first).reshape(x.shape)
+        return self.xp.where(is_first, dy[..., None, :], dy.dtype.type(0)).reshape(x.shape)

@@ -149,7 +149,8 @@ class Maxout(Layer):
     ) -> tuple[Array, None]:
         # dx = dy at the winners, so dP/d(dy) is v at the winners; piecewise linear: f'' = 0.
         chosen = self.kernels.maxout_grad(self.kernels.xp.ones_like(cache.y), cache.x, cache.y, pieces=self.pieces)
-        return (v * chosen).reshape(*v.shape[:-1], self.pieces, -1).sum(axis=-2), None
+        winners = self.kernels.xp.where(chosen > 0, v, v.dtype.type(0))
+        return winners.reshape(*v.shape[:-1], self.pieces, -1).sum(axis=-2), None
 
     @property
     def own_flops(self) -> int:

@@ -10,9 +10,8 @@ from minigan.recipes.bases.noise import NoiseRecipe
 class DenseRecipe(NoiseRecipe):
     """A GAN of dense networks, which draw points as well as images up to 64 pixels a side."""
 
-    sizes: ClassVar[tuple[int, ...]] = (28,)
     usual_size: ClassVar[int] = 28
-    largest_size: ClassVar[float] = 64
+    largest_size: ClassVar[int] = 64
 
     def check_points(self) -> None:
         """Accepts points."""

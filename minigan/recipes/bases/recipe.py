@@ -1,7 +1,6 @@
 """Base of all recipes: networks, losses and settings under one name."""
 
 import dataclasses
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from minigan.backends import Backend, get_backend
-from minigan.data import Loader, open_dataset
+from minigan.data import EMBEDDED, STACKED, Loader, open_dataset
 from minigan.data.dataset import Collection
 from minigan.data.image_files import ImageFiles
 from minigan.errors import ConfigError, MixedSizesError
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.optimizer_settings import OptimizerSettings
 from minigan.recipes.bases.settings import from_text
+from minigan.recipes.bases.sizes import Size, as_pair, as_size, nearest_size, plain_size, scaling_in_words
 from minigan.support.arguments import kind_of
 from minigan.training.exhibit import Exhibit
 from minigan.training.learner import Learner
@@ -34,7 +34,7 @@ class Recipe(OptimizerSettings):
         batch_size: number of examples in a step.
         ema: decay of the moving average of G's weights, such as .999; samples are then drawn with it. 0 keeps none.
         ema_statistics: its BatchNorm statistics: running, batch or standing, see `minigan.training.moving_average`.
-        size: side of the images; 0 chooses by the data.
+        size: size of the images, a side or height and width (48x64); 0 takes the nearest to the data's that G can draw.
         channels: 1 for greyscale, 3 for RGB; 0 chooses by the data.
     Raises:
         ConfigError: a setting is out of range.
@@ -42,14 +42,13 @@ class Recipe(OptimizerSettings):
 
     name: ClassVar[str]
     default_data: ClassVar[str] = "digits"  # an embedded dataset that suits
-    sizes: ClassVar[tuple[int, ...]]  # sides of images that suit the networks, for data of other sizes
     usual_size: ClassVar[int] = 64  # side of images from data without one size
-    largest_size: ClassVar[float] = math.inf  # images with a longer side are scaled down
+    largest_size: ClassVar[int] = 256  # images with a longer side are scaled down, unless the setting says more
 
     batch_size: int = 64
     ema: float = 0.0
     ema_statistics: Statistics = "running"
-    size: int = 0
+    size: Size = 0
     channels: int = 0
 
     def __post_init__(self) -> None:
@@ -57,13 +56,15 @@ class Recipe(OptimizerSettings):
         self.check_positive("batch_size")
         self.check_share("ema")
         self.check_choice("ema_statistics", STATISTICS)
-        if self.size < 0 or self.channels not in (0, 1, 3):
+        if self.channels not in (0, 1, 3):
             raise ConfigError(
-                f"{self.name}: size must be positive and channels 1 or 3 (0 chooses by the data), "
-                f"got size={self.size}, channels={self.channels}."
+                f"{self.name}: channels must be 1 or 3 (0 chooses by the data), got channels={self.channels}."
             )
         if self.size:
-            self.check_size((self.size, self.size))
+            self.check_size(as_pair(self.size))
+
+    def _typed(self, name: str, kind: type) -> Any:
+        return as_size(self.size, of=self.name) if name == "size" else super()._typed(name, kind)
 
     # ------------------------------------------------------------------------------------------ to be written
 
@@ -128,7 +129,7 @@ class Recipe(OptimizerSettings):
         return self
 
     def open_data(self, source: str, *, seed: int) -> Collection:
-        """Opens a source, its images scaled to a size that the recipe can draw.
+        """Opens a source, its images scaled to a size that the recipe can draw; a note tells how.
 
         Args:
             source: see `minigan.open_dataset`.
@@ -152,7 +153,29 @@ class Recipe(OptimizerSettings):
             if self.fit_size(native) == native and complete:
                 return dataset
             dataset.close()
-        return open_dataset(source, size=self.fit_size(native), channels=channels, seed=seed)
+        dataset = open_dataset(source, size=self.fit_size(native), channels=channels, seed=seed)
+        self.note_scaling(dataset, source, native, dataset.shape[:2])
+        return dataset
+
+    def note_scaling(
+        self, dataset: Collection, source: str, native: tuple[int, int] | None, size: tuple[int, ...]
+    ) -> None:
+        """Notes how a dataset's images were scaled, if they were.
+
+        Args:
+            source: as given to `open_data`; embedded images are drawn at any size.
+            native: their own size (H, W); None if they differ in size.
+            size: that of the dataset.
+        """
+        height, width = size
+        if source.removeprefix(STACKED) in EMBEDDED or native == (height, width):
+            return
+        if native is None:
+            dataset.note(f"images of several sizes, each scaled to {height}x{width} and cropped to that shape")
+            return
+        limit = f" up to {self.largest_size} pixels a side" if max(native) > self.largest_size else ""
+        reason = f"the nearest size{limit} that {self.name} can draw"
+        dataset.note(scaling_in_words(native, (height, width), "the size that was set" if self.size else reason))
 
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:  # noqa: ARG002
         """The data for pictures: those held out of training, if the recipe holds some out.
@@ -308,17 +331,19 @@ class Recipe(OptimizerSettings):
     def fit_size(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """The image size (H, W) to train at: the setting, or the nearest to the data's that the networks can draw.
 
+        See `nearest_size` in `minigan.recipes.bases.sizes`. The sides are at most `largest_size`.
+
         Args:
             size: the data's size (H, W); None if it has no one size.
         """
         if self.size:
-            return self.size, self.size
+            return as_pair(self.size)
+        usual = self.usual_size, self.usual_size
         if size is None:
-            return self.usual_size, self.usual_size
+            return usual
         if max(size) <= self.largest_size and self._can_draw(size):
             return size
-        side = min(self.sizes, key=lambda side: abs(side - min(size)))
-        return side, side
+        return nearest_size(size, self._can_draw, largest=self.largest_size) or usual
 
     def _can_draw(self, size: tuple[int, int]) -> bool:
         try:
@@ -328,8 +353,8 @@ class Recipe(OptimizerSettings):
         return True
 
     def settings(self) -> dict[str, Any]:
-        """Values of all settings by name."""
-        return dataclasses.asdict(self)
+        """Values of all settings by name, as files keep them: numbers, strings and truth values."""
+        return {**dataclasses.asdict(self), "size": plain_size(self.size)}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -343,6 +368,6 @@ class Recipe(OptimizerSettings):
         cls.expect_names(settings)
         kinds, values = cls.kinds(), dict(settings)
         for name, value in settings.items():
-            if isinstance(value, str):
+            if isinstance(value, str) and name != "size":
                 values[name] = from_text(value, name, kinds[name], of=cls.name)
         return cls(**values)

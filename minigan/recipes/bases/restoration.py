@@ -25,7 +25,8 @@ class RestorationRecipe(TranslationRecipe):
     The step's random numbers decide the degradation: a resumed run draws the same.
 
     Settings:
-        size: side of the images; 0 takes the data's own if G can draw it and it is at most 128, otherwise 64.
+        size: size of the images, a side or height and width (48x64); 0 takes the nearest to the data's that G can draw,
+            with sides of at most 128.
         held_back: number of images held out of training, for pictures and figures; at most a tenth of all.
         width: number of channels of G's hidden layers.
         d_width: number of channels of D's first layer.
@@ -41,7 +42,6 @@ class RestorationRecipe(TranslationRecipe):
     d_width: int = 64
     norm: str = "batch"
 
-    sizes = (64,)
     largest_size = 128
     multiple: ClassVar[int] = 1  # the sides must be multiples of this
 

@@ -165,13 +165,13 @@ class PairRecipe(TranslationRecipe):
     """Base of the GANs that learn from pairs of pictures of one shape, in files or `shapes`; see `minigan.open_pairs`.
 
     Settings:
-        size: side of the images; 0 takes the data's own if G can draw it and it is at most 256, otherwise 256.
+        size: size of the images, a side or height and width (192x256); 0 takes the nearest to the data's that G can
+            draw, with sides of at most 256.
         direction: AtoB makes A the source, the left half of a file or the first folder; BtoA makes B the source.
         targets: folder or zip of the pictures B, for data that hold A alone; "" finds both in the data.
     """
 
     default_data: ClassVar[str] = "shapes"
-    sizes = (256,)
     usual_size = 256
     largest_size = 256
 
@@ -210,7 +210,9 @@ class PairRecipe(TranslationRecipe):
         else:
             native = dataset.b_shape[:2]
             dataset.close()
-        return self._open(source, size=self.fit_size(native), seed=seed)
+        dataset = self._open(source, size=self.fit_size(native), seed=seed)
+        self.note_scaling(dataset, source, native, dataset.b_shape[:2])
+        return dataset
 
     def open_split(self, source: str, image_shape: Shape, *, split: str | None, seed: int) -> PairDataset:
         H, W, channels = image_shape

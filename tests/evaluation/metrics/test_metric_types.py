@@ -124,7 +124,7 @@ def test_class_maps_of_every_type(dtype):
 
 
 def test_class_maps_in_half_precision():
-    """Of the colours 100 and 101 half precision in [-1, 1] tells one from the other, if it is not rounded again."""
+    """Half precision in [-1, 1] tells neighbouring colours from each other, if it is not rounded again."""
     colours = [(k, k, k) for k in range(90, 110)]
     labels = np.arange(20).reshape(1, 4, 5)
     images = (np.array(colours)[labels] / 127.5 - 1).astype(np.float16)

@@ -1,0 +1,91 @@
+"""Sizes of images: how the setting is written, and the nearest size that a recipe's networks can draw."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigan.errors import ConfigError
+from minigan.support.arguments import is_whole, kind_of
+
+__all__ = ["Size", "as_pair", "as_size", "nearest_size", "plain_size", "scaling_in_words"]
+
+Size = int | tuple[int, int]  # a side, or (height, width)
+
+CROPPING = 3.0  # what a share that is cut off counts for, as against a change of scale by the same share
+
+
+def as_size(value: Any, *, of: str) -> Size:
+    """The setting `size` from a side, a pair (height, width) or a text like "48x64"; a square is a side.
+
+    Args:
+        of: the recipe's name.
+    Raises:
+        ConfigError: it is something else, or a side is not positive; a size of 0 is allowed.
+    """
+    sides = [int(side) for side in re.findall(r"\d+", value)] if _is_size_text(value) else value
+    if is_whole(sides) and sides >= 0:
+        return int(sides)
+    if isinstance(sides, tuple | list) and 1 <= len(sides) <= 2 and all(is_whole(n) for n in sides):
+        height, width = int(sides[0]), int(sides[-1])
+        if min(height, width) > 0 or height == width == 0:
+            return height if height == width else (height, width)
+    raise ConfigError(
+        f"{of}: size must be a side or (height, width), from 1 up (0 chooses by the data), got {kind_of(value)}. "
+        "Write `size=64` or `size='48x64'`."
+    )
+
+
+def _is_size_text(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"\s*\d{1,9}\s*([xX]\s*\d{1,9}\s*)?", value, re.ASCII) is not None
+
+
+def plain_size(size: Size) -> int | str:
+    """A size as files keep it: a number, or a text like "48x64"."""
+    return size if isinstance(size, int) else f"{size[0]}x{size[1]}"
+
+
+def as_pair(size: Size) -> tuple[int, int]:
+    """(height, width)."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def nearest_size(
+    size: tuple[int, int], can_draw: Callable[[tuple[int, int]], bool], *, largest: int
+) -> tuple[int, int] | None:
+    """The nearest drawable size (H, W) to that of the data.
+
+    Images are scaled until they cover the new size, and what overhangs is cut off. With the logarithms of the ratios
+    a = log(H / height) and b = log(W / width), the scale changes by max(a, b), and cropping loses 1 - exp(-|a - b|) of
+    an image. The distance is |max(a, b)| + 3 |a - b|: a crop loses what rescaling only blurs.
+
+    Args:
+        size: the data's (height, width).
+        can_draw: tells whether a size can be drawn.
+        largest: the longest side that comes into question.
+    Returns:
+        None if there is none.
+    """
+    sides = np.arange(1, largest + 1)
+    a, b = np.log(sides / size[0])[:, None], np.log(sides / size[1])
+    distance = np.abs(np.maximum(a, b)) + CROPPING * np.abs(a - b)
+    for index in np.argsort(distance, axis=None, kind="stable"):
+        row, column = divmod(int(index), largest)
+        if can_draw((row + 1, column + 1)):
+            return row + 1, column + 1
+    return None
+
+
+def scaling_in_words(have: tuple[int, int], want: tuple[int, int], reason: str) -> str:
+    """A line that tells of images that are scaled, and how much of each is cut off.
+
+    Args:
+        have: the images' size (height, width).
+        want: the size that they are scaled to.
+        reason: stands for what that size was chosen.
+    """
+    scale = max(want[0] / have[0], want[1] / have[1])
+    cropped = 1 - want[0] * want[1] / (scale * have[0] * scale * have[1])
+    crop = f"; {100 * cropped:.0f} % of each is cropped" if cropped >= 0.005 else ""
+    return f"scaled from {have[0]}x{have[1]} to {want[0]}x{want[1]}, {reason}{crop}"
