@@ -208,7 +208,7 @@ def test_large_layers_get_large_tiles_and_small_ones_parts():
     large = conv_geometry((32, 32, 64), 128, (4, 4), (2, 2), "same")
     assert names(large, 128) == ["tf32 128x128", "tf32 128x64", "tf32 128x128 in 32 parts"]
     few = conv_geometry((4, 4, 512), 1, (4, 4), (1, 1), "valid")
-    assert names(few, 64)[0] == "tf32 128x8 in 64 parts"
+    assert names(few, 64)[0] == "tf32 128x8 in 128 parts"
 
 
 def test_too_many_pixels_are_refused_rather_than_miscounted():
