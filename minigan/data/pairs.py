@@ -1,11 +1,15 @@
 """The dataset of pairs of pictures in files, as in pix2pix's datasets (Isola et al. 2017)."""
 
+from collections import Counter
+from typing import ClassVar
+
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
 from minigan.data.class_maps import DARK, SURVEYED, ClassMaps, find_maps
-from minigan.data.dataset import FloatArray, IndexArray, PairDataset, PixelArray, unit_range
+from minigan.data.dataset import FloatArray, IndexArray, Look, PairDataset, PixelArray, unit_range
+from minigan.data.headers import Probe
 from minigan.data.image_files import RESIZE_REMEDY, expect_modest, to_array
 from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.pair_layouts import PairLayout
@@ -23,17 +27,19 @@ class PairFiles(PairDataset):
     Maps of classes are painted in colours, see `minigan.data.class_maps`; then both sides have three channels.
     """
 
+    varied: ClassVar[bool] = True
+
     def __init__(self, layout: PairLayout, *, name: str, options: SourceOptions, swap: bool, split: str | None) -> None:
         rows, split_note = split_rows(layout, split)
         rows = rows[chosen_rows(len(rows), options, where=layout.root)]
         probes = layout.probe(rows)
         # without a size the pairs keep that of A
-        self._native = None if options.size else layout.native(probes)
+        self._native = None if options.size or options.lenient else layout.native(probes)
         remarks = layout.remarks(probes)
         self._maps = tuple(_maps_of(layout, side) for side in (0, 1))
         grey = all(probe.grey for side in probes for probe in side.values())
         channels = _channels(options, grey=grey, maps=self._maps, where=str(layout.root))
-        height, width = options.size or self._native[0]  # type: ignore[index]
+        height, width = options.size or (self._native[0] if self._native else _commonest(probes.a))
         shape = (height, width, channels)
         super().__init__(name=name, count=len(rows), a_shape=shape, b_shape=shape)
         self.maps = self._maps[0 if swap else 1]
@@ -46,6 +52,10 @@ class PairFiles(PairDataset):
     def close(self) -> None:
         for store in self._layout.stores:
             store.close()
+
+    def look(self, index: int) -> Look:
+        row = int(self._rows[index])
+        return Look(*self._layout.probe(np.array([row])).a[row][:3])
 
     def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
@@ -85,6 +95,11 @@ class PairFiles(PairDataset):
                 f"{self._layout.where(row, side)}: expected halves of {height}x{width} like the other pairs, "
                 f"found {size[0]}x{size[1]}. {RESIZE_REMEDY}"
             )
+
+
+def _commonest(probes: dict[int, Probe]) -> tuple[int, int]:
+    """The size (H, W) that most pictures have."""
+    return Counter(probe[:2] for probe in probes.values()).most_common(1)[0][0]
 
 
 def split_rows(layout: PairLayout, split: str | None) -> tuple[IndexArray, tuple[str, ...]]:

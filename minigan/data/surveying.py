@@ -1,0 +1,211 @@
+"""A survey of a source of data: what it holds, and with a check of every item what is wrong with it."""
+
+import contextlib
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace as changed
+from typing import Any
+
+import numpy as np
+
+from minigan.data.dataset import Collection, Dataset, Look, PairDataset, PixelDataset
+from minigan.data.image_files import ImageFiles
+from minigan.data.options import SourceOptions, parse_options
+from minigan.data.source import open_pairs_with, open_with
+from minigan.data.survey_result import Survey
+from minigan.errors import ConfigError, DataError
+from minigan.support.arguments import flag
+
+__all__ = ["Watch", "open_for_survey", "survey", "survey_of"]
+
+LOOKED_AT = 2000  # files whose headers are read without a check
+READ = 64  # items that decide the range of values without a check
+PIECE = 2**24  # bytes of items read together
+Watch = Callable[[int, str | None], None]  # (items read so far, what is wrong with the last of them)
+
+
+def survey(
+    source: str | os.PathLike[str] | np.ndarray,
+    *,
+    check: bool = False,
+    pairs: bool | None = None,
+    split: str | None = None,
+    watch: Watch | None = None,
+) -> Survey:
+    """Finds out what a source of data holds: kind, number, sizes, colour, classes, and what was left out.
+
+        print(minigan.survey("photos/", check=True))
+
+    Args:
+        source: see `minigan.open_dataset` and, for pairs, `minigan.data.open_pairs`.
+        check: read every item, and count duplicates and pictures of one colour. Without it the headers of up to 2,000
+            files, evenly spread, are read, and 64 items.
+        pairs: take pictures as pairs side by side; None decides by their shapes.
+        split: of pairs, the part to take; None takes `train` if there is one.
+        watch: called after each item that is read for a check, with the number read so far and what is wrong with it,
+            or None.
+    Returns:
+        The survey. Damaged items are listed there and are no error.
+    Raises:
+        DataError: the source cannot be found, or its kind is not known, or nothing of it can be read.
+        ConfigError: an argument does not fit the source.
+    """
+    with contextlib.closing(open_for_survey(source, pairs=pairs, split=split)) as dataset:
+        return survey_of(dataset, check=flag(check, "check"), watch=watch)
+
+
+def open_for_survey(
+    source: str | os.PathLike[str] | np.ndarray, *, pairs: bool | None = None, split: str | None = None
+) -> Collection:
+    """Opens a source in which pictures may be damaged or differ in size; mixed sizes are scaled to the commonest.
+
+    Args:
+        pairs, split: see `survey`.
+    Raises:
+        DataError, ConfigError: see `survey`.
+    """
+    options = changed(parse_options(size=None, channels=None, count=None, cache_bytes=0), lenient=True)
+    if pairs or (pairs is None and split is not None):
+        return _open_pairs(source, options, split)
+    if split is not None:
+        raise ConfigError("`split` is a part of pairs. Leave it out, or take the pictures as pairs (`pairs=True`).")
+    dataset = open_with(source, options, seed=0)
+    if pairs is False or not isinstance(dataset, ImageFiles) or not dataset.side_by_side:
+        return dataset
+    dataset.close()
+    taken = _open_pairs(source, options, split)
+    taken.note("every picture is twice as wide as high: taken as pairs side by side")
+    return taken
+
+
+def _open_pairs(source: Any, options: SourceOptions, split: str | None) -> PairDataset:
+    return open_pairs_with(source, options, direction="AtoB", split=split, seed=0)
+
+
+def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None = None) -> Survey:
+    """The survey of an open dataset; see `survey`."""
+    count, points = len(dataset), isinstance(dataset, Dataset) and len(dataset.shape) == 1
+    contents = _Contents(eight_bits=isinstance(dataset, PixelDataset | PairDataset), check=check)
+    contents.look(dataset, () if check else _spread(count, LOOKED_AT))
+    contents.take(dataset, _spread(count, count if check else READ), watch=watch)
+    looks, grey = contents.looks, sum(number for look, number in contents.looks.items() if look.grey)
+    sizes: Counter[tuple[int, int]] = Counter()
+    for look, number in looks.items():
+        sizes[look.height, look.width] += number
+    return Survey(
+        name=dataset.name,
+        kind=dataset.kind,
+        items="points" if points else "pairs" if isinstance(dataset, PairDataset) else "pictures",
+        count=count,
+        looked_at=count if check else min(count, LOOKED_AT) if dataset.varied else count,
+        sizes={} if points else dict(sizes.most_common()),
+        greyscale=0 if points else grey,
+        colour=0 if points else looks.total() - grey,
+        read=contents.read,
+        lowest=contents.lowest,
+        highest=contents.highest,
+        eight_bits=contents.eight_bits,
+        classes=_class_counts(dataset),
+        notes=dataset.notes,
+        damaged=tuple(contents.damaged[row] for row in sorted(contents.damaged)),
+        duplicates=contents.duplicates if check else None,
+        constant=contents.constant if check else None,
+    )
+
+
+def _spread(total: int, count: int) -> np.ndarray:
+    """Up to `count` of `total` rows, evenly spread."""
+    count = min(count, total)
+    return np.arange(count) * total // count
+
+
+class _Contents:
+    """Looks and values of items, gathered piece by piece."""
+
+    def __init__(self, *, eight_bits: bool, check: bool) -> None:
+        self.eight_bits, self.check = eight_bits, check
+        self.looks: Counter[Look] = Counter()
+        self.damaged: dict[int, str] = {}  # what is wrong, by row
+        self.read = self.duplicates = self.constant = 0
+        self.lowest = self.highest = math.nan
+        self._seen: set[bytes] = set()
+
+    def look(self, dataset: Collection, rows: Iterable[int]) -> None:
+        """Looks at items; where all are alike, at one for all."""
+        if not dataset.varied:
+            self.looks = Counter({dataset.look(0): len(dataset)})
+            return
+        for row in map(int, rows):
+            try:
+                self.looks[dataset.look(row)] += 1
+            except DataError as error:
+                self.damaged[row] = str(error)
+
+    def take(self, dataset: Collection, rows: np.ndarray, *, watch: Watch | None) -> None:
+        """Reads items one after the other, and for a check looks at each; those that cannot be read are remembered."""
+        for row, found in _items(dataset, rows):
+            if self.check and dataset.varied:
+                self.look(dataset, [row])
+            if isinstance(found, str):
+                self.damaged.setdefault(row, found)
+            else:
+                self._add(found)
+            self.read += 1
+            if watch is not None and self.check:
+                watch(self.read, self.damaged.get(row))
+
+    def _add(self, parts: tuple[np.ndarray, ...]) -> None:
+        """Takes the parts of an item: a picture, or both of a pair."""
+        if self.eight_bits and parts[0].dtype != np.uint8:
+            parts = tuple((part + 1) * np.float32(127.5) for part in parts)
+        low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
+        self.lowest, self.highest = np.fmin(self.lowest, low).item(), np.fmax(self.highest, high).item()
+        if not self.check:
+            return
+        digest = hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).digest()
+        self.duplicates += digest in self._seen
+        self._seen.add(digest)
+        self.constant += any(part.ndim == 3 and bool((part == part[:1, :1]).all()) for part in parts)
+
+
+def _items(dataset: Collection, rows: np.ndarray) -> Iterator[tuple[int, tuple[np.ndarray, ...] | str]]:
+    """Each row with its item's parts, or with what is wrong with it."""
+    read = dataset.pixels if isinstance(dataset, PixelDataset) else dataset.read
+    sides = dataset.look(0) if not dataset.varied else None
+    at_once = 1 if sides is None else max(1, min(256, PIECE // (12 * sides.height * sides.width)))
+    for start in range(0, len(rows), at_once):
+        piece = rows[start : start + at_once]
+        try:
+            found = read(piece)
+        except DataError as error:
+            if len(piece) == 1:
+                yield int(piece[0]), str(error)
+            else:
+                yield from (item for row in piece for item in _items_one_by_one(read, int(row)))
+            continue
+        parts = found if isinstance(found, tuple) else (found,)
+        for place, row in enumerate(piece):
+            yield int(row), tuple(part[place] for part in parts)
+
+
+def _items_one_by_one(read: Callable[[Any], Any], row: int) -> Iterator[tuple[int, tuple[np.ndarray, ...] | str]]:
+    try:
+        found = read([row])
+    except DataError as error:
+        yield row, str(error)
+    else:
+        yield row, tuple(part[0] for part in (found if isinstance(found, tuple) else (found,)))
+
+
+def _class_counts(dataset: Collection) -> dict[str, int]:
+    """The number of items of each class, in the order of the classes."""
+    if dataset.labels is None:
+        return {}
+    if dataset.classes is None:
+        labels, counts = np.unique(dataset.labels, return_counts=True)
+        return {str(label): int(count) for label, count in zip(labels, counts, strict=True)}
+    sizes = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    return {name: int(count) for name, count in zip(dataset.classes, sizes, strict=True)}
