@@ -10,9 +10,9 @@ from minigan.data.dataset import Collection
 from minigan.data.picture_files import expect_picture_name
 from minigan.data.preview import preview
 from minigan.data.survey_result import Survey, rows_of
-from minigan.data.surveying import open_for_survey, survey_of
+from minigan.data.surveying import items_of, open_for_survey, survey_of
 from minigan.errors import DataError
-from minigan.recipes import Recipe, get_recipe
+from minigan.recipes import get_recipe
 from minigan.runs.plan import suited_recipe, training_plan
 from minigan.support.output import Output
 from minigan.support.progress import open_progress
@@ -31,21 +31,16 @@ def data(options: argparse.Namespace) -> int:
     out = Output.of(options)
     if options.out is not None:
         expect_picture_name(options.out)
-    chosen = None if options.recipe is None else get_recipe(options.recipe)
+    named = None if options.recipe is None else get_recipe(options.recipe)
     with contextlib.closing(open_for_survey(options.source, pairs=options.pairs, split=options.split)) as dataset:
+        recipe = (named or suited_recipe(items_of(dataset))).from_settings(parse_settings(options.set))
         found = _checked(dataset, out) if options.check else survey_of(dataset)
-        plan = _plan(found, chosen, options)
+        plan = [out.words(line) for line in training_plan(found, recipe)]
         _show(found, plan, out, listed=options.check)
-        if options.out is not None:
+        if options.out is not None and len(found.damaged) < found.count:
             write_picture(options.out, preview(dataset), out)
             out.show(f"preview: {options.out}")
-    out.record(
-        {
-            **found.to_json(),
-            "plan": [out.words(line) for line in plan],
-            "out": None if options.out is None else str(options.out),
-        }
-    )
+    out.record({**found.to_json(), "plan": plan, "out": None if options.out is None else str(options.out)})
     if found.damaged:
         raise DataError(
             f"{found.name}: {len(found.damaged):,} of {found.count if options.check else found.looked_at:,} "
@@ -78,14 +73,9 @@ def _checked(dataset: Collection, out: Output) -> Survey:
             raise
 
 
-def _plan(found: Survey, chosen: type[Recipe] | None, options: argparse.Namespace) -> tuple[str, ...]:
-    recipe = (chosen or suited_recipe(found)).from_settings(parse_settings(options.set))
-    return training_plan(found, recipe)
-
-
-def _show(found: Survey, plan: tuple[str, ...], out: Output, *, listed: bool) -> None:
+def _show(found: Survey, plan: list[str], out: Output, *, listed: bool) -> None:
     """Prints the survey and the plan; damaged items unless they were listed already."""
     out.show(str(found))
-    out.show("\n".join(rows_of({"training": list(plan)})))
+    out.show("\n".join(rows_of({"training": plan})))
     for line in () if listed else found.damaged:
         out.show(f"damaged: {line}")

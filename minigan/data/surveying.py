@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import math
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace as changed
@@ -19,10 +20,11 @@ from minigan.data.survey_result import Survey
 from minigan.errors import ConfigError, DataError
 from minigan.support.arguments import flag
 
-__all__ = ["Watch", "open_for_survey", "survey", "survey_of"]
+__all__ = ["Watch", "items_of", "open_for_survey", "survey", "survey_of"]
 
 LOOKED_AT = 2000  # files whose headers are read without a check
 READ = 64  # items that decide the range of values without a check
+SECONDS = 2.0  # that either may take
 PIECE = 2**24  # bytes of items read together
 Watch = Callable[[int, str | None], None]  # (items read so far, what is wrong with the last of them)
 
@@ -42,7 +44,7 @@ def survey(
     Args:
         source: see `minigan.open_dataset` and, for pairs, `minigan.data.open_pairs`.
         check: read every item, and count duplicates and pictures of one colour. Without it the headers of up to 2,000
-            files, evenly spread, are read, and 64 items.
+            files, evenly spread, and 64 items are read, or as many as two seconds each allow.
         pairs: take pictures as pairs side by side; None decides by their shapes.
         split: of pairs, the part to take; None takes `train` if there is one.
         watch: called after each item that is read for a check, with the number read so far and what is wrong with it,
@@ -87,10 +89,12 @@ def _open_pairs(source: Any, options: SourceOptions, split: str | None) -> PairD
 
 def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None = None) -> Survey:
     """The survey of an open dataset; see `survey`."""
-    count, points = len(dataset), isinstance(dataset, Dataset) and len(dataset.shape) == 1
+    count, items = len(dataset), items_of(dataset)
+    points = items == "points"
     contents = _Contents(eight_bits=isinstance(dataset, PixelDataset | PairDataset), check=check)
-    contents.look(dataset, () if check else _spread(count, LOOKED_AT))
-    contents.take(dataset, _spread(count, count if check else READ), watch=watch)
+    sample = _sample(count)
+    contents.look(dataset, () if check else sample)
+    contents.take(dataset, np.arange(count) if check else sample[:READ], watch=watch)
     looks, grey = contents.looks, sum(number for look, number in contents.looks.items() if look.grey)
     sizes: Counter[tuple[int, int]] = Counter()
     for look, number in looks.items():
@@ -98,9 +102,9 @@ def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None =
     return Survey(
         name=dataset.name,
         kind=dataset.kind,
-        items="points" if points else "pairs" if isinstance(dataset, PairDataset) else "pictures",
+        items=items,
         count=count,
-        looked_at=count if check else min(count, LOOKED_AT) if dataset.varied else count,
+        looked_at=contents.looked_at,
         sizes={} if points else dict(sizes.most_common()),
         greyscale=0 if points else grey,
         colour=0 if points else looks.total() - grey,
@@ -116,29 +120,40 @@ def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None =
     )
 
 
-def _spread(total: int, count: int) -> np.ndarray:
-    """Up to `count` of `total` rows, evenly spread."""
-    count = min(count, total)
-    return np.arange(count) * total // count
+def items_of(dataset: Collection) -> str:
+    """A word for the items: pictures, points or pairs."""
+    if isinstance(dataset, PairDataset):
+        return "pairs"
+    return "points" if isinstance(dataset, Dataset) and len(dataset.shape) == 1 else "pictures"
+
+
+def _sample(total: int) -> np.ndarray:
+    """Some of `total` rows, evenly spread, in such an order that the first few of them come from all over, too."""
+    count = min(LOOKED_AT, total)
+    return np.random.default_rng(0).permutation(count) * total // count
 
 
 class _Contents:
-    """Looks and values of items, gathered piece by piece."""
+    """Looks and values of items, gathered piece by piece; without a check, only until time is up."""
 
     def __init__(self, *, eight_bits: bool, check: bool) -> None:
         self.eight_bits, self.check = eight_bits, check
         self.looks: Counter[Look] = Counter()
         self.damaged: dict[int, str] = {}  # what is wrong, by row
-        self.read = self.duplicates = self.constant = 0
+        self.looked_at = self.read = self.duplicates = self.constant = 0
         self.lowest = self.highest = math.nan
         self._seen: set[bytes] = set()
 
     def look(self, dataset: Collection, rows: Iterable[int]) -> None:
         """Looks at items; where all are alike, at one for all."""
         if not dataset.varied:
-            self.looks = Counter({dataset.look(0): len(dataset)})
+            self.looks, self.looked_at = Counter({dataset.look(0): len(dataset)}), len(dataset)
             return
+        began = time.monotonic()
         for row in map(int, rows):
+            if not self.check and time.monotonic() - began > SECONDS:
+                return
+            self.looked_at += 1
             try:
                 self.looks[dataset.look(row)] += 1
             except DataError as error:
@@ -146,7 +161,10 @@ class _Contents:
 
     def take(self, dataset: Collection, rows: np.ndarray, *, watch: Watch | None) -> None:
         """Reads items one after the other, and for a check looks at each; those that cannot be read are remembered."""
+        began = time.monotonic()
         for row, found in _items(dataset, rows):
+            if not self.check and time.monotonic() - began > SECONDS:
+                return
             if self.check and dataset.varied:
                 self.look(dataset, [row])
             if isinstance(found, str):
@@ -165,7 +183,8 @@ class _Contents:
         self.lowest, self.highest = np.fmin(self.lowest, low).item(), np.fmax(self.highest, high).item()
         if not self.check:
             return
-        digest = hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).digest()
+        content = repr([part.shape for part in parts]).encode() + b"".join(part.tobytes() for part in parts)
+        digest = hashlib.blake2b(content, digest_size=16).digest()
         self.duplicates += digest in self._seen
         self._seen.add(digest)
         self.constant += any(part.ndim == 3 and bool((part == part[:1, :1]).all()) for part in parts)
@@ -173,31 +192,27 @@ class _Contents:
 
 def _items(dataset: Collection, rows: np.ndarray) -> Iterator[tuple[int, tuple[np.ndarray, ...] | str]]:
     """Each row with its item's parts, or with what is wrong with it."""
-    read = dataset.pixels if isinstance(dataset, PixelDataset) else dataset.read
-    sides = dataset.look(0) if not dataset.varied else None
-    at_once = 1 if sides is None else max(1, min(256, PIECE // (12 * sides.height * sides.width)))
-    for start in range(0, len(rows), at_once):
-        piece = rows[start : start + at_once]
+    look = None if dataset.varied else dataset.look(0)
+    at_once = 1 if look is None else max(1, min(256, PIECE // (12 * look.height * look.width)))
+    for piece in np.split(rows, range(at_once, len(rows), at_once)):
         try:
-            found = read(piece)
+            parts = _parts(dataset, piece)
         except DataError as error:
             if len(piece) == 1:
                 yield int(piece[0]), str(error)
-            else:
-                yield from (item for row in piece for item in _items_one_by_one(read, int(row)))
+            else:  # one by one, to find which
+                yield from (item for row in piece for item in _items(dataset, np.array([row])))
             continue
-        parts = found if isinstance(found, tuple) else (found,)
         for place, row in enumerate(piece):
             yield int(row), tuple(part[place] for part in parts)
 
 
-def _items_one_by_one(read: Callable[[Any], Any], row: int) -> Iterator[tuple[int, tuple[np.ndarray, ...] | str]]:
-    try:
-        found = read([row])
-    except DataError as error:
-        yield row, str(error)
-    else:
-        yield row, tuple(part[0] for part in (found if isinstance(found, tuple) else (found,)))
+def _parts(dataset: Collection, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Items as they are: pictures (n, H, W, C), those of files one at a time and unscaled, both of pairs, or points."""
+    if isinstance(dataset, ImageFiles):
+        return (dataset.whole(int(rows[0]))[None],)
+    found = dataset.pixels(rows) if isinstance(dataset, PixelDataset) else dataset.read(rows)
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _class_counts(dataset: Collection) -> dict[str, int]:

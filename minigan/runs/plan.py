@@ -13,9 +13,9 @@ USUAL = {"pictures": "dcgan", "points": "mlp", "pairs": "pix2pix"}
 SLIGHT = 0.005  # of a picture: a strip that nobody would miss
 
 
-def suited_recipe(found: Survey) -> type[Recipe]:
+def suited_recipe(items: str) -> type[Recipe]:
     """The recipe to begin with: dcgan for pictures, mlp for points, pix2pix for pairs."""
-    return get_recipe(USUAL[found.items])
+    return get_recipe(USUAL[items])
 
 
 def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:

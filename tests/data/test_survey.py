@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigan
-from minigan.data import preview, survey
+from minigan.data import preview, survey, surveying
 from minigan.data.png import encode_png
 from minigan.data.surveying import open_for_survey, survey_of
 from minigan.errors import ConfigError, DataError, MissingExtraError
@@ -303,3 +303,10 @@ def test_the_text_without_freetype(monkeypatch):
     images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 1), dtype=np.uint8)
     buffer = io.BytesIO(preview(minigan.open_dataset(images)).tobytes())
     assert max(buffer.getvalue()) > 150
+
+
+def test_a_survey_without_a_check_is_quick(photos: Path, monkeypatch):
+    monkeypatch.setattr(surveying, "SECONDS", -1.0)
+    found = survey(photos)
+    assert (found.count, found.looked_at, found.read, found.sizes) == (12, 0, 0, {})
+    assert survey(photos, check=True).looked_at == 12
