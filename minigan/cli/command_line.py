@@ -222,8 +222,9 @@ def _add_data(data: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--pairs",
         action=argparse.BooleanOptionalAction,
-        help="take pictures as pairs side by side, or not (default: by their shapes)",
+        help="take pictures as pairs, or not (default: by their names and shapes)",
     )
+    data.add_argument("--targets", metavar="SOURCE", help="folder or zip of the other pictures of pairs")
     data.add_argument("--split", metavar="NAME", help="part of pairs: train, val ... (default train, if there is one)")
     data.add_argument("--recipe", metavar="RECIPE", help="recipe to plan a training of (default: one that suits)")
     _add_set(data)

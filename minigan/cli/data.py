@@ -32,7 +32,7 @@ def data(options: argparse.Namespace) -> int:
     if options.out is not None:
         expect_picture_name(options.out)
     named = None if options.recipe is None else get_recipe(options.recipe)
-    with contextlib.closing(open_for_survey(options.source, pairs=options.pairs, split=options.split)) as dataset:
+    with contextlib.closing(_opened(options)) as dataset:
         recipe = (named or suited_recipe(items_of(dataset))).from_settings(parse_settings(options.set))
         found = _checked(dataset, out) if options.check else survey_of(dataset)
         plan = [out.words(line) for line in training_plan(found, recipe)]
@@ -47,6 +47,10 @@ def data(options: argparse.Namespace) -> int:
             f"{found.items} cannot be read. Remove or replace them."
         )
     return 0
+
+
+def _opened(options: argparse.Namespace) -> Collection:
+    return open_for_survey(options.source, targets=options.targets, pairs=options.pairs, split=options.split)
 
 
 def _checked(dataset: Collection, out: Output) -> Survey:

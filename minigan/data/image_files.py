@@ -57,6 +57,7 @@ class Survey(NamedTuple):
         mixed: they differ in size.
         complete: every picture was looked at.
         notes: lines on sizes, colours, values, and what cannot be read.
+        probes: the headers, by row.
     """
 
     rows: IndexArray
@@ -66,6 +67,7 @@ class Survey(NamedTuple):
     mixed: bool
     complete: bool
     notes: list[str]
+    probes: dict[int, Probe]
 
 
 class ImageFiles(PixelDataset):
@@ -108,6 +110,7 @@ class ImageFiles(PixelDataset):
         self._rows = found.rows
         self._tones = found.tones
         self._resize = options.size is not None or options.lenient
+        self._probes = found.probes if options.lenient else {}  # for a survey, which looks at each again
         self.side_by_side, self.mixed, self.files = found.pairs, found.mixed, tuple(store.names)
         self._cropped_pairs = found.pairs and found.shape[1] != 2 * found.shape[0]
 
@@ -119,7 +122,8 @@ class ImageFiles(PixelDataset):
         self._store.close()
 
     def look(self, index: int) -> Look:
-        return Look(*probe_file(self._store, int(self._rows[index]))[:3])
+        row = int(self._rows[index])
+        return Look(*(self._probes.get(row) or probe_file(self._store, row))[:3])
 
     def whole(self, index: int) -> PixelArray:
         """A picture at its own size, of which nothing is cut off: uint8 (H, W, C).
@@ -181,7 +185,7 @@ def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Sur
         notes += tones.remarks()
     pairs = bool(probes) and all(probe.width == 2 * probe.height for probe in probes.values())
     mixed = len({probe[:2] for probe in probes.values()}) > 1
-    return Survey(rows, (*size, channels), tones, pairs, mixed, len(probes) == len(rows), notes)
+    return Survey(rows, (*size, channels), tones, pairs, mixed, len(probes) == len(rows), notes, probes)
 
 
 def _probes(store: FileStore, rows: IndexArray, *, damaged: list[str], lenient: bool) -> dict[int, Probe]:

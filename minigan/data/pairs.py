@@ -1,7 +1,9 @@
 """The dataset of pairs of pictures in files, as in pix2pix's datasets (Isola et al. 2017)."""
 
 from collections import Counter
-from typing import ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,17 +37,20 @@ class PairFiles(PairDataset):
         probes = layout.probe(rows)
         # without a size the pairs keep that of A
         self._native = None if options.size or options.lenient else layout.native(probes)
-        remarks = layout.remarks(probes)
-        self._maps = tuple(_maps_of(layout, side) for side in (0, 1))
+        remarks = _attempt(lambda: [*layout.remarks(probes)], [], lenient=options.lenient)
+        self._maps = tuple(_maps_of(layout, side, lenient=options.lenient) for side in (0, 1))
         grey = all(probe.grey for side in probes for probe in side.values())
         channels = _channels(options, grey=grey, maps=self._maps, where=str(layout.root))
         height, width = options.size or (self._native[0] if self._native else _commonest(probes.a))
         shape = (height, width, channels)
         super().__init__(name=name, count=len(rows), a_shape=shape, b_shape=shape)
         self.maps = self._maps[0 if swap else 1]
-        self.note(*layout.notes, *remarks, *split_note, *_map_notes(layout, self._maps))
+        self.note(*layout.notes, *remarks, *split_note)
+        map_notes = _attempt(lambda: _map_notes(layout, self._maps), [], lenient=options.lenient)
+        self.note(*map_notes)
         self._layout = layout
         self._rows = rows
+        self._probes = probes.a if options.lenient else {}  # for a survey, which looks at each again
         self._swap = swap
         self._cache = PixelCache(count=len(rows), shape=(2, *shape), limit=options.cache_bytes)
 
@@ -55,7 +60,7 @@ class PairFiles(PairDataset):
 
     def look(self, index: int) -> Look:
         row = int(self._rows[index])
-        return Look(*self._layout.probe(np.array([row])).a[row][:3])
+        return Look(*(self._probes.get(row) or self._layout.probe(np.array([row])).a[row])[:3])
 
     def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
@@ -125,11 +130,26 @@ def split_rows(layout: PairLayout, split: str | None) -> tuple[IndexArray, tuple
     return rows, (f"the split {wanted} is taken, {len(rows):,} of {len(layout):,} pairs",)
 
 
-def _maps_of(layout: PairLayout, side: int) -> ClassMaps | None:
+Found = TypeVar("Found")
+Other = TypeVar("Other")
+
+
+def _attempt(call: Callable[[], Found], otherwise: Other, *, lenient: bool) -> Found | Other:
+    """Something found in pictures; for a survey, which lists what is damaged, a damaged one is no error."""
+    try:
+        return call()
+    except DataError:
+        if not lenient:
+            raise
+        return otherwise
+
+
+def _maps_of(layout: PairLayout, side: int, *, lenient: bool = False) -> ClassMaps | None:
     """The classes of a side; all pairs are looked at, whatever the split, so that each split has the same classes."""
     count = min(len(layout), SURVEYED)
     rows = np.arange(count) * len(layout) // count
-    looks = ((layout.where(row, side), layout.pixels(row, side)) for row in rows.tolist())
+    found = ((row, _attempt(partial(layout.pixels, row, side), None, lenient=lenient)) for row in rows.tolist())
+    looks = ((layout.where(row, side), pixels) for row, pixels in found if pixels is not None)
     return find_maps(looks, complete=count == len(layout))
 
 

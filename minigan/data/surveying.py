@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace as changed
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from minigan.data.dataset import Collection, Dataset, Look, PairDataset, PixelDataset
 from minigan.data.image_files import ImageFiles
 from minigan.data.options import SourceOptions, parse_options
+from minigan.data.pair_names import MOSTLY, find_sides, match_names
 from minigan.data.source import open_pairs_with, open_with
 from minigan.data.survey_result import Survey
 from minigan.errors import ConfigError, DataError
@@ -22,7 +23,7 @@ from minigan.support.arguments import flag
 
 __all__ = ["Watch", "items_of", "open_for_survey", "survey", "survey_of"]
 
-LOOKED_AT = 2000  # files whose headers are read without a check
+LOOKED_AT = 100_000  # files whose headers are read without a check
 READ = 64  # items that decide the range of values without a check
 SECONDS = 2.0  # that either may take
 PIECE = 2**24  # bytes of items read together
@@ -32,6 +33,7 @@ Watch = Callable[[int, str | None], None]  # (items read so far, what is wrong w
 def survey(
     source: str | os.PathLike[str] | np.ndarray,
     *,
+    targets: str | os.PathLike[str] | None = None,
     check: bool = False,
     pairs: bool | None = None,
     split: str | None = None,
@@ -43,9 +45,10 @@ def survey(
 
     Args:
         source: see `minigan.open_dataset` and, for pairs, `minigan.data.open_pairs`.
-        check: read every item, and count duplicates and pictures of one colour. Without it the headers of up to 2,000
-            files, evenly spread, and 64 items are read, or as many as two seconds each allow.
-        pairs: take pictures as pairs side by side; None decides by their shapes.
+        targets: folder or zip of the other pictures of pairs, see `open_pairs`.
+        check: read every item, and count duplicates and pictures of one colour. Without it the headers of up
+            to 100,000 files and 64 items, evenly spread, are read, or as many as two seconds each allow.
+        pairs: take pictures as pairs, or not; None decides by their names and shapes.
         split: of pairs, the part to take; None takes `train` if there is one.
         watch: called after each item that is read for a check, with the number read so far and what is wrong with it,
             or None.
@@ -55,36 +58,58 @@ def survey(
         DataError: the source cannot be found, or its kind is not known, or nothing of it can be read.
         ConfigError: an argument does not fit the source.
     """
-    with contextlib.closing(open_for_survey(source, pairs=pairs, split=split)) as dataset:
+    with contextlib.closing(open_for_survey(source, targets=targets, pairs=pairs, split=split)) as dataset:
         return survey_of(dataset, check=flag(check, "check"), watch=watch)
 
 
 def open_for_survey(
-    source: str | os.PathLike[str] | np.ndarray, *, pairs: bool | None = None, split: str | None = None
+    source: str | os.PathLike[str] | np.ndarray,
+    *,
+    targets: str | os.PathLike[str] | None = None,
+    pairs: bool | None = None,
+    split: str | None = None,
 ) -> Collection:
     """Opens a source in which pictures may be damaged or differ in size; mixed sizes are scaled to the commonest.
 
     Args:
-        pairs, split: see `survey`.
+        targets, pairs, split: see `survey`.
     Raises:
         DataError, ConfigError: see `survey`.
     """
     options = changed(parse_options(size=None, channels=None, count=None, cache_bytes=0), lenient=True)
-    if pairs or (pairs is None and split is not None):
-        return _open_pairs(source, options, split)
-    if split is not None:
-        raise ConfigError("`split` is a part of pairs. Leave it out, or take the pictures as pairs (`pairs=True`).")
+    if pairs is False and (split is not None or targets is not None):
+        raise ConfigError("`split` and `targets` are of pairs. Leave them out, or take the pictures as pairs.")
+    if pairs or split is not None or targets is not None:
+        return _open_pairs(source, options, targets=targets, split=split)
     dataset = open_with(source, options, seed=0)
-    if pairs is False or not isinstance(dataset, ImageFiles) or not dataset.side_by_side:
+    if pairs is False or not isinstance(dataset, ImageFiles):
+        return dataset
+    if dataset.side_by_side:
+        why = "every picture is twice as wide as high"
+    elif _in_two_folders(dataset.files):
+        why = "the names agree in two folders"
+    else:
         return dataset
     dataset.close()
-    taken = _open_pairs(source, options, split)
-    taken.note("every picture is twice as wide as high: taken as pairs side by side")
+    taken = _open_pairs(source, options)
+    taken.note(f"{why}: taken as pairs")
     return taken
 
 
-def _open_pairs(source: Any, options: SourceOptions, split: str | None) -> PairDataset:
-    return open_pairs_with(source, options, direction="AtoB", split=split, seed=0)
+def _open_pairs(source: Any, options: SourceOptions, *, targets: Any = None, split: str | None = None) -> PairDataset:
+    return open_pairs_with(source, options, targets=targets, direction="AtoB", split=split, seed=0)
+
+
+def _in_two_folders(names: Sequence[str]) -> bool:
+    """Whether files lie in two folders that are named like the sides of pairs and hold the same names."""
+    try:
+        sides = find_sides(names)
+    except DataError:  # several folders could be one side
+        return False
+    if sides is None or sides.unsure or sides.unpaired or len(sides.a) + len(sides.b) < len(names):
+        return False
+    found = match_names([names[row] for row in sides.a], [names[row] for row in sides.b])
+    return found is not None and len(found.rows) >= MOSTLY * max(len(sides.a), len(sides.b))
 
 
 def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None = None) -> Survey:

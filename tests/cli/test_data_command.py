@@ -97,7 +97,7 @@ def test_what_cannot_be_done_is_said_in_a_line(capsys):
         (["digits", "--recipe", "gan"], "unknown recipe 'gan'"),
         (["digits", "--set", "colour=red"], "colour"),
         (["digits", "--pairs"], "digits: expected pairs, found none"),
-        (["digits", "--no-pairs", "--split", "val"], "--split is a part of pairs. Leave it out, or take"),
+        (["digits", "--no-pairs", "--split", "val"], "--split and --targets are of pairs. Leave them out"),
     ):
         assert main(["data", *arguments]) == 2
         error = capsys.readouterr().err

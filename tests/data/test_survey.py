@@ -177,18 +177,51 @@ def test_pairs_are_seen_by_their_shape_or_as_told(tmp_path: Path):
     assert any("twice as wide as high" in note for note in found.notes)
     assert survey(folder, split="val").count == 1
     assert survey(folder, pairs=False).items == "pictures"
-    single = put(tmp_path / "single", {"1.png": picture(16, 30)})
+    both = np.zeros((16, 30, 3), np.uint8)
+    both[:, 15:] = 200
+    single = put(tmp_path / "single", {"1.png": encode_png(both)})
     assert survey(single).items == "pictures"
     assert (survey(single, pairs=True).items, survey(single, pairs=True).sizes) == ("pairs", {(16, 15): 1})
-    with pytest.raises(ConfigError, match="`split` is a part of pairs"):
+    with pytest.raises(ConfigError, match="`split` and `targets` are of pairs"):
         survey(single, pairs=False, split="val")
     assert survey("shapes", pairs=True).items == "pairs"
+
+
+def test_pairs_in_two_folders_are_seen_by_their_names(tmp_path: Path):
+    names = [f"{n}.png" for n in range(3)]
+    for a, b in (("A/train", "B/train"), ("photos", "maps")):
+        folder = tmp_path / a.replace("/", "-")
+        put(folder, {f"{a}/{name}": picture(16, 20, seed=n) for n, name in enumerate(names)})
+        put(folder, {f"{b}/{name}": picture(16, 20, seed=n + 9) for n, name in enumerate(names)})
+        found = survey(folder, check=True)
+        assert (found.items, found.count, found.sizes, found.damaged) == ("pairs", 3, {(16, 20): 3}, ())
+        assert "the names agree in two folders: taken as pairs" in found.notes
+        assert survey(folder / a, targets=folder / b).items == "pairs"
+        assert survey(folder, pairs=False).items == "pictures"
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ("A", "B", "C"), ("trainA", "trainB")])
+def test_classes_and_unpaired_folders_are_no_pairs(tmp_path: Path, names: tuple[str, ...]):
+    put(tmp_path / "p", {f"{name}/{name}{n}.png": picture(16, 20, seed=n) for name in names for n in range(3)})
+    assert survey(tmp_path / "p").items == "pictures"
+
+
+def test_a_damaged_map_among_maps_is_listed(tmp_path: Path):
+    classes = np.random.default_rng(0).integers(0, 3, (6, 16, 20, 1), dtype=np.uint8)
+    maps = {f"maps/{n}.png": encode_png(pixels) for n, pixels in enumerate(classes)}
+    put(tmp_path / "p", maps | {f"photos/{n}.png": picture(16, 20, seed=n) for n in range(6)})
+    whole = survey(tmp_path / "p", check=True)
+    assert any("3 classes" in note for note in whole.notes)
+    put(tmp_path / "p", {"maps/0.png": maps["maps/0.png"][:-30], "photos/1.png": b"nonsense"})
+    found = survey(tmp_path / "p", check=True)
+    assert [Path(line.partition(": ")[0]).name for line in found.damaged] == ["0.png", "1.png"]
+    assert any("classes" in note for note in found.notes)
 
 
 def test_damaged_pairs_are_listed(tmp_path: Path):
     files = {"1.png": picture(16, 32), "2.png": picture(16, 31), "3.png": picture(8, 16), "4.png": b"nonsense"}
     found = survey(put(tmp_path / "ab", files), pairs=True, check=True)
-    assert found.sizes == {(16, 16): 1, (8, 8): 1}
+    assert found.sizes == {(16, 16): 1, (16, 15): 1, (8, 8): 1}
     assert [Path(line.partition(": ")[0]).name for line in found.damaged] == ["2.png", "4.png"]
 
 
