@@ -55,13 +55,14 @@ __all__ = [
     "save",
     "save_generator",
     "save_picture",
+    "survey",
     "to_pixels",
     "train",
 ]
 
 if TYPE_CHECKING:
     from minigan.checkpoints import load, save
-    from minigan.data import open_dataset
+    from minigan.data import open_dataset, survey
     from minigan.errors import MiniganError
     from minigan.recipes import get_recipe
     from minigan.runs import load_generator, open_run, save_generator, train
@@ -70,7 +71,7 @@ else:
     # Late: `import minigan` loads nothing, not even NumPy.
     _HOMES = {
         "checkpoints": ("load", "save"),
-        "data": ("open_dataset",),
+        "data": ("open_dataset", "survey"),
         "errors": ("MiniganError",),
         "recipes": ("get_recipe",),
         "runs": ("load_generator", "open_run", "save_generator", "train"),

@@ -215,6 +215,21 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     _add_backend(train, default=None)
 
 
+def _add_data(data: argparse.ArgumentParser) -> None:
+    data.add_argument("source", metavar="SOURCE", help="digits, shapes, ring, grid or a path, as for train --data")
+    data.add_argument("--check", action="store_true", help="read every item; list all that are damaged")
+    data.add_argument("--out", type=Path, metavar="FILE", help="picture to write, of some items with their classes")
+    data.add_argument(
+        "--pairs",
+        action=argparse.BooleanOptionalAction,
+        help="take pictures as pairs, or not (default: by their names and shapes)",
+    )
+    data.add_argument("--targets", metavar="SOURCE", help="folder or zip of the other pictures of pairs")
+    data.add_argument("--split", metavar="NAME", help="part of pairs: train, val ... (default train, if there is one)")
+    data.add_argument("--recipe", metavar="RECIPE", help="recipe to plan a training of (default: one that suits)")
+    _add_set(data)
+
+
 def _add_sample(sample: argparse.ArgumentParser) -> None:
     _add_run(sample)
     sample.add_argument("--count", type=_count, help="number of samples (default 64 images, 2,500 points, or 8 pairs)")
@@ -430,6 +445,7 @@ def _picture_folder(text: str) -> Path:
 
 ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "train": _add_train,
+    "data": _add_data,
     "sample": _add_sample,
     "translate": _add_translate,
     "evaluate": _add_evaluate,

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from minigan.cli.bench import bench, warmup
+from minigan.cli.data import data
 from minigan.cli.evaluate import evaluate
 from minigan.cli.export_import import export_run, import_run
 from minigan.cli.gradcheck import gradcheck
@@ -17,6 +18,7 @@ __all__ = ["COMMANDS"]
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
+    "data": data,
     "sample": sample,
     "translate": translate,
     "evaluate": evaluate,

@@ -45,6 +45,17 @@ minigan train --json | jq .g_loss""",
         "each record of the log, and finally a summary",
         quiet=True,
     ),
+    "data": Usage(
+        "show what a source of data holds, and check every file of it",
+        "Shows what was found in a source of data, and what training would make of it.",
+        """\
+minigan data photos
+minigan data cifar10.zip --check              # reads every file, lists all that are damaged
+minigan data pairs --out preview.png          # a picture of some of them
+minigan data photos --recipe sngan --set size=64""",
+        "everything that was found, in one object",
+        quiet=True,
+    ),
     "sample": Usage(
         "draw pictures with a trained generator",
         "Draws samples, the density of points, or for a generator from image to image: source, output, target.",

@@ -1,4 +1,4 @@
-"""Training data: embedded datasets, readers for files of many kinds, and the loader that makes batches."""
+"""Training data: embedded datasets, readers for files of many kinds, surveys, and the loader that makes batches."""
 
 from minigan.data.dataset import Dataset, LabelledDataset, PairDataset
 from minigan.data.digits import Digits
@@ -6,9 +6,12 @@ from minigan.data.loader import Loader
 from minigan.data.pictures import image_grid
 from minigan.data.png import encode_png
 from minigan.data.points import GaussianMixture, grid, ring
+from minigan.data.preview import preview
 from minigan.data.shapes import MASK_COLOURS, ShapePairs, Shapes
 from minigan.data.source import EMBEDDED, open_dataset, open_pairs
 from minigan.data.stacked import STACKED, StackedImages
+from minigan.data.survey_result import Survey
+from minigan.data.surveying import survey
 
 __all__ = [
     "EMBEDDED",
@@ -23,12 +26,15 @@ __all__ = [
     "ShapePairs",
     "Shapes",
     "StackedImages",
+    "Survey",
     "encode_png",
     "grid",
     "image_grid",
     "open_dataset",
     "open_pairs",
+    "preview",
     "ring",
+    "survey",
 ]
 
 

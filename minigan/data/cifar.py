@@ -37,8 +37,9 @@ KINDS = (Kind("CIFAR-10", (10,)), Kind("CIFAR-100", (20, 100)))
 
 
 class Cifar(NamedTuple):
-    """Images (n, 32, 32, 3) uint8, labels, names of the classes or None, and notes."""
+    """The version's name, images (n, 32, 32, 3) uint8, labels, names of the classes or None, and notes."""
 
+    kind: str
     images: PixelArray
     labels: LabelArray
     classes: tuple[str, ...] | None
@@ -93,9 +94,9 @@ def read_cifar(paths: list[Path]) -> Cifar:
     labels = records[:, len(kind.labels) - 1].astype(np.int64)
     images = planes.transpose(0, 2, 3, 1)
     if kind is KINDS[0]:
-        return Cifar(images, labels, CLASSES)
+        return Cifar(kind.name, images, labels, CLASSES)
     note = "CIFAR-100: the labels are the 100 fine ones, not the 20 coarse ones"
-    return Cifar(images, labels, _fine_names(paths[0].parent), (note,))
+    return Cifar(kind.name, images, labels, _fine_names(paths[0].parent), (note,))
 
 
 def _fine_names(folder: Path) -> tuple[str, ...]:

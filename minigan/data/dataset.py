@@ -3,7 +3,7 @@
 import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ __all__ = [
     "IndexArray",
     "LabelArray",
     "LabelledDataset",
+    "Look",
     "PairDataset",
     "PixelArray",
     "PixelDataset",
@@ -47,6 +48,14 @@ SHOWN = 16  # items in a notebook
 NAMED, NAMES_LENGTH = 12, 80  # classes and letters in a line
 
 
+class Look(NamedTuple):
+    """Size and tone of an item in its source, before any scaling."""
+
+    height: int
+    width: int
+    grey: bool
+
+
 class Collection(ABC):
     """Base of all datasets: items in a fixed order, with or without class labels.
 
@@ -58,7 +67,11 @@ class Collection(ABC):
         labels: the items' classes, int64 (N,), or None.
         classes: the classes' names, or None.
         notes: lines on how the source was understood: the split taken, files left out, values clipped.
+        kind: of the source, in words: "folder of pictures"; "" if nobody has said.
+        varied: whether each item has a size and a tone of its own in the source; see `look`.
     """
+
+    varied: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -79,6 +92,7 @@ class Collection(ABC):
         self.labels = labels
         self.classes = classes
         self.notes: tuple[str, ...] = ()
+        self.kind = ""
         self._count = count
 
     def __len__(self) -> int:
@@ -109,6 +123,14 @@ class Collection(ABC):
     @abstractmethod
     def describe(self) -> str:
         """A line for people: name, number, kind and size of the items."""
+
+    @abstractmethod
+    def look(self, index: int) -> Look:
+        """Size and tone of an item in its source; of a picture file only the header is read.
+
+        Raises:
+            DataError: it cannot be read.
+        """
 
     @abstractmethod
     def read(self, indices: npt.ArrayLike) -> Any:
@@ -201,6 +223,9 @@ class Dataset(Collection):
             DataError: an index is out of range, or an item cannot be read.
         """
 
+    def look(self, index: int) -> Look:  # noqa: ARG002 (all are alike)
+        return _look(self.shape)
+
     def with_labels(self) -> "LabelledDataset":
         """This dataset with items (image, label), for a loader whose batches are to have labels.
 
@@ -245,6 +270,9 @@ class LabelledDataset(Collection):
         rows = self.checked(indices)
         return self._source.read(rows), self._labels[rows]
 
+    def look(self, index: int) -> Look:
+        return self._source.look(index)
+
     def describe(self) -> str:
         return self._source.describe()
 
@@ -286,6 +314,10 @@ class PairDataset(Collection):
         Raises:
             DataError: an index is out of range, or a pair cannot be read.
         """
+
+    def look(self, index: int) -> Look:  # noqa: ARG002 (all are alike)
+        """Size and tone of A in a pair."""
+        return _look(self.a_shape)
 
     def describe(self) -> str:
         a, b = _kind(self.a_shape), _kind(self.b_shape)
@@ -341,6 +373,11 @@ def _class_names(classes: tuple[str, ...]) -> str:
         del shown[-1]
     more = [] if len(shown) == len(classes) else ["..."]
     return f" ({printable(', '.join([name[:NAMES_LENGTH] for name in shown] + more))})"
+
+
+def _look(shape: tuple[int, ...]) -> Look:
+    """The look of an image of that shape; points have none, and are a pixel."""
+    return Look(shape[0], shape[1], shape[2] == 1) if len(shape) == 3 else Look(1, 1, True)
 
 
 def _kind(shape: tuple[int, ...]) -> str:

@@ -1,13 +1,14 @@
 """Picture files: decoding to 8-bit grey or colour, and the dataset in a folder or zip of pictures."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 
-from minigan.data.dataset import IndexArray, PixelArray, PixelDataset
+from minigan.data.dataset import IndexArray, Look, PixelArray, PixelDataset
 from minigan.data.files import FileStore
 from minigan.data.headers import Probe, quick_probe
 from minigan.data.layout import Layout, find_layout
@@ -27,6 +28,7 @@ __all__ = [
     "expect_modest",
     "load_image",
     "load_unchanged",
+    "probe_file",
     "probe_files",
     "to_array",
 ]
@@ -37,6 +39,7 @@ MOST_DEEP = 4096  # files with more than 8 bits whose values are looked at
 LOOKED_AT, MODEST = 16, 2**20  # greyscale pictures that are decoded to see whether all are black; pixels of such a one
 # Pillow knows many more formats, but for some of them it runs other programs.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+UNREADABLE = (64, 64)  # the size of pictures of which none can be read
 LONGEST = 2**16 - 1  # pixels; no JPEG has a longer side, and decoders are slow with files that claim one
 ORIENTATION = 0x0112  # EXIF tag
 TIFF_SIZE = (0x0100, 0x0101)  # tags of width and height
@@ -53,16 +56,20 @@ class Survey(NamedTuple):
         shape: (H, W, C) of the dataset.
         tones: range of the values that are not 8-bit.
         pairs: all pictures have the shape of two squares side by side.
+        mixed: they differ in size.
         complete: every picture was looked at.
         notes: lines on sizes, colours, values, and what cannot be read.
+        probes: the headers, by row.
     """
 
     rows: IndexArray
     shape: tuple[int, int, int]
     tones: Tones
     pairs: bool
+    mixed: bool
     complete: bool
     notes: list[str]
+    probes: dict[int, Probe]
 
 
 class ImageFiles(PixelDataset):
@@ -74,7 +81,12 @@ class ImageFiles(PixelDataset):
         layout: the pictures to use, and their classes; None finds both from the folders, see `find_layout`.
     Attributes:
         complete: every picture's header was looked at when the dataset was opened.
+        side_by_side: those looked at have the shape of pairs, two squares side by side.
+        mixed: they differ in size.
+        files: the store's names of all picture files, also those that are not used.
     """
+
+    varied: ClassVar[bool] = True
 
     def __init__(self, store: FileStore, *, name: str, options: SourceOptions, layout: Layout | None = None) -> None:
         try:
@@ -99,7 +111,9 @@ class ImageFiles(PixelDataset):
         self._store = store
         self._rows = found.rows
         self._tones = found.tones
-        self._resize = options.size is not None
+        self._resize = options.size is not None or options.lenient
+        self._probes = found.probes if options.lenient else {}  # for a survey, which looks at each again
+        self.side_by_side, self.mixed, self.files = found.pairs, found.mixed, tuple(store.names)
         self._cropped_pairs = found.pairs and found.shape[1] != 2 * found.shape[0]
 
     def describe(self) -> str:
@@ -108,6 +122,20 @@ class ImageFiles(PixelDataset):
 
     def close(self) -> None:
         self._store.close()
+
+    def look(self, index: int) -> Look:
+        row = int(self._rows[index])
+        return Look(*(self._probes.get(row) or probe_file(self._store, row))[:3])
+
+    def whole(self, index: int) -> PixelArray:
+        """A picture at its own size, of which nothing is cut off: uint8 (H, W, C).
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        row = int(self._rows[index])
+        data, where = self._store.read(row), self._store.where(row)
+        return to_array(load_image(data, where=where, channels=self.shape[2], tones=self._tones))
 
     def decode(self, indices: IndexArray) -> PixelArray:
         images = np.empty((len(indices), *self.shape), dtype=np.uint8)
@@ -142,10 +170,11 @@ def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Sur
     """
     rows = rows[chosen_rows(len(rows), options, where=store.root)]
     damaged: list[str] = []
-    probes = probe_files(store, rows, damaged=damaged)
-    size = options.size or common_size(store, probes)
-    channels = options.channels or (1 if all(probe.grey for probe in probes.values()) else 3)
-    notes = _remarks(probes, size=size, channels=channels)
+    probes = _probes(store, rows, damaged=damaged, lenient=options.lenient)
+    size = options.size or common_size(store, probes, lenient=options.lenient)
+    channels = options.channels or (1 if probes and all(probe.grey for probe in probes.values()) else 3)
+    notes = [] if options.lenient else _scaling(probes, size=size)
+    notes += _remarks(probes, channels=channels)
     if damaged:
         these = (
             "a picture that cannot be read" if len(damaged) == 1 else f"{len(damaged):,} pictures that cannot be read"
@@ -156,14 +185,25 @@ def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Sur
     if deep:
         tones = common_tones(deep_values(store, deep), where=str(store.root))
         notes += tones.remarks()
-    elif all(probe.grey for probe in probes.values()):
+    elif probes and all(probe.grey for probe in probes.values()):
         notes += _dark_remarks(store, probes)
-    pairs = all(probe.width == 2 * probe.height for probe in probes.values())
-    return Survey(rows, (*size, channels), tones, pairs, len(probes) == len(rows), notes)
+    pairs = bool(probes) and all(probe.width == 2 * probe.height for probe in probes.values())
+    mixed = len({probe[:2] for probe in probes.values()}) > 1
+    return Survey(rows, (*size, channels), tones, pairs, mixed, len(probes) == len(rows), notes, probes)
 
 
-def _remarks(probes: dict[int, Probe], *, size: tuple[int, int], channels: int) -> list[str]:
-    """Lines on sizes that are changed, sides that are cut off, colours, and frames that are left out."""
+def _probes(store: FileStore, rows: IndexArray, *, damaged: list[str], lenient: bool) -> dict[int, Probe]:
+    """As `probe_files`; for a survey, which lists what is damaged, it is no error if none can be read."""
+    try:
+        return probe_files(store, rows, damaged=damaged)
+    except DataError:
+        if not lenient:
+            raise
+        return {}
+
+
+def _scaling(probes: dict[int, Probe], *, size: tuple[int, int]) -> list[str]:
+    """Lines on sizes that are changed, and on sides that are cut off."""
     notes = []
     sizes = sorted({probe[:2] for probe in probes.values()})
     if len(sizes) > 1:
@@ -173,6 +213,12 @@ def _remarks(probes: dict[int, Probe], *, size: tuple[int, int], channels: int) 
     if max(losses) > CROP_TOLD:
         upto = "up to " if len(sizes) > 1 else ""
         notes.append(f"the middle of each picture is used: {upto}{max(losses):.0%} at its sides are cut off")
+    return notes
+
+
+def _remarks(probes: dict[int, Probe], *, channels: int) -> list[str]:
+    """Lines on colours, and on frames that are left out."""
+    notes = []
     grey = sum(probe.grey for probe in probes.values())
     if channels == 3 and 0 < grey < len(probes):
         notes.append(f"{grey:,} of {len(probes):,} pictures are greyscale and are used with three equal channels")
@@ -230,7 +276,7 @@ def probe_files(store: FileStore, rows: IndexArray, *, damaged: list[str] | None
     first: DataError | None = None
     for row in map(int, sample):
         try:
-            probes[row] = quick_probe(store.head(row)) or _probe(store, row)
+            probes[row] = probe_file(store, row)
         except DataError as error:
             first = first or error
             if damaged is not None:
@@ -240,12 +286,26 @@ def probe_files(store: FileStore, rows: IndexArray, *, damaged: list[str] | None
     return probes
 
 
-def common_size(store: FileStore, probes: dict[int, Probe]) -> tuple[int, int]:
+def probe_file(store: FileStore, row: int) -> Probe:
+    """Reads the header of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return quick_probe(store.head(row)) or _probe(store, row)
+
+
+def common_size(store: FileStore, probes: dict[int, Probe], *, lenient: bool = False) -> tuple[int, int]:
     """Height and width of all probed files.
 
+    Args:
+        lenient: take the commonest size.
     Raises:
         MixedSizesError: they differ.
     """
+    if lenient:
+        sizes = Counter(probe[:2] for probe in probes.values()) or Counter([UNREADABLE])
+        return sizes.most_common(1)[0][0]
     (first, probe), *others = probes.items()
     for row, other in others:
         if other[:2] != probe[:2]:

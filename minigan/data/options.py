@@ -22,6 +22,7 @@ class SourceOptions:
     channels: int | None  # 1 or 3; None keeps the source's own
     count: int | None  # how many items; None takes all
     cache_bytes: int  # decoded images are kept when the whole set takes no more
+    lenient: bool = False  # for a survey: damaged files are no error, and mixed sizes are scaled to the commonest
 
 
 def parse_options(*, size: Size | None, channels: int | None, count: int | None, cache_bytes: int) -> SourceOptions:

@@ -1,14 +1,17 @@
 """The dataset of pairs of pictures in files, as in pix2pix's datasets (Isola et al. 2017)."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.cache import PixelCache
 from minigan.data.class_maps import DARK, SURVEYED, ClassMaps, MapPixels, find_maps
-from minigan.data.dataset import FloatArray, IndexArray, PairDataset, PixelArray, unit_range
+from minigan.data.dataset import FloatArray, IndexArray, Look, PairDataset, PixelArray, unit_range
+from minigan.data.headers import Probe
 from minigan.data.image_files import RESIZE_REMEDY, expect_modest, to_array
 from minigan.data.options import SourceOptions, chosen_rows
 from minigan.data.pair_layouts import PairLayout
@@ -27,33 +30,40 @@ class PairFiles(PairDataset):
     Maps of classes are painted in colours, see `minigan.data.class_maps`; then both sides have three channels.
     """
 
+    varied: ClassVar[bool] = True
+
     def __init__(self, layout: PairLayout, *, name: str, options: SourceOptions, swap: bool, split: str | None) -> None:
         rows, split_note = split_rows(layout, split)
         rows = rows[chosen_rows(len(rows), options, where=layout.root)]
         probes = layout.probe(rows)
         # without a size the pairs keep that of A
-        self._native = None if options.size else layout.native(probes)
-        remarks = layout.remarks(probes)
+        self._native = None if options.size or options.lenient else layout.native(probes)
+        remarks = _attempt(lambda: [*layout.remarks(probes)], [], lenient=options.lenient)
         map_notes: list[str] = []
         self._maps = tuple(_maps_of(layout, side, map_notes.append) for side in (0, 1))
         self._tones = [SIXTEEN_BITS if maps else layout.tones(probes, side) for side, maps in enumerate(self._maps)]
         grey = all(probe.grey for side in probes for probe in side.values())
         channels = _channels(options, grey=grey, maps=self._maps, where=str(layout.root))
-        height, width = options.size or self._native[0]  # type: ignore[index]
+        height, width = options.size or (self._native[0] if self._native else _commonest(probes.a))
         shape = (height, width, channels)
         super().__init__(name=name, count=len(rows), a_shape=shape, b_shape=shape)
         self.maps = self._maps[0 if swap else 1]
         self.note(*layout.notes, *(line for store in layout.stores for line in store.left_out()), *remarks, *split_note)
-        self.note(*map_notes, *_map_notes(layout, self._maps))
-        self.note(*(line for tones in self._tones for line in tones.remarks()))
+        self.note(*map_notes, *_attempt(lambda: _map_notes(layout, self._maps), [], lenient=options.lenient))
+        self.note(*(line for tones in self._tones if tones is not SIXTEEN_BITS for line in tones.remarks()))
         self._layout = layout
         self._rows = rows
+        self._probes = probes.a if options.lenient else {}  # for a survey, which looks at each again
         self._swap = swap
         self._cache = PixelCache(count=len(rows), shape=(2, *shape), limit=options.cache_bytes)
 
     def close(self) -> None:
         for store in self._layout.stores:
             store.close()
+
+    def look(self, index: int) -> Look:
+        row = int(self._rows[index])
+        return Look(*(self._probes.get(row) or self._layout.probe(np.array([row])).a[row])[:3])
 
     def read(self, indices: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         both = self._cache.fetch(self.checked(indices), decode=self._decode)
@@ -95,6 +105,11 @@ class PairFiles(PairDataset):
             )
 
 
+def _commonest(probes: dict[int, Probe]) -> tuple[int, int]:
+    """The size (H, W) that most pictures have."""
+    return Counter(probe[:2] for probe in probes.values()).most_common(1)[0][0]
+
+
 def split_rows(layout: PairLayout, split: str | None) -> tuple[IndexArray, tuple[str, ...]]:
     """Indices of the pairs in folders named `split`; by default in `train`, or all pairs if there is none.
 
@@ -116,6 +131,20 @@ def split_rows(layout: PairLayout, split: str | None) -> tuple[IndexArray, tuple
     if len(rows) == len(layout):
         return rows, ()
     return rows, (f"the split {wanted} is taken, {len(rows):,} of {len(layout):,} pairs",)
+
+
+Found = TypeVar("Found")
+Other = TypeVar("Other")
+
+
+def _attempt(call: Callable[[], Found], otherwise: Other, *, lenient: bool) -> Found | Other:
+    """Something found in pictures; for a survey, which lists what is damaged, a damaged one is no error."""
+    try:
+        return call()
+    except DataError:
+        if not lenient:
+            raise
+        return otherwise
 
 
 def _maps_of(layout: PairLayout, side: int, note: Callable[[str], None]) -> ClassMaps | None:

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from minigan.errors import MissingExtraError
 
-__all__ = ["load_pillow"]
+__all__ = ["load_lettering", "load_pillow"]
 
 
 def load_pillow(*, purpose: str = "reading image files") -> ModuleType:
@@ -23,6 +23,16 @@ def load_pillow(*, purpose: str = "reading image files") -> ModuleType:
         raise MissingExtraError.of(package="Pillow", extra="images", purpose=purpose) from error
     _hush(module.DecompressionBombWarning)
     return module
+
+
+def load_lettering() -> tuple[ModuleType, ModuleType]:
+    """The modules `PIL.ImageDraw` and `PIL.ImageFont`.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    load_pillow(purpose="writing text into pictures")
+    return importlib.import_module("PIL.ImageDraw"), importlib.import_module("PIL.ImageFont")
 
 
 def _hush(bomb: type[Warning]) -> None:

@@ -13,7 +13,7 @@ from minigan.data.arrays import open_array
 from minigan.data.cache import CACHE_BYTES
 from minigan.data.channels import Recoloured
 from minigan.data.cifar import cifar_kind, find_cifar, read_cifar
-from minigan.data.dataset import Dataset, PairDataset, PixelDataset
+from minigan.data.dataset import Collection, Dataset, PairDataset, PixelDataset
 from minigan.data.digits import Digits
 from minigan.data.files import FileStore, FolderStore, ZipStore, picture_file
 from minigan.data.headers import HEAD, is_picture
@@ -30,7 +30,7 @@ from minigan.data.stl import find_stl, is_stl, read_stl
 from minigan.errors import ConfigError, DataError, MiniganError
 from minigan.support.arguments import kind_of, nearest_name
 
-__all__ = ["EMBEDDED", "open_dataset", "open_pairs"]
+__all__ = ["EMBEDDED", "open_dataset", "open_pairs", "open_pairs_with", "open_with"]
 
 EMBEDDED = ("digits", "shapes", "ring", "grid")
 KINDS = "an IDX, CIFAR-10 binary, .npy, .npz or zip file, or a folder of images"
@@ -71,13 +71,19 @@ def open_dataset(
         ConfigError: an argument does not fit the source.
     """
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
+    return open_with(source, options, seed=seed)
+
+
+def open_with(source: str | os.PathLike[str] | np.ndarray, options: SourceOptions, *, seed: int) -> Dataset:
+    """Opens a dataset as `open_dataset` does, by options that are checked already."""
     source = _as_name(source)
     if isinstance(source, np.ndarray):
-        return open_array(source, name="array", where="the array", options=options)
+        return _of("array", open_array(source, name="array", where="the array", options=options))
     if isinstance(source, str) and source.startswith(STACKED):
-        return _open_stacked(source.removeprefix(STACKED), options, seed=_checked_seed(seed))
+        stacked = _open_stacked(source.removeprefix(STACKED), options, seed=_checked_seed(seed))
+        return _of(f"{stacked.source.kind}, stacked", stacked)
     if isinstance(source, str) and source in EMBEDDED:
-        return _open_embedded(source, options, seed=_checked_seed(seed))
+        return _of("embedded", _open_embedded(source, options, seed=_checked_seed(seed)))
     try:
         path = _existing(source)
         return _open_folder(path, options) if path.is_dir() else _open_file(path, options)
@@ -123,6 +129,19 @@ def open_pairs(
         ConfigError: an argument does not fit the source.
     """
     options = parse_options(size=size, channels=channels, count=count, cache_bytes=cache_bytes)
+    return open_pairs_with(source, options, targets=targets, direction=direction, split=split, seed=seed)
+
+
+def open_pairs_with(
+    source: str | os.PathLike[str],
+    options: SourceOptions,
+    *,
+    targets: str | os.PathLike[str] | None,
+    direction: str,
+    split: str | None,
+    seed: int,
+) -> PairDataset:
+    """Opens a dataset of image pairs as `open_pairs` does, by options that are checked already."""
     if direction not in DIRECTIONS:
         raise ConfigError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
     swap, source = direction == "BtoA", _as_name(source)
@@ -131,14 +150,15 @@ def open_pairs(
             raise ConfigError(f"{source}: an embedded dataset has no other targets. Leave `targets` out.")
         if source != "shapes":
             raise ConfigError(f"{source}: expected pairs, found none. Use shapes, the only embedded dataset of pairs.")
-        return _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split)
+        return _of("embedded", _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split))
     stores: list[FileStore] = []
     try:
         stores += [_picture_store(source, "side-by-side images")]
         if targets is not None:
             stores += [_picture_store(targets, "pictures")]
         layout = find_pairs(stores[0]) if targets is None else match_folders(*stores)
-        return PairFiles(layout, name=_name(stores[0].root), options=options, swap=swap, split=split)
+        pairs = PairFiles(layout, name=_name(stores[0].root), options=options, swap=swap, split=split)
+        return _of("picture files", pairs)
     except MiniganError:
         for store in stores:
             store.close()
@@ -212,7 +232,7 @@ def _open_folder(path: Path, options: SourceOptions) -> Dataset:
         dataset = _open_folder(inner, options)
         dataset.note(f"{inner.relative_to(path)}/ in {_name(path)}/ is taken")
         return dataset
-    return ImageFiles(store, name=_name(path), options=options)
+    return _of("folder of pictures", ImageFiles(store, name=_name(path), options=options))
 
 
 def _inner_data(path: Path) -> Path | None:
@@ -233,15 +253,15 @@ def _open_file(path: Path, options: SourceOptions) -> Dataset:
     if not head:
         raise _unknown_kind(path, head)
     if head.startswith(NPY_MAGIC):
-        return open_array(read_npy(path), name=_name(path), where=str(path), options=options)
+        return _of(".npy file", open_array(read_npy(path), name=_name(path), where=str(path), options=options))
     store = None if _is_npz(path, head) else _file_store(path)
     if store is not None:
-        return ImageFiles(store, name=_name(path), options=options)
+        return _of("zip of pictures", ImageFiles(store, name=_name(path), options=options))
     if head.startswith(ZIP_MAGICS):
         images, labels, note = read_npz(path)
         dataset = open_array(images, name=_name(path), where=str(path), options=options, labels=labels)
         dataset.note(*([note] if note else []))
-        return dataset
+        return _of(".npz file", dataset)
     # a name that promises a kind is trusted last, so that its reader can say what is wrong;
     # the four bytes of IDX's magic may also begin a black CIFAR image: then only a file size that fits means IDX
     header = idx_header(path)
@@ -262,7 +282,7 @@ def _open_idx(path: Path, options: SourceOptions, *, name: str, notes: tuple[str
     labels, note = idx_labels(path)
     dataset = open_array(images, name=name, where=str(path), options=options, labels=labels)
     dataset.note(*notes, *([note] if note else []))
-    return dataset
+    return _of("IDX file", dataset)
 
 
 def _open_cifar(paths: list[Path], options: SourceOptions, *, name: str, notes: tuple[str, ...] = ()) -> Dataset:
@@ -272,13 +292,22 @@ def _open_cifar(paths: list[Path], options: SourceOptions, *, name: str, notes: 
         found.images, name=name, where=where, options=options, labels=found.labels, classes=found.classes
     )
     dataset.note(*notes, *found.notes)
-    return dataset
+    return _of(f"{found.kind} binary", dataset)
 
 
 def _open_stl(path: Path, options: SourceOptions, *, name: str, notes: tuple[str, ...] = ()) -> Dataset:
     images, labels, classes = read_stl(path)
     dataset = open_array(images, name=name, where=str(path), options=options, labels=labels, classes=classes)
     dataset.note(*notes)
+    return _of("STL-10 binary", dataset)
+
+
+Opened = TypeVar("Opened", bound=Collection)
+
+
+def _of(kind: str, dataset: Opened) -> Opened:
+    """The dataset, told of which kind its source is."""
+    dataset.kind = kind
     return dataset
 
 

@@ -45,24 +45,27 @@ class Progress(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
 
-def open_progress(*, start: int, total: int, stream: TextIO | None = None, output: Output | None = None) -> Progress:
+def open_progress(
+    *, start: int, total: int, stream: TextIO | None = None, output: Output | None = None, unit: str = "step"
+) -> Progress:
     """A bar if rich is installed and the stream is a terminal that can show one, otherwise plain lines.
 
     Args:
         start: steps done before.
         total: steps in the whole training.
+        unit: the name of a step in plain lines.
         stream: where to print; standard output by default.
         output: its flags `json` and `quiet` replace both by lines of JSON or by nothing.
     """
     if output is not None and output.json:
         return JsonProgress(output)
     if output is not None and output.quiet:
-        return PlainProgress(start=start, total=total, stream=None)
+        return PlainProgress(start=start, total=total, stream=None, unit=unit)
     stream, words = stream or sys.stdout, str if output is None else output.words
     terminal = stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
     if terminal and find_spec("rich") is not None and can_start_threads():  # one redraws the bar
         return RichProgress(start=start, total=total, stream=stream, words=words)
-    return PlainProgress(start=start, total=total, stream=stream, words=words)
+    return PlainProgress(start=start, total=total, stream=stream, words=words, unit=unit)
 
 
 def format_values(values: Values) -> str:
@@ -106,8 +109,16 @@ class PlainProgress(Progress):
 
     INTERVAL = 5.0  # seconds between lines
 
-    def __init__(self, *, start: int, total: int, stream: TextIO | None, words: Callable[[str], str] = str) -> None:
-        self.step, self.total, self.stream, self.words = start, total, stream, words
+    def __init__(
+        self,
+        *,
+        start: int,
+        total: int,
+        stream: TextIO | None,
+        words: Callable[[str], str] = str,
+        unit: str = "step",
+    ) -> None:
+        self.step, self.total, self.stream, self.words, self.unit = start, total, stream, words, unit
         self.broken = stream is None  # started with standard output closed
         self.last_step, self.last_line = start, time.monotonic()
         self.silent = True  # until the first line
@@ -121,10 +132,11 @@ class PlainProgress(Progress):
         if not self.silent and now - self.last_line < self.INTERVAL and self.step < self.total:
             return
         # Measured since the last line: the first step compiles, and is no measure of the others.
+        shown = f"{format_values(values)}  " if values else ""
         left = (now - self.last_line) / max(self.step - self.last_step, 1) * (self.total - self.step)
         self.last_step, self.last_line, self.silent = self.step, now, False
         self.message(
-            f"step {self.step:>{len(str(self.total))}}/{self.total}  {format_values(values)}  "
+            f"{self.unit} {self.step:>{len(str(self.total))}}/{self.total}  {shown}"
             f"{self.images_per_second:,.0f} images/s  {format_seconds(left)} left"
         )
 

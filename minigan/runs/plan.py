@@ -1,0 +1,89 @@
+"""A training before it begins: what a recipe would make of a source of data."""
+
+from collections.abc import Iterator
+
+from minigan.data.survey_result import Survey
+from minigan.errors import ConfigError
+from minigan.recipes import NoiseRecipe, Recipe, get_recipe
+from minigan.recipes.bases.translation import PairRecipe
+
+__all__ = ["suited_recipe", "training_plan"]
+
+USUAL = {"pictures": "dcgan", "points": "mlp", "pairs": "pix2pix"}
+SLIGHT = 0.005  # of a picture: a strip that nobody would miss
+
+
+def suited_recipe(items: str) -> type[Recipe]:
+    """The recipe to begin with: dcgan for pictures, mlp for points, pix2pix for pairs."""
+    return get_recipe(USUAL[items])
+
+
+def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
+    """Lines on what `minigan train` would do with the data.
+
+    They tell the size and the colours of what G draws, what is scaled and cut off for it, the use of the classes, and
+    how often each item is seen.
+    """
+    name = recipe.name
+    if (found.items == "pairs") != isinstance(recipe, PairRecipe):
+        kind = "pairs" if isinstance(recipe, PairRecipe) else "single pictures or points"
+        return (f"{name} learns from {kind}; these are {found.items}: use {USUAL[found.items]}",)
+    if found.items == "points":
+        try:
+            recipe.check_points()
+        except ConfigError as error:
+            return (str(error),)
+        lines = [f"{name} draws points of the plane"]
+    else:
+        height, width = recipe.fit_size(found.size)
+        channels = recipe.channels or (3 if found.colour or not found.greyscale else 1)
+        lines = [f"{name} draws {'colour' if channels == 3 else 'greyscale'} pictures {height}x{width}"]
+        lines += _scaling(found, (height, width))
+        if channels == 1 and found.colour:
+            lines.append(f"{found.colour:,} pictures lose their colours")
+    lines += _classes(found, recipe)
+    passes = recipe.steps * recipe.batch_size / found.count
+    often = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}"
+    lines.append(f"{recipe.steps:,} steps of {recipe.batch_size} see each of them {often} times")
+    return tuple(lines)
+
+
+def _scaling(found: Survey, size: tuple[int, int]) -> Iterator[str]:
+    """How pictures get the size: as `minigan.data.resize.cover` does, they are scaled to cover it, and cut."""
+    if found.size == size or not found.sizes:
+        yield "they are taken as they are" if found.sizes else "none of them could be read"
+        return
+    height, width = size
+    total = sum(found.sizes.values())
+    shares = {
+        each: 1 - min(each[1] * height, each[0] * width) / max(each[1] * height, each[0] * width)
+        for each in found.sizes
+    }
+    worst = max(shares, key=lambda each: shares[each])
+    smaller = sum(count for (h, w), count in found.sizes.items() if h < height or w < width)
+    if shares[worst] < SLIGHT:
+        yield f"they are scaled to {height}x{width}, and nothing is cut off"
+    elif len(shares) == 1:
+        yield f"they are scaled to cover {height}x{width}; {_cut_off(worst, size, shares[worst])}"
+    else:
+        mean = sum(shares[each] * count for each, count in found.sizes.items()) / total
+        yield f"they are scaled to cover {height}x{width}; {mean:.0%} of a picture is cut off on average"
+        yield f"most is lost of those of {worst[0]}x{worst[1]}: {_cut_off(worst, size, shares[worst])}"
+    if smaller:
+        yield f"{smaller:,} of {total:,} are smaller than that and are enlarged"
+
+
+def _cut_off(of: tuple[int, int], size: tuple[int, int], share: float) -> str:
+    """How much is cut off pictures of a size, and where."""
+    where = "left and right" if of[1] * size[0] > of[0] * size[1] else "above and below"
+    return f"{share:.0%} is cut off, {where} alike"
+
+
+def _classes(found: Survey, recipe: Recipe) -> Iterator[str]:
+    if not found.classes or not isinstance(recipe, NoiseRecipe):
+        return
+    if recipe.conditional:
+        yield f"G and D are given the {len(found.classes):,} classes"
+    else:
+        best = recipe.conditions[-1]
+        yield f"the classes are not used; `condition={best!r}` gives them to G and D"

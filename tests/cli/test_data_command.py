@@ -1,0 +1,160 @@
+"""The command `minigan data`: its lines, its exit codes, its files, and the plan of a training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigan.cli import data as command
+from minigan.cli.command_line import main
+from minigan.data import open_dataset, survey
+from minigan.data.png import encode_png
+from minigan.recipes import get_recipe
+from minigan.runs.plan import suited_recipe, training_plan
+
+pytest.importorskip("PIL")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def put(name: str, *shape: int, content: bytes | None = None) -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(name)).integers(0, 256, shape or (8, 8, 3), dtype=np.uint8)
+    Path(name).write_bytes(encode_png(pixels) if content is None else content)
+
+
+def test_what_was_found_is_shown_with_a_plan(capsys):
+    for n in range(3):
+        put(f"p/cat/{n}.png", 64, 64, 3)
+        put(f"p/dog/{n}.png", 64, 64, 3)
+    assert main(["data", "p"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert max(map(len, captured.out.splitlines())) < 80
+    text = " ".join(captured.out.split())
+    assert text.startswith("p kind folder of pictures pictures 6 size 64x64 (height x width) colour colour (RGB)")
+    assert "dcgan draws colour pictures 64x64 they are taken as they are" in text
+    assert "the classes are not used; --set condition=projection gives them to G and D" in text
+
+
+def test_damaged_files_are_listed_one_a_line_and_the_rest_is_done(capsys):
+    for n in range(4):
+        put(f"p/{n}.png")
+    for n in (4, 5, 6):
+        put(f"p/{n}.png", content=b"nonsense")
+    assert main(["data", "p", "--check", "--out", "preview.png"]) == 2
+    captured = capsys.readouterr()
+    damaged = [line for line in captured.out.splitlines() if line.startswith("damaged: ")]
+    assert [Path(line.split(": ")[1]).name for line in damaged] == ["4.png", "5.png", "6.png"]
+    assert "all 7 were read: 4 fine, 3 damaged" in captured.out
+    assert captured.err == "minigan: p: 3 of 7 pictures cannot be read. Remove or replace them.\n"
+    assert Path("preview.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["data", "p"]) == 2  # the few that are looked at are listed, too
+    assert capsys.readouterr().out.count("\ndamaged: ") == 3
+    assert main(["data", "p", "--check", "--quiet"]) == 2
+    assert capsys.readouterr().out == ""
+    for n in (4, 5, 6):
+        Path(f"p/{n}.png").unlink()
+    assert main(["data", "p", "--check"]) == 0
+    assert "all 4 were read: 4 fine, 0 damaged" in capsys.readouterr().out
+
+
+def test_json_is_one_object(capsys):
+    put("p/0.png", 30, 40, 3)
+    put("p/1.png", content=b"nonsense")
+    assert main(["data", "p", "--check", "--json", "--set", "size=32"]) == 2
+    record = json.loads(capsys.readouterr().out)
+    assert (record["count"], record["sizes"]) == (2, [{"height": 30, "width": 40, "count": 1}])
+    assert len(record["damaged"]) == 1
+    assert record["plan"][0] == "dcgan draws colour pictures 32x32"
+    assert record["out"] is None
+
+
+def test_ctrl_c_ends_a_check_with_what_was_found(capsys, monkeypatch):
+    for n in range(4):
+        put(f"p/{n}.png", content=None if n else b"nonsense")
+
+    def interrupted(*_, watch, **__):
+        watch(1, "p/0.png: nonsense")
+        watch(2, None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "survey_of", interrupted)
+    assert main(["data", "p", "--check"]) == 130
+    captured = capsys.readouterr()
+    assert captured.out.endswith("damaged: p/0.png: nonsense\nstopped after 2 of 4: 1 damaged so far\n")
+    assert captured.err == "minigan: interrupted.\n"
+
+
+def test_what_cannot_be_done_is_said_in_a_line(capsys):
+    for arguments, says in (
+        (["nowhere"], "nowhere: no such file, folder or embedded dataset"),
+        (["digits", "--out", "x.doc"], "Name it x.png."),
+        (["digits", "--recipe", "gan"], "unknown recipe 'gan'"),
+        (["digits", "--set", "colour=red"], "colour"),
+        (["digits", "--pairs"], "digits: expected pairs, found none"),
+        (["digits", "--no-pairs", "--split", "val"], "--split and --targets are of pairs. Leave them out"),
+    ):
+        assert main(["data", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert says in error
+        assert error.count("\n") == 1
+    assert list(Path().iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------ the plan
+
+
+def plan(recipe: str = "", **settings) -> str:
+    found = survey("p")
+    kind = get_recipe(recipe) if recipe else suited_recipe(found.items)
+    return "\n".join(training_plan(found, kind(**settings)))
+
+
+def test_a_plan_tells_how_much_is_cut_off():
+    put("p/0.png", 60, 80, 3)
+    assert "draws colour pictures 64x64\nthey are scaled to cover 64x64; 25% is cut off, left and right alike" in plan(
+        size=64
+    )
+    assert "1 of 1 are smaller than that and are enlarged" in plan(size=64)
+    assert "draws colour pictures 32x32" in plan(size=32)
+    put("p/1.png", 128, 64, 1)
+    text = plan(size=64, channels=1)
+    assert "draws greyscale pictures 64x64" in text
+    assert "38% of a picture is cut off on average" in text
+    assert "most is lost of those of 128x64: 50% is cut off, above and below alike" in text
+    assert "1 pictures lose their colours" in text
+
+
+def test_the_share_that_a_plan_names_is_cut_off():
+    """The very pixels: of a picture with a border as wide as said, none of the border is left."""
+    pixels = np.full((60, 80, 3), 255, np.uint8)
+    pixels[:, 10:70] = 0  # 25 % of its width, half on each side
+    put("p/0.png", content=encode_png(pixels))
+    assert "25% is cut off" in plan(size=64)
+    kept = open_dataset("p", size=64).read([0])[0]
+    assert (kept[:, 2:-2] < -0.9).all()
+
+
+def test_a_plan_where_nothing_is_cut_off():
+    put("p/0.png", 200, 200, 3)
+    assert "they are scaled to 64x64, and nothing is cut off" in plan(size=64)
+
+
+def test_a_plan_for_pairs_points_and_classes():
+    put("p/0.png", 16, 32, 3)
+    assert plan().startswith("pix2pix draws colour pictures 16x16\n")
+    assert plan("dcgan") == "dcgan learns from single pictures or points; these are pairs: use pix2pix"
+    ring = survey("ring")
+    assert training_plan(ring, suited_recipe(ring.items)())[0] == "mlp draws points of the plane"
+    assert training_plan(ring, get_recipe("dcgan")()) == (
+        "dcgan draws images, got points of the plane. Use the recipe mlp, or image data.",
+    )
+    digits = survey("digits")
+    lines = training_plan(digits, get_recipe("dcgan")(condition="projection", steps=100, batch_size=20))
+    assert "G and D are given the 10 classes" in lines
+    assert lines[-1] == "100 steps of 20 see each of them 0.1 times"
