@@ -52,11 +52,12 @@ def open_dataset(
 
     Args:
         source: a name, a path or an array. Names are `digits`, `shapes`, `ring` and `grid`; for a folder of such a name
-            write `./digits`. A path, in which `~` is your home, leads to an IDX file or a folder of them, CIFAR-10
-            binary, .npy or .npz, a folder of images (folders in it are classes), or a zip of one. With the prefix
-            `stacked:` three greyscale images at a time become the red, green and blue of one; the source must then have
-            ten classes. An array is like that of an .npy file: uint8 images (N, H, W, C), float images in [0, 1] or
-            [-1, 1], or points (N, 2).
+            write `./digits`. A path, in which `~` is your home, leads to an IDX file or a folder of them, a binary of
+            CIFAR-10, CIFAR-100 or STL-10, .npy or .npz, a folder of images (folders in it are classes), or a zip of
+            one. Of folders or files that are splits the training set is taken; a `dataset.json` may list labels. With
+            the prefix `stacked:` three greyscale images at a time become the red, green and blue of one; the source
+            must then have ten classes. An array is like that of an .npy file: images (N, H, W, C) of uint8 or other
+            integers, float images in [0, 1] or [-1, 1], or points (N, 2).
         size: scale and centre-crop images to this: a side, or (height, width). None keeps the source's own.
         channels: 1 for greyscale, 3 for colour. None keeps the source's own.
         count: number of items, evenly spread over a file's. None takes all of a file, or the default of an embedded
@@ -64,7 +65,7 @@ def open_dataset(
         seed: of the embedded and the stacked datasets, which are random.
         cache_bytes: decoded images are kept in memory if the whole dataset takes no more than this.
     Returns:
-        Images (H, W, C) in [-1, 1], or points (2,), float32.
+        Images (H, W, C) in [-1, 1], or points (2,), float32. Its `notes` tell how the source was understood.
     Raises:
         DataError: the source cannot be found or read.
         ConfigError: an argument does not fit the source.
