@@ -182,16 +182,11 @@ def _open_shape_pairs(options: SourceOptions, *, seed: int, swap: bool, split: s
 
 
 def _open_folder(path: Path, options: SourceOptions) -> Dataset:
-    images = find_idx_images(path)
-    if images is not None:
-        return _open_idx(images[0], options, name=f"{_name(path)}/{images[0].name}", notes=images[1])
-    batches, notes = find_cifar(path)
-    if batches:
-        files = batches[0].name if len(batches) == 1 else f"{batches[0].name} to {batches[-1].name}"
-        return _open_cifar(batches, options, name=f"{_name(path)}/{files}", notes=notes)
-    planes = find_stl(path)
-    if planes is not None:
-        return _open_stl(planes[0], options, name=f"{_name(path)}/{planes[0].name}", notes=planes[1])
+    binary = _open_binary(path, options)
+    if binary is not None:
+        pictures = sum(picture_file(file) for file in path.iterdir() if file.is_file())
+        binary.note(*([f"pictures in the same folder are left out: {pictures:,}"] if pictures else []))
+        return binary
     if not any(path.iterdir()):
         raise DataError(f"{path}: expected {KINDS}; found an empty folder.")
     try:
@@ -204,6 +199,21 @@ def _open_folder(path: Path, options: SourceOptions) -> Dataset:
         dataset.note(f"{inner.relative_to(path)}/ in {_name(path)}/ is taken")
         return dataset
     return ImageFiles(store, name=_name(path), options=options)
+
+
+def _open_binary(path: Path, options: SourceOptions) -> Dataset | None:
+    """The IDX, CIFAR or STL files in a folder; None if it holds no such files."""
+    images = find_idx_images(path)
+    if images is not None:
+        return _open_idx(images[0], options, name=f"{_name(path)}/{images[0].name}", notes=images[1])
+    batches, notes = find_cifar(path)
+    if batches:
+        files = batches[0].name if len(batches) == 1 else f"{batches[0].name} to {batches[-1].name}"
+        return _open_cifar(batches, options, name=f"{_name(path)}/{files}", notes=notes)
+    planes = find_stl(path)
+    if planes is not None:
+        return _open_stl(planes[0], options, name=f"{_name(path)}/{planes[0].name}", notes=planes[1])
+    return None
 
 
 def _inner_data(path: Path) -> Path | None:
