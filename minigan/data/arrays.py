@@ -188,7 +188,8 @@ def _find_tones(images: Array, *, where: str) -> tuple[Tones | None, list[str]]:
         )
     if images.dtype == np.uint8 and highest != 1:
         return None, [*_constant(lowest, highest), *dark_remarks(highest, white=255)]
-    tones = integer_tones(lowest, highest, where=where, signed=images.dtype == np.int16)
+    signed = images.dtype.kind == "i" and images.dtype.itemsize == 2
+    tones = integer_tones(lowest, highest, where=where, signed=signed)
     return tones, tones.remarks()
 
 

@@ -24,7 +24,10 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
     *(".jfif", ".jpe", ".pbm", ".pnm", ".dib", ".apng"),
 )
-LITTER = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r")  # of file managers, in lower case
+LITTER = (  # of file managers and systems, in lower case
+    *("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "@eadir", "$recycle.bin", "lost+found"),
+    "system volume information",
+)
 ARCHIVES = (".zip", ".npy", ".npz")  # that are a source of their own
 PICKLE = re.compile(rb"\x80[\x02-\x05]")
 MOST_LEVELS = 100  # of folders

@@ -53,11 +53,12 @@ def open_dataset(
 
     Args:
         source: a name, a path or an array. Names are `digits`, `shapes`, `ring` and `grid`; for a folder of such a name
-            write `./digits`. A path, in which `~` is your home, leads to an IDX file or a folder of them, CIFAR-10
-            binary, .npy or .npz, a folder of images (folders in it are classes), or a zip of one. With the prefix
-            `stacked:` three greyscale images at a time become the red, green and blue of one; the source must then have
-            ten classes. An array is like that of an .npy file: uint8 images (N, H, W, C), float images in [0, 1] or
-            [-1, 1], or points (N, 2).
+            write `./digits`. A path, in which `~` is your home, leads to an IDX file or a folder of them, a binary of
+            CIFAR-10, CIFAR-100 or STL-10, .npy or .npz, a folder of images (folders in it are classes), or a zip of
+            one. Of folders or files that are splits the training set is taken; a `dataset.json` may list labels. With
+            the prefix `stacked:` three greyscale images at a time become the red, green and blue of one; the source
+            must then have ten classes. An array is like that of an .npy file: images (N, H, W, C) of uint8 or other
+            integers, float images in [0, 1] or [-1, 1], or points (N, 2).
         size: scale and centre-crop images to this: a side, or (height, width). None keeps the source's own.
         channels: 1 for greyscale, 3 for colour. None keeps the source's own.
         count: number of items, evenly spread over a file's. None takes all of a file, or the default of an embedded
@@ -65,7 +66,7 @@ def open_dataset(
         seed: of the embedded and the stacked datasets, which are random.
         cache_bytes: decoded images are kept in memory if the whole dataset takes no more than this.
     Returns:
-        Images (H, W, C) in [-1, 1], or points (2,), float32.
+        Images (H, W, C) in [-1, 1], or points (2,), float32. Its `notes` tell how the source was understood.
     Raises:
         DataError: the source cannot be found or read.
         ConfigError: an argument does not fit the source.
@@ -211,16 +212,11 @@ def _open_shape_pairs(options: SourceOptions, *, seed: int, swap: bool, split: s
 
 
 def _open_folder(path: Path, options: SourceOptions) -> Dataset:
-    images = find_idx_images(path)
-    if images is not None:
-        return _open_idx(images[0], options, name=f"{_name(path)}/{images[0].name}", notes=images[1])
-    batches, notes = find_cifar(path)
-    if batches:
-        files = batches[0].name if len(batches) == 1 else f"{batches[0].name} to {batches[-1].name}"
-        return _open_cifar(batches, options, name=f"{_name(path)}/{files}", notes=notes)
-    planes = find_stl(path)
-    if planes is not None:
-        return _open_stl(planes[0], options, name=f"{_name(path)}/{planes[0].name}", notes=planes[1])
+    binary = _open_binary(path, options)
+    if binary is not None:
+        pictures = sum(picture_file(file) for file in path.iterdir() if file.is_file())
+        binary.note(*([f"pictures in the same folder are left out: {pictures:,}"] if pictures else []))
+        return binary
     if not any(path.iterdir()):
         raise DataError(f"{path}: expected {KINDS}; found an empty folder.")
     try:
@@ -233,6 +229,21 @@ def _open_folder(path: Path, options: SourceOptions) -> Dataset:
         dataset.note(f"{inner.relative_to(path)}/ in {_name(path)}/ is taken")
         return dataset
     return _of("folder of pictures", ImageFiles(store, name=_name(path), options=options))
+
+
+def _open_binary(path: Path, options: SourceOptions) -> Dataset | None:
+    """The IDX, CIFAR or STL files in a folder; None if it holds no such files."""
+    images = find_idx_images(path)
+    if images is not None:
+        return _open_idx(images[0], options, name=f"{_name(path)}/{images[0].name}", notes=images[1])
+    batches, notes = find_cifar(path)
+    if batches:
+        files = batches[0].name if len(batches) == 1 else f"{batches[0].name} to {batches[-1].name}"
+        return _open_cifar(batches, options, name=f"{_name(path)}/{files}", notes=notes)
+    planes = find_stl(path)
+    if planes is not None:
+        return _open_stl(planes[0], options, name=f"{_name(path)}/{planes[0].name}", notes=planes[1])
+    return None
 
 
 def _inner_data(path: Path) -> Path | None:

@@ -65,9 +65,13 @@ def test_a_file_packed_and_unpacked_is_one(tmp_path):
 
 def test_a_test_set_alone_is_taken(tmp_path):
     put_idx(tmp_path / "t10k-images-idx3-ubyte", images(5))
+    Image.new("RGB", (4, 4)).save(tmp_path / "preview.png")
     data = open_dataset(tmp_path)
     expect_training_set(data)
-    assert data.notes == ("t10k-images-idx3-ubyte is taken; there is no training set",)
+    assert data.notes == (
+        "t10k-images-idx3-ubyte is taken; there is no training set",
+        "pictures in the same folder are left out: 1",
+    )
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_rows_and_labels_are_those_of_the_split(tmp_path):
 
 
 def test_what_lies_beside_the_pictures(tmp_path):
-    root = lay(tmp_path, "cat/1.png", "dog/1.png", "dog/._2.png", ".cache/3.png")
+    root = lay(tmp_path, "cat/1.png", "dog/1.png", "dog/._2.png", ".cache/3.png", "@eaDir/4.png")
     for name in ("labels.csv", "dog/x.tga", "dog/y.TGA", "README", "Thumbs.db", ".DS_Store", "desktop.ini"):
         (root / name).write_bytes(b"text")
     (root / "bird").mkdir()

@@ -33,7 +33,7 @@ def test_integers_that_hold_8_bits(dtype):
     assert notes_of(PIXELS.astype(dtype)) == "values from 0 to 255 are taken as tones from 0 (black) to 255 (white)"
 
 
-@pytest.mark.parametrize(("dtype", "bits"), [("u2", 10), ("i4", 12), ("u2", 16), ("i8", 16), ("i2", 15)])
+@pytest.mark.parametrize(("dtype", "bits"), [("u2", 10), ("i4", 12), ("u2", 16), ("i8", 16), ("i2", 15), (">i2", 15)])
 def test_integers_of_more_bits_are_scaled(dtype, bits):
     white = 2**bits - 1
     values = np.rint(PIXELS / 255 * white).astype(dtype)
