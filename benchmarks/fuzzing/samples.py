@@ -212,7 +212,7 @@ def _files(folder: Path) -> Files:
 
 
 def lock_folders() -> list[Files]:
-    """What a process that was killed leaves of its ownership of a run folder."""
+    """Lock files that killed processes leave in run folders."""
     return [{".lock": b'{"process": 1, "host": "elsewhere"}'}, {".lock": b"0"}]
 
 

@@ -82,7 +82,7 @@ def _run(texts: list[str]) -> int:
 
 
 def _notes(error: BaseException) -> str:
-    """What was added to an error on its way, such as the command that resumes a run."""
+    """Lines that were added to an error on its way, such as the command that resumes a run."""
     return "".join(f" {note}" for note in getattr(error, "__notes__", ()))
 
 

@@ -314,10 +314,10 @@ def test_ctrl_c_in_the_last_step_is_done(capsys, monkeypatch):
 
     right = Trainer._step
 
-    def last(self, reals):
+    def last(self, *arguments):
         if self.state.step == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return right(self, reals)
+        return right(self, *arguments)
 
     monkeypatch.setattr(Trainer, "_step", last)
     assert main(["train", "--steps", "2", *QUICK]) == 0

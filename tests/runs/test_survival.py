@@ -12,7 +12,7 @@ from minigan import runs
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_arrays, load_checkpoint, load_model, save_arrays
 from minigan.cli.command_line import main
-from minigan.errors import CheckpointError
+from minigan.errors import CheckpointError, ConfigError
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.training.listeners import Checkpoints, Log, Pictures
 from minigan.training.trainer import Trainer
@@ -135,6 +135,35 @@ def test_an_evaluation_that_was_not_finished_is_done_again(monkeypatch, killed):
     assert main(["train", "--resume", "run"]) == 0
     figures = [json.loads(line) for line in Path("run/log.jsonl").read_text().splitlines() if "modes" in line]
     assert [record["step"] for record in figures] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "minigan: interrupted. Step 4 is saved: resume with: minigan train --resume run\n"),
+        (MemoryError("no"), 2, "width. Step 4 is saved: resume with: minigan train --resume run\n"),
+        (FileNotFoundError(2, "No such file", "x"), 2, "Step 4 is saved: resume with: minigan train --resume run\n"),
+        (BrokenPipeError(32, "Broken pipe"), 2, "Step 4 is saved: resume with: minigan train --resume run\n"),
+        (ConfigError("odd."), 2, "minigan: odd. Step 4 is saved: resume with: minigan train --resume run\n"),
+        (RuntimeError("no home"), None, "Step 4 is saved: resume with: minigan train --resume run"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_evaluation_that_fails_costs_no_step(capsys, monkeypatch, error, code, line):
+    """A bug's traceback is Python's to print, with the line below it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(FixedNoiseMeasure, "__call__", lambda *_: (_ for _ in ()).throw(error))
+        if code is None:
+            with pytest.raises(RuntimeError, match=r"^no home\n") as caught:
+                train("run", "--evaluate-every", "4")
+            assert caught.value.__notes__ == [line]
+        else:
+            assert train("run", "--evaluate-every", "4") == code
+            assert capsys.readouterr().err.splitlines(keepends=True)[-1].endswith(line)
+    assert names("run") == ["step-00000002.safetensors", "step-00000004.safetensors"]
+    assert main(["train", "--resume", "run"]) == 0
+    assert train("undisturbed") == 0
+    assert Path("run/model.safetensors").read_bytes() == Path("undisturbed/model.safetensors").read_bytes()
 
 
 def test_other_versions_are_told_of(capsys):
