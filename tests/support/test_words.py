@@ -36,7 +36,7 @@ ANY_NAME = st.binary(min_size=1, max_size=20).filter(lambda data: b"\0" not in d
 
 
 def pasted(words):
-    """What a shell makes of words."""
+    """The words that a shell takes from a line."""
     shell = shutil.which("bash")
     if shell is None:
         pytest.skip("needs bash")
