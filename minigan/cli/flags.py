@@ -59,12 +59,9 @@ def _command(code: ast.expr) -> str | None:
 
 def _options(call: ast.Call) -> str:
     """Keyword arguments as options: what is no flag is a setting of a recipe."""
-    given = {keyword.arg: _value(keyword.value) for keyword in call.keywords if keyword.arg is not None}
-    # After a space, argparse takes what begins with a dash for an option.
-    flags = [
-        f"{FLAGS[name]}{'=' if value[:1] == '-' else ' '}{value}" for name, value in given.items() if name in FLAGS
-    ]
-    settings = [f"{name}={value}" for name, value in given.items() if name not in FLAGS]
+    given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None}
+    flags = [f"{FLAGS[name]}{_joint(value)}{_value(value)}" for name, value in given.items() if name in FLAGS]
+    settings = [f"{name}={_value(value)}" for name, value in given.items() if name not in FLAGS]
     return " ".join([*flags, *(["--set", *settings] if settings else [])])
 
 
@@ -73,3 +70,8 @@ def _value(code: ast.expr) -> str:
     if isinstance(code, ast.Constant) and code.value is not ...:
         return shell_word(str(code.value))
     return ast.unparse(code)
+
+
+def _joint(code: ast.expr) -> str:
+    """The character between an option and its value: after a space, what begins with a dash would be an option."""
+    return "=" if isinstance(code, ast.Constant) and str(code.value).startswith("-") else " "

@@ -70,7 +70,7 @@ def warn_fewer_threads() -> None:
     with contextlib.suppress(RuntimeWarning):  # where warnings are errors, the work is to go on, too
         warnings.warn(
             "the system starts no more threads: work goes on with fewer of them, with the same results but slower. "
-            "Raise its limit of processes (ulimit -u; docker run --pids-limit), or set NUMBA_NUM_THREADS=1.",
+            "Raise its limit of processes (ulimit -u, or the container's), or set NUMBA_NUM_THREADS=1.",
             RuntimeWarning,
             stacklevel=2,
         )
