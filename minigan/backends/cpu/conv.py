@@ -21,6 +21,7 @@ from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
 from minigan.backends.cpu.winograd_plan import WinogradPlan
 from minigan.backends.geometry import ConvGeometry
+from minigan.backends.layout import changes
 
 
 class ConvKernels(DenseKernels):
@@ -69,6 +70,7 @@ class ConvKernels(DenseKernels):
                 return self._correlate(dy, self._packed_phases(w, g, plan), b, plan)
         raise AssertionError(plan)
 
+    @changes()
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
         g, n = geometry, len(x)
         expect("x", x, (n, *g.input_shape), add_to.dtype)

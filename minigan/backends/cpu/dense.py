@@ -14,6 +14,7 @@ from minigan.backends.cpu.engine import Engine, contiguous, flat, folded
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
 from minigan.backends.cpu.simd import fill, tile_columns
+from minigan.backends.layout import changes
 from minigan.backends.reference.fused import FusedKernels
 
 # Multiply-adds of a product that OpenBLAS does on the calling thread alone; there NumPy's short call is the fastest.
@@ -81,6 +82,7 @@ def dense_gradients(part, parts, dy, x, w, y, slope, dw, db, dx, columns, panels
 class DenseKernels(Engine, FusedKernels):
     """Overrides of `reference.dense.DenseKernels`, and of what is fused with them."""
 
+    @changes()
     def matmul(
         self,
         a: Array,
@@ -139,6 +141,7 @@ class DenseKernels(Engine, FusedKernels):
         self._multiply(x, w, y, b, slope=slope)
         return y
 
+    @changes()
     def dense_leaky_relu_grad(
         self,
         dy: Array,
@@ -155,6 +158,7 @@ class DenseKernels(Engine, FusedKernels):
         expect("y", y, dy.shape, dy.dtype)
         return self._gradients(dy, x, w, y, slope=slope, add_to=add_to, need_dx=need_dx)
 
+    @changes()
     def dense_grad(
         self, dy: Array, x: Array, w: Array, *, add_to: tuple[Array, Array | None] | None, need_dx: bool = True
     ) -> Array | None:

@@ -31,6 +31,9 @@ class Engine:
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
         return self.recycler.empty(shape, dtype)
 
+    def contiguous(self, array: Array) -> Array:
+        return contiguous(array)
+
     def free_memory(self) -> None:
         self.recycler.clear()
         self.workspace.clear()
@@ -45,9 +48,8 @@ class Engine:
 
 
 def contiguous(array: Array) -> Array:
-    """The array itself wherever possible: kernels compile for contiguous, writable memory only."""
-    flags = array.flags
-    return array if flags.c_contiguous and flags.writeable else array.copy()
+    """The array itself wherever possible: kernels compile for contiguous, aligned, writable memory only."""
+    return array if array.flags.carray else array.copy()
 
 
 def flat(array: Array) -> Array:

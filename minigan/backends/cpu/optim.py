@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from minigan.backends.base import Array, expect
-from minigan.backends.cpu.engine import Engine
+from minigan.backends.cpu.engine import Engine, contiguous
 from minigan.backends.cpu.jit import kernel
+from minigan.backends.layout import changes
 
 
 @kernel
@@ -75,6 +76,7 @@ def clip(part, parts, x, limit):
 class OptimKernels(Engine):
     """Overrides of `reference.optim.OptimKernels`."""
 
+    @changes(0, 2, 3)
     def adam_step(
         self,
         w: Array,
@@ -96,7 +98,7 @@ class OptimKernels(Engine):
         self.team.run(
             adam,
             w,
-            dw,
+            contiguous(dw),
             m,
             v,
             number(1 - lr * weight_decay),
@@ -110,12 +112,14 @@ class OptimKernels(Engine):
             parts=self.parts(w.size),
         )
 
+    @changes(0, 2)
     def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float) -> None:
         for name, array in (("dw", dw), ("velocity", velocity)):
             expect(name, array, w.shape, w.dtype)
         number = w.dtype.type
-        self.team.run(sgd, w, dw, velocity, number(lr), number(momentum), parts=self.parts(w.size))
+        self.team.run(sgd, w, contiguous(dw), velocity, number(lr), number(momentum), parts=self.parts(w.size))
 
+    @changes(0, 2)
     def rmsprop_step(self, w: Array, dw: Array, square: Array, *, lr: float, decay: float, eps: float) -> None:
         for name, array in (("dw", dw), ("square", square)):
             expect(name, array, w.shape, w.dtype)
@@ -123,7 +127,7 @@ class OptimKernels(Engine):
         self.team.run(
             rmsprop,
             w,
-            dw,
+            contiguous(dw),
             square,
             number(lr),
             number(decay),
@@ -132,10 +136,12 @@ class OptimKernels(Engine):
             parts=self.parts(w.size),
         )
 
+    @changes(0)
     def ema_step(self, average: Array, w: Array, *, decay: float) -> None:
         expect("average", average, w.shape, w.dtype)
-        self.team.run(approach, average, w, w.dtype.type(1 - decay), parts=self.parts(w.size))
+        self.team.run(approach, average, contiguous(w), w.dtype.type(1 - decay), parts=self.parts(w.size))
 
+    @changes(0)
     def clip_norm(self, dw: Array, *, limit: float) -> None:
         sums = np.empty(self.parts(dw.size))
         self.team.run(squares, dw, sums, parts=len(sums))
@@ -143,5 +149,6 @@ class OptimKernels(Engine):
         if not norm <= limit:  # a norm that is NaN spreads, as in the reference
             self.team.run(scale, dw, dw.dtype.type(limit / norm), parts=len(sums))
 
+    @changes(0)
     def clip_value(self, x: Array, *, limit: float) -> None:
         self.team.run(clip, x, x.dtype.type(limit), parts=self.parts(x.size))

@@ -13,6 +13,7 @@ from minigan.backends.geometry import ConvGeometry
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous
 from minigan.backends.gpu.plan import Kernel, ProductPlan, dense, folded, is_thin, plan_product
+from minigan.backends.layout import changes
 from minigan.backends.reference.fused import FusedKernels
 
 PRECISION = {"fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
@@ -56,6 +57,7 @@ class ConvKernels(Engine, FusedKernels):
             self.product("conv2d_input_grad", dy, w, dx, g, n, Finish(b))
         return dx
 
+    @changes()
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
         expect("x", x, (len(x), *geometry.input_shape), add_to.dtype)
         expect("dy", dy, (len(x), *geometry.output_shape), x.dtype)

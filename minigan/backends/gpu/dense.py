@@ -3,11 +3,13 @@
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.conv import ConvKernels, Finish
 from minigan.backends.gpu.plan import dense
+from minigan.backends.layout import changes
 
 
 class DenseKernels(ConvKernels):
     """Overrides of `reference.dense.DenseKernels`, and of what is fused with them."""
 
+    @changes()
     def matmul(
         self,
         a: Array,

@@ -11,6 +11,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.columns import ColumnEngine, Partials
+from minigan.backends.layout import changes
 from minigan.errors import ShapeError
 
 
@@ -56,6 +57,7 @@ class Statistics(NamedTuple):
 class NormKernels(ColumnEngine):
     """Overrides of `reference.norm.NormKernels`; the double backward is in `double_norm.py`."""
 
+    @changes()
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         expect("add_to", add_to, dy.shape[-1:], dy.dtype)
         if dy.size:
@@ -82,6 +84,7 @@ class NormKernels(ColumnEngine):
     ) -> Array:
         return self.normalized(x, beta, Statistics(gamma, mean, var, eps), slope, measure=False)
 
+    @changes()
     def batchnorm_grad(
         self,
         dy: Array,
@@ -99,6 +102,7 @@ class NormKernels(ColumnEngine):
             dy, x, gamma, mean, mean, var, eps=eps, slope=1, add_to=add_to, need_dx=need_dx
         )
 
+    @changes()
     def batchnorm_leaky_relu_grad(
         self,
         dy: Array,
@@ -121,6 +125,7 @@ class NormKernels(ColumnEngine):
         self.finish_gradient(partials, x.size // mean.size, statistics, means, add_to)
         return None if means is None else self.input_gradient(dy, x, beta, statistics, slope, means)
 
+    @changes()
     def batchnorm_frozen_grad(
         self,
         dy: Array,
