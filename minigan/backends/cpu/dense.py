@@ -14,8 +14,8 @@ from minigan.backends.cpu.engine import Engine, contiguous, flat, folded
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
 from minigan.backends.cpu.simd import fill, tile_columns
-from minigan.backends.layout import changes
 from minigan.backends.reference.fused import FusedKernels
+from minigan.backends.workspace import InPlace
 
 # Multiply-adds of a product that OpenBLAS does on the calling thread alone; there NumPy's short call is the fastest.
 OPENBLAS_WORK = 1 << 18
@@ -82,7 +82,6 @@ def dense_gradients(part, parts, dy, x, w, y, slope, dw, db, dx, columns, panels
 class DenseKernels(Engine, FusedKernels):
     """Overrides of `reference.dense.DenseKernels`, and of what is fused with them."""
 
-    @changes()
     def matmul(
         self,
         a: Array,
@@ -93,6 +92,10 @@ class DenseKernels(Engine, FusedKernels):
         bias: Array | None = None,
         add_to: Array | None = None,
     ) -> Array:
+        if add_to is not None and not add_to.flags.carray:
+            with InPlace(contiguous, add_to) as (sums,):
+                self.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, add_to=sums)
+            return add_to
         rows, depth = a.shape[::-1] if transpose_a else a.shape
         width = b.shape[0] if transpose_b else b.shape[1]
         if rows * depth * width < OPENBLAS_WORK and depth > 1:  # an outer product is slow in OpenBLAS
@@ -141,7 +144,6 @@ class DenseKernels(Engine, FusedKernels):
         self._multiply(x, w, y, b, slope=slope)
         return y
 
-    @changes()
     def dense_leaky_relu_grad(
         self,
         dy: Array,
@@ -158,7 +160,6 @@ class DenseKernels(Engine, FusedKernels):
         expect("y", y, dy.shape, dy.dtype)
         return self._gradients(dy, x, w, y, slope=slope, add_to=add_to, need_dx=need_dx)
 
-    @changes()
     def dense_grad(
         self, dy: Array, x: Array, w: Array, *, add_to: tuple[Array, Array | None] | None, need_dx: bool = True
     ) -> Array | None:
@@ -248,6 +249,24 @@ class DenseKernels(Engine, FusedKernels):
         if db is not None:
             expect("db", db, (width,), x.dtype)
         dx = self.empty(x.shape, x.dtype) if need_dx else None
+        sums = (np.empty((0, 0), x.dtype) if dw is None else dw, np.empty(0, x.dtype) if db is None else db)
+        with InPlace(contiguous, *sums) as (dw, db):
+            self._run_gradients(dy, x, w, y, slope, dw, db, dx, products)
+        return dx
+
+    def _run_gradients(
+        self,
+        dy: Array,
+        x: Array,
+        w: Array,
+        y: Array,
+        slope: float,
+        dw: Array,
+        db: Array,
+        dx: Array | None,
+        products: int,
+    ) -> None:
+        rows, width = dy.shape
         columns, parts = tile_columns(x.itemsize), self.parts_of_product(products * rows * w.size)
         panels = self.workspace.take("panels", parts * max(rows, width) * columns, x.dtype)
         cotangents = self.workspace.take("cotangents", parts * dy.size if slope != 1 else 0, x.dtype)
@@ -258,15 +277,14 @@ class DenseKernels(Engine, FusedKernels):
             contiguous(w),
             contiguous(y),
             x.dtype.type(slope),
-            np.empty((0, 0), x.dtype) if dw is None else dw,
-            np.empty(0, x.dtype) if db is None else db,
+            dw,
+            db,
             np.empty((0, 0), x.dtype) if dx is None else dx,
             columns,
             panels.reshape(parts, -1),
             cotangents.reshape(parts, -1, width),
             parts=parts,
         )
-        return dx
 
 
 def is_thin(x: Array, width: int) -> bool:

@@ -31,9 +31,6 @@ class Engine:
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
         return self.recycler.empty(shape, dtype)
 
-    def contiguous(self, array: Array) -> Array:
-        return contiguous(array)
-
     def free_memory(self) -> None:
         self.recycler.clear()
         self.workspace.clear()

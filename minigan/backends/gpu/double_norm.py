@@ -9,7 +9,6 @@ import numpy as np
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.columns import DOUBLE, ColumnEngine
 from minigan.backends.gpu.norm import Statistics
-from minigan.backends.layout import changes
 
 SUMS, FACTORS = 5, 7  # as in double_norm.cu
 
@@ -17,7 +16,6 @@ SUMS, FACTORS = 5, 7  # as in double_norm.cu
 class DoubleNormKernels(ColumnEngine):
     """Overrides of `batchnorm_double_grad` and `group_norm_double_grad`; the formulas are in `reference/`."""
 
-    @changes()
     def batchnorm_double_grad(
         self,
         v: Array,
@@ -32,7 +30,6 @@ class DoubleNormKernels(ColumnEngine):
     ) -> tuple[Array, Array]:
         return self._double_grad(v, dy, x, Statistics(gamma, mean, var, eps), add_to)
 
-    @changes()
     def group_norm_double_grad(
         self,
         v: Array,

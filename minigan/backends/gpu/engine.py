@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.base import Array, Guard, Shape
-from minigan.backends.gpu.launch import Launcher, contiguous, vector_of
+from minigan.backends.gpu.launch import Launcher, vector_of
 from minigan.backends.gpu.plan import Precision
 
 
@@ -21,9 +21,6 @@ class Engine:
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
         return self.xp.empty(shape, dtype=dtype)  # CuPy's pool hands out memory again by itself
-
-    def contiguous(self, array: Array) -> Array:
-        return contiguous(array)
 
     def vector_pass(
         self,

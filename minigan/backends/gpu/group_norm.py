@@ -5,7 +5,6 @@ The passes are the same; between them the sums of an example's channels become t
 
 from minigan.backends.base import Array
 from minigan.backends.gpu.norm import NormKernels, Statistics
-from minigan.backends.layout import changes
 
 
 class GroupNormKernels(NormKernels):
@@ -16,7 +15,6 @@ class GroupNormKernels(NormKernels):
         y = self.normalized(x, beta, Statistics(gamma, mean, var, eps, len(x)), 1, measure=True)
         return y, mean, var
 
-    @changes()
     def group_norm_grad(
         self,
         dy: Array,

@@ -11,7 +11,8 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.columns import ColumnEngine, Partials
-from minigan.backends.layout import changes
+from minigan.backends.gpu.launch import contiguous
+from minigan.backends.workspace import InPlace
 from minigan.errors import ShapeError
 
 
@@ -57,14 +58,13 @@ class Statistics(NamedTuple):
 class NormKernels(ColumnEngine):
     """Overrides of `reference.norm.NormKernels`; the double backward is in `double_norm.py`."""
 
-    @changes()
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         expect("add_to", add_to, dy.shape[-1:], dy.dtype)
         if dy.size:
             partials = self.partial_sums("norm", "channel_sums", (dy,), examples=1, terms=1)
-            self.add_up(
-                "norm", "add_channel_sums", add_to.size, partials, partials.rows, add_to.size, add_to, dtype=dy.dtype
-            )
+            rows, channels = partials.rows, add_to.size
+            with InPlace(contiguous, add_to) as (sums,):
+                self.add_up("norm", "add_channel_sums", channels, partials, rows, channels, sums, dtype=dy.dtype)
 
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
         return self.batchnorm_leaky_relu(x, gamma, beta, eps=eps, slope=1)
@@ -84,7 +84,6 @@ class NormKernels(ColumnEngine):
     ) -> Array:
         return self.normalized(x, beta, Statistics(gamma, mean, var, eps), slope, measure=False)
 
-    @changes()
     def batchnorm_grad(
         self,
         dy: Array,
@@ -102,7 +101,6 @@ class NormKernels(ColumnEngine):
             dy, x, gamma, mean, mean, var, eps=eps, slope=1, add_to=add_to, need_dx=need_dx
         )
 
-    @changes()
     def batchnorm_leaky_relu_grad(
         self,
         dy: Array,
@@ -125,7 +123,6 @@ class NormKernels(ColumnEngine):
         self.finish_gradient(partials, x.size // mean.size, statistics, means, add_to)
         return None if means is None else self.input_gradient(dy, x, beta, statistics, slope, means)
 
-    @changes()
     def batchnorm_frozen_grad(
         self,
         dy: Array,

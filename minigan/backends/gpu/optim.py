@@ -12,7 +12,7 @@ import numpy as np
 from minigan.backends.base import Array, Number, expect, looks_at_guard
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, blocks_for, contiguous, vector_of
-from minigan.backends.layout import changes
+from minigan.backends.workspace import InPlace
 
 BLOCKS = 4  # for each multiprocessor, of the sum that `clip_norm` starts with: a second kernel adds up theirs
 
@@ -21,7 +21,6 @@ class OptimKernels(Engine):
     """Overrides of `reference.optim.OptimKernels`."""
 
     @looks_at_guard
-    @changes(0, 2, 3)
     def adam_step(
         self,
         w: Array,
@@ -40,12 +39,10 @@ class OptimKernels(Engine):
         self._step("adam_step", (w, dw, m, v), *numbers, shared=3 * w.dtype.itemsize)
 
     @looks_at_guard
-    @changes(0, 2)
     def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: Number, momentum: float) -> None:
         self._step("sgd_step", (w, dw, velocity), *self._number(lr), float(momentum))
 
     @looks_at_guard
-    @changes(0, 2)
     def rmsprop_step(
         self,
         w: Array,
@@ -59,23 +56,21 @@ class OptimKernels(Engine):
         self._step("rmsprop_step", (w, dw, square), *self._number(lr), float(decay), float(eps))
 
     @looks_at_guard
-    @changes(0)
     def ema_step(self, average: Array, w: Array, *, decay: Number) -> None:
         self._step("ema_step", (average, w), *self._number(decay))
 
     @looks_at_guard
-    @changes(0)
     def clip_norm(self, dw: Array, *, limit: float) -> None:
         blocks = min(blocks_for(dw.size), BLOCKS * self.multiprocessors)
         partials = self.empty((blocks,), np.dtype(np.float64))
         shared = THREADS * partials.itemsize
-        vector = (("VECTOR", vector_of(dw, together=0)), ("WIDE", 0))
+        flat = contiguous(dw)
+        vector = (("VECTOR", vector_of(flat, together=0)), ("WIDE", 0))
         size = np.int64(dw.size)
-        self.launch("optim", "squares", (blocks,), dw, size, partials, dtype=dw.dtype, shared=shared, settings=vector)
+        self.launch("optim", "squares", (blocks,), flat, size, partials, dtype=dw.dtype, shared=shared, settings=vector)
         self._step("shorten", (dw,), partials, blocks, float(limit), shared=shared)
 
     @looks_at_guard
-    @changes(0)
     def clip_value(self, x: Array, *, limit: float) -> None:
         self._step("clip_value", (x,), float(limit))
 
@@ -83,9 +78,9 @@ class OptimKernels(Engine):
         """Launches a kernel that takes flat arrays, their size, further arguments, and the guard's flag."""
         for array in arrays[1:]:
             expect("an array of the step", array, arrays[0].shape, arrays[0].dtype)
-        arrays = tuple(map(contiguous, arrays))
         sound = None if self.guard is None else self.guard.sound
-        self.vector_pass("optim", kernel, arrays, *arguments, sound, over=arrays[0], shared=shared)
+        with InPlace(contiguous, *arrays) as plain:
+            self.vector_pass("optim", kernel, tuple(plain), *arguments, sound, over=plain[0], shared=shared)
 
     def _number(self, number: Number) -> tuple[float, Array | None]:
         """A number by value, and its address if it is on the device."""
