@@ -5,8 +5,9 @@
 override. A kernel is a verb on arrays and knows nothing of networks. It checks only what would make it read beyond an
 array; the network around it checks the rest. It leaves its arguments unchanged, except for `add_to=`, to which it adds.
 
-Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU), are C-contiguous, and share one dtype,
-float32 or float64, in any one call. Images are `(N, H, W, C)`, vectors `(N, F)`.
+Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU) and share one dtype, float32 or float64, in
+any one call. They may have any layout, also those that a kernel changes; what is not contiguous costs a copy. (On a
+GPU the sums of a normalization must be contiguous.) Images are `(N, H, W, C)`, vectors `(N, F)`.
 """
 
 from abc import ABC, abstractmethod

@@ -8,6 +8,7 @@ referred to, perhaps by a tape: after that a recycler hands out its bytes again.
 import math
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -153,3 +154,24 @@ class Workspace:
     def nbytes(self) -> int:
         """Bytes of the calling thread's buffers."""
         return sum(buffer.nbytes for buffer in self._local.__dict__.values())
+
+
+class InPlace:
+    """Arrays to change, as contiguous ones: what lies otherwise is copied, and at the end of a `with` copied back.
+
+    Args:
+        contiguous: returns an array itself, or a copy that kernels can write to.
+    """
+
+    __slots__ = ("arrays", "plain")
+
+    def __init__(self, contiguous: Callable[[Array], Array], *arrays: Array) -> None:
+        self.arrays, self.plain = arrays, [contiguous(array) for array in arrays]
+
+    def __enter__(self) -> list[Array]:
+        return self.plain
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for array, plain in zip(self.arrays, self.plain, strict=True):
+            if plain is not array and kind is None:
+                array[...] = plain

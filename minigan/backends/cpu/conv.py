@@ -9,7 +9,7 @@ from minigan.backends.base import Array, Shape, expect
 from minigan.backends.cpu.activation import leaky
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
-from minigan.backends.cpu.engine import flat
+from minigan.backends.cpu.engine import contiguous, flat
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan
@@ -21,6 +21,7 @@ from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
 from minigan.backends.cpu.winograd_plan import WinogradPlan
 from minigan.backends.geometry import ConvGeometry
+from minigan.backends.workspace import InPlace
 
 
 class ConvKernels(DenseKernels):
@@ -74,6 +75,10 @@ class ConvKernels(DenseKernels):
         expect("x", x, (n, *g.input_shape), add_to.dtype)
         expect("dy", dy, (n, *g.output_shape), x.dtype)
         expect("add_to", add_to, g.weight_shape, x.dtype)
+        if not add_to.flags.carray:
+            with InPlace(contiguous, add_to) as (sums,):
+                self.conv2d_weight_grad(x, dy, geometry, add_to=sums)
+            return
         match plan := self.plan("conv2d_weight_grad", g, n, x.dtype):
             case DensePlan():
                 self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))

@@ -15,6 +15,7 @@ from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
 from minigan.backends.cpu.simd import fill, tile_columns
 from minigan.backends.reference.fused import FusedKernels
+from minigan.backends.workspace import InPlace
 
 # Multiply-adds of a product that OpenBLAS does on the calling thread alone; there NumPy's short call is the fastest.
 OPENBLAS_WORK = 1 << 18
@@ -91,6 +92,10 @@ class DenseKernels(Engine, FusedKernels):
         bias: Array | None = None,
         add_to: Array | None = None,
     ) -> Array:
+        if add_to is not None and not add_to.flags.carray:
+            with InPlace(contiguous, add_to) as (sums,):
+                self.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, add_to=sums)
+            return add_to
         rows, depth = a.shape[::-1] if transpose_a else a.shape
         width = b.shape[0] if transpose_b else b.shape[1]
         if rows * depth * width < OPENBLAS_WORK and depth > 1:  # an outer product is slow in OpenBLAS
@@ -244,6 +249,24 @@ class DenseKernels(Engine, FusedKernels):
         if db is not None:
             expect("db", db, (width,), x.dtype)
         dx = self.empty(x.shape, x.dtype) if need_dx else None
+        sums = (np.empty((0, 0), x.dtype) if dw is None else dw, np.empty(0, x.dtype) if db is None else db)
+        with InPlace(contiguous, *sums) as (dw, db):
+            self._run_gradients(dy, x, w, y, slope, dw, db, dx, products)
+        return dx
+
+    def _run_gradients(
+        self,
+        dy: Array,
+        x: Array,
+        w: Array,
+        y: Array,
+        slope: float,
+        dw: Array,
+        db: Array,
+        dx: Array | None,
+        products: int,
+    ) -> None:
+        rows, width = dy.shape
         columns, parts = tile_columns(x.itemsize), self.parts_of_product(products * rows * w.size)
         panels = self.workspace.take("panels", parts * max(rows, width) * columns, x.dtype)
         cotangents = self.workspace.take("cotangents", parts * dy.size if slope != 1 else 0, x.dtype)
@@ -254,15 +277,14 @@ class DenseKernels(Engine, FusedKernels):
             contiguous(w),
             contiguous(y),
             x.dtype.type(slope),
-            np.empty((0, 0), x.dtype) if dw is None else dw,
-            np.empty(0, x.dtype) if db is None else db,
+            dw,
+            db,
             np.empty((0, 0), x.dtype) if dx is None else dx,
             columns,
             panels.reshape(parts, -1),
             cotangents.reshape(parts, -1, width),
             parts=parts,
         )
-        return dx
 
 
 def is_thin(x: Array, width: int) -> bool:

@@ -47,9 +47,8 @@ class Engine:
 
 
 def contiguous(array: Array) -> Array:
-    """The array itself wherever possible: kernels compile for contiguous, writable memory only."""
-    flags = array.flags
-    return array if flags.c_contiguous and flags.writeable else array.copy()
+    """The array itself wherever possible: kernels compile for contiguous, aligned, writable memory only."""
+    return array if array.flags.carray else array.copy()
 
 
 def flat(array: Array) -> Array:

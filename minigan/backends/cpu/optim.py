@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from minigan.backends.base import Array, expect
-from minigan.backends.cpu.engine import Engine
+from minigan.backends.cpu.engine import Engine, contiguous
 from minigan.backends.cpu.jit import kernel
+from minigan.backends.workspace import InPlace
 
 
 @kernel
@@ -93,55 +94,61 @@ class OptimKernels(Engine):
             expect(name, array, w.shape, w.dtype)
         # Numbers of the arrays' own type: a Python float would turn the whole loop to double precision.
         number = w.dtype.type
-        self.team.run(
-            adam,
-            w,
-            dw,
-            m,
-            v,
-            number(1 - lr * weight_decay),
-            number(lr / (1 - beta1**step)),
-            number(beta1),
-            number(1 - beta1),
-            number(beta2),
-            number(1 - beta2),
-            number(1 / (1 - beta2**step)),
-            number(eps),
-            parts=self.parts(w.size),
-        )
+        with InPlace(contiguous, w, m, v) as (w, m, v):
+            self.team.run(
+                adam,
+                w,
+                contiguous(dw),
+                m,
+                v,
+                number(1 - lr * weight_decay),
+                number(lr / (1 - beta1**step)),
+                number(beta1),
+                number(1 - beta1),
+                number(beta2),
+                number(1 - beta2),
+                number(1 / (1 - beta2**step)),
+                number(eps),
+                parts=self.parts(w.size),
+            )
 
     def sgd_step(self, w: Array, dw: Array, velocity: Array, *, lr: float, momentum: float) -> None:
         for name, array in (("dw", dw), ("velocity", velocity)):
             expect(name, array, w.shape, w.dtype)
         number = w.dtype.type
-        self.team.run(sgd, w, dw, velocity, number(lr), number(momentum), parts=self.parts(w.size))
+        with InPlace(contiguous, w, velocity) as (w, velocity):
+            self.team.run(sgd, w, contiguous(dw), velocity, number(lr), number(momentum), parts=self.parts(w.size))
 
     def rmsprop_step(self, w: Array, dw: Array, square: Array, *, lr: float, decay: float, eps: float) -> None:
         for name, array in (("dw", dw), ("square", square)):
             expect(name, array, w.shape, w.dtype)
         number = w.dtype.type
-        self.team.run(
-            rmsprop,
-            w,
-            dw,
-            square,
-            number(lr),
-            number(decay),
-            number(1 - decay),
-            number(eps),
-            parts=self.parts(w.size),
-        )
+        with InPlace(contiguous, w, square) as (w, square):
+            self.team.run(
+                rmsprop,
+                w,
+                contiguous(dw),
+                square,
+                number(lr),
+                number(decay),
+                number(1 - decay),
+                number(eps),
+                parts=self.parts(w.size),
+            )
 
     def ema_step(self, average: Array, w: Array, *, decay: float) -> None:
         expect("average", average, w.shape, w.dtype)
-        self.team.run(approach, average, w, w.dtype.type(1 - decay), parts=self.parts(w.size))
+        with InPlace(contiguous, average) as (average,):
+            self.team.run(approach, average, contiguous(w), w.dtype.type(1 - decay), parts=self.parts(w.size))
 
     def clip_norm(self, dw: Array, *, limit: float) -> None:
-        sums = np.empty(self.parts(dw.size))
-        self.team.run(squares, dw, sums, parts=len(sums))
-        norm = math.sqrt(sums.sum())
-        if not norm <= limit:  # a norm that is NaN spreads, as in the reference
-            self.team.run(scale, dw, dw.dtype.type(limit / norm), parts=len(sums))
+        with InPlace(contiguous, dw) as (dw,):
+            sums = np.empty(self.parts(dw.size))
+            self.team.run(squares, dw, sums, parts=len(sums))
+            norm = math.sqrt(sums.sum())
+            if not norm <= limit:  # a norm that is NaN spreads, as in the reference
+                self.team.run(scale, dw, dw.dtype.type(limit / norm), parts=len(sums))
 
     def clip_value(self, x: Array, *, limit: float) -> None:
-        self.team.run(clip, x, x.dtype.type(limit), parts=self.parts(x.size))
+        with InPlace(contiguous, x) as (x,):
+            self.team.run(clip, x, x.dtype.type(limit), parts=self.parts(x.size))

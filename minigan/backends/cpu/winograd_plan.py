@@ -1,4 +1,9 @@
-"""The sizes of convolutions with few multiplications, which `winograd.py` computes, and when they pay."""
+"""The sizes of convolutions with few multiplications, which `winograd.py` computes, and when they pay.
+
+A number that is not finite reaches a whole tile of the result (a square of a few pixels, in all channels), not only the
+pixels whose windows hold it: each of the tile's products is of a sum of all its pixels. No other image is reached.
+`exact` computes each pixel by itself.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Self

@@ -14,6 +14,7 @@ from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous
 from minigan.backends.gpu.plan import Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
+from minigan.backends.workspace import InPlace
 
 PRECISION = {"fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
 
@@ -60,7 +61,8 @@ class ConvKernels(Engine, FusedKernels):
         expect("x", x, (len(x), *geometry.input_shape), add_to.dtype)
         expect("dy", dy, (len(x), *geometry.output_shape), x.dtype)
         expect("add_to", add_to, geometry.weight_shape, x.dtype)
-        self.product("conv2d_weight_grad", x, dy, add_to, folded(geometry), len(x), Finish(add=True))
+        with InPlace(contiguous, add_to) as (sums,):
+            self.product("conv2d_weight_grad", x, dy, sums, folded(geometry), len(x), Finish(add=True))
 
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
         g = folded(geometry)

@@ -2,7 +2,9 @@
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.conv import ConvKernels, Finish
+from minigan.backends.gpu.launch import contiguous
 from minigan.backends.gpu.plan import dense
+from minigan.backends.workspace import InPlace
 
 
 class DenseKernels(ConvKernels):
@@ -18,7 +20,11 @@ class DenseKernels(ConvKernels):
         bias: Array | None = None,
         add_to: Array | None = None,
     ) -> Array:
-        return self._matmul(a, b, transpose_a, transpose_b, add_to, Finish(bias, add=add_to is not None))
+        if add_to is None:
+            return self._matmul(a, b, transpose_a, transpose_b, None, Finish(bias))
+        with InPlace(contiguous, add_to) as (sums,):
+            self._matmul(a, b, transpose_a, transpose_b, sums, Finish(bias, add=True))
+        return add_to
 
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
         return self._matmul(x, w, False, False, None, Finish(b, slope))

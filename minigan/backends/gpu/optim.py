@@ -11,7 +11,8 @@ import numpy as np
 
 from minigan.backends.base import Array, Number, expect, looks_at_guard
 from minigan.backends.gpu.engine import Engine
-from minigan.backends.gpu.launch import THREADS, blocks_for, vector_of
+from minigan.backends.gpu.launch import THREADS, blocks_for, contiguous, vector_of
+from minigan.backends.workspace import InPlace
 
 BLOCKS = 4  # for each multiprocessor, of the sum that `clip_norm` starts with: a second kernel adds up theirs
 
@@ -63,9 +64,10 @@ class OptimKernels(Engine):
         blocks = min(blocks_for(dw.size), BLOCKS * self.multiprocessors)
         partials = self.empty((blocks,), np.dtype(np.float64))
         shared = THREADS * partials.itemsize
-        vector = (("VECTOR", vector_of(dw, together=0)), ("WIDE", 0))
+        flat = contiguous(dw)
+        vector = (("VECTOR", vector_of(flat, together=0)), ("WIDE", 0))
         size = np.int64(dw.size)
-        self.launch("optim", "squares", (blocks,), dw, size, partials, dtype=dw.dtype, shared=shared, settings=vector)
+        self.launch("optim", "squares", (blocks,), flat, size, partials, dtype=dw.dtype, shared=shared, settings=vector)
         self._step("shorten", (dw,), partials, blocks, float(limit), shared=shared)
 
     @looks_at_guard
@@ -77,7 +79,8 @@ class OptimKernels(Engine):
         for array in arrays[1:]:
             expect("an array of the step", array, arrays[0].shape, arrays[0].dtype)
         sound = None if self.guard is None else self.guard.sound
-        self.vector_pass("optim", kernel, arrays, *arguments, sound, over=arrays[0], shared=shared)
+        with InPlace(contiguous, *arrays) as plain:
+            self.vector_pass("optim", kernel, tuple(plain), *arguments, sound, over=plain[0], shared=shared)
 
     def _number(self, number: Number) -> tuple[float, Array | None]:
         """A number by value, and its address if it is on the device."""

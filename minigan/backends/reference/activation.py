@@ -2,6 +2,8 @@
 
 from types import ModuleType
 
+import numpy as np
+
 from minigan.backends.base import Array
 
 
@@ -15,7 +17,7 @@ def weakened(t: Array, slope: float, xp: ModuleType) -> Array:
     """slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink."""
     if slope:
         return slope * t
-    largest = xp.finfo(t.dtype).max
+    largest = np.finfo(t.dtype).max
     return slope * xp.clip(t, -largest, largest)  # NaN stays
 
 

@@ -121,21 +121,21 @@ class Conv2D(Layer):
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConvCache]:
         b = self.b.value if self.b else None
-        return self.kernels.conv2d(x, self.plain_filter(), b, self.geometry), ConvCache(x)
+        return self.taps.conv2d(x, self.w.value, b, self.geometry, self.kernels), ConvCache(x)
 
     def backward(self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         if grads is not None:
             self.add_weight_gradient(cache.x, dy, add_to=grads[self.w])
             if self.b:
                 self.kernels.channel_sum(dy, add_to=grads[self.b])
-        return self.kernels.conv2d_input_grad(dy, self.plain_filter(), self.geometry) if need_dx else None
+        return self.taps.conv2d_input_grad(dy, self.w.value, self.geometry, self.kernels) if need_dx else None
 
     def double_backward(
         self, v: Array, record: Array, cache: ConvCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
         if grads is not None:
             self.add_weight_gradient(v, record, add_to=grads[self.w])
-        return self.kernels.conv2d(v, self.plain_filter(), None, self.geometry), None
+        return self.taps.conv2d(v, self.w.value, None, self.geometry, self.kernels), None
 
     @property
     def own_flops(self) -> int:
@@ -206,18 +206,18 @@ class ConvTranspose2D(Conv2D):
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConvCache]:
         b = self.b.value if self.b else None
-        return self.kernels.conv2d_input_grad(x, self.plain_filter(), self.geometry, b=b), ConvCache(x)
+        return self.taps.conv2d_input_grad(x, self.w.value, self.geometry, self.kernels, b=b), ConvCache(x)
 
     def backward(self, dy: Array, cache: ConvCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         if grads is not None:
             self.add_weight_gradient(dy, cache.x, add_to=grads[self.w])
             if self.b:
                 self.kernels.channel_sum(dy, add_to=grads[self.b])
-        return self.kernels.conv2d(dy, self.plain_filter(), None, self.geometry) if need_dx else None
+        return self.taps.conv2d(dy, self.w.value, None, self.geometry, self.kernels) if need_dx else None
 
     def double_backward(
         self, v: Array, record: Array, cache: ConvCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
         if grads is not None:
             self.add_weight_gradient(record, v, add_to=grads[self.w])
-        return self.kernels.conv2d_input_grad(v, self.plain_filter(), self.geometry), None
+        return self.taps.conv2d_input_grad(v, self.w.value, self.geometry, self.kernels), None

@@ -15,6 +15,7 @@ from minigan.nn.layers.base import Cache, Layer
 from minigan.nn.layers.conv import Conv2D, ConvCache
 from minigan.nn.layers.dense import Dense, DenseCache
 from minigan.nn.layers.norm import BatchNorm, BatchNormCache
+from minigan.nn.layers.plain_filter import has_nan
 from minigan.nn.parameters import Gradients
 
 
@@ -80,6 +81,8 @@ class ConvActivation(NamedTuple):
         conv, activation = self
         b = conv.b.value if conv.b else None
         y = conv.kernels.conv2d_leaky_relu(x, conv.plain_filter(), b, conv.geometry, slope=activation.slope)
+        if not conv.taps.plain and has_nan(y):
+            y = activation.apply(conv.taps.conv2d_by_taps(x, conv.w.value, b, conv.geometry))
         return y, (ConvCache(x), ActivationCache(y))
 
     def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
