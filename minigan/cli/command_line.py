@@ -67,7 +67,8 @@ def _run(texts: list[str]) -> int:
         _complain(str(error))
         return error.exit_code
     except MemoryError as error:
-        _complain(f"out of memory: {error}. Use a smaller --batch-size, image size or width.{_notes(error)}")
+        reason = str(error) or "the system gave no more"
+        _complain(f"out of memory: {reason}. Use a smaller --batch-size, image size or width.{_notes(error)}")
     except KeyboardInterrupt as error:
         _complain(f"interrupted.{_notes(error)}")
         return 130  # the shell's code for a program ended by Ctrl-C

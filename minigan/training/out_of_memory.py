@@ -15,8 +15,9 @@ def out_of_memory(error: MemoryError, networks: Mapping[str, Sequential], *, bat
     largest = ", ".join(
         f"{path} {shape} {size(nbytes)}" for nbytes, path, shape in largest_outputs(networks, batch_size=batch_size)
     )
+    reason = str(error).rstrip(".") or "the system gave no more"
     return OutOfMemoryError(
-        f"out of memory with batches of {batch_size}: {str(error).rstrip('.')}. The largest outputs are those of "
+        f"out of memory with batches of {batch_size}: {reason}. The largest outputs are those of "
         f"{largest}. Use a smaller `batch_size`, image size or width."
     )
 

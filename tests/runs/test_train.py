@@ -298,8 +298,12 @@ def test_a_run_whose_folder_is_gone_can_be_shown():
 def test_a_run_whose_picture_cannot_be_read_is_shown_as_text(monkeypatch):
     run = ring(1)
 
+    right = Path.read_bytes
+
     def refuse(path):
-        raise PermissionError(13, "Permission denied", str(path))
+        if path.suffix == ".png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return right(path)
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert run._repr_html_().startswith("<pre>&lt;Run runs/mlp-ring-1: mlp on ring, step 1 of 1")
