@@ -128,4 +128,4 @@ def has_nan(y: Array) -> bool:
     if not isinstance(y, np.ndarray):
         return False
     with np.errstate(invalid="ignore", over="ignore"):
-        return bool(np.isnan(y[..., :: max(1, y.shape[-1] - 1)].sum()))
+        return bool(np.isnan(y[..., 0].sum() + y[..., -1].sum()))

