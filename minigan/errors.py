@@ -96,7 +96,15 @@ class DataError(MiniganError, ValueError):
 
 
 class MixedSizesError(DataError):
-    """The images of a folder differ in size, and no size was given to scale them to."""
+    """The images of a folder differ in size, and no size was given to scale them to.
+
+    Attributes:
+        commonest: the size (H, W) of more than half of them; None if there is none.
+    """
+
+    def __init__(self, message: str, *, commonest: tuple[int, int] | None = None) -> None:
+        super().__init__(message)
+        self.commonest = commonest
 
 
 class CheckpointError(MiniganError, RuntimeError):

@@ -307,13 +307,15 @@ def common_size(store: FileStore, probes: dict[int, Probe], *, lenient: bool = F
         sizes = Counter(probe[:2] for probe in probes.values()) or Counter([UNREADABLE])
         return sizes.most_common(1)[0][0]
     (first, probe), *others = probes.items()
-    for row, other in others:
-        if other[:2] != probe[:2]:
-            raise MixedSizesError(
-                f"{store.root}: the images differ in size ({store.names[first]} is {probe.height}x{probe.width}, "
-                f"{store.names[row]} is {other.height}x{other.width}). {RESIZE_REMEDY}"
-            )
-    return probe.height, probe.width
+    other = next(((row, other) for row, other in others if other[:2] != probe[:2]), None)
+    if other is None:
+        return probe.height, probe.width
+    ((height, width), number), *_ = Counter(probe[:2] for probe in probes.values()).most_common(1)
+    raise MixedSizesError(
+        f"{store.root}: the images differ in size ({store.names[first]} is {probe.height}x{probe.width}, "
+        f"{store.names[other[0]]} is {other[1].height}x{other[1].width}). {RESIZE_REMEDY}",
+        commonest=(height, width) if 2 * number > len(probes) else None,
+    )
 
 
 def expect_modest(size: tuple[int, int], *, where: str) -> None:

@@ -35,6 +35,7 @@ HARMLESS = {
     "minigan.support.durable_files._sync_folder": "opens a folder to sync it",
     "minigan.training.listeners.log.Log.on_record": "writes",
     "minigan.cli.command_line._flush": "opens the null device",
+    "minigan.cli.command_line._occupy_standard_files": "opens the null device",
     "minigan.support.folder_owner._is_stopped": "reads what the system says of a process",
     "minigan.backends.cpu.jit.fingerprint": "reads minigan's own source",
     "minigan.backends.gpu.launch.source.expanded": "reads minigan's own source",

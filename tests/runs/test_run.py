@@ -605,4 +605,4 @@ def test_a_source_is_opened_once_where_its_size_fits(monkeypatch, tmp_path):
     for n in range(40):
         image.new("L", (32, 32 + (n == 1))).save(tmp_path / "folder" / f"{n:02}.png")
     data = recipe.open_data(str(tmp_path / "folder"), seed=0)
-    assert data.read([0, 1]).shape == (2, 32, 32, 1)  # the second one, which nobody looked at, is scaled
+    assert data.read([0, 1]).shape == (2, 32, 32, 1)  # the second one is scaled to the size of the others

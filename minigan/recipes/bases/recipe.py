@@ -141,8 +141,8 @@ class Recipe(OptimizerSettings):
         native: tuple[int, int] | None = None
         try:
             dataset = open_dataset(source, channels=channels, seed=seed)
-        except MixedSizesError:
-            pass
+        except MixedSizesError as error:
+            size = self.fit_size(error.commonest)
         else:
             if len(dataset.shape) == 1:
                 self.check_points()
@@ -150,10 +150,11 @@ class Recipe(OptimizerSettings):
             native = dataset.shape[0], dataset.shape[1]
             # Of very many picture files only some were examined: with a size given, others will be scaled.
             complete = not isinstance(dataset, ImageFiles) or dataset.complete
-            if self.fit_size(native) == native and complete:
+            size = self.fit_size(native)
+            if size == native and complete:
                 return dataset
             dataset.close()
-        dataset = open_dataset(source, size=self.fit_size(native), channels=channels, seed=seed)
+        dataset = open_dataset(source, size=size, channels=channels, seed=seed)
         self.note_scaling(dataset, source, native, dataset.shape[:2])
         return dataset
 
@@ -334,7 +335,7 @@ class Recipe(OptimizerSettings):
         See `nearest_size` in `minigan.recipes.bases.sizes`. The sides are at most `largest_size`.
 
         Args:
-            size: the data's size (H, W); None if it has no one size.
+            size: the data's size (H, W), or that of most of its images; None if there is none.
         """
         if self.size:
             return as_pair(self.size)

@@ -205,12 +205,13 @@ class PairRecipe(TranslationRecipe):
         native: tuple[int, int] | None = None
         try:
             dataset = self._open(source, size=None, seed=seed)
-        except MixedSizesError:
-            pass
+        except MixedSizesError as error:
+            size = self.fit_size(error.commonest)
         else:
             native = dataset.b_shape[:2]
+            size = self.fit_size(native)
             dataset.close()
-        dataset = self._open(source, size=self.fit_size(native), seed=seed)
+        dataset = self._open(source, size=size, seed=seed)
         self.note_scaling(dataset, source, native, dataset.b_shape[:2])
         return dataset
 

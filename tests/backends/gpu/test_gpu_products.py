@@ -144,8 +144,9 @@ def test_what_a_kernel_would_misread_is_refused(make):
         backend.conv2d(backend.asarray(np.zeros((2, 5, 4, 8), np.float32)), w, None, g)
     with pytest.raises(DTypeError, match="expected dtype float64"):
         backend.conv2d_weight_grad(x, x, g, add_to=backend.asarray(np.zeros(g.weight_shape)))
+    view = backend.asarray(np.zeros(16, np.float32))[::2]
     with pytest.raises(ShapeError, match="C-contiguous"):
-        backend.channel_sum(x, add_to=backend.asarray(np.zeros(16, np.float32))[::2])
+        backend.launch("optim", "ema_step", (1,), view, dtype=view.dtype, settings=(("VECTOR", 1), ("WIDE", 0)))
     with pytest.raises(ShapeError, match=r"b: expected shape \(40, 8\)"):
         backend.matmul(x.reshape(10, 40), w.reshape(-1, 8))
     assert dw.shape == g.weight_shape
