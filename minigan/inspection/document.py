@@ -8,7 +8,7 @@ import numpy as np
 
 from minigan.inspection.graph import Panel
 
-__all__ = ["Block", "Code", "Document", "Facts", "Formulas", "Graph", "Heading", "Matrices", "Table", "Text"]
+__all__ = ["Block", "Code", "Document", "Facts", "Formulas", "Graph", "Heading", "Matrices", "Table", "Text", "Verbatim"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,13 @@ class Heading:
 @dataclass(frozen=True)
 class Text:
     """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Lines that keep their own indentation, such as a docstring's."""
 
     text: str
 
@@ -79,7 +86,7 @@ class Graph:
     panels: Sequence[Panel]
 
 
-Block = Heading | Text | Facts | Formulas | Table | Matrices | Code | Graph
+Block = Heading | Text | Verbatim | Facts | Formulas | Table | Matrices | Code | Graph
 
 
 @dataclass(frozen=True)

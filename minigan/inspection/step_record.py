@@ -21,6 +21,7 @@ from minigan.nn.network import Observer, Pass, Sequential
 from minigan.nn.network.observer import PassKind
 from minigan.nn.network.tape import arrays_in, owner_of
 from minigan.recipes import Recipe
+from minigan.support.representation import constructor_call
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
 from minigan.training.learner import Learner
@@ -51,7 +52,7 @@ class PassRecord(NamedTuple):
         with_grads: whether the gradients of its weights were computed.
         with_result: whether dx was.
         kernels: called, in order.
-        joined: paths of the layers that ran as one with it.
+        paths: of all layers of the pass, itself among them: two layers may run as one.
         curved: whether a double backward gave a dP/dx.
     """
 
@@ -59,7 +60,7 @@ class PassRecord(NamedTuple):
     with_grads: bool
     with_result: bool
     kernels: tuple[str, ...]
-    joined: tuple[str, ...]
+    paths: tuple[str, ...]
     curved: bool
 
 
@@ -70,11 +71,15 @@ class LayerRecord(NamedTuple):
         examples: that go in for each example of the batch; 1 but behind a `Pack`.
         kept: after its first forward pass.
         passes: in order.
+        joined: paths of the layers that run as one with it.
+        after: the path of the one before it, if it is the second of them.
     """
 
     examples: Fraction
     kept: Kept
     passes: tuple[PassRecord, ...]
+    joined: tuple[str, ...]
+    after: str | None
 
     def ran(self, *kinds: PassKind) -> list[PassRecord]:
         """The passes of these kinds."""
@@ -86,10 +91,12 @@ class StepRecord(NamedTuple):
 
     Attributes:
         learner: that did it, on the reference backend.
+        optimizers: as they were before it, by the learner's names for them.
         layers: records by path of layer. A layer that no pass reached, for want of need, has those that did.
     """
 
     learner: Learner
+    optimizers: dict[str, str]
     layers: dict[str, LayerRecord]
 
 
@@ -116,10 +123,10 @@ class _Recorder(Observer):
             self._open[-1][1].extend(noted)
         paths = tuple(layer.path for layer in now.layers)
         for index, layer in enumerate(now.layers):
-            others = tuple(path for path in paths if path != layer.path)
             kernels = tuple(dict.fromkeys(own))
-            with_result = now.result is not None
-            record = PassRecord(now.kind, now.grads is not None, with_result, kernels, others, now.curvature is not None)
+            # Behind the first of two layers that run as one, dx is what the first one's weights need.
+            with_result = now.result is not None or (index > 0 and now.grads is not None)
+            record = PassRecord(now.kind, now.grads is not None, with_result, kernels, paths, now.curvature is not None)
             self.passes.setdefault(layer.path, []).append(record)
             if now.kind == "forward" and layer.path not in self.kept:
                 self.examples[layer.path] = Fraction(len(now.given), self.batch_size)
@@ -155,15 +162,16 @@ def record_step(recipe: Recipe, image_shape: tuple[int, ...], batch_size: int) -
     backend = DryBackend()
     learner = recipe.assemble(image_shape, backend=backend, rng=np.random.default_rng(0))
     learner.n_critic = 1  # of several equal steps of D one is enough
+    optimizers = {name: constructor_call(item, leave_out=("arena",)) for name, item in learner.optimizers.items()}
     unit = math.lcm(*(_least(layer) for net in learner.networks.values() for _, layer in net.walk()))
     if batch_size <= 2 * unit or batch_size % unit:
-        return StepRecord(learner, _run(learner, backend, batch_size))
+        return StepRecord(learner, optimizers, _run(learner, backend, batch_size))
     small, large = _run(learner, backend, unit), _run(learner, backend, 2 * unit)
     grown = {
         path: record._replace(kept=record.kept._replace(nbytes=_line(record, large[path], unit, batch_size)))
         for path, record in small.items()
     }
-    return StepRecord(learner, grown)
+    return StepRecord(learner, optimizers, grown)
 
 
 def _least(layer: Layer) -> int:
@@ -184,10 +192,13 @@ def _run(learner: Learner, backend: NotedBackend, batch_size: int) -> dict[str, 
     rng = np.random.default_rng(0)
     with learner.observed(recorder):
         learner.step(_batches(learner, batch_size, rng), rng)
-    return {
-        path: LayerRecord(recorder.examples.get(path, Fraction(1)), recorder.kept[path], tuple(passes))
-        for path, passes in recorder.passes.items()
-    }
+    records = {}
+    for path, passes in recorder.passes.items():
+        paths = passes[0].paths
+        others, place = tuple(other for other in paths if other != path), paths.index(path)
+        after = paths[place - 1] if place else None
+        records[path] = LayerRecord(recorder.examples[path], recorder.kept[path], tuple(passes), others, after)
+    return records
 
 
 def _batches(learner: Learner, n: int, rng: np.random.Generator) -> Iterator[Any]:

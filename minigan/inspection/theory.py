@@ -91,8 +91,9 @@ def _entry(thing: Any) -> _Entry | None:
 
 def source_of(thing: Any) -> str:
     """The paper that a docstring names in its line "Source:", or the theory; "" if neither does."""
-    text = (inspect.getdoc(thing) or "").partition("\nArgs:")[0]
-    found = re.search(r"(?:^|\. )Source: (.+?)(?:\n\s*\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    text = inspect.getdoc(thing) or ""
+    own_line = re.search(r"^Source: (.+?)(?:\n\s*\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    found = own_line or re.search(r"\. Source: (.+?)(?:\n\s*\n|\Z)", text.partition("\nArgs:")[0], re.DOTALL)
     return " ".join(found[1].split()).rstrip(".") if found else theory_of(thing).source
 
 
