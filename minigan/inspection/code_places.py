@@ -7,14 +7,14 @@ import ast
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import minigan.backends.base as contract
 from minigan.backends import BACKENDS
 
-__all__ = ["kernel_places", "pass_places", "place_of", "source_text"]
+__all__ = ["is_native", "kernel_places", "kernel_source", "pass_places", "place_of", "source_text"]
 
 PASSES = ("forward", "backward", "double_backward")
 
@@ -38,7 +38,7 @@ def pass_places(kind: type) -> dict[str, str]:
 def source_text(function: Any) -> str:
     """The source of a function; "" where it is not kept."""
     try:
-        return inspect.cleandoc("\n" + inspect.getsource(inspect.unwrap(function)))
+        return textwrap.dedent(inspect.getsource(inspect.unwrap(function))).rstrip()
     except (TypeError, OSError):
         return ""
 
@@ -50,27 +50,40 @@ def kernel_places(kernel: str) -> dict[str, str]:
     """
     found = {"contract": place_of(getattr(contract.Backend, kernel))}
     for engine in BACKENDS:
-        if place := _methods(engine).get(kernel):
-            found[engine] = place
+        if method := _methods(engine).get(kernel):
+            found[engine] = method.place
     return found
 
 
-@functools.lru_cache(maxsize=None)
-def _methods(engine: str) -> dict[str, str]:
-    """The places of all methods of an engine's classes, by name."""
+def kernel_source(engine: str, kernel: str) -> str:
+    """The text of an engine's own kernel; "" if it has none."""
+    method = _methods(engine).get(kernel)
+    return "" if method is None else method.text
+
+
+class _Method(NamedTuple):
+    place: str
+    text: str
+
+
+@functools.cache
+def _methods(engine: str) -> dict[str, _Method]:
+    """All methods of an engine's classes, by name."""
     folder = Path(contract.__file__).parent / engine
-    places: dict[str, str] = {}
+    found: dict[str, _Method] = {}
     for file in sorted(folder.glob("*.py")):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                for item in node.body:
-                    if isinstance(item, ast.FunctionDef):
-                        places.setdefault(item.name, f"{_short(file, __name__)}:{item.lineno}")
-    return places
+        text = file.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for node in ast.parse(text).body:
+            for item in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(item, ast.FunctionDef):
+                    body = textwrap.dedent("\n".join(lines[item.lineno - 1 : item.end_lineno]))
+                    found.setdefault(item.name, _Method(f"{_short(file, __name__)}:{item.lineno}", body))
+    return found
 
 
 def _short(file: Path, module: str) -> str:
-    """A path from the folder of its top package on; of a file outside of packages from the present folder, or its name."""
+    """A path from the folder of its top package on; outside of packages from the present folder, or the name alone."""
     top = sys.modules.get(module.partition(".")[0])
     root = getattr(top, "__path__", None)
     for folder in ([Path(next(iter(root))).parent] if root else []) + [Path.cwd()]:

@@ -25,6 +25,7 @@ __all__ = [
     "MatchingTrial",
     "OptimizerTrial",
     "PenaltyTrial",
+    "StepTrial",
     "Trial",
     "Worked",
 ]
@@ -130,6 +131,7 @@ class LayerTrial(Trial):
         scale: the largest number of x.
         condition: for a conditional layer, (batch_size, ...).
         weights: the shown numbers of its weights; None for small whole numbers.
+        train: whether its passes are those of training, or of evaluation.
     """
 
     def __init__(
@@ -141,9 +143,10 @@ class LayerTrial(Trial):
         scale: float = 12.0,
         condition: np.ndarray | None = None,
         weights: Sequence[float] | None = None,
+        train: bool = True,
     ) -> None:
         self.layer, self.input_shape, self.batch_size = layer, input_shape, batch_size
-        self.scale, self.condition, self.weights = scale, condition, weights
+        self.scale, self.condition, self.weights, self.train = scale, condition, weights, train
 
     def run(self) -> Worked:
         """Computes and checks."""
@@ -157,7 +160,7 @@ class LayerTrial(Trial):
         x = distinct((self.batch_size, *self.input_shape), self.scale, seed=1)
 
         def forward() -> tuple[Any, Any]:
-            return layer.forward(x, train=True, rng=np.random.default_rng(7))
+            return layer.forward(x, train=self.train, rng=np.random.default_rng(7))
 
         board.backend.noted.clear()
         y, cache = forward()
@@ -165,7 +168,7 @@ class LayerTrial(Trial):
         grads = layer.gradients()
         dx = layer.backward(dy, cache, grads=grads)
         parameters = list(layer.named_parameters())
-        board.say(f"{layer.call_text()} on x {x.shape}, in training:")
+        board.say(f"{_call(layer)} on x {x.shape}, in {'training' if self.train else 'evaluation'}:")
         shown = {"x": x, **{name: p.value for name, p in parameters}}
         if self.condition is not None:
             shown["c"] = self.condition
@@ -362,6 +365,39 @@ class MatchingTrial(Trial):
         return board.worked()
 
 
+class StepTrial(Trial):
+    """A kernel that changes an array in place.
+
+    Args:
+        kernel: its name.
+        arrays: its arguments by name, the first of which is changed.
+        options: numbers by name.
+        formula: the changed array from the arguments, written with Python's numbers.
+    """
+
+    def __init__(
+        self,
+        kernel: str,
+        arrays: Mapping[str, Sequence[float]],
+        options: Mapping[str, float],
+        formula: Callable[..., list[float]],
+    ) -> None:
+        self.kernel, self.arrays, self.options, self.formula = kernel, arrays, options, formula
+
+    def run(self) -> Worked:
+        """Computes and compares."""
+        board = _Board(self.kernel)
+        arrays = {name: np.array(numbers, np.float64) for name, numbers in self.arrays.items()}
+        expected = self.formula(*self.arrays.values(), *self.options.values())
+        board.say(f"{self.kernel} with {', '.join(f'{name}={value:g}' for name, value in self.options.items())}:")
+        board.show_named(arrays)
+        getattr(board.backend, self.kernel)(*arrays.values(), **self.options)
+        changed = next(iter(arrays))
+        board.show_named({f"{changed} afterwards": arrays[changed]})
+        board.judge(_same(f"{changed} afterwards", arrays[changed], expected))
+        return board.worked(against="the formula, number by number")
+
+
 class OptimizerTrial(Trial):
     """Three steps of an optimizer on five weights.
 
@@ -403,6 +439,13 @@ class OptimizerTrial(Trial):
             for index, (name, array) in enumerate(found.items()):
                 board.judge(_same(name if index == 0 else f"{name} after step {step}", array, [n[index] for n in here]))
         return board.worked(against="the formula, number by number")
+
+
+def _call(layer: Layer) -> str:
+    """The call that makes a layer, those inside of it written out."""
+    if isinstance(layer, Sequential):
+        return f"Sequential([{', '.join(_call(inner) for inner in layer)}])"
+    return layer.call_text()
 
 
 def _same(what: str, found: Any, expected: Sequence[float]) -> GradientCheck:
