@@ -97,5 +97,3 @@ def _short(file: Path, module: str) -> str:
 def is_native(engine: str, kernel: str) -> bool:
     """Whether an engine has that kernel in its own files; the reference has all."""
     return kernel in _methods(engine)
-
-

@@ -8,7 +8,19 @@ import numpy as np
 
 from minigan.inspection.graph import Panel
 
-__all__ = ["Block", "Code", "Document", "Facts", "Formulas", "Graph", "Heading", "Matrices", "Table", "Text", "Verbatim"]
+__all__ = [
+    "Block",
+    "Code",
+    "Document",
+    "Facts",
+    "Formulas",
+    "Graph",
+    "Heading",
+    "Matrices",
+    "Table",
+    "Text",
+    "Verbatim",
+]
 
 
 @dataclass(frozen=True)
@@ -20,9 +32,14 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph.
+
+    Attributes:
+        lead: the name of the thing that it is about, to stand before it; "" for none.
+    """
 
     text: str
+    lead: str = ""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ describe(
         double_backward=("dP/d(dy) = v w", "dP/dw = v' dy", LINEAR),
         source="Rumelhart, Hinton & Williams 1986, equations 1 to 6",
     ),
-    example=lambda: LayerTrial(Dense(5), (5,), batch_size=3, scale=8),
+    example=lambda: LayerTrial(Dense(5), (5,), batch_size=3),
 )
 describe(
     Conv2D,
@@ -67,7 +67,7 @@ describe(
             "db[k] = sum_{n,p,q} dy[n,p,q,k]",
         ),
         double_backward=("dP/d(dy) = conv2d(v, w), without b", "dP/dw = the weight gradient of v and dy", LINEAR),
-        remark="Its three passes are three kernels, and the gradients of each are the two others: the family is closed.",
+        remark="Its three passes are three kernels, and the gradients of each are the other two.",
         source="Dumoulin & Visin 2016, relationships 6 and 14",
     ),
     example=lambda: LayerTrial(Conv2D(1, 3), (5, 5, 1)),
@@ -82,11 +82,15 @@ describe(
             "dw = that convolution's weight gradient, with dy as its input and x as its output's gradient",
             "db[k] = sum_{n,i,j} dy[n,i,j,k]",
         ),
-        double_backward=("dP/d(dy) = the transposed convolution of v, without b", "dP/dw = as dw, with v for x", LINEAR),
+        double_backward=(
+            "dP/d(dy) = the transposed convolution of v, without b",
+            "dP/dw = as dw, with v for x",
+            LINEAR,
+        ),
         remark="A filter that the stride does not divide covers some pixels more often: it draws checkerboards.",
         source="Dumoulin & Visin 2016, section 4",
     ),
-    example=lambda: LayerTrial(ConvTranspose2D(1, 4, stride=2, padding=1), (3, 3, 1), scale=5),
+    example=lambda: LayerTrial(ConvTranspose2D(1, 4, stride=2, padding=1), (3, 3, 1)),
 )
 describe(
     SpectralNorm,
@@ -151,7 +155,7 @@ describe(
         double_backward=GROUPED,
         remark="No example sees another, so a critic with a gradient penalty may use it.",
     ),
-    example=lambda: LayerTrial(GroupNorm(2), (3, 3, 4), scale=6),
+    example=lambda: LayerTrial(GroupNorm(2), (3, 3, 4)),
 )
 describe(
     LayerNorm,
@@ -178,7 +182,7 @@ describe(
 describe(
     MinibatchStdDev,
     Theory(
-        "Appends a channel that tells how much the examples of a group differ, so that D notices a G that repeats itself.",
+        "Appends a channel that tells how much the examples of a group differ: D notices a G that repeats itself.",
         forward=("y = [x, m],  m = the mean over all numbers of sqrt(Var over the group + eps)",),
         backward=("dx = dy without its last channel + u ds / (G F),  ds = the last channel's sum over the group",),
         double_backward=(
@@ -186,7 +190,7 @@ describe(
             "dP/dx = ds / (G F) (v - mean(v) - u mean(v u)) / std",
         ),
     ),
-    example=lambda: LayerTrial(MinibatchStdDev(4), (5,), batch_size=4, scale=5),
+    example=lambda: LayerTrial(MinibatchStdDev(4), (5,), batch_size=4),
 )
 
 # ------------------------------------------------------------------------------------------ activations
@@ -205,7 +209,7 @@ describe(
 describe(
     ReLU,
     Theory(
-        "Passes positive numbers and stops negative ones; a unit that is always negative is dead: no gradient reaches it.",
+        "Passes positive numbers and stops negative ones; a unit that is always negative is dead and gets no gradient.",
         forward=("y = max(x, 0)",),
         backward=("dx = dy where y > 0, 0 elsewhere",),
         double_backward=("dP/d(dy) = v where y > 0, 0 elsewhere", PIECEWISE),
@@ -244,7 +248,7 @@ describe(
         backward=("dx = dy at the winner, 0 at the others",),
         double_backward=("dP/d(dy) = v at the winner", PIECEWISE),
     ),
-    example=lambda: LayerTrial(Maxout(2), (6,), batch_size=3, scale=9),
+    example=lambda: LayerTrial(Maxout(2), (6,), batch_size=3),
 )
 describe(
     Dropout,
@@ -291,7 +295,7 @@ describe(
         double_backward=(AS_FORWARD, LINEAR),
         source="Odena et al. 2016, Better Upsampling",
     ),
-    example=lambda: LayerTrial(UpSampling2D(2), (3, 3, 1), scale=5),
+    example=lambda: LayerTrial(UpSampling2D(2), (3, 3, 1)),
 )
 describe(
     PixelShuffle,
@@ -301,7 +305,7 @@ describe(
         backward=("dx = dy's pixels as channels again",),
         double_backward=(AS_FORWARD, LINEAR),
     ),
-    example=lambda: LayerTrial(PixelShuffle(2), (2, 2, 4), scale=8),
+    example=lambda: LayerTrial(PixelShuffle(2), (2, 2, 4)),
 )
 describe(
     AveragePooling2D,
@@ -312,7 +316,7 @@ describe(
         double_backward=(AS_FORWARD, LINEAR),
         source="LeCun et al. 1998, section II.B",
     ),
-    example=lambda: LayerTrial(AveragePooling2D(2), (4, 4, 1), scale=8),
+    example=lambda: LayerTrial(AveragePooling2D(2), (4, 4, 1)),
 )
 describe(
     GlobalAveragePooling2D,
@@ -342,7 +346,7 @@ describe(
         backward=("dx = dy, taken apart again",),
         double_backward=("dP/d(dy) = v, laid together", LINEAR),
     ),
-    example=lambda: LayerTrial(Pack(2), (5,), batch_size=4, scale=10),
+    example=lambda: LayerTrial(Pack(2), (5,), batch_size=4),
 )
 
 # ------------------------------------------------------------------------------------------ conditions
@@ -356,7 +360,7 @@ describe(
         backward=("dx = dy without e's part", "dE = c' (the rest of dy, summed over pixels)"),
         double_backward=("dP/d(dy) = [v, 0]", LINEAR),
     ),
-    example=lambda: LayerTrial(ConcatCondition((3,), embedding=2), (4,), batch_size=2, scale=4, condition=CLASSES),
+    example=lambda: LayerTrial(ConcatCondition((3,), embedding=2), (4,), batch_size=2, condition=CLASSES),
 )
 describe(
     InnerProduct,
@@ -377,7 +381,7 @@ describe(
         backward=("dx = (c gamma) dy", "dgamma = c' sum(dy x)", "dbeta = c' sum(dy), the sums over pixels"),
         double_backward=("dP/d(dy) = (c gamma) v", "dP/dgamma = c' sum(v dy)", LINEAR),
     ),
-    example=lambda: LayerTrial(ConditionalAffine(3), (4,), batch_size=2, scale=4, condition=CLASSES),
+    example=lambda: LayerTrial(ConditionalAffine(3), (4,), batch_size=2, condition=CLASSES),
 )
 
 # ------------------------------------------------------------------------------------------ augmentation
@@ -403,7 +407,7 @@ describe(
         remark="A' moves back.",
         source=AUGMENTATION,
     ),
-    example=lambda: LayerTrial(Translation(), (8, 8, 1), scale=32),
+    example=lambda: LayerTrial(Translation(), (8, 8, 1)),
 )
 describe(
     Cutout,
@@ -450,7 +454,7 @@ describe(
         backward=("dx = dy's first part + f's dx of the second",),
         double_backward=("dP/d(dy) = [v, f's]", "dP/dx = f's"),
     ),
-    example=lambda: LayerTrial(SkipConcat([Conv2D(1, 3)]), (4, 4, 1), scale=8),
+    example=lambda: LayerTrial(SkipConcat([Conv2D(1, 3)]), (4, 4, 1)),
 )
 describe(
     Parallel,

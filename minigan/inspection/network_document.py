@@ -6,7 +6,7 @@ from typing import Any
 from minigan.backends import Backend
 from minigan.inspection.code_places import pass_places, place_of, source_text
 from minigan.inspection.document import Block, Code, Document, Facts, Formulas, Graph, Heading, Table, Text
-from minigan.inspection.network_facts import Choice, LayerFacts, layer_facts
+from minigan.inspection.network_facts import JOINED, OWN, Choice, LayerFacts, layer_facts
 from minigan.inspection.numbers import compact
 from minigan.inspection.step_graph import Skipped, panels, skipped
 from minigan.inspection.step_record import StepRecord, record_step
@@ -25,7 +25,9 @@ COUNTING = (
     "this training computes. kept: bytes on the tape that no layer before has put there. sees: the part of the "
     "network's input that one number of the output depends on."
 )
-TRAFFIC = "Bytes that each pass cannot avoid: every array that it reads and writes, once. Layers that run as one do less."
+TRAFFIC = (
+    "Bytes that each pass cannot avoid: every array that it reads and writes, once. Layers that run as one do less."
+)
 
 
 def network_document(
@@ -33,6 +35,7 @@ def network_document(
     image_shape: tuple[int, ...],
     *,
     backend: Backend,
+    dtype: str = "float32",
     title: str,
     about: str,
     facts: Mapping[str, str],
@@ -43,11 +46,12 @@ def network_document(
         recipe: with its settings.
         image_shape: of what G draws.
         backend: the one whose algorithms are named; nothing runs on it.
+        dtype: of the networks.
         title: the document's.
         about: a paragraph.
         facts: lines to begin with.
     """
-    step = record_step(recipe, image_shape, recipe.batch_size)
+    step = record_step(recipe, image_shape, recipe.batch_size, dtype=dtype)
     learner = step.learner
     layers = {
         name: list(layer_facts(network, step, batch_size=recipe.batch_size, backend=backend))
@@ -113,7 +117,14 @@ def _work_table(rows: list[LayerFacts]) -> Table:
     sums = total([row.work for row in rows])
     kept = sum(row.kept.nbytes for row in rows if row.kept is not None)
     parameters = sum(row.parameters for row in rows)
-    last = ("total", "", compact(parameters), *(compact(getattr(sums, name).flops) for name in PASSES), compact(kept), "")
+    last = (
+        "total",
+        "",
+        compact(parameters),
+        *(compact(getattr(sums, name).flops) for name in PASSES),
+        compact(kept),
+        "",
+    )
     return Table(header, [*cells, last], left=2, total=True)
 
 
@@ -156,7 +167,8 @@ def _traffic_cells(label: str, work: Work) -> list[str]:
 
 def _algorithms(layers: Mapping[str, list[LayerFacts]], backend: Backend) -> list[Block]:
     """A row for each layer that calls a kernel, and each algorithm's reason once."""
-    rows, reasons = [], {}
+    rows: list[tuple[str, ...]] = []
+    reasons: dict[str, str] = {}
     for facts in layers.values():
         for row in facts:
             if not row.choices:
@@ -164,9 +176,17 @@ def _algorithms(layers: Mapping[str, list[LayerFacts]], backend: Backend) -> lis
             cells = [_algorithm(row, name) for name in ("y", "dx", "dw")]
             rows.append((_place(row), *cells))
             for choice in row.choices.values():
-                reasons.setdefault(choice.algorithm, _reason(choice, backend))
+                reasons.setdefault(_reasoned(choice), choice.reason)
     table = Table(("layer", "y", "dx", "dw"), rows, left=1, words=3)
-    return [Heading("Algorithms"), table, Facts(list(reasons.items()))]
+    reasons = {name: reason for name, reason in reasons.items() if reason != OWN} | (
+        {"any other": OWN} if OWN in reasons.values() and backend.name != "reference" else {}
+    )
+    return [Heading(f"Algorithms of the {backend.name} backend"), table, Facts(list(reasons.items()))]
+
+
+def _reasoned(choice: Choice) -> str:
+    """The name under which a reason stands."""
+    return "with N" if choice.reason == JOINED else choice.algorithm
 
 
 def _place(row: LayerFacts) -> str:
@@ -177,15 +197,9 @@ def _place(row: LayerFacts) -> str:
 
 def _algorithm(row: LayerFacts, name: str) -> str:
     choice = row.choices.get(name)
-    if choice is None:
-        return ""
-    return choice.algorithm
-
-
-def _reason(choice: Choice, backend: Backend) -> str:
-    if choice.native or backend.name == "reference":
-        return choice.reason
-    return f"{choice.reason}; the {backend.name} backend has none of its own"
+    if choice is not None:
+        return choice.algorithm
+    return "with dx" if name == "dw" and row.work.dw is not None and "dx" in row.choices else ""
 
 
 def _left_out(rows: Iterable[Skipped]) -> Table:
@@ -208,7 +222,7 @@ def _kinds(layers: Mapping[str, list[LayerFacts]]) -> list[Block]:
             seen.setdefault(type(row.layer), row)
     for kind, row in seen.items():
         theory = theory_of(kind)
-        blocks.append(Text(f"{kind.__name__}. {theory.does}"))
+        blocks.append(Text(theory.does, lead=kind.__name__))
         named = (("y", theory.forward), ("gradients", theory.backward), ("2nd order", theory.double_backward))
         blocks.append(Formulas([(name, line) for name, formula in named for line in formula]))
         kept = ", ".join(row.kept.names) if row.kept is not None else ""

@@ -13,9 +13,12 @@ from minigan.nn.layers import Conv2D, Layer, SpectralNorm
 from minigan.nn.network import Sequential
 from minigan.nn.network.summary import lines
 
-__all__ = ["Choice", "LayerFacts", "layer_facts"]
+__all__ = ["INHERITED", "JOINED", "OWN", "Choice", "LayerFacts", "layer_facts"]
 
 PASSES = ("y", "dx", "dw")
+OWN = "the one way of this backend, by a kernel of its own"
+INHERITED = "inherited from the reference, for want of a kernel of its own"
+JOINED = "one pass over memory serves both layers"
 CONVOLUTIONS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
 
@@ -102,9 +105,7 @@ def _formulas(kind: type) -> dict[str, list[str]]:
     return {name: list(getattr(theory, name)) for name in ("forward", "backward", "double_backward")}
 
 
-def layer_facts(
-    network: Sequential, step: StepRecord, *, batch_size: int, backend: Backend
-) -> Iterator[LayerFacts]:
+def layer_facts(network: Sequential, step: StepRecord, *, batch_size: int, backend: Backend) -> Iterator[LayerFacts]:
     """The facts of each layer of a network, those inside of layers after these.
 
     Args:
@@ -154,14 +155,14 @@ def _computed(record: LayerRecord, layer: Layer) -> frozenset[str]:
 
 
 def _choices(layer: Layer, record: LayerRecord | None, images: int, backend: Backend) -> dict[str, Choice]:
-    """The backend's choices for a layer's passes, by what was called in the step and, of convolutions, by their sizes."""
+    """The backend's choices for a layer's passes: of convolutions by their sizes, of others by what the step called."""
     if isinstance(layer, Conv2D):
-        passes = zip(PASSES, layer.PASSES, strict=True)
-        return {name: _convolution(layer, kernel, images, backend) for name, kernel in passes}
+        kernels_of = zip(PASSES, layer.PASSES, strict=True)
+        return {name: _convolution(layer, kernel, images, backend) for name, kernel in kernels_of}
     if record is None or isinstance(layer, SpectralNorm):
         return {}
     called = {"y": record.ran("forward"), "dx": record.ran("backward", "backward_recorded")}
-    choices = {}
+    choices: dict[str, Choice] = {}
     for name, passes in called.items():
         kernels = passes[0].kernels if passes else ()
         if record.joined:  # with a convolution or another layer before, whose own kernels are in its row
@@ -176,7 +177,7 @@ def _joined(kernels: tuple[str, ...], record: LayerRecord, backend: Backend) -> 
     """The second of two layers that run as one: its pass is the first one's."""
     place = (record.after or "").split(".")[-2]
     simple = _simple(kernels, backend)
-    return simple._replace(algorithm=f"with {place}", reason="one pass over memory serves both layers")
+    return simple._replace(algorithm=f"with {place}", reason=JOINED)
 
 
 def _convolution(layer: Conv2D, kernel: str, images: int, backend: Backend) -> Choice:
@@ -189,5 +190,4 @@ def _convolution(layer: Conv2D, kernel: str, images: int, backend: Backend) -> C
 
 def _simple(kernels: tuple[str, ...], backend: Backend) -> Choice:
     native = all(is_native(backend.name, kernel) for kernel in kernels)
-    own = f"the {backend.name} backend's own kernel, the only one"
-    return Choice(kernels[0], ", ".join(kernels), own if native else "inherited from the reference", native)
+    return Choice(kernels[0], ", ".join(kernels), OWN if native else INHERITED, native)

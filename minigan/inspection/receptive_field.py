@@ -1,7 +1,7 @@
 """The receptive field: how much of a network's input one number of a layer's output depends on.
 
-An interval of output pixels is followed back through the layers to the input pixels that it is computed from, vertically
-and horizontally alike. The answer is that of the pixel that sees most.
+An interval of output pixels is followed back through the layers to the input pixels that it is computed from, down and
+across alike. The answer is that of the pixel that sees most.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,6 @@ class Span(NamedTuple):
 
     first: int
     last: int
-
 
 
 Chain = Sequence[Layer]

@@ -75,7 +75,9 @@ def _chain(name: str, network: Sequential, kind: str, step: StepRecord) -> Chain
         second = any(seen.kind == "double_backward" for seen in passes)
         no_dx = "" if dx else AS_DATA if kind == "forward" else _no_input_gradient(step, name, bool(passes))
         no_dw = "" if dw or not weights else AS_DATA if kind == "forward" else FROZEN
-        nodes.append(Node(f"{place} {layer.describe()}", _shape(layer.output_shape), weights, dx, dw, second, no_dx, no_dw))
+        nodes.append(
+            Node(f"{place} {layer.describe()}", _shape(layer.output_shape), weights, dx, dw, second, no_dx, no_dw)
+        )
     forward_only = kind == "forward"
     return Chain(
         name,
@@ -91,7 +93,9 @@ def _of_kind(record: LayerRecord, kind: str) -> list[PassRecord]:
     """The backward passes of a phase."""
     if kind == "penalty":
         return record.ran("backward_recorded", "double_backward", "double_backward_down")
-    return [seen for seen in record.ran("backward") if seen.with_grads == (kind == "train")] if kind != "forward" else []
+    return (
+        [seen for seen in record.ran("backward") if seen.with_grads == (kind == "train")] if kind != "forward" else []
+    )
 
 
 def _no_input_gradient(step: StepRecord, name: str, reached: bool) -> str:

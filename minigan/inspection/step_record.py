@@ -151,16 +151,17 @@ def _names(cache: Any) -> tuple[str, ...]:
     return tuple(name for name in cache._fields if any(True for _ in arrays_in([getattr(cache, name)], np.ndarray)))
 
 
-def record_step(recipe: Recipe, image_shape: tuple[int, ...], batch_size: int) -> StepRecord:
+def record_step(recipe: Recipe, image_shape: tuple[int, ...], batch_size: int, *, dtype: str = "float32") -> StepRecord:
     """Runs a step of a recipe and records it, as it would be for that batch size.
 
     Args:
         recipe: its networks, loss, penalty and optimizers.
         image_shape: of what G draws.
         batch_size: of the step that is described; the one that runs is smaller.
+        dtype: of the networks.
     """
     backend = DryBackend()
-    learner = recipe.assemble(image_shape, backend=backend, rng=np.random.default_rng(0))
+    learner = recipe.assemble(image_shape, backend=backend, dtype=dtype, rng=np.random.default_rng(0))
     learner.n_critic = 1  # of several equal steps of D one is enough
     optimizers = {name: constructor_call(item, leave_out=("arena",)) for name, item in learner.optimizers.items()}
     unit = math.lcm(*(_least(layer) for net in learner.networks.values() for _, layer in net.walk()))
@@ -223,4 +224,3 @@ def _condition(networks: list[Sequential], n: int, rng: np.random.Generator) -> 
                     return np.eye(layer.shape[0], dtype=np.float32)[rng.integers(layer.shape[0], size=n)]
                 return rng.uniform(-1, 1, (n, *layer.shape)).astype(np.float32)
     return None
-

@@ -7,7 +7,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from minigan.inspection.document import Block, Code, Document, Facts, Formulas, Graph, Heading, Matrices, Table, Text, Verbatim
+from minigan.inspection.document import (
+    Block,
+    Code,
+    Document,
+    Facts,
+    Formulas,
+    Graph,
+    Heading,
+    Matrices,
+    Table,
+    Text,
+    Verbatim,
+)
 
 __all__ = ["as_text", "terminal_width"]
 
@@ -39,7 +51,7 @@ def _lines(block: Block, width: int) -> Iterator[str]:
         yield block.text
         yield "-" * min(len(block.text), width)
     elif isinstance(block, Text):
-        yield _wrapped(block.text, width)
+        yield _wrapped(f"{block.lead}. {block.text}" if block.lead else block.text, width)
     elif isinstance(block, Facts | Formulas):
         yield from _named(block.rows, width)
     elif isinstance(block, Verbatim):
@@ -68,7 +80,7 @@ def _wrapped(text: str, width: int) -> str:
 def _named(rows: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
     """Names at the left, once each; texts wrapped at the right."""
     left = max((15, *(len(name) for name, _ in rows)))
-    hang = min(left, width // 3)
+    hang = min(left, 2 * width // 5)
     before = None
     for name, text in rows:
         lines = textwrap.wrap(text, width - hang - 2 * len(INDENT), break_on_hyphens=False) or [""]

@@ -102,9 +102,7 @@ class _Board:
             scale: the size of the terms that the function adds up.
         """
         gradient = np.asarray(gradient)
-        self.judge(
-            check_gradient(function, array, gradient, path=self.path, what=what, rng=self.rng, scale=scale)
-        )
+        self.judge(check_gradient(function, array, gradient, path=self.path, what=what, rng=self.rng, scale=scale))
 
     def judge(self, found: GradientCheck) -> None:
         self.checks.append(found)
@@ -128,7 +126,7 @@ class LayerTrial(Trial):
         layer: not built.
         input_shape: of one example.
         batch_size: the number of examples.
-        scale: the largest number of x.
+        scale: the largest number of x; None for whole numbers.
         condition: for a conditional layer, (batch_size, ...).
         weights: the shown numbers of its weights; None for small whole numbers.
         train: whether its passes are those of training, or of evaluation.
@@ -140,7 +138,7 @@ class LayerTrial(Trial):
         input_shape: tuple[int, ...],
         *,
         batch_size: int = 1,
-        scale: float = 12.0,
+        scale: float | None = None,
         condition: np.ndarray | None = None,
         weights: Sequence[float] | None = None,
         train: bool = True,
@@ -205,7 +203,7 @@ class LayerTrial(Trial):
         bent = {} if ddx is None else {"dP/dx": ddx}
         board.show_named({"v": v, "dP/d(dy)": ddy, **bent, **{f"dP/d({name})": grads[p] for name, p in parameters}})
         if ddx is None:
-            board.say("dP/dx = 0: backward does not depend on x, but for the kinks.")
+            board.say("dP/dx = 0: the slope does not change with x.")
         scale = float(np.abs(dx * v).sum())
         board.check("dP/d(dy)", P, dy, ddy, scale=scale)
         board.check("dP/dx", P, x, np.zeros_like(x) if ddx is None else ddx, scale=scale)
@@ -357,7 +355,9 @@ class MatchingTrial(Trial):
         loss = FeatureMatching(D)
         real, fake = (distinct((1, *self.input_shape), 1.0, seed=seed) for seed in (1, 2))
         value, gradient = loss(fake, real)
-        board.say(f"D = {', '.join(layer.call_text() for layer in D)}; the features are those that its last layer sees:")
+        board.say(
+            f"D = {', '.join(layer.call_text() for layer in D)}; the features are those that its last layer sees:"
+        )
         board.show(real=real, fake=fake)
         board.say(f"The value is {float(value):.4f}.")
         board.show_named({"d(value)/d(fake)": gradient})
@@ -453,12 +453,17 @@ def _same(what: str, found: Any, expected: Sequence[float]) -> GradientCheck:
     return GradientCheck("optimizer", what, error, error <= EXACT)
 
 
-def distinct(shape: tuple[int, ...], scale: float, *, seed: int) -> np.ndarray:
-    """Different numbers, none of them 0, from -scale to scale: no layer has its kink or a tie there."""
+def distinct(shape: tuple[int, ...], scale: float | None = None, *, seed: int) -> np.ndarray:
+    """Different numbers, none of them 0, so that no layer has its kink or a tie there.
+
+    Args:
+        scale: the largest; None for whole numbers.
+    """
     size = int(np.prod(shape))
     half = (size + 1) // 2
     numbers = np.array([*range(-half, 0), *range(1, half + 1)][:size], dtype=np.float64)
-    return np.random.default_rng(seed).permutation(numbers).reshape(shape) * (scale / half)
+    mixed = np.random.default_rng(seed).permutation(numbers).reshape(shape)
+    return mixed if scale is None else mixed * (scale / half)
 
 
 def small_numbers(shape: tuple[int, ...], *, seed: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A multiply-add is two operations, and a function such as exp or tanh is one. A convolution's taps on padding count like
 the others, as they do in `Layer.flops` and in other counters; a filter's zeros between groups and gaps do not. Bytes
-are those that a pass cannot avoid: each array that it reads or writes, once. Layers that run as one read and write less.
+are those that a pass cannot avoid: each array that it reads or writes, once. Layers that run as one do less.
 
 The tests hold the products of these counts against the loops of the kernels' oracle.
 """
