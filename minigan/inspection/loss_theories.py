@@ -161,7 +161,7 @@ describe(
 describe(
     gaussian,
     Theory(
-        "The negative log-likelihood of pixels with normal noise of deviation 1, but for its constant: a VAE's, in nats.",
+        "The negative log-likelihood of pixels with normal noise of deviation 1, up to a constant: a VAE's.",
         forward=("sum (means - target)^2 / 2 over an image, the mean over images",),
         backward=("(means - target) / N",),
     ),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from minigan.inspection.graph import Chain, Node, Panel
 from minigan.inspection.network_facts import LayerFacts
 from minigan.inspection.step_record import LayerRecord, PassRecord, StepRecord
+from minigan.nn.layers import Reshape
 from minigan.nn.network import Sequential
 from minigan.nn.network.combinators import Block
 from minigan.nn.network.summary import lines
@@ -160,8 +161,8 @@ def _without_input_gradient(phase: _Phase, name: str, rows: list[LayerFacts], st
             continue
         passes = _of_kind(record, "train")
         before = None
-        moves_data = row.work.dx.reads > 0  # a view costs nothing
-        if moves_data and not any(seen.with_result for seen in passes) and not isinstance(row.layer, Block):
+        counts = not isinstance(row.layer, Block | Reshape)  # a block's layers count themselves, a view costs nothing
+        if counts and not any(seen.with_result for seen in passes):
             before = row
             why = _no_input_gradient(step, name, bool(passes))
             found.append(Skipped(phase.title, f"{row.layer.path}: dx", why, row.work.dx.flops))

@@ -139,7 +139,7 @@ def _cell(text: str, width: int, *, indent: bool) -> list[str]:
         if len(lines[-1]) + len(piece.rstrip()) > width and lines[-1].strip():
             lines.append(hang)
         lines[-1] += piece if lines[-1].strip() else piece.lstrip()
-    return lines
+    return [line.rstrip() for line in lines]
 
 
 # ------------------------------------------------------------------------------------------ matrices

@@ -26,7 +26,7 @@ Formula = tuple[str, ...]  # lines
 
 
 class Theory(NamedTuple):
-    """What a thing does, and its formulas.
+    """A sentence on a thing, and its formulas.
 
     Attributes:
         does: one sentence.

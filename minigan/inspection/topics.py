@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple
 
 from minigan import losses, nn
 from minigan.backends.base import KERNELS, Backend
@@ -16,8 +16,6 @@ from minigan.nn.layers.packing import Pack
 from minigan.nn.network.inpainting import Inpainting
 from minigan.recipes import RECIPES, Recipe
 from minigan.support.arguments import kind_of, nearest_name
-
-T = TypeVar("T")
 
 __all__ = ["KINDS", "Kind", "Topic", "names_by_kind", "topic_named", "topic_of", "topics"]
 
@@ -55,12 +53,13 @@ def topics() -> Iterator[Topic]:
     yield from (Topic("kernel", name, name) for name in KERNELS)
 
 
-def _layers() -> Iterator[type[Layer]]:
+def _layers() -> Iterator[type]:
     yield from _classes(nn, Layer)
-    yield from (*AUGMENTATIONS.values(), Pack, Inpainting)
+    yield from AUGMENTATIONS.values()
+    yield from (Pack, Inpainting)
 
 
-def _classes(room: Any, base: type[T]) -> Iterator[type[T]]:
+def _classes(room: Any, base: type) -> Iterator[type]:
     """The public classes of a room that derive from a base and can be made."""
     for name in room.__all__:
         value = getattr(room, name)

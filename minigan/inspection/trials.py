@@ -83,11 +83,8 @@ class _Board:
     def say(self, text: str) -> None:
         self.blocks.append(Text(text))
 
-    def show(self, **arrays: Any) -> None:
-        """Shows arrays as they are now; names with signs in them come by `show_named`."""
-        self.show_named(arrays)
-
-    def show_named(self, arrays: Mapping[str, Any]) -> None:
+    def show(self, arrays: Mapping[str, Any]) -> None:
+        """Shows arrays as they are now, by name."""
         kept = {name: np.array(array, dtype=np.float64) for name, array in arrays.items()}
         self.arrays |= kept
         flat = [item for name, array in kept.items() for item in _planes(name, array)]
@@ -170,10 +167,10 @@ class LayerTrial(Trial):
         shown = {"x": x, **{name: p.value for name, p in parameters}}
         if self.condition is not None:
             shown["c"] = self.condition
-        board.show_named(shown)
-        board.show_named({"y": y})
+        board.show(shown)
+        board.show({"y": y})
         board.say("Backward, for a loss with the gradient dy:")
-        board.show_named({"dy": dy, "dx": dx, **{f"d({name})": grads[p] for name, p in parameters}})
+        board.show({"dy": dy, "dx": dx, **{f"d({name})": grads[p] for name, p in parameters}})
         scale = float(np.abs(y * dy).sum())
         board.check("dx", lambda: _dot(forward()[0], dy), x, dx, scale=scale)
         for name, p in parameters:
@@ -201,7 +198,7 @@ class LayerTrial(Trial):
 
         board.say("Double backward, for a penalty P of dx with v = dP/d(dx):")
         bent = {} if ddx is None else {"dP/dx": ddx}
-        board.show_named({"v": v, "dP/d(dy)": ddy, **bent, **{f"dP/d({name})": grads[p] for name, p in parameters}})
+        board.show({"v": v, "dP/d(dy)": ddy, **bent, **{f"dP/d({name})": grads[p] for name, p in parameters}})
         if ddx is None:
             board.say("dP/dx = 0: the slope does not change with x.")
         scale = float(np.abs(dx * v).sum())
@@ -234,7 +231,7 @@ class LossTrial(Trial):
         board = _Board(type(self.loss).__name__)
         real, fake = (distinct(self.shape, 2.0, seed=seed) for seed in (1, 2))
         board.say(f"{self.loss!r} on D's logits of five real examples and of five fakes:")
-        board.show(real=real, fake=fake)
+        board.show({"real": real, "fake": fake})
         if isinstance(self.loss, CoupledLoss):
             self._coupled(board, self.loss, real, fake)
         else:
@@ -245,8 +242,8 @@ class LossTrial(Trial):
         on_real, on_fake = loss.discriminator(real, REAL), loss.discriminator(fake, FAKE)
         of_g = loss.generator(fake)
         board.say(f"D's loss: {on_real[0]:.4f} on real + {on_fake[0]:.4f} on fake. G's loss: {of_g[0]:.4f}.")
-        board.show_named({"d(D's loss)/d(real)": on_real[1], "d(D's loss)/d(fake)": on_fake[1]})
-        board.show_named({"d(G's loss)/d(fake)": of_g[1]})
+        board.show({"d(D's loss)/d(real)": on_real[1], "d(D's loss)/d(fake)": on_fake[1]})
+        board.show({"d(G's loss)/d(fake)": of_g[1]})
         board.check("D's loss, real", lambda: float(loss.discriminator(real, REAL)[0]), real, on_real[1])
         board.check("D's loss, fake", lambda: float(loss.discriminator(fake, FAKE)[0]), fake, on_fake[1])
         board.check("G's loss, fake", lambda: float(loss.generator(fake)[0]), fake, of_g[1])
@@ -255,8 +252,8 @@ class LossTrial(Trial):
         value, dreal, dfake = loss.discriminator(real, fake)
         of_g, dg = loss.generator(real, fake)
         board.say(f"D's loss: {value:.4f} on both together. G's loss: {of_g:.4f}.")
-        board.show_named({"d(D's loss)/d(real)": dreal, "d(D's loss)/d(fake)": dfake})
-        board.show_named({"d(G's loss)/d(fake)": dg})
+        board.show({"d(D's loss)/d(real)": dreal, "d(D's loss)/d(fake)": dfake})
+        board.show({"d(G's loss)/d(fake)": dg})
         board.check("D's loss, real", lambda: float(loss.discriminator(real, fake)[0]), real, dreal)
         board.check("D's loss, fake", lambda: float(loss.discriminator(real, fake)[0]), fake, dfake)
         board.check("G's loss, fake", lambda: float(loss.generator(real, fake)[0]), fake, dg)
@@ -285,9 +282,9 @@ class FunctionTrial(Trial):
         board = _Board(self.function.__name__)
         prediction = self.prediction.astype(np.float64)
         value, gradient = self.function(prediction, self.target)
-        board.show_named(dict(zip(self.names, (prediction, self.target), strict=True)))
+        board.show(dict(zip(self.names, (prediction, self.target), strict=True)))
         board.say(f"The value is {float(value):.4f}.")
-        board.show_named({f"d(value)/d({self.names[0]})": gradient})
+        board.show({f"d(value)/d({self.names[0]})": gradient})
         what = f"d({self.names[0]})"
         board.check(what, lambda: float(self.function(prediction, self.target)[0]), prediction, gradient)
         return board.worked()
@@ -326,10 +323,10 @@ class PenaltyTrial(Trial):
         logits, tape = D.forward(points, train=True)
         slope, _ = D.backward_recorded(np.ones_like(logits), tape)
         board.say(f"{self.penalty!r} of D = {', '.join(layer.call_text() for layer in D)}, on one real and one fake:")
-        board.show(real=real, fake=fake)
-        board.show_named({"points x": points, "dD/dx": slope})
+        board.show({"real": real, "fake": fake})
+        board.show({"points x": points, "dD/dx": slope})
         board.say(f"|dD/dx| = {float(np.linalg.norm(slope)):.4f}, so P = {value:.4f}. Its gradient for D's weights:")
-        board.show_named({f"dP/d({name})": grads[p] for name, p in D.named_parameters()})
+        board.show({f"dP/d({name})": grads[p] for name, p in D.named_parameters()})
         for name, p in D.named_parameters():
             board.check(f"dP/d({name})", lambda: P(scratch), p.value, grads[p])
         return board.worked()
@@ -358,9 +355,9 @@ class MatchingTrial(Trial):
         board.say(
             f"D = {', '.join(layer.call_text() for layer in D)}; the features are those that its last layer sees:"
         )
-        board.show(real=real, fake=fake)
+        board.show({"real": real, "fake": fake})
         board.say(f"The value is {float(value):.4f}.")
-        board.show_named({"d(value)/d(fake)": gradient})
+        board.show({"d(value)/d(fake)": gradient})
         board.check("d(fake)", lambda: float(loss(fake, real)[0]), fake, gradient)
         return board.worked()
 
@@ -390,10 +387,10 @@ class StepTrial(Trial):
         arrays = {name: np.array(numbers, np.float64) for name, numbers in self.arrays.items()}
         expected = self.formula(*self.arrays.values(), *self.options.values())
         board.say(f"{self.kernel} with {', '.join(f'{name}={value:g}' for name, value in self.options.items())}:")
-        board.show_named(arrays)
+        board.show(arrays)
         getattr(board.backend, self.kernel)(*arrays.values(), **self.options)
         changed = next(iter(arrays))
-        board.show_named({f"{changed} afterwards": arrays[changed]})
+        board.show({f"{changed} afterwards": arrays[changed]})
         board.judge(_same(f"{changed} afterwards", arrays[changed], expected))
         return board.worked(against="the formula, number by number")
 
@@ -425,7 +422,7 @@ class OptimizerTrial(Trial):
         board.backend.noted.clear()
         expected = [(w, (0.0,) * len(self.names)) for w in layer.w.value[0].tolist()]
         board.say(f"{optimizer.title().partition(', 0 steps')[0]} on five weights w:")
-        board.show_named({"w": layer.w.value})
+        board.show({"w": layer.w.value})
         for step in (1, 2, 3):
             dw = distinct((1, 5), 1.0, seed=step)
             grads.zero()
@@ -434,7 +431,7 @@ class OptimizerTrial(Trial):
             expected = [self.formula(w, d, memory, step) for (w, memory), d in zip(expected, dw[0], strict=True)]
             found = {f"w after step {step}": layer.w.value}
             found |= {name: optimizer.buffers[name][:5] for name in self.names}
-            board.show_named({f"dw of step {step}": dw, **found})
+            board.show({f"dw of step {step}": dw, **found})
             here = [np.concatenate([[w], memory]) for w, memory in expected]
             for index, (name, array) in enumerate(found.items()):
                 board.judge(_same(name if index == 0 else f"{name} after step {step}", array, [n[index] for n in here]))
