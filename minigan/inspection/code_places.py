@@ -6,6 +6,7 @@ Paths begin with the package's name, `minigan/nn/layers/conv.py:120`, in a check
 import ast
 import functools
 import inspect
+import linecache
 import sys
 import textwrap
 from pathlib import Path
@@ -27,6 +28,8 @@ def place_of(function: Any) -> str:
         line = inspect.getsourcelines(function)[1] if isinstance(function, type) else function.__code__.co_firstlineno
     except (TypeError, OSError, AttributeError):
         return str(getattr(function, "__module__", "") or "")
+    while file and linecache.getline(file, line).lstrip().startswith("@"):  # to the line of its name
+        line += 1
     return f"{_short(Path(file), function.__module__)}:{line}" if file else str(function.__module__)
 
 

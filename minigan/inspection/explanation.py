@@ -1,6 +1,7 @@
 """Explanations of anything that has a name, of a run, and of things of your own."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,8 @@ def _opened(path: Path) -> tuple[int, dict[str, Any], RunConfig | None]:
 
 
 def _summary(recipe: Recipe) -> str:
-    """The first line of a recipe's docstring."""
-    return (type(recipe).__doc__ or "").partition("\n")[0]
+    """The first line of a recipe's docstring; "" under Python -OO, where a dataclass has another one."""
+    return "" if sys.flags.optimize > 1 else (type(recipe).__doc__ or "").partition("\n")[0]
 
 
 def _backend_of_run(name: str, chosen: str | Backend | None) -> Backend:

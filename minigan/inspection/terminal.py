@@ -43,7 +43,12 @@ def as_text(document: Document, *, width: int = WIDEST) -> str:
         close = isinstance(block, Facts | Formulas) and isinstance(before, Text | Formulas)
         parts.append(("\n" if close else "\n\n") + text)
         before = block
-    return "".join(parts)
+    return _printable("".join(parts))
+
+
+def _printable(text: str) -> str:
+    """The text with control characters escaped: names in run folders come from strangers."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _lines(block: Block, width: int) -> Iterator[str]:
