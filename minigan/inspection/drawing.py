@@ -8,8 +8,9 @@ from minigan.inspection.graph import Chain, Node, Panel
 
 __all__ = ["svg"]
 
-BOX, HIGH, STEP = 190, 30, 58  # a layer's box, and the distance from one to the next
-COLUMN = 500  # of a network, reasons included
+BOX, HIGH, STEP = 212, 30, 56  # a layer's box, and the distance from one to the next
+COLUMN = 556  # of a network, reasons included
+INDENT, DEEPEST = 10, 5  # of a layer inside others
 MARGIN = 16
 ARROW_DOWN, ARROW_UP, WEIGHT = 36, 80, BOX + 14  # where arrows stand in a column, from its boxes' left side
 CHARACTERS = 34  # of a reason's line
@@ -43,14 +44,19 @@ def _column(chain: Chain, left: int, number: int) -> str:
     top = MARGIN + 34
     parts = [
         _text(left, MARGIN + 12, chain.name, "name"),
-        _text(left + 24, MARGIN + 12, f"from {chain.source}", "small"),
+        _text(left + 12 * len(chain.name) + 12, MARGIN + 12, f"from {chain.source}", "small"),
     ]
+    told: set[str] = set()  # a reason is given once
     for index, node in enumerate(chain.nodes):
         y = top + STEP * index
-        parts += _edges(node, chain, left, y, number)
-        parts.append(f'<rect x="{left}" y="{y}" width="{BOX}" height="{HIGH}" rx="5" class="layer"/>')
-        parts.append(_text(left + 8, y + 19, _cut(node.label, 24), "label"))
-        parts.append(_text(left + BOX - 6, y + HIGH + 12, node.shape, "shape"))
+        x = left + INDENT * min(node.depth, DEEPEST)
+        parts += _edges(node, x, y, y - 18 if index == 0 else y - STEP + HIGH, number)
+        parts.append(f'<rect x="{x}" y="{y}" width="{BOX}" height="{HIGH}" rx="5" class="layer"/>')
+        parts.append(_text(x + 8, y + 19, _cut(node.label, 27), "label"))
+        parts.append(_text(x + BOX - 6, y + HIGH + 12, node.shape, "shape"))
+        reasons = [reason for reason in _reasons(node, chain) if reason not in told]
+        told.update(reasons)
+        parts += _why(reasons, x + WEIGHT + 62, y + HIGH // 2 + 4)
     bottom = top + STEP * len(chain.nodes)
     parts.append(_line(left + ARROW_DOWN, bottom - STEP + HIGH, left + ARROW_DOWN, bottom - 6, "forward", number))
     if chain.backward:
@@ -59,33 +65,35 @@ def _column(chain: Chain, left: int, number: int) -> str:
     return "".join(parts)
 
 
-def _edges(node: Node, chain: Chain, left: int, y: int, number: int) -> Iterator[str]:
+def _edges(node: Node, left: int, y: int, above: int, number: int) -> Iterator[str]:
     """The arrows into and out of a layer: x comes from above, dx goes up, dw to the right."""
-    above = y - STEP + HIGH if y > MARGIN + 40 else y - 18
+    if node.beside:  # its input is not the output of the layer above
+        above = y - 12
+        yield _text(left + WEIGHT + 26, y - 4, f"from the input of {node.beside}", "shape-left")
     yield _line(left + ARROW_DOWN, above, left + ARROW_DOWN, y, "forward", number)
-    kind = "backward" if node.dx else "none"
-    yield _line(left + ARROW_UP, y, left + ARROW_UP, above, kind, number)
+    yield _line(left + ARROW_UP, y, left + ARROW_UP, above, "backward" if node.dx else "none", number)
     if node.second:
         yield _line(left + ARROW_UP + 24, above, left + ARROW_UP + 24, y, "second", number)
-    reasons = [("dx", node.no_dx)] if not node.dx and chain.backward else []
-    x, middle = left + BOX, y + HIGH // 2
     if node.has_weights:
+        x, middle = left + BOX, y + HIGH // 2
         name = "dP/dw" if node.second and node.dw else "dw"
         kind = ("second" if node.second else "backward") if node.dw else "none"
         yield _line(x, middle, left + WEIGHT + 20, middle, kind, number)
         yield _text(left + WEIGHT + 26, middle + 4, name, "small" if node.dw else "why")
-        if not node.dw and chain.backward:
-            reasons.append(("dw", node.no_dw))
-    if chain.why and node is chain.nodes[0]:
-        reasons.append(("no gradients", chain.why))
-    lines = [
-        line
-        for what, why in reasons
-        if why
-        for line in textwrap.wrap(f"no {what}: {why}".replace("no no", "no"), CHARACTERS)
-    ]
-    for index, line in enumerate(lines[:4]):
-        yield _text(left + WEIGHT + 62, middle + 4 - 6 * (len(lines) - 1) + 12 * index, line, "why")
+
+
+def _reasons(node: Node, chain: Chain) -> list[str]:
+    """The sentences on what is not computed at a layer."""
+    if chain.why:
+        return [f"no gradients: {chain.why}"]
+    found = [f"no dx: {node.no_dx}"] if not node.dx and node.no_dx else []
+    return found + ([f"no dw: {node.no_dw}"] if node.no_dw else [])
+
+
+def _why(reasons: list[str], x: int, y: int) -> Iterator[str]:
+    lines = [line for reason in reasons for line in textwrap.wrap(reason, CHARACTERS)]
+    for index, line in enumerate(lines):
+        yield _text(x, y - 6 * (len(lines) - 1) + 12 * index, line, "why")
 
 
 def _line(x1: int, y1: int, x2: int, y2: int, kind: str, number: int) -> str:

@@ -19,6 +19,8 @@ class Node(NamedTuple):
         dw: whether the gradients of its weights were computed.
         second: whether the gradient of its backward pass was computed.
         no_dx, no_dw: the reasons why not.
+        depth: the number of layers it stands inside of.
+        beside: the layer whose input it shares, if it begins a branch and does not follow the layer above it.
     """
 
     label: str
@@ -29,6 +31,8 @@ class Node(NamedTuple):
     second: bool = False
     no_dx: str = ""
     no_dw: str = ""
+    depth: int = 0
+    beside: str = ""
 
 
 class Chain(NamedTuple):

@@ -15,7 +15,10 @@ from minigan.inspection.work import Cost, Work, total
 from minigan.nn.network import Sequential
 from minigan.recipes import AdversarialRecipe, Recipe
 from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
+from minigan.training.supervised import Supervised
+from minigan.training.variational import VariationalAutoencoder
 
 __all__ = ["network_document"]
 
@@ -77,7 +80,8 @@ def _heading(name: str, network: Sequential) -> str:
 
 
 def _batch(recipe: Recipe, backend: Backend, learner: Learner) -> str:
-    return f"{recipe.batch_size} examples in {learner.G.dtype}; algorithms of the {backend.describe()}"
+    examples = "1 example" if recipe.batch_size == 1 else f"{recipe.batch_size} examples"
+    return f"{examples} in {learner.G.dtype}; algorithms of the {backend.describe()}"
 
 
 def _game(recipe: Recipe, step: StepRecord) -> dict[str, str]:
@@ -87,11 +91,29 @@ def _game(recipe: Recipe, step: StepRecord) -> dict[str, str]:
         if isinstance(recipe, AdversarialRecipe) and recipe.n_critic > 1:
             found["steps"] = f"{recipe.n_critic} of D for each of G"
         found["loss"] = _said(learner.loss)
+        if terms := _terms(learner.generator_terms):
+            weight = "" if learner.adversarial_weight == 1 else f"{learner.adversarial_weight:g} * "
+            found["G's loss"] = f"{weight}that + {terms}"
         if learner.penalty is not None:
             found["penalty"] = _said(learner.penalty)
+    elif isinstance(learner, VariationalAutoencoder):
+        weight = "" if learner.kl_weight == 1 else f"{learner.kl_weight:g} * "
+        does = theory_of(learner.likelihood).does
+        found["loss"] = f"-log p(x | z) + {weight}KL, by {_function(learner.likelihood)}. {does}"
+    elif isinstance(learner, Supervised):
+        found["loss"] = _terms(learner.terms)
     if len(set(step.optimizers.values())) == 1:
         return found | {"optimizer": next(iter(step.optimizers.values()))}
     return found | {f"{letter.upper()}'s optimizer": call for letter, call in step.optimizers.items()}
+
+
+def _terms(terms: Iterable[GeneratorTerm]) -> str:
+    return " + ".join(f"{term.weight:g} * {_function(term.function)}" for term in terms)
+
+
+def _function(function: Any) -> str:
+    """The name of a loss with a target, or of its class."""
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _said(thing: Any) -> str:

@@ -70,6 +70,7 @@ svg text{font:12px ui-monospace,monospace;fill:var(--ink)}
 svg text.name{font-weight:700;font-size:15px}
 svg text.small{fill:var(--soft)}
 svg text.shape{fill:var(--soft);font-size:10.5px;text-anchor:end}
+svg text.shape-left{fill:var(--soft);font-size:10.5px}
 svg text.why{fill:var(--soft);font-size:10.5px}
 svg .layer{fill:var(--tint);stroke:var(--line)}
 svg .edge{fill:none;stroke-width:1.8}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from minigan.inspection.graph import Chain, Node, Panel
 from minigan.inspection.network_facts import LayerFacts
 from minigan.inspection.step_record import LayerRecord, PassRecord, StepRecord
-from minigan.nn.layers import Reshape
+from minigan.nn.layers import Layer, Reshape
 from minigan.nn.network import Sequential
 from minigan.nn.network.combinators import Block
 from minigan.nn.network.summary import lines
@@ -66,19 +66,17 @@ def panels(step: StepRecord) -> list[Panel]:
 
 
 def _chain(name: str, network: Sequential, kind: str, step: StepRecord) -> Chain:
-    top = [(line.name, line.layer) for line in lines(network) if line.depth == 0]
     nodes = []
-    for place, layer in top:
-        passes = _of_kind(step.layers[layer.path], kind)
-        weights = any(inner.own_parameters for _, inner in layer.walk())
-        dx = any(seen.with_result for seen in passes if seen.kind != "double_backward")
-        dw = weights and any(seen.with_grads for seen in passes)
-        second = any(seen.kind == "double_backward" for seen in passes)
-        no_dx = "" if dx else AS_DATA if kind == "forward" else _no_input_gradient(step, name, bool(passes))
-        no_dw = "" if dw or not weights else AS_DATA if kind == "forward" else FROZEN
-        nodes.append(
-            Node(f"{place} {layer.describe()}", _shape(layer.output_shape), weights, dx, dw, second, no_dx, no_dw)
-        )
+    above: Layer = network
+    for place, depth, layer in lines(network):
+        if layer.path not in step.layers:  # inside a layer that is no network
+            continue
+        node = _node(name, f"{place} {layer.describe()}", layer, kind, step)
+        around, _, inside = layer.path.rpartition(".")[0].rpartition(".")
+        begins = depth > 0 and not inside.strip("0") and not layer.path.startswith(f"{above.path}.")
+        beside = _block_around(network, around).describe() if begins else ""
+        nodes.append(node._replace(depth=depth, beside=beside))
+        above = layer
     forward_only = kind == "forward"
     return Chain(
         name,
@@ -88,6 +86,25 @@ def _chain(name: str, network: Sequential, kind: str, step: StepRecord) -> Chain
         backward=not forward_only,
         why=AS_DATA if forward_only else "",
     )
+
+
+def _block_around(network: Sequential, branch: str) -> Layer:
+    """The block that has a branch of that path."""
+    return next(
+        layer for _, layer in network.walk() if isinstance(layer, Block) and branch.startswith(f"{layer.path}.")
+    )
+
+
+def _node(name: str, label: str, layer: Layer, kind: str, step: StepRecord) -> Node:
+    """A layer in a phase; the layers inside a block have nodes of their own."""
+    passes = _of_kind(step.layers[layer.path], kind)
+    weights = not isinstance(layer, Block) and any(inner.own_parameters for _, inner in layer.walk())
+    dx = any(seen.with_result for seen in passes if seen.kind != "double_backward")
+    dw = weights and any(seen.with_grads for seen in passes)
+    second = any(seen.kind == "double_backward" for seen in passes)
+    no_dx = "" if dx else AS_DATA if kind == "forward" else _no_input_gradient(step, name, bool(passes))
+    no_dw = "" if dw or not weights else AS_DATA if kind == "forward" else FROZEN
+    return Node(label, _shape(layer.output_shape), weights, dx, dw, second, no_dx, no_dw)
 
 
 def _of_kind(record: LayerRecord, kind: str) -> list[PassRecord]:
