@@ -3,10 +3,13 @@
 import argparse
 
 from minigan.cli.recipes import parse_settings
+from minigan.errors import ConfigError
 from minigan.support.durable_files import atomic_write
 from minigan.support.output import Output
 
 __all__ = ["explain_topic"]
+
+USAGE = "minigan explain WHAT explains one, also the path of a run; --html FILE writes it as a page with drawings."
 
 
 def explain_topic(options: argparse.Namespace) -> int:
@@ -16,9 +19,13 @@ def explain_topic(options: argparse.Namespace) -> int:
 
     out = Output.of(options)
     settings = parse_settings(options.set)
+    if options.what is None and (settings or options.backend):
+        raise ConfigError("--set and --backend need a recipe to explain. Write minigan explain RECIPE --set KEY=VALUE.")
     document = contents() if options.what is None else explain(options.what, settings=settings, backend=options.backend)
     if options.html is None:
         out.show(as_text(document, width=terminal_width()))
+        if options.what is None:
+            out.show(f"\n{USAGE}")
     else:
         atomic_write(options.html, as_page(document).encode())
         out.show(f"{document.title}: {options.html}")

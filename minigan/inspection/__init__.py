@@ -11,6 +11,7 @@ A layer, loss or optimizer of your own joins with `describe`.
 from minigan.inspection.document import Document
 from minigan.inspection.explanation import contents, explain
 from minigan.inspection.page import as_page
+from minigan.inspection.receptive_field import Span, reach, receptive_fields
 from minigan.inspection.terminal import as_text, terminal_width
 from minigan.inspection.theory import Theory, describe
 from minigan.inspection.trials import (
@@ -32,6 +33,7 @@ __all__ = [
     "LossTrial",
     "OptimizerTrial",
     "PenaltyTrial",
+    "Span",
     "Theory",
     "Trial",
     "Work",
@@ -41,6 +43,8 @@ __all__ = [
     "contents",
     "describe",
     "explain",
+    "reach",
+    "receptive_fields",
     "terminal_width",
     "work_of",
 ]

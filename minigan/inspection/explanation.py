@@ -10,7 +10,7 @@ from minigan.backends import Backend, get_backend
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_model
 from minigan.errors import BackendError, CheckpointError, ConfigError, MissingExtraError
-from minigan.inspection.document import Document, Facts, Heading, Text
+from minigan.inspection.document import Document, Facts, Text
 from minigan.inspection.network_document import network_document
 from minigan.inspection.thing_document import thing_document
 from minigan.inspection.topics import Topic, names_by_kind, topic_named, topic_of
@@ -59,7 +59,10 @@ def _of_topic(
 ) -> Document:
     if topic.kind == "recipe":
         return _recipe_document(topic.thing.from_settings(settings or {}), backend, others)
-    _refuse_settings(settings, f"the {topic.kind} {topic.name}")
+    what = f"the {topic.kind} {topic.name}"
+    _refuse_settings(settings, what)
+    if backend is not None:
+        raise ConfigError(f"{what} is explained on the reference backend. Leave `backend` out.")
     return thing_document(topic, others)
 
 
@@ -87,7 +90,7 @@ def _recipe_document(recipe: Recipe, backend: str | Backend | None, others: tupl
     shape = (*recipe.fit_size(None), recipe.channels or 3)
     H, W, C = shape
     kind = {1: "grey", 3: "RGB"}[C]
-    facts = {"images": f"{H}x{W} {kind}; --set size=N channels=1 or 3 explains others"}
+    facts = {"images": f"{H}x{W} {kind}; for others set `size=28, channels=1`"}
     chosen = get_backend(backend or "auto")
     document = network_document(
         recipe, shape, backend=chosen, title=f"{recipe.name}: a recipe", about=_summary(recipe), facts=facts
@@ -163,11 +166,5 @@ def contents() -> Document:
     names = names_by_kind()
     plural = {"loss": "losses", "penalty": "penalties"}
     rows = [(plural.get(kind, f"{kind}s"), ", ".join(found)) for kind, found in names.items()]
-    usage = [
-        ("minigan explain dcgan", "a recipe: its networks layer by layer, and a step of its training"),
-        ("minigan explain RUN", "the same for a run folder"),
-        ("minigan explain Conv2D", "mathematics, code, and an example whose gradients are checked as you look"),
-        ("minigan explain dcgan --html dcgan.html", "as a page with drawings"),
-    ]
     title = "minigan explains recipes and runs, layers, losses, penalties, optimizers and kernels."
-    return Document(title, [Facts(rows), Heading("Examples"), Facts(usage)], {"topics": names})
+    return Document(title, [Facts(rows)], {"topics": names})

@@ -33,7 +33,7 @@ from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
 
-__all__ = ["receptive_fields", "seen_by"]
+__all__ = ["Span", "reach", "receptive_fields", "seen_by"]
 
 
 class Span(NamedTuple):
@@ -92,7 +92,15 @@ def _back(chain: Chain, axis: int, span: Span | None) -> Span | None:
 
 @singledispatch
 def reach(layer: Layer, axis: int, span: Span) -> Span | None:  # noqa: ARG001
-    """The input pixels that these output pixels of a layer are computed from; None for all, also where unknown."""
+    """The input pixels that these output pixels of a layer are computed from; register one for a class of your own.
+
+    Args:
+        layer: built.
+        axis: 0 down, 1 across.
+        span: of the output; it may reach beyond the image.
+    Returns:
+        The span of the input; None for all of it, also where nothing is registered.
+    """
     return None
 
 

@@ -95,11 +95,11 @@ def _facts(topic: Topic) -> list[tuple[str, str]]:
     else:
         found += [(name, place_of(getattr(topic.thing, name))) for name in _own_methods(topic)]
     if topic.thing in LOSSES.values():
-        found.append(("use", f"minigan train --set loss={topic.name}"))
+        found.append(("setting", f"`loss={topic.name!r}`"))
     elif topic.thing in PENALTIES.values():
-        found.append(("use", f"minigan train --set penalty={topic.name}"))
+        found.append(("setting", f"`penalty={topic.name!r}`"))
     elif topic.kind == "optimizer":
-        found.append(("use", f"minigan train --set optimizer={topic.name.lower()}"))
+        found.append(("setting", f"`optimizer={topic.name.lower()!r}`"))
     return [(name, text) for name, text in found if text]
 
 

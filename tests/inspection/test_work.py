@@ -53,7 +53,7 @@ def counted(*shape):
 
 
 def multiply_adds(f, *arguments, **options):
-    """Those that an oracle does: it multiplies such numbers, or first makes floats of both factors."""
+    """The count of an oracle's: it multiplies such numbers, or first makes floats of both factors."""
     Counted.tally.multiplications = Counted.tally.conversions = 0
     f(*arguments, **options)
     return Counted.tally.multiplications or Counted.tally.conversions // 2
