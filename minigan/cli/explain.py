@@ -9,7 +9,7 @@ from minigan.support.output import Output
 
 __all__ = ["explain_topic"]
 
-USAGE = "minigan explain WHAT explains one, also the path of a run; --html FILE writes it as a page with drawings."
+USAGE = "minigan explain WHAT explains one of them, or the run of a path; --html FILE writes a page."
 
 
 def explain_topic(options: argparse.Namespace) -> int:

@@ -90,7 +90,7 @@ def _recipe_document(recipe: Recipe, backend: str | Backend | None, others: tupl
     shape = (*recipe.fit_size(None), recipe.channels or 3)
     H, W, C = shape
     kind = {1: "grey", 3: "RGB"}[C]
-    facts = {"images": f"{H}x{W} {kind}; for others set `size=28, channels=1`"}
+    facts = {"images": f"{H}x{W} {kind}; for others: `size=28, channels=1`"}
     chosen = get_backend(backend or "auto")
     document = network_document(
         recipe, shape, backend=chosen, title=f"{recipe.name}: a recipe", about=_summary(recipe), facts=facts
