@@ -205,9 +205,9 @@ def _rectifier(layer: LeakyReLU, batch_size: int) -> Work:
 @work_of.register(Sigmoid)
 def _smooth(layer: Layer, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
-    y = s.x if isinstance(layer, Tanh) else 4 * s.x
+    y, second = (s.x, 6 * s.x) if isinstance(layer, Tanh) else (4 * s.x, 7 * s.x)
     dx = s.cost(3 * s.x, reads=2 * s.x, writes=s.x)
-    return Work(s.cost(y, reads=s.x, writes=s.x), dx, None, s.cost(6 * s.x, reads=3 * s.x, writes=2 * s.x))
+    return Work(s.cost(y, reads=s.x, writes=s.x), dx, None, s.cost(second, reads=3 * s.x, writes=2 * s.x))
 
 
 @work_of.register
@@ -221,19 +221,20 @@ def _maxout(layer: Maxout, batch_size: int) -> Work:
 @work_of.register(BatchNorm)
 @work_of.register(GroupNorm)
 def _norm(layer: Layer, batch_size: int) -> Work:
-    """Per number: y has a mean, a variance, a scale and a shift; dx two means and a projection; and so on."""
+    """Operations for each number, as the formulas of `reference/norm.py` and `reference/group_norm.py` have them."""
     s = Sizes.of(layer, batch_size)
-    y = s.cost(6 * s.x, reads=s.x + s.w, writes=s.x)
-    dx = s.cost(10 * s.x, reads=2 * s.x + s.w // 2, writes=s.x)
+    each_y, each_dx, each_second = (7, 9, 23) if isinstance(layer, BatchNorm) else (8, 10, 31)
+    y = s.cost(each_y * s.x, reads=s.x + s.w, writes=s.x)
+    dx = s.cost(each_dx * s.x, reads=2 * s.x + s.w // 2, writes=s.x)
     dw = s.cost(5 * s.x, reads=2 * s.x + s.w, writes=s.w)
-    return Work(y, dx, dw, s.cost(26 * s.x, reads=3 * s.x + s.w, writes=2 * s.x + s.w // 2))
+    return Work(y, dx, dw, s.cost(each_second * s.x, reads=3 * s.x + s.w, writes=2 * s.x + s.w // 2))
 
 
 @work_of.register
 def _deviation(layer: MinibatchStdDev, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     y, dx = s.cost(6 * s.x, reads=s.x, writes=s.y + s.x), s.cost(2 * s.x, reads=s.y + s.x, writes=s.x)
-    return Work(y, dx, None, s.cost(9 * s.x, reads=2 * s.x + s.y, writes=s.x + s.y))
+    return Work(y, dx, None, s.cost(10 * s.x, reads=2 * s.x + s.y, writes=s.x + s.y))
 
 
 @work_of.register
