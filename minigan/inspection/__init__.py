@@ -10,19 +10,14 @@ A layer, loss or optimizer of your own joins with `describe`.
 
 from minigan.inspection.document import Document
 from minigan.inspection.explanation import contents, explain
+from minigan.inspection.layer_trials import LayerTrial
+from minigan.inspection.loss_trials import FunctionTrial, LossTrial, PenaltyTrial
+from minigan.inspection.optimizer_trials import OptimizerTrial
 from minigan.inspection.page import as_page
 from minigan.inspection.receptive_field import Span, reach, receptive_fields
 from minigan.inspection.terminal import as_text, terminal_width
 from minigan.inspection.theory import Theory, describe
-from minigan.inspection.trials import (
-    FunctionTrial,
-    LayerTrial,
-    LossTrial,
-    OptimizerTrial,
-    PenaltyTrial,
-    Trial,
-    Worked,
-)
+from minigan.inspection.trials import Trial, Worked
 from minigan.inspection.work import Cost, Work, work_of
 
 __all__ = [

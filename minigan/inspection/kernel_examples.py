@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from minigan.inspection.trials import LayerTrial, StepTrial, Trial
+from minigan.inspection.layer_trials import LayerTrial
+from minigan.inspection.optimizer_trials import StepTrial
+from minigan.inspection.trials import Trial
 from minigan.nn import (
     SGD,
     Adam,

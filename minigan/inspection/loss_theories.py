@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from minigan.inspection.loss_trials import FunctionTrial, LossTrial, MatchingTrial, PenaltyTrial
 from minigan.inspection.theory import Theory, describe
-from minigan.inspection.trials import FunctionTrial, LossTrial, MatchingTrial, PenaltyTrial, distinct
+from minigan.inspection.trials import distinct
 from minigan.losses import (
     DRAGAN,
     R1,

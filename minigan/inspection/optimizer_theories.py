@@ -2,8 +2,8 @@
 
 import math
 
+from minigan.inspection.optimizer_trials import OptimizerTrial
 from minigan.inspection.theory import Theory, describe
-from minigan.inspection.trials import OptimizerTrial
 from minigan.nn import SGD, Adam, AdamW, RMSprop
 
 __all__: list[str] = []

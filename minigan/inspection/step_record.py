@@ -21,11 +21,14 @@ from minigan.nn.network import Observer, Pass, Sequential
 from minigan.nn.network.observer import PassKind
 from minigan.nn.network.tape import arrays_in, owner_of
 from minigan.recipes import Recipe
+from minigan.support.memory_limit import expect_room
 from minigan.support.representation import constructor_call
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
 from minigan.training.learner import Learner
 from minigan.training.supervised import Supervised
+
+ALIVE = 3  # arrays of a layer's size at a time: two tapes of D, and the gradients on their way
 
 __all__ = ["Kept", "LayerRecord", "StepRecord", "record_step"]
 
@@ -159,12 +162,18 @@ def record_step(recipe: Recipe, image_shape: tuple[int, ...], batch_size: int, *
         image_shape: of what G draws.
         batch_size: of the step that is described; the one that runs is smaller.
         dtype: of the networks.
+    Raises:
+        ConfigError, ShapeError: the recipe cannot draw such images.
+        OutOfMemoryError: even a step on few examples of them does not fit.
     """
     backend = DryBackend()
     learner = recipe.assemble(image_shape, backend=backend, dtype=dtype, rng=np.random.default_rng(0))
     learner.n_critic = 1  # of several equal steps of D one is enough
     optimizers = {name: constructor_call(item, leave_out=("arena",)) for name, item in learner.optimizers.items()}
-    unit = math.lcm(*(_least(layer) for net in learner.networks.values() for _, layer in net.walk()))
+    layers = [layer for net in learner.networks.values() for _, layer in net.walk()]
+    unit = math.lcm(*map(_least, layers))
+    numbers = min(batch_size, 2 * unit) * sum(math.prod(layer.output_shape) for layer in layers)
+    expect_room(4 * ALIVE * numbers, what="a small step", remedy="Choose smaller images.")
     if batch_size <= 2 * unit or batch_size % unit:
         return StepRecord(learner, optimizers, _run(learner, backend, batch_size))
     small, large = _run(learner, backend, unit), _run(learner, backend, 2 * unit)

@@ -8,7 +8,7 @@
             backward=("dx = dy (s + y (1 - s))",),
             double_backward=("dP/d(dy) = v (s + y (1 - s))", "dP/dx = v dy s (1 - s) (2 + x (1 - 2 s))"),
         ),
-        example=lambda: Trial(Swish(), (5, 5, 1)),
+        example=lambda: LayerTrial(Swish(), (5, 5, 1), scale=3),
     )
 
 `minigan.inspection.explain(Swish)` then explains it, as does the explanation of a network with such a layer. Without an

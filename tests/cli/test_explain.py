@@ -64,6 +64,7 @@ def test_a_page_says_where_it_is(capsys):
             ["dcgan", "--set", "size=31"],
             "expected images whose sides are 4 to 7 pixels times a power of two, up to 128",
         ),
+        (["segment", "--backend", "reference", "--set", "size=32768"], "out of memory: a small step would take "),
         (["hinge", "--html", "none/page.html"], "cannot write none/page.html: No such file or directory. Create the "),
         (["hinge", "--html", "."], "cannot write .: Is a directory. It is a folder: name a file in it."),
     ],
