@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import minigan.backends.base as contract
 from minigan.backends import BACKENDS
 
-__all__ = ["is_native", "kernel_places", "kernel_source", "pass_places", "place_of", "source_text"]
+__all__ = ["kernel_places", "kernel_source", "pass_places", "place_of", "source_text"]
 
 PASSES = ("forward", "backward", "double_backward")
 
@@ -95,8 +95,3 @@ def _short(file: Path, module: str) -> str:
         except (ValueError, OSError):
             continue
     return file.name
-
-
-def is_native(engine: str, kernel: str) -> bool:
-    """Whether an engine has that kernel in its own files; the reference has all."""
-    return kernel in _methods(engine)

@@ -78,7 +78,7 @@ describe(
 describe(
     SpectralNorm,
     Theory(
-        "Divides the weight of the layer inside by its largest singular value, so that it amplifies nothing.",
+        "Divides the weight of the layer inside by its largest singular value, which bounds how much it amplifies.",
         forward=("y = f(x; w / sigma),  sigma = v' W u", "v <- W u / |W u|,  u <- W' v / |W' v|, once a step"),
         backward=("dx = f's, with w / sigma", "dw = (G - <G, w / sigma> v u') / sigma,  G = f's gradient of w / sigma"),
         double_backward=("dP/d(dy) = f's, with w / sigma", "dP/dw = (G - <G, w / sigma> v u') / sigma, G = f's dP/dw"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from minigan.backends import Backend
-from minigan.inspection.code_places import is_native, pass_places
+from minigan.inspection.code_places import pass_places
 from minigan.inspection.receptive_field import receptive_fields
 from minigan.inspection.step_record import Kept, LayerRecord, StepRecord
 from minigan.inspection.theory import theory_of
@@ -185,9 +185,14 @@ def _convolution(layer: Conv2D, kernel: str, images: int, backend: Backend) -> C
     reason = backend.reason(kernel, layer.geometry, images, layer.dtype)
     if not layer.taps.plain:
         reason += "; gaps and groups are zeros in a plain filter, which saves weights, not time"
-    return Choice(kernel, algorithm or kernel, reason, is_native(backend.name, kernel))
+    return Choice(kernel, algorithm or kernel, reason, kernel in _native(backend))
 
 
 def _simple(kernels: tuple[str, ...], backend: Backend) -> Choice:
-    native = all(is_native(backend.name, kernel) for kernel in kernels)
+    native = _native(backend).issuperset(kernels)
     return Choice(kernels[0], ", ".join(kernels), OWN if native else INHERITED, native)
+
+
+def _native(backend: Backend) -> frozenset[str]:
+    """The kernels that a backend does not inherit."""
+    return frozenset(row.kernel for row in backend.coverage() if row.origin == "native")
