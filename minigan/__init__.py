@@ -30,6 +30,7 @@ The rooms, each built on those above it:
     training     one step of training, the loop around it, moving averages, samples
     recipes      whole GANs by name, with their settings
     runs         a recipe, its data and a folder; trained generators; train and open_run
+    inspection   networks, layers and losses explained, with counts and checked examples
     export       networks for other programs
     cli          the command line
 

@@ -15,6 +15,7 @@ __all__ = [
     "DTypeError",
     "DataError",
     "DivergenceError",
+    "GradientCheckError",
     "ListenerError",
     "MiniganError",
     "MissingExtraError",
@@ -89,6 +90,10 @@ class MissingExtraError(MiniganError, ImportError):
 
 class OutOfMemoryError(MiniganError, MemoryError):
     """The machine or the GPU has too little memory."""
+
+
+class GradientCheckError(MiniganError, ArithmeticError):
+    """A gradient of a worked example disagrees with finite differences, so its numbers are not shown."""
 
 
 class DataError(MiniganError, ValueError):

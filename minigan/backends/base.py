@@ -236,6 +236,10 @@ class Backend(ABC):
         """
         return None
 
+    def reason(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        """A clause that says why `algorithm` is the one for that convolution; arguments as there."""
+        return "a matrix product for each tap of the filter, the one algorithm here"
+
     def coverage(self) -> list[KernelCoverage]:
         """Each kernel of the contract, and whether this backend has its own or inherits the reference's."""
 

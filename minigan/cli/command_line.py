@@ -337,6 +337,18 @@ def _add_recipes(recipes: argparse.ArgumentParser) -> None:
     _add_backend(recipes)
 
 
+def _add_explain(explain: argparse.ArgumentParser) -> None:
+    explain.add_argument(
+        "what",
+        nargs="?",
+        metavar="WHAT",
+        help="recipe, run folder, layer, loss, penalty, optimizer or kernel (default: list all)",
+    )
+    explain.add_argument("--html", type=Path, metavar="FILE", help="write a page with drawings, one HTML file")
+    _add_set(explain)
+    _add_backend(explain, default=None)
+
+
 def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
     bench.add_argument("--batch-size", type=_count, default=64, help="images in a step (default 64)")
@@ -452,6 +464,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "evaluate": _add_evaluate,
     "export": _add_export,
     "import": _add_import,
+    "explain": _add_explain,
     "recipes": _add_recipes,
     "info": _add_nothing,
     "bench": _add_bench,

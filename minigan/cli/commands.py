@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from minigan.cli.bench import bench, warmup
 from minigan.cli.data import data
 from minigan.cli.evaluate import evaluate
+from minigan.cli.explain import explain_topic
 from minigan.cli.export_import import export_run, import_run
 from minigan.cli.gradcheck import gradcheck
 from minigan.cli.info import info
@@ -24,6 +25,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "evaluate": evaluate,
     "export": export_run,
     "import": import_run,
+    "explain": explain_topic,
     "recipes": recipes,
     "info": info,
     "bench": bench,

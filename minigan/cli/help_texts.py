@@ -102,6 +102,17 @@ minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.
         "the networks' origins, and the run folder",
         quiet=True,
     ),
+    "explain": Usage(
+        "explain a recipe, a run, a layer, a loss, an optimizer or a kernel",
+        "Explains a network layer by layer, or one thing with its mathematics and an example that is checked.",
+        """\
+minigan explain                               # what can be explained
+minigan explain dcgan --set loss=hinge d_norm=spectral
+minigan explain runs/dcgan-digits-1 --html dcgan.html
+minigan explain conv2d
+minigan explain wgan-gp --json | jq .example.checks""",
+        "the same, with exact numbers",
+    ),
     "recipes": Usage(
         "list the recipes, or explain one",
         "Lists the recipes, or explains one: its networks, its source, its settings.",

@@ -162,7 +162,8 @@ def test_help_has_examples_that_are_commands(capsys, name):
         options = cli._parse(shlex.split(line))
         assert options.command == name
         if getattr(options, "set", None):
-            get_recipe(options.recipe).from_settings(parse_settings(options.set))
+            recipe = options.what if name == "explain" else options.recipe
+            get_recipe(recipe).from_settings(parse_settings(options.set))
 
 
 def test_exit_codes_are_told(capsys):
@@ -181,7 +182,7 @@ def test_completion_knows_commands_and_recipes(capsys, shell):
     pytest.importorskip("shtab")
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
-    for word in ("gradcheck", "evaluate-every", "dcgan-keras"):
+    for word in ("gradcheck", "evaluate-every", "dcgan-keras", "wgan-gp", "BatchNorm"):
         assert word in script
 
 

@@ -28,6 +28,7 @@ ROOMS = (
     "training",  # one step, and the loop around it
     "recipes",  # GANs by name
     "runs",  # a recipe, its data and a folder; a trained generator
+    "inspection",  # what a network, a layer or a loss does, explained
     "export",  # for other programs
     "cli",  # the command line
     "__main__",

@@ -94,6 +94,9 @@ class ConvKernels(DenseKernels):
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
         return self.plan(kernel, geometry, images, dtype).name
 
+    def reason(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        return self.plan(kernel, geometry, images, dtype).reason
+
     def plan(self, kernel: str, g: ConvGeometry, images: int, dtype: np.dtype[Any]) -> Plan:
         """The plan by which this backend computes one of the three kernels."""
         size, threads = dtype.itemsize, self.parts_of_product(images * g.flops // 2)

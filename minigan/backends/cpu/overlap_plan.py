@@ -39,6 +39,7 @@ class OverlapPlan:
     """The product and the sum band by band: `overlap_add`."""
 
     name: ClassVar[str] = "overlap-add"
+    reason: ClassVar[str] = "so few channels to make would leave vectors empty; the taps of one pixel fill them"
 
     grid: OverlapGrid
     scratch_size: int  # of one thread
@@ -50,6 +51,7 @@ class InPlacePlan:
     """First one matrix product, which reads w where it is, then the sum: `sum_overlaps`."""
 
     name: ClassVar[str] = "overlap-add, weights in place"
+    reason: ClassVar[str] = "for so few pixels packing the weights would take most of the time"
 
     grid: OverlapGrid
     threads: int

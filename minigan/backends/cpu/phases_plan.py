@@ -56,6 +56,7 @@ class PhasesPlan:
     """A convolution or an input gradient, computed by phases."""
 
     name: ClassVar[str] = "phases"
+    reason: ClassVar[str] = "the general case: a convolution for each remainder by the stride, no zeros inserted"
 
     grid: Grid
     phases: tuple[Phase, ...]

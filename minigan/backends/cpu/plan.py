@@ -43,6 +43,7 @@ class DensePlan:
     """A matrix product."""
 
     name: ClassVar[str] = "dense"
+    reason: ClassVar[str] = "the filter covers its whole image, so one matrix product does"
 
 
 Plan = DensePlan | WinogradPlan | OverlapPlan | InPlacePlan | PhasesPlan | WeightsPlan

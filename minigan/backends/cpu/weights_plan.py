@@ -54,6 +54,12 @@ class WeightsPlan:
     def name(self) -> str:
         return "direct" if self.turned is None else "turned round"
 
+    @property
+    def reason(self) -> str:
+        if self.turned is None:
+            return "the general case of a weight gradient: windows of x times dy, read in place"
+        return "so few channels of dy would leave vectors empty; with x and dy exchanged they are full"
+
 
 def plan_weight_grad(g: ConvGeometry, images: int, processor: Processor) -> WeightsPlan:
     """The plan of `conv2d_weight_grad`.

@@ -80,6 +80,11 @@ class WinogradPlan:
         m, r = self.scheme.m, self.scheme.r
         return f"winograd F({m}x{m}, {r}x{r})"
 
+    @property
+    def reason(self) -> str:
+        m, r, points = self.scheme.m, self.scheme.r, self.grid.points
+        return f"{m}x{m} outputs take {points} products instead of {m * m * r * r}, for each phase of the stride"
+
 
 def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> WinogradPlan | None:
     """The plan of one of the three kernels, or None where the direct one is about as fast.

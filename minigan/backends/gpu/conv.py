@@ -12,7 +12,7 @@ from minigan.backends.base import Array, expect
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous
-from minigan.backends.gpu.plan import Kernel, ProductPlan, dense, folded, is_thin, plan_product
+from minigan.backends.gpu.plan import THIN, Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.workspace import InPlace
 
@@ -70,6 +70,14 @@ class ConvKernels(Engine, FusedKernels):
             return "overlap-add"
         plan = self._plan(kernel, g, images, dtype, (True, True))  # type: ignore[arg-type]  # one of the three names
         return plan.name(self.precision if dtype == np.float32 else "fp64")
+
+    def reason(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        g = folded(geometry)
+        if kernel == "conv2d_input_grad" and is_thin(g, images):
+            return f"an image of at most {THIN} channels would leave a product's columns empty, so windows are added up"
+        plan = self._plan(kernel, g, images, dtype, (True, True))  # type: ignore[arg-type]  # one of the three names
+        tile = f"one matrix product in tiles of {plan.tile.rows}x{plan.tile.columns}"
+        return f"{tile}, its depth cut into {plan.splits} parts to occupy the GPU" if plan.splits > 1 else tile
 
     def product(
         self, kernel: Kernel, left: Array, right: Array, result: Array, g: ConvGeometry, images: int, finish: Finish

@@ -37,8 +37,8 @@ class Tape:
     def nbytes(self) -> int:
         """Bytes of all arrays that the tape keeps alive; memory that two layers share counts once."""
         sizes: dict[int, int] = {}
-        for array in _arrays(self._caches, self._arena.backend.xp.ndarray):
-            memory = _owner(array)
+        for array in arrays_in(self._caches, self._arena.backend.xp.ndarray):
+            memory = owner_of(array)
             # By the largest array on it: a backend may hand out less than all of the memory that it took.
             sizes[memory] = max(sizes.get(memory, 0), array.nbytes)
         return sum(sizes.values())
@@ -65,18 +65,18 @@ class Tape:
         return self._caches
 
 
-def _arrays(cache: Any, ndarray: type) -> Iterator[Array]:
-    """The arrays in a cache, however nested."""
+def arrays_in(cache: Any, ndarray: type) -> Iterator[Array]:
+    """All arrays in a cache, however nested."""
     if isinstance(cache, Tape):
         cache = cache._caches
     if isinstance(cache, tuple | list):
         for item in cache:
-            yield from _arrays(item, ndarray)
+            yield from arrays_in(item, ndarray)
     elif isinstance(cache, ndarray):
         yield cache
 
 
-def _owner(array: Array) -> int:
+def owner_of(array: Array) -> int:
     """The identity of the owner of an array's memory: another array, or the bytes of a file or message."""
     base = getattr(array, "base", None)
     return id(array if base is None else base)

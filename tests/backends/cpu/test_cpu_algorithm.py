@@ -29,3 +29,11 @@ def test_the_name_is_that_of_the_backends_own_choice():
 
 def test_the_reference_has_only_one_way():
     assert names(ReferenceBackend(), HIDDEN, 64, SINGLE) == [None] * 3
+
+
+@pytest.mark.skipif(simd.VECTOR_BYTES != 64, reason="the choice depends on the width of a tile")
+def test_the_reason_is_that_of_the_choice():
+    backend = CpuBackend(threads=2, exact=False)
+    assert "take 25 products instead of 64" in backend.reason("conv2d", HIDDEN, 64, SINGLE)
+    assert "its whole image" in backend.reason("conv2d", ConvGeometry(4, 4, 512, 1, 4, 4), 64, SINGLE)
+    assert "each tap" in ReferenceBackend().reason("conv2d", HIDDEN, 64, SINGLE)

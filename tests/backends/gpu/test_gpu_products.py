@@ -226,6 +226,10 @@ def test_the_summary_names_the_algorithms(make):
     assert names[1] == "overlap-add"
     assert names[2].startswith("tf32 64x64 in ")
     assert backend.algorithm("conv2d", thin, 128, DTYPES[1]).startswith("fp64 64x64")
+    reasons = [backend.reason(kernel, thin, 128, DTYPES[0]) for kernel in KERNELS]
+    assert reasons[0] == "one matrix product in tiles of 128x64"
+    assert "windows are added up" in reasons[1]
+    assert reasons[2].startswith("one matrix product in tiles of 64x64, its depth cut into ")
 
 
 # ------------------------------------------------------------------------------------------ common.cuh

@@ -1,0 +1,33 @@
+"""The command `minigan explain`: networks, layers, losses, optimizers and kernels in words, formulas and numbers."""
+
+import argparse
+
+from minigan.cli.recipes import parse_settings
+from minigan.errors import ConfigError
+from minigan.support.durable_files import atomic_write
+from minigan.support.output import Output
+
+__all__ = ["explain_topic"]
+
+USAGE = "minigan explain WHAT explains one of them, or the run of a path; --html FILE writes a page."
+
+
+def explain_topic(options: argparse.Namespace) -> int:
+    """Explains a thing, or lists what can be explained."""
+    # Late: the other commands do not pay for its tables.
+    from minigan.inspection import as_page, as_text, contents, explain, terminal_width
+
+    out = Output.of(options)
+    settings = parse_settings(options.set)
+    if options.what is None and (settings or options.backend):
+        raise ConfigError("--set and --backend need a recipe to explain. Write minigan explain RECIPE --set KEY=VALUE.")
+    document = contents() if options.what is None else explain(options.what, settings=settings, backend=options.backend)
+    if options.html is None:
+        out.show(as_text(document, width=terminal_width()))
+        if options.what is None:
+            out.show(f"\n{USAGE}")
+    else:
+        atomic_write(options.html, as_page(document).encode())
+        out.show(f"{document.title}: {options.html}")
+    out.record(document.record)
+    return 0

@@ -1,0 +1,49 @@
+"""Networks, layers and losses explained: mathematics, counts, code, and worked examples, checked as they are made.
+
+    document = minigan.inspection.explain("dcgan")      # a recipe, a layer, a loss ..., or the path of a run
+    print(minigan.inspection.as_text(document))
+    page = minigan.inspection.as_page(document)         # one HTML file
+    document.record                                     # the same as numbers and texts
+
+A layer, loss or optimizer of your own joins with `describe`.
+"""
+
+from minigan.inspection.document import Document
+from minigan.inspection.explanation import contents, explain
+from minigan.inspection.layer_trials import LayerTrial
+from minigan.inspection.loss_trials import FunctionTrial, LossTrial, PenaltyTrial
+from minigan.inspection.optimizer_trials import OptimizerTrial
+from minigan.inspection.page import as_page
+from minigan.inspection.receptive_field import Span, reach, receptive_fields
+from minigan.inspection.terminal import as_text, terminal_width
+from minigan.inspection.theory import Theory, describe
+from minigan.inspection.trials import Trial, Worked
+from minigan.inspection.work import Cost, Work, work_of
+
+__all__ = [
+    "Cost",
+    "Document",
+    "FunctionTrial",
+    "LayerTrial",
+    "LossTrial",
+    "OptimizerTrial",
+    "PenaltyTrial",
+    "Span",
+    "Theory",
+    "Trial",
+    "Work",
+    "Worked",
+    "as_page",
+    "as_text",
+    "contents",
+    "describe",
+    "explain",
+    "reach",
+    "receptive_fields",
+    "terminal_width",
+    "work_of",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
