@@ -58,7 +58,7 @@ def nearest_size(
 
     Images are scaled until they cover the new size, and what overhangs is cut off. With the ratios a = H / height and
     b = W / width, the scale is max(a, b), and the share min(a, b) / max(a, b) of an image is kept. The distance is
-    |scale - 1| + 3.2 (1 - share), as a crop loses what rescaling only blurs; of equally near sizes the smaller is taken.
+    |scale - 1| + 3.2 (1 - share), as a crop loses what rescaling only blurs; of equally near sizes it is the smaller.
 
     Args:
         size: the data's (height, width).
