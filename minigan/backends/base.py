@@ -7,7 +7,8 @@ array; the network around it checks the rest. It leaves its arguments unchanged,
 
 Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU) and share one dtype, float32 or float64, in
 any one call. They may have any layout, also those that a kernel changes; what is not contiguous costs a copy. (On a
-GPU the sums of a normalization must be contiguous.) Images are `(N, H, W, C)`, vectors `(N, F)`.
+GPU the sums over pixels, and of a normalization, must be contiguous; others are refused.) Images are `(N, H, W, C)`,
+vectors `(N, F)`.
 """
 
 from abc import ABC, abstractmethod

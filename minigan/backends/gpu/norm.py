@@ -11,8 +11,6 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.columns import ColumnEngine, Partials
-from minigan.backends.gpu.launch import contiguous
-from minigan.backends.workspace import InPlace
 from minigan.errors import ShapeError
 
 
@@ -62,9 +60,9 @@ class NormKernels(ColumnEngine):
         expect("add_to", add_to, dy.shape[-1:], dy.dtype)
         if dy.size:
             partials = self.partial_sums("norm", "channel_sums", (dy,), examples=1, terms=1)
-            rows, channels = partials.rows, add_to.size
-            with InPlace(contiguous, add_to) as (sums,):
-                self.add_up("norm", "add_channel_sums", channels, partials, rows, channels, sums, dtype=dy.dtype)
+            self.add_up(
+                "norm", "add_channel_sums", add_to.size, partials, partials.rows, add_to.size, add_to, dtype=dy.dtype
+            )
 
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
         return self.batchnorm_leaky_relu(x, gamma, beta, eps=eps, slope=1)

@@ -13,7 +13,7 @@ __all__ = ["Size", "as_pair", "as_size", "nearest_size", "plain_size", "scaling_
 
 Size = int | tuple[int, int]  # a side, or (height, width)
 
-CROPPING = 3.0  # what a share that is cut off counts for, as against a change of scale by the same share
+CROPPING = 3.2  # what a share that is cut off counts for, as against a change of scale by the same share
 
 
 def as_size(value: Any, *, of: str) -> Size:
@@ -56,9 +56,9 @@ def nearest_size(
 ) -> tuple[int, int] | None:
     """The nearest drawable size (H, W) to that of the data.
 
-    Images are scaled until they cover the new size, and what overhangs is cut off. With the logarithms of the ratios
-    a = log(H / height) and b = log(W / width), the scale changes by max(a, b), and cropping loses 1 - exp(-|a - b|) of
-    an image. The distance is |max(a, b)| + 3 |a - b|: a crop loses what rescaling only blurs.
+    Images are scaled until they cover the new size, and what overhangs is cut off. With the ratios a = H / height and
+    b = W / width, the scale is max(a, b), and the share min(a, b) / max(a, b) of an image is kept. The distance is
+    |scale - 1| + 3.2 (1 - share), as a crop loses what rescaling only blurs; of equally near sizes it is the smaller.
 
     Args:
         size: the data's (height, width).
@@ -68,9 +68,10 @@ def nearest_size(
         None if there is none.
     """
     sides = np.arange(1, largest + 1)
-    a, b = np.log(sides / size[0])[:, None], np.log(sides / size[1])
-    distance = np.abs(np.maximum(a, b)) + CROPPING * np.abs(a - b)
-    for index in np.argsort(distance, axis=None, kind="stable"):
+    a, b = (sides / size[0])[:, None], sides / size[1]
+    scale = np.maximum(a, b)
+    distance = np.abs(scale - 1) + CROPPING * (1 - np.minimum(a, b) / scale)
+    for index in np.argsort(distance.round(12), axis=None, kind="stable"):
         row, column = divmod(int(index), largest)
         if can_draw((row + 1, column + 1)):
             return row + 1, column + 1
