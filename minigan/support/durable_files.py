@@ -56,9 +56,9 @@ def remove_stale(folder: Path, pattern: str) -> None:
     """Removes temporary files of `atomic_write` that ended processes left behind, for files matching a pattern."""
     for path in folder.glob(f".{pattern}.*.tmp"):
         owner = path.name.split(".")[-2]
-        if owner.isdecimal() and _is_left(path, int(owner)):
+        if owner.isdecimal():
             with contextlib.suppress(OSError):
-                path.unlink()
+                _remove_if_left(path, int(owner))
 
 
 def _new_file(path: Path) -> BinaryIO:
@@ -70,20 +70,21 @@ def _new_file(path: Path) -> BinaryIO:
         file.close()  # somebody did, before it was locked
 
 
-def _is_left(path: Path, process: int) -> bool:
-    """Whether nobody writes a temporary file any more.
+def _remove_if_left(path: Path, process: int) -> None:
+    """Removes a temporary file that nobody writes any more.
 
-    The lock tells, also of processes in other containers. Without locks the process is asked for: in a container every
-    first one is number 1, so that a file with this one's number is taken for an earlier one's.
+    The lock tells, also of processes in other containers; it is held until the file is gone, so that nobody begins to
+    write it meanwhile. Without locks the process is asked for: in a container every first one is number 1, so that a
+    file with this one's number is taken for an earlier one's.
     """
-    try:
-        with open(path, "rb") as file:
-            is_free = try_lock(file.fileno())
-    except OSError:
-        is_free = None
-    if is_free is None:
-        return process == os.getpid() or not is_alive(process)
-    return is_free
+    with open(path, "rb") as file:
+        is_free = try_lock(file.fileno())
+        if is_free is None:
+            is_free = process == os.getpid() or not is_alive(process)
+        if is_free and os.name != "nt":
+            path.unlink()
+    if is_free and os.name == "nt":  # where an open file cannot be removed
+        path.unlink()
 
 
 def is_alive(process: int) -> bool:

@@ -30,7 +30,7 @@ OPENERS = {"open", "fdopen", "read_bytes", "read_text", "fromfile", "memmap", "Z
 # Functions that call one of these, and read nothing that a stranger may have written.
 HARMLESS = {
     "minigan.support.durable_files._new_file": "writes",
-    "minigan.support.durable_files._is_left": "opens a file to see whether it is locked",
+    "minigan.support.durable_files._remove_if_left": "opens a file to see whether it is locked",
     "minigan.export.numpy_functions.write_picture": "writes",
     "minigan.support.durable_files._sync_folder": "opens a folder to sync it",
     "minigan.training.listeners.log.Log.on_record": "writes",
@@ -38,6 +38,8 @@ HARMLESS = {
     "minigan.cli.command_line._occupy_standard_files": "opens the null device",
     "minigan.support.folder_owner._is_stopped": "reads what the system says of a process",
     "minigan.backends.cpu.jit.fingerprint": "reads minigan's own source",
+    "minigan.inspection.code_places._methods": "reads the source of a layer or kernel",
+    "minigan.inspection.page.as_page": "reads its own style sheet",
     "minigan.backends.gpu.launch.source.expanded": "reads minigan's own source",
 }
 

@@ -270,7 +270,7 @@ def stacked_of_few(source, *, seed):
 
 
 def test_what_does_not_go_together_is_one_line(capsys):
-    np.save("grey.npy", np.zeros((100, 16, 16), np.uint8))
+    np.save("grey.npy", np.random.default_rng(0).integers(0, 256, (100, 16, 16), np.uint8))
     assert main(["train", "--data", "grey.npy", "--out", "run", *SMALL]) == 0
     assert "grey.npy: expected labelled images" in fails(
         capsys, "evaluate", "run", "--features", "classifier", "--count", "60"

@@ -104,7 +104,7 @@ def test_a_folder_that_was_removed(tmp_path, monkeypatch, capsys):
     ("environ", "home", "expected"),
     [
         ({}, None, None),  # no entry in the password file
-        ({}, "/nonexistent", None),
+        ({}, "/dev/null", None),  # no folder
         ({}, "relative", None),
         ({"XDG_CACHE_HOME": "relative"}, None, None),
         ({"XDG_CACHE_HOME": "/there"}, None, Path("/there/minigan")),

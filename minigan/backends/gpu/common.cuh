@@ -53,7 +53,7 @@ __device__ inline void await_copies() {
 // slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink.
 __device__ inline T weakened(T t, T slope) {
     const T product = slope * t;
-    return product == product || t != t ? product : T(0);
+    return product == product || t != t ? product : t < 0 ? -T(0) : T(0);
 }
 
 // Exact n / divisor for 0 <= n < 2^31 by one multiplication. Source: Granlund & Montgomery 1994, section 4.
