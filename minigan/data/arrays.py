@@ -154,15 +154,24 @@ def _as_images(values: Array, *, where: str) -> Array:
 
 
 def _extent(images: Array) -> tuple[float, float]:
-    """The lowest and the highest of all values; NaN if there is one. Of very many images a sample is looked at."""
+    """The lowest and the highest of all values; NaN if there is one. Of very many images a sample is looked at.
+
+    8-bit images with transparency are looked at over white, as they are used.
+    """
     few = images.nbytes <= SCANNED or len(images) <= SAMPLE
     rows = np.arange(len(images)) if few else np.arange(SAMPLE) * len(images) // SAMPLE
     step = max(1, CHUNK // max(images[0].nbytes, 1))
     low, high = np.inf, -np.inf
     for start in range(0, len(rows), step):
-        part = images[start : start + step] if few else images[rows[start : start + step]]
+        part = _flat(images[start : start + step] if few else images[rows[start : start + step]])
         low, high = float(np.minimum(low, part.min())), float(np.maximum(high, part.max()))
     return low, high
+
+
+def _flat(images: Array) -> Array:
+    """8-bit images without their transparency; others as they are, and those of 0 and 1, which are still to be scaled."""
+    pixels = images.dtype == np.uint8 and images.max() != 1
+    return over_white(images) if pixels and images.shape[3] == 4 else images
 
 
 def _constant(lowest: float, highest: float) -> list[str]:
@@ -177,7 +186,7 @@ def _find_tones(images: Array, *, where: str) -> tuple[Tones | None, list[str]]:
     """
     if images.dtype == np.uint8:
         rows = np.arange(min(len(images), FIRST_LOOK)) * len(images) // min(len(images), FIRST_LOOK)
-        look = images[rows]
+        look = _flat(images[rows])
         if look.max() > DARK * 255 and look.min() < look.max():  # as nearly always
             return None, []
     lowest, highest = map(int, _extent(images))
