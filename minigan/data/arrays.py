@@ -169,7 +169,7 @@ def _extent(images: Array) -> tuple[float, float]:
 
 
 def _flat(images: Array) -> Array:
-    """8-bit images without their transparency; others as they are, and those of 0 and 1, which are still to be scaled."""
+    """8-bit images without their transparency; others as they are, also those of 0 and 1, which are to be scaled."""
     pixels = images.dtype == np.uint8 and images.max() != 1
     return over_white(images) if pixels and images.shape[3] == 4 else images
 
