@@ -116,7 +116,7 @@ def test_what_lies_beside_the_pictures(tmp_path):
         "4 files left out: 2 .tga, 1 README, 1 .csv",
         "broken.png is left out: the link leads nowhere, or where it was before",
         "cat is left out: the link leads nowhere, or where it was before",
-        "an empty folder is no class: bird",
+        "a folder without pictures is no class: bird",
     )
 
 
@@ -127,8 +127,29 @@ def test_pictures_beside_folders(tmp_path):
 
 
 def test_folders_like_parts_of_a_set_are_told_of(tmp_path):
-    (note,) = opened(lay(tmp_path, "00000/1.png", "00001/2.png")).notes
-    assert note.startswith("the folders 00000, 00001 are used as classes")
+    for a, b in (("00000", "00001"), ("batch_1", "batch_2"), ("part1", "part2"), ("Images 1", "Images 2")):
+        (note,) = opened(lay(tmp_path / a, f"{a}/1.png", f"{b}/2.png")).notes
+        assert note.startswith(f"the folders {a}, {b} are used as classes")
+
+
+@pytest.mark.parametrize(
+    ("folders", "note"),
+    [
+        (("our485", "eval15"), "eval15 is used as a class, though its name is that of a split"),
+        (("tom", "val", "dev"), "dev, val are used as classes, though their names are those of a split"),
+        (("Cat", "cat", "dog"), "the classes 'Cat', 'cat' differ only in case or spaces"),
+        (("a b", "a  b", "a b "), "the classes 'a  b', 'a b', 'a b ' differ only in case or spaces"),
+    ],
+)
+def test_classes_that_may_be_none_are_told_of(tmp_path, folders, note):
+    data = opened(lay(tmp_path, *(f"{folder}/1.png" for folder in folders)))
+    assert data.classes == tuple(sorted(folders)) and data.notes == (note,)
+
+
+def test_folders_that_are_numbers_are_in_their_order(tmp_path):
+    data = opened(lay(tmp_path, *(f"{number}/{number}.png" for number in range(12)), "-1/x.png", "b/x.png"))
+    assert data.classes == (*map(str, range(12)), "-1", "b")
+    assert data.labels.tolist() == [12, 0, 1, 10, 11, *range(2, 10), 13]  # in the order of the files
 
 
 def test_names_of_any_bytes(tmp_path):
@@ -247,7 +268,7 @@ def test_a_colour_picture_among_many_grey_ones_decides(tmp_path):
 
 
 def test_sizes_that_are_changed_are_told_of(tmp_path):
-    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    Image.radial_gradient("L").resize((8, 6)).convert("RGB").save(tmp_path / "a.png")
     assert open_dataset(tmp_path, size=(3, 4)).notes == ()
     assert open_dataset(tmp_path, size=6).notes == ("the middle of each picture is used: 25% at its sides are cut off",)
     Image.new("RGB", (6, 12)).save(tmp_path / "b.png")
@@ -259,6 +280,7 @@ def test_sizes_that_are_changed_are_told_of(tmp_path):
 
 def test_maps_of_class_numbers_are_told_of(tmp_path):
     Image.new("L", (4, 4), 11).save(tmp_path / "a.png")
+    Image.new("L", (4, 4), 9).save(tmp_path / "b.png")
     assert open_dataset(tmp_path).notes == ("no value is above 11 where white is 255: the images are nearly black",)
 
 
