@@ -1,6 +1,7 @@
 """Pairs as people have them: side by side, in two folders, in folders of many names; and what is no pair."""
 
 import re
+import shutil
 import zipfile
 
 import numpy as np
@@ -189,8 +190,19 @@ def test_splits_of_two_folders(tmp_path):
     assert values(open_pairs(tmp_path, split="test"))[1] == [140]
     held_out = Pix2Pix(targets=str(tmp_path / "B")).open_split(str(tmp_path / "A"), (16, 16, 3), split=None, seed=0)
     assert values(held_out) == [[30], [130]]
+    for split in ("train", "validation"):
+        shutil.rmtree(tmp_path / f"A/{split}")
+    assert "the pairs of test are taken; there is no training set" in open_pairs(tmp_path).notes
     flat = open_pairs(tmp_path / "A/test", targets=tmp_path / "B/test", split="train")
     assert values(flat) == [[40], [140]]  # without splits, all is to train on
+
+
+def test_training_says_which_pairs_its_pictures_show(tmp_path):
+    two_folders(tmp_path, "A/train/{}.png", "B/train/{}.png")
+    (line,) = [line for line in Pix2Pix(size=16).open_data(str(tmp_path), seed=0).notes if "held out" in line]
+    assert line.startswith("no pairs are held out: pictures show those of the training")
+    two_folders(tmp_path, "A/test/{}.png", "B/test/{}.png")
+    assert not [line for line in Pix2Pix(size=16).open_data(str(tmp_path), seed=0).notes if "held out" in line]
 
 
 def test_unpaired_folders_are_refused_or_doubted(tmp_path):
