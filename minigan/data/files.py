@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from minigan.data.archive import open_archive, open_member, read_at_most
+from minigan.data.foreign import TEXT, foreign_kind
 from minigan.data.headers import HEAD, is_picture
 from minigan.errors import DataError
 from minigan.support.representation import printable
@@ -30,6 +31,7 @@ LITTER = (  # of file managers and systems, in lower case
 )
 ARCHIVES = (".zip", ".npy", ".npz")  # that are a source of their own
 PICKLE = re.compile(rb"\x80[\x02-\x05]")
+NO_PICKLES = "Pickles are never loaded: use the dataset's binary version, or save the images as .npy."
 MOST_LEVELS = 100  # of folders
 LARGEST_FILE = 2**28  # bytes; a larger file is no picture
 SHOWN = 6  # endings in a note
@@ -238,12 +240,20 @@ def _few(names: list[str]) -> str:
 
 
 def _remedy(root: Path, others: list[str]) -> str:
-    """A sentence on what to give instead of a folder or zip without pictures."""
+    """A sentence or two on what to give instead of a folder or zip without pictures."""
     packed = [name for name in others if name.lower().endswith(ARCHIVES)]
     if packed:
         return f"Give {printable(packed[0])} itself." if root.is_dir() else "Unpack it, and give the file inside."
-    if root.is_dir() and any(PICKLE.match(_head(str(root / name))) for name in others[:SHOWN]):
-        return "Pickles are never loaded: use the dataset's binary version, or save the images as .npy."
+    if not root.is_dir():
+        pickled = any(PurePosixPath(name).name == "data.pkl" for name in others)  # as torch.save writes it
+        return NO_PICKLES if pickled else "Choose another file."
+    heads = {name: _head(str(root / name)) for name in others[:SHOWN]}
+    if any(PICKLE.match(head) for head in heads.values()):
+        return NO_PICKLES
+    for name, head in heads.items():
+        foreign = foreign_kind(head, name=name)
+        if foreign not in (None, TEXT):
+            return f"{printable(name)} is {foreign.what}. {foreign.remedy}"
     return "Choose another folder."
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from minigan.data.dataset import IndexArray, Look, PixelArray, PixelDataset
 from minigan.data.files import FileStore
-from minigan.data.headers import Probe, quick_probe
+from minigan.data.foreign import TEXT, foreign_kind
+from minigan.data.headers import HEAD, Probe, quick_probe
 from minigan.data.layout import Layout, find_layout
 from minigan.data.metadata import without_metadata
 from minigan.data.options import LARGEST_SIDE, SourceOptions, chosen_rows
@@ -464,6 +465,12 @@ def _opened(file: BinaryIO, *, where: str) -> Any:
         bomb = limit is not None and pixels > limit
     except pillow.DecompressionBombError:
         bomb = True
+    except pillow.UnidentifiedImageError:
+        file.seek(0)
+        foreign = foreign_kind(file.read(HEAD), name=where.rpartition("/")[2])
+        if foreign in (None, TEXT):
+            raise
+        raise DataError(f"{where}: expected an image, found {foreign.what}. {foreign.remedy}") from None
     if not bomb and max(image.size) > LONGEST:
         raise DataError(f"{where}: the image claims a side of {max(image.size):,} pixels. Scale it down first.")
     if bomb:
