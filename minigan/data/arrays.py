@@ -1,5 +1,6 @@
 """Images and points held in one array: in memory or memory-mapped."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,10 @@ def _as_images(values: Array, *, where: str) -> Array:
     images = values[..., None] if values.ndim == 3 else values
     expected = "expected images (N, H, W) or (N, H, W, C) with C 1 or 3, or float points (N, 2)"
     if images.ndim != 4:
-        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. Reshape the array.")
+        side = math.isqrt(values.shape[1]) if values.ndim == 2 else 0
+        rows = side >= PICTURE_SIDE and side * side == values.shape[1]
+        remedy = f"Reshape it with x.reshape(-1, {side}, {side})" if rows else "Reshape the array"
+        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. {remedy}.")
     if values.ndim == 3 and values.shape[2] in (1, 3, 4) and min(values.shape[:2]) >= PICTURE_SIDE:
         raise DataError(
             f"{where}: {expected}; found {values.dtype} {values.shape}, which looks like a single picture (H, W, C). "
@@ -145,6 +149,11 @@ def _as_images(values: Array, *, where: str) -> Array:
         raise DataError(
             f"{where}: {expected}; found {values.shape}, which looks like (N, C, H, W). "
             "Transpose it with np.transpose(x, (0, 2, 3, 1))."
+        )
+    if images.shape[3] not in (1, 3, 4) and images.shape[2] in (1, 3) and min(images.shape[:2]) >= PICTURE_SIDE:
+        raise DataError(
+            f"{where}: {expected}; found {values.shape}, which looks like (H, W, C, N). "
+            "Transpose it with np.transpose(x, (3, 0, 1, 2))."
         )
     if images.shape[3] not in ((1, 3) if images.dtype.kind == "f" else (1, 3, 4)):
         raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. Convert the array.")

@@ -168,6 +168,7 @@ class ZipStore(FileStore):
         self._lock = threading.Lock()  # the archive is one open file with one position
         # some writers separate folders by backslashes, against the specification
         self._members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
+        self._hidden = len(self._archive.infolist()) - len(self._members)
         names: list[str] = []
         others: list[str] = []
         folders: set[str] = set()
@@ -181,6 +182,11 @@ class ZipStore(FileStore):
             else:
                 others.append(name)
         super().__init__(root, names, others=others, folders=list(folders))
+
+    def left_out(self) -> list[str]:
+        files = "a file is" if self._hidden == 1 else f"{self._hidden:,} files are"
+        hidden = [f"{files} left out, as a later one in the zip has the same name"] if self._hidden else []
+        return [*super().left_out(), *hidden]
 
     def close(self) -> None:
         self._archive.close()

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -218,6 +219,15 @@ def test_backslashes_separate_folders_in_a_zip(tmp_path):
     assert data.classes == ("cat", "dog")
     with pytest.raises(DataError, match="expected names inside the archive"):
         open_dataset(zip_of(tmp_path / "y.zip", {"a\\..\\..\\1.png": PNG.getvalue()}))
+
+
+def test_a_name_that_occurs_twice_in_a_zip_is_told_of(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, warnings.catch_warnings(action="ignore"):
+        for name in ("a.png", "a.png", "b.png", "d\\c.png", "d/c.png"):
+            archive.writestr(name, PNG.getvalue())
+    data = opened(tmp_path / "x.zip")
+    assert len(data) == 3
+    assert data.notes[0] == "2 files are left out, as a later one in the zip has the same name"
 
 
 # ---------------------------------------------------------------------------------------------- dataset.json

@@ -175,6 +175,7 @@ LABELS = np.arange(20) % 3
         ({"X": U8, "Y": LABELS}, ""),
         ({"data": U8, "target": LABELS}, ""),
         ({"x_test": U8, "y_test": LABELS}, "x_test is taken; there is no training set"),
+        ({"train": U8, "train_labels": LABELS, "test": U8[:3]}, "train and train_labels are taken; left out: test"),
         ({"images": U8, "labels": LABELS, "names": np.array(["a"] * 20)}, "left out: names"),
     ],
 )
