@@ -1,5 +1,6 @@
 """Images and points held in one array: in memory or memory-mapped."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,10 @@ def _as_images(values: Array, *, where: str) -> Array:
     images = values[..., None] if values.ndim == 3 else values
     expected = "expected images (N, H, W) or (N, H, W, C) with C 1 or 3, or float points (N, 2)"
     if images.ndim != 4:
-        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. Reshape the array.")
+        side = math.isqrt(values.shape[1]) if values.ndim == 2 else 0
+        rows = side >= PICTURE_SIDE and side * side == values.shape[1]
+        remedy = f"Reshape it with x.reshape(-1, {side}, {side})" if rows else "Reshape the array"
+        raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. {remedy}.")
     if values.ndim == 3 and values.shape[2] in (1, 3, 4) and min(values.shape[:2]) >= PICTURE_SIDE:
         raise DataError(
             f"{where}: {expected}; found {values.dtype} {values.shape}, which looks like a single picture (H, W, C). "
@@ -146,6 +150,11 @@ def _as_images(values: Array, *, where: str) -> Array:
             f"{where}: {expected}; found {values.shape}, which looks like (N, C, H, W). "
             "Transpose it with np.transpose(x, (0, 2, 3, 1))."
         )
+    if images.shape[3] not in (1, 3, 4) and images.shape[2] in (1, 3) and min(images.shape[:2]) >= PICTURE_SIDE:
+        raise DataError(
+            f"{where}: {expected}; found {values.shape}, which looks like (H, W, C, N). "
+            "Transpose it with np.transpose(x, (3, 0, 1, 2))."
+        )
     if images.shape[3] not in ((1, 3) if images.dtype.kind == "f" else (1, 3, 4)):
         raise DataError(f"{where}: {expected}; found {values.dtype} {values.shape}. Convert the array.")
     if 0 in images.shape:
@@ -154,15 +163,24 @@ def _as_images(values: Array, *, where: str) -> Array:
 
 
 def _extent(images: Array) -> tuple[float, float]:
-    """The lowest and the highest of all values; NaN if there is one. Of very many images a sample is looked at."""
+    """The lowest and the highest of all values; NaN if there is one. Of very many images a sample is looked at.
+
+    8-bit images with transparency are looked at over white, as they are used.
+    """
     few = images.nbytes <= SCANNED or len(images) <= SAMPLE
     rows = np.arange(len(images)) if few else np.arange(SAMPLE) * len(images) // SAMPLE
     step = max(1, CHUNK // max(images[0].nbytes, 1))
     low, high = np.inf, -np.inf
     for start in range(0, len(rows), step):
-        part = images[start : start + step] if few else images[rows[start : start + step]]
+        part = _flat(images[start : start + step] if few else images[rows[start : start + step]])
         low, high = float(np.minimum(low, part.min())), float(np.maximum(high, part.max()))
     return low, high
+
+
+def _flat(images: Array) -> Array:
+    """8-bit images without their transparency; others as they are, also those of 0 and 1, which are to be scaled."""
+    pixels = images.dtype == np.uint8 and images.max() != 1
+    return over_white(images) if pixels and images.shape[3] == 4 else images
 
 
 def _constant(lowest: float, highest: float) -> list[str]:
@@ -177,7 +195,7 @@ def _find_tones(images: Array, *, where: str) -> tuple[Tones | None, list[str]]:
     """
     if images.dtype == np.uint8:
         rows = np.arange(min(len(images), FIRST_LOOK)) * len(images) // min(len(images), FIRST_LOOK)
-        look = images[rows]
+        look = _flat(images[rows])
         if look.max() > DARK * 255 and look.min() < look.max():  # as nearly always
             return None, []
     lowest, highest = map(int, _extent(images))

@@ -235,7 +235,7 @@ class Dataset(Collection):
         return LabelledDataset(self)
 
     def describe(self) -> str:
-        return f"{printable(self.name)}: {len(self):,} {_kind(self.shape)}{self._classes_text()}"
+        return f"{printable(self.name)}: {len(self):,} {_kind(self.shape, len(self))}{self._classes_text()}"
 
 
 class LabelledDataset(Collection):
@@ -321,7 +321,8 @@ class PairDataset(Collection):
 
     def describe(self) -> str:
         a, b = _kind(self.a_shape), _kind(self.b_shape)
-        return f"{printable(self.name)}: {len(self):,} pairs, {a} to {b}{self._classes_text()}"
+        pairs = "1 pair" if len(self) == 1 else f"{len(self):,} pairs"
+        return f"{printable(self.name)}: {pairs}, {a} to {b}{self._classes_text()}"
 
 
 class PixelDataset(Dataset):
@@ -380,9 +381,11 @@ def _look(shape: tuple[int, ...]) -> Look:
     return Look(shape[0], shape[1], shape[2] == 1) if len(shape) == 3 else Look(1, 1, True)
 
 
-def _kind(shape: tuple[int, ...]) -> str:
+def _kind(shape: tuple[int, ...], count: int = 2) -> str:
+    """Items of a shape in words, for one or for several."""
+    plural = "" if count == 1 else "s"
     if len(shape) == 1:
-        return f"{shape[0]}-D points"
+        return f"{shape[0]}-D point{plural}"
     height, width, channels = shape
     tone = "greyscale" if channels == 1 else "colour"
-    return f"{tone} images {height}x{width}"
+    return f"{tone} image{plural} {height}x{width}"

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from minigan.data.archive import open_archive, open_member, read_at_most
+from minigan.data.foreign import TEXT, foreign_kind
 from minigan.data.headers import HEAD, is_picture
 from minigan.errors import DataError
 from minigan.support.representation import printable
@@ -30,6 +31,7 @@ LITTER = (  # of file managers and systems, in lower case
 )
 ARCHIVES = (".zip", ".npy", ".npz")  # that are a source of their own
 PICKLE = re.compile(rb"\x80[\x02-\x05]")
+NO_PICKLES = "Pickles are never loaded: use the dataset's binary version, or save the images as .npy."
 MOST_LEVELS = 100  # of folders
 LARGEST_FILE = 2**28  # bytes; a larger file is no picture
 SHOWN = 6  # endings in a note
@@ -166,6 +168,7 @@ class ZipStore(FileStore):
         self._lock = threading.Lock()  # the archive is one open file with one position
         # some writers separate folders by backslashes, against the specification
         self._members = {info.filename.replace("\\", "/"): info for info in self._archive.infolist()}
+        self._hidden = len(self._archive.infolist()) - len(self._members)
         names: list[str] = []
         others: list[str] = []
         folders: set[str] = set()
@@ -179,6 +182,11 @@ class ZipStore(FileStore):
             else:
                 others.append(name)
         super().__init__(root, names, others=others, folders=list(folders))
+
+    def left_out(self) -> list[str]:
+        files = "a file is" if self._hidden == 1 else f"{self._hidden:,} files are"
+        hidden = [f"{files} left out, as a later one in the zip has the same name"] if self._hidden else []
+        return [*super().left_out(), *hidden]
 
     def close(self) -> None:
         self._archive.close()
@@ -238,12 +246,20 @@ def _few(names: list[str]) -> str:
 
 
 def _remedy(root: Path, others: list[str]) -> str:
-    """A sentence on what to give instead of a folder or zip without pictures."""
+    """A sentence or two on what to give instead of a folder or zip without pictures."""
     packed = [name for name in others if name.lower().endswith(ARCHIVES)]
     if packed:
         return f"Give {printable(packed[0])} itself." if root.is_dir() else "Unpack it, and give the file inside."
-    if root.is_dir() and any(PICKLE.match(_head(str(root / name))) for name in others[:SHOWN]):
-        return "Pickles are never loaded: use the dataset's binary version, or save the images as .npy."
+    if not root.is_dir():
+        pickled = any(PurePosixPath(name).name == "data.pkl" for name in others)  # as torch.save writes it
+        return NO_PICKLES if pickled else "Choose another file."
+    heads = {name: _head(str(root / name)) for name in others[:SHOWN]}
+    if any(PICKLE.match(head) for head in heads.values()):
+        return NO_PICKLES
+    for name, head in heads.items():
+        foreign = foreign_kind(head, name=name)
+        if foreign not in (None, TEXT):
+            return f"{printable(name)} is {foreign.what}. {foreign.remedy}"
     return "Choose another folder."
 
 

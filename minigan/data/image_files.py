@@ -10,7 +10,8 @@ import numpy as np
 
 from minigan.data.dataset import IndexArray, Look, PixelArray, PixelDataset
 from minigan.data.files import FileStore
-from minigan.data.headers import Probe, quick_probe
+from minigan.data.foreign import TEXT, foreign_kind
+from minigan.data.headers import HEAD, Probe, quick_probe
 from minigan.data.layout import Layout, find_layout
 from minigan.data.metadata import without_metadata
 from minigan.data.options import LARGEST_SIDE, SourceOptions, chosen_rows
@@ -36,7 +37,10 @@ __all__ = [
 RESIZE_REMEDY = "Give a size (`size=64`) to scale them all to."
 MOST_PROBED = 100_000  # files whose headers are looked at when a folder is opened
 MOST_DEEP = 4096  # files with more than 8 bits whose values are looked at
-LOOKED_AT, MODEST = 16, 2**20  # greyscale pictures that are decoded to see whether all are black; pixels of such a one
+LOOKED_AT, MODEST = (
+    16,
+    2**20,
+)  # pictures that are decoded to see whether all are black or of one value; pixels of such a one
 # Pillow knows many more formats, but for some of them it runs other programs.
 FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 UNREADABLE = (64, 64)  # the size of pictures of which none can be read
@@ -185,8 +189,8 @@ def survey(store: FileStore, options: SourceOptions, *, rows: IndexArray) -> Sur
     if deep:
         tones = common_tones(deep_values(store, deep), where=str(store.root))
         notes += tones.remarks()
-    elif probes and all(probe.grey for probe in probes.values()):
-        notes += _dark_remarks(store, probes)
+    else:
+        notes += _flat_remarks(store, probes, channels=channels)
     pairs = bool(probes) and all(probe.width == 2 * probe.height for probe in probes.values())
     mixed = len({probe[:2] for probe in probes.values()}) > 1
     return Survey(rows, (*size, channels), tones, pairs, mixed, len(probes) == len(rows), notes, probes)
@@ -228,20 +232,27 @@ def _remarks(probes: dict[int, Probe], *, channels: int) -> list[str]:
     return notes
 
 
-def _dark_remarks(store: FileStore, probes: dict[int, Probe]) -> list[str]:
-    """A line on greyscale pictures that are nearly black, judged by a few of modest size: maps of class numbers are."""
+def _flat_remarks(store: FileStore, probes: dict[int, Probe], *, channels: int) -> list[str]:
+    """Lines on pictures of one value, such as transparent ones, or nearly black ones, such as maps of class numbers.
+
+    A few pictures of modest size decide, and of these mostly the first.
+    """
     small = [row for row, probe in probes.items() if probe.height * probe.width <= MODEST]
     count = min(len(small), LOOKED_AT)
-    highest = 0
+    lowest, highest = 255, 0
     for row in (small[k * len(small) // count] for k in range(count)):
         try:
-            image = load_image(store.read(row), where=store.where(row), channels=1)
+            image = to_array(load_image(store.read(row), where=store.where(row), channels=channels))
         except DataError:
             continue
-        highest = max(highest, int(to_array(image).max()))
-        if highest > DARK * 255:
+        lowest, highest = min(lowest, int(image.min())), max(highest, int(image.max()))
+        if lowest < highest > DARK * 255:
             return []
-    return dark_remarks(highest, white=255) if count else []
+    if lowest > highest:  # none could be read
+        return []
+    seen = "" if count == len(probes) else f" in the {count} pictures looked at"
+    flat = [f"all values are {lowest}{seen}"] if lowest == highest else []
+    return [*flat, *(f"{line}{seen}" for line in dark_remarks(highest, white=255))]
 
 
 def _cut_off(have: tuple[int, int], *, want: tuple[int, int]) -> float:
@@ -454,6 +465,12 @@ def _opened(file: BinaryIO, *, where: str) -> Any:
         bomb = limit is not None and pixels > limit
     except pillow.DecompressionBombError:
         bomb = True
+    except pillow.UnidentifiedImageError:
+        file.seek(0)
+        foreign = foreign_kind(file.read(HEAD), name=where.rpartition("/")[2])
+        if foreign in (None, TEXT):
+            raise
+        raise DataError(f"{where}: expected an image, found {foreign.what}. {foreign.remedy}") from None
     if not bomb and max(image.size) > LONGEST:
         raise DataError(f"{where}: the image claims a side of {max(image.size):,} pixels. Scale it down first.")
     if bomb:

@@ -20,7 +20,10 @@ HELD_OUT = (
     *("holdout", "pred", "unlabeled", "unlabelled"),
 )
 DOMAIN = re.compile(r"(train|test|val)(A|B)")  # CycleGAN's folders
-SHARD = re.compile(r"0\d{3,}")  # a folder's name where large sets are stored in parts
+SHARD = re.compile(  # a folder's name where large sets are stored in parts
+    r"0\d{3,}|(part|batch|fold|chunk|shard|split|subset|folder|dir|set|images?|imgs?|pics?|photos?|data)[-_. ]?\d+",
+    re.IGNORECASE,
+)
 LABEL_FILE = "dataset.json"  # as StyleGAN's tools write it
 MOST_CLASSES = 10_000
 SHOWN = 5  # names in a note
@@ -139,21 +142,47 @@ def _classes(folders: Folders) -> tuple[LabelArray | None, tuple[str, ...] | Non
         inside = sorted({folder[shared] for folder in folders if len(folder) > shared})
         beside = f"{loose:,} picture{' lies' if loose == 1 else 's lie'} beside the folders {_some(inside)}"
         return None, None, [f"{beside}: the folders are no classes"] if inside else []
-    classes, labels = np.unique([folder[shared] for folder in folders], return_inverse=True)
-    names = tuple(str(name) for name in classes)
-    shards = len(names) > 1 and all(SHARD.fullmatch(name) for name in names)
-    notes = [f"the folders {_some(names)} are used as classes; if they are parts of one set, lay them together"]
-    return labels.astype(np.int64), names, notes if shards else []
+    names = sorted({folder[shared] for folder in folders}, key=_place)
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = np.array([numbers[folder[shared]] for folder in folders], dtype=np.int64)
+    return labels, tuple(names), _doubts(names)
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Key to sort classes by: numbers by their value, before all other names."""
+    return (int(name), name) if name.isascii() and name.isdecimal() else (MOST_CLASSES**9, name)
+
+
+def _doubts(names: Sequence[str]) -> list[str]:
+    """Lines on classes that may be none: parts of a set, a split, or another class written differently."""
+    notes = []
+    if len(names) > 1 and all(SHARD.fullmatch(name) for name in names):
+        notes += [f"the folders {_some(names)} are used as classes; if they are parts of one set, lay them together"]
+    splits = [name for name in names if _is_split(name, HELD_OUT)]
+    if splits:
+        one = len(splits) == 1
+        are = (
+            "is used as a class, though its name is that"
+            if one
+            else "are used as classes, though their names are those"
+        )
+        notes += [f"{_some(splits)} {are} of a split"]
+    alike = Counter(" ".join(name.lower().split()) for name in names)
+    twins = [repr(name) for name in names if alike[" ".join(name.lower().split())] > 1]
+    if twins:
+        notes += [f"the classes {_some(twins)} differ only in case or spaces"]
+    return notes
 
 
 def _empty_folders(store: FileStore, classes: set[str]) -> list[str]:
-    """A note on folders without pictures that lie beside those of the classes."""
+    """A line on folders without pictures that lie beside those of the classes."""
     filled = {name[:at] for name in store.names for at in _slashes(name)}
     homes = {folder.rpartition("/")[0] for folder in filled if folder.rpartition("/")[2] in classes}
     empty = [folder for folder in store.folders if folder not in filled and folder.rpartition("/")[0] in homes]
     if not empty:
         return []
-    what = "an empty folder is no class" if len(empty) == 1 else f"{len(empty):,} empty folders are no classes"
+    one = len(empty) == 1
+    what = "a folder without pictures is no class" if one else f"{len(empty):,} folders without pictures are no classes"
     return [f"{what}: {_some([folder.rpartition('/')[2] for folder in empty])}"]
 
 

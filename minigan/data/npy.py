@@ -87,6 +87,7 @@ def _image_and_label_keys(names: list[str]) -> tuple[str | None, str | None]:
     words = {name: set(re.findall("[a-z]+", name.lower())) for name in names}
     train = [name for name in names if words[name] & TRAIN_WORDS]
     images = [name for name in train if words[name] & IMAGE_WORDS]
+    images = images or [name for name in train if not words[name] & LABEL_WORDS]  # `train` alone, as a rule
     if len(images) == 1:
         labels = [name for name in train if words[name] & LABEL_WORDS]
         return images[0], labels[0] if len(labels) == 1 else label_key
@@ -99,8 +100,12 @@ def _as_labels(labels: Array, *, where: str) -> LabelArray:
     """Labels (N,); a column (N, 1) is taken for that."""
     flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.ndim != 1 or flat.dtype.kind not in "ui":
+        several = labels.ndim == 2 and labels.shape[1] > 1
+        remedy = (
+            "Save one class number per item, such as y.argmax(axis=1)" if several else "Save the labels as integers"
+        )
         raise DataError(
-            f"{where} to be one integer per item, found {labels.dtype} {labels.shape}. Save the labels as integers."
+            f"{where} to be one integer per item, found {labels.dtype} {labels.shape}. {remedy}, or leave them out."
         )
     return flat.astype(np.int64)
 

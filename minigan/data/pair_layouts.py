@@ -3,6 +3,7 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ BOTH = (0, 1)
 WIDE = 1.9  # a picture this many times as wide as high may well be two
 SEAMS = 16  # pictures in which a seam is looked for
 EVEN = 0.25  # in the middle of a single photograph, columns differ at least this many times as much as elsewhere
+FLAT = 1.0  # grey levels: where neighbouring columns differ less on average, nothing is seen of a seam
 SEAM = 2.0  # times the usual difference of neighbouring columns, in the middle of a pair
 
 
@@ -159,10 +161,18 @@ class SideBySide(PairLayout):
         margin, where they do not differ.
         """
         narrow = [row for row, probe in self._whole.items() if probe.width < WIDE * probe.height]
-        step = _middle_step(self._grey(_spread(narrow or [*probes.a])))
-        seam = step >= SEAM
-        if narrow and (EVEN <= step < SEAM or self._twins):
+        look = self._grey(_spread(narrow or [*probes.a]))
+        steps = _steps(look, at=1 / 2)
+        seam = bool(steps) and float(np.median(steps)) >= SEAM
+        margin = bool(steps) and float(np.quantile(steps, MOSTLY)) < EVEN
+        if narrow and (not (seam or margin) or self._twins):
             raise self._no_pair(narrow[0], seam=seam)
+        if not seam and all(_steps(look, at=at) and np.median(_steps(look, at=at)) >= SEAM for at in (1 / 3, 2 / 3)):
+            row = next(iter(probes.a))
+            raise DataError(
+                f"{self.where(row)}: expected two images side by side, found what looks like three: seams at a third "
+                "and at two thirds of the width. Save only the two that belong together."
+            )
         first = next(iter(probes.a.values()))
         line = f"each picture is cut in the middle: its left half, {first.height}x{first.width}, is A, its right half B"
         if not seam:
@@ -178,8 +188,16 @@ class SideBySide(PairLayout):
         if self._twins:
             a, b = self._twins
             found += f"; the folders {a} and {b} hold files of the same names"
-            remedy = f"If these are pairs, name the source and the target: `data=.../{a}`, `targets=.../{b}`."
+            folders = [self._folder(name) for name in (a, b)]
+            given = "data=FOLDER, targets=FOLDER" if None in folders else "data={!r}, targets={!r}".format(*folders)
+            remedy = f"If these are pairs, name the source and the target: `{given}`."
         return DataError(f"{self.where(row)}: expected two images side by side, found {found}. {remedy}")
+
+    def _folder(self, name: str) -> str | None:
+        """The path of the one folder of this name, fit to be given as a source; None for several, or in a zip."""
+        parents = (PurePosixPath(file).parents for file in self._store.names)
+        found = {folder for folders in parents for folder in folders if folder.name == name}
+        return str(self.root / found.pop()) if len(found) == 1 and self.root.is_dir() else None
 
     def _grey(self, rows: list[int]) -> list[Any]:
         """Some pictures as grey levels (H, W); damaged ones are left out."""
@@ -375,15 +393,20 @@ def _spread(rows: list[int]) -> list[int]:
     return [rows[k * len(rows) // count] for k in range(count)]
 
 
-def _middle_step(pictures: Sequence[Any]) -> float:
-    """The difference of the two columns in the middle of grey pictures (H, W), by that of neighbours elsewhere.
+def _steps(pictures: Sequence[Any], *, at: float) -> list[float]:
+    """How much the two columns at a place differ in each of some grey pictures (H, W), by neighbours elsewhere.
 
-    The median over the pictures; 0 if there are none.
+    Flat pictures, such as maps of small numbers, tell nothing and are left out.
+
+    Args:
+        at: the place, as a share of the width.
     """
     ratios = []
     for picture in pictures:
-        if picture.shape[1] < 2:
+        column = round(picture.shape[1] * at)
+        if column < 1:
             continue
         steps = np.abs(np.diff(picture, axis=1)).mean(axis=0)
-        ratios.append(float(steps[picture.shape[1] // 2 - 1]) / max(float(np.median(steps)), 1.0))
-    return float(np.median(ratios)) if ratios else 0.0
+        if steps.mean() >= FLAT:
+            ratios.append(float(steps[column - 1]) / max(float(np.median(steps)), 1.0))
+    return ratios

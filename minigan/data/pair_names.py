@@ -6,6 +6,7 @@ folders, and the name without its ending, must agree.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -28,16 +29,17 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 A_TEXT = """a image images img imgs photo photos photograph photographs picture pictures input inputs source sources src
-rgb leftimg8bit jpegimages x raw sat satellite"""
+rgb leftimg8bit jpegimages x raw sat satellite blur blurry blurred noisy hazy rainy lr lq low lowres degraded"""
 B_TEXT = """b map maps label labels mask masks annotation annotations annot annots ann anns gt gtfine gtcoarse
 groundtruth ground_truth target targets output outputs seg segs segmentation segmentations segmentationclass
-segmentationclassaug y matte mattes"""
+segmentationclassaug y matte mattes sharp clean clear hr hq high highres"""
 A_WORDS, B_WORDS = frozenset(A_TEXT.split()), frozenset(B_TEXT.split())
 # Cityscapes and its kin keep several files for each picture; the first of these that occurs is used.
 KINDS = ("_labeltrainids", "_labelids", "_color", "_instancetrainids", "_instanceids")
 MOSTLY = 0.9  # share of the names on both sides that match, where nothing but the names says that these are pairs
 ENDINGS = 4  # endings of different length that are tried
 SEPARATORS = "_-. "
+NUMBERS = "zeros before numbers"  # a way to compare, and what it leaves out
 
 
 class _Place(NamedTuple):
@@ -66,7 +68,6 @@ class Sides(NamedTuple):
         a_word, b_word: the folders or the ends of names that say the side; "" if it is only what the other is not.
         unsure: nothing but equal names says which of the two comes first.
         unpaired: the folders are named as in unpaired datasets: trainA and trainB.
-        stems: the sides are told by the ends of the names, in one folder: x_sat.jpg and x_mask.png.
     """
 
     a: list[int]
@@ -75,7 +76,6 @@ class Sides(NamedTuple):
     b_word: str
     unsure: bool = False
     unpaired: bool = False
-    stems: bool = False
 
 
 class Matches(NamedTuple):
@@ -84,7 +84,7 @@ class Matches(NamedTuple):
     Attributes:
         rows: a row of A's names with one of B's, in A's order.
         a_left, b_left: rows without a partner.
-        trimmed: ends or beginnings that were left out of the comparison, of A's names and of B's.
+        trimmed: what was left out of the comparison, such as ends or beginnings, of A's names and of B's.
     """
 
     rows: list[tuple[int, int]]
@@ -195,17 +195,35 @@ def _without(name: str, folder: str) -> str:
 
 
 def _twin_stems(names: Sequence[str]) -> Sides | None:
-    """Files beside each other whose names end in words for a side: x_sat.jpg or x.jpg, and x_mask.png."""
+    """Files beside each other whose names differ in their ends.
+
+    These are words for a side (x_sat.jpg or x.jpg, and x_mask.png), an end that one side alone has (x.jpg and x_L.png),
+    or only the kind of file, of which one is JPEG (x.jpg and x.png).
+    """
     words = [re.split(r"[_\-. ]", _stem(name).lower())[-1] for name in names]
     tagged = [len(re.split(r"[_\-. ]", _stem(name))) > 1 for name in names]
     b = [row for row, word in enumerate(words) if tagged[row] and _side(word) == "B"]
-    a = [row for row in range(len(names)) if row not in set(b)]
-    if not a or not b or len({words[row] for row in b}) > 1:
+    if b:
+        return _two_kinds(names, b) if len({words[row] for row in b}) == 1 else None
+    common = Counter(word for row, word in enumerate(words) if tagged[row] and not word.isdigit()).most_common(1)
+    b = [row for row, word in enumerate(words) if tagged[row] and (word, len(names) // 2) in common]
+    found = _two_kinds(names, b)
+    if found is not None and not found.a_word:
+        return found
+    jpegs = [name.lower().endswith((".jpg", ".jpeg")) for name in names]
+    found = _two_kinds(names, [row for row, jpeg in enumerate(jpegs) if not jpeg])
+    return found if found is not None and (found.a_word, found.b_word) == ("", "") else None
+
+
+def _two_kinds(names: Sequence[str], b: list[int]) -> Sides | None:
+    """The sides, where these rows are B and all others A; None if most of their names do not match."""
+    a = sorted(set(range(len(names))) - set(b))
+    if not a or not b:
         return None
     found = match_names([names[row] for row in a], [names[row] for row in b])
     if found is None or len(found.rows) < MOSTLY * max(len(a), len(b)):
         return None
-    return Sides(a, b, found.trimmed[0], found.trimmed[1], stems=True)
+    return Sides(a, b, *found.trimmed)
 
 
 def match_names(a: Sequence[str], b: Sequence[str], *, beginnings: bool = False) -> Matches | None:
@@ -213,7 +231,7 @@ def match_names(a: Sequence[str], b: Sequence[str], *, beginnings: bool = False)
 
     Names are compared without what their folders say of split and side, and without their ending. If fewer than half
     of the shorter list agree so, then also without upper case, without an end that all names of a side have from one
-    of `_-. ` on (`_leftImg8bit`, `_L`), and last without their folders.
+    of `_-. ` on (`_leftImg8bit`, `_L`), without their folders, and last without zeros before their numbers.
 
     Args:
         a, b: names with forward slashes.
@@ -261,6 +279,8 @@ def _ways(a: Sequence[str], b: Sequence[str], *, beginnings: bool) -> Iterable[t
         yield "case", x, y
     for x, y in cuts:
         yield "stem", x, y
+    for x, y in cuts:
+        yield NUMBERS, x, y
 
 
 def _ends(stems: Sequence[str]) -> list[str]:
@@ -284,8 +304,10 @@ def _match(a: Sequence[str], b: Sequence[str], *, fold: str, cuts: tuple[_Cut, _
             key = (place.split or "" if by_split else "", *place.rest, cut.of(_stem(name)))
             if fold != "exact":
                 key = tuple(part.lower() for part in key)
-            if fold == "stem":
+            if fold in ("stem", NUMBERS):
                 key = (key[0], key[-1])
+            if fold == NUMBERS:
+                key = (key[0], re.sub(r"(?<!\d)0+(?=\d)", "", key[1]))
             if table.setdefault(key, row) != row and fold != "exact":
                 return None
         tables.append(table)
@@ -294,8 +316,8 @@ def _match(a: Sequence[str], b: Sequence[str], *, fold: str, cuts: tuple[_Cut, _
         return None
     used = [{pair[side] for pair in rows} for side in (0, 1)]
     left = [[row for row in range(len(side)) if row not in used[k]] for k, side in enumerate((a, b))]
-    trimmed = tuple(cut.end or cut.beginning for cut in cuts)
-    return Matches(rows, left[0], left[1], (trimmed[0], trimmed[1]))
+    ends, zeros = [cut.end or cut.beginning for cut in cuts], [NUMBERS] if fold == NUMBERS else []
+    return Matches(rows, left[0], left[1], (" and ".join([*zeros, *filter(None, ends[:1])]), ends[1]))
 
 
 def _refuse_twins(names: Sequence[str], rows: Sequence[tuple[int, int]], *, side: int) -> None:

@@ -51,6 +51,7 @@ class PairFiles(PairDataset):
         self.note(*layout.notes, *(line for store in layout.stores for line in store.left_out()), *remarks, *split_note)
         self.note(*map_notes, *_attempt(lambda: _map_notes(layout, self._maps), [], lenient=options.lenient))
         self.note(*(line for tones in self._tones if tones is not SIXTEEN_BITS for line in tones.remarks()))
+        self.splits: frozenset[str] = frozenset().union(*layout.splits)
         self._layout = layout
         self._rows = rows
         self._probes = probes.a if options.lenient else {}  # for a survey, which looks at each again
@@ -116,14 +117,16 @@ def split_rows(layout: PairLayout, split: str | None) -> tuple[IndexArray, tuple
     Without such folders all pairs are `train`.
 
     Returns:
-        The indices, and a note if pairs were left out.
+        The indices, and a note if pairs were left out, or if they are none to train on.
     Raises:
         ConfigError: no pair lies in such a folder.
     """
     splits = sorted(frozenset().union(*layout.splits))
     wanted = split if split is not None or "train" not in splits else "train"
-    if wanted is None or (wanted == "train" and not {"train", "val", "test"} & {*splits}):
-        return np.arange(len(layout), dtype=np.intp), ()
+    held_out = [name for name in splits if name in ("val", "test")]
+    if wanted is None or (wanted == "train" and "train" not in splits and not held_out):
+        note = f"the pairs of {' and '.join(held_out)} are taken; there is no training set"
+        return np.arange(len(layout), dtype=np.intp), (note,) if held_out else ()
     rows = np.array([row for row, found in enumerate(layout.splits) if wanted in found], dtype=np.intp)
     if not rows.size:
         found = ", ".join(splits) or "no folders"

@@ -16,8 +16,9 @@ from minigan.data.cifar import cifar_kind, find_cifar, read_cifar
 from minigan.data.dataset import Collection, Dataset, PairDataset, PixelDataset
 from minigan.data.digits import Digits
 from minigan.data.files import FileStore, FolderStore, ZipStore, picture_file
+from minigan.data.foreign import foreign_kind
 from minigan.data.headers import HEAD, is_picture
-from minigan.data.idx import GZIP_MAGIC, find_idx_images, idx_header, idx_labels, read_idx
+from minigan.data.idx import find_idx_images, idx_header, idx_labels, read_idx
 from minigan.data.image_files import ImageFiles
 from minigan.data.npy import NPY_MAGIC, read_npy, read_npz
 from minigan.data.options import Size, SourceOptions, parse_options
@@ -398,12 +399,12 @@ def _cannot_open(source: str | os.PathLike[str], error: OSError) -> DataError:
 def _unknown_kind(path: Path, head: bytes) -> DataError:
     if not head:
         found = "an empty file"
-    elif head.startswith(GZIP_MAGIC):
-        found = "gzip data without an IDX file inside. Unpack it first"
     elif head.startswith(PICKLE_MAGIC):
         found = "a pickle, which is never loaded. Use the dataset's binary version, or save the array as .npy"
     elif is_picture(head, ending=path.suffix.lower()):
         found = "a single image. Give its folder"
+    elif (foreign := foreign_kind(head, name=path.name)) is not None:
+        return DataError(f"{path}: expected {KINDS}; found {foreign.what}. {foreign.remedy}")
     elif path.suffix == ".bin":
         found = (
             f"{path.stat().st_size:,} bytes, which are no whole records of CIFAR-10 (3,073 bytes), CIFAR-100 (3,074) "

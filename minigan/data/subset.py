@@ -52,4 +52,7 @@ def split_dataset(dataset: Dataset, *, held_out: int, part: Literal["train", "va
             f"{dataset.name}: expected at least 2 images, one of them to be held out, found one. Use more data."
         )
     drawn = np.random.default_rng(HELD_OUT_SEED).permutation(len(dataset)).astype(np.intp)
-    return Subset(dataset, np.sort(drawn[:count] if part == "val" else drawn[count:]))
+    subset = Subset(dataset, np.sort(drawn[:count] if part == "val" else drawn[count:]))
+    if part == "train":
+        subset.note(f"{count:,} of {len(dataset):,} images are held out of training, for pictures and figures")
+    return subset

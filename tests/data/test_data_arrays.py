@@ -125,7 +125,8 @@ def test_npz_compressed_without_labels(tmp_path):
     [
         ({"a": PIXELS, "b": PIXELS}, "expected an array named 'images' or 'x', or a single array; found a, b"),
         ({"x": PIXELS, "labels": np.arange(4)}, "4 labels for 5 items"),
-        ({"x": PIXELS, "labels": np.ones((5, 2))}, "one integer per item"),
+        ({"x": PIXELS, "labels": np.ones((5, 2))}, r"one integer per item, .* such as y\.argmax\(axis=1\), or leave"),
+        ({"x": PIXELS, "labels": np.ones(5)}, "Save the labels as integers, or leave them out"),
         ({"x": np.array([{}, []], dtype=object)}, "pickled Python objects"),
     ],
 )
@@ -146,7 +147,9 @@ def test_npz_that_declares_too_much(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((5, 784), np.uint8), "Reshape"),
+        (np.zeros((5, 784), np.uint8), r"Reshape it with x\.reshape\(-1, 28, 28\)\."),
+        (np.zeros((5, 3072), np.uint8), r"found uint8 \(5, 3072\)\. Reshape the array\."),
+        (np.zeros((32, 32, 3, 50), np.uint8), r"looks like \(H, W, C, N\)\. Transpose it with np\.transpose"),
         (np.zeros((5, 3, 8, 8), np.uint8), "np.transpose"),
         (np.zeros((5, 8, 8, 2), np.uint8), "C 1 or 3"),
         (np.zeros((5, 8, 8), np.int32), "found int32"),

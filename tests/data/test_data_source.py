@@ -43,7 +43,8 @@ def test_a_folder_named_like_an_embedded_set(tmp_path, monkeypatch):
     ("content", "message"),
     [
         (b"", "an empty file"),
-        (b"hello there", "11 bytes that begin with 68 65 6c"),
+        (b"hello there", r"text\. Give the folder of the pictures"),
+        (b"\xff\x00hello", "7 bytes that begin with ff 00 68"),
         (gzip.compress(b"hello there", mtime=0), "gzip data without an IDX"),
         (pickle.dumps({"data": 1}), "a pickle, which is never loaded"),
         (b"\xff\xd8\xff\xe0", "a single image. Give its folder"),

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def test_what_lies_beside_the_pictures(tmp_path):
         "4 files left out: 2 .tga, 1 README, 1 .csv",
         "broken.png is left out: the link leads nowhere, or where it was before",
         "cat is left out: the link leads nowhere, or where it was before",
-        "an empty folder is no class: bird",
+        "a folder without pictures is no class: bird",
     )
 
 
@@ -127,8 +128,29 @@ def test_pictures_beside_folders(tmp_path):
 
 
 def test_folders_like_parts_of_a_set_are_told_of(tmp_path):
-    (note,) = opened(lay(tmp_path, "00000/1.png", "00001/2.png")).notes
-    assert note.startswith("the folders 00000, 00001 are used as classes")
+    for a, b in (("00000", "00001"), ("batch_1", "batch_2"), ("part1", "part2"), ("Images 1", "Images 2")):
+        (note,) = opened(lay(tmp_path / a, f"{a}/1.png", f"{b}/2.png")).notes
+        assert note.startswith(f"the folders {a}, {b} are used as classes")
+
+
+@pytest.mark.parametrize(
+    ("folders", "note"),
+    [
+        (("our485", "eval15"), "eval15 is used as a class, though its name is that of a split"),
+        (("tom", "val", "dev"), "dev, val are used as classes, though their names are those of a split"),
+        (("Cat", "cat", "dog"), "the classes 'Cat', 'cat' differ only in case or spaces"),
+        (("a b", "a  b", "a b "), "the classes 'a  b', 'a b', 'a b ' differ only in case or spaces"),
+    ],
+)
+def test_classes_that_may_be_none_are_told_of(tmp_path, folders, note):
+    data = opened(lay(tmp_path, *(f"{folder}/1.png" for folder in folders)))
+    assert data.classes == tuple(sorted(folders)) and data.notes == (note,)
+
+
+def test_folders_that_are_numbers_are_in_their_order(tmp_path):
+    data = opened(lay(tmp_path, *(f"{number}/{number}.png" for number in range(12)), "-1/x.png", "b/x.png"))
+    assert data.classes == (*map(str, range(12)), "-1", "b")
+    assert data.labels.tolist() == [12, 0, 1, 10, 11, *range(2, 10), 13]  # in the order of the files
 
 
 def test_names_of_any_bytes(tmp_path):
@@ -199,6 +221,15 @@ def test_backslashes_separate_folders_in_a_zip(tmp_path):
         open_dataset(zip_of(tmp_path / "y.zip", {"a\\..\\..\\1.png": PNG.getvalue()}))
 
 
+def test_a_name_that_occurs_twice_in_a_zip_is_told_of(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, warnings.catch_warnings(action="ignore"):
+        for name in ("a.png", "a.png", "b.png", "d\\c.png", "d/c.png"):
+            archive.writestr(name, PNG.getvalue())
+    data = opened(tmp_path / "x.zip")
+    assert len(data) == 3
+    assert data.notes[0] == "2 files are left out, as a later one in the zip has the same name"
+
+
 # ---------------------------------------------------------------------------------------------- dataset.json
 
 SHARDS = [f"{k // 2:05}/img{k:08}.png" for k in range(6)]
@@ -247,7 +278,7 @@ def test_a_colour_picture_among_many_grey_ones_decides(tmp_path):
 
 
 def test_sizes_that_are_changed_are_told_of(tmp_path):
-    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    Image.radial_gradient("L").resize((8, 6)).convert("RGB").save(tmp_path / "a.png")
     assert open_dataset(tmp_path, size=(3, 4)).notes == ()
     assert open_dataset(tmp_path, size=6).notes == ("the middle of each picture is used: 25% at its sides are cut off",)
     Image.new("RGB", (6, 12)).save(tmp_path / "b.png")
@@ -259,6 +290,7 @@ def test_sizes_that_are_changed_are_told_of(tmp_path):
 
 def test_maps_of_class_numbers_are_told_of(tmp_path):
     Image.new("L", (4, 4), 11).save(tmp_path / "a.png")
+    Image.new("L", (4, 4), 9).save(tmp_path / "b.png")
     assert open_dataset(tmp_path).notes == ("no value is above 11 where white is 255: the images are nearly black",)
 
 

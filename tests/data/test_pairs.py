@@ -1,13 +1,14 @@
 """Pairs as people have them: side by side, in two folders, in folders of many names; and what is no pair."""
 
 import re
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 
 from minigan.data import open_pairs
-from minigan.data.pair_names import match_names
+from minigan.data.pair_names import find_sides, match_names
 from minigan.errors import ConfigError, DataError
 from minigan.recipes import Pix2Pix
 
@@ -61,6 +62,11 @@ LAYOUTS = [
     ("JPEGImages/2007_{}.jpg", "SegmentationClass/2007_{}.png"),
     ("{}_sat.png", "{}_mask.png"),
     ("some/where/input/{}.png", "some/where/target/{}.png"),
+    ("{}.jpg", "{}.png"),
+    ("{}.jpg", "{}_L.png"),
+    ("A/{}.png", "B/000{}.png"),
+    ("train/GOPR1/blur/{}.png", "train/GOPR1/sharp/{}.png"),
+    ("ours485/low/{}.png", "ours485/high/{}.png"),
 ]
 
 
@@ -71,7 +77,7 @@ def test_two_sides_in_one_folder(tmp_path, a, b):
     left, right = values(data)
     np.testing.assert_allclose(left, [10, 20, 30], atol=3)  # JPEG is not exact
     np.testing.assert_allclose(right, [110, 120, 130], atol=3)
-    assert re.match(r"3 pairs by name(, without \S+( and \S+)?)?: A is ", data.notes[0])
+    assert re.match(r"3 pairs by name(, without (\S+( and \S+)?|zeros before numbers))?: A is ", data.notes[0])
     swapped = open_pairs(tmp_path, direction="BtoA")
     assert values(swapped) == [right, left]
 
@@ -127,6 +133,19 @@ def test_numbers_that_agree_by_chance_are_no_pairs():
     assert len(match_names(horses, [name.replace("8_", "9_") for name in horses], beginnings=True).rows) == 10
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cat_1.png", "cat_2.png", "dog_1.png", "dog_2.png"],  # numbers are no sides
+        ["cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg"],
+        ["1.jpg", "2.jpg", "3.png", "4.png"],
+        ["1_x.jpg", "2_x.jpg", "1_y.png", "2_y.png", "3_z.png"],
+    ],
+)
+def test_ends_that_are_no_sides(names):
+    assert find_sides(names, root="") is None
+
+
 def test_what_has_no_partner_is_left_out_and_told(tmp_path):
     two_folders(tmp_path, "photos/{}.png", "maps/{}.png")
     for name in ("x", "y"):
@@ -171,8 +190,19 @@ def test_splits_of_two_folders(tmp_path):
     assert values(open_pairs(tmp_path, split="test"))[1] == [140]
     held_out = Pix2Pix(targets=str(tmp_path / "B")).open_split(str(tmp_path / "A"), (16, 16, 3), split=None, seed=0)
     assert values(held_out) == [[30], [130]]
+    for split in ("train", "validation"):
+        shutil.rmtree(tmp_path / f"A/{split}")
+    assert "the pairs of test are taken; there is no training set" in open_pairs(tmp_path).notes
     flat = open_pairs(tmp_path / "A/test", targets=tmp_path / "B/test", split="train")
     assert values(flat) == [[40], [140]]  # without splits, all is to train on
+
+
+def test_training_says_which_pairs_its_pictures_show(tmp_path):
+    two_folders(tmp_path, "A/train/{}.png", "B/train/{}.png")
+    (line,) = [line for line in Pix2Pix(size=16).open_data(str(tmp_path), seed=0).notes if "held out" in line]
+    assert line.startswith("no pairs are held out: pictures show those of the training")
+    two_folders(tmp_path, "A/test/{}.png", "B/test/{}.png")
+    assert not [line for line in Pix2Pix(size=16).open_data(str(tmp_path), seed=0).notes if "held out" in line]
 
 
 def test_unpaired_folders_are_refused_or_doubted(tmp_path):
@@ -207,10 +237,28 @@ def test_a_cut_is_told(tmp_path):
         assert open_pairs(tmp_path / name).notes[0].endswith("; no seam is seen there: check that these are pairs")
 
 
+@pytest.mark.parametrize("side", ["a photograph", "numbers"])
+def test_photographs_beside_maps_are_not_cut(tmp_path, side):
+    for number in range(4):
+        save(tmp_path / f"x{number}.jpg", photo(48, 48))
+        save(tmp_path / f"y{number}.png", photo(48, 48) if side == "a photograph" else photo(48, 48) // 128)
+    with pytest.raises(DataError, match="without a seam"):
+        open_pairs(tmp_path)
+
+
+def test_three_pictures_side_by_side_are_not_cut(tmp_path):
+    for number in range(3):
+        parts = [photo(16, 18), photo(16, 18) // 4, photo(16, 18)]
+        save(tmp_path / f"{number}.png", np.concatenate(parts, axis=1))
+    with pytest.raises(DataError, match=r"found what looks like three: .* Save only the two that belong together"):
+        open_pairs(tmp_path)
+
+
 def test_twin_folders_do_not_say_which_is_the_source(tmp_path):
     two_folders(tmp_path, "day/{}.png", "night/{}.png")
-    with pytest.raises(DataError, match=r"folders day and night .* `data=\.\.\./day`, `targets=\.\.\./night`"):
+    with pytest.raises(DataError, match=r"folders day and night hold files of the same names\.") as caught:
         open_pairs(tmp_path)
+    assert f"`data='{tmp_path}/day', targets='{tmp_path}/night'`" in str(caught.value)
     for place in ("north", "south"):  # two folders of pairs side by side
         for number in range(2):
             save(tmp_path / f"wide/{place}/{number}.png", np.concatenate([shade(10), shade(200)], axis=1))

@@ -75,9 +75,34 @@ def test_dark_and_flat_images_are_told_of():
     assert notes_of(np.full((9, 8, 8), 100, np.uint8)) == "all values are 100"
     assert notes_of(PIXELS / 255**2) == ("no value is above 0.00392157 where white is 1: the images are nearly black")
     assert "all values are 0" in notes_of(np.zeros((9, 8, 8)))
+    clear = np.dstack([np.arange(192, dtype=np.uint8).reshape(8, 8, 3), np.zeros((8, 8, 1), np.uint8)])
+    assert notes_of(np.stack([clear] * 3)) == "all values are 255"
+    assert notes_of(np.zeros((3, 8, 8, 4), np.uint8)) == "all values are 255"
     late = np.zeros((5000, 2, 2), np.uint8)
     late[1] = 200  # not among the images that are looked at first
     assert notes_of(late) == ""
+
+
+COLOURS = PIXELS[0].astype(np.uint8)
+NIGHT = "no value is above {} where white is 255: the images are nearly black"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "notes"),
+    [
+        (np.zeros((9, 9, 3), np.uint8), ["all values are 0", NIGHT.format(0)]),
+        (np.full((9, 9), 77, np.uint8), ["all values are 77"]),
+        (COLOURS // 16, [NIGHT.format(15)]),
+        (np.dstack([COLOURS, np.zeros((8, 8), np.uint8)]), ["all values are 255"]),
+        (COLOURS, []),
+    ],
+)
+@pytest.mark.parametrize("count", [3, 20])
+def test_dark_and_flat_pictures_are_told_of(tmp_path, pixels, notes, count):
+    for number in range(count):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    seen = "" if count == 3 else " in the 16 pictures looked at"
+    assert open_dataset(tmp_path).notes == tuple(note + seen for note in notes)
 
 
 # ---------------------------------------------------------------------------------------------- floats
@@ -150,6 +175,7 @@ LABELS = np.arange(20) % 3
         ({"X": U8, "Y": LABELS}, ""),
         ({"data": U8, "target": LABELS}, ""),
         ({"x_test": U8, "y_test": LABELS}, "x_test is taken; there is no training set"),
+        ({"train": U8, "train_labels": LABELS, "test": U8[:3]}, "train and train_labels are taken; left out: test"),
         ({"images": U8, "labels": LABELS, "names": np.array(["a"] * 20)}, "left out: names"),
     ],
 )

@@ -171,12 +171,16 @@ class Recipe(OptimizerSettings):
         height, width = size
         if source.removeprefix(STACKED) in EMBEDDED or native == (height, width):
             return
+        files = isinstance(dataset, ImageFiles)  # these tell of several sizes and of what is cut off themselves
+        if native is None and files:
+            return
         if native is None:
             dataset.note(f"images of several sizes, each scaled to {height}x{width} and cropped to that shape")
             return
         limit = f" up to {self.largest_size} pixels a side" if max(native) > self.largest_size else ""
         reason = f"the nearest size{limit} that {self.name} can draw"
-        dataset.note(scaling_in_words(native, (height, width), "the size that was set" if self.size else reason))
+        reason = "the size that was set" if self.size else reason
+        dataset.note(scaling_in_words(native, (height, width), reason, crop=not files))
 
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:  # noqa: ARG002
         """The data for pictures: those held out of training, if the recipe holds some out.

@@ -78,15 +78,16 @@ def nearest_size(
     return None
 
 
-def scaling_in_words(have: tuple[int, int], want: tuple[int, int], reason: str) -> str:
-    """A line that tells of images that are scaled, and how much of each is cut off.
+def scaling_in_words(have: tuple[int, int], want: tuple[int, int], reason: str, *, crop: bool = True) -> str:
+    """A line that tells of images that are scaled.
 
     Args:
         have: the images' size (height, width).
         want: the size that they are scaled to.
-        reason: stands for what that size was chosen.
+        reason: why that size was chosen.
+        crop: tell how much of each is cut off, too.
     """
     scale = max(want[0] / have[0], want[1] / have[1])
     cropped = 1 - want[0] * want[1] / (scale * have[0] * scale * have[1])
-    crop = f"; {100 * cropped:.0f} % of each is cropped" if cropped >= 0.005 else ""
-    return f"scaled from {have[0]}x{have[1]} to {want[0]}x{want[1]}, {reason}{crop}"
+    loss = f"; {cropped:.0%} of each is cropped" if crop and cropped >= 0.005 else ""
+    return f"scaled from {have[0]}x{have[1]} to {want[0]}x{want[1]}, {reason}{loss}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.data import PairDataset, open_pairs
 from minigan.data.dataset import Collection
-from minigan.data.pairs import DIRECTIONS
+from minigan.data.pairs import DIRECTIONS, PairFiles
 from minigan.errors import ConfigError, MixedSizesError
 from minigan.losses import l1
 from minigan.nn.layers import ConcatCondition
@@ -213,6 +213,10 @@ class PairRecipe(TranslationRecipe):
             dataset.close()
         dataset = self._open(source, size=size, seed=seed)
         self.note_scaling(dataset, source, native, dataset.b_shape[:2])
+        if isinstance(dataset, PairFiles) and dataset.splits.isdisjoint(HELD_OUT_SPLITS):
+            dataset.note(
+                "no pairs are held out: pictures show those of the training. Keep some in a folder named val or test"
+            )
         return dataset
 
     def open_split(self, source: str, image_shape: Shape, *, split: str | None, seed: int) -> PairDataset:
