@@ -281,7 +281,9 @@ def test_the_ending_of_a_picture_decides_its_format(capsys):
 
 def test_the_user_s_files_are_not_overwritten(capsys):
     Path("config.toml").write_text("mine = true\n")
-    assert ". is not empty and holds no run. Choose another --out" in fails(capsys, "train", "--out", ".", *QUICK)
+    assert ". is not empty and holds no run that can be read. Choose another --out" in fails(
+        capsys, "train", "--out", ".", *QUICK
+    )
     assert Path("config.toml").read_text() == "mine = true\n"
     assert len(list(Path().iterdir())) == 1
 
