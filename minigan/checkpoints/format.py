@@ -66,6 +66,10 @@ def load_arrays(path: Path, *, format: str | Sequence[str]) -> tuple[Arrays, dic
         reason = "it is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"cannot read {path}: {reason}. Name a file that minigan wrote.")
     try:
+        open(path, "rb").close()  # safetensors says of whatever cannot be opened that there is no such file
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}. Check its permissions and its disk.") from None
+    try:
         with safetensors.safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             description = json.loads((file.metadata() or {}).get("minigan", "null"))

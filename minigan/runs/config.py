@@ -159,12 +159,16 @@ def read_config(
     path = folder / FILE
     try:
         table = tomllib.loads(decoded(path.read_bytes()))
+    except PermissionError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}. Check its permissions.") from None
     except OSError as error:
         raise CheckpointError(
             f"{folder} is not a run folder: cannot read {path}: {error.strerror}. {_which_folder(folder)}"
         ) from None
     except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, or a number of thousands of digits
-        raise CheckpointError(f"{path} is not the configuration of a run: {error}.") from None
+        raise CheckpointError(
+            f"{path} is not the configuration of a run: {error}. Correct it, or put the file back as it was."
+        ) from None
     config = _parse(table, path)
     if steps is not None:
         config = replace(config, settings={**config.settings, "steps": steps})

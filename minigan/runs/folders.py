@@ -39,7 +39,7 @@ def check_free(folder: Path) -> None:
         read_config(folder)
     except CheckpointError:
         raise ConfigError(
-            f"{short_path(folder)} is not empty and holds no run. Choose another `out`, or empty it."
+            f"{short_path(folder)} is not empty and holds no run that can be read. Choose another `out`, or empty it."
         ) from None
     if CheckpointFolder(folder / "checkpoints").candidates():
         raise ConfigError(

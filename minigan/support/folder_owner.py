@@ -5,9 +5,11 @@ that a killed process left, or that was copied with its folder, keeps nobody out
 """
 
 import contextlib
+import errno
 import json
 import os
 import socket
+import stat
 import weakref
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +22,7 @@ from minigan.support.representation import short_path
 __all__ = ["LOCK_FILE", "FolderOwner", "refuse_if_owned"]
 
 LOCK_FILE = ".lock"
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor a pipe that nobody writes to
 LONGEST = 1000  # bytes of the file that are read
 
 
@@ -53,8 +56,11 @@ class FolderOwner:
         """Makes sure that the folder is still this owner's; if it was removed and made anew, takes it again.
 
         Raises:
-            OutputError: it belongs to another training by now, or cannot be written.
+            OutputError: it belongs to another training by now, or cannot be written; or this process was forked from
+                the owner's, which still has it.
         """
+        if os.getpid() != self._process:
+            raise OutputError(f"cannot write {short_path(self.folder)}: process {self._process} trains in it.")
         if not self._end.alive or not self.is_lost:
             return
         descriptor = self._taken()
@@ -84,15 +90,23 @@ class FolderOwner:
         try:
             descriptor = _locked(path, remedy=self.remedy)
             if descriptor is None:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                descriptor, _ = _opened(path, os.O_CREAT)
                 self.warning = (
                     f"the disk of {short_path(self.folder)} has no locks: make sure that no other machine trains in it."
                 )
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps({"process": self._process, "host": socket.gethostname()}).encode())
+            try:
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, json.dumps({"process": self._process, "host": socket.gethostname()}).encode())
+            except OSError:  # a full disk: the folder stays free
+                _give_up(descriptor, path, self._process)
+                raise
         except OutputError:
             raise
         except OSError as error:
+            if os.path.lexists(path):
+                raise OutputError(
+                    f"cannot write {short_path(path)}: {error.strerror}. If no training is alive there, remove it."
+                ) from None
             raise OutputError.of(path, error) from None
         return descriptor
 
@@ -105,7 +119,7 @@ def refuse_if_owned(folder: Path, *, remedy: str) -> None:
     """
     path = folder / LOCK_FILE
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor, _ = _opened(path)
     except OSError:  # nobody's; or not to be written: what follows will say so
         return
     try:
@@ -121,19 +135,39 @@ def _locked(path: Path, *, remedy: str) -> int | None:
         OutputError: somebody else has it locked.
     """
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # children that run a program do not inherit it
+        descriptor, can_write = _opened(path, os.O_CREAT)
         try:
             locked = try_lock(descriptor)
             _refuse(path, locked, remedy=remedy)
+            if locked and not can_write and is_at(descriptor, path):
+                path.unlink()  # of another user, whose training was killed
         except BaseException:
             os.close(descriptor)
             raise
-        if locked and is_at(descriptor, path):
+        if locked and can_write and is_at(descriptor, path):
             return descriptor
         os.close(descriptor)
         if locked is None:
             return None
         # its last owner has removed it since it was opened: once more
+
+
+def _opened(path: Path, flags: int = 0) -> tuple[int, bool]:
+    """The lock file, open, and whether it can be written: another user's may not, but can be locked all the same.
+
+    Children that run a program do not inherit it.
+
+    Raises:
+        OSError: it cannot be opened, or is a link: in a folder from a stranger it may lead to any file of the user's.
+    """
+    try:
+        descriptor, can_write = os.open(path, os.O_RDWR | flags | NO_LINK, 0o666), True
+    except PermissionError:
+        descriptor, can_write = os.open(path, os.O_RDONLY | NO_LINK), False
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor, can_write
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is no file", str(path))
 
 
 def _refuse(path: Path, locked: bool | None, *, remedy: str) -> None:

@@ -93,7 +93,10 @@ class Trainer:
         except BaseException as error:
             with interruption.held_back():
                 release_memory(error)
-                add_line(error, how_to_go_on(error, self.checkpoints, is_whole=self._is_whole))
+                line = how_to_go_on(error, self.checkpoints, is_whole=self._is_whole)
+                add_line(error, line)
+                if line and isinstance(error, SystemExit):  # Python prints no notes below it
+                    progress.message(line)
                 with contextlib.suppress(ListenerError):  # the first error is the one to know of
                     everyone.on_end()
             raise

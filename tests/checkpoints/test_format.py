@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and arrays in them."""
 
+import builtins
 import errno
 import os
 import re
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -276,3 +278,17 @@ def test_a_model_that_lacks_something_is_refused(tmp_path):
     save_arrays(tmp_path / "m", ARRAYS, description={"format": MODEL_FORMAT, **MODEL})
     with pytest.raises(CheckpointError, match=r"m lacks 'step'\. It is damaged: choose another"):
         load_model(tmp_path / "m")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    save_arrays(tmp_path / "file", {"a": np.zeros(1)}, description={"format": "test/1"})
+    right = builtins.open
+
+    def forbidden(path, *arguments, **options):
+        if Path(path) == tmp_path / "file":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return right(path, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "open", forbidden)
+    with pytest.raises(CheckpointError, match=r"^cannot read .*file: Permission denied\. Check its permissions"):
+        load_arrays(tmp_path / "file", format="test/1")

@@ -281,7 +281,9 @@ def test_the_ending_of_a_picture_decides_its_format(capsys):
 
 def test_the_user_s_files_are_not_overwritten(capsys):
     Path("config.toml").write_text("mine = true\n")
-    assert ". is not empty and holds no run. Choose another --out" in fails(capsys, "train", "--out", ".", *QUICK)
+    assert ". is not empty and holds no run that can be read. Choose another --out" in fails(
+        capsys, "train", "--out", ".", *QUICK
+    )
     assert Path("config.toml").read_text() == "mine = true\n"
     assert len(list(Path().iterdir())) == 1
 
@@ -332,7 +334,7 @@ def test_bad_data_gets_one_clear_line_and_leaves_nothing(capsys, tmp_path):
     (tmp_path / "short.gz").write_bytes(gzip.compress(header + bytes(5000))[:-20])
     (tmp_path / "folder").mkdir()
     for n in range(12):
-        image.fromarray(np.full((32, 32, 3), n, np.uint8)).save(tmp_path / "folder" / f"{n}.png")
+        image.fromarray(np.full((32, 32, 3), 20 * n, np.uint8)).save(tmp_path / "folder" / f"{n}.png")
     before = sorted(tmp_path.iterdir())
     assert "empty: expected" in fails(capsys, "train", "--data", "empty", *QUICK)
     assert "short.idx" in fails(capsys, "train", "--data", "short.idx", *QUICK)
@@ -346,7 +348,7 @@ def test_bad_data_in_the_midst_of_training_cost_nothing(capsys, tmp_path):
     image = pytest.importorskip("PIL.Image")
     (tmp_path / "folder").mkdir()
     for n in range(40):
-        image.fromarray(np.full((32, 32, 3), n, np.uint8)).save(tmp_path / "folder" / f"{n:02}.png")
+        image.fromarray(np.full((32, 32, 3), 6 * n, np.uint8)).save(tmp_path / "folder" / f"{n:02}.png")
     bad = tmp_path / "folder" / "01.png"  # none of the few that are looked at when the folder is opened
     bad.write_bytes(bad.read_bytes()[:60])
     line = fails(capsys, "train", "--data", "folder", "--steps", "9", "--out", "run", *QUICK)

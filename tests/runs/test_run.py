@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -294,7 +295,9 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "proj").mkdir()
     (tmp_path / "proj" / "log.jsonl").write_text("mine")
     (tmp_path / "proj" / "config.toml").write_text("[tool]\nname = 'mine'\n")
-    with pytest.raises(ConfigError, match=r"proj is not empty and holds no run\. Choose another `out`, or empty it\."):
+    with pytest.raises(
+        ConfigError, match=r"proj is not empty and holds no run that can be read\. Choose another `out`, or empty it\."
+    ):
         create_folder(prepare_run(config(), tmp_path / "proj"))
     assert (tmp_path / "proj" / "log.jsonl").read_text() == "mine"
     assert len(list((tmp_path / "proj").iterdir())) == 2
@@ -464,6 +467,17 @@ def test_a_damaged_configuration_is_told_by_its_key(tmp_path, old, new, message)
     path.write_text(text.replace(old, new))
     with pytest.raises(CheckpointError, match=message):
         prepare_from_folder(tmp_path / "run")
+
+
+def test_a_configuration_that_may_not_be_read_is_one_of_a_run_all_the_same(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    with pytest.raises(
+        CheckpointError, match=r"^cannot read .*config\.toml: Permission denied\. Check its permissions\.$"
+    ):
+        runs.read_config(tmp_path)
 
 
 def test_a_setting_that_the_configuration_lost_is_found_in_the_checkpoint(tmp_path):

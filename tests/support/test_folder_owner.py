@@ -214,3 +214,77 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(OutputError, match=r"cannot write .*gone.*: No such file"):
         own(tmp_path / "gone")
     refuse_if_owned(tmp_path / "gone", remedy=REMEDY)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="no links to refuse on this system")
+def test_a_link_in_the_place_of_the_lock_leads_to_no_file(tmp_path):
+    """As a folder from a stranger may have it."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "folder" / LOCK_FILE).symlink_to(tmp_path / "precious")
+    with pytest.raises(OutputError, match=r"\.lock: .*\. If no training is alive there, remove it\.$"):
+        own(tmp_path / "folder")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_or_folder_in_the_place_of_the_lock_is_not_waited_for(tmp_path):
+    for name, make in (("pipe", os.mkfifo), ("folder", os.mkdir)):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / LOCK_FILE)
+        with pytest.raises(OutputError, match=r"\.lock: .*\. If no training is alive there, remove it\.$"):
+            own(tmp_path / name)
+        refuse_if_owned(tmp_path / name, remedy=REMEDY)
+
+
+def cannot_write(monkeypatch):
+    """Has the lock be a file that another user has written, and this one may only read."""
+    right = os.open
+
+    def opened(path, flags, *mode, **options):
+        if os.path.lexists(path) and os.path.basename(path) == LOCK_FILE and flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied", str(path))
+        return right(path, flags, *mode, **options)
+
+    monkeypatch.setattr(os, "open", opened)
+
+
+def test_what_another_user_s_killed_process_leaves_keeps_nobody_out(tmp_path, monkeypatch):
+    (tmp_path / LOCK_FILE).write_text(json.dumps({"process": 1, "host": "a container"}))
+    cannot_write(monkeypatch)
+    with own(tmp_path):
+        monkeypatch.undo()
+        assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] == os.getpid()
+    assert not (tmp_path / LOCK_FILE).exists()
+
+
+def test_another_user_s_process_is_named(tmp_path, keeper, monkeypatch):
+    cannot_write(monkeypatch)
+    for attempt in (own, lambda folder: refuse_if_owned(folder, remedy=REMEDY)):
+        with pytest.raises(OutputError, match=rf": process {keeper.pid} trains in it\. Wait"):
+            attempt(tmp_path)
+
+
+def test_a_lock_that_cannot_be_written_leaves_the_folder_free(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            own(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert is_free(tmp_path)
+
+
+@needs_fork
+def test_a_child_that_was_forked_may_not_write(tmp_path):
+    with own(tmp_path) as owner:
+        if (child := os.fork()) == 0:
+            try:
+                owner.hold()
+            except OutputError as error:
+                os._exit(7 if f"process {os.getppid()} trains in it" in str(error) else 1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        owner.hold()

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -184,6 +185,38 @@ def test_a_function_that_fails_is_called_by_its_name(tmp_path):
     with pytest.raises(ListenerError, match=r"the listener my_plot failed at step 1: KeyError: 'nothing'\. Step 1 is"):
         train(prepared(tmp_path / "run", my_plot))
     assert CheckpointFolder(tmp_path / "run" / "checkpoints").last_step() == 1
+
+
+class Mute(Exception):
+    """An exception whose text fails."""
+
+    def __str__(self):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "error", [StopIteration(), GeneratorExit("no"), Mute()], ids=lambda error: type(error).__name__
+)
+def test_errors_of_odd_kinds_end_it_as_others_do(tmp_path, error):
+    def odd(record):
+        if record["step"] == 2:
+            raise error
+
+    with pytest.raises((ListenerError, GeneratorExit)) as caught:
+        train(prepared(tmp_path / "run", odd))
+    text = " ".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+    assert "Step 2 is saved" in text
+    if isinstance(error, Exception):
+        assert text.startswith(f"the listener odd failed at step 2: {type(error).__name__}. Step 2")
+
+
+def test_a_listener_that_ends_the_program_is_told_how_to_go_on(tmp_path):
+    """Python shows neither a traceback nor notes of a SystemExit."""
+    run, stream = prepared(tmp_path / "run", lambda _: sys.exit(5)), io.StringIO()
+    with pytest.raises(SystemExit, match="5"), contextlib.closing(run.dataset), run.trainer.state.loader:
+        run.trainer.run(PlainProgress(start=0, total=4, stream=stream), Interruption())
+    line = f"Step 1 is saved: resume with: `minigan.open_run('{tmp_path / 'run'}').resume()`"
+    assert stream.getvalue().splitlines()[-1] == line
 
 
 def test_an_error_at_the_end_is_told_when_all_is_saved(tmp_path):

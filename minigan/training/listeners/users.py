@@ -1,8 +1,9 @@
 """Listeners that a user has written, as the trainer calls them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from minigan.training.state import TrainingState
 
 __all__ = ["as_listener", "listener_list"]
 
+T = TypeVar("T")
 EVENTS = tuple(name for name in vars(Listener) if not name.startswith("_"))
 
 
@@ -25,42 +27,36 @@ class UsersListener(Listener):
 
     def on_start(self, training: Training) -> None:
         self._state = training.state
-        with self._named("on_start"):
-            self.listener.on_start(training)
+        self._call("on_start", self.listener.on_start, training)
 
     def is_due(self, step: Step) -> bool:
-        with self._named("is_due"):
-            return self.listener.is_due(step)
+        return self._call("is_due", self.listener.is_due, step)
 
     def on_step(self, step: Step) -> None:
-        with self._named("on_step"):
-            self.listener.on_step(step)
+        self._call("on_step", self.listener.on_step, step)
 
     def on_record(self, record: Record) -> None:
-        with self._named("on_record"):
-            self.listener.on_record(dict(record))
+        self._call("on_record", self.listener.on_record, dict(record))
 
     def on_picture(self, step: int, picture: np.ndarray) -> None:
-        with self._named("on_picture"):
-            self.listener.on_picture(step, picture.copy())
+        self._call("on_picture", self.listener.on_picture, step, picture.copy())
 
     def on_checkpoint(self, step: int, path: Path) -> None:
-        with self._named("on_checkpoint"):
-            self.listener.on_checkpoint(step, path)
+        self._call("on_checkpoint", self.listener.on_checkpoint, step, path)
 
     def on_end(self) -> None:
-        with self._named("on_end"):
-            self.listener.on_end()
+        self._call("on_end", self.listener.on_end)
 
-    @contextmanager
-    def _named(self, method: str) -> Iterator[None]:
-        """Turns an error inside into a `ListenerError` that names the listener and the step."""
+    def _call(self, event: str, method: Callable[..., T], *arguments: Any) -> T:
+        """Calls a method; its error becomes a `ListenerError` that names the listener and the step."""
         try:
-            yield
+            return method(*arguments)
         except Exception as error:
             step = 0 if self._state is None else self._state.step
-            where = self.name if isinstance(self.listener, RecordFunction) else f"{self.name}.{method}"
-            text = str(error).rstrip(". ")
+            where = self.name if isinstance(self.listener, RecordFunction) else f"{self.name}.{event}"
+            text = ""
+            with contextlib.suppress(Exception):  # an exception's text may fail in turn
+                text = str(error).rstrip(". ")
             what = f"{type(error).__name__}{f': {text}' if text else ''}"
             raise ListenerError(f"the listener {where} failed at step {step}: {what}.") from error
 
