@@ -101,7 +101,7 @@ def _open_pairs(source: Any, options: SourceOptions, *, targets: Any = None, spl
 
 
 def _named_in_pairs(names: Sequence[str]) -> bool:
-    """Whether files have the names of pairs: in two folders named like the sides, or with ends that tell these apart."""
+    """Whether files are named in pairs: in two folders named like the sides, or with ends that tell the sides apart."""
     try:
         sides = find_sides(names, root="")
     except DataError:  # several folders could be one side
