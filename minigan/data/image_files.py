@@ -467,7 +467,10 @@ def _opened(file: BinaryIO, *, where: str) -> Any:
         bomb = True
     except pillow.UnidentifiedImageError:
         file.seek(0)
-        foreign = foreign_kind(file.read(HEAD), name=where.rpartition("/")[2])
+        head = file.read(HEAD)
+        if not head:
+            raise DataError(f"{where}: expected an image, found an empty file. Remove it.") from None
+        foreign = foreign_kind(head, name=where.rpartition("/")[2])
         if foreign in (None, TEXT):
             raise
         raise DataError(f"{where}: expected an image, found {foreign.what}. {foreign.remedy}") from None

@@ -268,7 +268,8 @@ class TwoFolders(PairLayout):
                     "scaled and centre-cropped alone, so that they may not lie on each other",
                 )
             if (a.height, a.width) != (b.height, b.width):
-                return (f"A is {a.height}x{a.width}, B {b.height}x{b.width}: both are scaled alike",)
+                sizes = f"A is {a.height}x{a.width}, B {b.height}x{b.width}"
+                return (f"{sizes}: both are scaled to one size, that of A if none is set",)
         return ()
 
 

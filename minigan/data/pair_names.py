@@ -171,7 +171,7 @@ def _one_word(places: Sequence[_Place], rows: Iterable[int], expected: str) -> s
     words = sorted({places[row].word for row in rows})
     if len(words) > 1:
         raise DataError(
-            f"{expected}, found {' and '.join(words[:3])}. Name the two folders to use: `data=PHOTOS`, `targets=MAPS`."
+            f"{expected}, found {' and '.join(words[:3])}. Name the two folders to use: `data=PHOTOS, targets=MAPS`."
         )
     return words[0]
 

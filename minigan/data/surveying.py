@@ -86,8 +86,8 @@ def open_for_survey(
         return dataset
     if dataset.side_by_side:
         why = "every picture is twice as wide as high"
-    elif _in_two_folders(dataset.files):
-        why = "the names agree in two folders"
+    elif _named_in_pairs(dataset.files):
+        why = "the names agree two by two"
     else:
         return dataset
     dataset.close()
@@ -100,8 +100,8 @@ def _open_pairs(source: Any, options: SourceOptions, *, targets: Any = None, spl
     return open_pairs_with(source, options, targets=targets, direction="AtoB", split=split, seed=0)
 
 
-def _in_two_folders(names: Sequence[str]) -> bool:
-    """Whether files lie in two folders that are named like the sides of pairs and hold the same names."""
+def _named_in_pairs(names: Sequence[str]) -> bool:
+    """Whether files are named in pairs: in two folders named like the sides, or with ends that tell the sides apart."""
     try:
         sides = find_sides(names, root="")
     except DataError:  # several folders could be one side

@@ -64,9 +64,10 @@ def test_a_picture_that_is_none_is_called_what_it_is(tmp_path: Path, name: str):
     (tmp_path / "tfrecords/b.jpg").write_bytes(content)
     with pytest.raises(DataError, match=f"b.jpg: expected an image, found {expected}"):
         open_dataset(tmp_path, size=4).read([0, 1])
-    (tmp_path / "tfrecords/b.jpg").write_bytes(b"text")
-    with pytest.raises(DataError, match=r"b\.jpg: expected an image, found one that cannot be read"):
-        open_dataset(tmp_path, size=4).read([0, 1])
+    for content, expected in ((b"text", "one that cannot be read"), (b"", r"an empty file\. Remove it")):
+        (tmp_path / "tfrecords/b.jpg").write_bytes(content)
+        with pytest.raises(DataError, match=rf"b\.jpg: expected an image, found {expected}"):
+            open_dataset(tmp_path, size=4).read([0, 1])
 
 
 def test_texts_and_unknown_bytes():

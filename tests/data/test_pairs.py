@@ -275,6 +275,6 @@ def test_pictures_of_different_sizes(tmp_path):
     data = open_pairs(tmp_path / "a", targets=tmp_path / "b")
     assert data.b_shape == (32, 48, 3)
     assert values(data) == [[10, 10], [20, 20]]
-    assert "A is 32x48, B 16x24: both are scaled alike" in data.notes
+    assert "A is 32x48, B 16x24: both are scaled to one size, that of A if none is set" in data.notes
     notes = open_pairs(tmp_path / "a", targets=tmp_path / "square", size=16).notes
     assert any("0.png is 32x48" in line and "may not lie on each other" in line for line in notes)

@@ -195,7 +195,7 @@ def test_pairs_in_two_folders_are_seen_by_their_names(tmp_path: Path):
         put(folder, {f"{b}/{name}": picture(16, 20, seed=n + 9) for n, name in enumerate(names)})
         found = survey(folder, check=True)
         assert (found.items, found.count, found.sizes, found.damaged) == ("pairs", 3, {(16, 20): 3}, ())
-        assert "the names agree in two folders: taken as pairs" in found.notes
+        assert "the names agree two by two: taken as pairs" in found.notes
         assert survey(folder / a, targets=folder / b).items == "pairs"
         assert survey(folder, pairs=False).items == "pictures"
 
