@@ -162,7 +162,7 @@ class Undo:
         return [o for o in self.learner.optimizers.values() if o.arena is self.learner.G.arena and _is_large(o)]
 
     def _running_statistics(self) -> Iterator[Array]:
-        """What a step may change before its first update. Small."""
+        """Arrays that a step may change before its first update. They are small."""
         for network in self.learner.networks.values():
             yield network.state.flat
         if self.average is not None:
