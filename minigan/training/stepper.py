@@ -15,6 +15,7 @@ from minigan.backends.base import StepGraphs
 from minigan.errors import DivergenceError
 from minigan.training.learner import Learner, Values
 from minigan.training.moving_average import MovingAverage
+from minigan.training.remembered import RememberedBatches
 from minigan.training.undo import Undo
 
 __all__ = ["Stepper"]
@@ -27,6 +28,7 @@ class Stepper:
         learner: does each step.
         batches, rng: the arguments of `learner.step`.
         average: updated after each step.
+        is_alone: whether nobody else changes weights, rates or anything else between the steps; see `Undo`.
     """
 
     def __init__(
@@ -36,10 +38,11 @@ class Stepper:
         rng: np.random.Generator,
         *,
         average: MovingAverage | None = None,
+        is_alone: bool = True,
     ) -> None:
         self.learner, self.average = learner, average
-        self._batches, self._rng = batches, rng
-        self._undo = Undo(learner, rng, average=average)
+        self._batches, self._rng = RememberedBatches(batches, rng), rng
+        self._undo = Undo(learner, self._batches, rng, average=average, each_step=not is_alone)
         self._graphs = learner.G.kernels.step_graphs()
         self._counts: list[list[int]] = []  # before each step since the last check
 
@@ -71,13 +74,15 @@ class Stepper:
         self._counts.append(before)
         return values
 
-    def back(self, error: BaseException) -> bool:
+    def back(self, error: BaseException) -> int | None:
         """Goes back to the beginning of the last step, which this error has ended.
 
         Returns:
-            Whether everything is as it was then; see `Undo`.
+            0 if everything is as it was then, or so many steps before if more cannot be saved; None if there is no way
+            back. See `Undo`.
         """
-        return self._undo.back(error)
+        with np.errstate(all="ignore"):
+            return self._undo.back(error, self._update)
 
     def check(self) -> None:
         """Waits for all steps until here.

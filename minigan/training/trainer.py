@@ -1,6 +1,7 @@
 """The training loop around a learner's steps. Listeners log, draw, evaluate and save."""
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from minigan.training.out_of_memory import out_of_memory
 from minigan.training.rhythm import Keep, Rhythm
 from minigan.training.state import TrainingState
 from minigan.training.stepper import Stepper
+from minigan.training.undo import MOST
 
 __all__ = ["Trainer"]
 
@@ -67,6 +69,8 @@ class Trainer:
             every = rhythm.evaluate_every
             self._repeatable.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
         self._others: list[Listener] = [*self._repeatable, *map(as_listener, listeners), self.checkpoints]
+        self._places: deque[dict[str, int]] = deque(maxlen=MOST + 1)  # of the loader, before each of the last steps
+        self._is_alone = not any(isinstance(given, Listener) for given in listeners)  # a function sees records only
         self._is_whole = True  # False once a step has failed half-way, and there was no way back
 
     def run(self, progress: Progress, interruption: Interruption) -> None:
@@ -115,7 +119,7 @@ class Trainer:
     def _train(self, training: Training, interruption: Interruption) -> None:
         state, everyone = self.state, training.everyone
         batches = (self.prepare(item, state.rng) for item in state.loader)
-        stepper = Stepper(state.learner, batches, state.rng, average=state.average)
+        stepper = Stepper(state.learner, batches, state.rng, average=state.average, is_alone=self._is_alone)
         try:
             while state.step < state.steps and not interruption.requested:
                 step = self._step(stepper, interruption)
@@ -135,7 +139,8 @@ class Trainer:
 
     def _step(self, stepper: Stepper, interruption: Interruption) -> Step:
         """One step, or none if it fails: then everything is as before, if there is a way back."""
-        state, before, place = self.state, self.state.step, self.state.loader.state()
+        state, before = self.state, self.state.step
+        self._places.append(state.loader.state())
         try:
             # The learner finds and explains overflow and NaN.
             with np.errstate(all="ignore"):
@@ -144,26 +149,30 @@ class Trainer:
         except BaseException as error:
             with interruption.held_back():
                 if state.step == before:
-                    self._is_whole = self._back(stepper, place, error)
-                if (explained := self._explained(error)) is not error:
+                    self._is_whole = self._back(stepper, error)
+                if (explained := self._explained(error, before + 1)) is not error:
                     raise explained from None
             raise
         return Step(state.step, values, last=state.step == state.steps)
 
-    def _back(self, stepper: Stepper, place: dict[str, int], error: BaseException) -> bool:
-        """Undoes a step that failed. Returns whether that was possible."""
+    def _back(self, stepper: Stepper, error: BaseException) -> bool:
+        """Undoes a step that failed. Returns whether that was possible, without going back behind a checkpoint."""
+        state = self.state
         release_memory(error)
-        if not stepper.back(error):
+        lost = stepper.back(error)
+        if lost is None or (lost and (self.checkpoints.saved or 0) >= state.step - lost):
             return False
-        if self.state.loader.state() != place:
-            self.state.loader.restore(place)
+        state.step -= lost
+        place = self._places[-1 - lost]
+        if state.loader.state() != place:
+            state.loader.restore(place)
         return True
 
-    def _explained(self, error: BaseException) -> BaseException:
+    def _explained(self, error: BaseException, step: int) -> BaseException:
         """The error of a step, with what the trainer knows of it."""
         state = self.state
         if isinstance(error, DivergenceError):
-            return at_step(error, state.step + 1)
+            return at_step(error, step)
         if isinstance(error, MemoryError):
             return out_of_memory(error, state.learner.networks, batch_size=state.loader.batch_size)
         return error

@@ -1,6 +1,7 @@
 """The way back to the last whole step, for a step that fails half-way: after D's update, before G's."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,31 +12,51 @@ from minigan.nn.optimizers import Optimizer
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
 from minigan.training.moving_average import MovingAverage
+from minigan.training.remembered import RememberedBatches
 
-__all__ = ["Undo"]
+__all__ = ["MOST", "Undo"]
 
 LARGE = 2**26  # bytes
+SHARE = 0.005  # of the time may be spent on copies
+MOST = 32  # steps from copy to copy
 
 
 class Undo:
-    """Copies of what a step changes, made before each.
+    """Copies of what steps change. From a copy, the steps since are done again.
+
+    A copy before each step would cost small networks a fifth of their time. So the next one is made when the last took
+    less than a two-hundredth of the time since, and after 32 steps at the latest. Steps that are done again have their
+    batches and their random numbers, and so their bits.
 
     Copied are the weights of all networks, the optimizers' memories and the average; but not those of a G for which
-    they take more than 64 MiB: it is updated last, so that few errors can come after that, and a U-Net with its 54
-    million weights would cost a fifth of a small step's time. On a device nothing is copied. What was not copied can be
-    kept if its update has not begun.
+    they take more than 64 MiB: it is updated last, so that few errors can come after that, and the memory is needed.
+    What was not copied can be kept if its update has not begun; then the rest is copied before each step. On a device
+    nothing is copied.
 
     Args:
         learner, average: are changed by a step.
-        rng: the generator that a step draws from.
+        batches, rng: what a step draws from.
+        each_step: copy before each step: somebody else may change something between them.
     """
 
-    def __init__(self, learner: Learner, rng: np.random.Generator, *, average: MovingAverage | None = None) -> None:
-        self.learner, self.average, self.rng = learner, average, rng
+    def __init__(
+        self,
+        learner: Learner,
+        batches: RememberedBatches,
+        rng: np.random.Generator,
+        *,
+        average: MovingAverage | None = None,
+        each_step: bool = False,
+    ) -> None:
+        self.learner, self.average, self.batches, self.rng = learner, average, batches, rng
         self._on_host = isinstance(learner.G.arena.flat, np.ndarray)
-        self._kept = [(array, np.empty_like(array)) for array in self._arrays()] if self._on_host else []
-        self._counts: list[int] = []
-        self._draws: Any = None
+        self._each_step = each_step or bool(self._uncopied())
+        self._statistics = _copies(self._running_statistics()) if self._on_host else []
+        self._rest = _copies(self._arrays()) if self._on_host else []
+        self._copied: tuple[list[int], Any] = ([], None)  # counts and state of `rng` when all was copied
+        self._begun: tuple[list[int], Any] = ([], None)  # and when the last step began
+        self._since = -1  # whole steps since all was copied; before the first time -1
+        self._copied_at, self._seconds = 0.0, 0.0  # when all was copied, and how long that took
         self._is_marked = False
 
     def counters(self) -> list[tuple[Any, str]]:
@@ -56,69 +77,119 @@ class Undo:
     def mark(self) -> None:
         """Remembers everything as it is now, before a step."""
         self._is_marked = False
-        for array, kept in self._kept:
-            np.copyto(kept, array)
-        self._counts, self._draws = self.read_counts(), self.rng.bit_generator.state
+        _copy(self._statistics)
+        self._begun = self.read_counts(), self.rng.bit_generator.state
+        self._since += 1
+        if self._is_due():
+            start = time.perf_counter()
+            _copy(self._rest)
+            self._copied_at = time.perf_counter()
+            self._seconds = self._copied_at - start
+            self._copied, self._since = self._begun, 0
+            self.batches.forget()
         self._is_marked = True
 
-    def back(self, error: BaseException) -> bool:
+    def _is_due(self) -> bool:
+        if self._each_step or self._since in (0, MOST):
+            return True
+        return (time.perf_counter() - self._copied_at) * SHARE > self._seconds
+
+    def back(self, error: BaseException, again: Callable[[], object]) -> int | None:
         """Goes back to where `mark` was called last.
 
         Args:
             error: ended the step.
+            again: does a step.
         Returns:
-            Whether everything is as it was then; False if an update of what is not copied had begun.
+            0 if everything is as it was then; a number of steps if steps could not be done again, and everything is
+            as it was so many steps before; None if an update of what is not copied had begun.
         """
         if not self._is_marked:  # it failed while it was copied: nothing has changed since the last whole step
-            return True
+            return 0
         if not self._is_undone(error):
+            return None
+        lost = 0
+        if self._has_changed():
+            self._restore(self._rest, self._copied)
+            lost = 0 if self._is_repeated(again) else self._since
+        if lost:
+            self._restore(self._rest, self._copied)
+        else:
+            self._restore(self._statistics, self._begun)
+        return lost
+
+    def _is_undone(self, error: BaseException) -> bool:
+        """Whether what is not copied is still as it was."""
+        # On a device, running statistics are not copied either: but no batch, no pass.
+        return not any(map(self._is_begun, self._uncopied())) and (self._on_host or isinstance(error, DataError))
+
+    def _has_changed(self) -> bool:
+        """Whether the step has changed more than running statistics. A pool of fakes does not tell."""
+        pools = any(isinstance(memory, FakePool) for memory in self.learner.memories.values())
+        return self._on_host and (pools or any(map(self._is_begun, self.learner.optimizers.values())))
+
+    def _is_begun(self, optimizer: Optimizer) -> bool:
+        """Whether the step has begun an update of the optimizer's network."""
+        places = zip(self.counters(), self._begun[0], strict=True)
+        before = next(count for (counter, _), count in places if counter is optimizer)
+        return optimizer.is_updating or optimizer.steps != before
+
+    def _is_repeated(self, again: Callable[[], object]) -> bool:
+        """Whether the steps since the last copy could be done again."""
+        self.batches.rewind()
+        try:
+            for _ in range(self._since):
+                again()
+        except BaseException:  # the error that has ended the step may end these as well
             return False
-        for array, kept in self._kept:
+        return (self.read_counts(), self.rng.bit_generator.state) == self._begun
+
+    def _restore(self, copies: list[tuple[Array, Array]], place: tuple[list[int], Any]) -> None:
+        for array, kept in copies:
             np.copyto(array, kept)
-        self.write_counts(self._counts)
-        self.rng.bit_generator.state = self._draws
+        counts, self.rng.bit_generator.state = place
+        self.write_counts(counts)
         for network in self.learner.networks.values():
             network.arena.updated()
         if self.average is not None:
             self.average.network.arena.updated()
         for optimizer in self.learner.optimizers.values():
             optimizer.is_updating = False
-        return True
-
-    def _is_undone(self, error: BaseException) -> bool:
-        """Whether what is not copied is still as it was."""
-        changed = [
-            optimizer
-            for optimizer in self._uncopied()
-            if optimizer.is_updating or optimizer.steps != self._steps_before(optimizer)
-        ]
-        # On a device, running statistics are not copied either: but no batch, no pass.
-        return not changed and (self._on_host or isinstance(error, DataError))
-
-    def _steps_before(self, optimizer: Optimizer) -> int:
-        places = zip(self.counters(), self._counts, strict=True)
-        return next(count for (counter, _), count in places if counter is optimizer)
 
     def _uncopied(self) -> list[Optimizer]:
         if not self._on_host:
             return list(self.learner.optimizers.values())
         return [o for o in self.learner.optimizers.values() if o.arena is self.learner.G.arena and _is_large(o)]
 
-    def _arrays(self) -> Iterator[Array]:
-        uncopied = self._uncopied()
+    def _running_statistics(self) -> Iterator[Array]:
+        """Arrays that a step may change before its first update. They are small."""
         for network in self.learner.networks.values():
             yield network.state.flat
+        if self.average is not None:
+            yield self.average.network.state.flat
+
+    def _arrays(self) -> Iterator[Array]:
+        uncopied = self._uncopied()
+        yield from self._running_statistics()
         for memory in self.learner.memories.values():
             if isinstance(memory, FakePool):
                 yield memory.fakes
             elif memory not in uncopied:
                 yield from (memory.arena.flat, *memory.buffers.values())
-        if self.average is not None:
-            yield self.average.network.state.flat
-            if not uncopied:
-                yield self.average.network.arena.flat
+        if self.average is not None and not uncopied:
+            yield self.average.network.arena.flat
+
+
+def _copies(arrays: Iterator[Array]) -> list[tuple[Array, Array]]:
+    """Arrays, each with room for a copy."""
+    return [(array, np.empty_like(array)) for array in arrays]
+
+
+def _copy(copies: list[tuple[Array, Array]]) -> None:
+    for array, kept in copies:
+        np.copyto(kept, array)
 
 
 def _is_large(optimizer: Optimizer) -> bool:
-    """Whether copies of an optimizer's memory and its weights cost more than a small part of a step."""
+    """Whether an optimizer's memory and its weights take more memory than copies may."""
     return bool(optimizer.arena.flat.nbytes * (1 + len(optimizer.buffers)) > LARGE)

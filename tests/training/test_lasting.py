@@ -18,6 +18,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.data.points import Points
 from minigan.errors import DataError, DivergenceError, MiniganError, OutOfMemoryError, OutputError
 from minigan.nn.optimizers import Adam
+from minigan.nn.schedules import Constant
 from minigan.recipes import get_recipe
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
@@ -139,6 +140,104 @@ def test_a_step_that_fails_is_undone(tmp_path, monkeypatch, whole, place, error)
     assert f"Step {done} is saved: resume with: `minigan.open_run('{tmp_path / 'run'}').resume()`" in said(caught.value)
     assert CheckpointFolder(tmp_path / "run" / "checkpoints").last_step() == done
     assert goes_on_as(whole, tmp_path / "run", step=done) == losses(whole[1])
+
+
+@pytest.fixture
+def one_copy(monkeypatch):
+    """A copy before the first step, and no other."""
+    monkeypatch.setattr(undo, "SHARE", 0)
+
+
+@pytest.mark.parametrize(("place", "error"), [*zip(PLACES, itertools.cycle(ERRORS))])
+@pytest.mark.usefixtures("one_copy")
+def test_steps_since_the_last_copy_are_done_again(tmp_path, monkeypatch, whole, place, error):
+    test_a_step_that_fails_is_undone(tmp_path, monkeypatch, whole, place, error)
+
+
+LEARNERS = {
+    "pack and dropout": ("pacgan", "ring", {"batch_size": 4, "pack": 2}),
+    "penalty at every second step": ("mlp", "ring", {"loss": "wasserstein", "penalty": "r1", "penalty_interval": 2}),
+    "spectral norm, augmentation": ("sngan", "digits", {"width": 4, "augment": "color,translation,cutout", "ema": 0.9}),
+    "several discriminators": ("multi-d", "digits", {"width": 4, "discriminators": 2, "weights": "softmax"}),
+    "classes, noise on images": ("dcgan", "digits", {"width": 4, "condition": "projection", "instance_noise": 0.1}),
+    "autoencoder": ("vae", "digits", {}),
+    "image to image": ("denoise", "shapes", {"size": 16, "width": 4, "d_width": 4, "depth": 2}),
+}
+
+
+@pytest.mark.parametrize(("name", "data", "settings"), LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.usefixtures("one_copy")
+def test_every_kind_of_step_can_be_done_again(tmp_path, name, data, settings):
+    recipe = get_recipe(name).from_settings({"batch_size": 2, "steps": 9, **settings})
+    run = prepare_run(runs.RunConfig(name, recipe.settings(), data, backend="reference"), tmp_path / "run")
+    state = run.trainer.state
+    with contextlib.closing(run.dataset), state.loader:
+        batches = (run.recipe.batch(item, state.rng) for item in state.loader)
+        stepper = Stepper(state.learner, batches, state.rng, average=state.average)
+        for _ in range(3):
+            stepper.step()
+        before, draws = arrays(run), state.rng.bit_generator.state
+        stepper.step()
+        assert stepper.back(RuntimeError()) == 0
+    for key, array in arrays(run).items():
+        np.testing.assert_array_equal(array, before[key], err_msg=key)
+    assert state.rng.bit_generator.state == draws
+
+
+def always_fails(monkeypatch, kind, name, *, call):
+    """Has a method raise an error from that call on."""
+    right, calls = getattr(kind, name), itertools.count(1)
+
+    def wrong(self, *arguments, **options):
+        if next(calls) >= call:
+            raise RuntimeError("for good")
+        return right(self, *arguments, **options)
+
+    monkeypatch.setattr(kind, name, wrong)
+
+
+def test_what_cannot_be_done_again_leaves_the_step_that_was_copied(tmp_path, monkeypatch, whole):
+    monkeypatch.setattr(undo, "SHARE", 0)
+    monkeypatch.setattr(undo, "MOST", 5)  # copies before the first and the sixth step
+    with monkeypatch.context() as patch:
+        always_fails(patch, Adam, "step", call=24)  # G's of the eighth step
+        with pytest.raises(RuntimeError, match="for good") as caught:
+            train(prepared(tmp_path / "run"))
+    assert "Step 5 is saved: resume with" in said(caught.value)
+    assert goes_on_as(whole, tmp_path / "run", step=5) == losses(whole[1])
+
+
+@pytest.mark.usefixtures("one_copy")
+def test_a_checkpoint_since_the_last_copy_is_kept(tmp_path, monkeypatch, whole):
+    with monkeypatch.context() as patch:
+        always_fails(patch, Adam, "step", call=18)  # G's of the sixth step
+        with pytest.raises(RuntimeError, match="for good") as caught:
+            train(prepared(tmp_path / "run"))
+    assert "Step 5 is not saved: step 6 was half done. Resume from step 4 with" in said(caught.value)
+    assert goes_on_as(whole, tmp_path / "run", step=4) == losses(whole[1])
+
+
+class Plateau(Listener):
+    """Lowers the rates between the steps."""
+
+    def on_start(self, training):
+        self.learner = training.state.learner
+
+    def on_step(self, step):
+        for optimizer in self.learner.optimizers.values():
+            optimizer.schedule = Constant(0.01 / step.number)
+
+
+@pytest.mark.usefixtures("one_copy")
+def test_what_a_listener_changes_between_the_steps_is_not_undone(tmp_path, monkeypatch):
+    run = prepared(tmp_path / "five", Plateau(), steps=5)
+    expected = arrays(train(run))
+    run = prepared(tmp_path / "run", Plateau())
+    fails(monkeypatch, Adam, "step", RuntimeError("odd"), call=18)
+    with pytest.raises(RuntimeError, match="odd"):
+        train(run)
+    for key, array in arrays(run).items():
+        np.testing.assert_array_equal(array, expected[key], err_msg=key)
 
 
 def test_what_is_too_large_to_be_copied_is_kept_if_it_was_not_begun(tmp_path, monkeypatch, whole):
