@@ -11,6 +11,7 @@ import numpy as np
 from minigan.data.dataset import IndexArray, LabelArray
 from minigan.data.files import FileStore
 from minigan.errors import DataError
+from minigan.support.words import by_value
 
 __all__ = ["Layout", "all_files", "find_layout"]
 
@@ -148,9 +149,10 @@ def _classes(folders: Folders) -> tuple[LabelArray | None, tuple[str, ...] | Non
     return labels, tuple(names), _doubts(names)
 
 
-def _place(name: str) -> tuple[int, str]:
+def _place(name: str) -> tuple[bool, tuple[int, str], str]:
     """Key to sort classes by: numbers by their value, before all other names."""
-    return (int(name), name) if name.isascii() and name.isdecimal() else (MOST_CLASSES**9, name)
+    is_number = name.isascii() and name.isdecimal()
+    return not is_number, by_value(name) if is_number else (0, ""), name
 
 
 def _doubts(names: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ import safetensors.numpy
 from minigan.errors import CheckpointError
 from minigan.export.torch_modules import PARAMETRIZED, Module, modules
 from minigan.nn.network import Sequential
+from minigan.support.words import by_value
 
 __all__ = ["load_state_dict", "read_state_dict", "weight_shapes"]
 
@@ -145,9 +146,9 @@ def _whole_weight(group: Tensors) -> Tensors:
     return {name: tensor for name, tensor in group.items() if name not in (SIZE, v_name)} | {"weight": weight}
 
 
-def _place(path: str, group: Tensors) -> tuple[list[int], int]:
+def _place(path: str, group: Tensors) -> tuple[list[tuple[int, str]], int]:
     """Sort key: the numbers in its path; of conv1 and bn1 the one with the larger weight comes first."""
-    return [int(digits) for digits in re.findall(r"\d+", path)], -max(tensor.ndim for tensor in group.values())
+    return [by_value(digits) for digits in re.findall(r"[0-9]+", path)], -max(tensor.ndim for tensor in group.values())
 
 
 def _module_values(

@@ -3,6 +3,7 @@
 import html
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -138,7 +139,7 @@ class TrainedGenerator:
             )
         if text in self.classes:
             return self.classes.index(text)
-        if text.isdecimal():
+        if re.fullmatch("[0-9]{1,9}", text):
             return int(text)
         known = f"one of {', '.join(self.classes)}, or a number" if self.classes else "a number"
         raise ConfigError(f"expected a class as {known}, got {text!r}.")

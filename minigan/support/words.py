@@ -10,7 +10,7 @@ import re
 import shlex
 import urllib.parse
 
-__all__ = ["decoded", "from_text", "shell_word", "to_text"]
+__all__ = ["by_value", "decoded", "from_text", "shell_word", "to_text"]
 
 URL = "file://"
 # Longest first: UTF-32's mark begins with UTF-16's.
@@ -68,3 +68,9 @@ def _escaped(character: str) -> str:
     if character.isprintable():
         return character
     return {"\n": "\\n", "\t": "\\t"}.get(character) or "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
+def by_value(digits: str) -> tuple[int, str]:
+    """Key that sorts ASCII digits by their value, however many: Python converts at most 4,300 to an int."""
+    significant = digits.lstrip("0")
+    return len(significant), significant

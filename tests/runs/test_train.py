@@ -485,6 +485,8 @@ def test_a_generator_draws_by_count_seed_and_class():
     with pytest.raises(ConfigError, match=r"mlp: expected a class from 0 to 9, got 10\."):
         generator.sample(label=[1, 10])
     assert (generator.label(3), generator.label("3")) == (3, 3)
+    with pytest.raises(ConfigError, match="expected a class as"):
+        generator.label("7" * 5000)
     with pytest.raises(OutOfMemoryError, match=r"1,000,000,000,000 samples would take .* Use a smaller `count`\."):
         generator.sample(10**12)
     for count in (0, -1, 2.0, "4", True):

@@ -14,7 +14,7 @@ from minigan.cli.flags import as_flags
 from minigan.support.output import Output, cannot_print, print_line
 from minigan.support.progress import PlainProgress, RichProgress
 from minigan.support.representation import python_text, short_path
-from minigan.support.words import decoded, from_text, shell_word, to_text
+from minigan.support.words import by_value, decoded, from_text, shell_word, to_text
 
 NAMES = (
     *(
@@ -149,3 +149,8 @@ def test_rich_leaves_names_as_they_are():
 def test_the_error_of_standard_output():
     error = cannot_print(OSError(28, "No space left on device"))
     assert str(error) == "cannot write to standard output: No space left on device. Redirect it elsewhere."
+
+
+def test_digits_are_sorted_by_value_however_many():
+    long = "7" * 5000
+    assert sorted(["10", long, "9", "0", "007", "11"], key=by_value) == ["0", "007", "9", "10", "11", long]
