@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import command, environment
-from benchmarks.limits import Limits, measured_limits
+from minigan.inspection.limits import Limits, measured_limits
 from minigan.backends import Backend
 from minigan.backends.geometry import ConvGeometry, conv_geometry
 from minigan.backends.reference import ReferenceBackend

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import __main__ as listing
 from benchmarks import breakdown, fuzz, gpu, kernels, kills, limits, memory, modes, sampling, scaling, stack, train_step
 from benchmarks.command import expect_agreement
-from benchmarks.limits import Limits
+from minigan.inspection.limits import Limits
 from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
 from minigan.cli import measurements
