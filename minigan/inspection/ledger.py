@@ -43,7 +43,7 @@ class Row:
     reason: str = ""
     algorithm: str = ""
     shapes: tuple[tuple[int, ...], ...] = ()
-    cost: Cost = Cost()
+    cost: Cost = field(default_factory=Cost)
     products: int = 0
     default: int = 0
     default_products: int = 0

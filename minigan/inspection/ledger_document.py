@@ -59,7 +59,7 @@ def ledger_document(step: RealStep, ledger: Ledger) -> Document:
 def _facts(step: RealStep, ledger: Ledger) -> list[tuple[str, str]]:
     totals, n = ledger.totals(), step.state.loader.batch_size
     speed = 1e-9 * totals.run / ledger.seconds
-    rows = [
+    return [
         ("step", f"{step.number:,} of {step.state.steps:,}, {n} examples in {step.state.learner.G.dtype}"),
         ("backend", step.backend.describe()),
         ("time", f"{_ms(ledger.seconds)}, the sum of medians of {ledger.rounds} repetitions; {speed:.1f} GFLOP/s"),
@@ -69,15 +69,12 @@ def _facts(step: RealStep, ledger: Ledger) -> list[tuple[str, str]]:
         ("memory", _memory(ledger)),
         ("limits", ledger.limits.describe() + ", measured just now" if ledger.limits else "not measured"),
     ]
-    return rows
 
 
 def _observer(ledger: Ledger) -> str:
     cost = ledger.marks * ledger.reading
-    share = cost / ledger.seconds
-    return (
-        f"{ledger.marks} readings cost {_ms(cost)}, {share:.1%}; without them the fastest step took {_ms(ledger.plain)}"
-    )
+    spent = f"{ledger.marks:,} readings cost {_ms(cost)}, {cost / ledger.seconds:.1%}"
+    return f"{spent}; without them the fastest step took {_ms(ledger.plain)}"
 
 
 def _saved(run: int, default: int) -> str:

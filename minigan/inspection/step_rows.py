@@ -236,8 +236,11 @@ class Rows:
         return counted(layer, self._examples.get(layer.path, given), *passes) if passes else Counted()
 
     def _default(self, span: Span, layer: Layer, cost: Counted) -> Counted:
-        """The same cost, but that PyTorch needs no dP/d(dy) of D's logits, whose dy is constant."""
-        if span.name == "double_backward" and isinstance(layer, Conv2D | Dense) and _is_topmost(layer, span.network):
+        """The same cost, but that PyTorch leaves dP/d(dy) of a last product out, whose dy is constant.
+
+        Of a last convolution it computes it all the same.
+        """
+        if span.name == "double_backward" and isinstance(layer, Dense) and _is_topmost(layer, span.network):
             above = counted(layer, self._examples[layer.path], "y")
             return Counted(Cost(cost.cost.flops - above.cost.flops), cost.products - above.products)
         return cost
