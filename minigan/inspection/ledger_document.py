@@ -60,7 +60,7 @@ def _facts(step: RealStep, ledger: Ledger) -> list[tuple[str, str]]:
     totals, n = ledger.totals(), step.state.loader.batch_size
     speed = 1e-9 * totals.run / ledger.seconds
     return [
-        ("step", f"{step.number:,} of {step.state.steps:,}, {n} examples in {step.state.learner.G.dtype}"),
+        ("step", f"{_number(step)}, {'1 example' if n == 1 else f'{n} examples'} in {step.state.learner.G.dtype}"),
         ("backend", step.backend.describe()),
         ("time", f"{_ms(ledger.seconds)}, the sum of medians of {ledger.rounds} repetitions; {speed:.1f} GFLOP/s"),
         ("observer", _observer(ledger)),
@@ -69,6 +69,11 @@ def _facts(step: RealStep, ledger: Ledger) -> list[tuple[str, str]]:
         ("memory", _memory(ledger)),
         ("limits", ledger.limits.describe() + ", measured just now" if ledger.limits else "not measured"),
     ]
+
+
+def _number(step: RealStep) -> str:
+    steps = step.state.steps
+    return f"{step.number:,} of {steps:,}" if step.number <= steps else f"{step.number:,}, the next after all {steps:,}"
 
 
 def _observer(ledger: Ledger) -> str:

@@ -87,14 +87,14 @@ def library_limits(backend: Backend, dtype: np.dtype[Any] = FLOAT32) -> Limits:
     """Those of the array library's own matrix product, for backends without a microkernel, and of its copies."""
     xp = backend.xp
     a, b, c = (xp.ones((SIDE, SIDE), dtype) for _ in range(3))
-    source, target = xp.ones(COPIED, xp.int8), xp.ones(COPIED, xp.int8)
+    source, target = xp.ones(COPIED, np.int8), xp.ones(COPIED, np.int8)
 
     def multiply() -> None:
         xp.matmul(a, b, out=c)
         backend.synchronize()
 
     def copy() -> None:
-        xp.copyto(target, source)
+        target[...] = source
         backend.synchronize()
 
     product, copied = _best(multiply, copy)

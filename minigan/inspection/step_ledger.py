@@ -15,7 +15,7 @@ from minigan.inspection.step_rows import Rows
 __all__ = ["measured_ledger"]
 
 ROUNDS = (3, 15)  # the fewest and the most
-SECONDS = 4.0  # for rounds beyond the fewest
+SECONDS = (20.0, 4.0)  # after which there are no more, and no more than the fewest
 
 
 def measured_ledger(step: RealStep, *, limits: bool = True, rounds: tuple[int, int] = ROUNDS) -> Ledger:
@@ -61,13 +61,19 @@ def _timed(step: RealStep, marks: int, rounds: tuple[int, int]) -> tuple[np.ndar
     read = clock_of(step.backend)
     all_rounds: list[np.ndarray] = []
     plain, began = float("inf"), time.perf_counter()
-    while len(all_rounds) < rounds[0] or (len(all_rounds) < rounds[1] and time.perf_counter() - began < SECONDS):
+    while _go_on(len(all_rounds), rounds, time.perf_counter() - began):
         plain = min(plain, step.run_timed(read))
         readings = Readings(marks, read)
         step.run(readings)
         all_rounds.append(readings.values)
     stretches = np.median(np.diff(all_rounds, axis=1), axis=0)
     return np.concatenate([[0], np.cumsum(stretches)]), plain, len(all_rounds)
+
+
+def _go_on(done: int, rounds: tuple[int, int], seconds: float) -> bool:
+    """Whether there is another repetition: few of slow steps, many of quick ones."""
+    fewest, most = rounds
+    return not done or (done < fewest and seconds < SECONDS[0]) or (done < most and seconds < SECONDS[1])
 
 
 def _memory(step: RealStep, marks: int) -> np.ndarray:
