@@ -109,7 +109,7 @@ class Ledger:
         rows: in order.
         events: the same in time, each stretch by itself.
         limits: of the machine, if measured.
-        plain: seconds of the fastest step without marks.
+        plain: median seconds of the step without marks.
         reading: seconds that one mark costs.
         marks: the number of readings in a step.
         rounds: how often the step was done, with and without the ledger in turn.

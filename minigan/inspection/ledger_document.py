@@ -79,7 +79,7 @@ def _number(step: RealStep) -> str:
 def _observer(ledger: Ledger) -> str:
     cost = ledger.marks * ledger.reading
     spent = f"{ledger.marks:,} readings cost {_ms(cost)}, {cost / ledger.seconds:.1%}"
-    return f"{spent}; without them the fastest step took {_ms(ledger.plain)}"
+    return f"{spent}; without them the median step took {_ms(ledger.plain)}"
 
 
 def _saved(run: int, default: int) -> str:

@@ -1,5 +1,6 @@
 """A step measured: its structure learned, then its times and its memory read, each in repetitions of their own."""
 
+import statistics
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,14 +19,14 @@ ROUNDS = (3, 15)  # the fewest and the most
 SECONDS = (20.0, 4.0)  # after which there are no more, and no more than the fewest
 
 
-def measured_ledger(step: RealStep, *, limits: bool = True, rounds: tuple[int, int] = ROUNDS) -> Ledger:
+def measured_ledger(step: RealStep, *, limits: bool = True, rounds: tuple[int, int] | None = None) -> Ledger:
     """Does a step several times, with and without marks in turn, and returns where its time and its memory went.
 
     Each stretch between two marks takes the median of its times.
 
     Args:
         limits: whether to measure the machine's limits as well, which takes a second or two.
-        rounds: the fewest and the most repetitions.
+        rounds: the fewest and the most repetitions; None has the usual ones.
     Raises:
         DivergenceError: a number is not finite.
     """
@@ -34,7 +35,7 @@ def measured_ledger(step: RealStep, *, limits: bool = True, rounds: tuple[int, i
     step.run(structure)
     if structure.root is None:
         raise RuntimeError("a step without a mark")
-    times, plain, count = _timed(step, structure.count, rounds)
+    times, plain, count = _timed(step, structure.count, rounds or ROUNDS)
     memory = _memory(step, structure.count)
     rows = Rows(step.state.learner, structure.root, structure.count)
     lasting = step.lasting()
@@ -54,20 +55,21 @@ def measured_ledger(step: RealStep, *, limits: bool = True, rounds: tuple[int, i
 
 
 def _timed(step: RealStep, marks: int, rounds: tuple[int, int]) -> tuple[np.ndarray, float, int]:
-    """Nanoseconds at each mark; seconds of the fastest step without marks; the number of repetitions of both.
+    """Nanoseconds at each mark; median seconds of the step without marks; the repetitions of both.
 
     Between two marks it is the median of the repetitions: what other programs take now and then is not in it.
     """
     read = clock_of(step.backend)
     all_rounds: list[np.ndarray] = []
-    plain, began = float("inf"), time.perf_counter()
+    plain: list[float] = []
+    began = time.perf_counter()
     while _go_on(len(all_rounds), rounds, time.perf_counter() - began):
-        plain = min(plain, step.run_timed(read))
+        plain.append(step.run_timed(read))
         readings = Readings(marks, read)
         step.run(readings)
         all_rounds.append(readings.values)
     stretches = np.median(np.diff(all_rounds, axis=1), axis=0)
-    return np.concatenate([[0], np.cumsum(stretches)]), plain, len(all_rounds)
+    return np.concatenate([[0], np.cumsum(stretches)]), statistics.median(plain), len(all_rounds)
 
 
 def _go_on(done: int, rounds: tuple[int, int], seconds: float) -> bool:
@@ -81,7 +83,8 @@ def _memory(step: RealStep, marks: int) -> np.ndarray:
     with memory_of(step.backend) as read:
         readings = Readings(marks, read, width=2)
         step.run(readings)
-    return readings.values
+    values: np.ndarray = readings.values
+    return values - int(values[0, 0])  # the marks themselves were made before the first
 
 
 def _fill(owners: Sequence[Row], times: np.ndarray, memory: np.ndarray, *, base: int) -> None:

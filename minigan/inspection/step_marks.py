@@ -103,7 +103,7 @@ class Readings:
     """
 
     def __init__(self, count: int, read: Callable[[], Any], *, width: int = 1) -> None:
-        self.values = np.zeros((count, width) if width > 1 else count, np.int64)
+        self.values: np.ndarray = np.zeros((count, width) if width > 1 else count, np.int64)
         self.read, self.count = read, 0
 
     def begin(self, kind: str, name: str, now: Pass | None = None) -> None:  # noqa: ARG002
@@ -141,19 +141,18 @@ def seconds_of_a_mark(read: Callable[[], int]) -> float:
 
 @contextmanager
 def memory_of(backend: Backend) -> Iterator[Callable[[], tuple[int, int]]]:
-    """A reading of memory: bytes alive more than at the beginning, and their peak since the last reading.
+    """A reading of memory: bytes alive, and their peak since the last reading; differences are what counts.
 
     On the CPU these are all arrays of Python's process, and no array takes a former one's place, so that each is there
     as long as something refers to it and no longer. On a device it is the memory in use, and its peak is not known
     within a kernel.
     """
-    if (at_first := backend.memory()) is not None:
-        used = at_first.used
+    if backend.memory() is not None:
 
         def device() -> tuple[int, int]:
             backend.synchronize()
             use = backend.memory()
-            now = (use.used if use else 0) - used
+            now = use.used if use else 0
             return now, now
 
         yield device
@@ -163,14 +162,12 @@ def memory_of(backend: Backend) -> Iterator[Callable[[], tuple[int, int]]]:
         if not already:
             tracemalloc.start(1)
         try:
-            start = tracemalloc.get_traced_memory()[0]
 
             def host() -> tuple[int, int]:
-                now, peak = tracemalloc.get_traced_memory()
+                use = tracemalloc.get_traced_memory()
                 tracemalloc.reset_peak()
-                return now - start, peak - start
+                return use
 
-            host()
             yield host
         finally:
             if not already:

@@ -58,7 +58,8 @@ class Rows:
         self.backend: Backend = learner.G.kernels
         self.rows: list[Row] = []
         self.owners: list[Row] = []
-        self._native = {row.kernel for row in self.backend.coverage() if row.origin == "native"}
+        native = {row.kernel for row in self.backend.coverage() if row.origin == "native"}
+        self._native = set() if self.backend.name == "reference" else native
         self._names = {id(network): name for name, network in learner.networks.items()}
         self._by_key: dict[tuple[str, ...], Row] = {}
         self._examples: dict[str, int] = {}

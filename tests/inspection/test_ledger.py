@@ -95,7 +95,7 @@ def test_the_products_are_those_that_the_kernels_were_asked_for(measured):
     def matmul(kernel):
         def counting(a, b, **options):
             y = kernel(a, b, **options)
-            if b.ndim == a.ndim == 2:  # not the power iteration
+            if name != "spectral":  # there it is the power iteration
                 done.append(2 * y.size * a.shape[0 if options.get("transpose_a") else 1])
             return y
 
@@ -106,17 +106,7 @@ def test_the_products_are_those_that_the_kernels_were_asked_for(measured):
             stack.enter_context(replaced(step.backend, kernel, conv(getattr(step.backend, kernel))))
         stack.enter_context(replaced(step.backend, "matmul", matmul(step.backend.matmul)))
         step.run()
-    joined = sum(row.cost.flops for row in ledger.rows if row.operation == "y" and "InnerProduct" in row.label)
-    assert joined == 0 or name == "projection"
-    assert sum(done) == ledger.totals().run_products + _embeddings(name, ledger)
-
-
-def _embeddings(name: str, ledger) -> int:
-    """Matrix products of conditional layers, which are no `Dense`."""
-    if name != "projection":
-        return 0
-    rows = [row for row in ledger.rows if row.status == RUN and "Dense" not in row.label and "Conv" not in row.label]
-    return sum(row.cost.flops for row in rows if row.label.split()[-1] in ("Embedding",))
+    assert sum(done) == ledger.totals().run_products
 
 
 def test_a_default_engine_runs_more_in_gs_step_and_in_a_penalty(measured):
@@ -137,10 +127,10 @@ def test_a_default_engine_runs_more_in_gs_step_and_in_a_penalty(measured):
 def test_the_times_sum_to_the_steps(monkeypatch):
     """By the time of this thread, since other processes take the clock's."""
     monkeypatch.setattr(step_ledger, "clock_of", lambda _: time.thread_time_ns)
-    recipe = DCGAN(width=8, batch_size=32)
+    recipe = DCGAN(width=8, batch_size=64)
     with step_of_recipe(recipe, backend="reference", data=None) as step:
         ratios = []
-        for _ in range(4):  # a busy machine changes caches and frequencies under our hands
+        for _ in range(6):  # a busy machine changes caches and frequencies under our hands
             ledger = measured_ledger(step, limits=False, rounds=(5, 15))
             ratios.append(ledger.seconds / ledger.plain)
             if abs(ratios[-1] - 1) < 0.05:
@@ -295,10 +285,10 @@ def test_a_penalty_that_is_not_due_says_when():
 
 
 def test_a_supervised_generator_and_pairs():
-    ledger, _ = ledger_of(Pix2Pix(width=2, size=32, batch_size=1, adversarial=0))
+    ledger, _ = ledger_of(Pix2Pix(width=2, d_width=2, size=32, batch_size=1, adversarial=0))
     assert list(ledger.phases()) == ["forward and backward", "G's update"]
     assert ledger.totals().run == ledger.totals().default
-    ledger, _ = ledger_of(Pix2Pix(width=2, size=32, batch_size=1))
+    ledger, _ = ledger_of(Pix2Pix(width=2, d_width=2, size=32, batch_size=1))
     assert "D on real" in ledger.phases()
     assert any(row.label.startswith("G") and "inner" in row.label for row in ledger.rows)
 
