@@ -84,7 +84,7 @@ def measured_limits(backend: Backend, dtype: np.dtype[Any] = FLOAT32) -> Limits 
 
 
 def library_limits(backend: Backend, dtype: np.dtype[Any] = FLOAT32) -> Limits:
-    """Those of the array library's own matrix product, for backends without a microkernel, and of its copies."""
+    """The limits of the array library's own matrix product, for backends without a microkernel, and of its copies."""
     xp = backend.xp
     a, b, c = (xp.ones((SIDE, SIDE), dtype) for _ in range(3))
     source, target = xp.ones(COPIED, np.int8), xp.ones(COPIED, np.int8)

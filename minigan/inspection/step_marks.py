@@ -8,9 +8,8 @@ is measured stays as it is. Outside of `marked` nothing is left of it, and train
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ContextDecorator, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +25,7 @@ __all__ = ["Marks", "Readings", "Span", "Structure", "clock_of", "marked", "memo
 
 
 class Marks(Protocol):
-    """What is told of each beginning and each end."""
+    """Listeners that are told of each beginning and each end."""
 
     def begin(self, kind: str, name: str, now: Pass | None = None) -> None: ...
 
@@ -181,7 +180,9 @@ def marked(learner: Learner, marks: Marks) -> Iterator[None]:
     with ExitStack() as stack:
         for backend in backends.values():
             for kernel in KERNELS:
-                stack.enter_context(replaced(backend, kernel, _spanned(marks, "kernel", kernel, backend)))
+                stack.enter_context(
+                    replaced(backend, kernel, _named(marks, "kernel", kernel, getattr(backend, kernel)))
+                )
         stack.enter_context(replaced(learner, "update", _update(learner, marks)))
         for letter, optimizer in learner.optimizers.items():
             stack.enter_context(replaced(optimizer, "step", _named(marks, "optimizer", letter, optimizer.step)))
@@ -217,27 +218,31 @@ class _Passes(Observer):
         self._marks.end(now)
 
 
-def _spanned(marks: Marks, kind: str, name: str, owner: Any) -> Callable[..., Any]:
-    return _named(marks, kind, name, getattr(owner, name))
+class _Spanned(ContextDecorator):
+    """Marks around each call of a function."""
+
+    def __init__(self, marks: Marks, kind: str, name: str) -> None:
+        self._marks, self._kind, self._name = marks, kind, name
+
+    def __enter__(self) -> None:
+        self._marks.begin(self._kind, self._name)
+
+    def __exit__(self, *error: object) -> None:
+        self._marks.end()
 
 
 def _named(marks: Marks, kind: str, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def spanned(*arguments: Any, **options: Any) -> Any:
-        marks.begin(kind, name)
-        result = function(*arguments, **options)
-        marks.end()
-        return result
-
-    return spanned
+    """The function with marks around it."""
+    return _Spanned(marks, kind, name)(function)
 
 
 def _update(learner: Learner, marks: Marks) -> Callable[..., Any]:
+    """The learner's update with marks around it."""
     update = learner.update
 
-    def spanned(*names: str, **options: Any) -> Any:
+    def spanned(*names: str, gradients: Callable[[], Any], rng: np.random.Generator) -> Any:
         marks.begin("update", " ".join(names))
-        result = update(*names, **options)
+        result = update(*names, gradients=gradients, rng=rng)
         marks.end()
         return result
 

@@ -263,7 +263,7 @@ class Rows:
         return ", ".join(kernels)
 
     def _shapes(self, layer: Layer, operation: str, given: int) -> tuple[tuple[int, ...], ...]:
-        """Of what an operation is given and of its result."""
+        """The shapes of what an operation is given and of its result."""
         n = self._examples.get(layer.path, given)
         outputs = n // layer.count if isinstance(layer, Pack) else n
         x, y = (n, *layer.input_shape), (outputs, *layer.output_shape)
@@ -279,7 +279,7 @@ class Rows:
     # ------------------------------------------------------------------------------------------ what is left out
 
     def _after_pass(self, span: Span) -> None:
-        """What a backward pass leaves out of its layers."""
+        """Rows of what a backward pass leaves out of its layers."""
         if span.name != "backward":
             return
         for index, layer in enumerate(span.layers):

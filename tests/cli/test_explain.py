@@ -17,14 +17,14 @@ STEP = ("--step", *TINY)
 
 @pytest.fixture(autouse=True)
 def quick_measurements(monkeypatch):
-    """Of small copies, in one short round."""
+    """Limits by small copies, in one short round."""
     monkeypatch.setattr(limits, "COPIED", 1 << 16)
     monkeypatch.setattr(limits, "ROUND", 0)
     monkeypatch.setattr(step_ledger, "ROUNDS", (1, 1))
 
 
 @pytest.fixture
-def run(in_an_empty_folder):
+def run():
     """A run of two steps."""
     settings = {"width": 2, "batch_size": 4, "loss": "wasserstein", "penalty": "wgan-gp", "d_norm": "none"}
     minigan.train("dcgan", steps=2, backend="reference", out="run", quiet=True, **settings)
