@@ -21,7 +21,7 @@ from minigan.inspection.step_costs import (
 from minigan.inspection.step_graph import AS_DATA, BELOW, FROZEN
 from minigan.inspection.step_marks import Span
 from minigan.inspection.work import Cost
-from minigan.nn.layers import Conv2D, Dense, Layer
+from minigan.nn.layers import Conv2D, Dense, Layer, SpectralNorm
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Sequential
 from minigan.nn.network.combinators import Block
@@ -241,9 +241,10 @@ class Rows:
 
         Of a last convolution it computes it all the same.
         """
-        if span.name == "double_backward" and isinstance(layer, Dense) and _is_topmost(layer, span.network):
+        dense = layer.inner if isinstance(layer, SpectralNorm) else layer
+        if span.name == "double_backward" and isinstance(dense, Dense) and _is_topmost(layer, span.network):
             above = counted(layer, self._examples[layer.path], "y")
-            return Counted(Cost(cost.cost.flops - above.cost.flops), cost.products - above.products)
+            return Counted(Cost(cost.cost.flops - above.products), cost.products - above.products)
         return cost
 
     def _why_fused(self, joined: list[str]) -> str:

@@ -160,6 +160,7 @@ def test_the_peak_is_the_measured_one(recipe):
         tracemalloc.stop()
     assert ledger.peak - sum(ledger.lasting.values()) == pytest.approx(peak, rel=0.01)
     assert peak > 1_000_000
+    assert min(row.peak for row in ledger.rows if row.peak) < sum(ledger.lasting.values()) + peak / 2
 
 
 def test_what_lasts_is_all_that_the_learner_has():

@@ -10,7 +10,7 @@ from torch_twin import to_nchw, twin  # noqa: E402
 
 from minigan.inspection.real_step import RealStep, step_of_recipe  # noqa: E402
 from minigan.inspection.step_ledger import measured_ledger  # noqa: E402
-from minigan.recipes import DCGAN, MLP, VAE, Recipe  # noqa: E402
+from minigan.recipes import DCGAN, MLP, SNGAN, VAE, Recipe  # noqa: E402
 
 BATCH = 4
 SMALL = {"batch_size": BATCH}
@@ -47,6 +47,8 @@ CASES = {
     "mlp": (MLP(hidden=8, **SMALL), False),
     "piecewise linear with penalty": (DCGAN(width=2, d_norm="none", penalty="wgan-gp", **SMALL), True),
     "smooth with penalty": (DCGAN(width=2, d_norm="batch", penalty="r1", **SMALL), True),
+    "residual": (SNGAN(width=4, n_critic=1, **SMALL), False),
+    "residual with penalty": (SNGAN(width=4, n_critic=1, penalty="r1", **SMALL), True),
     "dense with penalty": (MLP(hidden=8, penalty="r1", **SMALL), True),
 }
 
