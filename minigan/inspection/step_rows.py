@@ -415,8 +415,9 @@ class Rows:
 
 
 def _place(layer: Layer) -> str:
-    """The layer's place in its network: `2.inner.3`."""
-    return ".".join(step for step in layer.path.split(".")[1:] if step.isdecimal() or step.islower())
+    """The layer's place in its network, short of what stands between numbers in a block: `2.3` for `2.inner.3`."""
+    steps = layer.path.split(".")[1:]
+    return ".".join(step for step in steps if step.isdecimal() or (step.islower() and step != "inner"))
 
 
 def _is_topmost(layer: Layer, network: Sequential) -> bool:

@@ -160,7 +160,7 @@ def test_the_peak_is_the_measured_one(recipe):
         tracemalloc.stop()
     assert ledger.peak - sum(ledger.lasting.values()) == pytest.approx(peak, rel=0.01)
     assert peak > 1_000_000
-    assert min(row.peak for row in ledger.rows if row.peak) < sum(ledger.lasting.values()) + peak / 2
+    assert all(row.peak < ledger.peak for row in ledger.rows if row.operation == "update")  # each has its own
 
 
 def test_what_lasts_is_all_that_the_learner_has():
@@ -291,7 +291,7 @@ def test_a_supervised_generator_and_pairs():
     assert ledger.totals().run == ledger.totals().default
     ledger, _ = ledger_of(Pix2Pix(width=2, d_width=2, size=32, batch_size=1))
     assert "D on real" in ledger.phases()
-    assert any(row.label.startswith("G") and "inner" in row.label for row in ledger.rows)
+    assert any(row.label.startswith("G 1.3.1 Conv2D") and ".inner." in row.layer for row in ledger.rows)
 
 
 def test_two_layers_that_run_as_one_have_one_time():
