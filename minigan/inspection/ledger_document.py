@@ -7,6 +7,8 @@ from minigan.inspection.document import Block, Document, Facts, Heading, Table, 
 from minigan.inspection.ledger import BETWEEN, FUSED, SKIPPED, Ledger, Row, Totals
 from minigan.inspection.numbers import compact, nbytes
 from minigan.inspection.real_step import RealStep
+from minigan.inspection.step_graph import AS_DATA, BELOW, FROZEN
+from minigan.inspection.step_rows import LINEAR_ABOVE, NO_INPUT, ONLY_VALUES, ZEROS
 
 __all__ = ["ledger_document"]
 
@@ -26,16 +28,16 @@ EAGER = (
     "The step ran eagerly, and the host waited for the device at each reading. Training replays it as one graph, "
     "which is faster and in which no operation can be timed by itself."
 )
-SHORT = {  # for reasons that begin so
-    "G's step leaves": "frozen",
-    "D's step takes": "as data",
-    "nothing below": "not needed",
-    "no layer below": "not needed",
-    "every layer is": "zeros",
-    "no dP/dx": "zeros",
-    "G's loss compares": "not needed",
-    "the penalty is due": "not due",
+SHORT = {  # a word for each reason; the reason itself stands below the tables
+    FROZEN: "frozen",
+    AS_DATA: "as data",
+    NO_INPUT: "not needed",
+    BELOW: "not needed",
+    ONLY_VALUES: "not needed",
+    ZEROS: "zeros",
+    LINEAR_ABOVE: "zeros",
 }
+LATER = "not due"
 
 
 def ledger_document(step: RealStep, ledger: Ledger) -> Document:
@@ -158,8 +160,7 @@ def _how(row: Row) -> str:
 
 
 def _short(row: Row) -> str:
-    short = next((word for start, word in SHORT.items() if row.reason.startswith(start)), "not needed")
-    return f"skipped: {short}"
+    return f"skipped: {SHORT.get(row.reason, LATER)}"
 
 
 def _reasons(rows: Sequence[Row]) -> list[tuple[str, str]]:
@@ -173,7 +174,7 @@ def _reasons(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _peer(name: str, by_default: bool) -> str:
-    if name == "fused" or name.endswith("not due"):
+    if name == "fused" or name.endswith(LATER):
         return ""
     return "; autograd runs it" if by_default else "; autograd leaves it out, too"
 

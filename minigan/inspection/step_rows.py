@@ -3,27 +3,21 @@
 Every stretch of time between two neighbouring marks belongs to exactly one row, so the rows' times sum to the step's.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 
-from minigan.backends import Backend
 from minigan.inspection.ledger import BETWEEN, FUSED, RUN, SKIPPED, Row
-from minigan.inspection.network_facts import JOINED
+from minigan.inspection.pass_facts import PassFacts, place_in_network
 from minigan.inspection.step_costs import (
-    NONLINEAR,
     Counted,
     counted,
     has_weights,
-    inner_layers,
     swept_by_default,
     update_cost,
 )
 from minigan.inspection.step_graph import AS_DATA, BELOW, FROZEN
 from minigan.inspection.step_marks import Span
 from minigan.inspection.work import Cost
-from minigan.nn.layers import Conv2D, Dense, Layer, SpectralNorm
-from minigan.nn.layers.packing import Pack
-from minigan.nn.network import Sequential
+from minigan.nn.layers import Conv2D, Layer
 from minigan.nn.network.combinators import Block
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.learner import Learner
@@ -33,7 +27,6 @@ __all__ = ["Rows"]
 DRAWN, AVERAGE = "the batch and G's fakes", "the moving average"
 STEP, REAL, FAKE, PENALTY, G_STEP = "forward and backward", "D on real", "D on fake", "penalty", "G"
 NO_INPUT = "nothing below the first layer has weights"
-BY_TURNS = "called as one kernel, in which this backend computes one layer after the other"
 ZEROS = "every layer is piecewise linear: no layer gives a dP/dx, where PyTorch hands zeros on"
 LINEAR_ABOVE = "no dP/dx comes from the layers above"
 ONLY_VALUES = "G's loss compares with these logits, and their gradient is D's alone"
@@ -55,14 +48,10 @@ class Rows:
 
     def __init__(self, learner: Learner, root: Span, marks: int) -> None:
         self.learner = learner
-        self.backend: Backend = learner.G.kernels
         self.rows: list[Row] = []
         self.owners: list[Row] = []
-        native = {row.kernel for row in self.backend.coverage() if row.origin == "native"}
-        self._native = set() if self.backend.name == "reference" else native
-        self._names = {id(network): name for name, network in learner.networks.items()}
+        self.facts = PassFacts(learner.G.kernels)
         self._by_key: dict[tuple[str, ...], Row] = {}
-        self._examples: dict[str, int] = {}
         self._walks = {"forward": 0, "backward": 0}
         self._update = ""
         self._phase = self._at_top()
@@ -182,43 +171,27 @@ class Rows:
         order = range(len(span.layers)) if span.name in ("forward", "double_backward") else None
         for index in order or reversed(range(len(span.layers))):
             layer = span.layers[index]
-            for operation, passes in self._operations(span, index).items():
-                cost = self._cost(span, layer, passes)
+            for operation, passes in self.facts.operations(span, index).items():
+                cost = self.facts.cost(span, layer, passes)
                 fused = index == 1 and bool(joined)
                 row = self._row(
                     self._phase,
                     layer.path,
-                    self._label(layer),
+                    self.facts.label(layer),
                     operation,
                     status=FUSED if fused else RUN,
-                    reason=self._why_fused(joined) if fused else "",
-                    algorithm=f"with {_place(span.layers[0])}" if fused else self._algorithm(span, layer, operation),
-                    shapes=self._shapes(layer, operation, span.shapes[0][0]),
+                    reason=self.facts.why_fused(joined) if fused else "",
+                    algorithm=f"with {place_in_network(span.layers[0])}"
+                    if fused
+                    else self.facts.algorithm(span, layer, operation),
+                    shapes=self.facts.shapes(layer, operation, span.shapes[0][0]),
                     cost=Cost(cost.cost.flops) if fused else cost.cost,
                     products=cost.products,
-                    default=self._default(span, layer, cost),
+                    default=self.facts.default(span, layer, cost),
                 )
                 if not fused:
                     found[index, operation] = row
         return found
-
-    def _operations(self, span: Span, index: int) -> dict[str, tuple[str, ...]]:
-        """The operations of a layer in a pass, each with the passes that it stands for."""
-        layer = span.layers[index]
-        if span.name == "forward":
-            return {"y": ("y",)}
-        if span.name == "backward_recorded":
-            return {"dx": ("dx",)}
-        if span.name == "double_backward":
-            return {"2nd": ("second",)}
-        weights = span.with_grads and has_weights(layer)
-        # Behind the first of two layers that run as one, dx is what the first one's weights need.
-        dx = span.with_result or (index > 0 and span.with_grads)
-        if isinstance(layer, Conv2D) and weights:
-            return {"dw": ("dw",), **({"dx": ("dx",)} if dx else {})}
-        if weights:
-            return {"dx dw": ("dx", "dw")} if dx else {"dw": ("dw",)}
-        return {"dx": ("dx",)} if dx else {"": ()}
 
     def _row_of_kernel(self, span: Span, kernel: str, rows: Mapping[tuple[int, str], Row]) -> Row:
         """The row that a kernel's time belongs to."""
@@ -230,53 +203,6 @@ class Rows:
             return own["dx"]
         return next(iter(own.values()))
 
-    def _cost(self, span: Span, layer: Layer, passes: tuple[str, ...]) -> Counted:
-        given = span.shapes[0][0]
-        if span.name == "forward":
-            self._examples[layer.path] = given
-        return counted(layer, self._examples.get(layer.path, given), *passes) if passes else Counted()
-
-    def _default(self, span: Span, layer: Layer, cost: Counted) -> Counted:
-        """The same cost, but that PyTorch leaves dP/d(dy) of a last product out, whose dy is constant.
-
-        Of a last convolution it computes it all the same.
-        """
-        dense = layer.inner if isinstance(layer, SpectralNorm) else layer
-        if span.name == "double_backward" and isinstance(dense, Dense) and _is_topmost(layer, span.network):
-            above = counted(layer, self._examples[layer.path], "y")
-            return Counted(Cost(cost.cost.flops - above.products), cost.products - above.products)
-        return cost
-
-    def _why_fused(self, joined: list[str]) -> str:
-        return JOINED if self._native.issuperset(joined) else BY_TURNS
-
-    def _algorithm(self, span: Span, layer: Layer, operation: str) -> str:
-        kernels = dict.fromkeys(inner.name for inner in span.inside if inner.kind == "kernel")
-        if isinstance(layer, Conv2D):
-            wanted = {"y": layer.PASSES[:1], "dx": layer.PASSES[1:2], "dw": layer.PASSES[2:]}
-            names = wanted.get(operation, (layer.PASSES[0], layer.PASSES[2]))
-            n = self._examples.get(layer.path, span.shapes[0][0])
-            found = [self.backend.algorithm(name, layer.geometry, n, layer.dtype) or name for name in names]
-            return ", ".join(dict.fromkeys(found))
-        if len(span.layers) > 1:
-            second = layer is span.layers[1]
-            kernels = {n: None for n in kernels if (n in ("leaky_relu", "leaky_relu_grad")) == second}
-        return ", ".join(kernels)
-
-    def _shapes(self, layer: Layer, operation: str, given: int) -> tuple[tuple[int, ...], ...]:
-        """The shapes of what an operation is given and of its result."""
-        n = self._examples.get(layer.path, given)
-        outputs = n // layer.count if isinstance(layer, Pack) else n
-        x, y = (n, *layer.input_shape), (outputs, *layer.output_shape)
-        if operation == "dw":
-            weights = [p.shape for inner in inner_layers(layer) for p in inner.own_parameters]
-            return x, max(weights, key=math.prod)
-        return (y, x) if operation.startswith("dx") else (x, y)
-
-    def _label(self, layer: Layer) -> str:
-        network = layer.path.split(".")[0]
-        return f"{network} {_place(layer)} {layer.describe()}"
-
     # ------------------------------------------------------------------------------------------ what is left out
 
     def _after_pass(self, span: Span) -> None:
@@ -285,26 +211,26 @@ class Rows:
             return
         for index, layer in enumerate(span.layers):
             if not span.with_grads and has_weights(layer):
-                cost = self._cost(span, layer, ("dw",))
+                cost = self.facts.cost(span, layer, ("dw",))
                 self._skip(layer, "dw", FROZEN, cost, default=cost)
             if not span.with_result and index == 0 and not isinstance(layer, Block):
-                self._skip(layer, "dx", NO_INPUT, self._cost(span, layer, ("dx",)))
+                self._skip(layer, "dx", NO_INPUT, self.facts.cost(span, layer, ("dx",)))
         network = span.network
         if span.with_result or span.layers[0] not in network.layers:
             return
         for layer in network.layers[: network.layers.index(span.layers[0])]:
-            if (cost := self._cost(span, layer, ("dx",))).cost.flops:
+            if (cost := self.facts.cost(span, layer, ("dx",))).cost.flops:
                 self._skip(layer, "dx", BELOW, cost)
 
     def _skip(self, layer: Layer, operation: str, reason: str, cost: Counted, default: Counted | None = None) -> None:
         self._row(
             self._phase,
             layer.path,
-            self._label(layer),
+            self.facts.label(layer),
             operation,
             status=SKIPPED,
             reason=reason,
-            shapes=self._shapes(layer, operation, 0),
+            shapes=self.facts.shapes(layer, operation, 0),
             cost=cost.cost,
             products=cost.products,
             default=default or Counted(),
@@ -312,7 +238,7 @@ class Rows:
 
     def _as_data(self) -> None:
         """G's backward pass, which D's step does not need."""
-        cost = self._whole(self.learner.G.walk(), "dx", "dw")
+        cost = self.facts.whole(self.learner.G.walk(), "dx", "dw")
         self._row(
             DRAWN, "", f"G, {LAYERS}", "dx dw", status=SKIPPED, reason=AS_DATA, cost=cost.cost, products=cost.products
         )
@@ -320,9 +246,9 @@ class Rows:
     def _only_values(self) -> None:
         """D's backward pass on real images in G's step, for a loss that compares."""
         D = self.learner.networks["D"]
-        cost = self._whole(D.walk(), "dx", "dw")
+        cost = self.facts.whole(D.walk(), "dx", "dw")
         first = next((layer for layer in D.layers if has_weights(layer)), D.layers[0])
-        below = counted(first, self._examples[first.path], "dx")
+        below = counted(first, self.facts.examples[first.path], "dx")
         default = Counted(Cost(cost.cost.flops - below.cost.flops), cost.products - below.products)
         self._row(
             G_STEP,
@@ -343,7 +269,7 @@ class Rows:
         missing = [
             layer for net in networks.values() for layer in swept_by_default(net.layers) if layer.path not in ran
         ]
-        whole = self._whole(((layer.path, layer) for layer in missing), "dx", "dw")
+        whole = self.facts.whole(((layer.path, layer) for layer in missing), "dx", "dw")
         if whole.cost.flops:
             self._row(
                 PENALTY,
@@ -356,14 +282,6 @@ class Rows:
                 products=whole.products,
                 default=whole,
             )
-
-    def _whole(self, layers: Iterator[tuple[str, Layer]], *passes: str) -> Counted:
-        """The cost of passes of layers that were reached, each by itself."""
-        found = Counted()
-        for _, layer in layers:
-            if layer.path in self._examples:
-                found += counted(layer, self._examples[layer.path], *passes)
-        return found
 
     # ------------------------------------------------------------------------------------------ rows
 
@@ -412,21 +330,6 @@ class Rows:
         row.cost, row.products, row.times = row.cost + cost, row.products + products, row.times + int(count)
         row.default, row.default_products = row.default + default.cost.flops, row.default_products + default.products
         return row
-
-
-def _place(layer: Layer) -> str:
-    """The layer's place in its network, short of what stands between numbers in a block: `2.3` for `2.inner.3`."""
-    steps = layer.path.split(".")[1:]
-    return ".".join(step for step in steps if step.isdecimal() or (step.islower() and step != "inner"))
-
-
-def _is_topmost(layer: Layer, network: Sequential) -> bool:
-    """Whether the layers above it in a network hand on a constant dy: they have no weights and are linear."""
-    if layer not in network.layers:
-        return False
-    above = network.layers[network.layers.index(layer) + 1 :]
-    inner = [each for one in above for _, each in one.walk()]
-    return not any(isinstance(each, NONLINEAR) or each.own_parameters for each in inner)
 
 
 def _has(span: Span, kind: str) -> bool:
