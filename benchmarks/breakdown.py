@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import command, environment, stack
-from benchmarks.limits import Limits, measured_limits
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
 from minigan.backends.geometry import ConvGeometry
 from minigan.cli.measurements import MODELS, random_images, sampling_step, training_step
+from minigan.inspection.limits import Limits, measured_limits
 
 
 class Work:

@@ -15,7 +15,7 @@ from benchmarks import kernels
 from benchmarks.gpu_calls import Call, call
 from benchmarks.gpu_device import Device, Times, has_torch
 from benchmarks.gpu_validate import Item, Record, layers, timed
-from benchmarks.limits import Limits
+from minigan.inspection.limits import Limits
 
 COPIED = 1 << 30  # bytes, many times any L2
 PRODUCT = 8192  # rows and columns of the matrices

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import command, environment
-from benchmarks.limits import Limits, measured_limits
 from minigan.backends import Backend
 from minigan.backends.geometry import ConvGeometry, conv_geometry
 from minigan.backends.reference import ReferenceBackend
 from minigan.cli.measurements import measure, medians
+from minigan.inspection.limits import Limits, measured_limits
 
 SHAPES = Path(__file__).with_name("shapes.toml")
 KERNELS = {"forward": "conv2d", "input grad": "conv2d_input_grad", "weight grad": "conv2d_weight_grad"}

@@ -345,6 +345,9 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
         help="recipe, run folder, layer, loss, penalty, optimizer or kernel (default: list all)",
     )
     explain.add_argument("--html", type=Path, metavar="FILE", help="write a page with drawings, one HTML file")
+    explain.add_argument("--step", action="store_true", help="measure one step of a recipe or a run by its operations")
+    explain.add_argument("--trace", type=Path, metavar="FILE", help="with --step: write its times for Perfetto, JSON")
+    explain.add_argument("--data", metavar="SOURCE", help="with --step: the data (default: the run's, or the recipe's)")
     _add_set(explain)
     _add_backend(explain, default=None)
 

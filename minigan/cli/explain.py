@@ -1,6 +1,7 @@
 """The command `minigan explain`: networks, layers, losses, optimizers and kernels in words, formulas and numbers."""
 
 import argparse
+import json
 
 from minigan.cli.recipes import parse_settings
 from minigan.errors import ConfigError
@@ -17,6 +18,11 @@ def explain_topic(options: argparse.Namespace) -> int:
     # Late: the other commands do not pay for its tables.
     from minigan.inspection import as_page, as_text, contents, explain, terminal_width
 
+    if options.step:
+        return _explain_step(options)
+    for name in ("trace", "data"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name} belongs to a step. Add --step.")
     out = Output.of(options)
     settings = parse_settings(options.set)
     if options.what is None and (settings or options.backend):
@@ -29,5 +35,26 @@ def explain_topic(options: argparse.Namespace) -> int:
     else:
         atomic_write(options.html, as_page(document).encode())
         out.show(f"{document.title}: {options.html}")
+    out.record(document.record)
+    return 0
+
+
+def _explain_step(options: argparse.Namespace) -> int:
+    """Measures one step of a run or a recipe, operation by operation."""
+    from minigan.inspection import as_page, as_text, as_trace, measure_step, terminal_width
+
+    out = Output.of(options)
+    if options.what is None:
+        raise ConfigError("--step needs a recipe or a run. Write minigan explain dcgan --step.")
+    settings = parse_settings(options.set)
+    document, ledger = measure_step(options.what, settings=settings, backend=options.backend, data=options.data)
+    if options.html is not None:
+        atomic_write(options.html, as_page(document).encode())
+        out.show(f"{document.title}: {options.html}")
+    if options.trace is not None:
+        atomic_write(options.trace, json.dumps(as_trace(ledger, title=document.title)).encode())
+        out.show(f"{document.title}: {options.trace}, for ui.perfetto.dev")
+    if options.html is None and options.trace is None:
+        out.show(as_text(document, width=terminal_width()))
     out.record(document.record)
     return 0

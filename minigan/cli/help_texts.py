@@ -104,13 +104,14 @@ minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.
     ),
     "explain": Usage(
         "explain a recipe, a run, a layer, a loss, an optimizer or a kernel",
-        "Explains a network layer by layer, or one thing with its mathematics and an example that is checked.",
+        "Explains a network layer by layer, one real step, or one thing with its mathematics and a checked example.",
         """\
 minigan explain                               # what can be explained
 minigan explain dcgan --set loss=hinge d_norm=spectral
 minigan explain runs/dcgan-digits-1 --html dcgan.html
 minigan explain conv2d
-minigan explain wgan-gp --json | jq .example.checks""",
+minigan explain wgan-gp --json | jq .example.checks
+minigan explain runs/dcgan-digits-1 --step --trace step.json""",
         "the same, with exact numbers",
     ),
     "recipes": Usage(

@@ -20,7 +20,7 @@ from minigan.runs.folders import run_folder
 from minigan.support.arguments import kind_of
 from minigan.support.representation import short_path
 
-__all__ = ["contents", "explain"]
+__all__ = ["contents", "explain", "is_path"]
 
 
 def explain(what: Any, *, settings: Mapping[str, Any] | None = None, backend: str | Backend | None = None) -> Document:
@@ -47,7 +47,7 @@ def explain(what: Any, *, settings: Mapping[str, Any] | None = None, backend: st
         if topic is None:
             raise ConfigError(f"cannot explain {kind_of(what)}. Give a name, a path of a run, a recipe or a class.")
         return _of_topic(topic, (), settings, backend)
-    if isinstance(what, os.PathLike) or _is_path(what):
+    if isinstance(what, os.PathLike) or is_path(what):
         _refuse_settings(settings, f"the run {what}")
         return _run_document(Path(what).expanduser(), backend)
     topic, others = topic_named(what)
@@ -72,7 +72,7 @@ def _refuse_settings(settings: Mapping[str, Any] | None, what: str) -> None:
         raise ConfigError(f"{what} takes no settings, got {first[0]}={first[1]}. Give them with a recipe.")
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
     """Whether a word is meant as a path: it has a separator, or no topic has that name and something lies there."""
     if os.sep in text or "/" in text or text in (".", "..") or text.startswith("~"):
         return True

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as listing
-from benchmarks import breakdown, fuzz, gpu, kernels, kills, limits, memory, modes, sampling, scaling, stack, train_step
+from benchmarks import breakdown, fuzz, gpu, kernels, kills, memory, modes, sampling, scaling, stack, train_step
 from benchmarks.command import expect_agreement
-from benchmarks.limits import Limits
 from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
 from minigan.cli import measurements
+from minigan.inspection import limits
+from minigan.inspection.limits import Limits
 from minigan.recipes import DCGAN
 
 QUICK = ("--rounds", "1", "--seconds", "0.001")

@@ -1,14 +1,12 @@
 """Counts of operations and bytes, against loops that count, and receptive fields against what really changes."""
 
-from types import SimpleNamespace
-
 import naive
 import numpy as np
 import pytest
+from counted_oracle import counted, multiply_adds, oracle_counts, padded
 from layer_cases import CASES, batch, built, cotangent
 
 from minigan.backends import get_backend
-from minigan.backends.geometry import ConvGeometry
 from minigan.inspection.noted_backend import NotedBackend
 from minigan.inspection.receptive_field import receptive_fields
 from minigan.inspection.work import Cost, total, work_of
@@ -40,62 +38,6 @@ from minigan.recipes import Pix2Pix
 BATCH = 3
 
 
-class Counted:
-    """A number that counts the multiplications it takes part in."""
-
-    tally = SimpleNamespace(multiplications=0, conversions=0)
-
-    def __mul__(self, other):
-        self.tally.multiplications += 1
-        return 0.0
-
-    def __float__(self):
-        self.tally.conversions += 1
-        return 0.0
-
-
-def counted(*shape):
-    array = np.empty(shape, dtype=object)
-    array[...] = Counted()
-    return array
-
-
-def multiply_adds(f, *arguments, **options):
-    """The count of an oracle's: it multiplies such numbers, or first makes floats of both factors."""
-    Counted.tally.multiplications = Counted.tally.conversions = 0
-    f(*arguments, **options)
-    return Counted.tally.multiplications or Counted.tally.conversions // 2
-
-
-def padded(g: ConvGeometry) -> ConvGeometry:
-    """The same convolution of an image to which the zeros around it belong: so their taps count, too."""
-    return ConvGeometry(g.H + sum(g.padding[0]), g.W + sum(g.padding[1]), g.C, g.K, g.R, g.S, g.stride)
-
-
-def oracle_counts(layer: Conv2D) -> dict[str, int]:
-    """The loop oracle's multiply-adds for each pass of one group; of a filter with gaps the taps alone."""
-    g = layer.geometry
-    C, K = g.C // layer.groups, g.K // layer.groups
-    (R, S), (down, across) = layer.filter, layer.dilation
-    whole = padded(g)
-    found = dict.fromkeys(("y", "dx", "dw"), 0)
-    for r, s in np.ndindex(R, S):  # a 1x1 filter for each tap, at its place
-        rows, columns = (g.P - 1) * g.stride[0] + 1, (g.Q - 1) * g.stride[1] + 1
-        assert r * down + rows <= whole.H
-        assert s * across + columns <= whole.W
-        one = ConvGeometry(rows, columns, C, K, 1, 1, g.stride)
-        images, results = counted(BATCH, *one.input_shape), counted(BATCH, *one.output_shape)
-        w = counted(*one.weight_shape)
-        passes = {
-            "conv2d": multiply_adds(naive.conv2d, images, w, None, one),
-            "conv2d_input_grad": multiply_adds(naive.conv2d_input_grad, results, w, one),
-            "conv2d_weight_grad": multiply_adds(naive.conv2d_weight_grad, images, results, one),
-        }
-        for name, kernel in zip(found, layer.PASSES, strict=True):
-            found[name] += layer.groups * passes[kernel]
-    return found
-
-
 CONVOLUTIONS = [name for name in CASES if name.startswith(("Conv2D", "ConvTranspose2D"))]
 
 
@@ -103,7 +45,7 @@ CONVOLUTIONS = [name for name in CASES if name.startswith(("Conv2D", "ConvTransp
 def test_a_convolutions_count_is_the_loop_oracles(name, reference):
     """Also transposed, dilated and in groups, with every stride and padding: two for each multiply-add."""
     layer = built(CASES[name], reference)
-    found, work = oracle_counts(layer), work_of(layer, BATCH)
+    found, work = oracle_counts(layer, BATCH), work_of(layer, BATCH)
     assert {"y": work.y.flops, "dx": work.dx.flops, "dw": work.dw.flops} == {k: 2 * n for k, n in found.items()}
     assert work.second.flops == 2 * found["y"] + 2 * found["dw"]  # of v, and of v with dy
     assert work.y.flops == BATCH * layer.own_flops
