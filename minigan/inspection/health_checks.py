@@ -28,6 +28,7 @@ class StepHealth:
         layers: a row a layer, or two that run as one.
         game: None for a learner without D.
         pull: sum of |dL/ds| at D's logits in G's step, without the loss's weight; None without D.
+        handed_down: largest absolute gradient of G's loss at a number of a fake, as D hands it down; None without D.
         values: that training measures in a step.
         rates: the learning rates of the step.
     """
@@ -38,6 +39,7 @@ class StepHealth:
     layers: tuple[LayerHealth, ...]
     game: GameHealth | None
     pull: float | None
+    handed_down: float | None
     values: Mapping[str, float]
     rates: Mapping[str, float]
 
@@ -74,10 +76,10 @@ class Check(NamedTuple):
 def checks(health: StepHealth) -> list[Check]:
     """All checks that apply to the run and to its step, the layers' first.
 
-    A word of the table that is missing does not apply: there is no such layer, or the step comes before `since`.
+    A word of the table that is missing does not apply: there is no such layer, or the step comes too early.
     """
     found = [check for part in (_of_layers, _of_networks, _of_game, _of_code) for check in part(health)]
-    return [check for check in found if health.step >= check.limit.since]
+    return [check for check in found if health.step >= check.limit.judged_from(health.recipe.steps)]
 
 
 def _check(word: str, where: str, value: float, finding: str, remedy: str) -> Check:
@@ -93,7 +95,8 @@ def _of_layers(health: StepHealth) -> Iterator[Check]:
     for name in health.learner.networks:
         rows = [row for row in health.layers if row.network == name]
         slower = _slower(health, name)
-        dead = [(row.dead / row.channels, row) for row in rows if row.dead is not None]
+        # Outputs that are the same everywhere are another trouble: saturated or collapsed.
+        dead = [(row.dead / row.channels, row) for row in rows if row.dead is not None and row.saturated is None]
         if dead:
             share, row = max(dead, key=lambda pair: pair[0])
             finding = f"{row.dead} of {row.channels} channels are dead: they give one number for all that they see"
@@ -135,9 +138,10 @@ def _of_networks(health: StepHealth) -> Iterator[Check]:
         gradients = [row.largest for row in health.layers if row.network == name and row.largest is not None]
         if gradients and health.rates.get(f"{name[0].lower()}_lr", 1.0) > 0:
             largest = max(gradients)
-            finding = f"its largest gradient is {largest:.1g}: it learns nothing any more"
-            remedy = f"{_slower(health, name)}, and train anew"
-            yield _check("stopped", name, largest, finding, remedy)
+            starved = name == "G" and health.handed_down is not None and LIMITS["stopped"].is_ill(health.handed_down)
+            why = ", since D hands none down to it" if starved else ": it learns nothing any more"
+            remedy = f"{_slower(health, 'D' if starved else name)}, and train anew"
+            yield _check("stopped", name, largest, f"its largest gradient is {largest:.1g}{why}", remedy)
 
 
 def _place(row: LayerHealth) -> str:
@@ -186,13 +190,17 @@ def _vanishing(health: StepHealth, game: GameHealth) -> Check:
 
 def _variety(health: StepHealth, game: GameHealth) -> Iterator[Check]:
     pack = "" if health.recipe.settings().get("pack", 2) != 1 else ", or let D judge several together (`pack=2`)"
-    remedy = f"Start anew from another seed with a G that learns more slowly than D: {_lower(_slower(health, 'G'))}{pack}"
+    remedy = (
+        f"Start anew from another seed with a G that learns more slowly than D: {_lower(_slower(health, 'G'))}{pack}"
+    )
     finding = f"its fakes vary {game.spread:.1%} as much as real examples"
     yield _check("collapsed", "G", game.spread, finding, remedy)
     if game.coverage is not None:
         finding = f"only {game.coverage:.0%} of the real points have a fake near"
-        yield _check("missing", "G", game.coverage, finding, f"Train on, if this figure still rises. If not: {_lower(remedy)}")
-    else:
+        yield _check(
+            "missing", "G", game.coverage, finding, f"Train on, if this figure still rises. If not: {_lower(remedy)}"
+        )
+    elif not LIMITS["collapsed"].is_ill(game.spread):
         finding = f"{game.duplicates:.0%} of its fakes have a near-duplicate among {game.examples}"
         yield _check("repeating", "G", game.duplicates, finding, remedy)
 

@@ -19,6 +19,7 @@ class Limit(NamedTuple):
         reason: why the limit lies there.
         source: where it is from.
         since: the step from which it is judged: earlier it says nothing.
+        late: whether it says nothing in the first tenth of a training either.
     """
 
     measure: str
@@ -28,6 +29,11 @@ class Limit(NamedTuple):
     reason: str
     source: str
     since: int = 1
+    late: bool = False
+
+    def judged_from(self, steps: int) -> int:
+        """The step from which it is judged in a training of so many."""
+        return max(self.since, steps // 10) if self.late else self.since
 
     def is_ill(self, value: float) -> bool:
         """Whether a measured number lies beyond the limit; NaN does."""
@@ -58,10 +64,10 @@ LIMITS: Mapping[str, Limit] = {
     ),
     "hasty": Limit(
         "change of a layer's weights in a step, over the weights (norms)",
-        0.05,
+        0.1,
         True,
         "The weights are replaced rather than trained: what they had learnt is lost within some steps.",
-        "About 0.001 is usual, up to 0.01 with Adam on small initial weights. At 0.05 they are others after 20 steps.",
+        "About 0.001 is usual, up to 0.05 with Adam on small weights. At 0.1 they are others after ten steps.",
         f"the usual 0.001: Karpathy, CS231n notes, ratio of weights to updates; the limit: {OWN}",
         since=100,
     ),
@@ -94,9 +100,10 @@ LIMITS: Mapping[str, Limit] = {
         0.1,
         False,
         "G draws nearly the same whatever noise it is given.",
-        "0.4 to 1 is usual once shapes are there. G begins near 0, with grey pictures: not judged before step 300.",
+        "0.4 to 1 is usual once shapes are there. G begins near 0, with grey pictures: not judged at once.",
         f"Goodfellow 2016 (NIPS tutorial), section 5.1.1, on mode collapse; the limit: {OWN}",
         since=300,
+        late=True,
     ),
     "repeating": Limit(
         "share of fakes with a near-duplicate in the batch: nearer than half of the distance of close real examples",
@@ -106,6 +113,7 @@ LIMITS: Mapping[str, Limit] = {
         "0 is usual: no two digits of a batch are that near.",
         f"Arora & Zhang 2018, section 2, counts near-duplicates; the limit: {OWN}",
         since=300,
+        late=True,
     ),
     "missing": Limit(
         "share of real points with a fake within a fifth of the data's standard deviation",
@@ -115,6 +123,7 @@ LIMITS: Mapping[str, Limit] = {
         "0.7 to 1 is usual once modes are found.",
         f"Naeem et al. 2020, coverage, with a radius fit for modes; the limit: {OWN}",
         since=1000,
+        late=True,
     ),
     "overfitting": Limit(
         "(E[real] - E[held-out]) / (E[real] - E[fake]) of D's logits, less twice its standard error",
@@ -134,12 +143,13 @@ LIMITS: Mapping[str, Limit] = {
         since=100,
     ),
     "lagging": Limit(
-        "distance of G's running BatchNorm statistics from the batch's: mean of |mean - mean'| / std' + |log(std / std')|",
+        "running BatchNorm statistics of G against the batch's, mean of |mean - mean'| / std' + |log(std / std')|",
         1.0,
         True,
         "BatchNorm's running statistics are not those of the present weights: samples differ from training's fakes.",
-        "0.02 to 0.3 is usual. At 1 a channel is off by a standard deviation, or by a factor of 2.7.",
+        "0.02 to 0.3 is usual, more at first. At 1 a channel is off by a standard deviation, or by a factor of 2.7.",
         f"Ioffe & Szegedy 2015, section 3.1; the limit: {OWN}",
+        since=100,
     ),
     "loose": Limit(
         "spectral norm of a weight that SpectralNorm has divided",

@@ -89,7 +89,9 @@ class Inspection:
             ConfigError: there is no D, or G draws points.
         """
         if self.pull is None or self.fakes.ndim != 4:
-            raise ConfigError(f"{self.recipe.name} has no D that judges images, so there is no picture. Leave `out` out.")
+            raise ConfigError(
+                f"{self.recipe.name} has no D that judges images, so there is no picture. Leave `out` out."
+            )
         wanted = -self.pull / max(float(np.quantile(np.abs(self.pull), 0.995)), float(np.finfo(np.float32).tiny))
         pairs = np.stack([self.fakes, np.clip(wanted, -1, 1)], axis=1)
         return pairs.reshape(-1, *self.fakes.shape[1:])
@@ -143,6 +145,7 @@ def inspect_run(
             tuple(layer_rows(observer)),
             game,
             _pull(replay, observer),
+            None if observer.dfake is None else float(np.abs(observer.dfake).max()),
             values,
             rates,
         )
@@ -150,18 +153,27 @@ def inspect_run(
 
 
 def _judged(replay: Replay, health: StepHealth, observer: StepObserver, notes: tuple[str, ...]) -> Inspection:
-    fakes = np.empty((0, *replay.learner.G.output_shape)) if observer.fake is None else observer.fake[: SIDES * SIDES // 2]
+    fakes = (
+        np.empty((0, *replay.learner.G.output_shape)) if observer.fake is None else observer.fake[: SIDES * SIDES // 2]
+    )
     return Inspection(
         short_path(Path(replay.state.folder).absolute()),
         replay.start,
         health,
         tuple(checks(health)),
         replay.logged(),
-        (*replay.notes, *notes),
+        (*replay.notes, *notes, *_at_rest(health)),
         (replay.prepared.config.data, replay.prepared.config.seed),
         np.array(health.recipe.to_images(fakes)),
         None if observer.dfake is None else observer.dfake[: len(fakes)],
     )
+
+
+def _at_rest(health: StepHealth) -> tuple[str, ...]:
+    """A note on a step that changes nothing."""
+    if any(health.rates.values()):
+        return ()
+    return ("the schedule has ended: all rates are 0, and no weight moves. An earlier step shows more.",)
 
 
 def _pull(replay: Replay, observer: StepObserver) -> float | None:

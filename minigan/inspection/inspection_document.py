@@ -15,7 +15,7 @@ from minigan.inspection.layer_health import LayerHealth
 
 __all__ = ["comparison_document", "inspection_document"]
 
-BINS, BAR = 12, 22
+BINS, BAR = 12, 17
 OPTIONAL = ("dead", "sat.", "sigma", "BN")  # columns that are left out where all cells are empty
 HEADER = ("layer", "rms", "dead", "sat.", "dw rms", "dw max", "update", "BN", "sigma")
 READING = (
@@ -27,7 +27,7 @@ READING = (
 
 def inspection_document(inspection: Inspection) -> Document:
     """The verdict of an inspection, its checks, the layers of each network, and the game."""
-    blocks: list[Block] = [*_verdict(inspection), *_facts(inspection)]
+    blocks: list[Block] = [*_verdict(inspection), Heading("The step"), *_facts(inspection)]
     blocks += [Heading("Checks"), _check_table(inspection.checks)]
     for name in inspection.health.learner.networks:
         rows = [row for row in inspection.health.layers if row.network == name]
@@ -49,9 +49,12 @@ def _verdict(inspection: Inspection) -> Iterator[Block]:
             f"{check.finding} ({check.word}: {number(check.value)}, limit {check.limit.text}). {check.remedy}.",
             lead=check.where,
         )
-    early = [name for name, limit in LIMITS.items() if limit.since > inspection.step and _could_apply(name, inspection)]
+    if len(inspection.ill) > 1:
+        yield Text("One cause often has several of these signs: change one setting, and look again.")
+    starts = {name: limit.judged_from(inspection.recipe.steps) for name, limit in LIMITS.items()}
+    early = [name for name, start in starts.items() if start > inspection.step and _could_apply(name, inspection)]
     if early:
-        since = ", ".join(f"{name} (from step {LIMITS[name].since:,})" for name in early)
+        since = ", ".join(f"{name} (from step {starts[name]:,})" for name in early)
         yield Text(f"Too early to tell: {since}.")
 
 
@@ -83,7 +86,8 @@ def _agreement(inspection: Inspection) -> str:
     if not inspection.differs:
         return "; every value is the log's, to the last bit"
     shown = ", ".join(
-        f"{name} {inspection.health.values[name]:.9g} (log {inspection.logged[name]:.9g})" for name in inspection.differs
+        f"{name} {inspection.health.values[name]:.9g} (log {inspection.logged[name]:.9g})"
+        for name in inspection.differs
     )
     return f"; not as the log has it: {shown}"
 
@@ -137,7 +141,12 @@ def _game(game: GameHealth, pull: float | None) -> Iterator[Block]:
     shown = {name: values for name, values in logits.items() if values is not None}
     slopes = {"real": game.slope_real, "fake": game.slope_fake}
     rows = [
-        (name, number(float(x.mean())), number(float(x.std())), number(float(slopes[name].mean())) if name in slopes else "")
+        (
+            name,
+            number(float(x.mean())),
+            number(float(x.std())),
+            number(float(slopes[name].mean())) if name in slopes else "",
+        )
         for name, x in shown.items()
     ]
     yield Table(("D's logits", "mean", "std", "|dD/dx|"), rows)
@@ -153,7 +162,9 @@ def _game(game: GameHealth, pull: float | None) -> Iterator[Block]:
     elif game.held_out is not None:
         facts.append(("held-out images", "D does not tell real from fake, so it cannot be seen whether it overfits"))
     if pull is not None:
-        facts.append(("G's pull", f"{number(pull)}: sum of |dL/ds| at D's logits, 1 for a loss with all of its gradient"))
+        facts.append(
+            ("G's pull", f"{number(pull)}: sum of |dL/ds| at D's logits, 1 for a loss with all of its gradient")
+        )
     yield Facts(facts)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from minigan.backends import Array
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Layer, LeakyReLU, Maxout, Sigmoid, SpectralNorm, Tanh
 from minigan.nn.network import Observer, Pass, Sequential
-from minigan.nn.network.summary import lines
 from minigan.nn.parameters import Parameter
 from minigan.training.learner import Learner
 
@@ -125,7 +124,7 @@ class StepObserver(Observer):
             with self.learner.observed(self):
                 yield
         finally:
-            del self.learner.update  # type: ignore[method-assign]
+            del self.learner.update
 
     def _begin(self, names: tuple[str, ...]) -> None:
         self._updating = names
@@ -190,13 +189,11 @@ class StepObserver(Observer):
 def layer_rows(observer: StepObserver) -> list[LayerHealth]:
     """The rows of all networks, each network's in the order of its forward pass; to be called after the step."""
     rows: list[LayerHealth] = []
-    for name, network in observer.learner.networks.items():
-        seen = observer.seen[name]
-        names = {layer.path: place for place, _, layer in lines(network)}
+    for name, seen in observer.seen.items():
         inner = {path for layers in (item.layers for item in seen.values()) for path in (x.path for x in layers)}
         for path, item in seen.items():
             if not _is_container(item.layers[0], inner) and _is_telling(item.layers):
-                rows.append(_row(observer, name, path, f"{names.get(path, '')} {_kinds(item.layers)}".strip(), item))
+                rows.append(_row(observer, name, path, f"{_place(path)} {_kinds(item.layers)}".strip(), item))
     return rows
 
 
@@ -211,8 +208,15 @@ def _is_telling(layers: tuple[Layer, ...]) -> bool:
     return weights or isinstance(layers[-1], ACTIVATIONS)
 
 
+def _place(path: str) -> str:
+    """The numbers in a path: `"D.2.Residual.inner.1.ReLU"` gives `"2.1"`; a shortcut's keep their name."""
+    return ".".join(part for part in path.split(".")[1:-1] if part.isdigit() or part == "shortcut")
+
+
 def _kinds(layers: tuple[Layer, ...]) -> str:
-    return ", ".join(layer.describe() for layer in layers)
+    return ", ".join(
+        f"{layer.inner.describe()} / sigma" if isinstance(layer, SpectralNorm) else layer.describe() for layer in layers
+    )
 
 
 def _row(observer: StepObserver, name: str, path: str, label: str, seen: _Seen) -> LayerHealth:

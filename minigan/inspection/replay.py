@@ -189,4 +189,3 @@ def _chosen(folder: Path, named: Path | None, step: int | None) -> tuple[Path, i
         )
     at = max(value for value in found.values() if value < step)
     return next(path for path, value in found.items() if value == at), at
-

@@ -1,0 +1,152 @@
+"""Verdicts: small runs that are ill on purpose get the word for it, and sound ones get no complaint."""
+
+import numpy as np
+import pytest
+
+import minigan
+from minigan.errors import ConfigError
+from minigan.inspection import LIMITS, as_text, explain, inspect_run, inspection_document
+from minigan.inspection.game_health import _memory, _variety
+
+QUICK = {"backend": "reference", "quiet": True, "batch_size": 16}
+POINTS = {"data": "ring", "mse_weight": 0, "instance_noise": 0, "hidden": 16}
+DENSE = {"data": "digits", "hidden": 16, "dropout": 0}
+
+
+def inspected(folder, recipe, *, held_out=None, **settings):
+    run = minigan.train(recipe, out=folder / "run", **QUICK, **settings)
+    return inspect_run(run.folder, held_out=held_out)
+
+
+def complaint(found, word):
+    return next(check for check in found.ill if check.word == word)
+
+
+# ------------------------------------------------------------------------------------------ ill on purpose
+
+
+def test_a_dead_d(tmp_path):
+    """Its rate is far too high, and its rectifiers die; G gets nothing from it either."""
+    settings = {"width": 4, "size": 32, "d_lr": 0.3, "schedule": "constant"}
+    found = inspected(tmp_path, "sngan", steps=25, **settings)
+    check = complaint(found, "dead")
+    assert check.where.startswith("D.")
+    assert "channels are dead" in check.finding
+    assert "`d_lr=0.03`" in check.remedy
+    if "stopped" in found.word:  # G starves because of D
+        assert all("d_lr" in check.remedy for check in found.ill if check.word == "stopped")
+
+
+def test_a_runaway_d(tmp_path):
+    found = inspected(tmp_path, "mlp", steps=30, **(POINTS | {"loss": "non-saturating", "d_lr": 3.0}))
+    assert complaint(found, "runaway").where == "D"
+
+
+def test_a_saturated_tanh(tmp_path):
+    found = inspected(tmp_path, "minimax", steps=60, **(DENSE | {"loss": "non-saturating", "g_lr": 0.3}))
+    check = complaint(found, "saturated")
+    assert check.where == "G.5 Tanh"
+    assert "`g_lr=0.03`" in check.remedy
+
+
+def test_gradients_that_vanish(tmp_path):
+    """The minimax loss where D is sure; the same D with the other loss is healthy in this respect."""
+    settings = DENSE | {"optimizer": "sgd", "lr": 0.001, "d_lr": 0.3}
+    found = inspected(tmp_path / "minimax", "minimax", steps=80, **settings)
+    check = complaint(found, "vanishing")
+    assert "`loss='non-saturating'`" in check.remedy
+    assert "D is sure that the fakes are fake" in check.finding
+    other = inspected(tmp_path / "other", "minimax", steps=80, **(settings | {"loss": "non-saturating"}))
+    assert "vanishing" not in other.word
+
+
+def test_a_d_that_overfits(tmp_path):
+    digits = minigan.open_dataset("digits", seed=3)
+    images = minigan.to_pixels(digits.read(np.arange(96)))
+    np.save(tmp_path / "few.npy", images[:32])
+    np.save(tmp_path / "others.npy", images[32:])
+    settings = {"data": tmp_path / "few.npy", "hidden": 64, "instance_noise": 0, "lr": 3e-3, "g_lr": 1e-5}
+    found = inspected(tmp_path, "mlp", steps=120, held_out=tmp_path / "others.npy", loss="non-saturating", **settings)
+    check = complaint(found, "overfitting")
+    assert "standard error" in check.finding
+    assert "augment" in check.remedy
+
+
+def test_a_collapsed_g(tmp_path):
+    """D hardly learns: G goes to the one point that it likes best, and misses the modes."""
+    found = inspected(tmp_path, "mlp", steps=1001, **(POINTS | {"loss": "non-saturating", "d_lr": 1e-7, "lr": 1e-2}))
+    assert "missing" in found.word or "collapsed" in found.word
+    text = as_text(inspection_document(found))
+    assert "Verdict: healthy" not in text
+
+
+# ------------------------------------------------------------------------------------------ healthy
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_critic_on_a_ring_gets_no_complaint(tmp_path, seed):
+    critic = {"loss": "wasserstein", "penalty": "wgan-gp", "n_critic": 3, "lr": 1e-3, "beta1": 0, "beta2": 0.9}
+    found = inspected(tmp_path, "mlp", steps=350, seed=seed, **POINTS, **critic)
+    assert (found.word, found.ill) == ("healthy", ())
+    assert {"steep", "vanishing", "collapsed"} <= {check.word for check in found.checks}
+    assert "All " in as_text(inspection_document(found))
+
+
+def test_a_small_dcgan_gets_no_complaint(tmp_path):
+    found = inspected(tmp_path, "dcgan", steps=110, width=4, lr=1e-3)
+    assert found.word == "healthy"
+    assert {"hasty", "lagging", "saturated"} <= {check.word for check in found.checks}
+
+
+def test_a_decoder_with_a_used_code_gets_no_complaint(tmp_path):
+    assert inspected(tmp_path / "used", "vae", steps=310, lr=1e-3).word == "healthy"
+    unused = inspected(tmp_path / "unused", "vae", steps=310, lr=1e-3, kl_weight=500)
+    assert complaint(unused, "unused").where == "encoder"
+    assert "`kl_weight=50`" in complaint(unused, "unused").remedy
+
+
+# ------------------------------------------------------------------------------------------ measures of the game
+
+
+def test_memory_is_the_share_of_the_way():
+    rng = np.random.default_rng(0)
+    real, fake, between = (rng.normal(mean, 0.1, (400, 1)) for mean in (2, -2, -1))
+    share, error = _memory(real, fake, between)
+    assert share == pytest.approx(0.75, abs=0.01)
+    assert error == pytest.approx(np.sqrt(2 * 0.01 / 400) / 4, rel=0.1)
+    assert _memory(real, real + 0.001, between) == (None, None)  # D tells nothing apart
+
+
+def test_variety_of_copies_and_of_real_examples():
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(100, 30))
+    assert _variety(real, rng.normal(size=(100, 30))) == (0.0, pytest.approx(1, abs=0.1), None)
+    duplicates, spread, _ = _variety(real, np.repeat(rng.normal(size=(25, 30)), 4, axis=0))
+    assert (duplicates, spread) == (1.0, pytest.approx(1, abs=0.2))
+    duplicates, spread, _ = _variety(real, np.ones((100, 30)))
+    assert (duplicates, spread) == (1.0, 0.0)
+
+
+def test_modes_that_are_missing():
+    angles = np.repeat(np.arange(8), 16) * np.pi / 4
+    ring = 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    noise = 0.02 * np.random.default_rng(0).normal(size=ring.shape)
+    assert _variety(ring, ring + noise)[2] == 1
+    assert _variety(ring, (ring + noise)[:48])[2] == pytest.approx(3 / 8)
+
+
+# ------------------------------------------------------------------------------------------ words
+
+
+def test_each_word_is_explained():
+    document = explain("health")
+    text = as_text(document)
+    for word, limit in LIMITS.items():
+        assert f"\n{word}\n" in text
+        assert limit.source and limit.reason and limit.measure
+        assert limit.is_ill(float("nan"))
+        assert limit.is_ill(limit.value + 1 if limit.upper else limit.value - 1)
+        assert not limit.is_ill(limit.value)
+    assert document.record["words"].keys() == LIMITS.keys()
+    with pytest.raises(ConfigError, match="takes no settings"):
+        explain("health", settings={"lr": 1})
