@@ -46,7 +46,7 @@ def _verdict(inspection: Inspection) -> Iterator[Block]:
         yield Text(f"All {len(inspection.checks)} checks are within their limits.")
     for check in inspection.ill:
         yield Text(
-            f"{check.finding} ({check.word}: {number(check.value)}, limit {check.limit.text}). {check.remedy}.",
+            f"{check.finding[0].upper()}{check.finding[1:]} ({check.word}: {number(check.value)}, limit {check.limit.text}). {check.remedy}.",
             lead=check.where,
         )
     if len(inspection.ill) > 1:

@@ -1,7 +1,7 @@
 """Measures of each layer in one step: what it gives, what it learns, and how far its weights move."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -112,10 +112,10 @@ class StepObserver(Observer):
         """Within this context it sees the learner's passes and updates."""
         update = self.learner.update
 
-        def watched(*names: str, **more: Any) -> Any:
+        def watched(*names: str, gradients: Callable[[], Any], rng: np.random.Generator) -> Any:
             self._begin(names)
             try:
-                return update(*names, **more)
+                return update(*names, gradients=gradients, rng=rng)
             finally:
                 self._updating = ()
 
