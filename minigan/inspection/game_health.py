@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.data import EMBEDDED, STACKED
 from minigan.data.dataset import Collection
-from minigan.errors import ConfigError
+from minigan.errors import ConfigError, DivergenceError
 from minigan.evaluation.metrics.distances import kth_nearest, nearest
 from minigan.inspection.replay import Replay
 from minigan.recipes import Recipe
@@ -66,6 +66,7 @@ def game_health(replay: Replay, *, held_out: str | None = None) -> tuple[GameHea
         The measures, None for a learner without D; and notes.
     Raises:
         ConfigError, DataError: the held-out examples cannot be used.
+        DivergenceError: D's logits or its slope are not finite.
     """
     learner = replay.learner
     if not isinstance(learner, AlternatingOptimizer):
@@ -73,8 +74,11 @@ def game_health(replay: Replay, *, held_out: str | None = None) -> tuple[GameHea
             raise ConfigError(f"{replay.prepared.recipe.name} has no D to judge held-out images. Leave `held_out` out.")
         return None, ()
     rng = np.random.default_rng([replay.prepared.config.seed, replay.step])
-    parts = [_judged(learner, batch, rng) for batch in _batches(replay, replay.state.loader.dataset, rng)]
+    with np.errstate(all="ignore"):
+        parts = [_judged(learner, batch, rng) for batch in _batches(replay, replay.state.loader.dataset, rng)]
     real, fake, on_real, on_fake, slope_real, slope_fake = (np.concatenate(part) for part in zip(*parts, strict=True))
+    if not all(np.isfinite(array).all() for array in (fake, on_real, on_fake, slope_real, slope_fake)):
+        raise DivergenceError(f"the run has diverged: at step {replay.step} D's logits are not finite.")
     on_held_out, notes = _judged_held_out(replay, learner, held_out, rng)
     memory = memory_error = None
     if on_held_out is not None:

@@ -45,10 +45,9 @@ def _verdict(inspection: Inspection) -> Iterator[Block]:
     if not inspection.ill:
         yield Text(f"All {len(inspection.checks)} checks are within their limits.")
     for check in inspection.ill:
-        yield Text(
-            f"{check.finding[0].upper()}{check.finding[1:]} ({check.word}: {number(check.value)}, limit {check.limit.text}). {check.remedy}.",
-            lead=check.where,
-        )
+        finding = check.finding[0].upper() + check.finding[1:]
+        measured = f"({check.word}: {number(check.value)}, limit {check.limit.text})"
+        yield Text(f"{finding} {measured}. {check.remedy}.", lead=check.where)
     if len(inspection.ill) > 1:
         yield Text("One cause often has several of these signs: change one setting, and look again.")
     starts = {name: limit.judged_from(inspection.recipe.steps) for name, limit in LIMITS.items()}

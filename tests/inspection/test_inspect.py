@@ -12,6 +12,9 @@ from minigan.checkpoints.format import load_checkpoint
 from minigan.errors import CheckpointError, ConfigError, DataError
 from minigan.inspection import as_page, as_text, comparison_document, inspect_run, inspection_document, replayed
 from minigan.inspection.layer_health import StepObserver, layer_rows
+from minigan.recipes import get_recipe
+from minigan.training.batch import Batch
+from minigan.training.stepper import Stepper
 
 QUICK = {"backend": "reference", "quiet": True, "checkpoint_every": 1, "keep": 9, "log_every": 1, "log_gradients": 1}
 POINTS = {"data": "ring", "hidden": 8, "batch_size": 12, "mse_weight": 0}
@@ -221,6 +224,33 @@ def test_saturation_and_batch_statistics(tmp_path):
     tanh = next(row for row in last if row.label.endswith("Tanh"))
     assert tanh.saturated == pytest.approx(float((1 - observer.fake.astype(float) ** 2 < 1e-3).mean()), abs=1e-3)
     assert 0 < tanh.passed <= 1
+
+
+def measured(backend):
+    rng = np.random.default_rng(0)
+    recipe = get_recipe("dcgan")(**IMAGES, channels=1, condition="projection", d_norm="spectral", classes=3)
+    learner = recipe.assemble((28, 28, 1), backend=backend, rng=rng)
+    images = rng.uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
+    batch = Batch(images, condition=np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
+    stepper = Stepper(learner, iter([batch, batch]), rng)
+    observer = StepObserver(learner)
+    with observer.watching():
+        stepper.step()
+        stepper.check()
+    return layer_rows(observer), observer
+
+
+def test_every_backend_measures_the_same(backend):
+    rows, observer = measured(backend)
+    expected, reference = measured("reference")
+    assert [row.label for row in rows] == [row.label for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        for name in ("rms", "passed", "gradient", "largest", "update", "apart", "sigma"):
+            one, two = getattr(row, name), getattr(other, name)
+            assert (one is None) == (two is None)
+            assert one is None or one == pytest.approx(two, rel=0.02), (row.label, name)
+    assert observer.pull == pytest.approx(reference.pull, rel=1e-3)
+    assert np.allclose(observer.dfake, reference.dfake, rtol=0.02, atol=1e-3 * np.abs(reference.dfake).max())
 
 
 # ------------------------------------------------------------------------------------------ pictures and pages
