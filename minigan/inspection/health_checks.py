@@ -172,8 +172,14 @@ def _of_game(health: StepHealth) -> Iterator[Check]:
             f"held-out images lie {game.memory:.0%} of the way from real to fake (standard error "
             f"{game.memory_error:.0%}): D knows its training images by heart"
         )
-        remedy = "Use more data, augment them (`augment='color,translation,cutout'`), or stop at an earlier step"
+        augment = " augment them (`augment='color,translation,cutout'`)," if _can_augment(recipe, learner) else ""
+        remedy = f"Use more data,{augment} or stop at an earlier step"
         yield _check("overfitting", "D", surely, finding, remedy)
+
+
+def _can_augment(recipe: Recipe, learner: AlternatingOptimizer) -> bool:
+    """Whether the recipe has augmentations that the run does not use yet."""
+    return len(learner.D.input_shape) == 3 and recipe.settings().get("augment", "none") == ""
 
 
 def _vanishing(health: StepHealth, game: GameHealth) -> Check:

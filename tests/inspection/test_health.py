@@ -94,6 +94,51 @@ def test_a_collapsed_g(tmp_path):
     assert "Verdict: healthy" not in text
 
 
+@pytest.fixture(scope="module")
+def critic(tmp_path_factory):
+    """One step of a critic with spectral norm and a penalty, told to be step 500."""
+    settings = {"width": 2, "d_norm": "spectral", "loss": "wasserstein", "penalty": "wgan-gp"}
+    health = inspected(tmp_path_factory.mktemp("critic"), "dcgan", steps=1, **settings).health
+    return rows(replace(health, step=500), "G", "BatchNorm", apart=0.1)  # as later
+
+
+def rows(health, network, kind, **changes):
+    """The health with other measures of a network's layers of a kind."""
+    layers = [row._replace(**changes) if row.network == network and kind in row.path else row for row in health.layers]
+    assert layers != list(health.layers)
+    return replace(health, layers=tuple(layers))
+
+
+ILL = {
+    "hasty": (lambda health: rows(health, "D", "0.SpectralNorm", update=0.4), "D.0 Conv2D", "`d_lr=2e-05`"),
+    "loose": (lambda health: rows(health, "D", "2.SpectralNorm", sigma=2.0), "D.2 Conv2D", "`d_lr=2e-05`"),
+    "lagging": (lambda health: rows(health, "G", "BatchNorm", apart=3.0), "G.2 BatchNorm", "ema_statistics='standing'"),
+    "dead": (lambda health: rows(health, "G", "2.BatchNorm", dead=4), "G.2 BatchNorm", "`g_lr=2e-05`"),
+    "steep": (
+        lambda health: replace(health, game=replace(health.game, slope_real=health.game.slope_real + 20)),
+        "D",
+        "`penalty_weight=30`",
+    ),
+    "repeating": (
+        lambda health: replace(health, game=replace(health.game, duplicates=0.9, spread=0.5)),
+        "G",
+        "`pack=2`",
+    ),
+}
+
+
+@pytest.mark.parametrize("word", ILL)
+def test_a_measure_beyond_its_limit_is_found(critic, word):
+    change, where, remedy = ILL[word]
+    spread = replace(critic, game=replace(critic.game, spread=0.5, duplicates=0.0))
+    assert word not in {check.word for check in checks(spread) if check.ill}
+    found = [check for check in checks(change(spread)) if check.ill and check.word == word]
+    assert len(found) == 1
+    assert found[0].where.startswith(where)
+    assert remedy in found[0].remedy
+    assert found[0].finding
+
+
 # ------------------------------------------------------------------------------------------ healthy
 
 
