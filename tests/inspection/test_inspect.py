@@ -19,14 +19,14 @@ from minigan.training.stepper import Stepper
 QUICK = {"backend": "reference", "quiet": True, "checkpoint_every": 1, "keep": 9, "log_every": 1, "log_gradients": 1}
 POINTS = {"data": "ring", "hidden": 8, "batch_size": 12, "mse_weight": 0}
 IMAGES = {"width": 2, "size": 28, "batch_size": 4}
-PAIRS = {"data": "shapes", "width": 2, "size": 32, "batch_size": 2}
+PAIRS = {"data": "shapes", "width": 2, "d_width": 4, "size": 32, "batch_size": 2}
 CRITIC = {"loss": "wasserstein", "penalty": "wgan-gp", "n_critic": 2}
 KINDS = {
     "points": ("mlp", POINTS),
     "critic": ("mlp", POINTS | CRITIC | {"schedule": "linear"}),
     "classes": ("dcgan", IMAGES | {"condition": "projection", "d_norm": "spectral", "ema": 0.9}),
     "pool": ("dcgan", IMAGES | {"fake_pool": 6, "instance_noise": 0.1, "loss": "relativistic-average"}),
-    "packs": ("pacgan", {"data": "ring", "batch_size": 8}),
+    "packs": ("pacgan", {"data": "ring", "batch_size": 8, "g_hidden": 8, "d_hidden": 8}),
     "several": ("multi-d", IMAGES | {"width": 4}),
     "residual": ("sngan", {"width": 2, "size": 32, "batch_size": 4}),
     "pairs": ("pix2pix", PAIRS),
