@@ -124,7 +124,7 @@ def test_networks_are_built_at_the_nearest_size(reference: Backend, name: str):
 def test_a_note_tells_of_scaling(tmp_path, recipe: Recipe, size, note):
     dataset = recipe.open_data(pictures(tmp_path / "photos", size, size), seed=0)
     assert [line for line in dataset.notes if "scaled" in line] == ([note] if note else [])
-    cut = {(45, 60): "25%", (150, 330): "4%", (45, 90): "33%"}.get(size) if recipe.size or size[0] > 100 else None
+    cut = {(45, 60): "25%", (150, 330): "3%", (45, 90): "33%"}.get(size) if recipe.size or size[0] > 100 else None
     line = f"the middle of each picture is used: {cut} at its sides are cut off"
     assert [line for line in dataset.notes if "cut off" in line] == ([line] if cut else [])  # once
     assert dataset.read([0, 1]).shape == (2, *recipe.fit_size(size), 3)

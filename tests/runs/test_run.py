@@ -613,7 +613,7 @@ def test_a_source_is_opened_once_where_its_size_fits(monkeypatch, tmp_path):
     assert recipe.open_data("digits", seed=0) is opened[-1]
     assert len(opened) == 1
     np.save(tmp_path / "odd.npy", np.zeros((3, 30, 30), np.uint8))
-    assert recipe.open_data(str(tmp_path / "odd.npy"), seed=0).shape == (32, 32, 1)
+    assert recipe.open_data(str(tmp_path / "odd.npy"), seed=0).shape == (28, 28, 1)
     assert len(opened) == 3
     (tmp_path / "folder").mkdir()
     for n in range(40):
