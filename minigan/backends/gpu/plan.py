@@ -21,7 +21,7 @@ BK = 16  # depth of a tile, product.cuh's
 STAGES = 4  # conv.cu's
 THIN = 4  # channels of an image up to which its gradient is a sum of overlaps
 MIN_STEPS = 4  # of a split, so that its first tiles' journey is paid for
-MOST_SPLITS = 256  # on an H200 the first layer's weight gradient takes twice as long in 64 parts
+MOST_SPLITS = 256  # of 64, DCGAN-64's first weight gradient takes twice as long on an H200
 
 # What the estimate assumes of one multiprocessor of an H100, in its clocks; only the ratios matter.
 BLOCKS = 2  # at a time
