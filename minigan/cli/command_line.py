@@ -212,6 +212,13 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--best", metavar="FIGURE", help="figure of the best: fid, kid, modes or high_quality (default: fid or modes)"
     )
+    train.add_argument(
+        "--log",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="logs for other programs, in addition to log.jsonl: csv, tensorboard",
+    )
     _add_set(train)
     _add_backend(train, default=None)
 

@@ -57,7 +57,7 @@ def _say_what_next(state: TrainingState, progress: Progress) -> None:
 
 
 def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:
-    fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best")
+    fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best", "log")
     given = [FLAGS[name] for name in fixed if getattr(options, name) is not None]
     given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
     if given:
@@ -69,5 +69,5 @@ def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]
 
 
 def _new_config(options: argparse.Namespace) -> RunConfig:
-    named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best")}
+    named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best", "log")}
     return new_config(recipe_named(options.recipe or "dcgan").from_settings(chosen_settings(options)), **named)
