@@ -62,7 +62,8 @@ minigan data photos --recipe sngan --set size=64""",
         """\
 minigan sample runs/dcgan-digits-1
 minigan sample runs/dcgan-digits-1 --count 100 --seed 7 --out hundred.png
-minigan sample runs/dcgan-digits-2 --class 7  # of a GAN trained with classes""",
+minigan sample runs/dcgan-digits-2 --class 7  # of a GAN trained with classes
+minigan sample runs/dcgan-digits-1 --film film.png""",
         "a description of the samples, and the file",
         quiet=True,
     ),
