@@ -65,7 +65,8 @@ def train(
         log_gradients: steps between records that include the norm of each layer's gradients; 0 is never.
         keep: how many of the newest checkpoints to keep.
         best: the figure by which the best checkpoint is chosen, and kept as well: fid, kid, modes or high_quality.
-        log: logs to write for other programs as well: csv (log.csv), tensorboard.
+        log: logs to write for other programs as well: csv (`log.csv`), tensorboard (`tensorboard/`), or both in a list.
+            With `log_gradients` TensorBoard shows histograms of the gradients, too.
         settings: of the recipe, by name, such as width=16 or loss="hinge"; `minigan recipes dcgan` lists them.
     Returns:
         The run, trained.

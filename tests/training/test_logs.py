@@ -1,19 +1,26 @@
 """Logs for other programs: what they hold, also after a resume, and what happens without room or package."""
 
 import csv
+import importlib.util
 import io
+import shutil
+import struct
+import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minigan
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, OutputError
-from minigan.training.listeners import csv_log
+from minigan.training.listeners import csv_log, tensorboard_log
 
 QUICK = {"data": "ring", "hidden": 4, "latent": 2, "batch_size": 8, "backend": "reference", "quiet": True}
 SHELL = ("--data", "ring", "--backend", "reference", "--quiet", "--set", "hidden=4", "latent=2", "batch_size=8")
+
+tensorboard = pytest.mark.skipif(importlib.util.find_spec("tensorboardX") is None, reason="needs tensorboardX")
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +125,163 @@ def test_a_disk_that_fills_up_in_between_is_one_line():
     with pytest.raises(OutputError, match=r"cannot write .*log\.csv: No space left on device\. Free some space") as it:
         trained(6, log="csv", out="run", listeners=[fill])
     assert "\n" not in str(it.value)
+
+
+# ------------------------------------------------------------------------------------------ tensorboard
+
+
+def events(path):
+    """The events of a file, each record with the checksums of the format."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    content, found = path.read_bytes(), []
+    for record in tensorboard_log.records(content):
+        head, data = record[:8], record[12:-4]
+        assert record[8:12] == struct.pack("<I", masked_crc32c(head))
+        assert record[-4:] == struct.pack("<I", masked_crc32c(data))
+        found.append(Event.FromString(data))
+    return found
+
+
+def all_events(folder="run"):
+    return [event for path in sorted(Path(folder, "tensorboard").iterdir()) for event in events(path)]
+
+
+def values(kind, folder="run"):
+    """All (step, tag, value) of a kind: simple_value, image or histo."""
+    found = ((event.step, value) for event in all_events(folder) for value in event.summary.value)
+    return [(step, value.tag, getattr(value, kind)) for step, value in found if value.HasField(kind)]
+
+
+@tensorboard
+def test_events_hold_the_numbers_of_the_log():
+    run = trained(6, log="tensorboard", evaluate_every=4, log_gradients=3, out="run")
+    expected = {}
+    for record in run.log:
+        step, gradients = record.pop("step"), record.pop("gradients", {})
+        group = "training" if "seconds" in record else "evaluation"
+        expected |= {(step, f"{group}/{name}"): value for name, value in record.items()}
+        expected |= {(step, f"gradient_norms/{name}"): value for name, value in gradients.items()}
+    found = {(step, tag): value for step, tag, value in values("simple_value")}
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert len(found) == len(values("simple_value"))
+    assert (4, "evaluation/modes") in found
+    assert (3, "gradient_norms/G.0.Dense") in found
+    assert all_events()[0].file_version == "brain.Event:2"
+
+
+@tensorboard
+def test_pictures_are_the_run_s_own():
+    run = trained(4, log="tensorboard", sample_every=2, out="run")
+    assert [(step, tag) for step, tag, _ in values("image")] == [(2, "samples"), (4, "samples")]
+    for step, _, image in values("image"):
+        png = (run.folder / "samples" / f"step-{step:06}.png").read_bytes()
+        assert image.encoded_image_string == png
+        assert (image.width, image.height) == struct.unpack(">II", png[16:24])
+
+
+@tensorboard
+def test_histograms_of_the_gradients_come_on_request():
+    norms = {}
+
+    class Watch(minigan.training.Listener):
+        def on_start(self, training):
+            self.learner = training.state.learner
+
+        def on_record(self, record):
+            if "gradients" in record:
+                for name, network in self.learner.networks.items():
+                    for _, layer in network.walk():
+                        for p in layer.own_parameters:
+                            norms[record["step"], f"gradients/{layer.path}.{p.name}"] = self.learner.grads[name][
+                                p
+                            ].copy()
+
+    trained(4, log="tensorboard", log_gradients=2, out="run", listeners=[Watch()])
+    found = {(step, tag): histogram for step, tag, histogram in values("histo")}
+    assert found.keys() == norms.keys()
+    assert (2, "gradients/D.1.Dense.w") in found
+    for place, gradient in norms.items():
+        histogram, wanted = found[place], gradient.astype(np.float64).ravel()
+        assert (histogram.min, histogram.max, histogram.num) == (wanted.min(), wanted.max(), wanted.size)
+        assert (histogram.sum, histogram.sum_squares) == pytest.approx((wanted.sum(), (wanted**2).sum()))
+        assert sum(histogram.bucket) == wanted.size
+        limits = np.array(histogram.bucket_limit)
+        middle = len(limits) // 2
+        assert sum(histogram.bucket[: middle + 1]) == (wanted < limits[middle]).sum()
+    trained(4, log="tensorboard", out="plain")
+    assert not values("histo", "plain")
+
+
+@tensorboard
+def test_a_resumed_run_doubles_no_event_and_loses_none():
+    run = trained(6, log="tensorboard", sample_every=2, out="run")
+    (first,) = Path("run/tensorboard").iterdir()
+    first.write_bytes(first.read_bytes() + b"cut off")
+    minigan.open_run(checkpoint(run, 4)).resume(steps=8)
+    assert len(list(Path("run/tensorboard").iterdir())) == 2
+    tags = [(step, tag) for step, tag, _ in (*values("simple_value"), *values("image"))]
+    assert len(tags) == len(set(tags))
+    assert sorted({step for step, tag in tags if tag == "training/d_loss"}) == [1, 2, 4, 6, 8]
+    assert sorted({step for step, tag in tags if tag == "samples"}) == [2, 4, 6, 8]
+    # A TensorBoard that has read step 6 before is told to forget it.
+    assert [event.step for event in all_events() if event.HasField("session_log")] == [1, 5]
+
+
+@tensorboard
+def test_a_run_that_begins_again_has_one_file():
+    run = trained(2, log="tensorboard", out="run")
+    for path in [*(run.folder / "checkpoints").iterdir(), run.folder / "model.safetensors"]:
+        path.unlink()
+    with pytest.warns(UserWarning, match="has no checkpoint yet"):
+        run.resume(steps=2)
+    assert len(list(Path("run/tensorboard").iterdir())) == 1
+    assert [step for step, tag, _ in values("simple_value") if tag == "training/d_loss"] == [1, 2]
+
+
+@tensorboard
+def test_event_files_that_were_removed_come_back():
+    def remove(record):
+        if record["step"] == 2:
+            shutil.rmtree("run/tensorboard")
+
+    trained(4, log="tensorboard", out="run", listeners=[remove])
+    assert {step for step, _, _ in values("simple_value")} == {2, 4}
+
+
+@tensorboard
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_is_full_is_one_line(monkeypatch):
+    from tensorboardX import record_writer
+
+    def open_full(path):
+        Path(path).touch()
+        return open("/dev/full", "wb")
+
+    monkeypatch.setattr(record_writer, "open_file", open_full)
+    with pytest.raises(OutputError, match=r"cannot write .*events\.out.*: No space left on device\. Free some") as it:
+        trained(2, log="tensorboard", out="run")
+    assert "\n" not in str(it.value)
+
+
+@tensorboard
+def test_the_end_of_the_command_says_how_to_look_at_it(capsys):
+    arguments = [word for word in SHELL if word != "--quiet"]
+    assert main(["train", "mlp", "--steps", "1", "--out", "run", "--log", "csv", "tensorboard", *arguments]) == 0
+    assert "curves: tensorboard --logdir run/tensorboard" in capsys.readouterr().out
+    assert tomllib.loads(Path("run/config.toml").read_text())["log"] == ["csv", "tensorboard"]
+
+
+def test_the_package_is_asked_for_before_anything_is_written(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX.record_writer", None)
+    assert main(["train", "mlp", "--steps", "1", "--out", "run", "--log", "tensorboard", *SHELL]) == 2
+    assert capsys.readouterr().err == (
+        "minigan: --log tensorboard needs tensorboardX, which is not installed. "
+        "Run: pip install 'minigan[tensorboard]'\n"
+    )
+    assert not Path("run").exists()
 
 
 # ------------------------------------------------------------------------------------------ names

@@ -7,10 +7,11 @@ from minigan.errors import ConfigError
 from minigan.support.arguments import did_you_mean, kind_of
 from minigan.training.listeners.base import Listener
 from minigan.training.listeners.csv_log import CsvLog
+from minigan.training.listeners.tensorboard_log import TensorBoardLog
 
 __all__ = ["LOGS", "log_names", "open_logs"]
 
-LOGS: Mapping[str, Callable[[], Listener]] = {"csv": CsvLog}
+LOGS: Mapping[str, Callable[[], Listener]] = {"csv": CsvLog, "tensorboard": TensorBoardLog}
 
 
 def log_names(given: Any) -> tuple[str, ...]:
