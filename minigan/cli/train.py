@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 
 from minigan.cli.flags import FLAGS, as_flags
 from minigan.cli.settings import chosen_settings
@@ -40,20 +41,22 @@ def train(options: argparse.Namespace) -> int:
     progress = train_run(prepared, output=out, chosen=chosen)
     state = prepared.trainer.state
     if progress is not None:
-        _say_what_next(state, progress)
+        _say_what_next(state, progress, logs=prepared.config.log)
     steps = {"step": state.step, "steps": state.steps}
     engine = prepared.config.engine
     out.record({"recipe": prepared.recipe.name, "run": short_path(state.folder), **steps, "engine": engine})
     return 0 if state.step >= state.steps else INTERRUPTED
 
 
-def _say_what_next(state: TrainingState, progress: Progress) -> None:
+def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[str]) -> None:
     folder, run = short_path(state.folder), shell_word(short_path(state.folder))
     if state.step < state.steps:
         progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {run}")
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")
+    if "tensorboard" in logs:
+        progress.message(f"curves: tensorboard --logdir {shell_word(short_path(state.folder / 'tensorboard'))}")
 
 
 def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:

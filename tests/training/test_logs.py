@@ -214,6 +214,17 @@ def test_histograms_of_the_gradients_come_on_request():
     assert not values("histo", "plain")
 
 
+@pytest.mark.parametrize(
+    "values", [[0.0, 0.0], [3.0], [1e20, 1e20], [-1e20], [1.0, np.nextafter(1.0, 2)], [0.0, 5e-324], [-1e-30, 1e30]]
+)
+def test_a_histogram_counts_values_however_narrow_or_wide_their_range_is(values):
+    made = tensorboard_log.histogram(np.array(values))
+    assert sum(made["bucket"]) == len(values)
+    assert len(made["bucket_limit"]) == len(made["bucket"])
+    assert made["bucket_limit"][0] <= min(values) <= max(values) <= made["bucket_limit"][-1]
+    assert made["bucket_limit"][0] < made["bucket_limit"][-1]
+
+
 @tensorboard
 def test_a_resumed_run_doubles_no_event_and_loses_none():
     run = trained(6, log="tensorboard", sample_every=2, out="run")

@@ -17,8 +17,6 @@ import numpy as np
 from minigan.data.png import encode_png
 from minigan.errors import MissingExtraError, OutputError
 from minigan.support.durable_files import atomic_write, make_folder
-from minigan.support.representation import short_path
-from minigan.support.words import shell_word
 from minigan.training.learner import Learner
 from minigan.training.listeners.base import Listener, Record, Training
 
@@ -54,7 +52,6 @@ class TensorBoardLog(Listener):
         for path in sorted(self.folder.glob("events.out.tfevents.*")):
             self._remove_after(step, path)
         self._open()
-        training.say(f"curves: tensorboard --logdir {shell_word(short_path(self.folder))}")
 
     @property
     def folder(self) -> Path:
@@ -155,10 +152,15 @@ def gradient_histograms(learner: Learner) -> list[dict[str, Any]]:
 def histogram(values: np.ndarray) -> dict[str, Any]:
     """A histogram as TensorBoard has it: the upper limit and the number of values of each bar."""
     values = values.astype(np.float64).ravel()
-    counts, limits = np.histogram(values, bins=BARS)
+    low, high = values.min(), values.max()
+    # Equal values, as of a single bias, need bars of some width, which float64 must be able to tell apart.
+    is_narrow = high - low <= 1e-9 * max(abs(low), abs(high))
+    margin = (1e-3 * abs(high) or 0.5) if is_narrow else 0.0
+    limits = np.linspace(low - margin, high + margin, BARS + 1)
+    counts, _ = np.histogram(values, limits)
     return {
-        "min": values.min(),
-        "max": values.max(),
+        "min": low,
+        "max": high,
         "num": values.size,
         "sum": values.sum(),
         "sum_squares": values @ values,
