@@ -12,6 +12,7 @@ import minigan
 from minigan.cli.command_line import main
 from minigan.data.film_files import encode_film
 from minigan.data.png import encode_png
+from minigan.errors import ConfigError
 from minigan.runs import film as film_module
 
 pillow = pytest.importorskip("PIL.Image")
@@ -101,6 +102,13 @@ def test_long_films_keep_the_first_and_the_last_picture(monkeypatch, capsys):
 @pytest.mark.parametrize(("count", "lasts"), [(2, 500), (40, 250), (400, 50)])
 def test_a_film_lasts_about_ten_seconds(count, lasts):
     assert read(encode_film(pictures(count=count), "film.gif"))[1] == [*itertools.repeat(lasts, count - 1), 2000]
+
+
+def test_a_gif_has_a_largest_size():
+    long = [np.full((1, 65_536, 1), level, np.uint8) for level in (0, 9)]
+    with pytest.raises(ConfigError, match=r"film\.gif: a GIF has at most 65,535 pixels a side\. Name it film\.png"):
+        encode_film(long, "film.gif")
+    assert read(encode_film(long, "film.png"))[0][0].shape == (1, 65_536, 3)
 
 
 def too_few():

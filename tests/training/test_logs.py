@@ -295,6 +295,19 @@ def test_the_package_is_asked_for_before_anything_is_written(monkeypatch, capsys
     assert not Path("run").exists()
 
 
+@tensorboard
+def test_logs_go_on_when_the_run_s_folder_was_removed_and_made_anew():
+    def remove(record):
+        if record["step"] == 2:
+            shutil.rmtree("run")
+
+    run = trained(6, log=["tensorboard", "csv"], out="run", listeners=[remove])
+    assert [row["step"] for row in rows("run")] == ["4", "6"]
+    assert rows("run") == expected(run)
+    assert {step for step, tag, _ in values("simple_value")} == {4, 6}
+    assert all_events()[0].file_version == "brain.Event:2"
+
+
 # ------------------------------------------------------------------------------------------ names
 
 

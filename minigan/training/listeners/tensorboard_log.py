@@ -82,7 +82,7 @@ class TensorBoardLog(Listener):
         """Begins a new file, which says from which step on it replaces earlier ones."""
         self.on_end()
         step = self.training.state.step
-        make_folder(self.folder)
+        make_folder(self.folder, parents=False)
         # TensorBoard reads files in the order of their names.
         self._path = self.folder / f"events.out.tfevents.{int(time.time()):010}.minigan.{step:09}"
         start = {"status": self._events.SessionLog.START}
