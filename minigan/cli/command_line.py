@@ -212,6 +212,13 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--best", metavar="FIGURE", help="figure of the best: fid, kid, modes or high_quality (default: fid or modes)"
     )
+    train.add_argument(
+        "--log",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="logs for other programs, in addition to log.jsonl: csv, tensorboard",
+    )
     _add_set(train)
     _add_backend(train, default=None)
 
@@ -238,12 +245,18 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     _add_targets(sample, "targets that belong to --data")
     _add_split(sample)
     sample.add_argument("--class", dest="label", metavar="CLASS", help="class of all samples: its number or name")
-    sample.add_argument("--seed", type=_seed, default=0, help="seed of the noise (default 0)")
+    sample.add_argument("--seed", type=_seed, help="seed of the noise (default 0)")
     sample.add_argument(
         "--out",
         type=Path,
-        default=Path("samples.png"),
+        metavar="FILE",
         help="picture to write: .png, .jpg, .webp, .bmp or .tif (default samples.png)",
+    )
+    sample.add_argument(
+        "--film",
+        type=Path,
+        metavar="FILE",
+        help="film to write, .png or .gif, of the training's pictures in samples/; draws no samples",
     )
     _add_last_weights(sample)
     _add_backend(sample)

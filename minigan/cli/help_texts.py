@@ -41,6 +41,7 @@ minigan train                                 # a DCGAN on digits, two minutes
 minigan train dcgan --data cifar10.zip --steps 5000
 minigan train dcgan --set loss=hinge d_norm=spectral
 minigan train --resume runs/dcgan-digits-1 --steps 8000
+minigan train --log csv tensorboard --log-gradients 100
 minigan train --json | jq .g_loss""",
         "each record of the log, and finally a summary",
         quiet=True,
@@ -62,7 +63,8 @@ minigan data photos --recipe sngan --set size=64""",
         """\
 minigan sample runs/dcgan-digits-1
 minigan sample runs/dcgan-digits-1 --count 100 --seed 7 --out hundred.png
-minigan sample runs/dcgan-digits-2 --class 7  # of a GAN trained with classes""",
+minigan sample runs/dcgan-digits-2 --class 7  # of a GAN trained with classes
+minigan sample runs/dcgan-digits-1 --film film.png""",
         "a description of the samples, and the file",
         quiet=True,
     ),

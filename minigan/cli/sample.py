@@ -1,22 +1,32 @@
 """The commands `minigan sample` and `minigan translate`: pictures of a trained generator."""
 
 import argparse
+from pathlib import Path
 
+from minigan.cli.flags import FLAGS
 from minigan.cli.pictures import write_picture
+from minigan.data.film_files import encode_film, expect_film_name, film_loss
 from minigan.data.picture_files import expect_picture_name
 from minigan.errors import ConfigError
 from minigan.recipes import TranslationRecipe
 from minigan.runs import TrainedGenerator, load_generator
+from minigan.runs.film import film_of
 from minigan.runs.folders import run_data, run_targets
 from minigan.runs.translation import picture, translate_folder, translation_recipe
+from minigan.support.durable_files import atomic_write
 from minigan.support.output import Output
+from minigan.support.representation import short_path
 from minigan.training.exhibit import render
 
 __all__ = ["sample", "translate"]
 
 
 def sample(options: argparse.Namespace) -> int:
-    """Draws a picture of samples."""
+    """Draws a picture of samples, or makes a film of the training's pictures."""
+    if options.film is not None:
+        return _film(options)
+    options.out = options.out or Path("samples.png")
+    options.seed = options.seed or 0
     expect_picture_name(options.out)
     trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
     if isinstance(trained.recipe, TranslationRecipe):
@@ -30,6 +40,27 @@ def sample(options: argparse.Namespace) -> int:
     weights = ", moving average" if trained.averaged else ""
     out.show(f"{len(samples)} samples of {trained.recipe.name} at step {trained.step}{weights}: {options.out}")
     out.record({**trained.describe(), "samples": len(samples), "out": str(options.out)})
+    return 0
+
+
+def _film(options: argparse.Namespace) -> int:
+    unused = ("count", "data", "targets", "split", "label", "seed", "out")
+    given = [FLAGS[name] for name in unused if getattr(options, name) is not None]
+    given += ["--last-weights"] * options.last_weights
+    if given:
+        raise ConfigError(
+            f"--film shows the training's own pictures, got {', '.join(given)} in addition. Leave it out."
+        )
+    expect_film_name(options.film)
+    film = film_of(options.run)
+    out = Output.of(options)
+    if len(film.frames) < film.drawn:
+        out.note(f"{film.drawn:,} pictures are too many for a film: {len(film.frames):,} of them, evenly spread.")
+    atomic_write(options.film, encode_film(film.frames, options.film))
+    if line := film_loss(options.film, film.frames):
+        out.note(line)
+    out.show(f"{len(film.frames)} pictures of steps {film.steps[0]:,} to {film.steps[-1]:,}: {options.film}")
+    out.record({"run": short_path(options.run), "steps": list(film.steps), "out": str(options.film)})
     return 0
 
 

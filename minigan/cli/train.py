@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 
 from minigan.cli.flags import FLAGS, as_flags
 from minigan.cli.settings import chosen_settings
@@ -40,24 +41,26 @@ def train(options: argparse.Namespace) -> int:
     progress = train_run(prepared, output=out, chosen=chosen)
     state = prepared.trainer.state
     if progress is not None:
-        _say_what_next(state, progress)
+        _say_what_next(state, progress, logs=prepared.config.log)
     steps = {"step": state.step, "steps": state.steps}
     engine = prepared.config.engine
     out.record({"recipe": prepared.recipe.name, "run": short_path(state.folder), **steps, "engine": engine})
     return 0 if state.step >= state.steps else INTERRUPTED
 
 
-def _say_what_next(state: TrainingState, progress: Progress) -> None:
+def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[str]) -> None:
     folder, run = short_path(state.folder), shell_word(short_path(state.folder))
     if state.step < state.steps:
         progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {run}")
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")
+    if "tensorboard" in logs:
+        progress.message(f"curves: tensorboard --logdir {shell_word(short_path(state.folder / 'tensorboard'))}")
 
 
 def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:
-    fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best")
+    fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best", "log")
     given = [FLAGS[name] for name in fixed if getattr(options, name) is not None]
     given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
     if given:
@@ -69,5 +72,5 @@ def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]
 
 
 def _new_config(options: argparse.Namespace) -> RunConfig:
-    named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best")}
+    named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best", "log")}
     return new_config(recipe_named(options.recipe or "dcgan").from_settings(chosen_settings(options)), **named)

@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from minigan.support.arguments import path as expect_path
 from minigan.support.durable_files import atomic_write
 from minigan.support.representation import short_path
 from minigan.support.words import decoded, from_text, to_text
+from minigan.training.listeners.logs import LOGS, log_names
 from minigan.training.rhythm import Keep, Rhythm
 
 __all__ = ["RunConfig", "lasting_source", "new_config", "read_config", "write_config"]
@@ -40,6 +41,7 @@ class RunConfig:
         engine: the backend in words; only the same backend, vector width and thread count give the same bits.
         rhythm: steps between logs, pictures and checkpoints.
         keep: which checkpoints to keep.
+        log: logs that are written for other programs: csv, tensorboard.
         minigan: the version that made the run.
     """
 
@@ -51,6 +53,7 @@ class RunConfig:
     dtype: str = "float32"
     rhythm: Rhythm = field(default_factory=Rhythm)
     keep: Keep = field(default_factory=Keep)
+    log: tuple[str, ...] = ()
     engine: str = ""
     minigan: str = minigan.__version__
 
@@ -94,11 +97,12 @@ def new_config(
     log_gradients: int | None = None,
     keep: int | None = None,
     best: str | None = None,
+    log: str | Sequence[str] | None = None,
 ) -> RunConfig:
     """The configuration of a new run. Arguments that are None have their defaults.
 
     Raises:
-        ConfigError: a figure is named as the best, but none is measured.
+        ConfigError: a figure is named as the best, but none is measured; or there is no log of that name.
     """
     if best and not evaluate_every:
         raise ConfigError(f"`best={best!r}` needs figures to go by. Add `evaluate_every=N`.")
@@ -118,6 +122,7 @@ def new_config(
         backend=backend or "auto",
         rhythm=Rhythm(**{name: n for name, n in rhythm.items() if n is not None}),
         keep=Keep(**{name: value for name, value in kept.items() if value is not None}),  # type: ignore[arg-type]
+        log=log_names(log or ()),
     )
 
 
@@ -200,7 +205,8 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
         raise CheckpointError(f"{path}: {error}") from None
     rhythm, keep = Rhythm(**table["rhythm"]), Keep(**table["keep"])
     source, settings = _source_of_text(table["data"]), _with_targets(settings, from_text)
-    return RunConfig(**{**table, "data": source, "settings": settings, "rhythm": rhythm, "keep": keep})
+    found = {"data": source, "settings": settings, "rhythm": rhythm, "keep": keep, "log": log_names(table["log"])}
+    return RunConfig(**{**table, **found})
 
 
 def _toml(value: Any) -> str:
@@ -230,6 +236,10 @@ def _check(table: Mapping[str, Any], rules: Mapping[str, Rule], path: Path, *, p
     check(table, rules, source=str(path), remedy=remedy, prefix=prefix, closed=True)
 
 
+_LOGS = Rule(
+    f"a list of {' or '.join(LOGS)}",
+    lambda value: isinstance(value, list) and all(name in list(LOGS) for name in value),
+)
 _TABLE = Rule("a table", lambda value: isinstance(value, dict))
 _RULES: Mapping[str, Rule] = {
     "recipe": TEXT,
@@ -240,6 +250,7 @@ _RULES: Mapping[str, Rule] = {
     "dtype": one_of(*DTYPES),
     "rhythm": _TABLE,
     "keep": _TABLE,
+    "log": _LOGS,
     "engine": TEXT,
     "minigan": TEXT,
 }

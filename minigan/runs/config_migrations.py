@@ -22,6 +22,11 @@ def _1_to_2(table: Table) -> Table:
     return {**table, "backend": names.get(backend, backend)} if isinstance(backend, str) else table
 
 
+def _2_to_3(table: Table) -> Table:
+    """Format 3 names the logs that a run writes for other programs."""
+    return {"log": [], **table}
+
+
 def _with_missing(table: Table, name: str, defaults: Table) -> Table:
     """The table, with the missing keys of one of its inner tables added.
 
@@ -35,7 +40,7 @@ def _with_missing(table: Table, name: str, defaults: Table) -> Table:
 
 # The first step leads from format 1 to format 2, the second from 2 to 3. Steps are pure functions and run before keys
 # are checked. A recipe's new setting needs no step: a missing setting has its default, which changes nothing.
-MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_1_to_2,)
+MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_1_to_2, _2_to_3)
 CONFIG_FORMAT = 1 + len(MIGRATIONS)
 
 

@@ -15,6 +15,7 @@ from minigan.runs.session import recipe_named, start_run, train_run
 from minigan.support.arguments import did_you_mean, flag, kind_of, path, whole
 from minigan.support.output import Output
 from minigan.training.listeners import AnyListener
+from minigan.training.listeners.logs import log_names
 from minigan.training.listeners.users import listener_list
 
 __all__ = ["train"]
@@ -38,6 +39,7 @@ def train(
     log_gradients: int = 0,
     keep: int = 3,
     best: str = "",
+    log: str | Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Trains a GAN as `minigan train` does, and returns its run.
@@ -63,6 +65,8 @@ def train(
         log_gradients: steps between records that include the norm of each layer's gradients; 0 is never.
         keep: how many of the newest checkpoints to keep.
         best: the figure by which the best checkpoint is chosen, and kept as well: fid, kid, modes or high_quality.
+        log: logs to write for other programs as well: csv (`log.csv`), tensorboard (`tensorboard/`), or both in a list.
+            With `log_gradients` TensorBoard shows histograms of the gradients, too.
         settings: of the recipe, by name, such as width=16 or loss="hinge"; `minigan recipes dcgan` lists them.
     Returns:
         The run, trained.
@@ -89,6 +93,7 @@ def train(
         log_gradients=whole(log_gradients, "log_gradients", least=0),
         keep=whole(keep, "keep"),
         best=best,
+        log=log_names(log),
     )
     # Absolute: a listener, or the prompt, may change the present folder.
     folder = None if out is None else path(out, "out").absolute()

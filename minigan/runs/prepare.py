@@ -102,6 +102,7 @@ def _assembled(
         measure=_measure(config, recipe, dataset),
         keep=config.keep,
         listeners=listeners,
+        logs=config.log,
     )
     return PreparedRun(config, recipe, dataset, backend, trainer)
 

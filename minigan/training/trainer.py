@@ -18,6 +18,7 @@ from minigan.training.listeners.clock import Clock
 from minigan.training.listeners.evaluation import Evaluation, Measure
 from minigan.training.listeners.everyone import Everyone
 from minigan.training.listeners.log import Log
+from minigan.training.listeners.logs import open_logs
 from minigan.training.listeners.pictures import Pictures
 from minigan.training.listeners.progress import ShowProgress
 from minigan.training.listeners.users import as_listener
@@ -42,8 +43,10 @@ class Trainer:
         measure: evaluates samples, and returns figures for the log.
         keep: the checkpoints to keep; None has the defaults.
         listeners: a user's own, or functions that are called with each record of the log.
+        logs: for other programs, by name: csv, tensorboard.
     Raises:
         ConfigError: a listener is neither a `Listener` nor a function.
+        MissingExtraError: a log needs a package that is not installed.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Trainer:
         measure: Measure | None = None,
         keep: Keep | None = None,
         listeners: Sequence[AnyListener] = (),
+        logs: Sequence[str] = (),
     ) -> None:
         rhythm, keep = rhythm or Rhythm(), keep or Keep()
         self.state = state
@@ -68,7 +72,8 @@ class Trainer:
         if measure is not None:
             every = rhythm.evaluate_every
             self._repeatable.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
-        self._others: list[Listener] = [*self._repeatable, *map(as_listener, listeners), self.checkpoints]
+        users, more = map(as_listener, listeners), open_logs(logs)
+        self._others: list[Listener] = [*self._repeatable, *users, *more, self.checkpoints]
         self._places: deque[dict[str, int]] = deque(maxlen=MOST + 1)  # of the loader, before each of the last steps
         self._is_alone = not any(isinstance(given, Listener) for given in listeners)  # a function sees records only
         self._is_whole = True  # False once a step has failed half-way, and there was no way back

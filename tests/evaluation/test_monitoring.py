@@ -117,7 +117,7 @@ def test_runs_from_before_there_was_such_a_thing(tmp_path):
     path = tmp_path / "run" / "config.toml"
     text = path.read_text(encoding="utf-8")
     assert "evaluate_every = 0\n" in text
-    older = text.replace("evaluate_every = 0\n", "").replace("format = 2\n", "")
+    older = text.replace("evaluate_every = 0\n", "").replace("format = 3\n", "")
     path.write_text(older, encoding="utf-8")
     assert runs.read_config(tmp_path / "run").rhythm.evaluate_every == 0
     assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "3"]) == 0

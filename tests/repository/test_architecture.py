@@ -49,7 +49,7 @@ HOME = {
     "cupy": "minigan.backends.gpu",
     "onnx": "minigan.export",
 }
-EXTRAS = ("numba", "cupy", "PIL", "rich", "matplotlib", "torch", "onnx")
+EXTRAS = ("numba", "cupy", "PIL", "rich", "matplotlib", "torch", "onnx", "tensorboardX")
 
 
 # ---------------------------------------------------------------------------------------- rooms

@@ -351,7 +351,7 @@ def test_a_run_from_before_there_were_norms_is_resumed_without(tmp_path):
     train(prepared(tmp_path / "run"))
     path = tmp_path / "run" / "config.toml"
     assert "log_gradients = 0\n" in path.read_text()
-    path.write_text(path.read_text().replace("log_gradients = 0\n", "").replace("format = 2\n", ""))
+    path.write_text(path.read_text().replace("log_gradients = 0\n", "").replace("format = 3\n", ""))
     assert runs.read_config(tmp_path / "run").rhythm.log_gradients == 0
     assert load_checkpoint(prepare_from_folder(tmp_path / "run", steps=5)) == ()
 

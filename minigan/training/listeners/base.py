@@ -45,8 +45,8 @@ class Listener:
         minigan.train("dcgan", listeners=[Losses()])
 
     The log, the progress bar, pictures, evaluation and checkpoints are listeners, too; see
-    `minigan.training.listeners`. At each step the order is: log, progress, pictures, evaluation, your listeners,
-    checkpoints.
+    `minigan.training.listeners`. At each step the order is: log, progress, pictures, evaluation, your listeners, logs
+    for other programs, checkpoints.
 
     An exception in your listener ends the training with a `ListenerError`, after a checkpoint has been saved.
     """
