@@ -22,7 +22,8 @@ RING = {"data": "ring", "backend": "reference", "quiet": True, "hidden": 4, "lat
 WORDS = ("--data", "ring", "--backend", "reference", "--batch-size", "8", "--steps", "4")
 TINY = ("--set", "hidden=4", "latent=2")
 WITH_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where all tests run under nohup
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """

@@ -393,6 +393,18 @@ class Raise(Listener):
                 signal.raise_signal(number)
 
 
+@pytest.fixture
+def no_nohup():
+    """SIGHUP as at a terminal, also where all tests run under nohup."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGXCPU", "SIGBREAK"])
 def test_a_request_to_end_lets_the_step_end(tmp_path, whole, name):
     if not hasattr(signal, name):
@@ -403,6 +415,7 @@ def test_a_request_to_end_lets_the_step_end(tmp_path, whole, name):
     assert goes_on_as(whole, tmp_path / "run", step=3) == losses(whole[1])
 
 
+@pytest.mark.usefixtures("no_nohup")
 def test_of_a_second_request_only_ctrl_c_interrupts(tmp_path):
     requests = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGTERM") if hasattr(signal, name)]
     with Interruption() as interruption:
