@@ -352,6 +352,24 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
     _add_backend(explain, default=None)
 
 
+def _add_inspect(inspect: argparse.ArgumentParser) -> None:
+    inspect.add_argument("run", metavar="RUN", type=Path, help="run folder, or one of its checkpoints")
+    inspect.add_argument(
+        "--step", type=_count, metavar="N", help="step to do again (default: the one after the newest checkpoint)"
+    )
+    inspect.add_argument("--compare", type=Path, metavar="RUN2", help="another run, to be shown next to it")
+    inspect.add_argument("--data", metavar="SOURCE", help="where the data of RUN are now, if they have moved")
+    _add_targets(inspect, "where the targets of RUN are now, for pairs in two folders")
+    inspect.add_argument(
+        "--held-out", metavar="SOURCE", help="examples that D has not seen (default: those held out, if there are any)"
+    )
+    inspect.add_argument(
+        "--out", type=Path, metavar="FILE", help="picture to write: fakes, each with the change that G's loss asks for"
+    )
+    inspect.add_argument("--html", type=Path, metavar="FILE", help="write a page instead, one HTML file")
+    _add_backend(inspect, default=None)
+
+
 def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
     bench.add_argument("--batch-size", type=_count, default=64, help="images in a step (default 64)")
@@ -468,6 +486,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "export": _add_export,
     "import": _add_import,
     "explain": _add_explain,
+    "inspect": _add_inspect,
     "recipes": _add_recipes,
     "info": _add_nothing,
     "bench": _add_bench,

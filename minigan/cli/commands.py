@@ -10,6 +10,7 @@ from minigan.cli.explain import explain_topic
 from minigan.cli.export_import import export_run, import_run
 from minigan.cli.gradcheck import gradcheck
 from minigan.cli.info import info
+from minigan.cli.inspect import inspect_health
 from minigan.cli.recipes import recipes
 from minigan.cli.sample import sample, translate
 from minigan.cli.shell_completion import completion
@@ -26,6 +27,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "export": export_run,
     "import": import_run,
     "explain": explain_topic,
+    "inspect": inspect_health,
     "recipes": recipes,
     "info": info,
     "bench": bench,

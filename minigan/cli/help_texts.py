@@ -114,6 +114,17 @@ minigan explain wgan-gp --json | jq .example.checks
 minigan explain runs/dcgan-digits-1 --step --trace step.json""",
         "the same, with exact numbers",
     ),
+    "inspect": Usage(
+        "see how healthy a run is, and which setting to change",
+        "Does one step of a run again, exactly, and judges each layer of G and D, and their game.",
+        """\
+minigan inspect runs/dcgan-digits-1
+minigan inspect runs/dcgan-digits-1 --step 501 --out gradients.png
+minigan inspect runs/dcgan-photos-1 --held-out other_photos
+minigan inspect runs/dcgan-digits-1 --compare runs/dcgan-digits-2
+minigan inspect runs/dcgan-digits-1 --json | jq .verdict""",
+        "all measures, and the verdict",
+    ),
     "recipes": Usage(
         "list the recipes, or explain one",
         "Lists the recipes, or explains one: its networks, its source, its settings.",

@@ -7,11 +7,20 @@
 
     document, ledger = minigan.inspection.measure_step("dcgan")     # one real step, operation by operation
 
+    health = minigan.inspection.inspect_run("runs/dcgan-digits-1")     # a step done again: what hinders learning?
+    print(minigan.inspection.as_text(minigan.inspection.inspection_document(health)))
+
 A layer, loss or optimizer of your own joins with `describe`.
 """
 
 from minigan.inspection.document import Document
 from minigan.inspection.explanation import contents, explain
+from minigan.inspection.game_health import GameHealth
+from minigan.inspection.health_checks import Check, StepHealth
+from minigan.inspection.health_limits import LIMITS, Limit
+from minigan.inspection.inspecting import Inspection, inspect_run
+from minigan.inspection.inspection_document import comparison_document, inspection_document
+from minigan.inspection.layer_health import LayerHealth
 from minigan.inspection.layer_trials import LayerTrial
 from minigan.inspection.ledger import Ledger, Row
 from minigan.inspection.loss_trials import FunctionTrial, LossTrial, PenaltyTrial
@@ -19,6 +28,7 @@ from minigan.inspection.measured_step import measure_step
 from minigan.inspection.optimizer_trials import OptimizerTrial
 from minigan.inspection.page import as_page
 from minigan.inspection.receptive_field import Span, reach, receptive_fields
+from minigan.inspection.replay import Replay, replayed
 from minigan.inspection.terminal import as_text, terminal_width
 from minigan.inspection.theory import Theory, describe
 from minigan.inspection.trace import as_trace
@@ -26,16 +36,24 @@ from minigan.inspection.trials import Trial, Worked
 from minigan.inspection.work import Cost, Work, work_of
 
 __all__ = [
+    "LIMITS",
+    "Check",
     "Cost",
     "Document",
     "FunctionTrial",
+    "GameHealth",
+    "Inspection",
+    "LayerHealth",
     "LayerTrial",
     "Ledger",
+    "Limit",
     "LossTrial",
     "OptimizerTrial",
     "PenaltyTrial",
+    "Replay",
     "Row",
     "Span",
+    "StepHealth",
     "Theory",
     "Trial",
     "Work",
@@ -43,12 +61,16 @@ __all__ = [
     "as_page",
     "as_text",
     "as_trace",
+    "comparison_document",
     "contents",
     "describe",
     "explain",
+    "inspect_run",
+    "inspection_document",
     "measure_step",
     "reach",
     "receptive_fields",
+    "replayed",
     "terminal_width",
     "work_of",
 ]

@@ -11,6 +11,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_model
 from minigan.errors import BackendError, CheckpointError, ConfigError, MissingExtraError
 from minigan.inspection.document import Document, Facts, Text
+from minigan.inspection.health_document import health_document
 from minigan.inspection.network_document import network_document
 from minigan.inspection.thing_document import thing_document
 from minigan.inspection.topics import Topic, names_by_kind, topic_named, topic_of
@@ -63,7 +64,7 @@ def _of_topic(
     _refuse_settings(settings, what)
     if backend is not None:
         raise ConfigError(f"{what} is explained on the reference backend. Leave `backend` out.")
-    return thing_document(topic, others)
+    return health_document() if topic.kind == "guide" else thing_document(topic, others)
 
 
 def _refuse_settings(settings: Mapping[str, Any] | None, what: str) -> None:
@@ -166,5 +167,5 @@ def contents() -> Document:
     names = names_by_kind()
     plural = {"loss": "losses", "penalty": "penalties"}
     rows = [(plural.get(kind, f"{kind}s"), ", ".join(found)) for kind, found in names.items()]
-    title = "minigan explains recipes and runs, layers, losses, penalties, optimizers and kernels."
+    title = "minigan explains recipes and runs, layers, losses, penalties, optimizers, kernels, and health."
     return Document(title, [Facts(rows)], {"topics": names})

@@ -19,8 +19,8 @@ from minigan.support.arguments import kind_of, nearest_name
 
 __all__ = ["KINDS", "Kind", "Topic", "names_by_kind", "topic_named", "topic_of", "topics"]
 
-Kind = Literal["recipe", "layer", "loss", "penalty", "optimizer", "kernel"]
-KINDS: tuple[Kind, ...] = ("recipe", "layer", "loss", "penalty", "optimizer", "kernel")
+Kind = Literal["recipe", "layer", "loss", "penalty", "optimizer", "kernel", "guide"]
+KINDS: tuple[Kind, ...] = ("recipe", "layer", "loss", "penalty", "optimizer", "kernel", "guide")
 FUNCTIONS = (losses.l1, losses.mse, losses.bernoulli, losses.gaussian, losses.softmax_cross_entropy)
 
 
@@ -30,7 +30,7 @@ class Topic(NamedTuple):
     Attributes:
         kind: of the thing.
         name: as it is written in lists.
-        thing: a class; of a kernel its name.
+        thing: a class; of a kernel or a guide its name.
         alias: another name, of its class; "" if there is none.
     """
 
@@ -51,6 +51,7 @@ def topics() -> Iterator[Topic]:
     yield Topic("penalty", PenaltyOfEach.__name__, PenaltyOfEach)
     yield from (Topic("optimizer", kind.__name__, kind) for kind in _classes(nn, Optimizer))
     yield from (Topic("kernel", name, name) for name in KERNELS)
+    yield Topic("guide", "health", "health")
 
 
 def _layers() -> Iterator[type]:
