@@ -54,6 +54,7 @@ def _say_what_next(state: TrainingState, progress: Progress) -> None:
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")
+        progress.message(f"how it learnt: minigan report {run}")
 
 
 def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:
