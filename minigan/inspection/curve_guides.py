@@ -108,7 +108,8 @@ def _losses(loss: str, curves: Mapping[str, Curve]) -> tuple[str, Mapping[str, C
             (d, f"D's loss if it cannot tell real from fake: {d:.3g}"),
             (g, f"G's loss then, without auxiliary terms: {g:.3g}"),
         )
-        words = f"Dotted: where both would be if fakes were perfect. Hovering near these lines is health. {words}"
+        level = f"{d:.3g}" if d == g else f"D's {d:.3g}, G's {g:.3g}"
+        words = f"Dotted: where both would be if fakes were perfect, {level}. Hovering near is health. {words}"
     return words, curves, marks
 
 
@@ -132,4 +133,4 @@ def _verdicts(loss: str, curves: Mapping[str, Curve]) -> tuple[str, Mapping[str,
     middle = float(LOSSES[loss]().verdict(logits))
     if not math.isfinite(middle):
         return shared, curves, ()
-    return f"{shared} Dotted: undecided.", curves, ((middle, f"undecided: {middle:.3g}"),)
+    return f"{shared} Dotted: undecided, {middle:.3g}.", curves, ((middle, f"undecided: {middle:.3g}"),)

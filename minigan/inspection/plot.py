@@ -19,7 +19,7 @@ DETAIL = 300  # buckets across a plot: of each, the least and the greatest value
 SMOOTHED = 0.03  # of all values, in the running mean
 OUTLIERS = 0.005  # at each end, that may lie beyond the axis
 MOMENTS = 60  # columns of a heat map
-ROW, LABEL = 16, 190  # of a heat map
+ROW, LABEL = 20, 220  # of a heat map
 SCALE = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
 
 
@@ -174,7 +174,7 @@ def heat_map(title: str, curves: Mapping[str, Curve]) -> str:
     parts = []
     for row, (name, curve) in enumerate(curves.items()):
         shown = name if len(name) <= 26 else name[:25] + "…"
-        parts.append(f'<text x="{LABEL - 6}" y="{row * ROW + 12}" class="tick-y">{safe(shown)}</text>')
+        parts.append(f'<text x="{LABEL - 6}" y="{row * ROW + 14}" class="tick-y">{safe(shown)}</text>')
         for column, step in enumerate(moments):
             at = int(np.searchsorted(curve.steps, step))
             if at < len(curve.steps) and curve.steps[at] == step:
@@ -189,7 +189,8 @@ def heat_map(title: str, curves: Mapping[str, Curve]) -> str:
         x = LABEL if anchor == "first" else WIDTH - RIGHT
         parts.append(f'<text x="{x}" y="{height - 6}" class="tick-{anchor}">{moments[column]:,}</text>')
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" class="plot" role="img" aria-label="{safe(title)}">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" class="plot heat" role="img" aria-label="{safe(title)}">'
+        f"{''.join(parts)}</svg>"
         f'<p class="scale">from {10**low:.2g} (dark) to {10**high:.2g} (bright)</p>'
     )
 

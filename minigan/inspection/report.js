@@ -37,7 +37,7 @@
     data.runs.forEach((run, index) => {
       if (!run.steps.length) return;
       const at = before(run.steps, step), image = document.getElementById("picture" + index);
-      image.src = "data:image/png;base64," + run.pictures[at];
+      image.src = run.pictures[at];
       image.alt = "samples at step " + run.steps[at];
       document.getElementById("at" + index).textContent = run.name + ", step " + run.steps[at].toLocaleString("en");
     });
