@@ -12,7 +12,7 @@ from minigan.errors import ConfigError, DataError, MiniganError
 from minigan.evaluation.features import PixelFeatures
 from minigan.evaluation.nearest_images import nearest_items
 from minigan.inspection.history import History, read_history
-from minigan.inspection.inspecting import inspect_run
+from minigan.inspection.inspecting import Inspection, inspect_run
 from minigan.inspection.inspection_document import inspection_document
 from minigan.inspection.measured_step import measure_step
 from minigan.inspection.report_page import Findings, report_page
@@ -24,7 +24,9 @@ from minigan.support.arguments import flag
 __all__ = ["Report", "report_run"]
 
 SHOWN = 10  # samples with their nearest examples
-SEARCHED = 10_000  # training examples among which they are found
+SEARCHED = 10_000  # training examples among which they are found, if so many fit in BYTES
+BYTES = 400_000_000
+PULLED = 32  # fakes with the change that G's loss asks for
 
 
 class Report:
@@ -85,15 +87,16 @@ def report_run(
 
 
 def _found(history: History, *, data: str | None, backend: str | None) -> Findings:
-    """What can be computed for a run; each part that cannot is noted."""
+    """The parts that can be computed for a run; each that cannot is noted."""
     found = Findings()
     folder = history.folder
     try:
-        found.likeness = _likeness(history, data, backend)
+        found.likeness, found.searched = _likeness(history, data, backend)
     except MiniganError as error:
         found.notes.append(f"No real examples next to fakes: {error}")
     try:
-        found.inspection = inspection_document(inspect_run(folder, data=data, backend=backend))
+        inspection = inspect_run(folder, data=data, backend=backend)
+        found.inspection, found.pull = inspection_document(inspection), _pull(inspection)
     except MiniganError as error:
         found.notes.append(f"No inspection: {error}")
     try:
@@ -103,8 +106,15 @@ def _found(history: History, *, data: str | None, backend: str | None) -> Findin
     return found
 
 
-def _likeness(history: History, data: str | None, backend: str | None) -> bytes:
-    """A PNG of training examples, samples, and the training examples nearest to those.
+def _pull(inspection: Inspection) -> bytes | None:
+    """A PNG of fakes, each with the change that G's loss asks for; None without a D that judges images."""
+    if inspection.pull is None or inspection.fakes.ndim != 4:
+        return None
+    return encode_picture(image_grid(inspection.gradient_picture()[: 2 * PULLED], columns=8), "pull.png")
+
+
+def _likeness(history: History, data: str | None, backend: str | None) -> tuple[bytes, int]:
+    """A PNG of training examples, samples, and the training examples nearest to those; and the number searched.
 
     Raises:
         ConfigError: G translates pictures, or draws points.
@@ -126,14 +136,15 @@ def _likeness(history: History, data: str | None, backend: str | None) -> bytes:
         dataset.close()
 
 
-def _compared(samples: np.ndarray, dataset: Dataset) -> bytes:
+def _compared(samples: np.ndarray, dataset: Dataset) -> tuple[bytes, int]:
     if dataset.shape != samples.shape[1:]:
         raise DataError(f"{dataset.name} has items of shape {dataset.shape}, the generator draws {samples.shape[1:]}.")
-    rows = np.random.default_rng(0).permutation(len(dataset))[:SEARCHED].astype(np.int64)
+    most = max(SHOWN, min(SEARCHED, BYTES // (4 * samples[0].size)))
+    rows = np.random.default_rng(0).permutation(len(dataset))[:most].astype(np.int64)
     features = PixelFeatures()
     near = nearest_items(features(samples), dataset, rows=rows, features=features).items[:, 0]
     real = dataset.read(rows[: len(samples)])
     if len(real) < len(samples):
         samples, near = samples[: len(real)], near[: len(real)]
     picture = image_grid(np.concatenate([real, samples, dataset.read(near)]), columns=len(samples))
-    return encode_picture(picture, "likeness.png")
+    return encode_picture(picture, "likeness.png"), len(rows)

@@ -29,23 +29,31 @@ LIKENESS_READING = (
     "Top: training examples. Middle: samples of G. Bottom: below each sample the training example nearest to it by its "
     "pixels. Copies in the bottom rows would mean that G has learnt examples by heart."
 )
+PULL_READING = (
+    "Fakes, and to the right of each -dL/dpixel: bright where G is asked for more light, dark where for less, grey where "
+    "for no change. Grey throughout: D gives G nothing to go by. Fine noise: D judges by texture, not by shape."
+)
 HEAT_READING = (
-    "Norm of each layer's gradient, by colour, over the training. Dark rows towards G's input: gradients vanish on "
+    "Norm of each layer's gradient, by color, over the training. Dark rows towards G's input: gradients vanish on "
     "their way. A row that turns dark: that layer has stopped learning. All bright at once: a step that was too large."
 )
 
 
 class Findings:
-    """What was computed for a run beyond what its folder holds; each part may be missing.
+    """Parts of a report that its run's folder does not hold but that were computed; each may be missing.
 
     Attributes:
         likeness: a PNG of real, fake and nearest examples.
+        searched: the number of training examples among which the nearest were found.
+        pull: a PNG of fakes, each with the change that G's loss asks for.
         inspection, ledger: documents.
         notes: lines on what is missing, and why.
     """
 
     def __init__(self) -> None:
         self.likeness: bytes | None = None
+        self.searched = 0
+        self.pull: bytes | None = None
         self.inspection: Document | None = None
         self.ledger: Document | None = None
         self.notes: list[str] = []
@@ -138,16 +146,26 @@ def _pictures(histories: Sequence[History], shown: Sequence[Pictures]) -> Iterat
 
 
 def _likeness(histories: Sequence[History], findings: Sequence[Findings]) -> Iterator[str]:
-    drawn = [(h.name, found.likeness) for h, found in zip(histories, findings, strict=True) if found.likeness]
-    if drawn:
+    if any(found.likeness for found in findings):
         yield HEADING.format("Real, fake, and the nearest training example")
         yield f'<p class="reading">{safe(LIKENESS_READING)}</p>'
-    for name, png in drawn:
-        source = base64.b64encode(png).decode()
-        yield (
-            f'<figure class="one"><figcaption>{safe(name)}</figcaption>'
-            f'<img alt="real, fake and nearest examples" src="data:image/png;base64,{source}"></figure>'
-        )
+    for history, found in zip(histories, findings, strict=True):
+        if found.likeness:
+            yield _one(f"{history.name}, searched {found.searched:,} training examples", found.likeness)
+    if any(found.pull for found in findings):
+        yield HEADING.format("The change that G's loss asks of its fakes")
+        yield f'<p class="reading">{safe(PULL_READING)}</p>'
+    for history, found in zip(histories, findings, strict=True):
+        if found.pull:
+            yield _one(history.name, found.pull)
+
+
+def _one(title: str, png: bytes) -> str:
+    """A picture that the slider does not move."""
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return (
+        f'<figure class="one"><figcaption>{safe(title)}</figcaption><img alt="{safe(title)}" src="{source}"></figure>'
+    )
 
 
 # ------------------------------------------------------------------------------------------ plots
