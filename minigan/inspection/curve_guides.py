@@ -17,6 +17,11 @@ GENERAL = (
     "by a figure such as the FID, not by a loss. Pale: each logged value; strong: their running mean."
 )
 UNDECIDED = {"least-squares": 0.5}  # the logit of a D that cannot tell real from fake; 0 for all others
+FAR = 8.0  # times D's loss
+AUXILIARY = (
+    "Much larger than D's: an auxiliary term, such as the distance from a target, is most of it. That term is a "
+    "distance to a goal: it falls, and levels off; the small part from D hides in it."
+)
 LOSS_WORDS = {
     "minimax": "Near its lower bound D wins: G's gradient saturates, and it learns nothing more.",
     "non-saturating": "D's near 0 with G's rising: D wins, and G gets noise for gradients; lower D's rate.",
@@ -72,7 +77,7 @@ def groups(history: History) -> Iterator[Group]:
     loss = history.config.settings.get("loss", "")
     losses = _taken(curves, "d_loss", "g_loss")
     if losses:
-        yield Group("Losses of D and G", *_losses(str(loss), losses))
+        yield from _losses(str(loss), losses)
     verdicts = _taken(curves, "d_real", "d_fake")
     if verdicts:
         yield Group("D on real and on fake", *_verdicts(str(loss), verdicts))
@@ -98,19 +103,29 @@ def _taken(curves: dict[str, Curve], *names: str) -> dict[str, Curve]:
     return {name: curves.pop(name) for name in names if name in curves}
 
 
-def _losses(loss: str, curves: Mapping[str, Curve]) -> tuple[str, Mapping[str, Curve], tuple[tuple[float, str], ...]]:
+def _losses(loss: str, curves: Mapping[str, Curve]) -> Iterator[Group]:
+    """The losses in one plot, or in one each where an auxiliary term makes G's many times as large."""
     words = LOSS_WORDS.get(loss, "D's at its lower bound: D wins, and G learns little.")
-    if loss == "wasserstein" or loss not in LOSSES:
-        marks: tuple[tuple[float, str], ...] = ()
-    else:
+    marks: dict[str, tuple[float, str]] = {}
+    if loss != "wasserstein" and loss in LOSSES:
         d, g = _balanced(loss)
-        marks = (
-            (d, f"D's loss if it cannot tell real from fake: {d:.3g}"),
-            (g, f"G's loss then, without auxiliary terms: {g:.3g}"),
-        )
+        marks["d_loss"] = d, f"D's loss if it cannot tell real from fake: {d:.3g}"
+        marks["g_loss"] = g, f"G's loss then, without auxiliary terms: {g:.3g}"
         level = f"{d:.3g}" if d == g else f"D's {d:.3g}, G's {g:.3g}"
         words = f"Dotted: where both would be if fakes were perfect, {level}. Hovering near is health. {words}"
-    return words, curves, marks
+    if not _far_apart(curves):
+        yield Group("Losses of D and G", words, curves, tuple(marks.values()))
+        return
+    yield Group("Loss of D", words, {"d_loss": curves["d_loss"]}, tuple(marks.values())[:1])
+    yield Group("Loss of G", AUXILIARY, {"g_loss": curves["g_loss"]})
+
+
+def _far_apart(curves: Mapping[str, Curve]) -> bool:
+    """Whether G's loss is so large that D's would be a line on the axis."""
+    sizes = {name: np.abs(curve.values[np.isfinite(curve.values)]) for name, curve in curves.items()}
+    if len(sizes) < 2 or not all(size.size for size in sizes.values()):
+        return False
+    return bool(np.median(sizes["g_loss"]) > FAR * np.median(sizes["d_loss"]) > 0)
 
 
 def _balanced(loss: str) -> tuple[float, float]:

@@ -63,13 +63,7 @@ def plot(title: str, lines: Sequence[Line], *, last: int, marks: Sequence[tuple[
     """
     frame = _frame(lines, max(last, 1), [height for height, _ in marks])
     parts = [*_axes(frame)]
-    for height, words in marks:
-        if frame.low <= height <= frame.high:
-            y = f"{frame.y(np.array(height)):.1f}"
-            parts.append(
-                f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" class="mark"><title>{safe(words)}</title></path>'
-                f'<text x="{WIDTH - RIGHT - 4}" y="{float(y) - 4:.1f}" class="word">{safe(words)}</text>'
-            )
+    parts += _marked(frame, marks)
     for line in lines:
         parts += _drawn(line, frame)
     parts.append(f'<path d="M0 {TOP}V{HEIGHT - BOTTOM}" class="now" data-left="{LEFT}" data-right="{WIDTH - RIGHT}"/>')
@@ -77,6 +71,18 @@ def plot(title: str, lines: Sequence[Line], *, last: int, marks: Sequence[tuple[
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="plot" role="img" aria-label="{safe(title)}" '
         f'data-last="{max(last, 1)}">{"".join(parts)}</svg>'
     )
+
+
+def _marked(frame: _Frame, marks: Sequence[tuple[float, str]]) -> Iterator[str]:
+    """Dotted lines; words that would lie on others are shown only when pointed at."""
+    written: list[float] = []
+    for height, words in marks:
+        if frame.low <= height <= frame.high:
+            y = round(float(frame.y(np.array(height))), 1)
+            yield f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" class="mark"><title>{safe(words)}</title></path>'
+            if all(abs(y - other) > 14 for other in written):
+                yield f'<text x="{WIDTH - RIGHT - 4}" y="{y - 4:.1f}" class="word">{safe(words)}</text>'
+                written.append(y)
 
 
 def _frame(lines: Sequence[Line], last: int, heights: Sequence[float]) -> _Frame:

@@ -110,7 +110,8 @@ def _pull(inspection: Inspection) -> bytes | None:
     """A PNG of fakes, each with the change that G's loss asks for; None without a D that judges images."""
     if inspection.pull is None or inspection.fakes.ndim != 4:
         return None
-    return encode_picture(image_grid(inspection.gradient_picture()[: 2 * PULLED], columns=8), "pull.png")
+    images = inspection.gradient_picture()[: 2 * PULLED]
+    return encode_picture(image_grid(images, columns=min(8, len(images))), "pull.png")
 
 
 def _likeness(history: History, data: str | None, backend: str | None) -> tuple[bytes, int]:

@@ -21,7 +21,7 @@ LETTERS = "AB"
 DOCUMENTS = {"inspection": "Inspection: one step done again", "ledger": "Ledger: one step by its operations"}
 HEADING = "<h2>{}</h2>"
 PICTURE_READING = (
-    "Always of the same noise, so what changes between two steps is G alone. The slider moves the line in every plot, "
+    "Always of the same inputs, so what changes between two steps is G alone. The slider moves the line in every plot, "
     "too; Play is the film of the training. All alike: G has collapsed. Each one changing from step to step without "
     "getting better: the rates are high."
 )
@@ -30,8 +30,8 @@ LIKENESS_READING = (
     "pixels. Copies in the bottom rows would mean that G has learnt examples by heart."
 )
 PULL_READING = (
-    "Fakes, and to the right of each -dL/dpixel: bright where G is asked for more light, dark where for less, grey where "
-    "for no change. Grey throughout: D gives G nothing to go by. Fine noise: D judges by texture, not by shape."
+    "Fakes, and to the right of each -dL/dpixel: bright where G is asked for more light, dark where for less, grey "
+    "where for no change. Grey throughout: D gives G nothing to go by. Fine noise: D judges by texture, not by shape."
 )
 HEAT_READING = (
     "Norm of each layer's gradient, by color, over the training. Dark rows towards G's input: gradients vanish on "

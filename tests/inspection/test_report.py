@@ -76,7 +76,7 @@ def test_a_report_holds_all_parts(page, runs):
         "Real, fake, and the nearest training example",
         "Gradients, layer by layer",
         "one, searched 10,000 training examples",
-        "The change that G&#x27;s loss asks of its fakes",
+        "The change that G's loss asks of its fakes",
         "Verdict: ",
         "Why not",
         "Settings of",
@@ -139,6 +139,15 @@ def test_reference_lines_are_the_losses_of_a_d_that_cannot_tell(runs, loss, heig
     history.config.settings["loss"] = loss
     losses = next(groups(history))
     assert [height for height, _ in losses.marks] == pytest.approx(list(heights), abs=1e-6)
+
+
+def test_a_large_loss_of_g_has_a_plot_of_its_own(runs):
+    history = read_history(runs / "one")
+    together = [group.title for group in groups(history)]
+    history.values["g_loss"].values[:] += 90
+    apart = [group.title for group in groups(history)]
+    assert together[:2] == ["Losses of D and G", "D on real and on fake"]
+    assert apart[:3] == ["Loss of D", "Loss of G", "D on real and on fake"]
 
 
 # ------------------------------------------------------------------------------------------ drawings
