@@ -36,7 +36,9 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(runs):
-    return report_run(runs / "one").page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minigan.inspection.report.SEARCHED", 300)
+        return report_run(runs / "one").page
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def evil(runs, tmp_path):
 
 
 def data_of(page):
-    """What the page's script reads."""
+    """The data that the page's script reads."""
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
 
 
@@ -75,7 +77,7 @@ def test_a_report_holds_all_parts(page, runs):
         "D on real and on fake",
         "Real, fake, and the nearest training example",
         "Gradients, layer by layer",
-        "one, searched 10,000 training examples",
+        "one, searched 300 training examples",
         "The change that G's loss asks of its fakes",
         "Verdict: ",
         "Why not",
@@ -341,7 +343,7 @@ def test_play_is_a_film(browser, page, tmp_path):
 
 
 def test_the_log_is_saved_as_csv(browser, evil, tmp_path):
-    """Of a stranger's run: no name of a column is a formula, and nothing runs."""
+    """A stranger's names of columns are no formulas, and nothing runs."""
     browser.open(put(tmp_path / "r.html", report_run(evil, quick=True).page))
     text = browser.run("""(() => {
         const make = URL.createObjectURL;
