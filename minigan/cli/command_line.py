@@ -383,6 +383,17 @@ def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     _add_backend(inspect, default=None)
 
 
+def _add_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument("run", metavar="RUN", type=Path, help="run folder")
+    report.add_argument("other", metavar="RUN2", type=Path, nargs="?", help="another run, to be laid over it")
+    report.add_argument("--out", type=Path, metavar="FILE", help="HTML file to write (default: RUN/report.html)")
+    report.add_argument(
+        "--quick", action="store_true", help="take only what the folder holds: no examples, inspection and ledger"
+    )
+    report.add_argument("--data", metavar="SOURCE", help="where the data of RUN are now, if they have moved")
+    _add_backend(report, default=None)
+
+
 def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
     bench.add_argument("--batch-size", type=_count, default=64, help="images in a step (default 64)")
@@ -500,6 +511,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "import": _add_import,
     "explain": _add_explain,
     "inspect": _add_inspect,
+    "report": _add_report,
     "recipes": _add_recipes,
     "info": _add_nothing,
     "bench": _add_bench,

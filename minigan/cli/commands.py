@@ -12,6 +12,7 @@ from minigan.cli.gradcheck import gradcheck
 from minigan.cli.info import info
 from minigan.cli.inspect import inspect_health
 from minigan.cli.recipes import recipes
+from minigan.cli.report import report
 from minigan.cli.sample import sample, translate
 from minigan.cli.shell_completion import completion
 from minigan.cli.train import train
@@ -28,6 +29,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "import": import_run,
     "explain": explain_topic,
     "inspect": inspect_health,
+    "report": report,
     "recipes": recipes,
     "info": info,
     "bench": bench,

@@ -17,7 +17,7 @@ FLAGS: Mapping[str, str] = {
     for name in (
         *("data", "targets", "steps", "batch_size", "seed", "backend", "out", "keep", "best", "log"),
         *("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients"),
-        *("count", "split", "features", "held_out"),
+        *("count", "split", "features", "held_out", "quick"),
     )
 } | {"label": "--class"}
 

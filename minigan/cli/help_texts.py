@@ -127,6 +127,16 @@ minigan inspect runs/dcgan-digits-1 --compare runs/dcgan-digits-2
 minigan inspect runs/dcgan-digits-1 --json | jq .verdict""",
         "all measures, and the verdict",
     ),
+    "report": Usage(
+        "write one HTML file on a run, or on two laid over each other",
+        "Writes a page that works from disk: curves and how to read them, pictures, inspection, ledger, settings.",
+        """\
+minigan report runs/dcgan-digits-1
+minigan report runs/dcgan-digits-1 --quick --out report.html
+minigan report runs/dcgan-digits-1 runs/dcgan-digits-2 --out both.html""",
+        "the file, the verdict, and what the report lacks",
+        quiet=True,
+    ),
     "recipes": Usage(
         "list the recipes, or explain one",
         "Lists the recipes, or explains one: its networks, its source, its settings.",

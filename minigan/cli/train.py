@@ -55,6 +55,7 @@ def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[s
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")
+        progress.message(f"how it learnt: minigan report {run}")
     if "tensorboard" in logs:
         progress.message(f"curves: tensorboard --logdir {shell_word(short_path(state.folder / 'tensorboard'))}")
 

@@ -10,6 +10,9 @@
     health = minigan.inspection.inspect_run("runs/dcgan-digits-1")     # a step done again: what hinders learning?
     print(minigan.inspection.as_text(minigan.inspection.inspection_document(health)))
 
+    report = minigan.inspection.report_run("runs/dcgan-digits-1")      # one HTML file: curves, pictures, inspection
+    report.page
+
 A layer, loss or optimizer of your own joins with `describe`.
 """
 
@@ -29,6 +32,7 @@ from minigan.inspection.optimizer_trials import OptimizerTrial
 from minigan.inspection.page import as_page
 from minigan.inspection.receptive_field import Span, reach, receptive_fields
 from minigan.inspection.replay import Replay, replayed
+from minigan.inspection.report import Report, report_run
 from minigan.inspection.terminal import as_text, terminal_width
 from minigan.inspection.theory import Theory, describe
 from minigan.inspection.trace import as_trace
@@ -51,6 +55,7 @@ __all__ = [
     "OptimizerTrial",
     "PenaltyTrial",
     "Replay",
+    "Report",
     "Row",
     "Span",
     "StepHealth",
@@ -71,6 +76,7 @@ __all__ = [
     "reach",
     "receptive_fields",
     "replayed",
+    "report_run",
     "terminal_width",
     "work_of",
 ]

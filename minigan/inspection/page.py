@@ -1,7 +1,7 @@
 """Documents as pages: one HTML file that needs nothing else, in light and dark, from disk and without a network.
 
-There is no script. A content-security policy forbids everything but the one style sheet in the file, by its digest, and
-every text is escaped: names in run folders come from strangers.
+A content-security policy forbids everything but the style sheet in the file and, in a report, its one script, both by
+their digests, and every text is escaped: names in run folders come from strangers.
 """
 
 import base64
@@ -29,7 +29,7 @@ from minigan.inspection.document import (
 from minigan.inspection.drawing import svg
 from minigan.inspection.terminal import number_texts
 
-__all__ = ["as_page"]
+__all__ = ["as_page", "body_of", "framed", "packaged", "safe"]
 
 KEY = (
     '<p class="key"><b class="go">solid</b>: forward. <b class="back">dashed</b>: backward, up the gradient of the '
@@ -40,11 +40,31 @@ KEY = (
 
 def as_page(document: Document) -> str:
     """The document as HTML."""
-    style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    numbers = count(1)
-    body = "\n".join(part for block in document.blocks for part in _parts(block, numbers))
+    return framed(document.title, body_of(document), style=packaged("page.css"))
+
+
+def body_of(document: Document, *, first: int = 1) -> str:
+    """The document's blocks as HTML, without its title.
+
+    Args:
+        first: the number of its first drawing; no two drawings of a page have the same.
+    """
+    numbers = count(first)
+    return "\n".join(part for block in document.blocks for part in _parts(block, numbers))
+
+
+def framed(title: str, body: str, *, style: str, script: str = "") -> str:
+    """A page around a body.
+
+    Args:
+        title: one line of text.
+        body: HTML in which all that is not minigan's own has been escaped.
+        style: the style sheet.
+        script: the only one that the page runs; with one, pictures in the file are allowed, too.
+    """
+    policy = f"default-src 'none'; style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
+    if script:
+        policy += f"; script-src {_digest(script)}; img-src data:"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -52,25 +72,35 @@ def as_page(document: Document) -> str:
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{_safe(document.title)}</title>
+<title>{safe(title)}</title>
 <style>{style}</style>
 </head>
 <body>
-<h1>{_safe(document.title)}</h1>
-{body}
+<h1>{safe(title)}</h1>
+{body}{f"<script>{script}</script>" if script else ""}
 </body>
 </html>
 """
 
 
+def packaged(name: str) -> str:
+    """The text of a file that belongs to this package."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """A text's digest, as a content-security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
 def _parts(block: Block, numbers: "count[int]") -> Iterator[str]:
     if isinstance(block, Heading):
-        yield f"<h2>{_safe(block.text)}</h2>"
+        yield f"<h2>{safe(block.text)}</h2>"
     elif isinstance(block, Text):
-        lead = f"<b>{_safe(block.lead)}</b> " if block.lead else ""
-        yield f"<p{' class=lead' if block.lead else ''}>{lead}{_safe(block.text)}</p>"
+        lead = f"<b>{safe(block.lead)}</b> " if block.lead else ""
+        yield f"<p{' class=lead' if block.lead else ''}>{lead}{safe(block.text)}</p>"
     elif isinstance(block, Verbatim):
-        yield f"<pre>{_safe(block.text)}</pre>"
+        yield f"<pre>{safe(block.text)}</pre>"
     elif isinstance(block, Facts | Formulas):
         yield _definitions(block)
     elif isinstance(block, Table):
@@ -83,14 +113,14 @@ def _parts(block: Block, numbers: "count[int]") -> Iterator[str]:
         yield KEY
         for panel in block.panels:
             drawing = svg(panel, number=next(numbers))
-            yield f'<figure><figcaption>{_safe(panel.title)}</figcaption><div class="wide">{drawing}</div></figure>'
+            yield f'<figure><figcaption>{safe(panel.title)}</figcaption><div class="wide">{drawing}</div></figure>'
 
 
 def _definitions(block: Facts | Formulas) -> str:
     kind = ' class="f"' if isinstance(block, Formulas) else ""
     rows, before = [], None
     for name, text in block.rows:
-        rows.append(f"<dt>{'' if name == before else _safe(name)}</dt><dd>{_safe(text)}</dd>")
+        rows.append(f"<dt>{'' if name == before else safe(name)}</dt><dd>{safe(text)}</dd>")
         before = name
     return f"<dl{kind}>{''.join(rows)}</dl>"
 
@@ -100,7 +130,7 @@ def _table(table: Table) -> str:
 
     def row(cells: Sequence[str], tag: str, kind: str = "") -> str:
         kinds = (' class="w"' if column in words else "" for column in range(len(cells)))
-        shown = "".join(f"<{tag}{kind}>{_safe(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+        shown = "".join(f"<{tag}{kind}>{safe(cell)}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
         return f"<tr{kind}>{shown}</tr>"
 
     last = len(table.rows) - 1
@@ -113,17 +143,18 @@ def _table(table: Table) -> str:
 
 def _matrix(name: str, array: np.ndarray) -> str:
     rows = "".join(
-        "<tr>" + "".join(f"<td>{_safe(text)}</td>" for text in texts) + "</tr>" for texts in number_texts(array)
+        "<tr>" + "".join(f"<td>{safe(text)}</td>" for text in texts) + "</tr>" for texts in number_texts(array)
     )
-    return f'<div class="m"><table><caption>{_safe(name)}</caption><tbody>{rows}</tbody></table></div>'
+    return f'<div class="m"><table><caption>{safe(name)}</caption><tbody>{rows}</tbody></table></div>'
 
 
 def _code(block: Code) -> str:
     if not block.source:
         return ""
-    summary = f"<summary>{_safe(block.title)} <code>{_safe(block.place)}</code></summary>"
-    return f"<details>{summary}<pre>{_safe(block.source)}</pre></details>"
+    summary = f"<summary>{safe(block.title)} <code>{safe(block.place)}</code></summary>"
+    return f"<details>{summary}<pre>{safe(block.source)}</pre></details>"
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
+    """A text as HTML that holds no markup of its own."""
     return html.escape(text, quote=True)

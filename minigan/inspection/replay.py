@@ -24,7 +24,7 @@ from minigan.training.learner import Learner, Values
 from minigan.training.state import TrainingState
 from minigan.training.stepper import Stepper
 
-__all__ = ["Replay", "replayed"]
+__all__ = ["Replay", "expect_log", "replayed"]
 
 SPEED = {"images_per_second", "seconds", "gpu_memory", "gradients"}  # of a record, which no replay repeats
 
@@ -118,7 +118,7 @@ def replayed(
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path)
     config = read_config(folder, data=data, targets=targets)
-    _expect_log(folder / "log.jsonl")
+    expect_log(folder / "log.jsonl")
     checkpoint, start = _chosen(folder, path if path.is_file() and path.parent.name == "checkpoints" else None, step)
     prepared = _prepared(config if backend is None else replace(config, backend=backend), folder, moved=data)
     state = prepared.trainer.state
@@ -151,7 +151,7 @@ def _prepared(config: RunConfig, folder: Path, *, moved: str | None) -> Prepared
         ) from None
 
 
-def _expect_log(path: Path) -> None:
+def expect_log(path: Path) -> None:
     """Refuses a log with a damaged line. The last one may be half written: a training may just be writing it.
 
     Raises:

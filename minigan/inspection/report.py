@@ -1,0 +1,151 @@
+"""Reports: one HTML file on a run, or on two laid over each other, that works from disk and without a network."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from minigan.data import Dataset
+from minigan.data.picture_files import encode_picture
+from minigan.data.pictures import image_grid
+from minigan.errors import ConfigError, DataError, MiniganError
+from minigan.evaluation.features import PixelFeatures
+from minigan.evaluation.nearest_images import nearest_items
+from minigan.inspection.history import History, read_history
+from minigan.inspection.inspecting import Inspection, inspect_run
+from minigan.inspection.inspection_document import inspection_document
+from minigan.inspection.measured_step import measure_step
+from minigan.inspection.report_page import Findings, report_page
+from minigan.recipes import TranslationRecipe
+from minigan.runs.config import lasting_source
+from minigan.runs.trained_generator import load_generator
+from minigan.support.arguments import flag
+
+__all__ = ["Report", "report_run"]
+
+SHOWN = 10  # samples with their nearest examples
+SEARCHED = 10_000  # training examples among which they are found, if so many fit in BYTES
+BYTES = 400_000_000
+PULLED = 32  # fakes with the change that G's loss asks for
+
+
+class Report:
+    """A report.
+
+    Attributes:
+        page: the HTML.
+        notes: lines on what it lacks, and why.
+        verdict: of the inspection, or "" without one; of two runs, that of the first.
+    """
+
+    def __init__(self, page: str, notes: tuple[str, ...], verdict: str) -> None:
+        self.page, self.notes, self.verdict = page, notes, verdict
+
+    def __repr__(self) -> str:
+        return f"<Report: {len(self.page):,} characters{f', {self.verdict}' if self.verdict else ''}>"
+
+
+def report_run(
+    run: str | os.PathLike[str],
+    other: str | os.PathLike[str] | None = None,
+    *,
+    quick: bool = False,
+    data: str | os.PathLike[str] | None = None,
+    backend: str | None = None,
+) -> Report:
+    """Reports on a run: curves, pictures, nearest training examples, gradients, inspection, ledger and settings.
+
+        report = minigan.inspection.report_run("runs/dcgan-digits-1")
+        Path("report.html").write_text(report.page, encoding="utf-8")
+
+    Nothing in the run's folder is changed. What cannot be computed, for example without a checkpoint, is left out with
+    a note.
+
+    Args:
+        run: the path of its folder.
+        other: another run, to be laid over it.
+        quick: take only what the folder holds: no examples, inspection and ledger.
+        data: where the run's data are now, if they have moved; of the first run.
+        backend: for what is computed; None takes the run's own.
+    Raises:
+        CheckpointError: there is no run, its log is damaged, or it has neither log nor pictures yet.
+        ConfigError: data or a backend are given, but nothing is to be computed.
+    """
+    if flag(quick, "quick") and (data is not None or backend is not None):
+        name = "data" if data is not None else "backend"
+        raise ConfigError(f"a quick report computes nothing. Leave `{name}` or `quick` out.")
+    histories = [read_history(path) for path in (run, other) if path is not None]
+    sources = [None if data is None else lasting_source(os.fspath(data)), None]
+    findings = [
+        Findings() if quick else _found(history, data=source, backend=backend)
+        for history, source in zip(histories, sources, strict=False)
+    ]
+    notes = tuple(note for found in findings for note in found.notes)
+    inspection = findings[0].inspection
+    verdict = "" if inspection is None else str(inspection.record["verdict"])
+    return Report(report_page(histories, findings), notes, verdict)
+
+
+def _found(history: History, *, data: str | None, backend: str | None) -> Findings:
+    """The parts that can be computed for a run; each that cannot is noted."""
+    found = Findings()
+    folder = history.folder
+    try:
+        found.likeness, found.searched = _likeness(history, data, backend)
+    except MiniganError as error:
+        found.notes.append(f"No real examples next to fakes: {error}")
+    try:
+        inspection = inspect_run(folder, data=data, backend=backend)
+        found.inspection, found.pull = inspection_document(inspection), _pull(inspection)
+    except MiniganError as error:
+        found.notes.append(f"No inspection: {error}")
+    try:
+        found.ledger = measure_step(Path(folder), data=data, backend=backend)[0]
+    except MiniganError as error:
+        found.notes.append(f"No ledger: {error}")
+    return found
+
+
+def _pull(inspection: Inspection) -> bytes | None:
+    """A PNG of fakes, each with the change that G's loss asks for; None without a D that judges images."""
+    if inspection.pull is None or inspection.fakes.ndim != 4:
+        return None
+    images = inspection.gradient_picture()[: 2 * PULLED]
+    return encode_picture(image_grid(images, columns=min(8, len(images))), "pull.png")
+
+
+def _likeness(history: History, data: str | None, backend: str | None) -> tuple[bytes, int]:
+    """A PNG of training examples, samples, and the training examples nearest to those; and the number searched.
+
+    Raises:
+        ConfigError: G translates pictures, or draws points.
+        CheckpointError: there is no trained generator yet.
+        DataError: the data cannot be read, or are of another shape.
+    """
+    recipe, config = history.recipe, history.config
+    if isinstance(recipe, TranslationRecipe):
+        raise ConfigError(f"{recipe.name} translates pictures: its samples stand next to their targets already.")
+    trained = load_generator(history.folder / "model.safetensors", backend=backend or config.backend)
+    if len(trained.G.output_shape) != 3:
+        raise ConfigError(f"{recipe.name} draws points here.")
+    dataset = recipe.open_data(config.data if data is None else data, seed=config.seed)
+    try:
+        if not isinstance(dataset, Dataset):
+            raise ConfigError(f"{recipe.name} learns from items that are more than one picture.")
+        return _compared(np.asarray(trained.sample(SHOWN, seed=0)), dataset)
+    finally:
+        dataset.close()
+
+
+def _compared(samples: np.ndarray, dataset: Dataset) -> tuple[bytes, int]:
+    if dataset.shape != samples.shape[1:]:
+        raise DataError(f"{dataset.name} has items of shape {dataset.shape}, the generator draws {samples.shape[1:]}.")
+    most = max(SHOWN, min(SEARCHED, BYTES // (4 * samples[0].size)))
+    rows = np.random.default_rng(0).permutation(len(dataset))[:most].astype(np.int64)
+    features = PixelFeatures()
+    near = nearest_items(features(samples), dataset, rows=rows, features=features).items[:, 0]
+    real = dataset.read(rows[: len(samples)])
+    if len(real) < len(samples):
+        samples, near = samples[: len(real)], near[: len(real)]
+    picture = image_grid(np.concatenate([real, samples, dataset.read(near)]), columns=len(samples))
+    return encode_picture(picture, "likeness.png"), len(rows)

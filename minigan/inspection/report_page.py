@@ -1,0 +1,273 @@
+"""A report as a page: the parts of one or two runs put together."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigan.inspection.curve_guides import GENERAL, Group, groups
+from minigan.inspection.document import Document
+from minigan.inspection.history import History
+from minigan.inspection.page import body_of, framed, packaged, safe
+from minigan.inspection.plot import Line, heat_map, plot
+from minigan.inspection.report_data import Pictures, as_script_data, numbers, pictures
+from minigan.recipes import get_recipe
+
+__all__ = ["Findings", "report_page"]
+
+MOMENTS = 400  # of the slider, if there are no pictures
+LETTERS = "AB"
+DOCUMENTS = {"inspection": "Inspection: one step done again", "ledger": "Ledger: one step by its operations"}
+HEADING = "<h2>{}</h2>"
+PICTURE_READING = (
+    "Always of the same inputs, so what changes between two steps is G alone. The slider moves the line in every plot, "
+    "too; Play is the film of the training. All alike: G has collapsed. Each one changing from step to step without "
+    "getting better: the rates are high."
+)
+LIKENESS_READING = (
+    "Top: training examples. Middle: samples of G. Bottom: below each sample the training example nearest to it by its "
+    "pixels. Copies in the bottom rows would mean that G has learnt examples by heart."
+)
+PULL_READING = (
+    "Fakes, and to the right of each -dL/dpixel: bright where G is asked for more light, dark where for less, grey "
+    "where for no change. Grey throughout: D gives G nothing to go by. Fine noise: D judges by texture, not by shape."
+)
+HEAT_READING = (
+    "Norm of each layer's gradient, by color, over the training. Dark rows towards G's input: gradients vanish on "
+    "their way. A row that turns dark: that layer has stopped learning. All bright at once: a step that was too large."
+)
+
+
+class Findings:
+    """Parts of a report that its run's folder does not hold but that were computed; each may be missing.
+
+    Attributes:
+        likeness: a PNG of real, fake and nearest examples.
+        searched: the number of training examples among which the nearest were found.
+        pull: a PNG of fakes, each with the change that G's loss asks for.
+        inspection, ledger: documents.
+        notes: lines on what is missing, and why.
+    """
+
+    def __init__(self) -> None:
+        self.likeness: bytes | None = None
+        self.searched = 0
+        self.pull: bytes | None = None
+        self.inspection: Document | None = None
+        self.ledger: Document | None = None
+        self.notes: list[str] = []
+
+
+def report_page(histories: Sequence[History], findings: Sequence[Findings]) -> str:
+    """The page.
+
+    Args:
+        histories: of one run, or of two to be laid over each other.
+        findings: of each.
+    """
+    shown = [pictures(history, runs=len(histories)) for history in histories]
+    tables = [numbers(history, runs=len(histories)) for history in histories]
+    title = " and ".join(history.name for history in histories)
+    parts = [
+        *_facts(histories),
+        *_notes([*(note for found in findings for note in found.notes), *(n for _, some in tables for n in some)]),
+        *_pictures(histories, shown),
+        *_curves(histories),
+        *_likeness(histories, findings),
+        *_heat_maps(histories),
+        *_documents(histories, findings),
+        *_settings(histories),
+    ]
+    data = as_script_data(_data(histories, shown, [table for table, _ in tables]))
+    body = "\n".join(parts) + f'\n<script type="application/json" id="data">{data}</script>\n'
+    style = packaged("page.css") + packaged("report.css")
+    return framed(f"Report of {title}", body, style=style, script=packaged("report.js"))
+
+
+def _data(
+    histories: Sequence[History], shown: Sequence[Pictures], tables: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """All that the script reads."""
+    moments = sorted({step for some in shown for step in some.data})
+    if not moments:
+        logged = sorted({row[0] for table in tables for row in table["rows"]})
+        moments = [logged[i] for i in np.unique(np.linspace(0, len(logged) - 1, MOMENTS).astype(int))]
+    runs = [
+        {"name": history.name, "steps": list(some.data), "pictures": list(some.data.values()), "table": table}
+        for history, some, table in zip(histories, shown, tables, strict=True)
+    ]
+    return {"moments": moments, "runs": runs}
+
+
+def _facts(histories: Sequence[History]) -> Iterator[str]:
+    for index, history in enumerate(histories):
+        config = history.config
+        rows = [
+            ("run", f"{_letter(histories, index)}{history.name}"),
+            ("trained", f"{config.recipe} on {config.data}, seed {config.seed}"),
+            ("step", f"{history.step:,} of {int(config.settings['steps']):,}"),
+            ("by", f"minigan {config.minigan}, {config.engine or config.backend}"),
+        ]
+        yield f"<dl>{''.join(f'<dt>{safe(name)}</dt><dd>{safe(text)}</dd>' for name, text in rows)}</dl>"
+        yield f'<p><button class="csv" data-run="{index}">Save the log as CSV</button></p>'
+
+
+def _notes(notes: Sequence[str]) -> Iterator[str]:
+    for note in dict.fromkeys(notes):
+        yield f'<p class="note">{safe(note)}</p>'
+
+
+def _letter(histories: Sequence[History], index: int) -> str:
+    return f"{LETTERS[index]}: " if len(histories) > 1 else ""
+
+
+# ------------------------------------------------------------------------------------------ pictures
+
+
+def _pictures(histories: Sequence[History], shown: Sequence[Pictures]) -> Iterator[str]:
+    yield HEADING.format("Step by step")
+    yield (
+        '<div class="bar"><button id="play">Play</button><input id="step" type="range" min="0" max="0" value="0" '
+        'aria-label="step"><output id="shown"></output></div>'
+    )
+    yield "<noscript><p>The slider, the pictures and the CSV need the page's own script.</p></noscript>"
+    figures = [
+        f'<figure><figcaption id="at{index}">{safe(history.name)}</figcaption><img id="picture{index}" alt=""></figure>'
+        for index, (history, some) in enumerate(zip(histories, shown, strict=True))
+        if some.data
+    ]
+    if figures:
+        yield f'<div class="pictures">{"".join(figures)}</div><p class="reading">{safe(PICTURE_READING)}</p>'
+    yield from _notes([note for some in shown for note in some.notes])
+    for history in histories:
+        if not history.pictures:
+            yield f'<p class="note">{safe(history.name)} has no pictures.</p>'
+
+
+def _likeness(histories: Sequence[History], findings: Sequence[Findings]) -> Iterator[str]:
+    if any(found.likeness for found in findings):
+        yield HEADING.format("Real, fake, and the nearest training example")
+        yield f'<p class="reading">{safe(LIKENESS_READING)}</p>'
+    for history, found in zip(histories, findings, strict=True):
+        if found.likeness:
+            yield _one(f"{history.name}, searched {found.searched:,} training examples", found.likeness)
+    if any(found.pull for found in findings):
+        yield HEADING.format("The change that G's loss asks of its fakes")
+        yield f'<p class="reading">{safe(PULL_READING)}</p>'
+    for history, found in zip(histories, findings, strict=True):
+        if found.pull:
+            yield _one(history.name, found.pull)
+
+
+def _one(title: str, png: bytes) -> str:
+    """A picture that the slider does not move."""
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return (
+        f'<figure class="one"><figcaption>{safe(title)}</figcaption><img alt="{safe(title)}" src="{source}"></figure>'
+    )
+
+
+# ------------------------------------------------------------------------------------------ plots
+
+
+def _curves(histories: Sequence[History]) -> Iterator[str]:
+    """Plots of equal title are laid over each other."""
+    yield HEADING.format("Curves, and how to read them")
+    yield f"<p>{safe(GENERAL)}</p>"
+    found = [{group.title: group for group in groups(history)} for history in histories]
+    last = max(history.step for history in histories)
+    titles = dict.fromkeys(title for some in found for title in some)
+    plots = [
+        _plot(title, [(i, some[title]) for i, some in enumerate(found) if title in some], last) for title in titles
+    ]
+    yield f'<div class="plots">{"".join(plots)}</div>'
+
+
+def _plot(title: str, of_runs: Sequence[tuple[int, Group]], last: int) -> str:
+    names = list(dict.fromkeys(name for _, group in of_runs for name in group.curves))
+    lines = [
+        Line(name, curve, names.index(name), run) for run, group in of_runs for name, curve in group.curves.items()
+    ]
+    marks = list(dict.fromkeys(mark for _, group in of_runs for mark in group.marks))
+    legend = "".join(
+        f'<span class="c{line.color % 6}{" b" if line.run else ""}"><b>{safe(line.name)}</b> '
+        f'<output data-run="{line.run}" data-name="{safe(line.name)}"></output></span>'
+        for line in lines
+    )
+    readings = dict.fromkeys(group.reading for _, group in of_runs)
+    reading = "".join(f'<p class="reading">{safe(text)}</p>' for text in readings)
+    drawing = plot(title, lines, last=last, marks=marks)
+    return f'<figure><figcaption>{safe(title)}</figcaption><p class="legend">{legend}</p>{drawing}{reading}</figure>'
+
+
+def _heat_maps(histories: Sequence[History]) -> Iterator[str]:
+    yield HEADING.format("Gradients, layer by layer")
+    yield f'<p class="reading">{safe(HEAT_READING)}</p>'
+    for history in histories:
+        if not history.gradients:
+            yield (
+                f'<p class="note">{safe(history.name)} has not logged them: train with --log-gradients N '
+                "(`log_gradients=N`).</p>"
+            )
+            continue
+        networks = dict.fromkeys(name.split(".")[0] for name in history.gradients)
+        maps = [
+            f"<figure><figcaption>{safe(f'{history.name}: {network}')}</figcaption>"
+            f"{heat_map(network, {n: c for n, c in history.gradients.items() if n.split('.')[0] == network})}</figure>"
+            for network in networks
+        ]
+        yield f'<div class="plots">{"".join(maps)}</div>'
+
+
+# ------------------------------------------------------------------------------------------ documents and settings
+
+
+def _documents(histories: Sequence[History], findings: Sequence[Findings]) -> Iterator[str]:
+    first = 1
+    for title, name in (
+        ("Inspection: one step done again", "inspection"),
+        ("Ledger: one step by operations", "ledger"),
+    ):
+        documents = [getattr(found, name) for found in findings]
+        if not any(documents):
+            continue
+        yield HEADING.format(title)
+        for index, document in enumerate(documents):
+            if document is not None:
+                summary = safe(f"{_letter(histories, index)}{document.title}{_verdict(document)}")
+                opened = " open" if name == "inspection" else ""
+                yield f"<details{opened}><summary>{summary}</summary>{body_of(document, first=first)}</details>"
+                first += 100
+
+
+def _verdict(document: Document) -> str:
+    return f": {document.record['verdict']}" if "verdict" in document.record else ""
+
+
+def _settings(histories: Sequence[History]) -> Iterator[str]:
+    for history in histories:
+        settings, defaults = history.config.settings, get_recipe(history.config.recipe).from_settings({}).settings()
+        rows = [
+            (name, defaults.get(name, ""), value) for name, value in settings.items() if defaults.get(name) != value
+        ]
+        yield HEADING.format(safe(f"Settings of {history.name} that differ from {history.config.recipe}'s defaults"))
+        yield _rows(("setting", "default", "this run"), rows) if rows else "<p>None.</p>"
+    if len(histories) > 1:
+        one, other = (_everything(history) for history in histories)
+        names = dict.fromkeys([*one, *other])
+        rows = [(n, one.get(n, "-"), other.get(n, "-")) for n in names if one.get(n) != other.get(n)]
+        yield HEADING.format("Settings in which the two runs differ")
+        yield _rows(("setting", *(history.name for history in histories)), rows) if rows else "<p>None.</p>"
+
+
+def _everything(history: History) -> dict[str, Any]:
+    config = history.config
+    named = {"recipe": config.recipe, "data": config.data, "seed": config.seed, "engine": config.engine}
+    return named | config.settings
+
+
+def _rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    head = "".join(f"<th>{safe(text)}</th>" for text in header)
+    body = "".join(f"<tr>{''.join(f'<td>{safe(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
