@@ -7,6 +7,7 @@ import pytest
 
 import minigan
 from minigan.cli.command_line import main
+from minigan.runs.config_migrations import CONFIG_FORMAT
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_two_runs_in_one_file(folder, capsys):
         (["ring", "--quick", "--data", "ring"], "a quick report computes nothing. Leave --data or --quick out."),
         (["ring", "--quick", "--out", "no/such/folder/report.html"], "no/such/folder"),
         (["damaged"], "damaged/log.jsonl is damaged: line 1 is no record of a step. Remove that line."),
-        (["newer"], "newer/config.toml: expected format 2 or an earlier one, found 99."),
+        (["newer"], f"newer/config.toml: expected format {CONFIG_FORMAT} or an earlier one, found 99."),
     ],
 )
 def test_bad_input_is_one_line(folder, words, text, capsys):
@@ -65,7 +66,9 @@ def test_bad_input_is_one_line(folder, words, text, capsys):
     log = (folder / "ring" / "log.jsonl").read_text(encoding="utf-8")
     (folder / "damaged" / "log.jsonl").write_text(f"x\n{log}", encoding="utf-8")
     config = (folder / "ring" / "config.toml").read_text(encoding="utf-8")
-    (folder / "newer" / "config.toml").write_text(config.replace("format = 2", "format = 99"), encoding="utf-8")
+    (folder / "newer" / "config.toml").write_text(
+        config.replace(f"format = {CONFIG_FORMAT}", "format = 99"), encoding="utf-8"
+    )
     assert main(["report", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""

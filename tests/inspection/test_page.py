@@ -2,11 +2,11 @@
 
 import html.parser
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from helpers.browser import BROWSER
 
 from minigan.inspection import Document, as_page, as_text, contents, explain
 from minigan.inspection.document import Code, Facts, Formulas, Graph, Heading, Matrices, Table, Text, Verbatim
@@ -132,9 +132,6 @@ def test_numbers_of_a_matrix_share_a_precision():
     assert number_texts(np.array([[0.5, -0.0001]])) == [["0.500", "0.000"]]
     assert number_texts(np.array([[12.5, 1.0]])) == [["12.50", "1.00"]]
     assert number_texts(np.array([[0.01, 0.002]])) == [["0.01000", "0.00200"]]
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
