@@ -1,5 +1,7 @@
 """How the suite itself is run: processes, and lines of dots."""
 
+from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -68,3 +70,9 @@ def test_skipped_tests_are_counted_by_their_reason(letters, shown):
     reporter = SimpleNamespace(stats={"skipped": skipped}, reportchars=letters, write_line=lines.append)
     pytest_terminal_summary(reporter)
     assert lines == shown
+
+
+def test_no_two_files_have_one_name():
+    """Pytest imports test files by their name alone."""
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert {name for name, count in names.items() if count > 1} == set()
