@@ -98,6 +98,14 @@ READERS: tuple[Reader, ...] = (
     Reader("log", samples.run_folders, reading.read_run, log_mutation, damages="log.jsonl"),
     Reader("config", samples.run_folders, reading.read_configuration, text_mutation, damages="config.toml"),
     Reader("run", samples.run_folders, reading.read_run, text_mutation, damages="config.toml"),
+    Reader(
+        "run-pictures",
+        samples.picture_run_folders,
+        reading.read_run_pictures,
+        png_mutation,
+        damages="samples/step-000002.png",
+        growth=PICTURE_GROWTH,
+    ),
     Reader("lock", samples.lock_folders, reading.read_lock, json_mutation, damages=".lock"),
 )
 

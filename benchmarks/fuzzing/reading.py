@@ -7,6 +7,7 @@ import random
 import struct
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -14,12 +15,15 @@ from benchmarks.fuzzing.samples import IDX_CODES
 from minigan import runs
 from minigan.data import Dataset, open_dataset, open_pairs
 from minigan.data.dataset import Collection
-from minigan.errors import OutputError
+from minigan.errors import MissingExtraError, OutputError
 from minigan.evaluation import classifier_cache
 from minigan.export import load_state_dict, read_state_dict, weight_shapes
+from minigan.inspection import report_data, report_run
+from minigan.inspection.history import read_history
 from minigan.nn.layers import BatchNorm, Dense, ReLU
 from minigan.nn.network import Sequential
 from minigan.runs.config import RunConfig, read_config, write_config
+from minigan.runs.film import film_of
 from minigan.runs.folders import run_data
 from minigan.runs.prepare import load_checkpoint, prepare_from_folder
 from minigan.support.folder_owner import LOCK_FILE, FolderOwner, refuse_if_owned
@@ -203,6 +207,19 @@ def read_lock(folder: Path, rng: random.Random) -> None:  # noqa: ARG001
         else:
             expect(False, "a second owner is not refused")
     expect(not (folder / LOCK_FILE).exists(), "the lock file is left")
+
+
+def read_run_pictures(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
+    """The report of a run, also where its pictures must be made smaller or fewer, and its film."""
+    expect("data:image/png;base64," in report_run(folder, quick=True).page, "a report without pictures")
+    history = read_history(folder)
+    with mock.patch.object(report_data, "PICTURES_MOST", 1):
+        expect(len(report_data.pictures(history).data) == 1, "more pictures than fit, or none")
+        missing = MissingExtraError("Pillow is not installed.")
+        with mock.patch.object(report_data, "load_pillow", side_effect=missing):
+            expect(len(report_data.pictures(history).data) == 1, "without Pillow, no picture")
+    film = film_of(folder)
+    expect(len({frame.shape for frame in film.frames}) == 1, "frames of several sizes")
 
 
 def read_configuration(folder: Path, rng: random.Random) -> None:

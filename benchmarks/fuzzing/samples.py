@@ -25,6 +25,7 @@ from benchmarks.fuzzing.formats import (
     zip_bytes,
     zip_member,
 )
+from minigan.data.png import encode_png
 
 Files = dict[str, bytes]
 
@@ -214,6 +215,15 @@ def _files(folder: Path) -> Files:
 def lock_folders() -> list[Files]:
     """Lock files that killed processes leave in run folders."""
     return [{".lock": b'{"process": 1, "host": "elsewhere"}'}, {".lock": b"0"}]
+
+
+def picture_run_folders() -> list[Files]:
+    """A run with pictures of its training, grey ones and coloured ones."""
+    run = run_folders()[0]
+    return [
+        run | {f"samples/step-{step:06}.png": encode_png(pixels(6, 7, channels)) for step in (1, 2, 3)}
+        for channels in (1, 3)
+    ]
 
 
 @cache

@@ -93,7 +93,7 @@ def _smaller(paths: Mapping[int, Path]) -> dict[int, bytes] | None:
                 if image.width * image.height <= PIXELS_MOST:
                     image.convert("L" if image.mode == "L" else "RGB").save(content, format="JPEG", quality=QUALITY)
                     found[step] = content.getvalue()
-        except (OSError, ValueError, SyntaxError):  # a damaged file
+        except Exception:  # for a damaged file Pillow raises nearly anything
             continue
     return found
 

@@ -207,8 +207,8 @@ def _heat_maps(histories: Sequence[History]) -> Iterator[str]:
     for history in histories:
         if not history.gradients:
             yield (
-                f'<p class="note">{safe(history.name)} has not logged them: train with --log-gradients N '
-                "(`log_gradients=N`).</p>"
+                f'<p class="note">{safe(history.name)} has not logged them: train with '
+                "<code>log_gradients=50</code>.</p>"
             )
             continue
         networks = dict.fromkeys(name.split(".")[0] for name in history.gradients)
