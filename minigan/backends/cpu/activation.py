@@ -17,6 +17,8 @@ NUMBERS_PER_EXPONENTIAL = 6
 def weakened(t, slope):
     """slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink."""
     product = slope * t
+    if slope != 0:  # decided once for a loop, which then has vectors
+        return product
     return product if product == product or t != t else slope - slope
 
 
