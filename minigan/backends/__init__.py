@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from minigan.backends.base import Array, Backend, KernelCoverage, Number
+from minigan.backends.precision import chosen_precision
 from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.support.arguments import kind_of
 
@@ -27,31 +28,37 @@ _OTHER_NAMES: Mapping[str, str] = {
 }
 
 
-def get_backend(name: str | Backend = "auto") -> Backend:
+def get_backend(name: str | Backend = "auto", *, precision: str | None = None) -> Backend:
     """A new backend object.
 
     Args:
         name: "reference" (NumPy), "cpu" (Numba), "gpu" (CuPy, on a CUDA GPU), or "auto": the fastest of them that
             can run here. A backend object is returned as it is.
+        precision: of products: "fp32", "tf32" or "bf16", as far as the backend has it. None or "auto" is the
+            environment's MINIGAN_PRECISION, else the backend's default; the reference knows "fp32" alone.
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: an unknown name or precision, one that the backend does not have, or that a backend object which is
+            given does not compute with.
         MissingExtraError: its library is not installed.
         BackendError: its library is installed but cannot run here.
     """
     if isinstance(name, Backend):
+        chosen_precision(precision or name.precision, default=name.precision, possible=(name.precision,), on=repr(name))
         return name
     if name == "auto":
         for candidate in reversed(BACKENDS):
             try:
-                return get_backend(candidate)
+                return get_backend(candidate, precision=precision)
             except (MissingExtraError, BackendError):
                 continue
     if name == "reference":
         from minigan.backends.reference import ReferenceBackend
 
+        # The environment's choice is for the engines: the reference is what they are compared with.
+        chosen_precision(precision or "fp32", default="fp32", possible=("fp32",), on="the reference backend")
         return ReferenceBackend()
     if name == "cpu":
-        return _cpu_backend()
+        return _cpu_backend(precision)
     if name == "gpu":
         try:
             import cupy  # noqa: F401
@@ -65,13 +72,13 @@ def get_backend(name: str | Backend = "auto") -> Backend:
             ) from None
         from minigan.backends.gpu import GpuBackend
 
-        return GpuBackend()
+        return GpuBackend(precision=precision)
     near = _OTHER_NAMES.get(name.lower()) if isinstance(name, str) else None
     remedy = f"Did you mean {near!r}?" if near else 'Write "auto" for the fastest one here.'
     raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {kind_of(name)}. {remedy}")
 
 
-def _cpu_backend() -> Backend:
+def _cpu_backend(precision: str | None) -> Backend:
     try:
         import numba
     except ImportError as error:
@@ -90,7 +97,7 @@ def _cpu_backend() -> Backend:
         raise
     except Exception as error:
         raise _no_numba(error) from None
-    return CpuBackend()
+    return CpuBackend(precision=precision)
 
 
 def _no_numba(error: Exception) -> BackendError:

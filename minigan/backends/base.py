@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Self, TypeVar
 import numpy as np
 
 from minigan.backends.geometry import ConvGeometry, IntPair
+from minigan.backends.precision import Precision
 from minigan.errors import DTypeError, ShapeError
 from minigan.support.copying import refuse_pickle
 
@@ -131,6 +132,7 @@ class Backend(ABC):
 
     name: str
     xp: ModuleType  # numpy or cupy
+    precision: Precision = "fp32"  # of the factors of products, see `precision.py`
     guard: Guard | None = None  # None: each number is looked at before it does harm
 
     def __copy__(self) -> Self:

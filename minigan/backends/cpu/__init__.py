@@ -19,6 +19,7 @@ from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
+from minigan.backends.precision import chosen_precision
 from minigan.backends.reference import ReferenceBackend
 from minigan.backends.workspace import Recycler, Workspace
 
@@ -42,11 +43,17 @@ class CpuBackend(
         exact: forbids convolutions with fewer multiplications (`toom.py`). On DCGAN's layers, in float32, these
             err by up to 6e-6 of the largest number and 1.4e-6 of the typical one, direct ones by 2e-6 and 7e-7. False
             by default, unless the environment says MINIGAN_EXACT=1.
+        precision: of the products of float32 numbers: "fp32", the default, or "bf16", which rounds their factors to 7
+            bits of mantissa. Sums, weights, gradients, moments and statistics are float32 in both. None or "auto" is
+            the environment's MINIGAN_PRECISION.
+    Raises:
+        ConfigError: another precision.
     """
 
     name = "cpu"
 
-    def __init__(self, *, threads: int | None = None, exact: bool | None = None) -> None:
+    def __init__(self, *, threads: int | None = None, exact: bool | None = None, precision: str | None = None) -> None:
+        self.precision = chosen_precision(precision, default="fp32", possible=("fp32", "bf16"), on="the cpu backend")
         self.exact = os.environ.get("MINIGAN_EXACT") == "1" if exact is None else exact
         self.team = Team(threads or default_threads())
         self.workspace = Workspace()
@@ -59,5 +66,6 @@ class CpuBackend(
 
     def describe(self) -> str:
         plural = "" if self.team.size == 1 else "s"
-        exact = ", exact" if self.exact else ""
-        return f"cpu backend, Numba {numba.__version__}, {simd.describe()}, {self.team.size} thread{plural}{exact}"
+        precision = f"{self.precision}, exact" if self.exact else self.precision
+        threads = f"{self.team.size} thread{plural}"
+        return f"cpu backend, Numba {numba.__version__}, {simd.describe()}, {threads}, {precision}"

@@ -6,7 +6,7 @@ and `norm.cu`. Kernels that are not here are the reference's, run by CuPy; `cove
 """
 
 import os
-from typing import Any, cast
+from typing import Any
 
 import cupy
 import numpy as np
@@ -20,10 +20,9 @@ from minigan.backends.gpu.group_norm import GroupNormKernels
 from minigan.backends.gpu.launch import Launcher
 from minigan.backends.gpu.memory import PooledMemory
 from minigan.backends.gpu.optim import OptimKernels
-from minigan.backends.gpu.plan import PRECISIONS, Precision
 from minigan.backends.gpu.resize import ResizeKernels
+from minigan.backends.precision import PRECISIONS, Precision, chosen_precision
 from minigan.backends.reference import ReferenceBackend
-from minigan.errors import ConfigError
 
 
 class GpuBackend(
@@ -40,9 +39,9 @@ class GpuBackend(
 
     Args:
         precision: of the products of float32 numbers; their sums are always float32. "tf32" rounds factors to 10 bits
-            of mantissa, "bf16" to 7, "fp32" does not round them. Weights stay float32. The default is the environment's
-            MINIGAN_PRECISION, else "tf32", PyTorch's default for convolutions; but "fp32" on GPUs before Ampere, and
-            with MINIGAN_EXACT=1.
+            of mantissa, "bf16" to 7, "fp32" does not round them. Weights stay float32. None or "auto" is the
+            environment's MINIGAN_PRECISION, else "tf32", PyTorch's default for convolutions; but "fp32" on GPUs before
+            Ampere, and with MINIGAN_EXACT=1.
     Raises:
         BackendError: no usable GPU.
         ConfigError: an unknown precision, or one that the GPU does not have.
@@ -60,15 +59,14 @@ class GpuBackend(
         self.launch = Launcher()
 
     def _checked(self, precision: str | None, generation: int) -> Precision:
-        has_tensor_cores = generation >= 8
-        if precision is None:
-            exact = os.environ.get("MINIGAN_EXACT") == "1" or not has_tensor_cores
-            precision = os.environ.get("MINIGAN_PRECISION") or ("fp32" if exact else "tf32")
-        if precision not in PRECISIONS:
-            raise ConfigError(f"unknown precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
-        if precision != "fp32" and not has_tensor_cores:
-            raise ConfigError(f"{self.device} has no {precision}: expected Ampere or later. Use precision fp32.")
-        return cast(Precision, precision)
+        has_tensor_cores = generation >= 8  # Ampere
+        exact = os.environ.get("MINIGAN_EXACT") == "1" or not has_tensor_cores
+        return chosen_precision(
+            precision,
+            default="fp32" if exact else "tf32",
+            possible=PRECISIONS if has_tensor_cores else ("fp32",),
+            on=self.device,
+        )
 
     def asarray(self, array: np.ndarray | Array, *, dtype: np.dtype[Any] | None = None) -> Array:
         self.refuse_host_array(array)

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.backends.base import Array, Guard, Shape
 from minigan.backends.gpu.launch import Launcher, vector_of
-from minigan.backends.gpu.plan import Precision
+from minigan.backends.precision import Precision
 
 
 class Engine:

@@ -13,8 +13,6 @@ from typing import Literal, NamedTuple
 from minigan.backends.geometry import ConvGeometry
 from minigan.errors import ShapeError
 
-PRECISIONS = ("tf32", "bf16", "fp32")
-Precision = Literal["tf32", "bf16", "fp32"]
 Kernel = Literal["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
 BK = 16  # depth of a tile, product.cuh's

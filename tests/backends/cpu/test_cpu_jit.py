@@ -128,8 +128,8 @@ def test_the_fingerprint_is_of_the_whole_package(monkeypatch, tmp_path):
 
 
 def test_describe_and_coverage():
-    assert CpuBackend(threads=3).describe().endswith(f"({simd.VECTOR_BYTES}-byte vectors), 3 threads")
-    assert CpuBackend(threads=1).describe().endswith("1 thread")
+    assert CpuBackend(threads=3).describe().endswith(f"({simd.VECTOR_BYTES}-byte vectors), 3 threads, fp32")
+    assert CpuBackend(threads=1).describe().endswith("1 thread, fp32")
     assert {row.origin for row in CpuBackend().coverage()} == {"native"}
 
 

@@ -161,7 +161,7 @@ def test_precisions(make, monkeypatch):
     assert make().precision == "bf16"
     assert make(precision="fp32").precision == "fp32"
     monkeypatch.setenv("MINIGAN_PRECISION", "fp8")
-    with pytest.raises(ConfigError, match="unknown precision 'fp8': expected one of tf32, bf16, fp32"):
+    with pytest.raises(ConfigError, match="MINIGAN_PRECISION must be one of auto, fp32, tf32, bf16, got 'fp8'"):
         make()
 
 
