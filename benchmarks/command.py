@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minigan.backends import BACKENDS, get_backend
+from minigan.backends.precision import AUTO, PRECISIONS
 from minigan.errors import MiniganError
 
 # What each peer needs, as pip calls it.
-PEERS = {"torch": ("torch",), "onnxruntime": ("torch", "onnxruntime", "onnx", "onnxscript")}
+PEERS = {"torch": ("torch",), "onnxruntime": ("onnxruntime", "onnx")}
 # Where a kernel's work is done when its call returns, so that single kernels can be timed.
 HOST = ("reference", "cpu")
 
@@ -28,6 +29,9 @@ def parser(
     """With the options that all comparisons have."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--backend", choices=backends, default="cpu", help="minigan's (default cpu)")
+    result.add_argument(
+        "--precision", metavar="P", help="minigan's: auto, fp32, bf16, ... (default MINIGAN_PRECISION's)"
+    )
     result.set_defaults(peer=[])
     if peers:
         result.add_argument("--peer", choices=peers, action="append", help="whom to compare with; repeat for several")
@@ -37,11 +41,17 @@ def parser(
     return result
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """The option --precision."""
+    precisions = (AUTO, *PRECISIONS)
+    parser.add_argument("--precision", choices=precisions, default=AUTO, help="minigan's (default auto: the backend's)")
+
+
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, with `backend` as an object, and those peers that are installed; says which are not."""
     options = parser.parse_args(arguments)
     try:
-        options.backend = get_backend(options.backend)
+        options.backend = get_backend(options.backend, precision=options.precision)
     except MiniganError as error:
         parser.error(str(error))
     for peer in tuple(options.peer):

@@ -1,25 +1,32 @@
-"""A PyTorch module in ONNX Runtime: the peer for drawing samples."""
+"""A generator in ONNX Runtime: the peer for drawing samples."""
 
-import logging
-import warnings
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import torch
-from torch import nn
+
+from minigan.export import onnx
+from minigan.export.base import ExportOptions, Subject
+from minigan.nn.network import Sequential
+from minigan.support.cpu_limit import usable_cpus
 
 
-def session(module: nn.Module, example: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from arrays of the example's shape to the module's output, on as many threads as PyTorch has."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that nothing here needs
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PyTorch about itself
-        exported = torch.onnx.export(module, (torch.from_numpy(example),), dynamo=True, verbose=False)
+def session(G: Sequential, *, batch_size: int, fused: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from latent vectors (batch_size, latent) to images (N, C, H, W), on all CPUs of this process.
+
+    Args:
+        G: is exported by minigan, with its weights and running statistics.
+        batch_size: fixed, so that ONNX Runtime may choose its kernels for it.
+        fused: whether each BatchNorm is in the weights before it; ONNX Runtime is free to do that itself.
+    """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    model = onnxruntime.InferenceSession(
-        exported.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    options.intra_op_num_threads = usable_cpus().threads
+    options.add_free_dimension_override_by_name("N", batch_size)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "generator.onnx")
+        onnx.write(Subject(G, "G of a benchmark", from_noise=True), file, ExportOptions(fold=fused))
+        model = onnxruntime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
     (source,) = model.get_inputs()
     return lambda z: model.run(None, {source.name: z})[0]

@@ -1,5 +1,6 @@
 """The networks and training step of minigan's recipes in PyTorch, as its DCGAN example has them: the peer."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -185,11 +186,63 @@ def networks(recipe: Recipe, image_shape: tuple[int, ...]) -> tuple[nn.Module, n
 
 
 def training_step(
-    recipe: Recipe, image_shape: tuple[int, ...], *, channels_last: bool = False, bf16: bool = False
+    recipe: Recipe,
+    image_shape: tuple[int, ...],
+    *,
+    channels_last: bool = False,
+    bf16: bool = False,
+    compiled: bool = False,
 ) -> Callable[[np.ndarray], None]:
-    """A function that trains both networks on one batch of images (N, H, W, C), on the CPU."""
+    """A function that trains both networks on one batch of images (N, H, W, C), on the CPU.
+
+    Args:
+        compiled: G and D by `torch.compile`, at the first step.
+    """
     gan = Gan(recipe, image_shape, channels_last=channels_last, bf16=bf16)
+    if compiled:
+        gan.G, gan.D = compiled_module(gan.G), compiled_module(gan.D)
     return lambda images: gan.update(gan.tensor(images))
+
+
+def compiled_module(module: nn.Module) -> nn.Module:
+    """Is compiled at its first call, for that call's shape.
+
+    (`module.compile()` compiles nothing of an `nn.Sequential`. The limit is one for the code that all of these share.)
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PyTorch about itself
+        import torch._dynamo
+
+        torch._dynamo.config.recompile_limit = 1000
+        result: nn.Module = torch.compile(module, dynamic=False)
+    return result
+
+
+def compiles(name: str, call: Callable[[], object]) -> bool:
+    """Makes the first call of a compiled peer; where that fails or compiles nothing, says so in one line.
+
+    PyTorch needs a C++ compiler, and compiles no backward pass that is differentiated again.
+    """
+    before = graphs_compiled()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call()
+    except Exception as error:  # whatever the compiler, or PyTorch's generator of code, raises
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    else:
+        reason = "" if graphs_compiled() > before else "torch.compile compiled nothing"
+    if reason:
+        print(f"without {name}: {reason}")
+    return not reason
+
+
+def graphs_compiled() -> int:
+    """Graphs that `torch.compile` has compiled in this process."""
+    from torch._dynamo.utils import counters  # 100 MiB that only compiling needs
+
+    found: int = counters["stats"]["unique_graphs"]
+    return found
 
 
 def stack(channels: int, hidden: int) -> nn.Sequential:
@@ -233,8 +286,11 @@ def fused(network: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def on_one_thread(step: Callable[[np.ndarray], None]) -> Callable[[np.ndarray], None]:
+def on_one_thread(
+    make: Callable[..., Callable[[np.ndarray], None]], *, compiled: bool = False
+) -> Callable[[np.ndarray], None]:
     """The same step with one of PyTorch's threads: for small networks a second one may cost more than it brings."""
+    step = make(compiled=compiled)
 
     def alone(images: np.ndarray) -> None:
         threads = torch.get_num_threads()

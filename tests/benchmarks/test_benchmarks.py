@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import json
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,7 +31,8 @@ def has(*packages: str) -> bool:
 
 
 TORCH = ("--peer", "torch") if has("torch") else ()
-ONNX = ("--peer", "onnxruntime") if has("torch", "onnxruntime", "onnx", "onnxscript") else ()
+EAGER = (*TORCH, "--eager")
+ONNX = ("--peer", "onnxruntime") if has("onnxruntime", "onnx") else ()
 
 
 @pytest.fixture
@@ -105,7 +107,7 @@ def test_the_roofline():
 
 def test_train_step(ran, tmp_path):
     file = tmp_path / "step.json"
-    lines = ran(train_step, "--model", "mlp", "--batch-size", "4", *NUMPY, *TORCH, "--json", str(file))
+    lines = ran(train_step, "--model", "mlp", "--batch-size", "4", *NUMPY, *EAGER, "--json", str(file))
     assert "mlp, batch 4, median of 1 rounds:" in lines
     assert ends_with_a_ratio(lines) == bool(TORCH)
     assert json.loads(file.read_text())["seconds"]["minigan reference"][0] > 0
@@ -114,7 +116,7 @@ def test_train_step(ran, tmp_path):
 def test_train_step_with_a_penalty(ran, monkeypatch):
     small = measurements.Model(DCGAN(width=2, loss="wasserstein", penalty="wgan-gp", d_norm="none"), (28, 28, 1))
     monkeypatch.setitem(measurements.MODELS, "wgan-gp32", small)
-    lines = ran(train_step, "--model", "wgan-gp32", "--batch-size", "4", *NUMPY, *TORCH)
+    lines = ran(train_step, "--model", "wgan-gp32", "--batch-size", "4", *NUMPY, *EAGER)
     assert "wgan-gp32, batch 4, median of 1 rounds:" in lines
     assert ends_with_a_ratio(lines) == bool(TORCH)
 
@@ -135,11 +137,63 @@ def test_stack_notices_another_result(monkeypatch):
 
 
 def test_sampling(ran):
-    lines = ran(sampling, "--model", "dcgan28", "--count", "4", "--batch-size", "2", *NUMPY, *TORCH, *ONNX)
+    lines = ran(sampling, "--model", "dcgan28", "--count", "4", "--batch-size", "2", "--bf16", *NUMPY, *EAGER, *ONNX)
     assert "4 images of dcgan28, median of 1 rounds:" in lines
-    assert ends_with_a_ratio(lines) == bool(TORCH)
+    assert ends_with_a_ratio(lines) == bool(TORCH or ONNX)
     engines = [line.split()[1] for line in lines if line.startswith("      2")]
-    assert [engines.count(name) for name in ("minigan", "torch", "onnxruntime")] == [1, 2 * len(TORCH), len(ONNX)]
+    peers = [5 if TORCH else 0, 2 if ONNX else 0]
+    assert [engines.count(name) for name in ("minigan", "torch", "onnxruntime")] == [1, *peers]
+
+
+def test_sampling_compares_float32_closely_and_bf16_less_so():
+    assert sampling.tolerance("torch fused", "fp32") == sampling.TOLERANCE
+    assert sampling.tolerance("torch fused bf16", "fp32") == sampling.BF16_TOLERANCE
+    assert sampling.tolerance("torch fused", "bf16") == sampling.BF16_TOLERANCE
+
+
+@pytest.fixture
+def torch_compile(monkeypatch):
+    """Replaces `torch.compile`."""
+    torch = pytest.importorskip("torch")
+    return lambda replacement: monkeypatch.setattr(torch, "compile", replacement)
+
+
+def test_compiled_peers(ran, torch_compile):
+    torch = pytest.importorskip("torch")
+    torch_compile(partial(torch.compile, backend="eager"))  # traced, and no C++ compiled
+    lines = ran(train_step, "--model", "mlp", "--batch-size", "4", "--bf16", *NUMPY, *TORCH)
+    names = [line[2:36].strip() for line in lines if line.endswith("images/s")]
+    assert names[-3:] == ["torch, compiled", "torch, 1 thread, compiled", "torch channels_last bf16, compiled"]
+    assert not any(line.startswith("without") for line in lines)
+    small = ("--model", "dcgan28", "--count", "2", "--batch-size", "2")
+    lines = ran(sampling, *small, *NUMPY, *TORCH)
+    assert sum("torch channels_last fused, compiled " in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("kind", ["fails", "nothing"])
+def test_a_peer_that_cannot_be_compiled_is_left_out(ran, torch_compile, kind):
+    def fails(*_):
+        raise RuntimeError("\n  no C++ compiler was found\n  some of its log")
+
+    torch_compile(lambda module, **_: fails if kind == "fails" else module)
+    reason = "no C++ compiler was found" if kind == "fails" else "torch.compile compiled nothing"
+    lines = ran(train_step, "--model", "mlp", "--batch-size", "4", *NUMPY, *TORCH)
+    assert f"without torch, compiled: {reason}" in lines
+    assert ends_with_a_ratio(lines)
+    assert not any(line.startswith("  torch, compiled") for line in lines)
+
+
+def test_precision_is_handed_to_the_backend(ran, monkeypatch):
+    asked = []
+
+    def get_backend(name, **options):
+        asked.append((name, options))
+        return ReferenceBackend()
+
+    monkeypatch.setattr("benchmarks.command.get_backend", get_backend)
+    ran(train_step, "--model", "mlp", "--batch-size", "4", "--precision", "bf16", *NUMPY)
+    ran(breakdown, "--model", "mlp", "--batch-size", "4", *NUMPY)
+    assert asked == [("reference", {"precision": "bf16"}), ("reference", {"precision": "auto"})]
 
 
 def test_scaling(ran):
