@@ -29,9 +29,7 @@ def parser(
     """With the options that all comparisons have."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--backend", choices=backends, default="cpu", help="minigan's (default cpu)")
-    result.add_argument(
-        "--precision", metavar="P", help="minigan's: auto, fp32, bf16, ... (default MINIGAN_PRECISION's)"
-    )
+    add_precision(result)
     result.set_defaults(peer=[])
     if peers:
         result.add_argument("--peer", choices=peers, action="append", help="whom to compare with; repeat for several")

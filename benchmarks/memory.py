@@ -16,13 +16,14 @@ from benchmarks import command
 from minigan.backends import BACKENDS, get_backend
 from minigan.cli.measurements import MODELS, random_images, training_step
 
-ENGINES = ("minigan", "torch", "torch channels_last")
+ENGINES = ("minigan", "torch", "torch channels_last", "torch channels_last bf16")
 
 
 def peak_of(engine: str, options: argparse.Namespace) -> float:
     """MiB at the peak of a fresh process that trains for some steps."""
     call = [sys.executable, "-m", "benchmarks.memory", "--child", engine, "--model", options.model]
-    call += ["--batch-size", str(options.batch_size), "--steps", str(options.steps), "--backend", options.backend]
+    call += ["--batch-size", str(options.batch_size), "--steps", str(options.steps)]
+    call += ["--backend", options.backend, "--precision", options.precision]
     root = Path(__file__).parent.parent
     return float(subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True, cwd=root).stdout)
 
@@ -30,11 +31,12 @@ def peak_of(engine: str, options: argparse.Namespace) -> float:
 def train(options: argparse.Namespace) -> None:
     """Trains in the fresh process and prints its peak."""
     if options.child == "minigan":
-        step = training_step(options.model, get_backend(options.backend))
+        step = training_step(options.model, get_backend(options.backend, precision=options.precision))
     else:
         from benchmarks import torch_peer
 
-        step = torch_peer.training_step(*MODELS[options.model], channels_last=options.child.endswith("channels_last"))
+        layout, bf16 = "channels_last" in options.child, "bf16" in options.child
+        step = torch_peer.training_step(*MODELS[options.model], channels_last=layout, bf16=bf16)
     images = random_images(options.model, options.batch_size)
     for _ in range(options.steps):
         step(images)
@@ -47,17 +49,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--backend", choices=("auto", *BACKENDS), default="auto", help="minigan's (default the fastest)"
     )
+    command.add_precision(parser)
     parser.add_argument("--batch-size", type=command.count, default=64)
     parser.add_argument("--steps", type=command.count, default=5)
     parser.add_argument("--peer", choices=("torch",))
+    parser.add_argument("--bf16", action="store_true", help="the peer also with bf16 autocast")
     parser.add_argument("--child", choices=ENGINES, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
         train(options)
         return
-    peaks = {engine: peak_of(engine, options) for engine in (ENGINES if options.peer else ENGINES[:1])}
+    engines = [e for e in ENGINES if e == "minigan" or (options.peer and (options.bf16 or "bf16" not in e))]
+    peaks = {engine: peak_of(engine, options) for engine in engines}
     for engine, peak in peaks.items():
-        print(f"{engine:20} {peak:7,.0f} MiB")
+        print(f"{engine:25} {peak:7,.0f} MiB")
     if options.peer:
         print(f"ratio {peaks['minigan'] / min(peak for engine, peak in peaks.items() if engine != 'minigan'):.3f}")
 
