@@ -20,8 +20,9 @@ from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
 from minigan.backends.precision import chosen_precision
+from minigan.backends.recycler import Recycler
 from minigan.backends.reference import ReferenceBackend
-from minigan.backends.workspace import Recycler, Workspace
+from minigan.backends.workspace import Workspace
 
 
 class CpuBackend(

@@ -9,7 +9,8 @@ import numpy as np
 
 from minigan.backends.base import Array, Shape
 from minigan.backends.cpu.threads import Team
-from minigan.backends.workspace import Recycler, Workspace
+from minigan.backends.recycler import Recycler
+from minigan.backends.workspace import Workspace
 from minigan.support.cpu_limit import usable_cpus
 
 # Numbers that are worth a thread: handing work over takes as long as computing some 15,000 of them (see `waiting.py`).

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("numba")
 
-from minigan.backends import workspace
+from minigan.backends import recycler as module
 from minigan.backends.cpu import CpuBackend
-from minigan.backends.workspace import Recycler
+from minigan.backends.recycler import Recycler
 from minigan.nn.layers import Conv2D, Dense, Dropout, LeakyReLU
 from minigan.nn.network import Residual, Sequential, SkipConcat
 from minigan.recipes import DCGAN, MLP
@@ -18,7 +18,7 @@ from minigan.recipes import DCGAN, MLP
 FLOAT32 = np.dtype(np.float32)
 LARGE = (40, 50, 60)  # 480 kB of float32
 
-pytestmark = pytest.mark.skipif(not workspace._EXACT, reason="this interpreter counts no references")
+pytestmark = pytest.mark.skipif(not module._EXACT, reason="this interpreter counts no references")
 
 
 def address(array: np.ndarray) -> int:
@@ -74,20 +74,53 @@ def test_what_is_handed_out(shape, dtype):
     array.fill(1)
 
 
-def test_an_array_of_half_the_size_finds_a_place_and_a_much_smaller_one_does_not_waste_it():
+def test_idle_neighbours_make_room_for_a_larger_array():
+    recycler = Recycler()
+    halves = [recycler.empty((500_000,), FLOAT32) for _ in range(3)]
+    there, held = address(halves[0]), recycler.nbytes
+    del halves[:2]
+    last = halves[0].copy()
+    large = recycler.empty((1_000_000,), FLOAT32)
+    assert address(large) == there
+    large.fill(1)
+    assert (halves[0] == last).all()
+    assert recycler.nbytes == held
+
+
+def test_smaller_arrays_share_the_place_of_a_larger_one():
     recycler = Recycler()
     there = address(recycler.empty((1_000_000,), FLOAT32))
-    for size in (999_000, 700_000, 500_000):
-        assert address(recycler.empty((size,), FLOAT32)) == there
-    assert address(recycler.empty((400_000,), FLOAT32)) != there
+    small = [recycler.empty((400_000,), FLOAT32) for _ in range(2)]
+    assert [address(array) - there for array in small] == [0, 1_600_000]
+    assert recycler.nbytes == 4_000_000
 
 
-def test_the_nearest_size_is_taken_first():
-    recycler = Recycler()
-    large, small = recycler.empty((1_000_000,), FLOAT32), recycler.empty((500_000,), FLOAT32)
-    there = address(small)
-    del large, small
-    assert address(recycler.empty((500_000,), FLOAT32)) == there
+def test_no_more_memory_than_live_arrays_need():
+    """Activations of halving size, kept until the way back, where each gradient takes the place of the one above."""
+    recycler, sizes = Recycler(), [1 << n for n in range(20, 14, -1)]
+    for _ in range(2):
+        tape = [recycler.empty((size,), FLOAT32) for size in sizes]
+        live = worst = sum(array.nbytes for array in tape)
+        dx = recycler.empty((sizes[-1],), FLOAT32)
+        for size in reversed(sizes):
+            dy, dx = dx, recycler.empty((size,), FLOAT32)
+            worst = max(worst, live + dx.nbytes + dy.nbytes)
+            del dy
+            live -= tape.pop().nbytes
+        del dx
+    assert worst <= recycler.nbytes <= 1.25 * worst
+
+
+def test_arrays_of_a_random_course_never_meet():
+    rng, recycler, alive = np.random.default_rng(0), Recycler(), {}
+    for number in range(1_000):
+        array = recycler.empty((int(rng.integers(1 << 14, 1 << 21)),), FLOAT32)
+        array[::1000] = number  # one in each page
+        alive[number] = array
+        while sum(each.nbytes for each in alive.values()) > 1 << 25:
+            chosen = int(rng.choice(list(alive)))
+            assert (alive.pop(chosen)[::1000] == chosen).all()
+    assert recycler.nbytes < 3 << 25
 
 
 def test_other_shapes_do_not_leak():
@@ -98,7 +131,7 @@ def test_other_shapes_do_not_leak():
     for size in range(1, 20):
         recycler.empty((size * 100_000,), FLOAT32)
     held = recycler.nbytes
-    for _ in range(2 * workspace._PATIENCE):
+    for _ in range(2 * module._PATIENCE):
         recycler.empty((1 << 16,), FLOAT32).fill(0)
     assert recycler.nbytes < 1 << 20 < held
     assert (kept == 7).all()
@@ -128,7 +161,7 @@ def test_threads_do_not_share():
 
 
 def test_without_exact_counts_nothing_is_used_again(monkeypatch):
-    monkeypatch.setattr(workspace, "_EXACT", False)
+    monkeypatch.setattr(module, "_EXACT", False)
     recycler = Recycler()
     assert recycler.empty(LARGE, FLOAT32).base is None
     assert recycler.nbytes == 0
