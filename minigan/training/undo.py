@@ -16,7 +16,7 @@ from minigan.training.remembered import RememberedBatches
 
 __all__ = ["MOST", "Undo"]
 
-LARGE = 2**26  # bytes
+LARGE = 2**25  # bytes
 SHARE = 0.005  # of the time may be spent on copies
 MOST = 32  # steps from copy to copy
 
@@ -29,7 +29,7 @@ class Undo:
     batches and their random numbers, and so their bits.
 
     Copied are the weights of all networks, the optimizers' memories and the average; but not those of a G for which
-    they take more than 64 MiB: it is updated last, so that few errors can come after that, and the memory is needed.
+    they take more than 32 MiB: it is updated last, so that few errors can come after that, and the memory is needed.
     What was not copied can be kept if its update has not begun; then the rest is copied before each step. On a device
     nothing is copied.
 
