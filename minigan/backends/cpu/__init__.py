@@ -8,21 +8,27 @@ import os
 
 import numba
 
-from minigan.backends.cpu import simd
+from minigan.backends.cpu import numba_start, simd
 from minigan.backends.cpu.activation import ActivationKernels
 from minigan.backends.cpu.conv import ConvKernels
 from minigan.backends.cpu.double_norm import DoubleNormKernels
 from minigan.backends.cpu.dropout import DropoutKernels
 from minigan.backends.cpu.engine import default_threads
 from minigan.backends.cpu.group_norm import GroupNormKernels
+from minigan.backends.cpu.jit import KeyedCache
 from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
+from minigan.backends.cpu.waiting import watch
 from minigan.backends.precision import chosen_precision
 from minigan.backends.recycler import Recycler
 from minigan.backends.reference import ReferenceBackend
 from minigan.backends.workspace import Workspace
+
+numba_start.leave_scipy_for_later()
+if isinstance(watch._cache, KeyedCache):
+    numba_start.keep_runtime(watch._cache.beside("numba_runtime"))
 
 
 class CpuBackend(

@@ -74,6 +74,14 @@ class KeyedCache(FunctionCache):
         # An index of another version is not even read: it may name types that are gone.
         self._cache_file._version = f"{numba.__version__} {fingerprint()}"
 
+    def beside(self, name: str) -> CacheFile:
+        """Files of another name in the same folder."""
+        with contextlib.suppress(OSError):  # then nothing can be saved
+            self._impl.locator.ensure_cache_path()
+        file = CacheFile(self._cache_path, name, "")
+        file._version = self._cache_file._version
+        return file
+
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (*super()._index_key(sig, codegen), *VECTORS)
 
