@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import json
+import sys
 from concurrent.futures import Future
 from functools import partial
 
@@ -10,7 +11,20 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as listing
-from benchmarks import breakdown, fuzz, gpu, kernels, kills, memory, modes, sampling, scaling, stack, train_step
+from benchmarks import (
+    breakdown,
+    first_step,
+    fuzz,
+    gpu,
+    kernels,
+    kills,
+    memory,
+    modes,
+    sampling,
+    scaling,
+    stack,
+    train_step,
+)
 from benchmarks.command import expect_agreement
 from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
@@ -220,6 +234,34 @@ def test_memory(ran):
     assert lines[-1].endswith(" MiB")
 
 
+def test_first_step(ran, monkeypatch):
+    """The child's work is done here; the times are of processes that print what a child prints."""
+    asked = []
+
+    def child(call, **options):
+        asked.append((call[call.index("--child") + 1], options["env"]["NUMBA_CACHE_DIR"]))
+        return popen([sys.executable, "-c", "print('done')"], **options)
+
+    popen = first_step.subprocess.Popen
+    tiny = ("--model", "mlp", "--batch-size", "2", "--backend", "reference")
+    assert ran(first_step, *tiny, "--child", "minigan") == ["done"]
+    monkeypatch.setattr(first_step.subprocess, "Popen", child)
+    lines = ran(first_step, *tiny, "--rounds", "2", "--peer", "torch")
+    assert [engine for engine, _ in asked] == ["minigan", "minigan", "torch", "minigan", "torch"]
+    assert len({folder for _, folder in asked}) == 1  # new, and the same for all
+    assert [line[2:22].strip() for line in lines[1:]] == ["minigan, empty cache", "minigan, warm cache", "torch"]
+    assert all(0 < float(line.split()[-2]) < 10 for line in lines[1:])
+
+
+def test_a_first_step_that_fails_is_not_timed(monkeypatch):
+    popen = first_step.subprocess.Popen
+    monkeypatch.setattr(
+        first_step.subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", ""], **options)
+    )
+    with pytest.raises(SystemExit, match="the process of minigan failed"):
+        first_step.main(["--model", "mlp", "--backend", "reference"])
+
+
 def test_modes(monkeypatch, tmp_path, capsys):
     class HereAtOnce:
         """A pool of no processes."""
@@ -259,11 +301,13 @@ def test_the_list_names_every_benchmark(ran):
     for name, _, example in listing.benchmarks():
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
-    modules = {kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills, gpu, fuzz}
+    modules = {kernels, train_step, first_step, memory, modes, stack, sampling, scaling, breakdown, kills, gpu, fuzz}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
-@pytest.mark.parametrize("benchmark", [kernels, train_step, memory, modes, stack, sampling, scaling, breakdown, kills])
+@pytest.mark.parametrize(
+    "benchmark", [kernels, train_step, first_step, memory, modes, stack, sampling, scaling, breakdown, kills]
+)
 def test_what_is_not_an_option_is_refused(capsys, benchmark):
     for arguments, message in (
         (["--nonsense"], "unrecognized arguments: --nonsense"),

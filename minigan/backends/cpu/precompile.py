@@ -53,10 +53,11 @@ def compile_late_kernels(backend: Backend) -> None:
         w = np.zeros(g.weight_shape, np.float32)
         backend.conv2d(x, w, None, g)
         backend.conv2d_weight_grad(x, y, g, add_to=w)
+    # By now the first process is at D's backward pass, so from its end, which it comes to last.
+    backend.adam_step(*(w.ravel() for _ in range(4)), lr=0.0, beta1=0.5, beta2=0.9, eps=1.0, step=1)
+    backend.leaky_relu_grad(y, y, slope=0.2)
+    backend.tanh_grad(y, y)
     channels = np.ones(y.shape[-1], np.float32)
     backend.batchnorm_leaky_relu_grad(
         y, y, channels, channels, channels, channels, eps=1e-5, slope=0.2, add_to=(channels.copy(), channels.copy())
     )
-    backend.leaky_relu_grad(y, y, slope=0.2)
-    backend.tanh_grad(y, y)
-    backend.adam_step(*(w.ravel() for _ in range(4)), lr=0.0, beta1=0.5, beta2=0.9, eps=1.0, step=1)
