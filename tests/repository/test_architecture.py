@@ -37,9 +37,10 @@ ROOMS = (
 BACKEND_ROOMS = {
     "geometry": set(),
     "base": {"geometry"},
-    "workspace": {"base"},
+    "recycler": {"base"},
+    "workspace": {"base", "recycler"},
     "reference": {"geometry", "base", "workspace"},
-    "cpu": {"geometry", "base", "workspace", "reference"},
+    "cpu": {"geometry", "base", "recycler", "workspace", "reference"},
     "gpu": {"geometry", "base", "workspace", "reference"},
 }
 CORE = {"numpy", "safetensors"}
