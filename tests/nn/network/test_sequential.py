@@ -496,7 +496,7 @@ def test_the_summary_tells_how_each_convolution_is_computed():
         return [[cell.strip() for cell in re.split(r"\s{2,}", line)] for line in net.summary(**options).splitlines()]
 
     rows = table()
-    assert rows[0] == ["G: (6, 6, 1) -> (6, 6, 2), algorithms for batches of 64"]
+    assert rows[0] == ["G: (6, 6, 1) -> (6, 6, 2), products in fp64, algorithms for batches of 64"]
     assert rows[1][-1] == "algorithm (or y | dx | dw)"
     assert [row[4:] for row in rows[3:6]] == [["fast | faster | plain"], [], ["faster | fast | plain"]]
     rows = table(batch_size=7)
