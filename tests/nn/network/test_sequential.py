@@ -451,7 +451,7 @@ def test_summary_and_flops():
     def mflop(flops: int) -> str:
         return f"{flops / 1e6:,.2f}"
 
-    assert rows[0] == ["D: (28, 28, 1) -> (1,)"]
+    assert rows[0] == ["D: (28, 28, 1) -> (1,), products in fp32"]
     assert rows[1] == ["layer", "output shape", "parameters", "MFLOP"]
     assert rows[3] == ["0 Conv2D 4x2 /2", "(14, 14, 8)", "64", mflop(conv)]
     assert rows[4] == ["1 BatchNorm", "(14, 14, 8)", "16", mflop(2 * image)]
