@@ -158,7 +158,7 @@ def _counters(state: TrainingState) -> Iterator[tuple[Any, str]]:
 
 @contextmanager
 def step_of_recipe(
-    recipe: Recipe, *, backend: str | None, precision: str | None, data: str | None
+    recipe: Recipe, *, backend: str | None, precision: str | None = None, data: str | None
 ) -> Iterator[RealStep]:
     """The first step of a recipe, on data that minigan has or on the source that is named; nothing is written.
 
@@ -171,7 +171,9 @@ def step_of_recipe(
 
 
 @contextmanager
-def step_of_run(path: Path, *, backend: str | None, precision: str | None, data: str | None) -> Iterator[RealStep]:
+def step_of_run(
+    path: Path, *, backend: str | None, precision: str | None = None, data: str | None
+) -> Iterator[RealStep]:
     """The step after a run's newest checkpoint, or after the one that is named; nothing is written.
 
     Raises:

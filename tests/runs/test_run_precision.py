@@ -15,7 +15,7 @@ from minigan.inspection.real_step import step_of_recipe, step_of_run
 from minigan.inspection.replay import replayed
 from minigan.recipes import MLP, get_recipe
 from minigan.runs.config import is_same_engine, is_same_precision, new_config, read_config, with_engine, write_config
-from minigan.runs.config_migrations import migrated
+from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
 from minigan.runs.prepare import create_folder, prepare_run
 from minigan.runs.session import resume_run, start_run, train_run
 from minigan.support.output import Output
@@ -99,7 +99,12 @@ def test_a_run_of_format_3_computed_in_what_its_engine_says(backend, engine, exp
 
 def test_a_damaged_engine_is_refused_by_its_own_rule(tmp_path):
     folder = made(tmp_path / "run")
-    text = (folder / "config.toml").read_text().replace("format = 4", "format = 3").replace('precision = "bf16"\n', "")
+    text = (
+        (folder / "config.toml")
+        .read_text()
+        .replace(f"format = {CONFIG_FORMAT}", "format = 3")
+        .replace('precision = "bf16"\n', "")
+    )
     lines = [line if not line.startswith("engine") else "engine = 3" for line in text.splitlines()]
     (folder / "config.toml").write_text("\n".join(lines))
     with pytest.raises(CheckpointError, match="'engine' must be"):
@@ -156,7 +161,11 @@ def test_the_reference_goes_on_whatever_the_environment_says(tmp_path, monkeypat
 def test_an_old_run_goes_on_without_a_word(tmp_path):
     folder = made(tmp_path / "run", precision="fp32")
     text = (folder / "config.toml").read_text()
-    old = text.replace("format = 4", "format = 3").replace('precision = "fp32"\n', "").replace(", fp32", "")
+    old = (
+        text.replace(f"format = {CONFIG_FORMAT}", "format = 3")
+        .replace('precision = "fp32"\n', "")
+        .replace(", fp32", "")
+    )
     assert old.count("fp32") == 0
     (folder / "config.toml").write_text(old)
     assert resumed(folder) == ("fp32", ())
