@@ -17,7 +17,7 @@ from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
-from minigan.nn.network.summary import precision_of
+from minigan.nn.network.summary import engine_of, precision_of
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import RECIPES, Recipe, get_recipe
 from minigan.support.arguments import flag, instance, is_whole, kind_of, number, whole
@@ -101,7 +101,7 @@ class TrainedGenerator:
     def __repr__(self) -> str:
         weights = ", moving average" if self.averaged else ""
         shapes = f"{self.G.input_shape} -> {self.G.output_shape}"
-        return f"<TrainedGenerator: {self.recipe!r} at step {self.step:,}{weights}, {shapes}, {self.G.kernels.name}>"
+        return f"<TrainedGenerator: {self.recipe!r} at step {self.step:,}{weights}, {shapes}, {engine_of(self.G)}>"
 
     def _repr_html_(self) -> str:
         """Some samples with the same text, for a notebook; the text alone if the generator draws from images."""

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from engines import is_installed
@@ -9,8 +10,9 @@ from engines import is_installed
 from minigan import runs
 from minigan.backends.precision import VARIABLE
 from minigan.errors import CheckpointError, ConfigError
-from minigan.inspection import explain, report_run
+from minigan.inspection import explain, ledger_document, report_run
 from minigan.inspection.inspecting import inspect_run
+from minigan.inspection.limits import Limits
 from minigan.inspection.real_step import step_of_recipe, step_of_run
 from minigan.inspection.replay import replayed
 from minigan.recipes import MLP, get_recipe
@@ -259,6 +261,23 @@ def test_steps_that_are_done_again_have_the_run_s(tmp_path, monkeypatch, variabl
             assert step.backend.precision == expected
     with step_of_recipe(RING, backend="cpu", precision="bf16", data="ring") as step:
         assert step.backend.precision == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "end"),
+    [
+        ("fp32", "float32", ", measured just now"),
+        ("bf16", "float32", ", measured just now in fp32, which products in bf16 may pass"),
+        ("bf16", "float64", ", measured just now"),
+    ],
+)
+def test_the_roof_of_a_step_says_whose_it_is(tmp_path, precision, dtype, end):
+    config = replace(new_config(RING, data="ring", backend="cpu", precision=precision), dtype=dtype)
+    run = prepare_run(config, tmp_path)
+    run.dataset.close()
+    step = SimpleNamespace(state=run.trainer.state)
+    assert ledger_document._limits(step, SimpleNamespace(limits=Limits(100.0, 10.0))).endswith(end)
+    assert ledger_document._limits(step, SimpleNamespace(limits=None)) == "not measured"
 
 
 def test_an_inspection_takes_a_backend_s_own(tmp_path, monkeypatch):

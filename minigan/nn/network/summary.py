@@ -8,7 +8,7 @@ import numpy as np
 
 from minigan.nn.layers.base import Layer
 
-__all__ = ["html_table", "outline", "precision_of", "text_table"]
+__all__ = ["engine_of", "html_table", "outline", "precision_of", "text_table"]
 
 EM_SPACE = "\N{EM SPACE}"  # HTML drops plain spaces at the start of a cell
 HEADER = ("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")
@@ -40,6 +40,12 @@ class Row(NamedTuple):
 def precision_of(network: Layer) -> str:
     """The precision of a built network's products: the backend's, or "fp64", for double precision is never rounded."""
     return "fp64" if network.dtype == np.float64 else network.kernels.precision
+
+
+def engine_of(network: Layer) -> str:
+    """The name of a built network's backend, with the precision if it rounds: `"cpu in bf16"`."""
+    precision = precision_of(network)
+    return network.kernels.name if precision in ("fp32", "fp64") else f"{network.kernels.name} in {precision}"
 
 
 def lines(network: Layer, depth: int = 0) -> Iterator[Line]:
