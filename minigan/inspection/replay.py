@@ -4,6 +4,7 @@ Nothing is written, and a training that is going on in the folder is not disturb
 """
 
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -128,6 +129,8 @@ def replayed(
     with closing(prepared.dataset), state.loader:
         _, arrays, description = CheckpointFolder(folder / "checkpoints").load(checkpoint)
         notes = state.load(arrays, description, source=checkpoint)
+        if (then := _precision_of(description["config"])) not in (None, config.precision):
+            notes.append(f"this checkpoint was made in {then}; the run has gone on in {config.precision}.")
         same = is_same_engine(config, prepared.config) and is_same_precision(config, prepared.config)
         if config.engine and not same:
             notes.append(f"this run was made with {config.engine}, the replay with {prepared.config.engine}.")
@@ -135,6 +138,15 @@ def replayed(
         while state.step < replay.step - 1:
             replay.run()
         yield replay
+
+
+def _precision_of(config: str) -> str | None:
+    """The precision that a text of config.toml names; None before format 4, and for a loop of the user's."""
+    try:
+        named = tomllib.loads(config).get("precision")
+    except ValueError:
+        return None
+    return named if isinstance(named, str) else None
 
 
 def _stepper(prepared: PreparedRun) -> Stepper:

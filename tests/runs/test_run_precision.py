@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from engines import is_installed
 
+import minigan
 from minigan import runs
 from minigan.backends.precision import VARIABLE
 from minigan.errors import CheckpointError, ConfigError
@@ -197,6 +198,23 @@ def test_an_unknown_precision_of_an_old_run_is_no_difference():
     assert not is_same_precision(replace(config, precision="fp32"), replace(config, precision="bf16"))
 
 
+def test_at_a_prompt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = {"data": "ring", "backend": "cpu", "quiet": True, "hidden": 4, "latent": 2, "batch_size": 8}
+    for word in ("fp16", "", 16):
+        with pytest.raises(ConfigError, match="precision must be one of auto, fp32, tf32, bf16, got "):
+            minigan.train("mlp", steps=1, precision=word, **small)
+    assert not (tmp_path / "runs").exists()
+    run = minigan.train("mlp", steps=1, precision="bf16", **small)
+    assert run.config.precision == "bf16"
+    assert run.config.engine.endswith(", bf16")
+    assert repr(run.generator).endswith(", cpu>")
+    with pytest.warns(UserWarning, match=r"this run was trained in bf16 to step 1; from here on in fp32\."):
+        run.resume(steps=2, precision="fp32")
+    assert (run.step, run.config.precision) == (2, "fp32")
+    assert repr(minigan.load_generator(run.folder, backend="cpu", precision="bf16")).endswith(", cpu in bf16>")
+
+
 def test_double_precision_is_said_not_to_be_rounded(tmp_path, capsys):
     for precision, expected in (("bf16", 1), ("fp32", 0)):
         config = new_config(RING, data="ring", backend="cpu", precision=precision)
@@ -261,6 +279,16 @@ def test_steps_that_are_done_again_have_the_run_s(tmp_path, monkeypatch, variabl
             assert step.backend.precision == expected
     with step_of_recipe(RING, backend="cpu", precision="bf16", data="ring") as step:
         assert step.backend.precision == "bf16"
+
+
+def test_a_step_before_the_change_is_said_to_be_one(tmp_path):
+    folder = made(tmp_path / "run", precision="fp32")
+    resumed(folder, precision="bf16")
+    with replayed(folder) as replay:
+        assert replay.prepared.backend.precision == "bf16"
+        assert replay.notes == ("this checkpoint was made in fp32; the run has gone on in bf16.",)
+    with replayed(folder, precision="fp32") as replay:
+        assert replay.notes[0] == "this checkpoint was made in fp32; the run has gone on in bf16."
 
 
 @pytest.mark.parametrize(
