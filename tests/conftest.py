@@ -33,6 +33,8 @@ settings.register_profile(
 )
 settings.load_profile("minigan")
 
+# A test says itself which precision it means; processes that tests start inherit it, too.
+os.environ.pop("MINIGAN_PRECISION", None)
 
 INSTALLED = [
     pytest.param(name, marks=pytest.mark.gpu if name == "gpu" else ()) for name in BACKENDS if is_installed(name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from minigan.backends.base import Array, Backend, KernelCoverage, Number
-from minigan.backends.precision import chosen_precision
+from minigan.backends.precision import chosen_precision, expect_precision
 from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.support.arguments import kind_of
 
@@ -33,9 +33,10 @@ def get_backend(name: str | Backend = "auto", *, precision: str | None = None) -
 
     Args:
         name: "reference" (NumPy), "cpu" (Numba), "gpu" (CuPy, on a CUDA GPU), or "auto": the fastest of them that
-            can run here. A backend object is returned as it is.
+            can run here. A backend object is returned as it is, and brings its own precision.
         precision: of products: "fp32", "tf32" or "bf16", as far as the backend has it. None or "auto" is the
-            environment's MINIGAN_PRECISION, else the backend's default; the reference knows "fp32" alone.
+            environment's MINIGAN_PRECISION, else the backend's default. The reference has "fp32" alone and ignores the
+            environment: it is what the others are compared with.
     Raises:
         ConfigError: an unknown name or precision, one that the backend does not have, or that a backend object which is
             given does not compute with.
@@ -43,8 +44,7 @@ def get_backend(name: str | Backend = "auto", *, precision: str | None = None) -
         BackendError: its library is installed but cannot run here.
     """
     if isinstance(name, Backend):
-        chosen_precision(precision or name.precision, default=name.precision, possible=(name.precision,), on=repr(name))
-        return name
+        return _expect_own_precision(name, precision)
     if name == "auto":
         for candidate in reversed(BACKENDS):
             try:
@@ -54,8 +54,8 @@ def get_backend(name: str | Backend = "auto", *, precision: str | None = None) -
     if name == "reference":
         from minigan.backends.reference import ReferenceBackend
 
-        # The environment's choice is for the engines: the reference is what they are compared with.
-        chosen_precision(precision or "fp32", default="fp32", possible=("fp32",), on="the reference backend")
+        on = "the reference backend"
+        chosen_precision(precision, default="fp32", possible=("fp32",), on=on, environment=False)
         return ReferenceBackend()
     if name == "cpu":
         return _cpu_backend(precision)
@@ -76,6 +76,21 @@ def get_backend(name: str | Backend = "auto", *, precision: str | None = None) -
     near = _OTHER_NAMES.get(name.lower()) if isinstance(name, str) else None
     remedy = f"Did you mean {near!r}?" if near else 'Write "auto" for the fastest one here.'
     raise ConfigError(f"backend must be one of auto, {', '.join(BACKENDS)}, got {kind_of(name)}. {remedy}")
+
+
+def _expect_own_precision(backend: Backend, precision: str | None) -> Backend:
+    """The backend, unless another precision than its own is asked for.
+
+    Raises:
+        ConfigError: it is, or it is unknown.
+    """
+    asked = expect_precision(precision)
+    if asked in (None, backend.precision):
+        return backend
+    raise ConfigError(
+        f"{backend!r} computes in {backend.precision}, got `precision={asked!r}` in addition. Leave it out, or give "
+        "the backend's name."
+    )
 
 
 def _cpu_backend(precision: str | None) -> Backend:

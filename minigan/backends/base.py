@@ -12,7 +12,7 @@ vectors `(N, F)`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Self, TypeVar
@@ -230,6 +230,10 @@ class Backend(ABC):
 
     def __repr__(self) -> str:
         return f"<{self.describe()}>"
+
+    def precisions(self) -> Mapping[Precision, str]:
+        """The precisions that this backend has on this machine, each with what computes its products."""
+        return {"fp32": f"{self.xp.__name__}'s products"}
 
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str | None:
         """The readable name of the algorithm for a convolution of that many images; None where there is only one.

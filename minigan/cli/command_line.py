@@ -187,7 +187,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         "--resume",
         type=Path,
         metavar="RUN",
-        help="run folder or checkpoint to resume; only --steps, --data and --targets may change",
+        help="run folder or checkpoint to resume; only --steps, --data, --targets and --precision may change",
     )
     for name, what in (("log", "log record"), ("sample", "picture"), ("checkpoint", "checkpoint")):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from one {what} to the next")
@@ -444,9 +444,17 @@ def _add_targets(parser: argparse.ArgumentParser, text: str) -> None:
 
 def _add_backend(parser: argparse.ArgumentParser, *, default: str | None = "auto") -> None:
     from minigan.backends import BACKENDS
+    from minigan.backends.precision import AUTO, PRECISIONS, VARIABLE
 
+    repeats = default is None  # steps of a run: its own backend and precision
     text = "default: the fastest on this machine" if default in (None, "auto") else f"default: {default}"
     parser.add_argument("--backend", choices=("auto", *BACKENDS), default=default, help=text)
+    parser.add_argument(
+        "--precision",
+        choices=(AUTO, *PRECISIONS),
+        help=f"of products (default: {'the same as in training, else ' * repeats}that of {VARIABLE}, else fp32 on a "
+        "CPU and tf32 on a GPU)",
+    )
 
 
 def _add_set(parser: argparse.ArgumentParser) -> None:

@@ -66,6 +66,7 @@ def evaluate_run(
     features: str | None = None,
     split: str | None = None,
     backend: str = "auto",
+    precision: str | None = None,
     average: bool = True,
     say: Callable[[str], None],
     note: Callable[[str], None],
@@ -81,13 +82,14 @@ def evaluate_run(
         features: "classifier" or "pixels"; None takes a classifier if the data has labels for one.
         split: part of pairs or of images to restore; None takes the part held out of training.
         backend: an object or a name.
+        precision: of the generator's products, see `minigan.load_generator`; a classifier's are in fp32.
         average: True uses the moving average of the weights, if there is one.
         say: called with a line on what takes long or should be known.
         note: called with each note of the data.
     Raises:
         MiniganError: the generator or the data cannot be read, or data, samples and features do not fit each other.
     """
-    trained = load_generator(path, backend=backend, average=average)
+    trained = load_generator(path, backend=backend, precision=precision, average=average)
     source, data_seed = run_data(path, data)
     if isinstance(trained.recipe, TranslationRecipe):
         if features is not None:
@@ -147,6 +149,7 @@ def evaluate(options: argparse.Namespace) -> int:
         features=options.features,
         split=options.split,
         backend=options.backend,
+        precision=options.precision,
         average=not options.last_weights,
         say=out.say,
         note=out.note,

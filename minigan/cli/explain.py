@@ -25,9 +25,12 @@ def explain_topic(options: argparse.Namespace) -> int:
             raise ConfigError(f"--{name} belongs to a step. Add --step.")
     out = Output.of(options)
     settings = parse_settings(options.set)
-    if options.what is None and (settings or options.backend):
-        raise ConfigError("--set and --backend need a recipe to explain. Write minigan explain RECIPE --set KEY=VALUE.")
-    document = contents() if options.what is None else explain(options.what, settings=settings, backend=options.backend)
+    engine = {"backend": options.backend, "precision": options.precision}
+    if options.what is None and (settings or any(engine.values())):
+        raise ConfigError(
+            "--set, --backend and --precision need a recipe to explain. Write minigan explain RECIPE --set KEY=VALUE."
+        )
+    document = contents() if options.what is None else explain(options.what, settings=settings, **engine)
     if options.html is None:
         out.show(as_text(document, width=terminal_width()))
         if options.what is None:
@@ -47,7 +50,9 @@ def _explain_step(options: argparse.Namespace) -> int:
     if options.what is None:
         raise ConfigError("--step needs a recipe or a run. Write minigan explain dcgan --step.")
     settings = parse_settings(options.set)
-    document, ledger = measure_step(options.what, settings=settings, backend=options.backend, data=options.data)
+    document, ledger = measure_step(
+        options.what, settings=settings, backend=options.backend, precision=options.precision, data=options.data
+    )
     if options.html is not None:
         atomic_write(options.html, as_page(document).encode())
         out.show(f"{document.title}: {options.html}")

@@ -104,7 +104,9 @@ def import_run(options: argparse.Namespace) -> int:
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
     recipe = kind.from_settings({**_settings_of(*files["G"], kind, settings), **settings})
-    config = new_config(recipe, data=options.data, seed=options.seed, backend=options.backend)
+    config = new_config(
+        recipe, data=options.data, seed=options.seed, backend=options.backend, precision=options.precision
+    )
     prepared = prepare_run(config, options.out or new_folder(recipe.name, options.weights.stem))
     state = prepared.trainer.state
     networks = state.learner.networks

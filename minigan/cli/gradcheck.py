@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minigan.backends import get_backend
 from minigan.cli.settings import chosen_settings
 from minigan.nn.gradcheck import GradientCheck, check_network
 from minigan.runs.session import recipe_named
@@ -21,7 +22,10 @@ def gradcheck(options: argparse.Namespace) -> int:
     recipe = recipe_named(options.recipe).from_settings({"batch_size": 4, **chosen_settings(options)})
     dataset = recipe.open_data(options.data or recipe.default_data, seed=options.seed)
     recipe, rng = recipe.fit(dataset), np.random.default_rng(options.seed)
-    learner = recipe.assemble(recipe.image_shape(dataset), backend=options.backend, dtype="float64", rng=rng)
+    backend = get_backend(options.backend, precision=options.precision)
+    if options.precision in ("tf32", "bf16"):
+        out.note(f"these networks are float64: {options.precision} rounds products of float32 only.")
+    learner = recipe.assemble(recipe.image_shape(dataset), backend=backend, dtype="float64", rng=rng)
     with contextlib.closing(dataset):
         batch = recipe.batch(next(recipe.loader(dataset, seed=options.seed, prefetch=0, shuffle=False)), rng)
     checks: list[GradientCheck] = []

@@ -30,6 +30,8 @@ def info(options: argparse.Namespace) -> int:
         if found.get("memory"):
             used, held, peak, free, total = map(size, found["memory"].values())
             out.show(f"  memory: {free} of {total} free; {held} held here (at most {peak}), of which arrays use {used}")
+        for precision, how in found.get("precisions", {}).items():
+            out.show(f"  precision {precision}{' (default)' * (precision == found['precision'])}: {how}")
         for origin in ("native", "inherited"):
             if found.get(origin):
                 out.show(f"  {origin} kernels: {', '.join(found[origin])}")
@@ -46,4 +48,5 @@ def _backend_info(name: str) -> dict[str, Any]:
         return {"error": str(error)}
     memory, coverage = backend.memory(), backend.coverage()
     kernels = {origin: [row.kernel for row in coverage if row.origin == origin] for origin in ("native", "inherited")}
-    return {"engine": backend.describe(), "memory": memory and memory._asdict(), **kernels}
+    precision = {"precision": backend.precision, "precisions": dict(backend.precisions())}
+    return {"engine": backend.describe(), "memory": memory and memory._asdict(), **precision, **kernels}

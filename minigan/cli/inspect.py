@@ -26,7 +26,7 @@ def inspect_health(options: argparse.Namespace) -> int:
     out = Output.of(options)
     if options.compare is not None and options.out is not None:
         raise ConfigError("--out draws the gradients of one run. Leave --compare out.")
-    shared = {"step": options.step, "held_out": options.held_out, "backend": options.backend}
+    shared = {name: getattr(options, name) for name in ("step", "held_out", "backend", "precision")}
     inspection = inspect_run(options.run, data=options.data, targets=options.targets, **shared)
     if options.compare is None:
         document = inspection_document(inspection)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends import Backend, get_backend
 from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.recipes import RECIPES, Recipe, get_recipe
@@ -23,7 +24,8 @@ def recipes(options: argparse.Namespace) -> int:
     if options.recipe is None:
         _list(out)
     else:
-        _explain(get_recipe(options.recipe).from_settings(parse_settings(options.set)), options.backend, out)
+        recipe = get_recipe(options.recipe).from_settings(parse_settings(options.set))
+        _explain(recipe, get_backend(options.backend, precision=options.precision), out)
     return 0
 
 
@@ -40,7 +42,7 @@ def _list(out: Output) -> None:
     out.record({"recipes": summaries})
 
 
-def _explain(recipe: Recipe, backend: str, out: Output) -> None:
+def _explain(recipe: Recipe, backend: Backend, out: Output) -> None:
     kind = type(recipe)
     networks = _networks(recipe, backend)
     text = (sys.modules[kind.__module__].__doc__ or NO_DOCSTRINGS).strip()
@@ -59,7 +61,7 @@ def _explain(recipe: Recipe, backend: str, out: Output) -> None:
     out.record({"name": recipe.name, "text": text, "settings": settings, "networks": shapes})
 
 
-def _networks(recipe: Recipe, backend: str) -> Mapping[str, Sequential]:
+def _networks(recipe: Recipe, backend: Backend) -> Mapping[str, Sequential]:
     """The recipe's networks, for images of its size and number of channels: RGB by default."""
     image_shape = (*recipe.fit_size(None), recipe.channels or 3)
     return recipe.assemble(image_shape, backend=backend, rng=np.random.default_rng(0)).networks

@@ -16,7 +16,8 @@ def report(options: argparse.Namespace) -> int:
     from minigan.inspection import report_run
 
     out = Output.of(options)
-    made = report_run(options.run, options.other, quick=options.quick, data=options.data, backend=options.backend)
+    chosen = {name: getattr(options, name) for name in ("quick", "data", "backend", "precision")}
+    made = report_run(options.run, options.other, **chosen)
     for note in made.notes:
         out.note(note)
     file = options.out or _folder(options.run) / "report.html"

@@ -28,7 +28,7 @@ def sample(options: argparse.Namespace) -> int:
     options.out = options.out or Path("samples.png")
     options.seed = options.seed or 0
     expect_picture_name(options.out)
-    trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
+    trained = _generator(options)
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
     if options.data is not None or options.targets is not None or options.split is not None:
@@ -44,7 +44,7 @@ def sample(options: argparse.Namespace) -> int:
 
 
 def _film(options: argparse.Namespace) -> int:
-    unused = ("count", "data", "targets", "split", "label", "seed", "out")
+    unused = ("count", "data", "targets", "split", "label", "seed", "out", "precision")
     given = [FLAGS[name] for name in unused if getattr(options, name) is not None]
     given += ["--last-weights"] * options.last_weights
     if given:
@@ -85,9 +85,15 @@ def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int
     return 0
 
 
+def _generator(options: argparse.Namespace) -> TrainedGenerator:
+    return load_generator(
+        options.run, backend=options.backend, precision=options.precision, average=not options.last_weights
+    )
+
+
 def translate(options: argparse.Namespace) -> int:
     """Translates a folder of pictures."""
-    trained = load_generator(options.run, backend=options.backend, average=not options.last_weights)
+    trained = _generator(options)
     out = Output.of(options)
     count = translate_folder(trained, options.folder, options.out, seed=options.seed, note=out.note)
     out.show(f"{count:,} pictures translated by {trained.recipe.name} at step {trained.step}: {options.out}")

@@ -69,9 +69,13 @@ def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]
             f"--resume takes the run's own configuration, got {', '.join(given)} in addition. "
             "Leave them out, or start a new run."
         )
-    return resume_run(options.resume, steps=options.steps, data=options.data, targets=options.targets)
+    may_change = ("steps", "data", "targets", "precision")
+    return resume_run(options.resume, **{name: getattr(options, name) for name in may_change})
 
 
 def _new_config(options: argparse.Namespace) -> RunConfig:
-    named = {name: getattr(options, name) for name in ("data", "seed", "backend", *RHYTHM, "keep", "best", "log")}
+    named = {
+        name: getattr(options, name)
+        for name in ("data", "seed", "backend", "precision", *RHYTHM, "keep", "best", "log")
+    }
     return new_config(recipe_named(options.recipe or "dcgan").from_settings(chosen_settings(options)), **named)

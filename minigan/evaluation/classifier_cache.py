@@ -13,7 +13,7 @@ from minigan.backends import Backend
 from minigan.checkpoints.format import load_arrays, load_network, network_arrays, save_arrays
 from minigan.data import Dataset
 from minigan.errors import CheckpointError, DTypeError, OutputError, ShapeError
-from minigan.evaluation.classifier import Classifier, class_count, network, train_classifier
+from minigan.evaluation.classifier import Classifier, class_count, measuring_backend, network, train_classifier
 from minigan.support.durable_files import make_folder
 
 __all__ = ["cache_folder", "dataset_identity", "kept_classifier"]
@@ -57,7 +57,7 @@ def kept_classifier(
     Args:
         dataset: labelled images.
         seed: of the training.
-        backend: an object or a name, for training and for running it.
+        backend: an object or a name, for training and for running it; in fp32 if it is named.
         say: called with a line on what takes long or went wrong.
     Raises:
         DataError: the dataset has no labelled images, or too few.
@@ -102,6 +102,6 @@ def _load(path: Path, dataset: Dataset, *, classes: int, backend: str | Backend)
         )
     H, W, C = dataset.shape
     net = network((H, W, C), classes)
-    net.build(dataset.shape, backend=backend, rng=np.random.default_rng(0))
+    net.build(dataset.shape, backend=measuring_backend(backend), rng=np.random.default_rng(0))
     load_network(net, arrays, "net", source=str(path))
     return Classifier(net, accuracy=accuracy, count=count, name=dataset.name)

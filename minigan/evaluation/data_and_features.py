@@ -49,7 +49,7 @@ def choose_features(
     Args:
         dataset: images.
         kind: "classifier" or "pixels"; None takes a classifier if the images have labels for one.
-        backend: an object or a name, for training and running the classifier.
+        backend: an object or a name, for training and running the classifier; in fp32 if it is named.
         say: called with a line on what was chosen, takes long or went wrong.
     Raises:
         ConfigError: an unknown kind.

@@ -16,7 +16,7 @@ from minigan.inspection.network_document import network_document
 from minigan.inspection.thing_document import thing_document
 from minigan.inspection.topics import Topic, names_by_kind, topic_named, topic_of
 from minigan.recipes import Recipe, get_recipe
-from minigan.runs.config import RunConfig, read_config
+from minigan.runs.config import RunConfig, read_config, with_engine
 from minigan.runs.folders import run_folder
 from minigan.support.arguments import kind_of
 from minigan.support.representation import short_path
@@ -24,7 +24,13 @@ from minigan.support.representation import short_path
 __all__ = ["contents", "explain", "is_path"]
 
 
-def explain(what: Any, *, settings: Mapping[str, Any] | None = None, backend: str | Backend | None = None) -> Document:
+def explain(
+    what: Any,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    backend: str | Backend | None = None,
+    precision: str | None = None,
+) -> Document:
     """Explains a thing in words, formulas and numbers.
 
         print(minigan.inspection.as_text(minigan.inspection.explain("dcgan")))
@@ -34,6 +40,7 @@ def explain(what: Any, *, settings: Mapping[str, Any] | None = None, backend: st
             also one of your own.
         settings: of a recipe that is named, to change.
         backend: the one whose algorithms are named for a network; None takes the run's, else the fastest here.
+        precision: of its products; None takes the run's on the run's backend, else the backend's default.
     Returns:
         A document, which `as_text` and `as_page` write; its `record` has the same for programs.
     Raises:
@@ -42,28 +49,35 @@ def explain(what: Any, *, settings: Mapping[str, Any] | None = None, backend: st
         GradientCheckError: a worked example disagrees with finite differences.
     """
     if isinstance(what, Recipe):
-        return _recipe_document(what, backend)
+        return _recipe_document(what, get_backend(backend or "auto", precision=precision))
     if not isinstance(what, str | os.PathLike):
         topic = topic_of(what)
         if topic is None:
             raise ConfigError(f"cannot explain {kind_of(what)}. Give a name, a path of a run, a recipe or a class.")
-        return _of_topic(topic, (), settings, backend)
+        return _of_topic(topic, (), settings, backend, precision)
     if isinstance(what, os.PathLike) or is_path(what):
         _refuse_settings(settings, f"the run {what}")
-        return _run_document(Path(what).expanduser(), backend)
+        return _run_document(Path(what).expanduser(), backend, precision)
     topic, others = topic_named(what)
-    return _of_topic(topic, others, settings, backend)
+    return _of_topic(topic, others, settings, backend, precision)
 
 
 def _of_topic(
-    topic: Topic, others: tuple[Topic, ...], settings: Mapping[str, Any] | None, backend: str | Backend | None
+    topic: Topic,
+    others: tuple[Topic, ...],
+    settings: Mapping[str, Any] | None,
+    backend: str | Backend | None,
+    precision: str | None,
 ) -> Document:
     if topic.kind == "recipe":
-        return _recipe_document(topic.thing.from_settings(settings or {}), backend, others)
+        recipe = topic.thing.from_settings(settings or {})
+        return _recipe_document(recipe, get_backend(backend or "auto", precision=precision), others)
     what = f"the {topic.kind} {topic.name}"
     _refuse_settings(settings, what)
     if backend is not None:
         raise ConfigError(f"{what} is explained on the reference backend. Leave `backend` out.")
+    if precision is not None:
+        raise ConfigError(f"{what} is explained on the reference backend. Leave `precision` out.")
     return health_document() if topic.kind == "guide" else thing_document(topic, others)
 
 
@@ -87,14 +101,13 @@ def is_path(text: str) -> bool:
 # ------------------------------------------------------------------------------------------ recipes and runs
 
 
-def _recipe_document(recipe: Recipe, backend: str | Backend | None, others: tuple[Topic, ...] = ()) -> Document:
+def _recipe_document(recipe: Recipe, backend: Backend, others: tuple[Topic, ...] = ()) -> Document:
     shape = (*recipe.fit_size(None), recipe.channels or 3)
     H, W, C = shape
     kind = {1: "grey", 3: "RGB"}[C]
     facts = {"images": f"{H}x{W} {kind}; for others: `size=28, channels=1`"}
-    chosen = get_backend(backend or "auto")
     document = network_document(
-        recipe, shape, backend=chosen, title=f"{recipe.name}: a recipe", about=_summary(recipe), facts=facts
+        recipe, shape, backend=backend, title=f"{recipe.name}: a recipe", about=_summary(recipe), facts=facts
     )
     also = [f"{other.alias or other.name} for the {other.kind}" for other in others if other.kind != "kernel"]
     if not also:
@@ -103,7 +116,7 @@ def _recipe_document(recipe: Recipe, backend: str | Backend | None, others: tupl
     return Document(document.title, [note, *document.blocks], document.record)
 
 
-def _run_document(path: Path, backend: str | Backend | None) -> Document:
+def _run_document(path: Path, backend: str | Backend | None, precision: str | None) -> Document:
     step, model, config = _opened(path)
     recipe, data = get_recipe(model["recipe"]).from_settings(model["settings"]), {}
     if config is not None:
@@ -114,7 +127,7 @@ def _run_document(path: Path, backend: str | Backend | None) -> Document:
     document = network_document(
         recipe,
         tuple(model["shape"]),
-        backend=_backend_of_run("auto" if config is None else config.backend, backend),
+        backend=_backend_of_run(config, backend, precision),
         dtype=model["dtype"],
         title=f"{name}: a run of {recipe.name}",
         about=_summary(recipe),
@@ -149,14 +162,17 @@ def _summary(recipe: Recipe) -> str:
     return "" if sys.flags.optimize > 1 else (type(recipe).__doc__ or "").partition("\n")[0]
 
 
-def _backend_of_run(name: str, chosen: str | Backend | None) -> Backend:
+def _backend_of_run(config: RunConfig | None, chosen: str | Backend | None, precision: str | None) -> Backend:
     """The backend that is asked for; else the run's, or the fastest one if that cannot be used here."""
-    if chosen is not None:
-        return get_backend(chosen)
+    if config is None or isinstance(chosen, Backend):
+        return get_backend(chosen or "auto", precision=precision)
+    config = with_engine(config, backend=chosen, precision=precision)
     try:
-        return get_backend(name)
+        return get_backend(config.backend, precision=config.precision)
     except (BackendError, MissingExtraError):
-        return get_backend("auto")
+        if chosen is not None:
+            raise
+        return get_backend("auto", precision=precision)
 
 
 # ------------------------------------------------------------------------------------------ a list

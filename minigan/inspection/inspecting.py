@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Backend
+from minigan.backends import Backend, get_backend
 from minigan.errors import ConfigError
 from minigan.inspection.game_health import game_health
 from minigan.inspection.health_checks import Check, StepHealth, checks
@@ -105,6 +105,7 @@ def inspect_run(
     targets: str | os.PathLike[str] | None = None,
     held_out: str | os.PathLike[str] | None = None,
     backend: str | Backend | None = None,
+    precision: str | None = None,
 ) -> Inspection:
     """Inspects the health of a run by doing a step of it again, exactly, from a checkpoint.
 
@@ -122,6 +123,8 @@ def inspect_run(
         held_out: a source of examples that D has not seen; None takes those that the recipe holds out, or embedded data
             of another seed.
         backend: None takes the run's own, with which the step has the same bits.
+        precision: of products; None takes the run's own on the run's backend, else the backend's default. A backend
+            object brings its own.
     Returns:
         All measures, and what is to be said of them.
     Raises:
@@ -131,9 +134,11 @@ def inspect_run(
         DivergenceError: the step diverges.
     """
     step = None if step is None else whole(step, "step")
-    name = backend.name if isinstance(backend, Backend) else backend
+    if isinstance(backend, Backend):
+        chosen = get_backend(backend, precision=precision)
+        backend, precision = chosen.name, chosen.precision
     source, folder = (None if path is None else lasting_source(os.fspath(path)) for path in (data, targets))
-    with replayed(run, step=step, data=source, targets=folder, backend=name) as replay:
+    with replayed(run, step=step, data=source, targets=folder, backend=backend, precision=precision) as replay:
         game, notes = game_health(replay, held_out=None if held_out is None else os.fspath(held_out))
         observer, rates = StepObserver(replay.learner), replay.learner.rates()
         with observer.watching():

@@ -9,6 +9,7 @@ from minigan.inspection.numbers import compact, nbytes
 from minigan.inspection.real_step import RealStep
 from minigan.inspection.step_graph import AS_DATA, BELOW, FROZEN
 from minigan.inspection.step_rows import LINEAR_ABOVE, NO_INPUT, ONLY_VALUES, ZEROS
+from minigan.nn.network.summary import precision_of
 
 __all__ = ["ledger_document"]
 
@@ -69,8 +70,16 @@ def _facts(step: RealStep, ledger: Ledger) -> list[tuple[str, str]]:
         ("arithmetic", _saved(totals.run, totals.default)),
         ("products", f"{_saved(totals.run_products, totals.default_products)} (convolutions and dense layers alone)"),
         ("memory", _memory(ledger)),
-        ("limits", ledger.limits.describe() + ", measured just now" if ledger.limits else "not measured"),
+        ("limits", _limits(step, ledger)),
     ]
+
+
+def _limits(step: RealStep, ledger: Ledger) -> str:
+    if not ledger.limits:
+        return "not measured"
+    precision = precision_of(step.state.learner.G)
+    than = "" if precision in ("fp32", "fp64") else f" in fp32, which products in {precision} may pass"
+    return f"{ledger.limits.describe()}, measured just now{than}"
 
 
 def _number(step: RealStep) -> str:

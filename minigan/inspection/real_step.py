@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend, get_backend
+from minigan.backends import Array, Backend
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import CheckpointError, DataError
 from minigan.inspection.step_marks import Marks, marked
 from minigan.recipes import Recipe
-from minigan.runs.config import RunConfig, new_config, read_config
+from minigan.runs.config import RunConfig, new_config, read_config, with_engine
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun, prepare_run
 from minigan.support.memory_limit import expect_room
@@ -158,20 +157,23 @@ def _counters(state: TrainingState) -> Iterator[tuple[Any, str]]:
 
 
 @contextmanager
-def step_of_recipe(recipe: Recipe, *, backend: str | None, data: str | None) -> Iterator[RealStep]:
+def step_of_recipe(
+    recipe: Recipe, *, backend: str | None, precision: str | None = None, data: str | None
+) -> Iterator[RealStep]:
     """The first step of a recipe, on data that minigan has or on the source that is named; nothing is written.
 
     Raises:
         DataError: the data cannot be read, or are not for this recipe.
     """
-    name = get_backend(backend or "auto").name
-    config = new_config(recipe, data=data, backend=name)
+    config = new_config(recipe, data=data, backend=backend, precision=precision)
     with _prepared(config, Path("runs") / recipe.name) as prepared:
         yield RealStep(prepared, title=f"{recipe.name} on {config.data}", notes=tuple(prepared.dataset.notes))
 
 
 @contextmanager
-def step_of_run(path: Path, *, backend: str | None, data: str | None) -> Iterator[RealStep]:
+def step_of_run(
+    path: Path, *, backend: str | None, precision: str | None = None, data: str | None
+) -> Iterator[RealStep]:
     """The step after a run's newest checkpoint, or after the one that is named; nothing is written.
 
     Raises:
@@ -185,7 +187,7 @@ def step_of_run(path: Path, *, backend: str | None, data: str | None) -> Iterato
     is_checkpoint = path.is_file() and path.parent.name == "checkpoints"
     config = read_config(folder, data=data)
     found, arrays, description = CheckpointFolder(folder / "checkpoints").load(path if is_checkpoint else None)
-    config = replace(config, backend=get_backend(backend or config.backend).name)
+    config = with_engine(config, backend=backend, precision=precision)
     try:
         with _prepared(config, folder) as prepared:
             prepared.trainer.state.load(arrays, description, source=found)

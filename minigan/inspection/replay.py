@@ -4,9 +4,10 @@ Nothing is written, and a training that is going on in the folder is not disturb
 """
 
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from minigan.checkpoints.folder import CheckpointFolder, step_of
 from minigan.checkpoints.resume_checks import log_lines, logged
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError
-from minigan.runs.config import RunConfig, read_config
+from minigan.runs.config import RunConfig, is_same_engine, is_same_precision, read_config, with_engine
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun, prepare_run
 from minigan.support.representation import python_text, short_path
@@ -94,6 +95,7 @@ def replayed(
     data: str | None = None,
     targets: str | None = None,
     backend: str | None = None,
+    precision: str | None = None,
 ) -> Iterator[Replay]:
     """A run restored from a checkpoint and brought to the step before the one to be looked at.
 
@@ -107,6 +109,7 @@ def replayed(
             checkpoint before it and itself are done on the way.
         data, targets: where the run's data are now; None as in its config.toml.
         backend: None takes the run's own, with which the replay is exact.
+        precision: of products; None takes the run's own on the run's backend, else the backend's default.
     Raises:
         CheckpointError: there is no run or no checkpoint, or a file of the run is damaged.
         ConfigError: no checkpoint leads to that step.
@@ -120,17 +123,30 @@ def replayed(
     config = read_config(folder, data=data, targets=targets)
     expect_log(folder / "log.jsonl")
     checkpoint, start = _chosen(folder, path if path.is_file() and path.parent.name == "checkpoints" else None, step)
-    prepared = _prepared(config if backend is None else replace(config, backend=backend), folder, moved=data)
+    chosen = with_engine(config, backend=backend, precision=precision)
+    prepared = _prepared(chosen, folder, moved=data)
     state = prepared.trainer.state
     with closing(prepared.dataset), state.loader:
         _, arrays, description = CheckpointFolder(folder / "checkpoints").load(checkpoint)
         notes = state.load(arrays, description, source=checkpoint)
-        if config.engine and config.engine != prepared.config.engine:
+        if (then := _precision_of(description["config"])) not in (None, config.precision):
+            notes.append(f"this checkpoint was made in {then}; the run has gone on in {config.precision}.")
+        same = is_same_engine(config, prepared.config) and is_same_precision(config, prepared.config)
+        if config.engine and not same:
             notes.append(f"this run was made with {config.engine}, the replay with {prepared.config.engine}.")
         replay = Replay(prepared, checkpoint, start, step or start + 1, tuple(notes), _stepper(prepared))
         while state.step < replay.step - 1:
             replay.run()
         yield replay
+
+
+def _precision_of(config: str) -> str | None:
+    """The precision that a text of config.toml names; None before format 4, and for a loop of the user's."""
+    try:
+        named = tomllib.loads(config).get("precision")
+    except ValueError:
+        return None
+    return named if isinstance(named, str) else None
 
 
 def _stepper(prepared: PreparedRun) -> Stepper:

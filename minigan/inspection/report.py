@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigan.backends.precision import expect_precision
 from minigan.data import Dataset
 from minigan.data.picture_files import encode_picture
 from minigan.data.pictures import image_grid
@@ -52,6 +53,7 @@ def report_run(
     quick: bool = False,
     data: str | os.PathLike[str] | None = None,
     backend: str | None = None,
+    precision: str | None = None,
 ) -> Report:
     """Reports on a run: curves, pictures, nearest training examples, gradients, inspection, ledger and settings.
 
@@ -67,17 +69,21 @@ def report_run(
         quick: take only what the folder holds: no examples, inspection and ledger.
         data: where the run's data are now, if they have moved; of the first run.
         backend: for what is computed; None takes the run's own.
+        precision: of its products; None takes the run's own on the run's backend for steps that are done again, else
+            the backend's default.
     Raises:
         CheckpointError: there is no run, its log is damaged, or it has neither log nor pictures yet.
-        ConfigError: data or a backend are given, but nothing is to be computed.
+        ConfigError: data, a backend or a precision are given, but nothing is to be computed; or they are unknown.
     """
-    if flag(quick, "quick") and (data is not None or backend is not None):
-        name = "data" if data is not None else "backend"
+    given = {"data": data, "backend": backend, "precision": precision}
+    name = next((name for name, value in given.items() if value is not None), None)
+    if flag(quick, "quick") and name is not None:
         raise ConfigError(f"a quick report computes nothing. Leave `{name}` or `quick` out.")
+    expect_precision(precision)  # here, so that it is not a note for each part
     histories = [read_history(path) for path in (run, other) if path is not None]
     sources = [None if data is None else lasting_source(os.fspath(data)), None]
     findings = [
-        Findings() if quick else _found(history, data=source, backend=backend)
+        Findings() if quick else _found(history, data=source, backend=backend, precision=precision)
         for history, source in zip(histories, sources, strict=False)
     ]
     notes = tuple(note for found in findings for note in found.notes)
@@ -86,21 +92,21 @@ def report_run(
     return Report(report_page(histories, findings), notes, verdict)
 
 
-def _found(history: History, *, data: str | None, backend: str | None) -> Findings:
+def _found(history: History, *, data: str | None, backend: str | None, precision: str | None) -> Findings:
     """The parts that can be computed for a run; each that cannot is noted."""
     found = Findings()
     folder = history.folder
     try:
-        found.likeness, found.searched = _likeness(history, data, backend)
+        found.likeness, found.searched = _likeness(history, data, backend, precision)
     except MiniganError as error:
         found.notes.append(f"No real examples next to fakes: {error}")
     try:
-        inspection = inspect_run(folder, data=data, backend=backend)
+        inspection = inspect_run(folder, data=data, backend=backend, precision=precision)
         found.inspection, found.pull = inspection_document(inspection), _pull(inspection)
     except MiniganError as error:
         found.notes.append(f"No inspection: {error}")
     try:
-        found.ledger = measure_step(Path(folder), data=data, backend=backend)[0]
+        found.ledger = measure_step(Path(folder), data=data, backend=backend, precision=precision)[0]
     except MiniganError as error:
         found.notes.append(f"No ledger: {error}")
     return found
@@ -114,7 +120,7 @@ def _pull(inspection: Inspection) -> bytes | None:
     return encode_picture(image_grid(images, columns=min(8, len(images))), "pull.png")
 
 
-def _likeness(history: History, data: str | None, backend: str | None) -> tuple[bytes, int]:
+def _likeness(history: History, data: str | None, backend: str | None, precision: str | None) -> tuple[bytes, int]:
     """A PNG of training examples, samples, and the training examples nearest to those; and the number searched.
 
     Raises:
@@ -125,7 +131,8 @@ def _likeness(history: History, data: str | None, backend: str | None) -> tuple[
     recipe, config = history.recipe, history.config
     if isinstance(recipe, TranslationRecipe):
         raise ConfigError(f"{recipe.name} translates pictures: its samples stand next to their targets already.")
-    trained = load_generator(history.folder / "model.safetensors", backend=backend or config.backend)
+    file = history.folder / "model.safetensors"
+    trained = load_generator(file, backend=backend or config.backend, precision=precision)
     if len(trained.G.output_shape) != 3:
         raise ConfigError(f"{recipe.name} draws points here.")
     dataset = recipe.open_data(config.data if data is None else data, seed=config.seed)

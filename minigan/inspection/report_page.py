@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends.precision import AUTO
 from minigan.inspection.curve_guides import GENERAL, Group, groups
 from minigan.inspection.document import Document
 from minigan.inspection.history import History
@@ -108,6 +109,7 @@ def _facts(histories: Sequence[History]) -> Iterator[str]:
             ("trained", f"{config.recipe} on {config.data}, seed {config.seed}"),
             ("step", f"{history.step:,} of {int(config.settings['steps']):,}"),
             ("by", f"minigan {config.minigan}, {config.engine or config.backend}"),
+            *([] if config.precision == AUTO else [("products in", config.precision)]),
         ]
         yield f"<dl>{''.join(f'<dt>{safe(name)}</dt><dd>{safe(text)}</dd>' for name, text in rows)}</dl>"
         yield f'<p><button class="csv" data-run="{index}">Save the log as CSV</button></p>'
@@ -264,7 +266,7 @@ def _settings(histories: Sequence[History]) -> Iterator[str]:
 def _everything(history: History) -> dict[str, Any]:
     config = history.config
     named = {"recipe": config.recipe, "data": config.data, "seed": config.seed, "engine": config.engine}
-    return named | config.settings
+    return named | {"precision": config.precision} | config.settings
 
 
 def _rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

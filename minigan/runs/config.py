@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import minigan
-from minigan.backends import BACKENDS
+from minigan.backends import BACKENDS, get_backend
+from minigan.backends.precision import AUTO, PRECISIONS, expect_precision
 from minigan.checkpoints.format import DTYPES
 from minigan.checkpoints.rules import COUNT, FROM_ZERO, TEXT, Rule, check, one_of
 from minigan.data import EMBEDDED, STACKED
@@ -23,7 +24,16 @@ from minigan.support.words import decoded, from_text, to_text
 from minigan.training.listeners.logs import LOGS, log_names
 from minigan.training.rhythm import Keep, Rhythm
 
-__all__ = ["RunConfig", "lasting_source", "new_config", "read_config", "write_config"]
+__all__ = [
+    "RunConfig",
+    "is_same_engine",
+    "is_same_precision",
+    "lasting_source",
+    "new_config",
+    "read_config",
+    "with_engine",
+    "write_config",
+]
 
 FILE = "config.toml"
 
@@ -37,6 +47,7 @@ class RunConfig:
         settings: all of the recipe's settings, the number of steps among them.
         data: the source: an embedded set's name, or a path; in the file, a path that is not UTF-8 is a URL.
         backend: the backend's name.
+        precision: of the products of float32 networks: fp32, tf32 or bf16; auto until a backend is chosen.
         dtype: of the networks, float32 or float64.
         engine: the backend in words; only the same backend, vector width and thread count give the same bits.
         rhythm: steps between logs, pictures and checkpoints.
@@ -50,6 +61,7 @@ class RunConfig:
     data: str
     seed: int = 0
     backend: str = "auto"
+    precision: str = AUTO
     dtype: str = "float32"
     rhythm: Rhythm = field(default_factory=Rhythm)
     keep: Keep = field(default_factory=Keep)
@@ -63,7 +75,10 @@ class RunConfig:
             recipe = repr(get_recipe(self.recipe).from_settings(self.settings))
         except ConfigError:  # a text never fails
             recipe = self.recipe
-        return f"<RunConfig: {recipe} on {self.data}, seed {self.seed}, {self.backend}, {self.dtype}>"
+        return f"<RunConfig: {recipe} on {self.data}, seed {self.seed}, {self._engine_in_short()}>"
+
+    def _engine_in_short(self) -> str:
+        return ", ".join((self.backend, self.dtype, *([] if self.precision == AUTO else [self.precision])))
 
     def to_toml(self) -> str:
         """The text of `config.toml`."""
@@ -90,6 +105,7 @@ def new_config(
     data: str | None = None,
     seed: int | None = None,
     backend: str | None = None,
+    precision: str | None = None,
     log_every: int | None = None,
     sample_every: int | None = None,
     checkpoint_every: int | None = None,
@@ -102,8 +118,9 @@ def new_config(
     """The configuration of a new run. Arguments that are None have their defaults.
 
     Raises:
-        ConfigError: a figure is named as the best, but none is measured; or there is no log of that name.
+        ConfigError: a figure is named as the best, but none is measured; or there is no log or precision of that name.
     """
+    expect_precision(precision)
     if best and not evaluate_every:
         raise ConfigError(f"`best={best!r}` needs figures to go by. Add `evaluate_every=N`.")
     rhythm = {
@@ -120,10 +137,41 @@ def new_config(
         data=recipe.default_data if data is None else data,
         seed=seed or 0,
         backend=backend or "auto",
+        precision=AUTO if precision is None else precision,
         rhythm=Rhythm(**{name: n for name, n in rhythm.items() if n is not None}),
         keep=Keep(**{name: value for name, value in kept.items() if value is not None}),  # type: ignore[arg-type]
         log=log_names(log or ()),
     )
+
+
+def with_engine(config: RunConfig, *, backend: str | None, precision: str | None) -> RunConfig:
+    """The configuration with another backend or precision.
+
+    Args:
+        backend: a name; None as in the configuration.
+        precision: None as in the configuration; but a backend other than the run's brings its own default.
+    Raises:
+        ConfigError: there is no such precision.
+    """
+    expect_precision(precision)
+    if backend is None:
+        backend = config.backend
+    elif backend == "auto":
+        backend = get_backend(backend, precision="fp32").name
+    if precision is None:
+        precision = config.precision if backend == config.backend else AUTO
+    return replace(config, backend=backend, precision=precision)
+
+
+def is_same_engine(one: RunConfig, other: RunConfig) -> bool:
+    """Whether two runs were made by the same backend, on as many threads and so on; in whatever precision."""
+    machines = [[part for part in run.engine.split(", ") if part not in PRECISIONS] for run in (one, other)]
+    return machines[0] == machines[1]
+
+
+def is_same_precision(one: RunConfig, other: RunConfig) -> bool:
+    """Whether two runs compute in the same precision, as far as it is known."""
+    return AUTO in (one.precision, other.precision) or one.precision == other.precision
 
 
 def lasting_source(data: str) -> str:
@@ -247,6 +295,7 @@ _RULES: Mapping[str, Rule] = {
     "data": Rule("a string that is not empty", lambda value: isinstance(value, str) and value != ""),
     "seed": FROM_ZERO,
     "backend": one_of("auto", *BACKENDS),
+    "precision": one_of(AUTO, *PRECISIONS),
     "dtype": one_of(*DTYPES),
     "rhythm": _TABLE,
     "keep": _TABLE,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from minigan.backends.precision import AUTO, PRECISIONS
 from minigan.errors import CheckpointError
 
 __all__ = ["CONFIG_FORMAT", "MIGRATIONS", "migrated"]
@@ -27,6 +28,18 @@ def _2_to_3(table: Table) -> Table:
     return {"log": [], **table}
 
 
+def _3_to_4(table: Table) -> Table:
+    """Format 4 names the precision of products.
+
+    Before it, the GPU's was the last word of the engine's text, and the CPU had one.
+    """
+    engine, last = table.get("engine"), ""
+    if isinstance(engine, str):
+        last = engine.rpartition(", ")[2]
+    on_cpu = table.get("backend") in ("reference", "cpu")
+    return {"precision": last if last in PRECISIONS else "fp32" if on_cpu else AUTO, **table}
+
+
 def _with_missing(table: Table, name: str, defaults: Table) -> Table:
     """The table, with the missing keys of one of its inner tables added.
 
@@ -38,9 +51,10 @@ def _with_missing(table: Table, name: str, defaults: Table) -> Table:
     return {**table, name: {**defaults, **inner}} if isinstance(inner, dict) else table
 
 
-# The first step leads from format 1 to format 2, the second from 2 to 3. Steps are pure functions and run before keys
-# are checked. A recipe's new setting needs no step: a missing setting has its default, which changes nothing.
-MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_1_to_2, _2_to_3)
+# The first step leads from format 1 to format 2, the second from 2 to 3, and so on. Steps are pure functions and run
+# before keys are checked. A recipe's new setting needs no step: a missing setting has its default, which changes
+# nothing.
+MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_1_to_2, _2_to_3, _3_to_4)
 CONFIG_FORMAT = 1 + len(MIGRATIONS)
 
 

@@ -29,6 +29,7 @@ def train(
     batch_size: int | None = None,
     seed: int = 0,
     backend: str = "auto",
+    precision: str = "auto",
     out: str | os.PathLike[str] | None = None,
     listeners: Sequence[AnyListener] = (),
     quiet: bool = False,
@@ -57,6 +58,8 @@ def train(
         batch_size: examples in a step; None takes the recipe's number.
         seed: of everything random.
         backend: reference, cpu, gpu, or auto, the fastest here.
+        precision: of products: fp32, tf32 (on a GPU) or bf16; auto is the environment's MINIGAN_PRECISION, else the
+            backend's default. The run keeps it.
         out: the run's folder; None takes the next free one of runs/RECIPE-DATA-1, -2, ...
         listeners: functions to call with each record of the log, or objects of `minigan.training.Listener`.
         quiet: show nothing.
@@ -86,6 +89,7 @@ def train(
         data=None if data is None else source_name(data),
         seed=whole(seed, "seed", least=0),
         backend=backend,
+        precision=precision,
         log_every=whole(log_every, "log_every"),
         sample_every=whole(sample_every, "sample_every"),
         checkpoint_every=whole(checkpoint_every, "checkpoint_every"),

@@ -12,7 +12,15 @@ from minigan.data import Dataset
 from minigan.data.dataset import Collection
 from minigan.errors import DataError
 from minigan.recipes import Recipe, get_recipe
-from minigan.runs.config import RunConfig, lasting_source, read_config, write_config
+from minigan.runs.config import (
+    RunConfig,
+    is_same_engine,
+    is_same_precision,
+    lasting_source,
+    read_config,
+    with_engine,
+    write_config,
+)
 from minigan.runs.folders import check_free, claim
 from minigan.runs.learning_rates import rate_warnings
 from minigan.runs.measure import FixedNoiseMeasure
@@ -50,7 +58,7 @@ def prepare_run(config: RunConfig, folder: Path, *, listeners: Sequence[AnyListe
         MiniganError: the configuration, the data or the backend cannot be used.
     """
     recipe = get_recipe(config.recipe).from_settings(config.settings)
-    backend = get_backend(config.backend)
+    backend = get_backend(config.backend, precision=config.precision)
     dataset = recipe.open_data(config.data, seed=config.seed)
     try:
         return _assembled(config, recipe.fit(dataset), dataset, backend, folder, listeners)
@@ -72,6 +80,7 @@ def _assembled(
         settings=recipe.settings(),
         data=lasting_source(config.data),
         backend=backend.name,
+        precision=backend.precision,
         engine=backend.describe(),
     )
     shape = recipe.image_shape(dataset)
@@ -120,6 +129,7 @@ def prepare_from_folder(
     steps: int | None = None,
     data: str | None = None,
     targets: str | None = None,
+    precision: str | None = None,
     listeners: Sequence[AnyListener] = (),
 ) -> PreparedRun:
     """Prepares the run of an existing folder; writes nothing.
@@ -128,11 +138,13 @@ def prepare_from_folder(
         steps: in all; None as in config.toml.
         data: where the same data are now; None as in config.toml.
         targets: where the targets are now, for pairs in two folders.
+        precision: of products from here on; None as in config.toml.
         listeners: a user's own.
     Raises:
         MiniganError: the folder holds no run, or its configuration, data or backend cannot be used.
     """
     config = read_config(folder, steps=steps, data=data, targets=targets)
+    config = with_engine(config, backend=None, precision=precision)
     try:
         return prepare_run(config, folder, listeners=listeners)
     except DataError as error:
@@ -187,18 +199,21 @@ def load_checkpoint(run: PreparedRun, checkpoint: Path | None = None) -> tuple[s
     """Restores the run's newest checkpoint, or the one named.
 
     Returns:
-        Warnings, if the engine, a version or the number of items differs from the run's, if the learning rate jumps
-        since the number of steps is new, or if there is no checkpoint yet and the run begins at step 0.
+        Warnings, if the engine, the precision, a version or the number of items differs from the run's, if the learning
+        rate jumps since the number of steps is new, or if there is no checkpoint yet and the run begins at step 0.
     Raises:
         CheckpointError: the checkpoint is missing, damaged or of another network.
         ConfigError: the checkpoint has more steps than the run in all. The run's folder is unchanged.
     """
     state = run.trainer.state
-    made_with = read_config(state.folder).engine
+    before = read_config(state.folder)
     warnings = run.trainer.checkpoints.restore(checkpoint)
-    write_config(run.config, state.folder)  # the number of steps may be new
-    if made_with != run.config.engine:
-        warnings.append(f"this run was made with {made_with}; from here on the last bits may differ.")
+    write_config(run.config, state.folder)  # the number of steps and the precision may be new
+    if not is_same_engine(before, run.config):
+        warnings.append(f"this run was made with {before.engine}; from here on the last bits may differ.")
+    if not is_same_precision(before, run.config):
+        now = run.config.precision
+        warnings.append(f"this run was trained in {before.precision} to step {state.step}; from here on in {now}.")
     return (*warnings, *rate_warnings(run.recipe, state.learner.optimizers, state.step, state.resumed_config))
 
 

@@ -100,6 +100,8 @@ class Run:
     def generator(self) -> TrainedGenerator:
         """The trained generator, on the run's backend, or on the fastest one if that cannot be used.
 
+        Its products are in the backend's default precision, or in MINIGAN_PRECISION's, not in the training's.
+
         Raises:
             CheckpointError: training has not saved one yet.
         """
@@ -127,6 +129,7 @@ class Run:
         steps: int | None = None,
         data: str | os.PathLike[str] | None = None,
         targets: str | os.PathLike[str] | None = None,
+        precision: str | None = None,
         listeners: Sequence[AnyListener] | None = None,
         quiet: bool | None = None,
     ) -> "Run":
@@ -136,6 +139,7 @@ class Run:
             steps: in all, those done before included; None trains to the run's own number.
             data: where the same data are now, if they have moved.
             targets: where the targets are now, for pairs in two folders.
+            precision: of products from here on; None keeps the run's, whatever MINIGAN_PRECISION says.
             listeners, quiet: as in `minigan.train`; None as before.
         Returns:
             This run.
@@ -148,7 +152,12 @@ class Run:
         listeners = self._listeners if listeners is None else listener_list(listeners)
         quiet = self._quiet if quiet is None else flag(quiet, "quiet")
         prepared, told = resume_run(
-            self.checkpoint or self.folder, steps=steps, data=source, targets=folder, listeners=listeners
+            self.checkpoint or self.folder,
+            steps=steps,
+            data=source,
+            targets=folder,
+            precision=precision,
+            listeners=listeners,
         )
         # Only now: arguments that are refused change nothing.
         self._listeners, self._quiet = tuple(listeners), quiet

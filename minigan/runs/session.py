@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from minigan.backends import BACKENDS, Backend, get_backend
+from minigan.backends.precision import VARIABLE, environment_precision
 from minigan.data import EMBEDDED
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 from minigan.recipes import Recipe, get_recipe
@@ -50,6 +51,7 @@ def resume_run(
     steps: int | None = None,
     data: str | None = None,
     targets: str | None = None,
+    precision: str | None = None,
     listeners: Sequence[AnyListener] = (),
 ) -> tuple[PreparedRun, tuple[str, ...]]:
     """A run restored from its newest checkpoint, or from the one named, ready for `train_run`; and warnings.
@@ -59,6 +61,7 @@ def resume_run(
         steps: in all; None as before.
         data: where the same data are now; None as before.
         targets: where the targets are now, for pairs in two folders.
+        precision: of products from here on; None as before, whatever MINIGAN_PRECISION says.
         listeners: a user's own.
     Raises:
         MiniganError: there is no run, or it cannot be resumed with these arguments. Nothing is changed.
@@ -68,12 +71,23 @@ def resume_run(
     read_config(folder)  # raises, if there is no run: nothing is written there
     with contextlib.ExitStack() as on_error:
         owner = on_error.enter_context(FolderOwner(folder, remedy="Wait until it has ended, or stop it first."))
-        prepared = prepare_from_folder(folder, steps=steps, data=data, targets=targets, listeners=listeners)
+        prepared = prepare_from_folder(
+            folder, steps=steps, data=data, targets=targets, precision=precision, listeners=listeners
+        )
         on_error.callback(prepared.dataset.close)
         prepared.trainer.state.owner = owner
-        warnings = load_checkpoint(prepared, checkpoint)
+        kept = _kept_precision(prepared) if precision is None else ()
+        warnings = load_checkpoint(prepared, checkpoint) + kept
         on_error.pop_all()
     return prepared, warnings
+
+
+def _kept_precision(prepared: PreparedRun) -> tuple[str, ...]:
+    """A line, if the environment names another precision than the run's."""
+    asked, own = environment_precision(), prepared.backend.precision
+    if asked in (None, own) or prepared.backend.name == "reference":
+        return ()
+    return (f"{VARIABLE}={asked} is for new runs: this one goes on in {own}. `precision={asked!r}` changes it.",)
 
 
 def recipe_named(name: str) -> type[Recipe]:
@@ -118,6 +132,8 @@ def train_run(
         for line in prepared.dataset.notes:
             output.note(line)
         progress.message(f"{backend.describe()}; run folder {short_path(state.folder)}")
+        if prepared.config.dtype == "float64" and backend.precision != "fp32":
+            progress.message(f"these networks are float64: {backend.precision} rounds products of float32 only.")
         if not chosen and (choice := _why_this(backend)):
             progress.message(choice)
         if find_spec("numba") is None and backend.name == "reference":

@@ -17,6 +17,7 @@ from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
+from minigan.nn.network.summary import engine_of, precision_of
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import RECIPES, Recipe, get_recipe
 from minigan.support.arguments import flag, instance, is_whole, kind_of, number, whole
@@ -92,14 +93,15 @@ class TrainedGenerator:
         return self.averaged and self.recipe.ema_statistics == "batch"
 
     def describe(self) -> dict[str, Any]:
-        """Recipe, step and kind of weights, for a report; JSON can hold them."""
+        """Recipe, step, kind of weights and precision, for a report; JSON can hold them."""
         weights = "moving average" if self.averaged else "last"
-        return {"recipe": self.recipe.name, "step": self.step, "weights": weights}
+        precision = precision_of(self.G)
+        return {"recipe": self.recipe.name, "step": self.step, "weights": weights, "precision": precision}
 
     def __repr__(self) -> str:
         weights = ", moving average" if self.averaged else ""
         shapes = f"{self.G.input_shape} -> {self.G.output_shape}"
-        return f"<TrainedGenerator: {self.recipe!r} at step {self.step:,}{weights}, {shapes}, {self.G.kernels.name}>"
+        return f"<TrainedGenerator: {self.recipe!r} at step {self.step:,}{weights}, {shapes}, {engine_of(self.G)}>"
 
     def _repr_html_(self) -> str:
         """Some samples with the same text, for a notebook; the text alone if the generator draws from images."""
@@ -146,13 +148,18 @@ class TrainedGenerator:
 
 
 def load_generator(
-    path: str | os.PathLike[str], *, backend: str | Backend = "auto", average: bool = True
+    path: str | os.PathLike[str],
+    *,
+    backend: str | Backend = "auto",
+    precision: str | None = None,
+    average: bool = True,
 ) -> TrainedGenerator:
     """The generator of a run folder, of a `model.safetensors` file, or of a checkpoint.
 
     Args:
         path: of the folder or the file.
         backend: an object or a name, see `minigan.backends.get_backend`.
+        precision: of products, see there; None is not the training's, but the backend's default.
         average: take the moving average of the weights, if there is one.
     Returns:
         The generator, ready to sample from.
@@ -167,7 +174,7 @@ def load_generator(
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
     arrays, description = load_model(file)
     averaged = average and bool(select(arrays, "average"))
-    backend = get_backend(backend)  # here, so that its errors do not blame the file
+    backend = get_backend(backend, precision=precision)  # here, so that its errors do not blame the file
     shape, rng = tuple(description["shape"]), np.random.default_rng(0)
     try:
         recipe = get_recipe(description["recipe"]).from_settings(description["settings"])

@@ -113,7 +113,7 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     assert re.search(r"^  beta1 = 0.5 +decay of the first moment, for adam and adamw\.$", out, re.MULTILINE)
     assert "G: (100,) -> (64, 64, 3)" in out
     assert main(["recipes", "dcgan", "--set", "size=32", "channels=1", "width=4", "--backend", "reference"]) == 0
-    assert "\nD: (32, 32, 1) -> (1,)\n" in capsys.readouterr().out
+    assert "\nD: (32, 32, 1) -> (1,), products in fp32\n" in capsys.readouterr().out
     assert main(["info"]) == 0
     out = capsys.readouterr().out
     assert "reference: reference backend" in out

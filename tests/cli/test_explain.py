@@ -78,8 +78,20 @@ def test_a_page_says_where_it_is(capsys):
         (["runs/none"], "runs/none: no run is there. Name a folder that a training has written, or its model file."),
         (["."], ". is not a run folder: cannot read config.toml: No such file or directory. Name the folder that a "),
         (["hinge", "--set", "lr=1"], "the loss hinge takes no settings, got lr=1. Give them with a recipe."),
-        (["--set", "width=1"], "--set and --backend need a recipe to explain. Write minigan explain RECIPE --set KEY="),
+        (
+            ["--set", "width=1"],
+            "--set, --backend and --precision need a recipe to explain. Write minigan explain RECIPE ",
+        ),
+        (["--precision", "bf16"], "--set, --backend and --precision need a recipe to explain. Write minigan explain "),
         (["hinge", "--backend", "cpu"], "the loss hinge is explained on the reference backend. Leave --backend out."),
+        (
+            ["hinge", "--precision", "fp32"],
+            "the loss hinge is explained on the reference backend. Leave --precision out.",
+        ),
+        (
+            ["dcgan", "--backend", "reference", "--precision", "bf16"],
+            "the reference backend has no bf16: expected fp32.",
+        ),
         (["dcgan", "--set", "widht=1"], "dcgan has no setting 'widht'. Did you mean width?"),
         (
             ["dcgan", "--set", "size=31"],

@@ -12,6 +12,7 @@ from minigan.data import open_dataset
 from minigan.errors import DataError
 from minigan.recipes import MLP
 from minigan.runs.config import read_config
+from minigan.runs.config_migrations import CONFIG_FORMAT
 from minigan.runs.measure import FixedNoiseMeasure
 
 
@@ -117,7 +118,7 @@ def test_runs_from_before_there_was_such_a_thing(tmp_path):
     path = tmp_path / "run" / "config.toml"
     text = path.read_text(encoding="utf-8")
     assert "evaluate_every = 0\n" in text
-    older = text.replace("evaluate_every = 0\n", "").replace("format = 3\n", "")
+    older = text.replace("evaluate_every = 0\n", "").replace(f"format = {CONFIG_FORMAT}\n", "")
     path.write_text(older, encoding="utf-8")
     assert runs.read_config(tmp_path / "run").rhythm.evaluate_every == 0
     assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "3"]) == 0

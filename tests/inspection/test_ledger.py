@@ -317,8 +317,7 @@ def test_a_gpu_runs_eagerly_and_says_so(device, monkeypatch):
     """Over the stand-in for CuPy."""
     from minigan.runs import prepare
 
-    monkeypatch.setattr(prepare, "get_backend", lambda _: device)
-    monkeypatch.setattr("minigan.inspection.real_step.get_backend", lambda _: device)
+    monkeypatch.setattr(prepare, "get_backend", lambda *_, **__: device)
     monkeypatch.setattr("minigan.inspection.limits.COPIED", 1 << 16)
     monkeypatch.setattr("minigan.inspection.limits.ROUND", 0)
     monkeypatch.setattr(step_ledger, "ROUNDS", ONCE)

@@ -36,12 +36,13 @@ ROOMS = (
 # Inside backends/: who may use whom. `__init__` chooses among all of them, when it is called.
 BACKEND_ROOMS = {
     "geometry": set(),
-    "base": {"geometry"},
+    "precision": set(),
+    "base": {"geometry", "precision"},
     "recycler": {"base"},
     "workspace": {"base", "recycler"},
     "reference": {"geometry", "base", "workspace"},
-    "cpu": {"geometry", "base", "recycler", "workspace", "reference"},
-    "gpu": {"geometry", "base", "workspace", "reference"},
+    "cpu": {"geometry", "precision", "base", "recycler", "workspace", "reference"},
+    "gpu": {"geometry", "precision", "base", "workspace", "reference"},
 }
 CORE = {"numpy", "safetensors"}
 HOME = {
@@ -75,9 +76,8 @@ def backend_objection(edge: Import) -> str | None:
     if source == target:
         return None
     if source == "":
-        return (
-            None if edge.lazy or target in ("base", "geometry") else f"backends imports {target} before it is asked for"
-        )
+        early = edge.lazy or target in ("base", "geometry", "precision")
+        return None if early else f"backends imports {target} before it is asked for"
     if target == "":
         return "a backend imports from backends.base, not from the package that chooses among backends"
     if source not in BACKEND_ROOMS:
@@ -102,6 +102,9 @@ def backend_objection(edge: Import) -> str | None:
         ("minigan.backends.reference.conv", "minigan.backends.cpu", True, False),
         ("minigan.backends", "minigan.backends.cpu", True, True),
         ("minigan.backends", "minigan.backends.cpu", False, False),
+        ("minigan.backends", "minigan.backends.precision", False, True),
+        ("minigan.backends.gpu.engine", "minigan.backends.precision", False, True),
+        ("minigan.backends.precision", "minigan.backends.base", False, False),
         ("minigan.nn.optimizers", "minigan", False, False),
         ("minigan", "minigan.nn.network", False, True),
     ],

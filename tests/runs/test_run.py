@@ -73,7 +73,8 @@ def test_a_run_folder_holds_what_it_should(tmp_path):
     assert all(np.isfinite(r["d_loss"]) and r["images_per_second"] > 0 for r in records(folder))
     saved = runs.read_config(folder)
     assert saved.engine.startswith("reference")
-    assert replace(saved, engine="") == config()
+    assert saved.precision == "fp32"
+    assert replace(saved, engine="", precision="auto") == config()
 
 
 TUNED = {

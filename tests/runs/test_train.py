@@ -546,7 +546,7 @@ def test_what_a_run_hands_out_is_shown_briefly():
     run = ring(2, listeners=[Look()])
     assert shown == [f"<Training: <TrainingState: AlternatingOptimizer, step 0 of 2, {run.folder}>>"]
     assert repr(run.config) == (
-        "<RunConfig: MLP(steps=2, batch_size=8, latent=2, hidden=4) on ring, seed 0, reference, float32>"
+        "<RunConfig: MLP(steps=2, batch_size=8, latent=2, hidden=4) on ring, seed 0, reference, float32, fp32>"
     )
     text = repr(run.generator)
     assert text == ("<TrainedGenerator: MLP(batch_size=8, latent=2, hidden=4) at step 2, (2,) -> (2,), reference>")

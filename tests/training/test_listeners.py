@@ -15,6 +15,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, DataError, DivergenceError, ListenerError
 from minigan.recipes import get_recipe
+from minigan.runs.config_migrations import CONFIG_FORMAT
 from minigan.runs.prepare import create_folder, load_checkpoint, prepare_from_folder, prepare_run
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
@@ -351,7 +352,7 @@ def test_a_run_from_before_there_were_norms_is_resumed_without(tmp_path):
     train(prepared(tmp_path / "run"))
     path = tmp_path / "run" / "config.toml"
     assert "log_gradients = 0\n" in path.read_text()
-    path.write_text(path.read_text().replace("log_gradients = 0\n", "").replace("format = 3\n", ""))
+    path.write_text(path.read_text().replace("log_gradients = 0\n", "").replace(f"format = {CONFIG_FORMAT}\n", ""))
     assert runs.read_config(tmp_path / "run").rhythm.log_gradients == 0
     assert load_checkpoint(prepare_from_folder(tmp_path / "run", steps=5)) == ()
 

@@ -5,6 +5,7 @@ that order, next to `reference/conv.py`; then `toom.py` and `winograd.py`, on co
 """
 
 import os
+from collections.abc import Mapping
 
 import numba
 
@@ -21,7 +22,7 @@ from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
 from minigan.backends.cpu.waiting import watch
-from minigan.backends.precision import chosen_precision
+from minigan.backends.precision import Precision, chosen_precision
 from minigan.backends.recycler import Recycler
 from minigan.backends.reference import ReferenceBackend
 from minigan.backends.workspace import Workspace
@@ -70,6 +71,14 @@ class CpuBackend(
         from minigan.backends.cpu import precompile
 
         precompile.begin()
+
+    def precisions(self) -> Mapping[Precision, str]:
+        how, reason = self.bf16_path()
+        return {"fp32": f"{simd.describe()} multiply-adds", "bf16": f"{how}, {reason}"}
+
+    def bf16_path(self) -> tuple[str, str]:
+        """The instructions that multiply bf16 factors on this processor, in a word or two, and why these."""
+        return "plain", "by float32 multiply-adds"
 
     def describe(self) -> str:
         plural = "" if self.team.size == 1 else "s"

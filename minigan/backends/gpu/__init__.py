@@ -6,6 +6,7 @@ and `norm.cu`. Kernels that are not here are the reference's, run by CuPy; `cove
 """
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import cupy
@@ -55,16 +56,16 @@ class GpuBackend(
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         self.device = properties["name"].decode()
         self.multiprocessors = properties["multiProcessorCount"]
-        self.precision = self._checked(precision, properties["major"])
+        self.has_tensor_cores = properties["major"] >= 8  # Ampere
+        self.precision = self._checked(precision)
         self.launch = Launcher()
 
-    def _checked(self, precision: str | None, generation: int) -> Precision:
-        has_tensor_cores = generation >= 8  # Ampere
-        exact = os.environ.get("MINIGAN_EXACT") == "1" or not has_tensor_cores
+    def _checked(self, precision: str | None) -> Precision:
+        exact = os.environ.get("MINIGAN_EXACT") == "1" or not self.has_tensor_cores
         return chosen_precision(
             precision,
             default="fp32" if exact else "tf32",
-            possible=PRECISIONS if has_tensor_cores else ("fp32",),
+            possible=PRECISIONS if self.has_tensor_cores else ("fp32",),
             on=self.device,
         )
 
@@ -75,6 +76,10 @@ class GpuBackend(
     def to_numpy(self, array: Array) -> np.ndarray:
         host: np.ndarray = cupy.asnumpy(array)
         return host
+
+    def precisions(self) -> Mapping[Precision, str]:
+        fp32: dict[Precision, str] = {"fp32": "multiply-adds of CUDA cores"}
+        return fp32 | ({"tf32": "tensor cores", "bf16": "tensor cores"} if self.has_tensor_cores else {})
 
     def describe(self) -> str:
         return f"gpu backend, CuPy {cupy.__version__} on {self.device}, {self.precision}"

@@ -214,6 +214,7 @@ class Layer(ABC):
         input_shape: Shape,
         *,
         backend: str | Backend = "auto",
+        precision: str | None = None,
         dtype: str | np.dtype[Any] | type = "float32",
         rng: np.random.Generator,
         fuse: bool = True,
@@ -223,6 +224,7 @@ class Layer(ABC):
         Args:
             input_shape: the shape of one example: (H, W, C) or (F,).
             backend: an object or a name, see `minigan.backends.get_backend`.
+            precision: of the products of float32 networks, see there; double precision is never rounded.
             dtype: float32 or float64.
             rng: draws the weights, in the order of the layers.
             fuse: let neighbouring layers share passes over memory, see `minigan.nn.layers.fused`. Results differ by
@@ -231,7 +233,8 @@ class Layer(ABC):
             self, ready to run.
         Raises:
             ShapeError: two layers do not fit; the message names them.
-            ConfigError: a dtype that is no float, one layer object in two places, or a layer of another built network.
+            ConfigError: a dtype that is no float, a precision that the backend does not have, one layer object in two
+                places, or a layer of another built network.
             Either leaves the network as it was: one that was built before still works.
         """
         shape, dtype = self._checked_shape(input_shape), self._checked_dtype(dtype)
@@ -240,7 +243,7 @@ class Layer(ABC):
                 f"{self.path}: rng must be a numpy.random.Generator, got {kind_of(rng)}. "
                 "Pass rng=np.random.default_rng(0)."
             )
-        backend, fuse = get_backend(backend), flag(fuse, "fuse", of=self.path)
+        backend, fuse = get_backend(backend, precision=precision), flag(fuse, "fuse", of=self.path)
         self._refuse_repeated_layers()
         self._refuse_layers_of_others()
         before = [(layer, dict(vars(layer))) for _, layer in self.walk()]

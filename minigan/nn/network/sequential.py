@@ -12,7 +12,7 @@ from minigan.errors import ConfigError, DTypeError, NotBuiltError, ShapeError
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.fused import steps
 from minigan.nn.network.observer import Observer, Watch, told
-from minigan.nn.network.summary import html_table, outline, text_table
+from minigan.nn.network.summary import engine_of, html_table, outline, text_table
 from minigan.nn.network.tape import Tape
 from minigan.nn.parameters import Gradients
 from minigan.support.arguments import call_of_class, flag, instance, is_whole, kind_of, whole
@@ -76,7 +76,7 @@ class Sequential(Layer):
     def title(self) -> str:
         if not self.is_built:
             return f"{type(self).__name__} {self.path!r}: not built"
-        return f"{super().title()}, {self.dtype} on {self.kernels.name}"
+        return f"{super().title()}, {self.dtype} on {engine_of(self)}"
 
     def call_text(self) -> str:
         return f"{type(self).__name__} {self.path!r}"

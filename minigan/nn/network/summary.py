@@ -4,9 +4,11 @@ import html
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from minigan.nn.layers.base import Layer
 
-__all__ = ["html_table", "outline", "text_table"]
+__all__ = ["engine_of", "html_table", "outline", "precision_of", "text_table"]
 
 EM_SPACE = "\N{EM SPACE}"  # HTML drops plain spaces at the start of a cell
 HEADER = ("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")
@@ -33,6 +35,17 @@ class Row(NamedTuple):
     parameters: str
     mflop: str
     algorithm: str = ""
+
+
+def precision_of(network: Layer) -> str:
+    """The precision of a built network's products: the backend's, or "fp64", for double precision is never rounded."""
+    return "fp64" if network.dtype == np.float64 else network.kernels.precision
+
+
+def engine_of(network: Layer) -> str:
+    """The name of a built network's backend, with the precision if it rounds: `"cpu in bf16"`."""
+    precision = precision_of(network)
+    return network.kernels.name if precision in ("fp32", "fp64") else f"{network.kernels.name} in {precision}"
 
 
 def lines(network: Layer, depth: int = 0) -> Iterator[Line]:
@@ -108,4 +121,5 @@ def _total(network: Layer) -> Row:
 
 
 def _title(network: Layer) -> str:
-    return f"{network.path}: {network.input_shape} -> {network.output_shape}"
+    shapes = f"{network.input_shape} -> {network.output_shape}"
+    return f"{network.path}: {shapes}, products in {precision_of(network)}"

@@ -258,6 +258,7 @@ class Recipe(OptimizerSettings):
         image_shape: Shape,
         *,
         backend: str | Backend = "auto",
+        precision: str | None = None,
         dtype: str = "float32",
         rng: np.random.Generator,
     ) -> Learner:
@@ -266,12 +267,13 @@ class Recipe(OptimizerSettings):
         Args:
             image_shape: shape of G's images: (H, W, C), or (2,) for points.
             backend: an object or a name; all networks share it.
+            precision: of products, see `minigan.backends.get_backend`.
             dtype: of the weights: float32 or float64.
             rng: draws the weights.
         Raises:
             ConfigError, ShapeError: the recipe cannot draw images of that shape.
         """
-        image_shape, backend = self._expect_shape(image_shape), get_backend(backend)
+        image_shape, backend = self._expect_shape(image_shape), get_backend(backend, precision=precision)
         networks = self.networks(image_shape)
         return self.learner([net.build(shape, backend=backend, dtype=dtype, rng=rng) for net, shape in networks])
 
@@ -280,6 +282,7 @@ class Recipe(OptimizerSettings):
         image_shape: Shape,
         *,
         backend: str | Backend = "auto",
+        precision: str | None = None,
         dtype: str | np.dtype[Any] = "float32",
         rng: np.random.Generator,
     ) -> Sequential:
@@ -288,6 +291,7 @@ class Recipe(OptimizerSettings):
         Args:
             image_shape: shape of its images: (H, W, C), or (2,) for points.
             backend: an object or a name.
+            precision: of products, see `minigan.backends.get_backend`.
             dtype: of the weights: float32 or float64.
             rng: draws the weights.
         Raises:
@@ -295,7 +299,7 @@ class Recipe(OptimizerSettings):
         """
         image_shape = self._expect_shape(image_shape)
         G = self.whole_generator(image_shape)
-        return G.build(self.source_shape(image_shape), backend=backend, dtype=dtype, rng=rng)
+        return G.build(self.source_shape(image_shape), backend=backend, precision=precision, dtype=dtype, rng=rng)
 
     def _expect_shape(self, shape: Any) -> Shape:
         """The shape, if it is one of images that the networks can draw, or of points if they draw points.

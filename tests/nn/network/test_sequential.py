@@ -451,7 +451,7 @@ def test_summary_and_flops():
     def mflop(flops: int) -> str:
         return f"{flops / 1e6:,.2f}"
 
-    assert rows[0] == ["D: (28, 28, 1) -> (1,)"]
+    assert rows[0] == ["D: (28, 28, 1) -> (1,), products in fp32"]
     assert rows[1] == ["layer", "output shape", "parameters", "MFLOP"]
     assert rows[3] == ["0 Conv2D 4x2 /2", "(14, 14, 8)", "64", mflop(conv)]
     assert rows[4] == ["1 BatchNorm", "(14, 14, 8)", "16", mflop(2 * image)]
@@ -496,7 +496,7 @@ def test_the_summary_tells_how_each_convolution_is_computed():
         return [[cell.strip() for cell in re.split(r"\s{2,}", line)] for line in net.summary(**options).splitlines()]
 
     rows = table()
-    assert rows[0] == ["G: (6, 6, 1) -> (6, 6, 2), algorithms for batches of 64"]
+    assert rows[0] == ["G: (6, 6, 1) -> (6, 6, 2), products in fp64, algorithms for batches of 64"]
     assert rows[1][-1] == "algorithm (or y | dx | dw)"
     assert [row[4:] for row in rows[3:6]] == [["fast | faster | plain"], [], ["faster | fast | plain"]]
     rows = table(batch_size=7)
