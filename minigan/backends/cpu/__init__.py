@@ -19,6 +19,7 @@ from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
+from minigan.backends.cpu.tile_units import Unit, find_unit
 from minigan.backends.precision import chosen_precision
 from minigan.backends.reference import ReferenceBackend
 from minigan.backends.workspace import Recycler, Workspace
@@ -55,9 +56,17 @@ class CpuBackend(
     def __init__(self, *, threads: int | None = None, exact: bool | None = None, precision: str | None = None) -> None:
         self.precision = chosen_precision(precision, default="fp32", possible=("fp32", "bf16"), on="the cpu backend")
         self.exact = os.environ.get("MINIGAN_EXACT") == "1" if exact is None else exact
+        self.unit = self._unit()
         self.team = Team(threads or default_threads())
         self.workspace = Workspace()
         self.recycler = Recycler()
+
+    def _unit(self) -> Unit | None:
+        """Multiplies bfloat16 numbers: for bf16, or three at a time for float32 where that is fast."""
+        name = find_unit().name
+        if name is None or (self.precision == "fp32" and (self.exact or name != "amx")):
+            return None
+        return Unit(name, 1 if self.precision == "bf16" else 3)
 
     def compile_ahead(self) -> None:
         from minigan.backends.cpu import precompile

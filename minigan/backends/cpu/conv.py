@@ -7,6 +7,7 @@ import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
 from minigan.backends.cpu.activation import leaky
+from minigan.backends.cpu.bfloat import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import contiguous, flat
@@ -17,17 +18,23 @@ from minigan.backends.cpu.phases_plan import Grid, PhasesPlan
 from minigan.backends.cpu.plan import DensePlan, Plan, choose
 from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns, vector_lanes
+from minigan.backends.cpu.tile_units import Unit, tile_configuration
+from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, pack_taps, pair_images
+from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan
 from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
 from minigan.backends.cpu.winograd_plan import WinogradPlan
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import InPlace
 
+TILES = tile_configuration()
+
 
 class ConvKernels(DenseKernels):
     """Overrides of `reference.conv.ConvKernels`."""
 
     exact: bool
+    unit: Unit | None  # for products of float32 numbers
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
         g, n = geometry, len(x)
@@ -36,6 +43,8 @@ class ConvKernels(DenseKernels):
         match plan := self.plan("conv2d", g, n, x.dtype):
             case DensePlan():
                 return self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
+            case TilesPlan():
+                return self._correlate_tiles(x, w, b, plan)
             case WinogradPlan():
                 return self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
             case OverlapPlan():
@@ -59,6 +68,8 @@ class ConvKernels(DenseKernels):
                 bias = None if b is None else np.tile(b, g.H * g.W)
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
                 return dx.reshape(n, *g.input_shape)
+            case TilesPlan():
+                return self._correlate_tiles(dy, w, b, plan)
             case WinogradPlan():
                 return self._convolve(convolve_back, dy, w, b, plan, (n, *g.input_shape))
             case InPlacePlan():
@@ -82,6 +93,8 @@ class ConvKernels(DenseKernels):
         match plan := self.plan("conv2d_weight_grad", g, n, x.dtype):
             case DensePlan():
                 self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
+            case WeightTilesPlan():
+                self._correlate_weight_tiles(x, dy, add_to, plan)
             case WinogradPlan():
                 self._run_winograd(convolve_weights, plan, x, dy, add_to)
             case WeightsPlan(turned=None):
@@ -101,7 +114,7 @@ class ConvKernels(DenseKernels):
         """The plan by which this backend computes one of the three kernels."""
         size, threads = dtype.itemsize, self.parts_of_product(images * g.flops // 2)
         processor = Processor(TILE_ROWS, tile_columns(size), vector_lanes(size), size, threads)
-        return choose(kernel, g, images, processor, exact=self.exact)
+        return choose(kernel, g, images, processor, exact=self.exact, unit=self.unit)
 
     def _convolve(
         self, kernel: Callable[..., None], x: Array, w: Array, b: Array | None, plan: WinogradPlan, shape: Shape
@@ -113,6 +126,60 @@ class ConvKernels(DenseKernels):
     def _run_winograd(self, kernel: Callable[..., None], plan: WinogradPlan, *arrays: Array) -> None:
         scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, arrays[0].dtype)
         self.team.run(kernel, plan.scheme, *map(flat, arrays), plan.grid, scratch, parts=plan.threads)
+
+    def _correlate_tiles(self, x: Array, w: Array, b: Array | None, plan: TilesPlan) -> Array:
+        grid, tiling = plan.grid, plan.tiling
+        packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
+        channels, filters = (grid.target_channels, grid.channels)[:: 1 if plan.transposed else -1]
+        for line, taps in zip(plan.table, plan.taps, strict=True):
+            if len(taps):
+                self.team.run(
+                    pack_taps,
+                    plan.unit,
+                    flat(w),
+                    packed[line[-1] :],
+                    taps,
+                    channels,
+                    filters,
+                    tiling.packed,
+                    plan.transposed,
+                    parts=self.parts(len(taps) * channels * filters),
+                )
+        y = self._images(grid, x.dtype)
+        self.team.run(
+            correlate_tiles,
+            plan.unit,
+            TILES,
+            flat(x),
+            packed,
+            self.padded_bias(b, -(-grid.target_channels // SIDE) * SIDE, w.dtype),
+            flat(y),
+            plan.table,
+            grid,
+            tiling,
+            plan.lines,
+            plan.targets,
+            self._scratch("tiles", plan.threads, plan.scratch_size, packed.dtype),
+            parts=plan.threads,
+        )
+        return y
+
+    def _correlate_weight_tiles(self, x: Array, dy: Array, dw: Array, plan: WeightTilesPlan) -> None:
+        packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
+        self.team.run(pair_images, plan.unit, flat(dy), packed, plan.tiling, parts=self.parts(dy.size))
+        self.team.run(
+            correlate_weight_tiles,
+            plan.unit,
+            Unit(plan.unit.name, 1),
+            TILES,
+            flat(x),
+            packed,
+            flat(dw),
+            plan.tiling,
+            plan.windows,
+            self._scratch("tiles", plan.threads, plan.scratch_size, packed.dtype),
+            parts=plan.threads,
+        )
 
     def _packed(self, b: Array, depth: int, width: int) -> Array:
         """Packs a matrix (depth, width) into strips."""

@@ -94,12 +94,12 @@ def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Proces
     if processor.itemsize != 4 or 2 * min(g.C, g.K) < processor.columns:
         return None
     plan = plan_winograd(kernel, g, images, processor)
-    if plan is None or plan.steps * GAIN > _direct_steps(kernel, g, images, processor):
+    if plan is None or plan.steps * GAIN > direct_steps(kernel, g, images, processor):
         return None
     return plan
 
 
-def _direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
+def direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
     """Steps of the microkernel and of packing the weights that the direct kernels need: one thread's share."""
     rows, columns, threads = processor.rows, processor.columns, processor.threads
     if kernel == "conv2d_weight_grad":

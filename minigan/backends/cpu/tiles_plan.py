@@ -1,0 +1,290 @@
+"""The sizes of convolutions by products of bfloat16 numbers, which `tiles.py` computes, and when they pay.
+
+A block of a result is 32 rows by 32 channels. Tile registers want their rows at even distances, and the 32 rows are,
+whichever wastes least,
+
+- 32 images at one position: nothing is lost on images of 4x4 or 7x7, and taps outside the image are left out;
+- 16 images at two neighbouring positions;
+- 32 neighbouring positions of one image, for few, large images.
+
+In scratch, the numbers of one pixel of all these images lie side by side. With few channels a pixel would be mostly
+empty, so there a pixel is a whole window of the filter: see `has_thin_pixels`. A weight gradient adds up over images,
+32 at a time: then no shift of a tap matters, and dy is packed once for all of them.
+
+**Errors.** One product of factors that are rounded to bfloat16 errs by up to 3e-3 of the largest number; three
+(high times high, high times low, low times high) by up to 1e-5, as Winograd's do. What is not finite stays so, and
+reaches no other pixel.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from minigan.backends.cpu.bfloat import BLOCK, DEPTH, SIDE
+from minigan.backends.cpu.phases_plan import Grid, plan_forward, plan_input_grad
+from minigan.backends.cpu.processor import Processor
+from minigan.backends.cpu.tile_units import Unit
+from minigan.backends.geometry import ConvGeometry
+
+# Bytes of one thread's scratch: half of a second-level cache of 1 MiB, the packed weights taking the rest.
+SCRATCH_BYTES = 5 << 17
+# Numbers that are left free after each pixel: distances of a power of two would compete for the same cache lines, and
+# the last rows of a window of few channels are written 32 numbers at a time.
+PAD = 32
+# Steps of the microkernel in float32 (16 multiply-adds of vectors) in the time of one block's product with 32 of depth;
+# and of rounding 32 numbers, and of packing one block from weights, images or their gradients.
+PRODUCT_STEPS = {"amx": 12.0, "dot": 64.0, "emulated": 0.0}
+TAKING_STEPS, PACKING_STEPS = 1.0, 16.0
+# How much faster by that count is worth another path's digits, or just another path.
+GAIN = 1.1
+
+
+class Tiling(NamedTuple):
+    """How a convolution's pixels lie in scratch, beside what `Grid` says."""
+
+    together: int  # images whose pixels lie side by side
+    across: int  # positions of one block
+    depth: int  # blocks of 32 channels
+    low: int  # numbers from the high parts of a pixel to its low ones
+    pitch: int  # from one image's pixel to the next image's
+    packed: int  # numbers of a packed block, low parts included
+    rows_per_block: int  # of positions, in scratch at a time
+    window_height: int  # of the image whose windows are the pixels; 0: none are
+    window_width: int
+    window_channels: int
+    window_rows: int  # taps
+    window_columns: int
+    window_down: int  # strides
+    window_across: int
+    window_top: int  # zeros above and left
+    window_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class TilesPlan:
+    """A convolution or an input gradient.
+
+    Attributes:
+        table: the phases, as in `PhasesPlan`, with packed blocks.
+        taps: of each phase.
+        lines: where the 32 rows of a block lie in scratch.
+        targets: where they go to.
+    """
+
+    unit: Unit
+    grid: Grid
+    tiling: Tiling
+    table: np.ndarray
+    taps: tuple[np.ndarray, ...]
+    transposed: bool
+    packed_size: int
+    scratch_size: int  # of one thread
+    lines: np.ndarray
+    targets: np.ndarray
+    threads: int
+    steps: float
+
+    @property
+    def name(self) -> str:
+        return _name(self.unit)
+
+    @property
+    def reason(self) -> str:
+        return _reason(self.unit)
+
+
+class WeightTiling(NamedTuple):
+    """The sizes of a weight gradient."""
+
+    images: int
+    height: int
+    width: int
+    channels: int  # of a pixel, or the numbers of a window
+    top: int
+    left: int
+    rows_out: int
+    columns_out: int
+    channels_out: int
+    taps_down: int
+    taps_across: int
+    stride_down: int
+    stride_across: int
+    groups: int  # of 32 images
+    packed: int  # numbers of a packed block, low parts included
+    rows_per_block: int  # of dy
+    split: int  # what threads share out: 0 blocks of channels, 1 panels of dy
+
+
+@dataclass(frozen=True, slots=True)
+class WeightTilesPlan:
+    unit: Unit
+    tiling: WeightTiling
+    windows: Tiling  # where a pixel is a window; else without one
+    packed_size: int
+    scratch_size: int  # of one thread
+    threads: int
+    steps: float
+
+    @property
+    def name(self) -> str:
+        return _name(self.unit)
+
+    @property
+    def reason(self) -> str:
+        return _reason(self.unit)
+
+
+def _name(unit: Unit) -> str:
+    return f"{unit.name} bf16" if unit.products == 1 else f"{unit.name} bf16x3"
+
+
+def _reason(unit: Unit) -> str:
+    if unit.products == 1:
+        return "factors rounded to bfloat16, which this processor multiplies in pairs"
+    return "three bfloat16 products, of high and low parts, are faster here than one of float32"
+
+
+def choose_tiles(
+    kernel: str, g: ConvGeometry, images: int, processor: Processor, unit: Unit | None, other_steps: float
+) -> TilesPlan | WeightTilesPlan | None:
+    """The plan of one of the three kernels, or None where another way is about as fast.
+
+    Args:
+        unit: of this processor, with the number of products that the precision asks for.
+        other_steps: of the microkernel, in the time that one thread takes the other way.
+    """
+    if unit is None or processor.itemsize != 4:
+        return None
+    plan = (
+        plan_weight_tiles(g, images, processor, unit)
+        if kernel == "conv2d_weight_grad"
+        else plan_tiles(kernel, g, images, processor, unit)
+    )
+    return plan if plan.steps * GAIN < other_steps or unit.name == "emulated" else None
+
+
+def has_thin_pixels(g: ConvGeometry) -> bool:
+    """Tells whether a whole window takes fewer blocks of depth than its taps do one by one."""
+    return -(-g.R * g.S * g.C // DEPTH) * 2 <= g.R * g.S * -(-g.C // DEPTH) and g.R * g.S > 1
+
+
+def _windowed(g: ConvGeometry) -> ConvGeometry:
+    """The convolution whose pixels are the windows of g."""
+    return ConvGeometry(g.P, g.Q, g.R * g.S * g.C, g.K, 1, 1)
+
+
+def _tiling(
+    g: ConvGeometry, channels: int, unit: Unit, *, together: int, across: int, rows: int, windows: bool
+) -> Tiling:
+    depth, parts = -(-channels // DEPTH), 1 if unit.products == 1 else 2
+    window = (g.H, g.W, g.C, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0]) if windows else (0,) * 9
+    return Tiling(together, across, depth, depth * DEPTH, parts * depth * DEPTH + PAD, parts * BLOCK, rows, *window)
+
+
+def plan_tiles(kernel: str, g: ConvGeometry, images: int, processor: Processor, unit: Unit) -> TilesPlan:
+    """The plan of "conv2d" or "conv2d_input_grad"."""
+    transposed = kernel == "conv2d_input_grad"
+    windows = not transposed and has_thin_pixels(g)
+    phased = (plan_input_grad if transposed else plan_forward)(_windowed(g) if windows else g, images, processor)
+    grid = phased.grid
+    together, across = _lines(images, grid)
+    tiling = _tiling(g, grid.channels, unit, together=together, across=across, rows=1, windows=windows)
+    pixel, threads = together * tiling.pitch, processor.threads
+    groups = -(-images // together)
+
+    def scratch(rows: int) -> int:
+        return ((rows - 1) * grid.stride_down + grid.reach) * grid.padded_width * pixel
+
+    bands = max(1, -(-threads // groups))
+    while bands < grid.positions_down and 2 * scratch(-(-grid.positions_down // bands)) > SCRATCH_BYTES:
+        bands += 1
+    rows = -(-grid.positions_down // bands)
+    bands = -(-grid.positions_down // rows)
+    tiling = tiling._replace(rows_per_block=rows)
+
+    panels, table, packed, blocks = -(-grid.target_channels // SIDE), phased.table.copy(), 0, 0.0
+    for line, phase in zip(table, phased.phases, strict=True):
+        line[-1] = packed
+        taps = phase.taps_down * phase.taps_across
+        packed += panels * taps * tiling.depth * tiling.packed
+        positions = (phase.last_down - phase.first_down) * -(-(phase.last_across - phase.first_across) // across)
+        blocks += groups * positions * panels * taps * tiling.depth
+    taken = groups * bands * scratch(rows) / DEPTH
+    steps = blocks * unit.products * PRODUCT_STEPS[unit.name] + taken * TAKING_STEPS * (tiling.packed // BLOCK)
+    steps = steps / threads + packed / BLOCK * PACKING_STEPS / threads
+
+    m = np.arange(SIDE)
+    image_size = grid.target_height * grid.target_width * grid.target_channels
+    position = grid.step_across * grid.target_channels
+    if together == 1:
+        lines, targets = m * grid.stride_across * pixel, m * position
+    else:
+        second = m // together
+        lines = m % together * tiling.pitch + second * grid.stride_across * pixel
+        targets = m % together * image_size + second * position
+    slack = across * grid.stride_across * pixel  # rows of a block that are not there are read all the same
+    return TilesPlan(
+        unit, grid, tiling, table, phased.taps, transposed, packed, _whole(scratch(rows) + slack + PAD),
+        lines.astype(np.int64), targets.astype(np.int64), threads, steps,
+    )  # fmt: skip
+
+
+def _lines(images: int, grid: Grid) -> tuple[int, int]:
+    """Images that lie together and positions of a block: those that leave the fewest rows of all blocks empty."""
+    wide = grid.positions_across
+    ways = {
+        (32, 1): -(-images // 32) * wide,
+        (16, 2): -(-images // 16) * -(-wide // 2),
+        (1, 32): images * -(-wide // 32),
+    }
+    return min(ways, key=lambda way: ways[way])
+
+
+def plan_weight_tiles(g: ConvGeometry, images: int, processor: Processor, unit: Unit) -> WeightTilesPlan:
+    """The plan of "conv2d_weight_grad"."""
+    windows = has_thin_pixels(g)
+    window_tiling = _tiling(g, g.R * g.S * g.C, unit, together=1, across=1, rows=1, windows=windows)
+    if windows:
+        g = _windowed(g)
+    threads, groups, packed = processor.threads, -(-images // SIDE), BLOCK * (1 if unit.products == 1 else 2)
+    deep, panels = -(-g.C // SIDE), -(-g.K // SIDE)
+
+    def scratch(rows: int) -> int:
+        return ((rows - 1) * g.stride[0] + g.R) * g.W * groups * packed
+
+    rows = g.P
+    while rows > 1 and 2 * scratch(rows) > SCRATCH_BYTES:
+        rows -= 1
+    split = int(_share(panels, threads) > _share(deep, threads))
+    bands = -(-g.P // rows)
+    tiling = WeightTiling(
+        images, g.H, g.W, g.C, g.padding[0][0], g.padding[1][0], g.P, g.Q, g.K, g.R, g.S, *g.stride, groups, packed,
+        rows, split,
+    )  # fmt: skip
+    own_deep, own_panels = (deep, -(-panels // threads)) if split else (-(-deep // threads), panels)
+    blocks = own_deep * own_panels * g.R * g.S * g.P * g.Q * groups
+    turned = own_deep * bands * ((rows - 1) * g.stride[0] + g.R) * g.W * groups
+    paired = panels * g.P * g.Q * groups / threads
+    parts = packed // BLOCK
+    steps = blocks * unit.products * PRODUCT_STEPS[unit.name] + (turned * 1.5 + paired) * parts * PACKING_STEPS
+    line = SIDE * window_tiling.pitch if windows else 0
+    return WeightTilesPlan(
+        unit,
+        tiling,
+        window_tiling,
+        panels * g.P * g.Q * groups * packed,
+        _whole(scratch(rows) + line + PAD),
+        threads,
+        steps,
+    )
+
+
+def _whole(numbers: int) -> int:
+    """So many numbers, up to a whole cache line, so that the next thread's scratch begins with one."""
+    return -(-numbers // DEPTH) * DEPTH
+
+
+def _share(count: int, threads: int) -> float:
+    """The balance of so many pieces among threads: 1 if all have equally many."""
+    return count / (-(-count // threads) * threads)
