@@ -28,7 +28,6 @@ from minigan.backends.workspace import Recycler, Workspace
 
 
 class CpuBackend(
-    NarrowArrays,
     ConvKernels,
     NormKernels,
     GroupNormKernels,
@@ -37,6 +36,7 @@ class CpuBackend(
     ResizeKernels,
     DropoutKernels,
     OptimKernels,
+    NarrowArrays,
     ReferenceBackend,
 ):
     """Compiled kernels; each is compiled at its first use.

@@ -48,9 +48,9 @@ def bits(array: Array) -> Array:
     return array.view(np.uint16) if is_bfloat16(array) else array
 
 
-def arithmetic(dtype: np.dtype[Any]) -> Any:
-    """The type of numbers in registers, for those in memory."""
-    return np.float32 if dtype.itemsize == 2 else dtype.type
+def flat_bits(array: Array) -> Array:
+    """The array as one row for compiled kernels."""
+    return bits(flat(array))
 
 
 @kernel
@@ -86,7 +86,7 @@ class NarrowArrays(Engine):
         if {array.dtype.itemsize, dtype.itemsize} != {2, 4}:
             return array.astype(dtype)
         y = self.empty(array.shape, dtype)
-        self.team.run(convert, bits(flat(array)), bits(flat(y)), parts=self.parts(array.size))
+        self.team.run(convert, flat_bits(array), flat_bits(y), parts=self.parts(array.size))
         return y
 
     def add(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
@@ -97,7 +97,7 @@ class NarrowArrays(Engine):
 
     def _joined(self, pass_over: Callable[..., None], a: Array, b: Array, y: Array) -> Array:
         expect("b", b, a.shape, b.dtype)
-        self.team.run(pass_over, bits(flat(a)), bits(flat(b)), bits(flat(y)), parts=self.parts(a.size))
+        self.team.run(pass_over, flat_bits(a), flat_bits(b), flat_bits(y), parts=self.parts(a.size))
         return y
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
 from minigan.backends.cpu.activation import leaky
+from minigan.backends.cpu.bfloat16 import flat_bits
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import contiguous, flat
@@ -47,7 +48,8 @@ class ConvKernels(DenseKernels):
 
     def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
         y = self.conv2d(x, w, b, geometry)
-        self.team.run(leaky, flat(y), y.dtype.type(slope), flat(y), parts=self.parts(y.size))  # in place
+        rows = flat_bits(y)
+        self.team.run(leaky, rows, w.dtype.type(slope), rows, parts=self.parts(y.size))  # in place
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:

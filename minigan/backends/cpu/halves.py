@@ -8,10 +8,12 @@ LLVM makes vectors of that. A number too large becomes infinite, NaN stays NaN, 
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import overload
 
 intrinsic: Any = numba_intrinsic  # what it returns is called from compiled code only, with other arguments
 
@@ -63,3 +65,15 @@ def store(_typing, array, _index, _value):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, number), emit
+
+
+def arithmetic(array):
+    """The type of an array's numbers in registers."""
+    return np.float32 if array.dtype == np.uint16 else array.dtype.type
+
+
+@overload(arithmetic, inline="always")
+def _arithmetic(array):
+    if array.dtype == types.float64:
+        return lambda array: np.float64  # noqa: ARG005
+    return lambda array: np.float32  # noqa: ARG005
