@@ -7,7 +7,8 @@ import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
 from minigan.backends.cpu.activation import leaky
-from minigan.backends.cpu.bfloat import SIDE
+from minigan.backends.cpu.bfloat16 import NarrowArrays, flat_bits, is_bfloat16, takes_bfloat16
+from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import contiguous, flat
@@ -30,17 +31,21 @@ from minigan.backends.workspace import InPlace
 TILES = tile_configuration()
 
 
-class ConvKernels(DenseKernels):
+class ConvKernels(DenseKernels, NarrowArrays):
     """Overrides of `reference.conv.ConvKernels`."""
 
     exact: bool
     unit: Unit | None  # for products of float32 numbers
 
+    @takes_bfloat16
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
         g, n = geometry, len(x)
-        expect("x", x, (n, *g.input_shape), w.dtype)
-        expect("w", w, g.weight_shape, x.dtype)
-        match plan := self.plan("conv2d", g, n, x.dtype):
+        expect_activations("x", x, (n, *g.input_shape), w.dtype)
+        expect("w", w, g.weight_shape, w.dtype)
+        plan = self.plan("conv2d", g, n, w.dtype)
+        if is_bfloat16(x) and not isinstance(plan, TilesPlan):
+            return self.cast(self.conv2d(self.cast(x, w.dtype), w, b, g), x.dtype)
+        match plan:
             case DensePlan():
                 return self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
             case TilesPlan():
@@ -56,14 +61,19 @@ class ConvKernels(DenseKernels):
 
     def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
         y = self.conv2d(x, w, b, geometry)
-        self.team.run(leaky, flat(y), y.dtype.type(slope), flat(y), parts=self.parts(y.size))  # in place
+        rows = flat_bits(y)
+        self.team.run(leaky, rows, w.dtype.type(slope), rows, parts=self.parts(y.size))  # in place
         return y
 
+    @takes_bfloat16
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
         g, n = geometry, len(dy)
-        expect("dy", dy, (n, *g.output_shape), w.dtype)
-        expect("w", w, g.weight_shape, dy.dtype)
-        match plan := self.plan("conv2d_input_grad", g, n, dy.dtype):
+        expect_activations("dy", dy, (n, *g.output_shape), w.dtype)
+        expect("w", w, g.weight_shape, w.dtype)
+        plan = self.plan("conv2d_input_grad", g, n, w.dtype)
+        if is_bfloat16(dy) and not isinstance(plan, TilesPlan):
+            return self.cast(self.conv2d_input_grad(self.cast(dy, w.dtype), w, g, b=b), dy.dtype)
+        match plan:
             case DensePlan():
                 bias = None if b is None else np.tile(b, g.H * g.W)
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
@@ -81,16 +91,20 @@ class ConvKernels(DenseKernels):
                 return self._correlate(dy, self._packed_phases(w, g, plan), b, plan)
         raise AssertionError(plan)
 
+    @takes_bfloat16
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
         g, n = geometry, len(x)
-        expect("x", x, (n, *g.input_shape), add_to.dtype)
-        expect("dy", dy, (n, *g.output_shape), x.dtype)
-        expect("add_to", add_to, g.weight_shape, x.dtype)
+        expect_activations("x", x, (n, *g.input_shape), add_to.dtype)
+        expect_activations("dy", dy, (n, *g.output_shape), add_to.dtype)
+        expect("add_to", add_to, g.weight_shape, add_to.dtype)
         if not add_to.flags.carray:
             with InPlace(contiguous, add_to) as (sums,):
                 self.conv2d_weight_grad(x, dy, geometry, add_to=sums)
             return
-        match plan := self.plan("conv2d_weight_grad", g, n, x.dtype):
+        plan = self.plan("conv2d_weight_grad", g, n, add_to.dtype)
+        if not isinstance(plan, WeightTilesPlan):
+            x, dy = self.cast(x, add_to.dtype), self.cast(dy, add_to.dtype)
+        match plan:
             case DensePlan():
                 self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
             case WeightTilesPlan():
@@ -150,10 +164,10 @@ class ConvKernels(DenseKernels):
             correlate_tiles,
             plan.unit,
             TILES,
-            flat(x),
+            flat_bits(x),
             packed,
             self.padded_bias(b, -(-grid.target_channels // SIDE) * SIDE, w.dtype),
-            flat(y),
+            flat_bits(y),
             plan.table,
             grid,
             tiling,
@@ -166,13 +180,13 @@ class ConvKernels(DenseKernels):
 
     def _correlate_weight_tiles(self, x: Array, dy: Array, dw: Array, plan: WeightTilesPlan) -> None:
         packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
-        self.team.run(pair_images, plan.unit, flat(dy), packed, plan.tiling, parts=self.parts(dy.size))
+        self.team.run(pair_images, plan.unit, flat_bits(dy), packed, plan.tiling, parts=self.parts(dy.size))
         self.team.run(
             correlate_weight_tiles,
             plan.unit,
             Unit(plan.unit.name, 1),
             TILES,
-            flat(x),
+            flat_bits(x),
             packed,
             flat(dw),
             plan.tiling,
@@ -248,3 +262,8 @@ class ConvKernels(DenseKernels):
         start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, dy.dtype)
         self.team.run(sum_overlaps, flat(products), start, flat(dx), grid, parts=plan.threads)
         return dx
+
+
+def expect_activations(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """`expect` for activations, which may also be bfloat16 where parameters are float32."""
+    expect(name, array, shape, array.dtype if is_bfloat16(array) and dtype == np.float32 else dtype)

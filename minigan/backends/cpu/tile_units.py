@@ -1,7 +1,7 @@
 """Who multiplies bfloat16 numbers: a processor's tile registers, its vectors, or nobody in particular.
 
 A product here is one block of 32 by 32 float32 sums. Its factors are 32 rows, read where they lie at even distances,
-and packed blocks (`bfloat.py`); `multiply_block` adds up their products, 32 of depth at a time, over a window of taps:
+and packed blocks (`blocks.py`); `multiply_block` adds up their products, 32 of depth at a time, over a window of taps:
 
     unit        instruction                             a block with 32 of depth takes, of one core
     amx         tdpbf16ps, a tile of 16 x 16 sums       64 clocks, if its factors come from the second-level cache
@@ -29,7 +29,7 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import NativeValue, overload, register_model, typeof_impl, unbox
 
-from minigan.backends.cpu.bfloat import BFLOATS, BLOCK, DEPTH, SIDE
+from minigan.backends.cpu.blocks import BFLOATS, BLOCK, DEPTH, SIDE
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import tile_rows
 from minigan.backends.cpu.simd import (

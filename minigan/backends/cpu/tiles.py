@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigan.backends.cpu.bfloat import (
+from minigan.backends.cpu.blocks import (
     BLOCK,
     DEPTH,
     SIDE,

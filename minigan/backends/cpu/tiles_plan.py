@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigan.backends.cpu.bfloat import BLOCK, DEPTH, SIDE
+from minigan.backends.cpu.blocks import BLOCK, DEPTH, SIDE
 from minigan.backends.cpu.phases_plan import Grid, plan_forward, plan_input_grad
 from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.tile_units import Unit
@@ -36,8 +36,10 @@ PAD = 32
 # and of rounding 32 numbers, and of packing one block from weights, images or their gradients.
 PRODUCT_STEPS = {"amx": 12.0, "dot": 64.0, "emulated": 0.0}
 TAKING_STEPS, PACKING_STEPS = 1.0, 16.0
-# How much faster by that count is worth another path's digits, or just another path.
-GAIN = 1.1
+# And of a pass from bfloat16 to float32 or back, which the other ways need, for 32 numbers.
+CASTING_STEPS = 1.0
+# How much faster by that count is worth the digits that three products cost.
+GAIN = 1.2
 
 
 class Tiling(NamedTuple):
@@ -152,7 +154,7 @@ def choose_tiles(
 
     Args:
         unit: of this processor, with the number of products that the precision asks for.
-        other_steps: of the microkernel, in the time that one thread takes the other way.
+        other_steps: of the microkernel, in the time that one thread takes the other way, in float32.
     """
     if unit is None or processor.itemsize != 4:
         return None
@@ -161,7 +163,12 @@ def choose_tiles(
         if kernel == "conv2d_weight_grad"
         else plan_tiles(kernel, g, images, processor, unit)
     )
-    return plan if plan.steps * GAIN < other_steps or unit.name == "emulated" else None
+    if unit.products == 3:
+        other_steps /= GAIN
+    else:
+        numbers = images * (g.H * g.W * g.C + g.P * g.Q * g.K)
+        other_steps += numbers / DEPTH * CASTING_STEPS / processor.threads
+    return plan if plan.steps < other_steps or unit.name == "emulated" else None
 
 
 def has_thin_pixels(g: ConvGeometry) -> bool:

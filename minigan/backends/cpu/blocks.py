@@ -32,7 +32,7 @@ LANES = 16  # float32 numbers of a vector
 HAS_NARROW = "avx512bf16" in FEATURES
 
 
-class _BFloat(ir.Type):
+class _BFloat(ir.Type):  # type: ignore[misc]
     """llvmlite has no bfloat, but its name is all that LLVM's text needs."""
 
     def _to_string(self):
@@ -83,7 +83,7 @@ def _narrow(builder, first, last):
         quiet = builder.or_(high, _all(0x40))
         rounded = builder.select(builder.fcmp_unordered("uno", vector, vector), quiet, rounded)
         parts.append(builder.trunc(rounded, _HALVES))
-    return _shuffle(builder, *parts, list(range(32)))
+    return _shuffle(builder, parts[0], parts[1], list(range(32)))
 
 
 def _widen(builder, numbers):
