@@ -17,18 +17,20 @@ reaches no other pixel.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from minigan.backends.cpu.blocks import BLOCK, DEPTH, SIDE
-from minigan.backends.cpu.phases_plan import Grid, plan_forward, plan_input_grad
+from minigan.backends.cpu.phases_plan import Grid, Phase, PhasesPlan, plan_forward, plan_input_grad
 from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.tile_units import Unit
 from minigan.backends.geometry import ConvGeometry
 
 # Bytes of one thread's scratch: half of a second-level cache of 1 MiB, the packed weights taking the rest.
 SCRATCH_BYTES = 5 << 17
+# Images whose pixels lie together, and positions of one block.
+WAYS = ((32, 1), (16, 2), (1, 32))
 # Numbers that are left free after each pixel: distances of a power of two would compete for the same cache lines, and
 # the last rows of a window of few channels are written 32 numbers at a time.
 PAD = 32
@@ -181,12 +183,56 @@ def _windowed(g: ConvGeometry) -> ConvGeometry:
     return ConvGeometry(g.P, g.Q, g.R * g.S * g.C, g.K, 1, 1)
 
 
-def _tiling(
-    g: ConvGeometry, channels: int, unit: Unit, *, together: int, across: int, rows: int, windows: bool
-) -> Tiling:
+def _tiling(g: ConvGeometry, channels: int, unit: Unit, *, windows: bool) -> Tiling:
+    """The sizes of a pixel with so many channels: of one image by itself."""
     depth, parts = -(-channels // DEPTH), 1 if unit.products == 1 else 2
     window = (g.H, g.W, g.C, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0]) if windows else (0,) * 9
-    return Tiling(together, across, depth, depth * DEPTH, parts * depth * DEPTH + PAD, parts * BLOCK, rows, *window)
+    return Tiling(1, 1, depth, depth * DEPTH, parts * depth * DEPTH + PAD, parts * BLOCK, 1, *window)
+
+
+class Cut(NamedTuple):
+    """One way to cut a convolution into bands of images that are in scratch at a time."""
+
+    tiling: Tiling
+    scratch: int  # numbers
+    steps: float
+
+    @classmethod
+    def of(cls, phased: PhasesPlan, tiling: Tiling, unit: Unit) -> Self:
+        """The bands that fit into scratch, of at least one row of positions."""
+        grid, threads = phased.grid, phased.threads
+        groups, pixel = -(-grid.images // tiling.together), tiling.together * tiling.pitch
+
+        def scratch(rows: int) -> int:
+            return ((rows - 1) * grid.stride_down + grid.reach) * grid.padded_width * pixel
+
+        bands = -(-threads // groups)
+        while bands < grid.positions_down and 2 * scratch(-(-grid.positions_down // bands)) > SCRATCH_BYTES:
+            bands += 1
+        rows = -(-grid.positions_down // bands)
+        bands = -(-grid.positions_down // rows)
+        rows_taken = min(bands * ((rows - 1) * grid.stride_down + grid.reach), bands * grid.height)
+        taken = grid.images * rows_taken * grid.width * tiling.depth * (tiling.packed // BLOCK)
+        products = groups * sum(_products(grid, phase, tiling.across) for phase in phased.phases) * tiling.depth
+        products *= -(-grid.target_channels // SIDE)
+        steps = products * unit.products * PRODUCT_STEPS[unit.name] + taken * TAKING_STEPS
+        return cls(tiling._replace(rows_per_block=rows), scratch(rows), steps / threads)
+
+
+def _products(grid: Grid, phase: Phase, across: int) -> int:
+    """The taps of all a phase's blocks, in one group of images, that meet the image."""
+    down = sum(
+        min(phase.taps_down, grid.height - i) - max(0, -i)
+        for u in range(phase.first_down, phase.last_down)
+        for i in (u * grid.stride_down + phase.source_row - grid.top,)
+    )
+    if across > 1:
+        return down * phase.taps_across * -(-(phase.last_across - phase.first_across) // across)
+    return down * sum(
+        min(phase.taps_across, grid.width - j) - max(0, -j)
+        for v in range(phase.first_across, phase.last_across)
+        for j in (v * grid.stride_across + phase.source_column - grid.left,)
+    )
 
 
 def plan_tiles(kernel: str, g: ConvGeometry, images: int, processor: Processor, unit: Unit) -> TilesPlan:
@@ -194,64 +240,30 @@ def plan_tiles(kernel: str, g: ConvGeometry, images: int, processor: Processor, 
     transposed = kernel == "conv2d_input_grad"
     windows = not transposed and has_thin_pixels(g)
     phased = (plan_input_grad if transposed else plan_forward)(_windowed(g) if windows else g, images, processor)
-    grid = phased.grid
-    together, across = _lines(images, grid)
-    tiling = _tiling(g, grid.channels, unit, together=together, across=across, rows=1, windows=windows)
-    pixel, threads = together * tiling.pitch, processor.threads
-    groups = -(-images // together)
+    grid, plain = phased.grid, _tiling(g, phased.grid.channels, unit, windows=windows)
+    ways = (plain._replace(together=together, across=across) for together, across in WAYS)
+    tiling, scratch, steps = min((Cut.of(phased, way, unit) for way in ways), key=lambda cut: cut.steps)
 
-    def scratch(rows: int) -> int:
-        return ((rows - 1) * grid.stride_down + grid.reach) * grid.padded_width * pixel
-
-    bands = max(1, -(-threads // groups))
-    while bands < grid.positions_down and 2 * scratch(-(-grid.positions_down // bands)) > SCRATCH_BYTES:
-        bands += 1
-    rows = -(-grid.positions_down // bands)
-    bands = -(-grid.positions_down // rows)
-    tiling = tiling._replace(rows_per_block=rows)
-
-    panels, table, packed, blocks = -(-grid.target_channels // SIDE), phased.table.copy(), 0, 0.0
+    panels, table, packed = -(-grid.target_channels // SIDE), phased.table.copy(), 0
     for line, phase in zip(table, phased.phases, strict=True):
         line[-1] = packed
-        taps = phase.taps_down * phase.taps_across
-        packed += panels * taps * tiling.depth * tiling.packed
-        positions = (phase.last_down - phase.first_down) * -(-(phase.last_across - phase.first_across) // across)
-        blocks += groups * positions * panels * taps * tiling.depth
-    taken = groups * bands * scratch(rows) / DEPTH
-    steps = blocks * unit.products * PRODUCT_STEPS[unit.name] + taken * TAKING_STEPS * (tiling.packed // BLOCK)
-    steps = steps / threads + packed / BLOCK * PACKING_STEPS / threads
-
-    m = np.arange(SIDE)
+        packed += panels * phase.taps_down * phase.taps_across * tiling.depth * tiling.packed
+    m, pixel = np.arange(SIDE), tiling.together * tiling.pitch
+    image, position = m % tiling.together, m // tiling.together
+    lines = image * tiling.pitch + position * grid.stride_across * pixel
     image_size = grid.target_height * grid.target_width * grid.target_channels
-    position = grid.step_across * grid.target_channels
-    if together == 1:
-        lines, targets = m * grid.stride_across * pixel, m * position
-    else:
-        second = m // together
-        lines = m % together * tiling.pitch + second * grid.stride_across * pixel
-        targets = m % together * image_size + second * position
-    slack = across * grid.stride_across * pixel  # rows of a block that are not there are read all the same
+    targets = image * image_size + position * grid.step_across * grid.target_channels
+    beyond = tiling.across * grid.stride_across * pixel  # rows of a block that are not there are read all the same
     return TilesPlan(
-        unit, grid, tiling, table, phased.taps, transposed, packed, _whole(scratch(rows) + slack + PAD),
-        lines.astype(np.int64), targets.astype(np.int64), threads, steps,
+        unit, grid, tiling, table, phased.taps, transposed, packed, _whole(scratch + beyond + PAD),
+        lines, targets, phased.threads, steps + packed / BLOCK * PACKING_STEPS / phased.threads,
     )  # fmt: skip
-
-
-def _lines(images: int, grid: Grid) -> tuple[int, int]:
-    """Images that lie together and positions of a block: those that leave the fewest rows of all blocks empty."""
-    wide = grid.positions_across
-    ways = {
-        (32, 1): -(-images // 32) * wide,
-        (16, 2): -(-images // 16) * -(-wide // 2),
-        (1, 32): images * -(-wide // 32),
-    }
-    return min(ways, key=lambda way: ways[way])
 
 
 def plan_weight_tiles(g: ConvGeometry, images: int, processor: Processor, unit: Unit) -> WeightTilesPlan:
     """The plan of "conv2d_weight_grad"."""
     windows = has_thin_pixels(g)
-    window_tiling = _tiling(g, g.R * g.S * g.C, unit, together=1, across=1, rows=1, windows=windows)
+    window_tiling = _tiling(g, g.R * g.S * g.C, unit, windows=windows)
     if windows:
         g = _windowed(g)
     threads, groups, packed = processor.threads, -(-images // SIDE), BLOCK * (1 if unit.products == 1 else 2)
