@@ -190,6 +190,13 @@ def _multiply_add(builder, a, b, c):
     return builder.call(fma, [a, b, c])
 
 
+def _prefetch(builder, pointer):
+    """Asks for a cache line, to read it."""
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT32, _INT32, _INT32])
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(prefetch, [pointer, _INT32(0), _INT32(3), _INT32(1)])  # to read, into all caches, data
+
+
 def _opaque(builder, pointer):
     """The pointer, its origin hidden from the optimizer by an empty piece of assembly.
 
@@ -357,12 +364,9 @@ def prefetch_row(_typing, array, index):
 
     def emit(context, builder, signature, arguments):
         pointer = _pointer(context, builder, signature.args[0], *arguments)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT32, _INT32, _INT32])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         row_bytes = TILE_VECTORS * VECTOR_BYTES
         for first in range(0, row_bytes, 64):  # a cache line
-            line = builder.gep(pointer, [ir.Constant(_INDEX, first * 8 // signature.args[0].dtype.bitwidth)])
-            builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])  # to read, into all caches, data
+            _prefetch(builder, builder.gep(pointer, [ir.Constant(_INDEX, first * 8 // signature.args[0].dtype.bitwidth)]))
         return context.get_dummy_value()
 
     return types.void(array, index), emit

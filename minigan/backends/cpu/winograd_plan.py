@@ -77,7 +77,7 @@ class WinogradPlan:
 
     @property
     def name(self) -> str:
-        m, r = self.scheme.m, self.scheme.r
+        m, r = "+".join(map(str, self.scheme.parts)), self.scheme.r
         return f"winograd F({m}x{m}, {r}x{r})"
 
     @property
@@ -114,7 +114,7 @@ def scheme_of(g: ConvGeometry) -> Scheme | None:
     if g.stride[0] != g.stride[1]:
         return None
     r = -(-max(g.R, g.S) // g.stride[0])
-    return Scheme(OUTPUTS, r) if r in (2, 3) else None
+    return Scheme((OUTPUTS,), r) if r in (2, 3) else None
 
 
 class Work(NamedTuple):
@@ -171,7 +171,7 @@ def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processo
     if scheme is None:
         return None
     rows, columns = processor.rows, processor.columns
-    m, r, points, stride = scheme.m, scheme.r, scheme.n * scheme.n, g.stride[0]
+    m, r, points, stride = scheme.m, scheme.r, scheme.points**2, g.stride[0]
     (top, _), (left, _) = g.padding
     tiles_down, tiles_across = -(-g.P // m), -(-g.Q // m)
     strip_height = max((tiles_down * m + r - 1) * stride, top + g.H)
