@@ -190,13 +190,6 @@ def _multiply_add(builder, a, b, c):
     return builder.call(fma, [a, b, c])
 
 
-def _prefetch(builder, pointer):
-    """Asks for a cache line, to read it."""
-    kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT32, _INT32, _INT32])
-    prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(prefetch, [pointer, _INT32(0), _INT32(3), _INT32(1)])  # to read, into all caches, data
-
-
 def _opaque(builder, pointer):
     """The pointer, its origin hidden from the optimizer by an empty piece of assembly.
 
@@ -364,9 +357,12 @@ def prefetch_row(_typing, array, index):
 
     def emit(context, builder, signature, arguments):
         pointer = _pointer(context, builder, signature.args[0], *arguments)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT32, _INT32, _INT32])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         row_bytes = TILE_VECTORS * VECTOR_BYTES
         for first in range(0, row_bytes, 64):  # a cache line
-            _prefetch(builder, builder.gep(pointer, [ir.Constant(_INDEX, first * 8 // signature.args[0].dtype.bitwidth)]))
+            line = builder.gep(pointer, [ir.Constant(_INDEX, first * 8 // signature.args[0].dtype.bitwidth)])
+            builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])  # to read, into all caches, data
         return context.get_dummy_value()
 
     return types.void(array, index), emit
@@ -387,17 +383,22 @@ def take_lanes(_typing, to, to_index, source, index, count):
 
 
 @intrinsic
-def put_lanes(_typing, to, to_index, source, index, count):
-    """copy_row, if no more than `count` numbers are to be written."""
+def put_sum(_typing, to, to_index, a, a_index, b, b_index, count):
+    """to[to_index : ... + count] = a[a_index : ... + count] + b[b_index : ... + count], a row of a tile at most.
+
+    Of a and b whole rows are read.
+    """
 
     def emit(context, builder, signature, arguments):
-        to_type, _, source_type, _, _ = signature.args
-        to, to_index, source, index, count = arguments
-        row = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
-        _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row, count)
+        to_type, _, a_type, _, b_type, _, _ = signature.args
+        to, to_index, a, a_index, b, b_index, count = arguments
+        one = _load_row(builder, to_type.dtype, _pointer(context, builder, a_type, a, a_index))
+        other = _load_row(builder, to_type.dtype, _pointer(context, builder, b_type, b, b_index))
+        sums = [builder.fadd(x, y) for x, y in zip(one, other, strict=True)]
+        _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), sums, count)
         return context.get_dummy_value()
 
-    return types.void(to, to_index, source, index, count), emit
+    return types.void(to, to_index, a, a_index, b, b_index, count), emit
 
 
 @intrinsic

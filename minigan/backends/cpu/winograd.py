@@ -24,20 +24,19 @@ from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import product_tile, strip_transposed
 from minigan.backends.cpu.simd import (
     TILE_ROWS,
+    add_lanes,
     add_tile,
     copy,
-    copy_row,
     fill,
     load_rows,
     prefetch_row,
-    put_lanes,
+    put_sum,
     store_tile,
+    take_lanes,
     tile_columns,
     vector_lanes,
 )
 from minigan.backends.cpu.transforms import (
-    EVERYWHERE,
-    Inside,
     outputs_to_points,
     pixels_to_points,
     points_to_outputs,
@@ -93,128 +92,130 @@ class Filters(NamedTuple):
 
 
 @kernel(inline=True)
-def put_strip(strip_image, at, window, first, y, size, n, channel):
-    """Copies the window's padded rows, from `first` on, out of strip_image[at:] into a strip's channels of image n."""
+def take_strip(strip_image, window, x, size, n, channel):
+    """Copies a strip's channels of image n, with zeros around, into the strip."""
+    there = min(COLUMNS, size.channels - channel)
+    across = min(size.width, window.row_size - window.left)
+    first, last = max(window.first, window.top), min(window.last, window.top + size.height)
+    to, row_size = 0, window.row_size * COLUMNS
+    for padded in range(window.first, window.last):
+        if first <= padded < last:
+            fill(strip_image, to, window.left * COLUMNS)
+            source = (n * size.height + padded - window.top) * size.width * size.channels + channel
+            at = to + window.left * COLUMNS
+            for _ in range(across):
+                take_lanes(strip_image, at, x, source, there)
+                prefetch_row(x, source + size.height * size.width * size.channels)
+                at += COLUMNS
+                source += size.channels
+            fill(strip_image, at, to + row_size - at)
+        else:
+            fill(strip_image, to, row_size)
+        to += row_size
+
+
+@kernel(inline=True)
+def put_strip(strip_image, at, window, first, start, y, size, n, channel):
+    """Adds `start`, the bias, to the window's padded rows, from `first` on, in strip_image[at:]: a strip of image n."""
     there = min(COLUMNS, size.channels - channel)
     for i in range(max(first - window.top, 0), min(window.last - window.top, size.height)):
         source = at + ((i + window.top - window.first) * window.row_size + window.left) * COLUMNS
         to = ((n * size.height + i) * size.width) * size.channels + channel
         for _ in range(size.width):
-            put_lanes(y, to, strip_image, source, there)
+            put_sum(y, to, strip_image, source, start, 0, there)
             to += size.channels
             source += COLUMNS
 
 
 @kernel(inline=True)
-def first_inside(position, step):
-    """The first i >= 0 with position + i * step >= 0."""
-    return -(position // step) if position < 0 else 0
-
-
-@kernel(inline=True)
-def transform_images(scheme, x, grid, block, strips, points):
+def transform_images(scheme, x, grid, block, strips, points, strip_image):
     """Transforms the pixels of a block to points [strip][phase][point][tile]."""
-    stride, channels, tile_rows = grid.stride, grid.channels, grid.m * grid.stride
-    row, image_size = grid.width * channels, grid.height * grid.width * channels
-    down = block.i_last - block.i_first
+    stride, edge = grid.stride, grid.strip_width * COLUMNS
+    size = Size(grid.height, grid.width, grid.channels)
+    window = Window(block.i_first * grid.m * stride, (block.i_last * grid.m + grid.r - 1) * stride, grid.top, grid.left,
+                    grid.strip_width)  # fmt: skip
     for n in range(block.images):
         for s in range(strips.first, strips.last):
+            take_strip(strip_image, window, x, size, block.image + n, s * COLUMNS)
             for phase in range(stride * stride):
-                top, left = phase // stride - grid.top, phase % stride - grid.left
-                inside = Inside(first_inside(top, stride), first_inside(top - grid.height, stride),
-                                first_inside(left, stride), first_inside(left - grid.width, stride))  # fmt: skip
                 strip = ((s - strips.first) * stride * stride + phase) * grid.strip_step
-                tile = n * down * grid.tiles_across
-                for i in range(block.i_first, block.i_last):
-                    at = (block.image + n) * image_size + (top + i * tile_rows) * row + left * channels + s * COLUMNS
-                    for j in range(grid.tiles_across):
+                tile = n * (block.i_last - block.i_first) * grid.tiles_across
+                for i in range(block.i_last - block.i_first):
+                    at = (i * grid.m * stride + phase // stride) * edge + phase % stride * COLUMNS
+                    for _ in range(grid.tiles_across):
                         to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
-                        here = Inside(inside.top - i * grid.m, inside.bottom - i * grid.m,
-                                      inside.left - j * grid.m, inside.right - j * grid.m)  # fmt: skip
                         for v in range(0, COLUMNS, LANES):
                             pixels_to_points(
-                                scheme, points, to + v, grid.point_step,
-                                x, at + v, stride * row, stride * channels, here, channels - s * COLUMNS - v, image_size,
+                                scheme,
+                                points, to + v, grid.points_across * grid.point_step, grid.point_step,
+                                strip_image, at + v, stride * edge, stride * COLUMNS,
                             )  # fmt: skip
                         tile += 1
-                        at += tile_rows * channels
+                        at += grid.m * stride * COLUMNS
 
 
 @kernel(inline=True)
-def transform_outputs(scheme, dy, grid, block, strips, points):
+def transform_outputs(scheme, dy, grid, block, strips, points, strip_image):
     """Transforms the outputs' gradients of a block to points [strip][point][tile]."""
-    channels = grid.channels_out
-    row, image_size = grid.columns_out * channels, grid.rows_out * grid.columns_out * channels
-    down = block.i_last - block.i_first
+    row_size = grid.tiles_across * grid.m
+    size = Size(grid.rows_out, grid.columns_out, grid.channels_out)
+    window = Window(block.i_first * grid.m, block.i_last * grid.m, 0, 0, row_size)
     for n in range(block.images):
         for s in range(strips.first, strips.last):
             strip = (s - strips.first) * grid.strip_step
-            tile = n * down * grid.tiles_across
-            for i in range(block.i_first, block.i_last):
-                at = (block.image + n) * image_size + i * grid.m * row + s * COLUMNS
-                for j in range(grid.tiles_across):
+            tile = n * (block.i_last - block.i_first) * grid.tiles_across
+            take_strip(strip_image, window, dy, size, block.image + n, s * COLUMNS)
+            for i in range(block.i_last - block.i_first):
+                at = i * grid.m * row_size * COLUMNS
+                for _ in range(grid.tiles_across):
                     to = strip + tile // TILE_ROWS * grid.group_step + tile % TILE_ROWS * COLUMNS
-                    here = Inside(0, grid.rows_out - i * grid.m, 0, grid.columns_out - j * grid.m)
                     for v in range(0, COLUMNS, LANES):
                         outputs_to_points(
-                            scheme, points, to + v, grid.point_step,
-                            dy, at + v, row, channels, here, channels - s * COLUMNS - v, image_size,
+                            scheme,
+                            points, to + v, grid.points_across * grid.point_step, grid.point_step,
+                            strip_image, at + v, row_size * COLUMNS, COLUMNS,
                         )  # fmt: skip
                     tile += 1
-                    at += grid.m * channels
+                    at += grid.m * COLUMNS
 
 
 @kernel(inline=True)
-def phase_taps(grid, phase):
-    """The taps of a phase, as a square in the filter."""
-    return Inside(0, first_inside(phase // grid.stride - grid.taps_down, grid.stride),
-                  0, first_inside(phase % grid.stride - grid.taps_across, grid.stride))  # fmt: skip
-
-
-@kernel(inline=True)
-def transform_weights(scheme, w, grid, own, points, index, count):
-    """Transforms the Filters `own` to points [point][channel], as those at an index among `count` strips of items."""
-    stride, tap = grid.stride, grid.channels * grid.channels_out
-    to, step = index * COLUMNS * COLUMNS, (count * COLUMNS + 1) * COLUMNS
-    here = phase_taps(grid, own.phase)
-    at = (own.phase // stride * grid.taps_across + own.phase % stride) * tap + own.c * grid.channels_out + own.k
-    for c in range(own.c, own.c + COLUMNS):
-        filters = grid.channels_out - own.k if c < grid.channels else 0
-        for v in range(0, COLUMNS, LANES):
-            taps_to_points(
-                scheme, points, to + v, step,
-                w, at + v, stride * grid.taps_across * tap, stride * tap, here, filters - v,
-                COLUMNS * grid.channels_out,
-            )  # fmt: skip
-        to += COLUMNS
-        at += grid.channels_out
-
-
-@kernel(inline=True)
-def transform_weights_transposed(scheme, w, grid, own, points, index, count, taps):
-    """Transforms the Filters `own` to points [point][filter], as those at an index among `count` strips of items.
+def transform_weights(scheme, w, grid, own, transposed, points, index, count, taps):
+    """Transforms filters to points [point][item], as those at an index among `count` strips of items.
 
     Args:
-        taps: scratch for these filters, turned round.
+        own: the Filters.
+        transposed: whether items are filters; else they are channels.
+        taps: scratch.
     """
-    stride, square = grid.stride, COLUMNS * COLUMNS
+    stride = grid.stride
+    at, items = index * COLUMNS * COLUMNS, count * COLUMNS + 1
     there, filters = min(COLUMNS, grid.channels - own.c), min(COLUMNS, grid.channels_out - own.k)
-    here = phase_taps(grid, own.phase)
     if there < COLUMNS or filters < COLUMNS:
-        fill(taps, 0, grid.r * grid.r * square)
-    for i in range(here.bottom):
-        for j in range(here.right):
+        fill(taps, 0, grid.r * grid.r * COLUMNS * COLUMNS)
+    for i in range(grid.r):
+        for j in range(grid.r):
             r, s = i * stride + own.phase // stride, j * stride + own.phase % stride
+            to = (i * grid.r + j) * COLUMNS * COLUMNS
             source = ((r * grid.taps_across + s) * grid.channels + own.c) * grid.channels_out + own.k
-            for row in range(there):
-                prefetch_row(w, source + COLUMNS + row * grid.channels_out)
-            to = (i * grid.r + j) * square
-            strip_transposed(w, source, grid.channels_out, taps, to, filters, there, COLUMNS)
-    to, step = index * square, (count * COLUMNS + 1) * COLUMNS
-    for item in range(0, square, LANES):
-        taps_to_points(
-            scheme, points, to + item, step, taps, item, grid.r * square, square, here, LANES, 0
-        )
+            if r >= grid.taps_down or s >= grid.taps_across:
+                fill(taps, to, COLUMNS * COLUMNS)
+            elif transposed:
+                for row in range(there):
+                    prefetch_row(w, source + COLUMNS + row * grid.channels_out)
+                strip_transposed(w, source, grid.channels_out, taps, to, filters, there, COLUMNS)
+            else:
+                for row in range(there):
+                    take_lanes(taps, to + row * COLUMNS, w, source, filters)
+                    prefetch_row(w, source + COLUMNS * grid.channels_out)
+                    source += grid.channels_out
+    for item in range(0, COLUMNS * COLUMNS, COLUMNS):
+        for v in range(0, COLUMNS, LANES):
+            taps_to_points(
+                scheme,
+                points, at + item + v, grid.points_across * items * COLUMNS, items * COLUMNS,
+                taps, item + v, grid.r * COLUMNS * COLUMNS, COLUMNS * COLUMNS,
+            )  # fmt: skip
 
 
 @kernel(inline=True)
@@ -301,42 +302,46 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
         share_images(grid, grid.images * grid.bands, part, parts),
         share_strips(grid, -(-grid.channels_out // COLUMNS), part, parts),
     )
-    points, weights, products, _, _ = own_scratch(part, grid, scratch)
+    points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
     start, zeros = np.empty(COLUMNS, x.dtype), np.zeros(COLUMNS, x.dtype)
 
     for number in range(bands.first, bands.last, grid.images_per_block):
         block = read_block(grid, number, bands.last)
         tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
-        transform_images(scheme, x, grid, block, Span(0, strips_in), points)
+        transform_images(scheme, x, grid, block, Span(0, strips_in), points, strip_image)
         for k in range(filters.first, filters.last):
             for first in range(0, strips_in * phases, grid.strips_at_once):
                 count = min(grid.strips_at_once, strips_in * phases - first)
                 for i in range(count):
                     own = Filters((first + i) % phases, (first + i) // phases * COLUMNS, k * COLUMNS)
-                    transform_weights(scheme, w, grid, own, weights, i, count)
+                    transform_weights(scheme, w, grid, own, False, weights, i, count, taps)
                 multiply_points(grid, tiles, points, first, segments[:count], weights, zeros, products, rows)
             start_bias(start, bias, k * COLUMNS, grid.channels_out)
-            put_outputs(scheme, products, grid, block, start, y, k * COLUMNS)
+            put_outputs(scheme, products, grid, block, strip_image, start, y, k * COLUMNS)
 
 
 @kernel(inline=True)
-def put_outputs(scheme, products, grid, block, start, y, k):
-    """Transforms one strip of products back to y, image by image, and adds the bias."""
-    row, image_size = grid.columns_out * grid.channels_out, grid.rows_out * grid.columns_out * grid.channels_out
-    at = 0
-    for n in range(block.images):
-        for i in range(block.i_first, block.i_last):
-            to = (block.image + n) * image_size + i * grid.m * row + k
-            for j in range(grid.tiles_across):
-                here = Inside(0, grid.rows_out - i * grid.m, 0, grid.columns_out - j * grid.m)
+def put_outputs(scheme, products, grid, block, strip_image, start, y, k):
+    """Transforms one strip of products back to y, image by image."""
+    row_size = grid.tiles_across * grid.m
+    size = Size(grid.rows_out, grid.columns_out, grid.channels_out)
+    window = Window(block.i_first * grid.m, block.i_last * grid.m, 0, 0, row_size)
+    down = block.i_last - block.i_first
+    for image in range(block.images):
+        for i in range(down):
+            to = i * grid.m * row_size * COLUMNS
+            at = (image * down + i) * grid.tiles_across * COLUMNS
+            for _ in range(grid.tiles_across):
                 for v in range(0, COLUMNS, LANES):
                     points_to_outputs(
-                        scheme, y, to + v, row, grid.channels_out, here, grid.channels_out - k - v,
-                        products, at + v, grid.tile_items * COLUMNS, start, v,
+                        scheme,
+                        strip_image, to + v, row_size * COLUMNS, COLUMNS,
+                        products, at + v, grid.points_across * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
                     )  # fmt: skip
-                to += grid.m * grid.channels_out
+                to += grid.m * COLUMNS
                 at += COLUMNS
+        put_strip(strip_image, 0, window, window.first, start, y, size, block.image + image, k)
 
 
 @kernel
@@ -360,20 +365,19 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
         block = Block(own.image, own.images, max(own.i_first - 1, 0), own.i_last)
         tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
         window = reached_rows(grid, block)
-        transform_outputs(scheme, dy, grid, block, Span(0, strips_in), points)
+        transform_outputs(scheme, dy, grid, block, Span(0, strips_in), points, strip_image)
         for c in range(channels.first, channels.last):
             start_bias(start, bias, c * COLUMNS, grid.channels)
-            for pixel in range(block.images * (window.last - window.first) * window.row_size):
-                copy_row(strip_image, pixel * COLUMNS, start, 0)
+            fill(strip_image, 0, block.images * (window.last - window.first) * window.row_size * COLUMNS)
             for phase in range(grid.stride * grid.stride):
                 for first in range(0, strips_in, grid.strips_at_once):
                     count = min(grid.strips_at_once, strips_in - first)
                     for i in range(count):
                         filters = Filters(phase, c * COLUMNS, (first + i) * COLUMNS)
-                        transform_weights_transposed(scheme, w, grid, filters, weights, i, count, taps)
+                        transform_weights(scheme, w, grid, filters, True, weights, i, count, taps)
                     multiply_points(grid, tiles, points, first, segments[:count], weights, zeros, products, rows)
-                add_pixels(scheme, products, grid, block, window, phase, strip_image, zeros)
-            put_pixels(strip_image, grid, own, window, dx, c * COLUMNS)
+                add_pixels(scheme, products, grid, block, window, phase, strip_image)
+            put_pixels(strip_image, grid, own, window, start, dx, c * COLUMNS)
 
 
 @kernel(inline=True)
@@ -386,7 +390,7 @@ def reached_rows(grid, block):
 
 
 @kernel(inline=True)
-def add_pixels(scheme, products, grid, block, window, phase, strip_image, zeros):
+def add_pixels(scheme, products, grid, block, window, phase, strip_image):
     """Transforms one strip of products back and adds it to one phase of the pixels of all images."""
     stride, edge = grid.stride, grid.strip_width * COLUMNS
     down = block.i_last - block.i_first
@@ -398,15 +402,16 @@ def add_pixels(scheme, products, grid, block, window, phase, strip_image, zeros)
             for _ in range(grid.tiles_across):
                 for v in range(0, COLUMNS, LANES):
                     points_to_pixels(
-                        scheme, strip_image, to + v, stride * edge, stride * COLUMNS, EVERYWHERE, LANES,
-                        products, at + v, grid.tile_items * COLUMNS, zeros, 0,
+                        scheme,
+                        strip_image, to + v, stride * edge, stride * COLUMNS,
+                        products, at + v, grid.points_across * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
                     )  # fmt: skip
                 to += grid.m * stride * COLUMNS
                 at += COLUMNS
 
 
 @kernel(inline=True)
-def put_pixels(strip_image, grid, own, window, dx, c):
+def put_pixels(strip_image, grid, own, window, start, dx, c):
     """Copies the rows of a block that are its own to dx: not those that it shares with the bands above and below."""
     tile_rows = grid.m * grid.stride
     last = own.i_last * tile_rows if own.i_last < grid.tiles_down else window.last
@@ -414,7 +419,7 @@ def put_pixels(strip_image, grid, own, window, dx, c):
     size = Size(grid.height, grid.width, grid.channels)
     for image in range(own.images):
         at = image * (window.last - window.first) * window.row_size * COLUMNS
-        put_strip(strip_image, at, kept, own.i_first * tile_rows, dx, size, own.image + image, c)
+        put_strip(strip_image, at, kept, own.i_first * tile_rows, start, dx, size, own.image + image, c)
 
 
 @kernel
@@ -423,7 +428,7 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     phases = grid.stride * grid.stride
     channels = share_images(grid, -(-grid.channels // COLUMNS), part, parts)
     filters = share_strips(grid, -(-grid.channels_out // COLUMNS), part, parts)
-    points, outputs, products, _, _ = own_scratch(part, grid, scratch)
+    points, outputs, products, taps, strip_image = own_scratch(part, grid, scratch)
     items = -(-COLUMNS // TILE_ROWS) * TILE_ROWS + 1
     rows, lines, segments = item_rows(items, COLUMNS), item_rows(items, 1), np.zeros(1, np.int64)
     zeros = np.zeros(COLUMNS, x.dtype)
@@ -431,8 +436,8 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     for number in range(0, grid.images * grid.bands, grid.images_per_block):
         block = read_block(grid, number, grid.images * grid.bands)
         tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
-        transform_images(scheme, x, grid, block, channels, points)
-        transform_outputs(scheme, dy, grid, block, filters, outputs)
+        transform_images(scheme, x, grid, block, channels, points, strip_image)
+        transform_outputs(scheme, dy, grid, block, filters, outputs, strip_image)
         for c in range(channels.first * phases, channels.last * phases):
             for k in range(filters.first, filters.last):
                 for point in range(grid.points):
@@ -443,20 +448,29 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
                             points, load_rows(lines, m), segments, tiles, COLUMNS, outputs, b_at, COLUMNS, zeros, 0
                         )
                         store_tile(tile, products, load_rows(rows, m), point * items * COLUMNS)
-                own = Filters(c % phases, c // phases * COLUMNS, k * COLUMNS)
-                add_taps(scheme, products, items, dw, grid, own, zeros)
+                for item in range(0, COLUMNS * COLUMNS, COLUMNS):
+                    for v in range(0, COLUMNS, LANES):
+                        points_to_taps(
+                            scheme,
+                            taps, item + v, grid.r * COLUMNS * COLUMNS, COLUMNS * COLUMNS,
+                            products, item + v, grid.points_across * items * COLUMNS, items * COLUMNS,
+                        )  # fmt: skip
+                add_taps(taps, dw, grid, Filters(c % phases, c // phases * COLUMNS, k * COLUMNS))
 
 
 @kernel(inline=True)
-def add_taps(scheme, products, items, dw, grid, own, zeros):
-    """Transforms products back to the taps of the Filters `own`, and adds them to dw where it has such taps."""
-    stride, tap = grid.stride, grid.channels * grid.channels_out
-    here = phase_taps(grid, own.phase)
-    to = (own.phase // stride * grid.taps_across + own.phase % stride) * tap + own.c * grid.channels_out + own.k
-    for item in range(min(COLUMNS, grid.channels - own.c)):
-        for v in range(0, COLUMNS, LANES):
-            points_to_taps(
-                scheme, dw, to + v, stride * grid.taps_across * tap, stride * tap, here, grid.channels_out - own.k - v,
-                products, item * COLUMNS + v, items * COLUMNS, zeros, 0,
-            )  # fmt: skip
-        to += grid.channels_out
+def add_taps(taps, dw, grid, own):
+    """Adds the taps of the Filters `own` to dw, where it has such taps."""
+    stride = grid.stride
+    there, filters = min(COLUMNS, grid.channels - own.c), min(COLUMNS, grid.channels_out - own.k)
+    for i in range(grid.r):
+        for j in range(grid.r):
+            r, s = i * stride + own.phase // stride, j * stride + own.phase % stride
+            if r < grid.taps_down and s < grid.taps_across:
+                at = (i * grid.r + j) * COLUMNS * COLUMNS
+                to = ((r * grid.taps_across + s) * grid.channels + own.c) * grid.channels_out + own.k
+                for _ in range(there):
+                    add_lanes(dw, to, taps, at, filters)
+                    prefetch_row(dw, to + COLUMNS)
+                    at += COLUMNS
+                    to += grid.channels_out

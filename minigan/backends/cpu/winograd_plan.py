@@ -45,8 +45,8 @@ class WinogradGrid(NamedTuple):
     stride: int
     m: int  # outputs of a tile, each way
     r: int  # taps of a phase, each way
-    n: int  # pixels of a phase that a tile meets, each way
-    points: int  # n * n
+    points_across: int
+    points: int  # of a tile, points_across each way
     tiles_down: int
     tiles_across: int
     strip_height: int  # of a padded image
@@ -205,7 +205,7 @@ def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processo
     for size in (weights, products, r * r * columns * columns, image_rows * strip_width * columns):
         ends.append(ends[-1] + size)
     grid = WinogradGrid(
-        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, scheme.n, points, tiles_down,
+        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, scheme.points, points, tiles_down,
         tiles_across, strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items,
         point_step, group_step, strip_step, at_once, work.split, *ends,
     )  # fmt: skip
