@@ -49,7 +49,7 @@ def _times(a: tuple[Fraction, ...], b: tuple[Fraction, ...]) -> tuple[Fraction, 
 
 
 class Matrices(NamedTuple):
-    """With n = m + r - 1 points."""
+    """With n = m + r - 1."""
 
     a: Matrix  # (n, m)
     b: Matrix  # (n, n)
@@ -82,22 +82,3 @@ def matrices(m: int, r: int) -> Matrices:
         for row, denominator in zip(_evaluate(points, r), (*denominators, Fraction(1)), strict=True)
     )
     return Matrices(_evaluate(points, m), interpolate, filters)
-
-
-@functools.cache
-def chained(parts: tuple[int, ...], r: int) -> Matrices:
-    """The matrices of short convolutions side by side: parts[0] outputs by the first, parts[1] by the next, and so on.
-
-    With n = sum(parts) + r - 1 pixels and one set of points after the other: A (points, m), B (n, points), G (points, r).
-    """
-    m, zero = sum(parts), Fraction(0)
-    a, b, g = [], [], []
-    first = 0
-    for part in parts:
-        one = matrices(part, r)
-        before, after = [zero] * first, [zero] * (m - first - part)
-        a += [(*before, *row, *after) for row in one.a]
-        b += [(*before, *column, *after) for column in transpose(one.b)]
-        g += one.g
-        first += part
-    return Matrices(tuple(a), transpose(tuple(b)), tuple(g))

@@ -20,38 +20,25 @@ from minigan.backends.cpu.simd import _INDEX, _multiply_add, _pointer, _vector, 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """Tiles of m x m outputs of an r x r filter, from n x n pixels, n = m + r - 1.
+    """F(m x m, r x r): m x m outputs of an r x r filter from one square of n x n numbers, n = m + r - 1."""
 
-    Attributes:
-        parts: outputs of each of the short convolutions in a row: (4,) is F(4, r), (4, 3) is F(4, r) beside F(3, r).
-    """
-
-    parts: tuple[int, ...]
+    m: int
     r: int
-
-    @property
-    def m(self) -> int:
-        return sum(self.parts)
 
     @property
     def n(self) -> int:
         return self.m + self.r - 1
 
-    @property
-    def points(self) -> int:
-        """Points of one axis."""
-        return sum(part + self.r - 1 for part in self.parts)
-
 
 class SchemeType(types.Type):
-    def __init__(self, scheme: Scheme) -> None:
-        self.scheme = scheme
-        super().__init__(name=f"Scheme({scheme.parts}, {scheme.r})")
+    def __init__(self, m: int, r: int) -> None:
+        self.m, self.r = m, r
+        super().__init__(name=f"Scheme({m}, {r})")
 
 
 @typeof_impl.register(Scheme)
 def _typeof_scheme(scheme, _context):
-    return SchemeType(scheme)
+    return SchemeType(scheme.m, scheme.r)
 
 
 register_model(SchemeType)(models.OpaqueModel)
@@ -85,7 +72,7 @@ def _transform(summary: str, name: str, *, transposed: bool = False, accumulate:
     """
 
     def transform(_typing, scheme, to, to_at, to_row, to_column, source, at, row, column):
-        matrix = getattr(toom.chained(scheme.scheme.parts, scheme.scheme.r), name)
+        matrix = getattr(toom.matrices(scheme.m, scheme.r), name)
         matrix = toom.transpose(matrix) if transposed else matrix
 
         def emit(context, builder, signature, arguments):

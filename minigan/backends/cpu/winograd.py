@@ -147,7 +147,7 @@ def transform_images(scheme, x, grid, block, strips, points, strip_image):
                         for v in range(0, COLUMNS, LANES):
                             pixels_to_points(
                                 scheme,
-                                points, to + v, grid.points_across * grid.point_step, grid.point_step,
+                                points, to + v, grid.n * grid.point_step, grid.point_step,
                                 strip_image, at + v, stride * edge, stride * COLUMNS,
                             )  # fmt: skip
                         tile += 1
@@ -172,7 +172,7 @@ def transform_outputs(scheme, dy, grid, block, strips, points, strip_image):
                     for v in range(0, COLUMNS, LANES):
                         outputs_to_points(
                             scheme,
-                            points, to + v, grid.points_across * grid.point_step, grid.point_step,
+                            points, to + v, grid.n * grid.point_step, grid.point_step,
                             strip_image, at + v, row_size * COLUMNS, COLUMNS,
                         )  # fmt: skip
                     tile += 1
@@ -213,7 +213,7 @@ def transform_weights(scheme, w, grid, own, transposed, points, index, count, ta
         for v in range(0, COLUMNS, LANES):
             taps_to_points(
                 scheme,
-                points, at + item + v, grid.points_across * items * COLUMNS, items * COLUMNS,
+                points, at + item + v, grid.n * items * COLUMNS, items * COLUMNS,
                 taps, item + v, grid.r * COLUMNS * COLUMNS, COLUMNS * COLUMNS,
             )  # fmt: skip
 
@@ -337,7 +337,7 @@ def put_outputs(scheme, products, grid, block, strip_image, start, y, k):
                     points_to_outputs(
                         scheme,
                         strip_image, to + v, row_size * COLUMNS, COLUMNS,
-                        products, at + v, grid.points_across * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                        products, at + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
                     )  # fmt: skip
                 to += grid.m * COLUMNS
                 at += COLUMNS
@@ -404,7 +404,7 @@ def add_pixels(scheme, products, grid, block, window, phase, strip_image):
                     points_to_pixels(
                         scheme,
                         strip_image, to + v, stride * edge, stride * COLUMNS,
-                        products, at + v, grid.points_across * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
+                        products, at + v, grid.n * grid.tile_items * COLUMNS, grid.tile_items * COLUMNS,
                     )  # fmt: skip
                 to += grid.m * stride * COLUMNS
                 at += COLUMNS
@@ -453,7 +453,7 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
                         points_to_taps(
                             scheme,
                             taps, item + v, grid.r * COLUMNS * COLUMNS, COLUMNS * COLUMNS,
-                            products, item + v, grid.points_across * items * COLUMNS, items * COLUMNS,
+                            products, item + v, grid.n * items * COLUMNS, items * COLUMNS,
                         )  # fmt: skip
                 add_taps(taps, dw, grid, Filters(c % phases, c // phases * COLUMNS, k * COLUMNS))
 

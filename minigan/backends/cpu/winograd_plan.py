@@ -19,8 +19,9 @@ POINTS_BYTES = 4 << 20
 RESULTS_BYTES = 3 << 19
 # And of transformed weights: a part of one.
 WEIGHTS_BYTES = 1 << 19
-# Outputs of a tile, each way. Two more points for each one more, and those cost digits.
-OUTPUTS = 4
+# Outputs of a tile, each way, for filters of 2 and of 3 taps; others than 4 where fewer of a tile's lie beyond the image.
+# One more output takes one more point, and beyond 6 those cost digits: F(6, 2) errs by 3 times as much as F(5, 2).
+OUTPUTS = {2: (4, 5, 3), 3: (4, 3)}
 # Steps of the microkernel (one row of a panel times a tile's rows) in the time that it takes to transform one item's
 # strip at one point, of weights and of images; and to pack one row of weights for the direct kernels.
 WEIGHT_STEPS, TRANSFORM_STEPS, PACKING_STEPS = 1.0, 1.5, 0.5
@@ -45,8 +46,8 @@ class WinogradGrid(NamedTuple):
     stride: int
     m: int  # outputs of a tile, each way
     r: int  # taps of a phase, each way
-    points_across: int
-    points: int  # of a tile, points_across each way
+    n: int  # pixels of a phase that a tile meets, each way; also points
+    points: int  # n * n
     tiles_down: int
     tiles_across: int
     strip_height: int  # of a padded image
@@ -77,7 +78,7 @@ class WinogradPlan:
 
     @property
     def name(self) -> str:
-        m, r = "+".join(map(str, self.scheme.parts)), self.scheme.r
+        m, r = self.scheme.m, self.scheme.r
         return f"winograd F({m}x{m}, {r}x{r})"
 
     @property
@@ -93,7 +94,8 @@ def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Proces
     """
     if processor.itemsize != 4 or 2 * min(g.C, g.K) < processor.columns:
         return None
-    plan = plan_winograd(kernel, g, images, processor)
+    plans = [plan_winograd(kernel, g, images, processor, scheme) for scheme in schemes_of(g)]
+    plan = min(plans, key=lambda plan: plan.steps, default=None)
     if plan is None or plan.steps * GAIN > _direct_steps(kernel, g, images, processor):
         return None
     return plan
@@ -109,12 +111,12 @@ def _direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processo
     return g.R * g.S * depth * -(-width // columns) * (positions + PACKING_STEPS) / threads
 
 
-def scheme_of(g: ConvGeometry) -> Scheme | None:
-    """Equal strides, and filters of which each phase has 2 or 3 taps a side."""
+def schemes_of(g: ConvGeometry) -> list[Scheme]:
+    """The schemes for equal strides, and filters of which each phase has 2 or 3 taps a side; else none."""
     if g.stride[0] != g.stride[1]:
-        return None
+        return []
     r = -(-max(g.R, g.S) // g.stride[0])
-    return Scheme((OUTPUTS,), r) if r in (2, 3) else None
+    return [Scheme(m, r) for m in OUTPUTS.get(r, ())]
 
 
 class Work(NamedTuple):
@@ -165,13 +167,10 @@ class Blocks(NamedTuple):
         return cls(1, tiles_down, -(-own // number), number, 0)
 
 
-def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> WinogradPlan | None:
-    """The plan of one of the three kernels, or None for filters that there is no scheme for."""
-    scheme = scheme_of(g)
-    if scheme is None:
-        return None
+def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor, scheme: Scheme) -> WinogradPlan:
+    """The plan of one of the three kernels by one of the schemes for its geometry."""
     rows, columns = processor.rows, processor.columns
-    m, r, points, stride = scheme.m, scheme.r, scheme.points**2, g.stride[0]
+    m, r, points, stride = scheme.m, scheme.r, scheme.n * scheme.n, g.stride[0]
     (top, _), (left, _) = g.padding
     tiles_down, tiles_across = -(-g.P // m), -(-g.Q // m)
     strip_height = max((tiles_down * m + r - 1) * stride, top + g.H)
@@ -205,7 +204,7 @@ def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processo
     for size in (weights, products, r * r * columns * columns, image_rows * strip_width * columns):
         ends.append(ends[-1] + size)
     grid = WinogradGrid(
-        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, scheme.points, points, tiles_down,
+        images, g.H, g.W, g.C, top, left, g.P, g.Q, g.K, g.R, g.S, stride, m, r, scheme.n, points, tiles_down,
         tiles_across, strip_height, strip_width, columns, blocks.images, blocks.bands, blocks.rows_per_band, tile_items,
         point_step, group_step, strip_step, at_once, work.split, *ends,
     )  # fmt: skip
