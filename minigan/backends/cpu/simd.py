@@ -383,17 +383,22 @@ def take_lanes(_typing, to, to_index, source, index, count):
 
 
 @intrinsic
-def put_lanes(_typing, to, to_index, source, index, count):
-    """copy_row, if no more than `count` numbers are to be written."""
+def put_sum(_typing, to, to_index, a, a_index, b, b_index, count):
+    """to[to_index : ... + count] = a[a_index : ... + count] + b[b_index : ... + count], a row of a tile at most.
+
+    Of a and b whole rows are read.
+    """
 
     def emit(context, builder, signature, arguments):
-        to_type, _, source_type, _, _ = signature.args
-        to, to_index, source, index, count = arguments
-        row = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
-        _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row, count)
+        to_type, _, a_type, _, b_type, _, _ = signature.args
+        to, to_index, a, a_index, b, b_index, count = arguments
+        one = _load_row(builder, to_type.dtype, _pointer(context, builder, a_type, a, a_index))
+        other = _load_row(builder, to_type.dtype, _pointer(context, builder, b_type, b, b_index))
+        sums = [builder.fadd(x, y) for x, y in zip(one, other, strict=True)]
+        _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), sums, count)
         return context.get_dummy_value()
 
-    return types.void(to, to_index, source, index, count), emit
+    return types.void(to, to_index, a, a_index, b, b_index, count), emit
 
 
 @intrinsic
