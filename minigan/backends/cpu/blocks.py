@@ -21,7 +21,17 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigan.backends.cpu.simd import _INDEX, _INT32, _broadcast, _pointer, _shuffle, intrinsic
+from minigan.backends.cpu.simd import (
+    _INDEX,
+    _INT32,
+    BFloat,
+    _broadcast,
+    _pointer,
+    _shuffle,
+    intrinsic,
+    rounded,
+    widened,
+)
 from minigan.backends.cpu.target import FEATURES
 
 DEPTH = 32  # numbers in a row of a tile, and in a block's depth
@@ -29,27 +39,10 @@ SIDE = 32  # rows of a result's block, and its columns
 BLOCK = DEPTH * SIDE  # numbers of a packed block
 LANES = 16  # float32 numbers of a vector
 
-HAS_NARROW = "avx512bf16" in FEATURES
-
-
-class _BFloat(ir.Type):  # type: ignore[misc]
-    """llvmlite has no bfloat, but its name is all that LLVM's text needs."""
-
-    def _to_string(self):
-        return "bfloat"
-
-    def __eq__(self, other):
-        return isinstance(other, _BFloat)
-
-    def __hash__(self):
-        return hash(_BFloat)
-
-
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
 _WORDS = ir.VectorType(_INT32, LANES)
-_HALVES = ir.VectorType(ir.IntType(16), LANES)
 _PAIRS = ir.VectorType(ir.IntType(16), 2 * LANES)
-BFLOATS = ir.VectorType(_BFloat(), 2 * LANES)
+BFLOATS = ir.VectorType(BFloat(), 2 * LANES)
 
 # Two vectors of 32 numbers, a and b, to pairs (a[j], b[j]) of the first 16 and of the last.
 _FIRST_PAIRS = [i // 2 + 32 * (i % 2) for i in range(32)]
@@ -63,36 +56,18 @@ def _call(builder, name, result, arguments):
     return builder.call(function, arguments)
 
 
-def _all(value):
-    return ir.Constant(_WORDS, [value] * LANES)
-
-
 def _narrow(builder, first, last):
     """Two vectors of 16 floats, as 32 rounded numbers of 16 bits."""
-    if HAS_NARROW:
+    if "avx512bf16" in FEATURES:
         narrow = _call(builder, "llvm.x86.avx512bf16.cvtne2ps2bf16.512", BFLOATS, [last, first])
         return builder.bitcast(narrow, _PAIRS)
-    parts = []
-    for vector in (first, last):
-        bits = builder.bitcast(vector, _WORDS)
-        high = builder.lshr(bits, _all(16))
-        odd = builder.and_(high, _all(1))
-        rounded = builder.lshr(builder.add(builder.add(bits, _all(0x7FFF)), odd), _all(16))
-        tiny = builder.icmp_unsigned("==", builder.and_(bits, _all(0x7F800000)), _all(0))
-        rounded = builder.select(tiny, builder.and_(high, _all(0x8000)), rounded)
-        quiet = builder.or_(high, _all(0x40))
-        rounded = builder.select(builder.fcmp_unordered("uno", vector, vector), quiet, rounded)
-        parts.append(builder.trunc(rounded, _HALVES))
-    return _shuffle(builder, parts[0], parts[1], list(range(32)))
+    return _shuffle(builder, rounded(builder, first), rounded(builder, last), list(range(2 * LANES)))
 
 
 def _widen(builder, numbers):
     """32 numbers of 16 bits, as two vectors of 16 floats."""
-    vectors = []
-    for first in (0, LANES):
-        half = _shuffle(builder, numbers, numbers, list(range(first, first + LANES)))
-        vectors.append(builder.bitcast(builder.shl(builder.zext(half, _WORDS), _all(16)), _FLOATS))
-    return vectors
+    halves = (_shuffle(builder, numbers, numbers, list(range(first, first + LANES))) for first in (0, LANES))
+    return [widened(builder, half) for half in halves]
 
 
 def _masked(builder, kind, pointer, mask, vector=None):

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
 from minigan.backends.cpu.activation import leaky
-from minigan.backends.cpu.bfloat16 import NarrowArrays, flat_bits, is_bfloat16, takes_bfloat16
+from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, flat_bits, is_bfloat16, takes_bfloat16
 from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
@@ -43,8 +43,6 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect_activations("x", x, (n, *g.input_shape), w.dtype)
         expect("w", w, g.weight_shape, w.dtype)
         plan = self.plan("conv2d", g, n, w.dtype)
-        if is_bfloat16(x) and not isinstance(plan, TilesPlan):
-            return self.cast(self.conv2d(self.cast(x, w.dtype), w, b, g), x.dtype)
         match plan:
             case DensePlan():
                 return self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
@@ -71,8 +69,6 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect_activations("dy", dy, (n, *g.output_shape), w.dtype)
         expect("w", w, g.weight_shape, w.dtype)
         plan = self.plan("conv2d_input_grad", g, n, w.dtype)
-        if is_bfloat16(dy) and not isinstance(plan, TilesPlan):
-            return self.cast(self.conv2d_input_grad(self.cast(dy, w.dtype), w, g, b=b), dy.dtype)
         match plan:
             case DensePlan():
                 bias = None if b is None else np.tile(b, g.H * g.W)
@@ -102,8 +98,6 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 self.conv2d_weight_grad(x, dy, geometry, add_to=sums)
             return
         plan = self.plan("conv2d_weight_grad", g, n, add_to.dtype)
-        if not isinstance(plan, WeightTilesPlan):
-            x, dy = self.cast(x, add_to.dtype), self.cast(dy, add_to.dtype)
         match plan:
             case DensePlan():
                 self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
@@ -114,7 +108,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
             case WeightsPlan(turned=None):
                 self._correlate_weights(x, dy, add_to, plan)
             case WeightsPlan():
-                dw = np.zeros((g.R, g.S, g.K, g.C), x.dtype)
+                dw = np.zeros((g.R, g.S, g.K, g.C), add_to.dtype)
                 self._correlate_weights(dy, x, dw, plan)
                 add_to += dw[::-1, ::-1].transpose(0, 1, 3, 2)
 
@@ -134,12 +128,12 @@ class ConvKernels(DenseKernels, NarrowArrays):
         self, kernel: Callable[..., None], x: Array, w: Array, b: Array | None, plan: WinogradPlan, shape: Shape
     ) -> Array:
         y = self.empty(shape, x.dtype)
-        self._run_winograd(kernel, plan, x, w, self.padded_bias(b, shape[-1], x.dtype), y)
+        self._run_winograd(kernel, plan, x, w, self.padded_bias(b, shape[-1], w.dtype), y)
         return y
 
     def _run_winograd(self, kernel: Callable[..., None], plan: WinogradPlan, *arrays: Array) -> None:
-        scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, arrays[0].dtype)
-        self.team.run(kernel, plan.scheme, *map(flat, arrays), plan.grid, scratch, parts=plan.threads)
+        scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, FLOAT32)
+        self.team.run(kernel, plan.scheme, *map(flat_bits, arrays), plan.grid, scratch, parts=plan.threads)
 
     def _correlate_tiles(self, x: Array, w: Array, b: Array | None, plan: TilesPlan) -> Array:
         grid, tiling = plan.grid, plan.tiling
@@ -220,32 +214,55 @@ class ConvKernels(DenseKernels, NarrowArrays):
         return packed
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, plan: PhasesPlan) -> Array:
-        grid = plan.grid
+        grid, dtype = plan.grid, packed.dtype
         y = self._images(grid, x.dtype)
-        bias = self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, x.dtype)
-        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
-        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, parts=plan.threads)
+        self.team.run(
+            correlate,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, dtype),
+            flat_bits(y),
+            plan.table,
+            grid,
+            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            parts=plan.threads,
+        )
         return y
 
     def _correlate_weights(self, x: Array, dy: Array, dw: Array, plan: WeightsPlan) -> None:
         self.team.run(
             correlate_weights,
-            flat(x),
-            flat(dy),
+            flat(self.cast(x, dw.dtype)),
+            flat(self.cast(dy, dw.dtype)),
             flat(dw),
             plan.grid,
-            self._scratch("images", plan.threads, plan.image_scratch, x.dtype),
-            self._scratch("panels", plan.threads, plan.panel_scratch, x.dtype),
+            self._scratch("images", plan.threads, plan.image_scratch, dw.dtype),
+            self._scratch("panels", plan.threads, plan.panel_scratch, dw.dtype),
             parts=plan.threads,
         )
 
     def _overlap_add(self, x: Array, packed: Array, b: Array | None, plan: OverlapPlan) -> Array:
-        grid = plan.grid
+        grid, dtype = plan.grid, packed.dtype
         y = self._images(grid, x.dtype)
-        start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, x.dtype)
-        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
-        self.team.run(overlap_add, flat(x), packed, start, flat(y), grid, scratch, parts=plan.threads)
+        self.team.run(
+            overlap_add,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, dtype),
+            flat_bits(y),
+            grid,
+            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            parts=plan.threads,
+        )
         return y
+
+    def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, plan: InPlacePlan) -> Array:
+        grid, wide = plan.grid, self.cast(dy, w.dtype)
+        products = self.matmul(wide.reshape(-1, grid.channels), w.reshape(-1, grid.channels), transpose_b=True)
+        dx = self._images(grid, dy.dtype)
+        start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, w.dtype)
+        self.team.run(sum_overlaps, flat(products), start, flat_bits(dx), grid, parts=plan.threads)
+        return dx
 
     def _scratch(self, name: str, threads: int, size: int, dtype: np.dtype[Any]) -> Array:
         """A row of scratch memory for each thread."""
@@ -254,14 +271,6 @@ class ConvKernels(DenseKernels, NarrowArrays):
     def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
         """Memory for the images that a pass computes."""
         return self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype)
-
-    def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, plan: InPlacePlan) -> Array:
-        grid = plan.grid
-        products = self.matmul(dy.reshape(-1, grid.channels), w.reshape(-1, grid.channels), transpose_b=True)
-        dx = self._images(grid, dy.dtype)
-        start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, dy.dtype)
-        self.team.run(sum_overlaps, flat(products), start, flat(dx), grid, parts=plan.threads)
-        return dx
 
 
 def expect_activations(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:

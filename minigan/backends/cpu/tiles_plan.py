@@ -38,8 +38,6 @@ PAD = 32
 # and of rounding 32 numbers, and of packing one block from weights, images or their gradients.
 PRODUCT_STEPS = {"amx": 12.0, "dot": 64.0, "emulated": 0.0}
 TAKING_STEPS, PACKING_STEPS = 1.0, 16.0
-# And of a pass from bfloat16 to float32 or back, which the other ways need, for 32 numbers.
-CASTING_STEPS = 1.0
 # How much faster by that count is worth the digits that three products cost.
 GAIN = 1.2
 
@@ -156,7 +154,7 @@ def choose_tiles(
 
     Args:
         unit: of this processor, with the number of products that the precision asks for.
-        other_steps: of the microkernel, in the time that one thread takes the other way, in float32.
+        other_steps: of the microkernel, in the time that one thread takes the other way.
     """
     if unit is None or processor.itemsize != 4:
         return None
@@ -165,12 +163,8 @@ def choose_tiles(
         if kernel == "conv2d_weight_grad"
         else plan_tiles(kernel, g, images, processor, unit)
     )
-    if unit.products == 3:
-        other_steps /= GAIN
-    else:
-        numbers = images * (g.H * g.W * g.C + g.P * g.Q * g.K)
-        other_steps += numbers / DEPTH * CASTING_STEPS / processor.threads
-    return plan if plan.steps < other_steps or unit.name == "emulated" else None
+    gain = GAIN if unit.products == 3 else 1.0
+    return plan if plan.steps * gain < other_steps or unit.name == "emulated" else None
 
 
 def has_thin_pixels(g: ConvGeometry) -> bool:

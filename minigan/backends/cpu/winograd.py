@@ -304,7 +304,7 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
     )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
-    start, zeros = np.empty(COLUMNS, x.dtype), np.zeros(COLUMNS, x.dtype)
+    start, zeros = np.empty(COLUMNS, np.float32), np.zeros(COLUMNS, np.float32)
 
     for number in range(bands.first, bands.last, grid.images_per_block):
         block = read_block(grid, number, bands.last)
@@ -358,7 +358,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
     )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in, np.int64)
-    start, zeros = np.empty(COLUMNS, dy.dtype), np.zeros(COLUMNS, dy.dtype)
+    start, zeros = np.empty(COLUMNS, np.float32), np.zeros(COLUMNS, np.float32)
 
     for number in range(bands.first, bands.last, grid.images_per_block):
         own = read_block(grid, number, bands.last)
@@ -431,7 +431,7 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     points, outputs, products, taps, strip_image = own_scratch(part, grid, scratch)
     items = -(-COLUMNS // TILE_ROWS) * TILE_ROWS + 1
     rows, lines, segments = item_rows(items, COLUMNS), item_rows(items, 1), np.zeros(1, np.int64)
-    zeros = np.zeros(COLUMNS, x.dtype)
+    zeros = np.zeros(COLUMNS, np.float32)
 
     for number in range(0, grid.images * grid.bands, grid.images_per_block):
         block = read_block(grid, number, grid.images * grid.bands)
