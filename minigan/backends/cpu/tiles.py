@@ -32,7 +32,7 @@ from minigan.backends.cpu.tile_units import HALF, Rows, Window, begin_products, 
 
 
 class Band(NamedTuple):
-    """Some images, and some rows of their positions; each `last` is exclusive."""
+    """Some images (or groups of 32), and some rows of their positions; each `last` is exclusive."""
 
     n_first: int
     n_last: int
@@ -237,13 +237,13 @@ def pair_images(part, parts, unit, dy, packed, tiling):
 
 
 @kernel(inline=True)
-def turn_images(unit, x, scratch, tiling, c, first, last):
+def turn_images(unit, x, scratch, tiling, groups, c, first, last):
     """Turns 32 channels of some rows of x, so that their depth are the images: [row][column][32 images]."""
     image_size = tiling.height * tiling.width * tiling.channels
     for i in range(first, last):
         for j in range(tiling.width):
-            for group in range(tiling.groups):
-                to = (((i - first) * tiling.width + j) * tiling.groups + group) * tiling.packed
+            for group in range(groups[0], groups[1]):
+                to = (((i - first) * tiling.width + j) * tiling.together + group - groups[0]) * tiling.packed
                 at = group * DEPTH * image_size + (i * tiling.width + j) * tiling.channels + c
                 turn_rows(
                     unit, scratch, to, BLOCK, x, at, image_size, tiling.images - group * DEPTH, tiling.channels - c
@@ -251,7 +251,7 @@ def turn_images(unit, x, scratch, tiling, c, first, last):
 
 
 @kernel(inline=True)
-def turn_windows(unit, plain, x, scratch, line, tiling, windows, c, first, last):
+def turn_windows(unit, plain, x, scratch, line, tiling, windows, groups, c, first, last):
     """The same for windows: gathers those of 32 images, then turns 32 of their numbers.
 
     Args:
@@ -260,11 +260,11 @@ def turn_windows(unit, plain, x, scratch, line, tiling, windows, c, first, last)
     """
     for p in range(first, last):
         for q in range(tiling.columns_out):
-            for group in range(tiling.groups):
+            for group in range(groups[0], groups[1]):
                 images = min(DEPTH, tiling.images - group * DEPTH)
                 for n in range(images):
                     take_window(unit, x, scratch, line + n * windows.pitch, windows, group * DEPTH + n, p, q)
-                to = (((p - first) * tiling.columns_out + q) * tiling.groups + group) * tiling.packed
+                to = (((p - first) * tiling.columns_out + q) * tiling.together + group - groups[0]) * tiling.packed
                 for part in range(tiling.packed // BLOCK):
                     turn_rows(
                         plain, scratch, to + part * BLOCK, 0, scratch, line + part * windows.low + c, windows.pitch,
@@ -289,43 +289,51 @@ def correlate_weight_tiles(part, parts, unit, plain, configuration, x, packed, d
         k_first, k_last = panels * part // parts, panels * (part + 1) // parts
     else:
         c_first, c_last = deep * part // parts, deep * (part + 1) // parts
-    column = tiling.groups * tiling.packed
     for c in range(c_first, c_last):
-        count = min(SIDE, tiling.channels - c * SIDE)
-        rows = Rows(DEPTH, HALF * DEPTH, min(HALF, count), max(0, count - HALF))
-        for p in range(0, tiling.rows_out, tiling.rows_per_block):
-            p_end = min(p + tiling.rows_per_block, tiling.rows_out)
-            i_first = max(p * tiling.stride_down - tiling.top, 0)
-            i_last = min((p_end - 1) * tiling.stride_down - tiling.top + tiling.taps_down, tiling.height)
-            if windows.window_height:
-                turn_windows(unit, plain, x, own, len(own) - SIDE * windows.pitch, tiling, windows, c * SIDE, p, p_end)
-            else:
-                turn_images(unit, x, own, tiling, c * SIDE, i_first, i_last)
-            for k in range(k_first, k_last):
-                for r in range(tiling.taps_down):
-                    for s in range(tiling.taps_across):
-                        p_first = max(p, -((r - tiling.top) // tiling.stride_down))
-                        p_last = min(p_end, (tiling.height - 1 + tiling.top - r) // tiling.stride_down + 1)
-                        q_first = max(0, -((s - tiling.left) // tiling.stride_across))
-                        q_last = min(
-                            tiling.columns_out, (tiling.width - 1 + tiling.left - s) // tiling.stride_across + 1
-                        )
-                        if p_first >= p_last or q_first >= q_last:
-                            continue
-                        i = p_first * tiling.stride_down - tiling.top + r - i_first
-                        j = q_first * tiling.stride_across - tiling.left + s
-                        window = Window(
-                            0, p_last - p_first, 0, q_last - q_first, tiling.groups,
-                            tiling.stride_down * tiling.width * column, tiling.stride_across * column, tiling.packed,
-                            BLOCK, tiling.columns_out * column, column, tiling.packed,
-                        )  # fmt: skip
-                        b_at = ((k * tiling.rows_out + p_first) * tiling.columns_out + q_first) * column
-                        multiply_block(
-                            unit, own, (i * tiling.width + j) * column, rows, lines, window, packed, b_at, sums
-                        )
-                        to = (
-                            (r * tiling.taps_across + s) * tiling.channels + c * SIDE
-                        ) * tiling.channels_out + k * SIDE
-                        for m in range(count):
-                            add_sums(dw, to + m * tiling.channels_out, sums, m * SIDE, tiling.channels_out - k * SIDE)
+        for first in range(0, tiling.groups, tiling.together):
+            groups = first, min(first + tiling.together, tiling.groups)
+            for p in range(0, tiling.rows_out, tiling.rows_per_block):
+                band = Band(groups[0], groups[1], p, min(p + tiling.rows_per_block, tiling.rows_out))
+                i_first = max(p * tiling.stride_down - tiling.top, 0)
+                if windows.window_height:
+                    line = len(own) - SIDE * windows.pitch
+                    turn_windows(unit, plain, x, own, line, tiling, windows, groups, c * SIDE, p, band.last)
+                else:
+                    i_last = min((band.last - 1) * tiling.stride_down - tiling.top + tiling.taps_down, tiling.height)
+                    turn_images(unit, x, own, tiling, groups, c * SIDE, i_first, i_last)
+                for k in range(k_first, k_last):
+                    add_band(unit, own, packed, dw, tiling, lines, sums, band, i_first, c * SIDE, k * SIDE)
     end_products(unit)
+
+
+@kernel(inline=True)
+def add_band(unit, turned, packed, dw, tiling, lines, sums, band, i_first, c, k):
+    """Adds a band's share to 32 channels by 32 filters of each tap of dw.
+
+    Args:
+        i_first: the row of the image that lies first in `turned`.
+    """
+    count, width = min(SIDE, tiling.channels - c), tiling.channels_out - k
+    rows = Rows(DEPTH, HALF * DEPTH, min(HALF, count), max(0, count - HALF))
+    pixel, gradient = tiling.together * tiling.packed, tiling.groups * tiling.packed
+    for r in range(tiling.taps_down):
+        p_first = max(band.first, -((r - tiling.top) // tiling.stride_down))
+        p_last = min(band.last, (tiling.height - 1 + tiling.top - r) // tiling.stride_down + 1)
+        for s in range(tiling.taps_across):
+            q_first = max(0, -((s - tiling.left) // tiling.stride_across))
+            q_last = min(tiling.columns_out, (tiling.width - 1 + tiling.left - s) // tiling.stride_across + 1)
+            if p_first >= p_last or q_first >= q_last:
+                continue
+            i = p_first * tiling.stride_down - tiling.top + r - i_first
+            j = q_first * tiling.stride_across - tiling.left + s
+            window = Window(
+                0, p_last - p_first, 0, q_last - q_first, band.n_last - band.n_first,
+                tiling.stride_down * tiling.width * pixel, tiling.stride_across * pixel, tiling.packed, BLOCK,
+                tiling.columns_out * gradient, gradient, tiling.packed,
+            )  # fmt: skip
+            b_at = (k // SIDE * tiling.rows_out + p_first) * tiling.columns_out + q_first
+            b_at = b_at * gradient + band.n_first * tiling.packed
+            multiply_block(unit, turned, (i * tiling.width + j) * pixel, rows, lines, window, packed, b_at, sums)
+            to = ((r * tiling.taps_across + s) * tiling.channels + c) * tiling.channels_out + k
+            for m in range(count):
+                add_sums(dw, to + m * tiling.channels_out, sums, m * SIDE, width)

@@ -36,10 +36,10 @@ WAYS = ((32, 1), (16, 2), (1, 32))
 PAD = 32
 # Steps of the microkernel in float32 (16 multiply-adds of vectors) in the time of one block's product with 32 of depth;
 # and of rounding 32 numbers, and of packing one block from weights, images or their gradients.
-PRODUCT_STEPS = {"amx": 12.0, "dot": 64.0, "emulated": 0.0}
-TAKING_STEPS, PACKING_STEPS = 1.0, 16.0
-# How much faster by that count is worth the digits that three products cost.
-GAIN = 1.2
+PRODUCT_STEPS = {"amx": 12.0, "dot": 64.0, "emulated": 64.0}
+TAKING_STEPS, PACKING_STEPS = 2.0, 16.0
+# How much faster by that count one product must be, and three, which cost digits.
+GAINS = {1: 1.0, 3: 1.2}
 
 
 class Tiling(NamedTuple):
@@ -113,6 +113,7 @@ class WeightTiling(NamedTuple):
     stride_down: int
     stride_across: int
     groups: int  # of 32 images
+    together: int  # groups that are in scratch at a time
     packed: int  # numbers of a packed block, low parts included
     rows_per_block: int  # of dy
     split: int  # what threads share out: 0 blocks of channels, 1 panels of dy
@@ -163,8 +164,7 @@ def choose_tiles(
         if kernel == "conv2d_weight_grad"
         else plan_tiles(kernel, g, images, processor, unit)
     )
-    gain = GAIN if unit.products == 3 else 1.0
-    return plan if plan.steps * gain < other_steps or unit.name == "emulated" else None
+    return plan if plan.steps * GAINS[unit.products] < other_steps else None
 
 
 def has_thin_pixels(g: ConvGeometry) -> bool:
@@ -206,11 +206,16 @@ class Cut(NamedTuple):
         rows = -(-grid.positions_down // bands)
         bands = -(-grid.positions_down // rows)
         rows_taken = min(bands * ((rows - 1) * grid.stride_down + grid.reach), bands * grid.height)
-        taken = grid.images * rows_taken * grid.width * tiling.depth * (tiling.packed // BLOCK)
+        taken = grid.images * rows_taken * grid.width * _takes(tiling) * (tiling.packed // BLOCK)
         products = groups * sum(_products(grid, phase, tiling.across) for phase in phased.phases) * tiling.depth
         products *= -(-grid.target_channels // SIDE)
         steps = products * unit.products * PRODUCT_STEPS[unit.name] + taken * TAKING_STEPS
         return cls(tiling._replace(rows_per_block=rows), scratch(rows), steps / threads)
+
+
+def _takes(tiling: Tiling) -> int:
+    """The number of rows of 32 that are copied for one pixel; a window is cleared first, then copied row by row."""
+    return tiling.depth + tiling.window_rows * -(-tiling.window_columns * tiling.window_channels // DEPTH)
 
 
 def _products(grid: Grid, phase: Phase, across: int) -> int:
@@ -263,17 +268,21 @@ def plan_weight_tiles(g: ConvGeometry, images: int, processor: Processor, unit: 
     threads, groups, packed = processor.threads, -(-images // SIDE), BLOCK * (1 if unit.products == 1 else 2)
     deep, panels = -(-g.C // SIDE), -(-g.K // SIDE)
 
-    def scratch(rows: int) -> int:
-        return ((rows - 1) * g.stride[0] + g.R) * g.W * groups * packed
+    def scratch(rows: int, together: int) -> int:
+        return ((rows - 1) * g.stride[0] + g.R) * g.W * together * packed
 
-    rows = g.P
-    while rows > 1 and 2 * scratch(rows) > SCRATCH_BYTES:
+    together, rows = groups, g.P
+    while rows > 1 and 2 * scratch(rows, together) > SCRATCH_BYTES:
         rows -= 1
+    if rows * g.stride[0] < g.R and together > 1:  # rows of the image would be turned several times over
+        together, rows = 1, g.P
+        while rows > 1 and 2 * scratch(rows, together) > SCRATCH_BYTES:
+            rows -= 1
     split = int(_share(panels, threads) > _share(deep, threads))
     bands = -(-g.P // rows)
     tiling = WeightTiling(
-        images, g.H, g.W, g.C, g.padding[0][0], g.padding[1][0], g.P, g.Q, g.K, g.R, g.S, *g.stride, groups, packed,
-        rows, split,
+        images, g.H, g.W, g.C, g.padding[0][0], g.padding[1][0], g.P, g.Q, g.K, g.R, g.S, *g.stride, groups,
+        together, packed,        rows, split,
     )  # fmt: skip
     own_deep, own_panels = (deep, -(-panels // threads)) if split else (-(-deep // threads), panels)
     blocks = own_deep * own_panels * g.R * g.S * g.P * g.Q * groups
@@ -281,13 +290,14 @@ def plan_weight_tiles(g: ConvGeometry, images: int, processor: Processor, unit: 
     paired = panels * g.P * g.Q * groups / threads
     parts = packed // BLOCK
     steps = blocks * unit.products * PRODUCT_STEPS[unit.name] + (turned * 1.5 + paired) * parts * PACKING_STEPS
+    steps += turned * SIDE * _takes(window_tiling) * TAKING_STEPS * windows
     line = SIDE * window_tiling.pitch if windows else 0
     return WeightTilesPlan(
         unit,
         tiling,
         window_tiling,
         panels * g.P * g.Q * groups * packed,
-        _whole(scratch(rows) + line + PAD),
+        _whole(scratch(rows, together) + line + PAD),
         threads,
         steps,
     )
