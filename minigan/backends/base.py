@@ -6,9 +6,13 @@ override. A kernel is a verb on arrays and knows nothing of networks. It checks 
 array; the network around it checks the rest. It leaves its arguments unchanged, except for `add_to=`, to which it adds.
 
 Arrays belong to the backend (`numpy.ndarray`, or `cupy.ndarray` on the GPU) and share one dtype, float32 or float64, in
-any one call. They may have any layout, also those that a kernel changes; what is not contiguous costs a copy. (On a
-GPU the sums over pixels, and of a normalization, must be contiguous; others are refused.) Images are `(N, H, W, C)`,
-vectors `(N, F)`.
+any one call. Activations and their gradients (x, y, dy, dx, v) may have the backend's `activation_dtype`, such as
+bfloat16, where parameters, their gradients and statistics are float32: results of their kind have it then, too, and
+sums are float32 all the same.
+
+Arrays may have any layout, also those that a kernel changes; what is not contiguous costs a copy. (On a GPU the sums
+over pixels, and of a normalization, must be contiguous; others are refused.) Images are `(N, H, W, C)`, vectors
+`(N, F)`.
 """
 
 from abc import ABC, abstractmethod
@@ -159,6 +163,26 @@ class Backend(ABC):
         """A new array for a result, its numbers undefined; in memory that a former array has left, if possible."""
         return self.xp.empty(shape, dtype=dtype)
 
+    def activation_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Dtype of activations, and of the gradients that flow between layers, inside a network of that dtype.
+
+        The network's own, or a narrower one: half the memory, and half the time of a pass over it. Parameters, their
+        gradients, statistics and losses have the network's always.
+        """
+        return dtype
+
+    def cast(self, array: Array, dtype: np.dtype[Any]) -> Array:
+        """The array itself if it has that dtype, else its numbers rounded to the nearest of that dtype."""
+        return array if array.dtype == dtype else array.astype(dtype)
+
+    def add(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
+        """a + b, of equal shapes; the result has a's dtype, b may have another. `out` may be one of them."""
+        return self.xp.add(a, b, out=self.empty(a.shape, a.dtype) if out is None else out)
+
+    def multiply(self, a: Array, b: Array) -> Array:
+        """a * b, of equal shapes; the result has a's dtype, b may have another."""
+        return self.xp.multiply(a, b, out=self.empty(a.shape, a.dtype))
+
     # ------------------------------------------------------------------------------------------ a training step
 
     def feed(self, draw: Callable[[], Any], *, dtype: np.dtype[Any] | None = None) -> Any:
@@ -253,7 +277,10 @@ class Backend(ABC):
         def package(cls: type) -> list[str]:
             return cls.__module__.split(".")[:3]  # minigan.backends.cpu
 
-        owners = {kernel: next(c for c in type(self).__mro__ if kernel in vars(c)) for kernel in KERNELS}
+        def defines(cls: type, kernel: str) -> bool:
+            return kernel in vars(cls) and not hasattr(vars(cls)[kernel], "__wrapped__")  # no kernel, but around one
+
+        owners = {kernel: next(c for c in type(self).__mro__ if defines(c, kernel)) for kernel in KERNELS}
         return [
             KernelCoverage(kernel, "native" if package(owner) == package(type(self)) else "inherited")
             for kernel, owner in owners.items()

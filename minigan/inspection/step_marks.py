@@ -10,7 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -208,6 +208,8 @@ def replaced(owner: Any, name: str, function: Callable[..., Any]) -> Iterator[No
 
 
 class _Passes(Observer):
+    narrow: ClassVar[bool] = True  # a copy would take time and memory that the step does not take
+
     def __init__(self, marks: Marks) -> None:
         self._marks = marks
 

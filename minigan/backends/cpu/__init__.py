@@ -6,11 +6,14 @@ that order, next to `reference/conv.py`; then `toom.py` and `winograd.py`, on co
 
 import os
 from collections.abc import Mapping
+from typing import Any, Self
 
 import numba
+import numpy as np
 
 from minigan.backends.cpu import numba_start, simd
 from minigan.backends.cpu.activation import ActivationKernels
+from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, bfloat16, widened_kernels
 from minigan.backends.cpu.conv import ConvKernels
 from minigan.backends.cpu.double_norm import DoubleNormKernels
 from minigan.backends.cpu.dropout import DropoutKernels
@@ -21,6 +24,7 @@ from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
+from minigan.backends.cpu.tile_units import Unit, find_unit
 from minigan.backends.cpu.waiting import watch
 from minigan.backends.precision import Precision, chosen_precision
 from minigan.backends.recycler import Recycler
@@ -41,6 +45,7 @@ class CpuBackend(
     ResizeKernels,
     DropoutKernels,
     OptimKernels,
+    NarrowArrays,
     ReferenceBackend,
 ):
     """Compiled kernels; each is compiled at its first use.
@@ -52,20 +57,39 @@ class CpuBackend(
             err by up to 6e-6 of the largest number and 1.4e-6 of the typical one, direct ones by 2e-6 and 7e-7. False
             by default, unless the environment says MINIGAN_EXACT=1.
         precision: of the products of float32 numbers: "fp32", the default, or "bf16", which rounds their factors to 7
-            bits of mantissa. Sums, weights, gradients, moments and statistics are float32 in both. None or "auto" is
-            the environment's MINIGAN_PRECISION.
+            bits of mantissa, and keeps activations and the gradients between layers in memory as bfloat16. Sums,
+            weights, their gradients, moments, statistics and losses are float32 in both. None or "auto" is the
+            environment's MINIGAN_PRECISION.
     Raises:
         ConfigError: another precision.
+        MissingExtraError: "bf16" without ml_dtypes.
     """
 
     name = "cpu"
 
+    def __new__(cls, *, precision: str | None = None, **_: Any) -> Self:
+        kind = NarrowCpuBackend if cls is CpuBackend and cls._precision(precision) == "bf16" else cls
+        instance: Self = object.__new__(kind)  # type: ignore[assignment]
+        return instance
+
+    @staticmethod
+    def _precision(precision: str | None) -> Precision:
+        return chosen_precision(precision, default="fp32", possible=("fp32", "bf16"), on="the cpu backend")
+
     def __init__(self, *, threads: int | None = None, exact: bool | None = None, precision: str | None = None) -> None:
-        self.precision = chosen_precision(precision, default="fp32", possible=("fp32", "bf16"), on="the cpu backend")
+        self.precision = self._precision(precision)
         self.exact = os.environ.get("MINIGAN_EXACT") == "1" if exact is None else exact
+        self.unit = self._unit()
         self.team = Team(threads or default_threads())
         self.workspace = Workspace()
         self.recycler = Recycler()
+
+    def _unit(self) -> Unit | None:
+        """Multiplies bfloat16 numbers: for bf16, or three at a time for float32 where that is fast."""
+        name = find_unit().name
+        if name is None or (self.precision == "fp32" and (self.exact or name != "amx")):
+            return None
+        return Unit(name, 1 if self.precision == "bf16" else 3)
 
     def compile_ahead(self) -> None:
         from minigan.backends.cpu import precompile
@@ -73,15 +97,30 @@ class CpuBackend(
         precompile.begin()
 
     def precisions(self) -> Mapping[Precision, str]:
-        how, reason = self.bf16_path()
-        return {"fp32": f"{simd.describe()} multiply-adds", "bf16": f"{how}, {reason}"}
-
-    def bf16_path(self) -> tuple[str, str]:
-        """The instructions that multiply bf16 factors on this processor, in a word or two, and why these."""
-        return "plain", "by float32 multiply-adds"
+        found = find_unit()
+        fp32 = f"{simd.describe()} multiply-adds"
+        if found.name is None:
+            return {"fp32": fp32, "bf16": f"in memory; multiplied in float32: {found.reason}"}
+        tiles = ", or three bfloat16 products on tile registers" if found.name == "amx" and not self.exact else ""
+        return {"fp32": f"{fp32}{tiles}", "bf16": found.reason}
 
     def describe(self) -> str:
         plural = "" if self.team.size == 1 else "s"
         precision = f"{self.precision}, exact" if self.exact else self.precision
         threads = f"{self.team.size} thread{plural}"
         return f"cpu backend, Numba {numba.__version__}, {simd.describe()}, {threads}, {precision}"
+
+
+class NarrowCpuBackend(CpuBackend):
+    """The backend of precision "bf16": every kernel takes activations in bfloat16, by itself or after widening them."""
+
+    def __init__(self, *, threads: int | None = None, exact: bool | None = None, precision: str | None = None) -> None:
+        super().__init__(threads=threads, exact=exact, precision=precision)
+        self._narrow = bfloat16()
+
+    def activation_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        return self._narrow if dtype == FLOAT32 else dtype
+
+
+for _name, _kernel in widened_kernels(CpuBackend).items():
+    setattr(NarrowCpuBackend, _name, _kernel)

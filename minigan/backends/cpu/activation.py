@@ -3,7 +3,9 @@
 import numpy as np
 
 from minigan.backends.base import Array, expect
+from minigan.backends.cpu.bfloat16 import flat_bits, takes_bfloat16
 from minigan.backends.cpu.engine import Engine, flat
+from minigan.backends.cpu.halves import arithmetic, load, store
 from minigan.backends.cpu.jit import kernel
 
 # log 2 in two parts: the first with so few digits that an integer times it is exact.
@@ -27,7 +29,8 @@ def leaky(part, parts, x, slope, y):
     first, last = len(x) * part // parts, len(x) * (part + 1) // parts
     x, y = x[first:last], y[first:last]
     for i in range(len(x)):
-        y[i] = x[i] if x[i] > 0 else weakened(x[i], slope)
+        t = load(x, i)
+        store(y, i, t if t > 0 else weakened(t, slope))
 
 
 @kernel
@@ -35,25 +38,28 @@ def leaky_gradient(part, parts, dy, y, slope, dx):
     first, last = len(y) * part // parts, len(y) * (part + 1) // parts
     dy, y, dx = dy[first:last], y[first:last], dx[first:last]
     for i in range(len(y)):
-        dx[i] = dy[i] if y[i] > 0 else weakened(dy[i], slope)
+        t = load(dy, i)
+        store(dx, i, t if load(y, i) > 0 else weakened(t, slope))
 
 
 @kernel
 def tanh_gradient(part, parts, dy, y, dx):
     first, last = len(y) * part // parts, len(y) * (part + 1) // parts
     dy, y, dx = dy[first:last], y[first:last], dx[first:last]
-    one = y.dtype.type(1)
+    one = arithmetic(y)(1)
     for i in range(len(y)):
-        dx[i] = dy[i] * (one - y[i] * y[i])
+        t = load(y, i)
+        store(dx, i, load(dy, i) * (one - t * t))
 
 
 @kernel
 def sigmoid_gradient(part, parts, dy, y, dx):
     first, last = len(y) * part // parts, len(y) * (part + 1) // parts
     dy, y, dx = dy[first:last], y[first:last], dx[first:last]
-    one = y.dtype.type(1)
+    one = arithmetic(y)(1)
     for i in range(len(y)):
-        dx[i] = dy[i] * y[i] * (one - y[i])
+        t = load(y, i)
+        store(dx, i, load(dy, i) * t * (one - t))
 
 
 def tanh(part: int, parts: int, x: Array, y: Array) -> None:
@@ -98,8 +104,9 @@ def sigmoid(part, parts, x, y):
     first, last = len(x) * part // parts, len(x) * (part + 1) // parts
     x, y = x[first:last], y[first:last]
     for i in range(len(x)):
-        e = exp_of_negative(-abs(np.float64(x[i])))
-        y[i] = (1.0 if x[i] >= 0 else e) / (1.0 + e)
+        t = np.float64(load(x, i))
+        e = exp_of_negative(-abs(t))
+        store(y, i, (1.0 if t >= 0 else e) / (1.0 + e))
 
 
 @kernel
@@ -133,15 +140,20 @@ def largest_gradient(part, parts, dy, x, y, dx):
 class ActivationKernels(Engine):
     """Overrides of `reference.activation.ActivationKernels`."""
 
+    @takes_bfloat16
     def leaky_relu(self, x: Array, *, slope: float) -> Array:
         y = self.empty(x.shape, x.dtype)
-        self.team.run(leaky, flat(x), x.dtype.type(slope), flat(y), parts=self.parts(x.size))
+        rows = flat_bits(x)
+        self.team.run(leaky, rows, arithmetic(rows)(slope), flat_bits(y), parts=self.parts(x.size))
         return y
 
+    @takes_bfloat16
     def leaky_relu_grad(self, dy: Array, y: Array, *, slope: float) -> Array:
         expect("dy", dy, y.shape, y.dtype)
         dx = self.empty(dy.shape, dy.dtype)
-        self.team.run(leaky_gradient, flat(dy), flat(y), y.dtype.type(slope), flat(dx), parts=self.parts(y.size))
+        rows = flat_bits(y)
+        slope = arithmetic(rows)(slope)
+        self.team.run(leaky_gradient, flat_bits(dy), rows, slope, flat_bits(dx), parts=self.parts(y.size))
         return dx
 
     def tanh(self, x: Array) -> Array:
@@ -149,21 +161,24 @@ class ActivationKernels(Engine):
         self.team.run(tanh, flat(x), flat(y), parts=self.parts(NUMBERS_PER_EXPONENTIAL * x.size))
         return y
 
+    @takes_bfloat16
     def tanh_grad(self, dy: Array, y: Array) -> Array:
         expect("dy", dy, y.shape, y.dtype)
         dx = self.empty(dy.shape, dy.dtype)
-        self.team.run(tanh_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
+        self.team.run(tanh_gradient, flat_bits(dy), flat_bits(y), flat_bits(dx), parts=self.parts(y.size))
         return dx
 
+    @takes_bfloat16
     def sigmoid(self, x: Array) -> Array:
         y = self.empty(x.shape, x.dtype)
-        self.team.run(sigmoid, flat(x), flat(y), parts=self.parts(NUMBERS_PER_EXPONENTIAL * x.size))
+        self.team.run(sigmoid, flat_bits(x), flat_bits(y), parts=self.parts(NUMBERS_PER_EXPONENTIAL * x.size))
         return y
 
+    @takes_bfloat16
     def sigmoid_grad(self, dy: Array, y: Array) -> Array:
         expect("dy", dy, y.shape, y.dtype)
         dx = self.empty(dy.shape, dy.dtype)
-        self.team.run(sigmoid_gradient, flat(dy), flat(y), flat(dx), parts=self.parts(y.size))
+        self.team.run(sigmoid_gradient, flat_bits(dy), flat_bits(y), flat_bits(dx), parts=self.parts(y.size))
         return dx
 
     def maxout(self, x: Array, *, pieces: int) -> Array:

@@ -7,6 +7,8 @@ import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
 from minigan.backends.cpu.activation import leaky
+from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, flat_bits, is_bfloat16, takes_bfloat16
+from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import contiguous, flat
@@ -17,25 +19,35 @@ from minigan.backends.cpu.phases_plan import Grid, PhasesPlan
 from minigan.backends.cpu.plan import DensePlan, Plan, choose
 from minigan.backends.cpu.processor import Processor
 from minigan.backends.cpu.simd import TILE_ROWS, tile_columns, vector_lanes
+from minigan.backends.cpu.tile_units import Unit, tile_configuration
+from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, pack_taps, pair_images
+from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan
 from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
 from minigan.backends.cpu.winograd_plan import WinogradPlan
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import InPlace
 
+TILES = tile_configuration()
 
-class ConvKernels(DenseKernels):
+
+class ConvKernels(DenseKernels, NarrowArrays):
     """Overrides of `reference.conv.ConvKernels`."""
 
     exact: bool
+    unit: Unit | None  # for products of float32 numbers
 
+    @takes_bfloat16
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
         g, n = geometry, len(x)
-        expect("x", x, (n, *g.input_shape), w.dtype)
-        expect("w", w, g.weight_shape, x.dtype)
-        match plan := self.plan("conv2d", g, n, x.dtype):
+        expect_activations("x", x, (n, *g.input_shape), w.dtype)
+        expect("w", w, g.weight_shape, w.dtype)
+        plan = self.plan("conv2d", g, n, w.dtype)
+        match plan:
             case DensePlan():
                 return self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
+            case TilesPlan():
+                return self._correlate_tiles(x, w, b, plan)
             case WinogradPlan():
                 return self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
             case OverlapPlan():
@@ -47,18 +59,23 @@ class ConvKernels(DenseKernels):
 
     def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
         y = self.conv2d(x, w, b, geometry)
-        self.team.run(leaky, flat(y), y.dtype.type(slope), flat(y), parts=self.parts(y.size))  # in place
+        rows = flat_bits(y)
+        self.team.run(leaky, rows, w.dtype.type(slope), rows, parts=self.parts(y.size))  # in place
         return y
 
+    @takes_bfloat16
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
         g, n = geometry, len(dy)
-        expect("dy", dy, (n, *g.output_shape), w.dtype)
-        expect("w", w, g.weight_shape, dy.dtype)
-        match plan := self.plan("conv2d_input_grad", g, n, dy.dtype):
+        expect_activations("dy", dy, (n, *g.output_shape), w.dtype)
+        expect("w", w, g.weight_shape, w.dtype)
+        plan = self.plan("conv2d_input_grad", g, n, w.dtype)
+        match plan:
             case DensePlan():
                 bias = None if b is None else np.tile(b, g.H * g.W)
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
                 return dx.reshape(n, *g.input_shape)
+            case TilesPlan():
+                return self._correlate_tiles(dy, w, b, plan)
             case WinogradPlan():
                 return self._convolve(convolve_back, dy, w, b, plan, (n, *g.input_shape))
             case InPlacePlan():
@@ -70,24 +87,28 @@ class ConvKernels(DenseKernels):
                 return self._correlate(dy, self._packed_phases(w, g, plan), b, plan)
         raise AssertionError(plan)
 
+    @takes_bfloat16
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
         g, n = geometry, len(x)
-        expect("x", x, (n, *g.input_shape), add_to.dtype)
-        expect("dy", dy, (n, *g.output_shape), x.dtype)
-        expect("add_to", add_to, g.weight_shape, x.dtype)
+        expect_activations("x", x, (n, *g.input_shape), add_to.dtype)
+        expect_activations("dy", dy, (n, *g.output_shape), add_to.dtype)
+        expect("add_to", add_to, g.weight_shape, add_to.dtype)
         if not add_to.flags.carray:
             with InPlace(contiguous, add_to) as (sums,):
                 self.conv2d_weight_grad(x, dy, geometry, add_to=sums)
             return
-        match plan := self.plan("conv2d_weight_grad", g, n, x.dtype):
+        plan = self.plan("conv2d_weight_grad", g, n, add_to.dtype)
+        match plan:
             case DensePlan():
                 self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
+            case WeightTilesPlan():
+                self._correlate_weight_tiles(x, dy, add_to, plan)
             case WinogradPlan():
                 self._run_winograd(convolve_weights, plan, x, dy, add_to)
             case WeightsPlan(turned=None):
                 self._correlate_weights(x, dy, add_to, plan)
             case WeightsPlan():
-                dw = np.zeros((g.R, g.S, g.K, g.C), x.dtype)
+                dw = np.zeros((g.R, g.S, g.K, g.C), add_to.dtype)
                 self._correlate_weights(dy, x, dw, plan)
                 add_to += dw[::-1, ::-1].transpose(0, 1, 3, 2)
 
@@ -101,18 +122,72 @@ class ConvKernels(DenseKernels):
         """The plan by which this backend computes one of the three kernels."""
         size, threads = dtype.itemsize, self.parts_of_product(images * g.flops // 2)
         processor = Processor(TILE_ROWS, tile_columns(size), vector_lanes(size), size, threads)
-        return choose(kernel, g, images, processor, exact=self.exact)
+        return choose(kernel, g, images, processor, exact=self.exact, unit=self.unit)
 
     def _convolve(
         self, kernel: Callable[..., None], x: Array, w: Array, b: Array | None, plan: WinogradPlan, shape: Shape
     ) -> Array:
         y = self.empty(shape, x.dtype)
-        self._run_winograd(kernel, plan, x, w, self.padded_bias(b, shape[-1], x.dtype), y)
+        self._run_winograd(kernel, plan, x, w, self.padded_bias(b, shape[-1], w.dtype), y)
         return y
 
     def _run_winograd(self, kernel: Callable[..., None], plan: WinogradPlan, *arrays: Array) -> None:
-        scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, arrays[0].dtype)
-        self.team.run(kernel, plan.scheme, *map(flat, arrays), plan.grid, scratch, parts=plan.threads)
+        scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, FLOAT32)
+        self.team.run(kernel, plan.scheme, *map(flat_bits, arrays), plan.grid, scratch, parts=plan.threads)
+
+    def _correlate_tiles(self, x: Array, w: Array, b: Array | None, plan: TilesPlan) -> Array:
+        grid, tiling = plan.grid, plan.tiling
+        packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
+        channels, filters = (grid.target_channels, grid.channels)[:: 1 if plan.transposed else -1]
+        for line, taps in zip(plan.table, plan.taps, strict=True):
+            if len(taps):
+                self.team.run(
+                    pack_taps,
+                    plan.unit,
+                    flat(w),
+                    packed[line[-1] :],
+                    taps,
+                    channels,
+                    filters,
+                    tiling.packed,
+                    plan.transposed,
+                    parts=self.parts(len(taps) * channels * filters),
+                )
+        y = self._images(grid, x.dtype)
+        self.team.run(
+            correlate_tiles,
+            plan.unit,
+            TILES,
+            flat_bits(x),
+            packed,
+            self.padded_bias(b, -(-grid.target_channels // SIDE) * SIDE, w.dtype),
+            flat_bits(y),
+            plan.table,
+            grid,
+            tiling,
+            plan.lines,
+            plan.targets,
+            self._scratch("tiles", plan.threads, plan.scratch_size, packed.dtype),
+            parts=plan.threads,
+        )
+        return y
+
+    def _correlate_weight_tiles(self, x: Array, dy: Array, dw: Array, plan: WeightTilesPlan) -> None:
+        packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
+        self.team.run(pair_images, plan.unit, flat_bits(dy), packed, plan.tiling, parts=self.parts(dy.size))
+        self.team.run(
+            correlate_weight_tiles,
+            plan.unit,
+            Unit(plan.unit.name, 1),
+            TILES,
+            flat_bits(x),
+            packed,
+            flat(dw),
+            plan.tiling,
+            plan.windows,
+            self._scratch("tiles", plan.threads, plan.scratch_size, packed.dtype),
+            parts=plan.threads,
+        )
 
     def _packed(self, b: Array, depth: int, width: int) -> Array:
         """Packs a matrix (depth, width) into strips."""
@@ -139,32 +214,55 @@ class ConvKernels(DenseKernels):
         return packed
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, plan: PhasesPlan) -> Array:
-        grid = plan.grid
+        grid, dtype = plan.grid, packed.dtype
         y = self._images(grid, x.dtype)
-        bias = self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, x.dtype)
-        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
-        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, parts=plan.threads)
+        self.team.run(
+            correlate,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, dtype),
+            flat_bits(y),
+            plan.table,
+            grid,
+            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            parts=plan.threads,
+        )
         return y
 
     def _correlate_weights(self, x: Array, dy: Array, dw: Array, plan: WeightsPlan) -> None:
         self.team.run(
             correlate_weights,
-            flat(x),
-            flat(dy),
+            flat(self.cast(x, dw.dtype)),
+            flat(self.cast(dy, dw.dtype)),
             flat(dw),
             plan.grid,
-            self._scratch("images", plan.threads, plan.image_scratch, x.dtype),
-            self._scratch("panels", plan.threads, plan.panel_scratch, x.dtype),
+            self._scratch("images", plan.threads, plan.image_scratch, dw.dtype),
+            self._scratch("panels", plan.threads, plan.panel_scratch, dw.dtype),
             parts=plan.threads,
         )
 
     def _overlap_add(self, x: Array, packed: Array, b: Array | None, plan: OverlapPlan) -> Array:
-        grid = plan.grid
+        grid, dtype = plan.grid, packed.dtype
         y = self._images(grid, x.dtype)
-        start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, x.dtype)
-        scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
-        self.team.run(overlap_add, flat(x), packed, start, flat(y), grid, scratch, parts=plan.threads)
+        self.team.run(
+            overlap_add,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, dtype),
+            flat_bits(y),
+            grid,
+            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            parts=plan.threads,
+        )
         return y
+
+    def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, plan: InPlacePlan) -> Array:
+        grid, wide = plan.grid, self.cast(dy, w.dtype)
+        products = self.matmul(wide.reshape(-1, grid.channels), w.reshape(-1, grid.channels), transpose_b=True)
+        dx = self._images(grid, dy.dtype)
+        start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, w.dtype)
+        self.team.run(sum_overlaps, flat(products), start, flat_bits(dx), grid, parts=plan.threads)
+        return dx
 
     def _scratch(self, name: str, threads: int, size: int, dtype: np.dtype[Any]) -> Array:
         """A row of scratch memory for each thread."""
@@ -174,10 +272,7 @@ class ConvKernels(DenseKernels):
         """Memory for the images that a pass computes."""
         return self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype)
 
-    def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, plan: InPlacePlan) -> Array:
-        grid = plan.grid
-        products = self.matmul(dy.reshape(-1, grid.channels), w.reshape(-1, grid.channels), transpose_b=True)
-        dx = self._images(grid, dy.dtype)
-        start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, dy.dtype)
-        self.team.run(sum_overlaps, flat(products), start, flat(dx), grid, parts=plan.threads)
-        return dx
+
+def expect_activations(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """`expect` for activations, which may also be bfloat16 where parameters are float32."""
+    expect(name, array, shape, array.dtype if is_bfloat16(array) and dtype == np.float32 else dtype)

@@ -10,7 +10,9 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.cpu.activation import leaky_gradient
+from minigan.backends.cpu.bfloat16 import bits, takes_bfloat16
 from minigan.backends.cpu.engine import Engine, contiguous, flat, folded
+from minigan.backends.cpu.halves import arithmetic, load
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
 from minigan.backends.cpu.simd import fill, tile_columns
@@ -29,18 +31,18 @@ THIN, THIN_NUMBERS = 3, 1 << 15
 def sum_columns(x, row_first, row_last, first, last, totals):
     """The sums of x[row_first:row_last, first:last] over the rows.
 
-    Short blocks are summed in x's own precision, which is fast, and their sums in double, which is accurate.
+    Short blocks are summed in single precision, or x's own, which is fast, and their sums in double, which is accurate.
     """
     wide = last - first
     block_rows = max(16, 4096 // max(1, wide))
-    block = np.empty(wide, x.dtype)
+    block = np.empty(wide, arithmetic(x))
     fill(totals, 0, wide)
     for block_first in range(row_first, row_last, block_rows):
         fill(block, 0, wide)
         for i in range(block_first, min(block_first + block_rows, row_last)):
             row = x[i, first:last]
             for c in range(wide):
-                block[c] += row[c]
+                block[c] += load(row, c)
         for c in range(wide):
             totals[c] += block[c]
 
@@ -167,12 +169,13 @@ class DenseKernels(Engine, FusedKernels):
             return super().dense_grad(dy, x, w, add_to=add_to, need_dx=need_dx)
         return self._gradients(dy, x, w, dy, slope=1, add_to=add_to, need_dx=need_dx)
 
+    @takes_bfloat16
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         channels, parts = dy.shape[-1], self.parts(dy.size)
         rows = folded(dy)
         sums = np.empty((parts, rows.shape[1]))
-        self.team.run(sum_channels, rows, sums, parts=parts)
-        add_to += sums.reshape(-1, channels).sum(axis=0).astype(dy.dtype)
+        self.team.run(sum_channels, bits(rows), sums, parts=parts)
+        add_to += sums.reshape(-1, channels).sum(axis=0).astype(add_to.dtype)
 
     def padded_bias(self, b: Array | None, width: int, dtype: np.dtype[Any]) -> Array:
         """The values that rows of a tile start from: b repeated for each pixel of a group, or zeros."""

@@ -7,8 +7,9 @@ as one example, with a group for each channel.
 import numpy as np
 
 from minigan.backends.base import Array, expect
-from minigan.backends.cpu.engine import Engine
+from minigan.backends.cpu.bfloat16 import NarrowArrays, bits, takes_bfloat16
 from minigan.backends.cpu.group_norm import folded_examples
+from minigan.backends.cpu.halves import load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.norm import BLOCK_COLUMNS, BLOCK_ROWS
 from minigan.backends.cpu.simd import fill
@@ -20,7 +21,7 @@ def double_sums(part, parts, v, dy, x, mean, sums):
     """Each column's sums of v, v * d, dy, dy * d and v * dy with d = x - mean, over one part of each example's rows."""
     examples, rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    block = np.empty((5, BLOCK_COLUMNS), x.dtype)
+    block = np.empty((5, BLOCK_COLUMNS), mean.dtype)
     sum_v, sum_vd, sum_dy, sum_dyd, sum_vdy = block[0], block[1], block[2], block[3], block[4]
     fill(sums, part * examples * 5 * columns, examples * 5 * columns)
     for e in range(examples):
@@ -32,13 +33,13 @@ def double_sums(part, parts, v, dy, x, mean, sums):
                 for i in range(first, min(first + BLOCK_ROWS, row_last)):
                     v_row, dy_row, x_row = v[e, i, c_first:c_last], dy[e, i, c_first:c_last], x[e, i, c_first:c_last]
                     for c in range(c_last - c_first):
-                        sum_v[c] += v_row[c]
-                        sum_vd[c] += v_row[c] * (x_row[c] - mean_here[c])
+                        sum_v[c] += load(v_row, c)
+                        sum_vd[c] += load(v_row, c) * (load(x_row, c) - mean_here[c])
                     for c in range(c_last - c_first):
-                        sum_dy[c] += dy_row[c]
-                        sum_dyd[c] += dy_row[c] * (x_row[c] - mean_here[c])
+                        sum_dy[c] += load(dy_row, c)
+                        sum_dyd[c] += load(dy_row, c) * (load(x_row, c) - mean_here[c])
                     for c in range(c_last - c_first):
-                        sum_vdy[c] += v_row[c] * dy_row[c]
+                        sum_vdy[c] += load(v_row, c) * load(dy_row, c)
                 for k in range(5):
                     for c in range(c_last - c_first):
                         sums[part, e, k, c_first + c] += block[k, c]
@@ -55,15 +56,17 @@ def double_gradients(part, parts, v, dy, x, mean, factors, ddy, ddx):
         for i in range(rows * part // parts, rows * (part + 1) // parts):
             v_row, dy_row, x_row, ddy_row, ddx_row = v[e, i], dy[e, i], x[e, i], ddy[e, i], ddx[e, i]
             for c in range(columns):
-                ddy_row[c] = y_v[c] * v_row[c] + y_d[c] * (x_row[c] - mean_here[c]) + y_1[c]
+                d = load(x_row, c) - mean_here[c]
+                store(ddy_row, c, y_v[c] * load(v_row, c) + y_d[c] * d + y_1[c])
             for c in range(columns):
-                d = x_row[c] - mean_here[c]
-                ddx_row[c] = x_v[c] * v_row[c] + x_dy[c] * dy_row[c] + x_d[c] * d + x_1[c]
+                d = load(x_row, c) - mean_here[c]
+                store(ddx_row, c, x_v[c] * load(v_row, c) + x_dy[c] * load(dy_row, c) + x_d[c] * d + x_1[c])
 
 
-class DoubleNormKernels(Engine, reference.GroupNormKernels):
+class DoubleNormKernels(NarrowArrays, reference.GroupNormKernels):
     """Overrides of `batchnorm_double_grad` and `group_norm_double_grad`; the formulas are in `reference/`."""
 
+    @takes_bfloat16
     def batchnorm_double_grad(
         self,
         v: Array,
@@ -81,6 +84,7 @@ class DoubleNormKernels(Engine, reference.GroupNormKernels):
         )
         return ddy[0], ddx[0]
 
+    @takes_bfloat16
     def group_norm_double_grad(
         self,
         v: Array,
@@ -94,17 +98,19 @@ class DoubleNormKernels(Engine, reference.GroupNormKernels):
         add_to: Array | None,
     ) -> tuple[Array, Array]:
         if x.ndim == 2:
-            return super().group_norm_double_grad(v, dy, x, gamma, mean, var, eps=eps, add_to=add_to)
+            v, dy, wide = (self.cast(array, gamma.dtype) for array in (v, dy, x))
+            ddy, ddx = super().group_norm_double_grad(v, dy, wide, gamma, mean, var, eps=eps, add_to=add_to)
+            return self.cast(ddy, x.dtype), self.cast(ddx, x.dtype)
         expect("v", v, x.shape, x.dtype)
         expect("dy", dy, x.shape, x.dtype)
         groups, channels = mean.shape[1], x.shape[-1]
-        v, dy, examples = map(folded_examples, (v, dy, x))
+        v, dy, examples = (bits(folded_examples(array)) for array in (v, dy, x))
         _, rows, columns = examples.shape
         parts = min(self.parts(x.size), rows)
         wide = channel_values(mean, channels)
 
         def tiled(t: Array) -> Array:
-            return np.tile(t.astype(x.dtype), columns // channels)
+            return np.tile(t.astype(gamma.dtype), columns // channels)
 
         sums = np.empty((parts, len(x), 5, columns))
         self.team.run(double_sums, v, dy, examples, tiled(wide), sums, parts=parts)
@@ -112,7 +118,7 @@ class DoubleNormKernels(Engine, reference.GroupNormKernels):
         sums = sums.sum(axis=0).reshape(len(x), 5, -1, channels).sum(axis=2)
         factors, dgamma = double_factors(sums, gamma, inv_std, groups, count=rows * columns // groups)
         if add_to is not None:
-            add_to += dgamma.astype(x.dtype)
+            add_to += dgamma.astype(gamma.dtype)
 
         ddy, ddx = self.empty(x.shape, x.dtype), self.empty(x.shape, x.dtype)
         self.team.run(
@@ -122,8 +128,8 @@ class DoubleNormKernels(Engine, reference.GroupNormKernels):
             examples,
             tiled(wide),
             tiled(factors),
-            ddy.reshape(examples.shape),
-            ddx.reshape(examples.shape),
+            bits(ddy).reshape(examples.shape),
+            bits(ddx).reshape(examples.shape),
             parts=parts,
         )
         return ddy, ddx

@@ -7,7 +7,9 @@ groups.
 import numpy as np
 
 from minigan.backends.base import Array, expect
-from minigan.backends.cpu.engine import Engine, flat, folded
+from minigan.backends.cpu.bfloat16 import NarrowArrays, bits, flat_bits, takes_bfloat16
+from minigan.backends.cpu.engine import flat, folded
+from minigan.backends.cpu.halves import load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.norm import add_sums, channel_totals, gradient_sums, moments, normalize, tiled
 from minigan.backends.cpu.simd import fill
@@ -71,7 +73,7 @@ def normalize_examples(part, parts, x, gamma, shift, ones, eps, means, variances
     images, rows, columns = x.shape
     channels, one = len(gamma), ones[0]
     column_means, column_squares = np.empty((1, columns)), np.empty((1, columns))
-    centre, scale = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    centre, scale = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
     for n in range(images * part // parts, images * (part + 1) // parts):
         mean, var = means[n], variances[n]
         moments(0, 1, x[n], column_means, column_squares)
@@ -86,8 +88,12 @@ def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums
     """dx, and each column's sums of dy and of dy * u over the part's examples; with an empty dx the sums alone."""
     images, rows, columns = x.shape
     channels, groups, one = len(gamma), means.shape[1], ones[0]
-    centre, inv_std = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
-    scale, shift, weight = np.empty(columns, x.dtype), np.empty(columns, x.dtype), np.empty(columns, x.dtype)
+    centre, inv_std = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
+    scale, shift, weight = (
+        np.empty(columns, gamma.dtype),
+        np.empty(columns, gamma.dtype),
+        np.empty(columns, gamma.dtype),
+    )
     sum_g, sum_gu = np.empty(groups), np.empty(groups)
     here = np.empty((1, 2, columns))
     share = groups / (rows * columns)  # of each number in its group's mean
@@ -109,36 +115,40 @@ def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums
         for i in range(rows):
             dy_row, x_row, dx_row = dy[n, i], x[n, i], dx[n, i]
             for j in range(columns):
-                dx_row[j] = dy_row[j] * scale[j] - shift[j] - (x_row[j] - centre[j]) * weight[j]
+                u = load(x_row, j) - centre[j]
+                store(dx_row, j, load(dy_row, j) * scale[j] - shift[j] - u * weight[j])
 
 
-class GroupNormKernels(Engine, reference.GroupNormKernels):
+class GroupNormKernels(NarrowArrays, reference.GroupNormKernels):
     """Overrides of `reference.group_norm.GroupNormKernels` for images; the double backward is in `double_norm.py`.
 
     Vectors stay there: their one row of columns is what NumPy's sums are made for.
     """
 
+    @takes_bfloat16
     def group_norm(self, x: Array, gamma: Array, beta: Array, *, groups: int, eps: float) -> tuple[Array, Array, Array]:
         if x.ndim == 2:
-            return super().group_norm(x, gamma, beta, groups=groups, eps=eps)
-        expect("gamma", gamma, x.shape[-1:], x.dtype)
-        expect("beta", beta, x.shape[-1:], x.dtype)
-        mean, var = np.empty((len(x), groups), x.dtype), np.empty((len(x), groups), x.dtype)
+            y, mean, var = super().group_norm(self.cast(x, gamma.dtype), gamma, beta, groups=groups, eps=eps)
+            return self.cast(y, x.dtype), mean, var
+        expect("gamma", gamma, x.shape[-1:], gamma.dtype)
+        expect("beta", beta, x.shape[-1:], gamma.dtype)
+        mean, var = np.empty((len(x), groups), gamma.dtype), np.empty((len(x), groups), gamma.dtype)
         examples, y = folded_examples(x), self.empty(x.shape, x.dtype)
         self.team.run(
             normalize_examples,
-            examples,
+            bits(examples),
             flat(gamma),
             tiled(beta, examples.shape[-1]),
             np.ones_like(gamma),
-            x.dtype.type(eps),
+            gamma.dtype.type(eps),
             mean,
             var,
-            y.reshape(examples.shape),
+            bits(y).reshape(examples.shape),
             parts=min(self.parts(x.size), len(x)),
         )
         return y, mean, var
 
+    @takes_bfloat16
     def group_norm_grad(
         self,
         dy: Array,
@@ -151,25 +161,27 @@ class GroupNormKernels(Engine, reference.GroupNormKernels):
         add_to: tuple[Array, Array] | None,
         need_dx: bool = True,
     ) -> Array | None:
-        if x.ndim == 2:
-            return super().group_norm_grad(dy, x, gamma, mean, var, eps=eps, add_to=add_to, need_dx=need_dx)
         expect("dy", dy, x.shape, x.dtype)
-        expect("gamma", gamma, x.shape[-1:], x.dtype)
-        expect("var", var, mean.shape, x.dtype)
-        examples = folded_examples(x)
+        if x.ndim == 2:
+            wide = self.cast(dy, gamma.dtype), self.cast(x, gamma.dtype)
+            narrow = super().group_norm_grad(*wide, gamma, mean, var, eps=eps, add_to=add_to, need_dx=need_dx)
+            return None if narrow is None else self.cast(narrow, x.dtype)
+        expect("gamma", gamma, x.shape[-1:], gamma.dtype)
+        expect("var", var, mean.shape, gamma.dtype)
+        examples = bits(folded_examples(x))
         dx = self.empty(x.shape if need_dx else (0, *x.shape[1:]), x.dtype)
         parts = min(self.parts(x.size), len(x))
         sums = np.empty((parts, 2, examples.shape[-1]))
         self.team.run(
             gradients_of_examples,
-            flat(dy).reshape(examples.shape),
+            flat_bits(dy).reshape(examples.shape),
             examples,
             flat(gamma),
             np.ones_like(gamma),
             flat(mean).reshape(mean.shape),
             1 / np.sqrt(var + eps),
             sums,
-            dx.reshape(len(dx), *examples.shape[1:]),
+            bits(dx).reshape(len(dx), *examples.shape[1:]),
             parts=parts,
         )
         if add_to is not None:

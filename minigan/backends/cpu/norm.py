@@ -8,7 +8,9 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.cpu.activation import weakened
+from minigan.backends.cpu.bfloat16 import bits, takes_bfloat16
 from minigan.backends.cpu.engine import Engine, flat, folded
+from minigan.backends.cpu.halves import arithmetic, load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
 
@@ -27,8 +29,9 @@ def moments(part, parts, x, means, squares):
     """
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    shift = np.empty(BLOCK_COLUMNS, x.dtype)
-    sums, sums2 = np.empty(BLOCK_COLUMNS, x.dtype), np.empty(BLOCK_COLUMNS, x.dtype)
+    number = arithmetic(x)
+    shift = np.empty(BLOCK_COLUMNS, number)
+    sums, sums2 = np.empty(BLOCK_COLUMNS, number), np.empty(BLOCK_COLUMNS, number)
     for c_first in range(0, columns, BLOCK_COLUMNS):
         c_last = min(c_first + BLOCK_COLUMNS, columns)
         wide = c_last - c_first
@@ -38,7 +41,7 @@ def moments(part, parts, x, means, squares):
         few = min(8, row_last - row_first)
         for i in range(row_first, row_first + few):
             for c in range(wide):
-                mean[c] += x[i, c_first + c] / few
+                mean[c] += load(x[i], c_first + c) / few
         for first in range(row_first, row_last, BLOCK_ROWS):
             last = min(first + BLOCK_ROWS, row_last)
             fill(sums, 0, BLOCK_COLUMNS)
@@ -48,7 +51,7 @@ def moments(part, parts, x, means, squares):
             for i in range(first, last):
                 row = x[i, c_first:c_last]
                 for c in range(wide):
-                    difference = row[c] - shift[c]
+                    difference = load(row, c) - shift[c]
                     sums[c] += difference
                     sums2[c] += difference * difference
             count, share = last - first, (last - first) / (last - row_first)
@@ -69,7 +72,7 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
     """Each column's sum of dy and of dy * u over one part's rows, dy being taken back through the activation."""
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    plain, weighted = np.empty(BLOCK_COLUMNS, x.dtype), np.empty(BLOCK_COLUMNS, x.dtype)
+    plain, weighted = np.empty(BLOCK_COLUMNS, mean.dtype), np.empty(BLOCK_COLUMNS, mean.dtype)
     fill(sums, part * 2 * columns, 2 * columns)
     for c_first in range(0, columns, BLOCK_COLUMNS):
         c_last = min(c_first + BLOCK_COLUMNS, columns)
@@ -81,10 +84,11 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
             for i in range(first, min(first + BLOCK_ROWS, row_last)):
                 dy_row, x_row = dy[i, c_first:c_last], x[i, c_first:c_last]
                 for c in range(c_last - c_first):
-                    active = normalized(x_row[c], mean_here[c], scale_here[c], beta_here[c]) > 0
-                    dy_here = dy_row[c] if active else weakened(dy_row[c], slope)
+                    t, dy_here = load(x_row, c), load(dy_row, c)
+                    active = normalized(t, mean_here[c], scale_here[c], beta_here[c]) > 0
+                    dy_here = dy_here if active else weakened(dy_here, slope)
                     plain[c] += dy_here
-                    weighted[c] += dy_here * (x_row[c] - mean_here[c])
+                    weighted[c] += dy_here * (t - mean_here[c])
             for c in range(c_last - c_first):
                 sums[part, 0, c_first + c] += plain[c]
                 sums[part, 1, c_first + c] += weighted[c] * inv_std_here[c]
@@ -96,8 +100,8 @@ def normalize(part, parts, x, mean, scale, beta, slope, y):
     for i in range(rows * part // parts, rows * (part + 1) // parts):
         x_row, y_row = x[i], y[i]
         for c in range(columns):
-            t = normalized(x_row[c], mean[c], scale[c], beta[c])
-            y_row[c] = t if t > 0 else weakened(t, slope)
+            t = normalized(load(x_row, c), mean[c], scale[c], beta[c])
+            store(y_row, c, t if t > 0 else weakened(t, slope))
 
 
 @kernel
@@ -106,9 +110,10 @@ def input_gradient(part, parts, dy, x, mean, scale, beta, slope, mean_dy, weight
     for i in range(rows * part // parts, rows * (part + 1) // parts):
         dy_row, x_row, dx_row = dy[i], x[i], dx[i]
         for c in range(columns):
-            active = normalized(x_row[c], mean[c], scale[c], beta[c]) > 0
-            dy_here = dy_row[c] if active else weakened(dy_row[c], slope)
-            dx_row[c] = scale[c] * (dy_here - mean_dy[c] - (x_row[c] - mean[c]) * weight_u[c])
+            t, dy_here = load(x_row, c), load(dy_row, c)
+            active = normalized(t, mean[c], scale[c], beta[c]) > 0
+            dy_here = dy_here if active else weakened(dy_here, slope)
+            store(dx_row, c, scale[c] * (dy_here - mean_dy[c] - (t - mean[c]) * weight_u[c]))
 
 
 @kernel
@@ -117,7 +122,7 @@ def scale_columns(part, parts, dy, scale, dx):
     for i in range(rows * part // parts, rows * (part + 1) // parts):
         dy_row, dx_row = dy[i], dx[i]
         for c in range(columns):
-            dx_row[c] = dy_row[c] * scale[c]
+            store(dx_row, c, load(dy_row, c) * scale[c])
 
 
 def combined(counts: Array, means: Array, squares: Array) -> tuple[Array, Array]:
@@ -130,24 +135,28 @@ def combined(counts: Array, means: Array, squares: Array) -> tuple[Array, Array]
 class NormKernels(Engine):
     """Overrides of `reference.norm.NormKernels`; the double backward is in `double_norm.py`."""
 
+    @takes_bfloat16
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
         return self.batchnorm_leaky_relu(x, gamma, beta, eps=eps, slope=1)
 
+    @takes_bfloat16
     def batchnorm_leaky_relu(
         self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
     ) -> tuple[Array, Array, Array]:
         rows, parts, channels = folded(x), self.parts(x.size), x.shape[-1]
         parts = min(parts, len(rows))
         means, squares = np.empty((parts, rows.shape[1])), np.empty((parts, rows.shape[1]))
-        self.team.run(moments, rows, means, squares, parts=parts)
+        self.team.run(moments, bits(rows), means, squares, parts=parts)
         counts = np.diff(len(rows) * np.arange(parts + 1) // parts).repeat(rows.shape[1] // channels)
         mean, var = combined(counts, means.reshape(-1, channels), squares.reshape(-1, channels))
-        mean, var = mean.astype(x.dtype), var.astype(x.dtype)
+        mean, var = mean.astype(gamma.dtype), var.astype(gamma.dtype)
         return self.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, eps=eps, slope=slope), mean, var
 
+    @takes_bfloat16
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
         return self.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, eps=eps, slope=1)
 
+    @takes_bfloat16
     def batchnorm_frozen_leaky_relu(
         self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float, slope: float
     ) -> Array:
@@ -155,16 +164,17 @@ class NormKernels(Engine):
         columns = rows.shape[1]
         self.team.run(
             normalize,
-            rows,
+            bits(rows),
             tiled(mean, columns),
             tiled(gamma / np.sqrt(var + eps), columns),
             tiled(beta, columns),
-            x.dtype.type(slope),
-            y.reshape(rows.shape),
+            gamma.dtype.type(slope),
+            bits(y).reshape(rows.shape),
             parts=self.parts(x.size),
         )
         return y
 
+    @takes_bfloat16
     def batchnorm_grad(
         self,
         dy: Array,
@@ -182,6 +192,7 @@ class NormKernels(Engine):
             dy, x, gamma, mean, mean, var, eps=eps, slope=1, add_to=add_to, need_dx=need_dx
         )
 
+    @takes_bfloat16
     def batchnorm_leaky_relu_grad(
         self,
         dy: Array,
@@ -209,19 +220,20 @@ class NormKernels(Engine):
         columns = rows.shape[1]
         self.team.run(
             input_gradient,
-            folded(dy),
-            rows,
+            bits(folded(dy)),
+            bits(rows),
             tiled(mean, columns),
             tiled(scale, columns),
             tiled(beta, columns),
-            x.dtype.type(slope),
-            tiled((sum_dy / count).astype(x.dtype), columns),
-            tiled((sum_dy_u / count * inv_std).astype(x.dtype), columns),
-            dx.reshape(rows.shape),
+            gamma.dtype.type(slope),
+            tiled((sum_dy / count).astype(gamma.dtype), columns),
+            tiled((sum_dy_u / count * inv_std).astype(gamma.dtype), columns),
+            bits(dx).reshape(rows.shape),
             parts=self.parts(x.size),
         )
         return dx
 
+    @takes_bfloat16
     def batchnorm_frozen_grad(
         self,
         dy: Array,
@@ -244,9 +256,9 @@ class NormKernels(Engine):
         rows, dx = folded(dy), self.empty(dy.shape, dy.dtype)
         self.team.run(
             scale_columns,
-            rows,
+            bits(rows),
             tiled(gamma * inv_std, rows.shape[1]),
-            dx.reshape(rows.shape),
+            bits(dx).reshape(rows.shape),
             parts=self.parts(dy.size),
         )
         return dx
@@ -260,13 +272,13 @@ class NormKernels(Engine):
         sums = np.empty((parts, 2, columns))
         self.team.run(
             gradient_sums,
-            folded(dy),
-            rows,
+            bits(folded(dy)),
+            bits(rows),
             tiled(mean, columns),
             tiled(inv_std, columns),
             tiled(scale, columns),
             tiled(beta, columns),
-            x.dtype.type(slope),
+            mean.dtype.type(slope),
             sums,
             parts=parts,
         )

@@ -71,6 +71,21 @@ def overlaps(kernel: str, g: ConvGeometry, processor: Processor) -> bool:
     return _vectors(g.R * g.S * made, lanes) * read + added * ADDING_STEPS < phases
 
 
+def overlap_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
+    """Steps of the microkernel that an overlap-add needs: one thread's share."""
+    source, target = _ends(kernel, g)
+    vectors = _vectors(g.R * g.S * target[2], processor.lanes)
+    added = g.R * -(-g.S // g.stride[1]) * _vectors(g.stride[1] * target[2], processor.lanes)
+    a_pixel = vectors * source[2] + added * ADDING_STEPS
+    return (
+        images
+        * source[0]
+        * source[1]
+        * a_pixel
+        / (processor.rows * processor.columns // processor.lanes * processor.threads)
+    )
+
+
 def has_few_pixels(g: ConvGeometry, images: int) -> bool:
     """Tells whether dy has so few pixels, with so many channels, that packing w does not pay."""
     return images * g.P * g.Q <= FEW_PIXELS and g.K >= MANY_CHANNELS

@@ -6,6 +6,9 @@
 **Winograd.** In single precision, where there are channels and images enough to pay for the transforms: see
 `toom.py` for the idea and `winograd_plan.py` for the choice.
 
+**Products of bfloat16 numbers.** Where the precision asks for them and the processor multiplies them faster, or, with
+three of them for each product of float32 numbers, where its tile registers are faster still: see `tiles_plan.py`.
+
 **Overlap-add.** With 1 or 3 channels to make, a tile's columns would run almost empty. See `overlap.py`: there the
 columns are all the numbers that one pixel adds to, R * S as many.
 
@@ -27,14 +30,17 @@ from minigan.backends.cpu.overlap_plan import (
     InPlacePlan,
     OverlapPlan,
     has_few_pixels,
+    overlap_steps,
     overlaps,
     plan_in_place,
     plan_overlap,
 )
 from minigan.backends.cpu.phases_plan import PhasesPlan, plan_forward, plan_input_grad
 from minigan.backends.cpu.processor import Processor
+from minigan.backends.cpu.tile_units import Unit
+from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan, choose_tiles
 from minigan.backends.cpu.weights_plan import WeightsPlan, plan_weight_grad
-from minigan.backends.cpu.winograd_plan import WinogradPlan, choose_winograd
+from minigan.backends.cpu.winograd_plan import WinogradPlan, choose_winograd, direct_steps
 from minigan.backends.geometry import ConvGeometry
 
 
@@ -46,19 +52,25 @@ class DensePlan:
     reason: ClassVar[str] = "the filter covers its whole image, so one matrix product does"
 
 
-Plan = DensePlan | WinogradPlan | OverlapPlan | InPlacePlan | PhasesPlan | WeightsPlan
+Plan = DensePlan | TilesPlan | WeightTilesPlan | WinogradPlan | OverlapPlan | InPlacePlan | PhasesPlan | WeightsPlan
 
 
 @functools.lru_cache(maxsize=1024)
-def choose(kernel: str, g: ConvGeometry, images: int, processor: Processor, *, exact: bool) -> Plan:
+def choose(
+    kernel: str, g: ConvGeometry, images: int, processor: Processor, *, exact: bool, unit: Unit | None = None
+) -> Plan:
     """The plan of "conv2d", "conv2d_input_grad" or "conv2d_weight_grad".
 
     Args:
         exact: excludes algorithms with fewer multiplications.
+        unit: multiplies bfloat16 numbers, one or three for each product, as the precision asks for; None: none does.
     """
     if (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1]):
         return DensePlan()
     fast = None if exact else choose_winograd(kernel, g, images, processor)
+    tiles = choose_tiles(kernel, g, images, processor, unit, _steps(kernel, g, images, processor, fast))
+    if tiles is not None:
+        return tiles
     if fast is not None:
         return fast
     if kernel == "conv2d_weight_grad":
@@ -68,3 +80,12 @@ def choose(kernel: str, g: ConvGeometry, images: int, processor: Processor, *, e
     if overlaps(kernel, g, processor):
         return plan_overlap(kernel, g, images, processor)
     return (plan_forward if kernel == "conv2d" else plan_input_grad)(g, images, processor)
+
+
+def _steps(kernel: str, g: ConvGeometry, images: int, processor: Processor, fast: WinogradPlan | None) -> float:
+    """Steps of the microkernel in the time that one thread takes in float32."""
+    if fast is not None:
+        return fast.steps
+    if kernel != "conv2d_weight_grad" and overlaps(kernel, g, processor):
+        return overlap_steps(kernel, g, images, processor)
+    return direct_steps(kernel, g, images, processor)

@@ -14,6 +14,9 @@ is an intrinsic: where a kernel calls it, Numba pastes the LLVM instructions tha
             +-----------+-----------+
 
 A multiply-add's result is ready after four cycles; 16 independent ones keep two units busy for eight.
+
+In memory a number may also be bfloat16, the upper half of a float32. Numba has no type for it, so an array of uint16
+means that: what is loaded from it is a float, and what is stored is rounded to the nearest, halves to even.
 """
 
 import os
@@ -27,6 +30,7 @@ from numba.core.datamodel import models
 from numba.core.datamodel.registry import register_default
 from numba.extending import intrinsic as numba_intrinsic
 
+from minigan.backends.cpu.target import FEATURES
 from minigan.errors import ConfigError
 
 intrinsic: Any = numba_intrinsic  # what it returns is called from compiled code only, with other arguments
@@ -109,7 +113,20 @@ class VectorModel(models.PrimitiveModel):
 
 # ---------------------------------------------------------------------------------------------------- emitters
 
-_INDEX, _INT32 = ir.IntType(64), ir.IntType(32)
+_INDEX, _INT32, _INT16 = ir.IntType(64), ir.IntType(32), ir.IntType(16)
+
+
+class BFloat(ir.Type):  # type: ignore[misc]
+    """llvmlite has no bfloat, but its name is all that LLVM's text needs."""
+
+    def _to_string(self):
+        return "bfloat"
+
+    def __eq__(self, other):
+        return isinstance(other, BFloat)
+
+    def __hash__(self):
+        return hash(BFloat)
 
 
 def _pointer(context, builder, array_type, array, index):
@@ -118,16 +135,68 @@ def _pointer(context, builder, array_type, array, index):
     return builder.gep(data, [index])
 
 
+def widened(builder, halves):
+    """Floats from the bits of bfloat16 numbers, of a vector."""
+    words = ir.VectorType(_INT32, halves.type.count)
+    bits = builder.shl(builder.zext(halves, words), ir.Constant(words, [16] * words.count))
+    return builder.bitcast(bits, ir.VectorType(ir.FloatType(), words.count))
+
+
+def rounded(builder, vector):
+    """The bits of the bfloat16 numbers next to a vector's floats; NaN stays NaN."""
+    lanes = vector.type.count
+    if "avx512bf16" in FEATURES and lanes == 16:
+        convert = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VectorType(BFloat(), lanes), [vector.type]),
+            "llvm.x86.avx512bf16.cvtneps2bf16.512",
+        )
+        return builder.bitcast(builder.call(convert, [vector]), ir.VectorType(_INT16, lanes))
+    words = ir.VectorType(_INT32, lanes)
+
+    def every(value):
+        return ir.Constant(words, [value] * lanes)
+
+    bits = builder.bitcast(vector, words)
+    upper = builder.lshr(bits, every(16))
+    to_even = builder.add(every(0x7FFF), builder.and_(upper, every(1)))
+    nearest = builder.lshr(builder.add(bits, to_even), every(16))
+    quiet = builder.or_(upper, every(0x40))  # a NaN of lower bits alone would become infinite
+    upper = builder.select(builder.fcmp_unordered("uno", vector, vector), quiet, nearest)
+    return builder.trunc(upper, ir.VectorType(_INT16, lanes))
+
+
+def _is_half(dtype):
+    return dtype == types.uint16
+
+
+def _in_memory(dtype):
+    """The type of a vector of an array's numbers as it lies in memory."""
+    return ir.VectorType(_INT16, VECTOR_BYTES // 4) if _is_half(dtype) else _vector(dtype)
+
+
 def _vector_pointer(builder, dtype, pointer, offset):
     moved = builder.gep(pointer, [ir.Constant(_INDEX, offset)])
-    return builder.bitcast(moved, _vector(dtype).as_pointer())
+    return builder.bitcast(moved, _in_memory(dtype).as_pointer())
+
+
+def _loaded(builder, dtype, vector):
+    return widened(builder, vector) if _is_half(dtype) else vector
+
+
+def _stored(builder, dtype, vector):
+    return rounded(builder, vector) if _is_half(dtype) else vector
 
 
 def _load_row(builder, dtype, pointer, vectors=TILE_VECTORS):
     """A row of vectors from consecutive memory, aligned no better than its elements."""
-    lanes = _vector(dtype).count
+    lanes = _in_memory(dtype).count
     return [
-        builder.load(_vector_pointer(builder, dtype, pointer, v * lanes), align=dtype.bitwidth // 8)
+        _loaded(
+            builder,
+            dtype,
+            builder.load(_vector_pointer(builder, dtype, pointer, v * lanes), align=dtype.bitwidth // 8),
+        )
         for v in range(vectors)
     ]
 
@@ -135,38 +204,41 @@ def _load_row(builder, dtype, pointer, vectors=TILE_VECTORS):
 def _store_row(builder, dtype, pointer, vectors):
     for v, vector in enumerate(vectors):
         address = _vector_pointer(builder, dtype, pointer, v * vector.type.count)
-        builder.store(vector, address, align=dtype.bitwidth // 8)
+        builder.store(_stored(builder, dtype, vector), address, align=dtype.bitwidth // 8)
 
 
 def _masks(builder, dtype, count, vectors):
     """Masks of the lanes that are among the first `count` numbers, one for each vector of a row."""
-    lanes = _vector(dtype).count
+    lanes = _in_memory(dtype).count
     counts = _broadcast(builder, ir.VectorType(_INT32, lanes), builder.trunc(count, _INT32))
     numbers = [ir.Constant(counts.type, list(range(v * lanes, (v + 1) * lanes))) for v in range(vectors)]
     return [builder.icmp_signed("<", each, counts) for each in numbers]
 
 
+def _masked(builder, verb, dtype, result, *arguments):
+    """A call of `llvm.masked.load` or `llvm.masked.store`."""
+    kind = f"{'i' if _is_half(dtype) else 'f'}{dtype.bitwidth}"
+    signature = ir.FunctionType(result, [each.type for each in arguments])
+    name = f"llvm.masked.{verb}.v{_in_memory(dtype).count}{kind}.p0"
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
+
+
 def _load_lanes(builder, dtype, pointer, count, vectors=TILE_VECTORS):
     """A row of which only the first `count` numbers may be read; the others are 0."""
-    vector_type = _vector(dtype)
+    vector_type, align = _in_memory(dtype), _INT32(dtype.bitwidth // 8)
     row = []
     for v, mask in enumerate(_masks(builder, dtype, count, vectors)):
         address = _vector_pointer(builder, dtype, pointer, v * vector_type.count)
-        signature = ir.FunctionType(vector_type, [address.type, _INT32, mask.type, vector_type])
-        name = f"llvm.masked.load.v{vector_type.count}f{dtype.bitwidth}.p0"
-        load = cgutils.get_or_insert_function(builder.module, signature, name)
-        row.append(builder.call(load, [address, _INT32(dtype.bitwidth // 8), mask, ir.Constant(vector_type, None)]))
+        vector = _masked(builder, "load", dtype, vector_type, address, align, mask, ir.Constant(vector_type, None))
+        row.append(_loaded(builder, dtype, vector))
     return row
 
 
 def _store_lanes(builder, dtype, pointer, vectors, count):
-    masks = _masks(builder, dtype, count, len(vectors))
-    for v, (mask, vector) in enumerate(zip(masks, vectors, strict=True)):
+    align = _INT32(dtype.bitwidth // 8)
+    for v, (mask, vector) in enumerate(zip(_masks(builder, dtype, count, len(vectors)), vectors, strict=True)):
         address = _vector_pointer(builder, dtype, pointer, v * vector.type.count)
-        signature = ir.FunctionType(ir.VoidType(), [vector.type, address.type, _INT32, mask.type])
-        name = f"llvm.masked.store.v{vector.type.count}f{dtype.bitwidth}.p0"
-        store = cgutils.get_or_insert_function(builder.module, signature, name)
-        builder.call(store, [vector, address, _INT32(dtype.bitwidth // 8), mask])
+        _masked(builder, "store", dtype, ir.VoidType(), _stored(builder, dtype, vector), address, align, mask)
 
 
 def _broadcast(builder, vector_type, scalar):
@@ -252,7 +324,7 @@ def outer(_typing, tile, a, rows, a_index, b, b_index):
         tile_type, a_type, _, _, b_type, _ = signature.args
         tile, a, rows, a_index, b, b_index = arguments
         vector_type = _vector(tile_type.dtype)
-        b_row = _load_row(builder, tile_type.dtype, _pointer(context, builder, b_type, b, b_index), tile_type.vectors)
+        b_row = _load_row(builder, b_type.dtype, _pointer(context, builder, b_type, b, b_index), tile_type.vectors)
         a_here = _opaque(builder, _pointer(context, builder, a_type, a, a_index))
         for m in range(TILE_ROWS):
             scalar = builder.load(builder.gep(a_here, [builder.extract_value(rows, m)]))
@@ -275,7 +347,7 @@ def store_tile(_typing, tile, y, rows, index):
         here = _pointer(context, builder, signature.args[1], y, index)
         for m in range(TILE_ROWS):
             pointer = builder.gep(here, [builder.extract_value(rows, m)])
-            _store_row(builder, signature.args[0].dtype, pointer, _row(builder, tile, m))
+            _store_row(builder, signature.args[1].dtype, pointer, _row(builder, tile, m))
         return context.get_dummy_value()
 
     return types.void(tile, y, rows, index), emit
@@ -287,7 +359,7 @@ def add_tile(_typing, tile, y, rows, index):
 
     def emit(context, builder, signature, arguments):
         tile, y, rows, index = arguments
-        dtype, vectors = signature.args[0].dtype, signature.args[0].vectors
+        dtype, vectors = signature.args[1].dtype, signature.args[0].vectors
         here = _pointer(context, builder, signature.args[1], y, index)
         for m in range(TILE_ROWS):
             pointer = builder.gep(here, [builder.extract_value(rows, m)])
@@ -309,7 +381,7 @@ def store_corner(_typing, tile, y, rows, index, count, width):
         for m in range(TILE_ROWS):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(_INDEX, m), count)):
                 pointer = builder.gep(here, [builder.extract_value(rows, m)])
-                _store_lanes(builder, signature.args[0].dtype, pointer, _row(builder, tile, m), width)
+                _store_lanes(builder, signature.args[1].dtype, pointer, _row(builder, tile, m), width)
         return context.get_dummy_value()
 
     return types.void(tile, y, rows, index, count, width), emit
@@ -321,7 +393,7 @@ def add_corner(_typing, tile, y, rows, index, count, width):
 
     def emit(context, builder, signature, arguments):
         tile, y, rows, index, count, width = arguments
-        dtype, vectors = signature.args[0].dtype, signature.args[0].vectors
+        dtype, vectors = signature.args[1].dtype, signature.args[0].vectors
         here = _pointer(context, builder, signature.args[1], y, index)
         for m in range(TILE_ROWS):
             with builder.if_then(builder.icmp_signed("<", ir.Constant(_INDEX, m), count)):
@@ -341,7 +413,7 @@ def copy_row(_typing, to, to_index, source, index):
     def emit(context, builder, signature, arguments):
         to_type, _, source_type, _ = signature.args
         to, to_index, source, index = arguments
-        row = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
+        row = _load_row(builder, source_type.dtype, _pointer(context, builder, source_type, source, index))
         _store_row(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row)
         return context.get_dummy_value()
 
@@ -357,11 +429,12 @@ def prefetch_row(_typing, array, index):
 
     def emit(context, builder, signature, arguments):
         pointer = _pointer(context, builder, signature.args[0], *arguments)
+        pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INT32, _INT32, _INT32])
         prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        row_bytes = TILE_VECTORS * VECTOR_BYTES
-        for first in range(0, row_bytes, 64):  # a cache line
-            line = builder.gep(pointer, [ir.Constant(_INDEX, first * 8 // signature.args[0].dtype.bitwidth)])
+        lanes = TILE_VECTORS * _in_memory(signature.args[0].dtype).count
+        for first in range(0, lanes * signature.args[0].dtype.bitwidth // 8, 64):  # a cache line
+            line = builder.gep(pointer, [ir.Constant(_INDEX, first)])
             builder.call(prefetch, [line, _INT32(0), _INT32(3), _INT32(1)])  # to read, into all caches, data
         return context.get_dummy_value()
 
@@ -375,7 +448,7 @@ def take_lanes(_typing, to, to_index, source, index, count):
     def emit(context, builder, signature, arguments):
         to_type, _, source_type, _, _ = signature.args
         to, to_index, source, index, count = arguments
-        row = _load_lanes(builder, to_type.dtype, _pointer(context, builder, source_type, source, index), count)
+        row = _load_lanes(builder, source_type.dtype, _pointer(context, builder, source_type, source, index), count)
         _store_row(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row)
         return context.get_dummy_value()
 
@@ -383,17 +456,22 @@ def take_lanes(_typing, to, to_index, source, index, count):
 
 
 @intrinsic
-def put_lanes(_typing, to, to_index, source, index, count):
-    """copy_row, if no more than `count` numbers are to be written."""
+def put_sum(_typing, to, to_index, a, a_index, b, b_index, count):
+    """to[to_index : ... + count] = a[a_index : ... + count] + b[b_index : ... + count], a row of a tile at most.
+
+    Of a and b whole rows are read.
+    """
 
     def emit(context, builder, signature, arguments):
-        to_type, _, source_type, _, _ = signature.args
-        to, to_index, source, index, count = arguments
-        row = _load_row(builder, to_type.dtype, _pointer(context, builder, source_type, source, index))
-        _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), row, count)
+        to_type, _, a_type, _, b_type, _, _ = signature.args
+        to, to_index, a, a_index, b, b_index, count = arguments
+        one = _load_row(builder, a_type.dtype, _pointer(context, builder, a_type, a, a_index))
+        other = _load_row(builder, b_type.dtype, _pointer(context, builder, b_type, b, b_index))
+        sums = [builder.fadd(x, y) for x, y in zip(one, other, strict=True)]
+        _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), sums, count)
         return context.get_dummy_value()
 
-    return types.void(to, to_index, source, index, count), emit
+    return types.void(to, to_index, a, a_index, b, b_index, count), emit
 
 
 @intrinsic
@@ -446,7 +524,7 @@ def put_vector(_typing, vector, array, index, count):
     def emit(context, builder, signature, arguments):
         vector, array, index, count = arguments
         pointer = _pointer(context, builder, signature.args[1], array, index)
-        _store_lanes(builder, signature.args[0].dtype, pointer, [vector], count)
+        _store_lanes(builder, signature.args[1].dtype, pointer, [vector], count)
         return context.get_dummy_value()
 
     return types.void(vector, array, index, count), emit

@@ -27,11 +27,10 @@ from minigan.backends.cpu.simd import (
     add_lanes,
     add_tile,
     copy,
-    copy_row,
     fill,
     load_rows,
     prefetch_row,
-    put_lanes,
+    put_sum,
     store_tile,
     take_lanes,
     tile_columns,
@@ -97,26 +96,33 @@ def take_strip(strip_image, window, x, size, n, channel):
     """Copies a strip's channels of image n, with zeros around, into the strip."""
     there = min(COLUMNS, size.channels - channel)
     across = min(size.width, window.row_size - window.left)
-    fill(strip_image, 0, (window.last - window.first) * window.row_size * COLUMNS)
-    for i in range(max(window.first - window.top, 0), min(window.last - window.top, size.height)):
-        to = ((i + window.top - window.first) * window.row_size + window.left) * COLUMNS
-        source = (n * size.height + i) * size.width * size.channels + channel
-        for _ in range(across):
-            take_lanes(strip_image, to, x, source, there)
-            prefetch_row(x, source + size.height * size.width * size.channels)
-            to += COLUMNS
-            source += size.channels
+    first, last = max(window.first, window.top), min(window.last, window.top + size.height)
+    to, row_size = 0, window.row_size * COLUMNS
+    for padded in range(window.first, window.last):
+        if first <= padded < last:
+            fill(strip_image, to, window.left * COLUMNS)
+            source = (n * size.height + padded - window.top) * size.width * size.channels + channel
+            at = to + window.left * COLUMNS
+            for _ in range(across):
+                take_lanes(strip_image, at, x, source, there)
+                prefetch_row(x, source + size.height * size.width * size.channels)
+                at += COLUMNS
+                source += size.channels
+            fill(strip_image, at, to + row_size - at)
+        else:
+            fill(strip_image, to, row_size)
+        to += row_size
 
 
 @kernel(inline=True)
-def put_strip(strip_image, at, window, first, y, size, n, channel):
-    """Copies the window's padded rows, from `first` on, out of strip_image[at:] into a strip's channels of image n."""
+def put_strip(strip_image, at, window, first, start, y, size, n, channel):
+    """Adds `start`, the bias, to the window's padded rows, from `first` on, in strip_image[at:]: a strip of image n."""
     there = min(COLUMNS, size.channels - channel)
     for i in range(max(first - window.top, 0), min(window.last - window.top, size.height)):
         source = at + ((i + window.top - window.first) * window.row_size + window.left) * COLUMNS
         to = ((n * size.height + i) * size.width) * size.channels + channel
         for _ in range(size.width):
-            put_lanes(y, to, strip_image, source, there)
+            put_sum(y, to, strip_image, source, start, 0, there)
             to += size.channels
             source += COLUMNS
 
@@ -213,23 +219,22 @@ def transform_weights(scheme, w, grid, own, transposed, points, index, count, ta
 
 
 @kernel(inline=True)
-def multiply_points(grid, tiles, a, first, segments, b, bias, products, rows):
+def multiply_points(grid, tiles, a, first, segments, b, zeros, products, rows):
     """products [point][tile] = or += a [point][tile][strip] . b [point][item], for some strips of a.
 
     Args:
         first: of these strips; the first of all begins the sum, the others add to it.
         segments: room for as many numbers as there are strips.
-        bias: what to begin with at point (1, 1), whose value every output contains once.
+        zeros: a row of a tile.
     """
     depth = len(segments) * COLUMNS + 1
     for point in range(grid.points):
         for i in range(len(segments)):
             segments[i] = (first + i) * grid.strip_step + point * grid.point_step
         to = point * grid.tile_items * COLUMNS
-        bias_at = COLUMNS if point == grid.n + 1 else 0
         for t in range(0, tiles, TILE_ROWS):
             tile = product_tile(
-                a, load_rows(rows, 0), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, bias, bias_at
+                a, load_rows(rows, 0), segments, COLUMNS, 1, b, point * depth * COLUMNS, COLUMNS, zeros, 0
             )
             if first == 0:
                 store_tile(tile, products, load_rows(rows, t), to)
@@ -275,9 +280,9 @@ def item_rows(items, step):
 
 @kernel(inline=True)
 def start_bias(start, bias, first, width):
-    """Fills start with [zeros, one strip of the bias]."""
-    fill(start, 0, 2 * COLUMNS)
-    copy(start, COLUMNS, bias, first, min(COLUMNS, width - first))
+    """Fills start with one strip of the bias."""
+    fill(start, 0, COLUMNS)
+    copy(start, 0, bias, first, min(COLUMNS, width - first))
 
 
 @kernel(inline=True)
@@ -299,26 +304,25 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
     )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in * phases, np.int64)
-    start = np.empty(2 * COLUMNS, x.dtype)
+    start, zeros = np.empty(COLUMNS, np.float32), np.zeros(COLUMNS, np.float32)
 
     for number in range(bands.first, bands.last, grid.images_per_block):
         block = read_block(grid, number, bands.last)
         tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
         transform_images(scheme, x, grid, block, Span(0, strips_in), points, strip_image)
         for k in range(filters.first, filters.last):
-            start_bias(start, bias, k * COLUMNS, grid.channels_out)
             for first in range(0, strips_in * phases, grid.strips_at_once):
                 count = min(grid.strips_at_once, strips_in * phases - first)
                 for i in range(count):
                     own = Filters((first + i) % phases, (first + i) // phases * COLUMNS, k * COLUMNS)
                     transform_weights(scheme, w, grid, own, False, weights, i, count, taps)
-                multiply_points(grid, tiles, points, first, segments[:count], weights, start, products, rows)
-                fill(start, COLUMNS, COLUMNS)
-            put_outputs(scheme, products, grid, block, strip_image, y, k * COLUMNS)
+                multiply_points(grid, tiles, points, first, segments[:count], weights, zeros, products, rows)
+            start_bias(start, bias, k * COLUMNS, grid.channels_out)
+            put_outputs(scheme, products, grid, block, strip_image, start, y, k * COLUMNS)
 
 
 @kernel(inline=True)
-def put_outputs(scheme, products, grid, block, strip_image, y, k):
+def put_outputs(scheme, products, grid, block, strip_image, start, y, k):
     """Transforms one strip of products back to y, image by image."""
     row_size = grid.tiles_across * grid.m
     size = Size(grid.rows_out, grid.columns_out, grid.channels_out)
@@ -337,7 +341,7 @@ def put_outputs(scheme, products, grid, block, strip_image, y, k):
                     )  # fmt: skip
                 to += grid.m * COLUMNS
                 at += COLUMNS
-        put_strip(strip_image, 0, window, window.first, y, size, block.image + image, k)
+        put_strip(strip_image, 0, window, window.first, start, y, size, block.image + image, k)
 
 
 @kernel
@@ -354,7 +358,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
     )
     points, weights, products, taps, strip_image = own_scratch(part, grid, scratch)
     rows, segments = item_rows(grid.tile_items, COLUMNS), np.empty(strips_in, np.int64)
-    start, zeros = np.empty(2 * COLUMNS, dy.dtype), np.zeros(2 * COLUMNS, dy.dtype)
+    start, zeros = np.empty(COLUMNS, np.float32), np.zeros(COLUMNS, np.float32)
 
     for number in range(bands.first, bands.last, grid.images_per_block):
         own = read_block(grid, number, bands.last)
@@ -364,8 +368,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
         transform_outputs(scheme, dy, grid, block, Span(0, strips_in), points, strip_image)
         for c in range(channels.first, channels.last):
             start_bias(start, bias, c * COLUMNS, grid.channels)
-            for pixel in range(block.images * (window.last - window.first) * window.row_size):
-                copy_row(strip_image, pixel * COLUMNS, start, COLUMNS)
+            fill(strip_image, 0, block.images * (window.last - window.first) * window.row_size * COLUMNS)
             for phase in range(grid.stride * grid.stride):
                 for first in range(0, strips_in, grid.strips_at_once):
                     count = min(grid.strips_at_once, strips_in - first)
@@ -374,7 +377,7 @@ def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
                         transform_weights(scheme, w, grid, filters, True, weights, i, count, taps)
                     multiply_points(grid, tiles, points, first, segments[:count], weights, zeros, products, rows)
                 add_pixels(scheme, products, grid, block, window, phase, strip_image)
-            put_pixels(strip_image, grid, own, window, dx, c * COLUMNS)
+            put_pixels(strip_image, grid, own, window, start, dx, c * COLUMNS)
 
 
 @kernel(inline=True)
@@ -408,7 +411,7 @@ def add_pixels(scheme, products, grid, block, window, phase, strip_image):
 
 
 @kernel(inline=True)
-def put_pixels(strip_image, grid, own, window, dx, c):
+def put_pixels(strip_image, grid, own, window, start, dx, c):
     """Copies the rows of a block that are its own to dx: not those that it shares with the bands above and below."""
     tile_rows = grid.m * grid.stride
     last = own.i_last * tile_rows if own.i_last < grid.tiles_down else window.last
@@ -416,7 +419,7 @@ def put_pixels(strip_image, grid, own, window, dx, c):
     size = Size(grid.height, grid.width, grid.channels)
     for image in range(own.images):
         at = image * (window.last - window.first) * window.row_size * COLUMNS
-        put_strip(strip_image, at, kept, own.i_first * tile_rows, dx, size, own.image + image, c)
+        put_strip(strip_image, at, kept, own.i_first * tile_rows, start, dx, size, own.image + image, c)
 
 
 @kernel
@@ -428,7 +431,7 @@ def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     points, outputs, products, taps, strip_image = own_scratch(part, grid, scratch)
     items = -(-COLUMNS // TILE_ROWS) * TILE_ROWS + 1
     rows, lines, segments = item_rows(items, COLUMNS), item_rows(items, 1), np.zeros(1, np.int64)
-    zeros = np.zeros(COLUMNS, x.dtype)
+    zeros = np.zeros(COLUMNS, np.float32)
 
     for number in range(0, grid.images * grid.bands, grid.images_per_block):
         block = read_block(grid, number, grid.images * grid.bands)

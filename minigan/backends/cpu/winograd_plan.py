@@ -19,8 +19,9 @@ POINTS_BYTES = 4 << 20
 RESULTS_BYTES = 3 << 19
 # And of transformed weights: a part of one.
 WEIGHTS_BYTES = 1 << 19
-# Outputs of a tile, each way. Two more points for each one more, and those cost digits.
-OUTPUTS = 4
+# Outputs of a tile, each way, for filters of 2 and of 3 taps; others than 4 where fewer of them lie beyond the image.
+# One more output takes one more point, and beyond 6 those cost digits: F(6, 2) errs by 3 times as much as F(5, 2).
+OUTPUTS = {2: (4, 5, 3), 3: (4, 3)}
 # Steps of the microkernel (one row of a panel times a tile's rows) in the time that it takes to transform one item's
 # strip at one point, of weights and of images; and to pack one row of weights for the direct kernels.
 WEIGHT_STEPS, TRANSFORM_STEPS, PACKING_STEPS = 1.0, 1.5, 0.5
@@ -45,7 +46,7 @@ class WinogradGrid(NamedTuple):
     stride: int
     m: int  # outputs of a tile, each way
     r: int  # taps of a phase, each way
-    n: int  # pixels of a phase that a tile meets, each way
+    n: int  # pixels of a phase that a tile meets, each way; also points
     points: int  # n * n
     tiles_down: int
     tiles_across: int
@@ -93,13 +94,14 @@ def choose_winograd(kernel: str, g: ConvGeometry, images: int, processor: Proces
     """
     if processor.itemsize != 4 or 2 * min(g.C, g.K) < processor.columns:
         return None
-    plan = plan_winograd(kernel, g, images, processor)
-    if plan is None or plan.steps * GAIN > _direct_steps(kernel, g, images, processor):
+    plans = [plan_winograd(kernel, g, images, processor, scheme) for scheme in schemes_of(g)]
+    plan = min(plans, key=lambda plan: plan.steps, default=None)
+    if plan is None or plan.steps * GAIN > direct_steps(kernel, g, images, processor):
         return None
     return plan
 
 
-def _direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
+def direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> float:
     """Steps of the microkernel and of packing the weights that the direct kernels need: one thread's share."""
     rows, columns, threads = processor.rows, processor.columns, processor.threads
     if kernel == "conv2d_weight_grad":
@@ -109,12 +111,12 @@ def _direct_steps(kernel: str, g: ConvGeometry, images: int, processor: Processo
     return g.R * g.S * depth * -(-width // columns) * (positions + PACKING_STEPS) / threads
 
 
-def scheme_of(g: ConvGeometry) -> Scheme | None:
-    """Equal strides, and filters of which each phase has 2 or 3 taps a side."""
+def schemes_of(g: ConvGeometry) -> list[Scheme]:
+    """The schemes for equal strides, and filters of which each phase has 2 or 3 taps a side; else none."""
     if g.stride[0] != g.stride[1]:
-        return None
+        return []
     r = -(-max(g.R, g.S) // g.stride[0])
-    return Scheme(OUTPUTS, r) if r in (2, 3) else None
+    return [Scheme(m, r) for m in OUTPUTS.get(r, ())]
 
 
 class Work(NamedTuple):
@@ -165,11 +167,8 @@ class Blocks(NamedTuple):
         return cls(1, tiles_down, -(-own // number), number, 0)
 
 
-def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> WinogradPlan | None:
-    """The plan of one of the three kernels, or None for filters that there is no scheme for."""
-    scheme = scheme_of(g)
-    if scheme is None:
-        return None
+def plan_winograd(kernel: str, g: ConvGeometry, images: int, processor: Processor, scheme: Scheme) -> WinogradPlan:
+    """The plan of one of the three kernels by one of the schemes for its geometry."""
     rows, columns = processor.rows, processor.columns
     m, r, points, stride = scheme.m, scheme.r, scheme.n * scheme.n, g.stride[0]
     (top, _), (left, _) = g.padding

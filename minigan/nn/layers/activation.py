@@ -1,7 +1,7 @@
 """Activations. Each remembers its output: the derivative is cheapest in y."""
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class LeakyReLU(Activation):
         slope: in [0, 1); .2 in DCGAN's discriminator.
     """
 
+    narrow: ClassVar[bool] = True
+
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
         self.slope = number(slope, "slope", of=self.path, least=0, below=1)
@@ -70,12 +72,16 @@ class LeakyReLU(Activation):
 class ReLU(LeakyReLU):
     """Rectifier: y = max(x, 0)."""
 
+    narrow: ClassVar[bool] = True
+
     def __init__(self) -> None:
         super().__init__(slope=0.0)
 
 
 class Tanh(Activation):
     """Hyperbolic tangent: y = tanh(x). The generator's last layer, for images in [-1, 1]."""
+
+    narrow: ClassVar[bool] = True
 
     def apply(self, x: Array) -> Array:
         return self.kernels.tanh(x)
@@ -87,11 +93,14 @@ class Tanh(Activation):
         self, v: Array, record: Array, cache: ActivationCache, *, grads: Gradients | None
     ) -> tuple[Array, Array]:
         ddy = self.gradient(v, cache.y)
-        return ddy, -2 * cache.y * record * ddy  # f'' = -2 y f'
+        y, dy, slope = (self.kernels.cast(t, self.dtype) for t in (cache.y, record, ddy))
+        return ddy, self.kernels.cast(-2 * y * dy * slope, v.dtype)  # f'' = -2 y f'
 
 
 class Sigmoid(Activation):
     """Logistic function: y = 1 / (1 + exp(-x)), for images in [0, 1]. Losses take logits, so D ends without one."""
+
+    narrow: ClassVar[bool] = True
 
     def apply(self, x: Array) -> Array:
         return self.kernels.sigmoid(x)
@@ -103,7 +112,8 @@ class Sigmoid(Activation):
         self, v: Array, record: Array, cache: ActivationCache, *, grads: Gradients | None
     ) -> tuple[Array, Array]:
         ddy = self.gradient(v, cache.y)
-        return ddy, (1 - 2 * cache.y) * record * ddy  # f'' = (1 - 2y) f'
+        y, dy, slope = (self.kernels.cast(t, self.dtype) for t in (cache.y, record, ddy))
+        return ddy, self.kernels.cast((1 - 2 * y) * dy * slope, v.dtype)  # f'' = (1 - 2y) f'
 
 
 class MaxoutCache(NamedTuple):
@@ -124,6 +134,8 @@ class Maxout(Layer):
         pieces: the number of inputs that compete for each output; 5 in the discriminators of Goodfellow et al. 2014
             and of PacGAN (Lin et al. 2018).
     """
+
+    narrow: ClassVar[bool] = True
 
     def __init__(self, pieces: int) -> None:
         super().__init__()

@@ -40,6 +40,11 @@ class Layer(ABC):
 
     transparent: ClassVar[bool] = False  # whether summaries show the layers inside instead of it
 
+    # Whether the passes also take arrays of the backend's `activation_dtype`, and then return such: they leave all
+    # arithmetic to kernels. A network gives other layers arrays of its own dtype. A subclass may have passes of its
+    # own, so each class says it for itself.
+    narrow: ClassVar[bool] = False
+
     path: str
     input_shape: Shape
     output_shape: Shape
@@ -138,6 +143,10 @@ class Layer(ABC):
 
     def commit_statistics(self, cache: Cache) -> None:  # noqa: B027 (most layers have none)
         """Folds the batch statistics that a training-mode forward left in the cache into the running ones."""
+
+    def takes_narrow(self) -> bool:
+        """Whether its passes take activations in the backend's `activation_dtype`."""
+        return bool(vars(type(self)).get("narrow", False))
 
     def settle(self) -> None:  # noqa: B027 (most layers have nothing to settle)
         """Brings state to its limit for the weights as they are.

@@ -51,6 +51,8 @@ class Conv2D(Layer):
         init: the initializer of w, (R, S, C / groups, K).
     """
 
+    narrow: ClassVar[bool] = True
+
     # The kernels of y, dx and dw.
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
@@ -88,6 +90,9 @@ class Conv2D(Layer):
         except ShapeError as error:
             raise ShapeError(f"{self.path}: {error}") from None
         return padding
+
+    def takes_narrow(self) -> bool:
+        return super().takes_narrow() and self.taps.plain  # `Taps` computes in NumPy
 
     def infer(self, input_shape: Shape) -> Shape:
         image = self.expect_image(input_shape)
@@ -166,6 +171,8 @@ class ConvTranspose2D(Conv2D):
         channels, filter, stride, padding, dilation, groups, bias, init: see `Conv2D`.
         output_padding: extra rows and columns at the bottom and right, less than the stride.
     """
+
+    narrow: ClassVar[bool] = True
 
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d_input_grad", "conv2d", "conv2d_weight_grad")
 

@@ -1,6 +1,6 @@
 """Fully connected layer."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class Dense(Layer):
         bias: add b; it starts at 0.
         init: the initializer of w.
     """
+
+    narrow: ClassVar[bool] = True
 
     w: Parameter
     b: Parameter | None

@@ -1,6 +1,6 @@
 """Dropout."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class Dropout(Layer):
     Args:
         rate: the share of numbers that are set to 0, in [0, 1).
     """
+
+    narrow: ClassVar[bool] = True
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -52,7 +54,7 @@ class Dropout(Layer):
         return v if cache.mask is None else self._masked(v, cache.mask), None
 
     def _masked(self, x: Array, mask: Array) -> Array:
-        return self.kernels.xp.multiply(x, mask, out=self.kernels.empty(x.shape, x.dtype))
+        return self.kernels.multiply(x, mask)
 
     def describe(self) -> str:
         return f"Dropout {self.rate}"

@@ -1,6 +1,6 @@
 """Normalization over the batch, and within each example."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class BatchNorm(Layer):
         eps: added to the variance.
         gamma_init: the initializer of gamma, (C,); DCGAN's is N(1, .02).
     """
+
+    narrow: ClassVar[bool] = True
 
     gamma: Parameter
     beta: Parameter
@@ -102,9 +104,10 @@ class BatchNorm(Layer):
                 v, record, x, self.gamma.value, mean, var, eps=self.eps, add_to=add_to
             )
         inv_std = (var + self.eps) ** -0.5
+        wide = self.kernels.cast(v, self.dtype)
         if add_to is not None:
-            self.kernels.channel_sum(v * record * inv_std, add_to=add_to)
-        return v * (self.gamma.value * inv_std), None
+            self.kernels.channel_sum(wide * self.kernels.cast(record, self.dtype) * inv_std, add_to=add_to)
+        return self.kernels.cast(wide * (self.gamma.value * inv_std), v.dtype), None
 
     def commit_statistics(self, cache: BatchNormCache) -> None:
         if not cache.train:
@@ -138,6 +141,8 @@ class GroupNorm(Layer):
         eps: added to the variance.
         gamma_init: the initializer of gamma, (C,).
     """
+
+    narrow: ClassVar[bool] = True
 
     gamma: Parameter
     beta: Parameter
@@ -206,6 +211,8 @@ class LayerNorm(GroupNorm):
     Source: Ba et al. 2016, equation 3 with the summed inputs of one layer; for images as in WGAN-GP's critic.
     """
 
+    narrow: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -223,6 +230,8 @@ class InstanceNorm(GroupNorm):
 
     Source: Ulyanov et al. 2016, equation 3; used in generators from image to image, such as CycleGAN's.
     """
+
+    narrow: ClassVar[bool] = True
 
     def __init__(
         self,

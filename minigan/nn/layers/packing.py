@@ -1,5 +1,7 @@
 """Packing: a discriminator that judges several examples at once."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from minigan.backends import Array
@@ -20,6 +22,8 @@ class Pack(Layer):
     Args:
         count: the number of examples that are joined.
     """
+
+    narrow: ClassVar[bool] = True
 
     def __init__(self, count: int) -> None:
         super().__init__()

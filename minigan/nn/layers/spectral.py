@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import copy
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class SpectralNorm(Layer):
         eps: the least norm to divide by.
     """
 
+    narrow: ClassVar[bool] = True
+
     u: Parameter
 
     def __init__(self, inner: WeightLayer, *, iterations: int = 1, eps: float = 1e-12) -> None:
@@ -73,6 +75,9 @@ class SpectralNorm(Layer):
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         yield "inner", self.inner
+
+    def takes_narrow(self) -> bool:
+        return super().takes_narrow() and self.inner.takes_narrow()
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, SpectralCache]:
         w = self.inner.w.value

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from typing import Any, NamedTuple, Self
+from functools import reduce
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -41,6 +42,8 @@ class Residual(Block):
         shortcut: the layers of g, needed where f changes the shape; None is the identity.
     """
 
+    narrow: ClassVar[bool] = True
+
     def __init__(self, layers: Sequence[Layer], *, shortcut: Sequence[Layer] | None = None) -> None:
         super().__init__()
         self.inner = Sequential(layers, name=f"{self.path}.inner")
@@ -70,42 +73,39 @@ class Residual(Block):
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, BranchCache]:
         y, inner = self.inner.forward(x, train=train, rng=rng)
         if self.shortcut is None:
-            return self._sum(y, x), BranchCache(inner, None)
+            return self.kernels.add(y, x), BranchCache(inner, None)
         bypass, shortcut = self.shortcut.forward(x, train=train, rng=rng)
-        return self._sum(y, bypass), BranchCache(inner, shortcut)
+        return self.kernels.add(y, bypass), BranchCache(inner, shortcut)
 
     def backward(self, dy: Array, cache: BranchCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         dx = self.inner.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
         bypass = dy
         if self.shortcut and cache.shortcut:
             bypass = self.shortcut.backward(dy, cache.shortcut, grads=grads, need_dx=need_dx)
-        return self._sum(dx, bypass) if need_dx else None
+        return self.kernels.add(dx, bypass) if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: BranchCache) -> tuple[Array, tuple[Any, Any]]:
         dx, inner = self.inner.backward_recorded(dy, cache.inner)
         bypass, shortcut = dy, None
         if self.shortcut and cache.shortcut:
             bypass, shortcut = self.shortcut.backward_recorded(dy, cache.shortcut)
-        return dx + bypass, (inner, shortcut)
+        return self.kernels.add(dx, bypass), (inner, shortcut)
 
     def double_backward(
         self, v: Array, record: tuple[Any, Any], cache: BranchCache, *, grads: Gradients | None
     ) -> tuple[Array, Array | None]:
         ddy, ddx = self.inner.double_backward(v, record[0], cache.inner, grads=grads)
         if not (self.shortcut and cache.shortcut):
-            return ddy + v, ddx
+            return self.kernels.add(ddy, v), ddx
         bypass, bypass_ddx = self.shortcut.double_backward(v, record[1], cache.shortcut, grads=grads)
         if ddx is not None and bypass_ddx is not None:
-            ddx = ddx + bypass_ddx
-        return ddy + bypass, ddx if ddx is not None else bypass_ddx
+            ddx = self.kernels.add(ddx, bypass_ddx)
+        return self.kernels.add(ddy, bypass), ddx if ddx is not None else bypass_ddx
 
     def commit_statistics(self, cache: BranchCache) -> None:
         self.inner.commit_statistics(cache.inner)
         if self.shortcut and cache.shortcut:
             self.shortcut.commit_statistics(cache.shortcut)
-
-    def _sum(self, a: Array, b: Array) -> Array:
-        return self.kernels.xp.add(a, b, out=self.kernels.empty(a.shape, a.dtype))
 
 
 class SkipConcat(Block):
@@ -116,6 +116,8 @@ class SkipConcat(Block):
     Args:
         layers: the layers of f, which keeps the image's size and may change its channels.
     """
+
+    narrow: ClassVar[bool] = True
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
@@ -145,12 +147,12 @@ class SkipConcat(Block):
     def backward(self, dy: Array, cache: Tape, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         dskip, dinner = self._split(dy)
         dx = self.inner.backward(dinner, cache, grads=grads, need_dx=need_dx)
-        return self.kernels.xp.add(dx, dskip, out=dskip) if need_dx else None
+        return self.kernels.add(dx, dskip, out=dskip) if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, Any]:
         dskip, dinner = self._split(dy)
         dx, record = self.inner.backward_recorded(dinner, cache)
-        return dx + dskip, record
+        return self.kernels.add(dx, dskip), record
 
     def double_backward(
         self, v: Array, record: Any, cache: Tape, *, grads: Gradients | None
@@ -187,6 +189,8 @@ class Parallel(Block):
     Args:
         branches: the layers of f_1, ..., f_K; their outputs agree in all but the last axis.
     """
+
+    narrow: ClassVar[bool] = True
 
     ends: list[int]  # the branches' last channels in the output, exclusive
 
@@ -237,7 +241,7 @@ class Parallel(Block):
         dx: Array | None = None
         for branch, part, tape in zip(self.branches, self._split(dy), cache, strict=True):
             branch_dx = branch.backward(part, tape, grads=grads, need_dx=need_dx)
-            dx = branch_dx if dx is None else dx + branch_dx
+            dx = branch_dx if dx is None else self.kernels.add(dx, branch_dx)
         return dx
 
     def backward_recorded(self, dy: Array, cache: list[Tape]) -> tuple[Array, list[Any]]:
@@ -245,7 +249,7 @@ class Parallel(Block):
             branch.backward_recorded(part, tape)
             for branch, part, tape in zip(self.branches, self._split(dy), cache, strict=True)
         ]
-        return sum(dx for dx, _ in results), [record for _, record in results]
+        return reduce(self.kernels.add, (dx for dx, _ in results)), [record for _, record in results]
 
     def double_backward(
         self, v: Array, record: list[Any], cache: list[Tape], *, grads: Gradients | None
@@ -255,7 +259,7 @@ class Parallel(Block):
             for branch, branch_record, tape in zip(self.branches, record, cache, strict=True)
         ]
         curved = [ddx for _, ddx in results if ddx is not None]
-        return self._join([ddy for ddy, _ in results]), sum(curved[1:], curved[0]) if curved else None
+        return self._join([ddy for ddy, _ in results]), reduce(self.kernels.add, curved) if curved else None
 
     def commit_statistics(self, cache: list[Tape]) -> None:
         for branch, tape in zip(self.branches, cache, strict=True):

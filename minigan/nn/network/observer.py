@@ -12,7 +12,7 @@ Layers inside a layer that is no network (the convolution in a `SpectralNorm`) b
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -58,8 +58,15 @@ class Pass(NamedTuple):
 class Observer:
     """Base of observers: a network calls it around each pass. Override one method or both.
 
-    The arrays are the network's own. An observer reads them, and copies those that it keeps.
+    The arrays are the network's own. An observer reads them, and copies those that it keeps. Where activations are
+    narrower than the network's dtype (`Backend.activation_dtype`) it is given copies of the network's dtype; `cache`
+    alone stays as it is.
+
+    Attributes:
+        narrow: whether it wants no copies of narrow arrays, but these.
     """
+
+    narrow: ClassVar[bool] = False
 
     def before(self, now: Pass) -> None:
         """A pass begins."""
@@ -96,19 +103,19 @@ class Told:
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
         now = self._begin("forward", x)
         y, cache = self.part.forward(x, train=train, rng=rng)
-        self.observer.after(now._replace(result=y, cache=cache))
+        self.observer.after(now._replace(result=self._shown(y), cache=cache))
         return y, cache
 
     def backward(self, dy: Array, cache: Any, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
         now = self._begin(self.backward_kind, dy, grads=grads, cache=cache)
         dx: Array | None = self.part.backward(dy, cache, grads=grads, need_dx=need_dx)
-        self.observer.after(now._replace(result=dx))
+        self.observer.after(now._replace(result=self._shown(dx)))
         return dx
 
     def backward_recorded(self, dy: Array, cache: Any) -> tuple[Array, Any]:
         now = self._begin("backward_recorded", dy, cache=cache)
         dx, record = self.part.backward_recorded(dy, cache)
-        self.observer.after(now._replace(result=dx))
+        self.observer.after(now._replace(result=self._shown(dx)))
         return dx, record
 
     def double_backward(
@@ -116,13 +123,19 @@ class Told:
     ) -> tuple[Array, Array | None]:
         now = self._begin("double_backward", v, grads=grads, cache=cache)
         ddy, ddx = self.part.double_backward(v, record, cache, grads=grads)
-        self.observer.after(now._replace(result=ddy, curvature=ddx))
+        self.observer.after(now._replace(result=self._shown(ddy), curvature=self._shown(ddx)))
         return ddy, ddx
 
     def _begin(self, kind: PassKind, given: Array, *, grads: Gradients | None = None, cache: Any = None) -> Pass:
-        now = Pass(kind, self.network, self.layers, given, grads, cache)
+        now = Pass(kind, self.network, self.layers, self._shown(given), grads, cache)
         self.observer.before(now)
         return now
+
+    def _shown(self, array: Array | None) -> Array | None:
+        """The array as the observer sees it."""
+        if array is None or self.observer.narrow:
+            return array
+        return self.network.kernels.cast(array, self.network.dtype)
 
 
 def told(parts: Sequence[Any], network: Layer, watch: Watch, *, down: bool = False) -> Sequence[Any]:

@@ -11,6 +11,7 @@ from minigan.backends import Array
 from minigan.errors import ConfigError, DTypeError, NotBuiltError, ShapeError
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.fused import steps
+from minigan.nn.network.conversion import Converted, dtypes_of_walk
 from minigan.nn.network.observer import Observer, Watch, told
 from minigan.nn.network.summary import engine_of, html_table, outline, text_table
 from minigan.nn.network.tape import Tape
@@ -32,6 +33,8 @@ class Sequential(Layer):
         ConfigError: something in the list is no layer.
         ShapeError: there is no layer.
     """
+
+    narrow: ClassVar[bool] = True
 
     transparent: ClassVar[bool] = True
 
@@ -97,6 +100,11 @@ class Sequential(Layer):
     def plan(self, *, fuse: bool) -> None:
         self._fuse = fuse
         self._steps = steps(self.layers, fuse=fuse)
+        self._narrow = self.kernels.activation_dtype(self.dtype)
+        self._dtypes = {
+            given: dtypes_of_walk(self._steps, self.dtype, self._narrow, given=given)
+            for given in {self.dtype, self._narrow}
+        }
 
     def given(self, condition: Array | None) -> Self:
         if condition is not None and not hasattr(condition, "shape"):
@@ -153,10 +161,11 @@ class Sequential(Layer):
             raise NotBuiltError(f"{self.path}: its layers were built again by another network. Take the slice anew.")
         caches: list[Cache] = []
         y = x
-        for step in told(self._steps, self, self._watch):
+        for step in self._walk(self._steps, x.dtype):
             y, step_caches = step.forward(y, train=train, rng=rng)
             caches += step_caches
-        return y, Tape(caches, self.arena, inputs=len(x), outputs=len(y))
+        y = self.kernels.cast(y, x.dtype)
+        return y, Tape(caches, self.arena, inputs=len(x), outputs=len(y), dtype=x.dtype)
 
     def backward(
         self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True, release: bool = False
@@ -172,30 +181,30 @@ class Sequential(Layer):
             StaleTapeError: the weights changed since the tape was made, or it was released.
         """
         caches = self._caches(tape, grads)
-        self._check("dy", dy, tape.outputs, self.output_shape)
+        self._check("dy", dy, tape.outputs, self.output_shape, tape.dtype)
         if release:
             tape.release()
         last = 0 if need_dx else self._first_trained()
         end = len(self.layers)
-        for step in reversed(told(self._steps, self, self._watch)):
+        for step in reversed(self._walk(self._steps, tape.dtype)):
             first = end - len(step)  # a step is the tuple of its layers
             if end > last:
                 dy = step.backward(dy, caches[first:end], grads=grads, need_dx=need_dx or first > last)
             if release:
                 del caches[first:]
             end = first
-        return dy if need_dx else None
+        return self.kernels.cast(dy, tape.dtype) if need_dx else None
 
     def backward_recorded(self, dy: Array, cache: Tape) -> tuple[Array, list[Any]]:
         """Backward to the input, which keeps each layer's cotangent: the first sweep of a double backward."""
         caches = self._caches(cache)
-        self._check("dy", dy, cache.outputs, self.output_shape)
+        self._check("dy", dy, cache.outputs, self.output_shape, cache.dtype)
         records: list[Any] = []
-        layers = told(self.layers, self, self._watch)
+        layers = self._walk(self.layers, cache.dtype)
         for layer, layer_cache in zip(reversed(layers), reversed(caches), strict=True):
             dy, record = layer.backward_recorded(dy, layer_cache)
             records.append(record)
-        return dy, records[::-1]
+        return self.kernels.cast(dy, cache.dtype), records[::-1]
 
     def double_backward(
         self, v: Array, record: list[Any], cache: Tape, *, grads: Gradients | None
@@ -207,9 +216,9 @@ class Sequential(Layer):
         picks up the others on its way. Piecewise-linear layers hand back None, and without any the sweep is skipped.
         """
         caches = self._caches(cache, grads)
-        self._check("v", v, cache.inputs, self.input_shape)
+        self._check("v", v, cache.inputs, self.input_shape, cache.dtype)
         injected: list[Array | None] = []
-        up, below = (told(self.layers, self, self._watch, down=down) for down in (False, True))
+        up, below = (self._walk(self.layers, cache.dtype, down=down) for down in (False, True))
         for layer, layer_record, layer_cache in zip(up, record, caches, strict=True):
             v, ddx = layer.double_backward(v, layer_record, layer_cache, grads=grads)
             injected.append(ddx)
@@ -219,8 +228,8 @@ class Sequential(Layer):
             if down is not None:
                 down = layer.backward(down, layer_cache, grads=grads)
             if ddx is not None:
-                down = ddx if down is None else down + ddx
-        return v, down
+                down = ddx if down is None else self.kernels.add(down, ddx)
+        return self.kernels.cast(v, cache.dtype), None if down is None else self.kernels.cast(down, cache.dtype)
 
     def commit_statistics(self, cache: Tape) -> None:
         """Folds the tape's batch statistics into the running ones."""
@@ -230,6 +239,21 @@ class Sequential(Layer):
     @property
     def own_flops(self) -> int:
         return 0  # its layers count their own
+
+    def _walk(self, parts: Sequence[Any], given: np.dtype[Any], *, down: bool = False) -> Sequence[Any]:
+        """The steps or layers of a walk, told to an observer, and given arrays of the dtype that they take.
+
+        Args:
+            given: dtype of the forward walk's x.
+            down: see `told`.
+        """
+        walk = told(parts, self, self._watch, down=down)
+        if self._narrow == self.dtype:
+            return walk
+        dtypes: Sequence[np.dtype[Any]] = self._dtypes[given]
+        if parts is not self._steps:  # single layers, of a pass that leaves steps aside
+            dtypes = [dtype for dtype, step in zip(dtypes, self._steps, strict=True) for _ in step]
+        return [Converted(part, dtype, self.kernels) for part, dtype in zip(walk, dtypes, strict=True)]
 
     def _first_trained(self) -> int:
         """The index of the first layer with parameters; below it no gradient is needed."""
@@ -262,8 +286,15 @@ class Sequential(Layer):
             f"Write grads={self.path}.gradients(), and make its optimizer anew."
         )
 
-    def _check(self, name: str, array: Array, batch_size: int | None, shape: Shape) -> None:
-        """Refuses an array that is not (N, *shape) of the network's backend and dtype; batch size None is any N."""
+    def _check(
+        self, name: str, array: Array, batch_size: int | None, shape: Shape, dtype: np.dtype[Any] | None = None
+    ) -> None:
+        """Refuses an array that is not (N, *shape) of the network's backend and dtype.
+
+        Args:
+            batch_size: None is any N.
+            dtype: None is the network's, or that of its activations.
+        """
         if not isinstance(array, self.kernels.xp.ndarray):
             raise DTypeError(
                 f"{self.path}: expected {name} as an array of {self.kernels.xp.__name__}, got {kind_of(array)}. "
@@ -275,10 +306,11 @@ class Sequential(Layer):
                 f"{self.path}: expected {name} of shape {expected}, got {array.shape}. "
                 "Build the network with the shape of the data, or resize the data."
             )
-        if array.dtype != self.dtype:
+        if array.dtype not in ((self.dtype, self._narrow) if dtype is None else (dtype,)):
+            wanted = self.dtype if dtype is None else dtype
             raise DTypeError(
-                f"{self.path}: expected {name} of dtype {self.dtype}, got {array.dtype}. "
-                f"Convert with {name}.astype('{self.dtype}') or build the network with dtype='{array.dtype}'."
+                f"{self.path}: expected {name} of dtype {wanted}, got {array.dtype}. "
+                f"Convert with {name}.astype('{wanted}') or build the network with dtype='{array.dtype}'."
             )
 
     def summary(self, *, batch_size: int = 64) -> str:

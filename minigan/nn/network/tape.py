@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from minigan.backends import Array
 from minigan.errors import StaleTapeError
 from minigan.nn.layers.base import Cache, Layer
@@ -18,13 +20,14 @@ class Tape:
 
     Attributes:
         inputs, outputs: the numbers of examples that went in and came out; `Pack` makes one of several.
+        dtype: of the forward pass's x, and so of its y and of their gradients.
     """
 
-    def __init__(self, caches: list[Cache], arena: Arena, *, inputs: int, outputs: int) -> None:
+    def __init__(self, caches: list[Cache], arena: Arena, *, inputs: int, outputs: int, dtype: np.dtype[Any]) -> None:
         self._caches: list[Cache] | None = caches
         self._arena = arena
         self._version = arena.version
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
 
     def __repr__(self) -> str:
         if self._caches is None:

@@ -1,0 +1,67 @@
+"""Activations narrower than the network's dtype: where a walk through its layers converts them.
+
+A network takes and returns arrays of its own dtype. Inside, activations have the backend's `activation_dtype`, wherever
+a layer takes that (`Layer.narrow`); others are given the network's dtype. The end, from the last layer with weights on,
+has the network's dtype, too: logits and images are not rounded to the few digits of a narrow activation. A network
+inside another one that is given narrow arrays returns narrow ones, and has no such end.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array, Backend
+from minigan.nn.layers.fused import Step
+from minigan.nn.parameters import Gradients
+
+
+class Converted:
+    """A step or a layer that is given arrays of one dtype, whatever its neighbours return."""
+
+    def __init__(self, part: Any, dtype: np.dtype[Any], kernels: Backend) -> None:
+        self.part, self.dtype, self.kernels = part, dtype, kernels
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, Any]:
+        result: tuple[Array, Any] = self.part.forward(self.kernels.cast(x, self.dtype), train=train, rng=rng)
+        return result
+
+    def backward(self, dy: Array, cache: Any, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
+        return self.part.backward(self.kernels.cast(dy, self.dtype), cache, grads=grads, need_dx=need_dx)
+
+    def backward_recorded(self, dy: Array, cache: Any) -> tuple[Array, Any]:
+        result: tuple[Array, Any] = self.part.backward_recorded(self.kernels.cast(dy, self.dtype), cache)
+        return result
+
+    def double_backward(
+        self, v: Array, record: Any, cache: Any, *, grads: Gradients | None
+    ) -> tuple[Array, Array | None]:
+        v = self.kernels.cast(v, self.dtype)
+        result: tuple[Array, Array | None] = self.part.double_backward(v, record, cache, grads=grads)
+        return result
+
+
+def dtypes_of_walk(
+    steps: Sequence[Step], dtype: np.dtype[Any], narrow: np.dtype[Any], *, given: np.dtype[Any]
+) -> list[np.dtype[Any]]:
+    """The dtype that each step is given.
+
+    Args:
+        dtype: the network's.
+        narrow: of its activations.
+        given: of the walk's x.
+    """
+    end = len(steps) if given == narrow else _last_with_weights(steps)
+    return [
+        narrow if index < end and all(layer.takes_narrow() for layer in step) else dtype
+        for index, step in enumerate(steps)
+    ]
+
+
+def _last_with_weights(steps: Sequence[Step]) -> int:
+    """The index of the last step that has weights, or has layers with weights inside."""
+    trained = [any(inner.own_parameters for layer in step for _, inner in layer.walk()) for step in steps]
+    return max((index for index, own in enumerate(trained) if own), default=len(steps))
