@@ -30,24 +30,26 @@ class ConvKernels(DenseKernels):
     exact: bool
 
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
+        return self.conv2d_leaky_relu(x, w, b, geometry, slope=1)
+
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
         g, n = geometry, len(x)
         expect("x", x, (n, *g.input_shape), w.dtype)
         expect("w", w, g.weight_shape, x.dtype)
         match plan := self.plan("conv2d", g, n, x.dtype):
             case DensePlan():
-                return self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
+                y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
             case WinogradPlan():
-                return self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
+                y = self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
             case OverlapPlan():
                 turned = w[::-1, ::-1].transpose(2, 0, 1, 3)
-                return self._overlap_add(x, self._packed(turned, g.C, g.R * g.S * g.K), b, plan)
+                y = self._overlap_add(x, self._packed(turned, g.C, g.R * g.S * g.K), b, plan)
             case PhasesPlan():
-                return self._correlate(x, self._packed(w, g.R * g.S * g.C, g.K), b, plan)
-        raise AssertionError(plan)
-
-    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
-        y = self.conv2d(x, w, b, geometry)
-        self.team.run(leaky, flat(y), y.dtype.type(slope), flat(y), parts=self.parts(y.size))  # in place
+                return self._correlate(x, self._packed(w, g.R * g.S * g.C, g.K), b, slope, plan)
+            case _:
+                raise AssertionError(plan)
+        if slope != 1:
+            self.team.run(leaky, flat(y), y.dtype.type(slope), flat(y), parts=self.parts(y.size))  # in place
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
@@ -67,7 +69,7 @@ class ConvKernels(DenseKernels):
                 transposed = w.reshape(-1, g.K).T
                 return self._overlap_add(dy, self._packed(transposed, g.K, g.R * g.S * g.C), b, plan)
             case PhasesPlan():
-                return self._correlate(dy, self._packed_phases(w, g, plan), b, plan)
+                return self._correlate(dy, self._packed_phases(w, g, plan), b, 1, plan)
         raise AssertionError(plan)
 
     def conv2d_weight_grad(self, x: Array, dy: Array, geometry: ConvGeometry, *, add_to: Array) -> None:
@@ -138,12 +140,23 @@ class ConvKernels(DenseKernels):
                 )
         return packed
 
-    def _correlate(self, x: Array, packed: Array, b: Array | None, plan: PhasesPlan) -> Array:
+    def _correlate(self, x: Array, packed: Array, b: Array | None, slope: float, plan: PhasesPlan) -> Array:
         grid = plan.grid
         y = self._images(grid, x.dtype)
         bias = self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, x.dtype)
         scratch = self._scratch("images", plan.threads, plan.scratch_size, x.dtype)
-        self.team.run(correlate, flat(x), packed, bias, flat(y), plan.table, grid, scratch, parts=plan.threads)
+        self.team.run(
+            correlate,
+            flat(x),
+            packed,
+            bias,
+            x.dtype.type(slope),
+            flat(y),
+            plan.table,
+            grid,
+            scratch,
+            parts=plan.threads,
+        )
         return y
 
     def _correlate_weights(self, x: Array, dy: Array, dw: Array, plan: WeightsPlan) -> None:

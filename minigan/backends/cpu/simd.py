@@ -190,6 +190,15 @@ def _multiply_add(builder, a, b, c):
     return builder.call(fma, [a, b, c])
 
 
+def _leaky(builder, number, t, slope):
+    """The number where t > 0, elsewhere slope times it, but 0 where that is 0 times infinity: see `weakened`."""
+    zero = ir.Constant(number.type, None)
+    weak = builder.fmul(slope, number)
+    lost = builder.and_(builder.fcmp_ordered("ord", number, number), builder.fcmp_unordered("uno", weak, weak))
+    weak = builder.select(lost, zero, weak)
+    return builder.select(builder.fcmp_ordered(">", t, zero), number, weak)
+
+
 def _opaque(builder, pointer):
     """The pointer, its origin hidden from the optimizer by an empty piece of assembly.
 
@@ -264,6 +273,21 @@ def outer(_typing, tile, a, rows, a_index, b, b_index):
         return tile
 
     return tile(tile, a, rows, a_index, b, b_index), emit
+
+
+@intrinsic
+def leaky_tile(_typing, tile, slope):
+    """max(t, 0) + slope * min(t, 0) of each of the tile's numbers t, see `leaky_vector`."""
+
+    def emit(context, builder, signature, arguments):
+        tile, slope = arguments
+        factor = _broadcast(builder, tile.type.element, slope)
+        for register in range(tile.type.count):
+            number = builder.extract_value(tile, register)
+            tile = builder.insert_value(tile, _leaky(builder, number, number, factor), register)
+        return tile
+
+    return tile(tile, slope), emit
 
 
 @intrinsic
