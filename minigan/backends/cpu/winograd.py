@@ -48,7 +48,7 @@ from minigan.backends.cpu.transforms import (
 # Single precision, so these are constants, which makes for shorter code.
 LANES, COLUMNS = vector_lanes(4), tile_columns(4)
 
-# Pixels of a strip that are on their way from memory: 4 KiB or so. An image ahead is twice as slow.
+# Pixels of a strip that are on their way from memory, 4 KiB. To ask for a whole image's is up to twice as slow.
 AHEAD = 32
 
 
