@@ -39,28 +39,31 @@ class ConvKernels(DenseKernels, NarrowArrays):
 
     @takes_bfloat16
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
+        return self.conv2d_leaky_relu(x, w, b, geometry, slope=1)
+
+    @takes_bfloat16
+    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
         g, n = geometry, len(x)
         expect_activations("x", x, (n, *g.input_shape), w.dtype)
         expect("w", w, g.weight_shape, w.dtype)
         plan = self.plan("conv2d", g, n, w.dtype)
         match plan:
             case DensePlan():
-                return self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
+                y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
             case TilesPlan():
-                return self._correlate_tiles(x, w, b, plan)
+                y = self._correlate_tiles(x, w, b, plan)
             case WinogradPlan():
-                return self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
+                y = self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
             case OverlapPlan():
                 turned = w[::-1, ::-1].transpose(2, 0, 1, 3)
-                return self._overlap_add(x, self._packed(turned, g.C, g.R * g.S * g.K), b, plan)
+                y = self._overlap_add(x, self._packed(turned, g.C, g.R * g.S * g.K), b, plan)
             case PhasesPlan():
-                return self._correlate(x, self._packed(w, g.R * g.S * g.C, g.K), b, plan)
-        raise AssertionError(plan)
-
-    def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
-        y = self.conv2d(x, w, b, geometry)
-        rows = flat_bits(y)
-        self.team.run(leaky, rows, w.dtype.type(slope), rows, parts=self.parts(y.size))  # in place
+                return self._correlate(x, self._packed(w, g.R * g.S * g.C, g.K), b, slope, plan)
+            case _:
+                raise AssertionError(plan)
+        if slope != 1:
+            rows = flat_bits(y)
+            self.team.run(leaky, rows, w.dtype.type(slope), rows, parts=self.parts(y.size))  # in place
         return y
 
     @takes_bfloat16
@@ -84,7 +87,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 transposed = w.reshape(-1, g.K).T
                 return self._overlap_add(dy, self._packed(transposed, g.K, g.R * g.S * g.C), b, plan)
             case PhasesPlan():
-                return self._correlate(dy, self._packed_phases(w, g, plan), b, plan)
+                return self._correlate(dy, self._packed_phases(w, g, plan), b, 1, plan)
         raise AssertionError(plan)
 
     @takes_bfloat16
@@ -213,7 +216,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 )
         return packed
 
-    def _correlate(self, x: Array, packed: Array, b: Array | None, plan: PhasesPlan) -> Array:
+    def _correlate(self, x: Array, packed: Array, b: Array | None, slope: float, plan: PhasesPlan) -> Array:
         grid, dtype = plan.grid, packed.dtype
         y = self._images(grid, x.dtype)
         self.team.run(
@@ -221,6 +224,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
             flat(self.cast(x, dtype)),
             packed,
             self.padded_bias(b, -(-grid.target_channels // grid.columns) * grid.columns, dtype),
+            dtype.type(slope),
             flat_bits(y),
             plan.table,
             grid,

@@ -13,7 +13,10 @@ import numpy as np
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile
 from minigan.backends.cpu.phases_plan import Phase
-from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, load_rows
+from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, leaky_tile, load_rows
+
+# Weights that leave half of a first-level cache to what they meet.
+FEW_WEIGHTS = 1 << 12
 
 
 class Block(NamedTuple):
@@ -128,10 +131,11 @@ def gather_block(x, scratch, grid, block):
 
 
 @kernel
-def correlate(part, parts, x, packed, bias, y, phases, grid, scratch):
+def correlate(part, parts, x, packed, bias, slope, y, phases, grid, scratch):
     """Every phase of a plan, for this part's share of the blocks.
 
     Args:
+        slope: of a LeakyReLU; 1 for no activation.
         scratch: (parts, ...), room for a block's padded images.
     """
     columns = grid.columns
@@ -151,11 +155,18 @@ def correlate(part, parts, x, packed, bias, y, phases, grid, scratch):
             for r in range(phase.taps_down):
                 segments[r] = r * layout.row_size
             here, run = segments[: phase.taps_down], phase.taps_across * grid.channels
-            for first in range(0, grid.target_channels, columns):
-                width, at = min(columns, grid.target_channels - first), phase.packed_at + first * phase.taps_down * run
-                for t in range(0, count, TILE_ROWS):
-                    tile = product_tile(a, load_rows(sources, t), here, run, 1, packed, at, columns, bias, first)
-                    put_tile(tile, y, targets, t, first, min(TILE_ROWS, count - t), width, columns, False)
+            # Few weights stay in the first-level cache, all of them: then each pixel is written at once.
+            few = phase.taps_down * run * grid.target_channels <= FEW_WEIGHTS
+            step = TILE_ROWS if few else max(count, 1)
+            for t_first in range(0, count, step):
+                for first in range(0, grid.target_channels, columns):
+                    width = min(columns, grid.target_channels - first)
+                    at = phase.packed_at + first * phase.taps_down * run
+                    for t in range(t_first, min(t_first + step, count), TILE_ROWS):
+                        tile = product_tile(a, load_rows(sources, t), here, run, 1, packed, at, columns, bias, first)
+                        if slope != 1:
+                            tile = leaky_tile(tile, slope)
+                        put_tile(tile, y, targets, t, first, min(TILE_ROWS, count - t), width, columns, False)
 
 
 @kernel(inline=True)

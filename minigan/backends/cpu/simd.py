@@ -262,6 +262,15 @@ def _multiply_add(builder, a, b, c):
     return builder.call(fma, [a, b, c])
 
 
+def _leaky(builder, number, slope):
+    """The number if it is positive, else slope times it, but 0 where that is 0 times infinity."""
+    zero = ir.Constant(number.type, None)
+    weak = builder.fmul(slope, number)
+    lost = builder.and_(builder.fcmp_ordered("ord", number, number), builder.fcmp_unordered("uno", weak, weak))
+    weak = builder.select(lost, zero, weak)
+    return builder.select(builder.fcmp_ordered(">", number, zero), number, weak)
+
+
 def _opaque(builder, pointer):
     """The pointer, its origin hidden from the optimizer by an empty piece of assembly.
 
@@ -336,6 +345,21 @@ def outer(_typing, tile, a, rows, a_index, b, b_index):
         return tile
 
     return tile(tile, a, rows, a_index, b, b_index), emit
+
+
+@intrinsic
+def leaky_tile(_typing, tile, slope):
+    """The tile through a LeakyReLU, with `weakened` of `activation.py` left of the kink."""
+
+    def emit(_context, builder, _signature, arguments):
+        tile, slope = arguments
+        factor = _broadcast(builder, tile.type.element, slope)
+        for register in range(tile.type.count):
+            number = builder.extract_value(tile, register)
+            tile = builder.insert_value(tile, _leaky(builder, number, factor), register)
+        return tile
+
+    return tile(tile, slope), emit
 
 
 @intrinsic

@@ -19,8 +19,9 @@ POINTS_BYTES = 4 << 20
 RESULTS_BYTES = 3 << 19
 # And of transformed weights: a part of one.
 WEIGHTS_BYTES = 1 << 19
-# Outputs of a tile, each way, for filters of 2 and of 3 taps; others than 4 where fewer of them lie beyond the image.
-# One more output takes one more point, and beyond 6 those cost digits: F(6, 2) errs by 3 times as much as F(5, 2).
+# Outputs of a tile, each way, for phases of 2 and of 3 taps: 4, or what leaves fewer of them beyond the image. One more
+# takes one more point, and more than 6 points cost digits: F(6, 2) errs by 3 times as much as F(5, 2). F(4, 2) beside
+# F(3, 2) for images of 7 outputs saves a fifth of the products, and loses the time to transforming 3 times the weights.
 OUTPUTS = {2: (4, 5, 3), 3: (4, 3)}
 # Steps of the microkernel (one row of a panel times a tile's rows) in the time that it takes to transform one item's
 # strip at one point, of weights and of images; and to pack one row of weights for the direct kernels.

@@ -191,3 +191,21 @@ def test_paths_are_what_they_are_called():
 
 def this_processor(threads):
     return processor.Processor(simd.TILE_ROWS, simd.tile_columns(4), simd.vector_lanes(4), 4, threads)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize("channels", [3, 40], ids=["few weights", "many weights"])
+def test_an_activation_in_registers_is_that_of_the_whole_result(channels, slope):
+    """Bit for bit, also of what is not finite: slope 0 makes 0 of minus infinity, and keeps NaN."""
+    g = ConvGeometry(9, 11, channels, 70, 4, 4, (2, 2), ((1, 1), (1, 1)))
+    rng = np.random.default_rng(channels)
+    x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((3, *g.input_shape), g.weight_shape, (g.K,)))
+    x[0, 4, 4, 0], x[1, 4, 4, 0] = np.inf, np.nan
+    backend = EagerBackend(threads=2)
+    backend.exact = True
+    assert backend.algorithm("conv2d", g, 3, x.dtype) == "phases"
+    y = backend.conv2d(x, w, b, g)
+    actual = backend.conv2d_leaky_relu(x, w, b, g, slope=slope)
+    np.testing.assert_array_equal(actual, backend.leaky_relu(y, slope=slope))
+    assert np.isneginf(y).any() and np.isnan(actual[1]).any() and np.isfinite(actual[2]).all()
+    assert (actual[np.isneginf(y)] == (0 if slope == 0 else -np.inf)).all()

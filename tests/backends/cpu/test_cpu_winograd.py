@@ -33,12 +33,22 @@ LAYERS = {
     "5x5 stride 2": (2, ConvGeometry(13, 11, 32, 50, 5, 5, (2, 2), ((2, 2), (2, 2)))),
     "asymmetric padding": (2, ConvGeometry(13, 11, 32, 40, 5, 3, (2, 2), ((2, 1), (0, 3)))),
     "pixels that no tap reaches": (2, ConvGeometry(16, 15, 32, 32, 4, 4, (2, 2))),
+    "tiles of 5": (3, ConvGeometry(10, 20, 64, 40, 4, 4, (2, 2), SAME)),
+    "tiles of 3": (3, ConvGeometry(12, 6, 33, 64, 4, 4, (2, 2), SAME)),
     "7x7 stride 3": (2, ConvGeometry(14, 14, 20, 24, 7, 7, (3, 3), ((3, 3), (3, 3)))),
 }
 
 
 class EagerBackend(CpuBackend):
-    """One that calls all its threads, and does all that it can with few multiplications, however little it pays."""
+    """One that calls all its threads, and does all that it can with few multiplications, however little it pays.
+
+    Args:
+        choice: which of a geometry's schemes, the last one if there are not as many.
+    """
+
+    def __init__(self, *, threads, choice=0):
+        super().__init__(threads=threads)
+        self.choice = choice
 
     def parts(self, _numbers):
         return self.team.size
@@ -46,7 +56,12 @@ class EagerBackend(CpuBackend):
     def plan(self, kernel, g, images, dtype):
         if dtype.itemsize != 4:
             return super().plan(kernel, g, images, dtype)
-        return winograd_plan.plan_winograd(kernel, g, images, this_processor(self.team.size))
+        return eager_plan(kernel, g, images, self.team.size, self.choice)
+
+
+def eager_plan(kernel, g, images, threads=2, choice=0):
+    scheme = (winograd_plan.schemes_of(g)[: choice + 1])[-1]
+    return winograd_plan.plan_winograd(kernel, g, images, this_processor(threads), scheme)
 
 
 def this_processor(threads, itemsize=4):
@@ -99,11 +114,6 @@ def test_the_matrices_multiply_polynomials_exactly(data, m, r):
     assert times(b, [x * y for x, y in zip(times(a, h), times(c, g), strict=True)]) == product
 
 
-def test_point_1_is_where_every_output_has_a_bias_once():
-    a, *_ = toom.matrices(4, 2)
-    assert a[1] == (1, 1, 1, 1)
-
-
 def test_a_matrix_has_its_published_form():
     """F(2, 3) of Lavin & Gray 2016, equation 6; the point -1 is last there and has the other sign."""
     a, b, g = toom.matrices(2, 3)
@@ -125,6 +135,13 @@ def test_every_layer_agrees_with_the_reference(layer, threads):
     check(BACKENDS[threads], g, images)
 
 
+@pytest.mark.parametrize("choice", [1, 2])
+@pytest.mark.parametrize("layer", ["tiles of 5", "tiles of 3", "tiles beyond the image", "3x3", "asymmetric padding"])
+def test_every_tile_agrees_with_the_reference(layer, choice):
+    images, g = LAYERS[layer]
+    check(EagerBackend(threads=2, choice=choice), g, images)
+
+
 @st.composite
 def geometries(draw):
     channels = st.sampled_from([1, 7, 16, 31, 32, 33, 64, 65])
@@ -137,7 +154,7 @@ def geometries(draw):
 
 @given(geometries(), st.integers(1, 5), st.sampled_from(list(BACKENDS)), st.integers(0, 9))
 def test_any_geometry_agrees_with_the_reference(g, images, threads, seed):
-    assert winograd_plan.scheme_of(g) is not None
+    assert winograd_plan.schemes_of(g)
     check(BACKENDS[threads], g, images, seed)
 
 
@@ -169,7 +186,7 @@ def test_small_blocks_agree(layer, monkeypatch):
     images, g = LAYERS[layer]
     monkeypatch.setattr(winograd_plan, "POINTS_BYTES", 1000)
     monkeypatch.setattr(winograd_plan, "WEIGHTS_BYTES", 1000)
-    fast = winograd_plan.plan_winograd("conv2d", g, images, this_processor(2))
+    fast = eager_plan("conv2d", g, images)
     assert fast.grid.images_per_block == fast.grid.strips_at_once == fast.grid.rows_per_band == 1 < fast.grid.bands
     check(BACKENDS[2], g, images)
 
@@ -189,7 +206,7 @@ def test_a_batch_for_all_threads_agrees_and_gives_the_same_bits_again(threads):
 def test_both_ways_of_sharing_are_met():
     g = LAYERS["4x4 stride 2"][1]
     for kernel in KERNELS[:2]:
-        splits = [winograd_plan.plan_winograd(kernel, g, n, this_processor(2)).grid.split for n in (2, 137)]
+        splits = [eager_plan(kernel, g, n).grid.split for n in (2, 137)]
         assert splits == [1, 0]
 
 
@@ -260,6 +277,8 @@ def test_the_choice():
             assert chosen(kernel, 64, 4, *layer, 4, 4, (2, 2), SAME) == "winograd F(4x4, 2x2)"
             assert "winograd" not in chosen(kernel, 64, 8, *layer, 4, 4, (2, 2), SAME)
         assert chosen(kernel, 16, 4, 32, 32, 128, 128, 3, 3, (1, 1), SAME) == "winograd F(4x4, 3x3)"
+        assert chosen(kernel, 64, 4, 10, 10, 64, 128, 4, 4, (2, 2), SAME) == "winograd F(5x5, 2x2)"
+        assert chosen(kernel, 64, 4, 12, 12, 64, 128, 4, 4, (2, 2), SAME) == "winograd F(3x3, 2x2)"
         # Too few images to pay for transforming all weights.
         assert "winograd" not in chosen(kernel, 1, 4, 8, 8, 256, 512, 4, 4, (2, 2), SAME)
         assert "winograd" not in chosen(kernel, 64, 4, 64, 64, 3, 64, 4, 4, (2, 2), SAME)
