@@ -21,6 +21,7 @@ from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.instance_noise import InstanceNoise
+from minigan.training.joined import can_join, joined
 from minigan.training.learner import Learner
 from minigan.training.noise import expect_noise, expect_noise_function
 from minigan.training.sampling import Noise
@@ -158,7 +159,9 @@ class AlternatingOptimizer(Learner):
         """Leaves in `d_grads` the gradients of D's loss; arguments as in `discriminator_step`."""
         D = self.D.given(condition)
         self.d_grads.zero()
-        if isinstance(self.loss, CoupledLoss):
+        if can_join(D, real, fake):
+            value, on_real, on_fake = self._joined_game(real, fake, rng, condition)
+        elif isinstance(self.loss, CoupledLoss):
             value, on_real, on_fake = self._coupled_game(D, self.loss, real, fake, rng)
         else:
             value, on_real, on_fake = self._separate_game(D, self.loss, real, fake, rng)
@@ -195,6 +198,25 @@ class AlternatingOptimizer(Learner):
         for dlogits, tape in ((dreal, real_tape), (dfake, fake_tape)):
             D.commit_statistics(tape)
             D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
+        return value, loss.verdict(on_real), loss.verdict(on_fake)
+
+    def _joined_game(
+        self, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """The same with both batches as one, for a D that `can_join` them: only its loss tells them apart."""
+        kernels, loss, n = self.D.kernels, self.loss, len(real)
+        D = self.D if condition is None else self.D.given(joined(kernels, condition, condition))
+        logits, tape = D.forward(joined(kernels, real, fake), train=True, rng=rng)
+        on_real, on_fake = logits[:n], logits[n:]
+        if isinstance(loss, CoupledLoss):
+            value, dreal, dfake = loss.discriminator(on_real, on_fake)
+        else:
+            (for_real, dreal), (for_fake, dfake) = (
+                loss.discriminator(on_real, REAL),
+                loss.discriminator(on_fake, FAKE),
+            )
+            value = for_real + for_fake
+        D.backward(joined(kernels, dreal, dfake), tape, grads=self.d_grads, need_dx=False, release=True)
         return value, loss.verdict(on_real), loss.verdict(on_fake)
 
     # ------------------------------------------------------------------------------------------ G's gradients

@@ -45,6 +45,7 @@ class CpuBackend(
     """
 
     name = "cpu"
+    joined_bytes = 1 << 40
 
     def __init__(self, *, threads: int | None = None, exact: bool | None = None) -> None:
         self.exact = os.environ.get("MINIGAN_EXACT") == "1" if exact is None else exact

@@ -1,7 +1,7 @@
 """Activations. Each remembers its output: the derivative is cheapest in y."""
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class LeakyReLU(Activation):
         slope: in [0, 1); .2 in DCGAN's discriminator.
     """
 
+    separable: ClassVar[bool] = True
+
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
         self.slope = number(slope, "slope", of=self.path, least=0, below=1)
@@ -70,12 +72,16 @@ class LeakyReLU(Activation):
 class ReLU(LeakyReLU):
     """Rectifier: y = max(x, 0)."""
 
+    separable: ClassVar[bool] = True
+
     def __init__(self) -> None:
         super().__init__(slope=0.0)
 
 
 class Tanh(Activation):
     """Hyperbolic tangent: y = tanh(x). The generator's last layer, for images in [-1, 1]."""
+
+    separable: ClassVar[bool] = True
 
     def apply(self, x: Array) -> Array:
         return self.kernels.tanh(x)
@@ -92,6 +98,8 @@ class Tanh(Activation):
 
 class Sigmoid(Activation):
     """Logistic function: y = 1 / (1 + exp(-x)), for images in [0, 1]. Losses take logits, so D ends without one."""
+
+    separable: ClassVar[bool] = True
 
     def apply(self, x: Array) -> Array:
         return self.kernels.sigmoid(x)
@@ -124,6 +132,8 @@ class Maxout(Layer):
         pieces: the number of inputs that compete for each output; 5 in the discriminators of Goodfellow et al. 2014
             and of PacGAN (Lin et al. 2018).
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, pieces: int) -> None:
         super().__init__()

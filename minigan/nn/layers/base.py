@@ -39,6 +39,7 @@ class Layer(ABC):
     """
 
     transparent: ClassVar[bool] = False  # whether summaries show the layers inside instead of it
+    separable: ClassVar[bool] = False  # see `is_separable`; not inherited, since a subclass may have passes of its own
 
     path: str
     input_shape: Shape
@@ -152,6 +153,15 @@ class Layer(ABC):
         To be called when the state was averaged, or loaded from a file that may hold an average. It leaves every other
         state as it is, to the bit.
         """
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether in training, too, each example's passes depend on that example alone: no statistics, no draws.
+
+        Then two batches can go through as one. A class says so by `separable = True`, for itself but not for the layers
+        inside it.
+        """
+        return all(vars(type(layer)).get("separable", False) for _, layer in self.walk())
 
     @property
     def own_flops(self) -> int:

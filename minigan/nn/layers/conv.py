@@ -51,6 +51,8 @@ class Conv2D(Layer):
         init: the initializer of w, (R, S, C / groups, K).
     """
 
+    separable: ClassVar[bool] = True
+
     # The kernels of y, dx and dw.
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
@@ -167,6 +169,7 @@ class ConvTranspose2D(Conv2D):
         output_padding: extra rows and columns at the bottom and right, less than the stride.
     """
 
+    separable: ClassVar[bool] = True
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d_input_grad", "conv2d", "conv2d_weight_grad")
 
     def __init__(

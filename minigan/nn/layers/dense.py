@@ -1,6 +1,6 @@
 """Fully connected layer."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class Dense(Layer):
         init: the initializer of w.
     """
 
+    separable: ClassVar[bool] = True
     w: Parameter
     b: Parameter | None
 

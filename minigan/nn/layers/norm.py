@@ -1,6 +1,6 @@
 """Normalization over the batch, and within each example."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -139,6 +139,7 @@ class GroupNorm(Layer):
         gamma_init: the initializer of gamma, (C,).
     """
 
+    separable: ClassVar[bool] = True
     gamma: Parameter
     beta: Parameter
 
@@ -206,6 +207,8 @@ class LayerNorm(GroupNorm):
     Source: Ba et al. 2016, equation 3 with the summed inputs of one layer; for images as in WGAN-GP's critic.
     """
 
+    separable: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -223,6 +226,8 @@ class InstanceNorm(GroupNorm):
 
     Source: Ulyanov et al. 2016, equation 3; used in generators from image to image, such as CycleGAN's.
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Layers that move numbers without changing them: linear maps, so double backward is forward again."""
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ class Reshape(Layer):
     Args:
         shape: the new shape without the batch axis, such as (4, 4, 256).
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -48,6 +51,8 @@ class Reshape(Layer):
 class Flatten(Reshape):
     """Flattens each example to a vector: (H, W, C) becomes (H * W * C,)."""
 
+    separable: ClassVar[bool] = True
+
     def __init__(self) -> None:
         super().__init__(())
 
@@ -63,6 +68,8 @@ class UpSampling2D(Layer):
     Args:
         factor: one int or a pair (vertical, horizontal).
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, factor: int | IntPair = 2) -> None:
         super().__init__()
@@ -97,6 +104,8 @@ class PixelShuffle(Layer):
     Args:
         factor: one int or a pair (vertical, horizontal).
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, factor: int | IntPair = 2) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -40,6 +40,8 @@ class Residual(Block):
         layers: the layers of f.
         shortcut: the layers of g, needed where f changes the shape; None is the identity.
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, layers: Sequence[Layer], *, shortcut: Sequence[Layer] | None = None) -> None:
         super().__init__()
@@ -117,6 +119,8 @@ class SkipConcat(Block):
         layers: the layers of f, which keeps the image's size and may change its channels.
     """
 
+    separable: ClassVar[bool] = True
+
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
         self.inner = Sequential(layers, name=f"{self.path}.inner")
@@ -188,6 +192,7 @@ class Parallel(Block):
         branches: the layers of f_1, ..., f_K; their outputs agree in all but the last axis.
     """
 
+    separable: ClassVar[bool] = True
     ends: list[int]  # the branches' last channels in the output, exclusive
 
     def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:

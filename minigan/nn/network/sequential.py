@@ -33,6 +33,7 @@ class Sequential(Layer):
         ShapeError: there is no layer.
     """
 
+    separable: ClassVar[bool] = True
     transparent: ClassVar[bool] = True
 
     def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:
