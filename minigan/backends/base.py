@@ -159,6 +159,10 @@ class Backend(ABC):
         """A new array for a result, its numbers undefined; in memory that a former array has left, if possible."""
         return self.xp.empty(shape, dtype=dtype)
 
+    def zeros(self, size: int, dtype: np.dtype[Any]) -> Array:
+        """A new flat array of zeros, for numbers that stay for the whole training: weights, gradients, moments."""
+        return self.xp.zeros(size, dtype=dtype)
+
     # ------------------------------------------------------------------------------------------ a training step
 
     def feed(self, draw: Callable[[], Any], *, dtype: np.dtype[Any] | None = None) -> Any:

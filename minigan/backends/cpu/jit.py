@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 
 from minigan.backends.cpu import simd
@@ -126,6 +127,7 @@ def kernel(function: Callable[..., Any] | None = None, *, inline: bool = False, 
         inline="always" if inline else "never",
     )(function)
     if not inline:
+        dispatcher.addresses = np.empty(0, np.int64)  # see `launch.launch`
         try:
             dispatcher._cache = KeyedCache(function)
         except (RuntimeError, OSError, ValueError):  # "no locator available", or a name of the folder that is no text
