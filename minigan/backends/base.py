@@ -163,6 +163,14 @@ class Backend(ABC):
         """A new flat array of zeros, for numbers that stay for the whole training: weights, gradients, moments."""
         return self.xp.zeros(size, dtype=dtype)
 
+    def erase(self, array: Array) -> None:
+        """Sets all numbers of a flat array to zero."""
+        array.fill(0)
+
+    def is_below(self, array: Array, limit: float) -> bool:
+        """Whether all absolute values are below the limit; NaN is not. On a device the host waits for the answer."""
+        return not array.size or bool((array.max() < limit) & (array.min() > -limit))
+
     # ------------------------------------------------------------------------------------------ a training step
 
     def feed(self, draw: Callable[[], Any], *, dtype: np.dtype[Any] | None = None) -> Any:

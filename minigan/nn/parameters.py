@@ -109,7 +109,7 @@ class Gradients(Views):
 
     def zero(self) -> None:
         """Sets all gradients to zero, in one pass."""
-        self.flat.fill(0)
+        self.arena.backend.erase(self.flat)
 
 
 class Arena:
