@@ -12,8 +12,8 @@ from minigan.backends.cpu.threads import Team
 from minigan.backends.workspace import Recycler, Workspace
 from minigan.support.cpu_limit import usable_cpus
 
-# Numbers that are worth a thread: handing work over takes as long as computing some 15,000 of them (see `launch.py`).
-NUMBERS_PER_THREAD = 1 << 15
+# Numbers that are worth a thread: handing work over takes as long as computing some 5,000 of them (see `launch.py`).
+NUMBERS_PER_THREAD = 1 << 13
 
 # Multiply-adds of a product in the time that an elementwise pass takes for one number.
 MULTIPLY_ADDS_PER_NUMBER = 32
