@@ -167,6 +167,10 @@ class Backend(ABC):
         """Sets all numbers of a flat array to zero."""
         array.fill(0)
 
+    def join(self, first: Array, second: Array, both: Array) -> None:
+        """Copies two batches into one, one after the other."""
+        both[: len(first)], both[len(first) :] = first, second
+
     def is_below(self, array: Array, limit: float) -> bool:
         """Whether all absolute values are below the limit; NaN is not. On a device the host waits for the answer."""
         return not array.size or bool((array.max() < limit) & (array.min() > -limit))

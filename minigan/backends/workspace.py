@@ -8,7 +8,7 @@ referred to, perhaps by a tape: after that a recycler hands out its bytes again.
 import math
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -108,14 +108,14 @@ class Recycler:
         step = 1 << max(0, nbytes.bit_length() - 4)
         size = -(-nbytes // step) * step
         blocks = self._blocks()
-        for fitting in sorted(each for each in blocks if size <= each <= 2 * size):
-            for block in blocks[fitting]:
-                if block.references() == _IDLE:
-                    block.last_used = request
-                    return block
-        block = Block(size)
+        block = _idle(blocks.get(size, ()))
+        if block is None:
+            others = sorted(each for each in blocks if size < each <= 2 * size)
+            block = next(filter(None, (_idle(blocks[each]) for each in others)), None)
+        if block is None:
+            block = Block(size)
+            blocks.setdefault(size, []).append(block)
         block.last_used = request
-        blocks.setdefault(size, []).append(block)
         return block
 
     def _drop_unused(self, before: int) -> None:
@@ -125,6 +125,14 @@ class Recycler:
             blocks[size] = [block for block in blocks[size] if block.last_used >= before]
             if not blocks[size]:
                 del blocks[size]
+
+
+def _idle(blocks: Iterable[Block]) -> Block | None:
+    """The first block that no array uses."""
+    for block in blocks:
+        if block.references() == _IDLE:
+            return block
+    return None
 
 
 class Workspace:
@@ -138,13 +146,28 @@ class Workspace:
 
     def take(self, name: str, size: int, dtype: np.dtype[Any]) -> Array:
         """A flat array of `size` elements, aligned to a cache line. Two names never share memory."""
-        buffers: dict[str, Array] = self._local.__dict__
-        nbytes = size * dtype.itemsize
+        views: dict[tuple[str, int, np.dtype[Any]], Array] = self._local.__dict__.setdefault("views", {})
+        view = views.get((name, size, dtype))
+        if view is None:
+            view = views[name, size, dtype] = self._buffer(name, size * dtype.itemsize).view(dtype)
+        return view
+
+    def _buffer(self, name: str, nbytes: int) -> Array:
+        """The bytes of that name; a larger buffer takes the place of one that is too small."""
+        buffers = self._buffers()
         buffer = buffers.get(name)
         if buffer is None or buffer.size < nbytes:
             block = Block(nbytes)
             buffer = buffers[name] = block.owner[block.offset : block.offset + nbytes]
-        return buffer[:nbytes].view(dtype)
+            views = self._local.views
+            for key in [key for key in views if key[0] == name]:
+                del views[key]
+        return buffer[:nbytes]
+
+    def _buffers(self) -> dict[str, Array]:
+        """The calling thread's buffers by name."""
+        buffers: dict[str, Array] = self._local.__dict__.setdefault("buffers", {})
+        return buffers
 
     def clear(self) -> None:
         """Drops the calling thread's buffers."""
@@ -153,7 +176,7 @@ class Workspace:
     @property
     def nbytes(self) -> int:
         """Bytes of the calling thread's buffers."""
-        return sum(buffer.nbytes for buffer in self._local.__dict__.values())
+        return sum(buffer.nbytes for buffer in self._buffers().values())
 
 
 class InPlace:

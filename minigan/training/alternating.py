@@ -21,7 +21,7 @@ from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.instance_noise import InstanceNoise
-from minigan.training.joined import can_join, joined
+from minigan.training.joined import joinable_examples, joined
 from minigan.training.learner import Learner
 from minigan.training.noise import expect_noise, expect_noise_function
 from minigan.training.sampling import Noise
@@ -92,6 +92,7 @@ class AlternatingOptimizer(Learner):
         if penalty is not None and (objection := penalty.objection(D)):
             warnings.warn(objection, stacklevel=2)
         self.fake_pool = fake_pool
+        self._joinable = joinable_examples(D)
         self.g_grads, self.d_grads = self.grads["G"], self.grads["D"]
 
     def step(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
@@ -159,7 +160,7 @@ class AlternatingOptimizer(Learner):
         """Leaves in `d_grads` the gradients of D's loss; arguments as in `discriminator_step`."""
         D = self.D.given(condition)
         self.d_grads.zero()
-        if can_join(D, real, fake):
+        if len(real) + len(fake) <= self._joinable:
             value, on_real, on_fake = self._joined_game(real, fake, rng, condition)
         elif isinstance(self.loss, CoupledLoss):
             value, on_real, on_fake = self._coupled_game(D, self.loss, real, fake, rng)
@@ -203,7 +204,7 @@ class AlternatingOptimizer(Learner):
     def _joined_game(
         self, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
     ) -> tuple[Array, Array, Array]:
-        """The same with both batches as one, for a D that `can_join` them: only its loss tells them apart."""
+        """The same with both batches as one: only the loss tells them apart. See `joinable_examples`."""
         kernels, loss, n = self.D.kernels, self.loss, len(real)
         D = self.D if condition is None else self.D.given(joined(kernels, condition, condition))
         logits, tape = D.forward(joined(kernels, real, fake), train=True, rng=rng)

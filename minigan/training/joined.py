@@ -9,21 +9,22 @@ import math
 from minigan.backends import Array, Backend
 from minigan.nn.network import Sequential
 
-__all__ = ["can_join", "joined"]
+__all__ = ["joinable_examples", "joined"]
 
 
-def can_join(network: Sequential, first: Array, second: Array) -> bool:
-    """Whether both batches may go through the network as one, with the same results, and are quicker so."""
-    limit = network.kernels.joined_bytes
-    if not limit or first.shape[1:] != second.shape[1:] or first.dtype != second.dtype:
-        return False
-    examples = len(first) + len(second)
-    numbers = max(math.prod(layer.output_shape) for layer in network)
-    return numbers * examples * network.dtype.itemsize <= limit and network.is_separable
+def joinable_examples(network: Sequential) -> int:
+    """The most examples of two batches that may go through a network as one, with the same results, and are quicker so.
+
+    0 for a network in which examples meet, or which draws random numbers.
+    """
+    if not network.is_separable:
+        return 0
+    largest = max(math.prod(layer.output_shape) for layer in network) * network.dtype.itemsize
+    return network.kernels.joined_bytes // largest
 
 
 def joined(kernels: Backend, first: Array, second: Array) -> Array:
     """The examples of both batches, one batch after the other."""
     both = kernels.empty((len(first) + len(second), *first.shape[1:]), first.dtype)
-    both[: len(first)], both[len(first) :] = first, second
+    kernels.join(first, second, both)
     return both

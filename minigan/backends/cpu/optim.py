@@ -74,6 +74,15 @@ def erase(part, parts, x):
 
 
 @kernel
+def join(part, parts, first, second, both):
+    begin, end = len(both) * part // parts, len(both) * (part + 1) // parts
+    for i in range(begin, min(end, len(first))):
+        both[i] = first[i]
+    for i in range(max(begin, len(first)), end):
+        both[i] = second[i - len(first)]
+
+
+@kernel
 def count_beyond(part, parts, x, limit, counts):
     """Counts what is not below the limit; NaN is not."""
     x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
@@ -100,12 +109,15 @@ class OptimKernels(Engine):
         with InPlace(contiguous, array) as (array,):
             self.team.run(erase, array, parts=self.parts(array.size))
 
+    def join(self, first: Array, second: Array, both: Array) -> None:
+        self.team.run(join, flat(first), flat(second), flat(both), parts=self.parts(both.size))
+
     def is_below(self, array: Array, limit: float) -> bool:
         if array.size == 1:
             return abs(array.item()) < limit
         counts = np.zeros(self.parts(array.size), np.int64)
         self.team.run(count_beyond, flat(array), array.dtype.type(limit), counts, parts=len(counts))
-        return not counts.any()
+        return max(counts.tolist()) == 0
 
     def adam_step(
         self,
