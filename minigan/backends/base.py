@@ -171,6 +171,10 @@ class Backend(ABC):
         """Copies two batches into one, one after the other."""
         both[: len(first)], both[len(first) :] = first, second
 
+    def weighted_sum(self, a: Array, b: Array, *, weight: float) -> Array:
+        """a + weight * b, for arrays of one shape."""
+        return a + weight * b
+
     def is_below(self, array: Array, limit: float) -> bool:
         """Whether all absolute values are below the limit; NaN is not. On a device the host waits for the answer."""
         return not array.size or bool((array.max() < limit) & (array.min() > -limit))

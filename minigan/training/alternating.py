@@ -233,8 +233,7 @@ class AlternatingOptimizer(Learner):
         value, dfake = self._through_discriminator(self.D.given(condition), fake, real, rng)
         game = value
         for term in self.generator_terms:
-            term_value, dterm = term(fake, real)
-            value, dfake = value + term_value, dfake + dterm
+            value, dfake = term.added_to(value, dfake, fake, real, self.G.kernels)
         self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
         self.G.commit_statistics(g_tape)
         return GeneratorValues(value, game)

@@ -45,7 +45,7 @@ class CpuBackend(
     """
 
     name = "cpu"
-    joined_bytes = 1 << 40
+    joined_bytes = 1 << 20  # more than both batches leave no room for weights in a second-level cache
 
     def __init__(self, *, threads: int | None = None, exact: bool | None = None) -> None:
         self.exact = os.environ.get("MINIGAN_EXACT") == "1" if exact is None else exact

@@ -278,8 +278,11 @@ class DenseKernels(Engine, FusedKernels):
             expect("db", db, (width,), x.dtype)
         dx = self.empty(x.shape, x.dtype) if need_dx else None
         sums = (np.empty((0, 0), x.dtype) if dw is None else dw, np.empty(0, x.dtype) if db is None else db)
-        with InPlace(contiguous, *sums) as (dw, db):
-            self._run_gradients(dy, x, w, y, slope, dw, db, dx, products)
+        if sums[0].flags.carray and sums[1].flags.carray:  # as a network's are
+            self._run_gradients(dy, x, w, y, slope, *sums, dx, products)
+        else:
+            with InPlace(contiguous, *sums) as (dw, db):
+                self._run_gradients(dy, x, w, y, slope, dw, db, dx, products)
         return dx
 
     def _run_gradients(

@@ -83,6 +83,14 @@ def join(part, parts, first, second, both):
 
 
 @kernel
+def weighted_sum(part, parts, a, b, weight, y):
+    first, last = len(y) * part // parts, len(y) * (part + 1) // parts
+    a, b, y = a[first:last], b[first:last], y[first:last]
+    for i in range(len(y)):
+        y[i] = a[i] + weight * b[i]
+
+
+@kernel
 def count_beyond(part, parts, x, limit, counts):
     """Counts what is not below the limit; NaN is not."""
     x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
@@ -111,6 +119,13 @@ class OptimKernels(Engine):
 
     def join(self, first: Array, second: Array, both: Array) -> None:
         self.team.run(join, flat(first), flat(second), flat(both), parts=self.parts(both.size))
+
+    def weighted_sum(self, a: Array, b: Array, *, weight: float) -> Array:
+        if a.shape != b.shape or a.dtype != b.dtype:  # NumPy's rules decide
+            return a + weight * b
+        y = self.empty(a.shape, a.dtype)
+        self.team.run(weighted_sum, flat(a), flat(b), a.dtype.type(weight), flat(y), parts=self.parts(y.size))
+        return y
 
     def is_below(self, array: Array, limit: float) -> bool:
         if array.size == 1:
