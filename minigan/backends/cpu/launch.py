@@ -190,7 +190,13 @@ def launch(mailbox, addresses, yield_address, parts, *arguments):
     address = address_of(addresses, key_of(arguments))
     if address == 0:
         return UNKNOWN
-    place, stub, failed = lay_out(arguments), stub_of(arguments), 0
+    return share_out(mailbox, stub_of(arguments), lay_out(arguments), address, yield_address, parts)
+
+
+@kernel
+def share_out(mailbox, stub, place, address, yield_address, parts):
+    """`launch` for a kernel of known address and arguments; compiled once for all kernels."""
+    failed = 0
     if not exchange_shared(mailbox, BUSY, 0, 1):  # another caller has it
         for part in range(parts):
             failed += not call_stub(stub, place, address, part, parts)
