@@ -244,7 +244,7 @@ def test_phases_are_in_the_order_of_the_algorithm(measured):
 
 
 def test_real_and_fake_as_one_batch_are_one_phase(monkeypatch):
-    """With the operations of both."""
+    """Its operations are those of both."""
     recipe = RECIPES["mlp"]
     separate, _ = ledger_of(recipe)
     monkeypatch.setattr(ReferenceBackend, "joined_bytes", 1 << 20)

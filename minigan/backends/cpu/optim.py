@@ -129,7 +129,7 @@ class OptimKernels(Engine):
 
     def is_below(self, array: Array, limit: float) -> bool:
         if array.size == 1:
-            return abs(array.item()) < limit
+            return bool(abs(array.item()) < limit)
         counts = np.zeros(self.parts(array.size), np.int64)
         self.team.run(count_beyond, flat(array), array.dtype.type(limit), counts, parts=len(counts))
         return max(counts.tolist()) == 0

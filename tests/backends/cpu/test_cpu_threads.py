@@ -173,7 +173,7 @@ def test_serving_ends_with_a_ring_or_with_patience():
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 def test_a_compiled_kernel_does_every_part_once(size, dtype):
-    """Of any types, one after the other; the first call of each finds no code for them."""
+    """With any types, one after the other; the first call with each finds no code for them."""
     team, done = Team(size), np.zeros(size, dtype)
     for weight in (dtype(2), 3, 0.5):
         for _ in range(200):
