@@ -7,7 +7,8 @@ rarely there; each parallel kernel also costs a second compilation. Kernels here
 number of callers may use them, and a part's work depends on nothing but its number, so results repeat bit for bit. They
 do so, too, where the system starts fewer threads than parts, or none: the caller does what no worker has begun.
 
-Compiled kernels are handed over in compiled code, see `launch.py`; a queue carries parts of Python functions.
+Compiled kernels are handed over in compiled code, see `launch.py`; a queue carries parts of long kernels and of Python
+functions.
 
 Sleeping has a price. It takes some 50 µs to wake a thread, as long as a small kernel. So both sides first watch for a
 moment: a thread that watches a place in memory sees it change at once. And for bursts of a few milliseconds the
