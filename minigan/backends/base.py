@@ -138,6 +138,8 @@ class Backend(ABC):
     xp: ModuleType  # numpy or cupy
     precision: Precision = "fp32"  # of the factors of products, see `precision.py`
     guard: Guard | None = None  # None: each number is looked at before it does harm
+    # Bytes of a layer's output up to which one call on two batches is quicker than two calls; 0: never.
+    joined_bytes: int = 0
 
     def __copy__(self) -> Self:
         return self
@@ -182,6 +184,26 @@ class Backend(ABC):
     def multiply(self, a: Array, b: Array) -> Array:
         """a * b, of equal shapes; the result has a's dtype, b may have another."""
         return self.xp.multiply(a, b, out=self.empty(a.shape, a.dtype))
+
+    def zeros(self, size: int, dtype: np.dtype[Any]) -> Array:
+        """A new flat array of zeros, for numbers that stay for the whole training: weights, gradients, moments."""
+        return self.xp.zeros(size, dtype=dtype)
+
+    def erase(self, array: Array) -> None:
+        """Sets all numbers of a flat array to zero."""
+        array.fill(0)
+
+    def join(self, first: Array, second: Array, both: Array) -> None:
+        """Copies two batches into one, one after the other."""
+        both[: len(first)], both[len(first) :] = first, second
+
+    def weighted_sum(self, a: Array, b: Array, *, weight: float) -> Array:
+        """a + weight * b, for arrays of one shape."""
+        return a + weight * b
+
+    def is_below(self, array: Array, limit: float) -> bool:
+        """Whether all absolute values are below the limit; NaN is not. On a device the host waits for the answer."""
+        return not array.size or bool((array.max() < limit) & (array.min() > -limit))
 
     # ------------------------------------------------------------------------------------------ a training step
 

@@ -25,14 +25,29 @@ class Workspace:
 
     def take(self, name: str, size: int, dtype: np.dtype[Any]) -> Array:
         """A flat array of `size` elements, aligned to a cache line. Two names never share memory."""
-        buffers: dict[str, Array] = self._local.__dict__
-        nbytes = size * dtype.itemsize
+        views: dict[tuple[str, int, np.dtype[Any]], Array] = self._local.__dict__.setdefault("views", {})
+        view = views.get((name, size, dtype))
+        if view is None:
+            view = views[name, size, dtype] = self._buffer(name, size * dtype.itemsize).view(dtype)
+        return view
+
+    def _buffer(self, name: str, nbytes: int) -> Array:
+        """The bytes of that name; a larger buffer takes the place of one that is too small."""
+        buffers = self._buffers()
         buffer = buffers.get(name)
         if buffer is None or buffer.size < nbytes:
             owner = np.empty(nbytes + CACHE_LINE - 1, np.uint8)
             offset = -owner.ctypes.data % CACHE_LINE
             buffer = buffers[name] = owner[offset : offset + nbytes]
-        return buffer[:nbytes].view(dtype)
+            views = self._local.views
+            for key in [key for key in views if key[0] == name]:
+                del views[key]
+        return buffer[:nbytes]
+
+    def _buffers(self) -> dict[str, Array]:
+        """The calling thread's buffers by name."""
+        buffers: dict[str, Array] = self._local.__dict__.setdefault("buffers", {})
+        return buffers
 
     def clear(self) -> None:
         """Drops the calling thread's buffers."""
@@ -41,7 +56,7 @@ class Workspace:
     @property
     def nbytes(self) -> int:
         """Bytes of the calling thread's buffers."""
-        return sum(buffer.nbytes for buffer in self._local.__dict__.values())
+        return sum(buffer.nbytes for buffer in self._buffers().values())
 
 
 class InPlace:

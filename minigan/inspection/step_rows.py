@@ -26,6 +26,7 @@ __all__ = ["Rows"]
 
 DRAWN, AVERAGE = "the batch and G's fakes", "the moving average"
 STEP, REAL, FAKE, PENALTY, G_STEP = "forward and backward", "D on real", "D on fake", "penalty", "G"
+JOINED = "D on real and fake"  # as one batch, see `minigan.training.joined`
 NO_INPUT = "nothing below the first layer has weights"
 ZEROS = "every layer is piecewise linear: no layer gives a dP/dx, where PyTorch hands zeros on"
 LINEAR_ABOVE = "no dP/dx comes from the layers above"
@@ -88,7 +89,7 @@ class Rows:
         """Sets the phase of a span; gives the row that its own time belongs to, if it is no pass."""
         if span.kind == "update":
             self._update, self._walks = span.name, {"forward": 0, "backward": 0}
-            self._phase = self._phase_of_update()
+            self._phase = self._phase_of_update(span)
         elif span.kind == "penalty":
             self._phase = PENALTY
         elif span.kind == "optimizer":
@@ -102,14 +103,17 @@ class Rows:
             self._walk(span)
         return None
 
-    def _phase_of_update(self) -> str:
+    def _phase_of_update(self, span: Span) -> str:
         if not isinstance(self.learner, AlternatingOptimizer):
             return STEP
-        return REAL if self._update == "D" else G_STEP
+        if self._update != "D":
+            return G_STEP
+        passes = [inner for inner in span.inside if inner.kind == "pass" and inner.name == "forward"]
+        return JOINED if sum(inner.network.layers[0] in inner.layers for inner in passes) == 1 else REAL
 
     def _walk(self, span: Span) -> None:
-        """Notices a new walk through D: the first is on real, the second on fake."""
-        if span.name not in self._walks or self._phase == PENALTY:
+        """Notices a new walk through D: the first is on real, the second on fake, unless there is one on both."""
+        if span.name not in self._walks or self._phase in (PENALTY, JOINED):
             return
         first = span.name == "forward"
         if (span.network.layers[0] if first else span.network.layers[-1]) in span.layers:

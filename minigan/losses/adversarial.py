@@ -324,6 +324,8 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
 
 def _target(target: float) -> float:
     """D's target, if it is a number from FAKE to REAL."""
+    if type(target) is float and FAKE <= target <= REAL:
+        return target
     return number(target, "target", least=FAKE, most=REAL, remedy="Write REAL or FAKE, from minigan.losses.")
 
 

@@ -95,8 +95,9 @@ class Gradients(Views):
         other = copy(self)
         memo[id(self)] = other
         other.arena = deepcopy(self.arena, memo)
-        other.flat = self.flat.copy()
-        elsewhere = {p: view for p, view in self._views.items() if view.base is not self.flat}  # with_destination
+        other.flat = self.arena.copy_of(self.flat)
+        memory = self.flat if self.flat.base is None else self.flat.base
+        elsewhere = {p: view for p, view in self._views.items() if view.base is not memory}  # with_destination
         other._views = Views(other.arena.offsets, other.flat)._views | deepcopy(elsewhere, memo)
         return other
 
@@ -108,7 +109,7 @@ class Gradients(Views):
 
     def zero(self) -> None:
         """Sets all gradients to zero, in one pass."""
-        self.flat.fill(0)
+        self.arena.backend.erase(self.flat)
 
 
 class Arena:
@@ -137,7 +138,7 @@ class Arena:
         host = np.zeros(size, dtype)
         for parameter, offset in self.offsets.items():
             host[offset : offset + parameter.size] = parameter.initializer(rng, parameter.shape).ravel()
-        self.flat = backend.asarray(host)
+        self.flat = self.copy_of(backend.asarray(host))
         self._bind()
 
     def _bind(self) -> None:
@@ -155,7 +156,7 @@ class Arena:
         memo[id(self)] = other
         vars(other).update(vars(self))
         other._named, other.offsets = deepcopy(self._named, memo), deepcopy(self.offsets, memo)
-        other.flat = self.flat.copy()
+        other.flat = self.copy_of(self.flat)
         other._bind()
         other.belong_to(deepcopy(self.owner(), memo))
         return other
@@ -184,7 +185,13 @@ class Arena:
 
     def zeros_like(self) -> Array:
         """A flat array of zeros like the arena's: an optimizer's moments."""
-        return self.backend.xp.zeros_like(self.flat)
+        return self.backend.zeros(self.flat.size, self.flat.dtype)
+
+    def copy_of(self, flat: Array) -> Array:
+        """The same numbers in memory of their own, which the backend has chosen for numbers that stay."""
+        copied = self.backend.zeros(flat.size, flat.dtype)
+        copied[...] = flat
+        return copied
 
     def gradients(self) -> Gradients:
         """A new block of zero gradients."""

@@ -21,6 +21,7 @@ from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.instance_noise import InstanceNoise
+from minigan.training.joined import joinable_examples, joined
 from minigan.training.learner import Learner
 from minigan.training.noise import expect_noise, expect_noise_function
 from minigan.training.sampling import Noise
@@ -91,6 +92,7 @@ class AlternatingOptimizer(Learner):
         if penalty is not None and (objection := penalty.objection(D)):
             warnings.warn(objection, stacklevel=2)
         self.fake_pool = fake_pool
+        self._joinable = joinable_examples(D)
         self.g_grads, self.d_grads = self.grads["G"], self.grads["D"]
 
     def step(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
@@ -158,7 +160,9 @@ class AlternatingOptimizer(Learner):
         """Leaves in `d_grads` the gradients of D's loss; arguments as in `discriminator_step`."""
         D = self.D.given(condition)
         self.d_grads.zero()
-        if isinstance(self.loss, CoupledLoss):
+        if len(real) + len(fake) <= self._joinable:
+            value, on_real, on_fake = self._joined_game(real, fake, rng, condition)
+        elif isinstance(self.loss, CoupledLoss):
             value, on_real, on_fake = self._coupled_game(D, self.loss, real, fake, rng)
         else:
             value, on_real, on_fake = self._separate_game(D, self.loss, real, fake, rng)
@@ -197,6 +201,25 @@ class AlternatingOptimizer(Learner):
             D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
         return value, loss.verdict(on_real), loss.verdict(on_fake)
 
+    def _joined_game(
+        self, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """The same with both batches as one: only the loss tells them apart. See `joinable_examples`."""
+        kernels, loss, n = self.D.kernels, self.loss, len(real)
+        D = self.D if condition is None else self.D.given(joined(kernels, condition, condition))
+        logits, tape = D.forward(joined(kernels, real, fake), train=True, rng=rng)
+        on_real, on_fake = logits[:n], logits[n:]
+        if isinstance(loss, CoupledLoss):
+            value, dreal, dfake = loss.discriminator(on_real, on_fake)
+        else:
+            (for_real, dreal), (for_fake, dfake) = (
+                loss.discriminator(on_real, REAL),
+                loss.discriminator(on_fake, FAKE),
+            )
+            value = for_real + for_fake
+        D.backward(joined(kernels, dreal, dfake), tape, grads=self.d_grads, need_dx=False, release=True)
+        return value, loss.verdict(on_real), loss.verdict(on_fake)
+
     # ------------------------------------------------------------------------------------------ G's gradients
 
     def generator_gradients(
@@ -210,8 +233,7 @@ class AlternatingOptimizer(Learner):
         value, dfake = self._through_discriminator(self.D.given(condition), fake, real, rng)
         game = value
         for term in self.generator_terms:
-            term_value, dterm = term(fake, real)
-            value, dfake = value + term_value, dfake + dterm
+            value, dfake = term.added_to(value, dfake, fake, real, self.G.kernels)
         self.G.backward(dfake, g_tape, grads=self.g_grads, need_dx=False)
         self.G.commit_statistics(g_tape)
         return GeneratorValues(value, game)

@@ -56,7 +56,7 @@ def _hold(network: Layer, *limits: tuple[Array, float]) -> bool:
     """Whether each array is below its limit; True if the guard has been asked to check that."""
     guard = network.kernels.guard
     if guard is None:
-        return all(_is_below(array, limit) for array, limit in limits)
+        return all(network.kernels.is_below(array, limit) for array, limit in limits)
     for array, limit in limits:
         if array.size:
             guard.demand(_below(array, limit))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from minigan.backends import Array
+from minigan.backends import Array, Backend
 
 __all__ = ["GeneratorTerm"]
 
@@ -23,3 +23,8 @@ class GeneratorTerm(NamedTuple):
         """The weighted value, and its gradient with respect to fake."""
         value, dfake = self.function(fake, real)
         return self.weight * value, self.weight * dfake
+
+    def added_to(self, value: Array, dfake: Array, fake: Array, real: Array, kernels: Backend) -> tuple[Array, Array]:
+        """A loss and its gradient with this term's added: new arrays."""
+        own, down = self.function(fake, real)
+        return value + self.weight * own, kernels.weighted_sum(dfake, down, weight=self.weight)

@@ -80,8 +80,7 @@ class Supervised(Learner):
         """The weighted sum of all terms, and its gradient with respect to y."""
         value, dy = self.terms[0](y, target)
         for term in self.terms[1:]:
-            term_value, dterm = term(y, target)
-            value, dy = value + term_value, dy + dterm
+            value, dy = term.added_to(value, dy, y, target, self.G.kernels)
         return value, dy
 
     def kind(self) -> tuple[()]:

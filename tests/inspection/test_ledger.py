@@ -9,6 +9,7 @@ import pytest
 from counted_oracle import counted, multiply_adds, naive, oracle_counts
 
 from minigan.backends.base import KERNELS
+from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError
 from minigan.inspection import as_trace, measure_step, step_ledger
 from minigan.inspection.ledger import BETWEEN, FUSED, RUN, SKIPPED
@@ -240,6 +241,26 @@ def test_phases_are_in_the_order_of_the_algorithm(measured):
     if "of a" not in name and name != "mlp":
         expected.remove("penalty")
     assert phases == expected + ["the moving average"] * (name == "several steps of D")
+
+
+def test_real_and_fake_as_one_batch_are_one_phase(monkeypatch):
+    """Its operations are those of both."""
+    recipe = RECIPES["mlp"]
+    separate, _ = ledger_of(recipe)
+    monkeypatch.setattr(ReferenceBackend, "joined_bytes", 1 << 20)
+    joined, _ = ledger_of(recipe)
+    phases = ["the batch and G's fakes", "D on real and fake", "penalty", "D's update", "G", "G's update"]
+    assert list(joined.phases()) == phases
+    assert joined.totals() == separate.totals()
+    rows = rows_of(joined, "D on real and fake", status=RUN)
+    assert {row.shapes[0][0] for row in rows if row.operation == "y"} == {2 * BATCH}
+    for row in rows:
+        if row.operation != BETWEEN:
+            both = [
+                rows_of(separate, phase, label=row.label, operation=row.operation)
+                for phase in ("D on real", "D on fake")
+            ]
+            assert row.cost.flops == sum(other.cost.flops for (other,) in both)
 
 
 def test_gs_step_skips_the_gradients_of_ds_weights(measured):

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from minigan.backends.cpu import numba_start, simd
-from minigan.backends.cpu.activation import ActivationKernels
+from minigan.backends.cpu.activation import ActivationKernels, leaky
 from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, bfloat16, widened_kernels
 from minigan.backends.cpu.conv import ConvKernels
 from minigan.backends.cpu.double_norm import DoubleNormKernels
@@ -25,15 +25,13 @@ from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
 from minigan.backends.cpu.tile_units import Unit, find_unit
-from minigan.backends.cpu.waiting import watch
 from minigan.backends.precision import Precision, chosen_precision
 from minigan.backends.recycler import Recycler
 from minigan.backends.reference import ReferenceBackend
 from minigan.backends.workspace import Workspace
 
-numba_start.leave_scipy_for_later()
-if isinstance(watch._cache, KeyedCache):
-    numba_start.keep_runtime(watch._cache.beside("numba_runtime"))
+if isinstance(leaky._cache, KeyedCache):
+    numba_start.keep_runtime(leaky._cache.beside("numba_runtime"))
 
 
 class CpuBackend(
@@ -66,6 +64,7 @@ class CpuBackend(
     """
 
     name = "cpu"
+    joined_bytes = 1 << 20  # more than both batches leave no room for weights in a second-level cache
 
     def __new__(cls, *, precision: str | None = None, **_: Any) -> Self:
         kind = NarrowCpuBackend if cls is CpuBackend and cls._precision(precision) == "bf16" else cls

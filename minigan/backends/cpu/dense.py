@@ -55,6 +55,31 @@ def sum_channels(part, parts, x, sums):
 
 
 @kernel
+def thin_gradients(part, parts, dy, x, w, dw, dx):
+    """dw += x' . dy and dx = dy . w' for so few columns that a tile would be nearly empty: a row of x at a time."""
+    (rows, depth), width = x.shape, dy.shape[1]
+    first, last = depth * part // parts, depth * (part + 1) // parts
+    column = np.empty(last - first, x.dtype)
+    for k in range(width):
+        if dw.size:
+            fill(column, 0, len(column))
+            for i in range(rows):
+                row, factor = x[i, first:last], dy[i, k]
+                for c in range(len(column)):
+                    column[c] += factor * row[c]
+            for c in range(len(column)):
+                dw[first + c, k] += column[c]
+        if dx.size:
+            for c in range(len(column)):
+                column[c] = w[first + c, k]
+            for i in range(rows):
+                row, factor = dx[i, first:last], dy[i, k]
+                for c in range(len(column)):
+                    product = factor * column[c]
+                    row[c] = row[c] + product if k else product
+
+
+@kernel
 def dense_gradients(part, parts, dy, x, w, y, slope, dw, db, dx, columns, panels, cotangents):
     """dw += x' . dz, db += the sums of dz and dx = dz . w', with dz = dy taken back through the activation.
 
@@ -69,16 +94,19 @@ def dense_gradients(part, parts, dy, x, w, y, slope, dw, db, dx, columns, panels
         dz = cotangents[part]
         leaky_gradient(0, 1, dy.reshape(dy.size), y.reshape(y.size), slope, dz.reshape(dz.size))
         dy = dz
-    one, no_bias = x.dtype.type(1), np.empty(0, x.dtype)
-    if dw.size:
-        multiply(part, parts, x, dy, no_bias, dw, True, False, True, one, columns, panels)
-    if dx.size:
-        multiply(part, parts, dy, w, no_bias, dx, False, True, False, one, columns, panels)
     first, last = len(db) * part // parts, len(db) * (part + 1) // parts
     totals = np.empty(last - first)
     sum_columns(dy, 0, len(dy), first, last, totals)
     for k in range(first, last):
         db[k] += totals[k - first]
+    if dy.shape[1] <= THIN:
+        thin_gradients(part, parts, dy, x, w, dw, dx)
+        return
+    one, no_bias = x.dtype.type(1), np.empty(0, x.dtype)
+    if dw.size:
+        multiply(part, parts, x, dy, no_bias, dw, True, False, True, one, columns, panels)
+    if dx.size:
+        multiply(part, parts, dy, w, no_bias, dx, False, True, False, one, columns, panels)
 
 
 class DenseKernels(Engine, FusedKernels):
@@ -100,7 +128,7 @@ class DenseKernels(Engine, FusedKernels):
             return add_to
         rows, depth = a.shape[::-1] if transpose_a else a.shape
         width = b.shape[0] if transpose_b else b.shape[1]
-        if rows * depth * width < OPENBLAS_WORK and depth > 1:  # an outer product is slow in OpenBLAS
+        if rows * depth * width < OPENBLAS_WORK and depth > 1 and width > THIN:  # an outer product is slow in OpenBLAS
             return super().matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b, bias=bias, add_to=add_to)
         if rows == 1 < width:
             # A vector times a matrix, which has its path the other way round.
@@ -253,8 +281,11 @@ class DenseKernels(Engine, FusedKernels):
             expect("db", db, (width,), x.dtype)
         dx = self.empty(x.shape, x.dtype) if need_dx else None
         sums = (np.empty((0, 0), x.dtype) if dw is None else dw, np.empty(0, x.dtype) if db is None else db)
-        with InPlace(contiguous, *sums) as (dw, db):
-            self._run_gradients(dy, x, w, y, slope, dw, db, dx, products)
+        if sums[0].flags.carray and sums[1].flags.carray:  # as a network's are
+            self._run_gradients(dy, x, w, y, slope, *sums, dx, products)
+        else:
+            with InPlace(contiguous, *sums) as (dw, db):
+                self._run_gradients(dy, x, w, y, slope, dw, db, dx, products)
         return dx
 
     def _run_gradients(

@@ -94,6 +94,8 @@ def multiply_panel(left, panel, start, result, row_first, row_last):
 def multiply(part, parts, a, b, bias, y, transpose_a, transpose_b, accumulate, slope, columns, panels):
     """y = a . b + bias, then through the activation, or y += a . b + bias; threads share out the tiles of y.
 
+    Of a sum, which is a gradient, each takes rows, as the optimizer's step will: they are in its cache then.
+
     Args:
         bias: (N,), or (0,) for none.
         slope: of a LeakyReLU; 1 for no activation.
@@ -106,8 +108,11 @@ def multiply(part, parts, a, b, bias, y, transpose_a, transpose_b, accumulate, s
     left = Left(a.reshape(a.size), list_sources(rows, row_size), depth, row_size, step)
     targets, start, packed = tile_rows(width), np.zeros(columns, a.dtype), panels[part]
     flat_b, flat_y = b.reshape(b.size), y.reshape(y.size)
-    down = -(-rows // TILE_ROWS)
-    tiles = down * -(-width // columns)
+    top, down, panels_across = 0, -(-rows // TILE_ROWS), -(-width // columns)
+    if accumulate:
+        top, down = down * part // parts, down * (part + 1) // parts - down * part // parts
+        part, parts = 0, 1
+    tiles = down * panels_across
     tile, last = tiles * part // parts, tiles * (part + 1) // parts
     while tile < last:
         panel, t = tile // down, tile % down
@@ -125,6 +130,7 @@ def multiply(part, parts, a, b, bias, y, transpose_a, transpose_b, accumulate, s
         if len(bias):
             copy(start, 0, bias, first, here)
         result = Result(flat_y, targets, width, first, here, accumulate, slope)
+        t += top
         multiply_panel(left, source, start, result, t * TILE_ROWS, min((t + here_down) * TILE_ROWS, rows))
 
 

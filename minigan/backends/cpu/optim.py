@@ -1,11 +1,14 @@
-"""Optimizer steps in one pass over the flat arrays."""
+"""Optimizer steps, and what else is done to all of a network's numbers, in one pass over the flat arrays.
+
+Every pass gives a thread the same slice, about the one whose gradients it has computed: its part is then in its cache.
+"""
 
 import math
 
 import numpy as np
 
 from minigan.backends.base import Array, expect
-from minigan.backends.cpu.engine import Engine, contiguous
+from minigan.backends.cpu.engine import Engine, contiguous, flat
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.workspace import InPlace
 
@@ -64,6 +67,40 @@ def scale(part, parts, x, factor):
 
 
 @kernel
+def erase(part, parts, x):
+    x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
+    for i in range(len(x)):
+        x[i] = 0
+
+
+@kernel
+def join(part, parts, first, second, both):
+    begin, end = len(both) * part // parts, len(both) * (part + 1) // parts
+    for i in range(begin, min(end, len(first))):
+        both[i] = first[i]
+    for i in range(max(begin, len(first)), end):
+        both[i] = second[i - len(first)]
+
+
+@kernel
+def weighted_sum(part, parts, a, b, weight, y):
+    first, last = len(y) * part // parts, len(y) * (part + 1) // parts
+    a, b, y = a[first:last], b[first:last], y[first:last]
+    for i in range(len(y)):
+        y[i] = a[i] + weight * b[i]
+
+
+@kernel
+def count_beyond(part, parts, x, limit, counts):
+    """Counts what is not below the limit; NaN is not."""
+    x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
+    count = 0
+    for i in range(len(x)):
+        count += not abs(x[i]) < limit
+    counts[part] = count
+
+
+@kernel
 def clip(part, parts, x, limit):
     x = x[len(x) * part // parts : len(x) * (part + 1) // parts]
     for i in range(len(x)):
@@ -75,6 +112,27 @@ def clip(part, parts, x, limit):
 
 class OptimKernels(Engine):
     """Overrides of `reference.optim.OptimKernels`."""
+
+    def erase(self, array: Array) -> None:
+        with InPlace(contiguous, array) as (array,):
+            self.team.run(erase, array, parts=self.parts(array.size))
+
+    def join(self, first: Array, second: Array, both: Array) -> None:
+        self.team.run(join, flat(first), flat(second), flat(both), parts=self.parts(both.size))
+
+    def weighted_sum(self, a: Array, b: Array, *, weight: float) -> Array:
+        if a.shape != b.shape or a.dtype != b.dtype:  # NumPy's rules decide
+            return a + weight * b
+        y = self.empty(a.shape, a.dtype)
+        self.team.run(weighted_sum, flat(a), flat(b), a.dtype.type(weight), flat(y), parts=self.parts(y.size))
+        return y
+
+    def is_below(self, array: Array, limit: float) -> bool:
+        if array.size == 1:
+            return bool(abs(array.item()) < limit)
+        counts = np.zeros(self.parts(array.size), np.int64)
+        self.team.run(count_beyond, flat(array), array.dtype.type(limit), counts, parts=len(counts))
+        return max(counts.tolist()) == 0
 
     def adam_step(
         self,

@@ -7,26 +7,36 @@ rarely there; each parallel kernel also costs a second compilation. Kernels here
 number of callers may use them, and a part's work depends on nothing but its number, so results repeat bit for bit. They
 do so, too, where the system starts fewer threads than parts, or none: the caller does what no worker has begun.
 
-Sleeping has a price. It takes some 50 µs to wake a thread, so both sides first watch for a moment, see `waiting.py`.
-They watch counters, which are only hints; queues carry the work. And for bursts of a few milliseconds the operating
-system may leave a woken thread on the CPU of the thread that woke it, although another CPU is idle. So where the system
-can say which CPU the caller is on (Linux), the workers are kept off it.
+Compiled kernels are handed over in compiled code, see `launch.py`; a queue carries parts of long kernels and of Python
+functions.
+
+Sleeping has a price. It takes some 50 µs to wake a thread, as long as a small kernel. So both sides first watch for a
+moment: a thread that watches a place in memory sees it change at once. And for bursts of a few milliseconds the
+operating system may leave a woken thread on the CPU of the thread that woke it, although another CPU is idle. So where
+the system can say which CPU the caller is on (Linux), the workers are kept off it.
 """
 
 import ctypes
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import numba
 import numpy as np
 
-from minigan.backends.cpu.waiting import MANNERS, PATIENCE, turns_per_second, watch
+from minigan.backends.cpu import launch as mail
+from minigan.backends.cpu.launch import launch, new_mailbox, serve, types_key
 from minigan.support.cpu_limit import usable_cpus
 from minigan.support.threads import start_thread, warn_fewer_threads
+
+# Seconds of watching before a thread goes to sleep: longer than the gaps between the kernels of a training step, so
+# that threads are awake all through it; an idle program's are asleep.
+PATIENCE = 2e-4
+TRIALS, TRIAL_TURNS = 5, 1000
 
 
 def _find_current_cpu() -> Callable[[], int] | None:
@@ -38,33 +48,22 @@ def _find_current_cpu() -> Callable[[], int] | None:
         return None
 
 
+def _address_of_yield() -> int:
+    """The address of the system's function that lets other threads have the CPU; 0 if it is not found."""
+    try:
+        library = ctypes.CDLL("kernel32" if os.name == "nt" else None)
+        function = library.SwitchToThread if os.name == "nt" else library.sched_yield
+    except (OSError, AttributeError, TypeError):
+        return 0
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
 current_cpu = _find_current_cpu()
+YIELD_ADDRESS = _address_of_yield()
 
 Outcome = BaseException | None
 Task = tuple[Callable[..., None], tuple[Any, ...], SimpleQueue[Outcome]]
-Inbox = SimpleQueue[Task]
-
-
-class Bell:
-    """A counter of things put into queues, to watch for a moment before sleeping until a queue has something.
-
-    Only a hint: an item may be another thread's, and a ring may be lost. What is in a queue decides.
-    """
-
-    def __init__(self, turns_per_second: float) -> None:
-        self._rings = np.zeros(16, np.int64)  # a cache line of its own, and the next, which is fetched with it
-        self._manners = int(MANNERS * turns_per_second)
-        self.turns = self.full_turns = int(PATIENCE * turns_per_second)
-
-    def ring(self) -> None:
-        self._rings[0] += 1
-
-    def wait(self, queue: SimpleQueue[Any]) -> Any:
-        """The next item of a queue."""
-        while True:
-            seen = self._rings.item(0)
-            if not queue.empty() or not watch(self._rings, 0, seen, self.turns, self._manners):
-                return queue.get()
+Inbox = SimpleQueue[Task | None]  # None wakes a worker, which then looks into the mailbox
 
 
 class Team:
@@ -74,8 +73,8 @@ class Team:
         self.size = size
         self._lock = threading.Lock()
         self._inbox: Inbox | None = None
-        self._posted: Bell
-        self._finished: Bell
+        self._mailbox: Any
+        self._full_turns = 0
         self._process = 0
         self._workers: list[threading.Thread] = []
         self._caller_cpu = -1
@@ -93,27 +92,51 @@ class Team:
         inbox = self._started()
         if current_cpu is not None:
             self._make_way(current_cpu())
+        if hasattr(kernel, "addresses"):
+            self._launch(kernel, arguments, parts, inbox)
+        else:
+            self._call(kernel, arguments, parts, inbox)
+
+    # ------------------------------------------------------------------------------------------ compiled kernels
+
+    def _launch(self, kernel: Any, arguments: tuple[Any, ...], parts: int, inbox: Inbox) -> None:
+        for _ in range(parts - 1 - self._mailbox.item(mail.AWAKE) - inbox.qsize()):
+            inbox.put(None)
+        outcome = launch(self._mailbox, kernel.addresses, YIELD_ADDRESS, parts, *arguments)
+        if outcome == mail.UNKNOWN:
+            self._compile(kernel, arguments)
+            outcome = launch(self._mailbox, kernel.addresses, YIELD_ADDRESS, parts, *arguments)
+        if outcome == mail.WENT_WRONG:  # kernels raise nothing themselves
+            raise MemoryError(f"no memory for what the kernel {kernel.__name__} computes in between.")
+
+    def _compile(self, kernel: Any, arguments: tuple[Any, ...]) -> None:
+        """Notes the address of the kernel's code for arguments of these types."""
+        kinds = tuple(map(numba.typeof, arguments))
+        signature = (numba.int64, numba.int64, *kinds)
+        kernel.compile(signature)
+        code = kernel.overloads[signature]
+        address = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
+        with self._lock:
+            kernel.addresses = np.append(kernel.addresses, [types_key(kinds), address])
+
+    # ------------------------------------------------------------------------------------------ Python functions
+
+    def _call(self, function: Callable[..., None], arguments: tuple[Any, ...], parts: int, inbox: Inbox) -> None:
         done: SimpleQueue[Outcome] = SimpleQueue()
         for part in range(1, parts):
-            inbox.put((kernel, (part, parts, *arguments), done))
-        self._posted.ring()
+            inbox.put((function, (part, parts, *arguments), done))
+        self._mailbox[mail.RINGS] += 1
         errors: list[Outcome] = []
         try:
-            kernel(0, parts, *arguments)
+            function(0, parts, *arguments)
         finally:  # the others still write to the arguments' memory
-            self._help(inbox)
-            errors = [self._finished.wait(done) for _ in range(1, parts)]
+            _help(inbox)
+            errors = [done.get() for _ in range(1, parts)]
         for error in errors:
             if error is not None:
                 raise error
 
-    def _help(self, inbox: Inbox) -> None:
-        """Takes over parts that no worker has begun: on a busy machine a worker may wait for a CPU for milliseconds."""
-        try:
-            while not inbox.empty():
-                _perform_next(inbox.get_nowait, self._finished)
-        except Empty:  # a worker was quicker
-            pass
+    # ------------------------------------------------------------------------------------------ workers
 
     def _started(self) -> Inbox:
         """The queue that the workers listen to. A forked child has no threads but the caller's: it starts its own."""
@@ -121,20 +144,22 @@ class Team:
             with self._lock:
                 if self._inbox is None or self._process != os.getpid():
                     # With fewer CPUs than threads, who watches may keep from its work the thread that it waits for.
-                    speed = turns_per_second() if usable_cpus().threads >= self.size else 0.0
-                    self._posted, self._finished = Bell(speed), Bell(speed)
+                    crowded = usable_cpus().threads < self.size
+                    self._full_turns = 0 if crowded else int(PATIENCE * turns_per_second())
+                    self._mailbox = new_mailbox()
+                    self._mailbox[mail.TURNS] = self._full_turns
                     self._caller_cpu = -1
                     inbox: Inbox = SimpleQueue()
-                    arguments = (inbox, self._posted, self._finished)
                     self._workers = []
                     for number in range(1, self.size):
+                        arguments = (inbox, self._mailbox)
                         worker = threading.Thread(target=_work, args=arguments, name=f"minigan-{number}", daemon=True)
                         if not start_thread(worker):
                             warn_fewer_threads()
                             break
                         self._workers.append(worker)
                     self._inbox, self._process = inbox, os.getpid()
-                    weakref.finalize(self, _dismiss, inbox, len(self._workers), self._process)
+                    weakref.finalize(self, _dismiss, inbox, self._mailbox, len(self._workers), self._process)
         return self._inbox
 
     def _make_way(self, cpu: int) -> None:
@@ -153,37 +178,67 @@ class Team:
                     os.sched_setaffinity(worker.native_id or 0, cpus)
         except OSError:  # a sandbox forbids it: workers run where the system puts them, and nobody watches
             enough = False
-        for bell in (self._posted, self._finished):
-            bell.turns = bell.full_turns if enough else 0
+        self._mailbox[mail.TURNS] = self._full_turns if enough else 0
 
 
-def _dismiss(inbox: Inbox, workers: int, process: int) -> None:
+def turns_per_second() -> float:
+    """The number of times that a thread which watches looks in a second."""
+    mailbox = new_mailbox()
+    serve(mailbox, 0)  # compiles
+    mailbox[mail.TURNS] = TRIAL_TURNS
+    seconds = []
+    for _ in range(TRIALS):  # in some of them another program may run
+        began = time.perf_counter()
+        serve(mailbox, 0)
+        seconds.append(time.perf_counter() - began)
+    return TRIAL_TURNS / min(seconds)
+
+
+def _dismiss(inbox: Inbox, mailbox: Any, workers: int, process: int) -> None:
     """Ends the workers, when their team is gone or the program exits."""
     if process == os.getpid():
         for _ in range(workers):
             inbox.put((_stop, (), SimpleQueue()))
+        mailbox[mail.RINGS] += 1
 
 
-def _work(inbox: Inbox, posted: Bell, finished: Bell) -> None:
-    take = partial(posted.wait, inbox)
-    while _perform_next(take, finished):
+def _work(inbox: Inbox, mailbox: Any) -> None:
+    going_on = True
+    while going_on:
+        rings = mailbox.item(mail.RINGS)
+        if inbox.empty():
+            serve(mailbox, rings)
+        task = inbox.get()
+        if task is None:
+            serve(mailbox, rings)
+        else:
+            going_on = _perform(task)
+            del task
+
+
+def _help(inbox: Inbox) -> None:
+    """Takes over parts that no worker has begun: on a busy machine a worker may wait for a CPU for milliseconds."""
+    try:
+        while not inbox.empty():
+            if (task := inbox.get_nowait()) is not None:
+                _perform(task)
+    except Empty:  # a worker was quicker
         pass
 
 
-def _perform_next(take: Callable[[], Task], finished: Bell) -> bool:
-    """Takes a part from the queue, runs it and reports to the caller; False if it was the message to stop."""
-    kernel, arguments, done = take()
-    if kernel is _stop:
+def _perform(task: Task) -> bool:
+    """Runs a part and reports to the caller; False if it was the message to stop."""
+    function, arguments, done = task
+    if function is _stop:
         return False
     failure: Outcome = None
     try:
-        kernel(*arguments)
+        function(*arguments)
     except BaseException as error:
         failure = error
     # Before the caller continues: otherwise its arrays would have other owners, and their memory would not be reused.
-    del kernel, arguments
+    del function, arguments, task
     done.put(failure)
-    finished.ring()
     return True
 
 

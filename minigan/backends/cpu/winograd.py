@@ -307,7 +307,7 @@ def read_block(grid, number, last):
     return Block(number // grid.bands, images, i_first, min(i_first + grid.rows_per_band, grid.tiles_down))
 
 
-@kernel
+@kernel(long=True)
 def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
     """One part's share of conv2d: some bands of images, or some strips of filters."""
     phases = grid.stride * grid.stride
@@ -358,7 +358,7 @@ def put_outputs(scheme, products, grid, block, strip_image, start, y, k):
         put_strip(strip_image, 0, window, window.first, start, y, size, block.image + image, k)
 
 
-@kernel
+@kernel(long=True)
 def convolve_back(part, parts, scheme, dy, w, bias, dx, grid, scratch):
     """One part's share of conv2d_input_grad: some bands of images, or some strips of channels.
 
@@ -436,7 +436,7 @@ def put_pixels(strip_image, grid, own, window, start, dx, c):
         put_strip(strip_image, at, kept, own.i_first * tile_rows, start, dx, size, own.image + image, c)
 
 
-@kernel
+@kernel(long=True)
 def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
     """One part's share of conv2d_weight_grad: some strips of channels, or of filters."""
     phases = grid.stride * grid.stride

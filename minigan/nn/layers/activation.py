@@ -57,6 +57,7 @@ class LeakyReLU(Activation):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__()
@@ -73,6 +74,7 @@ class ReLU(LeakyReLU):
     """Rectifier: y = max(x, 0)."""
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__(slope=0.0)
@@ -82,6 +84,7 @@ class Tanh(Activation):
     """Hyperbolic tangent: y = tanh(x). The generator's last layer, for images in [-1, 1]."""
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def apply(self, x: Array) -> Array:
         return self.kernels.tanh(x)
@@ -101,6 +104,7 @@ class Sigmoid(Activation):
     """Logistic function: y = 1 / (1 + exp(-x)), for images in [0, 1]. Losses take logits, so D ends without one."""
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def apply(self, x: Array) -> Array:
         return self.kernels.sigmoid(x)
@@ -136,6 +140,7 @@ class Maxout(Layer):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self, pieces: int) -> None:
         super().__init__()

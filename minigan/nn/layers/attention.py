@@ -20,7 +20,7 @@ from the last to the first, each product leaves its two factors' shares:
 
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,7 @@ class SelfAttention(Layer):
         init: the initializer of the convolutions' w.
     """
 
+    separable: ClassVar[bool] = True
     gamma: Parameter
 
     def __init__(

@@ -39,6 +39,7 @@ class Layer(ABC):
     """
 
     transparent: ClassVar[bool] = False  # whether summaries show the layers inside instead of it
+    separable: ClassVar[bool] = False  # see `is_separable`; not inherited, since a subclass may have passes of its own
 
     # Whether the passes also take arrays of the backend's `activation_dtype`, and then return such: they leave all
     # arithmetic to kernels. A network gives other layers arrays of its own dtype. A subclass may have passes of its
@@ -161,6 +162,15 @@ class Layer(ABC):
         To be called when the state was averaged, or loaded from a file that may hold an average. It leaves every other
         state as it is, to the bit.
         """
+
+    @property
+    def is_separable(self) -> bool:
+        """Whether in training, too, each example's passes depend on that example alone: no statistics, no draws.
+
+        Then two batches can go through as one. A class says so by `separable = True`, for itself but not for the layers
+        inside it.
+        """
+        return all(vars(type(layer)).get("separable", False) for _, layer in self.walk())
 
     @property
     def own_flops(self) -> int:

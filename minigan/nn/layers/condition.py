@@ -10,7 +10,7 @@ the inner product of its features with an embedding of c (projection, see
 """
 
 from copy import copy
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class ConcatCondition(Conditional):
         embedding: the number of columns of E, (F, embedding), which is learned; 0 takes c as it is.
     """
 
+    separable: ClassVar[bool] = True
     E: Parameter | None
 
     def __init__(self, shape: Shape, *, embedding: int = 0) -> None:
@@ -143,6 +144,8 @@ class InnerProduct(Conditional):
         features: the length of x and of c.
     """
 
+    separable: ClassVar[bool] = True
+
     def __init__(self, features: int) -> None:
         super().__init__((whole(features, "features", of=type(self).__name__),))
         self.features = self.shape[0]
@@ -190,6 +193,7 @@ class ConditionalAffine(Conditional):
         gamma_init: the initializer of Gamma, (features, C); Beta starts at 0.
     """
 
+    separable: ClassVar[bool] = True
     gamma: Parameter
     beta: Parameter
 

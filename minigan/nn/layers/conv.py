@@ -52,6 +52,7 @@ class Conv2D(Layer):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     # The kernels of y, dx and dw.
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
@@ -174,6 +175,7 @@ class ConvTranspose2D(Conv2D):
 
     narrow: ClassVar[bool] = True
 
+    separable: ClassVar[bool] = True
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d_input_grad", "conv2d", "conv2d_weight_grad")
 
     def __init__(

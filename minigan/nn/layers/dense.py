@@ -26,6 +26,7 @@ class Dense(Layer):
 
     narrow: ClassVar[bool] = True
 
+    separable: ClassVar[bool] = True
     w: Parameter
     b: Parameter | None
 

@@ -144,6 +144,7 @@ class GroupNorm(Layer):
 
     narrow: ClassVar[bool] = True
 
+    separable: ClassVar[bool] = True
     gamma: Parameter
     beta: Parameter
 
@@ -212,6 +213,7 @@ class LayerNorm(GroupNorm):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -232,6 +234,7 @@ class InstanceNorm(GroupNorm):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """Pooling by averages and sums: linear maps, the adjoints of repeating pixels."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from minigan.backends import Array
@@ -18,6 +20,7 @@ class AveragePooling2D(Layer):
         factor: the size of a block and the step from one to the next; one int or a pair (vertical, horizontal).
     """
 
+    separable: ClassVar[bool] = True
     share: float  # the weight of a pixel in its block's result
 
     def __init__(self, factor: int | IntPair = 2) -> None:
@@ -67,6 +70,8 @@ class GlobalAveragePooling2D(AveragePooling2D):
     Source: Lin et al. 2014, section 3.2.
     """
 
+    separable: ClassVar[bool] = True
+
     def __init__(self) -> None:
         super().__init__()
 
@@ -84,6 +89,8 @@ class GlobalSumPooling2D(GlobalAveragePooling2D):
 
     Source: the end of SNGAN's D (Miyato et al. 2018, table 4).
     """
+
+    separable: ClassVar[bool] = True
 
     def infer(self, input_shape: Shape) -> Shape:
         output_shape = super().infer(input_shape)

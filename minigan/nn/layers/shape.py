@@ -21,6 +21,7 @@ class Reshape(Layer):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -52,6 +53,7 @@ class Flatten(Reshape):
     """Flattens each example to a vector: (H, W, C) becomes (H * W * C,)."""
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__(())
@@ -70,6 +72,7 @@ class UpSampling2D(Layer):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self, factor: int | IntPair = 2) -> None:
         super().__init__()
@@ -106,6 +109,7 @@ class PixelShuffle(Layer):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self, factor: int | IntPair = 2) -> None:
         super().__init__()

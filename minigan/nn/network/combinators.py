@@ -43,6 +43,7 @@ class Residual(Block):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self, layers: Sequence[Layer], *, shortcut: Sequence[Layer] | None = None) -> None:
         super().__init__()
@@ -118,6 +119,7 @@ class SkipConcat(Block):
     """
 
     narrow: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
@@ -192,6 +194,7 @@ class Parallel(Block):
 
     narrow: ClassVar[bool] = True
 
+    separable: ClassVar[bool] = True
     ends: list[int]  # the branches' last channels in the output, exclusive
 
     def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:

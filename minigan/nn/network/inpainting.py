@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class Inpainting(Block):
     Args:
         layers: f, from (H, W, C + 1) to (H, W, C).
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()

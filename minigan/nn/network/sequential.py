@@ -36,6 +36,7 @@ class Sequential(Layer):
 
     narrow: ClassVar[bool] = True
 
+    separable: ClassVar[bool] = True
     transparent: ClassVar[bool] = True
 
     def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:

@@ -4,8 +4,8 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+import time
 import warnings
-from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -13,9 +13,11 @@ import pytest
 pytest.importorskip("numba")
 
 from minigan.backends.cpu import CpuBackend
+from minigan.backends.cpu import launch as mail
 from minigan.backends.cpu import threads as threads_module
-from minigan.backends.cpu.threads import Bell, Team
-from minigan.backends.cpu.waiting import turns_per_second, watch
+from minigan.backends.cpu.jit import kernel
+from minigan.backends.cpu.launch import launch, new_mailbox, serve
+from minigan.backends.cpu.threads import YIELD_ADDRESS, Team, turns_per_second
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import Workspace
 
@@ -144,51 +146,127 @@ def test_a_training_step_allocates_no_scratch_after_the_first():
     assert sizes[0] == sizes[1] == sizes[2] > 0
 
 
-def test_watching_ends_with_a_change_or_with_patience():
-    place = np.zeros(4, np.int64)
-    assert not watch(place, 2, 0, 1000, 10)
-    assert watch(place, 2, 1, 1000, 10)
-    timer = threading.Timer(0.05, lambda: place.__setitem__(2, 7))
+@kernel
+def count(part, parts, done, weight):
+    done[part] += weight * parts
+
+
+@kernel
+def fail_in(part, parts, failing, done):  # noqa: ARG001
+    done[part] += 1
+    if part == failing:
+        raise ValueError
+
+
+def test_serving_ends_with_a_ring_or_with_patience():
+    mailbox = new_mailbox()
+    serve(mailbox, 0)
+    mailbox[mail.TURNS] = int(10 * turns_per_second())
+    serve(mailbox, 1)  # the ring was before
+    timer = threading.Timer(0.05, lambda: mailbox.__setitem__(mail.RINGS, 7))
     timer.start()
-    assert watch(place, 2, 0, int(10 * turns_per_second()), 10)
+    serve(mailbox, 0)
+    assert mailbox[mail.RINGS] == 7 and mailbox[mail.AWAKE] == 0
     timer.join()
 
 
-@pytest.mark.parametrize("speed", [0.0, 1e7, 1e9], ids=["asleep", "a moment", "long"])
-def test_a_bell_gives_what_the_queue_has(speed):
-    """Whether it comes at once, while somebody watches, or after; and without the bell too."""
-    bell, queue = Bell(speed), SimpleQueue()
-    queue.put("at once")
-    assert bell.wait(queue) == "at once"
-    for ringing in (True, False) if speed < 1e9 else (True,):
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_compiled_kernel_does_every_part_once(size, dtype):
+    """With any types, one after the other; the first call with each finds no code for them."""
+    team, done = Team(size), np.zeros(size, dtype)
+    for weight in (dtype(2), 3, 0.5):
+        for _ in range(200):
+            team.run(count, done, weight)
+    assert done.tolist() == [200 * size * 5.5 if dtype is not np.int64 else 200 * size * 5 + 200 * (size // 2)] * size
 
-        def later(ringing=ringing):
-            queue.put("later")
-            if ringing:
-                bell.ring()
 
-        timer = threading.Timer(0.02, later)
-        timer.start()
-        assert bell.wait(queue) == "later"
-        timer.join()
-    bell.ring()  # for an item that another thread took
-    timer = threading.Timer(0.02, lambda: (queue.put("mine"), bell.ring()))
-    timer.start()
-    assert bell.wait(queue) == "mine"
-    timer.join()
+def test_the_caller_does_all_that_no_worker_claims():
+    team = Team(2)
+    team.run(count, np.zeros(2), 1.0)  # notes the kernel's address
+    done = np.zeros(4)
+    assert launch(new_mailbox(), count.addresses, YIELD_ADDRESS, 4, done, 1.0) == mail.SUCCEEDED
+    assert done.tolist() == [4, 4, 4, 4]
+
+
+def test_a_second_caller_does_its_parts_itself():
+    team, mailbox, done = Team(2), new_mailbox(), np.zeros(3)
+    team.run(count, np.zeros(2), 1.0)
+    mailbox[mail.BUSY] = 1
+    assert launch(mailbox, count.addresses, YIELD_ADDRESS, 3, done, 1.0) == mail.SUCCEEDED
+    assert done.tolist() == [3, 3, 3]
+    assert mailbox[mail.BUSY] == 1 and mailbox[mail.PARTS] == 0
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_compiled_kernel_that_fails_in_any_part(failing, busy):
+    """All parts are done nevertheless, and the team lives on."""
+    team, done = Team(3), np.zeros(3)
+    team.run(count, done, 0.0)
+    team._mailbox[mail.BUSY] = busy
+    with pytest.raises(MemoryError, match="fail_in"):
+        team.run(fail_in, failing, done)
+    assert done.tolist() == [1, 1, 1]
+    team.run(count, done, 1.0)
+    assert done.tolist() == [4, 4, 4]
+
+
+def test_a_part_is_claimed_once_by_many_workers():
+    """More workers than CPUs, which claim small parts against each other and fall asleep in between."""
+    team, done = Team(9), np.zeros(9)
+    for _ in range(3000):
+        team.run(count, done, 1.0)
+    assert done.tolist() == [27000] * 9
+
+
+def test_many_callers_share_a_team():
+    team, sums = Team(3), np.zeros((4, 3))
+
+    def call(row):
+        for _ in range(2000):
+            team.run(count, row, 1.0)
+
+    callers = [threading.Thread(target=call, args=(row,)) for row in sums]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert np.array_equal(sums, np.full((4, 3), 6000))
+
+
+def test_a_worker_that_sleeps_is_woken():
+    """It takes its part of a long kernel, so the caller's thread does not do both."""
+    team, seen = Team(2), np.zeros((2, 1), np.int64)
+    team.run(slow, 1, seen)
+    for worker in team._workers:
+        assert worker.is_alive()
+    for _ in range(50):
+        time.sleep(0.002)  # ten times as long as a worker watches
+        assert team._mailbox[mail.AWAKE] == 0
+        team.run(slow, 20_000_000, seen)
+        if team._mailbox[mail.DONE]:
+            return
+    pytest.fail("no worker came")
+
+
+@kernel
+def slow(part, parts, turns, seen):
+    for turn in range(turns):
+        seen[part, 0] = seen[part, 0] * 3 + turn + parts
 
 
 def test_nobody_watches_where_threads_outnumber_the_cpus(monkeypatch):
     monkeypatch.setattr(threads_module.os, "cpu_count", lambda: 2)
     crowded = Team(3)
     crowded.run(lambda _part, _parts: None)
-    assert crowded._posted.turns == crowded._finished.turns == 0
+    assert crowded._mailbox[mail.TURNS] == 0
     if threads_module.current_cpu is not None:
         monkeypatch.setattr(threads_module, "current_cpu", lambda: 0)
         monkeypatch.setattr(threads_module.os, "sched_getaffinity", lambda _: {0})
         crowded = Team(2)
         crowded.run(lambda _part, _parts: None)
-        assert crowded._posted.turns == crowded._finished.turns == 0
+        assert crowded._mailbox[mail.TURNS] == 0
 
 
 def test_the_caller_does_what_no_worker_begins():

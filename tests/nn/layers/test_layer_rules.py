@@ -18,7 +18,9 @@ from layer_cases import (
 )
 
 from minigan.backends import Backend
-from minigan.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Layer, Reshape
+from minigan.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Layer, MinibatchStdDev, Reshape, SpectralNorm
+from minigan.nn.layers.augmentation import Augmentation
+from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential
 from minigan.nn.network.inpainting import Inpainting
 
@@ -188,6 +190,29 @@ def test_an_example_alone_in_eval_mode_gets_what_it_gets_in_a_batch(backend: Bac
     y, _ = layer.forward(x, train=False)
     alone, _ = layer.given(condition(case, backend)[1:2]).forward(x[1:2], train=False)
     np.testing.assert_allclose(host(backend, alone[0]), host(backend, y[1]), rtol=1e-12, atol=1e-12)
+
+
+@every_case
+def test_a_separable_layer_does_to_two_batches_what_it_does_to_one_of_both(backend: Backend, case: Case):
+    """Without random numbers, and no statistics are left to commit."""
+    layer = built(case, backend)
+    meeting = (BatchNorm, Dropout, SpectralNorm, MinibatchStdDev, Pack, Augmentation)
+    assert layer.is_separable == (not any(isinstance(inner, meeting) for _, inner in layer.walk()))
+    if not layer.is_separable:
+        return
+    assert not layer.state.flat.size
+    x, dy, c = batch(case, backend), cotangent(case, backend), condition(case, backend)
+    results = []
+    for parts in ([slice(0, BATCH)], [slice(0, 1), slice(1, BATCH)]):
+        grads, outputs = layer.gradients(), []
+        for part in parts:
+            given = layer.given(None if c is None else c[part])
+            y, cache = given.forward(x[part], train=True)
+            outputs.append([y, given.backward(dy[part], cache, grads=grads)])
+        ys, dxs = (backend.xp.concatenate(arrays) for arrays in zip(*outputs, strict=True))
+        results.append([host(backend, a) for a in (ys, dxs, grads.flat)])
+    for whole, separate in zip(*results, strict=True):
+        np.testing.assert_allclose(separate, whole, rtol=1e-10, atol=1e-12)
 
 
 @every_case
