@@ -34,6 +34,8 @@ class Layer(ABC):
         path: the layer's place in its network, for error messages: `"D.3.Conv2D"`.
         input_shape, output_shape: set by `build`.
         kernels: the backend, set by `build`.
+        activations: the dtype in which its x and y lie in memory in the network that was built: the network's, or the
+            backend's narrower one.
         arena: the parameters of the whole network that was built.
         state: the arrays of the whole network that are kept but not trained.
     """
@@ -50,6 +52,7 @@ class Layer(ABC):
     output_shape: Shape
     kernels: Backend
     dtype: np.dtype[Any]
+    activations: np.dtype[Any]
     arena: Arena
     state: Arena
 
@@ -200,6 +203,16 @@ class Layer(ABC):
     def plan(self, *, fuse: bool) -> None:  # noqa: B027 (only networks walk through layers)
         """Plans the walk through the layers inside; the last act of `build`."""
 
+    def note_activations(self, given: np.dtype[Any]) -> None:
+        """Notes the dtype of activations, from here inwards.
+
+        Args:
+            given: of x, in the network that was built.
+        """
+        self.activations = given
+        for _, layer in self.children():
+            layer.note_activations(given)
+
     def add_parameter(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
         """Declares a trained array of this layer; to be called in `infer`."""
         self.own_parameters.append(Parameter(name, shape, initializer))
@@ -272,6 +285,7 @@ class Layer(ABC):
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
             layer.plan(fuse=fuse)
+        self.note_activations(dtype)
 
     def _checked_shape(self, shape: Any) -> Shape:
         if isinstance(shape, int | np.integer):

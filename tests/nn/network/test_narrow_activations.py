@@ -151,7 +151,9 @@ def test_every_pass_is_near_float32(name: str, fuse: bool):
         assert found[part].shape == expected.shape
         distance, length = np.linalg.norm(found[part] - expected), np.linalg.norm(expected)
         # The root of some 0.3 % of numbers that are on another side of a kink.
-        assert distance <= (0.01 if part == "y" else 0.1) * length, f"{part} is off by {distance / max(length, 1e-30):.1%}"
+        assert distance <= (0.01 if part == "y" else 0.1) * length, (
+            f"{part} is off by {distance / max(length, 1e-30):.1%}"
+        )
         assert distance > 0 or not length or name in ("no weights", "gaps and groups"), part
 
 
