@@ -34,6 +34,7 @@ def small(name: str) -> Recipe:
 
 
 CASES = {name: small(name) for name in RECIPES} | PENALTIES
+VECTORS = ("mlp", "minimax", "pacgan")  # networks without images inside
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ in_bf16 = pytest.mark.usefixtures("bf16")
 
 
 def gradients(recipe: Recipe) -> dict[str, np.ndarray]:
-    """Of a training's first step on one thread, by network."""
+    """The first step's of a training, by network."""
     with step_of_recipe(recipe, backend="cpu", data=None) as step:
         step.run()
         return {name: grads.flat.copy() for name, grads in step.state.learner.grads.items()}
@@ -63,7 +64,7 @@ def test_a_step_of_every_recipe_is_near_float32(name: str, monkeypatch):
         cosine = float(exact @ rounded) / float(np.linalg.norm(exact) * np.linalg.norm(rounded))
         # G's gradient goes through a D after its update: the first of Adam has a step's length, with either sign.
         assert cosine > (0.95 if network == "G" else 0.99)
-        assert (exact != rounded).mean() > 0.5
+        assert (exact != rounded).mean() > 0.5 or name in VECTORS
 
 
 @in_bf16
@@ -105,8 +106,9 @@ def test_a_number_that_is_not_finite_is_found_and_its_layer_named():
 def test_the_ledger_counts_two_bytes_an_activation():
     with step_of_recipe(DCGAN(width=4, batch_size=8), backend="cpu", data=None) as step:
         assert measured_ledger(step, limits=False, rounds=(1, 1)).rows
-        layers = list(step.state.learner.G)
-        assert [layer.activations.itemsize for layer in layers] == [2] * (len(layers) - 1) + [4]
+        first, *others, last = (layer.activations.itemsize for layer in step.state.learner.G)
+        assert (first, last) == (4, 4)  # a Reshape of a vector, and a Tanh
+        assert set(others) == {2}
         ends = [layer.activations.itemsize for layer in step.state.learner.D][-3:]
         assert ends == [2, 4, 4]
         (nbytes, _, shape), *_ = largest_outputs({"D": step.state.learner.D}, batch_size=8)

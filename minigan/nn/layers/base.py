@@ -148,8 +148,12 @@ class Layer(ABC):
         """Folds the batch statistics that a training-mode forward left in the cache into the running ones."""
 
     def takes_narrow(self) -> bool:
-        """Whether its passes take activations in the backend's `activation_dtype`."""
-        return bool(vars(type(self)).get("narrow", False))
+        """Whether its passes are given activations in the backend's `activation_dtype`.
+
+        Those from or to vectors are not: vectors are small next to images, and next to the weights of dense layers.
+        """
+        images = len(self.input_shape) > 1 and len(self.output_shape) > 1
+        return bool(vars(type(self)).get("narrow", False)) and (images or self.transparent)
 
     def settle(self) -> None:  # noqa: B027 (most layers have nothing to settle)
         """Brings state to its limit for the weights as they are.

@@ -285,7 +285,7 @@ def test_an_observer_is_given_numbers_that_numpy_adds_up():
 
 
 def test_layers_that_compute_in_numpy_are_given_float32():
-    """Of minigan's own. Each that is narrow is in a network above."""
+    """Minigan's own layers; each that is narrow is in a network above."""
     kinds = [getattr(all_layers, name) for name in all_layers.__all__]
     kinds = {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Layer)}
     wide = {kind.__name__ for kind in kinds if not vars(kind).get("narrow")}
