@@ -1,10 +1,10 @@
 """Activations narrower than the network's dtype: where a walk through its layers converts them.
 
 A network takes and returns arrays of its own dtype. Inside, activations have the backend's `activation_dtype`, wherever
-a layer takes that (`Layer.takes_narrow`); others are given the network's dtype. The end has the network's dtype, too: logits
-and images are not rounded to the few digits of a narrow activation. It is what follows the last layer with weights,
-such as a generator's `Tanh`; where nothing follows but a `Flatten`, it is that layer. A network inside another one that
-is given narrow arrays returns narrow ones, and has no such end.
+a layer takes that (`Layer.takes_narrow`); others are given the network's dtype. The end has the network's dtype, too:
+logits and images are not rounded to the few digits of a narrow activation. It is what follows the last layer with
+weights, such as a generator's `Tanh`; where nothing follows but a `Flatten`, it is that layer. A network inside another
+one that is given narrow arrays returns narrow ones, and has no such end.
 """
 
 from collections.abc import Sequence
