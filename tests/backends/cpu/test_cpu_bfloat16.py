@@ -12,6 +12,7 @@ import ml_dtypes
 from calling import assert_same_bits, flat
 from kernel_calls import CALLS, RETURNING, inputs_of
 
+from minigan.backends import get_backend
 from minigan.backends.cpu import CpuBackend
 from minigan.backends.cpu.engine import NUMBERS_PER_THREAD
 from minigan.errors import MissingExtraError, ShapeError
@@ -208,5 +209,12 @@ def test_every_run_gives_the_same_bits():
 
 def test_without_ml_dtypes_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    with pytest.raises(MissingExtraError, match=r"`precision=\"bf16\"` .* needs ml_dtypes.*minigan\[numba\]"):
+    says = r"`precision=\"bf16\"` .* needs ml_dtypes.*minigan\[numba\]"
+    with pytest.raises(MissingExtraError, match=says):
         CpuBackend(precision="bf16")
+    for name in ("cpu", "auto"):  # and no other engine takes its place unasked
+        with pytest.raises(MissingExtraError, match=says):
+            get_backend(name, precision="bf16")
+    monkeypatch.setenv("MINIGAN_PRECISION", "bf16")
+    with pytest.raises(MissingExtraError, match=says):
+        get_backend("auto")
