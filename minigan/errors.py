@@ -85,7 +85,8 @@ class MissingExtraError(MiniganError, ImportError):
     @classmethod
     def of(cls, *, package: str, extra: str, purpose: str) -> "MissingExtraError":
         """Makes the error for a purpose that needs a package of one of minigan's extras."""
-        return cls(f"{purpose} needs {package}, which is not installed. Run: pip install 'minigan[{extra}]'")
+        message = f"{purpose} needs {package}, which is not installed. Run: pip install 'minigan[{extra}]'"
+        return cls(message, name=package)
 
 
 class OutOfMemoryError(MiniganError, MemoryError):

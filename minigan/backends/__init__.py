@@ -49,8 +49,9 @@ def get_backend(name: str | Backend = "auto", *, precision: str | None = None) -
         for candidate in reversed(BACKENDS):
             try:
                 return get_backend(candidate, precision=precision)
-            except (MissingExtraError, BackendError):
-                continue
+            except (MissingExtraError, BackendError) as error:
+                if isinstance(error, MissingExtraError) and error.name == "ml_dtypes":
+                    raise  # the engine is there: the precision that was asked for lacks a package
     if name == "reference":
         from minigan.backends.reference import ReferenceBackend
 

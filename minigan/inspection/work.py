@@ -74,12 +74,26 @@ class Work(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Numbers in the arrays of a pass: x and dx, y and dy, the weights; and bytes of a number."""
+    """Numbers in the arrays of a pass, and their bytes.
+
+    Attributes:
+        x: in x and dx.
+        y: in y and dy.
+        w: in the weights.
+        itemsize: bytes of an activation.
+        wide: how many times as many a weight has.
+    """
 
     x: int
     y: int
     w: int
     itemsize: int
+    wide: int
+
+    @property
+    def weights(self) -> int:
+        """The activations that fill as many bytes as the weights do."""
+        return self.w * self.wide
 
     @classmethod
     def of(cls, layer: Layer, batch_size: int, outputs: int | None = None) -> Self:
@@ -87,10 +101,10 @@ class Sizes(NamedTuple):
         weights = sum(p.size for p in layer.own_parameters)
         outputs = batch_size if outputs is None else outputs
         x, y = batch_size * math.prod(layer.input_shape), outputs * math.prod(layer.output_shape)
-        return cls(x, y, weights, layer.dtype.itemsize)
+        return cls(x, y, weights, layer.activations.itemsize, layer.dtype.itemsize // layer.activations.itemsize)
 
     def cost(self, flops: float, *, reads: int, writes: int) -> Cost:
-        """A cost whose traffic is given in numbers."""
+        """A cost whose traffic is given in activations."""
         return Cost(round(flops), reads * self.itemsize, writes * self.itemsize)
 
 
@@ -107,10 +121,10 @@ def work_of(layer: Layer, batch_size: int) -> Work:
     """
     s, flops = Sizes.of(layer, batch_size), layer.own_flops * batch_size
     return Work(
-        s.cost(flops, reads=s.x + s.w, writes=s.y),
-        s.cost(flops, reads=s.x + s.y + s.w, writes=s.x),
-        s.cost(flops, reads=s.x + s.y + s.w, writes=s.w) if s.w else None,
-        s.cost(2 * flops, reads=2 * s.x + s.y + 2 * s.w, writes=s.x + s.y + s.w),
+        s.cost(flops, reads=s.x + s.weights, writes=s.y),
+        s.cost(flops, reads=s.x + s.y + s.weights, writes=s.x),
+        s.cost(flops, reads=s.x + s.y + s.weights, writes=s.weights) if s.w else None,
+        s.cost(2 * flops, reads=2 * s.x + s.y + 2 * s.weights, writes=s.x + s.y + s.weights),
     )
 
 
@@ -127,11 +141,11 @@ def _linear(s: Sizes, products: int, bias: int) -> Work:
     Args:
         bias: the number of biases; a sum over dy gives their gradients, and y gets them added.
     """
-    w = s.w - bias
+    w = s.weights - bias * s.wide
     return Work(
-        s.cost(2 * products, reads=s.x + s.w, writes=s.y),
+        s.cost(2 * products, reads=s.x + s.weights, writes=s.y),
         s.cost(2 * products, reads=s.y + w, writes=s.x),
-        s.cost(2 * products, reads=s.x + s.y + s.w, writes=s.w),
+        s.cost(2 * products, reads=s.x + s.y + s.weights, writes=s.weights),
         s.cost(4 * products, reads=s.x + s.y + 2 * w, writes=s.y + w),
     )
 
@@ -190,8 +204,9 @@ def _augment(layer: Augmentation, batch_size: int) -> Work:
 @work_of.register
 def _mask(layer: Dropout, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
-    one = s.cost(s.x, reads=2 * s.x, writes=s.x)
-    return Work(s.cost(s.x, reads=s.x, writes=2 * s.x), one, None, one)
+    mask = s.x * s.wide
+    one = s.cost(s.x, reads=s.x + mask, writes=s.x)
+    return Work(s.cost(s.x, reads=s.x, writes=s.x + mask), one, None, one)
 
 
 @work_of.register
@@ -224,10 +239,11 @@ def _norm(layer: Layer, batch_size: int) -> Work:
     """Operations for each number, as the formulas of `reference/norm.py` and `reference/group_norm.py` have them."""
     s = Sizes.of(layer, batch_size)
     each_y, each_dx, each_second = (7, 9, 23) if isinstance(layer, BatchNorm) else (8, 10, 31)
-    y = s.cost(each_y * s.x, reads=s.x + s.w, writes=s.x)
-    dx = s.cost(each_dx * s.x, reads=2 * s.x + s.w // 2, writes=s.x)
-    dw = s.cost(5 * s.x, reads=2 * s.x + s.w, writes=s.w)
-    return Work(y, dx, dw, s.cost(each_second * s.x, reads=3 * s.x + s.w, writes=2 * s.x + s.w // 2))
+    w = s.weights
+    y = s.cost(each_y * s.x, reads=s.x + w, writes=s.x)
+    dx = s.cost(each_dx * s.x, reads=2 * s.x + w // 2, writes=s.x)
+    dw = s.cost(5 * s.x, reads=2 * s.x + w, writes=w)
+    return Work(y, dx, dw, s.cost(each_second * s.x, reads=3 * s.x + w, writes=2 * s.x + w // 2))
 
 
 @work_of.register
@@ -273,8 +289,8 @@ def _concat(layer: ConcatCondition, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     joined = s.y - s.x
     products = batch_size * s.w
-    y = s.cost(2 * products, reads=s.x + (s.w or joined), writes=s.y)
-    dw = s.cost(2 * products + joined, reads=joined + s.w, writes=s.w) if s.w else None
+    y = s.cost(2 * products, reads=s.x + (s.weights or joined), writes=s.y)
+    dw = s.cost(2 * products + joined, reads=joined + s.weights, writes=s.weights) if s.w else None
     return Work(y, s.cost(0, reads=s.x, writes=s.x), dw, s.cost(0, reads=s.x, writes=s.y))
 
 
@@ -289,8 +305,8 @@ def _inner_product(layer: InnerProduct, batch_size: int) -> Work:
 def _affine(layer: ConditionalAffine, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     rows = batch_size * s.w  # the two products with the condition
-    y = s.cost(2 * rows + 2 * s.x, reads=s.x + s.w, writes=s.x)
-    dw = s.cost(2 * rows + 3 * s.x, reads=2 * s.x + s.w, writes=s.w)
+    y = s.cost(2 * rows + 2 * s.x, reads=s.x + s.weights, writes=s.x)
+    dw = s.cost(2 * rows + 3 * s.x, reads=2 * s.x + s.weights, writes=s.weights)
     return Work(y, s.cost(s.x, reads=s.x, writes=s.x), dw, s.cost(rows + 3 * s.x, reads=2 * s.x, writes=s.x))
 
 

@@ -31,7 +31,7 @@ def largest_outputs(
         for _, layer in network.walk():
             if not list(layer.children()):
                 shape = (batch_size, *layer.output_shape)
-                outputs.append((math.prod(shape) * network.dtype.itemsize, layer.path, shape))
+                outputs.append((math.prod(shape) * layer.activations.itemsize, layer.path, shape))
     return heapq.nlargest(count, outputs)
 
 

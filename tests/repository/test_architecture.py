@@ -182,9 +182,13 @@ def test_there_are_no_asserts():
     assert not wrong, f"raise an error of minigan.errors instead: {wrong}"
 
 
-# The one function with arbitrary keywords: the settings of the recipe that it is given, `minigan.train("dcgan",
-# width=16)`. Each recipe has its own, and an unknown one is refused with a list of those that are known.
-ARBITRARY_KEYWORDS = {("minigan.runs.new_run", "train", "settings")}
+# The functions with arbitrary keywords. One takes the settings of the recipe that it is given, `minigan.train("dcgan",
+# width=16)`: each recipe has its own, and an unknown one is refused with a list of those that are known. The other
+# stands around any kernel, and its arguments are that kernel's.
+ARBITRARY_KEYWORDS = {
+    ("minigan.runs.new_run", "train", "settings"),
+    ("minigan.backends.cpu.bfloat16", "run", "settings"),
+}
 
 
 def test_there_are_no_arbitrary_keywords():

@@ -1,6 +1,7 @@
 """Upsampling by repetition, and pixels from channels, one pass each way."""
 
 from minigan.backends.base import Array
+from minigan.backends.cpu.bfloat16 import flat_bits, takes_bfloat16
 from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import copy, fill
@@ -48,10 +49,11 @@ def swap_blocks(part, parts, x, y, rows, first, second, size):
 class ResizeKernels(Engine):
     """Overrides of `reference.resize.ResizeKernels`."""
 
+    @takes_bfloat16
     def upsample_nearest(self, x: Array, *, factor: IntPair) -> Array:
         N, H, W, C = x.shape
         y = self.empty((N, H * factor[0], W * factor[1], C), x.dtype)
-        self.team.run(repeat_pixels, flat(x), flat(y), N * H, W, C, *factor, parts=self.parts(y.size))
+        self.team.run(repeat_pixels, flat_bits(x), flat_bits(y), N * H, W, C, *factor, parts=self.parts(y.size))
         return y
 
     def upsample_nearest_grad(self, dy: Array, *, factor: IntPair) -> Array:
@@ -62,19 +64,20 @@ class ResizeKernels(Engine):
         )
         return dx
 
+    @takes_bfloat16
     def depth_to_space(self, x: Array, *, factor: IntPair) -> Array:
         # A row of pixels, each with its future rows, becomes rows of pixels: what will be neighbours already are.
         N, H, W, C = x.shape
         down, across = factor
         y = self.empty((N, H * down, W * across, C // (down * across)), x.dtype)
-        self.team.run(swap_blocks, flat(x), flat(y), N * H, W, down, C // down, parts=self.parts(x.size))
+        self.team.run(swap_blocks, flat_bits(x), flat_bits(y), N * H, W, down, C // down, parts=self.parts(x.size))
         return y
 
+    @takes_bfloat16
     def space_to_depth(self, y: Array, *, factor: IntPair) -> Array:
         N, H, W, C = y.shape
         down, across = factor
         x = self.empty((N, H // down, W // across, C * down * across), y.dtype)
-        self.team.run(
-            swap_blocks, flat(y), flat(x), N * x.shape[1], down, x.shape[2], across * C, parts=self.parts(y.size)
-        )
+        rows, wide = N * x.shape[1], across * C
+        self.team.run(swap_blocks, flat_bits(y), flat_bits(x), rows, down, x.shape[2], wide, parts=self.parts(y.size))
         return x

@@ -34,6 +34,8 @@ class Layer(ABC):
         path: the layer's place in its network, for error messages: `"D.3.Conv2D"`.
         input_shape, output_shape: set by `build`.
         kernels: the backend, set by `build`.
+        activations: the dtype in which its x and y lie in memory in the network that was built: the network's, or the
+            backend's narrower one.
         arena: the parameters of the whole network that was built.
         state: the arrays of the whole network that are kept but not trained.
     """
@@ -51,6 +53,7 @@ class Layer(ABC):
     output_shape: Shape
     kernels: Backend
     dtype: np.dtype[Any]
+    activations: np.dtype[Any]
     arena: Arena
     state: Arena
 
@@ -146,8 +149,12 @@ class Layer(ABC):
         """Folds the batch statistics that a training-mode forward left in the cache into the running ones."""
 
     def takes_narrow(self) -> bool:
-        """Whether its passes take activations in the backend's `activation_dtype`."""
-        return bool(vars(type(self)).get("narrow", False))
+        """Whether its passes are given activations in the backend's `activation_dtype`.
+
+        Those from or to vectors are not: vectors are small next to images, and next to the weights of dense layers.
+        """
+        images = len(self.input_shape) > 1 and len(self.output_shape) > 1
+        return bool(vars(type(self)).get("narrow", False)) and (images or self.transparent)
 
     def settle(self) -> None:  # noqa: B027 (most layers have nothing to settle)
         """Brings state to its limit for the weights as they are.
@@ -209,6 +216,16 @@ class Layer(ABC):
 
     def plan(self, *, fuse: bool) -> None:  # noqa: B027 (only networks walk through layers)
         """Plans the walk through the layers inside; the last act of `build`."""
+
+    def note_activations(self, given: np.dtype[Any]) -> None:
+        """Notes the dtype of activations, from here inwards.
+
+        Args:
+            given: of x, in the network that was built.
+        """
+        self.activations = given
+        for _, layer in self.children():
+            layer.note_activations(given)
 
     def add_parameter(self, name: str, shape: Shape, initializer: Initializer) -> Parameter:
         """Declares a trained array of this layer; to be called in `infer`."""
@@ -285,6 +302,7 @@ class Layer(ABC):
         for _, layer in self.walk():
             layer.kernels, layer.dtype, layer.arena, layer.state = backend, dtype, arena, state
             layer.plan(fuse=fuse)
+        self.note_activations(dtype)
 
     def _checked_shape(self, shape: Any) -> Shape:
         if isinstance(shape, int | np.integer):

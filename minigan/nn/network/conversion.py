@@ -1,9 +1,10 @@
 """Activations narrower than the network's dtype: where a walk through its layers converts them.
 
 A network takes and returns arrays of its own dtype. Inside, activations have the backend's `activation_dtype`, wherever
-a layer takes that (`Layer.narrow`); others are given the network's dtype. The end, from the last layer with weights on,
-has the network's dtype, too: logits and images are not rounded to the few digits of a narrow activation. A network
-inside another one that is given narrow arrays returns narrow ones, and has no such end.
+a layer takes that (`Layer.takes_narrow`); others are given the network's dtype. The end has the network's dtype, too:
+logits and images are not rounded to the few digits of a narrow activation. It is what follows the last layer with
+weights, such as a generator's `Tanh`; where nothing follows but a `Flatten`, it is that layer. A network inside another
+one that is given narrow arrays returns narrow ones, and has no such end.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend
+from minigan.nn.layers.base import Layer
 from minigan.nn.layers.fused import Step
 from minigan.nn.parameters import Gradients
 
@@ -54,14 +56,21 @@ def dtypes_of_walk(
         narrow: of its activations.
         given: of the walk's x.
     """
-    end = len(steps) if given == narrow else _last_with_weights(steps)
+    end = len(steps) if given == narrow else _first_of_end(steps)
     return [
         narrow if index < end and all(layer.takes_narrow() for layer in step) else dtype
         for index, step in enumerate(steps)
     ]
 
 
-def _last_with_weights(steps: Sequence[Step]) -> int:
-    """The index of the last step that has weights, or has layers with weights inside."""
-    trained = [any(inner.own_parameters for layer in step for _, inner in layer.walk()) for step in steps]
-    return max((index for index, own in enumerate(trained) if own), default=len(steps))
+def _first_of_end(steps: Sequence[Step]) -> int:
+    """The index of the step with which the network's end begins."""
+    trained = [index for index, step in enumerate(steps) if any(map(_has_weights, step))]
+    if not trained:
+        return len(steps)
+    computing = [index for index in range(trained[-1] + 1, len(steps)) if any(layer.flops for layer in steps[index])]
+    return computing[0] if computing else trained[-1]
+
+
+def _has_weights(layer: Layer) -> bool:
+    return any(inner.own_parameters for _, inner in layer.walk())

@@ -107,6 +107,12 @@ class Sequential(Layer):
             for given in {self.dtype, self._narrow}
         }
 
+    def note_activations(self, given: np.dtype[Any]) -> None:
+        self.activations = given
+        for step, dtype in zip(self._steps, self._dtypes[given], strict=True):
+            for layer in step:
+                layer.note_activations(dtype)
+
     def given(self, condition: Array | None) -> Self:
         if condition is not None and not hasattr(condition, "shape"):
             raise ConfigError(
