@@ -160,7 +160,8 @@ class AlternatingOptimizer(Learner):
         """Leaves in `d_grads` the gradients of D's loss; arguments as in `discriminator_step`."""
         D = self.D.given(condition)
         self.d_grads.zero()
-        if len(real) + len(fake) <= self._joinable:
+        own_condition = condition is None and self.D.is_conditioned  # for one batch
+        if len(real) + len(fake) <= self._joinable and not own_condition:
             value, on_real, on_fake = self._joined_game(real, fake, rng, condition)
         elif isinstance(self.loss, CoupledLoss):
             value, on_real, on_fake = self._coupled_game(D, self.loss, real, fake, rng)

@@ -66,13 +66,7 @@ class CpuBackend(
     name = "cpu"
     joined_bytes = 1 << 20  # more than both batches leave no room for weights in a second-level cache
 
-    def __new__(
-        cls,
-        *,
-        threads: int | None = None,  # noqa: ARG004
-        exact: bool | None = None,  # noqa: ARG004
-        precision: str | None = None,
-    ) -> Self:
+    def __new__(cls, *, precision: str | None = None, **_: Any) -> Self:
         kind = NarrowCpuBackend if cls is CpuBackend and cls._precision(precision) == "bf16" else cls
         instance: Self = object.__new__(kind)  # type: ignore[assignment]
         return instance

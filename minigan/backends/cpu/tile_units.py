@@ -36,7 +36,6 @@ from minigan.backends.cpu.simd import (
     _INT32,
     TILE_ROWS,
     VECTOR_BYTES,
-    Tile,
     _broadcast,
     _pointer,
     intrinsic,
@@ -261,7 +260,6 @@ def outer_pairs(_typing, tile, a, rows, a_index, b, b_index):
                 tile = builder.insert_value(tile, builder.call(multiply, [sums, pair, b_row[half]]), register)
         return tile
 
-    assert tile == Tile(types.float32)
     return tile(tile, a, rows, a_index, b, b_index), emit
 
 

@@ -38,6 +38,7 @@ class Sequential(Layer):
 
     separable: ClassVar[bool] = True
     transparent: ClassVar[bool] = True
+    is_conditioned = False  # whether its layers hold a condition, see `given`
 
     def __init__(self, layers: Iterable[Layer], *, name: str = "net") -> None:
         super().__init__()
@@ -124,6 +125,7 @@ class Sequential(Layer):
             return self
         network = copy(self)
         network.layers = layers
+        network.is_conditioned = condition is not None
         network.plan(fuse=self._fuse)
         return network
 
