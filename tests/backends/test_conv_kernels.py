@@ -56,6 +56,16 @@ def test_conv2d_is_the_formula(backend, geometry, N, dtype, biased, seed):
     assert_close(call(backend, "conv2d", x, w, b, geometry), naive.conv2d(x, w, b, geometry))
 
 
+@pytest.mark.parametrize("geometry", [LARGER[1], LARGER[5]], ids=label)
+def test_no_images_are_an_empty_result(backend, geometry):
+    x_shape, w_shape, dy_shape = shapes_of(0, geometry)
+    x, w, dy = draws(0, "float32", x_shape, w_shape, dy_shape)
+    assert call(backend, "conv2d", x, w, None, geometry).shape == dy_shape
+    assert call(backend, "conv2d_input_grad", dy, w, geometry).shape == x_shape
+    _, sums = call(backend, "conv2d_weight_grad", x, dy, geometry, add_to=w.copy())
+    assert_same_bits(sums, w)
+
+
 @given(geometries(), st.integers(1, 3), dtypes, st.booleans(), seeds)
 def test_conv2d_input_grad_is_the_formula(backend, geometry, N, dtype, biased, seed):
     _, w_shape, dy_shape = shapes_of(N, geometry)

@@ -26,6 +26,7 @@ from minigan.backends.cpu.simd import (
     _INT32,
     BFloat,
     _broadcast,
+    _leaky,
     _pointer,
     _shuffle,
     intrinsic,
@@ -246,28 +247,21 @@ def turn_rows(_typing, unit, to, at, low, source, index, step, rows, count):
 
 
 @intrinsic
-def put_sums(_typing, y, at, sums, index, bias, bias_at, count):
-    """y[at : at + count] = sums[index :] + bias[bias_at :], in y's type; 32 numbers at most."""
+def put_sums(_typing, y, at, sums, index, bias, bias_at, slope, count):
+    """y[at : at + count] = sums[index :] + bias[bias_at :], through a LeakyReLU, in y's type; 32 numbers at most."""
 
     def emit(context, builder, signature, arguments):
-        y, at, sums, index, bias, bias_at, count = arguments
-        everything = ir.Constant(_INDEX, SIDE)
-        totals = [
-            builder.fadd(a, b)
-            for a, b in zip(
-                _load(
-                    builder, signature.args[2], _pointer(context, builder, signature.args[2], sums, index), everything
-                ),
-                _load(
-                    builder, signature.args[4], _pointer(context, builder, signature.args[4], bias, bias_at), everything
-                ),
-                strict=True,
-            )
-        ]
+        y, at, sums, index, bias, bias_at, slope, count = arguments
+        everything, factor = ir.Constant(_INDEX, SIDE), _broadcast(builder, _FLOATS, slope)
+        row, start = (
+            _load(builder, kind, _pointer(context, builder, kind, array, place), everything)
+            for kind, array, place in ((signature.args[2], sums, index), (signature.args[4], bias, bias_at))
+        )
+        totals = [_leaky(builder, builder.fadd(a, b), factor) for a, b in zip(row, start, strict=True)]
         _put(builder, signature.args[0], _pointer(context, builder, signature.args[0], y, at), totals, count)
         return context.get_dummy_value()
 
-    return types.void(y, at, sums, index, bias, bias_at, count), emit
+    return types.void(y, at, sums, index, bias, bias_at, types.float32, count), emit
 
 
 @intrinsic

@@ -46,12 +46,14 @@ class ConvKernels(DenseKernels, NarrowArrays):
         g, n = geometry, len(x)
         expect_activations("x", x, (n, *g.input_shape), w.dtype)
         expect("w", w, g.weight_shape, w.dtype)
+        if not n:
+            return self.empty((n, *g.output_shape), x.dtype)
         plan = self.plan("conv2d", g, n, w.dtype)
         match plan:
             case DensePlan():
                 y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
             case TilesPlan():
-                y = self._correlate_tiles(x, w, b, plan)
+                return self._correlate_tiles(x, w, b, slope, plan)
             case WinogradPlan():
                 y = self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
             case OverlapPlan():
@@ -71,6 +73,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
         g, n = geometry, len(dy)
         expect_activations("dy", dy, (n, *g.output_shape), w.dtype)
         expect("w", w, g.weight_shape, w.dtype)
+        if not n:
+            return self.empty((n, *g.input_shape), dy.dtype)
         plan = self.plan("conv2d_input_grad", g, n, w.dtype)
         match plan:
             case DensePlan():
@@ -78,7 +82,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
                 return dx.reshape(n, *g.input_shape)
             case TilesPlan():
-                return self._correlate_tiles(dy, w, b, plan)
+                return self._correlate_tiles(dy, w, b, 1, plan)
             case WinogradPlan():
                 return self._convolve(convolve_back, dy, w, b, plan, (n, *g.input_shape))
             case InPlacePlan():
@@ -96,6 +100,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect_activations("x", x, (n, *g.input_shape), add_to.dtype)
         expect_activations("dy", dy, (n, *g.output_shape), add_to.dtype)
         expect("add_to", add_to, g.weight_shape, add_to.dtype)
+        if not n:
+            return
         if not add_to.flags.carray:
             with InPlace(contiguous, add_to) as (sums,):
                 self.conv2d_weight_grad(x, dy, geometry, add_to=sums)
@@ -138,7 +144,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
         scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, FLOAT32)
         self.team.run(kernel, plan.scheme, *map(flat_bits, arrays), plan.grid, scratch, parts=plan.threads)
 
-    def _correlate_tiles(self, x: Array, w: Array, b: Array | None, plan: TilesPlan) -> Array:
+    def _correlate_tiles(self, x: Array, w: Array, b: Array | None, slope: float, plan: TilesPlan) -> Array:
         grid, tiling = plan.grid, plan.tiling
         packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
         channels, filters = (grid.target_channels, grid.channels)[:: 1 if plan.transposed else -1]
@@ -164,6 +170,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
             flat_bits(x),
             packed,
             self.padded_bias(b, -(-grid.target_channels // SIDE) * SIDE, w.dtype),
+            w.dtype.type(slope),
             flat_bits(y),
             plan.table,
             grid,

@@ -159,13 +159,14 @@ def count_rows(tiling, band, left):
 
 @kernel
 def correlate_tiles(
-    part, parts, unit, configuration, x, packed, bias, y, phases, grid, tiling, lines, targets, scratch
+    part, parts, unit, configuration, x, packed, bias, slope, y, phases, grid, tiling, lines, targets, scratch
 ):
     """Every phase of a plan, for this part's share of the bands.
 
     Args:
         packed: see `pack_taps`; where each phase's begin stands in `phases`.
         bias: as long as all panels.
+        slope: of a LeakyReLU; 1 for no activation.
         scratch: (parts, ...), room for a band's pixels.
     """
     begin_products(unit, configuration)
@@ -202,17 +203,17 @@ def correlate_tiles(
                         )
                         j = v * grid.step_across + phase.target_column
                         to = ((band.n_first * grid.target_height + i) * grid.target_width + j) * grid.target_channels
-                        put_block(y, to + panel * SIDE, targets, rows, sums, bias, panel * SIDE, width)
+                        put_block(y, to + panel * SIDE, targets, rows, sums, bias, panel * SIDE, slope, width)
     end_products(unit)
 
 
 @kernel(inline=True)
-def put_block(y, to, targets, rows, sums, bias, bias_at, width):
+def put_block(y, to, targets, rows, sums, bias, bias_at, slope, width):
     """Stores the rows of a block that count."""
     for m in range(rows.first):
-        put_sums(y, to + targets[m], sums, m * SIDE, bias, bias_at, width)
+        put_sums(y, to + targets[m], sums, m * SIDE, bias, bias_at, slope, width)
     for m in range(HALF, HALF + rows.second):
-        put_sums(y, to + targets[m], sums, m * SIDE, bias, bias_at, width)
+        put_sums(y, to + targets[m], sums, m * SIDE, bias, bias_at, slope, width)
 
 
 # ---------------------------------------------------------------------------------------------------- weight gradient

@@ -135,6 +135,22 @@ def test_bfloat16_arrays_are_read_and_written(rng, name):
                 np.testing.assert_array_equal(narrow, expected.astype(bfloat16()))
 
 
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("name", units())
+def test_an_activation_comes_before_the_rounding(rng, name):
+    backend = backend_of(name, 1)
+    images, g = CASES[1]
+    x, _, w, b, _ = arrays(rng, images, g, bfloat16())
+    x[2, 3, 3, 3], w[1, 1, 3, 3] = np.inf, 0.0
+    wide = x.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        for slope in (0.2, 0.0):
+            expected = REFERENCE.leaky_relu(backend.conv2d(wide, w, b, g), slope=slope)
+            np.testing.assert_array_equal(backend.conv2d_leaky_relu(wide, w, b, g, slope=slope), expected)
+            found = backend.conv2d_leaky_relu(x, w, b, g, slope=slope)
+            np.testing.assert_array_equal(found.astype(np.float32), expected.astype(bfloat16()).astype(np.float32))
+
+
 @given(
     images=st.sampled_from([1, 3, 15, 16, 17, 31, 32, 33, 50]),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
