@@ -131,8 +131,7 @@ def compared(histories: Sequence[History], steps: int) -> Iterator[Value]:
             up_to(steps, Curve(history.values["d_loss"].steps, values))
             for history, (_, values) in zip(histories, all_three, strict=True)
         ]
-        smoothed = [Curve(curve.steps, running_mean(curve.values, AROUND)) for curve in curves]
-        yield value(all_three[0][0], curves, smoothed)
+        yield value(all_three[0][0], curves, [smoothed(curve) for curve in curves])
     if all("fid" in history.figures for history in histories):
         figures = [up_to(steps, history.figures["fid"]) for history in histories]
         yield value("Fréchet distance of samples", figures, figures)
@@ -144,9 +143,14 @@ def up_to(steps: int, curve: Curve) -> Curve:
     return Curve(curve.steps[:count], curve.values[:count])
 
 
-def value(name: str, curves: Sequence[Curve], smoothed: Sequence[Curve]) -> Value:
-    """Means of curves, and distances of smoothed ones."""
-    exact, other, seed = smoothed
+def smoothed(curve: Curve) -> Curve:
+    """The curve's running mean: of each value, and of those around it."""
+    return Curve(curve.steps, running_mean(curve.values, AROUND))
+
+
+def value(name: str, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Value:
+    """Means of curves as they were logged, and distances of them as they are drawn."""
+    exact, other, seed = drawn
     means = [float(np.mean(curve.values[curve.steps > curve.steps[-1] - LAST])) for curve in curves]
     apart, seeds = (float(np.max(np.abs(curve.values - exact.values))) for curve in (other, seed))
     return Value(name, (exact, other, seed), (means[0], means[1], means[2]), apart, seeds)
@@ -171,11 +175,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=command.count, default=1000)
     others = [precision for precision in PRECISIONS if precision != EXACT]
     parser.add_argument("--precision", choices=others, default="bf16", help=f"next to {EXACT} (default bf16)")
-    parser.add_argument("--seed", type=int, default=0, help="the other seed is the next one (default 0)")
+    parser.add_argument("--seed", type=from_zero, default=0, help="the other seed is the next one (default 0)")
     parser.add_argument("--backend", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--width", type=command.count, help="channels (default 64, and 32 for wgan-gp)")
     parser.add_argument("--batch-size", type=command.count, help="default the recipe's")
-    parser.add_argument("--evaluate-every", type=int, default=250, help="steps (default 250); 0 is never")
+    parser.add_argument("--evaluate-every", type=from_zero, default=250, help="steps (default 250); 0 is never")
     parser.add_argument("--out", metavar="DIR", default="runs/precisions", help="of the runs (default runs/precisions)")
     parser.add_argument("--figure", metavar="FILE.svg", help="the curves")
     parser.add_argument("--json", metavar="FILE", help="the numbers and what they were measured with")
@@ -198,6 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = tuple(f"{job.precision}, seed {job.seed}" for job in jobs_of("", options))
         drawn = {recipe: [(value.name, value.curves) for value in values] for recipe, values in results.items()}
         Path(options.figure).write_text(figure(drawn, names), encoding="utf-8")
+
+
+def from_zero(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {text!r}")
+    return int(text)
 
 
 def jobs_of(recipe: str, options: argparse.Namespace) -> tuple[Job, Job, Job]:
