@@ -22,7 +22,7 @@ import numpy as np
 import minigan
 from benchmarks import command, environment
 from benchmarks.curves_figure import figure
-from minigan.backends import get_backend
+from minigan.backends import BACKENDS, get_backend
 from minigan.backends.precision import PRECISIONS
 from minigan.errors import MiniganError
 from minigan.inspection.history import Curve, History, read_history
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     others = [precision for precision in PRECISIONS if precision != EXACT]
     parser.add_argument("--precision", choices=others, default="bf16", help=f"next to {EXACT} (default bf16)")
     parser.add_argument("--seed", type=from_zero, default=0, help="the other seed is the next one (default 0)")
-    parser.add_argument("--backend", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--backend", choices=BACKENDS, default="cpu")
     parser.add_argument("--width", type=command.count, help="channels (default 64, and 32 for wgan-gp)")
     parser.add_argument("--batch-size", type=command.count, help="default the recipe's")
     parser.add_argument("--evaluate-every", type=from_zero, default=250, help="steps (default 250); 0 is never")
