@@ -333,7 +333,7 @@ def test_precisions(ran, tmp_path, monkeypatch):
 
 
 def test_means_and_distances_of_curves():
-    """Of two that differ at one step, smoothed, and of one that was trained further."""
+    """One differs at one step, one at its end; all three were trained further than asked."""
     steps = np.arange(1, 1001)
     level, peak = np.ones(1000), np.ones(1000)
     peak[500] = 1 + 51  # one of the 51 values that are averaged
