@@ -11,7 +11,7 @@ from minigan.inspection.history import Curve
 from minigan.inspection.numbers import compact
 from minigan.inspection.page import safe
 
-__all__ = ["Line", "heat_map", "plot"]
+__all__ = ["HEIGHT", "WIDTH", "Line", "heat_map", "plot", "running_mean"]
 
 WIDTH, HEIGHT = 600, 250
 LEFT, RIGHT, TOP, BOTTOM = 66, 10, 10, 30
@@ -30,12 +30,14 @@ class Line(NamedTuple):
         name: in the legend.
         color: 0, 1, ...: the same for one value of both runs.
         run: 0, or 1 for the second run, which is dashed.
+        is_smooth: draw the values as they are; otherwise many are drawn pale, below their running mean.
     """
 
     name: str
     curve: Curve
     color: int
     run: int = 0
+    is_smooth: bool = False
 
 
 class _Frame(NamedTuple):
@@ -101,17 +103,17 @@ def _frame(lines: Sequence[Line], last: int, heights: Sequence[float]) -> _Frame
 
 
 def _drawn(line: Line, frame: _Frame) -> Iterator[str]:
-    """All values pale, and their running mean strong. Gaps are where numbers are not finite."""
+    """All values pale, and their running mean strong, or the values alone. Gaps are where numbers are not finite."""
     kind = f"c{line.color % 6}{' b' if line.run else ''}"
     finite = np.isfinite(line.curve.values)
     steps, values = line.curve.steps[finite].astype(float), line.curve.values[finite]
     if len(values) == 1:
         yield f'<circle cx="{frame.x(steps)[0]:.1f}" cy="{frame.y(values)[0]:.1f}" r="3.5" class="{kind}"/>'
         return
-    many = len(values) > 30
+    many = len(values) > 30 and not line.is_smooth
     if many:
         yield f'<path d="{_path(*_ends(steps, values), frame)}" class="raw {kind}"/>'
-    mean = _running_mean(values, max(1, round(SMOOTHED * len(values)))) if many else values
+    mean = running_mean(values, max(1, round(SMOOTHED * len(values)))) if many else values
     keep = np.unique(np.linspace(0, len(mean) - 1, min(len(mean), DETAIL)).astype(int)) if len(mean) else slice(0)
     yield f'<path d="{_path(steps[keep], mean[keep], frame)}" class="mean {kind}"/>'
 
@@ -129,7 +131,7 @@ def _ends(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return steps[picked], values[picked]
 
 
-def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+def running_mean(values: np.ndarray, width: int) -> np.ndarray:
     """Means of up to `width` values before and after each."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
     at = np.arange(len(values))

@@ -6,10 +6,13 @@ import json
 import sys
 from concurrent.futures import Future
 from functools import partial
+from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+import minigan
 from benchmarks import __main__ as listing
 from benchmarks import (
     breakdown,
@@ -20,6 +23,7 @@ from benchmarks import (
     kills,
     memory,
     modes,
+    precisions,
     sampling,
     scaling,
     stack,
@@ -296,17 +300,74 @@ def test_modes(monkeypatch, tmp_path, capsys):
     assert len({(run["data"], run["pack"], run["seed"]) for run in runs}) == 8
 
 
+THREE = ("--steps", "3", "--width", "4", "--batch-size", "4", "--evaluate-every", "0")
+
+
+@pytest.mark.skipif(not has("numba", "ml_dtypes"), reason="bf16 needs numba and ml_dtypes")
+def test_precisions(ran, tmp_path, monkeypatch):
+    svg, file = tmp_path / "curves.svg", tmp_path / "curves.json"
+    where = ("--out", str(tmp_path / "runs"), "--figure", str(svg), "--json", str(file))
+    lines = ran(precisions, *THREE, *where)
+    (at, then) = (index for index, line in enumerate(lines) if line.startswith("precision, seed"))
+    assert lines[at].split()[2:8] == ["fp32,", "0", "bf16,", "0", "fp32,", "1"]
+    assert [line[:34].strip() for line in lines[at + 1 : at + 5]] == [
+        *("D's loss", "G's loss", "D's verdict on real", "D's verdict on fakes")
+    ]
+    assert [line.split()[0] for line in lines[then + 1 : then + 5]] == ["D's", "G's", "critic's", "slope's"]
+    values = {row["name"]: row for rows in json.loads(file.read_text())["values"].values() for row in rows}
+    for name, row in values.items():
+        exact, rounded, other = row["curves"]
+        assert len(exact) == 3
+        assert exact != rounded, name
+        assert row["apart"] == pytest.approx(np.abs(np.subtract(exact, rounded)).max())
+        assert row["seeds"] == pytest.approx(np.abs(np.subtract(exact, other)).max())
+    drawing = ElementTree.fromstring(svg.read_text(encoding="utf-8"))
+    plots = drawing.findall("{*}svg")
+    assert [plot.get("aria-label") for plot in plots[:4:3]] == ["dcgan: D's loss", "dcgan: D's verdict on fakes"]
+    assert len(plots) == 8
+    assert all(len(plot.findall("{*}path[@class]")) > 3 for plot in plots)
+    monkeypatch.setattr(minigan, "train", None)  # nothing is trained twice
+    assert ran(precisions, *THREE, *where)[at] == lines[at]
+    with pytest.raises(SystemExit, match=r"dcgan-fp32-seed0: expected width 5, found 4\. Name another --out"):
+        precisions.main([*THREE, *where, "--width", "5"])
+
+
+def test_means_and_distances_of_curves():
+    """One differs at one step, one at its end; all three were trained further than asked."""
+    steps = np.arange(1, 1001)
+    level, peak = np.ones(1000), np.ones(1000)
+    peak[500] = 1 + 51  # one of the 51 values that are averaged
+    curves = [precisions.Curve(steps, values) for values in (level, peak, np.where(steps > 800, 3.0, 1.0))]
+    longer = [precisions.Curve(np.arange(1, 1011), np.append(curve.values, np.full(10, 1e6))) for curve in curves]
+    cut = [precisions.up_to(1000, curve) for curve in longer]
+    smoothed = [precisions.smoothed(curve) for curve in cut]
+    found = precisions.value("x", cut, smoothed)
+    assert found.means == (1, 1, 3)
+    assert (found.apart, found.seeds) == (pytest.approx(1), pytest.approx(2))
+    points = precisions.Curve(np.array([250, 500, 750, 1000]), np.array([40.0, 30, 20, 19]))
+    assert precisions.value("fid", [points] * 3, [points] * 3).means == (19, 19, 19)
+
+
+def test_an_interrupted_training_is_no_result(tmp_path, monkeypatch):
+    """Ctrl-C ends a run early, and the command with it."""
+    monkeypatch.setattr(minigan, "train", lambda *_, out, **__: SimpleNamespace(step=2, folder=out))
+    with pytest.raises(SystemExit, match=r"has 2 of 3 steps\. The same command goes on from there"):
+        precisions.main([*THREE, "--out", str(tmp_path)])
+
+
 def test_the_list_names_every_benchmark(ran):
     text = "\n".join(ran(listing))
     for name, _, example in listing.benchmarks():
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
-    modules = {kernels, train_step, first_step, memory, modes, stack, sampling, scaling, breakdown, kills, gpu, fuzz}
+    modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
+    modules |= {gpu, fuzz}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
 @pytest.mark.parametrize(
-    "benchmark", [kernels, train_step, first_step, memory, modes, stack, sampling, scaling, breakdown, kills]
+    "benchmark",
+    [kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills],
 )
 def test_what_is_not_an_option_is_refused(capsys, benchmark):
     for arguments, message in (
@@ -331,6 +392,9 @@ def test_what_is_not_an_option_is_refused(capsys, benchmark):
         (scaling, ["--size", "33"], "invalid choice: 33"),
         (kernels, ["--backend", "gpu"], "invalid choice: 'gpu'"),
         (breakdown, ["--model", "stack", "--work", "sample"], "the stack is trained only"),
+        (precisions, [], "the reference backend has no bf16: expected fp32"),
+        (precisions, ["--precision", "fp32"], "invalid choice: 'fp32'"),
+        (precisions, ["--evaluate-every", "-1"], "must be 0 or more, got '-1'"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(capsys, benchmark, arguments, message):

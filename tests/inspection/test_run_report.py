@@ -168,6 +168,16 @@ def test_a_peak_is_not_lost_in_many_values():
     assert (top[0] - 66) / (590 - 66) * 20_000 == pytest.approx(12_345, abs=5)
 
 
+def test_a_smooth_line_is_drawn_as_it_is():
+    values = np.zeros(100)
+    values[50] = 1.0
+    drawing = plot("t", [Line("x", Curve(np.arange(100), values), 2, 1, is_smooth=True)], last=100)
+    assert "raw" not in drawing
+    heights = np.array(re.search(r'd="M([^"]*)" class="mean c2 b"', drawing)[1].split(), float)[1::2]
+    assert len(heights) == 100
+    assert len(np.unique(heights)) == 2  # no mean of the peak and its neighbors
+
+
 def test_numbers_that_are_not_finite_are_left_out():
     values = np.array([1.0, np.nan, np.inf, 2.0])
     drawing = plot("t", [Line("x", Curve(np.arange(4), values), 0)], last=4)

@@ -1,5 +1,6 @@
 """Training with activations in bfloat16: near float32, finite, and the same bits each time."""
 
+from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
@@ -14,7 +15,9 @@ from minigan.errors import DivergenceError
 from minigan.inspection.real_step import step_of_recipe
 from minigan.inspection.step_ledger import measured_ledger
 from minigan.nn import Conv2D
+from minigan.nn.network import Observer
 from minigan.recipes import DCGAN, RECIPES, Recipe
+from minigan.training.learner import Learner
 from minigan.training.out_of_memory import largest_outputs
 
 SMALL = {"width": 8, "hidden": 32, "batch_size": 16, "n_critic": 1}
@@ -100,6 +103,124 @@ def test_a_number_that_is_not_finite_is_found_and_its_layer_named():
         with pytest.raises(DivergenceError, match=rf"the output of {layer.path}"):
             learner.step(step._batches(), step.state.rng)
         np.testing.assert_array_equal(learner.D.arena.flat, before)
+
+
+GAMES = {"dcgan": DCGAN(width=8, batch_size=16), "wgan-gp": PENALTIES["wgan-gp"]}
+LARGEST = 3.4e38  # a float32, and infinity as a bfloat16
+
+
+def filled(value: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda w: np.full_like(w, value)
+
+
+def signed(w: np.ndarray) -> np.ndarray:
+    return np.where(w < 0, -3e38, 3e38)
+
+
+class NotFinite(Observer):
+    """Remembers the first layer whose output has a bfloat16 that is not finite, and whether any output has a NaN."""
+
+    narrow = True
+    first = ""
+    has_nan = False
+
+    def after(self, now):
+        result = now.result.astype(np.float32)
+        if not self.first and not np.isfinite(result).all():
+            assert now.result.dtype.name == "bfloat16"
+            self.first = now.path
+        self.has_nan |= bool(np.isnan(result).any())
+
+
+def blow_up(learner: Learner, changes: dict[str, Callable]) -> None:
+    """Replaces weights, named by layer and parameter; a network's name alone is all of its filters."""
+    left = dict(changes)
+    for network in learner.networks.values():
+        for _, layer in network.walk():
+            for parameter in layer.own_parameters:
+                for name in (f"{layer.path} {parameter.name}", f"{network.path} {parameter.name}"):
+                    if name in changes:
+                        parameter.value[...] = changes[name](parameter.value)
+                        left.pop(name, None)
+        network.arena.updated()
+    assert not left
+
+
+def diverged(recipe: Recipe, changes: dict[str, Callable]) -> tuple[str, NotFinite]:
+    """The message of a step with those weights, which leaves all as it was; and what a forward pass of D or G holds."""
+    seen = NotFinite()
+    with step_of_recipe(recipe, backend="cpu", data=None) as step, np.errstate(all="ignore"):
+        learner, rng = step.state.learner, step.state.rng
+        blow_up(learner, changes)
+        before = learner.to_dict()
+        with pytest.raises(DivergenceError) as caught:
+            learner.step(step._batches(), rng)
+        assert all(array.tobytes() == before[name].tobytes() for name, array in learner.to_dict().items())
+        network = learner.networks[next(iter(changes))[0]]
+        if network.kernels.precision == "bf16":
+            with network.observed(seen):
+                x = rng.uniform(-1, 1, (16, *network.input_shape))
+                network.forward(network.kernels.asarray(x, dtype=network.dtype), train=True, rng=rng)
+    return str(caught.value), seen
+
+
+PRODUCTS = {
+    "an infinity in G": ({"G.4.ConvTranspose2D w": filled(1e38)}, "G.4.ConvTranspose2D"),
+    "an infinity in D": ({"D.2.Conv2D w": filled(1e38), "D.0.Conv2D w": filled(10)}, "D.2.Conv2D"),
+    "two that cancel to NaN": ({"D.2.Conv2D w": signed, "D.0.Conv2D w": filled(1e4)}, "D.2.Conv2D"),
+}
+
+
+@in_bf16
+@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_products_that_overflow_are_named(case: str, game: str):
+    """The layer where it began, not one of those after it, where infinities have become NaN."""
+    changes, layer = PRODUCTS[case]
+    message, seen = diverged(GAMES[game], changes)
+    assert message == f"the output of {layer} is not finite."
+    assert seen.first
+    assert seen.has_nan or "NaN" not in case
+
+
+ROUNDED = {
+    "dcgan, G": ("dcgan", "G.2.BatchNorm beta", "G.2.BatchNorm"),
+    "dcgan, D": ("dcgan", "D.3.BatchNorm beta", "D.3.BatchNorm"),
+    "wgan-gp, G": ("wgan-gp", "G.5.BatchNorm beta", "G.5.BatchNorm"),
+    "wgan-gp, D": ("wgan-gp", "D.2.Conv2D b", "D.2.Conv2D"),
+}
+
+
+@pytest.mark.parametrize("case", ROUNDED)
+def test_a_float32_that_is_infinite_as_a_bfloat16_is_named(case: str, monkeypatch):
+    game, parameter, layer = ROUNDED[case]
+    monkeypatch.setenv("MINIGAN_PRECISION", "bf16")
+    message, seen = diverged(GAMES[game], {parameter: filled(LARGEST)})
+    assert message == f"the output of {layer} is not finite."
+    assert seen.first
+    monkeypatch.setenv("MINIGAN_PRECISION", "fp32")
+    with step_of_recipe(GAMES[game], backend="cpu", data=None) as step, np.errstate(all="ignore"):
+        learner = step.state.learner
+        blow_up(learner, {parameter: filled(LARGEST)})
+        try:
+            learner.step(step._batches(), step.state.rng)
+        except DivergenceError as error:  # float32 holds the number: only later ones are infinite
+            assert str(error) != message
+
+
+SLOPES = {
+    "dcgan": ({"D.5.Conv2D w": lambda w: w * 1e30}, "the square of the gradient of D.3.BatchNorm"),
+    "wgan-gp": ({"D w": lambda w: w * 1e9}, "the penalty on the slope of D"),
+}
+
+
+@in_bf16
+@pytest.mark.parametrize("game", SLOPES)
+def test_gradients_that_overflow_are_named(game: str):
+    changes, named = SLOPES[game]
+    message, seen = diverged(GAMES[game], changes)
+    assert message == f"{named} is not finite."
+    assert not seen.first  # all activations are finite
 
 
 @in_bf16
