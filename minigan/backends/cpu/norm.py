@@ -7,15 +7,14 @@ backward its derivative is found again from x, on the way in. Without one the sa
 import numpy as np
 
 from minigan.backends.base import Array, expect
-from minigan.backends.cpu.activation import weakened
 from minigan.backends.cpu.bfloat16 import bits, takes_bfloat16
 from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.halves import arithmetic, load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
+from minigan.backends.cpu.strips import leaky_strip, load_strip, multiply_add, store_strip, strip_columns, zero_strip
 
-# A block's column sums stay in the first-level cache. At most 64 numbers are added up in single precision; the blocks'
-# results are combined in double.
+# At most 64 numbers are added up in single precision; the blocks' results are combined in double.
 BLOCK_ROWS, BLOCK_COLUMNS = 64, 128
 
 
@@ -30,41 +29,41 @@ def moments(part, parts, x, means, squares):
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
     number = arithmetic(x)
-    shift = np.empty(BLOCK_COLUMNS, number)
-    sums, sums2 = np.empty(BLOCK_COLUMNS, number), np.empty(BLOCK_COLUMNS, number)
-    for c_first in range(0, columns, BLOCK_COLUMNS):
-        c_last = min(c_first + BLOCK_COLUMNS, columns)
-        wide = c_last - c_first
-        mean, square = means[part, c_first:c_last], squares[part, c_first:c_last]
-        fill(means, part * columns + c_first, wide)
-        fill(squares, part * columns + c_first, wide)
-        few = min(8, row_last - row_first)
-        for i in range(row_first, row_first + few):
-            for c in range(wide):
-                mean[c] += load(x[i], c_first + c) / few
-        for first in range(row_first, row_last, BLOCK_ROWS):
-            last = min(first + BLOCK_ROWS, row_last)
-            fill(sums, 0, BLOCK_COLUMNS)
-            fill(sums2, 0, BLOCK_COLUMNS)
-            for c in range(wide):
-                shift[c] = mean[c]
+    strip = strip_columns(x)
+    shift, sums, sums2 = np.empty(columns, number), np.empty(strip, number), np.empty(strip, number)
+    fill(means, part * columns, columns)
+    fill(squares, part * columns, columns)
+    few = min(8, row_last - row_first)
+    for i in range(row_first, row_first + few):
+        row = x[i]
+        for c in range(columns):
+            means[part, c] += load(row, c) / few
+    for first in range(row_first, row_last, BLOCK_ROWS):
+        last = min(first + BLOCK_ROWS, row_last)
+        count, share = last - first, (last - first) / (last - row_first)
+        before = share * (first - row_first)
+        for c in range(columns):
+            shift[c] = means[part, c]
+        for c_first in range(0, columns, strip):
+            wide = min(strip, columns - c_first)
+            centre, total, total2 = load_strip(shift, c_first, wide), zero_strip(x), zero_strip(x)
             for i in range(first, last):
-                row = x[i, c_first:c_last]
-                for c in range(wide):
-                    difference = load(row, c) - shift[c]
-                    sums[c] += difference
-                    sums2[c] += difference * difference
-            count, share = last - first, (last - first) / (last - row_first)
-            for c in range(wide):
-                block_mean = sums[c] / count
-                delta = shift[c] + block_mean - mean[c]
-                mean[c] += delta * share
-                square[c] += sums2[c] - sums[c] * block_mean + delta * delta * share * (first - row_first)
+                difference = load_strip(x, i * columns + c_first, wide) - centre
+                total += difference
+                total2 += difference * difference
+            store_strip(total, sums, 0, strip)
+            store_strip(total2, sums2, 0, strip)
+            for k in range(wide):
+                c = c_first + k
+                block_mean = sums[k] / count
+                delta = shift[c] + block_mean - means[part, c]
+                means[part, c] += delta * share
+                squares[part, c] += sums2[k] - sums[k] * block_mean + delta * delta * before
 
 
 @kernel(inline=True)
 def normalized(x, mean, scale, beta):
-    return (x - mean) * scale + beta
+    return multiply_add(x - mean, scale, beta)
 
 
 @kernel
@@ -72,48 +71,51 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
     """Each column's sum of dy and of dy * u over one part's rows, dy being taken back through the activation."""
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    plain, weighted = np.empty(BLOCK_COLUMNS, mean.dtype), np.empty(BLOCK_COLUMNS, mean.dtype)
+    strip = strip_columns(x)
+    plain, weighted = np.empty(strip, mean.dtype), np.empty(strip, mean.dtype)
     fill(sums, part * 2 * columns, 2 * columns)
-    for c_first in range(0, columns, BLOCK_COLUMNS):
-        c_last = min(c_first + BLOCK_COLUMNS, columns)
-        mean_here, inv_std_here = mean[c_first:c_last], inv_std[c_first:c_last]
-        scale_here, beta_here = scale[c_first:c_last], beta[c_first:c_last]
-        for first in range(row_first, row_last, BLOCK_ROWS):
-            fill(plain, 0, BLOCK_COLUMNS)
-            fill(weighted, 0, BLOCK_COLUMNS)
+    for first in range(row_first, row_last, BLOCK_ROWS):
+        for c in range(0, columns, strip):
+            wide = min(strip, columns - c)
+            mean_here, scale_here = load_strip(mean, c, wide), load_strip(scale, c, wide)
+            beta_here = load_strip(beta, c, wide)
+            sum_dy, sum_dyd = zero_strip(x), zero_strip(x)
             for i in range(first, min(first + BLOCK_ROWS, row_last)):
-                dy_row, x_row = dy[i, c_first:c_last], x[i, c_first:c_last]
-                for c in range(c_last - c_first):
-                    t, dy_here = load(x_row, c), load(dy_row, c)
-                    active = normalized(t, mean_here[c], scale_here[c], beta_here[c]) > 0
-                    dy_here = dy_here if active else weakened(dy_here, slope)
-                    plain[c] += dy_here
-                    weighted[c] += dy_here * (t - mean_here[c])
-            for c in range(c_last - c_first):
-                sums[part, 0, c_first + c] += plain[c]
-                sums[part, 1, c_first + c] += weighted[c] * inv_std_here[c]
+                t, dy_here = load_strip(x, i * columns + c, wide), load_strip(dy, i * columns + c, wide)
+                dy_here = leaky_strip(dy_here, normalized(t, mean_here, scale_here, beta_here), slope)
+                sum_dy += dy_here
+                sum_dyd += dy_here * (t - mean_here)
+            store_strip(sum_dy, plain, 0, strip)
+            store_strip(sum_dyd, weighted, 0, strip)
+            for k in range(wide):
+                sums[part, 0, c + k] += plain[k]
+                sums[part, 1, c + k] += weighted[k] * inv_std[c + k]
 
 
 @kernel
 def normalize(part, parts, x, mean, scale, beta, slope, y):
     rows, columns = x.shape
+    strip = strip_columns(x)
     for i in range(rows * part // parts, rows * (part + 1) // parts):
-        x_row, y_row = x[i], y[i]
-        for c in range(columns):
-            t = normalized(load(x_row, c), mean[c], scale[c], beta[c])
-            store(y_row, c, t if t > 0 else weakened(t, slope))
+        for c in range(0, columns, strip):
+            at, wide = i * columns + c, columns - c
+            mean_here, scale_here = load_strip(mean, c, wide), load_strip(scale, c, wide)
+            t = normalized(load_strip(x, at, wide), mean_here, scale_here, load_strip(beta, c, wide))
+            store_strip(leaky_strip(t, t, slope), y, at, wide)
 
 
 @kernel
 def input_gradient(part, parts, dy, x, mean, scale, beta, slope, mean_dy, weight_u, dx):
     rows, columns = x.shape
+    strip = strip_columns(x)
     for i in range(rows * part // parts, rows * (part + 1) // parts):
-        dy_row, x_row, dx_row = dy[i], x[i], dx[i]
-        for c in range(columns):
-            t, dy_here = load(x_row, c), load(dy_row, c)
-            active = normalized(t, mean[c], scale[c], beta[c]) > 0
-            dy_here = dy_here if active else weakened(dy_here, slope)
-            store(dx_row, c, scale[c] * (dy_here - mean_dy[c] - (t - mean[c]) * weight_u[c]))
+        for c in range(0, columns, strip):
+            at, wide = i * columns + c, columns - c
+            t, mean_here, scale_here = load_strip(x, at, wide), load_strip(mean, c, wide), load_strip(scale, c, wide)
+            side = normalized(t, mean_here, scale_here, load_strip(beta, c, wide))
+            dy_here = leaky_strip(load_strip(dy, at, wide), side, slope)
+            along_u = (t - mean_here) * load_strip(weight_u, c, wide)
+            store_strip(scale_here * (dy_here - load_strip(mean_dy, c, wide) - along_u), dx, at, wide)
 
 
 @kernel

@@ -262,13 +262,13 @@ def _multiply_add(builder, a, b, c):
     return builder.call(fma, [a, b, c])
 
 
-def _leaky(builder, number, slope):
-    """The number if it is positive, else slope times it, but 0 where that is 0 times infinity."""
+def _leaky(builder, number, side, slope):
+    """The number where `side` is positive, else slope times it, but 0 where that is 0 times infinity."""
     zero = ir.Constant(number.type, None)
     weak = builder.fmul(slope, number)
     lost = builder.and_(builder.fcmp_ordered("ord", number, number), builder.fcmp_unordered("uno", weak, weak))
     weak = builder.select(lost, zero, weak)
-    return builder.select(builder.fcmp_ordered(">", number, zero), number, weak)
+    return builder.select(builder.fcmp_ordered(">", side, zero), number, weak)
 
 
 def _opaque(builder, pointer):
@@ -356,7 +356,7 @@ def leaky_tile(_typing, tile, slope):
         factor = _broadcast(builder, tile.type.element, slope)
         for register in range(tile.type.count):
             number = builder.extract_value(tile, register)
-            tile = builder.insert_value(tile, _leaky(builder, number, factor), register)
+            tile = builder.insert_value(tile, _leaky(builder, number, number, factor), register)
         return tile
 
     return tile(tile, slope), emit
