@@ -257,7 +257,8 @@ def put_sums(_typing, y, at, sums, index, bias, bias_at, slope, count):
             _load(builder, kind, _pointer(context, builder, kind, array, place), everything)
             for kind, array, place in ((signature.args[2], sums, index), (signature.args[4], bias, bias_at))
         )
-        totals = [_leaky(builder, builder.fadd(a, b), factor) for a, b in zip(row, start, strict=True)]
+        totals = [builder.fadd(a, b) for a, b in zip(row, start, strict=True)]
+        totals = [_leaky(builder, total, total, factor) for total in totals]
         _put(builder, signature.args[0], _pointer(context, builder, signature.args[0], y, at), totals, count)
         return context.get_dummy_value()
 
