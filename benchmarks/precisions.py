@@ -5,7 +5,7 @@
 Each recipe is trained on the embedded digits three times: in fp32 and in --precision from the same seed, and in fp32
 from another seed. GANs are chaotic: after some steps the last bits of a float decide which images are drawn, so that
 one seed in two precisions is two games. The distance of two seeds is the measure of what is normal. For each value the
-table has its mean over the last 200 steps of each training, and the largest distance of the smoothed curves.
+table has its mean over the last 200 steps of each training, and the distance of the smoothed curves.
 
 Trainings are kept in --out. The same command reads those that are done, and goes on with one that was interrupted.
 """
@@ -55,20 +55,36 @@ class Job(NamedTuple):
         return f"{self.recipe}-{self.precision}-seed{self.seed}"
 
 
+class Distance(NamedTuple):
+    """The distance of two curves: its mean over the steps, and the largest."""
+
+    mean: float
+    largest: float
+
+    @classmethod
+    def of(cls, one: Curve, other: Curve) -> "Distance":
+        """The distance of curves that have the same steps."""
+        apart = np.abs(one.values - other.values)
+        return cls(float(apart.mean()), float(apart.max()))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ({self.largest:.3f})"
+
+
 class Value(NamedTuple):
     """One value of a recipe's trainings: in float32, in the other precision, and in float32 from the other seed.
 
     Attributes:
         curves: as they are drawn and compared, smoothed if there is one for each step.
         means: over the last steps.
-        apart, seeds: the largest distance of the second curve from the first, and of the third.
+        apart, seeds: the distance of the second curve from the first, and that of the third.
     """
 
     name: str
     curves: tuple[Curve, Curve, Curve]
     means: tuple[float, float, float]
-    apart: float
-    seeds: float
+    apart: Distance
+    seeds: Distance
 
 
 # ------------------------------------------------------------------------------------------ training
@@ -152,17 +168,17 @@ def value(name: str, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Value:
     """Means of curves as they were logged, and distances of them as they are drawn."""
     exact, other, seed = drawn
     means = [float(np.mean(curve.values[curve.steps > curve.steps[-1] - LAST])) for curve in curves]
-    apart, seeds = (float(np.max(np.abs(curve.values - exact.values))) for curve in (other, seed))
+    apart, seeds = Distance.of(exact, other), Distance.of(exact, seed)
     return Value(name, (exact, other, seed), (means[0], means[1], means[2]), apart, seeds)
 
 
 def table(jobs: Sequence[Job], values: Sequence[Value]) -> Iterator[str]:
     """The lines on one recipe."""
     exact, other, seed = (f"{job.precision}, {job.seed}" for job in jobs)
-    yield f"{jobs[0].recipe:34} {'mean over the last steps':>29}   {'largest distance':>23}"
-    yield f"{'precision, seed':34} {exact:>9} {other:>9} {seed:>9}   {'precisions':>11} {'seeds':>11}"
+    yield f"{jobs[0].recipe:34} {f'mean of the last {LAST} steps':>29}   {'distance: mean (largest)':>33}"
+    yield f"{'precision, seed':34} {exact:>9} {other:>9} {seed:>9}   {'precisions':>16} {'seeds':>16}"
     for name, _, means, apart, seeds in values:
-        yield f"{name:34} {' '.join(f'{mean:9.3f}' for mean in means)}   {apart:11.3f} {seeds:11.3f}"
+        yield f"{name:34} {' '.join(f'{mean:9.3f}' for mean in means)}   {apart!s:>16} {seeds!s:>16}"
     yield ""
 
 
