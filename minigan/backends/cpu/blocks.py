@@ -262,7 +262,7 @@ def put_sums(_typing, y, at, sums, index, bias, bias_at, slope, count):
         _put(builder, signature.args[0], _pointer(context, builder, signature.args[0], y, at), totals, count)
         return context.get_dummy_value()
 
-    return types.void(y, at, sums, index, bias, bias_at, types.float32, count), emit
+    return types.void(y, at, sums, index, bias, bias_at, slope, count), emit
 
 
 @intrinsic

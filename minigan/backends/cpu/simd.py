@@ -35,27 +35,26 @@ from minigan.errors import ConfigError
 
 intrinsic: Any = numba_intrinsic  # what it returns is called from compiled code only, with other arguments
 
-_HOST = llvm.get_host_cpu_features()
 IS_X86 = llvm.get_process_triple().startswith(("x86_64", "i386", "i686"))
 
 
 def _vector_bytes() -> int:
-    """The widest vectors this CPU has, or MINIGAN_VECTOR_BYTES."""
+    """The widest vectors that Numba compiles for, or MINIGAN_VECTOR_BYTES."""
     override = os.environ.get("MINIGAN_VECTOR_BYTES")
     if override:
         if override not in ("16", "32", "64"):
             raise ConfigError(f"MINIGAN_VECTOR_BYTES must be 16, 32 or 64, got {override!r}.")
         return int(override)
-    if _HOST.get("avx512f"):
+    if "avx512f" in FEATURES:
         return 64
-    return 32 if _HOST.get("avx2") else 16
+    return 32 if "avx2" in FEATURES else 16
 
 
 VECTOR_BYTES = _vector_bytes()
 # 16 accumulators want 32 registers (AVX-512, NEON); with 16, 12 of them leave two for b, one for a.
 TILE_ROWS = 8 if VECTOR_BYTES == 64 or not IS_X86 else 6
 TILE_VECTORS = 2
-HAS_FMA = not IS_X86 or bool(_HOST.get("fma"))  # without the instruction, LLVM's fma is a library call
+HAS_FMA = not IS_X86 or "fma" in FEATURES  # without the instruction, LLVM's fma is a library call
 
 
 def describe() -> str:

@@ -30,6 +30,14 @@ def test_every_path_at_another_width(width):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(("features", "width"), [({"avx512f", "avx2"}, 64), ({"avx2", "fma"}, 32), (set(), 16)])
+def test_vectors_are_those_that_numba_compiles_for(monkeypatch, features, width):
+    """Not those of the processor: NUMBA_CPU_NAME may leave some out, and LLVM would cut wide ones up."""
+    monkeypatch.delenv("MINIGAN_VECTOR_BYTES", raising=False)
+    monkeypatch.setattr(simd, "FEATURES", frozenset(features))
+    assert simd._vector_bytes() == width
+
+
 def test_an_unknown_width_is_told():
     result = subprocess.run(
         [sys.executable, "-c", "import minigan.backends.cpu"],
