@@ -5,15 +5,20 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends.constants import Constants
 from minigan.data.pictures import ImageBatch
 from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.network import Sequential
+from minigan.nn.parameters import Arena
 from minigan.support.arguments import flag, kind_of, whole
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
 
-__all__ = ["Noise", "generate", "standing_statistics"]
+# From so many batches on, packing the weights once pays: it takes as long as drawing two or three images.
+MANY_BATCHES = 8
+
+__all__ = ["LastingConstants", "Noise", "constants_of", "generate", "standing_statistics"]
 
 
 def generate(
@@ -24,6 +29,7 @@ def generate(
     batch_size: int = 64,
     batch_statistics: bool = False,
     rng: np.random.Generator | None = None,
+    constants: Constants | None = None,
 ) -> np.ndarray:
     """The generator's outputs for latent vectors.
 
@@ -35,6 +41,8 @@ def generate(
         batch_statistics: draw as in training: BatchNorm uses the statistics of each batch, and Dropout is active (as in
             pix2pix: Isola et al. 2017, section 3.3). Otherwise no sample depends on the others.
         rng: of Dropout, with batch statistics.
+        constants: what kernels have made of G's weights in calls before, see `constants_of`; None: many batches share
+            it in this call alone.
     Returns:
         (N, *G.output_shape) in host memory. Images are an `ImageBatch`, which a notebook shows.
     Raises:
@@ -45,12 +53,35 @@ def generate(
     flag(batch_statistics, "batch_statistics", of="generate")
     outputs: list[Any] = []
     # Batches of about one size: a small last one would have poor statistics.
-    for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
-        c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
-        y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
-        outputs.append(G.kernels.to_numpy(y))
+    batches = -(-len(z) // batch_size)
+    if constants is None:
+        constants = constants_of(G) if batches >= MANY_BATCHES else Constants()
+    with G.kernels.holding(constants):
+        for rows in np.array_split(np.arange(len(z)), batches):
+            c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
+            y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
+            outputs.append(G.kernels.to_numpy(y))
     drawn: np.ndarray = np.concatenate(outputs)
     return drawn.view(ImageBatch) if len(G.output_shape) == 3 else drawn
+
+
+def constants_of(G: Sequential) -> Constants:
+    """G's weights as constants, to draw with until they change."""
+    return Constants(parameter.value for _, parameter in G.arena.items())
+
+
+class LastingConstants:
+    """A network's constants from call to call, for who draws often: dropped when its arena says that they changed."""
+
+    def __init__(self, G: Sequential) -> None:
+        self.G = G
+        self._seen: tuple[Arena, int, Constants] | None = None
+
+    def now(self) -> Constants:
+        arena, seen = self.G.arena, self._seen
+        if seen is None or seen[0] is not arena or seen[1] != arena.version:
+            seen = self._seen = arena, arena.version, constants_of(self.G)
+        return seen[2]
 
 
 def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) -> None:
