@@ -78,9 +78,8 @@ class TrainedGenerator:
         nbytes = 8 * count * (math.prod(self.G.input_shape) + math.prod(self.G.output_shape))
         expect_room(nbytes, what=f"{count:,} samples", remedy="Use a smaller `count`.")
         z, condition = self.recipe.sources(rng, count, label=self._classes_of(label, count))
-        samples = generate(
-            self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng, constants=self._constants.now()
-        )
+        with self._constants.held():
+            samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         images = self.recipe.to_images(samples)
         return images.view(ImageBatch) if len(self.G.output_shape) == 3 else images
 

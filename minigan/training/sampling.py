@@ -1,6 +1,7 @@
 """Samples of a generator."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,6 @@ def generate(
     batch_size: int = 64,
     batch_statistics: bool = False,
     rng: np.random.Generator | None = None,
-    constants: Constants | None = None,
 ) -> np.ndarray:
     """The generator's outputs for latent vectors.
 
@@ -41,8 +41,6 @@ def generate(
         batch_statistics: draw as in training: BatchNorm uses the statistics of each batch, and Dropout is active (as in
             pix2pix: Isola et al. 2017, section 3.3). Otherwise no sample depends on the others.
         rng: of Dropout, with batch statistics.
-        constants: what kernels have made of G's weights in calls before, see `constants_of`; None: many batches share
-            it in this call alone.
     Returns:
         (N, *G.output_shape) in host memory. Images are an `ImageBatch`, which a notebook shows.
     Raises:
@@ -54,9 +52,7 @@ def generate(
     outputs: list[Any] = []
     # Batches of about one size: a small last one would have poor statistics.
     batches = -(-len(z) // batch_size)
-    if constants is None:
-        constants = constants_of(G) if batches >= MANY_BATCHES else Constants()
-    with G.kernels.holding(constants):
+    with G.kernels.holding(constants_of(G)) if batches >= MANY_BATCHES else nullcontext():
         for rows in np.array_split(np.arange(len(z)), batches):
             c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
             y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
@@ -71,17 +67,22 @@ def constants_of(G: Sequential) -> Constants:
 
 
 class LastingConstants:
-    """A network's constants from call to call, for who draws often: dropped when its arena says that they changed."""
+    """A network's constants from call to call, for who draws often; made anew when its arena says that they changed."""
 
     def __init__(self, G: Sequential) -> None:
         self.G = G
         self._seen: tuple[Arena, int, Constants] | None = None
 
     def now(self) -> Constants:
+        """The constants for the weights as they are."""
         arena, seen = self.G.arena, self._seen
         if seen is None or seen[0] is not arena or seen[1] != arena.version:
             seen = self._seen = arena, arena.version, constants_of(self.G)
         return seen[2]
+
+    def held(self) -> AbstractContextManager[None]:
+        """Within this context kernels use them, in `generate` too."""
+        return self.G.kernels.holding(self.now())
 
 
 def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) -> None:
