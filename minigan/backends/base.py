@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Self, TypeVar
 
 import numpy as np
 
+from minigan.backends.constants import Constants
 from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.backends.precision import Precision
 from minigan.errors import DTypeError, ShapeError
@@ -262,6 +263,10 @@ class Backend(ABC):
 
     def free_memory(self) -> None:  # noqa: B027 (most backends keep none)
         """Releases memory that is kept for later calls: scratch, and the memory of results that are gone."""
+
+    def holding(self, constants: Constants) -> AbstractContextManager[None]:
+        """Within this context, on this thread, kernels may keep what they make of these weights, and use it again."""
+        return nullcontext()
 
     def memory(self) -> MemoryUse | None:
         """Use of the device's own memory; None on the CPU."""

@@ -5,7 +5,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from minigan.support.arguments import flag, instance, is_whole, kind_of, number,
 from minigan.support.arguments import path as expect_path
 from minigan.support.memory_limit import expect_room
 from minigan.training.exhibit import picture_count, render
-from minigan.training.sampling import generate
+from minigan.training.sampling import LastingConstants, generate
 
 Seed = int | np.random.Generator | None
 Label = int | str | Sequence[int | str] | None
@@ -36,7 +36,8 @@ __all__ = ["TrainedGenerator", "load_generator", "model_description", "save_gene
 class TrainedGenerator:
     """A generator from a run, with everything needed to sample from it.
 
-    Sampling changes nothing in it; on a CPU threads may share one.
+    Sampling changes nothing in it; on a CPU threads may share one. Weights that are packed to draw few images stay with
+    it for the next call: say `G.arena.updated()` after changing any.
 
     Attributes:
         G: the network, built, with its weights.
@@ -53,6 +54,10 @@ class TrainedGenerator:
     extent: float
     classes: tuple[str, ...]
     averaged: bool
+    _constants: LastingConstants = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_constants", LastingConstants(self.G))
 
     def sample(self, count: int | None = None, *, seed: Seed = 0, label: Label = None) -> np.ndarray:
         """Images (count, H, W, C) in [-1, 1], or points (count, 2). The same seed draws the same.
@@ -73,7 +78,8 @@ class TrainedGenerator:
         nbytes = 8 * count * (math.prod(self.G.input_shape) + math.prod(self.G.output_shape))
         expect_room(nbytes, what=f"{count:,} samples", remedy="Use a smaller `count`.")
         z, condition = self.recipe.sources(rng, count, label=self._classes_of(label, count))
-        samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
+        with self._constants.held():
+            samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         images = self.recipe.to_images(samples)
         return images.view(ImageBatch) if len(self.G.output_shape) == 3 else images
 

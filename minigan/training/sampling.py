@@ -1,19 +1,25 @@
 """Samples of a generator."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from minigan.backends.constants import Constants
 from minigan.data.pictures import ImageBatch
 from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.network import Sequential
+from minigan.nn.parameters import Arena
 from minigan.support.arguments import flag, kind_of, whole
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *latent shape)
 
-__all__ = ["Noise", "generate", "standing_statistics"]
+# From so many batches on, packing the weights once pays: it takes as long as drawing two or three images.
+MANY_BATCHES = 8
+
+__all__ = ["LastingConstants", "Noise", "constants_of", "generate", "standing_statistics"]
 
 
 def generate(
@@ -45,12 +51,38 @@ def generate(
     flag(batch_statistics, "batch_statistics", of="generate")
     outputs: list[Any] = []
     # Batches of about one size: a small last one would have poor statistics.
-    for rows in np.array_split(np.arange(len(z)), -(-len(z) // batch_size)):
-        c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
-        y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
-        outputs.append(G.kernels.to_numpy(y))
+    batches = -(-len(z) // batch_size)
+    with G.kernels.holding(constants_of(G)) if batches >= MANY_BATCHES else nullcontext():
+        for rows in np.array_split(np.arange(len(z)), batches):
+            c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
+            y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
+            outputs.append(G.kernels.to_numpy(y))
     drawn: np.ndarray = np.concatenate(outputs)
     return drawn.view(ImageBatch) if len(G.output_shape) == 3 else drawn
+
+
+def constants_of(G: Sequential) -> Constants:
+    """G's weights as constants, to draw with until they change."""
+    return Constants(parameter.value for _, parameter in G.arena.items())
+
+
+class LastingConstants:
+    """A network's constants from call to call, for who draws often; made anew when its arena says that they changed."""
+
+    def __init__(self, G: Sequential) -> None:
+        self.G = G
+        self._seen: tuple[Arena, int, Constants] | None = None
+
+    def now(self) -> Constants:
+        """The constants for the weights as they are."""
+        arena, seen = self.G.arena, self._seen
+        if seen is None or seen[0] is not arena or seen[1] != arena.version:
+            seen = self._seen = arena, arena.version, constants_of(self.G)
+        return seen[2]
+
+    def held(self) -> AbstractContextManager[None]:
+        """Within this context kernels use them, in `generate` too."""
+        return self.G.kernels.holding(self.now())
 
 
 def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) -> None:

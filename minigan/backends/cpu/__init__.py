@@ -6,11 +6,13 @@ that order, next to `reference/conv.py`; then `toom.py` and `winograd.py`, on co
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import numba
 import numpy as np
 
+from minigan.backends.constants import Constants, Held
 from minigan.backends.cpu import numba_start, simd
 from minigan.backends.cpu.activation import ActivationKernels, leaky
 from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, bfloat16, widened_kernels
@@ -82,6 +84,10 @@ class CpuBackend(
         self.team = Team(threads or default_threads())
         self.workspace = Workspace()
         self.recycler = Recycler()
+        self.held = Held()
+
+    def holding(self, constants: Constants) -> AbstractContextManager[None]:
+        return self.held.hold(constants)
 
     def _unit(self) -> Unit | None:
         """Multiplies bfloat16 numbers: for bf16, or three at a time for float32 where that is fast."""

@@ -1,11 +1,12 @@
 """The convolution family: one method for each plan of `plan.py`, which chooses among them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
+from minigan.backends.constants import Held
 from minigan.backends.cpu.activation import leaky
 from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, flat_bits, is_bfloat16, takes_bfloat16
 from minigan.backends.cpu.blocks import SIDE
@@ -36,6 +37,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
 
     exact: bool
     unit: Unit | None  # for products of float32 numbers
+    held: Held
 
     @takes_bfloat16
     def conv2d(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
@@ -48,19 +50,19 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect("w", w, g.weight_shape, w.dtype)
         if not n:
             return self.empty((n, *g.output_shape), x.dtype)
-        plan = self.plan("conv2d", g, n, w.dtype)
+        plan = self.plan("conv2d", g, n, w.dtype, packed=w in self.held.constants)
         match plan:
             case DensePlan():
                 y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
             case TilesPlan():
-                return self._correlate_tiles(x, w, b, slope, plan)
+                return self._correlate_tiles(x, self._packed_tiles(w, g, plan), b, slope, w.dtype, plan)
             case WinogradPlan():
                 y = self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
             case OverlapPlan():
-                turned = w[::-1, ::-1].transpose(2, 0, 1, 3)
-                y = self._overlap_add(x, self._packed(turned, g.C, g.R * g.S * g.K), b, plan)
+                packed = self._packed(w, (g.C, g.R * g.S * g.K), lambda: w[::-1, ::-1].transpose(2, 0, 1, 3))
+                y = self._overlap_add(x, packed, b, plan)
             case PhasesPlan():
-                return self._correlate(x, self._packed(w, g.R * g.S * g.C, g.K), b, slope, plan)
+                return self._correlate(x, self._packed(w, (g.R * g.S * g.C, g.K), lambda: w), b, slope, plan)
             case _:
                 raise AssertionError(plan)
         if slope != 1:
@@ -75,21 +77,21 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect("w", w, g.weight_shape, w.dtype)
         if not n:
             return self.empty((n, *g.input_shape), dy.dtype)
-        plan = self.plan("conv2d_input_grad", g, n, w.dtype)
+        plan = self.plan("conv2d_input_grad", g, n, w.dtype, packed=w in self.held.constants)
         match plan:
             case DensePlan():
                 bias = None if b is None else np.tile(b, g.H * g.W)
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
                 return dx.reshape(n, *g.input_shape)
             case TilesPlan():
-                return self._correlate_tiles(dy, w, b, 1, plan)
+                return self._correlate_tiles(dy, self._packed_tiles(w, g, plan), b, 1, w.dtype, plan)
             case WinogradPlan():
                 return self._convolve(convolve_back, dy, w, b, plan, (n, *g.input_shape))
             case InPlacePlan():
                 return self._sum_overlaps(dy, w, b, plan)
             case OverlapPlan():
-                transposed = w.reshape(-1, g.K).T
-                return self._overlap_add(dy, self._packed(transposed, g.K, g.R * g.S * g.C), b, plan)
+                packed = self._packed(w, (g.K, g.R * g.S * g.C), lambda: w.reshape(-1, g.K).T)
+                return self._overlap_add(dy, packed, b, plan)
             case PhasesPlan():
                 return self._correlate(dy, self._packed_phases(w, g, plan), b, 1, plan)
         raise AssertionError(plan)
@@ -127,11 +129,15 @@ class ConvKernels(DenseKernels, NarrowArrays):
     def reason(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
         return self.plan(kernel, geometry, images, dtype).reason
 
-    def plan(self, kernel: str, g: ConvGeometry, images: int, dtype: np.dtype[Any]) -> Plan:
-        """The plan by which this backend computes one of the three kernels."""
+    def plan(self, kernel: str, g: ConvGeometry, images: int, dtype: np.dtype[Any], *, packed: bool = False) -> Plan:
+        """The plan by which this backend computes one of the three kernels.
+
+        Args:
+            packed: weights are packed only once, and then used again and again.
+        """
         size, threads = dtype.itemsize, self.parts_of_product(images * g.flops // 2)
         processor = Processor(TILE_ROWS, tile_columns(size), vector_lanes(size), size, threads)
-        return choose(kernel, g, images, processor, exact=self.exact, unit=self.unit)
+        return choose(kernel, g, images, processor, exact=self.exact, unit=self.unit, packed=packed)
 
     def _convolve(
         self, kernel: Callable[..., None], x: Array, w: Array, b: Array | None, plan: WinogradPlan, shape: Shape
@@ -144,24 +150,10 @@ class ConvKernels(DenseKernels, NarrowArrays):
         scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, FLOAT32)
         self.team.run(kernel, plan.scheme, *map(flat_bits, arrays), plan.grid, scratch, parts=plan.threads)
 
-    def _correlate_tiles(self, x: Array, w: Array, b: Array | None, slope: float, plan: TilesPlan) -> Array:
+    def _correlate_tiles(
+        self, x: Array, packed: Array, b: Array | None, slope: float, dtype: np.dtype[Any], plan: TilesPlan
+    ) -> Array:
         grid, tiling = plan.grid, plan.tiling
-        packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
-        channels, filters = (grid.target_channels, grid.channels)[:: 1 if plan.transposed else -1]
-        for line, taps in zip(plan.table, plan.taps, strict=True):
-            if len(taps):
-                self.team.run(
-                    pack_taps,
-                    plan.unit,
-                    flat(w),
-                    packed[line[-1] :],
-                    taps,
-                    channels,
-                    filters,
-                    tiling.packed,
-                    plan.transposed,
-                    parts=self.parts(len(taps) * channels * filters),
-                )
         y = self._images(grid, x.dtype)
         self.team.run(
             correlate_tiles,
@@ -169,8 +161,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
             TILES,
             flat_bits(x),
             packed,
-            self.padded_bias(b, -(-grid.target_channels // SIDE) * SIDE, w.dtype),
-            w.dtype.type(slope),
+            self.padded_bias(b, -(-grid.target_channels // SIDE) * SIDE, dtype),
+            dtype.type(slope),
             flat_bits(y),
             plan.table,
             grid,
@@ -183,7 +175,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
         return y
 
     def _correlate_weight_tiles(self, x: Array, dy: Array, dw: Array, plan: WeightTilesPlan) -> None:
-        packed = self.workspace.take("packed tiles", plan.packed_size, np.dtype(np.uint16))
+        packed = self.workspace.take("packed uint16", plan.packed_size, np.dtype(np.uint16))
         self.team.run(pair_images, plan.unit, flat_bits(dy), packed, plan.tiling, parts=self.parts(dy.size))
         self.team.run(
             correlate_weight_tiles,
@@ -199,29 +191,67 @@ class ConvKernels(DenseKernels, NarrowArrays):
             parts=plan.threads,
         )
 
-    def _packed(self, b: Array, depth: int, width: int) -> Array:
-        """Packs a matrix (depth, width) into strips."""
-        columns = tile_columns(b.itemsize)
-        packed = self.workspace.take("packed", depth * -(-width // columns) * columns, b.dtype)
-        self.team.run(pack, flat(b), packed, depth, width, columns, parts=self.parts(depth * width))
-        return packed
+    def _once(self, w: Array, kind: Hashable, size: int, dtype: np.dtype[Any], fill: Callable[[Array], None]) -> Array:
+        """The weights packed by `fill`: into scratch, or if they are constants into memory that stays with them."""
+
+        def filled(packed: Array) -> Array:
+            fill(packed)
+            return packed
+
+        if w in self.held.constants:
+            return self.held.constants.form(w, kind, lambda: filled(self.zeros(size, dtype)))
+        return filled(self.workspace.take(f"packed {dtype}", size, dtype))
+
+    def _packed(self, w: Array, shape: tuple[int, int], matrix: Callable[[], Array]) -> Array:
+        """Packs the weights, as a matrix (depth, width), into strips."""
+        (depth, width), columns = shape, tile_columns(w.itemsize)
+
+        def fill(packed: Array) -> None:
+            self.team.run(pack, flat(matrix()), packed, depth, width, columns, parts=self.parts(depth * width))
+
+        return self._once(w, ("strips", *shape), depth * -(-width // columns) * columns, w.dtype, fill)
 
     def _packed_phases(self, w: Array, g: ConvGeometry, plan: PhasesPlan) -> Array:
         """Packs the taps of each phase, transposed, into strips."""
-        packed = self.workspace.take("packed", plan.packed_size, w.dtype)
-        for phase, taps in zip(plan.phases, plan.taps, strict=True):
-            if len(taps):
-                self.team.run(
-                    pack_transposed,
-                    flat(w),
-                    packed[phase.packed_at :],
-                    taps,
-                    g.K,
-                    g.C,
-                    plan.grid.columns,
-                    parts=self.parts(len(taps) * g.K * g.C),
-                )
-        return packed
+
+        def fill(packed: Array) -> None:
+            for phase, taps in zip(plan.phases, plan.taps, strict=True):
+                if len(taps):
+                    self.team.run(
+                        pack_transposed,
+                        flat(w),
+                        packed[phase.packed_at :],
+                        taps,
+                        g.K,
+                        g.C,
+                        plan.grid.columns,
+                        parts=self.parts(len(taps) * g.K * g.C),
+                    )
+
+        return self._once(w, ("phases", g), plan.packed_size, w.dtype, fill)
+
+    def _packed_tiles(self, w: Array, g: ConvGeometry, plan: TilesPlan) -> Array:
+        """Packs the taps of each phase into tiles of bfloat16 numbers."""
+        channels, filters = (plan.grid.target_channels, plan.grid.channels)[:: 1 if plan.transposed else -1]
+
+        def fill(packed: Array) -> None:
+            for line, taps in zip(plan.table, plan.taps, strict=True):
+                if len(taps):
+                    self.team.run(
+                        pack_taps,
+                        plan.unit,
+                        flat(w),
+                        packed[line[-1] :],
+                        taps,
+                        channels,
+                        filters,
+                        plan.tiling.packed,
+                        plan.transposed,
+                        parts=self.parts(len(taps) * channels * filters),
+                    )
+
+        kind = ("tiles", g, plan.unit, plan.transposed, plan.tiling.packed)
+        return self._once(w, kind, plan.packed_size, np.dtype(np.uint16), fill)
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, slope: float, plan: PhasesPlan) -> Array:
         grid, dtype = plan.grid, packed.dtype

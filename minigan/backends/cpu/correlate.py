@@ -132,7 +132,7 @@ def gather_block(x, scratch, grid, block):
 
 @kernel
 def correlate(part, parts, x, packed, bias, slope, y, phases, grid, scratch):
-    """Every phase of a plan, for this part's share of the blocks.
+    """Every phase of a plan, for this part's share of the blocks, or of their channels.
 
     Args:
         slope: of a LeakyReLU; 1 for no activation.
@@ -145,9 +145,12 @@ def correlate(part, parts, x, packed, bias, slope, y, phases, grid, scratch):
     sources, targets = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     segments = np.empty(grid.reach, np.int64)
     a = x if grid.in_place else scratch[part]
+    panels, units = -(-grid.target_channels // columns), blocks * grid.shares
 
-    for number in range(blocks * part // parts, blocks * (part + 1) // parts):
-        block = read_block(grid, number, bands, grid.positions_down)
+    for unit in range(units * part // parts, units * (part + 1) // parts):
+        block, share = read_block(grid, unit // grid.shares, bands, grid.positions_down), unit % grid.shares
+        begin = panels * share // grid.shares * columns
+        end = min(panels * (share + 1) // grid.shares * columns, grid.target_channels)
         layout = gather_block(x, scratch[part], grid, block)
         for f in range(len(phases)):
             phase = read_phase(phases, f)
@@ -159,8 +162,8 @@ def correlate(part, parts, x, packed, bias, slope, y, phases, grid, scratch):
             few = phase.taps_down * run * grid.target_channels <= FEW_WEIGHTS
             step = TILE_ROWS if few else max(count, 1)
             for t_first in range(0, count, step):
-                for first in range(0, grid.target_channels, columns):
-                    width = min(columns, grid.target_channels - first)
+                for first in range(begin, end, columns):
+                    width = min(columns, end - first)
                     at = phase.packed_at + first * phase.taps_down * run
                     for t in range(t_first, min(t_first + step, count), TILE_ROWS):
                         tile = product_tile(a, load_rows(sources, t), here, run, 1, packed, at, columns, bias, first)

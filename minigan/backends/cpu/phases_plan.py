@@ -33,6 +33,7 @@ class Grid(NamedTuple):
     columns: int  # a tile's
     images_per_block: int
     rows_per_block: int
+    shares: int  # of the target's channels, in whole tiles, that threads compute apart
 
 
 class Phase(NamedTuple):
@@ -93,7 +94,8 @@ def _plan(
     padded_width = (positions[1] - 1) * stride[1] + max(p.source_column + p.taps_across for p in phases)
     in_place = padding == (0, 0) and padded_height <= height and padded_width <= width
     image_size = padded_height * padded_width * channels
-    per_block, rows = blocks(images, positions[0], processor.threads, image_size * processor.itemsize)
+    shares = _shares(images, panels, processor.threads)
+    per_block, rows = blocks(images, positions[0], -(-processor.threads // shares), image_size * processor.itemsize)
     grid = Grid(
         images,
         height,
@@ -110,10 +112,20 @@ def _plan(
         columns,
         per_block,
         rows,
+        shares,
     )
     scratch = 0 if in_place else per_block * ((rows - 1) * stride[0] + reach) * padded_width * channels
     table = np.array(placed, dtype=np.int64)
     return PhasesPlan(grid, tuple(placed), table, tuple(taps), packed, scratch, processor.threads)
+
+
+def _shares(images: int, panels: int, threads: int) -> int:
+    """How many threads share out one image's channels: then each reads only its own weights, which are the most of it.
+
+    Bands of the image would have each thread read all of them, and a few rows fill tiles badly.
+    """
+    shares = min(panels, -(-threads // images))
+    return shares if panels % shares == 0 or panels >= 4 * shares else 1
 
 
 def plan_forward(g: ConvGeometry, images: int, processor: Processor) -> PhasesPlan:

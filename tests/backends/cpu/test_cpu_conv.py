@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("numba")
 
+from minigan.backends.constants import Constants
 from minigan.backends.cpu import CpuBackend, overlap_plan, phases_plan, plan, processor, simd
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.reference import ReferenceBackend
@@ -139,6 +140,21 @@ def test_small_blocks_agree(path, monkeypatch):
     monkeypatch.setattr("minigan.backends.cpu.conv.choose", plan.choose.__wrapped__)
     images, g = PATHS[path]
     check(BACKENDS[2], g, images, DTYPES[0], seed=2)
+
+
+@pytest.mark.parametrize("channels", [40, 64, 300])
+def test_threads_share_out_the_channels_of_one_image(channels: int):
+    """To the bit as one thread: only who computes what is another."""
+    g = ConvGeometry(6, 5, channels, channels, 4, 3, (2, 2), SAME)
+    x, w, dy, *_ = draws(g, 2, DTYPES[0], seed=4)
+    one, two, three = (EagerBackend(threads=threads, exact=True, precision="fp32") for threads in (1, 2, 3))
+    for images, several in ((1, two), (1, three), (2, three)):
+        with several.holding(Constants([w])):  # not in place
+            found = several.conv2d(x[:images], w, None, g), several.conv2d_input_grad(dy[:images], w, g)
+        with one.holding(Constants([w])):
+            np.testing.assert_array_equal(found[0], one.conv2d(x[:images], w, None, g))
+            np.testing.assert_array_equal(found[1], one.conv2d_input_grad(dy[:images], w, g))
+    assert phases_plan.plan_forward(g, 1, this_processor(2)).grid.shares == 2 or channels == 40
 
 
 def test_read_only_and_strided_inputs_are_welcome():
