@@ -13,7 +13,7 @@ shapes = st.one_of(
     st.tuples(*[st.integers(1, 3)] * 3, st.integers(1, 4)).filter(lambda s: s[0] * s[1] * s[2] > 1),
 )
 eps_values = st.sampled_from([1e-5, 1e-3, 0.1])
-LARGER = [(64, 1024), (16, 8, 8, 128), (5, 7, 9, 33), (1, 13, 11, 3), (64, 28, 28, 1), (4, 1)]
+LARGER = [(64, 1024), (16, 8, 8, 128), (5, 7, 9, 33), (1, 13, 11, 3), (64, 28, 28, 1), (4, 1), (70, 150)]
 
 
 def batch(seed, dtype, shape):

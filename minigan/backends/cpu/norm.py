@@ -12,10 +12,23 @@ from minigan.backends.cpu.engine import Engine, flat, folded
 from minigan.backends.cpu.halves import arithmetic, load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
-from minigan.backends.cpu.strips import leaky_strip, load_strip, multiply_add, store_strip, strip_columns, zero_strip
+from minigan.backends.cpu.strips import leaky_strip, load_strip, multiply_add, store_strip, strip_columns
 
 # At most 64 numbers are added up in single precision; the blocks' results are combined in double.
 BLOCK_ROWS, BLOCK_COLUMNS = 64, 128
+
+# Bytes of rows so short that a block is read strip by strip, its sums in registers. Longer ones are read one after the
+# other, as the processor foresees contiguous memory alone; their sums stay in the first-level cache.
+SHORT_ROW = 256
+
+LINE = 64  # bytes of a cache line
+
+
+@kernel(inline=True)
+def on_a_line(array, size):
+    """Numbers of a larger array from the beginning of a cache line: a vector across two takes twice as long."""
+    first = -(array.ctypes.data // array.itemsize) % (LINE // array.itemsize)
+    return array[first : first + size]
 
 
 @kernel
@@ -28,9 +41,11 @@ def moments(part, parts, x, means, squares):
     """
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
-    number = arithmetic(x)
-    strip = strip_columns(x)
-    shift, sums, sums2 = np.empty(columns, number), np.empty(strip, number), np.empty(strip, number)
+    number, strip = arithmetic(x), strip_columns(x)
+    together = BLOCK_ROWS if columns * x.itemsize <= SHORT_ROW else 1
+    whole = -(-columns // strip) * strip
+    shift = on_a_line(np.zeros(whole + LINE, number), whole)
+    sums, sums2 = on_a_line(np.empty(whole + LINE, number), whole), on_a_line(np.empty(whole + LINE, number), whole)
     fill(means, part * columns, columns)
     fill(squares, part * columns, columns)
     few = min(8, row_last - row_first)
@@ -40,25 +55,28 @@ def moments(part, parts, x, means, squares):
             means[part, c] += load(row, c) / few
     for first in range(row_first, row_last, BLOCK_ROWS):
         last = min(first + BLOCK_ROWS, row_last)
-        count, share = last - first, (last - first) / (last - row_first)
-        before = share * (first - row_first)
+        fill(sums, 0, whole)
+        fill(sums2, 0, whole)
         for c in range(columns):
             shift[c] = means[part, c]
-        for c_first in range(0, columns, strip):
-            wide = min(strip, columns - c_first)
-            centre, total, total2 = load_strip(shift, c_first, wide), zero_strip(x), zero_strip(x)
-            for i in range(first, last):
-                difference = load_strip(x, i * columns + c_first, wide) - centre
-                total += difference
-                total2 += difference * difference
-            store_strip(total, sums, 0, strip)
-            store_strip(total2, sums2, 0, strip)
-            for k in range(wide):
-                c = c_first + k
-                block_mean = sums[k] / count
-                delta = shift[c] + block_mean - means[part, c]
-                means[part, c] += delta * share
-                squares[part, c] += sums2[k] - sums[k] * block_mean + delta * delta * before
+        for group in range(first, last, together):
+            for c in range(0, columns, strip):
+                wide = columns - c
+                centre = load_strip(shift, c, strip)
+                total, total2 = load_strip(sums, c, strip), load_strip(sums2, c, strip)
+                for i in range(group, min(group + together, last)):
+                    at = i * columns + c
+                    difference = load_strip(x, at, wide) - centre
+                    total += difference
+                    total2 += difference * difference
+                store_strip(total, sums, c, strip)
+                store_strip(total2, sums2, c, strip)
+        count, share = last - first, (last - first) / (last - row_first)
+        for c in range(columns):
+            block_mean = sums[c] / count
+            delta = shift[c] + block_mean - means[part, c]
+            means[part, c] += delta * share
+            squares[part, c] += sums2[c] - sums[c] * block_mean + delta * delta * share * (first - row_first)
 
 
 @kernel(inline=True)
@@ -72,24 +90,32 @@ def gradient_sums(part, parts, dy, x, mean, inv_std, scale, beta, slope, sums):
     rows, columns = x.shape
     row_first, row_last = rows * part // parts, rows * (part + 1) // parts
     strip = strip_columns(x)
-    plain, weighted = np.empty(strip, mean.dtype), np.empty(strip, mean.dtype)
+    together = BLOCK_ROWS if columns * x.itemsize <= SHORT_ROW else 1
+    whole = -(-columns // strip) * strip
+    plain = on_a_line(np.empty(whole + LINE, mean.dtype), whole)
+    weighted = on_a_line(np.empty(whole + LINE, mean.dtype), whole)
     fill(sums, part * 2 * columns, 2 * columns)
     for first in range(row_first, row_last, BLOCK_ROWS):
-        for c in range(0, columns, strip):
-            wide = min(strip, columns - c)
-            mean_here, scale_here = load_strip(mean, c, wide), load_strip(scale, c, wide)
-            beta_here = load_strip(beta, c, wide)
-            sum_dy, sum_dyd = zero_strip(x), zero_strip(x)
-            for i in range(first, min(first + BLOCK_ROWS, row_last)):
-                t, dy_here = load_strip(x, i * columns + c, wide), load_strip(dy, i * columns + c, wide)
-                dy_here = leaky_strip(dy_here, normalized(t, mean_here, scale_here, beta_here), slope)
-                sum_dy += dy_here
-                sum_dyd += dy_here * (t - mean_here)
-            store_strip(sum_dy, plain, 0, strip)
-            store_strip(sum_dyd, weighted, 0, strip)
-            for k in range(wide):
-                sums[part, 0, c + k] += plain[k]
-                sums[part, 1, c + k] += weighted[k] * inv_std[c + k]
+        last = min(first + BLOCK_ROWS, row_last)
+        fill(plain, 0, whole)
+        fill(weighted, 0, whole)
+        for group in range(first, last, together):
+            for c in range(0, columns, strip):
+                wide = columns - c
+                mean_here, scale_here = load_strip(mean, c, wide), load_strip(scale, c, wide)
+                beta_here = load_strip(beta, c, wide)
+                sum_dy, sum_dyd = load_strip(plain, c, strip), load_strip(weighted, c, strip)
+                for i in range(group, min(group + together, last)):
+                    at = i * columns + c
+                    t, dy_here = load_strip(x, at, wide), load_strip(dy, at, wide)
+                    dy_here = leaky_strip(dy_here, normalized(t, mean_here, scale_here, beta_here), slope)
+                    sum_dy += dy_here
+                    sum_dyd += dy_here * (t - mean_here)
+                store_strip(sum_dy, plain, c, strip)
+                store_strip(sum_dyd, weighted, c, strip)
+        for c in range(columns):
+            sums[part, 0, c] += plain[c]
+            sums[part, 1, c] += weighted[c] * inv_std[c]
 
 
 @kernel

@@ -162,7 +162,7 @@ def load_strip(_typing, array, index, count):
         loaded.add_incoming(some_lanes, part_end)
         return loaded
 
-    return strip(array, types.intp, types.intp), emit
+    return strip(array, index, count), emit
 
 
 @intrinsic
@@ -180,4 +180,4 @@ def store_strip(_typing, strip, array, index, count):
                 _store_lanes(builder, dtype, pointer, vectors, count)
         return context.get_dummy_value()
 
-    return types.void(strip, array, types.intp, types.intp), emit
+    return types.void(strip, array, index, count), emit

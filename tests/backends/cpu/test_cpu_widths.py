@@ -1,4 +1,4 @@
-"""The convolutions and products once more for each vector width: those of SSE and NEON, AVX2 and AVX-512."""
+"""The convolutions, products and normalizations once more for each vector width: those of SSE and NEON, AVX2 and AVX-512."""
 
 import os
 import subprocess
@@ -21,7 +21,8 @@ DTYPES = {16: "float64", 32: "float32", 64: "float32"}  # what each width is tes
 @pytest.mark.parametrize("width", [width for width in DTYPES if width != simd.VECTOR_BYTES])
 def test_every_path_at_another_width(width):
     """In a process of its own, most of whose time it compiles."""
-    files = HERE / "test_cpu_conv.py", HERE / "test_cpu_winograd.py", HERE.parent / "test_dense_kernels.py"
+    names = "cpu/test_cpu_conv.py", "cpu/test_cpu_winograd.py", "test_dense_kernels.py", "test_norm_kernels.py"
+    files = [HERE.parent / name for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "not gpu", *files]
     settings = {"MINIGAN_VECTOR_BYTES": str(width), "MINIGAN_TEST_DTYPES": DTYPES[width], "MINIGAN_EXAMPLES": "25"}
     result = subprocess.run(
