@@ -37,11 +37,12 @@ ROOMS = (
 BACKEND_ROOMS = {
     "geometry": set(),
     "precision": set(),
-    "base": {"geometry", "precision"},
+    "constants": set(),
+    "base": {"geometry", "precision", "constants"},
     "recycler": {"base"},
     "workspace": {"base", "recycler"},
     "reference": {"geometry", "base", "workspace"},
-    "cpu": {"geometry", "precision", "base", "recycler", "workspace", "reference"},
+    "cpu": {"geometry", "precision", "constants", "base", "recycler", "workspace", "reference"},
     "gpu": {"geometry", "precision", "base", "workspace", "reference"},
 }
 CORE = {"numpy", "safetensors"}
