@@ -1,4 +1,4 @@
-"""The convolutions, products and normalizations once more for each vector width: those of SSE and NEON, AVX2 and AVX-512."""
+"""Convolutions, products and normalizations at each vector width: of SSE and NEON, AVX2 and AVX-512."""
 
 import os
 import subprocess
