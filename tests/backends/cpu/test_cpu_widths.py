@@ -1,4 +1,4 @@
-"""The convolutions, products and normalizations once more for each vector width: those of SSE and NEON, AVX2 and AVX-512."""
+"""Convolutions, products and normalization once more for each vector width: SSE and NEON, AVX2, AVX-512."""
 
 import os
 import subprocess
