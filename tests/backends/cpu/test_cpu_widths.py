@@ -1,4 +1,4 @@
-"""Convolutions, products and normalizations at each vector width: of SSE and NEON, AVX2 and AVX-512."""
+"""Convolutions, products and normalization once more for each vector width: SSE and NEON, AVX2, AVX-512."""
 
 import os
 import subprocess
@@ -29,14 +29,6 @@ def test_every_path_at_another_width(width):
         command, env=os.environ | settings, cwd=HERE.parents[2], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-@pytest.mark.parametrize(("features", "width"), [({"avx512f", "avx2"}, 64), ({"avx2", "fma"}, 32), (set(), 16)])
-def test_vectors_are_those_that_numba_compiles_for(monkeypatch, features, width):
-    """Not those of the processor: NUMBA_CPU_NAME may leave some out, and LLVM would cut wide ones up."""
-    monkeypatch.delenv("MINIGAN_VECTOR_BYTES", raising=False)
-    monkeypatch.setattr(simd, "FEATURES", frozenset(features))
-    assert simd._vector_bytes() == width
 
 
 def test_an_unknown_width_is_told():
