@@ -171,8 +171,9 @@ def test_sampling_compares_float32_closely_and_bf16_less_so():
 
 @pytest.fixture
 def torch_compile(monkeypatch):
-    """Replaces `torch.compile`."""
+    """Replaces `torch.compile`, which has forgotten what other tests compiled: the number of its graphs is limited."""
     torch = pytest.importorskip("torch")
+    torch.compiler.reset()
     return lambda replacement: monkeypatch.setattr(torch, "compile", replacement)
 
 

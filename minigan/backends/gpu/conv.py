@@ -43,7 +43,8 @@ class ConvKernels(Engine, FusedKernels):
         expect("x", x, (len(x), *geometry.input_shape), w.dtype)
         expect("w", w, geometry.weight_shape, x.dtype)
         y = self.empty((len(x), *geometry.output_shape), x.dtype)
-        self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b, slope))
+        if len(x):  # CUDA launches no empty grid
+            self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b, slope))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
@@ -51,6 +52,8 @@ class ConvKernels(Engine, FusedKernels):
         expect("w", w, geometry.weight_shape, dy.dtype)
         g, n = folded(geometry), len(dy)
         dx = self.empty((n, *geometry.input_shape), dy.dtype)
+        if not n:
+            return dx
         if is_thin(g, n):
             self._sum_overlaps(dy, w, b, g, dx)
         else:
@@ -61,6 +64,8 @@ class ConvKernels(Engine, FusedKernels):
         expect("x", x, (len(x), *geometry.input_shape), add_to.dtype)
         expect("dy", dy, (len(x), *geometry.output_shape), x.dtype)
         expect("add_to", add_to, geometry.weight_shape, x.dtype)
+        if not len(x):
+            return
         with InPlace(contiguous, add_to) as (sums,):
             self.product("conv2d_weight_grad", x, dy, sums, folded(geometry), len(x), Finish(add=True))
 

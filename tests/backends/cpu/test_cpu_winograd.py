@@ -53,7 +53,7 @@ class EagerBackend(CpuBackend):
     def parts(self, _numbers):
         return self.team.size
 
-    def plan(self, kernel, g, images, dtype):
+    def plan(self, kernel, g, images, dtype, *, packed=False):
         if dtype.itemsize != 4:
             return super().plan(kernel, g, images, dtype)
         return eager_plan(kernel, g, images, self.team.size, self.choice)
@@ -243,7 +243,7 @@ def test_exact_is_direct_and_the_default_is_not(monkeypatch):
     images, g = 16, ConvGeometry(16, 16, 64, 128, 4, 4, (2, 2), SAME)
     arrays = draws(g, images)
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "choose_winograd", lambda *_: None)
+        patch.setattr(plan, "choose_winograd", lambda *_, **__: None)
         patch.setattr("minigan.backends.cpu.conv.choose", plan.choose.__wrapped__)
         direct = results(CpuBackend(threads=2, exact=False), g, *arrays)
     default = CpuBackend(threads=2)
