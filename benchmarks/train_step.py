@@ -23,12 +23,16 @@ def peer_steps(model: str, images: np.ndarray, *, bf16: bool, eager: bool) -> di
         images: a batch, whose shape is compiled for.
         eager: without `torch.compile`.
     """
+    import torch
+
     from benchmarks import torch_peer
 
     make = partial(torch_peer.training_step, *MODELS[model])
     kinds = {"torch": make, "torch channels_last": partial(make, channels_last=True)}
     if model == "mlp":
-        kinds = {"torch": make, "torch, 1 thread": partial(torch_peer.on_one_thread, make)}
+        kinds = {"torch": make}
+        if torch.get_num_threads() > 1:
+            kinds["torch, 1 thread"] = partial(torch_peer.on_one_thread, make)
     if bf16:
         kinds["torch channels_last bf16"] = partial(make, channels_last=True, bf16=True)
     steps: dict[str, Step] = {name: build() for name, build in kinds.items()}

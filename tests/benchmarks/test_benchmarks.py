@@ -182,7 +182,10 @@ def test_compiled_peers(ran, torch_compile):
     torch_compile(partial(torch.compile, backend="eager"))  # traced, and no C++ compiled
     lines = ran(train_step, "--model", "mlp", "--batch-size", "4", "--bf16", *NUMPY, *TORCH)
     names = [line[2:36].strip() for line in lines if line.endswith("images/s")]
-    assert names[-3:] == ["torch, compiled", "torch, 1 thread, compiled", "torch channels_last bf16, compiled"]
+    compiled = ["torch, compiled", "torch, 1 thread, compiled", "torch channels_last bf16, compiled"]
+    if torch.get_num_threads() == 1:
+        del compiled[1]
+    assert names[-len(compiled) :] == compiled
     assert not any(line.startswith("without") for line in lines)
     small = ("--model", "dcgan28", "--count", "2", "--batch-size", "2")
     lines = ran(sampling, *small, *NUMPY, *TORCH)

@@ -53,7 +53,7 @@ class EagerBackend(CpuBackend):
     def parts(self, _numbers):
         return self.team.size
 
-    def plan(self, kernel, g, images, dtype, *, packed=False):
+    def plan(self, kernel, g, images, dtype, *, packed=False):  # noqa: ARG002
         if dtype.itemsize != 4:
             return super().plan(kernel, g, images, dtype)
         return eager_plan(kernel, g, images, self.team.size, self.choice)
