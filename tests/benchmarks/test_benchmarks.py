@@ -220,9 +220,9 @@ def test_precision_is_handed_to_the_backend(ran, monkeypatch):
 
 def test_scaling(ran):
     lines = ran(scaling, "--model", "mlp", "--batch-size", "2", "4", "--size", *NUMPY, *TORCH)
-    assert [line.split()[0] for line in lines if line.startswith("  ")] == [
-        "minigan", *TORCH[1:], *["torch," for _ in TORCH[1:]]
-    ]  # fmt: skip
+    engines = [line.split()[0] for line in lines if line.startswith("  ")]
+    assert engines[: len(TORCH)] == ["minigan", *TORCH[1:]]
+    assert set(engines[len(TORCH) :]) <= {"torch,"}  # with one thread only, where there are several
     lines = ran(scaling, "--batch-size", "--size", "32", "--fixed-batch", "2", *NUMPY)
     assert lines[-2].startswith("  minigan reference, GFLOP/s")
 
