@@ -157,7 +157,7 @@ def count_rows(tiling, band, left):
     return min(HALF, n), max(0, n - HALF)
 
 
-@kernel
+@kernel(long=True)
 def correlate_tiles(
     part, parts, unit, configuration, x, packed, bias, slope, y, phases, grid, tiling, lines, targets, scratch
 ):
@@ -273,7 +273,7 @@ def turn_windows(unit, plain, x, scratch, line, tiling, windows, groups, c, firs
                     )  # fmt: skip
 
 
-@kernel
+@kernel(long=True)
 def correlate_weight_tiles(part, parts, unit, plain, configuration, x, packed, dw, tiling, windows, scratch):
     """dw += this part's share: some blocks of channels, or some panels.
 
