@@ -44,13 +44,12 @@ CASES = [
 
 
 def units():
-    """The emulated unit, and the others, skipped with the reason where this machine has them not."""
+    """This machine's unit, and plain loops: these among the exhaustive tests where there is a unit; others skipped."""
     found = find_unit()
     missing = pytest.mark.skip(reason=f"not here, where there is {found.name}: {found.reason}")
-    return [
-        pytest.param(name, marks=[] if name in ("emulated", found.name) else missing)
-        for name in ("emulated", "dot", "amx")
-    ]
+    loops = [pytest.mark.exhaustive] if found.name else []
+    marks = {"emulated": loops, found.name: []}
+    return [pytest.param(name, marks=marks.get(name, missing)) for name in ("emulated", "dot", "amx")]
 
 
 @pytest.fixture
