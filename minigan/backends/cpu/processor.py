@@ -18,6 +18,11 @@ class Processor(NamedTuple):
     threads: int
 
 
+def balance(count: int, threads: int) -> float:
+    """The balance of so many pieces among threads: 1 if all have equally many."""
+    return count / (-(-count // threads) * threads)
+
+
 def blocks(images: int, positions: int, threads: int, image_bytes: int) -> IntPair:
     """Images and rows in a block: either several whole images, or a band of one."""
     bands = max(-(-image_bytes // BLOCK_BYTES), -(-threads // images))

@@ -61,6 +61,11 @@ class Unit:
     name: UnitName
     products: int
 
+    @property
+    def parts(self) -> int:
+        """1, or 2 where each factor has a high and a low one."""
+        return 1 if self.products == 1 else 2
+
 
 class UnitType(types.Type):
     def __init__(self, name: str, products: int) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from minigan.backends.cpu.blocks import BLOCK, DEPTH, SIDE
 from minigan.backends.cpu.phases_plan import Grid, Phase, PhasesPlan, plan_forward, plan_input_grad
-from minigan.backends.cpu.processor import Processor
+from minigan.backends.cpu.processor import Processor, balance
 from minigan.backends.cpu.tile_units import Unit
 from minigan.backends.geometry import ConvGeometry
 
@@ -31,8 +31,7 @@ from minigan.backends.geometry import ConvGeometry
 SCRATCH_BYTES = 5 << 17
 # Images whose pixels lie together, and positions of one block.
 WAYS = ((32, 1), (16, 2), (1, 32))
-# Numbers that are left free after each pixel: distances of a power of two would compete for the same cache lines, and
-# the last rows of a window of few channels are written 32 numbers at a time.
+# Numbers that are left free after each pixel: distances of a power of two would compete for the same cache lines.
 PAD = 32
 # Steps of the microkernel in float32 (16 multiply-adds of vectors) in the time of one block's product with 32 of depth;
 # and of rounding 32 numbers, and of packing one block from weights, images or their gradients.
@@ -63,8 +62,25 @@ class Tiling(NamedTuple):
     window_left: int
 
 
+class OfUnit:
+    """What both plans say of themselves."""
+
+    __slots__ = ()
+    unit: Unit
+
+    @property
+    def name(self) -> str:
+        return f"{self.unit.name} bf16" if self.unit.products == 1 else f"{self.unit.name} bf16x3"
+
+    @property
+    def reason(self) -> str:
+        if self.unit.products == 1:
+            return "factors rounded to bfloat16, which this processor multiplies in pairs"
+        return "three bfloat16 products, of high and low parts, are faster here than one of float32"
+
+
 @dataclass(frozen=True, slots=True)
-class TilesPlan:
+class TilesPlan(OfUnit):
     """A convolution or an input gradient.
 
     Attributes:
@@ -86,14 +102,6 @@ class TilesPlan:
     targets: np.ndarray
     threads: int
     steps: float
-
-    @property
-    def name(self) -> str:
-        return _name(self.unit)
-
-    @property
-    def reason(self) -> str:
-        return _reason(self.unit)
 
 
 class WeightTiling(NamedTuple):
@@ -120,7 +128,7 @@ class WeightTiling(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class WeightTilesPlan:
+class WeightTilesPlan(OfUnit):
     unit: Unit
     tiling: WeightTiling
     windows: Tiling  # where a pixel is a window; else without one
@@ -128,24 +136,6 @@ class WeightTilesPlan:
     scratch_size: int  # of one thread
     threads: int
     steps: float
-
-    @property
-    def name(self) -> str:
-        return _name(self.unit)
-
-    @property
-    def reason(self) -> str:
-        return _reason(self.unit)
-
-
-def _name(unit: Unit) -> str:
-    return f"{unit.name} bf16" if unit.products == 1 else f"{unit.name} bf16x3"
-
-
-def _reason(unit: Unit) -> str:
-    if unit.products == 1:
-        return "factors rounded to bfloat16, which this processor multiplies in pairs"
-    return "three bfloat16 products, of high and low parts, are faster here than one of float32"
 
 
 def choose_tiles(
@@ -179,9 +169,9 @@ def _windowed(g: ConvGeometry) -> ConvGeometry:
 
 def _tiling(g: ConvGeometry, channels: int, unit: Unit, *, windows: bool) -> Tiling:
     """The sizes of a pixel with so many channels: of one image by itself."""
-    depth, parts = -(-channels // DEPTH), 1 if unit.products == 1 else 2
+    depth = -(-channels // DEPTH)
     window = (g.H, g.W, g.C, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0]) if windows else (0,) * 9
-    return Tiling(1, 1, depth, depth * DEPTH, parts * depth * DEPTH + PAD, parts * BLOCK, 1, *window)
+    return Tiling(1, 1, depth, depth * DEPTH, unit.parts * depth * DEPTH + PAD, unit.parts * BLOCK, 1, *window)
 
 
 class Cut(NamedTuple):
@@ -206,7 +196,7 @@ class Cut(NamedTuple):
         rows = -(-grid.positions_down // bands)
         bands = -(-grid.positions_down // rows)
         rows_taken = min(bands * ((rows - 1) * grid.stride_down + grid.reach), bands * grid.height)
-        taken = grid.images * rows_taken * grid.width * _takes(tiling) * (tiling.packed // BLOCK)
+        taken = grid.images * rows_taken * grid.width * _takes(tiling) * unit.parts
         products = groups * sum(_products(grid, phase, tiling.across) for phase in phased.phases) * tiling.depth
         products *= -(-grid.target_channels // SIDE)
         steps = products * unit.products * PRODUCT_STEPS[unit.name] + taken * TAKING_STEPS
@@ -265,31 +255,29 @@ def plan_weight_tiles(g: ConvGeometry, images: int, processor: Processor, unit: 
     window_tiling = _tiling(g, g.R * g.S * g.C, unit, windows=windows)
     if windows:
         g = _windowed(g)
-    threads, groups, packed = processor.threads, -(-images // SIDE), BLOCK * (1 if unit.products == 1 else 2)
+    threads, groups, packed = processor.threads, -(-images // SIDE), BLOCK * unit.parts
     deep, panels = -(-g.C // SIDE), -(-g.K // SIDE)
 
     def scratch(rows: int, together: int) -> int:
         return ((rows - 1) * g.stride[0] + g.R) * g.W * together * packed
 
-    together, rows = groups, g.P
-    while rows > 1 and 2 * scratch(rows, together) > SCRATCH_BYTES:
-        rows -= 1
+    def fitting(together: int) -> int:
+        return next((rows for rows in range(g.P, 1, -1) if 2 * scratch(rows, together) <= SCRATCH_BYTES), 1)
+
+    together, rows = groups, fitting(groups)
     if rows * g.stride[0] < g.R and together > 1:  # rows of the image would be turned several times over
-        together, rows = 1, g.P
-        while rows > 1 and 2 * scratch(rows, together) > SCRATCH_BYTES:
-            rows -= 1
-    split = int(_share(panels, threads) > _share(deep, threads))
+        together, rows = 1, fitting(1)
+    split = int(balance(panels, threads) > balance(deep, threads))
     bands = -(-g.P // rows)
     tiling = WeightTiling(
         images, g.H, g.W, g.C, g.padding[0][0], g.padding[1][0], g.P, g.Q, g.K, g.R, g.S, *g.stride, groups,
-        together, packed,        rows, split,
+        together, packed, rows, split,
     )  # fmt: skip
     own_deep, own_panels = (deep, -(-panels // threads)) if split else (-(-deep // threads), panels)
     blocks = own_deep * own_panels * g.R * g.S * g.P * g.Q * groups
     turned = own_deep * bands * ((rows - 1) * g.stride[0] + g.R) * g.W * groups
     paired = panels * g.P * g.Q * groups / threads
-    parts = packed // BLOCK
-    steps = blocks * unit.products * PRODUCT_STEPS[unit.name] + (turned * 1.5 + paired) * parts * PACKING_STEPS
+    steps = blocks * unit.products * PRODUCT_STEPS[unit.name] + (turned * 1.5 + paired) * unit.parts * PACKING_STEPS
     steps += turned * SIDE * _takes(window_tiling) * TAKING_STEPS * windows
     line = SIDE * window_tiling.pitch if windows else 0
     return WeightTilesPlan(
@@ -306,8 +294,3 @@ def plan_weight_tiles(g: ConvGeometry, images: int, processor: Processor, unit: 
 def _whole(numbers: int) -> int:
     """So many numbers, up to a whole cache line, so that the next thread's scratch begins with one."""
     return -(-numbers // DEPTH) * DEPTH
-
-
-def _share(count: int, threads: int) -> float:
-    """The balance of so many pieces among threads: 1 if all have equally many."""
-    return count / (-(-count // threads) * threads)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minigan.backends.cpu.processor import Processor, blocks
+from minigan.backends.cpu.processor import Processor, balance, blocks
 from minigan.backends.geometry import ConvGeometry
 
 # A weight gradient with so few rows reads dy where it is, pixel by pixel: to pack it would not pay. Nor to leave it
@@ -76,7 +76,7 @@ def plan_weight_grad(g: ConvGeometry, images: int, processor: Processor) -> Weig
     # A block's one panel of dy and one slab of x should stay in the second-level cache together.
     image_bytes = processor.itemsize * max(g.P * g.Q * columns, ((g.P - 1) * g.stride[0] + g.R) * padded_width * slab)
     per_block, rows_per_block = blocks(images, g.P, 1, image_bytes)
-    shares = [count / (-(-count // threads) * threads) for count in (slabs, panels, g.R)]
+    shares = [balance(count, threads) for count in (slabs, panels, g.R)]
     split = max(range(3), key=lambda i: (shares[i], -i))
     grid = WeightGrid(
         images,

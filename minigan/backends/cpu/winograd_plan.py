@@ -8,7 +8,7 @@ pixels whose windows hold it: each of the tile's products is of a sum of all its
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from minigan.backends.cpu.processor import Processor
+from minigan.backends.cpu.processor import Processor, balance
 from minigan.backends.cpu.transforms import Scheme
 from minigan.backends.geometry import ConvGeometry
 
@@ -142,7 +142,7 @@ class Work(NamedTuple):
         """Its share of a batch with so many rows of tiles, and tiles."""
         phases, strips, strips_out = g.stride[0] ** 2, -(-g.C // columns), -(-g.K // columns)
         if kernel == "conv2d_weight_grad":
-            split = _balance(strips_out, threads) > _balance(strips, threads)
+            split = balance(strips_out, threads) > balance(strips, threads)
             if split:
                 return cls(1, 1, strips * phases, -(-strips_out // threads))
             return cls(0, 1, -(-strips // threads) * phases, strips_out)
@@ -244,8 +244,3 @@ def _steps(kernel: str, points: int, work: Work, blocks: Blocks, tiles: int, pro
     tiles_transformed = blocks.number * tiles * (work.reads + work.makes)
     weights_transformed = work.reads * columns * work.makes * blocks.number
     return product_steps + points * (TRANSFORM_STEPS * tiles_transformed + WEIGHT_STEPS * weights_transformed)
-
-
-def _balance(count: int, threads: int) -> float:
-    """The balance of strips among threads: 1 if all have equally many."""
-    return count / (-(-count // threads) * threads)
