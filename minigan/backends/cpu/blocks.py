@@ -19,16 +19,20 @@ artificial intelligence datatype for higher-precision computations", section II.
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
 from minigan.backends.cpu.simd import (
     _INDEX,
     _INT32,
     BFloat,
     _broadcast,
+    _call,
     _leaky,
+    _mask,
+    _masked_load,
+    _masked_store,
     _pointer,
     _shuffle,
+    _transposed,
     intrinsic,
     rounded,
     widened,
@@ -50,13 +54,6 @@ _FIRST_PAIRS = [i // 2 + 32 * (i % 2) for i in range(32)]
 _LAST_PAIRS = [16 + lane for lane in _FIRST_PAIRS]
 
 
-def _call(builder, name, result, arguments):
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(result, [each.type for each in arguments]), name
-    )
-    return builder.call(function, arguments)
-
-
 def _narrow(builder, first, last):
     """Two vectors of 16 floats, as 32 rounded numbers of 16 bits."""
     if "avx512bf16" in FEATURES:
@@ -71,26 +68,6 @@ def _widen(builder, numbers):
     return [widened(builder, half) for half in halves]
 
 
-def _masked(builder, kind, pointer, mask, vector=None):
-    """A load of the lanes of a mask, others 0; or a store of a vector's."""
-    vector_type = kind
-    element = "f32" if vector_type == _FLOATS else "i16"
-    address = builder.bitcast(pointer, vector_type.as_pointer())
-    align = _INT32(4 if element == "f32" else 2)
-    if vector is None:
-        arguments = [address, align, mask, ir.Constant(vector_type, None)]
-        return _call(builder, f"llvm.masked.load.v{vector_type.count}{element}.p0", vector_type, arguments)
-    arguments = [vector, address, align, mask]
-    return _call(builder, f"llvm.masked.store.v{vector_type.count}{element}.p0", ir.VoidType(), arguments)
-
-
-def _mask(builder, count, lanes, first=0):
-    """The lanes whose number, from `first` on, is among the first `count`."""
-    counts = _broadcast(builder, ir.VectorType(_INT32, lanes), builder.trunc(count, _INT32))
-    numbers = ir.Constant(counts.type, list(range(first, first + lanes)))
-    return builder.icmp_signed("<", numbers, counts)
-
-
 def _is_wide(array_type):
     return array_type.dtype == types.float32
 
@@ -99,12 +76,17 @@ def _moved(builder, pointer, offset):
     return builder.gep(pointer, [offset if isinstance(offset, ir.Value) else ir.Constant(_INDEX, offset)])
 
 
+def _address(builder, vector_type, pointer, offset=0):
+    """Where a vector lies, `offset` numbers behind a number's address."""
+    return builder.bitcast(_moved(builder, pointer, offset), vector_type.as_pointer())
+
+
 def _load(builder, array_type, pointer, count):
     """32 numbers as floats (two vectors) or as they are (one), zeros after the first `count`."""
     if not _is_wide(array_type):
-        return [_masked(builder, _PAIRS, pointer, _mask(builder, count, 2 * LANES))]
+        return [_masked_load(builder, _PAIRS, _address(builder, _PAIRS, pointer), _mask(builder, count, 2 * LANES))]
     return [
-        _masked(builder, _FLOATS, _moved(builder, pointer, first), _mask(builder, count, LANES, first))
+        _masked_load(builder, _FLOATS, _address(builder, _FLOATS, pointer, first), _mask(builder, count, LANES, first))
         for first in (0, LANES)
     ]
 
@@ -120,8 +102,8 @@ def _parts(builder, unit, vectors):
     return [high, _narrow(builder, *rest)]
 
 
-def _store(builder, pointer, vector, align=2):
-    builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=align)
+def _store(builder, pointer, vector):
+    builder.store(vector, _address(builder, vector.type, pointer), align=2)
 
 
 def _rows(builder, unit, array_type, pointer, step, number, rows, count):
@@ -132,20 +114,6 @@ def _rows(builder, unit, array_type, pointer, step, number, rows, count):
         row = _moved(builder, pointer, builder.mul(step, ir.Constant(_INDEX, m)))
         parts.append(_parts(builder, unit, _load(builder, array_type, row, there)))
     return list(zip(*parts, strict=True))
-
-
-def _turned(builder, rows):
-    """16 vectors of 16 words, transposed: stage k exchanges the off-diagonal blocks of side 2^k."""
-    rows, side = list(rows), 1
-    while side < LANES:
-        upper = [i if not i & side else LANES + i - side for i in range(LANES)]
-        lower = [i + side if not i & side else LANES + i for i in range(LANES)]
-        for i in range(LANES):
-            if not i & side:
-                a, b = rows[i], rows[i + side]
-                rows[i], rows[i + side] = (_shuffle(builder, a, b, mask) for mask in (upper, lower))
-        side *= 2
-    return rows
 
 
 # ---------------------------------------------------------------------------------------------------- intrinsics
@@ -176,7 +144,7 @@ def keep_row(_typing, unit, source, index, to, at, low, count):
         pointer = _pointer(context, builder, signature.args[1], source, index)
         place = _pointer(context, builder, signature.args[3], to, at)
         for part in _parts(builder, signature.args[0], _load(builder, signature.args[1], pointer, count)):
-            _masked(builder, _PAIRS, place, _mask(builder, count, 2 * LANES), part)
+            _masked_store(builder, part, _address(builder, _PAIRS, place), _mask(builder, count, 2 * LANES))
             place = _moved(builder, place, low)
         return context.get_dummy_value()
 
@@ -214,7 +182,7 @@ def turn_half(_typing, unit, to, at, low, source, index, step, rows, count):
         place = _pointer(context, builder, signature.args[1], to, at)
         for part in _rows(builder, signature.args[0], signature.args[4], pointer, step, LANES, rows, count):
             words = [builder.bitcast(row, _WORDS) for row in part]
-            for i, vector in enumerate(_turned(builder, words)):
+            for i, vector in enumerate(_transposed(builder, words)):
                 _store(builder, _moved(builder, place, i * DEPTH), vector)
             place = _moved(builder, place, low)
         return context.get_dummy_value()
@@ -238,7 +206,7 @@ def turn_rows(_typing, unit, to, at, low, source, index, step, rows, count):
             for half, lanes in enumerate((_FIRST_PAIRS, _LAST_PAIRS)):
                 pairs = [_shuffle(builder, part[m], part[m + 1], lanes) for m in range(0, DEPTH, 2)]
                 words = [builder.bitcast(each, _WORDS) for each in pairs]
-                for c, vector in enumerate(_turned(builder, words)):
+                for c, vector in enumerate(_transposed(builder, words)):
                     _store(builder, _moved(builder, place, (half * LANES + c) * DEPTH), vector)
             place = _moved(builder, place, low)
         return context.get_dummy_value()
@@ -289,7 +257,9 @@ def add_sums(_typing, y, at, sums, index, count):
 def _put(builder, array_type, pointer, vectors, count):
     """Stores the first `count` of two vectors of floats, in the array's type."""
     if not _is_wide(array_type):
-        _masked(builder, _PAIRS, pointer, _mask(builder, count, 2 * LANES), _narrow(builder, *vectors))
+        narrow = _narrow(builder, *vectors)
+        _masked_store(builder, narrow, _address(builder, _PAIRS, pointer), _mask(builder, count, 2 * LANES))
         return
     for first, vector in zip((0, LANES), vectors, strict=True):
-        _masked(builder, _FLOATS, _moved(builder, pointer, first), _mask(builder, count, LANES, first), vector)
+        place = _address(builder, _FLOATS, pointer, first)
+        _masked_store(builder, vector, place, _mask(builder, count, LANES, first))

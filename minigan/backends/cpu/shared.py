@@ -5,14 +5,8 @@ A plain load may be done once for a whole loop, and plain stores in any order. T
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
-from minigan.backends.cpu.simd import IS_X86, intrinsic
-
-
-def _place(context, builder, array_type, array, index):
-    data = cgutils.create_struct_proxy(array_type)(context, builder, array).data
-    return builder.gep(data, [index])
+from minigan.backends.cpu.simd import IS_X86, _call, _pointer, intrinsic
 
 
 @intrinsic
@@ -20,7 +14,7 @@ def load_shared(_typing, array, index):
     """array[index], read from memory each time, and before whatever is read next."""
 
     def emit(context, builder, signature, arguments):
-        place = _place(context, builder, signature.args[0], *arguments)
+        place = _pointer(context, builder, signature.args[0], *arguments)
         return builder.load_atomic(place, ordering="acquire", align=8)
 
     return types.int64(array, index), emit
@@ -32,8 +26,7 @@ def relax(_typing):
 
     def emit(context, builder, _signature, _arguments):
         if IS_X86:
-            nothing = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, nothing, "llvm.x86.sse2.pause"), [])
+            _call(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
         return context.get_dummy_value()
 
     return types.void(), emit
@@ -45,7 +38,7 @@ def store_shared(_typing, array, index, value):
 
     def emit(context, builder, signature, arguments):
         array, index, value = arguments
-        builder.store_atomic(value, _place(context, builder, signature.args[0], array, index), "release", align=8)
+        builder.store_atomic(value, _pointer(context, builder, signature.args[0], array, index), "release", align=8)
         return context.get_dummy_value()
 
     return types.void(array, index, value), emit
@@ -57,7 +50,7 @@ def add_shared(_typing, array, index, value):
 
     def emit(context, builder, signature, arguments):
         array, index, value = arguments
-        place = _place(context, builder, signature.args[0], array, index)
+        place = _pointer(context, builder, signature.args[0], array, index)
         return builder.atomic_rmw("add", place, value, "acq_rel")
 
     return types.int64(array, index, value), emit
@@ -69,7 +62,7 @@ def exchange_shared(_typing, array, index, before, after):
 
     def emit(context, builder, signature, arguments):
         array, index, before, after = arguments
-        place = _place(context, builder, signature.args[0], array, index)
+        place = _pointer(context, builder, signature.args[0], array, index)
         found = builder.cmpxchg(place, before, after, "acq_rel", "acquire")
         return builder.extract_value(found, 1)
 

@@ -134,35 +134,46 @@ def _pointer(context, builder, array_type, array, index):
     return builder.gep(data, [index])
 
 
+def _call(builder, name, result, arguments):
+    """Calls a function that LLVM knows by its name."""
+    kind = ir.FunctionType(result, [each.type for each in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def _alike(kind, scalar):
+    """A type of these scalars, with as many lanes as another; no vector if that is none."""
+    return ir.VectorType(scalar, kind.count) if isinstance(kind, ir.VectorType) else scalar
+
+
+def _every(kind, value):
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
+
+
 def widened(builder, halves):
-    """Floats from the bits of bfloat16 numbers, of a vector."""
-    words = ir.VectorType(_INT32, halves.type.count)
-    bits = builder.shl(builder.zext(halves, words), ir.Constant(words, [16] * words.count))
-    return builder.bitcast(bits, ir.VectorType(ir.FloatType(), words.count))
+    """Floats from the bits of bfloat16 numbers, of a vector or of one."""
+    words = _alike(halves.type, _INT32)
+    bits = builder.shl(builder.zext(halves, words), _every(words, 16))
+    return builder.bitcast(bits, _alike(words, ir.FloatType()))
 
 
-def rounded(builder, vector):
-    """The bits of the bfloat16 numbers next to a vector's floats; NaN stays NaN."""
-    lanes = vector.type.count
-    if "avx512bf16" in FEATURES and lanes == 16:
-        convert = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VectorType(BFloat(), lanes), [vector.type]),
-            "llvm.x86.avx512bf16.cvtneps2bf16.512",
-        )
-        return builder.bitcast(builder.call(convert, [vector]), ir.VectorType(_INT16, lanes))
-    words = ir.VectorType(_INT32, lanes)
+def rounded(builder, floats):
+    """The bits of the bfloat16 numbers next to floats, of a vector or of one; NaN stays NaN."""
+    if "avx512bf16" in FEATURES and floats.type == ir.VectorType(ir.FloatType(), 16):
+        narrow = _alike(floats.type, BFloat())
+        narrow = _call(builder, "llvm.x86.avx512bf16.cvtneps2bf16.512", narrow, [floats])
+        return builder.bitcast(narrow, _alike(floats.type, _INT16))
+    words = _alike(floats.type, _INT32)
 
     def every(value):
-        return ir.Constant(words, [value] * lanes)
+        return _every(words, value)
 
-    bits = builder.bitcast(vector, words)
+    bits = builder.bitcast(floats, words)
     upper = builder.lshr(bits, every(16))
     to_even = builder.add(every(0x7FFF), builder.and_(upper, every(1)))
     nearest = builder.lshr(builder.add(bits, to_even), every(16))
     quiet = builder.or_(upper, every(0x40))  # a NaN of lower bits alone would become infinite
-    upper = builder.select(builder.fcmp_unordered("uno", vector, vector), quiet, nearest)
-    return builder.trunc(upper, ir.VectorType(_INT16, lanes))
+    upper = builder.select(builder.fcmp_unordered("uno", floats, floats), quiet, nearest)
+    return builder.trunc(upper, _alike(words, _INT16))
 
 
 def _is_half(dtype):
@@ -209,35 +220,47 @@ def _store_row(builder, dtype, pointer, vectors):
 def _masks(builder, dtype, count, vectors):
     """Masks of the lanes that are among the first `count` numbers, one for each vector of a row."""
     lanes = _in_memory(dtype).count
+    return [_mask(builder, count, lanes, v * lanes) for v in range(vectors)]
+
+
+def _mask(builder, count, lanes, first=0):
+    """The lanes whose number, from `first` on, is among the first `count`."""
     counts = _broadcast(builder, ir.VectorType(_INT32, lanes), builder.trunc(count, _INT32))
-    numbers = [ir.Constant(counts.type, list(range(v * lanes, (v + 1) * lanes))) for v in range(vectors)]
-    return [builder.icmp_signed("<", each, counts) for each in numbers]
+    return builder.icmp_signed("<", ir.Constant(counts.type, list(range(first, first + lanes))), counts)
 
 
-def _masked(builder, verb, dtype, result, *arguments):
-    """A call of `llvm.masked.load` or `llvm.masked.store`."""
-    kind = f"{'i' if _is_half(dtype) else 'f'}{dtype.bitwidth}"
-    signature = ir.FunctionType(result, [each.type for each in arguments])
-    name = f"llvm.masked.{verb}.v{_in_memory(dtype).count}{kind}.p0"
-    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
+def _element(vector_type):
+    """LLVM's short name of a vector's numbers, and their bytes."""
+    return {ir.FloatType(): ("f32", 4), ir.DoubleType(): ("f64", 8), _INT16: ("i16", 2)}[vector_type.element]
+
+
+def _masked_load(builder, vector_type, pointer, mask):
+    """The lanes of the mask, others 0."""
+    name, size = _element(vector_type)
+    arguments = [pointer, _INT32(size), mask, ir.Constant(vector_type, None)]
+    return _call(builder, f"llvm.masked.load.v{vector_type.count}{name}.p0", vector_type, arguments)
+
+
+def _masked_store(builder, vector, pointer, mask):
+    name, size = _element(vector.type)
+    arguments = [vector, pointer, _INT32(size), mask]
+    _call(builder, f"llvm.masked.store.v{vector.type.count}{name}.p0", ir.VoidType(), arguments)
 
 
 def _load_lanes(builder, dtype, pointer, count, vectors=TILE_VECTORS):
     """A row of which only the first `count` numbers may be read; the others are 0."""
-    vector_type, align = _in_memory(dtype), _INT32(dtype.bitwidth // 8)
+    vector_type = _in_memory(dtype)
     row = []
     for v, mask in enumerate(_masks(builder, dtype, count, vectors)):
         address = _vector_pointer(builder, dtype, pointer, v * vector_type.count)
-        vector = _masked(builder, "load", dtype, vector_type, address, align, mask, ir.Constant(vector_type, None))
-        row.append(_loaded(builder, dtype, vector))
+        row.append(_loaded(builder, dtype, _masked_load(builder, vector_type, address, mask)))
     return row
 
 
 def _store_lanes(builder, dtype, pointer, vectors, count):
-    align = _INT32(dtype.bitwidth // 8)
     for v, (mask, vector) in enumerate(zip(_masks(builder, dtype, count, len(vectors)), vectors, strict=True)):
         address = _vector_pointer(builder, dtype, pointer, v * vector.type.count)
-        _masked(builder, "store", dtype, ir.VoidType(), _stored(builder, dtype, vector), address, align, mask)
+        _masked_store(builder, _stored(builder, dtype, vector), address, mask)
 
 
 def _broadcast(builder, vector_type, scalar):
@@ -256,9 +279,7 @@ def _multiply_add(builder, a, b, c):
     if not HAS_FMA:
         return builder.fadd(builder.fmul(a, b), c)
     suffix = "f32" if isinstance(a.type.element, ir.FloatType) else "f64"
-    signature = ir.FunctionType(a.type, [a.type] * 3)
-    fma = cgutils.get_or_insert_function(builder.module, signature, f"llvm.fma.v{a.type.count}{suffix}")
-    return builder.call(fma, [a, b, c])
+    return _call(builder, f"llvm.fma.v{a.type.count}{suffix}", a.type, [a, b, c])
 
 
 def _leaky(builder, number, side, slope):
@@ -278,6 +299,23 @@ def _opaque(builder, pointer):
     """
     same = ir.FunctionType(pointer.type, [pointer.type])
     return builder.asm(same, "", "=r,0", [pointer], side_effect=False)
+
+
+def _transposed(builder, rows):
+    """As many vectors as each has lanes, transposed.
+
+    Stage k exchanges the off-diagonal blocks of side 2^k: log2(lanes) stages, each of one shuffle a vector.
+    """
+    rows, lanes, side = list(rows), len(rows), 1
+    while side < lanes:
+        upper = [i if not i & side else lanes + i - side for i in range(lanes)]
+        lower = [i + side if not i & side else lanes + i for i in range(lanes)]
+        for i in range(lanes):
+            if not i & side:
+                a, b = rows[i], rows[i + side]
+                rows[i], rows[i + side] = (_shuffle(builder, a, b, mask) for mask in (upper, lower))
+        side *= 2
+    return rows
 
 
 def _row(builder, tile, m):
@@ -555,10 +593,7 @@ def put_vector(_typing, vector, array, index, count):
 
 @intrinsic
 def transpose_square(_typing, to, to_index, to_row, source, index, row):
-    """to[to_index + i * to_row + j] = source[index + j * row + i] for i, j < the lanes of a vector, in registers.
-
-    Stage k exchanges the off-diagonal blocks of side 2^k: log2(lanes) stages, each of one shuffle a vector.
-    """
+    """to[to_index + i * to_row + j] = source[index + j * row + i] for i, j < the lanes of a vector, in registers."""
 
     def emit(context, builder, signature, arguments):
         to_type, source_type = signature.args[0], signature.args[3]
@@ -572,16 +607,7 @@ def transpose_square(_typing, to, to_index, to_row, source, index, row):
             return builder.bitcast(pointer, vector_type.as_pointer())
 
         rows = [builder.load(address(source_type, source, index, row, i), align=align) for i in range(lanes)]
-        side = 1
-        while side < lanes:
-            upper = [i if not i & side else lanes + i - side for i in range(lanes)]
-            lower = [i + side if not i & side else lanes + i for i in range(lanes)]
-            for i in range(lanes):
-                if not i & side:
-                    a, b = rows[i], rows[i + side]
-                    rows[i], rows[i + side] = (_shuffle(builder, a, b, mask) for mask in (upper, lower))
-            side *= 2
-        for i, vector in enumerate(rows):
+        for i, vector in enumerate(_transposed(builder, rows)):
             builder.store(vector, address(to_type, to, to_index, to_row, i), align=align)
         return context.get_dummy_value()
 

@@ -25,11 +25,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import NativeValue, overload, register_model, typeof_impl, unbox
 
 from minigan.backends.cpu.blocks import BFLOATS, BLOCK, DEPTH, SIDE
+from minigan.backends.cpu.halves import load
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import tile_rows
 from minigan.backends.cpu.simd import (
@@ -37,6 +37,8 @@ from minigan.backends.cpu.simd import (
     TILE_ROWS,
     VECTOR_BYTES,
     _broadcast,
+    _call,
+    _opaque,
     _pointer,
     intrinsic,
     load_rows,
@@ -132,8 +134,7 @@ def _ask_for_tiles() -> str:
 
 
 def _register_call(builder, name, arguments):
-    kind = ir.FunctionType(ir.VoidType(), [each.type for each in arguments])
-    builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}"), arguments)
+    _call(builder, f"llvm.x86.{name}", ir.VoidType(), arguments)
 
 
 def _number(register):
@@ -190,28 +191,25 @@ def zero_register(_typing, register):
     return types.void(register), emit
 
 
-@intrinsic(prefer_literal=True)
-def load_register(_typing, register, array, index, row_bytes):
-    number = _number(register)
+def _moves(summary: str, name: str) -> Any:
+    """An intrinsic that moves a register from memory, or to it: 16 rows, `row_bytes` apart."""
 
-    def emit(context, builder, signature, arguments):
-        pointer = _bytes_pointer(context, builder, signature.args[1], arguments[1], arguments[2])
-        _register_call(builder, "tileloadd64", [number, pointer, arguments[3]])
-        return context.get_dummy_value()
+    def move(_typing, register, array, index, row_bytes):
+        number = _number(register)
 
-    return types.void(register, array, index, row_bytes), emit
+        def emit(context, builder, signature, arguments):
+            pointer = _bytes_pointer(context, builder, signature.args[1], arguments[1], arguments[2])
+            _register_call(builder, name, [number, pointer, arguments[3]])
+            return context.get_dummy_value()
+
+        return types.void(register, array, index, row_bytes), emit
+
+    move.__doc__ = summary
+    return intrinsic(prefer_literal=True)(move)
 
 
-@intrinsic(prefer_literal=True)
-def store_register(_typing, register, array, index, row_bytes):
-    number = _number(register)
-
-    def emit(context, builder, signature, arguments):
-        pointer = _bytes_pointer(context, builder, signature.args[1], arguments[1], arguments[2])
-        _register_call(builder, "tilestored64", [number, pointer, arguments[3]])
-        return context.get_dummy_value()
-
-    return types.void(register, array, index, row_bytes), emit
+load_register = _moves("A register from array[index] on.", "tileloadd64")
+store_register = _moves("array[index] and on from a register.", "tilestored64")
 
 
 @intrinsic(prefer_literal=True)
@@ -240,16 +238,11 @@ def outer_pairs(_typing, tile, a, rows, a_index, b, b_index):
         tile, a, rows, a_index, b, b_index = arguments
         words = ir.VectorType(_INT32, ROW_BYTES // 4)
         b_pointer = _pointer(context, builder, signature.args[4], b, b_index)
-        a_pointer = _pointer(context, builder, signature.args[1], a, a_index)
-        # An empty piece of assembly, for the same reason as in `simd.outer`.
-        a_pointer = builder.asm(
-            ir.FunctionType(a_pointer.type, [a_pointer.type]), "", "=r,0", [a_pointer], side_effect=False
-        )
+        a_pointer = _opaque(builder, _pointer(context, builder, signature.args[1], a, a_index))
         b_row = []
         for half in range(2):
             place = builder.gep(b_pointer, [ir.IntType(64)(half * BLOCK // 2)])
             b_row.append(builder.bitcast(builder.load(builder.bitcast(place, words.as_pointer()), align=64), BFLOATS))
-        multiply = None
         for m in range(TILE_ROWS):
             place = builder.gep(a_pointer, [builder.extract_value(rows, m)])
             word = builder.load(builder.bitcast(place, _INT32.as_pointer()), align=4)
@@ -257,12 +250,9 @@ def outer_pairs(_typing, tile, a, rows, a_index, b, b_index):
             for half in range(2):
                 register = 2 * m + half
                 sums = builder.extract_value(tile, register)
-                multiply = cgutils.get_or_insert_function(
-                    builder.module,
-                    ir.FunctionType(sums.type, [sums.type, BFLOATS, BFLOATS]),
-                    "llvm.x86.avx512bf16.dpbf16ps.512",
-                )
-                tile = builder.insert_value(tile, builder.call(multiply, [sums, pair, b_row[half]]), register)
+                factors = [sums, pair, b_row[half]]
+                sums = _call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", sums.type, factors)
+                tile = builder.insert_value(tile, sums, register)
         return tile
 
     return tile(tile, a, rows, a_index, b, b_index), emit
@@ -342,6 +332,15 @@ def _multiply_block(unit, a, at, rows, table, window, b, b_at, sums):
     return {"amx": _with_registers, "dot": _with_vectors, "emulated": _with_loops}[unit.unit](unit.products)
 
 
+@kernel(inline=True)
+def multiply_quarters():
+    """The four quarters of a block's sums, in registers 0 to 3, by the rows in 4 and 5 and the columns in 6 and 7."""
+    multiply_registers(0, 4, 6)
+    multiply_registers(1, 4, 7)
+    multiply_registers(2, 5, 6)
+    multiply_registers(3, 5, 7)
+
+
 def _with_registers(products: int) -> Any:
     row_bytes = 4 * SIDE
     three = products == 3
@@ -361,23 +360,14 @@ def _with_registers(products: int) -> Any:
                     if three:  # the high rows, times the low block; the low rows, times the high block
                         load_register(6, b, there + BLOCK, ROW_BYTES)
                         load_register(7, b, there + BLOCK + BLOCK // 2, ROW_BYTES)
-                        multiply_registers(0, 4, 6)
-                        multiply_registers(1, 4, 7)
-                        multiply_registers(2, 5, 6)
-                        multiply_registers(3, 5, 7)
+                        multiply_quarters()
                     load_register(6, b, there, ROW_BYTES)
                     load_register(7, b, there + BLOCK // 2, ROW_BYTES)
-                    multiply_registers(0, 4, 6)
-                    multiply_registers(1, 4, 7)
-                    multiply_registers(2, 5, 6)
-                    multiply_registers(3, 5, 7)
+                    multiply_quarters()
                     if three:
                         load_register(4, a, here + window.a_low, pitch)
                         load_register(5, a, here + rows.half + window.a_low, pitch)
-                        multiply_registers(0, 4, 6)
-                        multiply_registers(1, 4, 7)
-                        multiply_registers(2, 5, 6)
-                        multiply_registers(3, 5, 7)
+                        multiply_quarters()
                     here += window.a_depth
                     there += window.b_depth
         store_register(0, sums, 0, row_bytes)
@@ -439,13 +429,7 @@ def add_emulated(a, at, table, b, b_at, sums):
     """The products of 32 rows and a packed block, in plain loops."""
     for m in range(SIDE):
         for i in range(0, DEPTH, 2):
-            first, second = float_of(a[at + table[m] + i]), float_of(a[at + table[m] + i + 1])
+            first, second = load(a, at + table[m] + i), load(a, at + table[m] + i + 1)
             for j in range(SIDE):
                 place = b_at + j // HALF * (BLOCK // 2) + i * HALF + j % HALF * 2
-                sums[m * SIDE + j] += first * float_of(b[place]) + second * float_of(b[place + 1])
-
-
-@kernel(inline=True)
-def float_of(bits):
-    """The float32 number whose upper half these 16 bits are."""
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+                sums[m * SIDE + j] += first * load(b, place) + second * load(b, place + 1)

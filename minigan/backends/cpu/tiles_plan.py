@@ -63,7 +63,7 @@ class Tiling(NamedTuple):
 
 
 class OfUnit:
-    """What both plans say of themselves."""
+    """The name and the reason that both plans have."""
 
     __slots__ = ()
     unit: Unit
