@@ -115,8 +115,8 @@ def import_run(options: argparse.Namespace) -> int:
             if name not in networks:
                 raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(networks)}.")
             load_state_dict(networks[name], tensors, source=path)
-        if state.average is not None:
-            state.average.restart()
+        for average in state.averages.values():
+            average.restart()
         with create_folder(prepared, numbered=options.out is None):
             prepared.trainer.checkpoints.save()
     anew = [name for name in networks if name not in files]

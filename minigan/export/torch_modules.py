@@ -29,10 +29,12 @@ from minigan.nn.layers import (
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LeakyReLU,
     Maxout,
     PixelShuffle,
+    ReflectionPadding2D,
     ReLU,
     Reshape,
     SelfAttention,
@@ -279,6 +281,8 @@ def _normalized(module: Module, layer: SpectralNorm) -> Module:
 def _group_norm(layer: GroupNorm) -> list[Module]:
     """LayerNorm and InstanceNorm are of one group, and of a group for each channel."""
     channels = layer.input_shape[-1]
+    if isinstance(layer, InstanceNorm) and not layer.affine:
+        return [Module(f"nn.InstanceNorm2d({channels}, eps={layer.eps:g})", layer.path)]
     source = f"nn.GroupNorm({layer.groups}, {channels}, eps={layer.eps:g})"
     slots = (Slot("weight", layer.gamma), Slot("bias", layer.beta))
     return [Module(source, layer.path, slots, by_feature=layer.groups in (1, channels))]
@@ -311,6 +315,12 @@ def _number_by_number(layer: ReLU | LeakyReLU | Tanh | Sigmoid | Dropout) -> lis
 @translates(UpSampling2D, to=TORCH)
 def _up_sampling(layer: UpSampling2D) -> list[Module]:
     return [Module(f"nn.Upsample(scale_factor={_short(layer.factor)})", layer.path)]
+
+
+@translates(ReflectionPadding2D, to=TORCH)
+def _reflection_padding(layer: ReflectionPadding2D) -> list[Module]:
+    (top, bottom), (left, right) = layer.sides
+    return [Module(f"nn.ReflectionPad2d(({left}, {right}, {top}, {bottom}))", layer.path)]
 
 
 @translates(Conv2D, to=TORCH)

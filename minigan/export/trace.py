@@ -29,6 +29,7 @@ from minigan.nn.layers import (
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
+    ReflectionPadding2D,
     ReLU,
     Reshape,
     SelfAttention,
@@ -249,6 +250,11 @@ def _reshape(layer: Reshape, x: int, tracer: Tracer) -> int:
 @translates(UpSampling2D, to=GRAPH)
 def _up_sampling(layer: UpSampling2D, x: int, tracer: Tracer) -> int:
     return tracer.add(g.UpSample(inputs=(x,), shape=layer.output_shape, factor=layer.factor))
+
+
+@translates(ReflectionPadding2D, to=GRAPH)
+def _reflection_padding(layer: ReflectionPadding2D, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.ReflectPad(inputs=(x,), shape=layer.output_shape, padding=layer.sides))
 
 
 @translates(PixelShuffle, to=GRAPH)

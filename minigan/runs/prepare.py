@@ -99,7 +99,7 @@ def _assembled(
         model=model_description(recipe, shape, dtype=config.dtype, extent=extent, classes=tuple(dataset.classes or ())),
         folder=folder,
         steps=recipe.steps,
-        average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
+        averages=recipe.moving_averages(learner, seed=[config.seed, STANDING]),
         config=config.to_toml(),
     )
     trainer = Trainer(
