@@ -277,7 +277,7 @@ def _normalized(module: Module, layer: SpectralNorm) -> Module:
     )
 
 
-@translates(GroupNorm, to=TORCH)
+@translates(GroupNorm, InstanceNorm, to=TORCH)
 def _group_norm(layer: GroupNorm) -> list[Module]:
     """LayerNorm and InstanceNorm are of one group, and of a group for each channel."""
     channels = layer.input_shape[-1]

@@ -25,6 +25,7 @@ from minigan.nn.layers import (
     Dropout,
     GlobalAveragePooling2D,
     GroupNorm,
+    InstanceNorm,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
@@ -184,7 +185,7 @@ def _batch_norm(layer: BatchNorm, x: int, tracer: Tracer) -> int:
     )
 
 
-@translates(GroupNorm, to=GRAPH)
+@translates(GroupNorm, InstanceNorm, to=GRAPH)
 def _group_norm(layer: GroupNorm, x: int, tracer: Tracer) -> int:
     gamma, beta = tracer.array(layer.gamma), tracer.array(layer.beta)
     shape, groups = layer.output_shape, layer.groups

@@ -42,6 +42,9 @@ class Recipe(OptimizerSettings):
 
     name: ClassVar[str]
     generator_names: ClassVar[tuple[str, ...]] = ("G",)  # of the networks that draw samples, as the learner has them
+    from_images: ClassVar[bool] = False  # whether generators draw from images, not from noise
+    # True if trained generators draw with Dropout and each batch's own statistics, as in training.
+    as_in_training: ClassVar[bool] = False
     default_data: ClassVar[str] = "digits"  # an embedded dataset that suits
     usual_size: ClassVar[int] = 64  # side of images from data without one size
     largest_size: ClassVar[int] = 256  # images with a longer side are scaled down, unless the setting says more

@@ -17,11 +17,12 @@ from minigan.errors import ConfigError, MixedSizesError
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.recipes.bases.sizes import scaling_in_words
-from minigan.recipes.bases.translation import lasting_path, spread
+from minigan.recipes.bases.translation import lasting_path
 from minigan.training.cycle_consistent import Sides
 from minigan.training.exhibit import RoundTrips
 
 COLOUR = 3
+SHOWN_SEED = 7  # decides which images pictures show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class UnpairedRecipe(Recipe):
             Folders testA and testB hold out theirs instead.
     """
 
+    from_images: ClassVar[bool] = True
     generator_names: ClassVar[tuple[str, ...]] = ("G_AB", "G_BA")
     # Names of a picture's columns, for images of either side.
     columns: ClassVar[tuple[str, ...]] = ("image", "translated", "and back")
@@ -103,6 +105,10 @@ class UnpairedRecipe(Recipe):
         data_b = self.data_b if not self.data_b or embedded else lasting_path(self.data_b)
         a_channels, b_channels = dataset.a_shape[2], dataset.b_shape[2]
         return replace(super().fit(dataset), data_b=data_b, a_channels=a_channels, b_channels=b_channels)
+
+    def with_data_b(self, data_b: str) -> Self:
+        """This recipe with its images of B from another source; "" finds them in the source of A."""
+        return replace(self, data_b=data_b)
 
     def open_data(self, source: str, *, seed: int) -> UnpairedDataset:
         natives: list[Shape] = []
@@ -184,11 +190,17 @@ class UnpairedRecipe(Recipe):
         """A picture of some images of each side, translated and back.
 
         Args:
-            count: of each side, evenly spread.
+            count: of each side.
             names: of the generators that begin; none for all.
         """
         begin = {"G_AB": dataset.a, "G_BA": dataset.b}
         return RoundTrips(
-            {name: side.read(spread(len(side), count)) for name, side in begin.items() if name in (names or begin)},
+            {name: side.read(some(len(side), count)) for name, side in begin.items() if name in (names or begin)},
             back={"G_AB": "G_BA", "G_BA": "G_AB"},
         )
+
+
+def some(total: int, count: int) -> np.ndarray:
+    """Indices of up to `count` of `total` rows, drawn at random but the same each time: labels may run in turn."""
+    rows = np.random.default_rng(SHOWN_SEED).permutation(total)[:count]
+    return np.sort(rows)
