@@ -21,7 +21,7 @@ from minigan.training.batch import expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
 
-__all__ = ["CycleConsistent", "CycleValues", "Sides"]
+__all__ = ["AB", "BA", "CycleConsistent", "CycleValues", "Sides"]
 
 
 class Sides(NamedTuple):
@@ -285,6 +285,10 @@ class CycleConsistent(Learner):
         """The four networks, each with the real images that it sees."""
         a, b = self._feed(iter([batch]))
         return [(self.networks[name], x) for name, x in (("G_AB", a), ("G_BA", b), ("D_A", a), ("D_B", b))]
+
+    def random_batch(self, n: int, rng: np.random.Generator) -> Sides:
+        shapes = (self.networks[name].input_shape for name in ("G_AB", "G_BA"))
+        return Sides(*(rng.uniform(-0.9, 0.9, (n, *shape)).astype(np.float32) for shape in shapes))
 
     def kind(self) -> tuple[int, ...]:
         """How full the pools are."""

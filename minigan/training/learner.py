@@ -135,6 +135,13 @@ class Learner(ABC):
     def inputs(self, batch: Any, rng: np.random.Generator) -> Sequence[tuple[Sequential, Array]]:
         """Each network with its input in a step on that batch; for checking gradients."""
 
+    def random_batch(self, n: int, rng: np.random.Generator) -> Any:
+        """A batch of random numbers in the form that `step` takes, to see what a step does without any data.
+
+        By default images (n, *G.output_shape); a learner whose batches have another form overrides it.
+        """
+        return rng.uniform(0.1, 0.9, (n, *self.G.output_shape)).astype(np.float32)
+
     def update(self, *names: str, gradients: Callable[[], L], rng: np.random.Generator) -> L:
         """One update of these networks: compute gradients, check them, then let the optimizers clip and step.
 
