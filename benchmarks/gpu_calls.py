@@ -16,6 +16,7 @@ from minigan.backends.reference import ReferenceBackend
 
 EPS, SLOPE = {"eps": 1e-5}, {"slope": 0.25}  # a slope that rounds nothing
 FACTOR, PIECES, GROUPS = (2, 3), 3, 2
+REFLECTED = ((1, 1), (1, 1))
 RATES = {"lr": 0.1, "eps": 1e-8}
 
 # Arrays by the names of their shapes (see `Sizes.shape`); options; the shapes of what is added to.
@@ -51,6 +52,8 @@ SIGNATURES: dict[str, tuple[str, dict[str, Any], str]] = {
     "maxout_grad": ("mj pieces largest", {"pieces": PIECES}, ""),
     "upsample_nearest": ("x", {"factor": FACTOR}, ""),
     "upsample_nearest_grad": ("up", {"factor": FACTOR}, ""),
+    "reflect_pad": ("x", {"padding": REFLECTED}, ""),
+    "reflect_pad_grad": ("reflected", {"padding": REFLECTED}, ""),
     "depth_to_space": ("deep", {"factor": FACTOR}, ""),
     "space_to_depth": ("up", {"factor": FACTOR}, ""),
     "dropout_mask": ("rng shape", {"rate": 0.5}, ""),
@@ -96,7 +99,7 @@ class Sizes(NamedTuple):
             "c": (g.C,), "variance": (g.C,), "ng": (n, GROUPS), "variances": (n, GROUPS),
             "ml": (m, l), "lj": (l, j), "mj": (m, j), "j": (j,), "nml": (n, m, l), "nlj": (n, l, j),
             "pieces": (m, PIECES * j), "up": (n, *up, g.C), "deep": (n, g.H, g.W, FACTOR[0] * FACTOR[1] * g.C),
-            "flat": (self.flat,), "squares": (self.flat,),
+            "reflected": (n, g.H + 2, g.W + 2, g.C), "flat": (self.flat,), "squares": (self.flat,),
         }[name]  # fmt: skip
 
 

@@ -710,6 +710,23 @@ class Backend(ABC):
         """The inverse of `depth_to_space`, and its gradient."""
 
     @abstractmethod
+    def reflect_pad(self, x: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
+        """Continues images beyond their borders by their mirror images; the border itself is not repeated.
+
+        y[n, p, q, c] = x[n, m(p - top, H), m(q - left, W), c] with m(i, n) = |i| for i < n, and 2 (n - 1) - i above.
+
+        Args:
+            x: (N, H, W, C).
+            padding: ((top, bottom), (left, right)), each less than the side that it continues.
+        Returns:
+            y, (N, top + H + bottom, left + W + right, C).
+        """
+
+    @abstractmethod
+    def reflect_pad_grad(self, dy: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
+        """The gradient of `reflect_pad`: each pixel's own number and those of its mirror images, added up."""
+
+    @abstractmethod
     def dropout_mask(self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]) -> Array:
         """A mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere ("inverted" dropout).
 

@@ -179,6 +179,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         help="digits, shapes, ring, grid or a path, with or without the prefix stacked: (default: the recipe's)",
     )
     _add_targets(train, "folder or zip of the targets, if SOURCE holds only one picture of each pair")
+    _add_data_b(train, "source of the images of B, for unpaired data; SOURCE has those of A")
     train.add_argument("--steps", type=_count, help="number of steps in all (default: the recipe's)")
     train.add_argument("--batch-size", type=_count, help="examples in a step (default: the recipe's)")
     train.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")
@@ -187,7 +188,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         "--resume",
         type=Path,
         metavar="RUN",
-        help="run folder or checkpoint to resume; only --steps, --data, --targets and --precision may change",
+        help="run folder or checkpoint to resume; only --steps, --data, --targets, --data-b and --precision may change",
     )
     for name, what in (("log", "log record"), ("sample", "picture"), ("checkpoint", "checkpoint")):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from one {what} to the next")
@@ -243,6 +244,8 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     sample.add_argument("--count", type=_count, help="number of samples (default 64 images, 2,500 points, or 8 pairs)")
     sample.add_argument("--data", metavar="SOURCE", help="pairs to show, or images to restore (default: the run's)")
     _add_targets(sample, "targets that belong to --data")
+    _add_data_b(sample, "images of B, for unpaired data (default: the run's)")
+    _add_network(sample)
     _add_split(sample)
     sample.add_argument("--class", dest="label", metavar="CLASS", help="class of all samples: its number or name")
     sample.add_argument("--seed", type=_seed, help="seed of the noise (default 0)")
@@ -272,6 +275,7 @@ def _add_translate(translate: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the PNGs (default translated)",
     )
+    _add_network(translate)
     translate.add_argument("--seed", type=_seed, default=0, help="seed of Dropout, if G draws with it (default 0)")
     _add_last_weights(translate)
     _add_backend(translate)
@@ -281,6 +285,8 @@ def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
     _add_run(evaluate)
     evaluate.add_argument("--data", metavar="SOURCE", help="data to compare with (default: the run's training data)")
     _add_targets(evaluate, "targets that belong to --data")
+    _add_data_b(evaluate, "images of B, for unpaired data (default: the run's)")
+    evaluate.add_argument("--network", metavar="NAME", help="the generator to evaluate, of a recipe with several")
     evaluate.add_argument(
         "--count",
         type=_count,
@@ -324,7 +330,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     )
     export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
     _add_last_weights(export)
-    export.add_argument("--network", default="G", metavar="NAME", help="G, D or encoder (torch; default G)")
+    _add_network(export, "network to write: a generator, or for torch D, encoder ... (default: the first generator)")
     export.add_argument("--prefix", help="prefix of the tensors' names (torch); main. for PyTorch's DCGAN example")
     export.add_argument(
         "--fold", action=argparse.BooleanOptionalAction, help="fold BatchNorm into the weights (onnx; default on)"
@@ -428,6 +434,15 @@ def _add_last_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--last-weights", action="store_true", help="use G's last weights, not their moving average if the run has one"
     )
+
+
+def _add_network(parser: argparse.ArgumentParser, text: str = "generator, of a recipe with several") -> None:
+    parser.add_argument("--network", metavar="NAME", help=text)
+    parser.add_argument("--direction", choices=("AtoB", "BtoA"), help="generator by its direction, for unpaired data")
+
+
+def _add_data_b(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--data-b", metavar="SOURCE", help=text)
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:

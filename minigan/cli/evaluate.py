@@ -23,10 +23,11 @@ from minigan.evaluation import (
     open_like,
 )
 from minigan.evaluation.battery import check_samples
-from minigan.recipes import TranslationRecipe
+from minigan.recipes import TranslationRecipe, UnpairedRecipe
 from minigan.runs import TrainedGenerator, load_generator
-from minigan.runs.folders import run_data, run_folder, run_targets
+from minigan.runs.folders import run_data, run_data_b, run_folder, run_targets
 from minigan.runs.translation import evaluate_pairs
+from minigan.runs.unpaired import evaluate_unpaired, load_translators
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.support.output import Output
 from minigan.training.exhibit import render, save_picture
@@ -61,6 +62,8 @@ def evaluate_run(
     *,
     data: str | None = None,
     targets: str | None = None,
+    data_b: str | None = None,
+    network: str = "",
     count: int | None = None,
     seed: int = 0,
     features: str | None = None,
@@ -77,7 +80,10 @@ def evaluate_run(
         path: run folder, model file or checkpoint.
         data: the source to compare with; None takes the run's own.
         targets: folder or zip of the targets, if that source has none; None takes the run's own, if data is None.
-        count: number of samples; None takes 10,000 images, 26,000 stacked images, 2,500 points, or all pairs.
+        data_b: source of the images of B, for unpaired data; None takes the run's own.
+        network: name of the generator, of a recipe with several that draw from noise; "" is the first.
+        count: number of samples; None takes 10,000 images, 26,000 stacked images, 2,500 points, all pairs, or 1,000
+            unpaired images of either side.
         seed: of the noise, and of every choice of examples.
         features: "classifier" or "pixels"; None takes a classifier if the data has labels for one.
         split: part of pairs or of images to restore; None takes the part held out of training.
@@ -89,8 +95,29 @@ def evaluate_run(
     Raises:
         MiniganError: the generator or the data cannot be read, or data, samples and features do not fit each other.
     """
-    trained = load_generator(path, backend=backend, precision=precision, average=average)
+    trained = load_generator(path, backend=backend, precision=precision, average=average, name=network)
     source, data_seed = run_data(path, data)
+    if isinstance(trained.recipe, UnpairedRecipe):
+        for flag, given in (("--split", split), ("--targets", targets), ("--network", network or None)):
+            if given is not None:
+                raise ConfigError(
+                    f"unpaired images are evaluated in both directions, got {flag} {given}. Leave it out."
+                )
+        unpaired = evaluate_unpaired(
+            load_translators(path, backend=backend, precision=precision, average=average),
+            source,
+            data_b=run_data_b(path, data_b),
+            count=count,
+            data_seed=data_seed,
+            seed=seed,
+            features=features,
+            backend=backend,
+            say=say,
+            note=note,
+        )
+        return Evaluation(unpaired[0], _description(trained, source), unpaired[1])
+    if data_b is not None:
+        raise ConfigError(f"{trained.recipe.name} learns from one source, got --data-b {data_b}. Leave it out.")
     if isinstance(trained.recipe, TranslationRecipe):
         if features is not None:
             raise ConfigError(f"outputs with targets need no features, got --features {features}. Leave it out.")
@@ -144,6 +171,8 @@ def evaluate(options: argparse.Namespace) -> int:
         options.run,
         data=options.data,
         targets=options.targets,
+        data_b=options.data_b,
+        network=options.network or "",
         count=options.count,
         seed=options.seed,
         features=options.features,

@@ -12,11 +12,12 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_network
+from minigan.cli.generators import generator_name
 from minigan.cli.settings import chosen_settings
 from minigan.errors import CheckpointError, ConfigError
 from minigan.export import FORMATS, ExportOptions, Subject, load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.network import Sequential
-from minigan.recipes import DCGAN, NoiseRecipe, Recipe, TranslationRecipe, get_recipe
+from minigan.recipes import DCGAN, NoiseRecipe, Recipe, get_recipe
 from minigan.runs import TrainedGenerator, load_generator
 from minigan.runs.config import new_config
 from minigan.runs.folders import new_folder, run_folder
@@ -38,12 +39,13 @@ def export_run(options: argparse.Namespace) -> int:
     for name in chosen.keys() - set(format.options):
         takers = " and ".join(f"--to {to}" for to, other in FORMATS.items() if name in other.options)
         raise ConfigError(f"--{name} can be used with {takers}, got --to {options.to}. Leave it out.")
-    if options.network == "G":
-        subject = _generator(options)
+    name = generator_name(options)
+    if name in ("", "G") or name in _generators(options.run):
+        subject = _generator(options, name)
     elif format.networks:
-        subject = _other_network(run_folder(options.run), options.network)
+        subject = _other_network(run_folder(options.run), name)
     else:
-        raise ConfigError(f"--to {options.to} writes generators, got --network {options.network}. Use --to torch.")
+        raise ConfigError(f"--to {options.to} writes generators, got --network {name}. Use --to torch.")
     told = format.write(subject, options.out, ExportOptions(**chosen))
     out = Output.of(options)
     for line in filter(None, (f"{subject.title}: {options.out}", told, subject.remark)):
@@ -52,16 +54,21 @@ def export_run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _generator(options: argparse.Namespace) -> Subject:
-    """The generator with which `minigan sample` draws."""
-    trained = load_generator(options.run, backend="reference", average=not options.last_weights)
+def _generators(run: Path) -> tuple[str, ...]:
+    """The names of the generators that a run's recipe has."""
+    return load_generator(run, backend="reference").recipe.generator_names
+
+
+def _generator(options: argparse.Namespace, name: str) -> Subject:
+    """A generator with which `minigan sample` draws; "" for the first."""
+    trained = load_generator(options.run, backend="reference", average=not options.last_weights, name=name)
     weights = ", moving average" if trained.averaged else ""
     recipe = trained.recipe
     return Subject(
         trained.G,
-        f"G of {recipe.name} at step {trained.step}{weights}",
+        f"{trained.name} of {recipe.name} at step {trained.step}{weights}",
         numbers="signed" if len(trained.G.output_shape) == 1 else recipe.numbers,
-        from_noise=not isinstance(recipe, TranslationRecipe),
+        from_noise=not recipe.from_images,
         classes=recipe.classes if isinstance(recipe, NoiseRecipe) and recipe.conditional else 0,
         remark=_remark(trained),
     )
@@ -69,8 +76,7 @@ def _generator(options: argparse.Namespace) -> Subject:
 
 def _remark(trained: TrainedGenerator) -> str:
     """A remark on how the exported network, which evaluates, differs from minigan's own drawing; "" if it does not."""
-    as_in_training = isinstance(trained.recipe, TranslationRecipe) and trained.recipe.as_in_training
-    if not (as_in_training or trained.batch_statistics):
+    if not (trained.recipe.as_in_training or trained.batch_statistics):
         return ""
     return (
         "minigan draws with the statistics of each batch, and with Dropout if G has any; the exported network uses the "
@@ -115,8 +121,8 @@ def import_run(options: argparse.Namespace) -> int:
             if name not in networks:
                 raise ConfigError(f"{recipe.name} has no {name}: expected one of {', '.join(networks)}.")
             load_state_dict(networks[name], tensors, source=path)
-        if state.average is not None:
-            state.average.restart()
+        for average in state.averages.values():
+            average.restart()
         with create_folder(prepared, numbered=options.out is None):
             prepared.trainer.checkpoints.save()
     anew = [name for name in networks if name not in files]

@@ -15,7 +15,20 @@ __all__ = ["FLAGS", "as_flags"]
 FLAGS: Mapping[str, str] = {
     name: f"--{name.replace('_', '-')}"
     for name in (
-        *("data", "targets", "steps", "batch_size", "seed", "backend", "precision", "out", "keep", "best", "log"),
+        *(
+            "data",
+            "targets",
+            "data_b",
+            "steps",
+            "batch_size",
+            "seed",
+            "backend",
+            "precision",
+            "out",
+            "keep",
+            "best",
+            "log",
+        ),
         *("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients"),
         *("count", "split", "features", "held_out", "quick"),
     )

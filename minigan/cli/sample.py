@@ -4,15 +4,17 @@ import argparse
 from pathlib import Path
 
 from minigan.cli.flags import FLAGS
+from minigan.cli.generators import generator_name
 from minigan.cli.pictures import write_picture
 from minigan.data.film_files import encode_film, expect_film_name, film_loss
 from minigan.data.picture_files import expect_picture_name
 from minigan.errors import ConfigError
-from minigan.recipes import TranslationRecipe
+from minigan.recipes import TranslationRecipe, UnpairedRecipe
 from minigan.runs import TrainedGenerator, load_generator
 from minigan.runs.film import film_of
-from minigan.runs.folders import run_data, run_targets
+from minigan.runs.folders import run_data, run_data_b, run_targets
 from minigan.runs.translation import picture, translate_folder, translation_recipe
+from minigan.runs.unpaired import DIRECTIONS, load_translators, round_trip_picture
 from minigan.support.durable_files import atomic_write
 from minigan.support.output import Output
 from minigan.support.representation import short_path
@@ -31,7 +33,9 @@ def sample(options: argparse.Namespace) -> int:
     trained = _generator(options)
     if isinstance(trained.recipe, TranslationRecipe):
         return _sample_pairs(trained, options)
-    if options.data is not None or options.targets is not None or options.split is not None:
+    if isinstance(trained.recipe, UnpairedRecipe):
+        return _sample_round_trips(options)
+    if any(given is not None for given in (options.data, options.targets, options.data_b, options.split)):
         translation_recipe(trained, remedy="Sample it without `data`, `targets` and `split`.")
     label = None if options.label is None else trained.label(options.label)
     samples = trained.sample(options.count, seed=options.seed, label=label)
@@ -44,8 +48,20 @@ def sample(options: argparse.Namespace) -> int:
 
 
 def _film(options: argparse.Namespace) -> int:
-    unused = ("count", "data", "targets", "split", "label", "seed", "out", "precision")
-    given = [FLAGS[name] for name in unused if getattr(options, name) is not None]
+    unused = (
+        "count",
+        "data",
+        "targets",
+        "data_b",
+        "split",
+        "label",
+        "seed",
+        "out",
+        "precision",
+        "network",
+        "direction",
+    )
+    given = [FLAGS.get(name, f"--{name}") for name in unused if getattr(options, name) is not None]
     given += ["--last-weights"] * options.last_weights
     if given:
         raise ConfigError(
@@ -85,9 +101,40 @@ def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int
     return 0
 
 
+def _sample_round_trips(options: argparse.Namespace) -> int:
+    """A picture of unpaired images, translated and back."""
+    for flag, given in (("--class", options.label), ("--targets", options.targets), ("--split", options.split)):
+        if given is not None:
+            raise ConfigError(f"{flag} is of no use to unpaired images, got {given}. Leave it out.")
+    name = generator_name(options)
+    translators = load_translators(
+        options.run, backend=options.backend, precision=options.precision, average=not options.last_weights
+    )
+    source, data_seed = run_data(options.run, options.data)
+    out = Output.of(options)
+    shown, what = round_trip_picture(
+        translators,
+        source,
+        data_b=run_data_b(options.run, options.data_b),
+        direction=next((way for way, network in DIRECTIONS.items() if network == name), None),
+        count=options.count,
+        data_seed=data_seed,
+        note=out.note,
+    )
+    write_picture(options.out, shown, out)
+    first = translators.first
+    out.show(f"{first.recipe.name} at step {first.step}: {what}: {options.out}")
+    out.record({**first.describe(), "shown": what, "out": str(options.out)})
+    return 0
+
+
 def _generator(options: argparse.Namespace) -> TrainedGenerator:
     return load_generator(
-        options.run, backend=options.backend, precision=options.precision, average=not options.last_weights
+        options.run,
+        backend=options.backend,
+        precision=options.precision,
+        average=not options.last_weights,
+        name=generator_name(options),
     )
 
 

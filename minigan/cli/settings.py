@@ -11,7 +11,7 @@ __all__ = ["chosen_settings"]
 def chosen_settings(options: argparse.Namespace) -> dict[str, str | int]:
     """The recipe's settings from --set and from the flags that are settings, too."""
     settings: dict[str, str | int] = dict(parse_settings(options.set))
-    for name in ("steps", "batch_size", "targets"):
+    for name in ("steps", "batch_size", "targets", "data_b"):
         value = getattr(options, name, None)
         if value is None:
             continue

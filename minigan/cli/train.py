@@ -69,7 +69,7 @@ def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]
             f"--resume takes the run's own configuration, got {', '.join(given)} in addition. "
             "Leave them out, or start a new run."
         )
-    may_change = ("steps", "data", "targets", "precision")
+    may_change = ("steps", "data", "targets", "data_b", "precision")
     return resume_run(options.resume, **{name: getattr(options, name) for name in may_change})
 
 

@@ -12,6 +12,9 @@ from minigan.data.source import EMBEDDED, open_dataset, open_pairs
 from minigan.data.stacked import STACKED, StackedImages
 from minigan.data.survey_result import Survey
 from minigan.data.surveying import survey
+from minigan.data.tinted import Tinted
+from minigan.data.unpaired import UnpairedDataset, UnpairedLoader
+from minigan.data.unpaired_sources import open_unpaired
 
 __all__ = [
     "EMBEDDED",
@@ -27,11 +30,15 @@ __all__ = [
     "Shapes",
     "StackedImages",
     "Survey",
+    "Tinted",
+    "UnpairedDataset",
+    "UnpairedLoader",
     "encode_png",
     "grid",
     "image_grid",
     "open_dataset",
     "open_pairs",
+    "open_unpaired",
     "preview",
     "ring",
     "survey",

@@ -13,7 +13,7 @@ from minigan.data.files import FileStore
 from minigan.errors import DataError
 from minigan.support.words import by_value
 
-__all__ = ["Layout", "all_files", "find_layout"]
+__all__ = ["Layout", "all_files", "find_layout", "sides_of"]
 
 TRAIN = ("train", "training", "trn", "trainset", "trainval")
 HELD_OUT = (
@@ -70,6 +70,20 @@ def find_layout(store: FileStore) -> Layout:
     if classes is not None:
         notes += _empty_folders(store, set(classes))
     return Layout(np.array(rows, dtype=np.intp), labels, classes, tuple(notes))
+
+
+def sides_of(store: FileStore) -> list[tuple[str, str]]:
+    """The side and the split of each picture of unpaired data, by its folders: ("A", "train") below `trainA`.
+
+    The side is "" where a picture lies below neither A nor B, and the split where no folder names one.
+    """
+    found = []
+    for name in store.names:
+        parts = _parts(name)
+        side = next((part for part in parts if part in ("A", "B")), "")
+        split = next((part for part in parts if part in ("train", "test", "val")), "")
+        found.append((side, split))
+    return found
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Endless shuffled batches, read ahead in the background, that can be resumed bit for bit."""
 
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from types import TracebackType
@@ -131,7 +132,7 @@ class Loader(Generic[Items]):
             raise ConfigError("the loader is closed. Make a new one; with state=loader.state() it continues from here.")
         self._read_ahead()
         if not self._ahead:
-            batch = self.dataset.read(self._indices(self._next))
+            batch = self._reader()(self._rows(self._next))
             self._next = self._after(self._next)
             return batch
         batch = self._ahead[0][1].result()  # an error stays in front: the next call meets it again
@@ -208,17 +209,17 @@ class Loader(Generic[Items]):
         }
 
     def _read_ahead(self) -> None:
-        while len(self._ahead) < self._prefetch and (future := self._submitted(self._indices(self._next))) is not None:
+        while len(self._ahead) < self._prefetch and (future := self._submitted(self._rows(self._next))) is not None:
             self._ahead.append((self._next, future))
             self._next = self._after(self._next)
 
-    def _submitted(self, indices: IndexArray) -> Future[Items] | None:
+    def _submitted(self, rows: Any) -> Future[Items] | None:
         """A batch that a thread reads; None if there is no thread, and none can be started."""
         while self._workers:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="minigan-loader")
             try:
-                return self._threads.submit(self.dataset.read, indices)
+                return self._threads.submit(self._reader(), rows)
             except RuntimeError:  # no more threads: with one less, until there are none
                 self._threads.shutdown(wait=True)  # what was submitted before is read
                 self._threads = None
@@ -226,7 +227,12 @@ class Loader(Generic[Items]):
                 warn_fewer_threads()
         return None
 
-    def _indices(self, position: Position) -> IndexArray:
+    def _reader(self) -> Callable[[Any], Items]:
+        """The function that reads a batch, given what `_rows` returns."""
+        return self.dataset.read
+
+    def _rows(self, position: Position) -> Any:
+        """Indices of the items of a batch."""
         epoch, offset = position
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self._permutation(epoch))

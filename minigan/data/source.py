@@ -28,12 +28,13 @@ from minigan.data.points import grid, ring
 from minigan.data.shapes import ShapePairs, Shapes
 from minigan.data.stacked import STACKED, StackedImages
 from minigan.data.stl import find_stl, is_stl, read_stl
+from minigan.data.tinted import tinted
 from minigan.errors import ConfigError, DataError, MiniganError
 from minigan.support.arguments import kind_of, nearest_name
 
-__all__ = ["EMBEDDED", "open_dataset", "open_pairs", "open_pairs_with", "open_with"]
+__all__ = ["EMBEDDED", "as_name", "open_dataset", "open_pairs", "open_pairs_with", "open_with", "picture_store"]
 
-EMBEDDED = ("digits", "shapes", "ring", "grid")
+EMBEDDED = ("digits", "shapes", "tinted", "ring", "grid")
 KINDS = "an IDX, CIFAR-10 binary, .npy, .npz or zip file, or a folder of images"
 CIFAR_NAME = re.compile(r"(data|test)_batch.*\.bin$")  # CIFAR-10's files
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -53,7 +54,8 @@ def open_dataset(
     """Opens a dataset of images or points: an embedded one, one in a file or folder, or an array.
 
     Args:
-        source: a name, a path or an array. Names are `digits`, `shapes`, `ring` and `grid`; for a folder of such a name
+        source: a name, a path or an array. Names are `digits`, `shapes`, `tinted` (digits in two colours), `ring` and
+            `grid`; for a folder of such a name
             write `./digits`. A path, in which `~` is your home, leads to an IDX file or a folder of them, a binary of
             CIFAR-10, CIFAR-100 or STL-10, .npy or .npz, a folder of images (folders in it are classes), or a zip of
             one. Of folders or files that are splits the training set is taken; a `dataset.json` may list labels. With
@@ -78,7 +80,7 @@ def open_dataset(
 
 def open_with(source: str | os.PathLike[str] | np.ndarray, options: SourceOptions, *, seed: int) -> Dataset:
     """Opens a dataset as `open_dataset` does, by options that are checked already."""
-    source = _as_name(source)
+    source = as_name(source)
     if isinstance(source, np.ndarray):
         return _of("array", open_array(source, name="array", where="the array", options=options))
     if isinstance(source, str) and source.startswith(STACKED):
@@ -146,7 +148,7 @@ def open_pairs_with(
     """Opens a dataset of image pairs as `open_pairs` does, by options that are checked already."""
     if direction not in DIRECTIONS:
         raise ConfigError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
-    swap, source = direction == "BtoA", _as_name(source)
+    swap, source = direction == "BtoA", as_name(source)
     if isinstance(source, str) and source in EMBEDDED:
         if targets is not None:
             raise ConfigError(f"{source}: an embedded dataset has no other targets. Leave `targets` out.")
@@ -155,9 +157,9 @@ def open_pairs_with(
         return _of("embedded", _open_shape_pairs(options, seed=_checked_seed(seed), swap=swap, split=split))
     stores: list[FileStore] = []
     try:
-        stores += [_picture_store(source, "side-by-side images")]
+        stores += [picture_store(source, "side-by-side images")]
         if targets is not None:
-            stores += [_picture_store(targets, "pictures")]
+            stores += [picture_store(targets, "pictures")]
         layout = find_pairs(stores[0]) if targets is None else match_folders(*stores)
         pairs = PairFiles(layout, name=_name(stores[0].root), options=options, swap=swap, split=split)
         return _of("picture files", pairs)
@@ -173,7 +175,7 @@ def _open_embedded(name: str, options: SourceOptions, *, seed: int) -> Dataset:
             raise ConfigError(f"{name}: points have no size or channels. Leave both out.")
         mixture = ring if name == "ring" else grid
         return mixture(seed=seed) if options.count is None else mixture(count=options.count, seed=seed)
-    images = _digits(options, seed=seed) if name == "digits" else _shapes(options, seed=seed)
+    images = {"digits": _digits, "shapes": _shapes, "tinted": _tinted}[name](options, seed=seed)
     channels = options.channels or images.shape[2]
     return images if channels == images.shape[2] else Recoloured(images, channels=channels)
 
@@ -181,6 +183,11 @@ def _open_embedded(name: str, options: SourceOptions, *, seed: int) -> Dataset:
 def _digits(options: SourceOptions, *, seed: int) -> PixelDataset:
     size, count = options.size or (28, 28), options.count or 20_000
     return Digits(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
+
+
+def _tinted(options: SourceOptions, *, seed: int) -> PixelDataset:
+    size, count = options.size or (28, 28), options.count or 20_000
+    return tinted(size=size, count=count, seed=seed, cache_bytes=options.cache_bytes)
 
 
 def _shapes(options: SourceOptions, *, seed: int) -> PixelDataset:
@@ -331,7 +338,7 @@ def _file_store(path: Path) -> FileStore | None:
         return ZipStore(path) if file.read(4) in ZIP_MAGICS else None
 
 
-def _picture_store(source: str | os.PathLike[str], what: str) -> FileStore:
+def picture_store(source: str | os.PathLike[str], what: str) -> FileStore:
     """The picture files of a folder or zip of pairs.
 
     Raises:
@@ -358,7 +365,7 @@ def _is_npz(path: Path, head: bytes) -> bool:
 Source = TypeVar("Source")
 
 
-def _as_name(source: Source) -> Source | str:
+def as_name(source: Source) -> Source | str:
     """`Path("digits")` as the name `digits`, unless there is such a file or folder."""
     if isinstance(source, os.PathLike) and not os.path.exists(source):
         text = os.fsdecode(source)

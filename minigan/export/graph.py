@@ -36,6 +36,7 @@ __all__ = [
     "Linear",
     "Maxout",
     "Op",
+    "ReflectPad",
     "Reshape",
     "Scale",
     "UpSample",
@@ -178,6 +179,13 @@ class UpSample(Op):
     """Each pixel repeated."""
 
     factor: IntPair
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectPad(Op):
+    """Images that go on beyond their borders as their mirror images."""
+
+    padding: tuple[IntPair, IntPair]  # ((top, bottom), (left, right))
 
 
 @dataclass(frozen=True, kw_only=True)

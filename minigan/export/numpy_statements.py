@@ -213,6 +213,13 @@ def _up_sample(op: g.UpSample, inputs: list[str], body: Body) -> Expression:  # 
     return Expression(f"{inputs[0]}.repeat({op.factor[0]}, axis=1).repeat({op.factor[1]}, axis=2)")
 
 
+@translates(g.ReflectPad, to=NUMPY)
+def _reflect_pad(op: g.ReflectPad, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
+    (top, bottom), (left, right) = op.padding
+    pads = f"((0, 0), ({top}, {bottom}), ({left}, {right}), (0, 0))"
+    return Expression(f'np.pad({inputs[0]}, {pads}, mode="reflect")')
+
+
 @translates(g.DepthToSpace, to=NUMPY)
 def _depth_to_space(op: g.DepthToSpace, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
     return Expression(f"depth_to_space({inputs[0]}, {op.factor[0]}, {op.factor[1]})")

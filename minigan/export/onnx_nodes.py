@@ -236,6 +236,13 @@ def _up_sample(op: g.UpSample, inputs: list[str], nodes: Nodes) -> str:
     return nodes.add("Resize", [inputs[0], "", scales], nearest)
 
 
+@translates(g.ReflectPad, to=ONNX)
+def _reflect_pad(op: g.ReflectPad, inputs: list[str], nodes: Nodes) -> str:
+    (top, bottom), (left, right) = op.padding
+    pads = nodes.constant(np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
+    return nodes.add("Pad", [inputs[0], pads], {"mode": "reflect"})
+
+
 @translates(g.DepthToSpace, to=ONNX)
 def _depth_to_space(op: g.DepthToSpace, inputs: list[str], nodes: Nodes) -> str:
     (down, across), (H, W, C) = op.factor, op.shape

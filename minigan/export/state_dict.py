@@ -9,7 +9,7 @@ import safetensors
 import safetensors.numpy
 
 from minigan.errors import CheckpointError
-from minigan.export.torch_modules import PARAMETRIZED, Module, modules
+from minigan.export.torch_modules import PARAMETRIZED, Module, leaves, modules
 from minigan.nn.network import Sequential
 from minigan.support.words import by_value
 
@@ -95,7 +95,7 @@ def load_state_dict(network: Sequential, tensors: Tensors, *, source: str) -> No
         CheckpointError: a name or a shape does not fit the network; names both sides. Nothing is overwritten.
         ConfigError: the network is not a sequence of PyTorch's modules.
     """
-    expected = [module for module in modules(network) if module.slots]
+    expected = [module for _, module in leaves(modules(network)) if module.slots]
     groups = _grouped(tensors, source=source)
     if len(groups) != len(expected):
         raise CheckpointError(

@@ -6,7 +6,7 @@ import numpy as np
 import safetensors.numpy
 
 from minigan.export.base import ExportOptions, Subject
-from minigan.export.torch_modules import PARAMETRIZED, Module, modules
+from minigan.export.torch_modules import PARAMETRIZED, Module, indented, leaves, modules
 from minigan.support.durable_files import atomic_write
 
 __all__ = ["write"]
@@ -25,8 +25,8 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     """
     sequence = modules(subject.network)
     tensors: dict[str, np.ndarray] = {}
-    for index, module in enumerate(sequence):
-        tensors |= {f"{options.prefix}{index}.{name}": tensor for name, tensor in _tensors(subject, module).items()}
+    for path, module in leaves(sequence):
+        tensors |= {f"{options.prefix}{path}.{name}": tensor for name, tensor in _tensors(subject, module).items()}
     source = _source(sequence)
     atomic_write(out, safetensors.numpy.save(tensors, metadata={"title": subject.title, "module": source}))
     return f"PyTorch loads it with load_state_dict(strict=True) into\n{source}"
@@ -52,5 +52,7 @@ def _singular(module: Module, tensors: dict[str, np.ndarray]) -> np.ndarray:
 
 def _source(sequence: list[Module]) -> str:
     """The modules as Python."""
-    imports = dict.fromkeys(["from torch import nn", *(line for module in sequence for line in module.imports)])
-    return "\n".join([*imports, "", "nn.Sequential(", *(f"    {module.source}," for module in sequence), ")"])
+    needed = dict.fromkeys(line for module in sequence for line in module.imports)
+    imports = sorted(needed, key=lambda line: not line.startswith("from "))  # definitions come last
+    modules = [indented(module.source) for module in sequence]
+    return "\n".join(["from torch import nn", *imports, "", "nn.Sequential(", *modules, ")"])

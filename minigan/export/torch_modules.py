@@ -8,7 +8,7 @@ it change places.
 A translation to "torch" takes a layer and returns its modules, one in most cases.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +29,12 @@ from minigan.nn.layers import (
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LeakyReLU,
     Maxout,
     PixelShuffle,
+    ReflectionPadding2D,
     ReLU,
     Reshape,
     SelfAttention,
@@ -46,12 +48,22 @@ from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.parameters import Parameter
 
-__all__ = ["PARAMETRIZED", "Module", "Slot", "modules"]
+__all__ = ["PARAMETRIZED", "Module", "Slot", "indented", "leaves", "modules"]
 
 Order = npt.NDArray[np.intp]
 
 TORCH = "torch"
 PARAMETRIZED = "parametrizations.weight"  # PyTorch's name of the weight that `spectral_norm` wraps
+RESIDUAL = """
+
+class Residual(nn.Module):
+    def __init__(self, f, g=nn.Identity()):
+        super().__init__()
+        self.f, self.g = f, g
+
+    def forward(self, x):
+        return self.f(x) + self.g(x)
+"""
 INSTEAD = "Export to onnx or numpy instead."
 SPECTRAL_NORM = "from torch.nn.utils.parametrizations import spectral_norm"
 
@@ -103,7 +115,8 @@ class Module(NamedTuple):
         counts: whether it has a `num_batches_tracked`, which minigan has no use for.
         outputs: the axis of its outputs in its weight, if it has one; the other axes are those of its inputs.
         by_feature: whether it treats each feature of a vector alike and by itself, so that their order does not matter.
-        imports: lines that its source needs in addition to `from torch import nn`.
+        imports: lines that its source needs in addition to `from torch import nn`; definitions after all imports.
+        parts: the modules inside it, each with its name there; their tensors are its own.
     """
 
     source: str
@@ -113,6 +126,14 @@ class Module(NamedTuple):
     outputs: int | None = None
     by_feature: bool = False
     imports: tuple[str, ...] = ()
+    parts: tuple[tuple[str, "Module"], ...] = ()
+
+    def leaves(self, name: str = "") -> Iterator[tuple[str, "Module"]]:
+        """The modules inside that have no others inside, with their names; the module itself, if it has none."""
+        if not self.parts:
+            yield name, self
+        for inner, module in self.parts:
+            yield from module.leaves(f"{name}.{inner}")
 
     @property
     def is_dense(self) -> bool:
@@ -154,6 +175,12 @@ def modules(network: Sequential) -> list[Module]:
             "Flatten, or export to onnx or numpy instead."
         )
     return found
+
+
+def leaves(sequence: Sequence[Module]) -> Iterator[tuple[str, Module]]:
+    """The modules of a sequence that have tensors of their own, with their names in its state dict."""
+    for index, module in enumerate(sequence):
+        yield from module.leaves(str(index))
 
 
 def _flat(network: Layer) -> Iterator[Layer]:
@@ -247,7 +274,32 @@ def _no_place(layer: Layer) -> ConfigError:
     return refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
 
 
-@translates(Residual, SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
+@translates(Residual, to=TORCH)
+def _residual(layer: Residual) -> list[Module]:
+    """A module of a class that comes with the source; of images alone, since vectors may be in another order."""
+    if len(layer.input_shape) != 3 or len(layer.output_shape) != 3:
+        return _none(layer)
+    branches = [("f", layer.inner), *([("g", layer.shortcut)] if layer.shortcut else [])]
+    found = {name: modules(branch) for name, branch in branches}
+    sequences = ["\n".join(["nn.Sequential(", *(indented(m.source) for m in own), ")"]) for own in found.values()]
+    source = "\n".join(["Residual(", *(indented(sequence) for sequence in sequences), ")"])
+    inside = [module for own in found.values() for module in own]
+    return [
+        Module(
+            source,
+            layer.path,
+            imports=tuple(dict.fromkeys([*(line for module in inside for line in module.imports), RESIDUAL])),
+            parts=tuple((f"{name}.{k}", module) for name, own in found.items() for k, module in enumerate(own)),
+        )
+    ]
+
+
+def indented(source: str) -> str:
+    """The source of a module as an item of a list, one step to the right."""
+    return "\n".join(f"    {line}" for line in source.split("\n")) + ","
+
+
+@translates(SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
 @translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, to=TORCH)
 def _none(layer: Layer) -> list[Module]:
     why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"
@@ -275,10 +327,12 @@ def _normalized(module: Module, layer: SpectralNorm) -> Module:
     )
 
 
-@translates(GroupNorm, to=TORCH)
+@translates(GroupNorm, InstanceNorm, to=TORCH)
 def _group_norm(layer: GroupNorm) -> list[Module]:
     """LayerNorm and InstanceNorm are of one group, and of a group for each channel."""
     channels = layer.input_shape[-1]
+    if isinstance(layer, InstanceNorm) and not layer.affine:
+        return [Module(f"nn.InstanceNorm2d({channels}, eps={layer.eps:g})", layer.path)]
     source = f"nn.GroupNorm({layer.groups}, {channels}, eps={layer.eps:g})"
     slots = (Slot("weight", layer.gamma), Slot("bias", layer.beta))
     return [Module(source, layer.path, slots, by_feature=layer.groups in (1, channels))]
@@ -311,6 +365,12 @@ def _number_by_number(layer: ReLU | LeakyReLU | Tanh | Sigmoid | Dropout) -> lis
 @translates(UpSampling2D, to=TORCH)
 def _up_sampling(layer: UpSampling2D) -> list[Module]:
     return [Module(f"nn.Upsample(scale_factor={_short(layer.factor)})", layer.path)]
+
+
+@translates(ReflectionPadding2D, to=TORCH)
+def _reflection_padding(layer: ReflectionPadding2D) -> list[Module]:
+    (top, bottom), (left, right) = layer.sides
+    return [Module(f"nn.ReflectionPad2d(({left}, {right}, {top}, {bottom}))", layer.path)]
 
 
 @translates(Conv2D, to=TORCH)

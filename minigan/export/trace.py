@@ -25,10 +25,12 @@ from minigan.nn.layers import (
     Dropout,
     GlobalAveragePooling2D,
     GroupNorm,
+    InstanceNorm,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
+    ReflectionPadding2D,
     ReLU,
     Reshape,
     SelfAttention,
@@ -183,7 +185,7 @@ def _batch_norm(layer: BatchNorm, x: int, tracer: Tracer) -> int:
     )
 
 
-@translates(GroupNorm, to=GRAPH)
+@translates(GroupNorm, InstanceNorm, to=GRAPH)
 def _group_norm(layer: GroupNorm, x: int, tracer: Tracer) -> int:
     gamma, beta = tracer.array(layer.gamma), tracer.array(layer.beta)
     shape, groups = layer.output_shape, layer.groups
@@ -249,6 +251,11 @@ def _reshape(layer: Reshape, x: int, tracer: Tracer) -> int:
 @translates(UpSampling2D, to=GRAPH)
 def _up_sampling(layer: UpSampling2D, x: int, tracer: Tracer) -> int:
     return tracer.add(g.UpSample(inputs=(x,), shape=layer.output_shape, factor=layer.factor))
+
+
+@translates(ReflectionPadding2D, to=GRAPH)
+def _reflection_padding(layer: ReflectionPadding2D, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.ReflectPad(inputs=(x,), shape=layer.output_shape, padding=layer.sides))
 
 
 @translates(PixelShuffle, to=GRAPH)

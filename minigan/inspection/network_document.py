@@ -15,6 +15,7 @@ from minigan.inspection.work import Cost, Work, total
 from minigan.nn.network import Sequential
 from minigan.recipes import AdversarialRecipe, Recipe
 from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.cycle_consistent import CycleConsistent
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
 from minigan.training.supervised import Supervised
@@ -100,6 +101,12 @@ def _game(recipe: Recipe, step: StepRecord) -> dict[str, str]:
         weight = "" if learner.kl_weight == 1 else f"{learner.kl_weight:g} * "
         does = theory_of(learner.likelihood).does
         found["loss"] = f"-log p(x | z) + {weight}KL, by {_function(learner.likelihood)}. {does}"
+    elif isinstance(learner, CycleConsistent):
+        found["loss"] = _said(learner.loss)
+        found["generators' loss"] = (
+            f"{learner.adversarial:g} * that + {learner.cycle:g} * l1(there and back, image) + {learner.identity:g} * "
+            "l1(G(image of its target), image)"
+        )
     elif isinstance(learner, Supervised):
         found["loss"] = _terms(learner.terms)
     if len(set(step.optimizers.values())) == 1:

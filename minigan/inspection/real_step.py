@@ -85,14 +85,14 @@ class RealStep:
         state = self.state
         if marks is None:
             state.learner.step(self._batches(), state.rng)
-            if state.average is not None:
-                state.average.update()
+            for average in state.averages.values():
+                average.update()
             return
         marks.begin("step", "step")
         state.learner.step(_told(self._batches(), marks), state.rng)
-        if state.average is not None:
-            marks.begin("average", "average")
-            state.average.update()
+        for name, average in state.averages.items():
+            marks.begin("average", name)
+            average.update()
             marks.end()
         marks.end()
 
@@ -112,14 +112,14 @@ class RealStep:
 
     def lasting(self) -> dict[str, int]:
         """Bytes that are there before and after each step, by what they are."""
-        learner, average = self.state.learner, self.state.average
+        learner, averages = self.state.learner, self.state.averages.values()
         found = {
             "weights": sum(net.arena.flat.nbytes + net.state.flat.nbytes for net in learner.networks.values()),
             "gradients": sum(grads.flat.nbytes for grads in learner.grads.values()),
             "optimizers": sum(b.nbytes for o in learner.optimizers.values() for b in o.buffers.values()),
         }
-        if average is not None:
-            found["moving average"] = average.network.arena.flat.nbytes + average.network.state.flat.nbytes
+        if averages:
+            found["moving average"] = sum(a.network.arena.flat.nbytes + a.network.state.flat.nbytes for a in averages)
         pools = [memory.fakes.nbytes for memory in learner.memories.values() if isinstance(memory, FakePool)]
         return found | ({"pool of fakes": sum(pools)} if pools else {})
 
@@ -142,15 +142,15 @@ def _changing(state: TrainingState) -> Iterator[Array]:
             yield memory.fakes
         else:
             yield from memory.buffers.values()
-    if state.average is not None:
-        yield from (state.average.network.arena.flat, state.average.network.state.flat)
+    for average in state.averages.values():
+        yield from (average.network.arena.flat, average.network.state.flat)
 
 
 def _counters(state: TrainingState) -> Iterator[tuple[Any, str]]:
     for memory in state.learner.memories.values():
         yield memory, "count" if isinstance(memory, FakePool) else "steps"
-    if state.average is not None:
-        yield state.average, "updates"
+    for average in state.averages.values():
+        yield average, "updates"
 
 
 # ------------------------------------------------------------------------------------------ where it is from

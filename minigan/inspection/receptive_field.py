@@ -23,6 +23,7 @@ from minigan.nn.layers import (
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
+    ReflectionPadding2D,
     Sigmoid,
     SpectralNorm,
     Tanh,
@@ -144,6 +145,16 @@ def _transposed(layer: ConvTranspose2D, axis: int, span: Span) -> Span:
 @reach.register(PixelShuffle)
 def _enlarged(layer: UpSampling2D, axis: int, span: Span) -> Span:
     return Span(span.first // layer.factor[axis], span.last // layer.factor[axis])
+
+
+@reach.register
+def _mirrored(layer: ReflectionPadding2D, axis: int, span: Span) -> Span:
+    """The pixels themselves and, near a border, those that are mirrored there."""
+    (before, _), side = layer.sides[axis], layer.input_shape[axis]
+    places = range(max(span.first, 0), min(span.last, layer.output_shape[axis] - 1) + 1)
+    seen = [abs(place - before) for place in places]
+    seen = [at if at < side else 2 * (side - 1) - at for at in seen]
+    return Span(min(seen, default=0), max(seen, default=0))
 
 
 @reach.register

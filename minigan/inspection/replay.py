@@ -153,7 +153,7 @@ def _stepper(prepared: PreparedRun) -> Stepper:
     """Steps as the trainer does them."""
     state, prepare = prepared.trainer.state, prepared.trainer.prepare
     batches: Iterator[Any] = (prepare(item, state.rng) for item in state.loader)
-    return Stepper(state.learner, batches, state.rng, average=state.average)
+    return Stepper(state.learner, batches, state.rng, averages=state.averages.values())
 
 
 def _prepared(config: RunConfig, folder: Path, *, moved: str | None) -> PreparedRun:

@@ -15,6 +15,7 @@ from minigan.nn.layers import (
     GlobalSumPooling2D,
     InnerProduct,
     PixelShuffle,
+    ReflectionPadding2D,
     Reshape,
     Tanh,
     UpSampling2D,
@@ -63,6 +64,17 @@ describe(
         source="Odena et al. 2016, Better Upsampling",
     ),
     example=lambda: LayerTrial(UpSampling2D(2), (3, 3, 1)),
+)
+describe(
+    ReflectionPadding2D,
+    Theory(
+        "Continues an image beyond its borders by its mirror image, so that a convolution sees no zeros there.",
+        forward=("y[n,p,q,c] = x[n, m(p - top), m(q - left), c],  m(i) = |i|, mirrored at the other end as well",),
+        backward=("dx = dy of each pixel + dy of its mirror images",),
+        double_backward=(AS_FORWARD, LINEAR),
+        source="Zhu et al. 2017, appendix 7.2",
+    ),
+    example=lambda: LayerTrial(ReflectionPadding2D(1), (3, 3, 1)),
 )
 describe(
     PixelShuffle,

@@ -11,6 +11,7 @@ from minigan.nn.network import Sequential
 from minigan.nn.network.combinators import Block
 from minigan.nn.network.summary import lines
 from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.cycle_consistent import AB, BA, CycleConsistent
 
 __all__ = ["Skipped", "panels", "skipped"]
 
@@ -132,9 +133,12 @@ def _source(step: StepRecord, name: str) -> str:
 
 
 def _result(step: StepRecord, name: str) -> str:
-    if name == "D":
+    if name.startswith("D"):
         return "logits, to the loss"
-    if name == "G":
+    if isinstance(step.learner, CycleConsistent):
+        way = AB if name == AB.there else BA
+        return f"images, to {way.judge} and {way.back}"
+    if name in step.learner.generators:
         return "fakes, to D" if "D" in step.learner.networks else "images, to the loss"
     return "code, to G"
 

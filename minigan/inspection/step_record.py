@@ -215,7 +215,7 @@ def _batches(learner: Learner, n: int, rng: np.random.Generator) -> Iterator[Any
     """Endless batches of random numbers in the form that the learner takes."""
     networks = list(learner.networks.values())
     while True:
-        real = rng.uniform(0.1, 0.9, (n, *learner.G.output_shape)).astype(np.float32)
+        real = learner.random_batch(n, rng)
         if not isinstance(learner, AlternatingOptimizer | Supervised):
             yield real
             continue

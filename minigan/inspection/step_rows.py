@@ -96,7 +96,7 @@ class Rows:
             return self._optimizer(span)
         elif span.kind == "average":
             self._phase = AVERAGE
-            return self._row(AVERAGE, "", "G", "update", algorithm="ema_step", cost=self._average_cost())
+            return self._row(AVERAGE, "", span.name, "update", algorithm="ema_step", cost=self._average_cost(span.name))
         elif span.kind == "batch":
             return self._row(self._phase, "", "made on the host", "batch")
         elif span.kind == "pass":
@@ -300,8 +300,8 @@ class Rows:
             self._phase, "", f"{name}, all weights", "update", algorithm=algorithm, cost=cost, shapes=shapes
         )
 
-    def _average_cost(self) -> Cost:
-        arena = self.learner.G.arena
+    def _average_cost(self, name: str) -> Cost:
+        arena = self.learner.networks[name].arena
         return Cost(3 * len(arena), 2 * arena.flat.nbytes, arena.flat.nbytes)
 
     def _between(self, phase: str) -> Row:

@@ -26,6 +26,7 @@ from minigan.nn.layers import (
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
+    ReflectionPadding2D,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -189,6 +190,12 @@ def _repeat(layer: UpSampling2D, batch_size: int) -> Work:
 
 
 @work_of.register
+def _mirror(layer: ReflectionPadding2D, batch_size: int) -> Work:
+    s = Sizes.of(layer, batch_size)
+    return _moved(s, dx=s.y - s.x)  # the mirror images, added
+
+
+@work_of.register
 def _pool(layer: AveragePooling2D, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     return _moved(s, y=s.x, dx=s.y, second=s.x)
@@ -242,7 +249,7 @@ def _norm(layer: Layer, batch_size: int) -> Work:
     w = s.weights
     y = s.cost(each_y * s.x, reads=s.x + w, writes=s.x)
     dx = s.cost(each_dx * s.x, reads=2 * s.x + w // 2, writes=s.x)
-    dw = s.cost(5 * s.x, reads=2 * s.x + w, writes=w)
+    dw = s.cost(5 * s.x, reads=2 * s.x + w, writes=w) if w else None
     return Work(y, dx, dw, s.cost(each_second * s.x, reads=3 * s.x + w, writes=2 * s.x + w // 2))
 
 

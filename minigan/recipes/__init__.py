@@ -7,6 +7,8 @@ from minigan.recipes.bases.noise import NoiseRecipe
 from minigan.recipes.bases.recipe import Recipe
 from minigan.recipes.bases.restoration import RestorationRecipe
 from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe
+from minigan.recipes.bases.unpaired import UnpairedRecipe
+from minigan.recipes.cyclegan import CycleGAN
 from minigan.recipes.dcgan import DCGAN
 from minigan.recipes.dcgan_cifar import DCGANCifar
 from minigan.recipes.dcgan_keras import DCGANKeras
@@ -30,6 +32,7 @@ __all__ = [
     "SNGAN",
     "VAE",
     "AdversarialRecipe",
+    "CycleGAN",
     "DCGANCifar",
     "DCGANKeras",
     "Denoise",
@@ -46,6 +49,7 @@ __all__ = [
     "Segment",
     "SuperResolution",
     "TranslationRecipe",
+    "UnpairedRecipe",
     "get_recipe",
 ]
 
@@ -58,7 +62,7 @@ RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe
     for recipe in (
         *(DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, MultiD, PacGAN, VAE),
-        *(Segment, Pix2Pix, SuperResolution, Denoise, Inpaint),
+        *(Segment, Pix2Pix, CycleGAN, SuperResolution, Denoise, Inpaint),
     )
 }
 

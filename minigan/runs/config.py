@@ -96,7 +96,7 @@ class RunConfig:
 
     def _paths_as_text(self) -> dict[str, Any]:
         """The fields that hold paths, which need not be text."""
-        return {"data": _source_text(self.data), "settings": _with_targets(self.settings, to_text)}
+        return {"data": _source_text(self.data), "settings": _with_paths(self.settings, to_text)}
 
 
 def new_config(
@@ -192,7 +192,12 @@ def write_config(config: RunConfig, folder: Path) -> None:
 
 
 def read_config(
-    folder: str | os.PathLike[str], *, steps: int | None = None, data: str | None = None, targets: str | None = None
+    folder: str | os.PathLike[str],
+    *,
+    steps: int | None = None,
+    data: str | None = None,
+    targets: str | None = None,
+    data_b: str | None = None,
 ) -> RunConfig:
     """The configuration of a run folder, perhaps with another number of steps or another source.
 
@@ -204,9 +209,10 @@ def read_config(
         steps: in all; None as in the file.
         data: the source; None as in the file.
         targets: of pairs in two folders; None as in the file, or none if another source is given.
+        data_b: the source of the images of B, for unpaired data; None as in the file.
     Raises:
         CheckpointError: there is no config.toml, or it is not one of a run; names the wrong key.
-        ConfigError: targets are given to a recipe that has none.
+        ConfigError: targets or a second source are given to a recipe that has none.
     """
     folder = expect_path(folder, "folder", remedy="Write read_config('runs/dcgan-digits-1').")
     path = folder / FILE
@@ -229,6 +235,10 @@ def read_config(
         raise ConfigError(f"{config.recipe} learns from no pairs, got the targets {targets}. Leave `targets` out.")
     if targets is not None or (data is not None and config.settings.get("targets")):
         config = replace(config, settings={**config.settings, "targets": targets or ""})
+    if data_b is not None:
+        if "data_b" not in config.settings:
+            raise ConfigError(f"{config.recipe} learns from one source, got {data_b} as a second. Leave `data_b` out.")
+        config = replace(config, settings={**config.settings, "data_b": data_b})
     return config if data is None else replace(config, data=data)
 
 
@@ -252,7 +262,7 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
     rhythm, keep = Rhythm(**table["rhythm"]), Keep(**table["keep"])
-    source, settings = _source_of_text(table["data"]), _with_targets(settings, from_text)
+    source, settings = _source_of_text(table["data"]), _with_paths(settings, from_text)
     found = {"data": source, "settings": settings, "rhythm": rhythm, "keep": keep, "log": log_names(table["log"])}
     return RunConfig(**{**table, **found})
 
@@ -273,10 +283,11 @@ def _source_of_text(text: str) -> str:
     return text.removesuffix(name) + from_text(name)
 
 
-def _with_targets(settings: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Settings in which the path of the targets is changed, if there is one."""
-    targets = settings.get("targets")
-    return {**settings, "targets": change(targets)} if isinstance(targets, str) and targets else dict(settings)
+def _with_paths(settings: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Settings in which the path of the targets, or of a second source, is changed, if there is one."""
+    paths = {name: settings.get(name) for name in ("targets", "data_b")}
+    changed = {name: change(path) for name, path in paths.items() if isinstance(path, str) and path}
+    return {**settings, **changed}
 
 
 def _check(table: Mapping[str, Any], rules: Mapping[str, Rule], path: Path, *, prefix: str = "") -> None:

@@ -14,7 +14,7 @@ from minigan.support.representation import python_text, short_path
 
 LONGEST_NAME = 100  # bytes of the data's name in a folder's; the system allows 255, and a letter may take four
 
-__all__ = ["check_free", "claim", "new_folder", "run_data", "run_folder", "run_targets"]
+__all__ = ["check_free", "claim", "new_folder", "run_data", "run_data_b", "run_folder", "run_targets"]
 
 
 def new_folder(recipe: str, data: str, *, root: Path = Path("runs")) -> Path:
@@ -101,5 +101,20 @@ def run_targets(path: Path, data: str | None, targets: str | None) -> str:
         return lasting_path(targets) if targets else ""
     try:
         return str(read_config(run_folder(path)).settings.get("targets", ""))
+    except CheckpointError:
+        return ""
+
+
+def run_data_b(path: Path, data_b: str | None) -> str:
+    """The source of the images of B, for a run on unpaired data; "" if the source of A has both.
+
+    Args:
+        path: of the run's folder, its model file or one of its checkpoints.
+        data_b: the source to use in place of the run's.
+    """
+    if data_b is not None:
+        return lasting_source(data_b) if data_b else ""
+    try:
+        return str(read_config(run_folder(path)).settings.get("data_b", ""))
     except CheckpointError:
         return ""

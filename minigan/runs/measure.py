@@ -7,7 +7,7 @@ import numpy as np
 
 from minigan.errors import ConfigError
 from minigan.evaluation import Monitor, choose_features
-from minigan.recipes import Recipe, TranslationRecipe
+from minigan.recipes import Recipe
 from minigan.training.exhibit import picture_count
 from minigan.training.listeners import Draw
 
@@ -33,7 +33,7 @@ class FixedNoiseMeasure:
     """
 
     def __init__(self, recipe: Recipe, dataset: Any, *, rng: np.random.Generator, seed: int, best: str = "") -> None:
-        if isinstance(recipe, TranslationRecipe):
+        if recipe.from_images:
             raise ConfigError(
                 f"{recipe.name} draws from images, not from noise, and has no figures in training. "
                 "Leave `evaluate_every` out."

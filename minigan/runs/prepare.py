@@ -99,7 +99,7 @@ def _assembled(
         model=model_description(recipe, shape, dtype=config.dtype, extent=extent, classes=tuple(dataset.classes or ())),
         folder=folder,
         steps=recipe.steps,
-        average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
+        averages=recipe.moving_averages(learner, seed=[config.seed, STANDING]),
         config=config.to_toml(),
     )
     trainer = Trainer(
@@ -129,6 +129,7 @@ def prepare_from_folder(
     steps: int | None = None,
     data: str | None = None,
     targets: str | None = None,
+    data_b: str | None = None,
     precision: str | None = None,
     listeners: Sequence[AnyListener] = (),
 ) -> PreparedRun:
@@ -138,12 +139,13 @@ def prepare_from_folder(
         steps: in all; None as in config.toml.
         data: where the same data are now; None as in config.toml.
         targets: where the targets are now, for pairs in two folders.
+        data_b: where the images of B are now, for unpaired data in two places.
         precision: of products from here on; None as in config.toml.
         listeners: a user's own.
     Raises:
         MiniganError: the folder holds no run, or its configuration, data or backend cannot be used.
     """
-    config = read_config(folder, steps=steps, data=data, targets=targets)
+    config = read_config(folder, steps=steps, data=data, targets=targets, data_b=data_b)
     config = with_engine(config, backend=None, precision=precision)
     try:
         return prepare_run(config, folder, listeners=listeners)

@@ -60,7 +60,7 @@ class Run:
         self.checkpoint = path if path.is_file() and path.parent.name == "checkpoints" else None
         self._checkpoint_step = None if self.checkpoint is None else step_of(self.checkpoint)
         self._listeners, self._quiet = listener_list(listeners), flag(quiet, "quiet")
-        self._generator: tuple[int, TrainedGenerator] | None = None
+        self._generators: dict[str, tuple[int, TrainedGenerator]] = {}
 
     @property
     def config(self) -> RunConfig:
@@ -98,22 +98,31 @@ class Run:
 
     @property
     def generator(self) -> TrainedGenerator:
-        """The trained generator, on the run's backend, or on the fastest one if that cannot be used.
+        """The trained generator, or the first of several; see `generators`.
 
-        Its products are in the backend's default precision, or in MINIGAN_PRECISION's, not in the training's.
+        It is on the run's backend, or on the fastest one if that cannot be used. Its products are in the backend's
+        default precision, or in MINIGAN_PRECISION's, not in the training's.
 
         Raises:
             CheckpointError: training has not saved one yet.
         """
+        return self._loaded("")
+
+    @property
+    def generators(self) -> dict[str, TrainedGenerator]:
+        """All trained generators by name, as `generator`; of most recipes there is one, G."""
+        return {name: self._loaded(name) for name in self.generator.recipe.generator_names}
+
+    def _loaded(self, name: str) -> TrainedGenerator:
         file = self.checkpoint or self.folder / "model.safetensors"
         written = file.stat().st_mtime_ns if file.exists() else 0
-        if self._generator is None or self._generator[0] != written:
+        if name not in self._generators or self._generators[name][0] != written:
             try:
-                trained = load_generator(file, backend=self.config.backend)
+                trained = load_generator(file, backend=self.config.backend, name=name)
             except (BackendError, MissingExtraError):
-                trained = load_generator(file)
-            self._generator = written, trained
-        return self._generator[1]
+                trained = load_generator(file, name=name)
+            self._generators[name] = written, trained
+        return self._generators[name][1]
 
     @property
     def picture(self) -> Path | None:
@@ -129,6 +138,7 @@ class Run:
         steps: int | None = None,
         data: str | os.PathLike[str] | None = None,
         targets: str | os.PathLike[str] | None = None,
+        data_b: str | os.PathLike[str] | None = None,
         precision: str | None = None,
         listeners: Sequence[AnyListener] | None = None,
         quiet: bool | None = None,
@@ -139,6 +149,7 @@ class Run:
             steps: in all, those done before included; None trains to the run's own number.
             data: where the same data are now, if they have moved.
             targets: where the targets are now, for pairs in two folders.
+            data_b: where the images of B are now, for unpaired data in two places.
             precision: of products from here on; None keeps the run's, whatever MINIGAN_PRECISION says.
             listeners, quiet: as in `minigan.train`; None as before.
         Returns:
@@ -149,6 +160,7 @@ class Run:
         steps = None if steps is None else whole(steps, "steps")
         source = None if data is None else source_name(data)
         folder = None if targets is None else source_name(targets)
+        second = None if data_b is None else source_name(data_b)
         listeners = self._listeners if listeners is None else listener_list(listeners)
         quiet = self._quiet if quiet is None else flag(quiet, "quiet")
         prepared, told = resume_run(
@@ -156,6 +168,7 @@ class Run:
             steps=steps,
             data=source,
             targets=folder,
+            data_b=second,
             precision=precision,
             listeners=listeners,
         )

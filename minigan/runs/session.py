@@ -51,6 +51,7 @@ def resume_run(
     steps: int | None = None,
     data: str | None = None,
     targets: str | None = None,
+    data_b: str | None = None,
     precision: str | None = None,
     listeners: Sequence[AnyListener] = (),
 ) -> tuple[PreparedRun, tuple[str, ...]]:
@@ -61,6 +62,7 @@ def resume_run(
         steps: in all; None as before.
         data: where the same data are now; None as before.
         targets: where the targets are now, for pairs in two folders.
+        data_b: where the images of B are now, for unpaired data in two places.
         precision: of products from here on; None as before, whatever MINIGAN_PRECISION says.
         listeners: a user's own.
     Raises:
@@ -72,7 +74,13 @@ def resume_run(
     with contextlib.ExitStack() as on_error:
         owner = on_error.enter_context(FolderOwner(folder, remedy="Wait until it has ended, or stop it first."))
         prepared = prepare_from_folder(
-            folder, steps=steps, data=data, targets=targets, precision=precision, listeners=listeners
+            folder,
+            steps=steps,
+            data=data,
+            targets=targets,
+            data_b=data_b,
+            precision=precision,
+            listeners=listeners,
         )
         on_error.callback(prepared.dataset.close)
         prepared.trainer.state.owner = owner

@@ -24,7 +24,10 @@ from minigan.support.arguments import flag, instance, is_whole, kind_of, number,
 from minigan.support.arguments import path as expect_path
 from minigan.support.memory_limit import expect_room
 from minigan.training.exhibit import picture_count, render
+from minigan.training.moving_average import average_name
 from minigan.training.sampling import LastingConstants, generate
+
+PLACES = ("steps", "targets", "data_b")  # settings that a generator does not depend on
 
 Seed = int | np.random.Generator | None
 Label = int | str | Sequence[int | str] | None
@@ -46,6 +49,7 @@ class TrainedGenerator:
         extent: a picture of its points reaches from -extent to extent.
         classes: names of the data's classes; () if they have none.
         averaged: whether its weights are a moving average.
+        name: of the generator, where the recipe has several.
     """
 
     G: Sequential
@@ -54,6 +58,7 @@ class TrainedGenerator:
     extent: float
     classes: tuple[str, ...]
     averaged: bool
+    name: str = "G"
     _constants: LastingConstants = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -102,12 +107,16 @@ class TrainedGenerator:
         """Recipe, step, kind of weights and precision, for a report; JSON can hold them."""
         weights = "moving average" if self.averaged else "last"
         precision = precision_of(self.G)
-        return {"recipe": self.recipe.name, "step": self.step, "weights": weights, "precision": precision}
+        found = {"recipe": self.recipe.name, "step": self.step, "weights": weights, "precision": precision}
+        return found if len(self.recipe.generator_names) == 1 else {"generator": self.name, **found}
 
     def __repr__(self) -> str:
         weights = ", moving average" if self.averaged else ""
         shapes = f"{self.G.input_shape} -> {self.G.output_shape}"
-        return f"<TrainedGenerator: {self.recipe!r} at step {self.step:,}{weights}, {shapes}, {engine_of(self.G)}>"
+        name = "" if len(self.recipe.generator_names) == 1 else f"{self.name} of "
+        return (
+            f"<TrainedGenerator: {name}{self.recipe!r} at step {self.step:,}{weights}, {shapes}, {engine_of(self.G)}>"
+        )
 
     def _repr_html_(self) -> str:
         """Some samples with the same text, for a notebook; the text alone if the generator draws from images."""
@@ -159,14 +168,16 @@ def load_generator(
     backend: str | Backend = "auto",
     precision: str | None = None,
     average: bool = True,
+    name: str = "",
 ) -> TrainedGenerator:
-    """The generator of a run folder, of a `model.safetensors` file, or of a checkpoint.
+    """A generator of a run folder, of a `model.safetensors` file, or of a checkpoint.
 
     Args:
         path: of the folder or the file.
         backend: an object or a name, see `minigan.backends.get_backend`.
         precision: of products, see there; None is not the training's, but the backend's default.
         average: take the moving average of the weights, if there is one.
+        name: of the generator, where the recipe has several: "G_AB" or "G_BA" of cyclegan; "" is the first.
     Returns:
         The generator, ready to sample from.
     Raises:
@@ -179,24 +190,40 @@ def load_generator(
     if not file.exists():
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
     arrays, description = load_model(file)
-    averaged = average and bool(select(arrays, "average"))
     backend = get_backend(backend, precision=precision)  # here, so that its errors do not blame the file
-    shape, rng = tuple(description["shape"]), np.random.default_rng(0)
+    recipe, shape = _described(description, source=str(file))
+    name = recipe.expect_generator(name)
+    own, rng = average_name(name, recipe.generator_names), np.random.default_rng(0)
+    averaged = average and bool(select(arrays, own))
+    prefix = own if averaged else name
+    try:
+        _expect_weights(recipe, name, shape, select(arrays, prefix), source=str(file))
+        G = recipe.built_generator(shape, name=name, backend=backend, dtype=description["dtype"], rng=rng)
+        load_network(G, arrays, prefix, source=str(file))
+    except (DTypeError, ValueError) as error:
+        raise _damaged(error, str(file)) from None
+    for key, array in network_arrays(G, name).items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {key}. Train again.")
+    classes = tuple(description["classes"])
+    return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged, name)
+
+
+def _described(description: Mapping[str, Any], *, source: str) -> tuple[Recipe, tuple[int, ...]]:
+    """The recipe of a file's generators, and the shape of what the first of them draws."""
+    shape = tuple(description["shape"])
     try:
         recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
         if len(shape) == 1:
             recipe.check_points()
-        prefix = "average" if averaged else "G"
-        _expect_weights(recipe, shape, select(arrays, prefix), source=str(file))
-        G = recipe.built_generator(shape, backend=backend, dtype=description["dtype"], rng=rng)
-        load_network(G, arrays, prefix, source=str(file))
-    except (DTypeError, ValueError) as error:
-        raise CheckpointError(f"{file}: {error}".replace(f"{file}: {file}: ", f"{file}: ")) from None
-    for name, array in network_arrays(G, "G").items():
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {name}. Train again.")
-    classes = tuple(description["classes"])
-    return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged)
+    except ValueError as error:
+        raise _damaged(error, source) from None
+    return recipe, shape
+
+
+def _damaged(error: Exception, source: str) -> CheckpointError:
+    """The error of a file, in which another error has its place once."""
+    return CheckpointError(f"{source}: {error}".replace(f"{source}: {source}: ", f"{source}: "))
 
 
 def _expect_generator(G: Any) -> Sequential:
@@ -221,17 +248,19 @@ def _random(seed: Seed) -> np.random.Generator:
     return np.random.default_rng(whole(seed, "seed", least=0))
 
 
-def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
+def _expect_weights(
+    recipe: Recipe, name: str, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str
+) -> None:
     """Refuses arrays that are not the weights of the recipe's generator, before memory is allocated for them."""
-    G = recipe.whole_generator(shape)
-    G.setup(recipe.source_shape(shape), G.path)
+    G, source_shape = recipe.drawing(name, shape)
+    G.setup(source_shape, G.path)
     weights = {name: array for name, array in arrays.items() if not name.startswith("state.")}
     expect_shapes(dict(G.named_parameters()), weights, source=source)
 
 
 def save_generator(
     path: str | os.PathLike[str],
-    G: Sequential,
+    G: Sequential | Mapping[str, Sequential],
     recipe: Recipe,
     *,
     step: int = 0,
@@ -242,7 +271,8 @@ def save_generator(
 
     Args:
         path: of the file; with the name `model.safetensors`, its folder can be loaded like a run's.
-        G: built by the recipe; use `minigan.save` for other networks.
+        G: built by the recipe; of a recipe with several, all of them by name: {"G_AB": G_AB, "G_BA": G_BA}. Use
+            `minigan.save` for other networks.
         recipe: the recipe of G.
         step: the training step of its weights.
         extent: a picture of its points reaches from -extent to extent.
@@ -252,17 +282,41 @@ def save_generator(
         OutputError: the file cannot be written.
     """
     path = expect_path(path, "path", remedy="Write save_generator('model.safetensors', G, recipe).")
-    G = _expect_generator(G)
+    if not isinstance(G, Mapping):
+        G = _expect_generator(G)
     recipe = instance(recipe, Recipe, "recipe", a="a recipe", example="minigan.get_recipe('dcgan')()", named=RECIPES)
     step, extent = whole(step, "step", least=0), number(extent, "extent", above=0)
     if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
         raise ConfigError(f"classes must be a list of names, got {kind_of(classes)}. Write classes=['cat', 'dog'].")
-    dtype = str(G.dtype)
-    twin = recipe.built_generator(G.output_shape, backend="reference", dtype=dtype, rng=np.random.default_rng(0))
-    arrays = network_arrays(G, "G")
-    load_network(twin, arrays, "G", source=f"{G.path}, to be written to {path} as a generator of {recipe.name},")
-    described = model_description(recipe, G.output_shape, dtype=dtype, extent=extent, classes=classes)
+    networks = _named(G, recipe)
+    first = networks[recipe.generator_names[0]]
+    shape, dtype = first.output_shape, str(first.dtype)
+    arrays: dict[str, np.ndarray] = {}
+    for name, network in networks.items():
+        rng = np.random.default_rng(0)
+        twin = recipe.built_generator(shape, name=name, backend="reference", dtype=dtype, rng=rng)
+        arrays |= network_arrays(network, name)
+        source = f"{network.path}, to be written to {path} as a generator of {recipe.name},"
+        load_network(twin, arrays, name, source=source)
+    described = model_description(recipe, shape, dtype=dtype, extent=extent, classes=classes)
     save_arrays(path, arrays, description={"format": MODEL_FORMAT, "step": step, **described})
+
+
+def _named(G: Any, recipe: Recipe) -> dict[str, Sequential]:
+    """All generators of a recipe by name, in its order.
+
+    Raises:
+        ConfigError, NotBuiltError: one is missing, or is no network that is built.
+    """
+    names = recipe.generator_names
+    given = G if isinstance(G, Mapping) else {names[0]: G}
+    if set(given) != set(names):
+        expected = ", ".join(f'"{name}": {name}' for name in names)
+        raise ConfigError(
+            f"{recipe.name} has the generators {', '.join(names)}, got {', '.join(map(str, given))}. "
+            f"Write {{{expected}}}."
+        )
+    return {name: _expect_generator(given[name]) for name in names}
 
 
 def model_description(
@@ -277,7 +331,7 @@ def model_description(
     """
     return {
         "recipe": recipe.name,
-        "settings": {name: value for name, value in recipe.settings().items() if name not in ("steps", "targets")},
+        "settings": {name: value for name, value in recipe.settings().items() if name not in PLACES},
         "shape": list(shape),
         "dtype": dtype,
         "extent": extent,

@@ -16,13 +16,22 @@ from minigan.data.options import parse_options
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation import Likeness, MapScore, Palette, Report, find_palette, palette_of
+from minigan.recipes.bases.recipe import Recipe
 from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe, spread
 from minigan.runs.trained_generator import TrainedGenerator
 from minigan.support.durable_files import make_folder
 from minigan.training.exhibit import save_picture
 from minigan.training.sampling import generate
 
-__all__ = ["Translated", "evaluate_pairs", "outputs", "picture", "translate_folder", "translation_recipe"]
+__all__ = [
+    "Translated",
+    "evaluate_pairs",
+    "image_recipe",
+    "outputs",
+    "picture",
+    "translate_folder",
+    "translation_recipe",
+]
 
 AT_ONCE = 16  # pairs read and translated together
 SHOWN = 8  # pairs in the picture of an evaluation
@@ -46,6 +55,20 @@ def translation_recipe(trained: TrainedGenerator, *, remedy: str = "Draw samples
         ConfigError: the generator draws from noise.
     """
     if not isinstance(trained.recipe, TranslationRecipe):
+        image_recipe(trained, remedy=remedy)  # raises, if it draws from noise
+        raise ConfigError(f"{trained.recipe.name} learns without pairs. {remedy}")
+    return trained.recipe
+
+
+def image_recipe(trained: TrainedGenerator, *, remedy: str = "Draw samples of it instead.") -> Recipe:
+    """The recipe of a generator from images, with pairs or without.
+
+    Args:
+        remedy: what to do with another generator, a sentence.
+    Raises:
+        ConfigError: the generator draws from noise.
+    """
+    if not trained.recipe.from_images:
         raise ConfigError(f"{trained.recipe.name} draws from noise, not from images. {remedy}")
     return trained.recipe
 
@@ -56,7 +79,7 @@ def outputs(trained: TrainedGenerator, source: np.ndarray, *, seed: int = 0) -> 
     If the recipe samples as in training: in batches of its size, with Dropout from the seed and each batch's
     statistics. An average of the weights without statistics of its own uses each batch's, too.
     """
-    recipe = translation_recipe(trained)
+    recipe = image_recipe(trained)
     drawn = generate(
         trained.G,
         source,
@@ -187,7 +210,7 @@ def translate_folder(
         DataError: there are no pictures, or one cannot be read.
         OutputError: a file cannot be written.
     """
-    recipe = translation_recipe(trained)
+    recipe = image_recipe(trained)
     H, W, channels = trained.G.input_shape
     if channels not in (1, 3):
         raise ConfigError(f"{recipe.name} starts from {channels} channels, which no picture has. Sample it instead.")

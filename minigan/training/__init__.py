@@ -3,7 +3,8 @@
 from minigan.data.pictures import to_pixels
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
-from minigan.training.exhibit import Exhibit, render, save_picture
+from minigan.training.cycle_consistent import CycleConsistent, CycleValues, Sides
+from minigan.training.exhibit import Exhibit, RoundTrips, render, save_picture
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.gradient_norms import gradient_norms
@@ -22,6 +23,8 @@ from minigan.training.variational import VariationalAutoencoder
 __all__ = [
     "AlternatingOptimizer",
     "Batch",
+    "CycleConsistent",
+    "CycleValues",
     "DiscriminatorValues",
     "Exhibit",
     "FakePool",
@@ -33,6 +36,8 @@ __all__ = [
     "Listener",
     "MovingAverage",
     "Rhythm",
+    "RoundTrips",
+    "Sides",
     "Step",
     "StepValues",
     "Supervised",

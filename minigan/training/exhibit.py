@@ -1,6 +1,7 @@
 """Pictures of samples: the inputs of a training's pictures, and how samples are shown and saved."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,13 @@ from minigan.nn.network import Sequential
 from minigan.support.arguments import kind_of
 from minigan.support.durable_files import atomic_write
 from minigan.support.representation import fields
+from minigan.training.learner import Learner
+from minigan.training.moving_average import MovingAverage
 from minigan.training.sampling import generate
 
-__all__ = ["Exhibit", "picture_count", "render", "save_picture"]
+__all__ = ["Exhibit", "RoundTrips", "Shown", "picture_count", "render", "save_picture"]
+
+ToImages = Callable[[np.ndarray], np.ndarray]
 
 IMAGE_COUNT = 64
 POINT_COUNT = 2500
@@ -54,6 +59,23 @@ class Exhibit:
             G, self.z, self.condition, batch_size=self.batch_size, batch_statistics=self.as_in_training, rng=rng
         )
 
+    def picture_by(self, learner: Learner, averages: Mapping[str, MovingAverage], to_images: ToImages) -> np.ndarray:
+        """The picture that the learner's first generator draws, or its average if there is one.
+
+        Args:
+            averages: of the generators, by name.
+            to_images: maps G's outputs to images in [-1, 1].
+        """
+        average = averages.get(learner.generators[0])
+        if average is None:
+            samples = self.draw(learner.G)
+        elif self.as_in_training:
+            average.settle()
+            samples = self.draw(average.network)
+        else:
+            samples = average.draw(self.z, self.condition)
+        return self.picture(to_images(samples))
+
     def picture(self, samples: np.ndarray) -> np.ndarray:
         """The picture of G's outputs: a grid, with a row for each if there are neighbours; points as a density."""
         if not (self.before or self.after):
@@ -62,6 +84,56 @@ class Exhibit:
         images = np.stack(columns, axis=1).reshape(-1, *samples.shape[1:])
         side_by_side = 1 if len(samples) < 6 else 2
         return image_grid(images, columns=side_by_side * len(columns))
+
+
+@dataclass(frozen=True)
+class RoundTrips:
+    """The inputs of pictures of generators that undo each other: images, their translations, and these translated back.
+
+    Attributes:
+        images: for each generator that begins, by name, images (N, H, W, C) in [-1, 1].
+        back: the name of the generator that undoes each one.
+        extent: as in `Exhibit`; of no use to images.
+        batch_size: the most images translated at a time.
+    """
+
+    images: Mapping[str, np.ndarray]
+    back: Mapping[str, str]
+    extent: float = 1.0
+    batch_size: int = 16
+
+    def __repr__(self) -> str:
+        return fields(self)
+
+    def picture_by(self, learner: Learner, averages: Mapping[str, MovingAverage], to_images: ToImages) -> np.ndarray:
+        """The picture that the learner's generators draw, or their averages if there are any; see `Exhibit`."""
+        for average in averages.values():
+            average.settle()
+        drawing = {name: averages[name].network if name in averages else learner.networks[name] for name in self.back}
+        return self.picture(drawing, to_images)
+
+    def picture(self, generators: Mapping[str, Sequential], to_images: ToImages) -> np.ndarray:
+        """Rows of an image, its translation and the way back; those of one generator below those of the one before."""
+        rows = []
+        for name, images in self.images.items():
+            there = generate(generators[name], images, batch_size=self.batch_size)
+            back = generate(generators[self.back[name]], there, batch_size=self.batch_size)
+            rows += [images, to_images(there), to_images(back)]
+        channels = max(images.shape[-1] for images in rows)
+        rows = [np.repeat(images, channels // images.shape[-1], axis=-1) for images in rows]
+        triples = [np.stack(rows[k : k + 3], axis=1) for k in range(0, len(rows), 3)]
+        return image_grid(_beside(triples), columns=3 * len(triples))
+
+
+def _beside(triples: list[np.ndarray]) -> np.ndarray:
+    """Images of grids (N, 3, H, W, C) that stand next to each other, row by row; shorter ones are filled with black."""
+    longest = max(map(len, triples))
+    filled = [np.concatenate([t, np.full((longest - len(t), *t.shape[1:]), -1, t.dtype)]) for t in triples]
+    wide = np.concatenate(filled, axis=1)
+    return wide.reshape(-1, *wide.shape[2:])
+
+
+Shown = Exhibit | RoundTrips
 
 
 def picture_count(shape: tuple[int, ...], *, images: int = IMAGE_COUNT) -> int:

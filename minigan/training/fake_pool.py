@@ -18,7 +18,8 @@ __all__ = ["FakePool"]
 class FakePool:
     """Replaces half of each batch of fakes that D sees by fakes of earlier steps.
 
-    The replaced fakes take the places of those earlier ones in the pool.
+    The replaced fakes take the places of those earlier ones in the pool. Of a batch with an odd number one more is
+    replaced in every second step on average: a single fake by the toss of a coin, as in CycleGAN.
 
     Args:
         G: the generator of the fakes; built.
@@ -55,13 +56,19 @@ class FakePool:
                 self.fakes[self.count : self.count + new] = fakes[:new]
             self.count += new
             return fakes
-        half = len(fakes) // 2
-        places = self.kernels.feed(lambda: rng.permutation(len(self.fakes))[:half])
+        count = (len(fakes) + 1) // 2
+        places = self.kernels.feed(lambda: rng.permutation(len(self.fakes))[:count])
+        old, new = self.fakes[places], fakes[: len(places)]
+        if len(fakes) % 2:  # the last one only if the coin says so
+            xp = self.kernels.xp
+            replaced = xp.arange(len(places)) < self.kernels.feed(lambda: np.array(count - rng.integers(2)))
+            replaced = replaced.reshape(-1, *[1] * (fakes.ndim - 1))
+            old, new = xp.where(replaced, old, new), xp.where(replaced, new, old)
         mixed = self.kernels.empty(fakes.shape, fakes.dtype)
         mixed[...] = fakes
-        mixed[: len(places)] = self.fakes[places]
+        mixed[: len(places)] = old
         with self.kernels.only_if_sound(self.fakes):
-            self.fakes[places] = fakes[: len(places)]
+            self.fakes[places] = new
         return mixed
 
     def to_dict(self) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Base of everything that can be trained: networks and optimizers, the guarded update, saving and restoring."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +17,7 @@ from minigan.support.representation import constructor_call
 from minigan.training.divergence import FirstNonFinite, all_finite, is_finite, is_sound
 from minigan.training.fake_pool import FakePool
 
-__all__ = ["Learner", "Losses", "Values"]
+__all__ = ["Learner", "Losses", "Values", "short_names"]
 
 
 class Values(Protocol):
@@ -36,6 +36,15 @@ class Losses(Protocol):
         """Its parts, each with its name in error messages: `"the loss of D's logits"`."""
 
 
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """The names of networks in the names of their optimizers and rates: `g_optimizer`, `g_lr` for G.
+
+    The first letter in lower case, where no other name begins with it; else the whole name: `g_ab_lr` for G_AB.
+    """
+    letters = [name[0].lower() for name in names]
+    return {name: name[0].lower() if letters.count(name[0].lower()) == 1 else name.lower() for name in names}
+
+
 L = TypeVar("L", bound=Losses)
 T = TypeVar("T")
 
@@ -45,11 +54,13 @@ class Learner(ABC):
 
     Args:
         parts: each network, built, with its optimizer, by the network's name; its arrays in a checkpoint begin with it.
+        generators: the names of the networks that draw samples; none given, those that begin with G, or the first.
     Attributes:
-        G: the network that draws samples.
+        generators: the names of the networks that draw samples.
+        G: the first of them.
         n_critic: batches in a step.
         networks: all networks, by name.
-        optimizers: all optimizers, each by the first letter of its network's name, in lower case.
+        optimizers: all optimizers, by the short names of their networks, see `short_names`.
         grads: the gradients of each network in the last step, by the network's name.
     Raises:
         ConfigError: the networks differ in backend or dtype, or an optimizer updates another network's arena.
@@ -58,19 +69,28 @@ class Learner(ABC):
     G: Sequential
     n_critic: int = 1
 
-    def __init__(self, parts: Mapping[str, tuple[Sequential, Optimizer]]) -> None:
+    def __init__(self, parts: Mapping[str, tuple[Sequential, Optimizer]], *, generators: Sequence[str] = ()) -> None:
+        short = short_names(parts)
         for name, (network, optimizer) in parts.items():
             expect_network(network, name)
-            argument = f"{name[0].lower()}_optimizer" if len(parts) > 1 else "optimizer"
+            argument = f"{short[name]}_optimizer" if len(parts) > 1 else "optimizer"
             expect_optimizer(optimizer, argument, network=name)
         self.networks = {name: network for name, (network, _) in parts.items()}
-        self.optimizers = {name[0].lower(): optimizer for name, (_, optimizer) in parts.items()}
+        self.optimizers = {short[name]: optimizer for name, (_, optimizer) in parts.items()}
+        self.generators = tuple(generators) or tuple(name for name in parts if name[0] == "G") or tuple(parts)[:1]
+        if unknown := [name for name in self.generators if name not in parts]:
+            raise ConfigError(
+                f"{type(self).__name__} has no network {unknown[0]!r} to draw samples: expected some of "
+                f"{', '.join(parts)}. Name one of them in generators."
+            )
+        self.G = self.networks[self.generators[0]]
+        self._short = short
         built = {f"{network.kernels.name} {network.dtype}" for network in self.networks.values()}
         if len(built) > 1:
             found = " and ".join(f"{n.path} with {n.kernels.name} {n.dtype}" for n in self.networks.values())
             raise ConfigError(
-                f"{' and '.join(self.networks)} must be built with one backend and dtype, got {found}. Build both with "
-                "the same backend=... and dtype=..."
+                f"{' and '.join(self.networks)} must be built with one backend and dtype, got {found}. Build "
+                f"{'both' if len(self.networks) == 2 else 'all'} with the same backend=... and dtype=..."
             )
         for name, (network, optimizer) in parts.items():
             if optimizer.arena is not network.arena:
@@ -84,7 +104,11 @@ class Learner(ABC):
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:
         """Everything else that a step changes, by its name in a checkpoint."""
-        return {f"{letter}_optimizer": optimizer for letter, optimizer in self.optimizers.items()}
+        return {f"{name}_optimizer": optimizer for name, optimizer in self.optimizers.items()}
+
+    def optimizer_of(self, name: str) -> Optimizer:
+        """The optimizer of the network of that name."""
+        return self.optimizers[self._short[name]]
 
     # ------------------------------------------------------------------------------------------ a step
 
@@ -111,6 +135,13 @@ class Learner(ABC):
     def inputs(self, batch: Any, rng: np.random.Generator) -> Sequence[tuple[Sequential, Array]]:
         """Each network with its input in a step on that batch; for checking gradients."""
 
+    def random_batch(self, n: int, rng: np.random.Generator) -> Any:
+        """A batch of random numbers in the form that `step` takes, to see what a step does without any data.
+
+        By default images (n, *G.output_shape); a learner whose batches have another form overrides it.
+        """
+        return rng.uniform(0.1, 0.9, (n, *self.G.output_shape)).astype(np.float32)
+
     def update(self, *names: str, gradients: Callable[[], L], rng: np.random.Generator) -> L:
         """One update of these networks: compute gradients, check them, then let the optimizers clip and step.
 
@@ -129,7 +160,7 @@ class Learner(ABC):
         if not self._is_sound(names, values, statistics):
             raise self._diverged(names, values, statistics, search)
         for name in names:
-            self.optimizers[name[0].lower()].step(self.grads[name])
+            self.optimizer_of(name).step(self.grads[name])
         return values
 
     def _is_sound(self, names: Sequence[str], values: Losses, statistics: Mapping[str, Array]) -> bool:
@@ -232,10 +263,10 @@ class Learner(ABC):
 
     def rates(self) -> dict[str, float]:
         """The learning rates of the next step, by their names in the log."""
-        return {f"{letter}_lr": optimizer.lr for letter, optimizer in self.optimizers.items()}
+        return {f"{name}_lr": optimizer.lr for name, optimizer in self.optimizers.items()}
 
     def __repr__(self) -> str:
-        parts = [*self.networks, *(f"{letter}_optimizer" for letter in self.optimizers), "optimizer", "noise"]
+        parts = [*self.networks, *(f"{name}_optimizer" for name in self.optimizers), "optimizer", "noise"]
         letters = dict(zip(self.networks.values(), self.networks, strict=True))
         lines = [constructor_call(self, leave_out=parts)]
         for optimizer in self.optimizers.values():

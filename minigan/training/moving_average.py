@@ -18,10 +18,15 @@ from minigan.support.representation import constructor_call
 from minigan.training.noise import expect_noise_function
 from minigan.training.sampling import Noise, generate, standing_statistics
 
-__all__ = ["STATISTICS", "MovingAverage"]
+__all__ = ["STATISTICS", "MovingAverage", "average_name"]
 
 Statistics = Literal["running", "batch", "standing"]
 STATISTICS: tuple[Statistics, ...] = ("running", "batch", "standing")
+
+
+def average_name(generator: str, generators: Sequence[str]) -> str:
+    """The name of a generator's average in files: `average`, and `average_G_AB` where there are several generators."""
+    return "average" if len(generators) == 1 else f"average_{generator}"
 
 
 class MovingAverage:
@@ -47,6 +52,7 @@ class MovingAverage:
         statistics: of BatchNorm, when the average draws; see above.
         noise: (rng, n) -> z (n, *G.input_shape); needed for standing statistics.
         seed: of that noise, and of dropout where the statistics are the batch's.
+        name: its arrays in a checkpoint begin with it.
     Attributes:
         updates: the number of G's steps in the average.
     Raises:
@@ -62,6 +68,7 @@ class MovingAverage:
         statistics: Statistics = "running",
         noise: Noise | None = None,
         seed: int | Sequence[int] = 0,
+        name: str = "average",
     ) -> None:
         number(decay, "decay", of="MovingAverage", least=0, below=1, remedy="Try 0.999.")
         if statistics not in STATISTICS:
@@ -77,12 +84,13 @@ class MovingAverage:
         self.network, self.G = network, G
         self.decay, self.statistics = decay, statistics
         self.noise, self.seed = noise, seed
+        self.name = name
         # the layers whose state is more than a number that may be averaged: SpectralNorm
         self._to_repair = [layer for _, layer in network.walk() if type(layer).repair_state is not Layer.repair_state]
         self.restart()
 
     def __repr__(self) -> str:
-        settings = constructor_call(self, leave_out=("network", "G", "noise", "seed"), defaults=True)
+        settings = constructor_call(self, leave_out=("network", "G", "noise", "seed", "name"), defaults=True)
         return f"{settings} of {self.G.path}, {self.updates:,} updates"
 
     def restart(self) -> None:
@@ -132,7 +140,7 @@ class MovingAverage:
 
     def to_dict(self) -> dict[str, np.ndarray]:
         """Everything that `update` has changed, in host memory, by name."""
-        return network_arrays(self.network, "average") | {"average_updates": np.array([self.updates], np.int64)}
+        return network_arrays(self.network, self.name) | {f"{self.name}_updates": np.array([self.updates], np.int64)}
 
     def load_dict(self, arrays: Mapping[str, np.ndarray], *, source: str = "the arrays") -> None:
         """Restores the arrays that `to_dict` returned.
@@ -141,15 +149,17 @@ class MovingAverage:
             CheckpointError, ShapeError, DTypeError: the arrays hold no average, or one of another network. Nothing
                 is overwritten.
         """
-        if "average_updates" not in arrays:
-            raise CheckpointError(f"{source} holds no average of G's weights. Set ema=0, or start a new run.")
+        if f"{self.name}_updates" not in arrays:
+            raise CheckpointError(
+                f"{source} holds no average of {self.G.path}'s weights. Set ema=0, or start a new run."
+            )
         before = self.to_dict()
         try:
-            load_network(self.network, arrays, "average", source=source)
+            load_network(self.network, arrays, self.name, source=source)
         except MiniganError:
-            load_network(self.network, before, "average", source=source)
+            load_network(self.network, before, self.name, source=source)
             raise
-        self.updates = int(arrays["average_updates"][0])
+        self.updates = int(arrays[f"{self.name}_updates"][0])
 
     def _pairs(self) -> Sequence[tuple[np.ndarray, np.ndarray]]:
         """Average and last weights, average and last statistics."""

@@ -1,11 +1,13 @@
 """Everything that a training changes, as one object: the content of a checkpoint, and the state that listeners see."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minigan.checkpoints.format import network_arrays
 from minigan.checkpoints.resume_checks import check_model, checked_rng, items_warning, versions_warning
 from minigan.data import Loader
 from minigan.errors import CheckpointError, ConfigError, MiniganError
@@ -24,7 +26,7 @@ class TrainingState:
         learner: networks and optimizers.
         loader: batches of the data, images in [-1, 1].
         rng: of everything random in a step: noise, dropout.
-        average: the moving average of G's weights, if there is one.
+        averages: the moving averages of the generators' weights, by the generators' names; none if none are kept.
         model: the description of `model.safetensors`, enough to rebuild G.
         config: the text of the run's config.toml.
         folder: the run's.
@@ -40,7 +42,7 @@ class TrainingState:
     model: dict[str, Any]
     folder: Path
     steps: int
-    average: MovingAverage | None = None
+    averages: Mapping[str, MovingAverage] = field(default_factory=dict)
     config: str = ""
     step: int = 0
     owner: FolderOwner | None = None
@@ -49,12 +51,27 @@ class TrainingState:
     def __repr__(self) -> str:
         return f"<TrainingState: {type(self.learner).__name__}, step {self.step:,} of {self.steps:,}, {self.folder}>"
 
+    @property
+    def average(self) -> MovingAverage | None:
+        """The moving average of the first generator, if there is one."""
+        return self.averages.get(self.learner.generators[0])
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that training has changed, in host memory, by name."""
-        if self.average is None:
-            return self.learner.to_dict()
-        self.average.settle()
-        return self.learner.to_dict() | self.average.to_dict()
+        arrays = self.learner.to_dict()
+        for average in self.averages.values():
+            average.settle()
+            arrays |= average.to_dict()
+        return arrays
+
+    def drawing(self) -> dict[str, np.ndarray]:
+        """The arrays of the generators and of their averages, as `model.safetensors` has them; settled before."""
+        arrays: dict[str, np.ndarray] = {}
+        for name in self.learner.generators:
+            arrays |= network_arrays(self.learner.networks[name], name)
+        for average in self.averages.values():
+            arrays |= network_arrays(average.network, average.name)
+        return arrays
 
     def description(self) -> dict[str, Any]:
         """The description in a checkpoint, next to its arrays; JSON can hold it."""
@@ -94,11 +111,12 @@ class TrainingState:
         return [warning for warning in warnings if warning is not None]
 
     def _load_arrays(self, arrays: dict[str, np.ndarray], *, source: str) -> None:
-        before = self.learner.to_dict()
-        self.learner.load_dict(arrays, source=source)
+        parts: list[Learner | MovingAverage] = [self.learner, *self.averages.values()]
+        before = [part.to_dict() for part in parts]
         try:
-            if self.average is not None:
-                self.average.load_dict(arrays, source=source)
+            for part in parts:
+                part.load_dict(arrays, source=source)
         except MiniganError:
-            self.learner.load_dict(before, source=source)
+            for part, own in zip(parts, before, strict=True):
+                part.load_dict(own, source=source)
             raise

@@ -6,7 +6,7 @@ guard on the device leaves everything that training changes as it is once a numb
 when it has to wait anyway: when a step is logged, before a picture is drawn and before a checkpoint is saved.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class Stepper:
     Args:
         learner: does each step.
         batches, rng: the arguments of `learner.step`.
-        average: updated after each step.
+        averages: updated after each step.
         is_alone: whether nobody else changes weights, rates or anything else between the steps; see `Undo`.
     """
 
@@ -37,18 +37,18 @@ class Stepper:
         batches: Iterator[Any],
         rng: np.random.Generator,
         *,
-        average: MovingAverage | None = None,
+        averages: Collection[MovingAverage] = (),
         is_alone: bool = True,
     ) -> None:
-        self.learner, self.average = learner, average
+        self.learner, self.averages = learner, tuple(averages)
         self._batches, self._rng = RememberedBatches(batches, rng), rng
-        self._undo = Undo(learner, self._batches, rng, average=average, each_step=not is_alone)
+        self._undo = Undo(learner, self._batches, rng, averages=self.averages, each_step=not is_alone)
         self._graphs = learner.G.kernels.step_graphs()
         self._counts: list[list[int]] = []  # before each step since the last check
 
     def __repr__(self) -> str:
-        average = "" if self.average is None else f"\n  {self.average!r}"
-        return f"Stepper of {self.learner!r}{average}"
+        averages = "".join(f"\n  {average!r}" for average in self.averages)
+        return f"Stepper of {self.learner!r}{averages}"
 
     def step(self) -> Values:
         """One step. If it fails, `back` leads to where it began.
@@ -102,8 +102,8 @@ class Stepper:
 
     def _update(self) -> Values:
         values = self.learner.step(self._batches, self._rng)
-        if self.average is not None:
-            self.average.update()
+        for average in self.averages:
+            average.update()
         return values
 
     def _why(self, graphs: StepGraphs, failed: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.errors import DivergenceError, ListenerError, OutputError
 from minigan.support.interruption import Interruption
 from minigan.support.progress import Progress
-from minigan.training.exhibit import Exhibit
+from minigan.training.exhibit import Shown
 from minigan.training.failures import add_line, at_step, how_to_go_on, release_memory
 from minigan.training.listeners.base import AnyListener, Listener, Step, Training
 from minigan.training.listeners.checkpoints import Checkpoints
@@ -54,7 +54,7 @@ class Trainer:
         state: TrainingState,
         *,
         prepare: Callable[[Any, np.random.Generator], Any],
-        exhibit: Exhibit,
+        exhibit: Shown,
         to_images: Callable[[np.ndarray], np.ndarray],
         rhythm: Rhythm | None = None,
         measure: Measure | None = None,
@@ -124,7 +124,7 @@ class Trainer:
     def _train(self, training: Training, interruption: Interruption) -> None:
         state, everyone = self.state, training.everyone
         batches = (self.prepare(item, state.rng) for item in state.loader)
-        stepper = Stepper(state.learner, batches, state.rng, average=state.average, is_alone=self._is_alone)
+        stepper = Stepper(state.learner, batches, state.rng, averages=state.averages.values(), is_alone=self._is_alone)
         try:
             while state.step < state.steps and not interruption.requested:
                 step = self._step(stepper, interruption)

@@ -1,7 +1,7 @@
 """The way back to the last whole step, for a step that fails half-way: after D's update, before G's."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,13 @@ class Undo:
     less than a two-hundredth of the time since, and after 32 steps at the latest. Steps that are done again have their
     batches and their random numbers, and so their bits.
 
-    Copied are the weights of all networks, the optimizers' memories and the average; but not those of a G for which
-    they take more than 32 MiB: it is updated last, so that few errors can come after that, and the memory is needed.
-    What was not copied can be kept if its update has not begun; then the rest is copied before each step. On a device
-    nothing is copied.
+    Copied are the weights of all networks, the optimizers' memories and the averages; but not those of a generator for
+    which they take more than 32 MiB: it is updated last, so that few errors can come after that, and the memory is
+    needed. What was not copied can be kept if its update has not begun; then the rest is copied before each step. On a
+    device nothing is copied.
 
     Args:
-        learner, average: are changed by a step.
+        learner, averages: are changed by a step.
         batches, rng: what a step draws from.
         each_step: copy before each step: somebody else may change something between them.
     """
@@ -45,10 +45,10 @@ class Undo:
         batches: RememberedBatches,
         rng: np.random.Generator,
         *,
-        average: MovingAverage | None = None,
+        averages: Sequence[MovingAverage] = (),
         each_step: bool = False,
     ) -> None:
-        self.learner, self.average, self.batches, self.rng = learner, average, batches, rng
+        self.learner, self.averages, self.batches, self.rng = learner, averages, batches, rng
         self._on_host = isinstance(learner.G.arena.flat, np.ndarray)
         self._each_step = each_step or bool(self._uncopied())
         self._statistics = _copies(self._running_statistics()) if self._on_host else []
@@ -63,7 +63,7 @@ class Undo:
         """Objects with a counter in host memory, each with the counter's attribute."""
         memories = self.learner.memories.values()
         counters: list[tuple[Any, str]] = [(m, "count" if isinstance(m, FakePool) else "steps") for m in memories]
-        return counters if self.average is None else [*counters, (self.average, "updates")]
+        return [*counters, *((average, "updates") for average in self.averages)]
 
     def read_counts(self) -> list[int]:
         """The counters' values."""
@@ -151,22 +151,23 @@ class Undo:
         self.write_counts(counts)
         for network in self.learner.networks.values():
             network.arena.updated()
-        if self.average is not None:
-            self.average.network.arena.updated()
+        for average in self.averages:
+            average.network.arena.updated()
         for optimizer in self.learner.optimizers.values():
             optimizer.is_updating = False
 
     def _uncopied(self) -> list[Optimizer]:
         if not self._on_host:
             return list(self.learner.optimizers.values())
-        return [o for o in self.learner.optimizers.values() if o.arena is self.learner.G.arena and _is_large(o)]
+        generators = map(self.learner.optimizer_of, self.learner.generators)
+        return [optimizer for optimizer in generators if _is_large(optimizer)]
 
     def _running_statistics(self) -> Iterator[Array]:
         """Arrays that a step may change before its first update. They are small."""
         for network in self.learner.networks.values():
             yield network.state.flat
-        if self.average is not None:
-            yield self.average.network.state.flat
+        for average in self.averages:
+            yield average.network.state.flat
 
     def _arrays(self) -> Iterator[Array]:
         uncopied = self._uncopied()
@@ -176,8 +177,8 @@ class Undo:
                 yield memory.fakes
             elif memory not in uncopied:
                 yield from (memory.arena.flat, *memory.buffers.values())
-        if self.average is not None and not uncopied:
-            yield self.average.network.arena.flat
+        for average in self.averages if not uncopied else ():
+            yield average.network.arena.flat
 
 
 def _copies(arrays: Iterator[Array]) -> list[tuple[Array, Array]]:

@@ -1,4 +1,4 @@
-"""upsample_nearest and its gradient; depth_to_space and its inverse."""
+"""upsample_nearest and its gradient; depth_to_space and its inverse; reflect_pad and its gradient."""
 
 import naive
 import numpy as np
@@ -62,3 +62,41 @@ def test_nan_stays_in_its_block(backend, dtype):
     np.testing.assert_array_equal(np.isnan(y), np.isnan(naive.upsample_nearest(x, factor=(2, 3))))
     dx = call(backend, "upsample_nearest_grad", dy, factor=(2, 3))
     np.testing.assert_array_equal(np.isnan(dx), np.isnan(naive.upsample_nearest_grad(dy, factor=(2, 3))))
+
+
+@st.composite
+def reflections(draw):
+    """The shape of images, and a padding that is smaller than their sides."""
+    shape = draw(shapes)
+    return shape, tuple((draw(st.integers(0, side - 1)), draw(st.integers(0, side - 1))) for side in shape[1:3])
+
+
+def reflected(shape, padding):
+    (N, H, W, C), ((top, bottom), (left, right)) = shape, padding
+    return N, top + H + bottom, left + W + right, C
+
+
+@given(reflections(), dtypes, seeds)
+def test_reflection_is_the_formula_and_its_gradient_the_adjoint(backend, drawn, dtype, seed):
+    shape, padding = drawn
+    x, dy = draws(seed, dtype, shape, reflected(shape, padding))
+    y = call(backend, "reflect_pad", x, padding=padding)
+    np.testing.assert_array_equal(y, naive.reflect_pad(x, padding=padding).astype(dtype))
+    dx = call(backend, "reflect_pad_grad", dy, padding=padding)
+    assert_close(dx, naive.reflect_pad_grad(dy, padding=padding))
+    allowed = TOLERANCE[dtype] * max(float(np.linalg.norm(y) * np.linalg.norm(dy)), 1)
+    assert np.vdot(y.astype(float), dy) == pytest.approx(np.vdot(x.astype(float), dx), abs=allowed, rel=0)
+
+
+def test_reflection_does_not_repeat_the_border(backend):
+    row = np.arange(1, 5, dtype=np.float32).reshape(1, 1, 4, 1)
+    y = call(backend, "reflect_pad", row, padding=((0, 0), (2, 2)))
+    assert y.ravel().tolist() == [3, 2, 1, 2, 3, 4, 3, 2]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("shape", "padding"), [((8, 14, 14, 64), ((3, 3), (3, 3))), ((3, 9, 5, 33), ((0, 8), (4, 1)))])
+def test_larger_reflections_agree_with_the_reference(backend, reference, shape, padding, dtype):
+    x, dy = draws(5, dtype, shape, reflected(shape, padding))
+    assert_agree(backend, reference, "reflect_pad", x, padding=padding)
+    assert_agree(backend, reference, "reflect_pad_grad", dy, padding=padding)

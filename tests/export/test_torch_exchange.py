@@ -59,6 +59,8 @@ CASES = {
     "vae G": ("vae", {"width": 2}, (28, 28, 1), "G"),
     "vae encoder": ("vae", {"width": 2}, (28, 28, 1), "encoder"),
     "segment G": ("segment", {"width": 3}, (9, 8, 3), "G"),
+    "cyclegan G": ("cyclegan", {"width": 2, "blocks": 2, "a_channels": 1, "identity": 0}, (12, 16, 3), "G_AB"),
+    "cyclegan D": ("cyclegan", {"d_width": 2, "width": 2, "blocks": 1}, (24, 28, 3), "D_A"),
     "segment D": ("segment", {"d_width": 2, "conditional": False}, (16, 17, 3), "D"),
 }
 
@@ -74,10 +76,10 @@ def exported(network: Sequential, path: Path, *, prefix: str = "") -> nn.Module:
     """PyTorch's module, made by the source that the file holds, with the file's tensors."""
     FORMATS["torch"].write(Subject(network, "a network"), path, ExportOptions(prefix=prefix))
     with safetensors.safe_open(path, framework="numpy") as file:
-        lines = file.metadata()["module"].split("\n\n")
+        definitions, source = file.metadata()["module"].rsplit("\n\n", 1)
     names = {}
-    exec(lines[0], names)
-    module = eval(lines[1], names)
+    exec(definitions, names)
+    module = eval(source, names)
     tensors = safetensors.torch.load_file(path)
     module.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items()}, strict=True)
     return module.eval()

@@ -25,6 +25,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     PixelShuffle,
+    ReflectionPadding2D,
     ReLU,
     Reshape,
     SelfAttention,
@@ -132,6 +133,10 @@ CASES: dict[str, Case] = {
     ),
     "pixels moved": OfLayers(
         lambda: [PixelShuffle((2, 3)), UpSampling2D((1, 2)), AveragePooling2D((2, 4)), PixelShuffle(2)], (4, 4, 24)
+    ),
+    "reflected": OfLayers(
+        lambda: [ReflectionPadding2D(((1, 2), (3, 0))), Conv2D(4, 3, padding="valid"), InstanceNorm(affine=False)],
+        (4, 4, 2),
     ),
     "pooled": OfLayers(lambda: [Parallel([[GlobalAveragePooling2D()], [GlobalSumPooling2D()]]), Maxout(2)], (3, 4, 2)),
     "maxout of images": OfLayers(lambda: [Conv2D(6, 1), Maxout(3), BatchNorm(), Tanh()], (3, 4, 2)),

@@ -47,6 +47,8 @@ CALLS = {
     "maxout_grad": ([(6, 7), (6, 35), (6, 7)], (), {"pieces": 5}, None),
     "upsample_nearest": ([(2, 3, 4, 9)], (), {"factor": (2, 3)}, None),
     "upsample_nearest_grad": ([(2, 6, 12, 9)], (), {"factor": (2, 3)}, None),
+    "reflect_pad": ([(2, 3, 4, 9)], (), {"padding": ((2, 1), (0, 3))}, None),
+    "reflect_pad_grad": ([(2, 6, 7, 9)], (), {"padding": ((2, 1), (0, 3))}, None),
     "depth_to_space": ([(2, 3, 4, 18)], (), {"factor": (2, 3)}, None),
     "space_to_depth": ([(2, 6, 12, 3)], (), {"factor": (2, 3)}, None),
     "dropout_mask": ([], (), {}, None),

@@ -28,6 +28,7 @@ from minigan.nn.layers import (
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
+    ReflectionPadding2D,
     ReLU,
     Reshape,
     SelfAttention,
@@ -167,6 +168,9 @@ CASES: dict[str, Case] = {
         lambda: GroupNorm(2, eps=1e-3), (8,), (8,), norm_parameters("", 8), curved=True, curved_in_eval=True
     ),
     "InstanceNorm": Case(InstanceNorm, (3, 4, 5), (3, 4, 5), norm_parameters("", 5), curved=True, curved_in_eval=True),
+    "InstanceNorm not affine": Case(
+        lambda: InstanceNorm(affine=False), (3, 4, 5), (3, 4, 5), curved=True, curved_in_eval=True
+    ),
     "LayerNorm images": Case(LayerNorm, (2, 3, 4), (2, 3, 4), norm_parameters("", 4), curved=True, curved_in_eval=True),
     "LayerNorm vectors": Case(LayerNorm, (7,), (7,), norm_parameters("", 7), curved=True, curved_in_eval=True),
     "LeakyReLU": Case(LeakyReLU, (3, 2, 4), (3, 2, 4)),
@@ -182,6 +186,8 @@ CASES: dict[str, Case] = {
     "Reshape": Case(lambda: Reshape((2, 3, 2)), (12,), (2, 3, 2)),
     "UpSampling2D": Case(UpSampling2D, (2, 3, 2), (4, 6, 2)),
     "UpSampling2D 3x1": Case(lambda: UpSampling2D((3, 1)), (2, 3, 2), (6, 3, 2)),
+    "ReflectionPadding2D": Case(lambda: ReflectionPadding2D(2), (3, 4, 2), (7, 8, 2)),
+    "ReflectionPadding2D lopsided": Case(lambda: ReflectionPadding2D(((2, 0), (1, 3))), (3, 4, 2), (5, 8, 2)),
     "AveragePooling2D": Case(AveragePooling2D, (4, 6, 3), (2, 3, 3)),
     "AveragePooling2D 3x1": Case(lambda: AveragePooling2D((3, 1)), (6, 3, 2), (2, 3, 2)),
     "GlobalAveragePooling2D": Case(GlobalAveragePooling2D, (3, 2, 4), (4,)),

@@ -344,6 +344,29 @@ def upsample_nearest_grad(dy: Array, *, factor: tuple[int, int]) -> Array:
     return dx
 
 
+def reflect_pad(x: Array, *, padding) -> Array:
+    (N, H, W, C), ((top, bottom), (left, right)) = x.shape, padding
+    y = np.zeros((N, top + H + bottom, left + W + right, C))
+    for n, p, q, c in np.ndindex(*y.shape):
+        y[n, p, q, c] = x[n, mirror(p - top, H), mirror(q - left, W), c]
+    return y
+
+
+def reflect_pad_grad(dy: Array, *, padding) -> Array:
+    (N, tall, wide, C), ((top, bottom), (left, right)) = dy.shape, padding
+    H, W = tall - top - bottom, wide - left - right
+    dx = np.zeros((N, H, W, C))
+    for n, p, q, c in np.ndindex(*dy.shape):
+        dx[n, mirror(p - top, H), mirror(q - left, W), c] += dy[n, p, q, c]
+    return dx
+
+
+def mirror(i: int, side: int) -> int:
+    while not 0 <= i < side:
+        i = -i if i < 0 else 2 * (side - 1) - i
+    return i
+
+
 def depth_to_space(x: Array, *, factor: tuple[int, int]) -> Array:
     (a, b), (N, H, W, C) = factor, x.shape
     y = np.zeros((N, H * a, W * b, C // (a * b)))

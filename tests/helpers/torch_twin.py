@@ -21,11 +21,13 @@ from minigan.nn.layers import (
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
+    ReflectionPadding2D,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -223,6 +225,8 @@ def _module(layer: Layer) -> nn.Module:
             module.running_mean = tensor(layer.running_mean.value)
             module.running_var = tensor(layer.running_var.value)
             return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case InstanceNorm(affine=False):
+            return nn.InstanceNorm2d(layer.input_shape[-1], eps=layer.eps)
         case GroupNorm():  # and its special cases
             module = nn.GroupNorm(layer.groups, layer.input_shape[-1], eps=layer.eps)
             return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
@@ -249,6 +253,9 @@ def _module(layer: Layer) -> nn.Module:
             return FlattenNHWC()
         case Reshape():
             return ReshapeNHWC(layer.output_shape)
+        case ReflectionPadding2D():
+            (top, bottom), (left, right) = layer.sides
+            return nn.ReflectionPad2d((left, right, top, bottom))
         case UpSampling2D():
             return nn.Upsample(scale_factor=tuple(map(float, layer.factor)), mode="nearest")
         case GlobalSumPooling2D():

@@ -24,6 +24,7 @@ from minigan.nn import (
     LayerNorm,
     LeakyReLU,
     MinibatchStdDev,
+    ReflectionPadding2D,
     Residual,
     SelfAttention,
     Sequential,
@@ -174,6 +175,7 @@ ELEMENTWISE = {
     "Sigmoid": (Sigmoid(), ("y",)),  # the reference takes one operation more, so that exp does not overflow
     "Dropout": (Dropout(0.5), ()),
     "UpSampling2D": (UpSampling2D(2), ("dx",)),  # it counts the first number of a sum, too
+    "ReflectionPadding2D": (ReflectionPadding2D(1), ()),
     "AveragePooling2D": (AveragePooling2D(2), ("y", "second")),  # likewise
     "GlobalSumPooling2D": (GlobalSumPooling2D(), ()),
     "MinibatchStdDev": (MinibatchStdDev(4), ()),

@@ -1,4 +1,5 @@
-// Upsampling by repetition, and pixels from channels. All are copies of runs of numbers that lie side by side.
+// Upsampling by repetition, pixels from channels, and padding by reflection: copies and sums of runs of numbers that lie
+// side by side.
 //
 // Settings: SCALAR, VECTOR, WIDE (see vector.cuh); VECTOR divides the length of the runs.
 
@@ -60,5 +61,55 @@ extern "C" __global__ void space_to_depth(const T* y, T* x, Offset size, int wid
     each_vector(size, [=](Offset at, auto count) {
         constexpr int N = decltype(count)::value;
         store<N>(x + in_depth(at, width, run, a), load<N>(y + at));
+    });
+}
+
+// The place in a side of a place in the padded side.
+__device__ inline int mirrored(int place, int before, int side) {
+    const int at = place < before ? before - place : place - before;
+    return at < side ? at : 2 * (side - 1) - at;
+}
+
+// y (N, top + H + bottom, left + W + right, C) from x (N, H, W, C); `size` is y's.
+extern "C" __global__ void reflect_pad(
+    const T* x, T* y, Offset size, int H, int W, int C, int top, int bottom, int left, int right) {
+    each_vector(size, [=](Offset at, auto count) {
+        constexpr int N = decltype(count)::value;
+        const Spot to(at, left + W + right, C);
+        const Index tall = top + H + bottom, image = to.row / tall;
+        const Offset row = Offset(image) * H + mirrored(int(to.row - image * tall), top, H);
+        store<N>(y + at, load<N>(x + (row * W + mirrored(int(to.column), left, W)) * C + to.place));
+    });
+}
+
+// The k-th place, of at most three, in a padded side that shows a place of the side; -1 if there is none.
+__device__ inline int shown(int k, int place, int before, int side, int after) {
+    if (k == 0) return before + place;
+    if (k == 1) return place > 0 && place <= before ? before - place : -1;
+    const int distance = side - 1 - place;
+    return distance > 0 && distance <= after ? before + side - 1 + distance : -1;
+}
+
+// dx (N, H, W, C) from dy (N, top + H + bottom, left + W + right, C); `size` is dx's.
+extern "C" __global__ void reflect_pad_grad(
+    const T* dy, T* dx, Offset size, int H, int W, int C, int top, int bottom, int left, int right) {
+    each_vector(size, [=](Offset at, auto count) {
+        constexpr int N = decltype(count)::value;
+        const Spot to(at, W, C);
+        const Index image = to.row / H;
+        Vector<N> sum = {};
+        for (int k = 0; k < 3; ++k) {
+            const int i = shown(k, int(to.row - image * H), top, H, bottom);
+            if (i < 0) continue;
+            for (int l = 0; l < 3; ++l) {
+                const int j = shown(l, int(to.column), left, W, right);
+                if (j < 0) continue;
+                const Offset row = Offset(image) * (top + H + bottom) + i;
+                const Vector<N> part = load<N>(dy + (row * (left + W + right) + j) * C + to.place);
+#pragma unroll
+                for (int n = 0; n < N; ++n) sum.at[n] += part.at[n];
+            }
+        }
+        store<N>(dx + at, sum);
     });
 }

@@ -1,9 +1,10 @@
-"""Upsampling by repetition, and pixels from channels: resize.cu."""
+"""Upsampling by repetition, pixels from channels, and padding by reflection: resize.cu."""
 
 from minigan.backends.base import Array, expect
 from minigan.backends.geometry import IntPair
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import contiguous
+from minigan.errors import ShapeError
 
 
 class ResizeKernels(Engine):
@@ -40,3 +41,22 @@ class ResizeKernels(Engine):
         run = factor[1] * C
         self.vector_pass("resize", "space_to_depth", (contiguous(y), x), W, run, factor[0], over=y, together=run)
         return x
+
+    def reflect_pad(self, x: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
+        N, H, W, C = x.shape
+        (top, bottom), (left, right) = padding
+        y = self.empty((N, H + top + bottom, W + left + right, C), x.dtype)
+        sides = (H, W, C, top, bottom, left, right)
+        self.vector_pass("resize", "reflect_pad", (contiguous(x), y), *sides, over=y, together=C)
+        return y
+
+    def reflect_pad_grad(self, dy: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
+        N, tall, wide, C = dy.shape
+        (top, bottom), (left, right) = padding
+        H, W = tall - top - bottom, wide - left - right
+        if min(H - max(top, bottom), W - max(left, right)) < 1:
+            raise ShapeError(f"dy: {tall}x{wide} pixels cannot be an image padded by {padding}. Check the padding.")
+        dx = self.empty((N, H, W, C), dy.dtype)
+        sides = (H, W, C, top, bottom, left, right)
+        self.vector_pass("resize", "reflect_pad_grad", (contiguous(dy), dx), *sides, over=dx, together=C)
+        return dx

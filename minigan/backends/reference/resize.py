@@ -1,6 +1,8 @@
-"""Upsampling by repetition, and pixels from channels."""
+"""Upsampling by repetition, pixels from channels, and padding by reflection."""
 
 from types import ModuleType
+
+import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.geometry import IntPair
@@ -27,3 +29,29 @@ class ResizeKernels:
         H, W = H // factor[0], W // factor[1]
         x = y.reshape(N, H, factor[0], W, factor[1], C).transpose(0, 1, 3, 2, 4, 5)
         return self.xp.array(x, order="C").reshape(N, H, W, -1)
+
+    def reflect_pad(self, x: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
+        for axis, (before, after) in enumerate(padding, start=1):
+            x = x.take(self.xp.asarray(mirrored(x.shape[axis], before, after)), axis=axis)
+        return x
+
+    def reflect_pad_grad(self, dy: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
+        for axis, (before, after) in enumerate(padding, start=1):
+            dy = self._folded(self.xp.moveaxis(dy, axis, 0), before, after, axis)
+        return self.xp.ascontiguousarray(dy)
+
+    def _folded(self, dy: Array, before: int, after: int, axis: int) -> Array:
+        """The gradient of padding along one axis, which lies in front."""
+        side = len(dy) - before - after
+        dx = self.xp.array(dy[before : before + side])
+        if before:
+            dx[1 : before + 1] += dy[before - 1 :: -1]
+        if after:
+            dx[side - 1 - after : side - 1] += dy[: side + before - 1 : -1]
+        return self.xp.moveaxis(dx, 0, axis)
+
+
+def mirrored(side: int, before: int, after: int) -> np.ndarray:
+    """For each place along a padded axis the place of its number in the axis itself."""
+    at = np.abs(np.arange(-before, side + after))
+    return np.where(at < side, at, 2 * (side - 1) - at)

@@ -9,6 +9,7 @@ from minigan.nn.layers.dense import Dense
 from minigan.nn.layers.dropout import Dropout
 from minigan.nn.layers.minibatch import MinibatchStdDev
 from minigan.nn.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
+from minigan.nn.layers.pad import ReflectionPadding2D
 from minigan.nn.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.nn.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 from minigan.nn.layers.spectral import SpectralNorm
@@ -35,6 +36,7 @@ __all__ = [
     "MinibatchStdDev",
     "PixelShuffle",
     "ReLU",
+    "ReflectionPadding2D",
     "Reshape",
     "SelfAttention",
     "Sigmoid",

@@ -9,7 +9,7 @@ from minigan.errors import ShapeError
 from minigan.nn.initializers import Constant, Initializer, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients, Parameter
-from minigan.support.arguments import number, whole
+from minigan.support.arguments import flag, number, whole
 
 
 class BatchNormCache(NamedTuple):
@@ -172,9 +172,17 @@ class GroupNorm(Layer):
                 f"{self.path}: expected more than one number in a group, whose variance is zero otherwise, got "
                 f"{self.groups} groups of {input_shape}. Use fewer groups, or BatchNorm."
             )
+        self.declare_affine(channels)
+        return input_shape
+
+    def declare_affine(self, channels: int) -> None:
+        """Declares gamma and beta."""
         self.gamma = self.add_parameter("gamma", (channels,), self.gamma_init)
         self.beta = self.add_parameter("beta", (channels,), Constant(0))
-        return input_shape
+
+    def sums(self, grads: Gradients | None) -> tuple[Array, Array] | None:
+        """The destinations of dgamma and dbeta; None if they are not wanted."""
+        return (grads[self.gamma], grads[self.beta]) if grads is not None else None
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, GroupNormCache]:
         y, mean, var = self.kernels.group_norm(x, self.gamma.value, self.beta.value, groups=self.groups, eps=self.eps)
@@ -183,9 +191,9 @@ class GroupNorm(Layer):
     def backward(
         self, dy: Array, cache: GroupNormCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
-        if grads is None and not need_dx:
+        add_to = self.sums(grads)
+        if add_to is None and not need_dx:
             return None
-        add_to = (grads[self.gamma], grads[self.beta]) if grads is not None else None
         return self.kernels.group_norm_grad(
             dy, cache.x, self.gamma.value, cache.mean, cache.var, eps=self.eps, add_to=add_to, need_dx=need_dx
         )
@@ -193,7 +201,8 @@ class GroupNorm(Layer):
     def double_backward(
         self, v: Array, record: Array, cache: GroupNormCache, *, grads: Gradients | None
     ) -> tuple[Array, Array]:
-        add_to = grads[self.gamma] if grads is not None else None
+        sums = self.sums(grads)
+        add_to = None if sums is None else sums[0]
         return self.kernels.group_norm_double_grad(
             v, record, cache.x, self.gamma.value, cache.mean, cache.var, eps=self.eps, add_to=add_to
         )
@@ -231,6 +240,10 @@ class InstanceNorm(GroupNorm):
     """Instance normalization: each channel of each image is a group, normalized over H and W.
 
     Source: Ulyanov et al. 2016, equation 3; used in generators from image to image, such as CycleGAN's.
+
+    Args:
+        eps, gamma_init: see `GroupNorm`.
+        affine: learn gamma and beta; False leaves them out, as in CycleGAN: they are 1 and 0.
     """
 
     narrow: ClassVar[bool] = True
@@ -241,12 +254,31 @@ class InstanceNorm(GroupNorm):
         *,
         eps: float = 1e-5,
         gamma_init: Initializer = Constant(1),  # noqa: B008 (immutable)
+        affine: bool = True,
     ) -> None:
         super().__init__(eps=eps, gamma_init=gamma_init)
+        self.affine = flag(affine, "affine", of=self.path)
 
     def infer(self, input_shape: Shape) -> Shape:
         _, _, self.groups = self.expect_image(input_shape)
         return super().infer(input_shape)
+
+    def declare_affine(self, channels: int) -> None:
+        if self.affine:
+            super().declare_affine(channels)
+            return
+        self.gamma, self.beta = (
+            Parameter("gamma", (channels,), Constant(1)),
+            Parameter("beta", (channels,), Constant(0)),
+        )
+
+    def plan(self, *, fuse: bool) -> None:
+        if not self.affine:  # constants in no arena
+            for constant, value in ((self.gamma, 1), (self.beta, 0)):
+                constant.value = self.kernels.asarray(np.full(constant.shape, value, self.dtype))
+
+    def sums(self, grads: Gradients | None) -> tuple[Array, Array] | None:
+        return super().sums(grads) if self.affine else None
 
     def describe(self) -> str:
         return "InstanceNorm"

@@ -70,7 +70,7 @@ def unet(channels: int, *, levels: int, width: int = 64, norm: str = "batch", dr
     return [down(widths[0], bias=True), SkipConcat(below), ReLU(), last, Tanh()]
 
 
-def patch_discriminator(*, width: int = 64, halvings: int = 3, norm: str = "batch") -> list[Layer]:
+def patch_discriminator(*, width: int = 64, halvings: int = 3, norm: str = "batch", affine: bool = True) -> list[Layer]:
     """D's layers: images (H, W, C) to a map of logits (h, w, 1), each for a patch of the image that it can see.
 
     C64-C128-C256-C512 of 4x4 filters, the first three with stride 2, and a last one to 1 channel: each logit sees
@@ -80,12 +80,13 @@ def patch_discriminator(*, width: int = 64, halvings: int = 3, norm: str = "batc
         halvings: the number of convolutions with stride 2.
         width: channels of the first; each doubles them, to 8 times as many at most.
         norm: batch or instance; the first layer has none.
+        affine: False leaves gamma and beta out of InstanceNorm, and the convolutions keep their biases, as in CycleGAN.
     """
     layers: list[Layer] = [Conv2D(width, 4, stride=2, padding=1, init=WEIGHTS), LeakyReLU(0.2)]
     for k in range(1, halvings + 1):
         stride = 2 if k < halvings else 1
-        conv = Conv2D(width * min(1 << k, 8), 4, stride=stride, padding=1, bias=False, init=WEIGHTS)
-        layers += [conv, *_norm(norm), LeakyReLU(0.2)]
+        conv = Conv2D(width * min(1 << k, 8), 4, stride=stride, padding=1, bias=not affine, init=WEIGHTS)
+        layers += [conv, *(_norm(norm) if affine else [InstanceNorm(affine=False)]), LeakyReLU(0.2)]
     return [*layers, Conv2D(1, 4, padding=1, init=WEIGHTS)]
 
 

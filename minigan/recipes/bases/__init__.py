@@ -6,6 +6,7 @@ from minigan.recipes.bases.noise import NoiseRecipe
 from minigan.recipes.bases.recipe import Recipe
 from minigan.recipes.bases.restoration import RestorationRecipe
 from minigan.recipes.bases.translation import PairRecipe, TranslationRecipe
+from minigan.recipes.bases.unpaired import UnpairedRecipe
 
 __all__ = [
     "AdversarialRecipe",
@@ -15,4 +16,5 @@ __all__ = [
     "Recipe",
     "RestorationRecipe",
     "TranslationRecipe",
+    "UnpairedRecipe",
 ]

@@ -25,7 +25,7 @@ class OptimizerSettings(Settings, ABC):
         momentum: decay of the velocity, for sgd.
         rms_decay: decay of the mean square, for rmsprop.
         schedule: learning rate over time: constant, linear, exponential or cosine.
-        decay_from: step at which linear and cosine begin to fall.
+        decay_from: step at which linear and cosine begin to fall; -1 is half-way to their end.
         decay_until: step at which they reach 0; 0 is the last step, also in a run that is resumed for more steps.
         decay_factor: factor by which exponential changes the rate over decay_every steps.
         decay_every: number of steps over which exponential applies decay_factor once.
@@ -54,9 +54,14 @@ class OptimizerSettings(Settings, ABC):
         self.check_choice("optimizer", OPTIMIZERS)
         self.check_choice("schedule", SCHEDULES)
         self.check_positive("steps", "lr", "decay_factor", "decay_every")
-        self.check_from_zero("weight_decay", "decay_from", "decay_until", "clip_norm", "clip_value")
+        self.check_from_zero("weight_decay", "decay_until", "clip_norm", "clip_value")
+        if self.decay_from < 0 and self.decay_from != -1:
+            raise ConfigError(
+                f"{self.name}: decay_from must be a step from 0 up, or -1 for half-way, got decay_from="
+                f"{self.decay_from}."
+            )
         self.check_share("beta1", "beta2", "momentum", "rms_decay")
-        if self.schedule in ("linear", "cosine") and not self.decay_from < self._decay_end:
+        if self.schedule in ("linear", "cosine") and not self._decay_start < self._decay_end:
             raise ConfigError(
                 f"{self.name}: decay_from must be below decay_until (0 is the last step), got decay_from="
                 f"{self.decay_from}, decay_until={self.decay_until}, steps={self.steps}."
@@ -94,7 +99,7 @@ class OptimizerSettings(Settings, ABC):
 
     def _schedule(self, rate: float, per_step: int) -> Schedule:
         """Learning rate over the optimizer's own updates."""
-        start, end = self.decay_from * per_step, self._decay_end * per_step
+        start, end = self._decay_start * per_step, self._decay_end * per_step
         match self.schedule:
             case "linear":
                 return LinearDecay(rate, start, end)
@@ -109,7 +114,13 @@ class OptimizerSettings(Settings, ABC):
         """The schedule of one of these settings' optimizers as it was when the whole training had that many steps."""
         if self.decay_until or not isinstance(schedule, LinearDecay | CosineDecay):
             return schedule
-        return replace(schedule, end=schedule.end // self.steps * steps)
+        per_step = schedule.end // self.steps
+        start = schedule.start if self.decay_from >= 0 else steps // 2 * per_step
+        return replace(schedule, start=start, end=per_step * steps)
+
+    @property
+    def _decay_start(self) -> int:
+        return self.decay_from if self.decay_from >= 0 else self._decay_end // 2
 
     @property
     def _decay_end(self) -> int:

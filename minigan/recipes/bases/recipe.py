@@ -18,9 +18,9 @@ from minigan.recipes.bases.optimizer_settings import OptimizerSettings
 from minigan.recipes.bases.settings import from_text
 from minigan.recipes.bases.sizes import Size, as_pair, as_size, nearest_size, plain_size, scaling_in_words
 from minigan.support.arguments import kind_of
-from minigan.training.exhibit import Exhibit
+from minigan.training.exhibit import Shown
 from minigan.training.learner import Learner
-from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics
+from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics, average_name
 from minigan.training.sampling import Noise
 
 Shape = tuple[int, ...]
@@ -41,6 +41,10 @@ class Recipe(OptimizerSettings):
     """
 
     name: ClassVar[str]
+    generator_names: ClassVar[tuple[str, ...]] = ("G",)  # of the networks that draw samples, as the learner has them
+    from_images: ClassVar[bool] = False  # whether generators draw from images, not from noise
+    # True if trained generators draw with Dropout and each batch's own statistics, as in training.
+    as_in_training: ClassVar[bool] = False
     default_data: ClassVar[str] = "digits"  # an embedded dataset that suits
     usual_size: ClassVar[int] = 64  # side of images from data without one size
     largest_size: ClassVar[int] = 256  # images with a longer side are scaled down, unless the setting says more
@@ -81,7 +85,7 @@ class Recipe(OptimizerSettings):
         """The learner that trains the networks of `networks`, given built and in that order."""
 
     @abstractmethod
-    def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
+    def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Shown:
         """The inputs and the layout of the pictures of a training on these data.
 
         Args:
@@ -281,15 +285,17 @@ class Recipe(OptimizerSettings):
         self,
         image_shape: Shape,
         *,
+        name: str = "",
         backend: str | Backend = "auto",
         precision: str | None = None,
         dtype: str | np.dtype[Any] = "float32",
         rng: np.random.Generator,
     ) -> Sequential:
-        """G, built and with random weights.
+        """A generator, built and with random weights.
 
         Args:
-            image_shape: shape of its images: (H, W, C), or (2,) for points.
+            image_shape: shape of the images of the first generator: (H, W, C), or (2,) for points.
+            name: of the generator, one of `generator_names`; "" is the first.
             backend: an object or a name.
             precision: of products, see `minigan.backends.get_backend`.
             dtype: of the weights: float32 or float64.
@@ -298,8 +304,8 @@ class Recipe(OptimizerSettings):
             ConfigError, ShapeError: the recipe cannot draw images of that shape.
         """
         image_shape = self._expect_shape(image_shape)
-        G = self.whole_generator(image_shape)
-        return G.build(self.source_shape(image_shape), backend=backend, precision=precision, dtype=dtype, rng=rng)
+        G, shape = self.drawing(name or self.generator_names[0], image_shape)
+        return G.build(shape, backend=backend, precision=precision, dtype=dtype, rng=rng)
 
     def _expect_shape(self, shape: Any) -> Shape:
         """The shape, if it is one of images that the networks can draw, or of points if they draw points.
@@ -322,19 +328,44 @@ class Recipe(OptimizerSettings):
         """G, not built, after the layer that joins noise and condition, if there is a condition."""
         return self.generator(image_shape)
 
-    def moving_average(self, G: Sequential, *, seed: int | Sequence[int]) -> MovingAverage | None:
-        """The moving average of G's weights; None if the recipe keeps none.
+    def drawing(self, name: str, image_shape: Shape) -> tuple[Sequential, Shape]:
+        """A generator, not built, and the shape of its input.
 
         Args:
-            G: the trained generator.
-            seed: of the noise for standing statistics.
+            name: one of `generator_names`.
+            image_shape: shape of the images of the first generator.
         """
-        if not self.ema:
-            return None
+        if name == self.generator_names[0]:
+            return self.whole_generator(image_shape), self.source_shape(image_shape)
+        return next((network, shape) for network, shape in self.networks(image_shape) if network.path == name)
+
+    def expect_generator(self, name: str) -> str:
+        """The name of a generator; "" is the first.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name and name not in self.generator_names:
+            known = " or ".join(self.generator_names)
+            raise ConfigError(f"{self.name} has no generator {name}: expected {known}. Choose one of them.")
+        return name or self.generator_names[0]
+
+    def moving_averages(self, learner: Learner, *, seed: int | Sequence[int]) -> dict[str, MovingAverage]:
+        """The moving averages of the weights of all generators, by their names; none if the recipe keeps none."""
+        return {name: self._average(learner, name, seed=seed) for name in self.generator_names if self.ema}
+
+    def _average(self, learner: Learner, name: str, *, seed: int | Sequence[int]) -> MovingAverage:
+        G, first = learner.networks[name], learner.networks[self.generator_names[0]]
         rng = np.random.default_rng(0)
-        network = self.built_generator(G.output_shape, backend=G.kernels, dtype=G.dtype, rng=rng)
+        network = self.built_generator(first.output_shape, name=name, backend=G.kernels, dtype=G.dtype, rng=rng)
         return MovingAverage(
-            network, G, decay=self.ema, statistics=self.ema_statistics, noise=self.standing_noise(), seed=seed
+            network,
+            G,
+            decay=self.ema,
+            statistics=self.ema_statistics,
+            noise=self.standing_noise(),
+            seed=seed,
+            name=average_name(name, self.generator_names),
         )
 
     def fit_size(self, size: tuple[int, int] | None) -> tuple[int, int]:

@@ -40,8 +40,7 @@ class TranslationRecipe(AdversarialRecipe):
         conditional: True shows D the source x together with y or G(x), as in a conditional GAN; False only y or G(x).
     """
 
-    # True if the trained G draws with Dropout and each batch's own statistics, as in training.
-    as_in_training: ClassVar[bool] = False
+    from_images: ClassVar[bool] = True
     # Names of a picture's columns.
     columns: ClassVar[tuple[str, ...]] = ("source", "output", "target")
     # Name of the answer without a network, see `baseline`; "" if there is none.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from minigan.checkpoints.folder import CheckpointFolder
-from minigan.checkpoints.format import MODEL_FORMAT, network_arrays, save_arrays
+from minigan.checkpoints.format import MODEL_FORMAT, save_arrays
 from minigan.checkpoints.resume_checks import log_until
 from minigan.errors import ConfigError, OutputError
 from minigan.support.durable_files import atomic_write, make_folder
@@ -50,7 +50,7 @@ class Checkpoints(Listener):
         self._everyone.on_checkpoint(self.state.step, self.save())
 
     def save(self) -> Path:
-        """Writes a checkpoint, and the generator as `model.safetensors`.
+        """Writes a checkpoint, and the generators as `model.safetensors`.
 
         Raises:
             OutputError: they cannot be written, or the folder belongs to another training by now.
@@ -71,11 +71,8 @@ class Checkpoints(Listener):
 
     def _save_model(self) -> None:
         state = self.state
-        arrays = network_arrays(state.learner.G, "G")
-        if state.average is not None:
-            arrays |= network_arrays(state.average.network, "average")
         description = {"format": MODEL_FORMAT, "step": state.step, **state.model}
-        save_arrays(state.folder / "model.safetensors", arrays, description=description)
+        save_arrays(state.folder / "model.safetensors", state.drawing(), description=description)
 
     def put_back(self, say: Callable[[str], None]) -> bool:
         """Makes the run folder anew if it was removed, with a checkpoint of the present step.

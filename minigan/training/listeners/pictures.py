@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan.support.durable_files import make_folder
-from minigan.training.exhibit import Exhibit, save_picture
+from minigan.training.exhibit import Shown, save_picture
 from minigan.training.listeners.base import Listener, Step, Training
 
 __all__ = ["Pictures", "remove_pictures_after", "saved_pictures"]
@@ -24,7 +24,7 @@ class Pictures(Listener):
         to_images: maps G's output to images in [-1, 1].
     """
 
-    def __init__(self, *, every: int, exhibit: Exhibit, to_images: Callable[[np.ndarray], np.ndarray]) -> None:
+    def __init__(self, *, every: int, exhibit: Shown, to_images: Callable[[np.ndarray], np.ndarray]) -> None:
         self.every, self.exhibit, self.to_images = every, exhibit, to_images
 
     def on_start(self, training: Training) -> None:
@@ -52,14 +52,7 @@ class Pictures(Listener):
     def _draw(self) -> np.ndarray:
         state = self.training.state
         exhibit = replace(self.exhibit, extent=state.model["extent"])  # a resumed run keeps its extent
-        if state.average is None:
-            samples = exhibit.draw(state.learner.G)
-        elif exhibit.as_in_training:
-            state.average.settle()
-            samples = exhibit.draw(state.average.network)
-        else:
-            samples = state.average.draw(exhibit.z, exhibit.condition)
-        return exhibit.picture(self.to_images(samples))
+        return exhibit.picture_by(state.learner, state.averages, self.to_images)
 
 
 def saved_pictures(folder: Path) -> dict[int, Path]:

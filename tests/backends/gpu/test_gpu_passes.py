@@ -20,7 +20,14 @@ pytestmark = pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ com
 
 PASSES = (
     *("leaky_relu", "leaky_relu_grad", "tanh", "tanh_grad", "sigmoid", "sigmoid_grad", "maxout", "maxout_grad"),
-    *("upsample_nearest", "upsample_nearest_grad", "depth_to_space", "space_to_depth"),
+    *(
+        "reflect_pad",
+        "reflect_pad_grad",
+        "upsample_nearest",
+        "upsample_nearest_grad",
+        "depth_to_space",
+        "space_to_depth",
+    ),
 )
 NORMS = (
     *("channel_sum", "batchnorm", "batchnorm_grad", "batchnorm_double_grad", "batchnorm_frozen"),
@@ -267,6 +274,7 @@ EDGES = [-math.inf, -1e30, -1.0, -0.0, 0.0, 1e-40, 1.0, 1e30, math.inf, math.nan
         ("sigmoid", {}),
         ("upsample_nearest", {"factor": (2, 3)}),
         ("depth_to_space", {"factor": (1, 2)}),
+        ("reflect_pad", {"padding": ((0, 0), (0, 0))}),
     ],
     ids=str,
 )
@@ -319,6 +327,7 @@ def test_what_a_kernel_would_read_beyond_is_refused(gpu):
         (lambda: gpu.space_to_depth(x, factor=(2, 3)), r"y: expected shape \(4, 2, 0, 6\)"),
         (lambda: gpu.depth_to_space(y, factor=(2, 2)), r"x: expected shape \(4, 2, 2, 4\)"),
         (lambda: gpu.upsample_nearest_grad(x, factor=(3, 1)), r"dy: expected shape \(4, 0, 2, 6\)"),
+        (lambda: gpu.reflect_pad_grad(x, padding=((1, 0), (0, 0))), "2x2 pixels cannot be an image padded by"),
         (lambda: gpu.sgd_step(all_, few, all_, lr=0.1, momentum=0), r"expected shape \(6,\), got \(5,\)"),
         (lambda: gpu.channel_sum(x, add_to=few), r"add_to: expected shape \(6,\)"),
         (lambda: gpu.batchnorm(x, few, all_, eps=1e-5), r"gamma: expected shape \(6,\)"),
