@@ -16,6 +16,8 @@ from minigan.support.threads import warn_fewer_threads
 
 __all__ = ["Loader"]
 
+FLIPS = 1  # the stream of random numbers that choose which images are flipped
+
 Items = TypeVar("Items")
 ItemsRead = TypeVar("ItemsRead", covariant=True)
 
@@ -56,6 +58,8 @@ class Loader(Generic[Items]):
         workers: number of threads that read ahead; several pay off if large pictures are decoded.
         shuffle: False keeps the dataset's order.
         drop_last: leave out the last, smaller batch of each epoch.
+        mirror: flip each image left to right with probability 1/2, all pictures of an item together. The choice of each
+            place in an epoch depends on the seed and the epoch alone, as the order does.
         state: where to start, see `state`.
     Raises:
         ConfigError: an argument is out of range, or the state does not fit.
@@ -74,6 +78,7 @@ class Loader(Generic[Items]):
         workers: int = 1,
         shuffle: bool = True,
         drop_last: bool = True,
+        mirror: bool = False,
         state: dict[str, int] | None = None,
     ) -> None:
         if not isinstance(dataset, Collection):
@@ -93,10 +98,13 @@ class Loader(Generic[Items]):
         self.dataset: Readable[Items] = dataset
         self._shuffle = flag(shuffle, "shuffle", of="Loader")
         self._drop_last = flag(drop_last, "drop_last", of="Loader")
+        self._mirror = flag(mirror, "mirror", of="Loader")
+        if self._mirror and len(getattr(dataset, "shape", ())) == 1:
+            raise ConfigError(f"mirror flips images, but {dataset.name} holds points. Leave mirror=True out.")
         self._threads: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[Position, Future[Items]]] = deque()
         self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
-        self._order: tuple[int, IndexArray] | None = None
+        self._order: tuple[int, IndexArray, npt.NDArray[np.bool_] | None] | None = None
         self._closed = False
         if state is not None:
             self.restore(state)
@@ -131,7 +139,7 @@ class Loader(Generic[Items]):
             raise ConfigError("the loader is closed. Make a new one; with state=loader.state() it continues from here.")
         self._read_ahead()
         if not self._ahead:
-            batch = self.dataset.read(self._indices(self._next))
+            batch = self._read(*self._indices(self._next))
             self._next = self._after(self._next)
             return batch
         batch = self._ahead[0][1].result()  # an error stays in front: the next call meets it again
@@ -154,7 +162,7 @@ class Loader(Generic[Items]):
         Raises:
             ConfigError: the state is of another loader, or damaged. This loader is left as it was.
         """
-        expected = self._identity()
+        expected, state = self._identity(), {"mirror": 0, **state}  # earlier states do not tell
         missing = [key for key in (*Position._fields, *expected) if key not in state]
         if missing:
             raise ConfigError(f"the loader's state lacks {', '.join(missing)}. Use one that Loader.state() returned.")
@@ -205,20 +213,25 @@ class Loader(Generic[Items]):
             "seed": self._seed,
             "shuffle": int(self._shuffle),
             "drop_last": int(self._drop_last),
+            "mirror": int(self._mirror),
         }
 
     def _read_ahead(self) -> None:
-        while len(self._ahead) < self._prefetch and (future := self._submitted(self._indices(self._next))) is not None:
+        while len(self._ahead) < self._prefetch and (future := self._submitted(*self._indices(self._next))) is not None:
             self._ahead.append((self._next, future))
             self._next = self._after(self._next)
 
-    def _submitted(self, indices: IndexArray) -> Future[Items] | None:
+    def _read(self, indices: IndexArray, flips: npt.NDArray[np.bool_] | None) -> Items:
+        items = self.dataset.read(indices)
+        return items if flips is None else mirrored(items, flips)
+
+    def _submitted(self, indices: IndexArray, flips: npt.NDArray[np.bool_] | None) -> Future[Items] | None:
         """A batch that a thread reads; None if there is no thread, and none can be started."""
         while self._workers:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="minigan-loader")
             try:
-                return self._threads.submit(self.dataset.read, indices)
+                return self._threads.submit(self._read, indices, flips)
             except RuntimeError:  # no more threads: with one less, until there are none
                 self._threads.shutdown(wait=True)  # what was submitted before is read
                 self._threads = None
@@ -226,11 +239,20 @@ class Loader(Generic[Items]):
                 warn_fewer_threads()
         return None
 
-    def _indices(self, position: Position) -> IndexArray:
+    def _indices(self, position: Position) -> tuple[IndexArray, npt.NDArray[np.bool_] | None]:
+        """The items of a batch, and which of them are flipped."""
         epoch, offset = position
         if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._permutation(epoch))
-        return self._order[1][offset : offset + self.batch_size]
+            self._order = (epoch, self._permutation(epoch), self._flips(epoch))
+        part = slice(offset, offset + self.batch_size)
+        _, order, flips = self._order
+        return order[part], None if flips is None else flips[part]
+
+    def _flips(self, epoch: int) -> npt.NDArray[np.bool_] | None:
+        """Whether the item at each place of an epoch is flipped; a stream of its own, so that the order stays."""
+        if not self._mirror:
+            return None
+        return np.random.default_rng([self._seed, epoch, FLIPS]).random(len(self.dataset)) < 0.5
 
     def _permutation(self, epoch: int) -> IndexArray:
         count = len(self.dataset)
@@ -248,3 +270,15 @@ class Loader(Generic[Items]):
         for _, future in self._ahead:
             future.cancel()
         self._ahead.clear()
+
+
+def mirrored(items: Any, flips: npt.NDArray[np.bool_]) -> Any:
+    """A batch in which the marked items' images are flipped left to right; labels stay.
+
+    Args:
+        items: what a dataset's `read` returns: images (N, H, W, C), or a tuple with such in it.
+        flips: (N,).
+    """
+    if isinstance(items, tuple):
+        return tuple(mirrored(part, flips) for part in items)
+    return np.where(flips[:, None, None, None], items[:, :, ::-1], items) if items.ndim == 4 else items

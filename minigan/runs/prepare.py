@@ -83,6 +83,8 @@ def _assembled(
         precision=backend.precision,
         engine=backend.describe(),
     )
+    if recipe.mirror:
+        dataset.note("each image is flipped left to right with probability 1/2, the pictures of a pair together")
     shape = recipe.image_shape(dataset)
     learner = recipe.assemble(
         shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])

@@ -13,6 +13,7 @@ from minigan.errors import ConfigError, DivergenceError, MiniganError
 from minigan.nn.network import Observer, Sequential, Tape
 from minigan.nn.network.sequential import expect_network
 from minigan.nn.optimizers import Optimizer, expect_optimizer
+from minigan.support.arguments import whole
 from minigan.support.representation import constructor_call
 from minigan.training.divergence import FirstNonFinite, all_finite, is_finite, is_sound
 from minigan.training.fake_pool import FakePool
@@ -45,9 +46,11 @@ class Learner(ABC):
 
     Args:
         parts: each network, built, with its optimizer, by the network's name; its arrays in a checkpoint begin with it.
+        accumulate: batches whose mean gradient makes one update; a learner of your own needs not know of it.
     Attributes:
         G: the network that draws samples.
-        n_critic: batches in a step.
+        n_critic: updates of D in a step; 1 in a learner without D.
+        accumulate: see above.
         networks: all networks, by name.
         optimizers: all optimizers, each by the first letter of its network's name, in lower case.
         grads: the gradients of each network in the last step, by the network's name.
@@ -58,7 +61,8 @@ class Learner(ABC):
     G: Sequential
     n_critic: int = 1
 
-    def __init__(self, parts: Mapping[str, tuple[Sequential, Optimizer]]) -> None:
+    def __init__(self, parts: Mapping[str, tuple[Sequential, Optimizer]], *, accumulate: int = 1) -> None:
+        self.accumulate = whole(accumulate, "accumulate")
         for name, (network, optimizer) in parts.items():
             expect_network(network, name)
             argument = f"{name[0].lower()}_optimizer" if len(parts) > 1 else "optimizer"
@@ -80,6 +84,11 @@ class Learner(ABC):
                 )
         self.grads = {name: network.gradients() for name, network in self.networks.items()}
         self._search: FirstNonFinite | None = None
+
+    @property
+    def batches_per_step(self) -> int:
+        """The number of batches that a step takes."""
+        return self.n_critic * self.accumulate
 
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:
@@ -233,6 +242,10 @@ class Learner(ABC):
     def rates(self) -> dict[str, float]:
         """The learning rates of the next step, by their names in the log."""
         return {f"{letter}_lr": optimizer.lr for letter, optimizer in self.optimizers.items()}
+
+    def measures(self) -> dict[str, float]:
+        """Numbers for the log that are neither losses nor rates, by name; none by default. Waits for the device."""
+        return {}
 
     def __repr__(self) -> str:
         parts = [*self.networks, *(f"{letter}_optimizer" for letter in self.optimizers), "optimizer", "noise"]
