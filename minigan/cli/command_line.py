@@ -189,6 +189,11 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="run folder or checkpoint to resume; only --steps, --data, --targets and --precision may change",
     )
+    train.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done (data, networks, memory, time, folder) after a few steps in memory; write nothing",
+    )
     for name, what in (("log", "log record"), ("sample", "picture"), ("checkpoint", "checkpoint")):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from one {what} to the next")
     train.add_argument(

@@ -41,6 +41,7 @@ minigan train                                 # a DCGAN on digits, two minutes
 minigan train dcgan --data cifar10.zip --steps 5000
 minigan train dcgan --set loss=hinge d_norm=spectral
 minigan train --resume runs/dcgan-digits-1 --steps 8000
+minigan train dcgan --data photos --dry-run   # memory and time, before anything is trained
 minigan train --log csv tensorboard --log-gradients 100
 minigan train --json | jq .g_loss""",
         "each record of the log, and finally a summary",

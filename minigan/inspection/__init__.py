@@ -13,10 +13,13 @@
     report = minigan.inspection.report_run("runs/dcgan-digits-1")      # one HTML file: curves, pictures, inspection
     report.page
 
+    print(minigan.inspection.dry_run("dcgan", data="photos"))          # what a training would do
+
 A layer, loss or optimizer of your own joins with `describe`.
 """
 
 from minigan.inspection.document import Document
+from minigan.inspection.dry_run import DryRun, dry_run
 from minigan.inspection.explanation import contents, explain
 from minigan.inspection.game_health import GameHealth
 from minigan.inspection.health_checks import Check, StepHealth
@@ -44,6 +47,7 @@ __all__ = [
     "Check",
     "Cost",
     "Document",
+    "DryRun",
     "FunctionTrial",
     "GameHealth",
     "Inspection",
@@ -69,6 +73,7 @@ __all__ = [
     "comparison_document",
     "contents",
     "describe",
+    "dry_run",
     "explain",
     "inspect_run",
     "inspection_document",
