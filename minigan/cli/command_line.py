@@ -399,6 +399,11 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     _add_backend(report, default=None)
 
 
+def _add_card(card: argparse.ArgumentParser) -> None:
+    card.add_argument("run", metavar="RUN", type=Path, help="run folder")
+    card.add_argument("--out", type=Path, metavar="FILE", help="Markdown file to write (default: RUN/card.md)")
+
+
 def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
     bench.add_argument("--batch-size", type=_count, default=64, help="images in a step (default 64)")
@@ -525,6 +530,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "explain": _add_explain,
     "inspect": _add_inspect,
     "report": _add_report,
+    "card": _add_card,
     "recipes": _add_recipes,
     "info": _add_nothing,
     "bench": _add_bench,

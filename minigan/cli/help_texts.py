@@ -138,6 +138,15 @@ minigan report runs/dcgan-digits-1 runs/dcgan-digits-2 --out both.html""",
         "the file, the verdict, and what the report lacks",
         quiet=True,
     ),
+    "card": Usage(
+        "write a model card of a run",
+        "Writes a model card in Markdown: data, settings, training, figures, limits; from the run's folder alone.",
+        """\
+minigan card runs/dcgan-digits-1
+minigan card runs/dcgan-digits-1 --out digits/README.md     # with a copy of the newest sample picture""",
+        "the files, and what the run does not tell",
+        quiet=True,
+    ),
     "recipes": Usage(
         "list the recipes, or explain one",
         "Lists the recipes, or explains one: its networks, its source, its settings.",

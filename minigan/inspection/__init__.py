@@ -14,10 +14,12 @@
     report.page
 
     print(minigan.inspection.dry_run("dcgan", data="photos"))          # what a training would do
+    print(minigan.inspection.card_of_run("runs/dcgan-digits-1").text)  # a model card
 
 A layer, loss or optimizer of your own joins with `describe`.
 """
 
+from minigan.inspection.card import Card, card_of_run
 from minigan.inspection.document import Document
 from minigan.inspection.dry_run import DryRun, dry_run
 from minigan.inspection.explanation import contents, explain
@@ -44,6 +46,7 @@ from minigan.inspection.work import Cost, Work, work_of
 
 __all__ = [
     "LIMITS",
+    "Card",
     "Check",
     "Cost",
     "Document",
@@ -70,6 +73,7 @@ __all__ = [
     "as_page",
     "as_text",
     "as_trace",
+    "card_of_run",
     "comparison_document",
     "contents",
     "describe",

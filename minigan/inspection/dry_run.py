@@ -34,7 +34,6 @@ __all__ = ["DryRun", "Timing", "dry_resume", "dry_run", "dry_run_of"]
 
 WARM = 3  # steps before the clock: compiled, and on a GPU captured and replayed once
 SECONDS, MOST = 4.0, 50  # of the timed steps
-MISSING_CHECKPOINT = "no checkpoint"
 
 
 class Timing(NamedTuple):
@@ -43,12 +42,12 @@ class Timing(NamedTuple):
     Attributes:
         first: seconds of the first step, with compiling.
         each: seconds of a step afterwards, the median.
-        count: the number of steps that this is the median of.
+        steps: the number of steps that this is the median of.
     """
 
     first: float
     each: float
-    count: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class DryRun:
         batch: images in a step of G, those of all of D's steps and accumulated batches included.
         step, steps: done before, and in all.
         lasting: bytes that are there all the time, by what they are.
-        peak: bytes that a step adds at its peak, measured in one step; None on a device that does not tell.
+        peak: bytes that a step adds at its peak, measured in one step.
         scratch: bytes that the backend keeps for later steps, in addition.
         available: bytes that this process may use; None if no limit is known.
         timing: of a few real steps.
@@ -109,15 +108,14 @@ class DryRun:
         kept = f", scratch {memory_size(self.scratch)}" if self.scratch else ""
         total, timing = memory_size(self.memory), self.timing
         left = f"steps {self.step + 1:,} to {self.steps:,}" if self.step else f"{self.steps:,} steps"
-        pace = (
-            f"{timing.each:.3g} s a step (median of {timing.count} real steps after {timing.first:.2g} s for the first)"
-        )
+        pace = f"{timing.each:.3g} s a step"
+        measured = f"median of {timing.steps} real steps after {timing.first:.2g} s for the first"
         lines = [
             f"{self.config.recipe} on {self.data}",
             self.engine,
             f"parameters: {networks}",
             f"memory: {lasting}; a step's arrays {memory_size(self.peak)}, measured in one step{kept}; {total} in all",
-            f"time: {pace}; {left} of {self.batch:,} images take {duration(self.seconds)}",
+            f"time: {pace} ({measured}); {left} of {self.batch:,} images take {duration(self.seconds)}",
             f"run folder: {short_path(self.folder)}",
         ]
         if self.available is not None and self.memory > self.available:
@@ -143,7 +141,7 @@ class DryRun:
             "memory_available": self.available,
             "first_step_seconds": self.timing.first,
             "seconds_per_step": self.timing.each,
-            "measured_steps": self.timing.count,
+            "measured_steps": self.timing.steps,
             "seconds": self.seconds,
         }
 
@@ -241,8 +239,6 @@ def _measured(prepared: PreparedRun) -> DryRun:
             real = RealStep(prepared, title="")
             timing = _timing(prepared)
             peak = _peak(real)
-        except DivergenceError as error:
-            raise at_step(error, done + 1) from None
         except MemoryError as error:
             raise out_of_memory(error, state.learner.networks, batch_size=state.loader.batch_size) from None
     most = memory_limit()[0]
@@ -275,7 +271,10 @@ def _timing(prepared: PreparedRun) -> Timing:
     with np.errstate(all="ignore"):
         while len(times) < WARM + MOST and (len(times) < 2 or sum(times[1:]) < SECONDS):
             began = time.perf_counter()
-            stepper.step()
+            try:
+                stepper.step()
+            except DivergenceError as error:
+                raise at_step(error, state.step + len(times) + 1) from None
             prepared.backend.synchronize()
             times.append(time.perf_counter() - began)
         stepper.check()

@@ -103,6 +103,7 @@ def _assembled(
         steps=recipe.steps,
         average=recipe.moving_average(learner.G, seed=[config.seed, STANDING]),
         config=config.to_toml(),
+        data=(dataset.describe(), dataset.notes),
     )
     trainer = Trainer(
         state,
