@@ -54,7 +54,7 @@ def train(options: argparse.Namespace) -> int:
 def _dry_run(options: argparse.Namespace, out: Output) -> int:
     """Says what the training would do."""
     # Late: a training does not pay for its tables.
-    from minigan.inspection.dry_run import dry_resume, dry_run_of
+    from minigan.inspection.dry_training import dry_resume, dry_run_of
 
     if options.resume is None:
         found = dry_run_of(_new_config(options), options.out)

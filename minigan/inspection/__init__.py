@@ -21,7 +21,7 @@ A layer, loss or optimizer of your own joins with `describe`.
 
 from minigan.inspection.card import Card, card_of_run
 from minigan.inspection.document import Document
-from minigan.inspection.dry_run import DryRun, dry_run
+from minigan.inspection.dry_training import DryRun, dry_run
 from minigan.inspection.explanation import contents, explain
 from minigan.inspection.game_health import GameHealth
 from minigan.inspection.health_checks import Check, StepHealth

@@ -20,7 +20,7 @@ from minigan.checkpoints.resume_checks import log_lines, logged
 from minigan.data import EMBEDDED, STACKED
 from minigan.data.headers import PNG_SIGNATURE
 from minigan.errors import CheckpointError
-from minigan.inspection.dry_run import duration
+from minigan.inspection.dry_training import duration
 from minigan.recipes import Recipe, TranslationRecipe, get_recipe
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
@@ -101,7 +101,7 @@ def card_of_run(run: str | os.PathLike[str]) -> Card:
     folder = run_folder(path)
     facts, missing = _facts(folder)
     sections = {
-        f"Model card: {_safe(facts.recipe.name)} on {_safe(_source(facts.config))}": ["{picture}"],
+        f"Model card: {safe(facts.recipe.name)} on {safe(_source(facts.config))}": ["{picture}"],
         "Model details": [*_details(facts)],
         "Intended use": [*_use(facts)],
         "Training data": [*_data(facts, missing)],
@@ -161,7 +161,7 @@ def _read_evaluation(file: Path) -> dict[str, Any] | None:
 def _details(facts: Facts) -> Iterator[str]:
     kind, config = type(facts.recipe), facts.config
     summary = (kind.__doc__ or "").partition("\n")[0]
-    yield f"- Recipe `{facts.recipe.name}` of minigan {_safe(config.minigan)}. {_safe(summary)}"
+    yield f"- Recipe `{facts.recipe.name}` of minigan {safe(config.minigan)}. {safe(summary)}"
     if facts.model is not None:
         shape = tuple(facts.model["shape"])
         drawn = "points of the plane" if len(shape) == 1 else f"images of {shape[0]}x{shape[1]}, {_tone(shape[2])}"
@@ -169,7 +169,7 @@ def _details(facts: Facts) -> Iterator[str]:
         if classes := facts.model["classes"]:
             told = "" if facts.config.settings.get("condition", "none") != "none" else ", which it is not told"
             yield f"- Classes of its data{told}: {_list(classes)}."
-    yield f"- Numbers: {_safe(config.dtype)}, products in {_safe(config.precision)}."
+    yield f"- Numbers: {safe(config.dtype)}, products in {safe(config.precision)}."
     average = facts.recipe.ema
     yield f"- Weights: a moving average of decay {average:g}." if average else "- Weights: those of the last step."
 
@@ -185,16 +185,16 @@ def _use(facts: Facts) -> Iterator[str]:
 def _data(facts: Facts, missing: list[str]) -> Iterator[str]:
     known = (facts.checkpoint or {}).get("data")
     found = known if isinstance(known, dict) else {}
-    yield f"- Source: {_safe(_source(facts.config))}"
+    yield f"- Source: {safe(_source(facts.config))}"
     if targets := facts.config.settings.get("targets"):
-        yield f"- Targets: {_safe(os.path.basename(str(targets)))}"
+        yield f"- Targets: {safe(os.path.basename(str(targets)))}"
     if isinstance(text := found.get("description"), str):
-        yield f"- {_safe(text)}"
+        yield f"- {safe(text)}"
     elif isinstance(items := (facts.checkpoint or {}).get("loader", {}).get("items"), int):
         yield f"- {items:,} items."
     notes = found.get("notes")
     if isinstance(notes, list):
-        yield from (f"- {_safe(str(note))}" for note in notes)
+        yield from (f"- {safe(str(note))}" for note in notes)
     else:
         missing.append("how the data were understood")
         yield "- How the source was understood (files left out, values scaled) is not kept in this run."
@@ -211,21 +211,21 @@ def _training(facts: Facts, missing: list[str]) -> Iterator[str]:
     yield f"- Steps: {done}{of}."
     batches = f"{recipe.accumulate} batches" if recipe.accumulate > 1 else "a batch"
     yield f"- {batches.capitalize()} of {recipe.batch_size} for each update; {recipe.optimizer}, seed {config.seed}."
-    yield f"- Engine: {_safe(config.engine)}." if config.engine else "- Engine: not written down."
-    parts = list(_sittings(facts.records))
+    yield f"- Engine: {safe(config.engine)}." if config.engine else "- Engine: not written down."
+    parts = list(sittings(facts.records))
     if parts:
-        sittings = f", in {len(parts)} sittings" if len(parts) > 1 else ""
-        yield f"- Time: {duration(sum(parts))}{sittings}, up to the last record of the log."
+        several = f", in {len(parts)} sittings" if len(parts) > 1 else ""
+        yield f"- Time: {duration(sum(parts))}{several}, up to the last record of the log."
     else:
         missing.append("the training's time")
         yield "- Time: the log does not tell."
     last = next((record for record in reversed(facts.records) if "seconds" in record), None)
     if last is not None:
         losses = [f"{name} {_number(last[name])}" for name in last if name == "loss" or name.endswith("_loss")]
-        yield f"- Last record, step {last['step']:,}: {_safe(', '.join(losses)) or 'no losses'}."
+        yield f"- Last record, step {last['step']:,}: {safe(', '.join(losses)) or 'no losses'}."
 
 
-def _sittings(records: list[dict[str, Any]]) -> Iterator[float]:
+def sittings(records: list[dict[str, Any]]) -> Iterator[float]:
     """Seconds of each part of a training that was resumed: the log's clock begins anew then."""
     before = 0.0
     for record in records:
@@ -249,7 +249,7 @@ def _settings(facts: Facts) -> Iterator[str]:
     yield "|---|---|---|"
     for name, value in changed.items():
         value = os.path.basename(str(value)) if name == "targets" else value
-        yield f"| {_safe(name)} | {_safe(str(value))} | {_safe(str(usual[name]))} |"
+        yield f"| {safe(name)} | {safe(str(value))} | {safe(str(usual[name]))} |"
 
 
 def _evaluation(facts: Facts, missing: list[str]) -> Iterator[str]:
@@ -262,7 +262,7 @@ def _evaluation(facts: Facts, missing: list[str]) -> Iterator[str]:
         found = True
         last = {name: value for name, value in figures[-1].items() if name != "step"}
         text = ", ".join(f"{name} {_number(value)}" for name, value in last.items())
-        yield f"\nDuring training, at step {figures[-1]['step']:,}: {_safe(text)}."
+        yield f"\nDuring training, at step {figures[-1]['step']:,}: {safe(text)}."
     if not found:
         missing.append("an evaluation")
         yield "None was made: `minigan evaluate RUN` measures."
@@ -272,17 +272,17 @@ def _figures(evaluation: Mapping[str, Any]) -> Iterator[str]:
     """The figures of evaluation.json as a table."""
     step, features = evaluation.get("step"), evaluation.get("features")
     baseline = str(evaluation.get("baseline", "data itself"))
-    by = f", features: {_safe(str(features))}" if features else ""
+    by = f", features: {safe(str(features))}" if features else ""
     yield f"`minigan evaluate`, at step {_number(step)}{by}, seed {_number(evaluation.get('seed'))}:\n"
-    yield f"| figure | value | {_safe(baseline)} | better | |"
+    yield f"| figure | value | {safe(baseline)} | better | |"
     yield "|---|---|---|---|---|"
     for name, figure in evaluation["figures"].items():
         if isinstance(figure, dict):
             cells = (name, _number(figure.get("value")), _number(figure.get("data")))
             words = (str(figure.get("better", "")), str(figure.get("meaning", "")))
-            yield f"| {' | '.join(_safe(cell) for cell in (*cells, *words))} |"
+            yield f"| {' | '.join(safe(cell) for cell in (*cells, *words))} |"
     remarks = evaluation.get("remarks")
-    yield from (f"\nNote: {_safe(str(remark))}" for remark in (remarks if isinstance(remarks, list) else ()))
+    yield from (f"\nNote: {safe(str(remark))}" for remark in (remarks if isinstance(remarks, list) else ()))
 
 
 def _limits(facts: Facts) -> Iterator[str]:
@@ -321,7 +321,7 @@ def _tone(channels: int) -> str:
 
 
 def _list(names: list[str]) -> str:
-    shown = ", ".join(_safe(name) for name in names[:20])
+    shown = ", ".join(safe(name) for name in names[:20])
     return shown + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
 
 
@@ -331,7 +331,7 @@ def _number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """A stranger's text in one line, in which nothing means anything to Markdown or HTML."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     plain = plain if len(plain) <= LONGEST else f"{plain[:LONGEST]} ..."

@@ -206,10 +206,8 @@ def test_a_step_that_fails_at_any_of_its_batches_is_undone(at):
     for _ in range(3):
         quiet.step()
     wanted = quiet.learner.to_dict()
-    if at % 4 == 0:  # a batch that the failed step has taken is gone: the trainer goes back in the loader
-        for name, array in disturbed.learner.to_dict().items():
-            np.testing.assert_array_equal(array, wanted[name])
-    assert disturbed.learner.d_optimizer.steps == quiet.learner.d_optimizer.steps
+    for name, array in disturbed.learner.to_dict().items():
+        np.testing.assert_array_equal(array, wanted[name])
 
 
 @pytest.mark.parametrize("recipe", ["dcgan", "vae", "pix2pix", "denoise", "mlp", "multi-d"])
