@@ -69,7 +69,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run's folder holds; None or empty is what it does not hold."""
+    """Content of a run's folder; None or empty where it holds none."""
 
     config: RunConfig
     recipe: Recipe

@@ -52,7 +52,7 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a training would do; nothing of it was written or kept.
+    """Findings on a training that was not done; nothing of it was written or kept.
 
     Attributes:
         config: the run's.
@@ -231,7 +231,7 @@ def dry_resume(
 
 
 def _measured(prepared: PreparedRun) -> DryRun:
-    """What the training would do; closes its data."""
+    """The findings on a prepared training; closes its data."""
     state, backend, dataset = prepared.trainer.state, prepared.backend, prepared.dataset
     done = state.step
     with contextlib.closing(dataset), state.loader:

@@ -194,8 +194,8 @@ class AdaptiveAugmentation(Augmentation):
         verdict: r of the last 4 updates, (1,).
     Raises:
         ConfigError: there is no augmentation, or an argument is out of range.
-    Source: Karras et al. 2020a, "Training Generative Adversarial Networks with Limited Data", section 3, with
-        `target=.6` and `over=500_000`; there p has no limit of 1, which none of its runs reach.
+    Source: Karras et al. 2020a, "Training Generative Adversarial Networks with Limited Data", section 3, with a target
+        of .6 and 500,000 images.
     """
 
     EVERY = 4  # updates of D

@@ -59,7 +59,9 @@ class NoiseRecipe(AdversarialRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("latent", "classes", "augment_over", "augment_target")
+        self.check_positive("latent", "classes", "augment_over")
+        if not 0 < self.augment_target < 1:
+            raise ConfigError(f"{self.name}: augment_target must be in (0, 1), got {self._shown('augment_target')}.")
         self.check_from_zero("feature_matching", "fake_pool")
         self.check_choice("condition", self.conditions)
         self._augmentations()
