@@ -278,7 +278,7 @@ def _timing(prepared: PreparedRun) -> Timing:
             prepared.backend.synchronize()
             times.append(time.perf_counter() - began)
         stepper.check()
-    after = times[WARM:] or times[-1:]
+    after = times[WARM:] or times[1:]  # of slow steps fewer than would be warm
     return Timing(times[0], statistics.median(after), len(after))
 
 

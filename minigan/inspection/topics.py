@@ -56,7 +56,8 @@ def topics() -> Iterator[Topic]:
 
 def _layers() -> Iterator[type]:
     yield from _classes(nn, Layer)
-    yield from (*AUGMENTATIONS.values(), AdaptiveAugmentation)
+    yield from AUGMENTATIONS.values()
+    yield AdaptiveAugmentation
     yield from (Pack, Inpainting)
 
 

@@ -138,7 +138,7 @@ def test_errors_are_those_of_a_training(place):
 
 
 def test_a_folder_that_a_killed_training_left_is_free(place):
-    """What it was writing is no run; and a dry run does not tidy it up."""
+    """A half-written file is no run; and a dry run does not tidy it up."""
     left = place / "run"
     left.mkdir()
     (left / ".config.toml.1.999999.tmp").write_text("form")
