@@ -106,6 +106,7 @@ READERS: tuple[Reader, ...] = (
         damages="samples/step-000002.png",
         growth=PICTURE_GROWTH,
     ),
+    Reader("card", samples.evaluated_run_folders, reading.read_card, json_mutation, damages="evaluation.json"),
     Reader("lock", samples.lock_folders, reading.read_lock, json_mutation, damages=".lock"),
 )
 

@@ -18,7 +18,7 @@ from minigan.data.dataset import Collection
 from minigan.errors import MissingExtraError, OutputError
 from minigan.evaluation import classifier_cache
 from minigan.export import load_state_dict, read_state_dict, weight_shapes
-from minigan.inspection import report_data, report_run
+from minigan.inspection import card_of_run, report_data, report_run
 from minigan.inspection.history import read_history
 from minigan.nn.layers import BatchNorm, Dense, ReLU
 from minigan.nn.network import Sequential
@@ -220,6 +220,14 @@ def read_run_pictures(folder: Path, rng: random.Random) -> None:  # noqa: ARG001
             expect(len(report_data.pictures(history).data) == 1, "without Pillow, no picture")
     film = film_of(folder)
     expect(len({frame.shape for frame in film.frames}) == 1, "frames of several sizes")
+
+
+def read_card(folder: Path, rng: random.Random) -> None:  # noqa: ARG001 (a reader's signature)
+    """The model card of a run: whatever the figures say, it has its own headings, picture and no HTML."""
+    text = card_of_run(folder).text
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    expect(len(headings) == 9 and headings[0].startswith("# Model card"), f"headings {headings}")
+    expect(text.count("![") == 1 and "<" not in text, "a picture or HTML from elsewhere")
 
 
 def read_configuration(folder: Path, rng: random.Random) -> None:

@@ -227,6 +227,15 @@ def picture_run_folders() -> list[Files]:
 
 
 @cache
+def evaluated_run_folders() -> list[Files]:
+    """Runs with pictures and an evaluation."""
+    figure = {"value": 0.5, "data": None, "better": "lower", "meaning": "a distance", "samples": 9, "real": 9}
+    content = {"step": 3, "seed": 0, "features": "pixels", "baseline": "data itself", "remarks": ["few samples"]}
+    evaluation = json.dumps({**content, "figures": {"fid": figure, "kid": {**figure, "data": 0.1}}}).encode()
+    return [run | {"evaluation.json": evaluation} for run in picture_run_folders()]
+
+
+@cache
 def run_folders() -> list[Files]:
     """A training of a few steps of the smallest GAN, with and without a moving average."""
     from minigan import runs

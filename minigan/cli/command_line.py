@@ -190,6 +190,11 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="run folder or checkpoint to resume; only --steps, --data, --targets, --data-b and --precision may change",
     )
+    train.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done (data, networks, memory, time, folder) after a few steps in memory; write nothing",
+    )
     for name, what in (("log", "log record"), ("sample", "picture"), ("checkpoint", "checkpoint")):
         train.add_argument(f"--{name}-every", type=_count, metavar="N", help=f"steps from one {what} to the next")
     train.add_argument(
@@ -400,6 +405,11 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     _add_backend(report, default=None)
 
 
+def _add_card(card: argparse.ArgumentParser) -> None:
+    card.add_argument("run", metavar="RUN", type=Path, help="run folder")
+    card.add_argument("--out", type=Path, metavar="FILE", help="Markdown file to write (default: RUN/card.md)")
+
+
 def _add_bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("models", nargs="*", metavar="MODEL", help="mlp, dcgan28 to dcgan128, wgan-gp32 ...")
     bench.add_argument("--batch-size", type=_count, default=64, help="images in a step (default 64)")
@@ -535,6 +545,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "explain": _add_explain,
     "inspect": _add_inspect,
     "report": _add_report,
+    "card": _add_card,
     "recipes": _add_recipes,
     "info": _add_nothing,
     "bench": _add_bench,

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from minigan.cli.bench import bench, warmup
+from minigan.cli.card import card
 from minigan.cli.data import data
 from minigan.cli.evaluate import evaluate
 from minigan.cli.explain import explain_topic
@@ -30,6 +31,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "explain": explain_topic,
     "inspect": inspect_health,
     "report": report,
+    "card": card,
     "recipes": recipes,
     "info": info,
     "bench": bench,

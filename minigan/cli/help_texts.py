@@ -41,6 +41,7 @@ minigan train                                 # a DCGAN on digits, two minutes
 minigan train dcgan --data cifar10.zip --steps 5000
 minigan train dcgan --set loss=hinge d_norm=spectral
 minigan train --resume runs/dcgan-digits-1 --steps 8000
+minigan train dcgan --data photos --dry-run   # memory and time, before anything is trained
 minigan train --log csv tensorboard --log-gradients 100
 minigan train --json | jq .g_loss""",
         "each record of the log, and finally a summary",
@@ -135,6 +136,15 @@ minigan report runs/dcgan-digits-1
 minigan report runs/dcgan-digits-1 --quick --out report.html
 minigan report runs/dcgan-digits-1 runs/dcgan-digits-2 --out both.html""",
         "the file, the verdict, and what the report lacks",
+        quiet=True,
+    ),
+    "card": Usage(
+        "write a model card of a run",
+        "Writes a model card in Markdown: data, settings, training, figures, limits; from the run's folder alone.",
+        """\
+minigan card runs/dcgan-digits-1
+minigan card runs/dcgan-digits-1 --out digits/README.md     # with a copy of the newest sample picture""",
+        "the files, and what the run does not tell",
         quiet=True,
     ),
     "recipes": Usage(

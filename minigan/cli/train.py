@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from minigan.cli.flags import FLAGS, as_flags
 from minigan.cli.settings import chosen_settings
@@ -30,6 +31,8 @@ RHYTHM = tuple(field.name for field in dataclasses.fields(Rhythm))
 def train(options: argparse.Namespace) -> int:
     """Trains to the last step, or until interrupted."""
     out = Output.of(options)
+    if options.dry_run:
+        return _dry_run(options, out)
     if options.resume is None:
         prepared = start_run(_new_config(options), options.out)
     else:
@@ -48,6 +51,23 @@ def train(options: argparse.Namespace) -> int:
     return 0 if state.step >= state.steps else INTERRUPTED
 
 
+def _dry_run(options: argparse.Namespace, out: Output) -> int:
+    """Says what the training would do."""
+    # Late: a training does not pay for its tables.
+    from minigan.inspection.dry_training import dry_resume, dry_run_of
+
+    if options.resume is None:
+        found = dry_run_of(_new_config(options), options.out)
+    else:
+        found = dry_resume(options.resume, **_changes(options))
+    for note in found.notes:
+        out.note(note)
+    for line in found.lines():
+        out.show(line)
+    out.record(found.record())
+    return 0
+
+
 def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[str]) -> None:
     folder, run = short_path(state.folder), shell_word(short_path(state.folder))
     if state.step < state.steps:
@@ -61,6 +81,15 @@ def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[s
 
 
 def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]:
+    return resume_run(options.resume, **_changes(options))
+
+
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that may change when a run is resumed.
+
+    Raises:
+        ConfigError: others are given.
+    """
     fixed = ("batch_size", "out", "seed", "backend", *RHYTHM, "keep", "best", "log")
     given = [FLAGS[name] for name in fixed if getattr(options, name) is not None]
     given += ["RECIPE"] * (options.recipe is not None) + ["--set"] * bool(options.set)
@@ -70,7 +99,7 @@ def _resumed(options: argparse.Namespace) -> tuple[PreparedRun, tuple[str, ...]]
             "Leave them out, or start a new run."
         )
     may_change = ("steps", "data", "targets", "data_b", "precision")
-    return resume_run(options.resume, **{name: getattr(options, name) for name in may_change})
+    return {name: getattr(options, name) for name in may_change}
 
 
 def _new_config(options: argparse.Namespace) -> RunConfig:

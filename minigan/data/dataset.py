@@ -254,6 +254,7 @@ class LabelledDataset(Collection):
             )
         super().__init__(name=source.name, count=len(source), labels=source.labels, classes=source.classes)
         self.note(*source.notes)
+        self.shape = source.shape
         self._source = source
         self._labels = source.labels
 

@@ -1,7 +1,6 @@
 """Endless shuffled batches, read ahead in the background, that can be resumed bit for bit."""
 
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from types import TracebackType
@@ -17,8 +16,11 @@ from minigan.support.threads import warn_fewer_threads
 
 __all__ = ["Loader"]
 
+FLIPS = 1  # the stream of random numbers that choose which images are flipped
+
 Items = TypeVar("Items")
 ItemsRead = TypeVar("ItemsRead", covariant=True)
+Flips = npt.NDArray[np.bool_] | None
 
 
 class Readable(Protocol[ItemsRead]):
@@ -57,6 +59,8 @@ class Loader(Generic[Items]):
         workers: number of threads that read ahead; several pay off if large pictures are decoded.
         shuffle: False keeps the dataset's order.
         drop_last: leave out the last, smaller batch of each epoch.
+        mirror: flip each image left to right with probability 1/2, all pictures of an item together. The choice of each
+            place in an epoch depends on the seed and the epoch alone, as the order does.
         state: where to start, see `state`.
     Raises:
         ConfigError: an argument is out of range, or the state does not fit.
@@ -75,6 +79,7 @@ class Loader(Generic[Items]):
         workers: int = 1,
         shuffle: bool = True,
         drop_last: bool = True,
+        mirror: bool = False,
         state: dict[str, int] | None = None,
     ) -> None:
         if not isinstance(dataset, Collection):
@@ -94,10 +99,13 @@ class Loader(Generic[Items]):
         self.dataset: Readable[Items] = dataset
         self._shuffle = flag(shuffle, "shuffle", of="Loader")
         self._drop_last = flag(drop_last, "drop_last", of="Loader")
+        self._mirror = flag(mirror, "mirror", of="Loader")
+        if self._mirror and len(getattr(dataset, "shape", ())) == 1:
+            raise ConfigError(f"mirror flips images, but {dataset.name} holds points. Leave mirror=True out.")
         self._threads: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[Position, Future[Items]]] = deque()
         self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
-        self._order: tuple[int, IndexArray] | None = None
+        self._order: tuple[int, IndexArray, Flips] | None = None
         self._closed = False
         if state is not None:
             self.restore(state)
@@ -132,7 +140,7 @@ class Loader(Generic[Items]):
             raise ConfigError("the loader is closed. Make a new one; with state=loader.state() it continues from here.")
         self._read_ahead()
         if not self._ahead:
-            batch = self._reader()(self._rows(self._next))
+            batch = self._read(self._rows(self._next))
             self._next = self._after(self._next)
             return batch
         batch = self._ahead[0][1].result()  # an error stays in front: the next call meets it again
@@ -155,7 +163,7 @@ class Loader(Generic[Items]):
         Raises:
             ConfigError: the state is of another loader, or damaged. This loader is left as it was.
         """
-        expected = self._identity()
+        expected, state = self._identity(), {"mirror": 0, **state}  # earlier states do not tell
         missing = [key for key in (*Position._fields, *expected) if key not in state]
         if missing:
             raise ConfigError(f"the loader's state lacks {', '.join(missing)}. Use one that Loader.state() returned.")
@@ -206,6 +214,7 @@ class Loader(Generic[Items]):
             "seed": self._seed,
             "shuffle": int(self._shuffle),
             "drop_last": int(self._drop_last),
+            "mirror": int(self._mirror),
         }
 
     def _read_ahead(self) -> None:
@@ -213,13 +222,19 @@ class Loader(Generic[Items]):
             self._ahead.append((self._next, future))
             self._next = self._after(self._next)
 
+    def _read(self, rows: Any) -> Items:
+        """A batch, of what `_rows` returns."""
+        indices, flips = rows
+        items: Items = mirrored(self.dataset.read(indices), flips)
+        return items
+
     def _submitted(self, rows: Any) -> Future[Items] | None:
         """A batch that a thread reads; None if there is no thread, and none can be started."""
         while self._workers:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="minigan-loader")
             try:
-                return self._threads.submit(self._reader(), rows)
+                return self._threads.submit(self._read, rows)
             except RuntimeError:  # no more threads: with one less, until there are none
                 self._threads.shutdown(wait=True)  # what was submitted before is read
                 self._threads = None
@@ -227,16 +242,20 @@ class Loader(Generic[Items]):
                 warn_fewer_threads()
         return None
 
-    def _reader(self) -> Callable[[Any], Items]:
-        """The function that reads a batch, given what `_rows` returns."""
-        return self.dataset.read
-
     def _rows(self, position: Position) -> Any:
-        """Indices of the items of a batch."""
+        """The items of a batch, and which of them are flipped."""
         epoch, offset = position
         if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self._permutation(epoch))
-        return self._order[1][offset : offset + self.batch_size]
+            self._order = (epoch, self._permutation(epoch), self._flips(len(self.dataset), epoch))
+        part = slice(offset, offset + self.batch_size)
+        _, order, flips = self._order
+        return order[part], None if flips is None else flips[part]
+
+    def _flips(self, count: int, epoch: int, *side: int) -> Flips:
+        """Whether the item at each place of an epoch is flipped; a stream of its own, so that the order stays."""
+        if not self._mirror:
+            return None
+        return np.random.default_rng([self._seed, epoch, *side, FLIPS]).random(count) < 0.5
 
     def _permutation(self, epoch: int) -> IndexArray:
         count = len(self.dataset)
@@ -254,3 +273,17 @@ class Loader(Generic[Items]):
         for _, future in self._ahead:
             future.cancel()
         self._ahead.clear()
+
+
+def mirrored(items: Any, flips: Flips) -> Any:
+    """A batch in which the marked items' images are flipped left to right; labels stay.
+
+    Args:
+        items: what a dataset's `read` returns: images (N, H, W, C), or a tuple with such in it.
+        flips: (N,); None flips nothing.
+    """
+    if flips is None:
+        return items
+    if isinstance(items, tuple):
+        return tuple(mirrored(part, flips) for part in items)
+    return np.where(flips[:, None, None, None], items[:, :, ::-1], items) if items.ndim == 4 else items

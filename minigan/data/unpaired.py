@@ -1,13 +1,13 @@
 """Unpaired data: images of A and images of B, none of which belong together, and their loader."""
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from minigan.data.dataset import Collection, Dataset, FloatArray, IndexArray, Look
-from minigan.data.loader import Loader, Position
+from minigan.data.loader import Flips, Loader, Position, mirrored
 from minigan.errors import ConfigError
+
+SideRows = tuple[IndexArray, Flips]
 
 __all__ = ["UnpairedDataset", "UnpairedLoader"]
 
@@ -61,7 +61,8 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
     0 for A and 1 for B. Both follow from the number of the batch, which the position tells in epochs of the longer one.
 
     Args:
-        dataset, batch_size, seed, prefetch, workers, shuffle, state: see `Loader`. Each side gives `batch_size` images.
+        dataset, batch_size, seed, prefetch, workers, shuffle, mirror, state: see `Loader`. Each side gives `batch_size`
+            images, and flips its own.
     Raises:
         ConfigError: a side has fewer images than a batch; or see `Loader`.
     """
@@ -77,11 +78,19 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
         prefetch: int = 2,
         workers: int = 1,
         shuffle: bool = True,
+        mirror: bool = False,
         state: dict[str, int] | None = None,
     ) -> None:
-        self._orders: dict[int, tuple[int, IndexArray]] = {}
+        self._orders: dict[int, tuple[int, IndexArray, Flips]] = {}
         super().__init__(
-            dataset, batch_size=batch_size, seed=seed, prefetch=prefetch, workers=workers, shuffle=shuffle, state=state
+            dataset,
+            batch_size=batch_size,
+            seed=seed,
+            prefetch=prefetch,
+            workers=workers,
+            shuffle=shuffle,
+            mirror=mirror,
+            state=state,
         )
         for letter, side in (("A", dataset.a), ("B", dataset.b)):
             if batch_size > len(side):
@@ -103,19 +112,24 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
     def _identity(self) -> dict[str, int]:
         return {**super()._identity(), **self._counts()}
 
-    def _reader(self) -> Callable[[tuple[IndexArray, IndexArray]], tuple[FloatArray, FloatArray]]:
-        return lambda rows: self.dataset.read_sides(*rows)
+    def _read(self, rows: tuple[SideRows, SideRows]) -> tuple[FloatArray, FloatArray]:
+        (a_rows, a_flips), (b_rows, b_flips) = rows
+        a, b = self.dataset.read_sides(a_rows, b_rows)
+        return mirrored(a, a_flips), mirrored(b, b_flips)
 
-    def _rows(self, position: Position) -> tuple[IndexArray, IndexArray]:
+    def _rows(self, position: Position) -> tuple[SideRows, SideRows]:
         number = position.epoch * self.steps_per_epoch + position.offset // self.batch_size
         return self._side_rows(0, self.dataset.a, number), self._side_rows(1, self.dataset.b, number)
 
-    def _side_rows(self, side: int, images: Dataset, number: int) -> IndexArray:
-        """Indices of a side's images in the batch of that number."""
+    def _side_rows(self, side: int, images: Dataset, number: int) -> SideRows:
+        """Indices of a side's images in the batch of that number, and which of them are flipped."""
         epoch, batch = divmod(number, len(images) // self.batch_size)
         if side not in self._orders or self._orders[side][0] != epoch:
-            self._orders[side] = epoch, self._side_order(side, len(images), epoch)
-        return self._orders[side][1][batch * self.batch_size : (batch + 1) * self.batch_size]
+            order, flips = self._side_order(side, len(images), epoch), self._flips(len(images), epoch, side)
+            self._orders[side] = epoch, order, flips
+        _, order, flips = self._orders[side]
+        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        return order[part], None if flips is None else flips[part]
 
     def _side_order(self, side: int, count: int, epoch: int) -> IndexArray:
         if not self._shuffle:

@@ -13,10 +13,15 @@
     report = minigan.inspection.report_run("runs/dcgan-digits-1")      # one HTML file: curves, pictures, inspection
     report.page
 
+    print(minigan.inspection.dry_run("dcgan", data="photos"))          # what a training would do
+    print(minigan.inspection.card_of_run("runs/dcgan-digits-1").text)  # a model card
+
 A layer, loss or optimizer of your own joins with `describe`.
 """
 
+from minigan.inspection.card import Card, card_of_run
 from minigan.inspection.document import Document
+from minigan.inspection.dry_training import DryRun, dry_run
 from minigan.inspection.explanation import contents, explain
 from minigan.inspection.game_health import GameHealth
 from minigan.inspection.health_checks import Check, StepHealth
@@ -41,9 +46,11 @@ from minigan.inspection.work import Cost, Work, work_of
 
 __all__ = [
     "LIMITS",
+    "Card",
     "Check",
     "Cost",
     "Document",
+    "DryRun",
     "FunctionTrial",
     "GameHealth",
     "Inspection",
@@ -66,9 +73,11 @@ __all__ = [
     "as_page",
     "as_text",
     "as_trace",
+    "card_of_run",
     "comparison_document",
     "contents",
     "describe",
+    "dry_run",
     "explain",
     "inspect_run",
     "inspection_document",

@@ -172,7 +172,7 @@ def _of_game(health: StepHealth) -> Iterator[Check]:
             f"held-out images lie {game.memory:.0%} of the way from real to fake (standard error "
             f"{game.memory_error:.0%}): D knows its training images by heart"
         )
-        augment = " augment them (`augment='color,translation,cutout'`)," if _can_augment(recipe, learner) else ""
+        augment = " augment them (`augment='adaptive'`)," if _can_augment(recipe, learner) else ""
         remedy = f"Use more data,{augment} or stop at an earlier step"
         yield _check("overfitting", "D", surely, finding, remedy)
 

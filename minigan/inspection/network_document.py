@@ -91,6 +91,8 @@ def _game(recipe: Recipe, step: StepRecord) -> dict[str, str]:
     if isinstance(learner, AlternatingOptimizer):
         if isinstance(recipe, AdversarialRecipe) and recipe.n_critic > 1:
             found["steps"] = f"{recipe.n_critic} of D for each of G"
+        if recipe.accumulate > 1:
+            found["update"] = f"by the mean gradient of {recipe.accumulate} batches"
         found["loss"] = _said(learner.loss)
         if terms := _terms(learner.generator_terms):
             weight = "" if learner.adversarial_weight == 1 else f"{learner.adversarial_weight:g} * "

@@ -44,7 +44,7 @@ class RealStep:
         self.backend: Backend = prepared.backend
         self.number = self.state.step + 1
         loader = self.state.loader
-        self._items = [next(loader) for _ in range(self.state.learner.n_critic)]
+        self._items = [next(loader) for _ in range(self.state.learner.batches_per_step)]
         arrays = list(_changing(self.state))
         on_host = [array.nbytes for array in arrays if isinstance(array, np.ndarray)]
         expect_room(sum(on_host), what="a copy of all that a step changes")

@@ -20,7 +20,7 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.layers.augmentation import Color, Cutout, Translation
+from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
@@ -197,6 +197,21 @@ describe(
         source=AUGMENTATION,
     ),
     example=lambda: LayerTrial(Cutout(), (5, 5, 1)),
+)
+
+describe(
+    AdaptiveAugmentation,
+    Theory(
+        "Applies each of its augmentations to each image with probability p, which rises while D overfits.",
+        (
+            "y = x, then for each augmentation (A, b): y <- m (A y + b) + (1 - m) y,  m = 1 with probability p",
+            "after 4 updates of D: p <- p + sign(r - target) * their real images / over,  r = mean sign D(real)",
+        ),
+        *AFFINE,
+        remark="p begins at 0, and is kept in checkpoints.",
+        source="Karras et al. 2020a, section 3",
+    ),
+    example=lambda: LayerTrial(AdaptiveAugmentation([Translation(), Cutout()]), (8, 8, 1)),
 )
 
 # ------------------------------------------------------------------------------------------ combinators

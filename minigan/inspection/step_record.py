@@ -168,7 +168,7 @@ def record_step(recipe: Recipe, image_shape: tuple[int, ...], batch_size: int, *
     """
     backend = DryBackend()
     learner = recipe.assemble(image_shape, backend=backend, dtype=dtype, rng=np.random.default_rng(0))
-    learner.n_critic = 1  # of several equal steps of D one is enough
+    learner.n_critic = learner.accumulate = 1  # of several equal steps of D, or batches, one is enough
     optimizers = {name: constructor_call(item, leave_out=("arena",)) for name, item in learner.optimizers.items()}
     layers = [layer for net in learner.networks.values() for _, layer in net.walk()]
     unit = math.lcm(*map(_least, layers))

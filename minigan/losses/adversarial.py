@@ -56,6 +56,14 @@ class AdversarialLoss(ABC):
         """The number logged for a batch: the mean logit, or the mean probability of "real" if the loss defines one."""
         return mean(logits)
 
+    def boundary(self, real: Array, fake: Array) -> Array | float:  # noqa: ARG002 (scores have none of their own)
+        """The logit at which D is undecided: 0 for log-odds and margins.
+
+        Args:
+            real, fake: D's logits on a batch of each, of any shape.
+        """
+        return 0.0
+
 
 class LabelledLoss(AdversarialLoss):
     """Base of the losses with labels: D's target is a number, `real_label` for real batches and 0 for fake ones.
@@ -139,6 +147,10 @@ class LeastSquares(LabelledLoss):
         expect_array(logits, "logits", of=self)
         return self._half_square(logits - REAL)
 
+    def boundary(self, real: Array, fake: Array) -> float:  # noqa: ARG002
+        """The middle between both labels."""
+        return (FAKE + self.real_label) / 2
+
     @staticmethod
     def _half_square(distance: Array) -> tuple[Array, Array]:
         return 0.5 * mean(distance * distance), distance / distance.size
@@ -164,6 +176,10 @@ class Wasserstein(CriticLoss):
         expect_array(logits, "logits", of=self)
         sign = _sign(target)
         return sign * mean(logits), _constant(logits, sign)
+
+    def boundary(self, real: Array, fake: Array) -> Array:
+        """The middle between both means: a score has no zero of its own."""
+        return _middle(real, fake)
 
 
 class Hinge(CriticLoss):
@@ -218,6 +234,9 @@ class SoftmaxMixture(AdversarialLoss):
     def verdict(self, logits: Array) -> Array:
         return self.loss.verdict(logits)
 
+    def boundary(self, real: Array, fake: Array) -> Array | float:
+        return self.loss.boundary(real, fake)
+
 
 class CoupledLoss(ABC):
     """Base of the losses that compare real with fake logits, so that neither batch has a loss of its own.
@@ -251,6 +270,10 @@ class CoupledLoss(ABC):
     def verdict(self, logits: Array) -> Array:
         """The number logged for a batch: the mean logit."""
         return mean(logits)
+
+    def boundary(self, real: Array, fake: Array) -> Array | float:
+        """The logit at which D is undecided: the middle between both means, as only differences count."""
+        return _middle(real, fake)
 
 
 class RelativisticAverage(CoupledLoss):
@@ -320,6 +343,11 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
         labelled = [name for name, other in LOSSES.items() if issubclass(other, LabelledLoss)]
         raise ConfigError(f"the loss {name} has no labels to smooth: expected one of {', '.join(labelled)}.")
     return loss()
+
+
+def _middle(real: Array, fake: Array) -> Array:
+    """The middle between the mean logit on reals and that on fakes."""
+    return (mean(real) + mean(fake)) / 2
 
 
 def _target(target: float) -> float:

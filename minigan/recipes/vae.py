@@ -92,6 +92,7 @@ class VAE(Recipe):
             kl_weight=self.kl_weight,
             e_optimizer=self.make_optimizer(encoder.arena, lr=self.lr),
             g_optimizer=self.make_optimizer(G.arena, lr=self.lr),
+            accumulate=self.accumulate,
         )
 
     def prepare(self, images: np.ndarray) -> np.ndarray:

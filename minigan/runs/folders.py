@@ -14,7 +14,7 @@ from minigan.support.representation import python_text, short_path
 
 LONGEST_NAME = 100  # bytes of the data's name in a folder's; the system allows 255, and a letter may take four
 
-__all__ = ["check_free", "claim", "new_folder", "run_data", "run_data_b", "run_folder", "run_targets"]
+__all__ = ["check_free", "claim", "expect_free", "new_folder", "run_data", "run_data_b", "run_folder", "run_targets"]
 
 
 def new_folder(recipe: str, data: str, *, root: Path = Path("runs")) -> Path:
@@ -33,7 +33,12 @@ def check_free(folder: Path) -> None:
         ConfigError: the folder holds a run with a checkpoint, or files that are no run.
     """
     remove_stale(folder, "config.toml")
-    if not folder.is_dir() or all(path.name == LOCK_FILE for path in folder.iterdir()):
+    expect_free(folder)
+
+
+def expect_free(folder: Path) -> None:
+    """The same as `check_free`, but leaves what a killed process left."""
+    if not folder.is_dir() or all(path.name == LOCK_FILE or _is_left(path) for path in folder.iterdir()):
         return
     try:
         read_config(folder)
@@ -46,6 +51,11 @@ def check_free(folder: Path) -> None:
             f"{short_path(folder)} already holds a run. Resume it with: "
             f"`minigan.open_run({python_text(short_path(folder))}).resume()`, or choose another `out`."
         )
+
+
+def _is_left(path: Path) -> bool:
+    """Whether a file is a config.toml that was being written."""
+    return path.name.startswith(".config.toml.") and path.suffix == ".tmp"
 
 
 def claim(folder: Path) -> Path:

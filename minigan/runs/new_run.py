@@ -18,7 +18,7 @@ from minigan.training.listeners import AnyListener
 from minigan.training.listeners.logs import log_names
 from minigan.training.listeners.users import listener_list
 
-__all__ = ["train"]
+__all__ = ["recipe_with_settings", "train"]
 
 
 def train(
@@ -85,7 +85,7 @@ def train(
         raise ConfigError(f"best must be the name of a figure, got {kind_of(best)}. Write best='fid'.")
     given = {name: value for name, value in (("steps", steps), ("batch_size", batch_size)) if value is not None}
     config = new_config(
-        _with_settings(recipe, {**given, **settings}),
+        recipe_with_settings(recipe, {**given, **settings}),
         data=None if data is None else source_name(data),
         seed=whole(seed, "seed", least=0),
         backend=backend,
@@ -125,7 +125,7 @@ def _expect_registered(kind: type[Recipe]) -> None:
     )
 
 
-def _with_settings(given: str | type[Recipe] | Recipe, settings: Mapping[str, Any]) -> Recipe:
+def recipe_with_settings(given: str | type[Recipe] | Recipe, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with these settings, given as Python values.
 
     Raises:

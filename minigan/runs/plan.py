@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from minigan.data.survey_result import Survey
 from minigan.errors import ConfigError
 from minigan.recipes import NoiseRecipe, Recipe, get_recipe
+from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.recipes.bases.translation import PairRecipe
 
 __all__ = ["suited_recipe", "training_plan"]
@@ -42,9 +43,13 @@ def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
         if channels == 1 and found.colour:
             lines.append(f"{found.colour:,} pictures lose their colours")
     lines += _classes(found, recipe)
-    passes = recipe.steps * recipe.batch_size / found.count
+    if recipe.mirror:
+        lines.append("each picture is flipped left to right with probability 1/2, those of a pair together")
+    batches = recipe.accumulate * (recipe.n_critic if isinstance(recipe, AdversarialRecipe) else 1)
+    passes = recipe.steps * batches * recipe.batch_size / found.count
     often = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}"
-    lines.append(f"{recipe.steps:,} steps of {recipe.batch_size} see each of them {often} times")
+    batch = f"{recipe.batch_size}" if batches == 1 else f"{batches} x {recipe.batch_size}"
+    lines.append(f"{recipe.steps:,} steps of {batch} see each of them {often} times")
     return tuple(lines)
 
 

@@ -83,6 +83,8 @@ def _assembled(
         precision=backend.precision,
         engine=backend.describe(),
     )
+    if recipe.mirror:
+        dataset.note("each image is flipped left to right with probability 1/2, the pictures of a pair together")
     shape = recipe.image_shape(dataset)
     learner = recipe.assemble(
         shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
@@ -101,6 +103,7 @@ def _assembled(
         steps=recipe.steps,
         averages=recipe.moving_averages(learner, seed=[config.seed, STANDING]),
         config=config.to_toml(),
+        data=(dataset.describe(), dataset.notes),
     )
     trainer = Trainer(
         state,

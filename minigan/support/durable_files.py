@@ -11,7 +11,7 @@ from typing import BinaryIO
 from minigan.errors import OutputError
 from minigan.support.file_locks import is_at, try_lock
 
-__all__ = ["atomic_write", "is_alive", "make_folder", "remove_stale"]
+__all__ = ["atomic_write", "expect_makeable", "is_alive", "make_folder", "remove_stale"]
 
 # Refusals that say that a call does not exist here, or is forbidden; a full or broken disk says something else.
 NOT_HERE = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES)
@@ -114,6 +114,20 @@ def make_folder(path: Path, *, parents: bool = True) -> None:
             _sync_folder(folder.parent)
     except OSError as error:
         raise OutputError.of(path, error) from None
+
+
+def expect_makeable(path: Path) -> None:
+    """Checks that `make_folder` could create a folder; writes nothing.
+
+    Raises:
+        OutputError: a file is in its place or above it, or the folder that it would be in cannot be written.
+    """
+    _refuse_nul(path)
+    above = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+    if not above.is_dir():
+        raise OutputError.of(path, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(above, os.W_OK):
+        raise OutputError.of(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def _refuse_nul(path: Path) -> None:

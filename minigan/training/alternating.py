@@ -5,7 +5,9 @@ paper draws new noise. So G's forward pass is computed once and serves both step
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +16,11 @@ from minigan.errors import ConfigError, ShapeError
 from minigan.losses import FAKE, REAL, AdversarialLoss, CoupledLoss, Loss
 from minigan.losses.adversarial import expect_loss
 from minigan.losses.gradient_penalties import GradientPenalty, expect_penalty
+from minigan.nn.layers.augmentation import AdaptiveAugmentation
 from minigan.nn.network import Sequential, Tape
 from minigan.nn.optimizers import Optimizer
 from minigan.support.arguments import number, whole
+from minigan.training.accumulation import mean_of_batches
 from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
@@ -28,6 +32,22 @@ from minigan.training.sampling import Noise
 from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
 
 __all__ = ["AlternatingOptimizer"]
+
+
+class Game(NamedTuple):
+    """A batch for D's step and, as long as nothing is updated, for G's; on the backend.
+
+    Attributes:
+        real: (N, *D.input_shape).
+        condition: of both, (N, ...), or None.
+        z: G's input, (N, *G.input_shape).
+        shown: the fakes for D, (N, *D.input_shape).
+    """
+
+    real: Array
+    condition: Array | None
+    z: Array
+    shown: Array
 
 
 class AlternatingOptimizer(Learner):
@@ -48,8 +68,10 @@ class AlternatingOptimizer(Learner):
         penalty: added to D's loss.
         instance_noise: added to the images that D sees, real and fake, in D's step and in G's.
         fake_pool: mixes earlier fakes into the batches that D learns from.
+        accumulate: batches whose mean gradient makes one update, of D and of G; see `step`.
     Attributes:
         g_grads, d_grads: the gradients of G and of D in the last step.
+        adaptive: D's layers of augmentation whose probability D's logits on reals adjust; usually none, or one.
     Raises:
         ConfigError: an argument is of the wrong kind or out of range, or the networks do not go together.
         ShapeError: G's images do not have D's input shape.
@@ -71,8 +93,9 @@ class AlternatingOptimizer(Learner):
         penalty: GradientPenalty | None = None,
         instance_noise: InstanceNoise | None = None,
         fake_pool: FakePool | None = None,
+        accumulate: int = 1,
     ) -> None:
-        super().__init__({"G": (G, g_optimizer), "D": (D, d_optimizer)})
+        super().__init__({"G": (G, g_optimizer), "D": (D, d_optimizer)}, accumulate=accumulate)
         expect_loss(loss)
         if noise is not None:
             expect_noise_function(noise, G)
@@ -93,10 +116,16 @@ class AlternatingOptimizer(Learner):
             warnings.warn(objection, stacklevel=2)
         self.fake_pool = fake_pool
         self._joinable = joinable_examples(D)
+        self.adaptive = [layer for _, layer in D.walk() if isinstance(layer, AdaptiveAugmentation)]
         self.g_grads, self.d_grads = self.grads["G"], self.grads["D"]
 
     def step(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
         """n_critic steps of D, each on a new real batch and new fakes, then one step of G on the last fakes.
+
+        With `accumulate=K` each step of D is on K new batches, and G's on the last K: gradients, penalties and terms
+        are means over them. G's forward passes are then done a second time for G's step, so that only one batch's
+        activations are alive: with the same z, but new draws where G draws (Dropout). Statistics are committed after
+        each batch.
 
         Args:
             batches: real examples (N, *D.input_shape), in host memory or the backend's, of any float dtype; or a
@@ -108,6 +137,8 @@ class AlternatingOptimizer(Learner):
             DivergenceError: a value or a gradient is not finite; the network being updated is as before its step.
         """
         expect_rng(rng)
+        if self.accumulate > 1:
+            return self._step_of_many(batches, rng)
         for _ in range(self.n_critic):
             real, condition, z = self._feed(batches, rng)
             fake, g_tape = self.checked_forward(self.G.given(condition), z, rng)
@@ -115,6 +146,28 @@ class AlternatingOptimizer(Learner):
             d_values = self.discriminator_step(real, shown, rng, condition=condition)
         g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
+
+    def _step_of_many(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
+        """The same with several batches for each update."""
+        for _ in range(self.n_critic):
+            games = [self._game(batches, rng) for _ in range(self.accumulate)]
+            seen = [game._replace(real=self.seen(game.real, rng), shown=self.seen(game.shown, rng)) for game in games]
+            on_d = [partial(self._add_discriminator_gradients, g.real, g.shown, rng, g.condition) for g in seen]
+            d_values = self.update("D", gradients=partial(self._mean_on_d, on_d), rng=rng)
+        on_g = [partial(self._add_generator_gradients_again, game, rng) for game in games]
+        g_loss = self.update("G", gradients=partial(mean_of_batches, [self.g_grads], on_g), rng=rng).loss
+        return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
+
+    def _mean_on_d(self, batches: Sequence[Callable[[], DiscriminatorValues]]) -> DiscriminatorValues:
+        values = mean_of_batches([self.d_grads], batches)
+        self._adapt()
+        return values
+
+    def _game(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> Game:
+        """A new batch, and fakes without the tape of their forward pass."""
+        real, condition, z = self._feed(batches, rng)
+        fake, _ = self.checked_forward(self.G.given(condition), z, rng)
+        return Game(real, condition, z, fake if self.fake_pool is None else self.fake_pool.mix(fake, rng))
 
     def discriminator_step(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
@@ -158,8 +211,20 @@ class AlternatingOptimizer(Learner):
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
     ) -> DiscriminatorValues:
         """Leaves in `d_grads` the gradients of D's loss; arguments as in `discriminator_step`."""
-        D = self.D.given(condition)
         self.d_grads.zero()
+        values = self._add_discriminator_gradients(real, fake, rng, condition)
+        self._adapt()
+        return values
+
+    def _adapt(self) -> None:
+        """D's gradients are complete: augmentation that adapts may move its probability."""
+        for layer in self.adaptive:
+            layer.adapt()
+
+    def _add_discriminator_gradients(
+        self, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
+    ) -> DiscriminatorValues:
+        D = self.D.given(condition)
         own_condition = condition is None and self.D.is_conditioned  # for one batch
         if len(real) + len(fake) <= self._joinable and not own_condition:
             value, on_real, on_fake = self._joined_game(real, fake, rng, condition)
@@ -167,10 +232,12 @@ class AlternatingOptimizer(Learner):
             value, on_real, on_fake = self._coupled_game(D, self.loss, real, fake, rng)
         else:
             value, on_real, on_fake = self._separate_game(D, self.loss, real, fake, rng)
+        for layer in self.adaptive:
+            layer.note(on_real, self.loss.boundary(on_real, on_fake), images=len(real))
         penalty = D.kernels.xp.zeros_like(value)
         if self.penalty is not None and self.penalty.is_due(self.d_optimizer.steps):
             penalty = self.penalty.add_gradients(D, real, fake, grads=self.d_grads, rng=rng)
-        return DiscriminatorValues(value, on_real, on_fake, penalty)
+        return DiscriminatorValues(value, self.loss.verdict(on_real), self.loss.verdict(on_fake), penalty)
 
     def _separate_game(
         self, D: Sequential, loss: AdversarialLoss, real: Array, fake: Array, rng: np.random.Generator
@@ -178,17 +245,17 @@ class AlternatingOptimizer(Learner):
         """Adds the gradients of a loss that judges each batch by itself; separate batches for BatchNorm, too.
 
         Returns:
-            The loss, and D's verdicts on real and fake.
+            The loss, and D's logits on real and fake.
         """
-        values, verdicts = [], []
+        values, judged = [], []
         for x, target in ((real, REAL), (fake, FAKE)):
             logits, tape = D.forward(x, train=True, rng=rng)
             value, dlogits = loss.discriminator(logits, target)
             D.commit_statistics(tape)
             D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
             values.append(value)
-            verdicts.append(loss.verdict(logits))
-        return values[0] + values[1], verdicts[0], verdicts[1]
+            judged.append(logits)
+        return values[0] + values[1], judged[0], judged[1]
 
     def _coupled_game(
         self, D: Sequential, loss: CoupledLoss, real: Array, fake: Array, rng: np.random.Generator
@@ -200,7 +267,7 @@ class AlternatingOptimizer(Learner):
         for dlogits, tape in ((dreal, real_tape), (dfake, fake_tape)):
             D.commit_statistics(tape)
             D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
-        return value, loss.verdict(on_real), loss.verdict(on_fake)
+        return value, on_real, on_fake
 
     def _joined_game(
         self, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
@@ -219,7 +286,7 @@ class AlternatingOptimizer(Learner):
             )
             value = for_real + for_fake
         D.backward(joined(kernels, dreal, dfake), tape, grads=self.d_grads, need_dx=False, release=True)
-        return value, loss.verdict(on_real), loss.verdict(on_fake)
+        return value, on_real, on_fake
 
     # ------------------------------------------------------------------------------------------ G's gradients
 
@@ -231,6 +298,16 @@ class AlternatingOptimizer(Learner):
         D's running statistics stay as they are.
         """
         self.g_grads.zero()
+        return self._add_generator_gradients(fake, g_tape, real, rng, condition)
+
+    def _add_generator_gradients_again(self, game: Game, rng: np.random.Generator) -> GeneratorValues:
+        """The same for a game whose fakes are drawn a second time."""
+        fake, g_tape = self.G.given(game.condition).forward(game.z, train=True, rng=rng)
+        return self._add_generator_gradients(fake, g_tape, game.real, rng, game.condition)
+
+    def _add_generator_gradients(
+        self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, condition: Array | None
+    ) -> GeneratorValues:
         value, dfake = self._through_discriminator(self.D.given(condition), fake, real, rng)
         game = value
         for term in self.generator_terms:
@@ -288,6 +365,13 @@ class AlternatingOptimizer(Learner):
         return [(self.G.given(condition), z), (self.D.given(condition), real)]
 
     # ------------------------------------------------------------------------------------------ its state
+
+    def measures(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for layer in self.adaptive:
+            p, r = (float(self.D.kernels.to_numpy(one.value)[0]) for one in (layer.p, layer.verdict))
+            found |= {"augment_p": p, "augment_r": r}
+        return found
 
     def kind(self) -> tuple[bool | int, ...]:
         """Which of D's steps have a penalty, whether there is instance noise, and how full the pool of fakes is."""

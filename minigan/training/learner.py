@@ -13,6 +13,7 @@ from minigan.errors import ConfigError, DivergenceError, MiniganError
 from minigan.nn.network import Observer, Sequential, Tape
 from minigan.nn.network.sequential import expect_network
 from minigan.nn.optimizers import Optimizer, expect_optimizer
+from minigan.support.arguments import whole
 from minigan.support.representation import constructor_call
 from minigan.training.divergence import FirstNonFinite, all_finite, is_finite, is_sound
 from minigan.training.fake_pool import FakePool
@@ -55,10 +56,12 @@ class Learner(ABC):
     Args:
         parts: each network, built, with its optimizer, by the network's name; its arrays in a checkpoint begin with it.
         generators: the names of the networks that draw samples; none given, those that begin with G, or the first.
+        accumulate: batches whose mean gradient makes one update; a learner of your own needs not know of it.
     Attributes:
         generators: the names of the networks that draw samples.
         G: the first of them.
-        n_critic: batches in a step.
+        n_critic: updates of D in a step; 1 in a learner without D.
+        accumulate: see above.
         networks: all networks, by name.
         optimizers: all optimizers, by the short names of their networks, see `short_names`.
         grads: the gradients of each network in the last step, by the network's name.
@@ -69,7 +72,14 @@ class Learner(ABC):
     G: Sequential
     n_critic: int = 1
 
-    def __init__(self, parts: Mapping[str, tuple[Sequential, Optimizer]], *, generators: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, tuple[Sequential, Optimizer]],
+        *,
+        generators: Sequence[str] = (),
+        accumulate: int = 1,
+    ) -> None:
+        self.accumulate = whole(accumulate, "accumulate")
         short = short_names(parts)
         for name, (network, optimizer) in parts.items():
             expect_network(network, name)
@@ -100,6 +110,11 @@ class Learner(ABC):
                 )
         self.grads = {name: network.gradients() for name, network in self.networks.items()}
         self._search: FirstNonFinite | None = None
+
+    @property
+    def batches_per_step(self) -> int:
+        """The number of batches that a step takes."""
+        return self.n_critic * self.accumulate
 
     @property
     def memories(self) -> Mapping[str, Optimizer | FakePool]:
@@ -264,6 +279,10 @@ class Learner(ABC):
     def rates(self) -> dict[str, float]:
         """The learning rates of the next step, by their names in the log."""
         return {f"{name}_lr": optimizer.lr for name, optimizer in self.optimizers.items()}
+
+    def measures(self) -> dict[str, float]:
+        """Numbers for the log that are neither losses nor rates, by name; none by default. Waits for the device."""
+        return {}
 
     def __repr__(self) -> str:
         parts = [*self.networks, *(f"{name}_optimizer" for name in self.optimizers), "optimizer", "noise"]

@@ -33,6 +33,7 @@ class TrainingState:
         steps: the step at which training is done.
         step: the number of steps done.
         owner: keeps other trainings out of the folder; None does not.
+        data: the data in a line, and the notes on how their source was understood; for model cards.
         resumed_config: the text of config.toml when the checkpoint was made that training resumes from; "" for none.
     """
 
@@ -46,6 +47,7 @@ class TrainingState:
     config: str = ""
     step: int = 0
     owner: FolderOwner | None = None
+    data: tuple[str, tuple[str, ...]] = ("", ())
     resumed_config: str = ""
 
     def __repr__(self) -> str:
@@ -80,6 +82,7 @@ class TrainingState:
             "loader": self.loader.state(),
             "model": self.model,
             "config": self.config,
+            "data": {"description": self.data[0], "notes": list(self.data[1])},
         }
 
     def load(self, arrays: dict[str, np.ndarray], description: dict[str, Any], *, source: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Supervised training of a generator: the baseline without a discriminator."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
 from minigan.support.representation import fields
+from minigan.training.accumulation import mean_of_batches
 from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
@@ -43,14 +45,17 @@ class Supervised(Learner):
         G: maps sources (N, *G.input_shape) to images (N, *G.output_shape); built.
         terms: the loss; at least one term.
         optimizer: updates G's arena.
+        accumulate: batches whose mean gradient makes one update.
     Raises:
         ConfigError: G is not built, there are no terms, or the optimizer updates another network's arena.
     """
 
-    def __init__(self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer) -> None:
+    def __init__(
+        self, G: Sequential, *, terms: Sequence[GeneratorTerm], optimizer: Optimizer, accumulate: int = 1
+    ) -> None:
         if not terms:
             raise ConfigError("without a discriminator G expects at least one term to minimize, got none. Set l1=100.")
-        super().__init__({"G": (G, optimizer)})
+        super().__init__({"G": (G, optimizer)}, accumulate=accumulate)
         self.G = G
         self.terms = tuple(terms)
 
@@ -64,12 +69,16 @@ class Supervised(Learner):
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
         expect_rng(rng)
-        target, source = self._feed(batches)
-        return self.update("G", gradients=lambda: self.gradients(source, target, rng), rng=rng)
+        pairs = [self._feed(batches) for _ in range(self.accumulate)]
+        parts = [partial(self._add_gradients, source, target, rng) for target, source in pairs]
+        return self.update("G", gradients=lambda: mean_of_batches([self.grads["G"]], parts), rng=rng)
 
     def gradients(self, source: Array, target: Array, rng: np.random.Generator) -> SupervisedValues:
         """Leaves in `grads["G"]` the gradients of the loss."""
         self.grads["G"].zero()
+        return self._add_gradients(source, target, rng)
+
+    def _add_gradients(self, source: Array, target: Array, rng: np.random.Generator) -> SupervisedValues:
         y, tape = self.G.forward(source, train=True, rng=rng)
         value, dy = self.loss(y, target)
         self.G.backward(dy, tape, grads=self.grads["G"], need_dx=False)

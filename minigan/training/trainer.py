@@ -196,5 +196,5 @@ class Trainer:
             raise at_step(error, self.state.step - error.steps_ago) from None
 
     def _clock(self) -> Clock:
-        images_per_step = self.state.loader.batch_size * self.state.learner.n_critic
+        images_per_step = self.state.loader.batch_size * self.state.learner.batches_per_step
         return Clock(self.state.step, images_per_step=images_per_step)

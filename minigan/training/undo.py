@@ -90,7 +90,7 @@ class Undo:
         self._is_marked = True
 
     def _is_due(self) -> bool:
-        if self._each_step or self._since in (0, MOST):
+        if self._each_step or self._since in (0, max(1, MOST // self.learner.accumulate)):  # their batches are kept
             return True
         return (time.perf_counter() - self._copied_at) * SHARE > self._seconds
 

@@ -13,6 +13,7 @@ Higgins et al. 2017, equation 4.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
 from minigan.support.arguments import kind_of, number
 from minigan.support.representation import fields
+from minigan.training.accumulation import mean_of_batches
 from minigan.training.batch import expect_rng, next_batch
 from minigan.training.learner import Learner
 
@@ -72,6 +74,7 @@ class VariationalAutoencoder(Learner):
         likelihood: (G's output, x) -> (-log p(x | z), summed over an image and averaged over the batch; its gradient).
         kl_weight: beta, the weight of the KL divergence.
         e_optimizer, g_optimizer: update the arenas of the encoder and of G.
+        accumulate: batches whose mean gradient makes one update of both.
     Attributes:
         e_grads, g_grads: the gradients of the encoder and of G in the last step.
     Raises:
@@ -89,8 +92,9 @@ class VariationalAutoencoder(Learner):
         kl_weight: float = 1.0,
         e_optimizer: Optimizer,
         g_optimizer: Optimizer,
+        accumulate: int = 1,
     ) -> None:
-        super().__init__({"encoder": (encoder, e_optimizer), "G": (G, g_optimizer)})
+        super().__init__({"encoder": (encoder, e_optimizer), "G": (G, g_optimizer)}, accumulate=accumulate)
         if not callable(likelihood):
             raise ConfigError(
                 f"likelihood must be a function, got {kind_of(likelihood)}. Write likelihood=bernoulli, or gaussian."
@@ -124,13 +128,16 @@ class VariationalAutoencoder(Learner):
             DivergenceError: a value or a gradient is not finite; both networks are as they were before the step.
         """
         expect_rng(rng)
-        x = self.G.kernels.feed(lambda: next_batch(batches), dtype=self.G.dtype)
-        return self.update("encoder", "G", gradients=lambda: self.gradients(x, rng), rng=rng)
+        fed = [self.G.kernels.feed(lambda: next_batch(batches), dtype=self.G.dtype) for _ in range(self.accumulate)]
+        parts = [partial(self._add_gradients, x, rng) for x in fed]
+        both = [self.e_grads, self.g_grads]
+        return self.update("encoder", "G", gradients=lambda: mean_of_batches(both, parts), rng=rng)
 
     def gradients(self, x: Array, rng: np.random.Generator) -> VariationalValues:
         """Leaves in `e_grads` and `g_grads` the gradients of -ELBO."""
-        self.e_grads.zero()
-        self.g_grads.zero()
+        return mean_of_batches([self.e_grads, self.g_grads], [partial(self._add_gradients, x, rng)])
+
+    def _add_gradients(self, x: Array, rng: np.random.Generator) -> VariationalValues:
         code, e_tape = self.encoder.forward(x, train=True, rng=rng)
         eps = self._eps(code, rng)
         y, g_tape = self.G.forward(reparameterize(code, eps), train=True, rng=rng)

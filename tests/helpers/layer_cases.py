@@ -37,7 +37,7 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.layers.augmentation import Color, Cutout, Translation, augmentations
+from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation, augmentations
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.residual_blocks import conditional_batch_norm, projection
 
@@ -286,6 +286,9 @@ CASES: dict[str, Case] = {
     "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),
     "Translation": Case(Translation, (8, 12, 2), (8, 12, 2)),
     "Cutout": Case(Cutout, (5, 4, 2), (5, 4, 2)),
+    "AdaptiveAugmentation": Case(
+        lambda: AdaptiveAugmentation([Color(), Translation(), Cutout()]), (8, 8, 3), (8, 8, 3)
+    ),
     "Sequential, augmented": Case(
         lambda: Sequential([*augmentations("color,translation,cutout"), Conv2D(2, 3), LeakyReLU(0.2)]),
         (5, 4, 3),

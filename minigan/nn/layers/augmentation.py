@@ -5,21 +5,34 @@ does a gradient penalty; in evaluation they change nothing. Each maps an image b
 anew for every image of every forward pass: dx = A^T dy, and double backward is A v.
 
 Source: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", section 3.2; how much is
-changed is from the authors' code, for images in [-1, 1].
+changed is from the authors' code, for images in [-1, 1]. `AdaptiveAugmentation` leaves each image as it is with a
+probability that training adjusts.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import ConfigError
+from minigan.nn.initializers import Constant
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.parameters import Gradients
+from minigan.nn.parameters import Gradients, Parameter
+from minigan.support.arguments import number
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "Color", "Cutout", "Translation", "augmentations"]
+__all__ = [
+    "AUGMENTATIONS",
+    "AdaptiveAugmentation",
+    "Augmentation",
+    "Color",
+    "Cutout",
+    "Translation",
+    "augmentations",
+]
+
+ADAPTIVE = "adaptive"  # begins the policy of augmentations whose probability training adjusts
 
 
 class Augmentation(Layer):
@@ -161,20 +174,144 @@ def _crossed(rows: Array, columns: Array) -> Array:
     return (rows[:, :, None] & columns[:, None])[..., None]
 
 
+class AdaptiveAugmentation(Augmentation):
+    """Augmentations that each change each image with probability p, which rises while D overfits, and falls otherwise.
+
+    D overfits when it is surer of the training images than of others it would be. What can be seen without others is
+
+        r = the mean sign of D's logits on real images, 0 where D is undecided and 1 where it is sure of each.
+
+    After every 4 updates of D p moves by the share that their real images are of `over`: up if r is above `target`,
+    down if it is below. The layer counts in its state, so that a checkpoint has it, and a device need not be waited
+    for. A learner tells it of D's logits by `note` and of D's updates by `adapt`.
+
+    Args:
+        layers: the augmentations, applied one after the other.
+        target: the r that is aimed at, in (0, 1).
+        over: the number of real images over which p can rise from 0 to 1.
+    Attributes:
+        p: the probability, (1,).
+        verdict: r of the last 4 updates, (1,).
+    Raises:
+        ConfigError: there is no augmentation, or an argument is out of range.
+    Source: Karras et al. 2020a, "Training Generative Adversarial Networks with Limited Data", section 3, with a target
+        of .6 and 500,000 images.
+    """
+
+    EVERY = 4  # updates of D
+
+    p: Parameter
+    verdict: Parameter
+    counts: Parameter
+
+    def __init__(self, layers: Sequence[Augmentation], *, target: float = 0.6, over: float = 500_000) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not layers:
+            raise ConfigError(f"{name}: expected at least one augmentation, got none. Write [Translation()].")
+        self.layers = list(layers)
+        self.target = number(target, "target", of=name, above=0, below=1)
+        self.over = number(over, "over", of=name, above=0)
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(index), layer) for index, layer in enumerate(self.layers))
+
+    def infer(self, input_shape: Shape) -> Shape:
+        shape = super().infer(input_shape)
+        for index, layer in enumerate(self.layers):
+            layer.setup(shape, f"{self.path}.{index}.{type(layer).__name__}")
+        self.p = self.add_state("p", (1,), Constant(0))
+        self.verdict = self.add_state("verdict", (1,), Constant(0))
+        self.counts = self.add_state("counts", (4,), Constant(0))  # since p moved: signs, logits, images, updates
+        return shape
+
+    def draw(self, rng: np.random.Generator, n: int) -> list[tuple[Any, Array]]:
+        """For each augmentation its own numbers, and the images (N, 1, 1, 1) that it changes."""
+        drawn = []
+        for layer in self.layers:
+            maps = layer.draw(rng, n)
+            share = self.kernels.feed(lambda: rng.random((n, 1, 1, 1)), dtype=self.dtype)
+            drawn.append((maps, share < self.p.value))
+        return drawn
+
+    def linear(self, x: Array, maps: list[tuple[Any, Array]]) -> Array:
+        for layer, (own, changed) in zip(self.layers, maps, strict=True):
+            x = self._some(layer.linear(x, own), x, changed)
+        return x
+
+    def affine(self, x: Array, maps: list[tuple[Any, Array]]) -> Array:
+        for layer, (own, changed) in zip(self.layers, maps, strict=True):
+            x = self._some(layer.affine(x, own), x, changed)
+        return x
+
+    def adjoint(self, dy: Array, maps: list[tuple[Any, Array]]) -> Array:
+        for layer, (own, changed) in zip(reversed(self.layers), reversed(maps), strict=True):
+            dy = self._some(layer.adjoint(dy, own), dy, changed)
+        return dy
+
+    def _some(self, changed: Array, x: Array, where: Array) -> Array:
+        """x, with the marked images changed; the memory is that of `changed`."""
+        self.kernels.xp.copyto(changed, x, where=~where)
+        return changed
+
+    # ------------------------------------------------------------------------------------------ p
+
+    def note(self, logits: Array, boundary: Array | float, *, images: int) -> None:
+        """Counts the signs of D's logits on a real batch.
+
+        Args:
+            logits: of any shape.
+            boundary: the logit at which D is undecided.
+            images: the number of real images.
+        """
+        counts = self.counts.value
+        counts[0:1] += self.kernels.xp.sign(logits - boundary).sum()
+        counts[1:2] += logits.size
+        counts[2:3] += images
+
+    def adapt(self) -> None:
+        """Moves p, if this was the last of 4 updates of D. Nothing is read, so that no device is waited for."""
+        xp, p, counts = self.kernels.xp, self.p.value, self.counts.value
+        counts[3:4] += 1
+        is_due = counts[3:4] >= self.EVERY
+        r = counts[0:1] / xp.maximum(counts[1:2], 1)
+        moved = xp.clip(p + xp.sign(r - self.target) * (counts[2:3] / self.over), 0, 1)
+        p[...] = xp.where(is_due, moved, p)
+        self.verdict.value[...] = xp.where(is_due, r, self.verdict.value)
+        counts *= ~is_due
+
+
 AUGMENTATIONS: Mapping[str, type[Augmentation]] = {"color": Color, "translation": Translation, "cutout": Cutout}
 
 
-def augmentations(policy: str) -> list[Layer]:
+def augmentations(policy: str, *, target: float = 0.6, over: float = 500_000) -> list[Augmentation]:
     """The layers of a policy such as "color,translation,cutout", in its order; none for "".
 
+    "adaptive" is one layer of all three whose probability adapts, and "adaptive:color,cutout" one of some.
+
+    Args:
+        target, over: of an adaptive one, see `AdaptiveAugmentation`.
     Raises:
         ConfigError: a name is unknown.
     """
-    names = [name.strip() for name in policy.split(",")] if policy else []
-    for name in names:
+    kind, colon, some = policy.partition(":")
+    if kind.strip() == ADAPTIVE:
+        layers = _named(some, policy) if colon else [augmentation() for augmentation in AUGMENTATIONS.values()]
+        return [AdaptiveAugmentation(layers, target=target, over=over)]
+    return _named(policy, policy) if policy else []
+
+
+def _named(names: str, policy: str) -> list[Augmentation]:
+    """The augmentations of these names, joined by commas.
+
+    Args:
+        policy: with the names in it, for the error.
+    """
+    found = [name.strip() for name in names.split(",")]
+    for name in found:
         if name not in AUGMENTATIONS:
             raise ConfigError(
                 f"unknown augmentation {name!r}: expected some of {', '.join(AUGMENTATIONS)}, joined by commas, got "
-                f"{policy!r}."
+                f"{policy!r}. With {ADAPTIVE}: before them, or {ADAPTIVE} alone, their probability adapts."
             )
-    return [AUGMENTATIONS[name]() for name in names]
+    return [AUGMENTATIONS[name]() for name in found]

@@ -129,4 +129,5 @@ class AdversarialRecipe(Recipe):
             penalty=self.gradient_penalty(),
             instance_noise=InstanceNoise(self.instance_noise, self.instance_noise_steps),
             fake_pool=fake_pool,
+            accumulate=self.accumulate,
         )

@@ -37,7 +37,10 @@ class NoiseRecipe(AdversarialRecipe):
         condition: class condition of G and D: none, concatenation or, in some recipes, projection.
         classes: number of classes; the data decide it.
         feature_matching: weight of feature matching in G's loss; 0 leaves it out.
-        augment: augmentation of D's images, for small datasets: some of color, translation, cutout, joined by commas.
+        augment: augmentation of D's images, for small datasets: some of color, translation, cutout, joined by commas;
+            adaptive, or adaptive:color,cutout, applies each with a probability that rises while D overfits.
+        augment_over: number of real images over which that probability can rise from 0 to 1; fewer for short trainings.
+        augment_target: mean sign of D's logits on real images that it aims at, in (0, 1).
         fake_pool: number of earlier fakes that are kept; half of D's fakes are then taken from them. 0 keeps none.
         pack: number of examples that D judges together, against mode collapse (PacGAN); must divide batch_size.
     """
@@ -49,15 +52,19 @@ class NoiseRecipe(AdversarialRecipe):
     classes: int = 10
     feature_matching: float = 0.0
     augment: str = ""
+    augment_over: int = 500_000
+    augment_target: float = 0.6
     fake_pool: int = 0
     pack: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("latent", "classes")
+        self.check_positive("latent", "classes", "augment_over")
+        if not 0 < self.augment_target < 1:
+            raise ConfigError(f"{self.name}: augment_target must be in (0, 1), got {self._shown('augment_target')}.")
         self.check_from_zero("feature_matching", "fake_pool")
         self.check_choice("condition", self.conditions)
-        augmentations(self.augment)
+        self._augmentations()
         if self.pack < 1 or self.batch_size % self.pack:
             raise ConfigError(
                 f"{self.name}: pack must divide batch_size, got pack={self.pack}, batch_size={self.batch_size}."
@@ -94,12 +101,15 @@ class NoiseRecipe(AdversarialRecipe):
         """The discriminator after the layers that augment its images and join them with classes or with each other."""
         if self.augment and len(image_shape) != 3:
             raise ConfigError(f"{self.name}: augment needs images, got points. Leave augment={self.augment} out.")
-        front: list[Layer] = [*augmentations(self.augment)]
+        front: list[Layer] = [*self._augmentations()]
         if self.condition == "concatenation":
             front.append(ConcatCondition((self.classes,)))
         if self.pack > 1:
             front.append(Pack(self.pack))
         return self.discriminator((*image_shape[:-1], self.pack * image_shape[-1])).behind(front)
+
+    def _augmentations(self) -> list[Augmentation]:
+        return augmentations(self.augment, target=self.augment_target, over=self.augment_over)
 
     def learner(self, networks: Sequence[Sequential]) -> AlternatingOptimizer:
         G, D = networks

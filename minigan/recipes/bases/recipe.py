@@ -32,6 +32,9 @@ class Recipe(OptimizerSettings):
 
     Settings:
         batch_size: number of examples in a step.
+        accumulate: number of batches whose mean gradient makes one update of each network: a large batch in the memory
+            of a small one. A step takes that many times as long.
+        mirror: True flips each image of the data left to right with probability 1/2; both pictures of a pair together.
         ema: decay of the moving average of G's weights, such as .999; samples are then drawn with it. 0 keeps none.
         ema_statistics: its BatchNorm statistics: running, batch or standing, see `minigan.training.moving_average`.
         size: size of the images, a side or height and width (48x64); 0 takes the nearest to the data's that G can draw.
@@ -50,6 +53,8 @@ class Recipe(OptimizerSettings):
     largest_size: ClassVar[int] = 256  # images with a longer side are scaled down, unless the setting says more
 
     batch_size: int = 64
+    accumulate: int = 1
+    mirror: bool = False
     ema: float = 0.0
     ema_statistics: Statistics = "running"
     size: Size = 0
@@ -57,7 +62,7 @@ class Recipe(OptimizerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_positive("batch_size")
+        self.check_positive("batch_size", "accumulate")
         self.check_share("ema")
         self.check_choice("ema_statistics", STATISTICS)
         if self.channels not in (0, 1, 3):
@@ -197,8 +202,16 @@ class Recipe(OptimizerSettings):
         return dataset
 
     def loader(self, dataset: Any, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> Loader[Any]:
-        """A loader of endless batches, each to be converted by `batch`; see `minigan.data.Loader`."""
-        return Loader(dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle)
+        """A loader of endless batches, each to be converted by `batch`; see `minigan.data.Loader`.
+
+        Raises:
+            ConfigError: the data are fewer than a batch, or points that are to be mirrored.
+        """
+        if self.mirror and len(getattr(dataset, "shape", ())) == 1:
+            raise ConfigError(f"{self.name}: mirror flips images, got points of the plane. Leave `mirror=True` out.")
+        return Loader(
+            dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, mirror=self.mirror
+        )
 
     def image_shape(self, dataset: Any) -> Shape:
         """Shape of G's images for this dataset."""
@@ -279,7 +292,14 @@ class Recipe(OptimizerSettings):
         """
         image_shape, backend = self._expect_shape(image_shape), get_backend(backend, precision=precision)
         networks = self.networks(image_shape)
-        return self.learner([net.build(shape, backend=backend, dtype=dtype, rng=rng) for net, shape in networks])
+        built = [net.build(shape, backend=backend, dtype=dtype, rng=rng) for net, shape in networks]
+        learner = self.learner(built)
+        if learner.accumulate != self.accumulate:  # of a recipe of one's own that knows nothing of it
+            raise ConfigError(
+                f"{self.name}: accumulate={self.accumulate} is not for this recipe, whose learner takes one batch for "
+                "an update. Use `batch_size`."
+            )
+        return learner
 
     def built_generator(
         self,

@@ -121,7 +121,7 @@ class TranslationRecipe(AdversarialRecipe):
             return self.game(G, D, adversarial_weight=self.adversarial)
         (G,) = networks
         optimizer = self.make_optimizer(G.arena, lr=self.g_lr or self.lr)
-        return Supervised(G, terms=self.generator_terms(), optimizer=optimizer)
+        return Supervised(G, terms=self.generator_terms(), optimizer=optimizer, accumulate=self.accumulate)
 
     def batch(self, item: Any, rng: np.random.Generator) -> Batch:
         source, target = self.pair(item, rng)

@@ -175,7 +175,9 @@ class UnpairedRecipe(Recipe):
         )
 
     def loader(self, dataset: UnpairedDataset, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> UnpairedLoader:
-        return UnpairedLoader(dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle)
+        return UnpairedLoader(
+            dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, mirror=self.mirror
+        )
 
     def batch(self, item: Any, rng: np.random.Generator) -> Sides:  # noqa: ARG002
         return Sides(*item)

@@ -48,6 +48,7 @@ class Log(Listener):
             "step": step.number,
             **{name: float(value) for name, value in step.values._asdict().items()},
             **learner.rates(),
+            **learner.measures(),
             "images_per_second": round(clock.images_per_second, 1),
             "seconds": round(clock.seconds, 3),
         }

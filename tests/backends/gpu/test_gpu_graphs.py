@@ -40,6 +40,13 @@ CASES = {
     },
     "dcgan, noise that ends": {"instance_noise": 0.1, "instance_noise_steps": 3, "penalty": "dragan"},
     "dcgan, decay": {"schedule": "cosine", "feature_matching": 0.1, "clip_norm": 1, "pack": 2},
+    "dcgan, adaptive": {"augment": "adaptive", "augment_over": 64, "loss": "wasserstein"},
+    "dcgan, several batches": {
+        "accumulate": 3, "n_critic": 2, "penalty": "dragan", "penalty_interval": 2, "fake_pool": 30,
+        "augment": "adaptive",
+    },
+    "vae, several batches": {"accumulate": 2},
+    "pix2pix, several batches": {"accumulate": 2, "d_width": 2},
     "dcgan-keras": {},
     "mlp": {},
     "sngan": {"n_critic": 2},
