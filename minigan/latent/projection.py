@@ -31,7 +31,10 @@ from minigan.nn.schedules import LinearDecay
 from minigan.recipes import Recipe
 from minigan.training.sampling import generate
 
-__all__ = ["Projection", "Search", "project_image"]
+# Called after each step: with the number of steps done, the images drawn for it, and the least loss.
+Advance = Callable[[int, int, float], None]
+
+__all__ = ["Advance", "Projection", "Search", "project_image"]
 
 RATE = 0.1  # Adam's, at first
 FEATURE_WEIGHT = 0.1  # of the classifier's distance, next to the pixels'
@@ -123,7 +126,7 @@ def project_image(
     labels: list[int] | None,
     distance: FeatureDistance | None,
     search: Search,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> Projection:
     """Finds the z from which G draws an image most like the target.
 
@@ -134,7 +137,7 @@ def project_image(
         labels: classes to try; None for a G without classes.
         distance: in features, to this target.
         search: its extent.
-        advance: called with the number of steps done.
+        advance: called after each step.
     Raises:
         ConfigError: G does not draw from noise, or not by such a class.
     """
@@ -142,7 +145,7 @@ def project_image(
     starts = _starts(loss, labels, search)
     first = search.steps // 3
     found = _descend(loss, starts, steps=first, advance=advance)
-    found = _descend(loss, found.best(search.starts), steps=search.steps - first, advance=lambda n: advance(first + n))
+    found = _descend(loss, found.best(search.starts), steps=search.steps - first, begun=first, advance=advance)
     best = found.best(1)
     image, l1, features = loss.measured(best.sources)
     _, start_l1, start_features = loss.measured(starts.best(1).sources)
@@ -230,8 +233,13 @@ def _starts(loss: _Loss, labels: list[int] | None, search: Search) -> _Found:
     ).best(max(MOST_ROWS, search.starts))
 
 
-def _descend(loss: _Loss, found: _Found, *, steps: int, advance: Callable[[int], None]) -> _Found:
-    """Adam's steps on all rows at once, which do not touch each other: for each row the best z that it came by."""
+def _descend(loss: _Loss, found: _Found, *, steps: int, begun: int = 0, advance: Advance) -> _Found:
+    """Adam's steps on all rows at once, which do not touch each other: for each row the best z that it came by.
+
+    Args:
+        steps: number of steps.
+        begun: number of steps before these, for `advance`.
+    """
     kernels, (z, condition) = loss.G.kernels, found.sources
     place = Parameter("z", z.shape, lambda _, __: z)
     arena = Arena({"z": place}, backend=kernels, dtype=loss.G.dtype, rng=np.random.default_rng(0))
@@ -248,5 +256,5 @@ def _descend(loss: _Loss, found: _Found, *, steps: int, advance: Callable[[int],
         grads[place][...] = dz
         optimizer.step(grads)
         loss.recipe.prior.hold(place.value)
-        advance(step + 1)
+        advance(begun + step + 1, len(z), float(least.min()))
     return _Found(Sources(best, condition), found.labels, least)

@@ -3,7 +3,7 @@
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from minigan.errors import ConfigError
 from minigan.evaluation.classifier import Classifier
 from minigan.evaluation.features import StackedClassifier
 from minigan.latent.feature_distance import FeatureDistance
-from minigan.latent.projection import Projection, Search, project_image
+from minigan.latent.projection import Advance, Projection, Search, project_image
 from minigan.latent.sources import Sources, expect_seeds, expect_truncation, seed_sources, settled
 from minigan.latent.walk import walk_between, walk_length
 from minigan.nn.network import Sequential
@@ -118,7 +118,7 @@ class LatentTools(ABC):
         starts: int = 4,
         steps: int = 300,
         seed: int = 0,
-        advance: Callable[[int], None] | None = None,
+        advance: Advance | None = None,
     ) -> Projection:
         """Finds the z from which G draws an image most like a picture; see `minigan.latent.projection`.
 
@@ -130,49 +130,40 @@ class LatentTools(ABC):
             starts: number of places from which the search begins, for each class.
             steps: number of steps of the search.
             seed: of the starts.
-            advance: called with the number of steps done.
+            advance: called after each step: with the number of steps done, the images drawn for it, and the least loss.
         Raises:
             ConfigError: the generator draws points, or from images; there is no such class; or the picture or the
                 classifier is of another kind.
             DataError: the picture cannot be read.
         """
         search = Search(whole(starts, "starts"), whole(steps, "steps"), whole(seed, "seed", least=0))
-        shape, labels = self._canvas(), self._tried(label)
-        image, notes = one_picture(picture, shape)
+        image, notes = one_picture(picture, self.expect_projectable(label=label))
         distance = None if classifier is None else FeatureDistance(classifier, image)
+        count = self.recipe.class_count
         found = project_image(
             self._settled,
             self.recipe,
             image,
-            labels=labels,
+            labels=None if not count else list(range(count)) if label is None else [self.label(label)],
             distance=distance,
             search=search,
-            advance=advance or (lambda _: None),
+            advance=advance or (lambda *_: None),
         )
         return replace(found, notes=notes)
 
-    def _canvas(self) -> tuple[int, int, int]:
-        """The shape of G's images.
+    def expect_projectable(self, *, label: int | str | None = None) -> tuple[int, int, int]:
+        """The shape (H, W, C) of a picture that can be projected.
 
+        Args:
+            label: its class.
         Raises:
-            ConfigError: it draws points.
+            ConfigError: none can: G draws points, or from images, or not by that class.
         """
+        self.recipe.sources(np.random.default_rng(0), 1, label=None if label is None else self.label(label))  # raises
         if len(self.G.output_shape) != 3:
             raise ConfigError(f"{self.recipe.name} draws points here, onto which no picture is projected. Use images.")
         H, W, C = self.G.output_shape
         return H, W, C
-
-    def _tried(self, label: int | str | None) -> list[int] | None:
-        """The classes that a projection tries; None if G is told none.
-
-        Raises:
-            ConfigError: G does not draw from noise, or not by that class.
-        """
-        chosen = None if label is None else self.label(label)
-        self.recipe.sources(np.random.default_rng(0), 1, label=chosen)  # raises, if it cannot
-        if not self.recipe.class_count:
-            return None
-        return list(range(self.recipe.class_count)) if chosen is None else [chosen]
 
     def draw_alone(self, sources: Sources) -> np.ndarray:
         """Samples drawn one by one, so that not even their last bits depend on each other."""
