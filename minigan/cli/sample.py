@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from minigan.cli.flags import FLAGS
 from minigan.cli.pictures import write_picture
 from minigan.cli.walk import walk
@@ -68,14 +66,18 @@ def _grid_of_classes(trained: TrainedGenerator, options: argparse.Namespace) -> 
     count, name = trained.recipe.class_count, trained.recipe.name
     if not count or len(trained.G.output_shape) != 3:
         found = "draws points here" if count else "was trained without classes"
-        raise ConfigError(f"{name} {found}, got --grid-of-classes. Use a run of images with `condition='concatenation'`.")
+        raise ConfigError(
+            f"{name} {found}, got --grid-of-classes. Use a run of images with `condition='concatenation'`."
+        )
     classes = [trained.label(each) for each in options.classes or range(count)]
     if len(classes) > MOST_COLUMNS:
-        raise ConfigError(f"a grid has at most {MOST_COLUMNS} columns, got {len(classes):,} classes. Add `classes=NAME`.")
+        raise ConfigError(
+            f"a grid has at most {MOST_COLUMNS} columns, got {len(classes):,} classes. Add `classes=NAME`."
+        )
     first = options.seed or 0
     seeds = options.seeds or list(range(first, first + (options.count or ROWS)))
     samples = trained.sample(
-        seeds=np.repeat(seeds, len(classes)), label=classes * len(seeds), truncation=options.truncation
+        seeds=[seed for seed in seeds for _ in classes], label=classes * len(seeds), truncation=options.truncation
     )
     out = Output.of(options)
     write_picture(options.out, image_grid(samples, columns=len(classes)), out)

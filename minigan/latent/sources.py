@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def expect_truncation(value: float) -> float:
     return float(number(value, "truncation", least=0, most=1, remedy=remedy))
 
 
-def expect_seeds(value: Sequence[int]) -> list[int]:
+def expect_seeds(value: Any) -> list[int]:
     """The value as a list, if it is a list of seeds.
 
     Raises:

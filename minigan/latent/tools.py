@@ -101,7 +101,12 @@ class LatentTools(ABC):
             ConfigError: there is no such class, or nowhere to walk to; or as in `sample`.
             OutOfMemoryError: there is no room for so many images.
         """
-        frames, loop, numbers, label = whole(frames, "frames"), flag(loop, "loop"), expect_seeds(seeds), label_list(label)
+        frames, loop, numbers, label = (
+            whole(frames, "frames"),
+            flag(loop, "loop"),
+            expect_seeds(seeds),
+            label_list(label),
+        )
         if isinstance(label, list | tuple) and len(numbers) == 1:
             numbers = numbers * len(label)
         self.expect_room_for(walk_length(len(numbers), frames=frames, loop=loop))

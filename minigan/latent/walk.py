@@ -31,7 +31,9 @@ def walk_between(points: Sources, *, prior: Prior, frames: int, loop: bool) -> S
     if len(z) < 2:
         raise ConfigError(f"a walk needs at least two seeds or classes, got {len(z)}. Write `seeds=[1, 2, 3, 4]`.")
     if (z == z[0]).all() and (c is None or (c == c[0]).all()):
-        raise ConfigError("a walk needs seeds or classes that differ, got one and the same. Write `seeds=[1, 2, 3, 4]`.")
+        raise ConfigError(
+            "a walk needs seeds or classes that differ, got one and the same. Write `seeds=[1, 2, 3, 4]`."
+        )
     ends = [(k, (k + 1) % len(z)) for k in range(len(z) if loop else len(z) - 1)]
     steps = [(a, b, frame / (frames + 1)) for a, b in ends for frame in range(frames + 1)]
     steps += [] if loop else [(len(z) - 1, len(z) - 1, 0.0)]
