@@ -6,6 +6,7 @@ import errno
 import io
 import math
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -531,13 +532,15 @@ def _seeds(text: str) -> list[int]:
     """The seeds of a list such as 1-16 or 1,5,9-12."""
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        ends = _seed(first), _seed(last if dash else first)
-        if ends[0] > ends[1]:
+        found = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part, re.ASCII)
+        if found is None:
+            raise argparse.ArgumentTypeError(f"must be seeds such as 1-16 or 1,5,9-12, got {text!r}")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if first > last:
             raise argparse.ArgumentTypeError(f"must count upwards, got {part.strip()}")
-        if len(seeds) + ends[1] - ends[0] >= MOST_SEEDS:
+        if len(seeds) + last - first >= MOST_SEEDS:
             raise argparse.ArgumentTypeError(f"must name at most {MOST_SEEDS:,} seeds")
-        seeds += range(ends[0], ends[1] + 1)
+        seeds += range(first, last + 1)
     return seeds
 
 

@@ -101,11 +101,13 @@ def _expect_consistent(options: argparse.Namespace) -> None:
         (options.walk is not None and options.grid_of_classes, "--grid-of-classes", "--walk makes a film"),
         (options.grid_of_classes and options.label is not None, "--class", "--grid-of-classes has a column a class"),
         (options.classes and options.label is not None, "--class", "--classes names the classes"),
-        (options.classes and not spread, "--classes", "samples have one --class or any, without --walk"),
-        (options.no_loop and options.walk is None, "--no-loop", "samples are no --walk"),
     ):
         if wrong:
             raise ConfigError(f"{rule}, got {found} in addition. Leave it out.")
+    if options.classes and not spread:
+        raise ConfigError("--classes is for --walk and --grid-of-classes, got neither. Use --class for one class.")
+    if options.no_loop and options.walk is None:
+        raise ConfigError("--no-loop is for --walk, got none. Add --walk 15.")
 
 
 def _film(options: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 
 G stays as it is, and Adam moves z: the gradient goes from the loss through the image and G's backward pass to its
 input, with no weight's gradient computed (`grads=None`). Such a loss has many hollows, so that there are several
-starts: the best of many random samples. In a first third of the steps they all descend, afterwards only the best few.
+starts: the best of many random samples. In a first third of the steps they all descend, afterwards only the best few,
+of several classes one each.
 
 The loss is the mean absolute difference of the pixels, and the distance in a classifier's features if there is one.
 z stays where the prior's draws lie, as far from it G draws what it was never trained for.
@@ -12,6 +13,7 @@ Karras et al. 2020 (StyleGAN2), appendix D.
 """
 
 import html
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -110,9 +112,16 @@ class _Found(NamedTuple):
     labels: list[int | None]
     losses: np.ndarray
 
-    def best(self, count: int) -> "_Found":
-        """The rows of least loss."""
-        rows = np.argsort(self.losses, kind="stable")[:count]
+    def best(self, count: int, *, of_a_class: int | None = None) -> "_Found":
+        """The rows of least loss, of a class at most so many."""
+        ordered = np.argsort(self.losses, kind="stable").tolist()
+        seen: Counter[int | None] = Counter()
+        rows = []
+        for row in ordered:
+            seen[self.labels[row]] += 1
+            if of_a_class is None or seen[self.labels[row]] <= of_a_class:
+                rows.append(row)
+        rows = rows[:count]
         c = self.sources.condition
         sources = Sources(self.sources.z[rows], None if c is None else c[rows])
         return _Found(sources, [self.labels[row] for row in rows], self.losses[rows])
@@ -145,7 +154,8 @@ def project_image(
     starts = _starts(loss, labels, search)
     first = search.steps // 3
     found = _descend(loss, starts, steps=first, advance=advance)
-    found = _descend(loss, found.best(search.starts), steps=search.steps - first, begun=first, advance=advance)
+    left = found.best(search.starts) if labels is None or len(labels) == 1 else found.best(search.starts, of_a_class=1)
+    found = _descend(loss, left, steps=search.steps - first, begun=first, advance=advance)
     best = found.best(1)
     image, l1, features = loss.measured(best.sources)
     _, start_l1, start_features = loss.measured(starts.best(1).sources)
@@ -240,6 +250,8 @@ def _descend(loss: _Loss, found: _Found, *, steps: int, begun: int = 0, advance:
         steps: number of steps.
         begun: number of steps before these, for `advance`.
     """
+    if not steps:
+        return found
     kernels, (z, condition) = loss.G.kernels, found.sources
     place = Parameter("z", z.shape, lambda _, __: z)
     arena = Arena({"z": place}, backend=kernels, dtype=loss.G.dtype, rng=np.random.default_rng(0))

@@ -94,7 +94,7 @@ class LatentTools(ABC):
             frames: number of images between those of neighboring seeds.
             seeds: at least two; or one, and the path leads through classes alone.
             label: the class of the whole walk; or a list with the class at each seed, between which the condition
-                changes evenly. None takes the class that each seed draws.
+                changes evenly, to be given with as many seeds or with one. None takes the class that each seed draws.
             truncation: see `sample`.
             loop: whether the path returns from the last seed to the first.
         Raises:
@@ -107,8 +107,10 @@ class LatentTools(ABC):
             expect_seeds(seeds),
             label_list(label),
         )
-        if isinstance(label, list | tuple) and len(numbers) == 1:
-            numbers = numbers * len(label)
+        if isinstance(label, list | tuple):
+            if len(numbers) not in (1, len(label)):
+                raise ConfigError(f"a walk through {len(label)} classes has one seed, or as many, got {len(numbers)}.")
+            numbers = numbers * len(label) if len(numbers) == 1 else numbers
         self.expect_room_for(walk_length(len(numbers), frames=frames, loop=loop))
         labels = self.classes_of(label, len(numbers))
         points = seed_sources(self.recipe, numbers, label=labels, truncation=expect_truncation(truncation))
