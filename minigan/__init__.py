@@ -29,6 +29,7 @@ The rooms, each built on those above it:
     evaluation   how close samples are to the data; each measure is a function of evaluation.metrics
     training     one step of training, the loop around it, moving averages, samples
     recipes      whole GANs by name, with their settings
+    latent       single latent vectors: seeds, truncation, walks, projection
     runs         a recipe, its data and a folder; trained generators; train and open_run
     inspection   networks, layers and losses explained, with counts and checked examples
     export       networks for other programs

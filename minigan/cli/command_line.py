@@ -6,6 +6,7 @@ import errno
 import io
 import math
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -24,6 +25,7 @@ from minigan.support.threads import limit_blas
 __all__ = ["main"]
 
 LARGEST = 10**9
+MOST_SEEDS = 100_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -253,12 +255,38 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     _add_network(sample)
     _add_split(sample)
     sample.add_argument("--class", dest="label", metavar="CLASS", help="class of all samples: its number or name")
-    sample.add_argument("--seed", type=_seed, help="seed of the noise (default 0)")
+    sample.add_argument("--seed", type=_seed, help="seed of the noise of all samples (default 0)")
+    sample.add_argument(
+        "--seeds",
+        type=_seeds,
+        metavar="LIST",
+        help="one sample for each of these seeds, the first that --seed would draw: 1-16, or 1,5,9-12",
+    )
+    sample.add_argument(
+        "--truncation",
+        type=_number,
+        metavar="SHARE",
+        help="share of the noise to draw from, its middle: .7 for less variety, 1 for all of it (default 1)",
+    )
+    sample.add_argument(
+        "--walk",
+        type=_count,
+        metavar="N",
+        help="film from seed to seed and back, with N pictures between neighbors (default 6 seeds)",
+    )
+    sample.add_argument(
+        "--grid-of-classes", action="store_true", help="a column for each class, a row for each seed (default 8 seeds)"
+    )
+    sample.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="classes of the columns, or of a walk from class to class"
+    )
+    sample.add_argument("--no-loop", action="store_true", help="end a walk at the last seed: do not return")
     sample.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="picture to write: .png, .jpg, .webp, .bmp or .tif (default samples.png)",
+        help="picture to write: .png, .jpg, .webp, .bmp or .tif (default samples.png); of a walk .png or .gif "
+        "(default walk.png)",
     )
     sample.add_argument(
         "--film",
@@ -268,6 +296,35 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     )
     _add_last_weights(sample)
     _add_backend(sample)
+
+
+def _add_project(project: argparse.ArgumentParser) -> None:
+    _add_run(project)
+    project.add_argument("picture", metavar="PICTURE", type=Path, help="picture file; it is scaled to the generator's")
+    project.add_argument(
+        "--class", dest="label", metavar="CLASS", help="its class, number or name (default: the best of all)"
+    )
+    project.add_argument("--starts", type=_count, default=4, metavar="N", help="starts of each class (default 4)")
+    project.add_argument("--steps", type=_count, default=300, help="steps of the search (default 300)")
+    project.add_argument("--seed", type=_seed, default=0, help="seed of the starts (default 0)")
+    project.add_argument(
+        "--features",
+        choices=("classifier", "pixels"),
+        help="what to compare besides pixels (default: features of a classifier if the run's data have labels)",
+    )
+    project.add_argument("--data", metavar="SOURCE", help="data for the classifier (default: the run's training data)")
+    project.add_argument(
+        "--out",
+        type=Path,
+        default=Path("projection.png"),
+        metavar="FILE",
+        help="picture to write: PICTURE and what was found, side by side (default projection.png)",
+    )
+    project.add_argument(
+        "--z", type=Path, metavar="FILE", help="z to write, .npy, or .npz with class and images (default: OUT's, .npz)"
+    )
+    _add_last_weights(project)
+    _add_backend(project)
 
 
 def _add_translate(translate: argparse.ArgumentParser) -> None:
@@ -496,6 +553,29 @@ def _seed(text: str) -> int:
     return _whole(text, least=0, rule="not be negative")
 
 
+def _seeds(text: str) -> list[int]:
+    """The seeds of a list such as 1-16 or 1,5,9-12."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part, re.ASCII)
+        if found is None:
+            raise argparse.ArgumentTypeError(f"must be seeds such as 1-16 or 1,5,9-12, got {text!r}")
+        first, last = int(found[1]), int(found[2] or found[1])
+        if first > last:
+            raise argparse.ArgumentTypeError(f"must count upwards, got {part.strip()}")
+        if len(seeds) + last - first >= MOST_SEEDS:
+            raise argparse.ArgumentTypeError(f"must name at most {MOST_SEEDS:,} seeds")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
 def _whole(text: str, *, least: int, rule: str) -> int:
     try:
         value = int(text)
@@ -538,6 +618,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "train": _add_train,
     "data": _add_data,
     "sample": _add_sample,
+    "project": _add_project,
     "translate": _add_translate,
     "evaluate": _add_evaluate,
     "export": _add_export,

@@ -12,6 +12,7 @@ from minigan.cli.export_import import export_run, import_run
 from minigan.cli.gradcheck import gradcheck
 from minigan.cli.info import info
 from minigan.cli.inspect import inspect_health
+from minigan.cli.project import project
 from minigan.cli.recipes import recipes
 from minigan.cli.report import report
 from minigan.cli.sample import sample, translate
@@ -24,6 +25,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "train": train,
     "data": data,
     "sample": sample,
+    "project": project,
     "translate": translate,
     "evaluate": evaluate,
     "export": export_run,

@@ -31,8 +31,9 @@ FLAGS: Mapping[str, str] = {
         ),
         *("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients"),
         *("count", "split", "features", "held_out", "quick"),
+        *("seeds", "truncation", "classes", "starts"),
     )
-} | {"label": "--class"}
+} | {"label": "--class", "frames": "--walk"}
 
 
 def as_flags(text: str) -> str:
@@ -82,6 +83,8 @@ def _value(code: ast.expr) -> str:
     """A literal without Python's quotes, fit for a shell; a name, which stands for something, as it is."""
     if isinstance(code, ast.Constant) and code.value is not ...:
         return shell_word(str(code.value))
+    if isinstance(code, ast.List):  # of seeds
+        return ",".join(map(_value, code.elts))
     return ast.unparse(code)
 
 

@@ -60,13 +60,32 @@ minigan data photos --recipe sngan --set size=64""",
     ),
     "sample": Usage(
         "draw pictures with a trained generator",
-        "Draws samples, the density of points, or for a generator from image to image: source, output, target.",
+        """\
+Draws samples, the density of points, or for a generator from image to image: source, output, target.
+--seed S draws --count samples from one stream of noise. --seeds draws the first sample of the stream of
+each seed, which is the same whatever else the list names: --seeds 7 is what --seed 7 --count 1 draws.""",
         """\
 minigan sample runs/dcgan-digits-1
 minigan sample runs/dcgan-digits-1 --count 100 --seed 7 --out hundred.png
+minigan sample runs/dcgan-digits-1 --seeds 1,5,9-12 --truncation .7
+minigan sample runs/dcgan-digits-1 --walk 15 --seeds 1,5,9 --out walk.gif
 minigan sample runs/dcgan-digits-2 --class 7  # of a GAN trained with classes
+minigan sample runs/dcgan-digits-2 --grid-of-classes --seeds 1-8
+minigan sample runs/dcgan-digits-2 --walk 15 --classes 3 5 8 --seed 2
 minigan sample runs/dcgan-digits-1 --film film.png""",
         "a description of the samples, and the file",
+        quiet=True,
+    ),
+    "project": Usage(
+        "find the noise from which a trained generator draws a picture",
+        """\
+Finds the z from which a trained generator draws a picture most like a given one, and says how near it came.
+Writes both side by side, and z, its class and the images to an .npz file.""",
+        """\
+minigan project runs/dcgan-digits-1 seven.png
+minigan project runs/dcgan-digits-2 seven.png --class 7 --starts 16 --steps 600
+minigan project runs/dcgan-digits-1 seven.png --features pixels --z seven.npy""",
+        "how near it came, and the files",
         quiet=True,
     ),
     "translate": Usage(

@@ -19,7 +19,7 @@ from minigan.data.headers import HEAD, is_picture
 from minigan.errors import DataError
 from minigan.support.representation import printable
 
-__all__ = ["FileStore", "FolderStore", "ZipStore", "picture_file"]
+__all__ = ["FileStore", "FolderStore", "SingleFileStore", "ZipStore", "picture_file"]
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"),
@@ -158,6 +158,14 @@ class FolderStore(FileStore):
                 return file.read()
         except OSError as error:
             raise DataError(f"{where}: cannot be read ({error.strerror}).") from error
+
+
+class SingleFileStore(FolderStore):
+    """One file that is a picture, whatever its name and its first bytes say."""
+
+    def __init__(self, path: Path) -> None:
+        self._links = []
+        FileStore.__init__(self, path.parent, [path.name], others=[], folders=[])
 
 
 class ZipStore(FileStore):

@@ -35,14 +35,15 @@ def expect_film_name(path: str | os.PathLike[str]) -> None:
     load_pillow(purpose="writing films")
 
 
-def encode_film(frames: Sequence[np.ndarray], path: str | os.PathLike[str]) -> bytes:
+def encode_film(frames: Sequence[np.ndarray], path: str | os.PathLike[str], *, rest: bool = True) -> bytes:
     """The bytes of a film that repeats for ever, in the format that its name says.
 
-    It lasts about ten seconds and rests on the last picture. A PNG keeps each pixel, and so does a GIF of greyscale.
+    It lasts about ten seconds. A PNG keeps each pixel, and so does a GIF of greyscale.
 
     Args:
         frames: at least two; uint8 (H, W, C) of one shape, with C = 1 or 3.
         path: the file's name; nothing is written.
+        rest: rest on the last picture, which a loop that passes on to the first does not.
     Raises:
         ConfigError: the ending is no film's, or the pictures are too large for the format.
         MissingExtraError: Pillow is not installed.
@@ -56,7 +57,8 @@ def encode_film(frames: Sequence[np.ndarray], path: str | os.PathLike[str]) -> b
     content = BytesIO()
     # In a GIF a picture stays where the next one covers it; times are whole hundredths of a second.
     choices: dict[str, Any] = {"disposal": 1} if format == "GIF" else {}
-    lasting = [min(LONGEST, max(SHORTEST, LENGTH // len(frames) // 10 * 10))] * len(others) + [LAST]
+    each = min(LONGEST, max(SHORTEST, LENGTH // len(frames) // 10 * 10))
+    lasting = [each] * len(others) + [LAST if rest else each]
     first.save(content, format=format, save_all=True, append_images=others, duration=lasting, loop=0, **choices)
     return content.getvalue()
 

@@ -109,7 +109,7 @@ class VAE(Recipe):
 
     def noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """Draws n latent vectors from the prior N(0, 1): float64 (n, latent)."""
-        return rng.standard_normal((n, self.latent))
+        return self.prior.draw(rng, n, self.latent)
 
     def sources(
         self, rng: np.random.Generator, count: int, *, label: int | Sequence[int] | None = None

@@ -1,7 +1,6 @@
 """Trained generators: loading, sampling and saving them."""
 
 import html
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,9 +11,12 @@ import numpy as np
 
 from minigan.backends import Backend, get_backend
 from minigan.checkpoints.format import MODEL_FORMAT, load_model, load_network, network_arrays, save_arrays, select
-from minigan.data.pictures import ImageBatch, html_image, to_pixels
+from minigan.data.pictures import html_image, to_pixels
 from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DTypeError
+from minigan.latent import LatentTools, random_sources, seed_sources
+from minigan.latent.sources import expect_seeds, expect_truncation
+from minigan.latent.tools import Label, label_list
 from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
 from minigan.nn.network.summary import engine_of, precision_of
@@ -22,7 +24,6 @@ from minigan.nn.parameters import expect_shapes
 from minigan.recipes import RECIPES, Recipe, get_recipe
 from minigan.support.arguments import flag, instance, is_whole, kind_of, number, whole
 from minigan.support.arguments import path as expect_path
-from minigan.support.memory_limit import expect_room
 from minigan.training.exhibit import picture_count, render
 from minigan.training.moving_average import average_name
 from minigan.training.sampling import LastingConstants, generate
@@ -30,13 +31,12 @@ from minigan.training.sampling import LastingConstants, generate
 PLACES = ("steps", "targets", "data_b")  # settings that a generator does not depend on
 
 Seed = int | np.random.Generator | None
-Label = int | str | Sequence[int | str] | None
 
 __all__ = ["TrainedGenerator", "load_generator", "model_description", "save_generator"]
 
 
 @dataclass(frozen=True)
-class TrainedGenerator:
+class TrainedGenerator(LatentTools):
     """A generator from a run, with everything needed to sample from it.
 
     Sampling changes nothing in it; on a CPU threads may share one. Weights that are packed to draw few images stay with
@@ -64,31 +64,57 @@ class TrainedGenerator:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_constants", LastingConstants(self.G))
 
-    def sample(self, count: int | None = None, *, seed: Seed = 0, label: Label = None) -> np.ndarray:
+    def sample(
+        self,
+        count: int | None = None,
+        *,
+        seed: Seed = 0,
+        seeds: Sequence[int] | None = None,
+        label: Label = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
         """Images (count, H, W, C) in [-1, 1], or points (count, 2). The same seed draws the same.
 
         Args:
             count: None draws as many as there are labels, or as a picture shows well: 64 images, or 2,500 points.
             seed: of the noise; None draws other samples each time, and a generator of random numbers is continued.
+            seeds: in place of `count` and `seed`, one sample for each of these: the first that `seed` would draw. It is
+                the same, bit for bit, whatever else the list has.
             label: the class to draw, its number or its name, or a list with the class of each sample; None draws
                 classes at random.
+            truncation: share, in [0, 1], of the noise's distribution that z is drawn from, its middle: .7 gives samples
+                that vary less and mostly look better, 1 draws from all of it, 0 draws the image of z = 0.
         Raises:
             ConfigError: the generator draws from images, or has no classes and a label is given.
             OutOfMemoryError: there is no room for so many samples.
         """
-        label = [*label] if isinstance(label, range | np.ndarray) and np.ndim(label) == 1 else label
+        label, truncation = label_list(label), expect_truncation(truncation)
+        if seeds is not None:
+            if count is not None or seed != 0:
+                raise ConfigError("seeds draw one sample each, got `count` or `seed` in addition. Leave it out.")
+            numbers = expect_seeds(seeds)
+            labels = self.classes_of(label, len(numbers))
+            self.expect_room_for(len(numbers))
+            return self.draw_alone(seed_sources(self.recipe, numbers, label=labels, truncation=truncation))
         if count is None:
             count = len(label) if isinstance(label, list | tuple) and label else picture_count(self.G.output_shape)
         count, rng = whole(count, "count"), _random(seed)
-        nbytes = 8 * count * (math.prod(self.G.input_shape) + math.prod(self.G.output_shape))
-        expect_room(nbytes, what=f"{count:,} samples", remedy="Use a smaller `count`.")
-        z, condition = self.recipe.sources(rng, count, label=self._classes_of(label, count))
+        self.expect_room_for(count)
+        labels = self.classes_of(label, count)
+        z, condition = random_sources(self.recipe, rng, count, label=labels, truncation=truncation)
         with self._constants.held():
             samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
-        images = self.recipe.to_images(samples)
-        return images.view(ImageBatch) if len(self.G.output_shape) == 3 else images
+        return self.images(samples)
 
-    def pixels(self, count: int | None = None, *, seed: Seed = 0, label: Label = None) -> np.ndarray:
+    def pixels(
+        self,
+        count: int | None = None,
+        *,
+        seed: Seed = 0,
+        seeds: Sequence[int] | None = None,
+        label: Label = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
         """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
 
         Raises:
@@ -96,7 +122,7 @@ class TrainedGenerator:
         """
         if len(self.G.output_shape) != 3:
             raise ConfigError(f"{self.recipe.name} draws points here, which have no pixels. Use sample.")
-        return to_pixels(self.sample(count, seed=seed, label=label))
+        return to_pixels(self.sample(count, seed=seed, seeds=seeds, label=label, truncation=truncation))
 
     @property
     def batch_statistics(self) -> bool:
@@ -128,7 +154,7 @@ class TrainedGenerator:
         picture = html_image(encode_png(render(samples, extent=self.extent)), text=repr(self))
         return f"<div>{picture}<pre>{text}</pre></div>"
 
-    def _classes_of(self, label: Label, count: int) -> int | list[int] | None:
+    def classes_of(self, label: Label, count: int) -> int | list[int] | None:
         """The number of the class of all samples, or of each; None for random classes.
 
         Raises:

@@ -122,10 +122,11 @@ class MovingAverage:
 
         Call it before saving the network; `draw` does so itself.
         """
-        if self.noise is not None and self.statistics == "standing":
+        if (noise := self.noise) is not None and self.statistics == "standing":
             self.network.state.flat[...] = self.G.state.flat
             self._settle_layers()
-            standing_statistics(self.network, self.noise, rng=np.random.default_rng(self.seed))
+            rng = np.random.default_rng(self.seed)
+            standing_statistics(self.network, lambda rng, n: (noise(rng, n), None), rng=rng)
         self._settle_layers()
 
     def _settle_layers(self) -> None:

@@ -115,7 +115,7 @@ def _expect_noise(G: Sequential, z: np.ndarray, condition: np.ndarray | None) ->
 
 def standing_statistics(
     G: Sequential,
-    noise: Noise,
+    sources: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray | None]],
     *,
     rng: np.random.Generator,
     batches: int = 100,
@@ -124,6 +124,11 @@ def standing_statistics(
     """Replaces BatchNorm's running statistics by their mean over many batches, drawn with the present weights.
 
     Running statistics lag behind weights that change, and fit averaged weights badly.
+
+    Args:
+        sources: (rng, n) -> z (n, *latent shape), and a condition with a row for each z, or None.
+        rng: draws them.
+        batches, batch_size: number of batches, and of samples in each.
     Source: Brock et al. 2019 (BigGAN), appendix C.
     """
     norms = [layer for _, layer in G.walk() if isinstance(layer, BatchNorm)]
@@ -132,9 +137,11 @@ def standing_statistics(
         for k in range(batches):
             for norm in norms:
                 norm.momentum = k / (k + 1)  # so that all batches count alike
-            z = G.kernels.asarray(noise(rng, batch_size), dtype=G.dtype)
-            _, tape = G.forward(z, train=True, rng=rng)
-            G.commit_statistics(tape)
+            z, condition = sources(rng, batch_size)
+            c = None if condition is None else G.kernels.asarray(condition, dtype=G.dtype)
+            network = G.given(c)
+            _, tape = network.forward(G.kernels.asarray(z, dtype=G.dtype), train=True, rng=rng)
+            network.commit_statistics(tape)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

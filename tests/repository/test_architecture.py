@@ -27,6 +27,7 @@ ROOMS = (
     "evaluation",  # how good is it
     "training",  # one step, and the loop around it
     "recipes",  # GANs by name
+    "latent",  # single latent vectors: seeds, truncation, walks, projection
     "runs",  # a recipe, its data and a folder; a trained generator
     "inspection",  # what a network, a layer or a loss does, explained
     "export",  # for other programs

@@ -113,7 +113,8 @@ def test_standing_statistics_are_the_mean_of_many_batches(backend: Backend):
         y = noise(rng, 16) @ w + b
         means.append(y.mean(axis=0))
         variances.append(y.var(axis=0, ddof=1))
-    standing_statistics(G, noise, rng=np.random.default_rng(5), batches=7, batch_size=16)
+    sources = lambda rng, n: (noise(rng, n), None)  # noqa: E731
+    standing_statistics(G, sources, rng=np.random.default_rng(5), batches=7, batch_size=16)
     np.testing.assert_allclose(backend.to_numpy(norm.running_mean.value), np.mean(means, axis=0), rtol=1e-9)
     np.testing.assert_allclose(backend.to_numpy(norm.running_var.value), np.mean(variances, axis=0), rtol=1e-9)
     assert [layer.momentum for _, layer in G.walk() if isinstance(layer, BatchNorm)] == [0.5, 0.9]

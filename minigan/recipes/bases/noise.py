@@ -80,6 +80,10 @@ class NoiseRecipe(AdversarialRecipe):
         return self.condition != "none"
 
     @property
+    def class_count(self) -> int:
+        return self.classes if self.conditional else 0
+
+    @property
     def inputs(self) -> int:
         """Length of the input of G's first layer: z, and the class as a one-hot vector."""
         return self.latent + (self.classes if self.conditional else 0)
@@ -90,8 +94,8 @@ class NoiseRecipe(AdversarialRecipe):
         return (self.latent,)
 
     def noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """Draws n latent vectors from N(0, 1): float64 (n, latent)."""
-        return rng.standard_normal((n, self.latent))
+        """Draws n latent vectors from the prior, N(0, 1) if the recipe has no other: float64 (n, latent)."""
+        return self.prior.draw(rng, n, self.latent)
 
     def whole_generator(self, image_shape: Shape) -> Sequential:
         front = [ConcatCondition((self.classes,))] if self.conditional else []
@@ -181,8 +185,8 @@ class NoiseRecipe(AdversarialRecipe):
         if label is not None:
             return self.noise(rng, count), self.one_hot(np.full(count, label))
         labels, z = np.empty(count, np.intp), np.empty((count, self.latent))
-        for k in range(count):  # a class right before its z: the first ten are the same, however many are drawn
-            labels[k], z[k] = rng.integers(self.classes), self.noise(rng, 1)[0]
+        for k in range(count):  # a class right after its z: the first ten are the same, however many are drawn
+            z[k], labels[k] = self.noise(rng, 1)[0], rng.integers(self.classes)
         return z, self.one_hot(labels)
 
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:

@@ -21,6 +21,7 @@ from minigan.support.arguments import kind_of
 from minigan.training.exhibit import Shown
 from minigan.training.learner import Learner
 from minigan.training.moving_average import STATISTICS, MovingAverage, Statistics, average_name
+from minigan.training.priors import NormalPrior, Prior
 from minigan.training.sampling import Noise
 
 Shape = tuple[int, ...]
@@ -51,6 +52,7 @@ class Recipe(OptimizerSettings):
     default_data: ClassVar[str] = "digits"  # an embedded dataset that suits
     usual_size: ClassVar[int] = 64  # side of images from data without one size
     largest_size: ClassVar[int] = 256  # images with a longer side are scaled down, unless the setting says more
+    prior: ClassVar[Prior] = NormalPrior()  # distribution of z, if G draws from noise
 
     batch_size: int = 64
     accumulate: int = 1
@@ -251,6 +253,22 @@ class Recipe(OptimizerSettings):
             f"{self.name} draws from images, not from noise, so it has no samples of its own. Write "
             "minigan.generate(run.generator.G, images)."
         )
+
+    @property
+    def class_count(self) -> int:
+        """The number of classes that G can be asked for; 0 if it is told none."""
+        return 0
+
+    def truncated(self, z: np.ndarray, truncation: float, rng: np.random.Generator) -> np.ndarray:
+        """Latent vectors nearer to the middle of what G knows: samples look more alike, and mostly better.
+
+        Args:
+            z: (N, latent), as `sources` draws it.
+            truncation: in [0, 1]. Each number of z that lies outside the middle share of this size of its distribution
+                is drawn again. 1 keeps z as it is, with 0 it is 0.
+            rng: draws the new numbers.
+        """
+        return self.prior.truncated(z, truncation, rng)
 
     def refuse_label(self, label: int | Sequence[int] | None) -> None:
         """Checks that no class is asked for, since G was trained without classes.
