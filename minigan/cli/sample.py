@@ -46,7 +46,7 @@ def sample(options: argparse.Namespace) -> int:
 def _film(options: argparse.Namespace) -> int:
     unused = ("count", "data", "targets", "split", "label", "seed", "out", "precision")
     given = [FLAGS[name] for name in unused if getattr(options, name) is not None]
-    given += ["--last-weights"] * options.last_weights
+    given += ["--last-weights"] * options.last_weights + ["--backend"] * (options.backend != "auto")
     if given:
         raise ConfigError(
             f"--film shows the training's own pictures, got {', '.join(given)} in addition. Leave it out."
