@@ -21,6 +21,7 @@ __all__ = ["Findings", "report_page"]
 
 MOMENTS = 400  # of the slider, if there are no pictures
 LETTERS = "AB"
+SPANS = 6  # of the log's verdicts, at most
 HEADING = "<h2>{}</h2>"
 PICTURE_READING = (
     "Always of the same inputs, so what changes between two steps is G alone. The slider moves the line in every plot, "
@@ -113,10 +114,21 @@ def _facts(histories: Sequence[History]) -> Iterator[str]:
             ("trained", f"{config.recipe} on {config.data}, seed {config.seed}"),
             ("step", f"{history.step:,} of {int(config.settings['steps']):,}"),
             ("by", f"minigan {config.minigan}, {config.engine or config.backend}"),
-            *([] if config.precision == AUTO else [("products in", config.precision)]),
+            *(
+                []
+                if config.precision in (AUTO, config.engine.rpartition(", ")[2])
+                else [("products in", config.precision)]
+            ),
+            *([("log says", _words(history))] if history.words else []),
         ]
         yield f"<dl>{''.join(f'<dt>{safe(name)}</dt><dd>{safe(text)}</dd>' for name, text in rows)}</dl>"
         yield f'<p><button class="csv" data-run="{index}">Save the log as CSV</button></p>'
+
+
+def _words(history: History) -> str:
+    """The verdicts of the log: `healthy from step 100, D wins from step 260`; the newest of many."""
+    spans = [f"{word or 'too little to judge by'} from step {step:,}" for step, word in history.words.items()]
+    return ", ".join(["...", *spans[-SPANS:]] if len(spans) > SPANS else spans)
 
 
 def _notes(notes: Sequence[str]) -> Iterator[str]:
