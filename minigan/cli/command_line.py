@@ -429,6 +429,7 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
     explain.add_argument("--step", action="store_true", help="measure one step of a recipe or a run by its operations")
     explain.add_argument("--trace", type=Path, metavar="FILE", help="with --step: write its times for Perfetto, JSON")
     explain.add_argument("--data", metavar="SOURCE", help="with --step: the data (default: the run's, or the recipe's)")
+    _add_targets(explain, "with --step: the targets, for pairs in two folders")
     _add_set(explain)
     _add_backend(explain, default=None)
 
@@ -459,6 +460,7 @@ def _add_report(report: argparse.ArgumentParser) -> None:
         "--quick", action="store_true", help="take only what the folder holds: no examples, inspection and ledger"
     )
     report.add_argument("--data", metavar="SOURCE", help="where the data of RUN are now, if they have moved")
+    _add_targets(report, "where the targets of RUN are now, for pairs in two folders")
     _add_backend(report, default=None)
 
 

@@ -20,7 +20,7 @@ def explain_topic(options: argparse.Namespace) -> int:
 
     if options.step:
         return _explain_step(options)
-    for name in ("trace", "data"):
+    for name in ("trace", "data", "targets"):
         if getattr(options, name) is not None:
             raise ConfigError(f"--{name} belongs to a step. Add --step.")
     out = Output.of(options)
@@ -51,7 +51,9 @@ def _explain_step(options: argparse.Namespace) -> int:
         raise ConfigError("--step needs a recipe or a run. Write minigan explain dcgan --step.")
     settings = parse_settings(options.set)
     document, ledger = measure_step(
-        options.what, settings=settings, backend=options.backend, precision=options.precision, data=options.data
+        options.what,
+        settings=settings,
+        **{name: getattr(options, name) for name in ("backend", "precision", "data", "targets")},
     )
     if options.html is not None:
         atomic_write(options.html, as_page(document).encode())

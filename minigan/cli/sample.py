@@ -130,6 +130,7 @@ def _film(options: argparse.Namespace) -> int:
     )
     given = [FLAGS.get(name, f"--{name}") for name in unused if getattr(options, name) is not None]
     given += ["--last-weights"] * options.last_weights + _of_noise(options)
+    given += ["--backend"] * (options.backend != "auto")
     if given:
         raise ConfigError(
             f"--film shows the training's own pictures, got {', '.join(given)} in addition. Leave it out."

@@ -19,6 +19,7 @@ from minigan.support.output import Output
 from minigan.support.progress import Progress
 from minigan.support.representation import short_path
 from minigan.support.words import shell_word
+from minigan.training.log_verdict import HEALTHY
 from minigan.training.rhythm import Rhythm
 from minigan.training.state import TrainingState
 
@@ -44,7 +45,7 @@ def train(options: argparse.Namespace) -> int:
     progress = train_run(prepared, output=out, chosen=chosen)
     state = prepared.trainer.state
     if progress is not None:
-        _say_what_next(state, progress, logs=prepared.config.log)
+        _say_what_next(state, progress, logs=prepared.config.log, verdict=prepared.trainer.word)
     steps = {"step": state.step, "steps": state.steps}
     engine = prepared.config.engine
     out.record({"recipe": prepared.recipe.name, "run": short_path(state.folder), **steps, "engine": engine})
@@ -68,7 +69,7 @@ def _dry_run(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[str]) -> None:
+def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[str], verdict: str) -> None:
     folder, run = short_path(state.folder), shell_word(short_path(state.folder))
     if state.step < state.steps:
         progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {run}")
@@ -76,6 +77,10 @@ def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[s
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")
         progress.message(f"how it learnt: minigan report {run}")
+    if verdict not in ("", HEALTHY):
+        progress.message(
+            f"{verdict}: minigan explain health says what that is, minigan inspect {run} looks for a cause"
+        )
     if "tensorboard" in logs:
         progress.message(f"curves: tensorboard --logdir {shell_word(short_path(state.folder / 'tensorboard'))}")
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minigan.inspection.history import Curve, History
-from minigan.losses import FAKE, LOSSES, REAL, AdversarialLoss, Wasserstein
+from minigan.losses import LOSSES, Wasserstein
+from minigan.training.log_verdict import UNDECIDED, undecided_losses
 
 __all__ = ["GENERAL", "Group", "groups"]
 
@@ -16,7 +17,6 @@ GENERAL = (
     "may rise while the pictures get better. Look for balance rather than for a minimum, and stop by the pictures or "
     "by a figure such as the FID, not by a loss. Pale: each logged value; strong: their running mean."
 )
-UNDECIDED = {"least-squares": 0.5}  # the logit of a D that cannot tell real from fake; 0 for all others
 FAR = 8.0  # times D's loss
 AUXILIARY = (
     "Much larger than D's: an auxiliary term, such as the distance from a target, is most of it. That term is a "
@@ -108,7 +108,7 @@ def _losses(loss: str, curves: Mapping[str, Curve]) -> Iterator[Group]:
     words = LOSS_WORDS.get(loss, "D's at its lower bound: D wins, and G learns little.")
     marks: dict[str, tuple[float, str]] = {}
     if loss != "wasserstein" and loss in LOSSES:
-        d, g = _balanced(loss)
+        d, g = undecided_losses(loss)
         marks["d_loss"] = d, f"D's loss if it cannot tell real from fake: {d:.3g}"
         marks["g_loss"] = g, f"G's loss then, without auxiliary terms: {g:.3g}"
         level = f"{d:.3g}" if d == g else f"D's {d:.3g}, G's {g:.3g}"
@@ -126,15 +126,6 @@ def _far_apart(curves: Mapping[str, Curve]) -> bool:
     if len(sizes) < 2 or not all(size.size for size in sizes.values()):
         return False
     return bool(np.median(sizes["g_loss"]) > FAR * np.median(sizes["d_loss"]) > 0)
-
-
-def _balanced(loss: str) -> tuple[float, float]:
-    """The losses of D and of G where D gives real and fake the same verdict."""
-    rule, logits = LOSSES[loss](), np.full((2, 1), UNDECIDED.get(loss, 0.0))
-    if isinstance(rule, AdversarialLoss):
-        d = float(rule.discriminator(logits, REAL)[0] + rule.discriminator(logits, FAKE)[0])
-        return d, float(rule.generator(logits)[0])
-    return float(rule.discriminator(logits, logits)[0]), float(rule.generator(logits, logits)[0])
 
 
 def _verdicts(loss: str, curves: Mapping[str, Curve]) -> tuple[str, Mapping[str, Curve], tuple[tuple[float, str], ...]]:

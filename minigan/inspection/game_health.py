@@ -148,6 +148,8 @@ def _open_held_out(replay: Replay, source: str | None) -> tuple[Collection, str]
     """Examples that D has not seen, and a line on them; None if none are known."""
     recipe, config = replay.prepared.recipe, replay.prepared.config
     if source is not None:
+        if isinstance(recipe, PairRecipe):
+            recipe = recipe.with_targets("")  # those of the training do not belong to it
         return recipe.open_data(source, seed=config.seed + OTHER_SEED), f"held out: {source}"
     if isinstance(recipe, PairRecipe) or type(recipe).held_out is not Recipe.held_out:
         data = recipe.held_out(config.data, replay.prepared.dataset, seed=config.seed)

@@ -18,6 +18,7 @@ from minigan.runs.folders import run_folder
 from minigan.support.arguments import path as expect_path
 from minigan.support.representation import short_path
 from minigan.training.listeners.pictures import saved_pictures
+from minigan.training.log_verdict import LogVerdict
 
 __all__ = ["Curve", "History", "read_history"]
 
@@ -47,6 +48,7 @@ class History:
         figures: of evaluations, by name.
         gradients: norms, by layer.
         pictures: files of samples, by step.
+        words: the verdicts of the log, each by the first step at which it was given.
     """
 
     folder: Path
@@ -56,6 +58,7 @@ class History:
     figures: Mapping[str, Curve]
     gradients: Mapping[str, Curve]
     pictures: Mapping[int, Path]
+    words: Mapping[int, str]
 
     @property
     def recipe(self) -> Recipe:
@@ -94,10 +97,21 @@ def read_history(run: str | os.PathLike[str]) -> History:
         _curves(record for record in records if "seconds" not in record),
         _curves({"step": r["step"], **r["gradients"]} for r in records if isinstance(r.get("gradients"), dict)),
         saved_pictures(folder),
+        _words(measured, config.settings),
     )
     if not (history.values or history.figures or history.pictures):
         raise CheckpointError(f"{name} has logged nothing yet, so there is nothing to report. Train it first.")
     return history
+
+
+def _words(records: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> dict[int, str]:
+    """The words that the progress line has shown, each by the step at which it came."""
+    verdict, found, last = LogVerdict(settings), {}, ""
+    for record in records:
+        numbers = {name: number for name, value in record.items() if (number := _number(value)) is not None}
+        if (word := verdict.add({"seconds": 0, **numbers, "step": record["step"]})) != last:
+            found[int(record["step"])] = last = word
+    return found
 
 
 def _curves(records: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:

@@ -15,7 +15,7 @@ from minigan.inspection.health_checks import Check, StepHealth, checks
 from minigan.inspection.layer_health import StepObserver, layer_rows
 from minigan.inspection.replay import Replay, replayed
 from minigan.recipes import Recipe
-from minigan.runs.config import lasting_source
+from minigan.runs.run import source_name
 from minigan.support.arguments import whole
 from minigan.support.representation import short_path
 from minigan.training.alternating import AlternatingOptimizer
@@ -137,7 +137,7 @@ def inspect_run(
     if isinstance(backend, Backend):
         chosen = get_backend(backend, precision=precision)
         backend, precision = chosen.name, chosen.precision
-    source, folder = (None if path is None else lasting_source(os.fspath(path)) for path in (data, targets))
+    source, folder = (None if path is None else source_name(path) for path in (data, targets))
     with replayed(run, step=step, data=source, targets=folder, backend=backend, precision=precision) as replay:
         game, notes = game_health(replay, held_out=None if held_out is None else os.fspath(held_out))
         observer, rates = StepObserver(replay.learner), replay.learner.rates()

@@ -27,6 +27,7 @@ def measure_step(
     backend: str | None = None,
     precision: str | None = None,
     data: str | None = None,
+    targets: str | None = None,
 ) -> tuple[Document, Ledger]:
     """Does one real step of a training several times, measures each operation, and leaves everything as it was.
 
@@ -40,6 +41,7 @@ def measure_step(
         backend: None takes the run's, for a recipe the fastest here.
         precision: of products; None takes the run's on the run's backend, else the backend's default.
         data: where the run's data are now; for a recipe another source than its embedded one.
+        targets: the same of the targets, for pairs in two folders.
     Returns:
         The document, which `as_text` and `as_page` write, and the ledger, which `as_trace` writes.
     Raises:
@@ -50,27 +52,35 @@ def measure_step(
         DivergenceError: in this step a number is not finite.
         OutOfMemoryError: a copy of what the step changes does not fit.
     """
-    with _opened(what, settings or {}, data, backend=backend, precision=precision) as step:
+    sources = {"data": data, "targets": targets}
+    with _opened(what, settings or {}, sources, backend=backend, precision=precision) as step:
         ledger = measured_ledger(step)
         return ledger_document(step, ledger), ledger
 
 
 def _opened(
-    what: Any, settings: Mapping[str, Any], data: str | None, *, backend: str | None, precision: str | None
+    what: Any,
+    settings: Mapping[str, Any],
+    sources: Mapping[str, str | None],
+    *,
+    backend: str | None,
+    precision: str | None,
 ) -> AbstractContextManager[RealStep]:
+    data, targets = sources["data"], sources["targets"]
     if isinstance(what, Recipe):
-        return step_of_recipe(what, backend=backend, precision=precision, data=data)
+        recipe = what if targets is None else what.from_settings({**what.settings(), "targets": targets})
+        return step_of_recipe(recipe, backend=backend, precision=precision, data=data)
     if not isinstance(what, str | os.PathLike):
         raise ConfigError(f"expected a recipe or the path of a run, got {kind_of(what)}. Write 'dcgan'.")
     if isinstance(what, os.PathLike) or is_path(what):
         if settings:
             key, value = next(iter(settings.items()))
             raise ConfigError(f"the run {what} takes no settings, got {key}={value}. Give them with a recipe.")
-        return step_of_run(Path(what).expanduser(), backend=backend, precision=precision, data=data)
+        return step_of_run(Path(what).expanduser(), backend=backend, precision=precision, **sources)
     topic, _ = topic_named(what)
     if topic.kind != "recipe":
         raise ConfigError(
             f"the {topic.kind} {topic.name} has no step of its own. Name a recipe, or the folder of a run."
         )
-    recipe = topic.thing.from_settings(settings)
+    recipe = topic.thing.from_settings({**settings, **({} if targets is None else {"targets": targets})})
     return step_of_recipe(recipe, backend=backend, precision=precision, data=data)

@@ -14,7 +14,7 @@ from minigan.inspection.step_marks import Marks, marked
 from minigan.recipes import Recipe
 from minigan.runs.config import RunConfig, new_config, read_config, with_engine
 from minigan.runs.folders import run_folder
-from minigan.runs.prepare import PreparedRun, prepare_run
+from minigan.runs.prepare import PreparedRun, prepare_run, source_missing
 from minigan.support.memory_limit import expect_room
 from minigan.support.representation import short_path
 from minigan.training.fake_pool import FakePool
@@ -172,7 +172,7 @@ def step_of_recipe(
 
 @contextmanager
 def step_of_run(
-    path: Path, *, backend: str | None, precision: str | None = None, data: str | None
+    path: Path, *, backend: str | None, precision: str | None = None, data: str | None, targets: str | None = None
 ) -> Iterator[RealStep]:
     """The step after a run's newest checkpoint, or after the one that is named; nothing is written.
 
@@ -185,7 +185,7 @@ def step_of_run(
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path) if path.is_file() else path
     is_checkpoint = path.is_file() and path.parent.name == "checkpoints"
-    config = read_config(folder, data=data)
+    config = read_config(folder, data=data, targets=targets)
     found, arrays, description = CheckpointFolder(folder / "checkpoints").load(path if is_checkpoint else None)
     config = with_engine(config, backend=backend, precision=precision)
     try:
@@ -194,11 +194,9 @@ def step_of_run(
             name = short_path(folder.absolute())
             yield RealStep(prepared, title=f"{name}, {config.recipe} on {config.data}", notes=prepared.dataset.notes)
     except DataError as error:
-        if data is not None:
+        if data is not None or targets is not None:
             raise
-        raise DataError(
-            f"{error} This source is from {folder / 'config.toml'}; if it has moved, add `data=SOURCE`."
-        ) from None
+        raise source_missing(error, folder, config) from None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from minigan.checkpoints.resume_checks import log_lines, logged
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError
 from minigan.runs.config import RunConfig, is_same_engine, is_same_precision, read_config, with_engine
 from minigan.runs.folders import run_folder
-from minigan.runs.prepare import PreparedRun, prepare_run
+from minigan.runs.prepare import PreparedRun, prepare_run, source_missing
 from minigan.support.representation import python_text, short_path
 from minigan.training.failures import at_step
 from minigan.training.learner import Learner, Values
@@ -124,7 +124,7 @@ def replayed(
     expect_log(folder / "log.jsonl")
     checkpoint, start = _chosen(folder, path if path.is_file() and path.parent.name == "checkpoints" else None, step)
     chosen = with_engine(config, backend=backend, precision=precision)
-    prepared = _prepared(chosen, folder, moved=data)
+    prepared = _prepared(chosen, folder, is_moved=data is not None or targets is not None)
     state = prepared.trainer.state
     with closing(prepared.dataset), state.loader:
         _, arrays, description = CheckpointFolder(folder / "checkpoints").load(checkpoint)
@@ -156,15 +156,13 @@ def _stepper(prepared: PreparedRun) -> Stepper:
     return Stepper(state.learner, batches, state.rng, averages=state.averages.values())
 
 
-def _prepared(config: RunConfig, folder: Path, *, moved: str | None) -> PreparedRun:
+def _prepared(config: RunConfig, folder: Path, *, is_moved: bool) -> PreparedRun:
     try:
         return prepare_run(config, folder)
     except DataError as error:
-        if moved is not None:
+        if is_moved:
             raise
-        raise DataError(
-            f"{error} This source is from {folder / 'config.toml'}; if it has moved, add `data=SOURCE`."
-        ) from None
+        raise source_missing(error, folder, config) from None
 
 
 def expect_log(path: Path) -> None:

@@ -1,7 +1,9 @@
 """Reports: one HTML file on a run, or on two laid over each other, that works from disk and without a network."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,13 +14,14 @@ from minigan.data.pictures import image_grid
 from minigan.errors import ConfigError, DataError, MiniganError
 from minigan.evaluation.features import PixelFeatures
 from minigan.evaluation.nearest_images import nearest_items
+from minigan.inspection.document import Document
 from minigan.inspection.history import History, read_history
 from minigan.inspection.inspecting import Inspection, inspect_run
-from minigan.inspection.inspection_document import inspection_document
+from minigan.inspection.inspection_document import comparison_document
 from minigan.inspection.measured_step import measure_step
 from minigan.inspection.report_page import Findings, report_page
 from minigan.recipes import TranslationRecipe
-from minigan.runs.config import lasting_source
+from minigan.runs.run import source_name
 from minigan.runs.trained_generator import load_generator
 from minigan.support.arguments import flag
 
@@ -28,6 +31,13 @@ SHOWN = 10  # samples with their nearest examples
 SEARCHED = 10_000  # training examples among which they are found, if so many fit in BYTES
 BYTES = 400_000_000
 PULLED = 32  # fakes with the change that G's loss asks for
+
+
+class Sources(NamedTuple):
+    """Where a run's data are now; None as in its config.toml."""
+
+    data: str | None
+    targets: str | None
 
 
 class Report:
@@ -52,6 +62,7 @@ def report_run(
     *,
     quick: bool = False,
     data: str | os.PathLike[str] | None = None,
+    targets: str | os.PathLike[str] | None = None,
     backend: str | None = None,
     precision: str | None = None,
 ) -> Report:
@@ -67,7 +78,7 @@ def report_run(
         run: the path of its folder.
         other: another run, to be laid over it.
         quick: take only what the folder holds: no examples, inspection and ledger.
-        data: where the run's data are now, if they have moved; of the first run.
+        data, targets: where the run's data are now, if they have moved; of the first run.
         backend: for what is computed; None takes the run's own.
         precision: of its products; None takes the run's own on the run's backend for steps that are done again, else
             the backend's default.
@@ -75,41 +86,54 @@ def report_run(
         CheckpointError: there is no run, its log is damaged, or it has neither log nor pictures yet.
         ConfigError: data, a backend or a precision are given, but nothing is to be computed; or they are unknown.
     """
-    given = {"data": data, "backend": backend, "precision": precision}
+    given = {"data": data, "targets": targets, "backend": backend, "precision": precision}
     name = next((name for name, value in given.items() if value is not None), None)
     if flag(quick, "quick") and name is not None:
         raise ConfigError(f"a quick report computes nothing. Leave `{name}` or `quick` out.")
     expect_precision(precision)  # here, so that it is not a note for each part
     histories = [read_history(path) for path in (run, other) if path is not None]
-    sources = [None if data is None else lasting_source(os.fspath(data)), None]
+    moved = Sources(*(None if path is None else source_name(path) for path in (data, targets)))
     findings = [
-        Findings() if quick else _found(history, data=source, backend=backend, precision=precision)
-        for history, source in zip(histories, sources, strict=False)
+        Findings() if quick else _found(history, sources, backend=backend, precision=precision)
+        for history, sources in zip(histories, (moved, Sources(None, None)), strict=False)
     ]
+    inspections = [found.inspection for found in findings]
+    comparison = _comparison(findings)
     notes = tuple(note for found in findings for note in found.notes)
-    inspection = findings[0].inspection
-    verdict = "" if inspection is None else str(inspection.record["verdict"])
-    return Report(report_page(histories, findings), notes, verdict)
+    verdict = "" if inspections[0] is None else inspections[0].word
+    return Report(report_page(histories, findings, comparison), notes, verdict)
 
 
-def _found(history: History, *, data: str | None, backend: str | None, precision: str | None) -> Findings:
+def _found(history: History, sources: Sources, *, backend: str | None, precision: str | None) -> Findings:
     """The parts that can be computed for a run; each that cannot is noted."""
-    found = Findings()
+    found, where = Findings(), sources._asdict()
     folder = history.folder
     try:
-        found.likeness, found.searched = _likeness(history, data, backend, precision)
+        found.likeness, found.searched = _likeness(history, sources.data, backend, precision)
     except MiniganError as error:
         found.notes.append(f"No real examples next to fakes: {error}")
     try:
-        inspection = inspect_run(folder, data=data, backend=backend, precision=precision)
-        found.inspection, found.pull = inspection_document(inspection), _pull(inspection)
+        found.inspection = inspect_run(folder, **where, backend=backend, precision=precision)
+        found.pull = _pull(found.inspection)
     except MiniganError as error:
         found.notes.append(f"No inspection: {error}")
     try:
-        found.ledger = measure_step(Path(folder), data=data, backend=backend, precision=precision)[0]
+        found.ledger = measure_step(Path(folder), **where, backend=backend, precision=precision)[0]
     except MiniganError as error:
         found.notes.append(f"No ledger: {error}")
     return found
+
+
+def _comparison(findings: Sequence[Findings]) -> Document | None:
+    """Both inspections side by side. None for one run, without them, or where they have nothing in common: noted."""
+    inspections = [found.inspection for found in findings]
+    if len(inspections) < 2 or inspections[0] is None or inspections[1] is None:
+        return None
+    try:
+        return comparison_document(inspections[0], inspections[1])
+    except MiniganError as error:
+        findings[1].notes.append(f"No comparison: {error}")
+        return None
 
 
 def _pull(inspection: Inspection) -> bytes | None:

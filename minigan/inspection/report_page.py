@@ -10,6 +10,8 @@ from minigan.backends.precision import AUTO
 from minigan.inspection.curve_guides import GENERAL, Group, groups
 from minigan.inspection.document import Document
 from minigan.inspection.history import History
+from minigan.inspection.inspecting import Inspection
+from minigan.inspection.inspection_document import inspection_document
 from minigan.inspection.page import body_of, framed, packaged, safe
 from minigan.inspection.plot import Line, heat_map, plot
 from minigan.inspection.report_data import Pictures, as_script_data, numbers, pictures
@@ -19,7 +21,7 @@ __all__ = ["Findings", "report_page"]
 
 MOMENTS = 400  # of the slider, if there are no pictures
 LETTERS = "AB"
-DOCUMENTS = {"inspection": "Inspection: one step done again", "ledger": "Ledger: one step by its operations"}
+SPANS = 6  # of the log's verdicts, at most
 HEADING = "<h2>{}</h2>"
 PICTURE_READING = (
     "Always of the same inputs, so what changes between two steps is G alone. The slider moves the line in every plot, "
@@ -47,7 +49,8 @@ class Findings:
         likeness: a PNG of real, fake and nearest examples.
         searched: the number of training examples among which the nearest were found.
         pull: a PNG of fakes, each with the change that G's loss asks for.
-        inspection, ledger: documents.
+        inspection: of a step.
+        ledger: a document.
         notes: lines on what is missing, and why.
     """
 
@@ -55,17 +58,18 @@ class Findings:
         self.likeness: bytes | None = None
         self.searched = 0
         self.pull: bytes | None = None
-        self.inspection: Document | None = None
+        self.inspection: Inspection | None = None
         self.ledger: Document | None = None
         self.notes: list[str] = []
 
 
-def report_page(histories: Sequence[History], findings: Sequence[Findings]) -> str:
+def report_page(histories: Sequence[History], findings: Sequence[Findings], comparison: Document | None = None) -> str:
     """The page.
 
     Args:
         histories: of one run, or of two to be laid over each other.
         findings: of each.
+        comparison: of the inspections of two.
     """
     shown = [pictures(history, runs=len(histories)) for history in histories]
     tables = [numbers(history, runs=len(histories)) for history in histories]
@@ -77,7 +81,8 @@ def report_page(histories: Sequence[History], findings: Sequence[Findings]) -> s
         *_curves(histories),
         *_likeness(histories, findings),
         *_heat_maps(histories),
-        *_documents(histories, findings),
+        *_inspections(histories, findings, comparison),
+        *_ledgers(histories, findings),
         *_settings(histories),
     ]
     data = as_script_data(_data(histories, shown, [table for table, _ in tables]))
@@ -109,10 +114,21 @@ def _facts(histories: Sequence[History]) -> Iterator[str]:
             ("trained", f"{config.recipe} on {config.data}, seed {config.seed}"),
             ("step", f"{history.step:,} of {int(config.settings['steps']):,}"),
             ("by", f"minigan {config.minigan}, {config.engine or config.backend}"),
-            *([] if config.precision == AUTO else [("products in", config.precision)]),
+            *(
+                []
+                if config.precision in (AUTO, config.engine.rpartition(", ")[2])
+                else [("products in", config.precision)]
+            ),
+            *([("log says", _words(history))] if history.words else []),
         ]
         yield f"<dl>{''.join(f'<dt>{safe(name)}</dt><dd>{safe(text)}</dd>' for name, text in rows)}</dl>"
         yield f'<p><button class="csv" data-run="{index}">Save the log as CSV</button></p>'
+
+
+def _words(history: History) -> str:
+    """The verdicts of the log: `healthy from step 100, D wins from step 260`; the newest of many."""
+    spans = [f"{word or 'too little to judge by'} from step {step:,}" for step, word in history.words.items()]
+    return ", ".join(["...", *spans[-SPANS:]] if len(spans) > SPANS else spans)
 
 
 def _notes(notes: Sequence[str]) -> Iterator[str]:
@@ -225,26 +241,34 @@ def _heat_maps(histories: Sequence[History]) -> Iterator[str]:
 # ------------------------------------------------------------------------------------------ documents and settings
 
 
-def _documents(histories: Sequence[History], findings: Sequence[Findings]) -> Iterator[str]:
-    first = 1
-    for title, name in (
-        ("Inspection: one step done again", "inspection"),
-        ("Ledger: one step by operations", "ledger"),
-    ):
-        documents = [getattr(found, name) for found in findings]
-        if not any(documents):
-            continue
-        yield HEADING.format(title)
-        for index, document in enumerate(documents):
-            if document is not None:
-                summary = safe(f"{_letter(histories, index)}{document.title}{_verdict(document)}")
-                opened = " open" if name == "inspection" else ""
-                yield f"<details{opened}><summary>{summary}</summary>{body_of(document, first=first)}</details>"
-                first += 100
+def _inspections(
+    histories: Sequence[History], findings: Sequence[Findings], comparison: Document | None
+) -> Iterator[str]:
+    """Each inspection; of two runs first both side by side, and each by itself where it can be unfolded."""
+    inspections = [found.inspection for found in findings]
+    if any(inspections):
+        yield HEADING.format("Inspection: one step done again")
+    if comparison is not None:
+        yield _unfolding(f"A and B side by side: {comparison.title}", comparison, first=1, is_open=True)
+    for index, inspection in enumerate(inspections):
+        if inspection is not None:
+            document = inspection_document(inspection)
+            summary = f"{_letter(histories, index)}{document.title}: {inspection.word}"
+            yield _unfolding(summary, document, first=100 * (index + 1), is_open=comparison is None)
 
 
-def _verdict(document: Document) -> str:
-    return f": {document.record['verdict']}" if "verdict" in document.record else ""
+def _ledgers(histories: Sequence[History], findings: Sequence[Findings]) -> Iterator[str]:
+    if any(found.ledger for found in findings):
+        yield HEADING.format("Ledger: one step by operations")
+    for index, found in enumerate(findings):
+        if found.ledger is not None:
+            summary = f"{_letter(histories, index)}{found.ledger.title}"
+            yield _unfolding(summary, found.ledger, first=100 * (index + 3), is_open=False)
+
+
+def _unfolding(summary: str, document: Document, *, first: int, is_open: bool) -> str:
+    opened = " open" if is_open else ""
+    return f"<details{opened}><summary>{safe(summary)}</summary>{body_of(document, first=first)}</details>"
 
 
 def _settings(histories: Sequence[History]) -> Iterator[str]:

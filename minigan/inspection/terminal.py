@@ -56,7 +56,8 @@ def _lines(block: Block, width: int) -> Iterator[str]:
         yield block.text
         yield "-" * min(len(block.text), width)
     elif isinstance(block, Text):
-        yield _wrapped(f"{block.lead}. {block.text}" if block.lead else block.text, width)
+        stop = "" if block.lead.endswith(("?", ".")) else "."
+        yield _wrapped(f"{block.lead}{stop} {block.text}" if block.lead else block.text, width)
     elif isinstance(block, Facts | Formulas):
         yield from _named(block.rows, width)
     elif isinstance(block, Verbatim):

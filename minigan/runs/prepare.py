@@ -31,7 +31,14 @@ from minigan.training.listeners import AnyListener
 from minigan.training.state import TrainingState
 from minigan.training.trainer import Trainer
 
-__all__ = ["PreparedRun", "create_folder", "load_checkpoint", "prepare_from_folder", "prepare_run"]
+__all__ = [
+    "PreparedRun",
+    "create_folder",
+    "load_checkpoint",
+    "prepare_from_folder",
+    "prepare_run",
+    "source_missing",
+]
 
 WEIGHTS, STEPS, PICTURES, STANDING, EVALUATION = range(5)  # streams of random numbers from a run's seed
 OTHER_FOLDER = "Wait until it has ended, or choose another `out`."
@@ -153,11 +160,15 @@ def prepare_from_folder(
     try:
         return prepare_run(config, folder, listeners=listeners)
     except DataError as error:
-        if data is not None:
+        if data is not None or targets is not None:
             raise
-        raise DataError(
-            f"{error} This source is from {folder / 'config.toml'}; if it has moved, add `data=SOURCE`."
-        ) from None
+        raise source_missing(error, folder, config) from None
+
+
+def source_missing(error: DataError, folder: Path, config: RunConfig) -> DataError:
+    """The error of a source that config.toml names, with the way to name another."""
+    other = "`data=SOURCE, targets=FOLDER`" if config.settings.get("targets") else "`data=SOURCE`"
+    return DataError(f"{error} This source is from {folder / 'config.toml'}; if it has moved, add {other}.")
 
 
 def create_folder(run: PreparedRun, *, numbered: bool = False) -> FolderOwner:

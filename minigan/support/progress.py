@@ -30,8 +30,8 @@ class Progress(Protocol):
             step: steps done so far.
         """
 
-    def values(self, values: Values) -> None:
-        """Shows new measurements, such as losses, by name."""
+    def values(self, values: Values, *, word: str = "") -> None:
+        """Shows new measurements, such as losses, by name, and a word on how it goes."""
 
     def message(self, text: str) -> None:
         """Prints a line that stays."""
@@ -87,7 +87,7 @@ class JsonProgress(Progress):
     def advance(self, step: int, *, images_per_second: float) -> None:
         pass
 
-    def values(self, values: Values) -> None:
+    def values(self, values: Values, *, word: str = "") -> None:
         pass
 
     def message(self, text: str) -> None:
@@ -127,12 +127,12 @@ class PlainProgress(Progress):
     def advance(self, step: int, *, images_per_second: float) -> None:
         self.step, self.images_per_second = step, images_per_second
 
-    def values(self, values: Values) -> None:
+    def values(self, values: Values, *, word: str = "") -> None:
         now = time.monotonic()
         if not self.silent and now - self.last_line < self.INTERVAL and self.step < self.total:
             return
         # Measured since the last line: the first step compiles, and is no measure of the others.
-        shown = f"{format_values(values)}  " if values else ""
+        shown = "".join(f"{text}  " for text in (format_values(values), word) if text)
         left = (now - self.last_line) / max(self.step - self.last_step, 1) * (self.total - self.step)
         self.last_step, self.last_line, self.silent = self.step, now, False
         self.message(
@@ -177,8 +177,8 @@ class RichProgress(Progress):
     def advance(self, step: int, *, images_per_second: float) -> None:
         self.bar.update(self.task, completed=step, speed=f"{images_per_second:,.0f} images/s")
 
-    def values(self, values: Values) -> None:
-        self.bar.update(self.task, values=format_values(values))
+    def values(self, values: Values, *, word: str = "") -> None:
+        self.bar.update(self.task, values="  ".join(text for text in (format_values(values), word) if text))
 
     def message(self, text: str) -> None:
         with contextlib.suppress(OSError):

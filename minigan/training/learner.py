@@ -203,7 +203,7 @@ class Learner(ABC):
         self._restore(statistics)
         found = search().first(values.losses()) or next(iter(wrong), f"a gradient of {' or '.join(names)}")
         self._restore(statistics)  # the search has changed them again
-        return DivergenceError(f"{found} is not finite.")
+        return DivergenceError(f"{found} {'are' if found in wrong else 'is'} not finite.")
 
     def _restore(self, statistics: Mapping[str, Array]) -> None:
         for name, before in statistics.items():

@@ -73,10 +73,16 @@ class Trainer:
             every = rhythm.evaluate_every
             self._repeatable.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
         users, more = map(as_listener, listeners), open_logs(logs)
+        self._shown: ShowProgress | None = None
         self._others: list[Listener] = [*self._repeatable, *users, *more, self.checkpoints]
         self._places: deque[dict[str, int]] = deque(maxlen=MOST + 1)  # of the loader, before each of the last steps
         self._is_alone = not any(isinstance(given, Listener) for given in listeners)  # a function sees records only
         self._is_whole = True  # False once a step has failed half-way, and there was no way back
+
+    @property
+    def word(self) -> str:
+        """The verdict on the last records of the log; "" before any, or while there are too few."""
+        return "" if self._shown is None else self._shown.word
 
     def run(self, progress: Progress, interruption: Interruption) -> None:
         """Trains from the present step to the last, or until interrupted; leaves a checkpoint either way.
@@ -91,7 +97,8 @@ class Trainer:
             OutOfMemoryError: a step needs more memory than there is; names the largest arrays.
             OutputError: the run folder cannot be written, or belongs to another training by now.
         """
-        everyone = Everyone([self._log, ShowProgress(progress), *self._others])
+        self._shown = ShowProgress(progress)
+        everyone = Everyone([self._log, self._shown, *self._others])
         training = Training(self.state, everyone, progress.message, self._clock())
         try:
             everyone.on_start(training)

@@ -117,6 +117,34 @@ def test_two_runs_lie_over_each_other(pair):
     assert data_of(pair)["moments"] == [2, 3, 4, 6]
 
 
+def test_two_inspections_stand_side_by_side(runs):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minigan.inspection.report.SEARCHED", 20)
+        patch.setattr("minigan.inspection.game_health.EXAMPLES", 16)
+        patch.setattr("minigan.inspection.step_ledger.limits_of", lambda *_: None)
+        page = report_run(runs / "one", runs / "two").page
+    summaries = re.findall(r"<details( open)?><summary>([^<]*):", page)
+    shown = [(opened, text.partition(":")[0]) for opened, text in summaries]
+    assert [letter for opened, letter in shown if opened] == ["A and B side by side"]
+    assert [letter for opened, letter in shown if not opened and letter in ("A", "B")] == ["A", "B", "A", "B"]
+    beside = page[page.index("side by side") :]
+    assert "<td>lr</td><td>0.0002</td><td>0.01</td>" in beside[: beside.index("</details>")].replace(' class="w"', "")
+    assert "<th>update A</th><th>update B</th>" in beside
+
+
+def test_inspections_without_a_check_in_common_are_noted(runs, monkeypatch):
+    def refuse(*_):
+        raise ConfigError("nothing in common")
+
+    monkeypatch.setattr("minigan.inspection.report.comparison_document", refuse)
+    monkeypatch.setattr("minigan.inspection.report.SEARCHED", 20)
+    monkeypatch.setattr("minigan.inspection.game_health.EXAMPLES", 16)
+    monkeypatch.setattr("minigan.inspection.step_ledger.limits_of", lambda *_: None)
+    report = report_run(runs / "one", runs / "two")
+    assert report.notes == ("No comparison: nothing in common",)
+    assert "side by side" not in report.page and report.page.count("<details open>") == 2
+
+
 def test_a_quick_report_computes_nothing(runs, monkeypatch):
     for name in ("inspect_run", "measure_step", "load_generator"):
         monkeypatch.setattr(f"minigan.inspection.report.{name}", None)

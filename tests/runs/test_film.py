@@ -142,6 +142,7 @@ def damaged():
         (None, ("--seed", "0", "--out", "a.png"), "--film shows the training's own pictures, got --seed, --out in"),
         (None, ("--class", "7"), "got --class in addition. Leave it out."),
         (None, ("--last-weights",), "got --last-weights in addition"),
+        (None, ("--backend", "reference"), "got --backend in addition"),
     ],
 )
 def test_bad_input_is_one_line(spoil, words, message, capsys):

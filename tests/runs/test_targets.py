@@ -102,6 +102,48 @@ def test_data_that_have_moved(tmp_path):
     assert run.config.settings["targets"] == ""
 
 
+def test_a_run_is_looked_at_where_its_targets_are_now(tmp_path, monkeypatch, capsys):
+    """Inspection, ledger and report; its own folders at first, then those that are named."""
+    monkeypatch.setattr("minigan.inspection.game_health.EXAMPLES", 2)
+    monkeypatch.setattr("minigan.inspection.step_ledger.ROUNDS", (1, 1))
+    monkeypatch.setattr("minigan.inspection.step_ledger.limits_of", lambda *_: None)
+    root = write(tmp_path / "before")
+    sources = {"data": root / "photos", "targets": root / "maps"}
+    settings = {"width": 1, "d_width": 2, "size": 16, "backend": "reference", "quiet": True}
+    minigan.train("pix2pix", steps=1, out=tmp_path / "run", **sources, **settings)
+    monkeypatch.chdir(tmp_path)
+    commands = [["inspect", "run"], ["explain", "run/", "--step"]]
+    for words in commands:
+        assert command(capsys, *words)[0] == 0
+    os.rename(root, tmp_path / "after")
+    asked = "run/config.toml; if it has moved, add --data SOURCE --targets FOLDER.\n"
+    for words in commands:
+        code, _, told = command(capsys, *words)
+        assert (code, told.endswith(asked)) == (2, True), told
+    moved = ["--data", "after/photos", "--targets", "after/maps"]
+    for words in commands:
+        assert command(capsys, *words, *moved)[0] == 0
+    code, _, told = command(capsys, "inspect", "run", *moved, "--held-out", "after")  # both sides are in it
+    assert (code, told) == (0, "")
+    code, _, told = command(capsys, "report", "run", *moved)
+    assert (code, told.count("\n"), "pix2pix translates pictures" in told) == (0, 1, True)
+    code, _, told = command(capsys, "report", "run")
+    assert (code, told.count("add --data SOURCE --targets FOLDER")) == (0, 2)
+
+
+def test_a_recipe_s_step_takes_targets(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("minigan.inspection.step_ledger.ROUNDS", (1, 1))
+    monkeypatch.setattr("minigan.inspection.step_ledger.limits_of", lambda *_: None)
+    root = write(tmp_path)
+    step = ["--step", "--data", root / "photos", "--targets", root / "maps"]
+    code, said, _ = command(capsys, "explain", "pix2pix", *step, *TINY, "batch_size=1")
+    assert (code, "pix2pix on" in said) == (0, True)
+    code, _, told = command(capsys, "explain", "dcgan", *step)
+    assert (code, "dcgan learns from no pairs" in told) == (2, True)
+    code, _, told = command(capsys, "explain", "pix2pix", *step[3:])
+    assert (code, told) == (2, "minigan: --targets belongs to a step. Add --step.\n")
+
+
 def test_targets_of_a_name_that_is_no_text(tmp_path):
     root = write(tmp_path)
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/m\xe4ps")

@@ -92,6 +92,13 @@ def test_bad_data(backend: Backend, bad: float):
     optimizer.step(reals, np.random.default_rng(0))
 
 
+def test_bad_statistics(backend: Backend):
+    """No pass reads the running ones in training, so that none of them can be named."""
+    optimizer, reals = gan(backend), images(backend)
+    optimizer.D.state.flat[0] = np.inf
+    assert failing_step(optimizer, reals) == "the running statistics of D are not finite."
+
+
 WEIGHTS = [
     ("G", "0.", "w", "G.0.Dense's weight w"),
     ("G", "1.", "gamma", "G.1.BatchNorm's weight gamma"),
