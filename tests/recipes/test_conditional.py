@@ -132,7 +132,7 @@ def test_classes_without_images_are_told(tmp_path, capsys):
 
 
 def test_a_class_of_a_generator_without_classes(tmp_path, capsys):
-    assert train(tmp_path / "run") == 0
+    assert train(tmp_path / "run", "condition=none") == 0
     capsys.readouterr()
     assert main(["sample", str(tmp_path / "run"), "--class", "3", "--out", str(tmp_path / "3.png")]) == 2
     assert "was trained without classes" in capsys.readouterr().err
