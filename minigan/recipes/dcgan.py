@@ -80,6 +80,7 @@ class DCGAN(NoiseRecipe):
     largest_size = max(SIZES)
     conditions = ("none", "projection", "concatenation")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": PAPER, "wgan-gp": WGAN_GP}
+    before: ClassVar[Mapping[str, Any]] = {**NoiseRecipe.before, "mapping": 0, "head": 0, "ema": 0.0}
 
     steps: int = 3000
     lr: float = 4e-4

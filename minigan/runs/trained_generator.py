@@ -186,7 +186,7 @@ def load_generator(
     backend = get_backend(backend, precision=precision)  # here, so that its errors do not blame the file
     shape, rng = tuple(description["shape"]), np.random.default_rng(0)
     try:
-        recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
+        recipe = get_recipe(description["recipe"]).from_stored(description["settings"])
         if len(shape) == 1:
             recipe.check_points()
         prefix = "average" if averaged else "G"

@@ -142,7 +142,7 @@ def test_a_class_of_a_generator_without_classes(tmp_path, capsys):
 def test_what_takes_no_account_of_classes_is_refused(setting: dict[str, object]):
     with pytest.raises(ConfigError, match="cannot be used with classes"):
         DCGAN.from_settings({"condition": "concatenation", **setting})
-    with pytest.raises(ConfigError, match="condition must be one of none, concatenation, got 'projection'"):
+    with pytest.raises(ConfigError, match="condition must be one of auto, none, concatenation, got 'projection'"):
         MLP.from_settings({"condition": "projection"})
 
 

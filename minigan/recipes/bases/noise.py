@@ -1,7 +1,7 @@
 """Base of the GANs that draw from noise: images or points, with or without classes."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -45,6 +45,7 @@ class NoiseRecipe(AdversarialRecipe):
     """
 
     conditions: ClassVar[Sequence[str]] = ("none", "concatenation")  # the last one is what auto takes
+    before: ClassVar[Mapping[str, Any]] = {"condition": "none"}
 
     latent: int = 100
     condition: str = AUTO

@@ -381,3 +381,12 @@ class Recipe(OptimizerSettings):
             if isinstance(value, str) and name != "size":
                 values[name] = from_text(value, name, kinds[name], of=cls.name)
         return cls(**values)
+
+    @classmethod
+    def from_stored(cls, settings: Mapping[str, Any]) -> Self:
+        """The recipe of settings that a file keeps; one that is missing is as it was before there was that setting.
+
+        Raises:
+            ConfigError: as in `from_settings`.
+        """
+        return cls.from_settings({**cls.before, **settings})

@@ -32,11 +32,14 @@ class Settings:
         name: the recipe's.
         meanings: explanations of the settings by name, from the sections "Settings:" of the docstrings.
         presets: sets of settings by name; `preset=NAME` stands for the settings of one, see `with_preset`.
+        before: values of settings that files lack which were written before there were these settings, where the
+            default would change what a run does; see `Recipe.from_stored`.
     """
 
     name: ClassVar[str]
     meanings: ClassVar[Mapping[str, str]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    before: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
