@@ -150,7 +150,10 @@ def _state_dicts(weights: Path, discriminator: Path | None) -> dict[str, tuple[s
 def _settings_of(
     source: str, tensors: dict[str, np.ndarray], kind: type[Recipe], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings of a DCGAN found from the shapes of its weights; for other recipes only that G knows no classes."""
+    """Settings of a DCGAN found from the shapes of its weights; for other recipes only that G knows no classes.
+
+    Without a mapping layer, which is minigan's own, it is the paper's DCGAN, to be trained on as such.
+    """
     shapes = weight_shapes(tensors, source=source)
     found: dict[str, Any] = {"condition": "none"} if issubclass(kind, NoiseRecipe) else {}
     if not issubclass(kind, DCGAN):
@@ -164,9 +167,8 @@ def _settings_of(
     if channels not in (1, 3):
         return found  # not a network for images: the comparison of shapes will say so
     halvings = len(ladder) - 1
+    found |= {"mapping": first} if inputs else kind.presets["paper"]
     found |= {"width": hidden, "channels": channels, "size": f"{height << halvings}x{width << halvings}"}
-    found["mapping"] = first if inputs else 0
-    found["head"] = kind.head if inputs else 0  # a network with either is minigan's own
     if given.get("condition", "none") == "none":
         found["latent"] = inputs or first
     return found

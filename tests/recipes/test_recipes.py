@@ -342,7 +342,8 @@ def test_losses_and_penalties_are_settings(fast_backend: Backend, recipe: type[R
 
 
 def test_features_are_matched_behind_augmentations_and_packs(backend: Backend):
-    r = DCGAN(latent=4, width=2, feature_matching=0.5, augment="color,translation,cutout", pack=2, penalty="r1")
+    augment = "color,translation,cutout"
+    r = DCGAN(latent=4, width=2, head=0, feature_matching=0.5, augment=augment, pack=2, penalty="r1")
     gan = r.assemble((28, 28, 1), backend=backend, rng=np.random.default_rng(0))
     values = gan.step(iter([backend.asarray(images((28, 28, 1)))]), np.random.default_rng(0))
     assert all(np.isfinite(float(v)) for v in values)
