@@ -88,7 +88,7 @@ def _other_network(run: Path, name: str) -> Subject:
     """A network that is stored in the run's checkpoints only."""
     path, arrays, description = CheckpointFolder(run / "checkpoints").load()
     model = description["model"]
-    recipe = get_recipe(model["recipe"]).from_settings(model["settings"])
+    recipe = get_recipe(model["recipe"]).from_stored(model["settings"])
     learner = recipe.assemble(
         tuple(model["shape"]), backend=get_backend("reference"), dtype=model["dtype"], rng=np.random.default_rng(0)
     )
@@ -109,7 +109,7 @@ def import_run(options: argparse.Namespace) -> int:
     settings = chosen_settings(options)
     files = _state_dicts(options.weights, options.discriminator)
     kind = get_recipe(options.recipe)
-    recipe = kind.from_settings({**_settings_of(*files["G"], kind, settings), **settings})
+    recipe = kind.from_settings({**_settings_of(*files["G"], kind, kind.with_preset(settings)), **settings})
     config = new_config(
         recipe, data=options.data, seed=options.seed, backend=options.backend, precision=options.precision
     )
@@ -156,19 +156,27 @@ def _state_dicts(weights: Path, discriminator: Path | None) -> dict[str, tuple[s
 def _settings_of(
     source: str, tensors: dict[str, np.ndarray], kind: type[Recipe], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings of a DCGAN found from the shapes of its weights; none for other recipes."""
+    """Settings of a DCGAN found from the shapes of its weights; for other recipes only that G knows no classes.
+
+    Without a mapping layer, which is minigan's own, it is the paper's DCGAN, to be trained on as such.
+    """
     shapes = weight_shapes(tensors, source=source)
-    if not issubclass(kind, DCGAN) or len(shapes) < 2 or any(len(shape) != 4 for shape in shapes):
-        return {}
-    latent, _, height, width = shapes[0]
-    hidden, channels, _, _ = shapes[-1]
+    found: dict[str, Any] = {"condition": "none"} if issubclass(kind, NoiseRecipe) else {}
+    if not issubclass(kind, DCGAN):
+        return found
+    inputs = shapes[0][1] if shapes and len(shapes[0]) == 2 else 0  # of a dense layer, (out, in): the mapping
+    ladder = shapes[1:] if inputs else shapes
+    if len(ladder) < 2 or any(len(shape) != 4 for shape in ladder):
+        return found
+    first, _, height, width = ladder[0]
+    hidden, channels, _, _ = ladder[-1]
     if channels not in (1, 3):
-        return {}  # not a network for images: the comparison of shapes will say so
-    found: dict[str, Any] = {"width": hidden, "channels": channels}
-    halvings = len(shapes) - 1
-    found["size"] = f"{height << halvings}x{width << halvings}"
+        return found  # not a network for images: the comparison of shapes will say so
+    halvings = len(ladder) - 1
+    found |= {"mapping": first} if inputs else kind.presets["paper"]
+    found |= {"width": hidden, "channels": channels, "size": f"{height << halvings}x{width << halvings}"}
     if given.get("condition", "none") == "none":
-        found["latent"] = latent
+        found["latent"] = inputs or first
     return found
 
 

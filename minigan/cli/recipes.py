@@ -11,6 +11,8 @@ from minigan.backends import Backend, get_backend
 from minigan.errors import ConfigError
 from minigan.nn.network import Sequential
 from minigan.recipes import RECIPES, Recipe, get_recipe
+from minigan.recipes.bases.settings import preset_in_words
+from minigan.runs.pretrained import PREFIX, PRETRAINED
 from minigan.support.output import Output
 
 __all__ = ["parse_settings", "recipes"]
@@ -38,8 +40,12 @@ def _list(out: Output) -> None:
         out.show(f"{name:{width}} {summary}".rstrip())
     if missing:
         out.show(f"\n{NO_DOCSTRINGS}")
+    out.show("\nTrained already, for sample, evaluate and export in place of a run:")
+    for name, trained in PRETRAINED.items():
+        out.show(f"{PREFIX}{name:{width}} {trained.about}")
     out.show("\nminigan recipes RECIPE explains one; minigan train RECIPE --set KEY=VALUE changes its settings.")
-    out.record({"recipes": summaries})
+    ready = {f"{PREFIX}{name}": trained.about for name, trained in PRETRAINED.items()}
+    out.record({"recipes": summaries, "pretrained": ready})
 
 
 def _explain(recipe: Recipe, backend: Backend, out: Output) -> None:
@@ -56,9 +62,13 @@ def _explain(recipe: Recipe, backend: Backend, out: Output) -> None:
     for name, of in settings.items():
         default = f"{name} = {of['default']}"
         out.show(f"  {default:{width}}  {of['meaning']}".rstrip())
+    if kind.presets:
+        out.show("\nPresets, each a name for some settings; those set beside it win:")
+    for name, chosen in kind.presets.items():
+        out.show(f"  preset={name}  {preset_in_words(chosen)}")
     out.show("\n" + "\n\n".join(network.summary(batch_size=recipe.batch_size) for network in networks.values()))
     shapes = {name: _shape(network) for name, network in networks.items()}
-    out.record({"name": recipe.name, "text": text, "settings": settings, "networks": shapes})
+    out.record({"name": recipe.name, "text": text, "settings": settings, "presets": kind.presets, "networks": shapes})
 
 
 def _networks(recipe: Recipe, backend: Backend) -> Mapping[str, Sequential]:

@@ -118,7 +118,7 @@ def _recipe_document(recipe: Recipe, backend: Backend, others: tuple[Topic, ...]
 
 def _run_document(path: Path, backend: str | Backend | None, precision: str | None) -> Document:
     step, model, config = _opened(path)
-    recipe, data = get_recipe(model["recipe"]).from_settings(model["settings"]), {}
+    recipe, data = get_recipe(model["recipe"]).from_stored(model["settings"]), {}
     if config is not None:
         recipe = get_recipe(config.recipe).from_settings(config.settings)
         data = {"data": config.data, "seed": str(config.seed)}

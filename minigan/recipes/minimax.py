@@ -51,6 +51,7 @@ class MinimaxGame(DenseRecipe):
 
     steps: int = 10_000
     loss: str = "minimax"
+    condition: str = "none"  # as in the paper
     hidden: int = 512
     pieces: int = 5
     dropout: float = 0.3

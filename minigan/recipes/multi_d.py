@@ -33,6 +33,7 @@ from minigan.losses import LOSSES, CoupledLoss, Loss, SoftmaxMixture
 from minigan.losses.gradient_penalties import GradientPenalty, PenaltyOfEach
 from minigan.nn.layers import AveragePooling2D
 from minigan.nn.network import Parallel, Sequential
+from minigan.recipes.bases.noise import AUTO
 from minigan.recipes.bases.recipe import Shape
 from minigan.recipes.dcgan import DCGAN, halvings
 
@@ -52,6 +53,11 @@ class MultiD(DCGAN):
 
     name: ClassVar[str] = "multi-d"
 
+    steps: int = 4000  # and the paper's networks and settings: each of the K games is the paper's
+    lr: float = 2e-4
+    ema: float = 0.0
+    mapping: int = 0
+    head: int = 0
     discriminators: int = 3
     weights: str = "mean"
     sharpness: float = 1.0
@@ -77,6 +83,10 @@ class MultiD(DCGAN):
                 f"{self.name}: penalty={self.penalty} cannot be used with augment, pack or condition=concatenation. "
                 "Leave one of them out."
             )
+
+    def blind_to_classes(self, condition: str) -> str:
+        joined = condition == "concatenation" and self.penalty != "none"
+        return f"penalty={self.penalty}" if joined and self.condition == AUTO else super().blind_to_classes(condition)
 
     def check_size(self, size: tuple[int, int]) -> None:
         allowed = halvings(size)

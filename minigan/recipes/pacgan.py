@@ -48,6 +48,7 @@ class PacGAN(DenseRecipe):
     name: ClassVar[str] = "pacgan"
 
     latent: int = 2
+    condition: str = "none"  # its modes are to be found untold
     batch_size: int = 100
     steps: int = 400_000
     lr: float = 1e-4

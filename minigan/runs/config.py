@@ -258,7 +258,7 @@ def _parse(table: Mapping[str, Any], path: Path) -> RunConfig:
     _check(table["rhythm"], every, path, prefix="rhythm.")
     _check(table["keep"], {"last": COUNT, "best": TEXT}, path, prefix="keep.")
     try:
-        settings = get_recipe(table["recipe"]).from_settings(table["settings"]).settings()
+        settings = get_recipe(table["recipe"]).from_stored(table["settings"]).settings()
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
     rhythm, keep = Rhythm(**table["rhythm"]), Keep(**table["keep"])

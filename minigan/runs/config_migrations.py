@@ -52,8 +52,8 @@ def _with_missing(table: Table, name: str, defaults: Table) -> Table:
 
 
 # The first step leads from format 1 to format 2, the second from 2 to 3, and so on. Steps are pure functions and run
-# before keys are checked. A recipe's new setting needs no step: a missing setting has its default, which changes
-# nothing.
+# before keys are checked. A recipe's new setting needs no step: a missing setting has its default, or its value in the
+# recipe's `before` if the default would change something.
 MIGRATIONS: tuple[Callable[[Table], Table], ...] = (_1_to_2, _2_to_3, _3_to_4)
 CONFIG_FORMAT = 1 + len(MIGRATIONS)
 

@@ -8,6 +8,7 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import CheckpointError, ConfigError, OutputError
 from minigan.recipes.bases.translation import lasting_path
 from minigan.runs.config import lasting_source, read_config
+from minigan.runs.pretrained import PRETRAINED, pretrained_name
 from minigan.support.durable_files import make_folder, remove_stale
 from minigan.support.folder_owner import LOCK_FILE
 from minigan.support.representation import python_text, short_path
@@ -75,7 +76,12 @@ def claim(folder: Path) -> Path:
 
 
 def run_folder(path: Path) -> Path:
-    """A run's folder, from itself, its model file or one of its checkpoints."""
+    """A run's folder, from itself, its model file or one of its checkpoints.
+
+    That of `pretrained:digits`, in which nothing can be written, is `pretrained-digits` here.
+    """
+    if name := pretrained_name(path):
+        return Path(f"pretrained-{name}")
     if path.is_dir():
         return path
     return path.absolute().parent.parent if path.absolute().parent.name == "checkpoints" else path.parent
@@ -90,6 +96,11 @@ def run_data(path: Path, data: str | None) -> tuple[str, int]:
     Raises:
         ConfigError: there is neither.
     """
+    if name := pretrained_name(path):
+        own = PRETRAINED[name].data
+        if data is None and not own:
+            raise ConfigError(f"the data of {path} do not come with minigan. Add `data=SOURCE`.")
+        return (own, 0) if data is None else (lasting_source(data), 0)
     try:
         config = read_config(run_folder(path))
     except CheckpointError:

@@ -134,11 +134,12 @@ def recipe_with_settings(given: str | type[Recipe] | Recipe, settings: Mapping[s
     if isinstance(given, str):
         kind = recipe_named(given)
     elif isinstance(given, Recipe):
-        kind, settings = type(given), {**given.settings(), **settings}
+        kind, settings = type(given), {**given.settings(), **type(given).with_preset(settings)}
     elif isinstance(given, type) and issubclass(given, Recipe):
         kind = given
     else:
         raise ConfigError(f"recipe must be a name or a recipe, got {kind_of(given)}. Write 'dcgan'.")
     _expect_registered(kind)
+    settings = kind.with_preset(settings)
     kind.expect_names(settings, also=inspect.signature(train).parameters)
     return kind(**settings)

@@ -5,12 +5,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from minigan.backends import Backend, get_backend
 from minigan.checkpoints.format import MODEL_FORMAT, load_model, load_network, network_arrays, save_arrays, select
+from minigan.checkpoints.narrow import STORED, narrowed
 from minigan.data.pictures import html_image, to_pixels
 from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DTypeError
@@ -22,6 +23,7 @@ from minigan.nn.network.sequential import expect_network
 from minigan.nn.network.summary import engine_of, precision_of
 from minigan.nn.parameters import expect_shapes
 from minigan.recipes import RECIPES, Recipe, get_recipe
+from minigan.runs.pretrained import pretrained_file, pretrained_name
 from minigan.support.arguments import flag, instance, is_whole, kind_of, number, whole
 from minigan.support.arguments import path as expect_path
 from minigan.training.exhibit import picture_count, render
@@ -196,10 +198,10 @@ def load_generator(
     average: bool = True,
     name: str = "",
 ) -> TrainedGenerator:
-    """A generator of a run folder, of a `model.safetensors` file, or of a checkpoint.
+    """A generator of a run folder, of a `model.safetensors` file, of a checkpoint, or one that comes with minigan.
 
     Args:
-        path: of the folder or the file.
+        path: of the folder or the file; or "pretrained:digits", see `minigan.runs.pretrained`.
         backend: an object or a name, see `minigan.backends.get_backend`.
         precision: of products, see there; None is not the training's, but the backend's default.
         average: take the moving average of the weights, if there is one.
@@ -212,7 +214,8 @@ def load_generator(
     """
     path = expect_path(path, "path", remedy="Write load_generator('runs/dcgan-digits-1').")
     average = flag(average, "average")
-    file = path / "model.safetensors" if path.is_dir() else path
+    name = pretrained_name(path)
+    file = pretrained_file(name) if name else path / "model.safetensors" if path.is_dir() else path
     if not file.exists():
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
     arrays, description = load_model(file)
@@ -239,7 +242,7 @@ def _described(description: Mapping[str, Any], *, source: str) -> tuple[Recipe, 
     """The recipe of a file's generators, and the shape of what the first of them draws."""
     shape = tuple(description["shape"])
     try:
-        recipe = get_recipe(description["recipe"]).from_settings(description["settings"])
+        recipe = get_recipe(description["recipe"]).from_stored(description["settings"])
         if len(shape) == 1:
             recipe.check_points()
     except ValueError as error:
@@ -292,6 +295,7 @@ def save_generator(
     step: int = 0,
     extent: float = 1.0,
     classes: Sequence[str] = (),
+    stored: Literal["", "float16", "int8"] = "",
 ) -> None:
     """Writes a generator that your own loop has trained, for `load_generator` and the command line.
 
@@ -303,6 +307,7 @@ def save_generator(
         step: the training step of its weights.
         extent: a picture of its points reaches from -extent to extent.
         classes: names of the classes, if it was trained with classes.
+        stored: float16 or int8 keeps the weights in fewer bits, see `minigan.checkpoints.narrow`; "" keeps all.
     Raises:
         ConfigError, CheckpointError, ShapeError: G is not a generator of this recipe.
         OutputError: the file cannot be written.
@@ -314,6 +319,8 @@ def save_generator(
     step, extent = whole(step, "step", least=0), number(extent, "extent", above=0)
     if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
         raise ConfigError(f"classes must be a list of names, got {kind_of(classes)}. Write classes=['cat', 'dog'].")
+    if stored not in ("", *STORED):
+        raise ConfigError(f"stored must be one of {', '.join(STORED)}, or '' for all bits, got {stored!r}.")
     networks = _named(G, recipe)
     first = networks[recipe.generator_names[0]]
     shape, dtype = first.output_shape, str(first.dtype)
@@ -325,6 +332,8 @@ def save_generator(
         source = f"{network.path}, to be written to {path} as a generator of {recipe.name},"
         load_network(twin, arrays, name, source=source)
     described = model_description(recipe, shape, dtype=dtype, extent=extent, classes=classes)
+    if stored:
+        arrays, described = narrowed(arrays, stored), {**described, "stored": stored}
     save_arrays(path, arrays, description={"format": MODEL_FORMAT, "step": step, **described})
 
 

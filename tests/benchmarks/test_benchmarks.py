@@ -16,6 +16,7 @@ import minigan
 from benchmarks import __main__ as listing
 from benchmarks import (
     breakdown,
+    digits,
     first_step,
     fuzz,
     gpu,
@@ -24,6 +25,7 @@ from benchmarks import (
     memory,
     modes,
     precisions,
+    pretrained,
     sampling,
     scaling,
     stack,
@@ -33,6 +35,8 @@ from benchmarks.command import expect_agreement
 from minigan.backends import get_backend
 from minigan.backends.reference import ReferenceBackend
 from minigan.cli import measurements
+from minigan.cli.evaluate import evaluate_run
+from minigan.data import Digits
 from minigan.inspection import limits
 from minigan.inspection.limits import Limits
 from minigan.recipes import DCGAN
@@ -304,6 +308,48 @@ def test_modes(monkeypatch, tmp_path, capsys):
     assert len({(run["data"], run["pack"], run["seed"]) for run in runs}) == 8
 
 
+FEW = ("--steps", "2", "--count", "50", "--backend", "reference")
+
+
+def by_pixels(monkeypatch, benchmark) -> None:
+    """Measures without a classifier, which would take a minute to train."""
+    monkeypatch.setattr(benchmark, "evaluate_run", partial(evaluate_run, features="pixels"))
+
+
+@pytest.fixture
+def some_digits(tmp_path) -> str:
+    """A file of 300 small labelled digits."""
+    drawn = Digits(count=300, size=(16, 16))
+    np.savez(tmp_path / "few.npz", images=drawn.pixels(np.arange(300)), labels=drawn.labels)
+    return str(tmp_path / "few.npz")
+
+
+def test_digits(monkeypatch, tmp_path, some_digits, capsys):
+    by_pixels(monkeypatch, digits)
+    options = ("--data", some_digits, "--only", "default", "--seeds", "0", "1", "--width", "2", *FEW)
+    digits.main([*options, "--json", str(tmp_path / "digits.json")])
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert [line.split()[0] for line in lines] == ["steps", "default"]
+    assert "±" in lines[1]
+    runs = json.loads((tmp_path / "digits.json").read_text())["runs"]
+    assert [(run["variant"], run["seed"], run["steps"]) for run in runs] == [("default", 0, 2), ("default", 1, 2)]
+    assert all(set(run["figures"]) == set(digits.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
+
+
+def test_pretrained(monkeypatch, tmp_path, some_digits, capsys):
+    by_pixels(monkeypatch, pretrained)
+    small = pretrained.MAKERS["digits"]._replace(settings={"width": 2}, data=some_digits)
+    monkeypatch.setattr(pretrained, "MAKERS", {**pretrained.MAKERS, "digits": small})
+    pretrained.main(["--only", "digits", "--out", str(tmp_path), *FEW, "--json", str(tmp_path / "made.json")])
+    made = json.loads((tmp_path / "made.json").read_text())["generators"]["digits"]
+    assert made["bytes"] == (tmp_path / "digits.safetensors").stat().st_size
+    assert made["stored"]["fid"] == pytest.approx(made["trained"]["fid"], rel=0.02)
+    assert "digits: " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        pretrained.main(["--only", "fashion"])
+    assert "--fashion SOURCE" in capsys.readouterr().err
+
+
 THREE = ("--steps", "3", "--width", "4", "--batch-size", "4", "--evaluate-every", "0")
 
 
@@ -368,7 +414,7 @@ def test_the_list_names_every_benchmark(ran):
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
     modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
-    modules |= {gpu, fuzz}
+    modules |= {gpu, fuzz, digits, pretrained}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 

@@ -142,7 +142,8 @@ def test_gaps_and_groups(tmp_path: Path):
 
 
 def test_the_prefix_stands_before_every_name(tmp_path: Path):
-    exported(network_of(*CASES["dcgan G"]), tmp_path / "g.safetensors", prefix="main.")
+    settings = {"preset": "paper", "width": 4}
+    exported(network_of("dcgan", settings, (28, 28, 1), "G"), tmp_path / "g.safetensors", prefix="main.")
     names = set(safetensors.numpy.load_file(tmp_path / "g.safetensors"))
     kept = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     expected = {f"main.{i}.weight" for i in (0, 3, 6)} | {f"main.{i}.{name}" for i in (1, 4) for name in kept}
@@ -277,7 +278,7 @@ def test_from_pytorch_and_on(tmp_path: Path, monkeypatch, capsys):
 def test_to_pytorch_and_on(tmp_path: Path, monkeypatch):
     """Trained here, exported by the command into PyTorch's example, and trained on there as here."""
     monkeypatch.chdir(tmp_path)
-    small = ["--set", "width=8", "latent=16", "batch_size=8", "ema=0.5"]
+    small = ["--set", "preset=paper", "width=8", "latent=16", "batch_size=8", "ema=0.5"]
     assert main(["train", "--steps", "4", "--out", "run", "--backend", "reference", *small]) == 0
     export = ["export", "run", "--to", "torch", "--prefix", "main."]
     assert main([*export, "--out", "G.safetensors", "--last-weights"]) == 0
@@ -327,7 +328,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_other_names_and_shapes_are_told(case: str):
     change, message = WRONG[case]
-    network = network_of("dcgan", {"width": 8, "latent": 16}, (28, 28, 1), "G")
+    network = network_of("dcgan", {"preset": "paper", "width": 8, "latent": 16}, (28, 28, 1), "G")
     before = network.arena.flat.copy()
     with pytest.raises(CheckpointError, match=f"^it: .*{message}"):
         load_state_dict(network, change(tensors_of(Generator())), source="it")
@@ -335,7 +336,7 @@ def test_other_names_and_shapes_are_told(case: str):
 
 
 def test_half_precision_is_taken_and_double_too():
-    network = network_of("dcgan", {"width": 8, "latent": 16}, (28, 28, 1), "G")
+    network = network_of("dcgan", {"preset": "paper", "width": 8, "latent": 16}, (28, 28, 1), "G")
     for dtype in (np.float16, np.float64):
         tensors = {n: a.astype(dtype) if a.ndim else a for n, a in tensors_of(Generator()).items()}
         load_state_dict(network, tensors, source="it")
@@ -348,7 +349,7 @@ def test_spectral_norm_by_its_older_names():
 
     It keeps u from half a step of the power iteration later, so the same sigma comes out where that has converged.
     """
-    network = network_of(*CASES["dcgan D spectral"])
+    network = network_of("dcgan", {"preset": "paper", "width": 4, "d_norm": "spectral"}, (32, 32, 3), "D")
     older = partial(nn.utils.spectral_norm, n_power_iterations=500)
     module = nn.Sequential(
         *(

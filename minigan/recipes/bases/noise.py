@@ -1,7 +1,7 @@
 """Base of the GANs that draw from noise: images or points, with or without classes."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -16,6 +16,7 @@ from minigan.nn.layers.augmentation import Augmentation, augmentations
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.adversarial import AdversarialRecipe
+from minigan.recipes.bases.classes import class_count, expect_labels, few, why_not_told
 from minigan.recipes.bases.recipe import Shape
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
@@ -24,8 +25,8 @@ from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.sampling import Noise
 
+AUTO = "auto"
 MOST_COLUMNS = 16
-MOST_CLASSES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,8 @@ class NoiseRecipe(AdversarialRecipe):
 
     Settings:
         latent: length of the noise vector z.
-        condition: class condition of G and D: none, concatenation or, in some recipes, projection.
+        condition: class condition of G and D: none, concatenation or, in some recipes, projection; auto takes the
+            last of these that the recipe has where the data have classes, and none elsewhere.
         classes: number of classes; the data decide it.
         feature_matching: weight of feature matching in G's loss; 0 leaves it out.
         augment: augmentation of D's images, for small datasets: some of color, translation, cutout, joined by commas;
@@ -45,10 +47,11 @@ class NoiseRecipe(AdversarialRecipe):
         pack: number of examples that D judges together, against mode collapse (PacGAN); must divide batch_size.
     """
 
-    conditions: ClassVar[Sequence[str]] = ("none", "concatenation")
+    conditions: ClassVar[Sequence[str]] = ("none", "concatenation")  # the last one is what auto takes
+    before: ClassVar[Mapping[str, Any]] = {"condition": "none"}
 
     latent: int = 100
-    condition: str = "none"
+    condition: str = AUTO
     classes: int = 10
     feature_matching: float = 0.0
     augment: str = ""
@@ -63,21 +66,26 @@ class NoiseRecipe(AdversarialRecipe):
         if not 0 < self.augment_target < 1:
             raise ConfigError(f"{self.name}: augment_target must be in (0, 1), got {self._shown('augment_target')}.")
         self.check_from_zero("feature_matching", "fake_pool")
-        self.check_choice("condition", self.conditions)
+        self.check_choice("condition", (AUTO, *self.conditions))
         self._augmentations()
         if self.pack < 1 or self.batch_size % self.pack:
             raise ConfigError(
                 f"{self.name}: pack must divide batch_size, got pack={self.pack}, batch_size={self.batch_size}."
             )
-        if self.conditional:
-            for name in ("pack", "fake_pool", "feature_matching"):
-                if getattr(self, name) != getattr(type(self), name):
-                    raise ConfigError(f"{self.name}: {name} cannot be used with classes. Use it with condition=none.")
+        if self.conditional and (name := self.blind_to_classes(self.condition)):
+            raise ConfigError(f"{self.name}: {name} cannot be used with classes. Use it with condition=none.")
 
     @property
     def conditional(self) -> bool:
-        """True if G and D are given classes."""
-        return self.condition != "none"
+        """True if G and D are given classes; with condition=auto they are not until `fit` has seen the data."""
+        return self.condition not in (AUTO, "none")
+
+    def blind_to_classes(self, condition: str) -> str:  # noqa: ARG002 (it matters to some recipes)
+        """A setting of this recipe that cannot be used with a condition; "" if there is none."""
+        if self.ema and self.ema_statistics == "standing":
+            return "ema_statistics=standing"
+        names = ("pack", "fake_pool", "feature_matching")
+        return next((name for name in names if getattr(self, name) != getattr(type(self), name)), "")
 
     @property
     def class_count(self) -> int:
@@ -133,28 +141,38 @@ class NoiseRecipe(AdversarialRecipe):
     # ------------------------------------------------------------------------------------------ data
 
     def fit(self, dataset: Collection) -> Self:
+        if self.condition == AUTO:
+            return self._with_condition_of(dataset).fit(dataset)
         if not self.conditional:
             return self
-        if dataset.labels is None:
-            raise ConfigError(
-                f"{self.name}: condition={self.condition} needs the class of each image, but {dataset.name} has no "
-                "labels. Use condition=none, or sort the images into a folder for each class."
-            )
-        first, last = int(dataset.labels.min()), int(dataset.labels.max())
-        if first < 0 or last >= MOST_CLASSES:
-            raise ConfigError(
-                f"{self.name}: expected classes counted from 0, at most {MOST_CLASSES:,}, but the labels of "
-                f"{dataset.name} run from {first} to {last}. Renumber them, or use condition=none."
-            )
-        found = last + 1 if dataset.classes is None else len(dataset.classes)
-        missing = np.setdiff1d(np.arange(found), dataset.labels)
+        expect_labels(dataset, recipe=self.name, condition=self.condition)
+        found = class_count(dataset)
+        missing = np.setdiff1d(np.arange(found), np.asarray(dataset.labels))
         if missing.size:
             warnings.warn(
-                f"{dataset.name} has no images for {missing.size} of {found} classes ({_few(missing)}). Their samples "
+                f"{dataset.name} has no images for {missing.size} of {found} classes ({few(missing)}). Their samples "
                 "are meaningless, and samples of random classes include them. Number the labels without gaps.",
                 stacklevel=2,
             )
         return replace(self, classes=found)
+
+    def _with_condition_of(self, dataset: Collection) -> Self:
+        """This recipe with the condition that `auto` stands for; a note of the data tells it."""
+        taken, reason = (
+            self.conditions[-1],
+            why_not_told(dataset, remedy=f"`condition={self.conditions[-1]!r}` tells them"),
+        )
+        if reason is None and (setting := self.blind_to_classes(taken)):
+            reason = f"{setting} cannot be used with them"
+        if reason is None:
+            dataset.note(
+                f"G and D are told the {class_count(dataset)} classes (condition={taken}); `condition='none'` trains "
+                "without them"
+            )
+            return replace(self, condition=taken)
+        if reason:
+            dataset.note(f"G and D are not told the classes: {reason}")
+        return replace(self, condition="none")
 
     def loader(self, dataset: Any, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> Loader[Any]:
         data = dataset.with_labels() if self.conditional else dataset
@@ -198,8 +216,3 @@ class NoiseRecipe(AdversarialRecipe):
         labels = np.arange(rows * columns) % self.classes
         z = self.noise(rng, rows).repeat(columns, axis=0)
         return Exhibit(z, condition=self.one_hot(labels), extent=extent, columns=columns)
-
-
-def _few(numbers: np.ndarray) -> str:
-    """A few of some numbers, for a message."""
-    return ", ".join(map(str, numbers[:3])) + (" ..." if numbers.size > 3 else "")

@@ -439,13 +439,23 @@ class Recipe(OptimizerSettings):
         """A recipe with some settings changed.
 
         Args:
-            settings: values by name, in their types or as text: `{"lr": "1e-4"}`.
+            settings: values by name, in their types or as text: `{"lr": "1e-4"}`; `preset` names a set of them.
         Raises:
-            ConfigError: a name is unknown, or a value has another type or is out of range.
+            ConfigError: a name or a preset is unknown, or a value has another type or is out of range.
         """
-        cls.expect_names(settings)
-        kinds, values = cls.kinds(), dict(settings)
-        for name, value in settings.items():
+        values = cls.with_preset(settings)
+        cls.expect_names(values)
+        kinds = cls.kinds()
+        for name, value in values.items():
             if isinstance(value, str) and name != "size":
                 values[name] = from_text(value, name, kinds[name], of=cls.name)
         return cls(**values)
+
+    @classmethod
+    def from_stored(cls, settings: Mapping[str, Any]) -> Self:
+        """The recipe of settings that a file keeps; one that is missing is as it was before there was that setting.
+
+        Raises:
+            ConfigError: as in `from_settings`.
+        """
+        return cls.from_settings({**cls.before, **settings})

@@ -15,11 +15,12 @@ from minigan.losses import LOSSES, PENALTIES
 from minigan.support.arguments import as_integer, as_number, did_you_mean, kind_of
 from minigan.support.representation import constructor_call
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Settings", "from_text"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Settings", "from_text", "preset_in_words"]
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "linear", "exponential", "cosine")
 MOST_LAYERS = 1000
+PRESET = "preset"  # in place of a setting: the name of a set of them
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WORDS: Mapping[type, str] = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
 
@@ -30,10 +31,15 @@ class Settings:
     Attributes:
         name: the recipe's.
         meanings: explanations of the settings by name, from the sections "Settings:" of the docstrings.
+        presets: sets of settings by name; `preset=NAME` stands for the settings of one, see `with_preset`.
+        before: values of settings that files lack which were written before there were these settings, where the
+            default would change what a run does; see `Recipe.from_stored`.
     """
 
     name: ClassVar[str]
     meanings: ClassVar[Mapping[str, str]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    before: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -77,6 +83,23 @@ class Settings:
             if name not in kinds:
                 hint = did_you_mean(name, (*kinds, *also)) or f" Expected one of {', '.join(sorted(kinds))}."
                 raise ConfigError(f"{cls.name} has no setting {name!r}.{hint}")
+
+    @classmethod
+    def with_preset(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings, among which `preset` is replaced by the settings that it names; those given beside it win.
+
+        Raises:
+            ConfigError: there is no such preset.
+        """
+        given = dict(settings)
+        name = given.pop(PRESET, None)
+        if name is None:
+            return given
+        if not isinstance(name, str) or name not in cls.presets:
+            known = f"expected one of {', '.join(cls.presets)}" if cls.presets else "it has none"
+            shown = repr(name) if isinstance(name, str) else kind_of(name)
+            raise ConfigError(f"{cls.name} has no preset {shown}: {known}.{did_you_mean(name, cls.presets)}")
+        return {**cls.presets[name], **given}
 
     def _typed(self, name: str, kind: type) -> Any:
         """A setting's value in its type; an integer may become a float, but not the reverse.
@@ -175,4 +198,11 @@ def _whole_text(cls: type[Settings]) -> str:
     summary = inspect.cleandoc(cls.__doc__ or "").partition("Settings:\n")[0].strip()
     origin = (getattr(sys.modules.get(cls.__module__), "__doc__", None) or "").strip()
     lines = [f"    {name} = {getattr(cls, name, '')!r}: {text}" for name, text in cls.meanings.items()]
-    return "\n\n".join(part for part in (summary, origin, "\n".join(["Settings:", *lines])) if part) + "\n"
+    sets = [f"    preset={name!r}: {preset_in_words(settings)}" for name, settings in cls.presets.items()]
+    parts = (summary, origin, "\n".join(["Settings:", *lines]), "\n".join(["Presets:", *sets]) if sets else "")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def preset_in_words(settings: Mapping[str, Any]) -> str:
+    """The settings of a preset as `--set` takes them."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())

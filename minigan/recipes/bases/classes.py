@@ -1,0 +1,70 @@
+"""Classes of the data: whether G and D are told them, where the setting `condition` leaves that to the data."""
+
+import numpy as np
+
+from minigan.data.dataset import Collection
+from minigan.errors import ConfigError
+
+__all__ = ["class_count", "expect_labels", "few", "why_not_told"]
+
+MOST_CLASSES = 10_000
+MOST_TOLD = 200  # unasked: with more, the one-hot vectors would be most of what G and D read
+FEWEST_IMAGES = 20  # of a class on average: with fewer, D learns the images of a class by heart
+
+
+def class_count(dataset: Collection) -> int:
+    """The number of classes of labelled data: those that are named, else those up to the last label."""
+    if dataset.classes is not None:
+        return len(dataset.classes)
+    return 0 if dataset.labels is None else int(dataset.labels.max()) + 1
+
+
+def why_not_told(dataset: Collection, *, remedy: str) -> str | None:
+    """A reason against telling G and D the classes unasked: "" where the data have none; None if there is no reason.
+
+    Args:
+        remedy: tells how to tell them all the same; added where that can be done.
+    """
+    labels, shape = dataset.labels, getattr(dataset, "shape", ())
+    if labels is None or len(shape) == 1 or not len(labels):
+        return ""
+    first, last = int(labels.min()), int(labels.max())
+    if first < 0 or last >= MOST_CLASSES:
+        return f"the labels run from {first} to {last}"
+    found = class_count(dataset)
+    if found < 2:
+        return ""
+    images = np.bincount(labels, minlength=found)
+    if found > MOST_TOLD:
+        reason = f"{found:,} are many"
+    elif not images.all():
+        reason = f"{np.count_nonzero(images == 0):,} of {found:,} have no images"
+    elif images.mean() < FEWEST_IMAGES:
+        reason = f"{found:,} classes have {images.mean():.3g} images each on average, which are few"
+    else:
+        return None
+    return f"{reason}; {remedy}"
+
+
+def expect_labels(dataset: Collection, *, recipe: str, condition: str) -> None:
+    """Refuses data whose classes a recipe was asked to use, and cannot.
+
+    Raises:
+        ConfigError: they have no labels, or the labels do not count from 0.
+    """
+    if dataset.labels is None:
+        raise ConfigError(
+            f"{recipe}: condition={condition} needs the class of each image, but {dataset.name} has no "
+            "labels. Use condition=none, or sort the images into a folder for each class."
+        )
+    first, last = int(dataset.labels.min()), int(dataset.labels.max())
+    if first < 0 or last >= MOST_CLASSES:
+        raise ConfigError(
+            f"{recipe}: expected classes counted from 0, at most {MOST_CLASSES:,}, but the labels of "
+            f"{dataset.name} run from {first} to {last}. Renumber them, or use condition=none."
+        )
+
+
+def few(numbers: np.ndarray) -> str:
+    """A few of some numbers, for a message."""
+    return ", ".join(map(str, numbers[:3])) + (" ..." if numbers.size > 3 else "")
