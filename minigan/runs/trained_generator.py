@@ -214,8 +214,8 @@ def load_generator(
     """
     path = expect_path(path, "path", remedy="Write load_generator('runs/dcgan-digits-1').")
     average = flag(average, "average")
-    name = pretrained_name(path)
-    file = pretrained_file(name) if name else path / "model.safetensors" if path.is_dir() else path
+    pretrained = pretrained_name(path)
+    file = pretrained_file(pretrained) if pretrained else path / "model.safetensors" if path.is_dir() else path
     if not file.exists():
         raise CheckpointError(f"no trained generator at {file}. Name a run folder that training has written to.")
     arrays, description = load_model(file)
