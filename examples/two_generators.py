@@ -35,11 +35,11 @@ class Losses(NamedTuple):
     g_loss: np.ndarray
 
     def headline(self) -> dict[str, np.ndarray]:
-        """What the progress bar shows."""
+        """Values for the progress bar."""
         return {"D": self.d_loss, "G": self.g_loss}
 
     def losses(self) -> list[tuple[str, np.ndarray]]:
-        """What must stay finite."""
+        """Values that must stay finite."""
         return [("D's loss", self.d_loss), ("the generators' loss", self.g_loss)]
 
 

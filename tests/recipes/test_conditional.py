@@ -150,7 +150,7 @@ def test_standing_statistics_are_refused(reference: Backend):
     r = DCGAN(width=2, latent=4, condition="concatenation", ema=0.9, ema_statistics="standing")
     gan = r.assemble((28, 28, 1), backend=reference, rng=np.random.default_rng(0))
     with pytest.raises(ConfigError, match="standing statistics need noise"):
-        r.moving_average(gan.G, seed=0)
+        r.moving_averages(gan, seed=0)
 
 
 def test_where_the_condition_enters(reference: Backend):

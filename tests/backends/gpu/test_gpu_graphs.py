@@ -74,7 +74,7 @@ class Training:
             images[...] = np.inf if number == spoilt else images
             return recipe.batch((images[0], images[1]) if name == "pix2pix" else images[0], self.rng)
 
-        self.stepper = Stepper(self.learner, map(batch, itertools.count()), self.rng, average=self.average)
+        self.stepper = Stepper(self.learner, map(batch, itertools.count()), self.rng, averages=[self.average])
 
     def steps(self, count: int) -> list[dict[str, float]]:
         """The values of so many steps."""
