@@ -164,6 +164,11 @@ LEARNERS = {
     "several discriminators": ("multi-d", "digits", {"width": 4, "discriminators": 2, "weights": "softmax"}),
     "classes, noise on images": ("dcgan", "digits", {"width": 4, "condition": "projection", "instance_noise": 0.1}),
     "autoencoder": ("vae", "digits", {}),
+    "two generators, two pools, two averages": (
+        "cyclegan",
+        "digits",
+        {"size": 8, "width": 2, "d_width": 2, "blocks": 1, "pool": 3, "batch_size": 1, "ema": 0.9},
+    ),
     "image to image": ("denoise", "shapes", {"size": 16, "width": 4, "d_width": 4, "depth": 2}),
 }
 
