@@ -19,6 +19,7 @@ from minigan.support.arguments import number
 from minigan.support.representation import fields
 from minigan.training.batch import expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
+from minigan.training.joined import joinable_examples, joined
 from minigan.training.learner import Learner
 
 __all__ = ["AB", "BA", "CycleConsistent", "CycleValues", "Sides"]
@@ -74,11 +75,17 @@ class CycleValues(NamedTuple):
 
 
 class Translated(NamedTuple):
-    """A batch and its translation."""
+    """A batch and its translation.
+
+    Attributes:
+        tape: of the generator's pass.
+        same: what the generator made of images of its target in the same pass; None if they did not go through it.
+    """
 
     x: Array
     fake: Array
-    tape: Tape  # of the translation
+    tape: Tape
+    same: Array | None
 
 
 class Direction(NamedTuple):
@@ -106,6 +113,7 @@ class CycleConsistent(Learner):
     discriminators learn from fakes drawn before it.
 
     Each generator is walked several times in a step; the gradients of its uses add up, each with a tape of its own.
+    Where no example depends on another and the images are small, two of its batches go through as one.
 
     Args:
         G_AB: maps images of A (N, *G_AB.input_shape) to images (N, *G_AB.output_shape) like those of B; built.
@@ -154,6 +162,7 @@ class CycleConsistent(Learner):
         self.cycle, self.identity = number(cycle, "cycle", least=0), number(identity, "identity", least=0)
         self.pools = {} if pools is None else {"D_A": pools[0], "D_B": pools[1]}
         self._expect_fitting()
+        self._joinable = {name: joinable_examples(network) for name, network in networks.items()}
 
     def _expect_fitting(self) -> None:
         """Refuses networks whose images do not fit together."""
@@ -183,7 +192,7 @@ class CycleConsistent(Learner):
         """
         expect_rng(rng)
         a, b = self._feed(batches)
-        translated = {way: self._translated(way, x, rng) for way, x in ((AB, a), (BA, b))}
+        translated = {way: self._translated(way, x, target, rng) for way, x, target in ((AB, a, b), (BA, b, a))}
         shown = {}
         for way in (BA, AB):  # D_A's, then D_B's
             fake, pool = translated[way].fake, self.pools.get(way.judge)
@@ -194,8 +203,13 @@ class CycleConsistent(Learner):
             rng=rng,
         )
 
-    def _translated(self, way: Direction, x: Array, rng: np.random.Generator) -> Translated:
-        return Translated(x, *self.checked_forward(self.networks[way.there], x, rng))
+    def _translated(self, way: Direction, x: Array, target: Array, rng: np.random.Generator) -> Translated:
+        """The translation of a batch, if possible in one pass with what the generator makes of its target."""
+        G, n = self.networks[way.there], len(x)
+        if not self.identity or n + len(target) > self._joinable[way.there]:
+            return Translated(x, *self.checked_forward(G, x, rng), None)
+        y, tape = self.checked_forward(G, joined(G.kernels, x, target), rng)
+        return Translated(x, y[:n], tape, y[n:])
 
     def gradients(
         self, translated: Mapping[Direction, Translated], shown: Mapping[Direction, Array], rng: np.random.Generator
@@ -211,10 +225,8 @@ class CycleConsistent(Learner):
             grads.zero()
         real = {AB: translated[BA].x, BA: translated[AB].x}
         d_values = [self._judge_gradients(way.judge, real[way], shown[way], rng) for way in (BA, AB)]
-        g_values = [self._generator_gradients(way, translated[way], rng) for way in (AB, BA)]
-        identity = [self._identity_gradients(way, real[way], rng) for way in (AB, BA) if self.identity]
-        game, cycle = (one + other for one, other in zip(*g_values, strict=True))
-        same = sum(identity[1:], identity[0]) if identity else self.G.kernels.xp.zeros_like(cycle)
+        g_values = [self._generator_gradients(way, translated[way], real[way], rng) for way in (AB, BA)]
+        game, cycle, same = (one + other for one, other in zip(*g_values, strict=True))
         d_loss, d_real, d_fake = (one + other for one, other in zip(*d_values, strict=True))
         g_loss = self.adversarial * game + self.cycle * cycle + self.identity * same
         return CycleValues(d_loss, g_loss, 0.5 * d_real, 0.5 * d_fake, cycle, same)
@@ -227,6 +239,8 @@ class CycleConsistent(Learner):
         Returns:
             The loss, and the mean verdicts on real and fake.
         """
+        if len(real) + len(fake) <= self._joinable[name]:
+            return self._joined_judge_gradients(name, real, fake, rng)
         D, values, verdicts = self.networks[name], [], []
         for x, target in ((real, REAL), (fake, FAKE)):
             logits, tape = D.forward(x, train=True, rng=rng)
@@ -237,16 +251,30 @@ class CycleConsistent(Learner):
             verdicts.append(self.loss.verdict(logits))
         return values[0] + values[1], verdicts[0], verdicts[1]
 
+    def _joined_judge_gradients(
+        self, name: str, real: Array, fake: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """The same with both batches as one: only the loss tells them apart. See `joinable_examples`."""
+        D, n = self.networks[name], len(real)
+        logits, tape = D.forward(joined(D.kernels, real, fake), train=True, rng=rng)
+        on_real, on_fake = logits[:n], logits[n:]
+        (for_real, dreal), (for_fake, dfake) = (
+            self.loss.discriminator(on_real, REAL),
+            self.loss.discriminator(on_fake, FAKE),
+        )
+        D.backward(joined(D.kernels, dreal, dfake), tape, grads=self.grads[name], need_dx=False, release=True)
+        return for_real + for_fake, self.loss.verdict(on_real), self.loss.verdict(on_fake)
+
     def _generator_gradients(
-        self, way: Direction, translated: Translated, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
-        """Adds the gradients of the game and of the way there and back.
+        self, way: Direction, translated: Translated, target: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array, Array]:
+        """Adds the gradients of the game, of the way there and back, and of what is made of images of the target.
 
         Returns:
-            The values of the game and of the cycle, without their weights.
+            The values of the game, the cycle and the identity term, without their weights.
         """
         there, back, D = (self.networks[name] for name in way)
-        x, fake, there_tape = translated
+        x, fake, there_tape, same = translated
         logits, tape = D.forward(fake, train=True, rng=rng)
         game, dlogits = self.loss.generator(logits)
         dfake = D.backward(self.adversarial * dlogits, tape, grads=None, release=True)
@@ -256,12 +284,18 @@ class CycleConsistent(Learner):
             dback = back.backward(self.cycle * dagain, tape, grads=self.grads[way.back])
             back.commit_statistics(tape)
             dfake = there.kernels.add(dfake, dback)
+        value = there.kernels.xp.zeros_like(cycle)
+        if same is not None:
+            value, dsame = l1(same, target)
+            dfake = joined(there.kernels, dfake, self.identity * dsame)
+        elif self.identity:
+            value = self._identity_gradients(way, target, rng)
         there.backward(dfake, there_tape, grads=self.grads[way.there], need_dx=False)
         there.commit_statistics(there_tape)
-        return game, cycle
+        return game, cycle, value
 
     def _identity_gradients(self, way: Direction, target: Array, rng: np.random.Generator) -> Array:
-        """Adds the gradients of what a generator changes in images of its target, and returns the value."""
+        """Adds the gradients of the identity term in a pass of its own, and returns its value."""
         G = self.networks[way.there]
         same, tape = G.forward(target, train=True, rng=rng)
         value, dsame = l1(same, target)

@@ -66,7 +66,7 @@ def test_training_beside_pytorch(reference: Backend, name: str):
     settings, make, rate = CASES[name]
     recipe = MLP(**COMMON, **settings)
     gan = recipe.assemble(IMAGE, backend=reference, dtype="float64", rng=np.random.default_rng(0))
-    average = recipe.moving_average(gan.G, seed=0)
+    average = recipe.moving_averages(gan, seed=0)["G"]
     G, D = (network.double() for network in mlp_networks())
     copy_weights(gan.G, G)
     copy_weights(gan.D, D)

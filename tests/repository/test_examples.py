@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 import minigan
+from minigan.recipes import RECIPES
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
@@ -21,6 +22,15 @@ def loaded(path: Path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def _recipes_as_before():
+    """An example may register a recipe of its own."""
+    before = {*RECIPES}
+    yield
+    for name in RECIPES.keys() - before:
+        del RECIPES[name]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
@@ -46,6 +56,7 @@ def test_there_is_one_for_each_family():
         "pix2pix",
         "restore",
         "embed",
+        "two_generators",
     }
     assert {path.stem for path in EXAMPLES} >= families
 

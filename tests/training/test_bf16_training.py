@@ -65,8 +65,9 @@ def test_a_step_of_every_recipe_is_near_float32(name: str, monkeypatch):
         rounded = found["bf16"][network]
         assert np.isfinite(rounded).all()
         cosine = float(exact @ rounded) / float(np.linalg.norm(exact) * np.linalg.norm(rounded))
-        # G's gradient goes through a D after its update: the first of Adam has a step's length, with either sign.
-        assert cosine > (0.95 if network == "G" else 0.99)
+        # G's gradient goes through a D after its update: the first of Adam has a step's length, with either sign. And
+        # cyclegan's go through another G as well, and have the signs of differences.
+        assert cosine > (0.95 if network.startswith("G") else 0.99)
         assert (exact != rounded).mean() > 0.5 or name in VECTORS
 
 

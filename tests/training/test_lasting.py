@@ -54,7 +54,10 @@ def train(run, interruption=None):
 
 def arrays(run):
     state = run.trainer.state
-    return state.learner.to_dict() | (state.average.to_dict() if state.average is not None else {})
+    found = state.learner.to_dict()
+    for average in state.averages.values():
+        found |= average.to_dict()
+    return found
 
 
 def losses(folder):
@@ -161,6 +164,11 @@ LEARNERS = {
     "several discriminators": ("multi-d", "digits", {"width": 4, "discriminators": 2, "weights": "softmax"}),
     "classes, noise on images": ("dcgan", "digits", {"width": 4, "condition": "projection", "instance_noise": 0.1}),
     "autoencoder": ("vae", "digits", {}),
+    "two generators, two pools, two averages": (
+        "cyclegan",
+        "digits",
+        {"size": 8, "width": 2, "d_width": 2, "blocks": 1, "pool": 3, "batch_size": 1, "ema": 0.9},
+    ),
     "image to image": ("denoise", "shapes", {"size": 16, "width": 4, "d_width": 4, "depth": 2}),
 }
 
@@ -173,7 +181,7 @@ def test_every_kind_of_step_can_be_done_again(tmp_path, name, data, settings):
     state = run.trainer.state
     with contextlib.closing(run.dataset), state.loader:
         batches = (run.recipe.batch(item, state.rng) for item in state.loader)
-        stepper = Stepper(state.learner, batches, state.rng, average=state.average)
+        stepper = Stepper(state.learner, batches, state.rng, averages=state.averages.values())
         for _ in range(3):
             stepper.step()
         before, draws = arrays(run), state.rng.bit_generator.state

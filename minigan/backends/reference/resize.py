@@ -2,8 +2,6 @@
 
 from types import ModuleType
 
-import numpy as np
-
 from minigan.backends.base import Array
 from minigan.backends.geometry import IntPair
 
@@ -32,8 +30,11 @@ class ResizeKernels:
 
     def reflect_pad(self, x: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
         for axis, (before, after) in enumerate(padding, start=1):
-            x = x.take(self.xp.asarray(mirrored(x.shape[axis], before, after)), axis=axis)
-        return x
+            x = self.xp.moveaxis(x, axis, 0)
+            last = len(x) - 2  # the first that is mirrored at the end
+            end = x[last : last - after if last >= after else None : -1] if after else x[:0]
+            x = self.xp.moveaxis(self.xp.concatenate([x[before:0:-1], x, end]), 0, axis)
+        return self.xp.ascontiguousarray(x)
 
     def reflect_pad_grad(self, dy: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
         for axis, (before, after) in enumerate(padding, start=1):
@@ -49,9 +50,3 @@ class ResizeKernels:
         if after:
             dx[side - 1 - after : side - 1] += dy[: side + before - 1 : -1]
         return self.xp.moveaxis(dx, 0, axis)
-
-
-def mirrored(side: int, before: int, after: int) -> np.ndarray:
-    """For each place along a padded axis the place of its number in the axis itself."""
-    at = np.abs(np.arange(-before, side + after))
-    return np.where(at < side, at, 2 * (side - 1) - at)

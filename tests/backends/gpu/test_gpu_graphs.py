@@ -52,10 +52,11 @@ CASES = {
     "sngan": {"n_critic": 2},
     "multi-d": {"discriminators": 9, "weights": "softmax", "penalty": "r1"},
     "vae": {},
+    "cyclegan, two pools": {"d_width": 2, "blocks": 1, "pool": 6, "identity": 2.0},
     "pix2pix": {"d_width": 2},
     "denoise, alone": {"adversarial": 0},
 }  # fmt: skip
-SIDES = {"mlp": 28, "vae": 28, "dcgan-keras": 28, "sngan": 16, "pix2pix": 16, "denoise": 16}
+SIDES = {"mlp": 28, "vae": 28, "dcgan-keras": 28, "sngan": 16, "pix2pix": 16, "cyclegan": 8, "denoise": 16}
 
 
 class Training:
@@ -79,9 +80,9 @@ class Training:
         def batch(number: int) -> Any:
             images = data.uniform(-1, 1, (2, 4, *shape)).astype(np.float32)
             images[...] = np.inf if number == spoilt else images
-            return recipe.batch((images[0], images[1]) if name == "pix2pix" else images[0], self.rng)
+            return recipe.batch((images[0], images[1]) if name in ("pix2pix", "cyclegan") else images[0], self.rng)
 
-        self.stepper = Stepper(self.learner, map(batch, itertools.count()), self.rng, average=self.average)
+        self.stepper = Stepper(self.learner, map(batch, itertools.count()), self.rng, averages=[self.average])
 
     def steps(self, count: int) -> list[dict[str, float]]:
         """The values of so many steps."""

@@ -24,6 +24,7 @@ from minigan.nn.layers import (
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
+    ReflectionPadding2D,
     Reshape,
     SelfAttention,
     SpectralNorm,
@@ -42,6 +43,11 @@ BUILDING = [
     # layers after a first one that fits, input shape, and what the message must say
     ([Conv2D(3, 3)], (4,), ["D.1.Conv2D", "expected images (H, W, C)", "(4,)", "Reshape"]),
     ([ConvTranspose2D(3, 3)], (4,), ["D.1.ConvTranspose2D", "expected images", "(4,)", "Reshape"]),
+    (
+        [ReflectionPadding2D(3)],
+        (3, 8, 2),
+        ["D.1.Reflection", "3x8 pixels cannot be reflected 3 rows", "larger"],
+    ),
     ([UpSampling2D(2)], (4,), ["D.1.UpSampling2D", "expected images", "(4,)", "Reshape"]),
     ([Dense(3)], (4, 4, 2), ["D.1.Dense", "expected vectors (F,)", "(4, 4, 2)", "Flatten"]),
     ([Conv2D(3, 5, padding="valid")], (4, 4, 2), ["D.1.Conv2D", "5x5", "4x4", "smaller filter"]),
@@ -125,6 +131,13 @@ CONSTRUCTING = [
     (lambda: InnerProduct("3"), "must be a positive integer, got '3'."),
     (lambda: Conv2D(3, 0), "filter must be a positive int or a pair of them, got 0"),
     (lambda: Conv2D(3, 3, stride=(1, 0)), "stride must be a positive int or a pair of them, got (1, 0)"),
+    (lambda: ReflectionPadding2D(-1), "ReflectionPadding2D: padding must not be negative"),
+    (lambda: ReflectionPadding2D("same"), "padding must be an int, a pair or a pair of pairs, got 'same'"),
+    (
+        lambda: ReflectionPadding2D(0.5),
+        "padding must be an int, a pair or a pair of pairs, got 0.5",
+    ),
+    (lambda: InstanceNorm(affine=1), "affine must be True or False"),
     (lambda: UpSampling2D(0), "factor must be a positive int or a pair of them, got 0"),
     (lambda: AveragePooling2D(0), "factor must be a positive int or a pair of them, got 0"),
     (lambda: PixelShuffle((2, -1)), "factor must be a positive int or a pair of them, got (2, -1)"),

@@ -1,0 +1,276 @@
+"""Unpaired data: two orders that have nothing to do with each other, sources of both sides, and the known pair."""
+
+import contextlib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minigan.data import Digits, Tinted, UnpairedDataset, UnpairedLoader, open_dataset, open_unpaired
+from minigan.data.unpaired_sources import COUNTERPARTS
+from minigan.errors import ConfigError, DataError, MixedSizesError
+
+
+def digits(count: int, seed: int = 0) -> Digits:
+    return Digits(size=(8, 8), count=count, seed=seed)
+
+
+def pair(a: int = 10, b: int = 7) -> UnpairedDataset:
+    return UnpairedDataset(digits(a), digits(b, seed=1))
+
+
+def pictures(folder: Path, count: int, *, size=(12, 10), grey: bool = False, value: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(count):
+        shape = size if grey else (*size, 3)
+        Image.fromarray(np.full(shape, value + k, np.uint8)).save(folder / f"{k:03}.png")
+    return folder
+
+
+def rows_of(loader: UnpairedLoader, dataset: UnpairedDataset, batches: int) -> tuple[list[int], list[int]]:
+    """Which items of each side the batches hold."""
+    found = ([], [])
+    known = [[image.tobytes() for image in side.read(np.arange(len(side)))] for side in (dataset.a, dataset.b)]
+    for _ in range(batches):
+        for side, images in enumerate(next(loader)):
+            found[side].extend(known[side].index(image.tobytes()) for image in images)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- the loader
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_each_side_goes_through_its_own_shuffled_epochs(prefetch):
+    dataset = pair(10, 6)
+    with UnpairedLoader(dataset, batch_size=2, seed=3, prefetch=prefetch) as loader:
+        a, b = rows_of(loader, dataset, 30)
+    for rows, count in ((a, 10), (b, 6)):
+        epochs = [rows[k : k + count] for k in range(0, len(rows), count)]
+        assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+        assert len({tuple(epoch) for epoch in epochs}) == len(epochs), "each epoch has an order of its own"
+
+
+def test_no_image_of_a_side_keeps_to_one_of_the_other():
+    dataset = pair(8, 8)
+    with UnpairedLoader(dataset, batch_size=1, seed=0) as loader:
+        a, b = rows_of(loader, dataset, 64)
+    partners = {row: {y for x, y in zip(a, b, strict=True) if x == row} for row in range(8)}
+    assert min(map(len, partners.values())) >= 3
+
+
+def test_a_rest_that_makes_no_batch_is_left_out_on_each_side_by_itself():
+    dataset = pair(9, 5)
+    with UnpairedLoader(dataset, batch_size=2, seed=0) as loader:
+        assert loader.steps_per_epoch == 4
+        a, b = rows_of(loader, dataset, 8)
+    assert [len(set(a[:8])), len(set(a[8:]))] == [8, 8]
+    assert all(len(set(b[k : k + 4])) == 4 for k in range(0, 16, 4))
+
+
+@pytest.mark.parametrize("done", [0, 3, 11])
+def test_a_restored_loader_gives_the_same_batches(done):
+    dataset = pair()
+    with UnpairedLoader(dataset, batch_size=2, seed=5) as loader:
+        for _ in range(done):
+            next(loader)
+        state, wanted = loader.state(), [next(loader) for _ in range(9)]
+    with UnpairedLoader(dataset, batch_size=2, seed=5, prefetch=0, state=state) as again:
+        for expected, actual in zip(wanted, again, strict=False):
+            for one, other in zip(expected, actual, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_a_side_that_has_grown_goes_on_in_a_new_epoch():
+    with UnpairedLoader(pair(10, 6), batch_size=2, seed=5) as loader:
+        for _ in range(3):
+            next(loader)
+        state = loader.state()
+    with UnpairedLoader(pair(10, 8), batch_size=2, seed=5) as grown:
+        with pytest.raises(ConfigError, match="b_items=6, but this loader has b_items=8"):
+            grown.restore(state)
+        grown.restore(state, same_items=False)
+        assert (grown.state()["epoch"], grown.state()["offset"]) == (1, 0)
+
+
+def test_the_dataset_has_as_many_items_as_the_longer_side():
+    dataset = pair(10, 6)
+    assert len(dataset) == 10
+    a, b = dataset.read([0, 7])
+    np.testing.assert_array_equal(a, dataset.a.read([0, 7]))
+    np.testing.assert_array_equal(b, dataset.b.read([0, 1]))
+    assert (
+        dataset.describe()
+        == "A digits: 10 greyscale images 8x8, 10 classes; B digits: 6 greyscale images 8x8, 10 classes"
+    )
+
+
+@pytest.mark.parametrize(("a", "b", "letter", "count"), [(9, 3, "B", "3 images"), (1, 9, "A", "1 image")])
+def test_a_batch_that_a_side_cannot_fill_is_refused(a, b, letter, count):
+    with pytest.raises(ConfigError, match=f"`batch_size` is 4, but {letter}, digits, holds {count} to train on"):
+        UnpairedLoader(pair(a, b), batch_size=4, seed=0)
+
+
+# ---------------------------------------------------------------------------------------------- the known pair
+
+
+def test_tinted_digits_lie_between_two_colours():
+    plain = digits(4)
+    coloured = Tinted(plain)
+    pixels, grey = coloured.pixels(np.arange(4)), plain.pixels(np.arange(4))
+    assert coloured.shape == (8, 8, 3)
+    assert {tuple(p) for p in pixels[grey[..., 0] == 0]} == {(38, 70, 132)}
+    ink = np.array([246, 190, 74]) * (grey / 255) + np.array([38, 70, 132]) * (1 - grey / 255)
+    np.testing.assert_allclose(pixels, ink, atol=0.5001)
+
+
+@pytest.mark.parametrize(("a", "b"), [("digits", "tinted"), ("digits", ""), ("tinted", "digits"), ("tinted", "")])
+def test_the_known_pair_has_the_truth_of_both_sides_and_shares_no_image(a, b):
+    with contextlib.closing(open_unpaired(a, b, size=8)) as dataset:
+        rows = np.arange(6)
+        digit, coloured = (dataset.a, dataset.b) if a == "digits" else (dataset.b, dataset.a)
+        digit_truth, coloured_truth = (
+            (dataset.a_truth, dataset.b_truth) if a == "digits" else (dataset.b_truth, dataset.a_truth)
+        )
+        assert (digit.shape, coloured.shape) == ((8, 8, 1), (8, 8, 3))
+        np.testing.assert_array_equal(Tinted(digit).read(rows), digit_truth.read(rows))
+        np.testing.assert_array_equal(Tinted(coloured_truth).read(rows), coloured.read(rows))
+        some = np.arange(200)
+        seen = {image.tobytes() for image in digit.read(some)}
+        assert not seen & {image.tobytes() for image in coloured_truth.read(some)}
+    with contextlib.closing(open_unpaired(a, b, size=8, part="held-out")) as fresh:
+        assert not np.array_equal(fresh.a.read(rows), dataset.a.read(rows))
+    assert COUNTERPARTS[COUNTERPARTS[a]] == a
+
+
+def test_the_known_pair_in_other_channels():
+    with contextlib.closing(open_unpaired("digits", size=8, a_channels=3, b_channels=1)) as dataset:
+        assert (dataset.a_shape, dataset.b_shape) == ((8, 8, 3), (8, 8, 1))
+        assert (dataset.a_truth.shape, dataset.b_truth.shape) == ((8, 8, 1), (8, 8, 3))
+
+
+def test_tinted_is_a_dataset_of_its_own():
+    with contextlib.closing(open_dataset("tinted", size=8, count=20)) as coloured:
+        assert coloured.shape == (8, 8, 3) and len(coloured) == 20 and coloured.kind == "embedded"
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+LAYOUTS = {
+    "trainA": ("trainA", "trainB", "testA", "testB"),
+    "train/A": ("train/A", "train/B", "test/A", "test/B"),
+    "A/train": ("A/train", "B/train", "A/val", "B/val"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("zipped", [False, True], ids=["folder", "zip"])
+def test_one_folder_or_zip_with_both_sides_and_what_it_holds_out(tmp_path, layout, zipped):
+    names = LAYOUTS[layout]
+    for k, (name, count) in enumerate(zip(names, (5, 3, 2, 1), strict=True)):
+        pictures(tmp_path / "set" / name, count, value=40 * k)
+    source = tmp_path / "set"
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for file in sorted(source.rglob("*.png")):
+                archive.write(file, file.relative_to(source))
+        source = tmp_path / "set.zip"
+    with contextlib.closing(open_unpaired(source)) as training:
+        assert (len(training.a), len(training.b)) == (5, 3)
+        assert training.b.pixels([0])[0, 0, 0, 0] == 40
+        assert "A: 5 pictures are trained on, 2 are held out by their folder" in training.notes
+    with contextlib.closing(open_unpaired(source, part="held-out")) as held:
+        assert (len(held.a), len(held.b)) == (2, 1)
+        assert held.a.pixels([0])[0, 0, 0, 0] == 80
+
+
+def test_folders_named_a_and_b_hold_out_a_tenth(tmp_path):
+    pictures(tmp_path / "A", 20), pictures(tmp_path / "B", 9)
+    parts = {}
+    for part in ("train", "held-out"):
+        with contextlib.closing(open_unpaired(tmp_path, part=part, held_back=5)) as dataset:
+            parts[part] = [
+                {int(v) for v in side.pixels(np.arange(len(side)))[:, 0, 0, 0]} for side in (dataset.a, dataset.b)
+            ]
+            notes = dataset.notes
+    assert [len(side) for side in parts["train"]] == [18, 9]
+    assert not parts["train"][0] & parts["held-out"][0]
+    assert parts["train"][1] == parts["held-out"][1], "too few to hold any out"
+    with contextlib.closing(open_unpaired(tmp_path, held_back=5)) as dataset:
+        assert "A: 2 of 20 images are held out of training, for pictures and figures" in dataset.notes
+        assert any(line.startswith("B: all 9 images are trained on; none is held out") for line in dataset.notes)
+    assert not any("held out" in line for line in notes if line.startswith("B: 2"))
+
+
+def test_two_sources_of_other_kinds_sizes_and_channels(tmp_path):
+    pictures(tmp_path / "photos", 12, size=(20, 16))
+    with contextlib.closing(open_unpaired(tmp_path / "photos", "digits", size=(12, 8), held_back=1)) as dataset:
+        assert (dataset.a_shape, dataset.b_shape) == ((12, 8, 3), (12, 8, 1))
+        assert dataset.a_truth is None and dataset.b_truth is None
+
+
+def test_a_class_of_each_side(tmp_path):
+    np.savez(tmp_path / "set.npz", x=np.arange(40, dtype=np.uint8).repeat(64).reshape(40, 8, 8), y=np.arange(40) % 4)
+    with contextlib.closing(open_unpaired(tmp_path / "set.npz", a_class="1", b_class="3")) as dataset:
+        assert [len(dataset.a), len(dataset.b)] == [10, 10]
+        assert {int(label) for label in dataset.a.labels} == {1} and {int(label) for label in dataset.b.labels} == {3}
+    with pytest.raises(ConfigError, match=r"expected a class of .*, got b_class='9'. Choose one of them"):
+        open_unpaired(tmp_path / "set.npz", a_class="1", b_class="9")
+    pictures(tmp_path / "plain", 3)
+    with pytest.raises(ConfigError, match=r"plain has no classes, got a_class='cat'\. Leave `a_class` out"):
+        open_unpaired(tmp_path / "plain", "digits", a_class="cat", size=8)
+
+
+# ---------------------------------------------------------------------------------------------- what is refused
+
+
+def test_a_folder_without_a_second_side_tells_how_to_give_one(tmp_path):
+    pictures(tmp_path / "trainA", 3)
+    with pytest.raises(
+        DataError, match=r"expected pictures in folders trainA and trainB, found trainA: none of B.*data_b=SOURCE"
+    ):
+        open_unpaired(tmp_path)
+    (tmp_path / "trainB").mkdir()  # empty
+    with pytest.raises(DataError, match="none of B"):
+        open_unpaired(tmp_path)
+    pictures(tmp_path / "testB", 2)
+    with pytest.raises(
+        DataError, match="pictures of B to train on, in a folder named trainB, found only held-out ones"
+    ):
+        open_unpaired(tmp_path)
+
+
+def test_an_empty_second_source_and_a_missing_one_and_points(tmp_path):
+    pictures(tmp_path / "a", 3)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match=r"b: expected .*; found an empty folder"):
+        open_unpaired(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(DataError, match="nowhere: no such file"):
+        open_unpaired(tmp_path / "a", tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="B, ring: expected images, got points"):
+        open_unpaired(tmp_path / "a", "ring")
+    with pytest.raises(ConfigError, match="part must be one of train, held-out, got 'test'"):
+        open_unpaired(tmp_path / "a", "digits", part="test")
+
+
+def test_sides_of_several_sizes_want_one(tmp_path):
+    pictures(tmp_path / "A", 2), pictures(tmp_path / "B", 1)
+    Image.new("RGB", (30, 20)).save(tmp_path / "B" / "large.png")
+    with pytest.raises(MixedSizesError):
+        open_unpaired(tmp_path)
+    with contextlib.closing(open_unpaired(tmp_path, size=8)) as dataset:
+        assert (dataset.a_shape, dataset.b_shape) == ((8, 8, 3), (8, 8, 3))
+
+
+def test_a_single_picture_on_a_side_is_trained_on(tmp_path):
+    pictures(tmp_path / "A", 1), pictures(tmp_path / "B", 4)
+    with contextlib.closing(open_unpaired(tmp_path, held_back=200)) as dataset:
+        assert (
+            "A: the only image is trained on; none is held out, so pictures and figures show those of the training"
+            in (dataset.notes)
+        )
+        with UnpairedLoader(dataset, batch_size=1, seed=0) as loader:
+            assert [next(loader)[0].shape for _ in range(3)] == [(1, 12, 10, 3)] * 3
