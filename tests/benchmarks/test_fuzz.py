@@ -31,6 +31,7 @@ OPENERS = {"open", "fdopen", "read_bytes", "read_text", "fromfile", "memmap", "Z
 HARMLESS = {
     "minigan.support.durable_files._new_file": "writes",
     "minigan.support.durable_files._remove_if_left": "opens a file to see whether it is locked",
+    "minigan.cli.card.card": "copies a picture as it is",
     "minigan.export.numpy_functions.write_picture": "writes",
     "minigan.support.durable_files._sync_folder": "opens a folder to sync it",
     "minigan.training.listeners.log.Log.on_record": "writes",

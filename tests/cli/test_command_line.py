@@ -169,7 +169,7 @@ def test_the_version(capsys):
     ("arguments", "message"),
     [
         (["train", "nope"], "unknown recipe 'nope': expected one of dcgan, mlp"),
-        (["train", "--set", "foo=1"], "dcgan has no setting 'foo'. Expected one of augment, batch_size"),
+        (["train", "--set", "foo=1"], "dcgan has no setting 'foo'. Expected one of accumulate, augment"),
         (["train", "--set", "widht=1"], "dcgan has no setting 'widht'. Did you mean width?"),
         (["train", "--set", "loss=Hinge"], "got 'Hinge'. Did you mean hinge?"),
         (["train", "DCGAN"], "Did you mean dcgan?"),

@@ -5,7 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import minigan
 from minigan.backends import get_backend
+from minigan.checkpoints.format import CHECKPOINT_FORMAT, load_arrays
 from minigan.errors import ConfigError, DataError, DivergenceError
 from minigan.losses import get_loss, l1
 from minigan.losses.gradient_penalties import R1, R2
@@ -219,6 +221,26 @@ def test_recipes_have_it_as_a_setting(recipe):
     learner = chosen.assemble((side, side, 1), backend="reference", rng=np.random.default_rng(0))
     assert learner.accumulate == 3
     assert "accumulate=3" in repr(learner)
+
+
+def test_a_run_of_all_three_settings_goes_on_bit_for_bit(tmp_path):
+    """Accumulated batches, mirrored data, and p that has moved before the checkpoint and after it."""
+    settings = {"accumulate": 2, "mirror": True, "augment": "adaptive:translation", "augment_over": 64}
+    settings |= {"width": 2, "latent": 3, "batch_size": 4, "backend": "reference", "quiet": True, "log_every": 1}
+    settings |= {"checkpoint_every": 5, "augment_target": 0.01, "lr": 1e-2}
+    whole = minigan.train("dcgan", data="digits", steps=9, out=tmp_path / "whole", **settings)
+    parts = minigan.train("dcgan", data="digits", steps=5, out=tmp_path / "parts", **settings)
+    parts.resume(steps=9)
+    ps = [[record["augment_p"] for record in run.log] for run in (whole, parts)]
+    assert ps[0] == ps[1]
+    assert ps[0][4] > 0
+    assert ps[0][8] not in (0, ps[0][4])
+    files = [run.folder / "checkpoints" / "step-00000009.safetensors" for run in (whole, parts)]
+    one, two = (load_arrays(file, format=CHECKPOINT_FORMAT) for file in files)
+    assert one[1]["rng"] == two[1]["rng"]
+    assert one[1]["loader"] == two[1]["loader"]
+    for name, array in one[0].items():
+        np.testing.assert_array_equal(array, two[0][name], err_msg=name)
 
 
 def test_bad_numbers_are_refused():

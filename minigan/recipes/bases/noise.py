@@ -40,7 +40,8 @@ class NoiseRecipe(AdversarialRecipe):
         classes: number of classes; the data decide it.
         feature_matching: weight of feature matching in G's loss; 0 leaves it out.
         augment: augmentation of D's images, for small datasets: some of color, translation, cutout, joined by commas;
-            adaptive, or adaptive:color,cutout, applies each with a probability that rises while D overfits.
+            adaptive, or adaptive:color,cutout, applies each with a probability that rises while D overfits; made for
+            a D with `penalty=r1`.
         augment_over: number of real images over which that probability can rise from 0 to 1; fewer for short trainings.
         augment_target: mean sign of D's logits on real images that it aims at, in (0, 1).
         fake_pool: number of earlier fakes that are kept; half of D's fakes are then taken from them. 0 keeps none.
