@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from minigan.data.survey_result import Survey
 from minigan.errors import ConfigError
 from minigan.recipes import NoiseRecipe, Recipe, get_recipe
 from minigan.recipes.bases.adversarial import AdversarialRecipe
+from minigan.recipes.bases.classes import why_not_tell
+from minigan.recipes.bases.noise import AUTO
 from minigan.recipes.bases.translation import PairRecipe
 
 __all__ = ["suited_recipe", "training_plan"]
@@ -87,8 +91,14 @@ def _cut_off(of: tuple[int, int], size: tuple[int, int], share: float) -> str:
 def _classes(found: Survey, recipe: Recipe) -> Iterator[str]:
     if not found.classes or not isinstance(recipe, NoiseRecipe):
         return
-    if recipe.conditional:
+    remedy = f"`condition={recipe.conditions[-1]!r}` gives them to G and D"
+    if recipe.condition == AUTO and not recipe.blind_to_classes(recipe.conditions[-1]) and found.items == "pictures":
+        reason = why_not_tell(np.array(list(found.classes.values())), remedy=remedy)
+        if reason is None:
+            yield f"G and D are given the {len(found.classes):,} classes; `condition='none'` trains without them"
+        elif reason:
+            yield f"the classes are not used: {reason}"
+    elif recipe.conditional:
         yield f"G and D are given the {len(found.classes):,} classes"
     else:
-        best = recipe.conditions[-1]
-        yield f"the classes are not used; `condition={best!r}` gives them to G and D"
+        yield f"the classes are not used; {remedy}"

@@ -38,7 +38,8 @@ def test_what_was_found_is_shown_with_a_plan(capsys):
     text = " ".join(captured.out.split())
     assert text.startswith("p kind folder of pictures pictures 6 size 64x64 (height x width) colour colour (RGB)")
     assert "dcgan draws colour pictures 64x64 they are taken as they are" in text
-    assert "the classes are not used; --set condition=projection gives them to G and D" in text
+    few = "the classes are not used: 2 classes have 3 images each on average, which are few; --set"
+    assert f"{few} condition=concatenation gives them to G and D" in text
 
 
 def test_damaged_files_are_listed_one_a_line_and_the_rest_is_done(capsys):

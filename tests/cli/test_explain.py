@@ -26,7 +26,8 @@ def quick_measurements(monkeypatch):
 @pytest.fixture
 def run():
     """A run of two steps."""
-    settings = {"width": 2, "batch_size": 4, "loss": "wasserstein", "penalty": "wgan-gp", "d_norm": "none"}
+    settings = {"preset": "paper", "width": 2, "batch_size": 4, "loss": "wasserstein", "penalty": "wgan-gp"}
+    settings["d_norm"] = "none"
     minigan.train("dcgan", steps=2, backend="reference", out="run", quiet=True, **settings)
     return "run"
 

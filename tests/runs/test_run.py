@@ -24,11 +24,12 @@ from minigan.support.progress import PlainProgress
 from minigan.training.moving_average import STATISTICS
 from minigan.training.rhythm import Rhythm
 
+PLAIN = {"preset": "paper", "width": 4}
 RHYTHM = Rhythm(log_every=2, sample_every=5, checkpoint_every=4)
 
 
 def config(backend="reference", *, recipe="dcgan", data="digits", steps=10, **settings):
-    settings = {"batch_size": 8, "steps": steps, **({"width": 4} if recipe == "dcgan" else {}), **settings}
+    settings = {"batch_size": 8, "steps": steps, **(PLAIN if recipe == "dcgan" else {}), **settings}
     full = get_recipe(recipe).from_settings(settings).settings()
     return runs.RunConfig(recipe=recipe, settings=full, data=data, seed=3, backend=backend, rhythm=RHYTHM)
 
@@ -586,8 +587,8 @@ def unchanged(folder, message):
         (lambda d: {**d, "shape": [50, 50, 1]}, "expected images whose sides"),
         (lambda d: {**d, "recipe": "gan"}, "unknown recipe 'gan'"),
         (lambda d: {**d, "settings": {"width": "x"}}, "width must be an int"),
-        (lambda d: {**d, "settings": {"width": 10**30}}, "model.safetensors: .* has shape"),
-        (lambda d: {**d, "settings": {"width": 5}}, "model.safetensors: .* has shape"),
+        (lambda d: {**d, "settings": {**d["settings"], "width": 10**30}}, "model.safetensors: .* has shape"),
+        (lambda d: {**d, "settings": {**d["settings"], "width": 5}}, "model.safetensors: .* has shape"),
     ],
 )
 def test_a_damaged_generator_is_refused(tmp_path, change, message):

@@ -5,7 +5,7 @@ import numpy as np
 from minigan.data.dataset import Collection
 from minigan.errors import ConfigError
 
-__all__ = ["class_count", "expect_labels", "few", "why_not_told"]
+__all__ = ["class_count", "expect_labels", "few", "why_not_tell", "why_not_told"]
 
 MOST_CLASSES = 10_000
 MOST_TOLD = 200  # unasked: with more, the one-hot vectors would be most of what G and D read
@@ -25,16 +25,20 @@ def why_not_told(dataset: Collection, *, remedy: str) -> str | None:
     Args:
         remedy: tells how to tell them all the same; added where that can be done.
     """
-    labels, shape = dataset.labels, getattr(dataset, "shape", ())
-    if labels is None or len(shape) == 1 or not len(labels):
+    labels = dataset.labels
+    if labels is None or not len(labels):
         return ""
     first, last = int(labels.min()), int(labels.max())
     if first < 0 or last >= MOST_CLASSES:
         return f"the labels run from {first} to {last}"
-    found = class_count(dataset)
+    return why_not_tell(np.bincount(labels, minlength=class_count(dataset)), remedy=remedy)
+
+
+def why_not_tell(images: np.ndarray, *, remedy: str) -> str | None:
+    """The same reason from the number of images of each class."""
+    found = len(images)
     if found < 2:
         return ""
-    images = np.bincount(labels, minlength=found)
     if found > MOST_TOLD:
         reason = f"{found:,} are many"
     elif not images.all():

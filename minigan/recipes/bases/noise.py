@@ -142,7 +142,7 @@ class NoiseRecipe(AdversarialRecipe):
     # ------------------------------------------------------------------------------------------ data
 
     def fit(self, dataset: Collection) -> Self:
-        if self.condition == AUTO:
+        if self.condition == AUTO and len(getattr(dataset, "shape", ())) > 1:  # points stay as they are: without
             return self._with_condition_of(dataset).fit(dataset)
         if not self.conditional:
             return self
