@@ -81,6 +81,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """Histograms side by side, over the same ranges.
+
+    Attributes:
+        header: the name of what is counted, then that of each histogram.
+        rows: each range in words, and the length of each histogram's bar there, of at most 1.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[float]]]
+
+
+@dataclass(frozen=True)
 class Matrices:
     """Arrays with their names, side by side; each is at most two-dimensional."""
 
@@ -103,7 +116,7 @@ class Graph:
     panels: Sequence[Panel]
 
 
-Block = Heading | Text | Verbatim | Facts | Formulas | Table | Matrices | Code | Graph
+Block = Heading | Text | Verbatim | Facts | Formulas | Table | Bars | Matrices | Code | Graph
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,17 @@ def _refuse_settings(settings: Mapping[str, Any] | None, what: str) -> None:
 
 
 def is_path(text: str) -> bool:
-    """Whether a word is meant as a path: it has a separator, or no topic has that name and something lies there."""
+    """Whether a word is meant as a path: it has a separator, or no topic has that very name and something lies there.
+
+    A run's folder also goes before a topic whose name is written otherwise: `wgangp` before the penalty wgan-gp.
+    """
     if os.sep in text or "/" in text or text in (".", "..") or text.startswith("~"):
         return True
     try:
-        topic_named(text)
+        topic, _ = topic_named(text)
     except ConfigError:
         return os.path.exists(text)
-    return False
+    return text not in (topic.name, topic.alias) and os.path.exists(os.path.join(text, "config.toml"))
 
 
 # ------------------------------------------------------------------------------------------ recipes and runs

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from minigan.errors import ConfigError
-from minigan.inspection.document import Block, Document, Facts, Heading, Table, Text
+from minigan.inspection.document import Bars, Block, Document, Facts, Heading, Table, Text
 from minigan.inspection.game_health import GameHealth
 from minigan.inspection.health_checks import Check
 from minigan.inspection.health_limits import LIMITS
@@ -15,7 +15,7 @@ from minigan.inspection.layer_health import LayerHealth
 
 __all__ = ["comparison_document", "inspection_document"]
 
-BINS, BAR = 12, 17
+BINS = 12
 OPTIONAL = ("dead", "sat.", "sigma", "BN")  # columns that are left out where all cells are empty
 HEADER = ("layer", "rms", "dead", "sat.", "dw rms", "dw max", "update", "BN", "sigma")
 READING = (
@@ -167,7 +167,7 @@ def _game(game: GameHealth, pull: float | None) -> Iterator[Block]:
     yield Facts(facts)
 
 
-def _histogram(arrays: dict[str, np.ndarray]) -> Table:
+def _histogram(arrays: dict[str, np.ndarray]) -> Bars:
     """Bars of the share of logits in each of a few equal ranges; the longest bar of each column has the full length."""
     low, high = min(float(x.min()) for x in arrays.values()), max(float(x.max()) for x in arrays.values())
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
@@ -175,12 +175,11 @@ def _histogram(arrays: dict[str, np.ndarray]) -> Table:
     rows = [
         (
             f"{number(float(edges[b]))} to {number(float(edges[b + 1]))}",
-            *("#" * math.ceil(BAR * int(c[b]) / max(int(c.max()), 1)) for c in counts.values()),
+            [int(c[b]) / max(int(c.max()), 1) for c in counts.values()],
         )
         for b in reversed(range(BINS))
     ]
-    header = ("logit", *(f"{name:{BAR}}" for name in arrays))
-    return Table(header, rows, left=len(header))
+    return Bars(("logit", *arrays), rows)
 
 
 # ------------------------------------------------------------------------------------------ two runs
@@ -200,8 +199,7 @@ def comparison_document(one: Inspection, other: Inspection) -> Document:
         blocks += [Heading(f"{inspection.run}: {inspection.word}"), *list(_verdict(inspection))[1:]]
     blocks += [Heading("Settings that differ"), _settings(one, other), Heading("Checks"), _both_checks(one, other)]
     for name in one.health.learner.networks:
-        if (table := _both_layers(one, other, name)) is not None:
-            blocks += [Heading(f"{name}, layer by layer"), table]
+        blocks += [Heading(f"{name}, layer by layer"), _both_layers(one, other, name)]
     title = f"{one.run} (A) and {other.run} (B)"
     return Document(title, blocks, {"A": record(one), "B": record(other)})
 
@@ -235,11 +233,11 @@ def _both_checks(one: Inspection, other: Inspection) -> Table:
     return Table(("check", "A", "B", "limit"), rows)
 
 
-def _both_layers(one: Inspection, other: Inspection, name: str) -> Table | None:
-    """The layers of a network in both runs, side by side; None if their networks differ."""
+def _both_layers(one: Inspection, other: Inspection, name: str) -> Block:
+    """The layers of a network in both runs, side by side, if they are alike."""
     a, b = ([row for row in x.health.layers if row.network == name] for x in (one, other))
     if not a or [row.label for row in a] != [row.label for row in b]:
-        return None
+        return Text(f"A and B have other layers in {name}. The inspection of each by itself shows them.")
 
     def dead(row: LayerHealth) -> str:
         return "" if row.dead is None else f"{row.dead}/{row.channels}"

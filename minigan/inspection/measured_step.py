@@ -79,8 +79,9 @@ def _opened(
         return step_of_run(Path(what).expanduser(), backend=backend, precision=precision, **sources)
     topic, _ = topic_named(what)
     if topic.kind != "recipe":
+        here = f", such as {os.path.join('.', what)}" if os.path.exists(what) else ""
         raise ConfigError(
-            f"the {topic.kind} {topic.name} has no step of its own. Name a recipe, or the folder of a run."
+            f"the {topic.kind} {topic.name} has no step of its own. Name a recipe, or the folder of a run{here}."
         )
     recipe = topic.thing.from_settings({**settings, **({} if targets is None else {"targets": targets})})
     return step_of_recipe(recipe, backend=backend, precision=precision, data=data)

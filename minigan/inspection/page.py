@@ -7,6 +7,7 @@ their digests, and every text is escaped: names in run folders come from strange
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from itertools import count
@@ -14,6 +15,7 @@ from itertools import count
 import numpy as np
 
 from minigan.inspection.document import (
+    Bars,
     Block,
     Code,
     Document,
@@ -29,7 +31,7 @@ from minigan.inspection.document import (
 from minigan.inspection.drawing import svg
 from minigan.inspection.terminal import number_texts
 
-__all__ = ["as_page", "body_of", "framed", "packaged", "safe"]
+__all__ = ["as_page", "body_of", "framed", "packaged", "prose", "safe"]
 
 KEY = (
     '<p class="key"><b class="go">solid</b>: forward. <b class="back">dashed</b>: backward, up the gradient of the '
@@ -98,13 +100,15 @@ def _parts(block: Block, numbers: "count[int]") -> Iterator[str]:
         yield f"<h2>{safe(block.text)}</h2>"
     elif isinstance(block, Text):
         lead = f"<b>{safe(block.lead)}</b> " if block.lead else ""
-        yield f"<p{' class=lead' if block.lead else ''}>{lead}{safe(block.text)}</p>"
+        yield f"<p{' class=lead' if block.lead else ''}>{lead}{prose(block.text)}</p>"
     elif isinstance(block, Verbatim):
         yield f"<pre>{safe(block.text)}</pre>"
     elif isinstance(block, Facts | Formulas):
         yield _definitions(block)
     elif isinstance(block, Table):
         yield _table(block)
+    elif isinstance(block, Bars):
+        yield _bars(block)
     elif isinstance(block, Matrices):
         yield f'<div class="ms">{"".join(_matrix(*item) for item in block.arrays)}</div>'
     elif isinstance(block, Code):
@@ -120,7 +124,8 @@ def _definitions(block: Facts | Formulas) -> str:
     kind = ' class="f"' if isinstance(block, Formulas) else ""
     rows, before = [], None
     for name, text in block.rows:
-        rows.append(f"<dt>{'' if name == before else safe(name)}</dt><dd>{safe(text)}</dd>")
+        shown = safe(text) if isinstance(block, Formulas) else prose(text)
+        rows.append(f"<dt>{'' if name == before else safe(name)}</dt><dd>{shown}</dd>")
         before = name
     return f"<dl{kind}>{''.join(rows)}</dl>"
 
@@ -141,6 +146,24 @@ def _table(table: Table) -> str:
     return f'<div class="wide"><table><thead>{row(table.header, "th")}</thead><tbody>{body}</tbody></table></div>'
 
 
+def _bars(block: Bars) -> str:
+    """Histograms as a table of drawn bars."""
+    head = "".join(f'<th class="w">{safe(name)}</th>' for name in block.header)
+    body = "".join(
+        f'<tr><td class="w">{safe(label)}</td>{"".join(f"<td>{_bar(length)}</td>" for length in lengths)}</tr>'
+        for label, lengths in block.rows
+    )
+    return f'<div class="wide"><table class="bars"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _bar(length: float) -> str:
+    words = f"{length:.0%} of the longest"
+    return (
+        f'<svg viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{words}"><title>{words}</title>'
+        f'<rect width="{100 * length:.1f}" height="10"/></svg>'
+    )
+
+
 def _matrix(name: str, array: np.ndarray) -> str:
     rows = "".join(
         "<tr>" + "".join(f"<td>{safe(text)}</td>" for text in texts) + "</tr>" for texts in number_texts(array)
@@ -158,3 +181,8 @@ def _code(block: Code) -> str:
 def safe(text: str) -> str:
     """A text as HTML that holds no markup of its own."""
     return html.escape(text, quote=True)
+
+
+def prose(text: str) -> str:
+    """The same of a sentence, in which what stands between backticks is code."""
+    return re.sub("`([^`\n]+)`", r"<code>\1</code>", safe(text))

@@ -1,6 +1,7 @@
 """Plots as SVG: curves of one or two runs over the steps, and heat maps."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -98,7 +99,7 @@ def _frame(lines: Sequence[Line], last: int, heights: Sequence[float]) -> _Frame
     span = high - low
     near = [height for height in heights if low - span <= height <= high + span]
     low, high = min([low, *near]), max([high, *near])
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    room = 0.05 * (high - low) or 1.05 * abs(high) or 1.0  # a level line lies in the middle, and 0 at an end
     return _Frame(float(last), low - room, high + room)
 
 
@@ -168,7 +169,12 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _short(value: float) -> str:
-    return compact(value) if abs(value) >= 1000 else f"{value:.3g}"
+    """A round number in few characters: 2k, 0.5, 2e-4."""
+    if abs(value) >= 1000:
+        return re.sub(r"\.0+(?=\D)|(?<=\.\d)0+(?=\D)", "", compact(value))
+    if 0 < abs(value) < 1e-3:
+        return re.sub(r"\.?0*e-0*", "e-", f"{value:.2e}")
+    return f"{value:.3g}"
 
 
 def heat_map(title: str, curves: Mapping[str, Curve]) -> str:

@@ -197,9 +197,12 @@ def _chosen(folder: Path, named: Path | None, step: int | None) -> tuple[Path, i
     if step is None:
         return next(path for path, at in found.items() if at == last), last
     if not first < step <= last + 1:
+        leads = f"checkpoints of steps {first:,} to {last:,} lead to steps {first + 1:,} to {last + 1:,}"
+        if first == last:
+            leads = f"only checkpoint leads to step {last + 1:,}"
         raise ConfigError(
-            f"{shown}: the checkpoints of steps {first:,} to {last:,} lead to steps {first + 1:,} to {last + 1:,}, got "
-            f"step {step:,}. Choose one of these; training with `keep=N` keeps more checkpoints."
+            f"{shown}: the {leads}, got step {step:,}. Choose {'that' if first == last else 'one of these'}; training "
+            "with `keep=N` keeps more checkpoints."
         )
     at = max(value for value in found.values() if value < step)
     return next(path for path, value in found.items() if value == at), at

@@ -12,7 +12,7 @@ from minigan.inspection.document import Document
 from minigan.inspection.history import History
 from minigan.inspection.inspecting import Inspection
 from minigan.inspection.inspection_document import inspection_document
-from minigan.inspection.page import body_of, framed, packaged, safe
+from minigan.inspection.page import body_of, framed, packaged, prose, safe
 from minigan.inspection.plot import Line, heat_map, plot
 from minigan.inspection.report_data import Pictures, as_script_data, numbers, pictures
 from minigan.recipes import get_recipe
@@ -77,8 +77,8 @@ def report_page(histories: Sequence[History], findings: Sequence[Findings], comp
     parts = [
         *_facts(histories),
         *_notes([*(note for found in findings for note in found.notes), *(n for _, some in tables for n in some)]),
-        *_pictures(histories, shown),
-        *_curves(histories),
+        *_slider(),
+        *_board(histories, shown),
         *_likeness(histories, findings),
         *_heat_maps(histories),
         *_inspections(histories, findings, comparison),
@@ -133,7 +133,7 @@ def _words(history: History) -> str:
 
 def _notes(notes: Sequence[str]) -> Iterator[str]:
     for note in dict.fromkeys(notes):
-        yield f'<p class="note">{safe(note)}</p>'
+        yield f'<p class="note">{prose(note)}</p>'
 
 
 def _letter(histories: Sequence[History], index: int) -> str:
@@ -143,13 +143,26 @@ def _letter(histories: Sequence[History], index: int) -> str:
 # ------------------------------------------------------------------------------------------ pictures
 
 
-def _pictures(histories: Sequence[History], shown: Sequence[Pictures]) -> Iterator[str]:
+def _board(histories: Sequence[History], shown: Sequence[Pictures]) -> Iterator[str]:
+    """Pictures and curves, which the slider moves together: side by side where there is room."""
+    kind = "seen two" if sum(bool(some.data) for some in shown) > 1 else "seen"
+    yield f'<div class="board"><div class="{kind}">'
+    yield from _pictures(histories, shown)
+    yield "</div><div>"
+    yield from _curves(histories)
+    yield "</div></div>"
+
+
+def _slider() -> Iterator[str]:
     yield HEADING.format("Step by step")
     yield (
         '<div class="bar"><button id="play">Play</button><input id="step" type="range" min="0" max="0" value="0" '
         'aria-label="step"><output id="shown"></output></div>'
     )
     yield "<noscript><p>The slider, the pictures and the CSV need the page's own script.</p></noscript>"
+
+
+def _pictures(histories: Sequence[History], shown: Sequence[Pictures]) -> Iterator[str]:
     figures = [
         f'<figure><figcaption id="at{index}">{safe(history.name)}</figcaption><img id="picture{index}" alt=""></figure>'
         for index, (history, some) in enumerate(zip(histories, shown, strict=True))
@@ -167,15 +180,21 @@ def _likeness(histories: Sequence[History], findings: Sequence[Findings]) -> Ite
     if any(found.likeness for found in findings):
         yield HEADING.format("Real, fake, and the nearest training example")
         yield f'<p class="reading">{safe(LIKENESS_READING)}</p>'
-    for history, found in zip(histories, findings, strict=True):
-        if found.likeness:
-            yield _one(f"{history.name}, searched {found.searched:,} training examples", found.likeness)
+    yield from _side_by_side(
+        _one(f"{history.name}, searched {found.searched:,} training examples", found.likeness)
+        for history, found in zip(histories, findings, strict=True)
+        if found.likeness
+    )
     if any(found.pull for found in findings):
         yield HEADING.format("The change that G's loss asks of its fakes")
         yield f'<p class="reading">{safe(PULL_READING)}</p>'
-    for history, found in zip(histories, findings, strict=True):
-        if found.pull:
-            yield _one(history.name, found.pull)
+    yield from _side_by_side(
+        _one(history.name, found.pull) for history, found in zip(histories, findings, strict=True) if found.pull
+    )
+
+
+def _side_by_side(figures: Iterator[str]) -> Iterator[str]:
+    yield f'<div class="pictures">{"".join(figures)}</div>'
 
 
 def _one(title: str, png: bytes) -> str:
@@ -190,15 +209,18 @@ def _one(title: str, png: bytes) -> str:
 
 
 def _curves(histories: Sequence[History]) -> Iterator[str]:
-    """Plots of equal title are laid over each other."""
-    yield HEADING.format("Curves, and how to read them")
+    """Plots of equal title are laid over each other, if they are read alike: one loss is not measured by another."""
+    yield "<h2>Curves, and how to read them</h2>"
     yield f"<p>{safe(GENERAL)}</p>"
     found = [{group.title: group for group in groups(history)} for history in histories]
     last = max(history.step for history in histories)
-    titles = dict.fromkeys(title for some in found for title in some)
-    plots = [
-        _plot(title, [(i, some[title]) for i, some in enumerate(found) if title in some], last) for title in titles
-    ]
+    plots = []
+    for title in dict.fromkeys(title for some in found for title in some):
+        shared = [(run, some[title]) for run, some in enumerate(found) if title in some]
+        if len({group.reading for _, group in shared}) == 1:
+            plots.append(_plot(title, shared, last))
+        else:
+            plots += [_plot(f"{title}: {histories[run].name}", [(run, group)], last) for run, group in shared]
     yield f'<div class="plots">{"".join(plots)}</div>'
 
 
@@ -294,6 +316,10 @@ def _everything(history: History) -> dict[str, Any]:
 
 
 def _rows(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    head = "".join(f"<th>{safe(text)}</th>" for text in header)
-    body = "".join(f"<tr>{''.join(f'<td>{safe(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    lefts = (' class="w"', *[""] * (len(header) - 1))
+    head = "".join(f"<th{left}>{safe(text)}</th>" for text, left in zip(header, lefts, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{left}>{safe(str(cell))}</td>' for cell, left in zip(row, lefts, strict=True))}</tr>"
+        for row in rows
+    )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

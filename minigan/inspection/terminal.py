@@ -1,5 +1,6 @@
 """Documents as text for a terminal."""
 
+import math
 import re
 import shutil
 import textwrap
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from minigan.inspection.document import (
+    Bars,
     Block,
     Code,
     Document,
@@ -24,6 +26,7 @@ from minigan.inspection.document import (
 __all__ = ["as_text", "terminal_width"]
 
 WIDEST, NARROWEST = 100, 60
+BAR = 17
 INDENT = "  "
 
 
@@ -65,6 +68,8 @@ def _lines(block: Block, width: int) -> Iterator[str]:
             yield from _kept_line(line, width)
     elif isinstance(block, Table):
         yield from _table(block, width)
+    elif isinstance(block, Bars):
+        yield from _table(_drawn_bars(block), width)
     elif isinstance(block, Matrices):
         yield from _matrices(block, width)
     elif isinstance(block, Graph | Code):
@@ -101,6 +106,14 @@ def _named(rows: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
 
 
 # ------------------------------------------------------------------------------------------ tables
+
+
+def _drawn_bars(bars: Bars) -> Table:
+    """Bars of up to BAR signs, as a table of words."""
+    name, *names = bars.header
+    header = (name, *(f"{each:{BAR}}" for each in names))
+    rows = [(label, *("#" * math.ceil(BAR * length) for length in lengths)) for label, lengths in bars.rows]
+    return Table(header, rows, left=len(header))
 
 
 def _table(table: Table, width: int) -> Iterator[str]:

@@ -161,6 +161,18 @@ def test_a_checkpoint_and_data_that_have_moved(run, capsys):
     assert "step 3, operation by operation: page.html" in capsys.readouterr().out
 
 
+def test_a_run_with_nearly_the_name_of_a_topic(run, capsys):
+    """A folder goes before a topic written otherwise, but not before one of its very name."""
+    for name in ("wgangp", "hinge"):
+        Path(run).rename(name)
+        run = name
+        assert main(["explain", name]) == 0
+        assert capsys.readouterr().out.startswith("wgangp: a run of" if name == "wgangp" else "hinge: a loss")
+    assert main(["explain", "hinge", "--step"]) == 2
+    found = "Name a recipe, or the folder of a run, such as ./hinge.\n"
+    assert capsys.readouterr().err == f"minigan: the loss hinge has no step of its own. {found}"
+
+
 def test_a_run_without_a_checkpoint_has_no_step(run, capsys):
     for checkpoint in (Path(run) / "checkpoints").iterdir():
         checkpoint.unlink()

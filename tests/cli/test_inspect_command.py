@@ -64,6 +64,10 @@ def test_two_runs(capsys):
     [
         (["none"], "none: no run is there. Name a folder that a training has written."),
         (["ring", "--step", "9"], "ring: the checkpoints of steps 1 to 2 lead to steps 2 to 3, got step 9."),
+        (
+            ["ring/checkpoints/step-00000002.safetensors", "--step", "9"],
+            "ring: the only checkpoint leads to step 3, got",
+        ),
         (["ring", "--compare", "none"], "none: no run is there."),
         (["ring", "--compare", "digits", "--out", "x.png"], "--out draws the gradients of one run."),
         (["ring", "--out", "x.png"], "mlp has no D that judges images, so there is no picture. Leave --out out."),

@@ -9,7 +9,7 @@ import pytest
 from helpers.browser import BROWSER
 
 from minigan.inspection import Document, as_page, as_text, contents, explain
-from minigan.inspection.document import Code, Facts, Formulas, Graph, Heading, Matrices, Table, Text, Verbatim
+from minigan.inspection.document import Bars, Code, Facts, Formulas, Graph, Heading, Matrices, Table, Text, Verbatim
 from minigan.inspection.graph import Chain, Node, Panel
 from minigan.inspection.numbers import compact, nbytes
 from minigan.inspection.terminal import number_texts
@@ -49,6 +49,7 @@ def evil_document():
     blocks = [
         *(Heading(EVIL), Text(EVIL, lead=EVIL), Verbatim(EVIL), Facts([(EVIL, EVIL)]), Formulas([(EVIL, EVIL)])),
         *(Table([EVIL], [[EVIL]]), Matrices([(EVIL, np.ones((1, 1)))]), Code(EVIL, EVIL, EVIL), graph),
+        Bars([EVIL, EVIL], [(EVIL, [0.5])]),
     ]
     return Document(EVIL, blocks)
 
@@ -60,6 +61,20 @@ def test_every_text_is_escaped():
     assert "<script" not in page.lower()
     assert page.count("&lt;script&gt;") >= 16
     assert "\x1b" not in as_text(evil_document())
+
+
+def test_words_between_backticks_are_code():
+    page = as_page(Document("t", [Text("Add `lr=<1>`, or `."), Facts([("a", "`b`")]), Formulas([("y", "`x`")])]))
+    assert "Add <code>lr=&lt;1&gt;</code>, or `." in page
+    assert "<dd><code>b</code></dd>" in page and "<dd>`x`</dd>" in page
+
+
+def test_bars_are_drawn_to_scale():
+    bars = Bars(("range", "one", "two"), [("low", [1.0, 0.0]), ("high", [0.5, 0.25])])
+    page = as_page(Document("t", [bars]))
+    assert [float(width) for width in re.findall(r'<rect width="([\d.]+)"', page)] == [100, 0, 50, 25]
+    lines = as_text(Document("t", [bars])).splitlines()
+    assert [line.count("#") for line in lines[-2:]] == [17, 9 + 5]
 
 
 @pytest.fixture(scope="module")

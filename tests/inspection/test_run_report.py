@@ -103,12 +103,12 @@ def test_the_table_is_the_log(page, runs):
 
 
 def test_settings_are_those_that_differ(page, pair):
-    rows = re.findall(r"<tr><td>(\w+)</td><td>(.*?)</td><td>(.*?)</td></tr>", page)
+    rows = re.findall(r'<tr><td class="w">(\w+)</td><td>(.*?)</td><td>(.*?)</td></tr>', page)
     assert ("steps", "6") in [(name, value) for name, _, value in rows]
     assert "lr" not in [name for name, _, _ in rows]
     between = pair[pair.index("in which the two runs differ") :]
-    assert "<td>lr</td><td>0.0002</td><td>0.01</td>" in between
-    assert "<td>steps</td>" not in between
+    assert '<td class="w">lr</td><td>0.0002</td><td>0.01</td>' in between
+    assert ">steps</td>" not in between
 
 
 def test_two_runs_lie_over_each_other(pair):
@@ -143,6 +143,24 @@ def test_inspections_without_a_check_in_common_are_noted(runs, monkeypatch):
     report = report_run(runs / "one", runs / "two")
     assert report.notes == ("No comparison: nothing in common",)
     assert "side by side" not in report.page and report.page.count("<details open>") == 2
+
+
+def test_losses_of_other_kinds_are_not_laid_over_each_other(runs, tmp_path):
+    minigan.train("mlp", data="digits", steps=2, loss="wasserstein", mse_weight=0, out=tmp_path / "three", **TINY)
+    page = report_run(runs / "one", tmp_path / "three", quick=True).page
+    names = [read_history(folder).name for folder in (runs / "one", tmp_path / "three")]
+    for name, kind in zip(names, ("c0", "c0 b"), strict=True):
+        losses = re.search(rf'<svg[^>]*aria-label="Losses of D and G: {re.escape(name)}".*?</svg>', page, re.DOTALL)[0]
+        assert re.findall(r'class="(?:mean|raw) (c0[^"]*)"', losses) == [kind]
+    rates = re.search(r'<svg[^>]*aria-label="Learning rates".*?</svg>', page, re.DOTALL)[0]
+    assert 'class="mean c0"' in rates and 'class="mean c0 b"' in rates
+
+
+def test_a_level_line_and_small_numbers_have_short_ticks():
+    drawing = plot("t", [Line("x", Curve(np.arange(2), np.full(2, 2e-4)), 0)], last=2000)
+    ticks = re.findall(r'class="tick-y">([^<]*)<', drawing)
+    assert ticks == ["0", "2e-4", "4e-4"]
+    assert re.findall(r'class="tick-x[^>]*>([^<]*)<', drawing) == ["0", "500", "1k", "1.5k", "2k"]
 
 
 def test_a_quick_report_computes_nothing(runs, monkeypatch):
