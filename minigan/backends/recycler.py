@@ -50,6 +50,7 @@ class Chunk:
 
     Attributes:
         memory: begins with a cache line.
+        first: the address of its first byte.
         blocks: by their place.
         reached: bytes from the beginning that have ever been in a block: the others take no memory.
     """
@@ -58,6 +59,7 @@ class Chunk:
         memory = np.empty(nbytes + CACHE_LINE - 1, np.uint8)
         offset = -memory.ctypes.data % CACHE_LINE
         self.memory = memory.data[offset : offset + nbytes]
+        self.first = memory.ctypes.data + offset
         self.blocks: list[Block] = []
         self.reached = 0
 
@@ -167,6 +169,11 @@ class Recycler:
 
     def __init__(self) -> None:
         self._local = threading.local()
+
+    def holds(self, array: Array) -> bool:
+        """Whether an array lies in the calling thread's memory, which stays when the array is gone."""
+        address = array.ctypes.data
+        return any(chunk.first <= address < chunk.first + len(chunk.memory) for chunk in self._pool().chunks)
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
         """An array whose numbers are undefined, aligned to a cache line if large."""

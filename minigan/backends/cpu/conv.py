@@ -119,7 +119,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
             case WeightsPlan(turned=None):
                 self._correlate_weights(x, dy, add_to, plan)
             case WeightsPlan():
-                dw = np.zeros((g.R, g.S, g.K, g.C), add_to.dtype)
+                dw = self.empty((g.R, g.S, g.K, g.C), add_to.dtype)
+                dw.fill(0)
                 self._correlate_weights(dy, x, dw, plan)
                 add_to += dw[::-1, ::-1].transpose(0, 1, 3, 2)
 

@@ -11,7 +11,7 @@ import numpy as np
 from minigan.backends.base import Array, expect
 from minigan.backends.cpu.activation import leaky_gradient
 from minigan.backends.cpu.bfloat16 import bits, takes_bfloat16
-from minigan.backends.cpu.engine import Engine, contiguous, flat, folded
+from minigan.backends.cpu.engine import FLOAT64, Engine, contiguous, flat, folded
 from minigan.backends.cpu.halves import arithmetic, load
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
@@ -201,13 +201,14 @@ class DenseKernels(Engine, FusedKernels):
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         channels, parts = dy.shape[-1], self.parts(dy.size)
         rows = folded(dy)
-        sums = np.empty((parts, rows.shape[1]))
+        sums = self.empty((parts, rows.shape[1]), FLOAT64)
         self.team.run(sum_channels, bits(rows), sums, parts=parts)
         add_to += sums.reshape(-1, channels).sum(axis=0).astype(add_to.dtype)
 
     def padded_bias(self, b: Array | None, width: int, dtype: np.dtype[Any]) -> Array:
         """The values that rows of a tile start from: b repeated for each pixel of a group, or zeros."""
-        bias = np.zeros(width, dtype)
+        bias = self.empty((width,), dtype)
+        bias.fill(0)
         if b is not None:
             whole = width // len(b) * len(b)
             bias[:whole].reshape(-1, len(b))[:] = b
