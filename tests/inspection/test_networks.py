@@ -24,6 +24,7 @@ SMALL = {
     "sngan": {"width": 4, "size": 32, "batch_size": 6},
     "multi-d": {"width": 4, "size": 28, "batch_size": 4},
     "segment": {"width": 4, "size": 32, "batch_size": 4},
+    "cyclegan": {"width": 2, "d_width": 2, "blocks": 1, "size": 16, "batch_size": 3},
     "pix2pix": {"width": 4, "size": 32, "batch_size": 3},
     "mlp": {"hidden": 8, "batch_size": 10},
     "pacgan": {"batch_size": 8, "pack": 2},
