@@ -247,6 +247,9 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     sample.add_argument("--class", dest="label", metavar="CLASS", help="class of all samples: its number or name")
     sample.add_argument("--seed", type=_seed, help="seed of the noise (default 0)")
     sample.add_argument(
+        "--portable", action="store_true", help="noise that exported generators draw in every language, to rounding"
+    )
+    sample.add_argument(
         "--out",
         type=Path,
         metavar="FILE",

@@ -34,7 +34,7 @@ def sample(options: argparse.Namespace) -> int:
     if options.data is not None or options.targets is not None or options.split is not None:
         translation_recipe(trained, remedy="Sample it without `data`, `targets` and `split`.")
     label = None if options.label is None else trained.label(options.label)
-    samples = trained.sample(options.count, seed=options.seed, label=label)
+    samples = trained.sample(options.count, seed=options.seed, label=label, portable=options.portable)
     out = Output.of(options)
     write_picture(options.out, render(samples, extent=trained.extent), out)
     weights = ", moving average" if trained.averaged else ""
@@ -46,7 +46,7 @@ def sample(options: argparse.Namespace) -> int:
 def _film(options: argparse.Namespace) -> int:
     unused = ("count", "data", "targets", "split", "label", "seed", "out", "precision")
     given = [FLAGS[name] for name in unused if getattr(options, name) is not None]
-    given += ["--last-weights"] * options.last_weights
+    given += ["--last-weights"] * options.last_weights + ["--portable"] * options.portable
     if given:
         raise ConfigError(
             f"--film shows the training's own pictures, got {', '.join(given)} in addition. Leave it out."
@@ -67,6 +67,8 @@ def _film(options: argparse.Namespace) -> int:
 def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int:
     if options.label is not None:
         raise ConfigError(f"{trained.recipe.name} draws from images, got --class {options.label}. Leave --class out.")
+    if options.portable:
+        raise ConfigError(f"{trained.recipe.name} draws from images, got --portable. Leave it out.")
     source, data_seed = run_data(options.run, options.data)
     out = Output.of(options)
     shown, what = picture(

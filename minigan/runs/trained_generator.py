@@ -19,11 +19,12 @@ from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
 from minigan.nn.network.summary import engine_of, precision_of
 from minigan.nn.parameters import expect_shapes
-from minigan.recipes import RECIPES, Recipe, get_recipe
+from minigan.recipes import RECIPES, NoiseRecipe, Recipe, get_recipe
 from minigan.support.arguments import flag, instance, is_whole, kind_of, number, whole
 from minigan.support.arguments import path as expect_path
 from minigan.support.memory_limit import expect_room
 from minigan.training.exhibit import picture_count, render
+from minigan.training.portable_noise import MOST_SEEDS, portable_classes, portable_normals
 from minigan.training.sampling import LastingConstants, generate
 
 Seed = int | np.random.Generator | None
@@ -59,7 +60,9 @@ class TrainedGenerator:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_constants", LastingConstants(self.G))
 
-    def sample(self, count: int | None = None, *, seed: Seed = 0, label: Label = None) -> np.ndarray:
+    def sample(
+        self, count: int | None = None, *, seed: Seed = 0, label: Label = None, portable: bool = False
+    ) -> np.ndarray:
         """Images (count, H, W, C) in [-1, 1], or points (count, 2). The same seed draws the same.
 
         Args:
@@ -67,23 +70,34 @@ class TrainedGenerator:
             seed: of the noise; None draws other samples each time, and a generator of random numbers is continued.
             label: the class to draw, its number or its name, or a list with the class of each sample; None draws
                 classes at random.
+            portable: take the noise of `minigan.training.portable_noise`, with which an exported generator draws the
+                same from the same seed in other languages.
         Raises:
-            ConfigError: the generator draws from images, or has no classes and a label is given.
+            ConfigError: the generator draws from images, or has no classes and a label is given; or portable noise is
+                asked for without a seed of 64 bits.
             OutOfMemoryError: there is no room for so many samples.
         """
         label = [*label] if isinstance(label, range | np.ndarray) and np.ndim(label) == 1 else label
         if count is None:
             count = len(label) if isinstance(label, list | tuple) and label else picture_count(self.G.output_shape)
         count, rng = whole(count, "count"), _random(seed)
+        key = _portable_seed(seed) if flag(portable, "portable") else None
         nbytes = 8 * count * (math.prod(self.G.input_shape) + math.prod(self.G.output_shape))
         expect_room(nbytes, what=f"{count:,} samples", remedy="Use a smaller `count`.")
-        z, condition = self.recipe.sources(rng, count, label=self._classes_of(label, count))
+        classes = self._classes_of(label, count)
+        if key is not None and classes is None and isinstance(self.recipe, NoiseRecipe) and self.recipe.conditional:
+            classes = portable_classes(key, count, self.recipe.classes).tolist()
+        z, condition = self.recipe.sources(rng, count, label=classes)
+        if key is not None:
+            z = portable_normals(key, *z.shape)
         with self._constants.held():
             samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         images = self.recipe.to_images(samples)
         return images.view(ImageBatch) if len(self.G.output_shape) == 3 else images
 
-    def pixels(self, count: int | None = None, *, seed: Seed = 0, label: Label = None) -> np.ndarray:
+    def pixels(
+        self, count: int | None = None, *, seed: Seed = 0, label: Label = None, portable: bool = False
+    ) -> np.ndarray:
         """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
 
         Raises:
@@ -91,7 +105,7 @@ class TrainedGenerator:
         """
         if len(self.G.output_shape) != 3:
             raise ConfigError(f"{self.recipe.name} draws points here, which have no pixels. Use sample.")
-        return to_pixels(self.sample(count, seed=seed, label=label))
+        return to_pixels(self.sample(count, seed=seed, label=label, portable=portable))
 
     @property
     def batch_statistics(self) -> bool:
@@ -219,6 +233,19 @@ def _random(seed: Seed) -> np.random.Generator:
     if seed is None or isinstance(seed, np.random.Generator):
         return np.random.default_rng(seed)
     return np.random.default_rng(whole(seed, "seed", least=0))
+
+
+def _portable_seed(seed: Seed) -> int:
+    """The seed of portable noise.
+
+    Raises:
+        ConfigError: it is no whole number of 64 bits.
+    """
+    if not is_whole(seed) or not 0 <= seed < MOST_SEEDS:  # type: ignore[operator]
+        raise ConfigError(
+            f"portable noise needs a seed from 0 to 2**64 - 1, got {kind_of(seed)}. Write seed=0, or portable=False."
+        )
+    return int(seed)  # type: ignore[arg-type]
 
 
 def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
