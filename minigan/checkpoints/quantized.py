@@ -50,8 +50,9 @@ def quantize(w: np.ndarray, *, weights: str, axis: int = -1, of: str = "w") -> Q
     largest = np.abs(w).max(axis=tuple(a for a in range(w.ndim) if a != axis % w.ndim))
     if weights == "fp16":
         if largest.max(initial=0) > LARGEST_HALF:
+            found = f"{largest.max():,.0f}"
             raise ConfigError(
-                f"{of}: expected weights up to {LARGEST_HALF:,.0f} for fp16, found {largest.max():,.0f}. Use fp32 or int8."
+                f"{of}: expected weights up to {LARGEST_HALF:,.0f} for fp16, found {found}. Use fp32 or int8."
             )
         return Quantized(w.astype(np.float16), axis=axis)
     scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)

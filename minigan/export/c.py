@@ -53,7 +53,9 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     source = header(subject, program, found, name=out.name)
     tested = run_self_test(source)
     atomic_write(out, source.encode())
-    lines = [f"{options.weights} weights: PSNR {found.psnr:.1f} dB to the engine's images"] * (options.weights != "fp32")
+    lines = [f"{options.weights} weights: PSNR {found.psnr:.1f} dB to the engine's images"] * (
+        options.weights != "fp32"
+    )
     lines.append(f"{_sizes(program)}; about {program.flops / RATE * 1e3:,.3g} ms at 100 MFLOP/s")
     return "\n".join([*lines, tested])
 
@@ -135,21 +137,21 @@ def _comment(subject: Subject, program: Program, name: str, prefix: str) -> str:
     image, upper = len(program.graph.output_shape) == 3, prefix.upper()
     if subject.from_noise:
         label = ", -1" if subject.classes else "" if program.graph.condition_shape is None else ", condition"
-        call = f"{prefix}_sample(7, 0{label}, scratch);  /* seed 7, its first picture */"
+        call = f"{prefix}_sample(7, 0{label}, scratch);  // seed 7, its first picture"
     else:
         call = f"{prefix}_generate(image, scratch);"
-    rows = f"\n     {prefix}_rows(picture, draw_row, 0);  /* calls draw_row for each row of bytes */" if image else ""
+    rows = f"\n     {prefix}_rows(picture, draw_row, 0);  // calls draw_row for each row of bytes" if image else ""
     return f"""\
 /* {_plain(name)}: {_plain(subject.title)}.
 
-   Written by minigan {minigan.__version__}. C99, and C++; it needs math.h alone, allocates nothing and writes to no global.
-   In one C file of a program:
+   Written by minigan {minigan.__version__}. C99 and C++; it needs math.h alone, allocates nothing and writes to no
+   global. In one C file of a program:
 
      #define {upper}_IMPLEMENTATION
      #include "{_plain(name).replace('"', "?")}"
 
      static float scratch[{upper}_SCRATCH];
-     float *picture = {call.replace("/*", "//").replace(" */", "")}{rows.replace("/*", "//").replace(" */", "")}
+     float *picture = {call}{rows}
 
    {_sizes(program)}.
    Test it: cc -O2 -x c -DMINIGAN_SELF_TEST FILE -lm && ./a.out */
@@ -191,10 +193,14 @@ def _declarations(subject: Subject, program: Program) -> str:
 def _given(subject: Subject, graph: g.Graph) -> str:
     """The input, in words for a comment."""
     shape = f"[{']['.join(map(str, graph.input_shape))}]"
-    condition = "" if subject.classes or graph.condition_shape is None else f", condition [{prod(graph.condition_shape)}]"
+    condition = (
+        "" if subject.classes or graph.condition_shape is None else f", condition [{prod(graph.condition_shape)}]"
+    )
     if subject.from_noise:
         return f"; z {shape} from N(0, 1){condition}"
-    return f"; from an image {shape}{condition}" if len(graph.input_shape) == 3 else f"; from numbers {shape}{condition}"
+    return (
+        f"; from an image {shape}{condition}" if len(graph.input_shape) == 3 else f"; from numbers {shape}{condition}"
+    )
 
 
 def _parameters(subject: Subject, graph: g.Graph, *, sample: bool = False) -> str:

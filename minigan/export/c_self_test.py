@@ -134,8 +134,8 @@ int main(void)
         largest = difference <= largest ? largest : difference;
     }}
     const int passed = largest <= {tolerance:.3e}f;
-    printf("self-test %s: differs by %.1e of at most {tolerance:.0e}, %.3g ms a picture\\n", passed ? "passed" : "failed",
-           (double)largest, 1e3 * (double)(now - start) / CLOCKS_PER_SEC / pictures);
+    printf("self-test %s: differs by %.1e of at most {tolerance:.0e}, %.3g ms a picture\\n",
+           passed ? "passed" : "failed", (double)largest, 1e3 * (double)(now - start) / CLOCKS_PER_SEC / pictures);
     return passed ? 0 : 1;
 }}
 #endif"""
@@ -166,12 +166,16 @@ def run_self_test(source: str) -> str:
         try:
             built = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
             if built.returncode:
-                first = next((line for line in built.stderr.splitlines() if "error" in line), f"exit {built.returncode}")
+                first = next(
+                    (line for line in built.stderr.splitlines() if "error" in line), f"exit {built.returncode}"
+                )
                 return f"self-test not run: {Path(cc).name} could not compile it ({first.strip()})"
             ran = subprocess.run([program], capture_output=True, text=True, timeout=LIMIT, check=False)
         except (subprocess.TimeoutExpired, OSError) as error:
             return f"self-test not run: {type(error).__name__} of {Path(cc).name}"
     if ran.returncode:
         said = ran.stdout.strip() or f"exit {ran.returncode}"
-        raise ConfigError(f"the exported C, compiled by {cc}, gave other images than the engine: {said}. Set CC to another.")
+        raise ConfigError(
+            f"the exported C, compiled by {cc}, gave other images than the engine: {said}. Set CC to another."
+        )
     return f"{ran.stdout.strip()} ({Path(cc).name} -O2)"

@@ -56,14 +56,16 @@ def _at_every_pixel(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _conditional(op: g.ConditionalAffine, x: Array, c: Array) -> Array:
-    return x * _at_every_pixel(c @ op.gamma, op.shape) + _at_every_pixel(c @ op.beta, op.shape)
+    """x scaled and shifted by what the condition says."""
+    y: Array = x * _at_every_pixel(c @ op.gamma, op.shape) + _at_every_pixel(c @ op.beta, op.shape)
+    return y
 
 
 ACTIVATIONS: dict[str, Callable[[g.Activation, Array], Array]] = {
-    "relu": lambda op, x: np.maximum(x, 0),  # noqa: ARG005
-    "leaky_relu": lambda op, x: np.maximum(x, op.slope * x),
+    "relu": lambda op, x: f.relu(x),  # noqa: ARG005
+    "leaky_relu": lambda op, x: f.leaky_relu(x, op.slope),
     "tanh": lambda op, x: np.tanh(x),  # noqa: ARG005
-    "sigmoid": lambda op, x: 0.5 * np.tanh(0.5 * x) + 0.5,  # noqa: ARG005
+    "sigmoid": lambda op, x: f.sigmoid(x),  # noqa: ARG005
 }
 
 OPERATIONS: dict[type, Callable[..., Array]] = {
@@ -83,5 +85,5 @@ OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Concat: lambda op, *parts: np.concatenate([_at_every_pixel(x, op.shape) for x in parts], axis=-1),
     g.Add: lambda op, x, other: x + other,  # noqa: ARG005
     g.Blend: lambda op, drawn, x: f.fill(drawn, x),  # noqa: ARG005
-    g.Attend: lambda op, *images: f.attend(*images, op.gamma),
+    g.Attend: lambda op, x, f_, g_, h: f.attend(x, f_, g_, h, op.gamma),
 }

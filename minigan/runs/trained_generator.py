@@ -241,11 +241,11 @@ def _portable_seed(seed: Seed) -> int:
     Raises:
         ConfigError: it is no whole number of 64 bits.
     """
-    if not is_whole(seed) or not 0 <= seed < MOST_SEEDS:  # type: ignore[operator]
+    if not is_whole(seed) or not 0 <= seed < MOST_SEEDS:
         raise ConfigError(
             f"portable noise needs a seed from 0 to 2**64 - 1, got {kind_of(seed)}. Write seed=0, or portable=False."
         )
-    return int(seed)  # type: ignore[arg-type]
+    return int(seed)
 
 
 def _expect_weights(recipe: Recipe, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray], *, source: str) -> None:
