@@ -39,7 +39,7 @@ def portable_uniforms(seed: int, count: int, size: int) -> np.ndarray:
     """Numbers (count, size) from (0, 1), float64: odd multiples of 2**-24, which float32 holds exactly."""
     place, sample = np.arange((size + 1) // 2, dtype=np.uint32), np.arange(count, dtype=np.uint32)
     pairs = np.stack(random_words(seed, *np.broadcast_arrays(sample[:, None], place)), axis=-1)
-    words = pairs.reshape(count, pairs[0].size)[:, :size]
+    words = pairs.reshape(count, 2 * place.size)[:, :size]
     return (2.0 * (words >> np.uint32(9)) + 1) / 2**24
 
 
