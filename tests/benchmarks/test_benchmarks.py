@@ -16,6 +16,7 @@ import minigan
 from benchmarks import __main__ as listing
 from benchmarks import (
     breakdown,
+    embedded,
     first_step,
     fuzz,
     gpu,
@@ -368,7 +369,7 @@ def test_the_list_names_every_benchmark(ran):
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
     modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
-    modules |= {gpu, fuzz}
+    modules |= {embedded, gpu, fuzz}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
