@@ -324,3 +324,20 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
     assert "--weights can be used with --to c, got --to numpy. Leave it out." in capsys.readouterr().err
     with pytest.raises(OutputError):
         FORMATS["c"].write(CASES["mlp of points"].subject(), tmp_path, ExportOptions())
+
+
+@needs_gcc
+def test_the_example_prints_pictures(tmp_path: Path):
+    """Four pictures side by side, two rows to a line, as dark and bright as the engine's."""
+    subject = CASES["dcgan"].subject()
+    FORMATS["c"].write(subject, tmp_path / "digits.h", ExportOptions())
+    example = Path(__file__).parents[2] / "examples" / "embedded" / "digits.c"
+    compiled(GCC, "-std=c99", *WARNINGS, f"-I{tmp_path}", example, "-lm", "-o", tmp_path / "digits")
+    done = subprocess.run([tmp_path / "digits", "7"], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert [len(line) for line in lines] == [4 * 28] * 14
+    images = CASES["dcgan"].expected(subject, portable_normals(7, 4, 100).astype(np.float32), None)
+    shades = to_pixels(images)[..., 0].astype(int) * 9 // 255
+    brighter = shades.reshape(4, 14, 2, 28).max(axis=2)
+    printed = np.array([[" .:-=+*#%@".index(character) for character in line] for line in lines])
+    assert (printed == brighter.transpose(1, 0, 2).reshape(14, 112)).mean() > 0.999
