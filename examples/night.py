@@ -49,10 +49,9 @@ def main(steps: int, out: Path, data: str = "shapes", left: bool = False) -> Non
         run = minigan.train(
             "cyclegan", data=str(Path(folder) / "sides"), steps=steps, out=Path(folder) / "run", **small
         )
-        there, back = (run.generators[name].G for name in ("G_AB", "G_BA"))
         held_out = days[:HELD_OUT].astype(np.float32)
-        drawn = there.predict(held_out)
-        again = back.predict(drawn)
+        drawn = minigan.generate(run.generators["G_AB"].G, held_out)
+        again = minigan.generate(run.generators["G_BA"].G, drawn)
     truth = night(days[:HELD_OUT])
     flat = np.broadcast_to(truth.mean(axis=(0, 1, 2)), truth.shape)
     for name, images in (("translated", drawn), ("as they are", held_out), ("one night colour", flat)):

@@ -54,7 +54,12 @@ def sample(options: argparse.Namespace) -> int:
 def _samples(trained: TrainedGenerator, options: argparse.Namespace) -> int:
     seed = 0 if options.seed is None else options.seed
     samples = trained.sample(
-        options.count, seed=seed, seeds=options.seeds, label=options.label, truncation=options.truncation
+        options.count,
+        seed=seed,
+        seeds=options.seeds,
+        label=options.label,
+        truncation=options.truncation,
+        portable=options.portable,
     )
     out = Output.of(options)
     write_picture(options.out, render(samples, extent=trained.extent), out)
@@ -81,7 +86,10 @@ def _grid_of_classes(trained: TrainedGenerator, options: argparse.Namespace) -> 
     first = options.seed or 0
     seeds = options.seeds or list(range(first, first + (options.count or ROWS)))
     samples = trained.sample(
-        seeds=[seed for seed in seeds for _ in classes], label=classes * len(seeds), truncation=options.truncation
+        seeds=[seed for seed in seeds for _ in classes],
+        label=classes * len(seeds),
+        truncation=options.truncation,
+        portable=options.portable,
     )
     out = Output.of(options)
     write_picture(options.out, image_grid(samples, columns=len(classes)), out)
@@ -105,6 +113,7 @@ def _expect_consistent(options: argparse.Namespace) -> None:
         (options.walk is not None and options.grid_of_classes, "--grid-of-classes", "--walk makes a film"),
         (options.grid_of_classes and options.label is not None, "--class", "--grid-of-classes has a column a class"),
         (options.classes and options.label is not None, "--class", "--classes names the classes"),
+        (options.portable and options.walk is not None, "--portable", "a walk is between vectors of its own"),
     ):
         if wrong:
             raise ConfigError(f"{rule}, got {found} in addition. Leave it out.")
@@ -152,7 +161,8 @@ def _of_noise(options: argparse.Namespace) -> list[str]:
     """The options given that only noise and classes have."""
     named = ("seeds", "truncation", "walk", "classes")
     given = [f"--{name}" for name in named if getattr(options, name) is not None]
-    return given + ["--grid-of-classes"] * options.grid_of_classes + ["--no-loop"] * options.no_loop
+    flags = ("grid_of_classes", "no_loop", "portable")
+    return given + [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name)]
 
 
 def _sample_pairs(trained: TrainedGenerator, options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from benchmarks import __main__ as listing
 from benchmarks import (
     breakdown,
     digits,
+    embedded,
     first_step,
     fuzz,
     gpu,
@@ -414,7 +415,7 @@ def test_the_list_names_every_benchmark(ran):
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
     modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
-    modules |= {gpu, fuzz, digits, pretrained}
+    modules |= {embedded, gpu, fuzz, digits, pretrained}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
