@@ -154,6 +154,9 @@ def tile_configuration() -> np.ndarray:
     return configuration
 
 
+TILES = tile_configuration()
+
+
 @intrinsic
 def configure_tiles(_typing, configuration):
     """Gives the tile registers of this thread their shape."""
@@ -291,7 +294,7 @@ def begin_products(unit, configuration):
     """Prepares this thread for `multiply_block`.
 
     Args:
-        configuration: see `tile_configuration`.
+        configuration: TILES.
     """
     raise NotImplementedError("for compiled code")
 
