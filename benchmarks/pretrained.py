@@ -69,7 +69,7 @@ def ignore(line: str) -> None:
 
 
 def figures(report: Report) -> dict[str, float]:
-    """Those of FIGURES that the report has."""
+    """The figures named in FIGURES that the report has."""
     return {figure.name: figure.value for figure in report.figures if figure.name in FIGURES}
 
 
