@@ -534,7 +534,7 @@ WRONG = [
     ({"clip_norm": "inf"}, "dcgan: clip_norm must be a number from 0 up, got inf"),
     ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
-    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=2000"),
+    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=2500"),
     ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
     ({"fake_pool": -1}, "dcgan: fake_pool must be a number from 0 up, got -1"),
     ({"pack": 3}, "dcgan: pack must divide batch_size, got pack=3, batch_size=64"),
