@@ -22,16 +22,16 @@ from minigan.recipes import DCGAN, MLP, SNGAN, VAE, Pix2Pix, Recipe
 
 BATCH = 4
 ONCE = (1, 1)
-SMALL = {"width": 2, "batch_size": BATCH}
+SMALL = {"width": 2, "batch_size": BATCH, "mapping": 0, "head": 0}  # the paper's networks
 
 RECIPES = {
-    "dcgan": DCGAN(**SMALL),
-    "of a piecewise linear D": DCGAN(d_norm="none", loss="wasserstein", penalty="wgan-gp", **SMALL),
-    "of a smooth D": DCGAN(penalty="r1", **SMALL),
+    "dcgan": DCGAN(ema=0.0, **SMALL),
+    "of a piecewise linear D": DCGAN(d_norm="none", loss="wasserstein", penalty="wgan-gp", ema=0.0, **SMALL),
+    "of a smooth D": DCGAN(penalty="r1", ema=0.0, **SMALL),
     "several steps of D": DCGAN(n_critic=3, ema=0.9, **SMALL),
-    "spectral": DCGAN(d_norm="spectral", loss="hinge", **SMALL),
-    "projection": DCGAN(condition="projection", **SMALL),
-    "compared logits": DCGAN(loss="relativistic-average", **SMALL),
+    "spectral": DCGAN(d_norm="spectral", loss="hinge", ema=0.0, **SMALL),
+    "projection": DCGAN(condition="projection", ema=0.0, **SMALL),
+    "compared logits": DCGAN(loss="relativistic-average", ema=0.0, **SMALL),
     "mlp": MLP(hidden=8, batch_size=BATCH, penalty="r1"),
     "vae": VAE(**SMALL),
 }
