@@ -99,6 +99,31 @@ class Guard(Protocol):
         """Restores the array as it was before, unless all is sound."""
 
 
+class RecordedStep(Protocol):
+    """The calls of a training step on the host, see `minigan.training.replays`.
+
+    Attributes:
+        refused: why the step cannot be replayed; None if it can.
+    """
+
+    refused: str | None
+
+    def open(self) -> AbstractContextManager[None]:
+        """Notes what is called within this context."""
+
+    def trace(self, array: Array) -> Array:
+        """A view of an array that lasts, whose operations are noted."""
+
+    def replay(self) -> bool:
+        """Does the step again, on new inputs. False: a number was not sound or an input has another shape.
+
+        It then has done a part of the step.
+        """
+
+    def beside(self, step: Callable[[], Any]) -> Any:
+        """Does a step in Python, in the memory of this one; `refused` if anything of it remains there."""
+
+
 class StepGraphs(Protocol):
     """Training steps that the host starts without waiting for their end, see `minigan.training.stepper`.
 
@@ -238,6 +263,13 @@ class Backend(ABC):
         """Performs an action of the host in each training step, such as counting it."""
         action()
 
+    def perform(self, action: Callable[[], None]) -> None:
+        """Performs a part of a training step whose numbers on the host differ from step to step: an update.
+
+        A step that is recorded does it in Python each time; one that is captured on a device has it captured.
+        """
+        action()
+
     def only_if_sound(self, *arrays: Array) -> AbstractContextManager[None]:
         """Around changes of these arrays, which take place only while the guard, if there is one, is sound."""
         return nullcontext()
@@ -254,6 +286,10 @@ class Backend(ABC):
 
     def step_graphs(self) -> StepGraphs | None:
         """The runner of a learner's steps, where the host need not wait for each of them; else None."""
+        return None
+
+    def recording(self) -> RecordedStep | None:
+        """A new list for the calls of a step, where a step can be replayed at once; else None."""
         return None
 
     # ------------------------------------------------------------------------------------------ the engine

@@ -282,6 +282,9 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     )
     sample.add_argument("--no-loop", action="store_true", help="end a walk at the last seed: do not return")
     sample.add_argument(
+        "--portable", action="store_true", help="noise that exported generators draw in every language, to rounding"
+    )
+    sample.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
@@ -388,7 +391,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         choices=_Formats(),
         metavar="FORMAT",
         required=True,
-        help="numpy: a Python file, onnx: a graph for ONNX Runtime, torch: a state dict for PyTorch",
+        help="numpy: a Python file, onnx: a graph for ONNX Runtime, c: a header for C, torch: a state dict for PyTorch",
     )
     export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
     _add_last_weights(export)
@@ -398,6 +401,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "--fold", action=argparse.BooleanOptionalAction, help="fold BatchNorm into the weights (onnx; default on)"
     )
     export.add_argument("--opset", type=int, help="ONNX operator set, 17 to 21 (onnx; default 17)")
+    export.add_argument("--weights", choices=("fp32", "fp16", "int8"), help="type of the weights (c; default fp32)")
     export.add_argument("--layout", choices=("nchw", "nhwc"), help="layout of images (onnx; default nchw)")
 
 

@@ -20,7 +20,12 @@ def sample_noise(trained: TrainedGenerator, options: argparse.Namespace) -> int:
     """Draws samples, or the density of points."""
     seed = 0 if options.seed is None else options.seed
     samples = trained.sample(
-        options.count, seed=seed, seeds=options.seeds, label=options.label, truncation=options.truncation
+        options.count,
+        seed=seed,
+        seeds=options.seeds,
+        label=options.label,
+        truncation=options.truncation,
+        portable=options.portable,
     )
     out = Output.of(options)
     write_picture(options.out, render(samples, extent=trained.extent), out)
@@ -48,7 +53,10 @@ def grid_of_classes(trained: TrainedGenerator, options: argparse.Namespace) -> i
     trained.expect_room_for(len(classes) * len(rows))  # before there is a list of so many
     seeds = list(rows)
     samples = trained.sample(
-        seeds=[seed for seed in seeds for _ in classes], label=classes * len(seeds), truncation=options.truncation
+        seeds=[seed for seed in seeds for _ in classes],
+        label=classes * len(seeds),
+        truncation=options.truncation,
+        portable=options.portable,
     )
     out = Output.of(options)
     write_picture(options.out, image_grid(samples, columns=len(classes)), out)

@@ -35,13 +35,15 @@ class Job(NamedTuple):
 
 
 SOURCES = ("data", "targets", "data_b", "split")
-OF_NOISE = ("label", "seeds", "truncation", "walk", "grid_of_classes", "classes", "no_loop")
+OF_NOISE = ("label", "seeds", "truncation", "walk", "grid_of_classes", "classes", "no_loop", "portable")
 ENGINE = ("network", "last_weights", "backend", "precision")
 OPTIONS = ("count", "seed", "direction", *SOURCES, *OF_NOISE)
 
 JOBS: Mapping[str, Job] = {
     "samples": Job(
-        sample_noise, frozenset({"count", "seed", "label", "seeds", "truncation"}), "{name} draws from noise"
+        sample_noise,
+        frozenset({"count", "seed", "label", "seeds", "truncation", "portable"}),
+        "{name} draws from noise",
     ),
     "walk": Job(
         walk,
@@ -50,7 +52,7 @@ JOBS: Mapping[str, Job] = {
     ),
     "grid": Job(
         grid_of_classes,
-        frozenset({"count", "seed", "seeds", "truncation", "grid_of_classes", "classes"}),
+        frozenset({"count", "seed", "seeds", "truncation", "grid_of_classes", "classes", "portable"}),
         "--grid-of-classes has a column a class",
     ),
     "pairs": Job(

@@ -371,7 +371,8 @@ def _no_pairs(store: FileStore, sides: Sides, found: Matches | None, b_rows: lis
         shared = 0 if found is None else len(found.rows)
         return DataError(
             f"{store.root}: expected pairs, found the unpaired folders of {a_name} ({len(sides.a):,} pictures) and "
-            f"{b_name} ({len(b_rows):,}), with {shared:,} names in common. Give both pictures of a pair one name."
+            f"{b_name} ({len(b_rows):,}), with {shared:,} names in common. Give both pictures of a pair one name, or "
+            "train cyclegan, which needs no pairs."
         )
     return DataError(
         f"{store.root}: expected pictures of the same names in two folders, found for example {a_name} and {b_name}. "

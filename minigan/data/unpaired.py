@@ -21,7 +21,6 @@ class UnpairedDataset(Collection):
     Args:
         a, b: images, (H, W, C) each.
         a_truth, b_truth: what a perfect translation would make of each item of `a`, and of `b`; None if nobody knows.
-        held_out: the two datasets that are kept out of training, if any are. A function: they are opened when needed.
     Attributes:
         a_shape, b_shape: shapes of their images.
     """

@@ -17,7 +17,7 @@ and its translations, and one line in `FORMATS`.
 
 from collections.abc import Mapping
 
-from minigan.export import graph, numpy, onnx, torch
+from minigan.export import c, graph, numpy, onnx, torch
 from minigan.export.base import ExportOptions, Format, Subject
 from minigan.export.numpy_statements import Expression
 from minigan.export.state_dict import load_state_dict, read_state_dict, weight_shapes
@@ -49,5 +49,6 @@ def __dir__() -> list[str]:
 FORMATS: Mapping[str, Format] = {
     "numpy": Format(numpy.write, options=()),
     "onnx": Format(onnx.write, options=("fold", "opset", "layout")),
+    "c": Format(c.write, options=("weights",)),
     "torch": Format(torch.write, options=("prefix",), networks=True),
 }

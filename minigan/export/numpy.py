@@ -8,6 +8,8 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from minigan.export.base import ExportOptions, Subject
 from minigan.export.numpy_statements import Body
 from minigan.nn.layers.base import Shape
 from minigan.support.durable_files import atomic_write, make_folder
+from minigan.training import portable_noise
 
 __all__ = ["write"]
 
@@ -62,7 +65,7 @@ def _module(subject: Subject, body: Body) -> str:
         sections.append(_sample(subject, graph))
     can_picture = subject.from_noise and graph.output_shape[-1] in (1, 3)
     called = "\n".join(body.lines) + ("write_picture(" if can_picture else "")
-    sections += _functions(called, body.functions)
+    sections += _functions(sections[-1] + called, body.functions)
     if can_picture:
         kind = "pgm" if graph.output_shape[-1] == 1 else "ppm"
         sections.append(f'if __name__ == "__main__":\n    write_picture("samples.{kind}", sample(8))\n')
@@ -96,8 +99,11 @@ def _generate(subject: Subject, body: Body, given: str, arguments: str) -> str:
 
 def _sample(subject: Subject, graph: g.Graph) -> str:
     shape = ", ".join(map(str, graph.input_shape))
+    labels = f", portable_classes(seed, count, {subject.classes})" if subject.classes else ""
     lines = [
-        '"""Any number of samples; the same ones that `minigan sample --seed` draws."""',
+        '"""Any number of samples; the same that `minigan sample --seed` draws, or with --portable other languages."""',
+        "if portable:",
+        f"    return generate(portable_normals(seed, count, {shape}){labels})",
         "rng = np.random.default_rng(seed)",
     ]
     if subject.classes:
@@ -107,7 +113,7 @@ def _sample(subject: Subject, graph: g.Graph) -> str:
         ]
     else:
         lines.append(f"return generate(rng.standard_normal((count, {shape})))")
-    return "def sample(count, seed=0):\n" + _indented(lines)
+    return "def sample(count, seed=0, portable=False):\n" + _indented(lines)
 
 
 def _indented(lines: Iterable[str]) -> str:
@@ -115,12 +121,20 @@ def _indented(lines: Iterable[str]) -> str:
 
 
 def _functions(called: str, own: Mapping[str, str]) -> list[str]:
-    """The source of all functions that are called there: those of `numpy_functions` in its order, then others."""
+    """The source of all functions that are called there, and that those call: minigan's, then others."""
     called += "".join(own.values())
-    known = {
-        name: inspect.getsource(function)
-        for name, function in inspect.getmembers(numpy_functions, inspect.isfunction)
-        if re.search(rf"\b{name}\(", called)
-    }
-    order = list(vars(numpy_functions))
-    return [*(known[name] for name in sorted(known, key=order.index)), *own.values()]
+    kept: list[str] = []
+    for module in (portable_noise, numpy_functions):
+        sources = [inspect.getsource(function) for _, function in _in_order(module)]
+        for source in reversed(sources):  # a function calls such as stand above it
+            name = source.partition("(")[0].removeprefix("def ")
+            if re.search(rf"\b{name}\(", called):
+                kept.insert(0, source)
+                called += source
+    return [*kept, *own.values()]
+
+
+def _in_order(module: ModuleType) -> list[tuple[str, Any]]:
+    """A module's functions as they stand in it."""
+    order = list(vars(module))
+    return sorted(inspect.getmembers(module, inspect.isfunction), key=lambda member: order.index(member[0]))

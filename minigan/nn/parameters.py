@@ -7,6 +7,7 @@ is one pass over one array.
 import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy, deepcopy
 from typing import Any, NoReturn, Self
 
@@ -146,6 +147,18 @@ class Arena:
         views = Views(self.offsets, self.flat)
         for parameter in self.offsets:
             parameter.value = views[parameter]
+
+    @contextmanager
+    def seen_as(self, view: Callable[[Array], Array]) -> Iterator[None]:
+        """Within this context the parameters' values are other views of the same numbers."""
+        values = {parameter: parameter.value for parameter in self.offsets}
+        for parameter, value in values.items():
+            parameter.value = view(value)
+        try:
+            yield
+        finally:
+            for parameter, value in values.items():
+                parameter.value = value
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """The same numbers in memory of their own; the copies of the parameters are views of it. The backend is shared.

@@ -6,7 +6,7 @@ import numpy as np
 
 from minigan.data.survey_result import Survey
 from minigan.errors import ConfigError
-from minigan.recipes import NoiseRecipe, Recipe, get_recipe
+from minigan.recipes import NoiseRecipe, Recipe, UnpairedRecipe, get_recipe
 from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.recipes.bases.classes import why_not_tell
 from minigan.recipes.bases.noise import AUTO
@@ -30,7 +30,8 @@ def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
     how often each item is seen.
     """
     name = recipe.name
-    if (found.items == "pairs") != isinstance(recipe, PairRecipe):
+    unpaired = isinstance(recipe, UnpairedRecipe)  # of pairs it takes the sides, in unrelated orders
+    if (found.items == "pairs") != isinstance(recipe, PairRecipe) and not (unpaired and found.items == "pairs"):
         kind = "pairs" if isinstance(recipe, PairRecipe) else "single pictures or points"
         return (f"{name} learns from {kind}; these are {found.items}: use {USUAL[found.items]}",)
     if found.items == "points":

@@ -16,6 +16,7 @@ from minigan.data.pictures import html_image, to_pixels
 from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DTypeError
 from minigan.latent import LatentTools, random_sources, seed_sources
+from minigan.latent.portable import portable_seed_sources, portable_sources
 from minigan.latent.sources import expect_seeds, expect_truncation
 from minigan.latent.tools import Label, label_list
 from minigan.nn.network import Sequential
@@ -74,6 +75,7 @@ class TrainedGenerator(LatentTools):
         seeds: Sequence[int] | None = None,
         label: Label = None,
         truncation: float = 1.0,
+        portable: bool = False,
     ) -> np.ndarray:
         """Images (count, H, W, C) in [-1, 1], or points (count, 2). The same seed draws the same.
 
@@ -86,24 +88,31 @@ class TrainedGenerator(LatentTools):
                 classes at random.
             truncation: share, in [0, 1], of the noise's distribution that z is drawn from, its middle: .7 gives samples
                 that vary less and mostly look better, 1 draws from all of it, 0 draws the image of z = 0.
+            portable: take the noise of `minigan.training.portable_noise`, with which an exported generator draws the
+                same from the same seed in other languages.
         Raises:
-            ConfigError: the generator draws from images, or has no classes and a label is given.
+            ConfigError: the generator draws from images, or has no classes and a label is given; or portable noise is
+                asked for without a seed of 64 bits.
             OutOfMemoryError: there is no room for so many samples.
         """
-        label, truncation = label_list(label), expect_truncation(truncation)
+        label, truncation, portable = label_list(label), expect_truncation(truncation), flag(portable, "portable")
         if seeds is not None:
             if count is not None or seed != 0:
                 raise ConfigError("seeds draw one sample each, got `count` or `seed` in addition. Leave it out.")
             numbers = expect_seeds(seeds)
             labels = self.classes_of(label, len(numbers))
             self.expect_room_for(len(numbers))
-            return self.draw_alone(seed_sources(self.recipe, numbers, label=labels, truncation=truncation))
+            sources = portable_seed_sources if portable else seed_sources
+            return self.draw_alone(sources(self.recipe, numbers, label=labels, truncation=truncation))
         if count is None:
             count = len(label) if isinstance(label, list | tuple) and label else picture_count(self.G.output_shape)
         count, rng = whole(count, "count"), _random(seed)
         self.expect_room_for(count)
         labels = self.classes_of(label, count)
-        z, condition = random_sources(self.recipe, rng, count, label=labels, truncation=truncation)
+        if portable:
+            z, condition = portable_sources(self.recipe, seed, count, label=labels, truncation=truncation)
+        else:
+            z, condition = random_sources(self.recipe, rng, count, label=labels, truncation=truncation)
         with self._constants.held():
             samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         return self.images(samples)
@@ -116,6 +125,7 @@ class TrainedGenerator(LatentTools):
         seeds: Sequence[int] | None = None,
         label: Label = None,
         truncation: float = 1.0,
+        portable: bool = False,
     ) -> np.ndarray:
         """The same images for a screen or a file: uint8, (count, H, W, C), C = 1 for greyscale and 3 for RGB.
 
@@ -124,7 +134,8 @@ class TrainedGenerator(LatentTools):
         """
         if len(self.G.output_shape) != 3:
             raise ConfigError(f"{self.recipe.name} draws points here, which have no pixels. Use sample.")
-        return to_pixels(self.sample(count, seed=seed, seeds=seeds, label=label, truncation=truncation))
+        images = self.sample(count, seed=seed, seeds=seeds, label=label, truncation=truncation, portable=portable)
+        return to_pixels(images)
 
     @property
     def batch_statistics(self) -> bool:

@@ -21,7 +21,7 @@ from minigan.evaluation.unpaired_scores import (
     look_figures,
 )
 from minigan.recipes import UnpairedRecipe
-from minigan.recipes.bases.translation import spread
+from minigan.recipes.bases.unpaired import some
 from minigan.runs.trained_generator import TrainedGenerator, load_generator
 from minigan.runs.translation import outputs
 
@@ -153,7 +153,7 @@ def evaluate_unpaired(
         named: list[str] = []
         sides = (("AtoB", dataset.a, dataset.a_truth, training.b), ("BtoA", dataset.b, dataset.b_truth, training.a))
         for direction, images, truth, target in sides:
-            rows = spread(len(images), min(count or MOST, len(images)))
+            rows = some(len(images), count or MOST)
             trip = _round_trip(translators, direction, images.read(rows))
             if truth is not None:
                 figures += likeness_figures(trip, truth.read(rows), direction=direction)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -175,7 +176,7 @@ class Learner(ABC):
         if not self._is_sound(names, values, statistics):
             raise self._diverged(names, values, statistics, search)
         for name in names:
-            self.optimizer_of(name).step(self.grads[name])
+            self.G.kernels.perform(partial(self.optimizer_of(name).step, self.grads[name]))
         return values
 
     def _is_sound(self, names: Sequence[str], values: Losses, statistics: Mapping[str, Array]) -> bool:

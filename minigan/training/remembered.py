@@ -38,6 +38,11 @@ class RememberedBatches:
         del self._kept[: self._next]
         self._next = 0
 
-    def rewind(self) -> None:
-        """Gives all that are remembered again, the first of them next."""
-        self._next = 0
+    @property
+    def given(self) -> int:
+        """The number of batches since the last `forget`."""
+        return self._next
+
+    def rewind(self, to: int = 0) -> None:
+        """Gives those that are remembered again, after so many of them."""
+        self._next = to

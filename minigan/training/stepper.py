@@ -16,6 +16,7 @@ from minigan.errors import DivergenceError
 from minigan.training.learner import Learner, Values
 from minigan.training.moving_average import MovingAverage
 from minigan.training.remembered import RememberedBatches
+from minigan.training.replays import replays_of
 from minigan.training.undo import Undo
 
 __all__ = ["Stepper"]
@@ -44,6 +45,7 @@ class Stepper:
         self._batches, self._rng = RememberedBatches(batches, rng), rng
         self._undo = Undo(learner, self._batches, rng, averages=self.averages, each_step=not is_alone)
         self._graphs = learner.G.kernels.step_graphs()
+        self._replays = replays_of(learner, self._batches, rng, self._undo, again=self._update) if is_alone else None
         self._counts: list[list[int]] = []  # before each step since the last check
 
     def __repr__(self) -> str:
@@ -61,7 +63,7 @@ class Stepper:
         """
         self._undo.mark()
         if self._graphs is None:
-            return self._update()
+            return self._update() if self._replays is None else self._averaged(self._replays.step())
         before = self._undo.read_counts()
         # A replayed step calls no observer, and an observer may want to read numbers.
         kind = None if self.learner.is_observed else self.learner.kind()
@@ -101,7 +103,9 @@ class Stepper:
         raise DivergenceError(self._why(self._graphs, failed), steps_ago=len(counts) - 1 - failed)
 
     def _update(self) -> Values:
-        values = self.learner.step(self._batches, self._rng)
+        return self._averaged(self.learner.step(self._batches, self._rng))
+
+    def _averaged(self, values: Values) -> Values:
         for average in self.averages:
             average.update()
         return values

@@ -50,9 +50,9 @@ class Undo:
     ) -> None:
         self.learner, self.averages, self.batches, self.rng = learner, averages, batches, rng
         self._on_host = isinstance(learner.G.arena.flat, np.ndarray)
-        self._each_step = each_step or bool(self._uncopied())
+        self._each_step = each_step or bool(self.uncopied())
         self._statistics = _copies(self._running_statistics()) if self._on_host else []
-        self._rest = _copies(self._arrays()) if self._on_host else []
+        self._rest = _copies(self.arrays()) if self._on_host else []
         self._copied: tuple[list[int], Any] = ([], None)  # counts and state of `rng` when all was copied
         self._begun: tuple[list[int], Any] = ([], None)  # and when the last step began
         self._since = -1  # whole steps since all was copied; before the first time -1
@@ -81,13 +81,17 @@ class Undo:
         self._begun = self.read_counts(), self.rng.bit_generator.state
         self._since += 1
         if self._is_due():
-            start = time.perf_counter()
-            _copy(self._rest)
-            self._copied_at = time.perf_counter()
-            self._seconds = self._copied_at - start
-            self._copied, self._since = self._begun, 0
-            self.batches.forget()
+            self.copy()
         self._is_marked = True
+
+    def copy(self) -> None:
+        """Copies all that steps change, as it is now: before a step that `mark` has begun."""
+        start = time.perf_counter()
+        _copy(self._rest)
+        self._copied_at = time.perf_counter()
+        self._seconds = self._copied_at - start
+        self._copied, self._since = self._begun, 0
+        self.batches.forget()
 
     def _is_due(self) -> bool:
         if self._each_step or self._since in (0, max(1, MOST // self.learner.accumulate)):  # their batches are kept
@@ -110,7 +114,7 @@ class Undo:
             return None
         lost = 0
         if self._has_changed():
-            self._restore(self._rest, self._copied)
+            self.return_to_copy()
             lost = 0 if self._is_repeated(again) else self._since
         if lost:
             self._restore(self._rest, self._copied)
@@ -118,10 +122,15 @@ class Undo:
             self._restore(self._statistics, self._begun)
         return lost
 
+    def return_to_copy(self) -> None:
+        """Goes back to where all was copied last, with the same batches next."""
+        self._restore(self._rest, self._copied)
+        self.batches.rewind()
+
     def _is_undone(self, error: BaseException) -> bool:
         """Whether what is not copied is still as it was."""
         # On a device, running statistics are not copied either: but no batch, no pass.
-        return not any(map(self._is_begun, self._uncopied())) and (self._on_host or isinstance(error, DataError))
+        return not any(map(self._is_begun, self.uncopied())) and (self._on_host or isinstance(error, DataError))
 
     def _has_changed(self) -> bool:
         """Whether the step has changed more than running statistics. A pool of fakes does not tell."""
@@ -136,7 +145,6 @@ class Undo:
 
     def _is_repeated(self, again: Callable[[], object]) -> bool:
         """Whether the steps since the last copy could be done again."""
-        self.batches.rewind()
         try:
             for _ in range(self._since):
                 again()
@@ -156,7 +164,8 @@ class Undo:
         for optimizer in self.learner.optimizers.values():
             optimizer.is_updating = False
 
-    def _uncopied(self) -> list[Optimizer]:
+    def uncopied(self) -> list[Optimizer]:
+        """The optimizers whose memory and weights are not copied."""
         if not self._on_host:
             return list(self.learner.optimizers.values())
         generators = map(self.learner.optimizer_of, self.learner.generators)
@@ -169,8 +178,9 @@ class Undo:
         for average in self.averages:
             yield average.network.state.flat
 
-    def _arrays(self) -> Iterator[Array]:
-        uncopied = self._uncopied()
+    def arrays(self) -> Iterator[Array]:
+        """Arrays that steps change, as far as they are copied."""
+        uncopied = self.uncopied()
         yield from self._running_statistics()
         for memory in self.learner.memories.values():
             if isinstance(memory, FakePool):

@@ -17,6 +17,7 @@ from benchmarks import __main__ as listing
 from benchmarks import (
     breakdown,
     digits,
+    embedded,
     first_step,
     fuzz,
     gpu,
@@ -338,7 +339,7 @@ def test_digits(monkeypatch, tmp_path, some_digits, capsys):
 
 def test_pretrained(monkeypatch, tmp_path, some_digits, capsys):
     by_pixels(monkeypatch, pretrained)
-    small = pretrained.MAKERS["digits"]._replace(settings={"width": 2}, data=some_digits)
+    small = pretrained.MAKERS["digits"]._replace(settings={"width": 2}, data=some_digits, precision="fp32")
     monkeypatch.setattr(pretrained, "MAKERS", {**pretrained.MAKERS, "digits": small})
     pretrained.main(["--only", "digits", "--out", str(tmp_path), *FEW, "--json", str(tmp_path / "made.json")])
     made = json.loads((tmp_path / "made.json").read_text())["generators"]["digits"]
@@ -414,7 +415,7 @@ def test_the_list_names_every_benchmark(ran):
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
     modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
-    modules |= {gpu, fuzz, digits, pretrained}
+    modules |= {embedded, gpu, fuzz, digits, pretrained}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 

@@ -18,12 +18,13 @@ from minigan.nn import BatchNorm, Conv2D, Dense, Sequential
 from minigan.recipes import RECIPES, get_recipe
 
 SMALL = {
-    "dcgan": {"width": 4, "size": 28, "channels": 1, "batch_size": 6},
+    "dcgan": {"preset": "paper", "width": 4, "size": 28, "channels": 1, "batch_size": 6},
     "dcgan-keras": {"width": 2, "size": 28, "batch_size": 4},
     "dcgan-cifar": {"width": 4, "size": 32, "batch_size": 4},
     "sngan": {"width": 4, "size": 32, "batch_size": 6},
     "multi-d": {"width": 4, "size": 28, "batch_size": 4},
     "segment": {"width": 4, "size": 32, "batch_size": 4},
+    "cyclegan": {"width": 2, "d_width": 2, "blocks": 1, "size": 16, "batch_size": 3},
     "pix2pix": {"width": 4, "size": 32, "batch_size": 3},
     "mlp": {"hidden": 8, "batch_size": 10},
     "pacgan": {"batch_size": 8, "pack": 2},

@@ -99,7 +99,7 @@ def test_networks_are_built_at_the_nearest_size(reference: Backend, name: str):
         size = recipe.fit_size(data)
         assert max(abs(math.log(want / have)) for want, have in zip(size, data, strict=True)) < 0.7
         learner = recipe.assemble((*size, 1), backend=reference, rng=np.random.default_rng(0))
-        assert learner.networks["G"].output_shape == (*size, 1)
+        assert learner.G.output_shape == (*size, 1)
 
 
 # ---------------------------------------------------------------------------------------- what is said

@@ -186,10 +186,12 @@ def test_there_are_no_asserts():
 
 # The functions with arbitrary keywords. One takes the settings of the recipe that it is given, `minigan.train("dcgan",
 # width=16)`: each recipe has its own, and an unknown one is refused with a list of those that are known. One stands
-# around any kernel, whose arguments it takes. The last only chooses a class, whose `__init__` refuses others.
+# around any kernel, whose arguments it takes, and one around any of NumPy's functions. The last only chooses a class,
+# whose `__init__` refuses others.
 ARBITRARY_KEYWORDS = {
     ("minigan.runs.new_run", "train", "settings"),
     ("minigan.backends.cpu.bfloat16", "run", "settings"),
+    ("minigan.backends.cpu.traced", "__array_ufunc__", "settings"),
     ("minigan.backends.cpu", "__new__", "_"),
 }
 

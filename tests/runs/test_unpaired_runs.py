@@ -15,6 +15,7 @@ from minigan.cli import main
 from minigan.data import open_unpaired
 from minigan.errors import CheckpointError, ConfigError
 from minigan.recipes import CycleGAN
+from minigan.recipes.bases.unpaired import some
 
 SETTINGS = {"width": 3, "d_width": 2, "blocks": 1, "pool": 4, "ema": 0.9, "size": 12, "batch_size": 2}
 GIVEN = ["--batch-size", "2", "--set", "width=3", "d_width=2", "blocks=1", "pool=4", "ema=0.9", "size=12"]
@@ -136,7 +137,8 @@ def test_evaluate_measures_both_directions_by_the_truth(run, tmp_path, capsys):
     assert {f"{name}_{way}" for name in names for way in ("AtoB", "BtoA")} | {"cycle_A", "cycle_B"} == figures.keys()
     # By hand: fresh digits through G_BA's partner, as against their tinted selves.
     with contextlib.closing(open_unpaired("digits", size=12, a_channels=3, part="held-out")) as dataset:
-        rows = np.arange(60) * len(dataset.a) // 60
+        rows = some(len(dataset.a), 60)
+        assert {int(label) for label in dataset.a.labels[rows]} == {*range(10)}, "of all classes"
         a, truth = dataset.a.read(rows), dataset.a_truth.read(rows)
     there, back = (run.generators[name].G for name in ("G_AB", "G_BA"))
     translated = minigan.generate(there, a)

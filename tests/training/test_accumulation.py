@@ -225,7 +225,13 @@ def test_recipes_have_it_as_a_setting(recipe):
 
 def test_a_run_of_all_three_settings_goes_on_bit_for_bit(tmp_path):
     """Accumulated batches, mirrored data, and p that has moved before the checkpoint and after it."""
-    settings = {"accumulate": 2, "mirror": True, "augment": "adaptive:translation", "augment_over": 64}
+    settings = {
+        "preset": "paper",
+        "accumulate": 2,
+        "mirror": True,
+        "augment": "adaptive:translation",
+        "augment_over": 64,
+    }
     settings |= {"width": 2, "latent": 3, "batch_size": 4, "backend": "reference", "quiet": True, "log_every": 1}
     settings |= {"checkpoint_every": 5, "augment_target": 0.01, "lr": 1e-2}
     whole = minigan.train("dcgan", data="digits", steps=9, out=tmp_path / "whole", **settings)

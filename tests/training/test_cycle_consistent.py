@@ -7,7 +7,8 @@ from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.losses import LeastSquares, RelativisticAverage
 from minigan.nn import Adam, Conv2D, InstanceNorm, LeakyReLU, Sequential, Tanh
 from minigan.nn.initializers import Normal
-from minigan.training import CycleConsistent, FakePool, Sides
+from minigan.training import CycleConsistent, FakePool, Learner, Sides
+from minigan.training.learner import short_names
 
 A, B = (5, 6, 3), (5, 6, 3)
 INIT = Normal(0.4)
@@ -76,7 +77,7 @@ def test_a_whole_step_has_the_gradients_of_finite_differences(host_backend, weig
     before = {name: net.arena.flat.copy() for name, net in learner.networks.items()}
     values = learner.step(iter([batch]), np.random.default_rng(0))
     assert float(values.g_loss) == pytest.approx(expected_g, rel=1e-12)
-    assert float(values.d_loss) == pytest.approx(expected_d, rel=1e-12)
+    assert float(values.d_loss) == pytest.approx(expected_d / 2, rel=1e-12)  # the mean of both
     gradients = {name: grads.flat.copy() for name, grads in learner.grads.items()}
     for name, net in learner.networks.items():
         net.arena.flat[...] = before[name]
@@ -161,3 +162,55 @@ def test_what_does_not_fit_together_is_told():
         CycleConsistent(nets["G_AB"], nets["G_BA"], odd, nets["D_B"], optimizers=optimizers, loss=LeastSquares())
     with pytest.raises(ConfigError, match=r"batches of A and of B: Sides\(a, b\)"):
         learner.step(iter([sides().a]), np.random.default_rng(0))
+
+
+# ---------------------------------------------------------------------------------------------- any networks
+
+
+class Idle(Learner):
+    """A learner of any networks, which does nothing."""
+
+    def step(self, batches, rng):
+        raise NotImplementedError
+
+    def inputs(self, batch, rng):
+        raise NotImplementedError
+
+
+def idle(*names: str, generators=()) -> Idle:
+    nets = {name: network(name, A, 3, "reference") for name in names}
+    return Idle({name: (net, Adam(net.arena, lr=1e-3)) for name, net in nets.items()}, generators=generators)
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (("G", "D"), ["g", "d"]),  # as in files of every version
+        (("encoder", "G"), ["e", "g"]),
+        (("G_1", "G_2", "D"), ["g_1", "g_2", "d"]),
+        (("Generator", "G", "D", "Encoder"), ["generator", "g", "d", "e"]),
+    ],
+)
+def test_short_names_tell_all_networks_apart(names, short):
+    assert list(short_names(names).values()) == short
+    learner = idle(*names)
+    assert list(learner.optimizers) == short
+    for name in names:
+        assert learner.optimizer_of(name).arena is learner.networks[name].arena
+    heads = {key.partition(".")[0] for key in learner.to_dict()}
+    assert heads == {*names, *(f"{name}_optimizer" for name in short)}
+    other = idle(*names)
+    for net in learner.networks.values():
+        net.arena.flat[...] += 1
+    other.load_dict(learner.to_dict())
+    for name, net in learner.networks.items():
+        np.testing.assert_array_equal(other.networks[name].arena.to_dict()["0.w"], net.arena.to_dict()["0.w"])
+
+
+def test_the_networks_that_draw_are_named_or_begin_with_g():
+    assert idle("D", "G_2", "G_1").generators == ("G_2", "G_1")
+    assert idle("decoder", "judge").generators == ("decoder",)
+    chosen = idle("G", "decoder", generators=("decoder",))
+    assert chosen.generators == ("decoder",) and chosen.G is chosen.networks["decoder"]
+    with pytest.raises(ConfigError, match="Idle has no network 'H' to draw samples: expected some of G, D"):
+        idle("G", "D", generators=("G", "H"))

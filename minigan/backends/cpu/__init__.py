@@ -24,6 +24,7 @@ from minigan.backends.cpu.group_norm import GroupNormKernels
 from minigan.backends.cpu.jit import KeyedCache
 from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
+from minigan.backends.cpu.recording import StepRecording
 from minigan.backends.cpu.resize import ResizeKernels
 from minigan.backends.cpu.threads import Team
 from minigan.backends.cpu.tile_units import Unit, find_unit
@@ -46,6 +47,7 @@ class CpuBackend(
     DropoutKernels,
     OptimKernels,
     NarrowArrays,
+    StepRecording,
     ReferenceBackend,
 ):
     """Compiled kernels; each is compiled at its first use.
@@ -60,6 +62,8 @@ class CpuBackend(
             bits of mantissa, and keeps activations and the gradients between layers in memory as bfloat16. Sums,
             weights, their gradients, moments, statistics and losses are float32 in both. None or "auto" is the
             environment's MINIGAN_PRECISION.
+    A training step whose activations take at most 32 MiB is recorded and then replayed with few calls from Python, see
+    `recording.py`, with the bits that it has in Python; the environment's MINIGAN_GRAPHS=0 forbids that.
     Raises:
         ConfigError: another precision.
         MissingExtraError: "bf16" without ml_dtypes.

@@ -94,9 +94,9 @@ def _load(builder, array_type, pointer, count):
 def _parts(builder, unit, vectors):
     """The high parts of 32 loaded numbers, and their low ones if the unit wants them."""
     if len(vectors) == 1:
-        return [vectors[0]] if unit.products == 1 else [vectors[0], ir.Constant(_PAIRS, None)]
+        return [vectors[0]] if unit.value.products == 1 else [vectors[0], ir.Constant(_PAIRS, None)]
     high = _narrow(builder, *vectors)
-    if unit.products == 1:
+    if unit.value.products == 1:
         return [high]
     rest = [builder.fsub(number, part) for number, part in zip(vectors, _widen(builder, high), strict=True)]
     return [high, _narrow(builder, *rest)]
@@ -106,13 +106,25 @@ def _store(builder, pointer, vector):
     builder.store(vector, _address(builder, vector.type, pointer), align=2)
 
 
-def _rows(builder, unit, array_type, pointer, step, number, rows, count):
-    """The parts of so many rows of 32 numbers, `step` apart; those after the first `rows` are zeros."""
-    parts = []
+def _rows(context, builder, signature, arguments, number):
+    """The parts of `number` rows of 32 numbers, of an intrinsic with these last arguments:
+
+        source, index, step, rows, count     row m is source[index + m * step : ... + count]; those from `rows` on are 0
+
+    Where nothing is read, an address is another's: a processor takes hundreds of clocks for a masked load of memory
+    that a process does not have, though it loads none of it.
+    """
+    (unit, *_), array_type = signature.args, signature.args[-5]
+    source, index, step, rows, count = arguments[-5:]
+    nothing = ir.Constant(_INDEX, 0)
+    least = builder.select(builder.icmp_signed("<", rows, count), rows, count)
+    index = builder.select(builder.icmp_signed(">", least, nothing), index, nothing)
+    pointer, parts = _pointer(context, builder, array_type, source, index), []
     for m in range(number):
-        there = builder.select(builder.icmp_signed("<", ir.Constant(_INDEX, m), rows), count, ir.Constant(_INDEX, 0))
-        row = _moved(builder, pointer, builder.mul(step, ir.Constant(_INDEX, m)))
-        parts.append(_parts(builder, unit, _load(builder, array_type, row, there)))
+        there = builder.icmp_signed("<", ir.Constant(_INDEX, m), rows)
+        row = builder.select(there, builder.mul(step, ir.Constant(_INDEX, m)), nothing)
+        here = builder.select(there, count, nothing)
+        parts.append(_parts(builder, unit, _load(builder, array_type, _moved(builder, pointer, row), here)))
     return list(zip(*parts, strict=True))
 
 
@@ -160,10 +172,9 @@ def pair_rows(_typing, unit, to, at, low, source, index, step, rows, count):
     """
 
     def emit(context, builder, signature, arguments):
-        _, to, at, low, source, index, step, rows, count = arguments
-        pointer = _pointer(context, builder, signature.args[4], source, index)
+        _, to, at, low, *_ = arguments
         place = _pointer(context, builder, signature.args[1], to, at)
-        for first, second in _rows(builder, signature.args[0], signature.args[4], pointer, step, 2, rows, count):
+        for first, second in _rows(context, builder, signature, arguments, 2):
             _store(builder, place, _shuffle(builder, first, second, _FIRST_PAIRS))
             _store(builder, _moved(builder, place, BLOCK // 2), _shuffle(builder, first, second, _LAST_PAIRS))
             place = _moved(builder, place, low)
@@ -177,10 +188,9 @@ def turn_half(_typing, unit, to, at, low, source, index, step, rows, count):
     """Half a packed block from a transposed matrix: column j is source[index + j * step : ... + count], j < rows."""
 
     def emit(context, builder, signature, arguments):
-        _, to, at, low, source, index, step, rows, count = arguments
-        pointer = _pointer(context, builder, signature.args[4], source, index)
+        _, to, at, low, *_ = arguments
         place = _pointer(context, builder, signature.args[1], to, at)
-        for part in _rows(builder, signature.args[0], signature.args[4], pointer, step, LANES, rows, count):
+        for part in _rows(context, builder, signature, arguments, LANES):
             words = [builder.bitcast(row, _WORDS) for row in part]
             for i, vector in enumerate(_transposed(builder, words)):
                 _store(builder, _moved(builder, place, i * DEPTH), vector)
@@ -199,10 +209,9 @@ def turn_rows(_typing, unit, to, at, low, source, index, step, rows, count):
     """
 
     def emit(context, builder, signature, arguments):
-        _, to, at, low, source, index, step, rows, count = arguments
-        pointer = _pointer(context, builder, signature.args[4], source, index)
+        _, to, at, low, *_ = arguments
         place = _pointer(context, builder, signature.args[1], to, at)
-        for part in _rows(builder, signature.args[0], signature.args[4], pointer, step, DEPTH, rows, count):
+        for part in _rows(context, builder, signature, arguments, DEPTH):
             for half, lanes in enumerate((_FIRST_PAIRS, _LAST_PAIRS)):
                 pairs = [_shuffle(builder, part[m], part[m + 1], lanes) for m in range(0, DEPTH, 2)]
                 words = [builder.bitcast(each, _WORDS) for each in pairs]

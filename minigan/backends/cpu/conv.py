@@ -7,7 +7,6 @@ import numpy as np
 
 from minigan.backends.base import Array, Shape, expect
 from minigan.backends.constants import Held
-from minigan.backends.cpu.activation import leaky
 from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, flat_bits, is_bfloat16, takes_bfloat16
 from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
@@ -18,9 +17,8 @@ from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan
 from minigan.backends.cpu.phases_plan import Grid, PhasesPlan
 from minigan.backends.cpu.plan import DensePlan, Plan, choose
-from minigan.backends.cpu.processor import Processor
-from minigan.backends.cpu.simd import TILE_ROWS, tile_columns, vector_lanes
-from minigan.backends.cpu.tile_units import Unit, tile_configuration
+from minigan.backends.cpu.simd import tile_columns
+from minigan.backends.cpu.tile_units import TILES, Unit
 from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, pack_taps, pair_images
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan
 from minigan.backends.cpu.weights_plan import WeightsPlan
@@ -29,14 +27,11 @@ from minigan.backends.cpu.winograd_plan import WinogradPlan
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import InPlace
 
-TILES = tile_configuration()
-
 
 class ConvKernels(DenseKernels, NarrowArrays):
     """Overrides of `reference.conv.ConvKernels`."""
 
     exact: bool
-    unit: Unit | None  # for products of float32 numbers
     held: Held
 
     @takes_bfloat16
@@ -53,22 +48,25 @@ class ConvKernels(DenseKernels, NarrowArrays):
         plan = self.plan("conv2d", g, n, w.dtype, packed=w in self.held.constants)
         match plan:
             case DensePlan():
-                y = self.matmul(x.reshape(n, -1), w.reshape(-1, g.K), bias=b).reshape(n, 1, 1, g.K)
+                rows, matrix = x.reshape(n, -1), w.reshape(-1, g.K)
+                if slope == 1:
+                    y = self.matmul(rows, matrix, bias=b)
+                else:
+                    y = self.dense_leaky_relu(rows, matrix, b, slope=slope)
+                return y.reshape(n, 1, 1, g.K)
             case TilesPlan():
-                return self._correlate_tiles(x, self._packed_tiles(w, g, plan), b, slope, w.dtype, plan)
+                y = self._correlate_tiles(x, self._packed_tiles(w, g, plan), b, slope, w.dtype, plan)
+                return y.reshape(n, *g.output_shape)
             case WinogradPlan():
-                y = self._convolve(convolve, x, w, b, plan, (n, *g.output_shape))
+                y = self.empty((n, *g.output_shape), x.dtype)
+                self._run_winograd(convolve, plan, x, w, self.padded_bias(b, g.K, w.dtype), w.dtype.type(slope), y)
+                return y
             case OverlapPlan():
                 packed = self._packed(w, (g.C, g.R * g.S * g.K), lambda: w[::-1, ::-1].transpose(2, 0, 1, 3))
-                y = self._overlap_add(x, packed, b, plan)
+                return self._overlap_add(x, packed, b, slope, plan)
             case PhasesPlan():
                 return self._correlate(x, self._packed(w, (g.R * g.S * g.C, g.K), lambda: w), b, slope, plan)
-            case _:
-                raise AssertionError(plan)
-        if slope != 1:
-            rows = flat_bits(y)
-            self.team.run(leaky, rows, w.dtype.type(slope), rows, parts=self.parts(y.size))  # in place
-        return y
+        raise AssertionError(plan)
 
     @takes_bfloat16
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
@@ -84,14 +82,17 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
                 return dx.reshape(n, *g.input_shape)
             case TilesPlan():
-                return self._correlate_tiles(dy, self._packed_tiles(w, g, plan), b, 1, w.dtype, plan)
+                dx = self._correlate_tiles(dy, self._packed_tiles(w, g, plan), b, 1, w.dtype, plan)
+                return dx.reshape(n, *g.input_shape)
             case WinogradPlan():
-                return self._convolve(convolve_back, dy, w, b, plan, (n, *g.input_shape))
+                dx = self.empty((n, *g.input_shape), dy.dtype)
+                self._run_winograd(convolve_back, plan, dy, w, self.padded_bias(b, g.C, w.dtype), dx)
+                return dx
             case InPlacePlan():
                 return self._sum_overlaps(dy, w, b, plan)
             case OverlapPlan():
                 packed = self._packed(w, (g.K, g.R * g.S * g.C), lambda: w.reshape(-1, g.K).T)
-                return self._overlap_add(dy, packed, b, plan)
+                return self._overlap_add(dy, packed, b, 1, plan)
             case PhasesPlan():
                 return self._correlate(dy, self._packed_phases(w, g, plan), b, 1, plan)
         raise AssertionError(plan)
@@ -119,7 +120,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
             case WeightsPlan(turned=None):
                 self._correlate_weights(x, dy, add_to, plan)
             case WeightsPlan():
-                dw = np.zeros((g.R, g.S, g.K, g.C), add_to.dtype)
+                dw = self.empty((g.R, g.S, g.K, g.C), add_to.dtype)
+                dw.fill(0)
                 self._correlate_weights(dy, x, dw, plan)
                 add_to += dw[::-1, ::-1].transpose(0, 1, 3, 2)
 
@@ -135,20 +137,13 @@ class ConvKernels(DenseKernels, NarrowArrays):
         Args:
             packed: weights are packed only once, and then used again and again.
         """
-        size, threads = dtype.itemsize, self.parts_of_product(images * g.flops // 2)
-        processor = Processor(TILE_ROWS, tile_columns(size), vector_lanes(size), size, threads)
+        processor = self.processor(dtype, images * g.flops // 2)
         return choose(kernel, g, images, processor, exact=self.exact, unit=self.unit, packed=packed)
 
-    def _convolve(
-        self, kernel: Callable[..., None], x: Array, w: Array, b: Array | None, plan: WinogradPlan, shape: Shape
-    ) -> Array:
-        y = self.empty(shape, x.dtype)
-        self._run_winograd(kernel, plan, x, w, self.padded_bias(b, shape[-1], w.dtype), y)
-        return y
-
-    def _run_winograd(self, kernel: Callable[..., None], plan: WinogradPlan, *arrays: Array) -> None:
+    def _run_winograd(self, kernel: Callable[..., None], plan: WinogradPlan, *arguments: Any) -> None:
         scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, FLOAT32)
-        self.team.run(kernel, plan.scheme, *map(flat_bits, arrays), plan.grid, scratch, parts=plan.threads)
+        flattened = (flat_bits(each) if isinstance(each, np.ndarray) else each for each in arguments)
+        self.team.run(kernel, plan.scheme, *flattened, plan.grid, scratch, parts=plan.threads)
 
     def _correlate_tiles(
         self, x: Array, packed: Array, b: Array | None, slope: float, dtype: np.dtype[Any], plan: TilesPlan
@@ -214,44 +209,45 @@ class ConvKernels(DenseKernels, NarrowArrays):
     def _packed_phases(self, w: Array, g: ConvGeometry, plan: PhasesPlan) -> Array:
         """Packs the taps of each phase, transposed, into strips."""
 
-        def fill(packed: Array) -> None:
-            for phase, taps in zip(plan.phases, plan.taps, strict=True):
-                if len(taps):
-                    self.team.run(
-                        pack_transposed,
-                        flat(w),
-                        packed[phase.packed_at :],
-                        taps,
-                        g.K,
-                        g.C,
-                        plan.grid.columns,
-                        parts=self.parts(len(taps) * g.K * g.C),
-                    )
+        def pack_phase(packed: Array, taps: Array, parts: int) -> None:
+            self.team.run(pack_transposed, flat(w), packed, taps, g.K, g.C, plan.grid.columns, parts=parts)
 
-        return self._once(w, ("phases", g), plan.packed_size, w.dtype, fill)
+        return self._packed_taps(w, ("phases", g), w.dtype, plan, g.K * g.C, pack_phase)
 
     def _packed_tiles(self, w: Array, g: ConvGeometry, plan: TilesPlan) -> Array:
         """Packs the taps of each phase into tiles of bfloat16 numbers."""
         channels, filters = (plan.grid.target_channels, plan.grid.channels)[:: 1 if plan.transposed else -1]
+        block, transposed = plan.tiling.packed, plan.transposed
+
+        def pack_phase(packed: Array, taps: Array, parts: int) -> None:
+            unit = plan.unit
+            self.team.run(pack_taps, unit, flat(w), packed, taps, channels, filters, block, transposed, parts=parts)
+
+        kind = ("tiles", g, plan.unit, transposed, block)
+        return self._packed_taps(w, kind, np.dtype(np.uint16), plan, channels * filters, pack_phase)
+
+    def _packed_taps(
+        self,
+        w: Array,
+        kind: Hashable,
+        dtype: np.dtype[Any],
+        plan: PhasesPlan | TilesPlan,
+        numbers: int,
+        pack_phase: Callable[[Array, Array, int], None],
+    ) -> Array:
+        """Packs the weights phase by phase.
+
+        Args:
+            numbers: of one tap.
+            pack_phase: packs a phase: (memory from its beginning on, its taps, the number of parts).
+        """
 
         def fill(packed: Array) -> None:
             for line, taps in zip(plan.table, plan.taps, strict=True):
                 if len(taps):
-                    self.team.run(
-                        pack_taps,
-                        plan.unit,
-                        flat(w),
-                        packed[line[-1] :],
-                        taps,
-                        channels,
-                        filters,
-                        plan.tiling.packed,
-                        plan.transposed,
-                        parts=self.parts(len(taps) * channels * filters),
-                    )
+                    pack_phase(packed[line[-1] :], taps, self.parts(len(taps) * numbers))
 
-        kind = ("tiles", g, plan.unit, plan.transposed, plan.tiling.packed)
-        return self._once(w, kind, plan.packed_size, np.dtype(np.uint16), fill)
+        return self._once(w, kind, plan.packed_size, dtype, fill)
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, slope: float, plan: PhasesPlan) -> Array:
         grid, dtype = plan.grid, packed.dtype
@@ -271,28 +267,32 @@ class ConvKernels(DenseKernels, NarrowArrays):
         return y
 
     def _correlate_weights(self, x: Array, dy: Array, dw: Array, plan: WeightsPlan) -> None:
+        # bfloat16 numbers are widened when they are packed, so they are not read in place.
+        grid = plan.grid._replace(in_place=0) if is_bfloat16(dy) else plan.grid
         self.team.run(
             correlate_weights,
             flat(self.cast(x, dw.dtype)),
-            flat(self.cast(dy, dw.dtype)),
+            flat_bits(dy),
             flat(dw),
-            plan.grid,
+            grid,
             self._scratch("images", plan.threads, plan.image_scratch, dw.dtype),
             self._scratch("panels", plan.threads, plan.panel_scratch, dw.dtype),
             parts=plan.threads,
         )
 
-    def _overlap_add(self, x: Array, packed: Array, b: Array | None, plan: OverlapPlan) -> Array:
+    def _overlap_add(self, x: Array, packed: Array, b: Array | None, slope: float, plan: OverlapPlan) -> Array:
         grid, dtype = plan.grid, packed.dtype
         y = self._images(grid, x.dtype)
         self.team.run(
             overlap_add,
-            flat(self.cast(x, dtype)),
+            flat_bits(x),
             packed,
             self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, dtype),
+            dtype.type(slope),
             flat_bits(y),
             grid,
             self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            self._scratch("pixels", plan.threads, plan.pixels_size if is_bfloat16(x) else 0, dtype),
             parts=plan.threads,
         )
         return y
@@ -304,10 +304,6 @@ class ConvKernels(DenseKernels, NarrowArrays):
         start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, w.dtype)
         self.team.run(sum_overlaps, flat(products), start, flat_bits(dx), grid, parts=plan.threads)
         return dx
-
-    def _scratch(self, name: str, threads: int, size: int, dtype: np.dtype[Any]) -> Array:
-        """A row of scratch memory for each thread."""
-        return self.workspace.take(name, threads * size, dtype).reshape(threads, size)
 
     def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
         """Memory for the images that a pass computes."""

@@ -9,11 +9,12 @@ im2col: images are padded a block at a time, into scratch that stays in the seco
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import overload
 
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import close_table, product_tile, put_tile
 from minigan.backends.cpu.phases_plan import Phase
-from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, leaky_tile, load_rows
+from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, leaky_tile, load_rows, take_lanes
 
 # Weights that leave half of a first-level cache to what they meet.
 FEW_WEIGHTS = 1 << 12
@@ -183,8 +184,7 @@ def gather_panel(dy, packed, grid, block, panel, width):
             if width == columns:
                 copy_row(packed, to, dy, at)
             else:
-                fill(packed, to, columns)
-                copy(packed, to, dy, at, width)
+                take_lanes(packed, to, dy, at, width)
             to += columns
             at += grid.channels_out
 
@@ -221,6 +221,18 @@ def share_weights(grid, part, parts):
     return Share(0, slabs, 0, panels, rows * part // parts, rows * (part + 1) // parts)
 
 
+def alike(dy, packed):
+    """dy, as an array of packed's type; packed where that is another, and dy is never read in place."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(alike, inline="always")
+def _alike(dy, packed):
+    if dy.dtype == packed.dtype:
+        return lambda dy, packed: dy  # noqa: ARG005
+    return lambda dy, packed: packed  # noqa: ARG005
+
+
 @kernel
 def correlate_weights(part, parts, x, dy, dw, grid, images, panels):
     """This part's share of dw, summed over the images block by block.
@@ -247,7 +259,7 @@ def correlate_weights(part, parts, x, dy, dw, grid, images, panels):
             width = min(columns, grid.channels_out - panel * columns)
             source, source_at, source_row = packed, 0, columns
             if grid.in_place and width == columns:
-                source, source_row = dy, grid.channels_out
+                source, source_row = alike(dy, packed), grid.channels_out
                 source_at = (block.n_first * grid.rows_out + block.row_first) * grid.columns_out * source_row
                 source_at += panel * columns
             else:

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.base import Array, expect
-from minigan.backends.cpu.activation import leaky_gradient
 from minigan.backends.cpu.bfloat16 import bits, takes_bfloat16
-from minigan.backends.cpu.engine import Engine, contiguous, flat, folded
-from minigan.backends.cpu.halves import arithmetic, load
-from minigan.backends.cpu.jit import kernel
+from minigan.backends.cpu.dense_gradients import THIN, dense_gradients, sum_channels
+from minigan.backends.cpu.engine import FLOAT64, Engine, contiguous, flat, folded
 from minigan.backends.cpu.multiply import multiply, multiply_thin, multiply_turned
-from minigan.backends.cpu.simd import fill, tile_columns
+from minigan.backends.cpu.processor import Processor
+from minigan.backends.cpu.products import multiply_tiles
+from minigan.backends.cpu.products_plan import ProductPlan, choose_product
+from minigan.backends.cpu.simd import TILE_ROWS, tile_columns, vector_lanes
+from minigan.backends.cpu.tile_units import TILES, Unit
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.workspace import InPlace
 
@@ -23,94 +25,16 @@ from minigan.backends.workspace import InPlace
 OPENBLAS_WORK = 1 << 18
 # With at most so many rows, which are at least so long, the other factor is not worth packing.
 FEW_ROWS, LONG = 64, 256
-# Columns for which a tile would be nearly empty, and numbers of the other factor from which on that counts.
-THIN, THIN_NUMBERS = 3, 1 << 15
+# Numbers of the other factor from which on it counts that a tile would be nearly empty.
+THIN_NUMBERS = 1 << 15
 
-
-@kernel(inline=True)
-def sum_columns(x, row_first, row_last, first, last, totals):
-    """The sums of x[row_first:row_last, first:last] over the rows.
-
-    Short blocks are summed in single precision, or x's own, which is fast, and their sums in double, which is accurate.
-    """
-    wide = last - first
-    block_rows = max(16, 4096 // max(1, wide))
-    block = np.empty(wide, arithmetic(x))
-    fill(totals, 0, wide)
-    for block_first in range(row_first, row_last, block_rows):
-        fill(block, 0, wide)
-        for i in range(block_first, min(block_first + block_rows, row_last)):
-            row = x[i, first:last]
-            for c in range(wide):
-                block[c] += load(row, c)
-        for c in range(wide):
-            totals[c] += block[c]
-
-
-@kernel
-def sum_channels(part, parts, x, sums):
-    """One part's sums over its rows of x, in double precision."""
-    rows, channels = x.shape
-    sum_columns(x, rows * part // parts, rows * (part + 1) // parts, 0, channels, sums[part])
-
-
-@kernel
-def thin_gradients(part, parts, dy, x, w, dw, dx):
-    """dw += x' . dy and dx = dy . w' for so few columns that a tile would be nearly empty: a row of x at a time."""
-    (rows, depth), width = x.shape, dy.shape[1]
-    first, last = depth * part // parts, depth * (part + 1) // parts
-    column = np.empty(last - first, x.dtype)
-    for k in range(width):
-        if dw.size:
-            fill(column, 0, len(column))
-            for i in range(rows):
-                row, factor = x[i, first:last], dy[i, k]
-                for c in range(len(column)):
-                    column[c] += factor * row[c]
-            for c in range(len(column)):
-                dw[first + c, k] += column[c]
-        if dx.size:
-            for c in range(len(column)):
-                column[c] = w[first + c, k]
-            for i in range(rows):
-                row, factor = dx[i, first:last], dy[i, k]
-                for c in range(len(column)):
-                    product = factor * column[c]
-                    row[c] = row[c] + product if k else product
-
-
-@kernel
-def dense_gradients(part, parts, dy, x, w, y, slope, dw, db, dx, columns, panels, cotangents):
-    """dw += x' . dz, db += the sums of dz and dx = dz . w', with dz = dy taken back through the activation.
-
-    Each part takes all of dy back by itself: that costs less than to wait for another's share.
-
-    Args:
-        dw, db, dx: empty where they are not wanted.
-        panels: (parts, ...), scratch.
-        cotangents: (parts, *dy.shape), scratch; empty if slope is 1.
-    """
-    if slope != 1:
-        dz = cotangents[part]
-        leaky_gradient(0, 1, dy.reshape(dy.size), y.reshape(y.size), slope, dz.reshape(dz.size))
-        dy = dz
-    first, last = len(db) * part // parts, len(db) * (part + 1) // parts
-    totals = np.empty(last - first)
-    sum_columns(dy, 0, len(dy), first, last, totals)
-    for k in range(first, last):
-        db[k] += totals[k - first]
-    if dy.shape[1] <= THIN:
-        thin_gradients(part, parts, dy, x, w, dw, dx)
-        return
-    one, no_bias = x.dtype.type(1), np.empty(0, x.dtype)
-    if dw.size:
-        multiply(part, parts, x, dy, no_bias, dw, True, False, True, one, columns, panels)
-    if dx.size:
-        multiply(part, parts, dy, w, no_bias, dx, False, True, False, one, columns, panels)
+PACKED = np.dtype(np.uint16)
 
 
 class DenseKernels(Engine, FusedKernels):
     """Overrides of `reference.dense.DenseKernels`, and of what is fused with them."""
+
+    unit: Unit | None  # for products of float32 numbers
 
     def matmul(
         self,
@@ -149,8 +73,6 @@ class DenseKernels(Engine, FusedKernels):
                 add_to is not None,
                 parts=self.parts(rows * depth),
             )
-        elif rows <= FEW_ROWS and depth >= LONG and transpose_b and not transpose_a and add_to is None:
-            self._multiply_turned(a, b, y, bias)
         else:
             self._multiply(a, b, y, bias, transpose_a=transpose_a, transpose_b=transpose_b, add=add_to is not None)
         return y
@@ -185,7 +107,7 @@ class DenseKernels(Engine, FusedKernels):
         add_to: tuple[Array, Array | None] | None,
         need_dx: bool = True,
     ) -> Array | None:
-        if is_thin(x, w.shape[1]):
+        if is_thin(x, w.shape[1]) or self._gains_by_tiles(x, w, dw=add_to is not None, dx=need_dx):
             return super().dense_leaky_relu_grad(dy, x, w, y, slope=slope, add_to=add_to, need_dx=need_dx)
         expect("y", y, dy.shape, dy.dtype)
         return self._gradients(dy, x, w, y, slope=slope, add_to=add_to, need_dx=need_dx)
@@ -193,7 +115,7 @@ class DenseKernels(Engine, FusedKernels):
     def dense_grad(
         self, dy: Array, x: Array, w: Array, *, add_to: tuple[Array, Array | None] | None, need_dx: bool = True
     ) -> Array | None:
-        if is_thin(x, w.shape[1]):
+        if is_thin(x, w.shape[1]) or self._gains_by_tiles(x, w, dw=add_to is not None, dx=need_dx):
             return super().dense_grad(dy, x, w, add_to=add_to, need_dx=need_dx)
         return self._gradients(dy, x, w, dy, slope=1, add_to=add_to, need_dx=need_dx)
 
@@ -201,13 +123,14 @@ class DenseKernels(Engine, FusedKernels):
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         channels, parts = dy.shape[-1], self.parts(dy.size)
         rows = folded(dy)
-        sums = np.empty((parts, rows.shape[1]))
+        sums = self.empty((parts, rows.shape[1]), FLOAT64)
         self.team.run(sum_channels, bits(rows), sums, parts=parts)
         add_to += sums.reshape(-1, channels).sum(axis=0).astype(add_to.dtype)
 
     def padded_bias(self, b: Array | None, width: int, dtype: np.dtype[Any]) -> Array:
         """The values that rows of a tile start from: b repeated for each pixel of a group, or zeros."""
-        bias = np.zeros(width, dtype)
+        bias = self.empty((width,), dtype)
+        bias.fill(0)
         if b is not None:
             whole = width // len(b) * len(b)
             bias[:whole].reshape(-1, len(b))[:] = b
@@ -225,7 +148,17 @@ class DenseKernels(Engine, FusedKernels):
         add: bool = False,
         slope: float = 1,
     ) -> None:
-        depth = len(a) if transpose_a else a.shape[1]
+        (rows, width), depth = y.shape, len(a) if transpose_a else a.shape[1]
+        processor = self.processor(y.dtype, rows * depth * width)
+        plan = choose_product(
+            rows, depth, width, processor, self.unit, transpose_a=transpose_a, transpose_b=transpose_b, accumulate=add
+        )
+        if plan is not None:
+            self._multiply_tiles(a, b, y, bias, slope, plan)
+            return
+        if rows <= FEW_ROWS and depth >= LONG and transpose_b and not (transpose_a or add):
+            self._multiply_turned(a, b, y, bias)
+            return
         columns, parts = tile_columns(a.itemsize), self.parts_of_product(y.size * depth)
         self.team.run(
             multiply,
@@ -241,6 +174,41 @@ class DenseKernels(Engine, FusedKernels):
             self.workspace.take("panels", parts * depth * columns, a.dtype).reshape(parts, -1),
             parts=parts,
         )
+
+    def processor(self, dtype: np.dtype[Any], multiply_adds: int) -> Processor:
+        """The processor as plans see it, with as many threads as so much work is worth."""
+        size = dtype.itemsize
+        return Processor(TILE_ROWS, tile_columns(size), vector_lanes(size), size, self.parts_of_product(multiply_adds))
+
+    def _gains_by_tiles(self, x: Array, w: Array, *, dw: bool, dx: bool) -> bool:
+        """Tells whether each wanted product of a backward pass is faster by bfloat16 numbers, in a call of its own."""
+        (rows, depth), width = x.shape, w.shape[1]
+        processor = self.processor(x.dtype, rows * depth * width)
+        plans = [choose_product(depth, rows, width, processor, self.unit, transpose_a=True, accumulate=True)] * dw
+        plans += [choose_product(rows, width, depth, processor, self.unit, transpose_b=True)] * dx
+        return bool(plans) and None not in plans
+
+    def _multiply_tiles(
+        self, a: Array, b: Array, y: Array, bias: Array | None, slope: float, plan: ProductPlan
+    ) -> None:
+        self.team.run(
+            multiply_tiles,
+            plan.unit,
+            TILES,
+            flat(a),
+            flat(b),
+            np.empty(0, y.dtype) if bias is None else contiguous(bias),
+            y.dtype.type(slope),
+            flat(y),
+            plan.product,
+            self._scratch("groups", plan.threads, plan.groups_size, PACKED),
+            self._scratch("blocks", plan.threads, plan.panels_size, PACKED),
+            parts=plan.threads,
+        )
+
+    def _scratch(self, name: str, threads: int, size: int, dtype: np.dtype[Any]) -> Array:
+        """A row of scratch memory for each thread."""
+        return self.workspace.take(name, threads * size, dtype).reshape(threads, size)
 
     def _multiply_turned(self, a: Array, b: Array, y: Array, bias: Array | None) -> None:
         rows, depth = a.shape
@@ -301,21 +269,17 @@ class DenseKernels(Engine, FusedKernels):
         products: int,
     ) -> None:
         rows, width = dy.shape
-        columns, parts = tile_columns(x.itemsize), self.parts_of_product(products * rows * w.size)
-        panels = self.workspace.take("panels", parts * max(rows, width) * columns, x.dtype)
-        cotangents = self.workspace.take("cotangents", parts * dy.size if slope != 1 else 0, x.dtype)
+        parts = self.parts_of_product(products * rows * w.size)
+        cotangents = self._scratch("cotangents", parts, dy.size if slope != 1 else 0, x.dtype)
+        arrays = [contiguous(each) for each in (dy, x, w, y)]
+        results = (dw, db, np.empty((0, 0), x.dtype) if dx is None else dx)
         self.team.run(
             dense_gradients,
-            contiguous(dy),
-            contiguous(x),
-            contiguous(w),
-            contiguous(y),
+            *arrays,
             x.dtype.type(slope),
-            dw,
-            db,
-            np.empty((0, 0), x.dtype) if dx is None else dx,
-            columns,
-            panels.reshape(parts, -1),
+            *results,
+            tile_columns(x.itemsize),
+            self._scratch("panels", parts, max(rows, width) * tile_columns(x.itemsize), x.dtype),
             cotangents.reshape(parts, -1, width),
             parts=parts,
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.cpu.bfloat16 import NarrowArrays, bits, takes_bfloat16
+from minigan.backends.cpu.engine import FLOAT64
 from minigan.backends.cpu.group_norm import folded_examples
 from minigan.backends.cpu.halves import load, store
 from minigan.backends.cpu.jit import kernel
@@ -112,7 +113,7 @@ class DoubleNormKernels(NarrowArrays, reference.GroupNormKernels):
         def tiled(t: Array) -> Array:
             return np.tile(t.astype(gamma.dtype), columns // channels)
 
-        sums = np.empty((parts, len(x), 5, columns))
+        sums = self.empty((parts, len(x), 5, columns), FLOAT64)
         self.team.run(double_sums, v, dy, examples, tiled(wide), sums, parts=parts)
         inv_std = channel_values(1 / np.sqrt(var.astype(np.float64) + eps), channels)
         sums = sums.sum(axis=0).reshape(len(x), 5, -1, channels).sum(axis=2)

@@ -22,6 +22,7 @@ MULTIPLY_ADDS_PER_NUMBER = 32
 # Columns that make a loop over a row worth its overhead.
 WIDE_ROW = 64
 
+FLOAT64 = np.dtype(np.float64)  # of sums
 
 # Bytes of a page of memory, and from an array's place in its page to the next one's: five cache lines.
 PAGE, STAGGER = 4096, 320
@@ -37,6 +38,8 @@ class Engine:
     lasting: int = 0  # counts the arrays that `zeros` has made
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        if (recording := self.team.recording) is not None and recording.is_open:
+            return recording.empty(shape, dtype)
         return self.recycler.empty(shape, dtype)
 
     def zeros(self, size: int, dtype: np.dtype[Any]) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.cpu.bfloat16 import NarrowArrays, bits, flat_bits, takes_bfloat16
-from minigan.backends.cpu.engine import flat, folded
+from minigan.backends.cpu.engine import FLOAT64, flat, folded
 from minigan.backends.cpu.halves import load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.norm import add_sums, channel_totals, gradient_sums, moments, normalize, tiled
@@ -132,7 +132,7 @@ class GroupNormKernels(NarrowArrays, reference.GroupNormKernels):
             return self.cast(y, x.dtype), mean, var
         expect("gamma", gamma, x.shape[-1:], gamma.dtype)
         expect("beta", beta, x.shape[-1:], gamma.dtype)
-        mean, var = np.empty((len(x), groups), gamma.dtype), np.empty((len(x), groups), gamma.dtype)
+        mean, var = (self.empty((len(x), groups), gamma.dtype) for _ in range(2))
         examples, y = folded_examples(x), self.empty(x.shape, x.dtype)
         self.team.run(
             normalize_examples,
@@ -171,7 +171,7 @@ class GroupNormKernels(NarrowArrays, reference.GroupNormKernels):
         examples = bits(folded_examples(x))
         dx = self.empty(x.shape if need_dx else (0, *x.shape[1:]), x.dtype)
         parts = min(self.parts(x.size), len(x))
-        sums = np.empty((parts, 2, examples.shape[-1]))
+        sums = self.empty((parts, 2, examples.shape[-1]), FLOAT64)
         self.team.run(
             gradients_of_examples,
             flat_bits(dy).reshape(examples.shape),

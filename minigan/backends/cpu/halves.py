@@ -50,3 +50,21 @@ def _arithmetic(array):
     if array.dtype == types.float64:
         return lambda array: np.float64  # noqa: ARG005
     return lambda array: np.float32  # noqa: ARG005
+
+
+def widened_run(x, at, count, scratch):
+    """An array and an index in it where x[at : at + count] is in single precision: x itself, or scratch."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(widened_run, inline="always")
+def _widened_run(x, at, count, scratch):  # noqa: ARG001
+    if not _is_half(x.dtype):
+        return lambda x, at, count, scratch: (x, at)  # noqa: ARG005
+
+    def widen(x, at, count, scratch):
+        for i in range(count):
+            scratch[i] = load(x, at + i)
+        return scratch, at - at
+
+    return widen

@@ -84,11 +84,41 @@ def lay_out(_typing, arguments):
     def emit(context, builder, signature, values):
         items = cgutils.unpack_tuple(builder, values[0], len(signature.args[0]))
         memory = cgutils.alloca_once(builder, _layout(context, signature.args[0]))
-        for number, item in enumerate(items):
-            builder.store(item, cgutils.gep_inbounds(builder, memory, 0, number))
+        for number, (item, kind) in enumerate(zip(items, signature.args[0], strict=True)):
+            owned = _without_owner(context, builder, item, kind) if isinstance(kind, types.Array) else item
+            builder.store(owned, cgutils.gep_inbounds(builder, memory, 0, number))
         return builder.ptrtoint(memory, _INDEX)
 
     return types.int64(arguments), emit
+
+
+def _without_owner(context, builder, item, kind):
+    """An array without the owner that Numba counts references to: the caller keeps it, also for replays."""
+    array = context.make_array(kind)(context, builder, value=item)
+    array.meminfo = cgutils.get_null_value(array.meminfo.type)
+    array.parent = cgutils.get_null_value(array.parent.type)
+    return array._getvalue()
+
+
+@intrinsic
+def size_of(_typing, arguments):
+    """The number of 8-byte words that `lay_out` takes for a tuple's items."""
+
+    def emit(context, _builder, signature, _values):
+        return ir.Constant(_INDEX, -(-context.get_abi_sizeof(_layout(context, signature.args[0])) // 8))
+
+    return types.int64(arguments), emit
+
+
+@intrinsic
+def word_at(_typing, address, index):
+    """The number that stands `index` words of 8 bytes after an address."""
+
+    def emit(_context, builder, _signature, values):
+        place = builder.inttoptr(values[0], _INDEX.as_pointer())
+        return builder.load(builder.gep(place, [values[1]]))
+
+    return types.int64(address, index), emit
 
 
 @intrinsic
@@ -180,17 +210,33 @@ def address_of(addresses, key):
 
 
 @kernel
-def launch(mailbox, addresses, yield_address, parts, *arguments):
+def launch(mailbox, addresses, yield_address, room, parts, *arguments):
     """Does all parts of a kernel, together with the workers that serve the mailbox.
 
     Args:
         addresses: of the kernel's code, each after the `types_key` that it is for.
         yield_address: of a function that lets other threads have the CPU; 0 if there is none.
+        room: for a copy of the call, see `keep_call`; empty for none.
     """
     address = address_of(addresses, key_of(arguments))
     if address == 0:
         return UNKNOWN
-    return share_out(mailbox, stub_of(arguments), lay_out(arguments), address, yield_address, parts)
+    stub, place = stub_of(arguments), lay_out(arguments)
+    if len(room):
+        keep_call(room, stub, place, address, size_of(arguments))
+    return share_out(mailbox, stub, place, address, yield_address, parts)
+
+
+@kernel
+def keep_call(room, stub, place, address, words):
+    """Writes into `room` the addresses of stub and kernel, the number of words of the arguments, and these words.
+
+    Arguments that do not fit are left out.
+    """
+    room[0], room[1], room[2] = stub, address, words
+    if words + 3 <= len(room):
+        for index in range(words):
+            room[3 + index] = word_at(place, index)
 
 
 @kernel
@@ -222,6 +268,29 @@ def share_out(mailbox, stub, place, address, yield_address, parts):
     failed += load_shared(mailbox, FAILED)
     store_shared(mailbox, BUSY, 0)
     return WENT_WRONG if failed else SUCCEEDED
+
+
+@kernel
+def replay(mailbox, table, counts, first, last, yield_address):
+    """Calls again what `keep_call` has kept, rows `first` to `last` of a table, without Python in between.
+
+    Args:
+        table: a row for each call: the addresses of stub, arguments and kernel, the number of parts, and the first and
+            last place in `counts` that must be 0 after the call.
+    Returns:
+        `last`, or the first row that went wrong or left a count that is not 0.
+    """
+    for row in range(first, last):
+        stub, place, address, parts = table[row, 0], table[row, 1], table[row, 2], table[row, 3]
+        if parts == 1:
+            if not call_stub(stub, place, address, 0, 1):
+                return row
+        elif share_out(mailbox, stub, place, address, yield_address, parts) != SUCCEEDED:
+            return row
+        for index in range(table[row, 4], table[row, 5]):
+            if load_shared(counts, index) != 0:
+                return row
+    return last
 
 
 @kernel

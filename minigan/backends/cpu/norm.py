@@ -8,7 +8,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.cpu.bfloat16 import bits, takes_bfloat16
-from minigan.backends.cpu.engine import Engine, flat, folded
+from minigan.backends.cpu.engine import FLOAT64, Engine, flat, folded
 from minigan.backends.cpu.halves import arithmetic, load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
@@ -173,7 +173,7 @@ class NormKernels(Engine):
     ) -> tuple[Array, Array, Array]:
         rows, parts, channels = folded(x), self.parts(x.size), x.shape[-1]
         parts = min(parts, len(rows))
-        means, squares = np.empty((parts, rows.shape[1])), np.empty((parts, rows.shape[1]))
+        means, squares = (self.empty((parts, rows.shape[1]), FLOAT64) for _ in range(2))
         self.team.run(moments, bits(rows), means, squares, parts=parts)
         counts = np.diff(len(rows) * np.arange(parts + 1) // parts).repeat(rows.shape[1] // channels)
         mean, var = combined(counts, means.reshape(-1, channels), squares.reshape(-1, channels))
@@ -297,7 +297,7 @@ class NormKernels(Engine):
         """Each channel's sum of dy and of dy * u, in double precision; dy taken back through the activation."""
         rows, parts = folded(x), self.parts(x.size)
         columns = rows.shape[1]
-        sums = np.empty((parts, 2, columns))
+        sums = self.empty((parts, 2, columns), FLOAT64)
         self.team.run(
             gradient_sums,
             bits(folded(dy)),

@@ -16,6 +16,7 @@ that reads w where it lies, where the other ways of convolving would first pack 
 
 import numpy as np
 
+from minigan.backends.cpu.halves import widened_run
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import add_products, product_tile, tile_rows
 from minigan.backends.cpu.simd import (
@@ -74,8 +75,8 @@ def list_pieces(grid, i, p_first, p_last, width, places, counts):
 
 
 @kernel(inline=True)
-def sum_pieces(products, width, places, counts, runs, start, y, row, grid):
-    """Sums the pieces of one row of an image, to y[row:]."""
+def sum_pieces(products, width, places, counts, runs, start, slope, y, row, grid):
+    """Sums the pieces of one row of an image, through a LeakyReLU to y[row:]."""
     lanes = grid.columns // TILE_VECTORS
     step, edge = grid.stride_across * grid.target_channels, grid.target_width * grid.target_channels
     here, u = -(grid.left % grid.stride_across) * grid.target_channels, grid.left // grid.stride_across
@@ -84,7 +85,7 @@ def sum_pieces(products, width, places, counts, runs, start, y, row, grid):
             total = load_vector(start, here)
             for piece in range(runs * grid.pieces):
                 total = add_to_vector(total, products, places[piece] + u * width, counts[piece])
-            put_vector(total, y, row + here, step)
+            put_vector(total, slope, y, row + here, step)
         else:
             first, last = runs * max(0, u - grid.width + 1), runs * min(u + 1, grid.pieces)
             j, end = max(0, -here), min(step, edge - here)
@@ -92,26 +93,27 @@ def sum_pieces(products, width, places, counts, runs, start, y, row, grid):
                 total = load_vector(start, here + j)
                 for piece in range(first, last):
                     total = add_to_vector(total, products, places[piece] + u * width + j, counts[piece] - j)
-                put_vector(total, y, row + here + j, end - j)
+                put_vector(total, slope, y, row + here + j, end - j)
                 j += lanes
         here += step
         u += 1
 
 
 @kernel
-def overlap_add(part, parts, x, packed, start, y, grid, scratch):
+def overlap_add(part, parts, x, packed, start, slope, y, grid, scratch, pixels):
     """This part's share of the bands of images.
 
     Args:
         start: what is added to in a row of an image: the bias, or zeros; a vector longer than the row.
+        slope: of a LeakyReLU; 1 for no activation.
         scratch: (parts, ...), room for a band's products.
     """
     lanes = grid.columns // TILE_VECTORS
     width = -(-grid.taps_down * grid.taps_across * grid.target_channels // lanes) * lanes
     places = np.empty(grid.taps_down * grid.taps_across, np.int64)
     counts = np.empty(grid.taps_down * grid.taps_across, np.int64)
-    zeros = np.zeros(grid.columns, x.dtype)
-    products = scratch[part]
+    zeros = np.zeros(grid.columns, packed.dtype)
+    products, own = scratch[part], pixels[part]
 
     blocks = grid.images * grid.bands
     for block in range(blocks * part // parts, blocks * (part + 1) // parts):
@@ -119,13 +121,14 @@ def overlap_add(part, parts, x, packed, start, y, grid, scratch):
         i_first, i_last = grid.target_height * band // grid.bands, grid.target_height * (band + 1) // grid.bands
         p_first = max(0, -((grid.taps_down - 1 - grid.top - i_first) // grid.stride_down))
         p_last = min(grid.height, (i_last - 1 + grid.top) // grid.stride_down + 1)
-        pixels = max(0, p_last - p_first) * grid.width
+        count = max(0, p_last - p_first) * grid.width
         at = (n * grid.height + p_first) * grid.width * grid.channels
-        multiply_pixels(x, at, grid.channels, packed, grid.columns, zeros, products, width, pixels)
+        source, first = widened_run(x, at, count * grid.channels, own)
+        multiply_pixels(source, first, grid.channels, packed, grid.columns, zeros, products, width, count)
         for i in range(i_first, i_last):
             runs = list_pieces(grid, i, p_first, p_last, width, places, counts)
             row = (n * grid.target_height + i) * grid.target_width * grid.target_channels
-            sum_pieces(products, width, places, counts, runs, start, y, row, grid)
+            sum_pieces(products, width, places, counts, runs, start, slope, y, row, grid)
 
 
 @kernel
@@ -139,6 +142,5 @@ def sum_overlaps(part, parts, products, start, y, grid):
         n, i = row // grid.target_height, row % grid.target_height
         runs = list_pieces(grid, i, 0, grid.height, width, places, counts)
         places += n * grid.height * grid.width * width
-        sum_pieces(
-            products, width, places, counts, runs, start, y, row * grid.target_width * grid.target_channels, grid
-        )
+        to = row * grid.target_width * grid.target_channels
+        sum_pieces(products, width, places, counts, runs, start, start.dtype.type(1), y, to, grid)

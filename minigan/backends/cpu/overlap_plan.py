@@ -43,6 +43,7 @@ class OverlapPlan:
 
     grid: OverlapGrid
     scratch_size: int  # of one thread
+    pixels_size: int  # of one thread, where the pixels must be widened first
     threads: int
 
 
@@ -99,7 +100,8 @@ def plan_overlap(kernel: str, g: ConvGeometry, images: int, processor: Processor
     bands = min(target[0], max(-(-image_bytes // BLOCK_BYTES), -(-processor.threads // images)))
     source_rows = min(source[0], (-(-target[0] // bands) + g.R - 2) // g.stride[0] + 1)  # that a band reads
     grid = _grid(kernel, g, images, processor, bands)
-    return OverlapPlan(grid, (source_rows * source[1] + processor.rows) * row, processor.threads)
+    pixels = source_rows * source[1]
+    return OverlapPlan(grid, (pixels + processor.rows) * row, pixels * source[2], processor.threads)
 
 
 def plan_in_place(g: ConvGeometry, images: int, processor: Processor) -> InPlacePlan:

@@ -1,7 +1,8 @@
 """The choice of algorithm for a convolution: all the choices and their reasons, none of the arithmetic.
 
 **Dense.** A filter as large as its unpadded image leaves one output pixel: the convolution is a matrix product.
-(A generator's first layer and a discriminator's last.)
+(A generator's first layer and a discriminator's last.) By bfloat16 numbers it is a convolution of one pixel, whose
+kernels such a network has compiled anyway.
 
 **Winograd.** In single precision, where there are channels and images enough to pay for the transforms: see
 `toom.py` for the idea and `winograd_plan.py` for the choice.
@@ -38,6 +39,7 @@ from minigan.backends.cpu.overlap_plan import (
 )
 from minigan.backends.cpu.phases_plan import PhasesPlan, plan_forward, plan_input_grad
 from minigan.backends.cpu.processor import Processor
+from minigan.backends.cpu.products_plan import float32_steps
 from minigan.backends.cpu.tile_units import Unit
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan, choose_tiles
 from minigan.backends.cpu.weights_plan import WeightsPlan, plan_weight_grad
@@ -78,7 +80,9 @@ def choose(
         packed: weights are packed only once, see `minigan.backends.constants`.
     """
     if (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1]):
-        return DensePlan()
+        pixels = ConvGeometry(1, 1, g.H * g.W * g.C, g.K, 1, 1)  # with all of the image as channels of its one pixel
+        steps = float32_steps(*_product(kernel, pixels, images), processor)
+        return choose_tiles(kernel, pixels, images, processor, unit, steps) or DensePlan()
     few = packed and images * g.P * g.Q <= FEW_POSITIONS
     gain = GAIN_OVER_PACKED if few else GAIN
     fast = None if exact else choose_winograd(kernel, g, images, processor, gain=gain)
@@ -94,6 +98,13 @@ def choose(
     if overlaps(kernel, g, processor):
         return plan_overlap(kernel, g, images, processor)
     return (plan_forward if kernel == "conv2d" else plan_input_grad)(g, images, processor)
+
+
+def _product(kernel: str, g: ConvGeometry, images: int) -> tuple[int, int, int]:
+    """(rows, depth, width) of the matrix product that a convolution of single pixels is."""
+    if kernel == "conv2d":
+        return images, g.C, g.K
+    return (images, g.K, g.C) if kernel == "conv2d_input_grad" else (g.C, images, g.K)
 
 
 def _steps(kernel: str, g: ConvGeometry, images: int, processor: Processor, fast: WinogradPlan | None) -> float:

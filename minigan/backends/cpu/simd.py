@@ -517,22 +517,26 @@ def take_lanes(_typing, to, to_index, source, index, count):
 
 
 @intrinsic
-def put_sum(_typing, to, to_index, a, a_index, b, b_index, count):
-    """to[to_index : ... + count] = a[a_index : ... + count] + b[b_index : ... + count], a row of a tile at most.
+def put_sum(_typing, to, to_index, a, a_index, b, b_index, slope, count):
+    """to[to_index : ... + count] = a[a_index : ... + count] + b[b_index : ... + count], through a LeakyReLU.
 
-    Of a and b whole rows are read.
+    A row of a tile at most; of a and b whole rows are read.
     """
 
     def emit(context, builder, signature, arguments):
-        to_type, _, a_type, _, b_type, _, _ = signature.args
-        to, to_index, a, a_index, b, b_index, count = arguments
+        to_type, _, a_type, _, b_type, *_ = signature.args
+        to, to_index, a, a_index, b, b_index, slope, count = arguments
         one = _load_row(builder, a_type.dtype, _pointer(context, builder, a_type, a, a_index))
         other = _load_row(builder, b_type.dtype, _pointer(context, builder, b_type, b, b_index))
-        sums = [builder.fadd(x, y) for x, y in zip(one, other, strict=True)]
+        sums, factor = (
+            [builder.fadd(x, y) for x, y in zip(one, other, strict=True)],
+            _broadcast(builder, one[0].type, slope),
+        )
+        sums = [_leaky(builder, each, each, factor) for each in sums]
         _store_lanes(builder, to_type.dtype, _pointer(context, builder, to_type, to, to_index), sums, count)
         return context.get_dummy_value()
 
-    return types.void(to, to_index, a, a_index, b, b_index, count), emit
+    return types.void(to, to_index, a, a_index, b, b_index, slope, count), emit
 
 
 @intrinsic
@@ -579,16 +583,17 @@ def add_to_vector(_typing, vector, array, index, count):
 
 
 @intrinsic
-def put_vector(_typing, vector, array, index, count):
-    """array[index : index + count] = vector[:count], all of it if count exceeds its lanes."""
+def put_vector(_typing, vector, slope, array, index, count):
+    """array[index : index + count] = vector[:count] through a LeakyReLU, all of it if count exceeds its lanes."""
 
     def emit(context, builder, signature, arguments):
-        vector, array, index, count = arguments
-        pointer = _pointer(context, builder, signature.args[1], array, index)
-        _store_lanes(builder, signature.args[1].dtype, pointer, [vector], count)
+        vector, slope, array, index, count = arguments
+        pointer = _pointer(context, builder, signature.args[2], array, index)
+        vector = _leaky(builder, vector, vector, _broadcast(builder, vector.type, slope))
+        _store_lanes(builder, signature.args[2].dtype, pointer, [vector], count)
         return context.get_dummy_value()
 
-    return types.void(vector, array, index, count), emit
+    return types.void(vector, slope, array, index, count), emit
 
 
 @intrinsic

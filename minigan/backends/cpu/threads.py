@@ -29,7 +29,7 @@ import numba
 import numpy as np
 
 from minigan.backends.cpu import launch as mail
-from minigan.backends.cpu.launch import launch, new_mailbox, serve, types_key
+from minigan.backends.cpu.launch import launch, new_mailbox, replay, serve, types_key
 from minigan.support.cpu_limit import usable_cpus
 from minigan.support.threads import start_thread, warn_fewer_threads
 
@@ -61,6 +61,8 @@ def _address_of_yield() -> int:
 current_cpu = _find_current_cpu()
 YIELD_ADDRESS = _address_of_yield()
 
+NO_ROOM = np.empty(0, np.int64)
+
 Outcome = BaseException | None
 Task = tuple[Callable[..., None], tuple[Any, ...], SimpleQueue[Outcome]]
 Inbox = SimpleQueue[Task | None]  # None wakes a worker, which then looks into the mailbox
@@ -68,6 +70,8 @@ Inbox = SimpleQueue[Task | None]  # None wakes a worker, which then looks into t
 
 class Team:
     """Runs a kernel's parts on `size` threads, one of them the caller's."""
+
+    recording: Any = None  # of the step that is recorded, see `recording.py`
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -86,28 +90,51 @@ class Team:
             parts: at most `size`; fewer where more threads would cost more than they bring.
         """
         parts = self.size if parts is None else min(parts, self.size)
+        if (recording := self.recording) is not None and recording.is_open:
+            recording.run(self, kernel, arguments, parts)
+            return
         if parts == 1:
             kernel(0, 1, *arguments)
             return
-        inbox = self._started()
-        if current_cpu is not None:
-            self._make_way(current_cpu())
+        inbox = self._ready()
         if hasattr(kernel, "addresses"):
             self._launch(kernel, arguments, parts, inbox)
         else:
             self._call(kernel, arguments, parts, inbox)
 
+    def _ready(self) -> Inbox:
+        inbox = self._started()
+        if current_cpu is not None:
+            self._make_way(current_cpu())
+        return inbox
+
     # ------------------------------------------------------------------------------------------ compiled kernels
 
-    def _launch(self, kernel: Any, arguments: tuple[Any, ...], parts: int, inbox: Inbox) -> None:
-        for _ in range(parts - 1 - self._mailbox.item(mail.AWAKE) - inbox.qsize()):
-            inbox.put(None)
-        outcome = launch(self._mailbox, kernel.addresses, YIELD_ADDRESS, parts, *arguments)
+    def _launch(
+        self, kernel: Any, arguments: tuple[Any, ...], parts: int, inbox: Inbox, room: np.ndarray = NO_ROOM
+    ) -> None:
+        self._wake(parts, inbox)
+        outcome = launch(self._mailbox, kernel.addresses, YIELD_ADDRESS, room, parts, *arguments)
         if outcome == mail.UNKNOWN:
             self._compile(kernel, arguments)
-            outcome = launch(self._mailbox, kernel.addresses, YIELD_ADDRESS, parts, *arguments)
+            outcome = launch(self._mailbox, kernel.addresses, YIELD_ADDRESS, room, parts, *arguments)
         if outcome == mail.WENT_WRONG:  # kernels raise nothing themselves
             raise MemoryError(f"no memory for what the kernel {kernel.__name__} computes in between.")
+
+    def _wake(self, parts: int, inbox: Inbox) -> None:
+        """Wakes as many workers as so many parts need."""
+        for _ in range(parts - 1 - self._mailbox.item(mail.AWAKE) - inbox.qsize()):
+            inbox.put(None)
+
+    def kept(self, kernel: Any, arguments: tuple[Any, ...], parts: int, room: np.ndarray) -> None:
+        """Runs a compiled kernel, and keeps the call in `room`, see `launch.keep_call`."""
+        self._launch(kernel, arguments, parts, self._ready(), room)
+
+    def replay(self, table: np.ndarray, counts: np.ndarray, first: int, last: int) -> bool:
+        """Runs kept calls again, see `launch.replay`; whether all went well."""
+        inbox = self._ready()
+        self._wake(self.size, inbox)
+        return bool(replay(self._mailbox, table, counts, first, last, YIELD_ADDRESS) == last)
 
     def _compile(self, kernel: Any, arguments: tuple[Any, ...]) -> None:
         """Notes the address of the kernel's code for arguments of these types."""

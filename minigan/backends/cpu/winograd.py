@@ -118,14 +118,19 @@ def take_strip(strip_image, window, x, size, n, channel):
 
 
 @kernel(inline=True)
-def put_strip(strip_image, at, window, first, start, y, size, n, channel):
-    """Adds `start`, the bias, to the window's padded rows, from `first` on, in strip_image[at:]: a strip of image n."""
+def put_strip(strip_image, at, window, first, start, slope, y, size, n, channel):
+    """Stores the window's padded rows, from `first` on, in strip_image[at:]: a strip of image n.
+
+    Args:
+        start: the bias, which is added.
+        slope: of a LeakyReLU that follows; 1 for no activation.
+    """
     there = min(COLUMNS, size.channels - channel)
     for i in range(max(first - window.top, 0), min(window.last - window.top, size.height)):
         source = at + ((i + window.top - window.first) * window.row_size + window.left) * COLUMNS
         to = ((n * size.height + i) * size.width) * size.channels + channel
         for _ in range(size.width):
-            put_sum(y, to, strip_image, source, start, 0, there)
+            put_sum(y, to, strip_image, source, start, 0, slope, there)
             to += size.channels
             source += COLUMNS
 
@@ -308,8 +313,8 @@ def read_block(grid, number, last):
 
 
 @kernel(long=True)
-def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
-    """One part's share of conv2d: some bands of images, or some strips of filters."""
+def convolve(part, parts, scheme, x, w, bias, slope, y, grid, scratch):
+    """One part's share of conv2d with its activation: some bands of images, or some strips of filters."""
     phases = grid.stride * grid.stride
     strips_in = -(-grid.channels // COLUMNS)
     bands, filters = (
@@ -332,11 +337,11 @@ def convolve(part, parts, scheme, x, w, bias, y, grid, scratch):
                     transform_weights(scheme, w, grid, own, False, weights, i, count, taps)
                 multiply_points(grid, tiles, points, first, segments[:count], weights, zeros, products, rows)
             start_bias(start, bias, k * COLUMNS, grid.channels_out)
-            put_outputs(scheme, products, grid, block, strip_image, start, y, k * COLUMNS)
+            put_outputs(scheme, products, grid, block, strip_image, start, slope, y, k * COLUMNS)
 
 
 @kernel(inline=True)
-def put_outputs(scheme, products, grid, block, strip_image, start, y, k):
+def put_outputs(scheme, products, grid, block, strip_image, start, slope, y, k):
     """Transforms one strip of products back to y, image by image."""
     row_size = grid.tiles_across * grid.m
     size = Size(grid.rows_out, grid.columns_out, grid.channels_out)
@@ -355,7 +360,7 @@ def put_outputs(scheme, products, grid, block, strip_image, start, y, k):
                     )  # fmt: skip
                 to += grid.m * COLUMNS
                 at += COLUMNS
-        put_strip(strip_image, 0, window, window.first, start, y, size, block.image + image, k)
+        put_strip(strip_image, 0, window, window.first, start, slope, y, size, block.image + image, k)
 
 
 @kernel(long=True)
@@ -433,7 +438,7 @@ def put_pixels(strip_image, grid, own, window, start, dx, c):
     size = Size(grid.height, grid.width, grid.channels)
     for image in range(own.images):
         at = image * (window.last - window.first) * window.row_size * COLUMNS
-        put_strip(strip_image, at, kept, own.i_first * tile_rows, start, dx, size, own.image + image, c)
+        put_strip(strip_image, at, kept, own.i_first * tile_rows, start, np.float32(1), dx, size, own.image + image, c)
 
 
 @kernel(long=True)

@@ -44,7 +44,7 @@ class ResizeKernels:
     def _folded(self, dy: Array, before: int, after: int, axis: int) -> Array:
         """The gradient of padding along one axis, which lies in front."""
         side = len(dy) - before - after
-        dx = self.xp.array(dy[before : before + side])
+        dx = dy[before : before + side].copy()
         if before:
             dx[1 : before + 1] += dy[before - 1 :: -1]
         if after:

@@ -22,7 +22,7 @@ from minigan.training.cycle_consistent import Sides
 from minigan.training.exhibit import RoundTrips
 
 COLOUR = 3
-SHOWN_SEED = 7  # decides which images pictures show
+SHOWN_SEED = 7  # decides which images are shown and measured
 
 
 @dataclass(frozen=True, kw_only=True)

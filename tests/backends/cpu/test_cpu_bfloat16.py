@@ -15,6 +15,7 @@ from kernel_calls import CALLS, RETURNING, inputs_of
 from minigan.backends import get_backend
 from minigan.backends.cpu import CpuBackend
 from minigan.backends.cpu.engine import NUMBERS_PER_THREAD
+from minigan.backends.geometry import ConvGeometry
 from minigan.errors import MissingExtraError, ShapeError
 
 BF16, FLOAT32 = np.dtype(ml_dtypes.bfloat16), np.dtype(np.float32)
@@ -218,3 +219,33 @@ def test_without_ml_dtypes_the_error_names_the_extra(monkeypatch):
     monkeypatch.setenv("MINIGAN_PRECISION", "bf16")
     with pytest.raises(MissingExtraError, match=says):
         get_backend("auto")
+
+
+# By Winograd's convolution, and by overlap-add, in odd sizes; and a weight gradient that reads dy pixel by pixel.
+SAME = ((1, 1), (1, 1))
+WINOGRAD, OVERLAP = ConvGeometry(15, 17, 64, 64, 3, 3, (1, 1), SAME), ConvGeometry(15, 17, 64, 3, 3, 3, (1, 1), SAME)
+THIN = ConvGeometry(13, 12, 3, 40, 4, 4, (2, 2), SAME)
+
+
+@pytest.mark.parametrize(("g", "name"), [(WINOGRAD, "winograd"), (OVERLAP, "overlap-add")])
+def test_a_convolution_is_rounded_once_with_its_activation(g, name):
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(s).astype(FLOAT32) for s in ((16, *g.input_shape), g.weight_shape, g.K))
+    narrow = CpuBackend(threads=2, precision="bf16")
+    narrow.unit = None
+    assert name in narrow.algorithm("conv2d", g, 16, FLOAT32)
+    wide = WIDE.conv2d_leaky_relu(representable(x), w, b, g, slope=0.3)
+    np.testing.assert_array_equal(wide, WIDE.leaky_relu(WIDE.conv2d(representable(x), w, b, g), slope=0.3))
+    found = narrow.conv2d_leaky_relu(x.astype(BF16), w, b, g, slope=0.3)
+    np.testing.assert_array_equal(found, wide.astype(BF16))
+
+
+def test_a_thin_weight_gradient_widens_what_it_packs():
+    rng = np.random.default_rng(0)
+    x, dy = (representable(rng.standard_normal((8, *s)).astype(FLOAT32)) for s in (THIN.input_shape, THIN.output_shape))
+    sums = [np.zeros(THIN.weight_shape, FLOAT32) for _ in range(2)]
+    narrow = CpuBackend(threads=2, precision="bf16")
+    narrow.unit = None
+    narrow.conv2d_weight_grad(x.astype(BF16), dy.astype(BF16), THIN, add_to=sums[0])
+    WIDE.conv2d_weight_grad(x, dy, THIN, add_to=sums[1])
+    np.testing.assert_allclose(sums[0], sums[1], rtol=0, atol=1e-6 * np.abs(sums[1]).max())

@@ -17,7 +17,7 @@ from minigan.backends.cpu import launch as mail
 from minigan.backends.cpu import threads as threads_module
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.launch import launch, new_mailbox, serve
-from minigan.backends.cpu.threads import YIELD_ADDRESS, Team, turns_per_second
+from minigan.backends.cpu.threads import NO_ROOM, YIELD_ADDRESS, Team, turns_per_second
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import Workspace
 
@@ -185,7 +185,7 @@ def test_the_caller_does_all_that_no_worker_claims():
     team = Team(2)
     team.run(count, np.zeros(2), 1.0)  # notes the kernel's address
     done = np.zeros(4)
-    assert launch(new_mailbox(), count.addresses, YIELD_ADDRESS, 4, done, 1.0) == mail.SUCCEEDED
+    assert launch(new_mailbox(), count.addresses, YIELD_ADDRESS, NO_ROOM, 4, done, 1.0) == mail.SUCCEEDED
     assert done.tolist() == [4, 4, 4, 4]
 
 
@@ -193,7 +193,7 @@ def test_a_second_caller_does_its_parts_itself():
     team, mailbox, done = Team(2), new_mailbox(), np.zeros(3)
     team.run(count, np.zeros(2), 1.0)
     mailbox[mail.BUSY] = 1
-    assert launch(mailbox, count.addresses, YIELD_ADDRESS, 3, done, 1.0) == mail.SUCCEEDED
+    assert launch(mailbox, count.addresses, YIELD_ADDRESS, NO_ROOM, 3, done, 1.0) == mail.SUCCEEDED
     assert done.tolist() == [3, 3, 3]
     assert mailbox[mail.BUSY] == 1 and mailbox[mail.PARTS] == 0
 

@@ -10,10 +10,11 @@ import sys
 
 import numpy as np
 import pytest
+from bfloat_units import backend_of, forced, rounded, units
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minigan.backends.cpu import CpuBackend, plan, tile_units, tiles_plan
+from minigan.backends.cpu import CpuBackend, tile_units
 from minigan.backends.cpu.bfloat16 import bfloat16
 from minigan.backends.cpu.target import FEATURES
 from minigan.backends.cpu.tile_units import Unit, find_unit
@@ -43,38 +44,15 @@ CASES = [
 ]
 
 
-def units():
-    """This machine's unit, and plain loops: these among the exhaustive tests where there is a unit; others skipped."""
-    found = find_unit()
-    missing = pytest.mark.skip(reason=f"not here, where there is {found.name}: {found.reason}")
-    loops = [pytest.mark.exhaustive] if found.name else []
-    marks = {"emulated": loops, found.name: []}
-    return [pytest.param(name, marks=marks.get(name, missing)) for name in ("emulated", "dot", "amx")]
-
-
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
 
 
 @pytest.fixture
-def always(monkeypatch):
-    """Takes these plans wherever they are possible."""
-    monkeypatch.setattr(tiles_plan, "GAINS", {1: 0.0, 3: 0.0})
-    plan.choose.cache_clear()
-    yield
-    plan.choose.cache_clear()
-
-
-def backend_of(name, products, *, threads=2):
-    backend = CpuBackend(threads=threads, precision="bf16")
-    backend.unit = Unit(name, products)
-    return backend
-
-
-def rounded(array):
-    """Rounded to bfloat16 by ml_dtypes, in double precision."""
-    return array.astype(bfloat16()).astype(np.float64)
+def always():
+    with forced():
+        yield
 
 
 def arrays(rng, images, g, dtype=FLOAT32):
@@ -169,11 +147,8 @@ def test_any_geometry(images, size, channels, taps, stride, padding, products, t
     factors = arrays(np.random.default_rng(0), images, g)
     exact = [rounded(a) if products == 1 else a.astype(np.float64) for a in factors[:3]]
     expected = results(REFERENCE, g, *exact, *(b.astype(np.float64) for b in factors[3:]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiles_plan, "GAINS", {1: 0.0, 3: 0.0})
-        plan.choose.cache_clear()
+    with forced():
         actual = results(backend, g, *factors)
-    plan.choose.cache_clear()
     for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max())
 
@@ -290,7 +265,7 @@ class Listed(Team):
     def run(self, kernel, *arguments, parts=None):
         kernels[kernel.py_func.__name__] = kernel, tuple(map(numba.typeof, (0, 1, *arguments)))
 
-tiles_plan.GAINS = {1: 0, 3: 0}
+tiles_plan.GAINS.update({1: 0, 3: 0})
 g = ConvGeometry(8, 8, 32, 32, 4, 4, (2, 2), ((1, 1), (1, 1)))
 x, w, dy = (np.zeros(shape, np.float32) for shape in ((32, 8, 8, 32), g.weight_shape, (32, 4, 4, 32)))
 for products in (1, 3):
@@ -299,7 +274,8 @@ for products in (1, 3):
     backend.team, backend.unit = Listed(1), tile_units.Unit("amx", products)
     backend.conv2d(x, w, None, g)
     backend.conv2d_weight_grad(x, dy, g, add_to=w)
-    for name in ("correlate_tiles", "correlate_weight_tiles"):
+    backend.dense_leaky_relu(dy.reshape(32, -1), np.zeros((512, 512), np.float32), None, slope=0.2)
+    for name in ("correlate_tiles", "correlate_weight_tiles", "multiply_tiles"):
         kernel, types = kernels[name]
         kernel.compile(types)
         found = collections.Counter(re.findall("tdpbf16ps|tileloadd|ldtilecfg|tilerelease", kernel.inspect_asm(types)))
@@ -319,7 +295,7 @@ def test_llvm_has_the_instructions_for_tile_registers(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 4
+    assert len(lines) == 6
     for name, products, configured, loads, multiplied, released in lines:
         # Each loop over the depth has its body once, or once more for each time that LLVM unrolled it.
         bodies = int(multiplied) / (4 * int(products))
