@@ -166,4 +166,5 @@ def test_the_command_refuses_it_for_images(tmp_path, monkeypatch, capsys):
     generator = trained(Segment(width=2), (16, 16, 3))
     save_generator("model.safetensors", generator.G, generator.recipe)
     assert main(["sample", "model.safetensors", "--portable"]) == 2
-    assert "segment draws from images, not from noise, got --portable in addition. Leave it out." in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "segment draws from images, not from noise, got --portable in addition. Leave it out." in told
