@@ -13,7 +13,8 @@ from minigan.inspection.step_ledger import measured_ledger  # noqa: E402
 from minigan.recipes import DCGAN, MLP, SNGAN, VAE, Recipe  # noqa: E402
 
 BATCH = 4
-SMALL = {"batch_size": BATCH, "condition": "none"}
+ONE_BATCH = {"batch_size": BATCH}
+SMALL = {**ONE_BATCH, "condition": "none"}
 
 
 def slopes(D: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -69,7 +70,7 @@ def test_a_default_engine_runs_what_pytorch_counts(name):
 
 
 def test_an_autoencoder_leaves_nothing_out_that_pytorch_runs():
-    recipe: Recipe = VAE(width=2, **SMALL)
+    recipe: Recipe = VAE(width=2, **ONE_BATCH)
     with step_of_recipe(recipe, backend="reference", data=None) as step:
         totals = measured_ledger(step, limits=False, rounds=(1, 1)).totals()
         learner = step.state.learner
