@@ -178,7 +178,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--data",
         metavar="SOURCE",
-        help="digits, shapes, ring, grid or a path, with or without the prefix stacked: (default: the recipe's)",
+        help="digits, shapes, tinted, ring, grid or a path, also after stacked: (default: the recipe's)",
     )
     _add_targets(train, "folder or zip of the targets, if SOURCE holds only one picture of each pair")
     _add_data_b(train, "source of the images of B, for unpaired data; SOURCE has those of A")
@@ -232,7 +232,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 
 def _add_data(data: argparse.ArgumentParser) -> None:
-    data.add_argument("source", metavar="SOURCE", help="digits, shapes, ring, grid or a path, as for train --data")
+    data.add_argument(
+        "source", metavar="SOURCE", help="digits, shapes, tinted, ring, grid or a path, as for train --data"
+    )
     data.add_argument("--check", action="store_true", help="read every item; list all that are damaged")
     data.add_argument("--out", type=Path, metavar="FILE", help="picture to write, of some items with their classes")
     data.add_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigan.cli.given import refuse_given
 from minigan.cli.pictures import write_picture
 from minigan.data.one_picture import one_picture
 from minigan.data.picture_files import expect_picture_name
@@ -30,6 +31,8 @@ def project(options: argparse.Namespace) -> int:
     expect_picture_name(options.out)
     if place.suffix.lower() not in (".npy", ".npz"):
         raise ConfigError(f"{place}: expected a name that ends with .npy or .npz. Name it {place.stem or 'z'}.npz.")
+    if options.features == "pixels":
+        refuse_given(options, ("data",), rule="--features pixels needs no classifier")
     trained = load_generator(
         options.run, backend=options.backend, precision=options.precision, average=not options.last_weights
     )

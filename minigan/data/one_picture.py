@@ -51,10 +51,13 @@ def _from_file(path: Path, shape: tuple[int, int, int]) -> OnePicture:
     store = SingleFileStore(path)
     H, W, C = shape
     options = SourceOptions(size=(H, W), channels=C, count=None, cache_bytes=0)
-    with contextlib.closing(ImageFiles(store, name=path.name, options=options, layout=all_files(store))) as images:
-        probe = probe_file(store, 0)
-        notes = _changes((probe.height, probe.width, 1 if probe.grey else 3), shape, cropped=False)
-        return OnePicture(images.read([0])[0], (*notes, *images.notes))
+    try:
+        with contextlib.closing(ImageFiles(store, name=path.name, options=options, layout=all_files(store))) as images:
+            probe = probe_file(store, 0)
+            notes = _changes((probe.height, probe.width, 1 if probe.grey else 3), shape, cropped=False)
+            return OnePicture(images.read([0])[0], (*notes, *images.notes))
+    except DataError as error:  # on a file among many, which can be spared
+        raise DataError(str(error).replace("Remove it.", "Name another picture.")) from None
 
 
 def _from_array(array: Any, shape: tuple[int, int, int]) -> OnePicture:

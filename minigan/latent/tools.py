@@ -113,7 +113,7 @@ class LatentTools(ABC):
                     f"a walk through {len(label)} classes has one seed, or as many, got {len(numbers)}. Name as many."
                 )
             numbers = numbers * len(label) if len(numbers) == 1 else numbers
-        self.expect_room_for(walk_length(len(numbers), frames=frames, loop=loop))
+        self.expect_room_for(walk_length(len(numbers), frames=frames, loop=loop), remedy="Use a smaller `frames`.")
         labels = self.classes_of(label, len(numbers))
         points = seed_sources(self.recipe, numbers, label=labels, truncation=expect_truncation(truncation))
         return self.draw_alone(walk_between(points, prior=self.recipe.prior, frames=frames, loop=loop))
@@ -147,8 +147,9 @@ class LatentTools(ABC):
         """
         search = Search(whole(starts, "starts"), whole(steps, "steps"), whole(seed, "seed", least=0))
         image, notes = one_picture(picture, self.expect_projectable(label=label))
-        distance = None if classifier is None else FeatureDistance(classifier, image)
         count = self.recipe.class_count
+        self.expect_room_for(search.starts * (count or 1 if label is None else 1), remedy="Use fewer `starts`.")
+        distance = None if classifier is None else FeatureDistance(classifier, image)
         found = project_image(
             self._settled,
             self.recipe,
@@ -189,11 +190,13 @@ class LatentTools(ABC):
         """G, with fixed statistics where it has none of its own."""
         return settled(self.G, self.recipe) if self.batch_statistics else self.G
 
-    def expect_room_for(self, count: int) -> None:
+    def expect_room_for(self, count: int, *, remedy: str = "Use a smaller `count`.") -> None:
         """Refuses more samples than there is room for.
 
+        Args:
+            remedy: the end of the error.
         Raises:
             OutOfMemoryError: there are too many.
         """
         nbytes = 8 * count * (math.prod(self.G.input_shape) + math.prod(self.G.output_shape))
-        expect_room(nbytes, what=f"{count:,} samples", remedy="Use a smaller `count`.")
+        expect_room(nbytes, what=f"{count:,} samples", remedy=remedy)

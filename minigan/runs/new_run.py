@@ -53,7 +53,7 @@ def train(
 
     Args:
         recipe: a name, such as "dcgan" or "pix2pix", or a recipe of `minigan.recipes`.
-        data: digits, shapes, ring, grid, or a path; None takes the recipe's default.
+        data: digits, shapes, tinted, ring, grid, or a path; None takes the recipe's default.
         steps: in all; None takes the recipe's number.
         batch_size: examples in a step; None takes the recipe's number.
         seed: of everything random.

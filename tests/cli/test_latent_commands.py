@@ -10,8 +10,9 @@ from tiny_generators import tiny_generator
 
 import minigan
 from minigan.cli import project as project_command
+from minigan.cli import sample as sample_command
 from minigan.cli import walk as walk_command
-from minigan.cli.command_line import _seeds, main
+from minigan.cli.command_line import _parse, _seeds, main
 from minigan.data.pictures import image_grid
 from minigan.data.png import encode_png
 from minigan.evaluation.classifier import Classifier, network
@@ -246,6 +247,17 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
         ("sample classes --grid-of-classes --class 3", "a column a class, got --class in addition. Leave it out."),
         ("sample classes --grid-of-classes --classes 3 10", "expected a class from 0 to 9, got 10"),
         ("sample classes --walk 3 --class 1 --classes 3 4", "--classes names the classes, got --class in addition."),
+        (
+            "sample classes --walk 1 --count 1000000000",
+            "a walk has at most 116,105 pictures of this size, got 2,000,000,000",
+        ),
+        ("sample classes --grid-of-classes --count 1000000000", "10,000,000,000 samples would take"),
+        ("sample plain --direction AtoB", "has one generator, got --direction AtoB. Leave it out."),
+        ("sample plain --walk 3 --data digits", "draws from noise, not from images, got --data in addition. Leave it"),
+        ("sample restores --data-b digits", "denoise draws from images, got --data-b in addition. Leave it out."),
+        ("project plain picture.png --data digits --features pixels", "needs no classifier, got --data in addition."),
+        ("project plain picture.png --features pixels --starts 1000000000", "samples would take"),
+        ("project plain plain/none --features pixels", "expected a picture"),
         ("sample plain --film f.png --walk 3", "--film shows the training's own pictures, got --walk"),
         ("sample plain --film f.png --seeds 1", "own pictures, got --seeds"),
         (
@@ -259,7 +271,10 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
         ("project points picture.png", "mlp draws points here, onto which no picture is projected. Use images."),
         ("project plain nothing.png", "nothing.png: expected a picture, found no file. Name a picture's file."),
         ("project plain .", "expected a picture, found a folder"),
-        ("project plain plain", "plain: expected an image, found one that cannot be read"),
+        (
+            "project plain plain",
+            "plain: expected an image, found one that cannot be read (no known image format). Name an",
+        ),
         ("project plain picture.png --class 3", "was trained without classes, got the class 3"),
         ("project classes picture.png --class 10", "expected a class from 0 to 9, got 10"),
         ("project plain picture.png --z z.txt", "z.txt: expected a name that ends with .npy or .npz. Name it z.npz."),
@@ -278,6 +293,14 @@ def test_bad_input_is_one_line(words: str, message: str, capsys):
     assert message in error
     assert error.count("\n") == 1
     assert not {path.name for path in Path().iterdir()} - {"plain", "classes", "points", "restores", "picture.png"}
+
+
+def test_each_option_is_taken_or_refused():
+    """An option that is new is to be named in the table of jobs: none is ignored in silence."""
+    options = vars(_parse(["sample", "plain"]))
+    known = {*sample_command.OPTIONS, *sample_command.ENGINE, "out", "film"}
+    assert options.keys() - known == {"run", "command", "json", "quiet", "words"}
+    assert all(job.takes <= set(sample_command.OPTIONS) for job in sample_command.JOBS.values())
 
 
 @pytest.mark.parametrize("seeds", ["5-1", "1,,2", "-3", "1-2-3", "x", "0-100000", "1.5", "99999999999"])

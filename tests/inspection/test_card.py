@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
 import minigan
@@ -60,6 +61,35 @@ def test_the_data_s_notes_are_those_of_the_training(tmp_path):
     text = section(card_of_run(run.folder).text, "Training data")
     assert "- each image is flipped left to right with probability 1/2, the pictures of a pair together" in text
     assert "translate RUN FOLDER" in card_of_run(run.folder).text
+
+
+def test_a_card_of_unpaired_data_names_both_sources_without_their_folders_and_both_directions(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    for name in ("photos.npy", "paintings.npy"):
+        np.save(tmp_path / name, images)
+    settings = {"size": 8, "width": 2, "d_width": 2, "blocks": 1, "mirror": True, "backend": "reference"}
+    sources = {"data": tmp_path / "photos.npy", "data_b": tmp_path / "paintings.npy"}
+    run = minigan.train("cyclegan", **sources, steps=1, out=tmp_path / "run", quiet=True, **settings)
+    text = card_of_run(run.folder).text
+    assert "- Source: photos.npy\n- Source of B: paintings.npy" in text
+    assert "probability 1/2\n" in text and "of a pair" not in text  # A and B are flipped apart
+    assert str(tmp_path) not in text
+    assert "Turns pictures like those of A into pictures like those of B, and back" in text
+    assert "translate RUN FOLDER_OF_B --direction BtoA" in text and "minigan sample RUN" not in text
+
+
+def test_no_card_says_to_translate_what_has_a_hole(tmp_path):
+    settings = {"size": 16, "width": 2, "d_width": 2, "batch_size": 2, "backend": "reference"}
+    run = minigan.train("inpaint", data="shapes", steps=1, out=tmp_path / "run", quiet=True, **settings)
+    text = card_of_run(run.folder).text
+    assert "translate" not in text and "minigan sample RUN --out samples.png" in text
+
+
+def test_a_card_with_the_name_of_a_folder_leaves_no_picture(trained, tmp_path, capsys):
+    (tmp_path / "cards").mkdir()
+    assert main(["card", str(trained.folder), "--out", str(tmp_path / "cards")]) == 2
+    assert "It is a folder: name a file in it." in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["cards"]
 
 
 def test_figures_of_an_evaluation_and_of_the_log(copied):

@@ -174,7 +174,7 @@ def test_each_direction_is_exported_to_each_format(run, tmp_path, direction, nam
         (["train", "--resume", "RUN", "--targets", "x"], "cyclegan learns from no pairs"),
         (["export", "RUN", "--to", "onnx", "--network", "D_A", "--out", "x"], "--to onnx writes generators"),
         (["train", "cyclegan", "--evaluate-every", "2", *GIVEN], "has no figures in training"),
-        (["train", "dcgan", "--data-b", "digits"], "data_b"),
+        (["train", "dcgan", "--data-b", "digits"], "dcgan learns from no unpaired images, got data_b. Use cyclegan."),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:4:2]),
 )
@@ -194,6 +194,19 @@ def pictures(folder: Path, count: int, *, size=(12, 12), grey: bool = False) -> 
     for k in range(count):
         pixels = rng.integers(0, 256, size if grey else (*size, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{k}.png")
+
+
+def test_images_of_b_that_have_moved_are_found_by_every_command_that_reads_them(tmp_path, capsys):
+    for name in ("a", "b"):
+        pictures(tmp_path / name, 6)
+    run = trained(tmp_path / "run", data=tmp_path / "a", data_b=tmp_path / "b", steps=2, checkpoint_every=1)
+    (tmp_path / "b").rename(tmp_path / "moved")
+    for command in (["inspect", str(run.folder)], ["explain", str(run.folder), "--step"], ["report", str(run.folder)]):
+        main(command)
+        assert "if it has moved, add --data SOURCE or --data-b SOURCE." in capsys.readouterr().err
+        main([*command, "--data-b", str(tmp_path / "nowhere")])
+        assert f"{tmp_path / 'nowhere'}: no such file, folder" in capsys.readouterr().err
+    assert main(["inspect", str(run.folder), "--data-b", str(tmp_path / "moved")]) == 0
 
 
 def test_folders_of_other_sizes_and_colours_are_brought_together_and_it_is_told(tmp_path):
