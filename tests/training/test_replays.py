@@ -119,7 +119,6 @@ def test_replayed_steps_have_the_bits_of_steps_in_python(monkeypatch, name, thre
     assert replayed(stepper) == {"r1 at times": 2, "pool": 0}.get(name, 1)
 
 
-@pytest.mark.exhaustive
 def test_steps_whose_activations_are_bfloat16_are_replayed(monkeypatch):
     stepper, _ = both(monkeypatch, lambda: of_recipe(RECIPES["dcgan"], threads=2, precision="bf16"), 6)
     assert stepper.learner.G.kernels.activation_dtype(np.dtype(np.float32)).itemsize == 2
