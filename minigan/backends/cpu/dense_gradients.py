@@ -101,7 +101,8 @@ def dense_gradients(part, parts, dy, x, w, y, slope, dw, db, dx, columns, panels
         thin_gradients(part, parts, dy, x, w, dw, dx)
         return
     one, no_bias = x.dtype.type(1), np.empty(0, x.dtype)
+    yes, no = parts > 0, parts < 0  # not constants, for each of which Numba would compile `multiply` anew
     if dw.size:
-        multiply(part, parts, x, dy, no_bias, dw, True, False, True, one, columns, panels)
+        multiply(part, parts, x, dy, no_bias, dw, yes, no, yes, one, columns, panels)
     if dx.size:
-        multiply(part, parts, dy, w, no_bias, dx, False, True, False, one, columns, panels)
+        multiply(part, parts, dy, w, no_bias, dx, no, yes, no, one, columns, panels)
