@@ -350,7 +350,7 @@ def test_a_report_shows_it_and_takes_it(tmp_path):
         (folder / "log.jsonl").write_text(f'{{"step": {step}, "d_loss": 1.0, "g_loss": 1.0, "seconds": 1.0}}\n')
     page = report_run(one, two, quick=True).page
     assert ", bf16</dd>" in page and ", fp32</dd>" in page  # at the end of the engine's line
-    assert "<td>precision</td><td>bf16</td><td>fp32</td>" in page
+    assert '<td class="w">precision</td><td>bf16</td><td>fp32</td>' in page
     with pytest.raises(ConfigError, match=r"a quick report computes nothing\. Leave `precision` or `quick` out"):
         report_run(one, quick=True, precision="fp32")
     with pytest.raises(ConfigError, match="precision must be one of"):
