@@ -80,6 +80,7 @@ OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Maxout: lambda op, x: f.maxout(x, op.pieces),
     g.Reshape: lambda op, x: x.reshape(-1, *op.shape),
     g.UpSample: lambda op, x: x.repeat(op.factor[0], axis=1).repeat(op.factor[1], axis=2),
+    g.ReflectPad: lambda op, x: np.pad(x, ((0, 0), *op.padding, (0, 0)), mode="reflect"),
     g.DepthToSpace: lambda op, x: f.depth_to_space(x, *op.factor),
     g.AveragePool: lambda op, x: f.average_pool(x, *op.factor),
     g.Concat: lambda op, *parts: np.concatenate([_at_every_pixel(x, op.shape) for x in parts], axis=-1),
