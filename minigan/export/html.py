@@ -7,7 +7,6 @@ the sliders, html_page.js and html_page.css are what is seen.
 import base64
 import json
 import re
-
 import zlib
 from importlib import resources
 from math import prod
@@ -102,7 +101,7 @@ def _about(subject: Subject, program: Program) -> str:
     source = "noise" if subject.from_noise else "pictures"
     kind = "" if program.kind == "fp32" else f" {program.kind}"
     return (
-        f"{W}×{H} pictures of {C} channel{'s' if C > 1 else ''} from {source}, {len(program.content):,} bytes of"
+        f"{W}x{H} pictures of {C} channel{'s' if C > 1 else ''} from {source}, {len(program.content):,} bytes of"
         f"{kind} weights, {program.flops / 1e6:.3g} MFLOP a picture. Nothing leaves this page. minigan "
         f"{minigan.__version__}."
     )
@@ -111,10 +110,9 @@ def _about(subject: Subject, program: Program) -> str:
 def _data(subject: Subject, program: Program, found: Quality, name: str) -> dict[str, Any]:
     """All that the script reads, besides the weights; keeps the directions among these."""
     graph = program.graph
-    image = graph.output_shape
-    data = {
+    return {
         "name": re.sub(r"[^\w-]+", "-", name).strip("-") or "picture",
-        "image": list(image),
+        "image": list(graph.output_shape),
         "input": list(graph.input_shape),
         "output": graph.output,
         "ops": program.ops,
@@ -126,7 +124,6 @@ def _data(subject: Subject, program: Program, found: Quality, name: str) -> dict
         "tensors": program.tensors,
         "check": _check(found),
     }
-    return data
 
 
 def _check(found: Quality) -> dict[str, Any]:

@@ -9,11 +9,12 @@
   const generator = new Generator(data, await unpacked(bytesOf(at("weights").textContent)));
   at("weights").remove();
   const [HEIGHT, WIDTH, CHANNELS] = data.image;
-  let spent = 0; // ms of the last picture
+  let spent = 0, quickest = Infinity; // ms of the last picture, and of the quickest
 
   const draw = (input, condition) => {
     const began = performance.now(), y = generator.run(input, condition);
     spent = performance.now() - began;
+    quickest = Math.min(quickest, spent);
     return y;
   };
   const hot = label => Float32Array.from({ length: data.classes }, (_, i) => (i === label ? 1 : 0));
@@ -49,11 +50,12 @@
       const off = Math.abs(level(y[place]) - expected[i]);
       largest = off <= largest ? largest : off;
     }
-    draw(input, condition); // the first one is compiled on its way
+    const until = performance.now() + 300; // the first ones are compiled on their way
+    for (let n = 0; n < 8 && performance.now() < until; n++) draw(input, condition);
     const ok = largest <= most + 0.5;
     at("check").className = ok ? "check ok" : "check failed";
     at("check").textContent = ok
-      ? `Self-check passed: JavaScript draws minigan's picture, to ${largest.toFixed(1)} of 255, in ${spent.toFixed(1)} ms.`
+      ? `Self-check passed: JavaScript draws minigan's picture, to ${largest.toFixed(1)} of 255, in ${quickest.toFixed(1)} ms.`
       : `Self-check failed: JavaScript draws another picture than minigan, by ${largest.toFixed(1)} of 255.`;
   };
 
@@ -220,7 +222,7 @@
       if (key === filled || timer) return;
       filled = key;
       cancelAnimationFrame(filling);
-      const side = spent < 12 ? 5 : spent < 40 ? 3 : 2, canvas = at("blends"), all = corners();
+      const side = quickest < 12 ? 5 : quickest < 40 ? 3 : 2, canvas = at("blends"), all = corners();
       canvas.width = side * WIDTH;
       canvas.height = side * HEIGHT;
       let next = 0;
