@@ -13,7 +13,7 @@ from minigan.training.portable_noise import portable_classes, portable_normals
 __all__ = ["directions"]
 
 COUNT = 8
-SAMPLES = 2048
+SAMPLES = 1024
 AT_ONCE = 256
 
 
