@@ -391,7 +391,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         choices=_Formats(),
         metavar="FORMAT",
         required=True,
-        help="numpy: a Python file, onnx: a graph for ONNX Runtime, c: a header for C, html: a page to open in a browser, "
+        help="numpy: a Python file, onnx: a graph for ONNX Runtime, c: a header for C, html: a page for browsers, "
         "torch: a state dict for PyTorch",
     )
     export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")

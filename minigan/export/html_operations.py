@@ -132,32 +132,37 @@ def _outputs_last(kept: Quantized) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------- filters
 
 
-def _filter(op: g.Linear, program: Program, **told: Any) -> Call:
-    """A filter of which each number that goes out sees some places of what comes in."""
-    return Call("filter", told, {"w": program.weight(op), "b": program.keep(op.b)})
+def _filter(op: g.Linear, program: Program, places: dict[str, Any]) -> Call:
+    """A filter: each number that goes out gathers some places of what comes in."""
+    return Call("filter", places, {"w": program.weight(op), "b": program.keep(op.b)})
 
 
 @translates(g.Dense, to=HTML)
 def _dense(op: g.Dense, program: Program) -> Call:
+    """A filter on an image of one pixel."""
     program.flops += 2 * op.w.size
-    before, after = op.w.shape
-    return _filter(op, program, before=[1, 1, before], after=[1, 1, after], size=[1, 1], stride=[1, 1], cut=[0, 0])
+    shapes = {"before": [1, 1, op.w.shape[0]], "after": [1, 1, op.w.shape[1]]}
+    return _filter(op, program, {**shapes, "size": [1, 1], "stride": [1, 1], "cut": [0, 0]})
 
 
 @translates(g.Conv, to=HTML)
 def _conv(op: g.Conv, program: Program) -> Call:
     program.flops += 2 * op.w.size * op.shape[0] * op.shape[1]
     (top, _), (left, _) = op.padding
-    before, size = list(program.shape(op.inputs[0])), list(op.w.shape[:2])
-    return _filter(op, program, before=before, after=list(op.shape), size=size, stride=list(op.stride), cut=[top, left])
+    return _filter(op, program, {**_sizes(op, program), "stride": list(op.stride), "cut": [top, left]})
 
 
 @translates(g.ConvTranspose, to=HTML)
 def _conv_transpose(op: g.ConvTranspose, program: Program) -> Call:
-    before, size = list(program.shape(op.inputs[0])), list(op.w.shape[:2])
-    program.flops += 2 * op.w.size * before[0] * before[1]
+    H, W, _ = program.shape(op.inputs[0])
+    program.flops += 2 * op.w.size * H * W
     places = {"stride": list(op.stride), "cut": list(op.cut), "transposed": True}
-    return _filter(op, program, before=before, after=list(op.shape), size=size, **places)
+    return _filter(op, program, {**_sizes(op, program), **places})
+
+
+def _sizes(op: g.Conv | g.ConvTranspose, program: Program) -> dict[str, Any]:
+    """Shapes of the image that comes in, of the one that goes out, and of the filter."""
+    return {"before": list(program.shape(op.inputs[0])), "after": list(op.shape), "size": list(op.w.shape[:2])}
 
 
 # ---------------------------------------------------------------------------------------------- by channel

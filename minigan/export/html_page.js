@@ -93,7 +93,8 @@
     for (const op of data.ops) {
       if (op.op === "reshape") continue;
       const button = document.createElement("button"), size = document.createElement("small");
-      button.textContent = op.name;
+      button.textContent = op.name.split(".").at(-1);
+      button.title = op.name;
       size.textContent = op.shape.join("×");
       button.append(size);
       button.setAttribute("aria-pressed", "false");
