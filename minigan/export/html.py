@@ -127,7 +127,7 @@ def _data(subject: Subject, program: Program, found: Quality, name: str) -> dict
 
 
 def _check(found: Quality) -> dict[str, Any]:
-    """What a page compares its first picture with: pixels of the engine, and how far they may be off."""
+    """Pixels of the engine that a page compares its first picture with, and how far these may be off."""
     places = np.unique(np.linspace(0, found.engine.size - 1, min(found.engine.size, PLACES)).astype(int))
     levels = np.rint((found.engine[places].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     by_weights = float(np.abs(found.expected - found.engine).max()) * 127.5

@@ -242,10 +242,10 @@
     let settled = 0;
     const changed = () => soon(() => {
       show();
+      settle();
       if (timer) return;
       say();
       write();
-      settle();
       clearTimeout(settled);
       settled = setTimeout(fill, 120);
     });

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import BROWSER, Browser
-from export_cases import CASES, inputs
+from export_cases import CASES, OfRecipe, inputs
 
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, OutputError
@@ -115,6 +115,14 @@ def test_the_same_numbers(browser, name: str):
     expected = case.expected(subject, x, c)
     assert np.abs(expected).max() > 1e-2
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+
+
+def test_a_generator_that_reflects(browser):
+    case = OfRecipe("cyclegan", {"width": 2, "blocks": 1}, (16, 16, 3))
+    subject = case.subject()
+    x, c = inputs(subject)
+    found, _ = drawn_by_javascript(browser, subject, x, c)
+    np.testing.assert_allclose(found, case.expected(subject, x, c), rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["fp16", "int8"])
@@ -308,7 +316,7 @@ def test_the_digits_are_small(tmp_path: Path):
 
 
 def test_directions_are_those_of_the_largest_response():
-    """Of a linear layer they are its singular vectors."""
+    """The singular vectors, of a linear layer."""
     G = network(Dense(48), Reshape((4, 4, 3)), ReLU(), Conv2D(1, 3), Tanh(), shape=(12,))
     scales = 2.0 ** -np.arange(12)
     G.layers[0].w.value[:] = scales[:, None] * np.linalg.qr(np.random.default_rng(0).normal(size=(48, 12)))[0].T
