@@ -225,6 +225,21 @@ def test_a_walk_and_its_end(browser, pages):
     assert browser.messages == []
 
 
+def test_a_picture_is_saved(browser, pages):
+    opened(browser, pages["dcgan"], "#seed=7")
+    name, kind, *size = browser.run("""new Promise(done => {
+      const make = URL.createObjectURL;
+      let saved = null;
+      URL.createObjectURL = blob => { saved = blob; return make(blob); };
+      HTMLAnchorElement.prototype.click = async function () {
+        const bitmap = await createImageBitmap(saved);
+        done([this.download, saved.type, bitmap.width, bitmap.height]);
+      };
+      document.getElementById('save').click();
+    })""")
+    assert (name, kind, size) == ("dcgan-seed-7.png", "image/png", [504, 504])  # each pixel 18 by 18
+
+
 def test_layers_show_what_they_compute(browser, pages):
     opened(browser, pages["dcgan"], "#seed=7")
     assert browser.run("document.getElementById('activations').hidden")
