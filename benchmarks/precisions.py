@@ -30,10 +30,10 @@ from minigan.inspection.plot import running_mean
 from minigan.recipes import DCGAN
 from minigan.runs.config import RunConfig
 
-WGAN_GP = DCGAN(  # algorithm 1 of Gulrajani et al. 2017, with half the channels: a step has five updates of D
-    loss="wasserstein", penalty="wgan-gp", d_norm="none", n_critic=5, lr=1e-4, beta1=0.0, beta2=0.9, width=32
-)
-RECIPES: Mapping[str, DCGAN] = {"dcgan": DCGAN(), "wgan-gp": WGAN_GP}
+RECIPES: Mapping[str, DCGAN] = {
+    "dcgan": DCGAN.from_settings({"preset": "paper"}),
+    "wgan-gp": DCGAN.from_settings({"preset": "wgan-gp", "width": 32}),  # a step has five updates of D
+}
 EXACT = "fp32"
 LAST = 200  # steps, of the means
 AROUND = 25  # steps before and after each, of the smoothed curves

@@ -29,10 +29,11 @@ class Maker(NamedTuple):
     data: str  # "" is the argument --fashion
     settings: Mapping[str, Any]
     stored: Literal["float16", "int8"]
+    precision: str = "fp32"
 
 
 MAKERS: Mapping[str, Maker] = {
-    "digits": Maker("dcgan", "digits", {}, "int8"),
+    "digits": Maker("dcgan", "digits", {"steps": 1500}, "int8", precision="bf16"),
     "fashion": Maker("dcgan", "", {"width": 16, "steps": 2500}, "int8"),
     "ring": Maker(
         "mlp",
@@ -51,8 +52,9 @@ def make(name: str, data: str, options: argparse.Namespace) -> tuple[Report, Rep
     file = options.out / f"{name}.safetensors"
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
+        engine = {"backend": options.backend, "precision": options.precision or maker.precision}
         trained = minigan.train(
-            maker.recipe, data=data, seed=options.seed, backend=options.backend, out=run, quiet=True, **settings
+            maker.recipe, data=data, seed=options.seed, out=run, quiet=True, **engine, **settings
         ).generator
         kept = {"step": trained.step, "extent": trained.extent, "classes": list(trained.classes)}
         minigan.save_generator(file, trained.G, trained.recipe, stored=maker.stored, **kept)
@@ -67,7 +69,7 @@ def ignore(line: str) -> None:
 
 
 def figures(report: Report) -> dict[str, float]:
-    """Those of FIGURES that the report has."""
+    """The figures named in FIGURES that the report has."""
     return {figure.name: figure.value for figure in report.figures if figure.name in FIGURES}
 
 
@@ -80,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=command.count, help="(default: each one's own)")
     parser.add_argument("--count", type=command.count, help="samples to measure (default: as minigan evaluate)")
     parser.add_argument("--backend", choices=command.HOST, default="cpu")
+    command.add_precision(parser)
+    parser.set_defaults(precision=None)  # each one's own
     parser.add_argument("--json", metavar="FILE", help="the figures and what they were made with")
     options = parser.parse_args(arguments)
     if "fashion" in options.only and not options.fashion:

@@ -120,6 +120,9 @@ class RecordedStep(Protocol):
         It then has done a part of the step.
         """
 
+    def beside(self, step: Callable[[], Any]) -> Any:
+        """Does a step in Python, in the memory of this one; `refused` if anything of it remains there."""
+
 
 class StepGraphs(Protocol):
     """Training steps that the host starts without waiting for their end, see `minigan.training.stepper`.

@@ -115,9 +115,13 @@ class Pool:
     their size. Another one takes the first place that is large enough, be it empty or full of idle blocks. As a
     network's activations are freed in the reverse of their order, nearly nothing is lost between blocks: the pool
     takes as much memory as the arrays that are alive at the worst moment.
+
+    Args:
+        forgets: whether memory is given back that has long not been used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, forgets: bool) -> None:
+        self.forgets = forgets
         self.chunks: list[Chunk] = []
         self.requests = 0
         self._sizes: dict[int, list[Block]] = {}
@@ -125,7 +129,7 @@ class Pool:
     def block(self, nbytes: int) -> Block:
         """A block that no array uses."""
         self.requests += 1
-        if self.requests % _PATIENCE == 0:
+        if self.forgets and self.requests % _PATIENCE == 0:
             self._drop_unused(self.requests - _PATIENCE)
         size = -(-nbytes // CACHE_LINE) * CACHE_LINE
         for block in self._sizes.get(size, ()):
@@ -165,15 +169,25 @@ class Recycler:
 
     Large arrays are views of blocks that the recycler keeps. A block's reference count tells when no array uses it any
     more, so nothing has to be given back, and an array that is kept stays as it is.
+
+    Args:
+        forgets: whether memory is given back that has long not been used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, forgets: bool = True) -> None:
+        self.forgets = forgets
         self._local = threading.local()
 
-    def holds(self, array: Array) -> bool:
-        """Whether an array lies in the calling thread's memory, which stays when the array is gone."""
+    def uncounted(self, array: Array) -> Array:
+        """The array in the same place, without a claim to it: its block is idle once other arrays are gone.
+
+        An array that lies elsewhere is returned itself.
+        """
         address = array.ctypes.data
-        return any(chunk.first <= address < chunk.first + len(chunk.memory) for chunk in self._pool().chunks)
+        for chunk in self._pool().chunks:
+            if chunk.first <= address < chunk.first + len(chunk.memory):
+                return np.ndarray(array.shape, array.dtype, chunk.memory, address - chunk.first, array.strides)
+        return array
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
         """An array whose numbers are undefined, aligned to a cache line if large."""
@@ -187,6 +201,12 @@ class Recycler:
         self._local.__dict__.clear()
 
     @property
+    def in_use(self) -> int:
+        """Bytes of the calling thread's memory that arrays use."""
+        blocks = chain.from_iterable(chunk.blocks for chunk in self._pool().chunks)
+        return sum(block.end - block.start for block in blocks if block.references() != _IDLE)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the calling thread's memory, in use or idle."""
         return sum(chunk.reached for chunk in self._pool().chunks)
@@ -194,5 +214,5 @@ class Recycler:
     def _pool(self) -> Pool:
         pool: Pool | None = self._local.__dict__.get("pool")
         if pool is None:
-            pool = self._local.pool = Pool()
+            pool = self._local.pool = Pool(forgets=self.forgets)
         return pool

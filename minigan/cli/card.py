@@ -1,9 +1,11 @@
 """The command `minigan card`: a model card in Markdown, and its picture."""
 
 import argparse
+import errno
+import os
 from pathlib import Path
 
-from minigan.errors import DataError
+from minigan.errors import DataError, OutputError
 from minigan.support.durable_files import atomic_write
 from minigan.support.output import Output
 from minigan.support.representation import short_path
@@ -19,6 +21,8 @@ def card(options: argparse.Namespace) -> int:
     out = Output.of(options)
     made = card_of_run(options.run)
     file: Path = options.out or made.folder / "card.md"
+    if file.is_dir():
+        raise OutputError.of(file, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     text, written = made.text, []
     if made.picture is not None and file.absolute().parent != made.folder.absolute():
         copy = file.with_name(f"{file.stem}-samples.png")

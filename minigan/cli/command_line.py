@@ -437,6 +437,7 @@ def _add_explain(explain: argparse.ArgumentParser) -> None:
     explain.add_argument("--trace", type=Path, metavar="FILE", help="with --step: write its times for Perfetto, JSON")
     explain.add_argument("--data", metavar="SOURCE", help="with --step: the data (default: the run's, or the recipe's)")
     _add_targets(explain, "with --step: the targets, for pairs in two folders")
+    _add_data_b(explain, "with --step: the images of B, for unpaired data")
     _add_set(explain)
     _add_backend(explain, default=None)
 
@@ -449,6 +450,7 @@ def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("--compare", type=Path, metavar="RUN2", help="another run, to be shown next to it")
     inspect.add_argument("--data", metavar="SOURCE", help="where the data of RUN are now, if they have moved")
     _add_targets(inspect, "where the targets of RUN are now, for pairs in two folders")
+    _add_data_b(inspect, "where the images of B are now, for unpaired data")
     inspect.add_argument(
         "--held-out", metavar="SOURCE", help="examples that D has not seen (default: those held out, if there are any)"
     )
@@ -468,6 +470,7 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     )
     report.add_argument("--data", metavar="SOURCE", help="where the data of RUN are now, if they have moved")
     _add_targets(report, "where the targets of RUN are now, for pairs in two folders")
+    _add_data_b(report, "where the images of B are now, for unpaired data")
     _add_backend(report, default=None)
 
 

@@ -15,9 +15,10 @@ from minigan.cli.inspect import inspect_health
 from minigan.cli.project import project
 from minigan.cli.recipes import recipes
 from minigan.cli.report import report
-from minigan.cli.sample import sample, translate
+from minigan.cli.sample import sample
 from minigan.cli.shell_completion import completion
 from minigan.cli.train import train
+from minigan.cli.translate import translate
 
 __all__ = ["COMMANDS"]
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from minigan.cli.given import given_flags
 from minigan.cli.recipes import parse_settings
 from minigan.errors import ConfigError
 from minigan.support.durable_files import atomic_write
@@ -20,9 +21,8 @@ def explain_topic(options: argparse.Namespace) -> int:
 
     if options.step:
         return _explain_step(options)
-    for name in ("trace", "data", "targets"):
-        if getattr(options, name) is not None:
-            raise ConfigError(f"--{name} belongs to a step. Add --step.")
+    if given := given_flags(options, ("trace", "data", "targets", "data_b")):
+        raise ConfigError(f"{given[0]} belongs to a step. Add --step.")
     out = Output.of(options)
     settings = parse_settings(options.set)
     engine = {"backend": options.backend, "precision": options.precision}
@@ -53,7 +53,7 @@ def _explain_step(options: argparse.Namespace) -> int:
     document, ledger = measure_step(
         options.what,
         settings=settings,
-        **{name: getattr(options, name) for name in ("backend", "precision", "data", "targets")},
+        **{name: getattr(options, name) for name in ("backend", "precision", "data", "targets", "data_b")},
     )
     if options.html is not None:
         atomic_write(options.html, as_page(document).encode())

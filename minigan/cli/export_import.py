@@ -12,7 +12,7 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_network
-from minigan.cli.generators import generator_name
+from minigan.cli.generators import generator_name, run_recipe
 from minigan.cli.settings import chosen_settings
 from minigan.errors import CheckpointError, ConfigError
 from minigan.export import FORMATS, ExportOptions, Subject, load_state_dict, read_state_dict, weight_shapes
@@ -40,7 +40,7 @@ def export_run(options: argparse.Namespace) -> int:
         takers = " and ".join(f"--to {to}" for to, other in FORMATS.items() if name in other.options)
         raise ConfigError(f"--{name} can be used with {takers}, got --to {options.to}. Leave it out.")
     name = generator_name(options)
-    if name in ("", "G") or name in _generators(options.run):
+    if name in ("", "G") or name in run_recipe(options).generator_names:
         subject = _generator(options, name)
     elif format.networks:
         subject = _other_network(run_folder(options.run), name)
@@ -52,11 +52,6 @@ def export_run(options: argparse.Namespace) -> int:
         out.show(line)
     out.record({"network": subject.title, "format": options.to, "out": str(options.out)})
     return 0
-
-
-def _generators(run: Path) -> tuple[str, ...]:
-    """The names of the generators that a run's recipe has."""
-    return load_generator(run, backend="reference").recipe.generator_names
 
 
 def _generator(options: argparse.Namespace, name: str) -> Subject:

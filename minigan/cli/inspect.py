@@ -27,7 +27,8 @@ def inspect_health(options: argparse.Namespace) -> int:
     if options.compare is not None and options.out is not None:
         raise ConfigError("--out draws the gradients of one run. Leave --compare out.")
     shared = {name: getattr(options, name) for name in ("step", "held_out", "backend", "precision")}
-    inspection = inspect_run(options.run, data=options.data, targets=options.targets, **shared)
+    where = {name: getattr(options, name) for name in ("data", "targets", "data_b")}
+    inspection = inspect_run(options.run, **where, **shared)
     if options.compare is None:
         document = inspection_document(inspection)
     else:

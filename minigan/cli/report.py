@@ -16,7 +16,7 @@ def report(options: argparse.Namespace) -> int:
     from minigan.inspection import report_run
 
     out = Output.of(options)
-    chosen = {name: getattr(options, name) for name in ("quick", "data", "targets", "backend", "precision")}
+    chosen = {name: getattr(options, name) for name in ("quick", "data", "targets", "data_b", "backend", "precision")}
     made = report_run(options.run, options.other, **chosen)
     for note in made.notes:
         out.note(note)

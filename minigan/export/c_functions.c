@@ -232,6 +232,18 @@ static void net_upsample(const float *x, float *y, int H, int W, int C, int down
                 *y++ = x[(p / down * W + q / across) * C + c];
 }
 
+/* Borders added that mirror what lies inside, without the edge itself: to [P][Q][C]. */
+static void net_reflect_pad(const float *x, float *y, int H, int W, int C, int P, int Q, int top, int left)
+{
+    for (int p = 0; p < P; p++)
+        for (int q = 0; q < Q; q++) {
+            const int down = p < top ? top - p : p - top, across = q < left ? left - q : q - left;
+            const int row = down < H ? down : 2 * H - 2 - down, column = across < W ? across : 2 * W - 2 - across;
+            for (int c = 0; c < C; c++)
+                *y++ = x[(row * W + column) * C + c];
+        }
+}
+
 /* Channels become pixels: [H][W][down * across * C] becomes [H * down][W * across][C]. */
 static void net_depth_to_space(const float *x, float *y, int H, int W, int C, int down, int across)
 {

@@ -251,6 +251,13 @@ def _up_sample(op: g.UpSample, inputs: list[str], output: str, program: Program)
     return f"net_upsample({inputs[0]}, {output}, {sizes});"
 
 
+@translates(g.ReflectPad, to=C)
+def _reflect_pad(op: g.ReflectPad, inputs: list[str], output: str, program: Program) -> str:
+    (top, _), (left, _) = op.padding
+    sizes = ", ".join(map(str, (*program.shape(op.inputs[0]), *op.shape[:2], top, left)))
+    return f"net_reflect_pad({inputs[0]}, {output}, {sizes});"
+
+
 @translates(g.DepthToSpace, to=C)
 def _depth_to_space(op: g.DepthToSpace, inputs: list[str], output: str, program: Program) -> str:
     sizes = ", ".join(map(str, (*program.shape(op.inputs[0])[:2], op.shape[-1], *op.factor)))

@@ -108,8 +108,8 @@ def _sample(subject: Subject, graph: g.Graph) -> str:
     ]
     if subject.classes:
         lines += [
-            f"drawn = [(rng.integers({subject.classes}), rng.standard_normal(({shape},))) for _ in range(count)]",
-            "return generate([z for _, z in drawn], [label for label, _ in drawn])",
+            f"drawn = [(rng.standard_normal(({shape},)), rng.integers({subject.classes})) for _ in range(count)]",
+            "return generate([z for z, _ in drawn], [label for _, label in drawn])",
         ]
     else:
         lines.append(f"return generate(rng.standard_normal((count, {shape})))")

@@ -21,7 +21,7 @@ from minigan.data import EMBEDDED, STACKED
 from minigan.data.headers import PNG_SIGNATURE
 from minigan.errors import CheckpointError
 from minigan.inspection.dry_training import duration
-from minigan.recipes import Recipe, TranslationRecipe, get_recipe
+from minigan.recipes import Recipe, TranslationRecipe, UnpairedRecipe, get_recipe
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
 from minigan.support.arguments import path as expect_path
@@ -30,6 +30,7 @@ from minigan.training.listeners.pictures import saved_pictures
 
 __all__ = ["Card", "card_of_run"]
 
+PATHS = {"targets": "Targets", "data_b": "Source of B"}  # settings that name data
 LARGEST = 32_000_000  # bytes of a file that is read
 # What Markdown acts on, and what would begin a list, a link or an entity.
 SPECIAL = re.compile(r"[\\`*_{}\[\]#|~$@]|(?<=www)\.|:(?=//)|^[-+=]|(?<=^\d)[.)](?=\s)")
@@ -175,7 +176,9 @@ def _details(facts: Facts) -> Iterator[str]:
 
 
 def _use(facts: Facts) -> Iterator[str]:
-    if isinstance(facts.recipe, TranslationRecipe):
+    if isinstance(facts.recipe, UnpairedRecipe):
+        yield "- Turns pictures like those of A into pictures like those of B, and back. Other pictures were not tried."
+    elif isinstance(facts.recipe, TranslationRecipe):
         yield "- Turns pictures like its sources into pictures like its targets. Other pictures were not tried."
     else:
         yield "- Draws samples that resemble its training data, to study GANs, to benchmark and to play with."
@@ -186,8 +189,9 @@ def _data(facts: Facts, missing: list[str]) -> Iterator[str]:
     known = (facts.checkpoint or {}).get("data")
     found = known if isinstance(known, dict) else {}
     yield f"- Source: {safe(_source(facts.config))}"
-    if targets := facts.config.settings.get("targets"):
-        yield f"- Targets: {safe(os.path.basename(str(targets)))}"
+    for name, title in PATHS.items():
+        if place := facts.config.settings.get(name):
+            yield f"- {title}: {safe(_place(place))}"
     if isinstance(text := found.get("description"), str):
         yield f"- {safe(text)}"
     elif isinstance(items := (facts.checkpoint or {}).get("loader", {}).get("items"), int):
@@ -198,7 +202,8 @@ def _data(facts: Facts, missing: list[str]) -> Iterator[str]:
     else:
         missing.append("how the data were understood")
         yield "- How the source was understood (files left out, values scaled) is not kept in this run."
-    if facts.config.data.removeprefix(STACKED) in EMBEDDED:
+    sources = (facts.config.data, *filter(None, (facts.config.settings.get(name) for name in PATHS)))
+    if all(str(source).removeprefix(STACKED) in EMBEDDED for source in sources):
         yield "- Drawn by minigan itself: nobody is in them."
     else:
         yield "- Where the data come from, who is in them and who agreed to that: the run does not say."
@@ -248,7 +253,7 @@ def _settings(facts: Facts) -> Iterator[str]:
     yield "| setting | value | default |"
     yield "|---|---|---|"
     for name, value in changed.items():
-        value = os.path.basename(str(value)) if name == "targets" else value
+        value = _place(value) if name in PATHS else value
         yield f"| {safe(name)} | {safe(str(value))} | {safe(str(usual[name]))} |"
 
 
@@ -299,21 +304,39 @@ def _commands(facts: Facts) -> Iterator[str]:
         return
     yield "RUN is this run's folder.\n"
     yield "```sh"
-    if isinstance(facts.recipe, TranslationRecipe):
-        yield "minigan translate RUN FOLDER --out OUTPUTS"
-    else:
-        yield "minigan sample RUN --count 64 --seed 0 --out samples.png"
+    yield from _drawing(facts.recipe, tuple(facts.model["shape"]))
     yield "minigan evaluate RUN"
     yield "minigan export RUN --to onnx --out model.onnx   # or numpy, torch"
+    if isinstance(facts.recipe, UnpairedRecipe):
+        yield "minigan export RUN --direction BtoA --to onnx --out back.onnx"
     yield "```"
+
+
+def _drawing(recipe: Recipe, image_shape: tuple[int, ...]) -> Iterator[str]:
+    """The commands that draw with the generator, or with both."""
+    if isinstance(recipe, UnpairedRecipe):
+        yield "minigan translate RUN FOLDER_OF_A --direction AtoB --out LIKE_B"
+        yield "minigan translate RUN FOLDER_OF_B --direction BtoA --out LIKE_A"
+    elif recipe.from_images and recipe.source_shape(image_shape)[-1] in (1, 3):
+        yield "minigan translate RUN FOLDER --out OUTPUTS"
+    elif recipe.from_images:  # a hole's mask goes with the picture: no file has that
+        yield "minigan sample RUN --out samples.png"
+    else:
+        yield "minigan sample RUN --count 64 --seed 0 --out samples.png"
 
 
 # ------------------------------------------------------------------------------------------ texts
 
 
 def _source(config: RunConfig) -> str:
-    """The data's name, without the folders of somebody's machine."""
-    return os.path.basename(config.data.rstrip("/\\")) or config.data
+    """The data's name."""
+    return _place(config.data)
+
+
+def _place(path: Any) -> str:
+    """A path's last part, without the folders of somebody's machine."""
+    text = str(path)
+    return os.path.basename(text.rstrip("/\\")) or text
 
 
 def _tone(channels: int) -> str:

@@ -103,6 +103,7 @@ def inspect_run(
     step: int | None = None,
     data: str | os.PathLike[str] | None = None,
     targets: str | os.PathLike[str] | None = None,
+    data_b: str | os.PathLike[str] | None = None,
     held_out: str | os.PathLike[str] | None = None,
     backend: str | Backend | None = None,
     precision: str | None = None,
@@ -119,7 +120,7 @@ def inspect_run(
         run: the path of its folder, or of one of its checkpoints.
         step: the step to do again; None takes the one after the newest checkpoint. Steps from the nearest checkpoint
             before it are done on the way.
-        data, targets: where the run's data are now, if they have moved.
+        data, targets, data_b: where the run's data are now, if they have moved.
         held_out: a source of examples that D has not seen; None takes those that the recipe holds out, or embedded data
             of another seed.
         backend: None takes the run's own, with which the step has the same bits.
@@ -137,8 +138,9 @@ def inspect_run(
     if isinstance(backend, Backend):
         chosen = get_backend(backend, precision=precision)
         backend, precision = chosen.name, chosen.precision
-    source, folder = (None if path is None else source_name(path) for path in (data, targets))
-    with replayed(run, step=step, data=source, targets=folder, backend=backend, precision=precision) as replay:
+    moved = {"data": data, "targets": targets, "data_b": data_b}
+    where = {name: None if path is None else source_name(path) for name, path in moved.items()}
+    with replayed(run, step=step, **where, backend=backend, precision=precision) as replay:
         game, notes = game_health(replay, held_out=None if held_out is None else os.fspath(held_out))
         observer, rates = StepObserver(replay.learner), replay.learner.rates()
         with observer.watching():

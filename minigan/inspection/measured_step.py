@@ -28,6 +28,7 @@ def measure_step(
     precision: str | None = None,
     data: str | None = None,
     targets: str | None = None,
+    data_b: str | None = None,
 ) -> tuple[Document, Ledger]:
     """Does one real step of a training several times, measures each operation, and leaves everything as it was.
 
@@ -42,6 +43,7 @@ def measure_step(
         precision: of products; None takes the run's on the run's backend, else the backend's default.
         data: where the run's data are now; for a recipe another source than its embedded one.
         targets: the same of the targets, for pairs in two folders.
+        data_b: the same of the images of B, for unpaired data.
     Returns:
         The document, which `as_text` and `as_page` write, and the ledger, which `as_trace` writes.
     Raises:
@@ -52,7 +54,7 @@ def measure_step(
         DivergenceError: in this step a number is not finite.
         OutOfMemoryError: a copy of what the step changes does not fit.
     """
-    sources = {"data": data, "targets": targets}
+    sources = {"data": data, "targets": targets, "data_b": data_b}
     with _opened(what, settings or {}, sources, backend=backend, precision=precision) as step:
         ledger = measured_ledger(step)
         return ledger_document(step, ledger), ledger
@@ -66,9 +68,10 @@ def _opened(
     backend: str | None,
     precision: str | None,
 ) -> AbstractContextManager[RealStep]:
-    data, targets = sources["data"], sources["targets"]
+    data = sources["data"]
+    others = {name: source for name, source in sources.items() if name != "data" and source is not None}
     if isinstance(what, Recipe):
-        recipe = what if targets is None else what.from_settings({**what.settings(), "targets": targets})
+        recipe = what.from_settings({**what.settings(), **others}) if others else what
         return step_of_recipe(recipe, backend=backend, precision=precision, data=data)
     if not isinstance(what, str | os.PathLike):
         raise ConfigError(f"expected a recipe or the path of a run, got {kind_of(what)}. Write 'dcgan'.")
@@ -83,5 +86,5 @@ def _opened(
         raise ConfigError(
             f"the {topic.kind} {topic.name} has no step of its own. Name a recipe, or the folder of a run{here}."
         )
-    recipe = topic.thing.from_settings({**settings, **({} if targets is None else {"targets": targets})})
+    recipe = topic.thing.from_settings({**settings, **others})
     return step_of_recipe(recipe, backend=backend, precision=precision, data=data)

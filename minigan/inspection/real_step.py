@@ -172,7 +172,13 @@ def step_of_recipe(
 
 @contextmanager
 def step_of_run(
-    path: Path, *, backend: str | None, precision: str | None = None, data: str | None, targets: str | None = None
+    path: Path,
+    *,
+    backend: str | None,
+    precision: str | None = None,
+    data: str | None,
+    targets: str | None = None,
+    data_b: str | None = None,
 ) -> Iterator[RealStep]:
     """The step after a run's newest checkpoint, or after the one that is named; nothing is written.
 
@@ -185,7 +191,7 @@ def step_of_run(
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path) if path.is_file() else path
     is_checkpoint = path.is_file() and path.parent.name == "checkpoints"
-    config = read_config(folder, data=data, targets=targets)
+    config = read_config(folder, data=data, targets=targets, data_b=data_b)
     found, arrays, description = CheckpointFolder(folder / "checkpoints").load(path if is_checkpoint else None)
     config = with_engine(config, backend=backend, precision=precision)
     try:
@@ -194,7 +200,7 @@ def step_of_run(
             name = short_path(folder.absolute())
             yield RealStep(prepared, title=f"{name}, {config.recipe} on {config.data}", notes=prepared.dataset.notes)
     except DataError as error:
-        if data is not None or targets is not None:
+        if not (data is targets is data_b is None):
             raise
         raise source_missing(error, folder, config) from None
 

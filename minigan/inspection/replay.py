@@ -94,6 +94,7 @@ def replayed(
     step: int | None = None,
     data: str | None = None,
     targets: str | None = None,
+    data_b: str | None = None,
     backend: str | None = None,
     precision: str | None = None,
 ) -> Iterator[Replay]:
@@ -107,7 +108,7 @@ def replayed(
         path: of the run's folder, or of one of its checkpoints.
         step: the step to do, counted from 1; None takes the one after the newest checkpoint. Steps between the nearest
             checkpoint before it and itself are done on the way.
-        data, targets: where the run's data are now; None as in its config.toml.
+        data, targets, data_b: where the run's data are now; None as in its config.toml.
         backend: None takes the run's own, with which the replay is exact.
         precision: of products; None takes the run's own on the run's backend, else the backend's default.
     Raises:
@@ -120,11 +121,11 @@ def replayed(
     if not path.exists():
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path)
-    config = read_config(folder, data=data, targets=targets)
+    config = read_config(folder, data=data, targets=targets, data_b=data_b)
     expect_log(folder / "log.jsonl")
     checkpoint, start = _chosen(folder, path if path.is_file() and path.parent.name == "checkpoints" else None, step)
     chosen = with_engine(config, backend=backend, precision=precision)
-    prepared = _prepared(chosen, folder, is_moved=data is not None or targets is not None)
+    prepared = _prepared(chosen, folder, is_moved=not (data is targets is data_b is None))
     state = prepared.trainer.state
     with closing(prepared.dataset), state.loader:
         _, arrays, description = CheckpointFolder(folder / "checkpoints").load(checkpoint)

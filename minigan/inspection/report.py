@@ -20,7 +20,6 @@ from minigan.inspection.inspecting import Inspection, inspect_run
 from minigan.inspection.inspection_document import comparison_document
 from minigan.inspection.measured_step import measure_step
 from minigan.inspection.report_page import Findings, report_page
-from minigan.recipes import TranslationRecipe
 from minigan.runs.run import source_name
 from minigan.runs.trained_generator import load_generator
 from minigan.support.arguments import flag
@@ -38,6 +37,7 @@ class Sources(NamedTuple):
 
     data: str | None
     targets: str | None
+    data_b: str | None
 
 
 class Report:
@@ -63,6 +63,7 @@ def report_run(
     quick: bool = False,
     data: str | os.PathLike[str] | None = None,
     targets: str | os.PathLike[str] | None = None,
+    data_b: str | os.PathLike[str] | None = None,
     backend: str | None = None,
     precision: str | None = None,
 ) -> Report:
@@ -78,7 +79,7 @@ def report_run(
         run: the path of its folder.
         other: another run, to be laid over it.
         quick: take only what the folder holds: no examples, inspection and ledger.
-        data, targets: where the run's data are now, if they have moved; of the first run.
+        data, targets, data_b: where the run's data are now, if they have moved; of the first run.
         backend: for what is computed; None takes the run's own.
         precision: of its products; None takes the run's own on the run's backend for steps that are done again, else
             the backend's default.
@@ -86,16 +87,16 @@ def report_run(
         CheckpointError: there is no run, its log is damaged, or it has neither log nor pictures yet.
         ConfigError: data, a backend or a precision are given, but nothing is to be computed; or they are unknown.
     """
-    given = {"data": data, "targets": targets, "backend": backend, "precision": precision}
+    given = {"data": data, "targets": targets, "data_b": data_b, "backend": backend, "precision": precision}
     name = next((name for name, value in given.items() if value is not None), None)
     if flag(quick, "quick") and name is not None:
         raise ConfigError(f"a quick report computes nothing. Leave `{name}` or `quick` out.")
     expect_precision(precision)  # here, so that it is not a note for each part
     histories = [read_history(path) for path in (run, other) if path is not None]
-    moved = Sources(*(None if path is None else source_name(path) for path in (data, targets)))
+    moved = Sources(*(None if path is None else source_name(path) for path in (data, targets, data_b)))
     findings = [
         Findings() if quick else _found(history, sources, backend=backend, precision=precision)
-        for history, sources in zip(histories, (moved, Sources(None, None)), strict=False)
+        for history, sources in zip(histories, (moved, Sources(None, None, None)), strict=False)
     ]
     inspections = [found.inspection for found in findings]
     comparison = _comparison(findings)
@@ -153,8 +154,8 @@ def _likeness(history: History, data: str | None, backend: str | None, precision
         DataError: the data cannot be read, or are of another shape.
     """
     recipe, config = history.recipe, history.config
-    if isinstance(recipe, TranslationRecipe):
-        raise ConfigError(f"{recipe.name} translates pictures: its samples stand next to their targets already.")
+    if recipe.from_images:
+        raise ConfigError(f"{recipe.name} translates pictures: its samples stand next to their sources already.")
     file = history.folder / "model.safetensors"
     trained = load_generator(file, backend=backend or config.backend, precision=precision)
     if len(trained.G.output_shape) != 3:

@@ -109,7 +109,9 @@ class LatentTools(ABC):
         )
         if isinstance(label, list | tuple):
             if len(numbers) not in (1, len(label)):
-                raise ConfigError(f"a walk through {len(label)} classes has one seed, or as many, got {len(numbers)}.")
+                raise ConfigError(
+                    f"a walk through {len(label)} classes has one seed, or as many, got {len(numbers)}. Name as many."
+                )
             numbers = numbers * len(label) if len(numbers) == 1 else numbers
         self.expect_room_for(walk_length(len(numbers), frames=frames, loop=loop))
         labels = self.classes_of(label, len(numbers))

@@ -82,7 +82,7 @@ class DCGAN(NoiseRecipe):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": PAPER, "wgan-gp": WGAN_GP}
     before: ClassVar[Mapping[str, Any]] = {**NoiseRecipe.before, "mapping": 0, "head": 0, "ema": 0.0}
 
-    steps: int = 2000
+    steps: int = 2500
     lr: float = 4e-4
     ema: float = 0.998
     width: int = 64

@@ -49,7 +49,8 @@ def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
             lines.append(f"{found.colour:,} pictures lose their colours")
     lines += _classes(found, recipe)
     if recipe.mirror:
-        lines.append("each picture is flipped left to right with probability 1/2, those of a pair together")
+        together = ", those of a pair together" if found.items == "pairs" else ""
+        lines.append(f"each picture is flipped left to right with probability 1/2{together}")
     batches = recipe.accumulate * (recipe.n_critic if isinstance(recipe, AdversarialRecipe) else 1)
     passes = recipe.steps * batches * recipe.batch_size / found.count
     often = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}"

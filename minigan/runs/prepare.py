@@ -11,7 +11,7 @@ from minigan.backends import Backend, get_backend
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
 from minigan.errors import DataError
-from minigan.recipes import Recipe, get_recipe
+from minigan.recipes import Recipe, TranslationRecipe, get_recipe
 from minigan.runs.config import (
     RunConfig,
     is_same_engine,
@@ -91,7 +91,8 @@ def _assembled(
         engine=backend.describe(),
     )
     if recipe.mirror:
-        dataset.note("each image is flipped left to right with probability 1/2, the pictures of a pair together")
+        together = ", the pictures of a pair together" if isinstance(recipe, TranslationRecipe) else ""
+        dataset.note(f"each image is flipped left to right with probability 1/2{together}")
     shape = recipe.image_shape(dataset)
     learner = recipe.assemble(
         shape, backend=backend, dtype=config.dtype, rng=np.random.default_rng([config.seed, WEIGHTS])
@@ -160,14 +161,18 @@ def prepare_from_folder(
     try:
         return prepare_run(config, folder, listeners=listeners)
     except DataError as error:
-        if data is not None or targets is not None:
+        if not (data is targets is data_b is None):
             raise
         raise source_missing(error, folder, config) from None
 
 
 def source_missing(error: DataError, folder: Path, config: RunConfig) -> DataError:
     """The error of a source that config.toml names, with the way to name another."""
-    other = "`data=SOURCE, targets=FOLDER`" if config.settings.get("targets") else "`data=SOURCE`"
+    other = "`data=SOURCE`"
+    if config.settings.get("targets"):
+        other = "`data=SOURCE, targets=FOLDER`"
+    elif config.settings.get("data_b"):
+        other = "`data=SOURCE` or `data_b=SOURCE`"
     return DataError(f"{error} This source is from {folder / 'config.toml'}; if it has moved, add {other}.")
 
 

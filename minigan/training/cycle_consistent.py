@@ -40,12 +40,15 @@ class Sides(NamedTuple):
 
 
 class CycleValues(NamedTuple):
-    """Values measured in one step; scalar arrays of the backend. Each but the two means is a sum over both directions.
+    """Values measured in one step; scalar arrays of the backend.
+
+    Those of D are means over D_A and D_B, to be read like those of a game with one D; the others are sums over both
+    directions.
 
     Attributes:
         d_loss: of D_A and D_B on real images and on those from the pools.
         g_loss: of G_AB and G_BA, all terms with their weights.
-        d_real, d_fake: the mean verdict of D_A and D_B on real images and on those from the pools.
+        d_real, d_fake: verdicts of D_A and D_B on real images and on those from the pools.
         cycle: mean |back - image|, without its weight.
         identity: mean |G(image of its target) - image|, without its weight; 0 if the term has no weight.
     """
@@ -227,9 +230,9 @@ class CycleConsistent(Learner):
         d_values = [self._judge_gradients(way.judge, real[way], shown[way], rng) for way in (BA, AB)]
         g_values = [self._generator_gradients(way, translated[way], real[way], rng) for way in (AB, BA)]
         game, cycle, same = (one + other for one, other in zip(*g_values, strict=True))
-        d_loss, d_real, d_fake = (one + other for one, other in zip(*d_values, strict=True))
+        d_loss, d_real, d_fake = (0.5 * (one + other) for one, other in zip(*d_values, strict=True))
         g_loss = self.adversarial * game + self.cycle * cycle + self.identity * same
-        return CycleValues(d_loss, g_loss, 0.5 * d_real, 0.5 * d_fake, cycle, same)
+        return CycleValues(d_loss, g_loss, d_real, d_fake, cycle, same)
 
     def _judge_gradients(
         self, name: str, real: Array, fake: Array, rng: np.random.Generator

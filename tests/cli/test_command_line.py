@@ -198,7 +198,7 @@ def test_the_version(capsys):
         (["train", "--set", "size=50"], "expected images whose sides are 4 to 7 pixels times a power of two"),
         (["train", "--data", "nowhere"], "nowhere: no such file"),
         (["train", "--data", "digit"], "Did you mean 'digits'?"),
-        (["train", "--data", ""], "expected a path, or one of digits, shapes, ring, grid; got an empty name."),
+        (["train", "--data", ""], "expected a path, or one of digits, shapes, tinted, ring, grid; got an empty name."),
         (["train", "--data", "ring"], "dcgan draws images, got points of the plane. Use the recipe mlp"),
         (["train", "--batch-size", "99999"], "batch_size is 99,999, but digits holds 20,000"),
         (["train", "--resume", "nowhere"], "nowhere is not a run folder"),

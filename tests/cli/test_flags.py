@@ -53,7 +53,7 @@ def test_every_argument_that_train_has_in_common_with_the_command_is_a_flag():
     (commands,) = (a for a in command_line._parser()._actions if isinstance(a, argparse._SubParsersAction))
     of_the_command = {action.dest for action in commands.choices["train"]._actions if action.option_strings}
     assert (arguments & of_the_command) - {"quiet"} <= FLAGS.keys()
-    assert of_the_command - arguments == {"help", "resume", "set", "json"}
+    assert of_the_command - arguments == {"help", "resume", "set", "json", "dry_run"}
 
 
 def test_an_error_is_printed_in_flags(capsys, monkeypatch):
@@ -71,6 +71,8 @@ def test_the_library_speaks_no_flags():
     wrong = []
     for module, (_, tree) in sources().items():
         if room(module) in ("", "cli", "export", "__main__"):  # messages of export name its own options
+            continue
+        if module == "minigan.inspection.card":  # a page that tells its readers the commands
             continue
         docstrings = {
             id(node.body[0].value)

@@ -248,10 +248,13 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
         ("sample classes --walk 3 --class 1 --classes 3 4", "--classes names the classes, got --class in addition."),
         ("sample plain --film f.png --walk 3", "--film shows the training's own pictures, got --walk"),
         ("sample plain --film f.png --seeds 1", "own pictures, got --seeds"),
-        ("sample restores --walk 3", "denoise draws from images, not from noise, got --walk. Leave it out."),
-        ("sample restores --seeds 1-3", "got --seeds. Leave it out."),
-        ("sample restores --truncation .7", "got --truncation. Leave it out."),
-        ("sample restores --grid-of-classes", "got --grid-of-classes. Leave it out."),
+        (
+            "sample restores --walk 3",
+            "denoise draws from images, not from noise, got --walk in addition. Leave it out.",
+        ),
+        ("sample restores --seeds 1-3", "got --seeds in addition. Leave it out."),
+        ("sample restores --truncation .7", "got --truncation in addition. Leave it out."),
+        ("sample restores --grid-of-classes", "got --grid-of-classes in addition. Leave it out."),
         ("project restores picture.png", "denoise draws from images, not from noise"),
         ("project points picture.png", "mlp draws points here, onto which no picture is projected. Use images."),
         ("project plain nothing.png", "nothing.png: expected a picture, found no file. Name a picture's file."),
@@ -286,7 +289,7 @@ def test_what_is_no_list_of_seeds(seeds: str, capsys):
 
 
 def test_as_many_columns_as_a_picture_takes(monkeypatch, capsys):
-    monkeypatch.setattr("minigan.cli.sample.MOST_COLUMNS", 9)
+    monkeypatch.setattr("minigan.cli.noise_samples.MOST_COLUMNS", 9)
     assert run("sample", "classes", "--grid-of-classes") == 2
     assert "a grid has at most 9 columns, got 10 classes. Add --classes NAME." in capsys.readouterr().err
 
@@ -295,4 +298,4 @@ def test_a_walk_s_memory_is_that_of_a_film(monkeypatch, capsys):
     monkeypatch.setattr(walk_command, "MOST_BYTES", 68 * 68 * 10)
     assert run("sample", "plain", "--walk", "1", "--seeds", "1-5") == 0
     assert run("sample", "plain", "--walk", "1", "--seeds", "1-6") == 2
-    assert "at most 10 pictures of this size, got 12. Use a smaller --walk." in capsys.readouterr().err
+    assert "at most 10 pictures of this size, got 12. Use a smaller --walk, or fewer seeds." in capsys.readouterr().err

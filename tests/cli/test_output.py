@@ -61,7 +61,7 @@ def test_figures_on_the_way_are_in_the_json(capsys):
 def test_commands_tell_programs_what_they_did(capsys, run):
     of_run = {"recipe": "mlp", "step": 3, "weights": "last", "precision": "fp32"}
     (sampled,), err = records(capsys, "sample", run, "--count", "4", *NUMPY)
-    assert (sampled, err) == ({**of_run, "samples": 4, "out": "samples.png"}, "")
+    assert (sampled, err) == ({**of_run, "samples": 4, "seeds": None, "truncation": 1.0, "out": "samples.png"}, "")
     (exported,), err = records(capsys, "export", run, "--to", "torch", "--out", "G.safetensors")
     assert exported == {"network": "G of mlp at step 3", "format": "torch", "out": "G.safetensors"}
     assert main(["export", run, "--to", "numpy", "--out", "G", "--quiet"]) == 0

@@ -21,7 +21,7 @@ from minigan.errors import ConfigError, DataError, MissingExtraError, MixedSizes
     [
         ("digit", "Did you mean 'digits'"),
         ("Shapes", "Did you mean 'shapes'"),
-        ("no/such/path", "no/such/path: no such file.*one of digits, shapes, ring, grid"),
+        ("no/such/path", "no/such/path: no such file.*one of digits, shapes, tinted, ring, grid"),
         ("x" * 5000, "xxx"),
     ],
 )

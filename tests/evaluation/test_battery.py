@@ -225,7 +225,7 @@ def test_a_run_on_images(capsys, monkeypatch):
     assert re.search(r"^fid +[\d.,]+ +[\d.,]+ +lower +60 +200  Fréchet", out, re.MULTILINE)
     assert f"seed 0; written: {Path('run/evaluation.json')}, {Path('run/evaluation.png')}" in out
     found = json.loads(Path("run/evaluation.json").read_text())
-    assert (found["recipe"], found["step"], found["data"], found["weights"]) == ("dcgan", 2, "digits", "last")
+    assert (found["recipe"], found["step"], found["data"], found["weights"]) == ("dcgan", 2, "digits", "moving average")
     assert Path("run/evaluation.png").read_bytes().startswith(b"\x89PNG")
     arguments = [
         "evaluate",

@@ -318,8 +318,8 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
     Path("g.h").write_text("old")
     assert main(["export", "run", "--to", "c", "--weights", "int8", "--out", "g.h"]) == 0
     out = capsys.readouterr().out
-    assert "int8 weights: PSNR" in out and re.search("^G of dcgan at step 1.*: g.h$", out, re.MULTILINE)
-    assert Path("g.h").read_text().startswith("/* g.h: G of dcgan at step 1")
+    assert "int8 weights: PSNR" in out and "G of dcgan at step 1, moving average: g.h" in out
+    assert Path("g.h").read_text().startswith("/* g.h: G of dcgan at step 1, moving average.\n")
     assert main(["export", "run", "--to", "numpy", "--weights", "int8", "--out", "out"]) == 2
     assert "--weights can be used with --to c and --to html, got --to numpy. Leave it out." in capsys.readouterr().err
     with pytest.raises(OutputError):

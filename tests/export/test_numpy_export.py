@@ -104,7 +104,9 @@ def test_an_image_in_a_fifth_of_a_second_with_nothing_else(tmp_path: Path):
     assert best < 0.2 or best < 2 * numpy_alone, f"{best:.3f} s, of which {numpy_alone:.3f} s for NumPy"
 
 
-@pytest.mark.parametrize(("settings", "average"), [(["condition=concatenation"], False), (["ema=0.5"], True)])
+@pytest.mark.parametrize(
+    ("settings", "average"), [(["condition=concatenation", "ema=0"], False), (["condition=none", "ema=0.5"], True)]
+)
 def test_the_command_exports_what_sample_draws(tmp_path: Path, monkeypatch, capsys, settings, average):
     """With the seed the very same images, of the average where there is one."""
     from minigan import runs

@@ -88,7 +88,19 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
     from minigan import runs
 
     monkeypatch.chdir(tmp_path)
-    small = ["--steps", "2", "--backend", "reference", "--out", "run", "--set", "width=4", "batch_size=8", "ema=0.5"]
+    small = [
+        "--steps",
+        "2",
+        "--backend",
+        "reference",
+        "--out",
+        "run",
+        "--set",
+        "width=4",
+        "batch_size=8",
+        "condition=none",
+        "ema=0.5",
+    ]
     assert main(["train", *small]) == 0
     assert main(["export", "run", "--to", "onnx", "--out", "g.onnx", "--layout", "nhwc", "--no-fold"]) == 0
     out = capsys.readouterr().out

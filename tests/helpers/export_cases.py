@@ -35,7 +35,7 @@ from minigan.nn.layers import (
 )
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.residual_blocks import conditional_batch_norm
-from minigan.recipes import NoiseRecipe, TranslationRecipe, get_recipe
+from minigan.recipes import NoiseRecipe, get_recipe
 
 
 class OfRecipe(NamedTuple):
@@ -52,7 +52,7 @@ class OfRecipe(NamedTuple):
             stirred(G),
             f"G of {self.name}",
             numbers="signed" if len(self.shape) == 1 else recipe.numbers,
-            from_noise=not isinstance(recipe, TranslationRecipe),
+            from_noise=not recipe.from_images,
             classes=recipe.classes if conditional else 0,
         )
 
@@ -77,7 +77,8 @@ class OfLayers(NamedTuple):
 Case = OfRecipe | OfLayers
 
 CASES: dict[str, Case] = {
-    "dcgan": OfRecipe("dcgan", {"width": 4}),
+    "dcgan": OfRecipe("dcgan", {"width": 4, "preset": "paper"}),
+    "dcgan with hidden layers": OfRecipe("dcgan", {"width": 2, "mapping": 6}),
     "dcgan 32x64 RGB": OfRecipe("dcgan", {"width": 2}, (32, 64, 3)),
     "dcgan with classes": OfRecipe("dcgan", {"width": 4, "condition": "projection"}),
     "mlp": OfRecipe("mlp", {"hidden": 8}, (7, 6, 3)),
@@ -96,6 +97,7 @@ CASES: dict[str, Case] = {
     "segment": OfRecipe("segment", {"width": 3}, (9, 8, 3)),
     "pix2pix": OfRecipe("pix2pix", {"width": 2}, (32, 32, 3)),
     "pix2pix instance": OfRecipe("pix2pix", {"width": 2, "norm": "instance"}, (32, 16, 3)),
+    "cyclegan": OfRecipe("cyclegan", {"width": 2, "blocks": 1, "d_width": 2}, (8, 12, 3)),
     "superres": OfRecipe("superres", {"width": 3, "blocks": 2}, (16, 24, 3)),
     "denoise": OfRecipe("denoise", {"width": 3, "depth": 4}, (16, 17, 1)),
     "inpaint": OfRecipe("inpaint", {"width": 2}, (16, 16, 3)),

@@ -30,7 +30,8 @@ def complaint(found, word):
 
 def test_a_runaway_d(tmp_path):
     """Its rate is far too high: its loss is at its bound, and its gradient is zero to the last bit."""
-    settings = {"data": "digits", "hidden": 16, "instance_noise": 0, "loss": "non-saturating", "d_lr": 1.0}
+    settings = {"data": "digits", "condition": "none", "hidden": 16, "instance_noise": 0, "loss": "non-saturating"}
+    settings |= {"d_lr": 1.0}
     found = inspected(tmp_path, "mlp", steps=30, **settings)
     assert complaint(found, "runaway").where == "D"
     check = complaint(found, "stopped")
@@ -97,7 +98,7 @@ def test_a_collapsed_g(tmp_path):
 @pytest.fixture(scope="module")
 def critic(tmp_path_factory):
     """One step of a critic with spectral norm and a penalty, told to be step 500."""
-    settings = {"width": 2, "d_norm": "spectral", "loss": "wasserstein", "penalty": "wgan-gp"}
+    settings = {"preset": "paper", "width": 2, "d_norm": "spectral", "loss": "wasserstein", "penalty": "wgan-gp"}
     health = inspected(tmp_path_factory.mktemp("critic"), "dcgan", steps=1, **settings).health
     return rows(replace(health, step=500), "G", "BatchNorm", apart=0.1)  # as later
 

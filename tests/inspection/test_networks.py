@@ -18,7 +18,7 @@ from minigan.nn import BatchNorm, Conv2D, Dense, Sequential
 from minigan.recipes import RECIPES, get_recipe
 
 SMALL = {
-    "dcgan": {"width": 4, "size": 28, "channels": 1, "batch_size": 6},
+    "dcgan": {"preset": "paper", "width": 4, "size": 28, "channels": 1, "batch_size": 6},
     "dcgan-keras": {"width": 2, "size": 28, "batch_size": 4},
     "dcgan-cifar": {"width": 4, "size": 32, "batch_size": 4},
     "sngan": {"width": 4, "size": 32, "batch_size": 6},

@@ -82,7 +82,7 @@ def test_a_report_holds_all_parts(page, runs):
         "Verdict: ",
         "Why not",
         "Settings of",
-        "G.0.Dense",
+        "G.1.Dense",
     ):
         assert part in page, part
     data = data_of(page)
@@ -98,7 +98,7 @@ def test_the_table_is_the_log(page, runs):
     assert [row[0] for row in table["rows"]] == [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
     column = table["columns"].index("d_loss")
     assert [row[column] for row in table["rows"]] == pytest.approx([record["d_loss"] for record in records], rel=1e-5)
-    column = table["columns"].index("gradient of G.0.Dense")
+    column = table["columns"].index("gradient of G.1.Dense")
     assert [row[column] is None for row in table["rows"]] == [True, False, True, False, True, False]
 
 

@@ -13,7 +13,7 @@ from minigan.inspection.step_ledger import measured_ledger  # noqa: E402
 from minigan.recipes import DCGAN, MLP, SNGAN, VAE, Recipe  # noqa: E402
 
 BATCH = 4
-SMALL = {"batch_size": BATCH}
+SMALL = {"batch_size": BATCH, "condition": "none"}
 
 
 def slopes(D: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -43,10 +43,13 @@ def _images(step: RealStep):
 
 
 CASES = {
-    "dcgan": (DCGAN(width=2, **SMALL), False),
+    "dcgan": (DCGAN(width=2, mapping=0, head=0, **SMALL), False),
     "mlp": (MLP(hidden=8, **SMALL), False),
-    "piecewise linear with penalty": (DCGAN(width=2, d_norm="none", penalty="wgan-gp", **SMALL), True),
-    "smooth with penalty": (DCGAN(width=2, d_norm="batch", penalty="r1", **SMALL), True),
+    "piecewise linear with penalty": (
+        DCGAN(width=2, mapping=0, head=0, d_norm="none", penalty="wgan-gp", **SMALL),
+        True,
+    ),
+    "smooth with penalty": (DCGAN(width=2, mapping=0, head=0, d_norm="batch", penalty="r1", **SMALL), True),
     "residual": (SNGAN(width=4, n_critic=1, **SMALL), False),
     "residual with penalty": (SNGAN(width=4, n_critic=1, penalty="r1", **SMALL), True),
     "dense with penalty": (MLP(hidden=8, penalty="r1", **SMALL), True),

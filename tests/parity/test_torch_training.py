@@ -31,7 +31,7 @@ BATCH = 16
 IMAGE = (28, 28, 1)
 # The recipe's true layers, with a quarter of its channels and of its batch: 200 steps on both sides in seconds.
 SETTINGS = {
-    "dcgan": {"width": 16, "batch_size": BATCH},
+    "dcgan": {"preset": "paper", "width": 16, "batch_size": BATCH},
     "mlp": {"batch_size": BATCH, "instance_noise": 0.0},
 }
 

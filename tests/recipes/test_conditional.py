@@ -9,7 +9,7 @@ from minigan.cli.command_line import main
 from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DivergenceError
 from minigan.nn.layers import ConcatCondition, InnerProduct
-from minigan.recipes import DCGAN, MLP, RECIPES
+from minigan.recipes import DCGAN, MLP, RECIPES, MinimaxGame, PacGAN
 from minigan.training.batch import Batch
 
 SMALL = ("batch_size=8", "latent=4")
@@ -105,6 +105,75 @@ def test_resuming_gives_the_same_bits(tmp_path):
     assert main(["train", "--resume", str(tmp_path / "half"), "--steps", "4"]) == 0
     for name in ("model.safetensors", "samples/step-000004.png"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "half" / name).read_bytes()
+
+
+# ---------------------------------------------------------------------------------------------- unasked
+
+
+def labelled(path, labels, shape=(28, 28)) -> str:
+    pictures = np.random.default_rng(0).integers(0, 256, (len(labels), *shape), dtype=np.uint8)
+    np.savez(path, images=pictures, labels=labels)
+    return str(path)
+
+
+def test_the_default_tells_the_classes_and_keeps_what_it_took(tmp_path, capsys):
+    assert train(tmp_path / "run") == 0
+    told = (
+        "minigan: G and D are told the 10 classes (condition=concatenation); --set condition=none trains without them\n"
+    )
+    assert told in capsys.readouterr().err
+    settings = runs.read_config(tmp_path / "run").settings
+    assert (settings["condition"], settings["classes"]) == ("concatenation", 10)
+    assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "3"]) == 0
+    assert "told the" not in capsys.readouterr().err
+    header = (tmp_path / "run" / "samples" / "step-000003.png").read_bytes()[16:24]
+    assert int.from_bytes(header[:4]) > int.from_bytes(header[4:])  # ten columns, a class each, and eight rows
+    assert train(tmp_path / "not", "condition=none") == 0
+    assert "told the" not in capsys.readouterr().err
+    assert runs.load_generator(tmp_path / "not", backend="reference").recipe.conditional is False
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "taken", "says"),
+    [
+        (np.arange(60) % 3, (), "concatenation", "G and D are told the 3 classes"),
+        (np.arange(60), (), "none", "60 classes have 1 images each on average, which are few; --set condition=conc"),
+        (np.arange(300) % 250, (), "none", "not told the classes: 250 are many; --set condition=concatenation tells"),
+        (np.arange(60) % 2 * 5, (), "none", "not told the classes: 4 of 6 have no images; --set condition=concat"),
+        (np.arange(60) % 3 - 1, (), "none", "not told the classes: the labels run from -1 to 1\n"),
+        (np.zeros(60, int), (), "none", None),
+        (np.arange(60) % 3, ("pack=2",), "none", "not told the classes: pack cannot be used with them\n"),
+        (np.arange(60) % 3, ("ema_statistics=standing",), "none", "ema_statistics=standing cannot be used with them"),
+    ],
+)
+def test_which_classes_are_told_unasked(tmp_path, capsys, labels, settings, taken, says):
+    data = labelled(tmp_path / "x.npz", labels)
+    assert train(tmp_path / "run", *settings, data=data, steps=1) == 0
+    error = capsys.readouterr().err
+    assert says in error if says else "told the" not in error
+    assert runs.read_config(tmp_path / "run").settings["condition"] == taken
+
+
+def test_recipes_about_modes_and_points_are_left_as_they_are(tmp_path, capsys):
+    assert PacGAN().condition == MinimaxGame().condition == "none"
+    assert train(tmp_path / "run", recipe="mlp", data="ring") == 0
+    assert "told the" not in capsys.readouterr().err
+    assert not runs.load_generator(tmp_path / "run", backend="reference").recipe.conditional
+    assert not DCGAN().conditional  # until it has seen data
+
+
+def test_a_file_from_before_has_no_classes():
+    settings = DCGAN(width=4).settings()
+    old = {name: value for name, value in settings.items() if name not in ("condition", "mapping", "head", "ema")}
+    recipe = DCGAN.from_stored(old)
+    assert (recipe.condition, recipe.mapping, recipe.head, recipe.ema, recipe.width) == ("none", 0, 0, 0.0, 4)
+    assert DCGAN.from_stored(settings) == DCGAN(width=4)
+
+
+def test_several_discriminators_with_a_penalty_are_not_told(tmp_path, capsys):
+    data = labelled(tmp_path / "x.npz", np.arange(60) % 3)
+    assert train(tmp_path / "run", "penalty=r1", "d_norm=none", recipe="multi-d", data=data, steps=1) == 0
+    assert "not told the classes: penalty=r1 cannot be used with them" in capsys.readouterr().err
 
 
 def test_data_without_labels_are_refused(tmp_path, capsys):

@@ -465,6 +465,29 @@ def test_settings_go_round(recipe: type[Recipe]):
     assert recipe.from_settings({}) == recipe()
 
 
+def test_a_preset_stands_for_its_settings():
+    recipe = DCGAN.from_settings({"preset": "wgan-gp", "lr": "5e-4"})
+    assert (recipe.loss, recipe.penalty, recipe.n_critic, recipe.mapping, recipe.lr) == (
+        *("wasserstein", "wgan-gp", 5, 0),
+        5e-4,  # what is set beside the preset wins
+    )
+    assert "preset" not in recipe.settings()
+    assert DCGAN.from_settings(DCGAN.from_settings({"preset": "paper"}).settings()) == DCGAN.from_settings(
+        {"lr": 2e-4, "steps": 4000, "mapping": 0, "head": 0, "ema": 0, "condition": "none"}
+    )
+    for kind, name, says in (
+        (DCGAN, "papr", r"dcgan has no preset 'papr': expected one of paper, wgan-gp\. Did you mean paper\?"),
+        (DCGAN, 3, "dcgan has no preset 3: expected one of paper, wgan-gp"),
+        (MLP, "paper", "mlp has no preset 'paper': it has none"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            kind.from_settings({"preset": name})
+    for kind in RECIPES.values():
+        for name in kind.presets:
+            assert kind.from_settings({"preset": name}).settings().items() >= dict(kind.presets[name]).items()
+            assert f"preset={name!r}: " in kind.__doc__
+
+
 def test_settings_are_read_from_text():
     r = DCGAN.from_settings({"lr": "1e-4", "width": "32", "loss": "minimax", "size": "64"})
     assert (r.lr, r.width, r.loss, r.size) == (1e-4, 32, "minimax", 64)
@@ -511,7 +534,7 @@ WRONG = [
     ({"clip_norm": "inf"}, "dcgan: clip_norm must be a number from 0 up, got inf"),
     ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
-    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=2000"),
+    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=2500"),
     ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
     ({"fake_pool": -1}, "dcgan: fake_pool must be a number from 0 up, got -1"),
     ({"pack": 3}, "dcgan: pack must divide batch_size, got pack=3, batch_size=64"),

@@ -346,7 +346,7 @@ def test_the_data_s_place_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
         prepare_from_folder(tmp_path / "run")
     assert load_checkpoint(prepare_from_folder(tmp_path / "run", data="moved.npy")) == ()
     assert runs.read_config(tmp_path / "run").data == str(tmp_path / "elsewhere" / "moved.npy")
-    with pytest.raises(CheckpointError, match=r"items of shape \(2,\), the data have \(28, 28, 1\)\. Resume with"):
+    with pytest.raises(CheckpointError, match=r"made with condition=auto, shape=\[2\], the run's config\.toml says"):
         load_checkpoint(prepare_from_folder(tmp_path / "run", data="digits"))
 
 

@@ -245,7 +245,9 @@ def test_what_cannot_be_done_is_said(trained, tmp_path, capsys):
     assert "mlp draws from noise" in fails(capsys, "evaluate", trained / "mlp", "--split", "val")
     line = fails(capsys, "translate", trained / "mlp", tmp_path)
     assert line.endswith("mlp draws from noise, not from images. Draw samples of it instead.\n")
-    assert "draws from images, got --class 1" in fails(capsys, "sample", trained / "pix2pix", "--class", "1")
+    assert "draws from images, not from noise, got --class in addition" in fails(
+        capsys, "sample", trained / "pix2pix", "--class", "1"
+    )
     assert "no features" in fails(capsys, "evaluate", trained / "pix2pix", "--features", "pixels")
     assert "expected the split train or val" in fails(capsys, "sample", trained / "pix2pix", "--split", "odd")
     assert "starts from 2 channels" in fails(capsys, "translate", trained / "inpaint", tmp_path)

@@ -166,7 +166,8 @@ def test_each_direction_is_exported_to_each_format(run, tmp_path, direction, nam
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["sample", "RUN", "--class", "3"], "--class is of no use to unpaired images"),
+        (["sample", "RUN", "--class", "3"], "cyclegan draws from images, not from noise, got --class in addition"),
+        (["sample", "RUN", "--seed", "3"], "cyclegan shows unpaired images, there and back, got --seed in addition"),
         (["sample", "RUN", "--network", "G_AB", "--direction", "BtoA"], "--direction BtoA is that of G_BA"),
         (["sample", "RUN", "--network", "H"], "cyclegan has no generator H"),
         (["evaluate", "RUN", "--split", "val"], "evaluated in both directions, got --split val"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +22,13 @@ from minigan.training.learner import Learner
 from minigan.training.out_of_memory import largest_outputs
 
 SMALL = {"width": 8, "hidden": 32, "batch_size": 16, "n_critic": 1}
+PAPER: dict[str, Any] = {"mapping": 0, "head": 0, "condition": "none"}  # so that layers have the numbers below
 PENALTIES = {
-    "wgan-gp": DCGAN(width=8, batch_size=16, d_norm="none", loss="wasserstein", penalty="wgan-gp"),
-    "r1 of a smooth D": DCGAN(width=8, batch_size=16, penalty="r1"),
+    "wgan-gp": DCGAN(**PAPER, width=8, batch_size=16, d_norm="none", loss="wasserstein", penalty="wgan-gp"),
+    "r1 of a smooth D": DCGAN(**PAPER, width=8, batch_size=16, penalty="r1"),
     "spectral": DCGAN(width=8, batch_size=16, d_norm="spectral", loss="hinge", penalty="r1"),
     "projection": DCGAN(width=8, batch_size=16, condition="projection", ema=0.9),
-    "augmented": DCGAN(width=8, batch_size=16, augment="color,translation,cutout"),
+    "augmented": DCGAN(**PAPER, width=8, batch_size=16, augment="color,translation,cutout"),
 }
 
 
@@ -95,7 +97,7 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
 
 @in_bf16
 def test_a_number_that_is_not_finite_is_found_and_its_layer_named():
-    with step_of_recipe(DCGAN(width=4, batch_size=8), backend="cpu", data=None) as step:
+    with step_of_recipe(DCGAN(**PAPER, width=4, batch_size=8), backend="cpu", data=None) as step:
         learner = step.state.learner
         layer = next(layer for layer in learner.D if isinstance(layer, Conv2D))
         layer.w.value[...] = 1e38
@@ -106,7 +108,7 @@ def test_a_number_that_is_not_finite_is_found_and_its_layer_named():
         np.testing.assert_array_equal(learner.D.arena.flat, before)
 
 
-GAMES = {"dcgan": DCGAN(width=8, batch_size=16), "wgan-gp": PENALTIES["wgan-gp"]}
+GAMES = {"dcgan": DCGAN(**PAPER, width=8, batch_size=16), "wgan-gp": PENALTIES["wgan-gp"]}
 LARGEST = 3.4e38  # a float32, and infinity as a bfloat16
 
 
@@ -226,7 +228,7 @@ def test_gradients_that_overflow_are_named(game: str):
 
 @in_bf16
 def test_the_ledger_counts_two_bytes_an_activation():
-    with step_of_recipe(DCGAN(width=4, batch_size=8), backend="cpu", data=None) as step:
+    with step_of_recipe(DCGAN(**PAPER, width=4, batch_size=8), backend="cpu", data=None) as step:
         assert measured_ledger(step, limits=False, rounds=(1, 1)).rows
         first, *others, last = (layer.activations.itemsize for layer in step.state.learner.G)
         assert (first, last) == (4, 4)  # a Reshape of a vector, and a Tanh

@@ -247,7 +247,7 @@ def test_every_state_of_a_layer_can_be_averaged(reference: Backend):
     for case in CASES.values():
         for _, layer in built(case, reference).walk():
             kinds |= {p.name: type(layer) for p in layer.own_state}
-    assert kinds.keys() == {"running_mean", "running_var", "u"}
+    assert kinds.keys() == {"running_mean", "running_var", "u", "counts"}
     repaired = {name for name, kind in kinds.items() if kind.repair_state is not Layer.repair_state}
     assert repaired == {"u"}
 

@@ -94,9 +94,9 @@ def _load(builder, array_type, pointer, count):
 def _parts(builder, unit, vectors):
     """The high parts of 32 loaded numbers, and their low ones if the unit wants them."""
     if len(vectors) == 1:
-        return [vectors[0]] if unit.products == 1 else [vectors[0], ir.Constant(_PAIRS, None)]
+        return [vectors[0]] if unit.value.products == 1 else [vectors[0], ir.Constant(_PAIRS, None)]
     high = _narrow(builder, *vectors)
-    if unit.products == 1:
+    if unit.value.products == 1:
         return [high]
     rest = [builder.fsub(number, part) for number, part in zip(vectors, _widen(builder, high), strict=True)]
     return [high, _narrow(builder, *rest)]

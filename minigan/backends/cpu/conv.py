@@ -209,44 +209,45 @@ class ConvKernels(DenseKernels, NarrowArrays):
     def _packed_phases(self, w: Array, g: ConvGeometry, plan: PhasesPlan) -> Array:
         """Packs the taps of each phase, transposed, into strips."""
 
-        def fill(packed: Array) -> None:
-            for phase, taps in zip(plan.phases, plan.taps, strict=True):
-                if len(taps):
-                    self.team.run(
-                        pack_transposed,
-                        flat(w),
-                        packed[phase.packed_at :],
-                        taps,
-                        g.K,
-                        g.C,
-                        plan.grid.columns,
-                        parts=self.parts(len(taps) * g.K * g.C),
-                    )
+        def pack_phase(packed: Array, taps: Array, parts: int) -> None:
+            self.team.run(pack_transposed, flat(w), packed, taps, g.K, g.C, plan.grid.columns, parts=parts)
 
-        return self._once(w, ("phases", g), plan.packed_size, w.dtype, fill)
+        return self._packed_taps(w, ("phases", g), w.dtype, plan, g.K * g.C, pack_phase)
 
     def _packed_tiles(self, w: Array, g: ConvGeometry, plan: TilesPlan) -> Array:
         """Packs the taps of each phase into tiles of bfloat16 numbers."""
         channels, filters = (plan.grid.target_channels, plan.grid.channels)[:: 1 if plan.transposed else -1]
+        block, transposed = plan.tiling.packed, plan.transposed
+
+        def pack_phase(packed: Array, taps: Array, parts: int) -> None:
+            unit = plan.unit
+            self.team.run(pack_taps, unit, flat(w), packed, taps, channels, filters, block, transposed, parts=parts)
+
+        kind = ("tiles", g, plan.unit, transposed, block)
+        return self._packed_taps(w, kind, np.dtype(np.uint16), plan, channels * filters, pack_phase)
+
+    def _packed_taps(
+        self,
+        w: Array,
+        kind: Hashable,
+        dtype: np.dtype[Any],
+        plan: PhasesPlan | TilesPlan,
+        numbers: int,
+        pack_phase: Callable[[Array, Array, int], None],
+    ) -> Array:
+        """Packs the weights phase by phase.
+
+        Args:
+            numbers: of one tap.
+            pack_phase: packs a phase: (memory from its beginning on, its taps, the number of parts).
+        """
 
         def fill(packed: Array) -> None:
             for line, taps in zip(plan.table, plan.taps, strict=True):
                 if len(taps):
-                    self.team.run(
-                        pack_taps,
-                        plan.unit,
-                        flat(w),
-                        packed[line[-1] :],
-                        taps,
-                        channels,
-                        filters,
-                        plan.tiling.packed,
-                        plan.transposed,
-                        parts=self.parts(len(taps) * channels * filters),
-                    )
+                    pack_phase(packed[line[-1] :], taps, self.parts(len(taps) * numbers))
 
-        kind = ("tiles", g, plan.unit, plan.transposed, plan.tiling.packed)
-        return self._once(w, kind, plan.packed_size, np.dtype(np.uint16), fill)
+        return self._once(w, kind, plan.packed_size, dtype, fill)
 
     def _correlate(self, x: Array, packed: Array, b: Array | None, slope: float, plan: PhasesPlan) -> Array:
         grid, dtype = plan.grid, packed.dtype

@@ -20,7 +20,7 @@ from minigan.backends.base import Array, Backend, Shape
 from minigan.backends.cpu.engine import Engine, flat
 from minigan.backends.cpu.optim import count_beyond
 from minigan.backends.cpu.threads import Team
-from minigan.backends.cpu.traced import Call, plain, trace
+from minigan.backends.cpu.traced import Call, mapped, plain, trace
 from minigan.backends.recycler import Recycler
 
 # Bytes of a step's activations up to which it is recorded: Python's share of the time is small in larger ones.
@@ -41,9 +41,9 @@ class Recording:
         is_open: whether calls are noted now.
     """
 
-    def __init__(self, team: Team) -> None:
-        self.team = team
-        self.recycler = Recycler()
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.team = engine, engine.team
+        self.recycler = Recycler(forgets=False)
         self.refused: str | None = None
         self._is_open, self._thread = False, threading.get_ident()
         self._calls: list[Call | int] = []  # a number is a row of the table
@@ -80,6 +80,12 @@ class Recording:
 
     def note(self, call: Call) -> None:
         self._calls.append(call)
+
+    def uncounted(self, value: Any) -> Any:
+        """Arrays that a call may keep: what lies in the step's memory makes room for others when the step is done with
+        it, as it did while it was recorded.
+        """
+        return mapped(value, self.recycler.uncounted)
 
     def refuse(self, reason: str) -> None:
         if self._is_open and self.refused is None:
@@ -123,7 +129,7 @@ class Recording:
         Args:
             counts: how many of the last counts are to be 0 after it.
         """
-        arguments = plain(arguments)
+        arguments = self.uncounted(plain(arguments))
         if not hasattr(kernel, "addresses") or any(map(_holds_arrays, arguments)):
             self.perform(partial(team.run, kernel, *arguments, parts=parts))
             return
@@ -134,12 +140,9 @@ class Recording:
             self.note(partial(team.run, kernel, *arguments, parts=parts))
             return
         place = room[3 : 3 + words].copy()
-        self._kept += [kernel, place, *(a for a in arguments if isinstance(a, np.ndarray) and not self._owns(a))]
+        self._kept += [kernel, place, arguments]
         self._calls.append(len(self._rows))
         self._rows.append([room.item(0), place.ctypes.data, room.item(1), parts, self._counted - counts, self._counted])
-
-    def _owns(self, array: Array) -> bool:
-        return self.recycler.holds(array)
 
     def is_below(self, array: Array, limit: float, parts: int) -> bool:
         """See `OptimKernels.is_below`: a replay halts where this was not so."""
@@ -178,6 +181,18 @@ class Recording:
             return False
         return True
 
+    def beside(self, step: Callable[[], Any]) -> Any:
+        """Does a step in Python, in the memory of this one, which is idle between replays."""
+        own, in_use = self.engine.recycler, self.recycler.in_use
+        self.engine.recycler = self.recycler
+        try:
+            result = step()
+        finally:
+            self.engine.recycler = own
+        if self.recycler.in_use > in_use:  # a replay would overwrite it
+            self.refused = "something of a step remains when it is over"
+        return result
+
     def run_rows(self, first: int, last: int) -> None:
         if not self.team.replay(self._table, self._counts, first, last):
             raise Halted
@@ -204,7 +219,7 @@ class StepRecording(Engine, Backend):
         if os.environ.get("MINIGAN_GRAPHS") == "0" or self.recycler.nbytes > MOST_BYTES:
             return None
         self.recycler.clear()  # what the step had until now: a recorded one has memory of its own
-        return Recording(self.team)
+        return Recording(self)
 
     def _open_recording(self) -> Recording | None:
         recording: Recording | None = self.team.recording

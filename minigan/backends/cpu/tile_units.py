@@ -25,8 +25,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core.datamodel import models
-from numba.extending import NativeValue, overload, register_model, typeof_impl, unbox
+from numba.extending import overload
 
 from minigan.backends.cpu.blocks import BFLOATS, BLOCK, DEPTH, SIDE
 from minigan.backends.cpu.halves import load
@@ -45,6 +44,7 @@ from minigan.backends.cpu.simd import (
     store_tile,
     tile_from_row,
 )
+from minigan.backends.cpu.static import static
 from minigan.backends.cpu.target import FEATURES
 
 UnitName = Literal["amx", "dot", "emulated"]
@@ -52,6 +52,7 @@ HALF = SIDE // 2  # rows of a tile register, and its columns
 ROW_BYTES = 64
 
 
+@static
 @dataclass(frozen=True, slots=True)
 class Unit:
     """An argument of kernels that is nothing but its type.
@@ -67,25 +68,6 @@ class Unit:
     def parts(self) -> int:
         """1, or 2 where each factor has a high and a low one."""
         return 1 if self.products == 1 else 2
-
-
-class UnitType(types.Type):
-    def __init__(self, name: str, products: int) -> None:
-        self.unit, self.products = name, products
-        super().__init__(name=f"Unit({name}, {products})")
-
-
-@typeof_impl.register(Unit)
-def _typeof_unit(unit, _context):
-    return UnitType(unit.name, unit.products)
-
-
-register_model(UnitType)(models.OpaqueModel)
-
-
-@unbox(UnitType)
-def _unbox_unit(_unit_type, _object, c):
-    return NativeValue(c.context.get_dummy_value())
 
 
 # ---------------------------------------------------------------------------------------------------- what is there
@@ -301,7 +283,7 @@ def begin_products(unit, configuration):
 
 @overload(begin_products, inline="always")
 def _begin_products(unit, configuration):
-    if unit.unit == "amx":
+    if unit.value.name == "amx":
         return lambda unit, configuration: configure_tiles(configuration)
     return lambda unit, configuration: None
 
@@ -313,7 +295,7 @@ def end_products(unit):
 
 @overload(end_products, inline="always")
 def _end_products(unit):
-    if unit.unit == "amx":
+    if unit.value.name == "amx":
         return lambda unit: release_tiles()
     return lambda unit: None
 
@@ -332,7 +314,7 @@ def multiply_block(unit, a, at, rows, table, window, b, b_at, sums):
 
 @overload(multiply_block, inline="always")
 def _multiply_block(unit, a, at, rows, table, window, b, b_at, sums):
-    return {"amx": _with_registers, "dot": _with_vectors, "emulated": _with_loops}[unit.unit](unit.products)
+    return {"amx": _with_registers, "dot": _with_vectors, "emulated": _with_loops}[unit.value.name](unit.value.products)
 
 
 @kernel(inline=True)

@@ -26,6 +26,9 @@ class Notes(Protocol):
 
     def note(self, call: Call) -> None: ...
 
+    def uncounted(self, value: Any) -> Any:
+        """Arrays, also in tuples, lists and dictionaries, that a call may keep: they leave their memory to others."""
+
     def refuse(self, reason: str) -> None:
         """The step cannot be replayed."""
 
@@ -52,6 +55,7 @@ class Traced(np.ndarray):
         result = function(*given, **settings)
         if not notes.is_open:
             return result
+        given, settings = notes.uncounted(given), notes.uncounted(settings)
         if out or result is None:  # `ufunc.at` returns None
             notes.note(lambda: function(*given, **settings))
             return out[0] if len(out) == 1 else (out or None)
@@ -66,14 +70,15 @@ class Traced(np.ndarray):
         result, notes = function(*given, **settings), self.notes
         if not notes.is_open:
             return result
+        kept, named = notes.uncounted(given), notes.uncounted(settings)
         if out is not None or result is None:
-            notes.note(lambda: function(*given, **settings))
+            notes.note(lambda: function(*kept, **named))
             return out if out is not None else None
         if isinstance(result, np.ndarray | np.generic):
             if _is_view(result, given):
                 return trace(result, notes)
             box = np.asarray(result)
-            notes.note(lambda: np.copyto(box, function(*given, **settings)))
+            notes.note(lambda: np.copyto(box, function(*kept, **named)))
             return trace(box, notes)
         if isinstance(result, tuple | list) and all(_is_view(each, given) for each in result):
             return type(result)(trace(each, notes) for each in result)
@@ -96,12 +101,13 @@ class Traced(np.ndarray):
         self._do(operator.setitem, plain(self), plain(key), plain(value))
 
     def fill(self, value: Any) -> None:
-        self._do(plain(self).fill, value)
+        self._do(np.ndarray.fill, plain(self), value)
 
     def _do(self, function: Callable[..., object], *given: Any) -> None:
         function(*given)
         if self.notes.is_open:
-            self.notes.note(lambda: function(*given))
+            kept = self.notes.uncounted(given)
+            self.notes.note(lambda: function(*kept))
 
     def copy(self, order: Any = "C") -> Any:
         return self._derived(lambda own: own.copy(order))
@@ -128,7 +134,8 @@ class Traced(np.ndarray):
         if not self.notes.is_open:
             return result
         if not _is_view(result, own):
-            self.notes.note(lambda: np.copyto(result, derive(own)))
+            kept = self.notes.uncounted(own)
+            self.notes.note(lambda: np.copyto(result, derive(kept)))
         return trace(result, self.notes)
 
     # ------------------------------------------------------------------------------------------ numbers on the host
@@ -168,14 +175,20 @@ def trace(array: Array, notes: Notes) -> Traced:
 
 def plain(value: Any) -> Any:
     """The same with plain arrays, also in tuples, lists and dictionaries."""
-    if isinstance(value, Traced):
-        return value.view(np.ndarray)
+    return mapped(value, lambda array: array.view(np.ndarray) if isinstance(array, Traced) else array)
+
+
+def mapped(value: Any, change: Callable[[Array], Array]) -> Any:
+    """The same with changed arrays, also in tuples, lists and dictionaries."""
+    if isinstance(value, np.ndarray):
+        return change(value)
     if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(map(plain, value))
-    if isinstance(value, tuple):  # with names
-        return type(value)(*map(plain, value)) if any(isinstance(each, Traced) for each in value) else value
+        return {name: mapped(each, change) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        items = [mapped(each, change) for each in value]
+        if all(new is old for new, old in zip(items, value, strict=True)):
+            return value
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.datamodel import models
-from numba.extending import NativeValue, register_model, typeof_impl, unbox
 
 from minigan.backends.cpu import toom
 from minigan.backends.cpu.simd import _INDEX, _multiply_add, _pointer, _vector, intrinsic
+from minigan.backends.cpu.static import static
 
 
+@static
 @dataclass(frozen=True, slots=True)
 class Scheme:
     """F(m x m, r x r): m x m outputs of an r x r filter from one square of n x n numbers, n = m + r - 1."""
@@ -28,25 +28,6 @@ class Scheme:
     @property
     def n(self) -> int:
         return self.m + self.r - 1
-
-
-class SchemeType(types.Type):
-    def __init__(self, m: int, r: int) -> None:
-        self.m, self.r = m, r
-        super().__init__(name=f"Scheme({m}, {r})")
-
-
-@typeof_impl.register(Scheme)
-def _typeof_scheme(scheme, _context):
-    return SchemeType(scheme.m, scheme.r)
-
-
-register_model(SchemeType)(models.OpaqueModel)
-
-
-@unbox(SchemeType)
-def _unbox_scheme(_scheme_type, _object, c):
-    return NativeValue(c.context.get_dummy_value())
 
 
 def _combine(builder, vector_type, coefficients, vectors):
@@ -72,7 +53,7 @@ def _transform(summary: str, name: str, *, transposed: bool = False, accumulate:
     """
 
     def transform(_typing, scheme, to, to_at, to_row, to_column, source, at, row, column):
-        matrix = getattr(toom.matrices(scheme.m, scheme.r), name)
+        matrix = getattr(toom.matrices(scheme.value.m, scheme.value.r), name)
         matrix = toom.transpose(matrix) if transposed else matrix
 
         def emit(context, builder, signature, arguments):

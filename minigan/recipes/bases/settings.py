@@ -20,6 +20,8 @@ __all__ = ["OPTIMIZERS", "SCHEDULES", "Settings", "from_text", "preset_in_words"
 OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop")
 SCHEDULES = ("constant", "linear", "exponential", "cosine")
 MOST_LAYERS = 1000
+# Settings that name data: the data, and the recipes that learn from such.
+OF_OTHERS = {"targets": ("pairs", "pix2pix or segment"), "data_b": ("unpaired images", "cyclegan")}
 PRESET = "preset"  # in place of a setting: the name of a set of them
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _WORDS: Mapping[type, str] = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
@@ -78,11 +80,13 @@ class Settings:
         """
         kinds = cls.kinds()
         for name in names:
-            if name not in kinds and name == "targets":
-                raise ConfigError(f"{cls.name} learns from no pairs, got targets. Use pix2pix or segment.")
-            if name not in kinds:
-                hint = did_you_mean(name, (*kinds, *also)) or f" Expected one of {', '.join(sorted(kinds))}."
-                raise ConfigError(f"{cls.name} has no setting {name!r}.{hint}")
+            if name in kinds:
+                continue
+            if name in OF_OTHERS:
+                data, others = OF_OTHERS[name]
+                raise ConfigError(f"{cls.name} learns from no {data}, got {name}. Use {others}.")
+            hint = did_you_mean(name, (*kinds, *also)) or f" Expected one of {', '.join(sorted(kinds))}."
+            raise ConfigError(f"{cls.name} has no setting {name!r}.{hint}")
 
     @classmethod
     def with_preset(cls, settings: Mapping[str, Any]) -> dict[str, Any]:

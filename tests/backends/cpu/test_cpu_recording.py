@@ -140,15 +140,62 @@ def test_a_replay_halts_at_another_shape():
     assert not recording.replay()
 
 
+LARGE, FLOAT32 = (1 << 16,), np.dtype(np.float32)  # so large that its memory is recycled
+
+
 def test_memory_of_a_recording_is_its_own():
-    backend, shape = CpuBackend(threads=1), (1 << 16,)
+    backend = CpuBackend(threads=1)
     recording = backend.recording()
     with recording.open():
-        first = np.asarray(backend.empty(shape, np.dtype(np.float32)) * 1)
-        noted = backend.empty(shape, np.dtype(np.float32))
-    others = [backend.empty(shape, np.dtype(np.float32)) for _ in range(3)]
-    assert recording.recycler.holds(noted)
+        first = np.asarray(backend.empty(LARGE, FLOAT32) * 1)
+        noted = backend.empty(LARGE, FLOAT32)
+    others = [backend.empty(LARGE, FLOAT32) for _ in range(3)]
+    assert recording.recycler.uncounted(noted) is not noted
     assert not any(np.may_share_memory(mine, other) for mine in (first, noted) for other in others)
+
+
+def double(_part, _parts, x, y):
+    np.multiply(x, 2, out=y)
+
+
+def test_a_recording_takes_no_more_memory_than_the_step():
+    """Compiled kernels, those that are called through Python, and NumPy's operations: none keeps what it has read."""
+    backend, inputs = CpuBackend(threads=1), iter([fresh(seed) for seed in range(3)])
+
+    def chain(x):
+        y = backend.empty(LARGE, FLOAT32)
+        y[...] = x[0, 0]
+        for _ in range(4):
+            y = backend.tanh(y)
+            rooted, doubled = backend.empty(LARGE, FLOAT32), backend.empty(LARGE, FLOAT32)
+            np.sqrt(np.abs(y, out=rooted), out=rooted)
+            rooted += y.reshape(256, 256).T.reshape(-1)[0]
+            backend.team.run(double, rooted, doubled, parts=1)
+            y = doubled
+        return y[:1] * 1
+
+    expected = chain(fresh(2))
+    in_python = backend.recycler.nbytes
+    recording, result = recorded(backend, chain, lambda: next(inputs))
+    assert recording.refused is None
+    assert recording.recycler.nbytes <= in_python
+    assert recording.recycler.in_use == 0
+    assert recording.replay()
+    assert recording.replay()
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_a_step_in_python_borrows_the_memory_of_a_recording():
+    backend, kept = CpuBackend(threads=1), []
+    recording, _ = recorded(backend, lambda x: backend.empty(LARGE, FLOAT32)[:1] + x[0, 0], lambda: fresh(0))
+    recording.beside(lambda: backend.empty(LARGE, FLOAT32).fill(1))
+    assert recording.refused is None
+    assert (recording.recycler.nbytes, backend.recycler.nbytes) == (4 * LARGE[0], 0)
+    recording.beside(lambda: kept.append(backend.empty(LARGE, FLOAT32)))
+    assert "remains" in recording.refused
+    assert recording.recycler.uncounted(kept[0]) is not kept[0]
+    assert backend.recycler.nbytes == 0
+    assert backend.empty(LARGE, FLOAT32).size == backend.recycler.nbytes // 4
 
 
 def test_large_steps_and_those_without_graphs_are_not_recorded(monkeypatch):

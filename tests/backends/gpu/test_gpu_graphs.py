@@ -24,6 +24,7 @@ from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, pr
 from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.batch import Batch
 from minigan.training.moving_average import MovingAverage
 from minigan.training.rhythm import Rhythm
 from minigan.training.stepper import Stepper
@@ -382,7 +383,12 @@ def test_a_run_names_the_step_and_saves_nothing_of_it(tmp_path):
     run = opened(tmp_path / "run", steps=9, rhythm=Rhythm(4, 100, 4))
     prepare = run.trainer.prepare
     numbers = itertools.count(1)
-    run.trainer.prepare = lambda item, rng: prepare(item, rng) * (np.inf if next(numbers) == 6 else 1)
+
+    def spoilt(item: Any, rng: np.random.Generator) -> Batch:
+        batch = prepare(item, rng)
+        return batch._replace(real=batch.real * (np.inf if next(numbers) == 6 else 1))
+
+    run.trainer.prepare = spoilt
     with pytest.raises(
         DivergenceError, match=r"training diverged at step 6: the input of D is not finite\..*step-00000004"
     ):
