@@ -393,7 +393,8 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         choices=_Formats(),
         metavar="FORMAT",
         required=True,
-        help="numpy: a Python file, onnx: a graph for ONNX Runtime, c: a header for C, torch: a state dict for PyTorch",
+        help="numpy: a Python file, onnx: a graph for ONNX Runtime, c: a header for C, html: a page for browsers, "
+        "torch: a state dict for PyTorch",
     )
     export.add_argument("--out", type=_folder, required=True, metavar="PATH", help="file to write (numpy: folder)")
     _add_last_weights(export)
@@ -403,7 +404,9 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "--fold", action=argparse.BooleanOptionalAction, help="fold BatchNorm into the weights (onnx; default on)"
     )
     export.add_argument("--opset", type=int, help="ONNX operator set, 17 to 21 (onnx; default 17)")
-    export.add_argument("--weights", choices=("fp32", "fp16", "int8"), help="type of the weights (c; default fp32)")
+    export.add_argument(
+        "--weights", choices=("fp32", "fp16", "int8"), help="type of the weights (c: default fp32, html: default int8)"
+    )
     export.add_argument("--layout", choices=("nchw", "nhwc"), help="layout of images (onnx; default nchw)")
 
 

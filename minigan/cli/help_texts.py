@@ -109,11 +109,12 @@ minigan evaluate runs/dcgan-digits-1 --json | jq .figures""",
     ),
     "export": Usage(
         "write a trained network for another program",
-        "Writes a trained network for another program: NumPy alone, ONNX, C, or PyTorch.",
+        "Writes a trained network for another program: NumPy alone, ONNX, C, PyTorch, or a web page.",
         """\
 minigan export runs/dcgan-digits-1 --to numpy --out digits
 minigan export runs/dcgan-digits-1 --to onnx --out digits.onnx
 minigan export runs/dcgan-digits-1 --to c --weights int8 --out digits.h
+minigan export runs/dcgan-digits-1 --to html --out digits.html
 minigan export runs/dcgan-digits-1 --to torch --prefix main. --out netG.safetensors""",
         "the network, the format and the file",
         quiet=True,

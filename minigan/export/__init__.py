@@ -17,8 +17,9 @@ and its translations, and one line in `FORMATS`.
 
 from collections.abc import Mapping
 
-from minigan.export import c, graph, numpy, onnx, torch
+from minigan.export import c, graph, html, numpy, onnx, torch
 from minigan.export.base import ExportOptions, Format, Subject
+from minigan.export.html_operations import Call
 from minigan.export.numpy_statements import Expression
 from minigan.export.state_dict import load_state_dict, read_state_dict, weight_shapes
 from minigan.export.torch_modules import Module, Slot
@@ -26,6 +27,7 @@ from minigan.export.translations import refusal, translates, translation
 
 __all__ = [
     "FORMATS",
+    "Call",
     "ExportOptions",
     "Expression",
     "Format",
@@ -50,5 +52,6 @@ FORMATS: Mapping[str, Format] = {
     "numpy": Format(numpy.write, options=()),
     "onnx": Format(onnx.write, options=("fold", "opset", "layout")),
     "c": Format(c.write, options=("weights",)),
+    "html": Format(html.write, options=("weights",)),
     "torch": Format(torch.write, options=("prefix",), networks=True),
 }

@@ -59,14 +59,14 @@ class ExportOptions:
         fold: whether BatchNorm goes into the weights before it.
         opset: version of ONNX's operators.
         layout: nchw or nhwc, for images that go in and come out.
-        weights: fp32, fp16 or int8.
+        weights: fp32, fp16 or int8; "" is the format's own choice.
     """
 
     prefix: str = ""
     fold: bool = True
     opset: int = 17
     layout: str = "nchw"
-    weights: str = "fp32"
+    weights: str = ""
 
 
 class Format(NamedTuple):

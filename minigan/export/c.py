@@ -6,7 +6,6 @@ into the caller's memory, `c_self_test` compares with the engine.
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
@@ -14,17 +13,15 @@ from pathlib import Path
 import numpy as np
 
 import minigan
-from minigan.checkpoints.quantized import WEIGHTS
-from minigan.errors import ConfigError
 from minigan.export import graph as g
 from minigan.export.base import ExportOptions, Subject
-from minigan.export.c_self_test import Quality, quality, run_self_test, self_test
+from minigan.export.c_self_test import run_self_test, self_test
 from minigan.export.c_statements import Program, library
+from minigan.export.quality import Quality, expect_finite, expect_weights, finding, quality
 from minigan.support.durable_files import atomic_write
 
 __all__ = ["header", "write"]
 
-LEAST_PSNR = 30.0  # dB; below it fewer bits change what is seen
 RATE = 100e6  # operations a second of a small processor with floating point
 
 TYPES = {"fp16": "uint16_t", "int8": "int8_t"}
@@ -40,24 +37,14 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
         ConfigError: a layer cannot be exported, weights are not finite or too large for fp16, or the self-test fails.
         OutputError: the file cannot be written.
     """
-    if options.weights not in WEIGHTS:
-        raise ConfigError(f"expected `weights` as one of {', '.join(WEIGHTS)}, got {options.weights!r}.")
-    program = _program(subject, options.weights)
-    found = quality(subject, program)
-    if found.psnr < LEAST_PSNR:
-        warnings.warn(
-            f"{options.weights} weights: PSNR {found.psnr:.1f} dB to the engine's images, less than {LEAST_PSNR:g} dB. "
-            "Look at the images, or export with more bits.",
-            stacklevel=2,
-        )
+    weights = expect_weights(options.weights or "fp32")
+    program = _program(subject, weights)
+    found = quality(subject, program.graph, weights)
     source = header(subject, program, found, name=out.name)
     tested = run_self_test(source)
     atomic_write(out, source.encode())
-    lines = [f"{options.weights} weights: PSNR {found.psnr:.1f} dB to the engine's images"] * (
-        options.weights != "fp32"
-    )
-    lines.append(f"{_sizes(program)}; about {program.flops / RATE * 1e3:,.3g} ms at 100 MFLOP/s")
-    return "\n".join([*lines, tested])
+    speed = f"about {program.flops / RATE * 1e3:,.3g} ms at 100 MFLOP/s"
+    return "\n".join([*finding(found, weights), f"{_sizes(program)}; {speed}", tested])
 
 
 def _program(subject: Subject, weights: str) -> Program:
@@ -70,10 +57,7 @@ def _program(subject: Subject, weights: str) -> Program:
     if graph.output in (g.INPUT, g.CONDITION) or all(isinstance(op, g.Reshape) for op in graph.ops):
         unit = g.Scale(inputs=(graph.output,), shape=graph.output_shape, factor=1.0, offset=0.0)
         graph = graph.then(unit)  # the output is always the program's own
-    for op in graph.ops:
-        for name, value in vars(op).items():
-            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-                raise ConfigError(f"{op.path}: expected finite weights, found NaN or infinity in {name}. Train again.")
+    expect_finite(graph)
     held = (g.INPUT,) * subject.from_noise + (g.CONDITION,) * bool(subject.classes)
     return Program(graph, weights=weights, held=held, source="z" if subject.from_noise else "image")
 

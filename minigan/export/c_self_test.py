@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,67 +13,13 @@ from minigan.errors import ConfigError
 from minigan.export import graph as g
 from minigan.export.base import Subject
 from minigan.export.c_statements import Program
-from minigan.export.evaluation import engine_images, evaluate
-from minigan.training.portable_noise import portable_classes, portable_normals, portable_uniforms
+from minigan.export.quality import Quality
 
-__all__ = ["Quality", "compiler", "quality", "run_self_test", "self_test"]
+__all__ = ["compiler", "run_self_test", "self_test"]
 
-EXAMPLES = 16
 PLACES = 8  # numbers of the image that the file's test compares
 TOLERANCE = 1e-4  # of the largest number, at least of 1
 LIMIT = 120  # seconds to compile, and to run
-
-
-@dataclass(frozen=True)
-class Quality:
-    """How near a program's images are to the engine's.
-
-    Attributes:
-        psnr: decibels, for the range of the engine's images; infinite where they are equal.
-        expected: the program's first image, flat.
-    """
-
-    psnr: float
-    expected: np.ndarray
-
-
-def quality(subject: Subject, program: Program) -> Quality:
-    """Compares the images of a program's weights with the engine's, for portable noise or random images.
-
-    The first image is that of the self-test: seed 0, number 0, class 0 or a condition that C makes easily.
-    """
-    graph = program.graph
-    x = example_inputs(subject, graph)
-    condition = None
-    if subject.classes:
-        labels = portable_classes(0, EXAMPLES, subject.classes)
-        labels[0] = 0
-        condition = np.eye(subject.classes, dtype=np.float32)[labels]
-    elif graph.condition_shape is not None:
-        condition = _uniform(graph.condition_shape)
-    engine = engine_images(subject, x, condition)
-    if program.kind == "fp32":
-        return Quality(float("inf"), engine[0].ravel())
-    images = evaluate(graph, x, condition)
-    error = float(np.mean((images - engine).astype(np.float64) ** 2))
-    span = 2.0 if len(graph.output_shape) == 3 else float(np.ptp(engine))
-    return Quality(10 * float(np.log10(span**2 / error)) if error else float("inf"), images[0].ravel())
-
-
-def example_inputs(subject: Subject, graph: g.Graph) -> np.ndarray:
-    """Inputs (16, *input_shape), float32: portable noise, or random images, the first of which C makes easily."""
-    size = prod(graph.input_shape)
-    if subject.from_noise:
-        return portable_normals(0, EXAMPLES, size).reshape(-1, *graph.input_shape).astype(np.float32)
-    return _uniform(graph.input_shape)
-
-
-def _uniform(shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers (16, *shape) from [-1, 1]: a pattern, then portable noise."""
-    size = prod(shape)
-    x = 2 * portable_uniforms(0, EXAMPLES, size).astype(np.float32) - 1
-    x[0] = (np.arange(size) * 37 % 64 - 32) / 32
-    return x.reshape(-1, *shape)
 
 
 def self_test(subject: Subject, program: Program, found: Quality) -> str:

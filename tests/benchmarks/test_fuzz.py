@@ -41,6 +41,7 @@ HARMLESS = {
     "minigan.backends.cpu.jit.fingerprint": "reads minigan's own source",
     "minigan.inspection.code_places._methods": "reads the source of a layer or kernel",
     "minigan.export.c_statements.library": "reads its own functions in C",
+    "minigan.export.html._own": "reads its own page",
     "minigan.inspection.page.packaged": "reads its own style sheets and scripts",
     "minigan.training.listeners.csv_log.CsvLog.on_step": "writes",
     "minigan.training.listeners.tensorboard_log.TensorBoardLog._remove_after": "reads events that test_logs.py damages",

@@ -1,0 +1,149 @@
+"""To HTML: a generator as one page that draws from disk, without a network, in plain JavaScript.
+
+`html_operations` says the operations as data, html_engine.js evaluates them, `html_directions` finds the directions of
+the sliders, html_page.js and html_page.css are what is seen.
+"""
+
+import base64
+import json
+import re
+import zlib
+from importlib import resources
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigan
+from minigan.errors import ConfigError
+from minigan.export import graph as g
+from minigan.export.base import ExportOptions, Subject
+from minigan.export.html_directions import directions
+from minigan.export.html_operations import Program
+from minigan.export.quality import Quality, expect_finite, expect_weights, finding, quality
+from minigan.inspection.page import framed, packaged, safe
+from minigan.support.durable_files import atomic_write
+
+__all__ = ["page", "write"]
+
+PLACES = 4096  # numbers of the engine's picture that a page compares, at most
+LEVELS = 2  # of 255, by which a page's picture may differ
+
+
+def write(subject: Subject, out: Path, options: ExportOptions) -> str:
+    """Writes a page; its weights are int8 unless others are asked for.
+
+    Raises:
+        ConfigError: a layer cannot be exported, weights are not finite or too large for fp16, or the generator draws or
+            needs what a page cannot show.
+        OutputError: the file cannot be written.
+    """
+    weights = expect_weights(options.weights or "int8")
+    graph = g.fold_batch_norms(subject.graph(to="html"))
+    _expect_pictures(subject, graph)
+    expect_finite(graph)
+    program = Program(graph, kind=weights)
+    found = quality(subject, program.graph, weights)
+    content = page(subject, program, found, name=out.stem).encode()
+    atomic_write(out, content)
+    size = f"{len(content):,} bytes, {program.flops / 1e6:.3g} MFLOP a picture"
+    return "\n".join([*finding(found, weights), f"{size}; open it in a browser"])
+
+
+def _expect_pictures(subject: Subject, graph: g.Graph) -> None:
+    """Refuses what a page cannot show.
+
+    Raises:
+        ConfigError: names it.
+    """
+    shape, given = graph.output_shape, graph.input_shape
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        found = f"one of shape {shape}"
+        raise ConfigError(f"a page shows pictures of 1 or 3 channels, {subject.title} draws {found}. Use --to c.")
+    if graph.condition_shape is not None and not subject.classes:
+        raise ConfigError(
+            f"a page asks for a class, {subject.title} needs a condition of shape {graph.condition_shape}. Use --to c."
+        )
+    if not subject.from_noise and (len(given) != 3 or given[2] not in (1, 3, _with_mask(graph))):
+        raise ConfigError(f"a page takes pictures of 1 or 3 channels, {subject.title} takes {given}. Use --to c.")
+
+
+def _with_mask(graph: g.Graph) -> int:
+    """The channels of a picture and the mask of a hole, which the network fills; 0 where it fills none."""
+    fills = any(isinstance(op, g.Blend) and op.inputs[1] == g.INPUT for op in graph.ops)
+    return graph.output_shape[2] + 1 if fills else 0
+
+
+def page(subject: Subject, program: Program, found: Quality, *, name: str) -> str:
+    """The page.
+
+    Args:
+        found: what it compares its first picture with.
+        name: of the pictures that it saves.
+    """
+    data = _data(subject, program, found, name)
+    weights = base64.b64encode(zlib.compress(program.content, 9)).decode()
+    own = "".join(f"operations[{json.dumps(key)}] = {source};\n" for key, source in program.functions.items())
+    script = "\n".join([_own("html_engine.js"), own, _own("html_page.js")])
+    body = [
+        _own("html_noise.html" if subject.from_noise else "html_image.html"),
+        _own("html_layers.html").replace("{about}", safe(_about(subject, program))),
+        f'<script type="application/json" id="data">{_in_script(data)}</script>',
+        f'<script type="text/plain" id="weights">{weights}</script>\n',
+    ]
+    return framed(subject.title, "\n".join(body), style=packaged("page.css") + _own("html_page.css"), script=script)
+
+
+def _about(subject: Subject, program: Program) -> str:
+    """A line on the page, for its foot."""
+    H, W, C = program.graph.output_shape
+    source = "noise" if subject.from_noise else "pictures"
+    kind = "" if program.kind == "fp32" else f" {program.kind}"
+    return (
+        f"{W}x{H} pictures of {C} channel{'s' if C > 1 else ''} from {source}, {len(program.content):,} bytes of"
+        f"{kind} weights, {program.flops / 1e6:.3g} MFLOP a picture. Nothing leaves this page. minigan "
+        f"{minigan.__version__}."
+    )
+
+
+def _data(subject: Subject, program: Program, found: Quality, name: str) -> dict[str, Any]:
+    """All that the script reads, besides the weights; keeps the directions among these."""
+    graph = program.graph
+    return {
+        "name": re.sub(r"[^\w-]+", "-", name).strip("-") or "picture",
+        "image": list(graph.output_shape),
+        "input": list(graph.input_shape),
+        "output": graph.output,
+        "ops": program.ops,
+        "noise": subject.from_noise,
+        "latent": prod(graph.input_shape),
+        "classes": subject.classes,
+        "mask": not subject.from_noise and graph.input_shape[2] == _with_mask(graph),
+        "directions": program.keep(directions(subject, graph)) if subject.from_noise else None,
+        "tensors": program.tensors,
+        "check": _check(found),
+    }
+
+
+def _check(found: Quality) -> dict[str, Any]:
+    """Pixels of the engine that a page compares its first picture with, and how far these may be off."""
+    places = np.unique(np.linspace(0, found.engine.size - 1, min(found.engine.size, PLACES)).astype(int))
+    levels = np.rint((found.engine[places].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
+    by_weights = float(np.abs(found.expected - found.engine).max()) * 127.5
+    return {
+        "size": found.engine.size,
+        "count": len(places),
+        "levels": base64.b64encode(levels.tobytes()).decode(),
+        "most": round(LEVELS + by_weights, 1),
+    }
+
+
+def _in_script(data: dict[str, Any]) -> str:
+    """JSON that no end of a script stands in."""
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _own(name: str) -> str:
+    """A part of the page that is the same for all."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
