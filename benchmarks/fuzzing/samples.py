@@ -282,6 +282,7 @@ SMALL = {
     "vae": ({"width": 1, "latent": 2}, [28, 28, 1]),
     "segment": ({"width": 1, "depth": 2, "d_width": 1}, [16, 16, 3]),
     "pix2pix": ({"width": 1, "d_width": 1}, [256, 256, 3]),
+    "cyclegan": ({"width": 1, "d_width": 1, "blocks": 1}, [16, 16, 3]),
     "superres": ({"width": 1, "d_width": 1, "blocks": 1}, [32, 32, 3]),
     "denoise": ({"width": 1, "d_width": 1, "depth": 3}, [32, 32, 3]),
     "inpaint": ({"width": 1, "d_width": 1}, [32, 32, 3]),
@@ -304,11 +305,14 @@ def model_bytes(name: str, settings: dict[str, int], shape: list[int], claims: M
     from minigan.recipes import get_recipe
 
     recipe = get_recipe(name).from_settings(settings)
-    G = recipe.built_generator(tuple(shape), backend="reference", dtype="float32", rng=np.random.default_rng(0))
+    arrays = {}
+    for each in recipe.generator_names:
+        rng = np.random.default_rng(0)
+        arrays |= network_arrays(recipe.built_generator(tuple(shape), name=each, backend="reference", rng=rng), each)
     kept = {key: value for key, value in recipe.settings().items() if key != "steps"}
     description = {"format": MODEL_FORMAT, "step": 1, "recipe": name, "settings": kept, "shape": shape}
     description |= {"dtype": "float32", "extent": 1.0, "classes": ["a", "b", "c"]}
-    return saved(network_arrays(G, "G"), {**description, **claims})
+    return saved(arrays, {**description, **claims})
 
 
 def saved(arrays: dict[str, np.ndarray], description: dict[str, object]) -> bytes:
