@@ -170,7 +170,7 @@ def read_model(folder: Path, rng: random.Random) -> None:
     weights = trained.G.arena.flat
     expect(bool(np.isfinite(weights).all()) and trained.step >= 0, "weights or step are not sound")
     expect(0 < trained.extent < math.inf, f"an extent of {trained.extent}")
-    if trained.recipe.name in ("segment", "pix2pix", "superres", "denoise", "inpaint"):
+    if trained.recipe.from_images:
         return
     with np.errstate(all="ignore"):
         x = trained.sample(2, seed=0)

@@ -38,6 +38,7 @@ HARMLESS = {
     "minigan.cli.command_line._flush": "opens the null device",
     "minigan.cli.command_line._occupy_standard_files": "opens the null device",
     "minigan.support.folder_owner._is_stopped": "reads what the system says of a process",
+    "minigan.training.replays.Replays._record": "opens a recording of a step",
     "minigan.backends.cpu.jit.fingerprint": "reads minigan's own source",
     "minigan.inspection.code_places._methods": "reads the source of a layer or kernel",
     "minigan.export.c_statements.library": "reads its own functions in C",
