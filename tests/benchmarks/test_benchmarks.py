@@ -339,7 +339,7 @@ def test_digits(monkeypatch, tmp_path, some_digits, capsys):
 
 def test_pretrained(monkeypatch, tmp_path, some_digits, capsys):
     by_pixels(monkeypatch, pretrained)
-    small = pretrained.MAKERS["digits"]._replace(settings={"width": 2}, data=some_digits, precision="fp32")
+    small = pretrained.MAKERS["digits"]._replace(settings={"width": 2}, data=some_digits)
     monkeypatch.setattr(pretrained, "MAKERS", {**pretrained.MAKERS, "digits": small})
     pretrained.main(["--only", "digits", "--out", str(tmp_path), *FEW, "--json", str(tmp_path / "made.json")])
     made = json.loads((tmp_path / "made.json").read_text())["generators"]["digits"]
