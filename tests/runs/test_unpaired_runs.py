@@ -59,7 +59,7 @@ def test_a_model_has_both_generators_and_both_averages(run):
     assert "data_b" not in description["settings"]
     assert list(run.generators) == ["G_AB", "G_BA"]
     for name, found in run.generators.items():
-        last = minigan.load_generator(run.folder, name=name, average=False)
+        last = minigan.load_generator(run.folder, name=name, average=False, backend="reference")
         assert found.averaged and not last.averaged
         assert found.name == last.name == name
         np.testing.assert_array_equal(last.G.arena.to_dict()["1.w"], arrays[f"{name}.1.w"])
@@ -79,7 +79,7 @@ def test_generators_of_a_loop_of_ones_own_are_written_by_name(run, tmp_path):
     networks = {name: found.G for name, found in run.generators.items()}
     recipe = run.generator.recipe
     minigan.save_generator(tmp_path / "model.safetensors", networks, recipe, step=7)
-    back = minigan.load_generator(tmp_path, name="G_BA")
+    back = minigan.load_generator(tmp_path, name="G_BA", backend="reference")
     assert back.step == 7 and not back.averaged
     np.testing.assert_array_equal(back.G.arena.flat, networks["G_BA"].arena.flat)
     with pytest.raises(
@@ -106,7 +106,22 @@ def test_pictures_show_both_directions_there_and_back(run, tmp_path):
 def test_sample_shows_one_direction_or_both(run, tmp_path, capsys):
     sizes = {}
     for name, words in (("both", []), ("ab", ["--direction", "AtoB"]), ("ba", ["--network", "G_BA"])):
-        assert main(["sample", str(run.folder), "--out", str(tmp_path / f"{name}.png"), "--count", "3", *words]) == 0
+        assert (
+            main(
+                [
+                    "sample",
+                    str(run.folder),
+                    "--backend",
+                    "reference",
+                    "--out",
+                    str(tmp_path / f"{name}.png"),
+                    "--count",
+                    "3",
+                    *words,
+                ]
+            )
+            == 0
+        )
         sizes[name] = np.asarray(Image.open(tmp_path / f"{name}.png"))
     assert sizes["both"].shape[1] > 1.8 * sizes["ab"].shape[1]
     assert sizes["ab"].shape == sizes["ba"].shape and not np.array_equal(sizes["ab"], sizes["ba"])
@@ -120,7 +135,20 @@ def test_translate_takes_the_direction(run, tmp_path):
     for direction in ("AtoB", "BtoA"):
         out = tmp_path / direction
         assert (
-            main(["translate", str(run.folder), str(tmp_path / "in"), "--direction", direction, "--out", str(out)]) == 0
+            main(
+                [
+                    "translate",
+                    str(run.folder),
+                    "--backend",
+                    "reference",
+                    str(tmp_path / "in"),
+                    "--direction",
+                    direction,
+                    "--out",
+                    str(out),
+                ]
+            )
+            == 0
         )
         found[direction] = np.asarray(Image.open(out / "x.png"))
     assert not np.array_equal(found["AtoB"], found["BtoA"])
@@ -130,7 +158,18 @@ def test_translate_takes_the_direction(run, tmp_path):
 
 
 def test_evaluate_measures_both_directions_by_the_truth(run, tmp_path, capsys):
-    words = ["evaluate", str(run.folder), "--count", "60", "--features", "pixels", "--out", str(tmp_path)]
+    words = [
+        "evaluate",
+        str(run.folder),
+        "--backend",
+        "reference",
+        "--count",
+        "60",
+        "--features",
+        "pixels",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(words) == 0
     figures = json.loads((tmp_path / "evaluation.json").read_text())["figures"]
     names = ("psnr", "ssim", "fid", "precision", "recall")
@@ -232,7 +271,9 @@ def test_a_run_on_two_folders_keeps_their_paths_and_takes_new_ones(tmp_path, mon
     (tmp_path / "b").rename(tmp_path / "c")
     run.resume(steps=3, data_b=tmp_path / "c", quiet=True)
     assert run.step == 3 and run.config.settings["data_b"] == str(tmp_path / "c")
-    assert main(["sample", str(run.folder), "--data-b", "digits", "--out", "s.png", "-q"]) == 0
+    assert (
+        main(["sample", str(run.folder), "--backend", "reference", "--data-b", "digits", "--out", "s.png", "-q"]) == 0
+    )
 
 
 def test_one_picture_a_side_trains(tmp_path):

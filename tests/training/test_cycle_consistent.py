@@ -69,8 +69,8 @@ def judges_loss(learner: CycleConsistent, batch: Sides, fakes: dict[str, np.ndar
 @pytest.mark.parametrize(
     "weights", [{"cycle": 10.0, "identity": 5.0}, {"adversarial": 2.0, "cycle": 0.0, "identity": 0.0}]
 )
-def test_a_whole_step_has_the_gradients_of_finite_differences(host_backend, weights):
-    learner, batch = assembled(host_backend, **weights), sides()
+def test_a_whole_step_has_the_gradients_of_finite_differences(reference, weights):
+    learner, batch = assembled(reference, **weights), sides()
     fakes = {"D_B": learner.networks["G_AB"].forward(batch.a, train=True)[0]}
     fakes["D_A"] = learner.networks["G_BA"].forward(batch.b, train=True)[0]
     expected_g, expected_d = generators_loss(learner, batch), judges_loss(learner, batch, fakes)
