@@ -2,13 +2,15 @@
 
 Only arrays of two or more axes are narrowed: the rest, of one number a channel, hardly take space. An int8 array q has
 beside it the float32 array `NAME:scale` of one number for each index of the last axis, and stands for q * scale. The
-scale is the largest absolute value of those numbers by 127, so that each is off by half a scale at most.
+scale is the largest absolute value of those numbers by 127, or 1 where all are 0, so that each is off by half a scale
+at most.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from minigan.checkpoints.quantized import LARGEST_HALF, quantize
 from minigan.errors import CheckpointError
 
 __all__ = ["STORED", "narrowed", "widened"]
@@ -31,12 +33,12 @@ def narrowed(arrays: Mapping[str, np.ndarray], stored: str) -> Arrays:
         if array.ndim < 2:
             found[name] = array
         elif stored == "float16":
-            most = float(np.finfo(np.float16).max)
-            found[name] = np.clip(array, -most, most).astype(np.float16)
+            found[name] = quantize(np.clip(array, -LARGEST_HALF, LARGEST_HALF), weights="fp16").values
         else:
-            scale = np.abs(array).max(axis=tuple(range(array.ndim - 1))).astype(np.float32) / np.float32(127)
-            found[name] = np.rint(array / np.where(scale > 0, scale, 1)).astype(np.int8)
-            found[name + SCALE] = scale
+            kept = quantize(array, weights="int8")
+            found[name] = kept.values
+            if kept.scale is not None:
+                found[name + SCALE] = kept.scale
     return found
 
 

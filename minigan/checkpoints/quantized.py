@@ -6,7 +6,7 @@ import numpy as np
 
 from minigan.errors import ConfigError
 
-__all__ = ["WEIGHTS", "Quantized", "quantize"]
+__all__ = ["LARGEST_HALF", "WEIGHTS", "Quantized", "quantize"]
 
 WEIGHTS = ("fp32", "fp16", "int8")
 LARGEST_HALF = float(np.finfo(np.float16).max)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import ConfigError
-from minigan.latent.sources import Sources
+from minigan.latent.sources import Sources, one_by_one
 from minigan.recipes import Recipe
 from minigan.support.arguments import is_whole, kind_of
 from minigan.training.portable_noise import MOST_SEEDS, portable_classes, portable_normals
@@ -49,10 +49,8 @@ def portable_seed_sources(
     recipe: Recipe, seeds: Sequence[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
 ) -> Sources:
     """Inputs of one sample for each seed, the first that portable noise has for it; see `portable_sources`."""
-    labels = label if isinstance(label, Sequence) else [label] * len(seeds)
-    drawn = [
-        portable_sources(recipe, seed, 1, label=each, truncation=truncation)
-        for seed, each in zip(seeds, labels, strict=True)
-    ]
-    conditions = [one.condition for one in drawn if one.condition is not None]
-    return Sources(np.concatenate([one.z for one in drawn]), np.concatenate(conditions) if conditions else None)
+
+    def draw(seed: int, each: int | None) -> Sources:
+        return portable_sources(recipe, seed, 1, label=each, truncation=truncation)
+
+    return one_by_one(draw, seeds, label)

@@ -1,6 +1,6 @@
 """Inputs of a generator that are told one by one: the noise of seeds, each by itself, and the classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from minigan.recipes import Recipe
 from minigan.support.arguments import is_whole, kind_of, number
 from minigan.training.sampling import standing_statistics
 
-__all__ = ["Sources", "expect_seeds", "expect_truncation", "random_sources", "seed_sources", "settled"]
+__all__ = ["Sources", "expect_seeds", "expect_truncation", "one_by_one", "random_sources", "seed_sources", "settled"]
 
 STANDING_BATCHES = 50  # of 64 samples each
 
@@ -61,11 +61,24 @@ def seed_sources(
     Raises:
         ConfigError: G does not draw from noise, or not by that class.
     """
+
+    def draw(seed: int, each: int | None) -> Sources:
+        return random_sources(recipe, np.random.default_rng(seed), 1, label=each, truncation=truncation)
+
+    return one_by_one(draw, seeds, label)
+
+
+def one_by_one(
+    draw: Callable[[int, int | None], Sources], seeds: Sequence[int], label: int | Sequence[int] | None
+) -> Sources:
+    """Inputs of one sample for each seed.
+
+    Args:
+        draw: the inputs of one sample, of a seed and a class or None.
+        label: class of all samples, or of each; None leaves it to `draw`.
+    """
     labels = label if isinstance(label, Sequence) else [label] * len(seeds)
-    drawn = [
-        random_sources(recipe, np.random.default_rng(seed), 1, label=each, truncation=truncation)
-        for seed, each in zip(seeds, labels, strict=True)
-    ]
+    drawn = [draw(seed, each) for seed, each in zip(seeds, labels, strict=True)]
     conditions = [one.condition for one in drawn if one.condition is not None]
     return Sources(np.concatenate([one.z for one in drawn]), np.concatenate(conditions) if conditions else None)
 
