@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,11 +98,10 @@ def evaluate_run(
     trained = load_generator(path, backend=backend, precision=precision, average=average, name=network)
     source, data_seed = run_data(path, data)
     if isinstance(trained.recipe, UnpairedRecipe):
-        for flag, given in (("--split", split), ("--targets", targets), ("--network", network or None)):
-            if given is not None:
-                raise ConfigError(
-                    f"unpaired images are evaluated in both directions, got {flag} {given}. Leave it out."
-                )
+        _refuse(
+            "unpaired images are evaluated in both directions",
+            {"--split": split, "--targets": targets, "--network": network or None},
+        )
         unpaired = evaluate_unpaired(
             load_translators(path, backend=backend, precision=precision, average=average),
             source,
@@ -116,11 +115,9 @@ def evaluate_run(
             note=note,
         )
         return Evaluation(unpaired[0], _description(trained, source), unpaired[1])
-    if data_b is not None:
-        raise ConfigError(f"{trained.recipe.name} learns from one source, got --data-b {data_b}. Leave it out.")
+    _refuse(f"{trained.recipe.name} learns from one source", {"--data-b": data_b})
     if isinstance(trained.recipe, TranslationRecipe):
-        if features is not None:
-            raise ConfigError(f"outputs with targets need no features, got --features {features}. Leave it out.")
+        _refuse("outputs with targets need no features", {"--features": features})
         found = evaluate_pairs(
             trained,
             source,
@@ -133,9 +130,7 @@ def evaluate_run(
             note=note,
         )
         return Evaluation(found[0], _description(trained, source), found[1])
-    for flag, given in (("--split", split), ("--targets", targets)):
-        if given is not None:
-            raise ConfigError(f"{trained.recipe.name} draws from noise, got {flag} {given}. Leave it out.")
+    _refuse(f"{trained.recipe.name} draws from noise", {"--split": split, "--targets": targets})
     shape = trained.sample(1, seed=seed).shape[1:]
     dataset = open_like(shape, source, seed=data_seed)
     with contextlib.closing(dataset):
@@ -201,6 +196,20 @@ def _usual_count(dataset: Dataset) -> int:
     if len(dataset.shape) == 1:
         return POINT_COUNT
     return STACKED_COUNT if isinstance(dataset, StackedImages) else IMAGE_COUNT
+
+
+def _refuse(rule: str, options: Mapping[str, object]) -> None:
+    """Refuses options that would be ignored.
+
+    Args:
+        rule: why, as the beginning of a line.
+        options: their values by their flags; None was not given.
+    Raises:
+        ConfigError: one of them was given.
+    """
+    for flag, given in options.items():
+        if given is not None:
+            raise ConfigError(f"{rule}, got {flag} {given}. Leave it out.")
 
 
 def _description(trained: TrainedGenerator, source: str) -> dict[str, Any]:
