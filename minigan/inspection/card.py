@@ -20,11 +20,11 @@ from minigan.checkpoints.resume_checks import log_lines, logged
 from minigan.data import EMBEDDED, STACKED
 from minigan.data.headers import PNG_SIGNATURE
 from minigan.errors import CheckpointError
-from minigan.inspection.dry_training import duration
 from minigan.recipes import Recipe, TranslationRecipe, UnpairedRecipe, get_recipe
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
 from minigan.support.arguments import path as expect_path
+from minigan.support.representation import duration
 from minigan.support.words import decoded
 from minigan.training.listeners.pictures import saved_pictures
 

@@ -25,7 +25,7 @@ from minigan.support.arguments import whole
 from minigan.support.durable_files import expect_makeable
 from minigan.support.folder_owner import refuse_if_owned
 from minigan.support.memory_limit import memory_limit
-from minigan.support.representation import memory_size, short_path
+from minigan.support.representation import duration, memory_size, short_path
 from minigan.training.failures import at_step
 from minigan.training.out_of_memory import out_of_memory
 from minigan.training.stepper import Stepper
@@ -293,15 +293,3 @@ def _peak(real: RealStep) -> int:
         before, _ = read()
         real.run()
         return max(0, read()[1] - before)
-
-
-def duration(seconds: float) -> str:
-    """A time in words: `2 min 5 s`."""
-    if seconds < 1:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["brief", "constructor_call", "fields", "memory_size", "printable", "python_text", "short_path"]
+__all__ = ["brief", "constructor_call", "duration", "fields", "memory_size", "printable", "python_text", "short_path"]
 
 _MISSING = object()
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # control codes, surrogates, line and paragraph separators
@@ -91,6 +91,18 @@ def _named_tuple(value: Any) -> str:
 def memory_size(nbytes: int) -> str:
     """A number of bytes for people: `12.3 MB`."""
     return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 1e5 else f"{nbytes / 1e3:,.1f} kB"
+
+
+def duration(seconds: float) -> str:
+    """A time in words: `2 min 5 s`."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count) or "0 s"
 
 
 def printable(text: str) -> str:

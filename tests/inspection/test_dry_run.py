@@ -10,9 +10,10 @@ import minigan
 from minigan.cli.command_line import main
 from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceError, OutOfMemoryError, OutputError
 from minigan.inspection import dry_run
-from minigan.inspection.dry_training import MOST, DryRun, dry_resume, duration
+from minigan.inspection.dry_training import MOST, DryRun, dry_resume
 from minigan.recipes import get_recipe
 from minigan.support.folder_owner import FolderOwner
+from minigan.support.representation import duration
 from minigan.training.alternating import AlternatingOptimizer
 
 SMALL = {"settings": {"hidden": 8, "latent": 3, "batch_size": 16}, "data": "ring", "backend": "reference"}
