@@ -405,7 +405,9 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     )
     export.add_argument("--opset", type=int, help="ONNX operator set, 17 to 21 (onnx; default 17)")
     export.add_argument(
-        "--weights", choices=("fp32", "fp16", "int8"), help="type of the weights (c: default fp32, html: default int8)"
+        "--weights",
+        choices=("fp32", "fp16", "int8"),
+        help="type of the weights (all but torch; default fp32, html: fp16 or int8, by size)",
     )
     export.add_argument("--layout", choices=("nchw", "nhwc"), help="layout of images (onnx; default nchw)")
 

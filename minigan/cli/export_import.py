@@ -14,13 +14,14 @@ from minigan.checkpoints.folder import CheckpointFolder
 from minigan.checkpoints.format import load_network
 from minigan.cli.generators import generator_name, run_recipe
 from minigan.cli.settings import chosen_settings
-from minigan.errors import CheckpointError, ConfigError
+from minigan.errors import CheckpointError, ConfigError, MiniganError
+from minigan.evaluation.data_and_features import open_like
 from minigan.export import FORMATS, ExportOptions, Subject, load_state_dict, read_state_dict, weight_shapes
 from minigan.nn.network import Sequential
 from minigan.recipes import DCGAN, NoiseRecipe, Recipe, get_recipe
 from minigan.runs import TrainedGenerator, load_generator
 from minigan.runs.config import new_config
-from minigan.runs.folders import new_folder, run_folder
+from minigan.runs.folders import new_folder, run_data, run_folder
 from minigan.runs.prepare import create_folder, prepare_run
 from minigan.support.output import Output
 from minigan.support.representation import short_path
@@ -37,8 +38,8 @@ def export_run(options: argparse.Namespace) -> int:
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(ExportOptions)}
     chosen = {name: value for name, value in given.items() if value is not None}
     for name in chosen.keys() - set(format.options):
-        takers = " and ".join(f"--to {to}" for to, other in FORMATS.items() if name in other.options)
-        raise ConfigError(f"--{name} can be used with {takers}, got --to {options.to}. Leave it out.")
+        takers = ", ".join(to for to, other in FORMATS.items() if name in other.options)
+        raise ConfigError(f"--{name} can be used with --to {takers}, got --to {options.to}. Leave it out.")
     name = generator_name(options)
     if name in ("", "G") or name in run_recipe(options).generator_names:
         subject = _generator(options, name)
@@ -59,14 +60,27 @@ def _generator(options: argparse.Namespace, name: str) -> Subject:
     trained = load_generator(options.run, backend="reference", average=not options.last_weights, name=name)
     weights = ", moving average" if trained.averaged else ""
     recipe = trained.recipe
+    conditional = isinstance(recipe, NoiseRecipe) and recipe.conditional
     return Subject(
         trained.G,
         f"{trained.name} of {recipe.name} at step {trained.step}{weights}",
         numbers="signed" if len(trained.G.output_shape) == 1 else recipe.numbers,
         from_noise=not recipe.from_images,
-        classes=recipe.classes if isinstance(recipe, NoiseRecipe) and recipe.conditional else 0,
+        classes=recipe.classes if conditional else 0,
         remark=_remark(trained),
+        class_names=trained.classes if conditional else (),
+        real=lambda count: _real(options.run, trained.G.output_shape, count),
     )
+
+
+def _real(path: Path, shape: tuple[int, ...], count: int) -> np.ndarray | None:
+    """Some of the run's own data, evenly spread; None where they cannot be read any more."""
+    try:
+        source, seed = run_data(path, None)
+        with contextlib.closing(open_like(shape, source, seed=seed)) as dataset:
+            return dataset.read(np.unique(np.linspace(0, len(dataset) - 1, count).astype(np.intp)))
+    except MiniganError:
+        return None
 
 
 def _remark(trained: TrainedGenerator) -> str:

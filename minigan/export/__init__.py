@@ -49,8 +49,8 @@ def __dir__() -> list[str]:
 
 
 FORMATS: Mapping[str, Format] = {
-    "numpy": Format(numpy.write, options=()),
-    "onnx": Format(onnx.write, options=("fold", "opset", "layout")),
+    "numpy": Format(numpy.write, options=("weights",)),
+    "onnx": Format(onnx.write, options=("fold", "opset", "layout", "weights")),
     "c": Format(c.write, options=("weights",)),
     "html": Format(html.write, options=("weights",)),
     "torch": Format(torch.write, options=("prefix",), networks=True),

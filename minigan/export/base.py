@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from minigan.export.graph import Activation, Graph, Scale
 from minigan.export.trace import trace
 from minigan.nn.network import Sequential
@@ -25,6 +27,8 @@ class Subject:
         from_noise: whether its input is drawn from N(0, 1).
         classes: number of classes, one of which is its condition; 0 where it has no condition, or another kind.
         remark: a further line to show with it.
+        class_names: of the classes, in order; () where they are unknown.
+        real: gives up to that many of the images, or points, that it learned from, or None where they are not at hand.
     """
 
     network: Sequential
@@ -33,6 +37,8 @@ class Subject:
     from_noise: bool = False
     classes: int = 0
     remark: str = ""
+    class_names: tuple[str, ...] = ()
+    real: Callable[[int], np.ndarray | None] | None = None
 
     def graph(self, *, to: str) -> Graph:
         """Its evaluation, up to images in [-1, 1], for a format that writes graphs.

@@ -17,7 +17,8 @@ from minigan.export import graph as g
 from minigan.export.base import ExportOptions, Subject
 from minigan.export.c_self_test import run_self_test, self_test
 from minigan.export.c_statements import Program, library
-from minigan.export.quality import Quality, expect_finite, expect_weights, finding, quality
+from minigan.export.fewer_bits import in_bits
+from minigan.export.quality import Quality, finding, quality
 from minigan.support.durable_files import atomic_write
 
 __all__ = ["header", "write"]
@@ -37,14 +38,14 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
         ConfigError: a layer cannot be exported, weights are not finite or too large for fp16, or the self-test fails.
         OutputError: the file cannot be written.
     """
-    weights = expect_weights(options.weights or "fp32")
+    weights = options.weights or "fp32"
     program = _program(subject, weights)
     found = quality(subject, program.graph, weights)
     source = header(subject, program, found, name=out.name)
     tested = run_self_test(source)
     atomic_write(out, source.encode())
     speed = f"about {program.flops / RATE * 1e3:,.3g} ms at 100 MFLOP/s"
-    return "\n".join([*finding(found, weights), f"{_sizes(program)}; {speed}", tested])
+    return "\n".join([*finding(found), f"{_sizes(program)}; {speed}", tested])
 
 
 def _program(subject: Subject, weights: str) -> Program:
@@ -57,9 +58,8 @@ def _program(subject: Subject, weights: str) -> Program:
     if graph.output in (g.INPUT, g.CONDITION) or all(isinstance(op, g.Reshape) for op in graph.ops):
         unit = g.Scale(inputs=(graph.output,), shape=graph.output_shape, factor=1.0, offset=0.0)
         graph = graph.then(unit)  # the output is always the program's own
-    expect_finite(graph)
     held = (g.INPUT,) * subject.from_noise + (g.CONDITION,) * bool(subject.classes)
-    return Program(graph, weights=weights, held=held, source="z" if subject.from_noise else "image")
+    return Program(in_bits(graph, weights), weights=weights, held=held, source="z" if subject.from_noise else "image")
 
 
 def _sizes(program: Program) -> str:

@@ -6,13 +6,11 @@ output's place already.
 """
 
 import re
-from dataclasses import replace
 from importlib import resources
 from math import prod
 
 import numpy as np
 
-from minigan.checkpoints.quantized import Quantized, quantize
 from minigan.errors import ConfigError
 from minigan.export import graph as g
 from minigan.export.c_memory import Plan, plan
@@ -30,7 +28,7 @@ class Program:
 
     Args:
         graph: without BatchNorm.
-        weights: fp32, fp16 or int8.
+        weights: fp32, fp16 or int8, as its filters are stored.
         held: which of the network's input and condition lie in the scratch memory.
         source: the network's input in C.
     Attributes:
@@ -39,7 +37,6 @@ class Program:
         weights: arrays of the weights that are quantized, in order.
         numbers: float32 arrays of all other numbers, in order.
         functions: sources of further functions, by name.
-        graph: the graph with the weights that the file has.
         flops: operations of all filters.
     """
 
@@ -54,10 +51,8 @@ class Program:
         self.numbers: list[np.ndarray] = []
         self.functions: dict[str, str] = {}
         self.flops = 0
-        self._stored: list[g.Op] = []
         for op in graph.ops:
             self._add(op)
-        self.graph = replace(graph, ops=tuple(self._stored))
 
     # ------------------------------------------------------------------------------------------ for translations
 
@@ -82,18 +77,17 @@ class Program:
         self.functions[name] = source
         return name
 
-    def filter(self, op: g.Linear, *, sizes: tuple[int, ...], w: np.ndarray) -> str:
+    def filter(self, op: g.Linear, *, sizes: tuple[int, ...]) -> str:
         """A pointer to a filter in the table.
 
         Args:
             sizes: as `net_filter` in c_functions.c has them.
-            w: (R, S, C, K), in the place of the operation's.
         """
-        kept = quantize(w, weights=self.kind, of=op.path)
-        self._restore(op, kept)
+        stored = op.stored
+        w = np.moveaxis(stored.values, stored.axis, -1)
         at = sum(array.size for array in self.weights)
-        self.weights.append(_in_order(kept.values))
-        scale, bias = self.keep(kept.scale), self.keep(op.b)
+        self.weights.append(_in_order(w.reshape(*sizes[6:8], *w.shape[-2:])))
+        scale, bias = self.keep(stored.scale), self.keep(op.b)
         numbers = ", ".join(f"{size:>3}" for size in sizes)
         self.filters.append(f"{{{numbers}, net_weights.values + {at}, {scale}, {bias}}}")
         return f"&net_filters[{len(self.filters) - 1}]"
@@ -105,7 +99,6 @@ class Program:
     # ------------------------------------------------------------------------------------------ statements
 
     def _add(self, op: g.Op) -> None:
-        self._stored.append(op)
         if isinstance(op, g.Reshape):
             return
         thing = op.layer if isinstance(op, g.Custom) else op
@@ -127,16 +120,6 @@ class Program:
     def work(self, op: g.Op) -> str:
         """A pointer to an operation's further memory."""
         return f"scratch + {self.plan.work[op.output]}"
-
-    def _restore(self, op: g.Linear, kept: Quantized) -> None:
-        """Gives an operation of `graph` the weight that a filter stands for."""
-        w = kept.restored()
-        match op:
-            case g.Dense():
-                w = w.reshape(op.w.shape)
-            case g.ConvTranspose():
-                w = w.transpose(0, 1, 3, 2)
-        self._stored[-1] = replace(op, w=w)
 
 
 def _in_order(w: np.ndarray) -> np.ndarray:
@@ -165,7 +148,7 @@ def _dense(op: g.Dense, inputs: list[str], output: str, program: Program) -> str
     before, after = op.w.shape
     program.flops += 2 * op.w.size
     sizes = (1, 1, before, 1, 1, after, 1, 1, 1, 1, 0, 0)
-    return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes, w=op.w[None, None])}, 0);"
+    return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes)}, 0);"
 
 
 @translates(g.Conv, to=C)
@@ -173,7 +156,7 @@ def _conv(op: g.Conv, inputs: list[str], output: str, program: Program) -> str:
     program.flops += 2 * op.w.size * op.shape[0] * op.shape[1]
     (top, _), (left, _) = op.padding
     sizes = (*program.shape(op.inputs[0]), *op.shape, *op.w.shape[:2], *op.stride, top, left)
-    return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes, w=op.w)}, 0);"
+    return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes)}, 0);"
 
 
 @translates(g.ConvTranspose, to=C)
@@ -181,8 +164,7 @@ def _conv_transpose(op: g.ConvTranspose, inputs: list[str], output: str, program
     before = program.shape(op.inputs[0])
     program.flops += 2 * op.w.size * before[0] * before[1]
     sizes = (*before, *op.shape, *op.w.shape[:2], *op.stride, *op.cut)
-    w = op.w.transpose(0, 1, 3, 2)
-    return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes, w=w)}, 1);"
+    return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes)}, 1);"
 
 
 # ---------------------------------------------------------------------------------------------- by channel

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigan.backends.geometry import IntPair
+from minigan.checkpoints.quantized import Quantized
 from minigan.nn.layers.base import Layer, Shape
 
 __all__ = [
@@ -73,10 +74,16 @@ class Custom(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Linear(Op):
-    """A layer with a weight, and a bias or none."""
+    """A layer with a weight, and a bias or none; `fewer` is the weight in fewer bits, which w stands for then."""
 
     w: Array
     b: Array | None
+    fewer: Quantized | None = None
+
+    @property
+    def stored(self) -> Quantized:
+        """The weight as a file keeps it."""
+        return self.fewer or Quantized(self.w.astype(np.float32), axis=self.output_axis)
 
     @property
     def output_axis(self) -> int:

@@ -19,36 +19,43 @@ import minigan
 from minigan.errors import ConfigError
 from minigan.export import graph as g
 from minigan.export.base import ExportOptions, Subject
+from minigan.export.fewer_bits import in_bits
 from minigan.export.html_directions import directions
 from minigan.export.html_operations import Program
-from minigan.export.quality import Quality, expect_finite, expect_weights, finding, quality
+from minigan.export.quality import Quality, finding, quality
 from minigan.inspection.page import framed, packaged, safe
 from minigan.support.durable_files import atomic_write
 
 __all__ = ["page", "write"]
 
 PLACES = 4096  # numbers of the engine's picture that a page compares, at most
+MOST_HALVES = 400_000  # half-precision weights, of which a page gets 2.5 bytes each
 LEVELS = 2  # of 255, by which a page's picture may differ
 
 
 def write(subject: Subject, out: Path, options: ExportOptions) -> str:
-    """Writes a page; its weights are int8 unless others are asked for.
+    """Writes a page; unless others are asked for, its weights are fp16, or int8 where that would be a large page.
 
     Raises:
         ConfigError: a layer cannot be exported, weights are not finite or too large for fp16, or the generator draws or
             needs what a page cannot show.
         OutputError: the file cannot be written.
     """
-    weights = expect_weights(options.weights or "int8")
     graph = g.fold_batch_norms(subject.graph(to="html"))
     _expect_pictures(subject, graph)
-    expect_finite(graph)
-    program = Program(graph, kind=weights)
+    weights = options.weights or _fitting(graph)
+    program = Program(in_bits(graph, weights))
     found = quality(subject, program.graph, weights)
     content = page(subject, program, found, name=out.stem).encode()
     atomic_write(out, content)
     size = f"{len(content):,} bytes, {program.flops / 1e6:.3g} MFLOP a picture"
-    return "\n".join([*finding(found, weights), f"{size}; open it in a browser"])
+    return "\n".join([*finding(found), f"{size}; open it in a browser"])
+
+
+def _fitting(graph: g.Graph) -> str:
+    """The type of weights for a page of about a megabyte, or as near as one comes."""
+    weights = sum(op.w.size for op in graph.ops if isinstance(op, g.Linear))
+    return "fp16" if weights <= MOST_HALVES else "int8"
 
 
 def _expect_pictures(subject: Subject, graph: g.Graph) -> None:
@@ -88,21 +95,20 @@ def page(subject: Subject, program: Program, found: Quality, *, name: str) -> st
     script = "\n".join([_own("html_engine.js"), own, _own("html_page.js")])
     body = [
         _own("html_noise.html" if subject.from_noise else "html_image.html"),
-        _own("html_layers.html").replace("{about}", safe(_about(subject, program))),
+        _own("html_layers.html").replace("{about}", safe(_about(subject, program, found.weights))),
         f'<script type="application/json" id="data">{_in_script(data)}</script>',
         f'<script type="text/plain" id="weights">{weights}</script>\n',
     ]
     return framed(subject.title, "\n".join(body), style=packaged("page.css") + _own("html_page.css"), script=script)
 
 
-def _about(subject: Subject, program: Program) -> str:
+def _about(subject: Subject, program: Program, weights: str) -> str:
     """A line on the page, for its foot."""
     H, W, C = program.graph.output_shape
     source = "noise" if subject.from_noise else "pictures"
-    kind = "" if program.kind == "fp32" else f" {program.kind}"
     return (
         f"{W}x{H} pictures of {C} channel{'s' if C > 1 else ''} from {source}, {len(program.content):,} bytes of"
-        f"{kind} weights, {program.flops / 1e6:.3g} MFLOP a picture. Nothing leaves this page. minigan "
+        f" {weights} weights, {program.flops / 1e6:.3g} MFLOP a picture. Nothing leaves this page. minigan "
         f"{minigan.__version__}."
     )
 

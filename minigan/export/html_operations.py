@@ -4,12 +4,11 @@ A translation to "html" takes the operation or layer, and the `Program` that kee
 `Call`: the name of a function of html_engine.js, or of your own, and what it is told.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from minigan.checkpoints.quantized import Quantized, quantize
 from minigan.errors import ConfigError
 from minigan.export import graph as g
 from minigan.export.translations import translates, translation
@@ -41,27 +40,22 @@ class Program:
 
     Args:
         graph: without BatchNorm.
-        kind: fp32, fp16 or int8.
     Attributes:
-        graph: with the weights that the page has.
         ops: what html_engine.js reads.
         tensors: descriptions of the arrays.
         functions: sources of further functions, by name.
         flops: operations of all filters.
     """
 
-    def __init__(self, graph: g.Graph, *, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, graph: g.Graph) -> None:
         self.ops: list[dict[str, Any]] = []
         self.tensors: list[dict[str, Any]] = []
         self.functions: dict[str, str] = {}
         self.flops = 0
         self._parts: list[bytes] = []
-        self._stored: list[g.Op] = []
         self.graph = graph
         for op in graph.ops:
             self._add(op)
-        self.graph = replace(graph, ops=tuple(self._stored))
 
     @property
     def content(self) -> bytes:
@@ -81,10 +75,9 @@ class Program:
         return len(self.tensors) - 1
 
     def weight(self, op: g.Linear) -> int | None:
-        """The number of an operation's weight, with the output channels last; in fewer bits, as was asked."""
-        kept = quantize(op.w, weights=self.kind, axis=op.output_axis, of=op.path)
-        self._stored[-1] = replace(op, w=kept.restored())
-        return self.keep(_outputs_last(kept), scale=self.keep(kept.scale))
+        """The number of an operation's weight, with the output channels last."""
+        stored = op.stored
+        return self.keep(np.moveaxis(stored.values, stored.axis, -1), scale=self.keep(stored.scale))
 
     def function(self, name: str, source: str) -> str:
         """The name of a function of your own, whose source, an expression in JavaScript, goes into the page.
@@ -106,7 +99,6 @@ class Program:
     # ------------------------------------------------------------------------------------------ operations
 
     def _add(self, op: g.Op) -> None:
-        self._stored.append(op)
         thing = op.layer if isinstance(op, g.Custom) else op
         call: Call = translation(thing, to=HTML).function(thing, self)
         arrays = {name: number for name, number in call.arrays.items() if number is not None}
@@ -122,11 +114,6 @@ class Program:
                 **arrays,
             }
         )
-
-
-def _outputs_last(kept: Quantized) -> np.ndarray:
-    """The values with the axis of the output channels last."""
-    return np.moveaxis(kept.values, kept.axis, -1)
 
 
 # ---------------------------------------------------------------------------------------------- filters

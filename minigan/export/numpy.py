@@ -17,7 +17,9 @@ import minigan
 from minigan.export import graph as g
 from minigan.export import numpy_functions
 from minigan.export.base import ExportOptions, Subject
+from minigan.export.fewer_bits import in_bits
 from minigan.export.numpy_statements import Body
+from minigan.export.quality import loss
 from minigan.nn.layers.base import Shape
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.training import portable_noise
@@ -26,31 +28,42 @@ __all__ = ["write"]
 
 NAME = "generator"
 
+LOADED = {
+    "fp32": "    W = dict(file)\n",
+    "fp16": "    W = {name: array.astype(np.float32) for name, array in file.items()}\n",
+    "int8": """\
+    W = dict(file)
+for name in [name for name in W if name + "_scale" in W]:
+    W[name] = W[name] * W.pop(name + "_scale")
+""",
+}
 
-def write(subject: Subject, out: Path, options: ExportOptions) -> str:  # noqa: ARG001 (no choices)
+
+def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     """Writes generator.py and generator.npz into a folder.
 
     Raises:
-        ConfigError: a layer cannot be exported.
+        ConfigError: a layer cannot be exported, or weights are not finite or too large for fp16.
         OutputError: the folder cannot be written.
     """
-    body = Body(g.fold_batch_norms(subject.graph(to="numpy")))
-    source = _module(subject, body)
+    weights = options.weights or "fp32"
+    body = Body(in_bits(g.fold_batch_norms(subject.graph(to="numpy")), weights))
+    lost = loss(subject, body.graph, weights)
+    source = _module(subject, body, weights)
     archive = io.BytesIO()
     np.savez(archive, **body.arrays)  # type: ignore[arg-type]  # none is called allow_pickle
     make_folder(out)
     atomic_write(out / f"{NAME}.npz", archive.getvalue())
     atomic_write(out / f"{NAME}.py", source.encode())
     run = f"python {out / NAME}.py, or " if subject.from_noise else ""
-    return (
-        f"{run}from {NAME} import generate; {source.count(chr(10))} lines, {len(archive.getvalue()):,} bytes of weights"
-    )
+    size = f"{source.count(chr(10))} lines, {len(archive.getvalue()):,} bytes of weights"
+    return "\n".join([*lost, f"{run}from {NAME} import generate; {size}"])
 
 
 # ---------------------------------------------------------------------------------------------- the file around it
 
 
-def _module(subject: Subject, body: Body) -> str:
+def _module(subject: Subject, body: Body, weights: str) -> str:
     """The file's text."""
     graph = body.graph
     given = "z" if subject.from_noise else "x"
@@ -58,7 +71,7 @@ def _module(subject: Subject, body: Body) -> str:
     sections = [
         f'"""{_title(subject, graph)}\n\nWritten by minigan {minigan.__version__}; the weights are in {NAME}.npz '
         f'next to this file.\n"""\n\nimport numpy as np\n\n'
-        f'with np.load(__file__.removesuffix(".py") + ".npz", allow_pickle=False) as file:\n    W = dict(file)\n',
+        f'with np.load(__file__.removesuffix(".py") + ".npz", allow_pickle=False) as file:\n{LOADED[weights]}',
         _generate(subject, body, given, arguments),
     ]
     if subject.from_noise:

@@ -69,9 +69,21 @@ class Body:
         """
         if array is None:
             return ""
-        number = 1 + sum(re.fullmatch(rf"{name}\d+", known) is not None for known in self.arrays)
+        number = 1 + self._count(name)
         self.arrays[f"{name}{number}"] = array
         return f'W["{name}{number}"]'
+
+    def _count(self, name: str) -> int:
+        """How many arrays of that name there are."""
+        return sum(re.fullmatch(rf"{name}\d+", known) is not None for known in self.arrays)
+
+    def weight(self, op: g.Linear) -> str:
+        """The name of an operation's weight; beside 8-bit integers the arrays have w1_scale, which meets w1."""
+        stored = op.stored
+        name = self.keep("w", stored.values)
+        if stored.scale is not None:
+            self.arrays[f"w{self._count('w')}_scale"] = stored.scale.reshape(-1, *[1] * (-1 - stored.axis))
+        return name
 
     def function(self, function: Callable[..., Any]) -> str:
         """The name of a plain function whose source is copied into the file; it may use np and `numpy_functions`.
@@ -145,12 +157,12 @@ def _takes_in(following: g.Op | None, op: g.Op, expression: Expression) -> bool:
 @translates(g.Dense, to=NUMPY)
 def _dense(op: g.Dense, inputs: list[str], body: Body) -> Expression:
     b = body.keep("b", op.b)
-    return Expression(f"{inputs[0]} @ {body.keep('w', op.w)}{f' + {b}' if b else ''}", closed=False)
+    return Expression(f"{inputs[0]} @ {body.weight(op)}{f' + {b}' if b else ''}", closed=False)
 
 
 @translates(g.Conv, g.ConvTranspose, to=NUMPY)
 def _convolution(op: g.Conv | g.ConvTranspose, inputs: list[str], body: Body) -> Expression:
-    given = [inputs[0], body.keep("w", op.w), body.keep("b", op.b), _setting("stride", op.stride, default=1)]
+    given = [inputs[0], body.weight(op), body.keep("b", op.b), _setting("stride", op.stride, default=1)]
     if isinstance(op, g.ConvTranspose):
         given += [_setting("cut", op.cut, default=0), f"size={op.shape[:2]}"]
     else:

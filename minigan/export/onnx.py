@@ -11,7 +11,9 @@ import minigan
 from minigan.errors import ConfigError, MissingExtraError
 from minigan.export import graph as g
 from minigan.export.base import ExportOptions, Subject
+from minigan.export.fewer_bits import in_bits
 from minigan.export.onnx_nodes import Nodes, channels_first
+from minigan.export.quality import loss
 from minigan.nn.layers.base import Shape
 from minigan.support.durable_files import atomic_write
 
@@ -28,7 +30,8 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     or `points`; all are float32.
 
     Raises:
-        ConfigError: a layer cannot be exported, or an option is out of range.
+        ConfigError: a layer cannot be exported, weights are not finite or too large for fp16, or an option is out of
+            range.
         MissingExtraError: onnx is not installed.
     """
     if options.opset not in OPSETS or options.layout not in LAYOUTS:
@@ -36,12 +39,15 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
             f"expected opset from {OPSETS[0]} to {OPSETS[-1]} and layout {' or '.join(LAYOUTS)}, got "
             f"{options.opset} and {options.layout}."
         )
-    graph = subject.graph(to="onnx")
-    model = _model(subject, g.fold_batch_norms(graph) if options.fold else graph, options)
+    graph, weights = subject.graph(to="onnx"), options.weights or "fp32"
+    graph = in_bits(g.fold_batch_norms(graph) if options.fold else graph, weights)
+    lost = loss(subject, graph, weights)
+    model = _model(subject, graph, options)
     content = model.SerializeToString()
     atomic_write(out, content)
     ends = (", ".join(map(_told, end)) for end in (model.graph.input, model.graph.output))
-    return f"{' -> '.join(ends)}; opset {options.opset}, {len(content):,} bytes"
+    told = f"{' -> '.join(ends)}; opset {options.opset}, {len(content):,} bytes"
+    return "\n".join([*lost, told])
 
 
 def _told(value: Any) -> str:

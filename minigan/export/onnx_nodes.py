@@ -16,6 +16,7 @@ from minigan.nn.layers.base import Shape
 __all__ = ["Node", "Nodes", "channels_first"]
 
 ONNX = "onnx"
+FLOAT = 1  # float32, as ONNX numbers its types
 TO_NCHW, TO_NHWC, SWAPPED = (0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1)
 ACTIVATIONS = {"relu": "Relu", "leaky_relu": "LeakyRelu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
@@ -82,9 +83,20 @@ class Nodes:
         """Adds a constant (C,), such that it meets values (N, *shape) channel by channel."""
         return self.constant(array.reshape(-1, *[1] * (len(shape) - 1)))
 
-    def weights(self, w: np.ndarray, b: np.ndarray | None) -> list[str]:
-        """Adds a weight, and a bias if there is one."""
-        return [self.constant(array) for array in (w, b) if array is not None]
+    def weights(self, op: g.Linear, axes: Sequence[int]) -> list[str]:
+        """Adds a weight, with its axes in that order, and a bias if there is one.
+
+        Fewer bits are widened by plain nodes, which readers compute once: ONNX Runtime takes DequantizeLinear as leave
+        to compute in 8 bits.
+        """
+        stored = op.stored
+        w = self.constant(stored.values.transpose(axes))
+        if op.fewer is not None:
+            w = self.add("Cast", [w], {"to": FLOAT})
+        if stored.scale is not None:
+            shape = [-1 if axis == stored.axis % len(axes) else 1 for axis in axes]
+            w = self.add("Mul", [w, self.constant(stored.scale.reshape(shape))])
+        return [w] if op.b is None else [w, self.constant(op.b)]
 
     def affine(self, x: str, scale: str, shift: str) -> str:
         """scale * x + shift."""
@@ -111,14 +123,14 @@ class Nodes:
 
 @translates(g.Dense, to=ONNX)
 def _dense(op: g.Dense, inputs: list[str], nodes: Nodes) -> str:
-    return nodes.add("Gemm", [*inputs, *nodes.weights(op.w, op.b)])
+    return nodes.add("Gemm", [*inputs, *nodes.weights(op, (0, 1))])
 
 
 @translates(g.Conv, to=ONNX)
 def _conv(op: g.Conv, inputs: list[str], nodes: Nodes) -> str:
     (top, bottom), (left, right) = op.padding
     attributes = {"strides": op.stride, "pads": (top, left, bottom, right), "kernel_shape": op.w.shape[:2]}
-    return nodes.add("Conv", [*inputs, *nodes.weights(op.w.transpose(3, 2, 0, 1), op.b)], attributes)
+    return nodes.add("Conv", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
 
 
 @translates(g.ConvTranspose, to=ONNX)
@@ -133,7 +145,7 @@ def _conv_transpose(op: g.ConvTranspose, inputs: list[str], nodes: Nodes) -> str
         "output_padding": tuple(max(-n, 0) for n in rest),
         "kernel_shape": op.w.shape[:2],
     }
-    return nodes.add("ConvTranspose", [*inputs, *nodes.weights(op.w.transpose(3, 2, 0, 1), op.b)], attributes)
+    return nodes.add("ConvTranspose", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
 
 
 @translates(g.BatchNorm, to=ONNX)

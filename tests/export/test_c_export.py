@@ -320,8 +320,6 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "int8 weights: PSNR" in out and "G of dcgan at step 1, moving average: g.h" in out
     assert Path("g.h").read_text().startswith("/* g.h: G of dcgan at step 1, moving average.\n")
-    assert main(["export", "run", "--to", "numpy", "--weights", "int8", "--out", "out"]) == 2
-    assert "--weights can be used with --to c and --to html, got --to numpy. Leave it out." in capsys.readouterr().err
     with pytest.raises(OutputError):
         FORMATS["c"].write(CASES["mlp of points"].subject(), tmp_path, ExportOptions())
 

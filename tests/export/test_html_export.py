@@ -3,13 +3,13 @@
 import base64
 import json
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import BROWSER, Browser
 from export_cases import CASES, inputs
+from pages import click, drawn_by_javascript, opened, picture, settled
 
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, OutputError
@@ -18,18 +18,11 @@ from minigan.export import graph as g
 from minigan.export.evaluation import evaluate
 from minigan.export.html import _own
 from minigan.export.html_directions import directions
-from minigan.export.html_operations import Program
 from minigan.nn.layers import Conv2D, Dense, MinibatchStdDev, ReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
 from minigan.training.portable_noise import inverse_normal, portable_normals, portable_uniforms
 
 EVIL = "G of </script><script>alert(1)</script>\"'&<!--"
-PICTURE = """(() => { const shown = document.getElementById('picture'), canvas = document.createElement('canvas');
-[canvas.width, canvas.height] = [shown.width, shown.height];
-const context = canvas.getContext('2d', { willReadFrequently: true });
-context.drawImage(shown, 0, 0);
-return [canvas.height, canvas.width, ...context.getImageData(0, 0, canvas.width, canvas.height).data]; })()"""
-SETTLED = "new Promise(done => setTimeout(done, 60))"
 
 
 def network(*layers, shape=(3,)) -> Sequential:
@@ -62,48 +55,12 @@ def pages(tmp_path_factory):
     return {path.stem: path for path in folder.iterdir()}
 
 
-def opened(browser, path: Path, address: str = "", **window) -> None:
-    browser.open("about:blank")
-    browser.open(path.as_uri() + address, **window)
-    browser.run(
-        "new Promise(done => { const look = () => document.getElementById('check').textContent === "
-        "'Checking ...' ? setTimeout(look, 10) : done(); look(); })"
-    )
-    browser.run(SETTLED)
-
-
-def picture(browser, channels: int) -> np.ndarray:
-    height, width, *numbers = browser.run(PICTURE)
-    found = np.array(numbers).reshape(height, width, 4)
-    assert (found[..., 3] == 255).all()
-    return found[..., :channels]
-
-
-def click(browser, selector: str) -> None:
-    browser.run(f"document.querySelector({json.dumps(selector)}).click()")
-    browser.run(SETTLED)
-
-
 def assert_no_complaint(browser, path: Path) -> None:
     assert browser.messages == []
     assert [url for url in browser.requests if not url.startswith(("data:", "about:"))] in ([], [path.as_uri()])
 
 
 # ---------------------------------------------------------------------------------------------- the engine
-
-
-def drawn_by_javascript(browser, subject: Subject, x: np.ndarray, c: np.ndarray | None, kind: str = "fp32"):
-    """Outputs of the page's engine, and the graph whose weights it has."""
-    program = Program(g.fold_batch_norms(subject.graph(to="html")), kind=kind)
-    own = "".join(f"operations[{json.dumps(name)}] = {source};\n" for name, source in program.functions.items())
-    packed = base64.b64encode(zlib.compress(program.content)).decode()
-    data = {"ops": program.ops, "tensors": program.tensors, "output": program.graph.output}
-    given = [[row.ravel().tolist(), None if c is None else c[n].ravel().tolist()] for n, row in enumerate(x)]
-    script = f"""(async () => {{ {_own("html_engine.js")} {own}
-const generator = new Generator({json.dumps(data)}, await unpacked(bytesOf("{packed}")));
-const array = numbers => numbers && Float32Array.from(numbers);
-return {json.dumps(given)}.map(([x, c]) => Array.from(generator.run(array(x), array(c)))); }})()"""
-    return np.array(browser.run(script)).reshape(len(x), *subject.network.output_shape), program
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -184,7 +141,7 @@ def test_sliders_the_pad_and_the_address(browser, pages):
     first = picture(browser, 1)
     press = "document.getElementById('pad').dispatchEvent(new KeyboardEvent('keydown', {key: 'End', bubbles: true}))"
     browser.run(press)
-    browser.run(SETTLED)
+    settled(browser)
     corner = picture(browser, 1)
     assert browser.run("document.getElementById('pad').getAttribute('aria-valuetext')") == "100 % across, 100 % down"
     opened(browser, path, "#seed=10")
@@ -212,7 +169,7 @@ def test_a_walk_and_its_end(browser, pages):
     click(browser, "#walk")
     there = picture(browser, 1)
     assert np.abs(there - before).max() > 2
-    browser.run(SETTLED)
+    settled(browser)
     np.testing.assert_array_equal(picture(browser, 1), there)
     assert browser.messages == []
 

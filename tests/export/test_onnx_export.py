@@ -10,7 +10,9 @@ from export_cases import CASES, Case, inputs
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, MissingExtraError
 from minigan.export import FORMATS, ExportOptions, Subject
-from minigan.export.graph import BatchNorm, fold_batch_norms
+from minigan.export.evaluation import evaluate
+from minigan.export.fewer_bits import in_bits
+from minigan.export.graph import BatchNorm, Linear, fold_batch_norms
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -55,6 +57,22 @@ def test_the_same_images(name: str, fold: bool, opset: int, layout: str, tmp_pat
     np.testing.assert_allclose(one, expected[:1], rtol=1e-5, atol=1e-5)
     norms = sum(isinstance(op, BatchNorm) for op in subject.graph(to="onnx").ops)
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == (0 if fold else norms)
+
+
+@pytest.mark.parametrize(("weights", "fold", "layout"), [("fp16", True, "nchw"), ("int8", False, "nhwc")])
+@pytest.mark.parametrize("name", ["dcgan with classes", "spectral norm", "gaps and groups", "mlp of points"])
+def test_weights_in_fewer_bits(name: str, weights: str, fold: bool, layout: str, tmp_path: Path):
+    """ONNX Runtime has the very numbers that the quality was told of."""
+    subject, model = written(CASES[name], tmp_path / "g.onnx", weights=weights, fold=fold, layout=layout)
+    graph = subject.graph(to="onnx")
+    graph = in_bits(fold_batch_norms(graph) if fold else graph, weights)
+    x, c = inputs(subject)
+    expected = evaluate(graph, x, c)
+    np.testing.assert_allclose(run(model, x, c, layout=layout), expected, rtol=1e-5, atol=1e-5)
+    assert not np.array_equal(expected, CASES[name].expected(subject, x, c))
+    kinds = [onnx.helper.tensor_dtype_to_np_dtype(constant.data_type) for constant in model.graph.initializer]
+    narrow = {"fp16": np.float16, "int8": np.int8}[weights]
+    assert kinds.count(narrow) == sum(isinstance(op, Linear) for op in graph.ops)
 
 
 @pytest.mark.parametrize("opset", range(17, 22))
