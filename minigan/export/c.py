@@ -86,6 +86,7 @@ def header(subject: Subject, program: Program, found: Quality, *, name: str) -> 
         "#if defined(NET_IMPLEMENTATION) || defined(MINIGAN_SELF_TEST)",
         _weights(program),
         *_functions(called + " net_noise net_random_class" * subject.from_noise, program),
+        _names(subject.class_names),
         _table(program),
         _generate(subject, program),
         *([_sample(subject, program)] if subject.from_noise else []),
@@ -171,6 +172,8 @@ def _declarations(subject: Subject, program: Program) -> str:
         ]
     head = "#ifndef NET_H\n#define NET_H\n\n#include <math.h>\n#include <stdint.h>"
     opened, closed = ("#ifdef __cplusplus\n" + text + "\n#endif" for text in ('extern "C" {', "}"))
+    if subject.class_names:
+        functions.append("extern const char *const net_class_names[NET_CLASSES]; /* in UTF-8 */")
     return "\n\n".join([head, "\n".join(lines), opened, "\n".join(functions), closed])
 
 
@@ -242,6 +245,19 @@ def _functions(called: str, program: Program) -> list[str]:
     return [*kept, *program.functions.values()]
 
 
+def _names(names: tuple[str, ...]) -> str:
+    """The names of the classes."""
+    if not names:
+        return ""
+    values = ", ".join(f'"{"".join(map(_character, name.encode(errors="replace")))}"' for name in names)
+    return f"const char *const net_class_names[NET_CLASSES] = {{{values}}};"
+
+
+def _character(byte: int) -> str:
+    """A byte in a string of C; those that mean something there, or are not ASCII, by number."""
+    return chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+
+
 def _table(program: Program) -> str:
     if not program.filters:
         return ""
@@ -278,10 +294,8 @@ def _sample(subject: Subject, program: Program) -> str:
 
 
 RESTRICT = """\
-#if defined(__GNUC__) || defined(_MSC_VER)
+#ifndef NET_RESTRICT /* for a compiler that does not know it: -DNET_RESTRICT= */
 #define NET_RESTRICT __restrict
-#else
-#define NET_RESTRICT
 #endif"""
 
 ROWS = """\

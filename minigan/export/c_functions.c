@@ -65,40 +65,22 @@ static void net_many(const float *x, int x_step, int C, const net_weight *w, flo
         }
 }
 
-/* The product x w of two vectors, in eight sums, which fit into a vector register. */
-static float net_dot(const float *x, const net_weight *w, int n)
-{
-    float sums[8] = {0}, total = 0;
-    int i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (int lane = 0; lane < 8; lane++)
-            sums[lane] += x[i + lane] * NET_VALUE(w[i + lane]);
-    for (; i < n; i++)
-        total += x[i] * NET_VALUE(w[i]);
-    for (int lane = 0; lane < 8; lane++)
-        total += sums[lane];
-    return total;
-}
-
-/* As net_many, for few channels out, with weights [K][C]. */
+/* As net_many, for few channels out, with weights [K][C]: in eight sums, which fit into a vector register. */
 static void net_few(const float *x, int x_step, int C, const net_weight *w, float *y, int y_step, int K, int pixels)
 {
-    for (int m = 0; m < pixels; m++)
-        for (int k = 0; k < K; k++)
-            y[m * y_step + k] += net_dot(x + m * x_step, w + k * C, C);
-}
-
-/* The least n from 0 on for which n * stride + offset is not negative. */
-static int net_first(int offset, int stride)
-{
-    return offset < 0 ? (stride - 1 - offset) / stride : 0;
-}
-
-/* One more than the largest n below `most` for which n * stride + offset is less than `size`. */
-static int net_end(int offset, int stride, int size, int most)
-{
-    const int n = offset < size ? (size - 1 - offset) / stride + 1 : 0;
-    return n < most ? n : most;
+    for (int m = 0; m < pixels; m++, x += x_step)
+        for (int k = 0; k < K; k++) {
+            const net_weight *v = w + k * C;
+            float sums[8] = {0}, *total = y + m * y_step + k;
+            int c = 0;
+            for (; c + 8 <= C; c += 8)
+                for (int lane = 0; lane < 8; lane++)
+                    sums[lane] += x[c + lane] * NET_VALUE(v[c + lane]);
+            for (; c < C; c++)
+                sums[c % 8] += x[c] * NET_VALUE(v[c]);
+            for (int lane = 0; lane < 8; lane++)
+                *total += sums[lane];
+        }
 }
 
 /* y = filter(x), place by place of the filter. At each, a coarse image meets every stride-th pixel of a fine one: in a
@@ -113,12 +95,16 @@ static void net_convolve(const float *x, float *y, const net_filter *f, int tran
         y[i] = 0;
     for (int r = 0; r < f->R; r++)
         for (int s = 0; s < f->S; s++, w += C * f->K) {
-            const int up = r - f->top, aside = s - f->left;
-            const int from = net_first(aside, f->across), to = net_end(aside, f->across, fine_columns, columns);
-            const int last = net_end(up, f->down, fine_rows, rows);
-            for (int n = net_first(up, f->down); n < last && from < to; n++) {
-                const int coarse = n * columns + from;
-                const int fine = (n * f->down + up) * fine_columns + from * f->across + aside;
+            int from = 0, to = columns; /* of the coarse image, those that meet the fine one */
+            while (from < to && from * f->across + s < f->left)
+                from++;
+            while (from < to && (to - 1) * f->across + s - f->left >= fine_columns)
+                to--;
+            for (int n = 0; n < rows; n++) {
+                const int row = n * f->down + r - f->top, coarse = n * columns + from;
+                const int fine = row * fine_columns + from * f->across + s - f->left;
+                if (row < 0 || row >= fine_rows || from == to)
+                    continue;
                 const float *source = x + (transposed ? coarse : fine) * f->C;
                 float *target = y + (transposed ? fine : coarse) * f->K;
                 const int x_step = transposed ? f->C : f->across * f->C, y_step = transposed ? f->across * f->K : f->K;

@@ -10,6 +10,7 @@ import pytest
 from c_compilers import CLANG, GCC, GXX, WARNINGS, ZIG, compiled, load
 from export_cases import CASES, OfRecipe, inputs
 
+from minigan import load_generator
 from minigan.cli.command_line import main
 from minigan.data.pictures import to_pixels
 from minigan.errors import ConfigError, OutputError
@@ -17,9 +18,9 @@ from minigan.export import FORMATS, ExportOptions, Subject, translates
 from minigan.export import graph as g
 from minigan.export.c_memory import plan
 from minigan.export.c_self_test import run_self_test
-from minigan.nn.layers import Dense, LeakyReLU, MinibatchStdDev, Reshape, Tanh
+from minigan.nn.layers import ConcatCondition, Dense, LeakyReLU, MinibatchStdDev, Reshape, Tanh
 from minigan.nn.network import Sequential
-from minigan.recipes import RECIPES
+from minigan.recipes import RECIPES, get_recipe
 from minigan.training.portable_noise import portable_classes, portable_normals
 
 QUICK = [
@@ -325,17 +326,45 @@ def test_the_command(tmp_path: Path, monkeypatch, capsys):
 
 
 @needs_gcc
-def test_the_example_prints_pictures(tmp_path: Path):
-    """Four pictures side by side, two rows to a line, as dark and bright as the engine's."""
-    subject = CASES["dcgan"].subject()
+def test_the_example_prints_a_number(tmp_path: Path):
+    """Its digits side by side, two rows to a line, as dark and bright as the engine's."""
+    trained = load_generator("pretrained:digits", backend="reference")
+    subject = Subject(trained.G, "digits", from_noise=True, classes=10)
     FORMATS["c"].write(subject, tmp_path / "digits.h", ExportOptions())
     example = Path(__file__).parents[2] / "examples" / "embedded" / "digits.c"
+    assert len(example.read_text().splitlines()) <= 40
     compiled(GCC, "-std=c99", *WARNINGS, f"-I{tmp_path}", example, "-lm", "-o", tmp_path / "digits")
-    done = subprocess.run([tmp_path / "digits", "7"], capture_output=True, text=True, check=True)
+    done = subprocess.run([tmp_path / "digits", "2026", "7"], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert [len(line) for line in lines] == [4 * 28] * 14
-    images = CASES["dcgan"].expected(subject, portable_normals(7, 4, 100).astype(np.float32), None)
-    shades = to_pixels(images)[..., 0].astype(int) * 9 // 255
-    brighter = shades.reshape(4, 14, 2, 28).max(axis=2)
+    images = trained.sample(4, seed=7, label=["2", "0", "2", "6"], portable=True)
+    brighter = (to_pixels(images)[..., 0].astype(int) * 9 // 255).reshape(4, 14, 2, 28).max(axis=2)
     printed = np.array([[" .:-=+*#%@".index(character) for character in line] for line in lines])
     assert (printed == brighter.transpose(1, 0, 2).reshape(14, 112)).mean() > 0.999
+
+
+@needs_gcc
+def test_the_names_of_the_classes(tmp_path: Path):
+    """As text that C has, whatever is in them."""
+    names = ("T-shirt", 'a "b" \\ ??/ */', "Käse\n", "7")
+    G = network(ConcatCondition((4,)), Dense(2))
+    subject = Subject(G, "N", from_noise=True, classes=4, class_names=names)
+    FORMATS["c"].write(subject, tmp_path / "g.h", ExportOptions())
+    more = '#define G_IMPLEMENTATION\n#include "g.h"\n#include <stdio.h>\n'
+    loop = "for (int i = 0; i < G_CLASSES; i++) { fputs(g_class_names[i], stdout); putchar(0); }"
+    (tmp_path / "n.c").write_text(f"{more}int main(void) {{ {loop} return 0; }}\n")
+    compiled(GCC, "-std=c99", *WARNINGS, tmp_path / "n.c", "-lm", "-o", tmp_path / "n")
+    done = subprocess.run([tmp_path / "n"], capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == list(names)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipes_header_is_short(name: str, tmp_path: Path, monkeypatch):
+    """At the size that it is trained at by default: 300 lines besides the weights, or 270 and those of its layers."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    narrow = {key: 4 for key in ("width", "hidden", "dense", "g_hidden") if key in get_recipe(name)().settings()}
+    subject = OfRecipe(name, narrow, (*get_recipe(name).from_settings(narrow).fit_size(None), 3)).subject()
+    FORMATS["c"].write(subject, tmp_path / "g.h", ExportOptions())
+    lines = [line for line in (tmp_path / "g.h").read_text().splitlines() if line and not line.startswith("0x")]
+    layers = sum(line.startswith(("    g_", "    {")) for line in lines)  # what is called, and the table of filters
+    assert len(lines) <= max(300, 270 + layers)
