@@ -19,10 +19,11 @@ import minigan
 from minigan.errors import ConfigError
 from minigan.export import graph as g
 from minigan.export.base import ExportOptions, Subject
+from minigan.export.evaluation import engine_images
 from minigan.export.fewer_bits import in_bits
 from minigan.export.html_directions import directions
 from minigan.export.html_operations import Program
-from minigan.export.quality import Quality, finding, quality
+from minigan.export.quality import Quality, decibels, examples, finding, quality
 from minigan.inspection.page import framed, packaged, safe
 from minigan.support.durable_files import atomic_write
 
@@ -30,6 +31,7 @@ __all__ = ["page", "write"]
 
 PLACES = 4096  # numbers of the engine's picture that a page compares, at most
 MOST_HALVES = 400_000  # half-precision weights, of which a page gets 2.5 bytes each
+POINTS, SIDE = 1000, 448  # points of the plane that are shown at once, and the pixels of a side
 LEVELS = 2  # of 255, by which a page's picture may differ
 
 
@@ -65,9 +67,12 @@ def _expect_pictures(subject: Subject, graph: g.Graph) -> None:
         ConfigError: names it.
     """
     shape, given = graph.output_shape, graph.input_shape
-    if len(shape) != 3 or shape[2] not in (1, 3):
-        found = f"one of shape {shape}"
-        raise ConfigError(f"a page shows pictures of 1 or 3 channels, {subject.title} draws {found}. Use --to c.")
+    points = shape == (2,) and subject.from_noise
+    if not points and (len(shape) != 3 or shape[2] not in (1, 3)):
+        raise ConfigError(
+            f"a page shows pictures of 1 or 3 channels, or points of the plane, {subject.title} draws one of shape "
+            f"{shape}. Use --to c."
+        )
     if graph.condition_shape is not None and not subject.classes:
         raise ConfigError(
             f"a page asks for a class, {subject.title} needs a condition of shape {graph.condition_shape}. Use --to c."
@@ -95,53 +100,63 @@ def page(subject: Subject, program: Program, found: Quality, *, name: str) -> st
     script = "\n".join([_own("html_engine.js"), own, _own("html_page.js")])
     body = [
         _own("html_noise.html" if subject.from_noise else "html_image.html"),
-        _own("html_layers.html").replace("{about}", safe(_about(subject, program, found.weights))),
+        _own("html_layers.html").replace("{about}", safe(_about(subject, program, found))),
         f'<script type="application/json" id="data">{_in_script(data)}</script>',
         f'<script type="text/plain" id="weights">{weights}</script>\n',
     ]
     return framed(subject.title, "\n".join(body), style=packaged("page.css") + _own("html_page.css"), script=script)
 
 
-def _about(subject: Subject, program: Program, weights: str) -> str:
+def _about(subject: Subject, program: Program, found: Quality) -> str:
     """A line on the page, for its foot."""
-    H, W, C = program.graph.output_shape
-    source = "noise" if subject.from_noise else "pictures"
+    what, one = "Points of the plane", "point"
+    if len(program.graph.output_shape) == 3:
+        H, W, C = program.graph.output_shape
+        what, one = f"{W}x{H} pictures of {C} channel{'s' if C > 1 else ''}", "picture"
     return (
-        f"{W}x{H} pictures of {C} channel{'s' if C > 1 else ''} from {source}, {len(program.content):,} bytes of"
-        f" {weights} weights, {program.flops / 1e6:.3g} MFLOP a picture. Nothing leaves this page. minigan "
-        f"{minigan.__version__}."
+        f"{what} from {'noise' if subject.from_noise else 'pictures'}, {program.flops / 1e6:.3g} MFLOP a {one}, "
+        f"{len(program.content):,} bytes of {found.weights} weights, {decibels(found)}. "
+        f"Nothing leaves this page. minigan {minigan.__version__}."
     )
 
 
 def _data(subject: Subject, program: Program, found: Quality, name: str) -> dict[str, Any]:
     """All that the script reads, besides the weights; keeps the directions among these."""
     graph = program.graph
+    points, extent = len(graph.output_shape) == 1, 1.0
+    if points:
+        extent = 1.2 * float(np.abs(engine_images(subject, *examples(subject, graph, count=POINTS))).max())
     return {
         "name": re.sub(r"[^\w-]+", "-", name).strip("-") or "picture",
-        "image": list(graph.output_shape),
+        "image": [SIDE, SIDE, 1] if points else list(graph.output_shape),
+        "points": POINTS if points else 0,
+        "extent": extent,
         "input": list(graph.input_shape),
         "output": graph.output,
         "ops": program.ops,
         "noise": subject.from_noise,
         "latent": prod(graph.input_shape),
         "classes": subject.classes,
+        "names": subject.class_names or [str(label) for label in range(subject.classes)],
         "mask": not subject.from_noise and graph.input_shape[2] == _with_mask(graph),
         "directions": program.keep(directions(subject, graph)) if subject.from_noise else None,
         "tensors": program.tensors,
-        "check": _check(found),
+        "check": _check(found, extent),
     }
 
 
-def _check(found: Quality) -> dict[str, Any]:
-    """Pixels of the engine that a page compares its first picture with, and how far these may be off."""
-    places = np.unique(np.linspace(0, found.engine.size - 1, min(found.engine.size, PLACES)).astype(int))
-    levels = np.rint((found.engine[places].clip(-1, 1) + 1) * 127.5).astype(np.uint8)
-    by_weights = float(np.abs(found.expected - found.engine).max()) * 127.5
+def _check(found: Quality, extent: float) -> dict[str, Any]:
+    """What a page compares its first picture with: minigan's picture of the page's weights, by levels of -extent to
+    extent.
+    """
+    size = found.expected.size
+    places = np.unique(np.linspace(0, size - 1, min(size, PLACES)).astype(int))
+    levels = np.rint(((found.expected[places] / extent).clip(-1, 1) + 1) * 127.5).astype(np.uint8)
     return {
-        "size": found.engine.size,
+        "size": size,
         "count": len(places),
         "levels": base64.b64encode(levels.tobytes()).decode(),
-        "most": round(LEVELS + by_weights, 1),
+        "most": LEVELS,
     }
 
 

@@ -8,17 +8,24 @@
   }
   const generator = new Generator(data, await unpacked(bytesOf(at("weights").textContent)));
   at("weights").remove();
-  const [HEIGHT, WIDTH, CHANNELS] = data.image;
+  const [HEIGHT, WIDTH] = data.image;
   let spent = 0, quickest = Infinity; // ms of the last picture, and of the quickest
 
-  const draw = (input, condition) => {
-    const began = performance.now(), y = generator.run(input, condition);
+  // The outputs for inputs, the last first, so that the first one's activations remain.
+  const drawAll = given => {
+    const began = performance.now(), drawn = given.map(() => null);
+    for (let n = given.length - 1; n >= 0; n--) drawn[n] = generator.run(given[n].z, given[n].c).slice();
     spent = performance.now() - began;
     quickest = Math.min(quickest, spent);
-    return y;
+    return drawn;
   };
+  const draw = (z, c) => drawAll([{ z, c }])[0];
   const hot = label => Float32Array.from({ length: data.classes }, (_, i) => (i === label ? 1 : 0));
-  const level = value => (Math.min(1, Math.max(-1, value)) + 1) * 127.5;
+  const level = value => (Math.min(1, Math.max(-1, value / data.extent)) + 1) * 127.5;
+  const color = name => {
+    const text = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    return [1, 3, 5].map(i => parseInt(text.slice(i, i + 2), 16));
+  };
 
   // A picture from numbers from -1 to 1, of which each pixel has at least so many.
   const pixels = (numbers, [H, W, C], shown = C) => {
@@ -27,6 +34,26 @@
       for (let c = 0; c < 3; c++) image.data[4 * i + c] = Math.round(level(numbers[i * C + (shown === 1 ? 0 : c)]));
       image.data[4 * i + 3] = 255;
     }
+    return image;
+  };
+  // Points of the plane as dots, a denser place darker; the first one stands out.
+  const dots = (points, side) => {
+    const image = new ImageData(side, side), paper = color("--tint"), ends = [color("--low"), color("--high")];
+    const dense = new Float32Array(side * side), reach = Math.max(1, Math.round(side / 224));
+    const place = value => Math.round((value / data.extent + 1) / 2 * (side - 1));
+    const each = ([x, y], work, reach) => {
+      for (let q = -reach; q <= reach; q++)
+        for (let p = -reach; p <= reach; p++) {
+          const column = place(x) + q, row = place(-y) + p, inside = q * q + p * p <= reach * reach;
+          if (inside && column >= 0 && column < side && row >= 0 && row < side) work(row * side + column);
+        }
+    };
+    for (const point of points) each(point, i => dense[i]++, reach);
+    for (let i = 0; i < dense.length; i++) {
+      const share = 1 - Math.exp(-dense[i] / 2);
+      image.data.set([...paper.map((from, c) => from + (ends[0][c] - from) * share), 255], 4 * i);
+    }
+    each(points[0], i => image.data.set(ends[1], 4 * i), 2 * reach);
     return image;
   };
   const put = (canvas, image) => {
@@ -62,10 +89,6 @@
   // ------------------------------------------------------------------------------------------ layers
 
   let chosen = null;
-  const color = name => {
-    const text = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    return [1, 3, 5].map(i => parseInt(text.slice(i, i + 2), 16));
-  };
   const showLayer = () => {
     if (!chosen) return;
     const values = generator.values.get(chosen.out), shape = chosen.shape;
@@ -139,23 +162,30 @@
   // ------------------------------------------------------------------------------------------ from noise
 
   const fromNoise = () => {
-    const MOST = Number.MAX_SAFE_INTEGER - 8, count = data.directions === null ? 0 : generator.tensors[data.directions].length / data.latent;
+    const FAR = 4, MOST = Number.MAX_SAFE_INTEGER - 8, count = data.directions === null ? 0 : generator.tensors[data.directions].length / data.latent;
     const fresh = () => ({ x: 0, y: 0, truncation: 1, walked: 0, along: new Array(count).fill(0) });
     const state = { seed: 0, label: -1, ...fresh() };
 
-    const source = seed => ({
-      z: noise(seed, 0, data.latent, state.truncation),
-      c: data.classes ? hot(state.label < 0 ? randomClass(seed, 0, data.classes) : state.label) : null,
-    });
-    const mix = (a, b, t) => ({ z: between(a.z, b.z, t), c: a.c && a.c.map((value, i) => (1 - t) * value + t * b.c[i]) });
+    // What a seed's picture is drawn from: its first sample; of points, a cloud of samples.
+    const source = seed => Array.from({ length: data.points || 1 }, (_, n) => ({
+      z: noise(seed, n, data.latent, state.truncation),
+      c: data.classes ? hot(state.label < 0 ? randomClass(seed, n, data.classes) : state.label) : null,
+    }));
+    const mix = (a, b, t) => a.map(({ z, c }, n) => (
+      { z: between(z, b[n].z, t), c: c && c.map((value, i) => (1 - t) * value + t * b[n].c[i]) }));
     const blend = (corners, x, y) => mix(mix(corners[0], corners[1], x), mix(corners[2], corners[3], x), y);
-    const moved = ({ z, c }) => {
-      const all = count ? generator.tensors[data.directions] : null, there = z.slice();
-      state.along.forEach((far, n) => {
-        if (far) for (let i = 0; i < there.length; i++) there[i] += far * all[n * data.latent + i];
-      });
-      return draw(there, c);
+    const painted = (given, along, side) => {
+      const all = count ? generator.tensors[data.directions] : null;
+      const drawn = drawAll(given.map(({ z, c }) => {
+        const there = z.slice();
+        along.forEach((far, n) => {
+          if (far) for (let i = 0; i < there.length; i++) there[i] += far * all[n * data.latent + i];
+        });
+        return { z: there, c };
+      }));
+      return data.points ? dots(drawn, side) : pixels(drawn[0], data.image);
     };
+    const thumb = data.points ? 96 : HEIGHT; // the side of a small picture of points
     const corners = () => [0, 1, 2, 3].map(n => source(state.seed + n));
     const here = () => (state.walked
       ? mix(source(state.seed), source(state.seed + 1), state.walked)
@@ -174,7 +204,7 @@
       state.truncation = number("truncation", 0, 1, 1);
       state.x = number("x", 0, 1, 0);
       state.y = number("y", 0, 1, 0);
-      state.along = state.along.map((_, n) => number("d" + (n + 1), -4, 4, 0));
+      state.along = state.along.map((_, n) => number("d" + (n + 1), -FAR, FAR, 0));
     };
     const write = () => {
       const parts = [["seed", state.seed]];
@@ -189,16 +219,15 @@
     // -------------------------------------------------------------------------------- what is seen
 
     const say = () => {
-      const label = state.label >= 0 ? state.label : data.classes ? randomClass(state.seed, 0, data.classes) : -1;
-      const what = `Seed ${state.seed}${data.classes ? `, class ${label}` : ""}`;
-      at("picture").setAttribute("aria-label", `Picture of ${what.toLowerCase()}`);
-      at("status").textContent = `${what}, drawn in ${spent.toFixed(1)} ms`;
+      const any = data.points || !data.classes ? -1 : randomClass(state.seed, 0, data.classes);
+      const label = state.label >= 0 ? state.label : any;
+      const what = `eed ${state.seed}${label < 0 ? "" : `, class ${data.names[label]}`}`;
+      at("picture").setAttribute("aria-label", `${data.points ? `${data.points} points` : "Picture"} of s${what}`);
+      at("status").textContent = `S${what}, drawn in ${spent.toFixed(1)} ms`;
     };
     const show = () => {
-      put(at("picture"), pixels(moved(here()), data.image));
-      const drawn = spent;
+      put(at("picture"), painted(here(), state.along, WIDTH));
       showLayer();
-      spent = drawn;
       at("handle").style.left = 100 * state.x + "%";
       at("handle").style.top = 100 * state.y + "%";
       const across = Math.round(100 * state.x), down = Math.round(100 * state.y);
@@ -211,7 +240,7 @@
       at("truncated").textContent = state.truncation.toFixed(2);
       state.along.forEach((far, n) => {
         at("direction" + n).value = far;
-        at("direction" + n).nextSibling.textContent = far.toFixed(1);
+        at("direction" + n).parentNode.lastChild.textContent = far.toFixed(1);
       });
       for (const input of at("classes").querySelectorAll("input")) input.checked = Number(input.value) === state.label;
     };
@@ -223,19 +252,25 @@
       if (key === filled || timer) return;
       filled = key;
       cancelAnimationFrame(filling);
-      const side = quickest < 12 ? 5 : quickest < 40 ? 3 : 2, canvas = at("blends"), all = corners();
-      canvas.width = side * WIDTH;
-      canvas.height = side * HEIGHT;
-      let next = 0;
+      const side = quickest < 12 ? 5 : quickest < 40 ? 3 : 2, all = corners(), from = here(), works = [];
+      const [wide, high] = data.points ? [thumb, thumb] : [WIDTH, HEIGHT], canvas = at("blends");
+      canvas.width = side * wide;
+      canvas.height = side * high;
+      for (let p = 0; p < side; p++)
+        for (let q = 0; q < side; q++)
+          works.push(() => canvas.getContext("2d").putImageData(
+            painted(blend(all, q / (side - 1), p / (side - 1)), state.along, thumb), q * wide, p * high));
+      for (const end of at("directions").querySelectorAll("canvas")) {
+        end.hidden = quickest >= 40;
+        if (end.hidden) continue;
+        const along = state.along.slice();
+        along[end.dataset.direction] = Number(end.dataset.far);
+        works.push(() => put(end, painted(from, along, thumb)));
+      }
       const step = () => {
         const began = performance.now();
-        do {
-          const p = Math.floor(next / side), q = next % side;
-          canvas.getContext("2d").putImageData(
-            pixels(moved(blend(all, q / (side - 1), p / (side - 1))), data.image), q * WIDTH, p * HEIGHT);
-          next++;
-        } while (next < side * side && performance.now() - began < 8);
-        if (next < side * side) filling = requestAnimationFrame(step);
+        do works.shift()(); while (works.length && performance.now() - began < 8);
+        if (works.length) filling = requestAnimationFrame(step);
       };
       filling = requestAnimationFrame(step);
     };
@@ -324,10 +359,16 @@
     for (let n = 0; n < count; n++) {
       const label = document.createElement("label"), input = document.createElement("input");
       const output = document.createElement("output");
-      Object.assign(input, { type: "range", min: -4, max: 4, step: 0.1, value: 0, id: "direction" + n });
+      Object.assign(input, { type: "range", min: -FAR, max: FAR, step: 0.1, value: 0, id: "direction" + n });
       input.setAttribute("aria-label", `Direction ${n + 1}`);
       input.addEventListener("input", () => { state.along[n] = input.valueAsNumber; changed(); });
-      label.append(String(n + 1), input, output);
+      const ends = [-FAR, FAR].map(far => {
+        const end = document.createElement("canvas");
+        Object.assign(end.dataset, { direction: n, far });
+        end.setAttribute("aria-hidden", "true");
+        return end;
+      });
+      label.append(String(n + 1), ends[0], input, ends[1], output);
       at("directions").append(label);
     }
     if (data.classes) {
@@ -336,12 +377,13 @@
         const around = document.createElement("label"), input = document.createElement("input");
         Object.assign(input, { type: "radio", name: "class", value: label });
         input.addEventListener("change", () => { state.label = label; changed(); });
-        around.append(input, label < 0 ? "any" : String(label));
+        around.append(input, label < 0 ? "any" : data.names[label]);
         at("classes").append(around);
       }
     }
     addEventListener("hashchange", () => { stop(); read(); changed(); });
     listLayers(show);
+    if (data.points) at("layers-of").textContent = "Choose one to see what it computes for the orange point.";
     read();
     check();
     show();

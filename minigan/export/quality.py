@@ -13,7 +13,7 @@ from minigan.export.base import Subject
 from minigan.export.evaluation import engine_images, evaluate
 from minigan.training.portable_noise import portable_classes, portable_normals, portable_uniforms
 
-__all__ = ["Quality", "examples", "finding", "loss", "quality"]
+__all__ = ["Quality", "decibels", "examples", "finding", "loss", "quality"]
 
 EXAMPLES = 16
 FID_EXAMPLES = 500
@@ -104,11 +104,16 @@ def loss(subject: Subject, graph: g.Graph, weights: str) -> list[str]:
     return [] if weights == "fp32" else finding(quality(subject, graph, weights))
 
 
+def decibels(found: Quality) -> str:
+    """The nearness in words."""
+    return "the engine's very images" if np.isinf(found.psnr) else f"PSNR {found.psnr:.1f} dB to the engine's images"
+
+
 def finding(found: Quality) -> list[str]:
     """Lines on the quality, and a warning where it is poor; none of fp32."""
     if found.weights == "fp32":
         return []
-    said = f"{found.weights} weights: PSNR {found.psnr:.1f} dB to the engine's images"
+    said = f"{found.weights} weights: {decibels(found)}"
     if found.psnr < LEAST_PSNR:
         remedy = "Look at the images, or export with more bits."
         warnings.warn(f"{said}, less than {LEAST_PSNR:g} dB. {remedy}", stacklevel=3)
