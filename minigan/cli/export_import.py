@@ -60,15 +60,15 @@ def _generator(options: argparse.Namespace, name: str) -> Subject:
     trained = load_generator(options.run, backend="reference", average=not options.last_weights, name=name)
     weights = ", moving average" if trained.averaged else ""
     recipe = trained.recipe
-    conditional = isinstance(recipe, NoiseRecipe) and recipe.conditional
+    classes = recipe.classes if isinstance(recipe, NoiseRecipe) and recipe.conditional else 0
     return Subject(
         trained.G,
         f"{trained.name} of {recipe.name} at step {trained.step}{weights}",
         numbers="signed" if len(trained.G.output_shape) == 1 else recipe.numbers,
         from_noise=not recipe.from_images,
-        classes=recipe.classes if conditional else 0,
+        classes=classes,
         remark=_remark(trained),
-        class_names=trained.classes if conditional else (),
+        class_names=trained.classes if classes else (),
         real=lambda count: _real(options.run, trained.G.output_shape, count),
     )
 

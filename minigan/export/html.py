@@ -96,8 +96,7 @@ def page(subject: Subject, program: Program, found: Quality, *, name: str) -> st
     """
     data = _data(subject, program, found, name)
     weights = base64.b64encode(zlib.compress(program.content, 9)).decode()
-    own = "".join(f"operations[{json.dumps(key)}] = {source};\n" for key, source in program.functions.items())
-    script = "\n".join([_own("html_engine.js"), own, _own("html_page.js")])
+    script = program.script + _own("html_page.js")
     body = [
         _own("html_noise.html" if subject.from_noise else "html_image.html"),
         _own("html_layers.html").replace("{about}", safe(_about(subject, program, found))),
@@ -132,16 +131,14 @@ def _data(subject: Subject, program: Program, found: Quality, name: str) -> dict
         "points": POINTS if points else 0,
         "extent": extent,
         "input": list(graph.input_shape),
-        "output": graph.output,
-        "ops": program.ops,
         "noise": subject.from_noise,
         "latent": prod(graph.input_shape),
         "classes": subject.classes,
         "names": subject.class_names or [str(label) for label in range(subject.classes)],
         "mask": not subject.from_noise and graph.input_shape[2] == _with_mask(graph),
         "directions": program.keep(directions(subject, graph)) if subject.from_noise else None,
-        "tensors": program.tensors,
         "check": _check(found, extent),
+        **program.data,
     }
 
 

@@ -4,7 +4,9 @@ A translation to "html" takes the operation or layer, and the `Program` that kee
 `Call`: the name of a function of html_engine.js, or of your own, and what it is told.
 """
 
+import json
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -61,6 +63,18 @@ class Program:
     def content(self) -> bytes:
         """All arrays, in order, with the lowest byte of each number first."""
         return b"".join(self._parts)
+
+    @property
+    def script(self) -> str:
+        """The engine in JavaScript, with the functions of one's own layers."""
+        engine = resources.files(__package__).joinpath("html_engine.js").read_text(encoding="utf-8")
+        own = (f"operations[{json.dumps(name)}] = {source};\n" for name, source in self.functions.items())
+        return "\n".join([engine, *own])
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the engine's `Generator` reads, besides the content."""
+        return {"ops": self.ops, "tensors": self.tensors, "output": self.graph.output}
 
     # ------------------------------------------------------------------------------------------ for translations
 

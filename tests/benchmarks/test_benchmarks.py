@@ -419,6 +419,16 @@ def test_the_list_names_every_benchmark(ran):
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 
+def test_an_exported_generator_in_every_format_at_hand(tmp_path, capsys):
+    formats = [format for format in ("numpy", "onnx", "c", "html") if not embedded.missing(format)]
+    embedded.main(["pretrained:ring", "--formats", *formats, *QUICK, "--json", str(tmp_path / "result.json")])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][1:]
+    assert {row[0].strip() for row in rows} == set(formats)
+    assert all(float(row[2].replace(",", "")) > 5000 and float(row[4]) >= 0 for row in rows)
+    found = json.loads((tmp_path / "result.json").read_text())["generators"]["pretrained:ring"]
+    assert found["numpy fp32"]["seconds"] > 0 and "PSNR" in found["numpy int8"]["told"]
+
+
 @pytest.mark.parametrize(
     "benchmark",
     [kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills],

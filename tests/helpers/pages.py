@@ -10,7 +10,6 @@ import numpy as np
 from minigan.export import Subject
 from minigan.export import graph as g
 from minigan.export.fewer_bits import in_bits
-from minigan.export.html import _own
 from minigan.export.html_operations import Program
 
 PICTURE = """(() => { const shown = document.getElementById('picture'), canvas = document.createElement('canvas');
@@ -52,12 +51,10 @@ def click(browser, selector: str) -> None:
 def drawn_by_javascript(browser, subject: Subject, x: np.ndarray, c: np.ndarray | None, kind: str = "fp32"):
     """Outputs of the page's engine, and the graph whose weights it has."""
     program = Program(in_bits(g.fold_batch_norms(subject.graph(to="html")), kind))
-    own = "".join(f"operations[{json.dumps(name)}] = {source};\n" for name, source in program.functions.items())
     packed = base64.b64encode(zlib.compress(program.content)).decode()
-    data = {"ops": program.ops, "tensors": program.tensors, "output": program.graph.output}
     given = [[row.ravel().tolist(), None if c is None else c[n].ravel().tolist()] for n, row in enumerate(x)]
-    script = f"""(async () => {{ {_own("html_engine.js")} {own}
-const generator = new Generator({json.dumps(data)}, await unpacked(bytesOf("{packed}")));
+    script = f"""(async () => {{ {program.script}
+const generator = new Generator({json.dumps(program.data)}, await unpacked(bytesOf("{packed}")));
 const array = numbers => numbers && Float32Array.from(numbers);
 return {json.dumps(given)}.map(([x, c]) => Array.from(generator.run(array(x), array(c)))); }})()"""
     return np.array(browser.run(script)).reshape(len(x), *subject.network.output_shape), program
