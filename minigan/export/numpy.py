@@ -22,6 +22,7 @@ from minigan.export.numpy_statements import Body
 from minigan.export.quality import loss
 from minigan.nn.layers.base import Shape
 from minigan.support.durable_files import atomic_write, make_folder
+from minigan.support.words import shell_word
 from minigan.training import portable_noise
 
 __all__ = ["write"]
@@ -55,7 +56,7 @@ def write(subject: Subject, out: Path, options: ExportOptions) -> str:
     make_folder(out)
     atomic_write(out / f"{NAME}.npz", archive.getvalue())
     atomic_write(out / f"{NAME}.py", source.encode())
-    run = f"python {out / NAME}.py, or " if subject.from_noise else ""
+    run = f"python {shell_word(str(out / NAME) + '.py')}, or " if subject.from_noise else ""
     size = f"{source.count(chr(10))} lines, {len(archive.getvalue()):,} bytes of weights"
     return "\n".join([*lost, f"{run}from {NAME} import generate; {size}"])
 
@@ -86,7 +87,8 @@ def _module(subject: Subject, body: Body, weights: str) -> str:
 
 
 def _title(subject: Subject, graph: g.Graph) -> str:
-    return f"{subject.title}: {_outputs(graph.output_shape)} from {'noise' if subject.from_noise else 'images'}."
+    title = " ".join(subject.title.split()).replace("\\", "|").replace('"', "'")  # fit for a docstring
+    return f"{title}: {_outputs(graph.output_shape)} from {'noise' if subject.from_noise else 'images'}."
 
 
 def _outputs(shape: Shape) -> str:

@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -170,6 +171,14 @@ def test_the_file_draws_a_picture(tmp_path: Path):
         images = module.sample(8).transpose(1, 0, 2, 3)
         assert np.abs(pixels / 127.5 - 1 - images).max() < 1 / 127
         shutil.rmtree(folder)
+
+
+def test_a_title_that_would_end_the_docstring(tmp_path: Path):
+    title = 'G of """; import os\n\\ """ \\'
+    subject = CASES["mlp of points"].subject()
+    FORMATS["numpy"].write(replace(subject, title=title), tmp_path, ExportOptions())
+    assert_well_made((tmp_path / "generator.py").read_text())
+    assert loaded(tmp_path).__doc__.startswith("G of '''; import os | ''' |: points of the plane from noise.")
 
 
 def test_a_layer_in_which_examples_see_each_other_is_refused(tmp_path: Path):
