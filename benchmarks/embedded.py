@@ -246,7 +246,7 @@ def compared(name: str, options: argparse.Namespace, folder: Path) -> dict[str, 
     image = subject.network.given(c).forward(z, train=False)[0][0]
     made: dict[str, Exported] = {}
     for format in options.formats:
-        for weights in WEIGHTS[format]:
+        for weights in (kind for kind in WEIGHTS[format] if kind in options.weights):
             place = folder / f"{name.replace(':', '-').replace('/', '-')}-{format}-{weights}"
             place.mkdir()
             found = MAKERS[format](subject, place, weights)
@@ -273,6 +273,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("generators", nargs="*", metavar="GENERATOR", help=f"default: {' '.join(GENERATORS)}")
     parser.add_argument("--formats", choices=MAKERS, nargs="+", default=[*MAKERS], help="default: all")
+    parser.add_argument("--weights", choices=TOLERANCE, nargs="+", default=[*TOLERANCE], help="default: all")
     parser.add_argument("--rounds", type=command.count, default=7)
     parser.add_argument("--seconds", type=command.duration, default=0.3)
     parser.add_argument("--json", metavar="FILE")

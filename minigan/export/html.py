@@ -1,7 +1,7 @@
 """To HTML: a generator as one page that draws from disk, without a network, in plain JavaScript.
 
-`html_operations` says the operations as data, html_engine.js evaluates them, `html_directions` finds the directions of
-the sliders, html_page.js and html_page.css are what is seen.
+`html_operations` says the operations as data, html_engine.js evaluates them, html_worker.js in a thread of its own,
+`html_directions` finds the directions of the sliders, html_page.js and html_page.css are what is seen.
 """
 
 import base64
@@ -96,14 +96,15 @@ def page(subject: Subject, program: Program, found: Quality, *, name: str) -> st
     """
     data = _data(subject, program, found, name)
     weights = base64.b64encode(zlib.compress(program.content, 9)).decode()
-    script = program.script + _own("html_page.js")
+    script = program.script + _own("html_worker.js") + _own("html_page.js")
     body = [
         _own("html_noise.html" if subject.from_noise else "html_image.html"),
         _own("html_layers.html").replace("{about}", safe(_about(subject, program, found))),
         f'<script type="application/json" id="data">{_in_script(data)}</script>',
         f'<script type="text/plain" id="weights">{weights}</script>\n',
     ]
-    return framed(subject.title, "\n".join(body), style=packaged("page.css") + _own("html_page.css"), script=script)
+    style = packaged("page.css") + _own("html_page.css")
+    return framed(subject.title, "\n".join(body), style=style, script=script, worker=True)
 
 
 def _about(subject: Subject, program: Program, found: Quality) -> str:

@@ -1,25 +1,25 @@
 // The page around the generator: what is chosen, drawn and saved.
 (async () => {
-  const at = id => document.getElementById(id);
+  if (typeof document === "undefined") return; // a worker
+  const script = document.currentScript.textContent, at = id => document.getElementById(id);
   const data = JSON.parse(at("data").textContent);
   if (!globalThis.DecompressionStream) {
     at("check").textContent = "This browser is too old to unpack the weights: it lacks DecompressionStream.";
     return;
   }
-  const generator = new Generator(data, await unpacked(bytesOf(at("weights").textContent)));
+  const bytes = await unpacked(bytesOf(at("weights").textContent)), paint = painter(data, bytes, script);
   at("weights").remove();
   const [HEIGHT, WIDTH] = data.image;
   let spent = 0, quickest = Infinity; // ms of the last picture, and of the quickest
 
-  // The outputs for inputs, the last first, so that the first one's activations remain.
-  const drawAll = given => {
-    const began = performance.now(), drawn = given.map(() => null);
-    for (let n = given.length - 1; n >= 0; n--) drawn[n] = generator.run(given[n].z, given[n].c).slice();
-    spent = performance.now() - began;
+  // The outputs for inputs; what the chosen layer computes for the first one is shown, if that is asked for.
+  const draw = async (given, layers) => {
+    const layer = layers ? chosen : null, answer = await paint(given, layer && layer.out);
+    spent = answer.spent;
     quickest = Math.min(quickest, spent);
-    return drawn;
+    if (layer) showLayer(layer, answer.values);
+    return answer.outputs;
   };
-  const draw = (z, c) => drawAll([{ z, c }])[0];
   const hot = label => Float32Array.from({ length: data.classes }, (_, i) => (i === label ? 1 : 0));
   const level = value => (Math.min(1, Math.max(-1, value / data.extent)) + 1) * 127.5;
   const color = name => {
@@ -66,11 +66,11 @@
 
   // ------------------------------------------------------------------------------------------ self-check
 
-  const check = () => {
+  const check = async () => {
     const { size, count, levels, most } = data.check, expected = bytesOf(levels);
     const pattern = Float32Array.from({ length: data.latent }, (_, i) => (i * 37 % 64 - 32) / 32);
-    const input = data.noise ? noise(0, 0, data.latent, 1) : pattern, condition = data.classes ? hot(0) : null;
-    const y = draw(input, condition);
+    const given = [{ z: data.noise ? noise(0, 0, data.latent, 1) : pattern, c: data.classes ? hot(0) : null }];
+    const [y] = await draw(given);
     let largest = 0;
     for (let i = 0; i < count; i++) {
       const place = count === size ? i : Math.floor(i * (size - 1) / Math.max(1, count - 1));
@@ -78,7 +78,7 @@
       largest = off <= largest ? largest : off;
     }
     const until = performance.now() + 300; // the first ones are compiled on their way
-    for (let n = 0; n < 8 && performance.now() < until; n++) draw(input, condition);
+    for (let n = 0; n < 8 && performance.now() < until; n++) await draw(given);
     const ok = largest <= most + 0.5;
     at("check").className = ok ? "check ok" : "check failed";
     at("check").textContent = ok
@@ -89,9 +89,7 @@
   // ------------------------------------------------------------------------------------------ layers
 
   let chosen = null;
-  const showLayer = () => {
-    if (!chosen) return;
-    const values = generator.values.get(chosen.out), shape = chosen.shape;
+  const showLayer = ({ name, shape }, values) => {
     const [H, W, C] = shape.length === 3 ? shape : [1, 1, shape.at(-1)], tiles = Math.min(C, 64);
     const across = Math.min(tiles, Math.ceil(Math.sqrt(tiles * 1.6))), down = Math.ceil(tiles / across);
     const gap = H * W > 1 ? 1 : 0;
@@ -110,7 +108,7 @@
     put(at("maps"), image);
     at("maps").style.width = Math.min(16 * image.width, 960, Math.max(image.width, 16 * across, 640)) + "px";
     const what = H * W > 1 ? `${tiles < C ? `the first ${tiles} of ` : ""}${C} channels` : `${tiles < C ? `the first ${tiles} of ` : ""}${C} numbers`;
-    at("shown").textContent = `${chosen.name}: ${what}, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
+    at("shown").textContent = `${name}: ${what}, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
   };
   const listLayers = redraw => {
     for (const op of data.ops) {
@@ -159,10 +157,26 @@
     if (!waiting) waiting = requestAnimationFrame(() => { waiting = 0; work(); });
   };
 
+  // The work, such that a wish while it goes on is one more turn, whatever their number. It says when it takes long.
+  const latest = work => {
+    let running = null, again = false;
+    const turns = async () => {
+      const late = setTimeout(() => { at("status").textContent = "Drawing ..."; }, 500);
+      do { again = false; await work(); } while (again);
+      clearTimeout(late);
+      running = null;
+    };
+    return () => {
+      again = true;
+      return running ||= turns();
+    };
+  };
+
   // ------------------------------------------------------------------------------------------ from noise
 
-  const fromNoise = () => {
-    const FAR = 4, MOST = Number.MAX_SAFE_INTEGER - 8, count = data.directions === null ? 0 : generator.tensors[data.directions].length / data.latent;
+  const fromNoise = async () => {
+    const FAR = 4, MOST = Number.MAX_SAFE_INTEGER - 8, ways = data.directions === null ? [] : numbersOf(bytes, data.tensors[data.directions]);
+    const count = ways.length / data.latent;
     const fresh = () => ({ x: 0, y: 0, truncation: 1, walked: 0, along: new Array(count).fill(0) });
     const state = { seed: 0, label: -1, ...fresh() };
 
@@ -174,16 +188,15 @@
     const mix = (a, b, t) => a.map(({ z, c }, n) => (
       { z: between(z, b[n].z, t), c: c && c.map((value, i) => (1 - t) * value + t * b[n].c[i]) }));
     const blend = (corners, x, y) => mix(mix(corners[0], corners[1], x), mix(corners[2], corners[3], x), y);
-    const painted = (given, along, side) => {
-      const all = count ? generator.tensors[data.directions] : null;
-      const drawn = drawAll(given.map(({ z, c }) => {
+    const painted = async (given, along, side, layers) => {
+      const outputs = await draw(given.map(({ z, c }) => {
         const there = z.slice();
         along.forEach((far, n) => {
-          if (far) for (let i = 0; i < there.length; i++) there[i] += far * all[n * data.latent + i];
+          if (far) for (let i = 0; i < there.length; i++) there[i] += far * ways[n * data.latent + i];
         });
         return { z: there, c };
-      }));
-      return data.points ? dots(drawn, side) : pixels(drawn[0], data.image);
+      }), layers);
+      return data.points ? dots(outputs, side) : pixels(outputs[0], data.image);
     };
     const thumb = data.points ? 96 : HEIGHT; // the side of a small picture of points
     const corners = () => [0, 1, 2, 3].map(n => source(state.seed + n));
@@ -225,16 +238,16 @@
       at("picture").setAttribute("aria-label", `${data.points ? `${data.points} points` : "Picture"} of s${what}`);
       at("status").textContent = `S${what}, drawn in ${spent.toFixed(1)} ms`;
     };
-    const show = () => {
-      put(at("picture"), painted(here(), state.along, WIDTH));
-      showLayer();
+    const show = latest(async () => {
+      put(at("picture"), await painted(here(), state.along, WIDTH, true));
+      if (!timer) say();
+    });
+    const settle = () => {
       at("handle").style.left = 100 * state.x + "%";
       at("handle").style.top = 100 * state.y + "%";
       const across = Math.round(100 * state.x), down = Math.round(100 * state.y);
       at("pad").setAttribute("aria-valuenow", across);
       at("pad").setAttribute("aria-valuetext", `${across} % across, ${down} % down`);
-    };
-    const settle = () => {
       at("seed").value = state.seed;
       at("truncation").value = state.truncation;
       at("truncated").textContent = state.truncation.toFixed(2);
@@ -245,41 +258,40 @@
       for (const input of at("classes").querySelectorAll("input")) input.checked = Number(input.value) === state.label;
     };
 
-    // The pad's pictures, one at a time, so that nothing waits for them.
+    // The small pictures, one at a time, so that a wish waits for no more than one.
     let filling = 0, filled = "";
-    const fill = () => {
-      const key = JSON.stringify([state.seed, state.label, state.truncation, state.along]);
+    const fill = async () => {
+      const key = JSON.stringify(state);
       if (key === filled || timer) return;
       filled = key;
-      cancelAnimationFrame(filling);
+      const mine = ++filling;
       const side = quickest < 12 ? 5 : quickest < 40 ? 3 : 2, all = corners(), from = here(), works = [];
       const [wide, high] = data.points ? [thumb, thumb] : [WIDTH, HEIGHT], canvas = at("blends");
       canvas.width = side * wide;
       canvas.height = side * high;
       for (let p = 0; p < side; p++)
         for (let q = 0; q < side; q++)
-          works.push(() => canvas.getContext("2d").putImageData(
-            painted(blend(all, q / (side - 1), p / (side - 1)), state.along, thumb), q * wide, p * high));
+          works.push(async () => canvas.getContext("2d").putImageData(
+            await painted(blend(all, q / (side - 1), p / (side - 1)), state.along, thumb), q * wide, p * high));
       for (const end of at("directions").querySelectorAll("canvas")) {
         end.hidden = quickest >= 40;
         if (end.hidden) continue;
         const along = state.along.slice();
         along[end.dataset.direction] = Number(end.dataset.far);
-        works.push(() => put(end, painted(from, along, thumb)));
+        works.push(async () => put(end, await painted(from, along, thumb)));
       }
-      const step = () => {
-        const began = performance.now();
-        do works.shift()(); while (works.length && performance.now() - began < 8);
-        if (works.length) filling = requestAnimationFrame(step);
-      };
-      filling = requestAnimationFrame(step);
+      const drawing = spent; // what is said is about the large picture
+      for (const work of works) {
+        if (mine !== filling) return;
+        await work();
+        spent = drawing;
+      }
     };
     let settled = 0;
     const changed = () => soon(() => {
-      show();
       settle();
+      show();
       if (timer) return;
-      say();
       write();
       clearTimeout(settled);
       settled = setTimeout(fill, 120);
@@ -287,7 +299,7 @@
 
     // -------------------------------------------------------------------------------- controls
 
-    let timer = 0;
+    let timer = 0, walks = 0;
     const stop = () => {
       if (!timer) return;
       cancelAnimationFrame(timer);
@@ -296,11 +308,12 @@
       at("walk").setAttribute("aria-pressed", "false");
     };
     const go = () => {
+      const mine = ++walks;
       let before = performance.now();
       state.x = state.y = 0;
       at("walk").textContent = "Pause";
       at("walk").setAttribute("aria-pressed", "true");
-      const step = now => {
+      const step = async now => {
         state.walked += Math.min(0.1, Math.max(0, now - before) / 2500);
         before = now;
         if (state.walked >= 1) {
@@ -308,8 +321,8 @@
           state.seed = state.seed < MOST ? state.seed + 1 : 0;
           at("seed").value = state.seed;
         }
-        show();
-        timer = requestAnimationFrame(step);
+        await show();
+        if (timer && mine === walks) timer = requestAnimationFrame(step);
       };
       timer = requestAnimationFrame(step);
     };
@@ -385,17 +398,16 @@
     listLayers(show);
     if (data.points) at("layers-of").textContent = "Choose one to see what it computes for the orange point.";
     read();
-    check();
-    show();
-    say();
-    write();
     settle();
+    write();
+    await check();
+    await show();
     fill();
   };
 
   // ------------------------------------------------------------------------------------------ from pictures
 
-  const fromPictures = () => {
+  const fromPictures = async () => {
     const [H, W, C] = data.input, shown = data.mask ? C - 1 : C, sizes = [Math.round(0.4 * H), Math.round(0.4 * W)];
     let picture = null, hole = [Math.round((H - sizes[0]) / 2), Math.round((W - sizes[1]) / 2)], called = "a test picture";
 
@@ -417,13 +429,13 @@
       for (let i = 0; i < H * W; i++) x[i * C + shown] = within(Math.floor(i / W), i % W) ? 1 : 0;
       return x;
     };
-    const show = () => {
-      const x = numbers();
+    const show = latest(async () => {
+      const x = numbers(), given = called;
       put(at("source"), pixels(x, data.input, shown));
-      put(at("picture"), pixels(draw(x, null), data.image));
-      showLayer();
-      at("status").textContent = `From ${called}, drawn in ${spent.toFixed(1)} ms`;
-    };
+      const [y] = await draw([{ z: x, c: null }], true);
+      put(at("picture"), pixels(y, data.image));
+      at("status").textContent = `From ${given}, drawn in ${spent.toFixed(1)} ms`;
+    });
 
     // A picture is scaled until it covers the network's input, and cut at its sides.
     const take = async blob => {
@@ -489,8 +501,8 @@
       });
     }
     listLayers(show);
-    check();
     picture = testPicture();
+    await check();
     show();
   };
 

@@ -55,7 +55,7 @@ def body_of(document: Document, *, first: int = 1) -> str:
     return "\n".join(part for block in document.blocks for part in _parts(block, numbers))
 
 
-def framed(title: str, body: str, *, style: str, script: str = "") -> str:
+def framed(title: str, body: str, *, style: str, script: str = "", worker: bool = False) -> str:
     """A page around a body.
 
     Args:
@@ -63,10 +63,11 @@ def framed(title: str, body: str, *, style: str, script: str = "") -> str:
         body: HTML in which all that is not minigan's own has been escaped.
         style: the style sheet.
         script: the only one that the page runs; with one, pictures in the file are allowed, too.
+        worker: whether the script may run itself in another thread.
     """
     policy = f"default-src 'none'; style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
     if script:
-        policy += f"; script-src {_digest(script)}; img-src data:"
+        policy += f"; script-src {_digest(script)}; img-src data:{'; worker-src blob:' if worker else ''}"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -59,7 +59,10 @@ def pages(tmp_path_factory):
 
 def assert_no_complaint(browser, path: Path) -> None:
     assert browser.messages == []
-    assert [url for url in browser.requests if not url.startswith(("data:", "about:"))] in ([], [path.as_uri()])
+    assert [url for url in browser.requests if not url.startswith(("data:", "about:", "blob:"))] in (
+        [],
+        [path.as_uri()],
+    )
 
 
 # ---------------------------------------------------------------------------------------------- the engine
@@ -161,6 +164,28 @@ def test_points_of_the_plane(browser, tmp_path: Path):
     opened(browser, path, "#seed=7&d1=3")
     assert (picture(browser, 3) != image).any()
     assert_no_complaint(browser, path)
+
+
+def test_the_page_draws_in_another_thread_or_without_one(browser, pages):
+    """The same picture, whether a worker starts, there is none, or it fails."""
+    count = "globalThis.workers = 0; const own = globalThis.Worker; globalThis.Worker = class extends own"
+    counting = f"{count} {{ constructor(url) {{ workers++; super(url); }} }};"
+    broken = f"{count} {{ constructor() {{ workers++; throw new Error(); }} }};"
+    failing = f"{count} {{ constructor(url) {{ workers++; super(URL.createObjectURL(new Blob(['!']))); }} }};"
+    drawn = []
+    for source in (counting, broken, failing):
+        added = browser.call("Page.addScriptToEvaluateOnNewDocument", source=source)["identifier"]
+        try:
+            opened(browser, pages["dcgan"], "#seed=7")
+        finally:
+            browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+        assert browser.run("workers") == 1
+        assert browser.run("document.getElementById('check').className") == "check ok"
+        drawn.append(picture(browser, 1))
+        click(browser, "#new")
+        assert (picture(browser, 1) != drawn[0]).any()
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    np.testing.assert_array_equal(drawn[0], drawn[2])
 
 
 def test_a_class_and_a_new_picture(browser, pages):
