@@ -131,4 +131,5 @@ class CycleGAN(UnpairedRecipe):
             cycle=self.cycle,
             identity=self.identity,
             pools=(FakePool(G_BA, size=self.pool), FakePool(G_AB, size=self.pool)) if self.pool else None,
+            accumulate=self.accumulate,
         )

@@ -207,13 +207,31 @@ class Recipe(OptimizerSettings):
         """A loader of endless batches, each to be converted by `batch`; see `minigan.data.Loader`.
 
         Raises:
-            ConfigError: the data are fewer than a batch, or points that are to be mirrored.
+            ConfigError: the data are fewer than a batch or than an update takes, or points that are to be mirrored.
         """
         if self.mirror and len(getattr(dataset, "shape", ())) == 1:
             raise ConfigError(f"{self.name}: mirror flips images, got points of the plane. Leave `mirror=True` out.")
+        self.expect_enough(len(dataset), dataset.name)
         return Loader(
             dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, mirror=self.mirror
         )
+
+    def expect_enough(self, items: int, name: str) -> None:
+        """Checks that an update does not take more items than there are; `batch_size` alone is the loader's to check.
+
+        Args:
+            items: number of items to train on.
+            name: of the data.
+        Raises:
+            ConfigError: the accumulated batches are more than all of them.
+        """
+        most = max(1, items // self.batch_size)
+        if self.accumulate > most:
+            taken = self.accumulate * self.batch_size
+            raise ConfigError(
+                f"{self.name}: accumulate={self.accumulate} batches of {self.batch_size:,} take {taken:,} items for an "
+                f"update, but {name} holds {items:,}. Set at most `accumulate={most}`, or use more data."
+            )
 
     def image_shape(self, dataset: Any) -> Shape:
         """Shape of G's images for this dataset."""
