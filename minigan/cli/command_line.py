@@ -244,6 +244,7 @@ def _add_data(data: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--targets", metavar="SOURCE", help="folder or zip of the other pictures of pairs")
     data.add_argument("--split", metavar="NAME", help="part of pairs: train, val ... (default train, if there is one)")
+    _add_data_b(data, "source of the images of B, for unpaired data; SOURCE has those of A")
     data.add_argument("--recipe", metavar="RECIPE", help="recipe to plan a training of (default: one that suits)")
     _add_set(data)
 

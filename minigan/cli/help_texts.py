@@ -56,7 +56,8 @@ minigan train --json | jq .g_loss""",
 minigan data photos
 minigan data cifar10.zip --check              # reads every file, lists all that are damaged
 minigan data pairs --out preview.png          # a picture of some of them
-minigan data photos --recipe sngan --set size=64""",
+minigan data photos --recipe sngan --set size=64
+minigan data photos --data-b paintings         # both sides of unpaired data; so does --recipe cyclegan""",
         "everything that was found, in one object",
         quiet=True,
     ),

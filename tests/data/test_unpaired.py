@@ -274,3 +274,56 @@ def test_a_single_picture_on_a_side_is_trained_on(tmp_path):
         )
         with UnpairedLoader(dataset, batch_size=1, seed=0) as loader:
             assert [next(loader)[0].shape for _ in range(3)] == [(1, 12, 10, 3)] * 3
+
+
+# ---------------------------------------------------------------------------------------------- one source for both
+
+
+@pytest.mark.parametrize("again", ["{a}", "{a}/", "{a}/../a", "link"])
+def test_the_same_source_twice_is_refused(tmp_path, again):
+    a = pictures(tmp_path / "a", 3)
+    (tmp_path / "link").symlink_to(a)
+    b = str(tmp_path / "link") if again == "link" else again.format(a=a)
+    with pytest.raises(ConfigError, match=r"A and B are the same source, .*/a\. Give another `data_b`"):
+        open_unpaired(a, b)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"a_class": "1"}, "got a_class='1' alone: .* Add `b_class=NAME`, or `data_b=SOURCE`"),
+        ({"b_class": "1"}, "got b_class='1' alone: .* Add `a_class=NAME`"),
+        ({"a_class": "1", "b_class": "1"}, "A and B are the same images, the class 1 of"),
+        ({"b": "the set", "a_class": "1", "b_class": "1"}, "A and B are the same images, the class 1 of"),
+    ],
+    ids=str,
+)
+def test_a_class_of_one_source_needs_another_of_it(tmp_path, given, problem):
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8), np.uint8)
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(12) % 4)
+    given = {**given, "b": tmp_path / "set.npz" if "b" in given else ""}
+    with pytest.raises(ConfigError, match=problem):
+        open_unpaired(tmp_path / "set.npz", **given)
+    with contextlib.closing(open_unpaired(tmp_path / "set.npz", a_class="1", b_class="3")) as dataset:
+        assert (len(dataset.a), len(dataset.b)) == (3, 3)
+
+
+def test_the_name_and_the_number_of_a_class_are_one(tmp_path):
+    for name in ("cat", "dog"):
+        pictures(tmp_path / "set" / name, 3)
+    with pytest.raises(ConfigError, match="A and B are the same images, the class dog of"):
+        open_unpaired(tmp_path / "set", a_class="dog", b_class="1")
+
+
+def test_classes_are_not_ignored_where_folders_tell_the_sides(tmp_path):
+    for name in ("trainA", "trainB"):
+        pictures(tmp_path / "both" / name, 3)
+    with pytest.raises(ConfigError, match="got a_class='cat' alone"):
+        open_unpaired(tmp_path / "both", a_class="cat")
+    with pytest.raises(ConfigError, match="expected a class of A, B, got a_class='cat'"):
+        open_unpaired(tmp_path / "both", a_class="cat", b_class="dog")
+
+
+def test_an_embedded_set_without_a_counterpart_needs_another_source():
+    with pytest.raises(ConfigError, match=r"shapes has no counterpart .* Add `data_b=SOURCE`\."):
+        open_unpaired("shapes")

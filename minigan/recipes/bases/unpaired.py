@@ -128,7 +128,7 @@ class UnpairedRecipe(Recipe):
         if wanted == [COLOUR, COLOUR] and not self.channels and not self.a_channels:
             grey = "A" if own[0] == 1 else "B"
             dataset.note(f"{grey} is greyscale and is taken in colour, like the other side")
-        for letter, name, native in zip("AB", self._sources(source).both(), natives, strict=False):
+        for letter, name, native in zip("AB", self.sides(source).both(), natives, strict=False):
             if name not in EMBEDDED and native[:2] != size:
                 reason = "the size that was set" if self.size else f"the nearest size to A's that {self.name} can draw"
                 dataset.note(f"{letter}: {scaling_in_words(native[:2], size, reason)}")  # type: ignore[arg-type]
@@ -149,7 +149,8 @@ class UnpairedRecipe(Recipe):
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:
         return self.open_part(source, self.image_shape(dataset), seed=seed)  # type: ignore[arg-type]
 
-    def _sources(self, source: str) -> UnpairedSource:
+    def sides(self, source: str) -> UnpairedSource:
+        """Where the images of A and of B are, with the images of A, or both, in that source."""
         return UnpairedSource(source, self.data_b, self.a_class, self.b_class)
 
     def _open(
@@ -175,6 +176,8 @@ class UnpairedRecipe(Recipe):
         )
 
     def loader(self, dataset: UnpairedDataset, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> UnpairedLoader:
+        smaller = min(dataset.a, dataset.b, key=len)
+        self.expect_enough(len(smaller), smaller.name)
         return UnpairedLoader(
             dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, mirror=self.mirror
         )
