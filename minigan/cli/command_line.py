@@ -203,7 +203,8 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         "--evaluate-every",
         type=_count,
         metavar="N",
-        help="steps from one evaluation to the next: FID and KID, or modes (default: never)",
+        help="steps from one evaluation to the next: FID and KID, modes, or of held-out images PSNR, agreement, cycle "
+        "error (default: never)",
     )
     train.add_argument(
         "--log-gradients",
@@ -218,7 +219,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         help="number of last checkpoints to keep, in addition to the best (default 3)",
     )
     train.add_argument(
-        "--best", metavar="FIGURE", help="figure of the best: fid, kid, modes or high_quality (default: fid or modes)"
+        "--best",
+        metavar="FIGURE",
+        help="figure of the best, of those evaluated: fid, modes, psnr, cycle_A ... (default: the first)",
     )
     train.add_argument(
         "--log",
