@@ -188,7 +188,7 @@ class FixedNoiseMeasure:
             )
         self.recipe, self.dataset, self.seed = recipe, dataset, seed
         count = picture_count(recipe.image_shape(dataset), images=COUNT)
-        self.z, self.condition = recipe.sources(rng, count)
+        self.z, self.condition = recipe.sources(rng, count, label=recipe.labels_like(dataset, count, seed=seed))
         Monitor.check(dataset, count=count)
         _expect_figure(best, Monitor.figures(dataset), dataset.name)
         self.monitor: Monitor | None = None
