@@ -22,6 +22,7 @@ from minigan.runs import TrainedGenerator, load_generator
 from minigan.runs.config import new_config
 from minigan.runs.folders import new_folder, run_folder
 from minigan.runs.prepare import create_folder, prepare_run
+from minigan.runs.pretrained import expect_run
 from minigan.support.output import Output
 from minigan.support.representation import short_path
 from minigan.support.words import shell_word
@@ -43,6 +44,7 @@ def export_run(options: argparse.Namespace) -> int:
     if name in ("", "G") or name in run_recipe(options).generator_names:
         subject = _generator(options, name)
     elif format.networks:
+        expect_run(options.run)
         subject = _other_network(run_folder(options.run), name)
     else:
         raise ConfigError(f"--to {options.to} writes generators, got --network {name}. Use --to torch.")
