@@ -415,10 +415,21 @@ def _add_export(export: argparse.ArgumentParser) -> None:
 
 
 def _add_import(import_: argparse.ArgumentParser) -> None:
-    import_.add_argument("weights", metavar="WEIGHTS", type=Path, help="G's state dict, a safetensors file")
+    import_.add_argument(
+        "weights", metavar="WEIGHTS", type=Path, help="the (first) generator's state dict, a safetensors file"
+    )
     import_.add_argument("--recipe", default="dcgan", help="recipe with the same networks (default dcgan)")
     import_.add_argument("--discriminator", type=Path, metavar="FILE", help="D's state dict (default: a new D)")
+    import_.add_argument(
+        "--networks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="state dicts of other networks, by minigan's names: G_BA=g_ba.safetensors D_A=d_a.safetensors ...",
+    )
     import_.add_argument("--data", metavar="SOURCE", help="data for further training (default: the recipe's)")
+    _add_data_b(import_, "source of the images of B, for unpaired data")
     import_.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default 0)")
     import_.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-WEIGHTS-1 ...)")
     _add_set(import_)

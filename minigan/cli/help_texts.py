@@ -125,7 +125,8 @@ minigan export runs/dcgan-digits-1 --to torch --prefix main. --out netG.safetens
         "Makes a run from the weights of PyTorch networks, to draw samples or to train further.",
         """\
 minigan import netG.safetensors
-minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.zip""",
+minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.zip
+minigan import g_ab.safetensors --recipe cyclegan --networks G_BA=g_ba.safetensors D_A=d_a.safetensors""",
         "the networks' origins, and the run folder",
         quiet=True,
     ),

@@ -61,7 +61,7 @@ def test_what_is_not_there_is_told(capsys):
     for arguments, says in (
         (["sample", "pretrained:digit"], "no pretrained generator 'digit': expected one of digits, fashion, ring. Did"),
         (["evaluate", "pretrained:fashion", "--count", "50", "--backend", "reference"], "Add --data SOURCE."),
-        (["train", "--resume", "pretrained:digits"], "pretrained:digits is not a run folder"),
+        (["train", "--resume", "pretrained:digits"], "pretrained:digits is a trained generator alone"),
     ):
         assert main(arguments) == 2
         error = capsys.readouterr().err

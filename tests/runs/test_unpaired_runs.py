@@ -18,6 +18,7 @@ from minigan.recipes import CycleGAN
 from minigan.recipes.bases.unpaired import some
 
 SETTINGS = {"width": 3, "d_width": 2, "blocks": 1, "pool": 4, "ema": 0.9, "size": 12, "batch_size": 2}
+NETWORKS = ("G_AB", "G_BA", "D_A", "D_B")
 GIVEN = ["--batch-size", "2", "--set", "width=3", "d_width=2", "blocks=1", "pool=4", "ema=0.9", "size=12"]
 
 
@@ -225,6 +226,55 @@ def test_what_is_of_no_use_gets_a_line(run, tmp_path, monkeypatch, capsys, words
     assert main([word.replace("RUN", str(run.folder)) for word in words]) == 2
     complaint = capsys.readouterr().err
     assert problem in complaint and complaint.count("\n") == 1
+
+
+def exported(run, folder: Path, *names: str) -> dict[str, Path]:
+    files = {name: folder / f"{name}.safetensors" for name in names}
+    for name, file in files.items():
+        words = ["export", str(run.folder), "--to", "torch", "--network", name, "--out", str(file), "--last-weights"]
+        assert main(words) == 0
+    return files
+
+
+def test_all_four_networks_come_back_from_pytorch(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first, *others = (f"{name}={file}" for name, file in exported(run, tmp_path, *NETWORKS).items())
+    words = ["import", first.partition("=")[2], "--recipe", "cyclegan", "--backend", "reference", "--set", "size=12"]
+    assert main([*words, "ema=0.9", "--out", "back", "--networks", *others]) == 0
+    assert "new weights" not in capsys.readouterr().out
+    config = Path("back/config.toml").read_text()
+    assert all(f"\n{line}\n" in config for line in ("width = 3", "blocks = 1", "d_width = 2", "halvings = 1"))
+    was, now = checkpoint_of(run.folder, 4)[0], checkpoint_of(Path("back"), 0)[0]
+    networks = [name for name in was if name.partition(".")[0] in NETWORKS]
+    assert networks
+    for name in networks:
+        np.testing.assert_array_equal(was[name], now[name], err_msg=name)
+    assert main(["train", "--resume", "back", "--steps", "1"]) == 0
+    assert main([*words, "--out", "part", "--data-b", "tinted"]) == 0
+    assert "G_BA and D_A and D_B with new weights: give --networks G_BA=FILE D_A=FILE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--networks", "D_A"], "--networks expects NAME=FILE, got 'D_A'."),
+        (["--networks", "D=G_AB.safetensors"], "cyclegan has no D: expected one of G_AB, G_BA, D_A, D_B."),
+        (["--networks", "G_AB=G_AB.safetensors"], "both hold G_AB. Give each network once."),
+        (["--networks", "D_A=G_AB.safetensors"], "G_AB.safetensors: expected"),
+        (["--networks", "D_A=none"], "cannot read none"),
+        (["--discriminator", "G_AB.safetensors"], "cyclegan has no network D, got --discriminator."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_networks_that_do_not_belong_are_one_line(run, tmp_path, monkeypatch, capsys, words, problem):
+    monkeypatch.chdir(tmp_path)
+    exported(run, tmp_path, "G_AB")
+    capsys.readouterr()
+    given = ["import", "G_AB.safetensors", "--recipe", "cyclegan", "--backend", "reference", "--out", "run", "--set"]
+    assert main([*given, "size=12", *words]) == 2
+    error = capsys.readouterr().err
+    assert problem in error and error.count("\n") == 1
+    assert not Path("run").exists()
 
 
 # ---------------------------------------------------------------------------------------------- figures in training
