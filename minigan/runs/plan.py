@@ -70,6 +70,9 @@ def unpaired_plan(a: Survey, b: Survey, recipe: UnpairedRecipe) -> tuple[str, ..
             lines.append(f"{letter}: {found.colour:,} pictures lose their colours")
         if channels == 3 and found.greyscale:
             lines.append(f"{letter}: {found.greyscale:,} greyscale pictures are taken in colour")
+    high, wide = recipe.enlarged_size((height, width))
+    if (high, wide) != (height, width):
+        lines.append(f"each is enlarged to {high}x{wide}, and a part of {height}x{width} is cut out at random")
     if recipe.mirror:
         lines.append("each picture is flipped left to right with probability 1/2")
     seen = [_times(recipe, found.count) for found in (a, b)]
