@@ -19,7 +19,7 @@ import safetensors.numpy
 import minigan
 from minigan.checkpoints.migrations import is_newer, latest, migrated
 from minigan.checkpoints.narrow import STORED, widened
-from minigan.checkpoints.rules import FROM_ZERO, NAMES, OBJECT, TEXT, Rule, check, one_of
+from minigan.checkpoints.rules import FROM_ZERO, NAMES, NUMBERS, OBJECT, TEXT, Rule, check, one_of
 from minigan.errors import CheckpointError
 from minigan.nn.layers.base import Layer
 from minigan.support.durable_files import atomic_write
@@ -142,8 +142,8 @@ def load_model(path: Path) -> tuple[Arrays, dict[str, Any]]:
     if description["format"] == CHECKPOINT_FORMAT:
         check(description, _CHECKPOINT, source=str(path), remedy=_REMEDY)
         description = {**description["model"], "step": description["step"]}
-    description = {"classes": [], "stored": "", **description}
-    rules = {"step": FROM_ZERO, "classes": NAMES, "stored": one_of("", *STORED), **_MODEL}
+    description = {"classes": [], "unseen": [], "stored": "", **description}
+    rules = {"step": FROM_ZERO, "classes": NAMES, "unseen": NUMBERS, "stored": one_of("", *STORED), **_MODEL}
     check(description, rules, source=str(path), remedy=_REMEDY)
     if description["stored"]:
         arrays = widened(arrays, description["dtype"], source=str(path))

@@ -16,10 +16,10 @@ __all__ = ["check_model", "checked_rng", "items_warning", "log_lines", "log_unti
 def check_model(made: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
     """Raises CheckpointError unless a checkpoint's model is the one to be trained.
 
-    A setting that is newer than the checkpoint is missing in it, and is not compared.
+    A setting that is newer than the checkpoint is missing in it, and is not compared; nor is what grown data change.
     """
     was, said = _flat(made), _flat(wanted)
-    differing = sorted(key for key in was if was[key] != said.get(key) and key != "extent")
+    differing = sorted(key for key in was if was[key] != said.get(key) and key not in ("extent", "unseen"))
     if differing == ["shape"]:
         raise CheckpointError(
             f"{path} was made with items of shape {tuple(was['shape'])}, the data have {tuple(said['shape'])}. "

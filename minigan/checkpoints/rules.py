@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from minigan.errors import CheckpointError
 
-__all__ = ["COUNT", "FROM_ZERO", "NAMES", "OBJECT", "TEXT", "Rule", "check", "one_of"]
+__all__ = ["COUNT", "FROM_ZERO", "NAMES", "NUMBERS", "OBJECT", "TEXT", "Rule", "check", "one_of"]
 
 
 class Rule(NamedTuple):
@@ -30,6 +30,10 @@ OBJECT = Rule("an object", lambda value: isinstance(value, dict))
 FROM_ZERO = Rule("a whole number from 0 up", lambda value: type(value) is int and value >= 0)
 COUNT = Rule("a whole number from 1 up", lambda value: type(value) is int and value >= 1)
 NAMES = Rule("a list of names", lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value))
+NUMBERS = Rule(
+    "a list of whole numbers from 0 up",
+    lambda value: isinstance(value, list) and all(type(number) is int and number >= 0 for number in value),
+)
 
 
 def check(

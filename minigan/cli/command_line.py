@@ -203,7 +203,8 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         "--evaluate-every",
         type=_count,
         metavar="N",
-        help="steps from one evaluation to the next: FID and KID, or modes (default: never)",
+        help="steps from one evaluation to the next: FID and KID, modes, or of held-out images PSNR, agreement, cycle "
+        "error (default: never)",
     )
     train.add_argument(
         "--log-gradients",
@@ -218,7 +219,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         help="number of last checkpoints to keep, in addition to the best (default 3)",
     )
     train.add_argument(
-        "--best", metavar="FIGURE", help="figure of the best: fid, kid, modes or high_quality (default: fid or modes)"
+        "--best",
+        metavar="FIGURE",
+        help="figure of the best, of those evaluated: fid, modes, psnr, cycle_A ... (default: the first)",
     )
     train.add_argument(
         "--log",
@@ -244,6 +247,7 @@ def _add_data(data: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--targets", metavar="SOURCE", help="folder or zip of the other pictures of pairs")
     data.add_argument("--split", metavar="NAME", help="part of pairs: train, val ... (default train, if there is one)")
+    _add_data_b(data, "source of the images of B, for unpaired data; SOURCE has those of A")
     data.add_argument("--recipe", metavar="RECIPE", help="recipe to plan a training of (default: one that suits)")
     _add_set(data)
 
@@ -413,10 +417,21 @@ def _add_export(export: argparse.ArgumentParser) -> None:
 
 
 def _add_import(import_: argparse.ArgumentParser) -> None:
-    import_.add_argument("weights", metavar="WEIGHTS", type=Path, help="G's state dict, a safetensors file")
+    import_.add_argument(
+        "weights", metavar="WEIGHTS", type=Path, help="the (first) generator's state dict, a safetensors file"
+    )
     import_.add_argument("--recipe", default="dcgan", help="recipe with the same networks (default dcgan)")
     import_.add_argument("--discriminator", type=Path, metavar="FILE", help="D's state dict (default: a new D)")
+    import_.add_argument(
+        "--networks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="state dicts of other networks, by minigan's names: G_BA=g_ba.safetensors D_A=d_a.safetensors ...",
+    )
     import_.add_argument("--data", metavar="SOURCE", help="data for further training (default: the recipe's)")
+    _add_data_b(import_, "source of the images of B, for unpaired data")
     import_.add_argument("--seed", type=_seed, default=0, help="seed of everything random (default 0)")
     import_.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-WEIGHTS-1 ...)")
     _add_set(import_)

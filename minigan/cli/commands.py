@@ -8,8 +8,9 @@ from minigan.cli.card import card
 from minigan.cli.data import data
 from minigan.cli.evaluate import evaluate
 from minigan.cli.explain import explain_topic
-from minigan.cli.export_import import export_run, import_run
+from minigan.cli.export_run import export_run
 from minigan.cli.gradcheck import gradcheck
+from minigan.cli.import_run import import_run
 from minigan.cli.info import info
 from minigan.cli.inspect import inspect_health
 from minigan.cli.project import project

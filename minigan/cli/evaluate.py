@@ -138,7 +138,10 @@ def evaluate_run(
         say(f"{trained.recipe.name} at step {trained.step}, {count:,} samples, compared with {dataset.describe()}")
         for line in dataset.notes:
             note(line)
-        samples = trained.sample(count, seed=seed)
+        labels = trained.recipe.labels_like(dataset, count, seed=seed)
+        if labels is not None:
+            note("classes of the samples are drawn as often as the data have them, not evenly")
+        samples = trained.sample(count, seed=seed, label=labels)
         check_samples(samples, dataset.shape)  # before the minutes that a classifier may take
         if len(shape) == 1:
             if features is not None:

@@ -56,7 +56,8 @@ minigan train --json | jq .g_loss""",
 minigan data photos
 minigan data cifar10.zip --check              # reads every file, lists all that are damaged
 minigan data pairs --out preview.png          # a picture of some of them
-minigan data photos --recipe sngan --set size=64""",
+minigan data photos --recipe sngan --set size=64
+minigan data photos --data-b paintings         # both sides of unpaired data; so does --recipe cyclegan""",
         "everything that was found, in one object",
         quiet=True,
     ),
@@ -124,7 +125,8 @@ minigan export runs/dcgan-digits-1 --to torch --prefix main. --out netG.safetens
         "Makes a run from the weights of PyTorch networks, to draw samples or to train further.",
         """\
 minigan import netG.safetensors
-minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.zip""",
+minigan import netG.safetensors --discriminator netD.safetensors --data cifar10.zip
+minigan import g_ab.safetensors --recipe cyclegan --networks G_BA=g_ba.safetensors D_A=d_a.safetensors""",
         "the networks' origins, and the run folder",
         quiet=True,
     ),

@@ -44,7 +44,10 @@ def grid_of_classes(trained: TrainedGenerator, options: argparse.Namespace) -> i
         raise ConfigError(
             f"{name} {found}, got --grid-of-classes. Use a run of images with `condition='concatenation'`."
         )
-    classes = [trained.label(each) for each in options.classes or range(count)]
+    out, unseen = Output.of(options), trained.unseen
+    classes = [trained.label(each) for each in options.classes or [k for k in range(count) if k not in unseen]]
+    if unseen and not options.classes:
+        out.note(f"classes without images in training are left out: {trained.class_names(unseen)}")
     if len(classes) > MOST_COLUMNS:
         raise ConfigError(
             f"a grid has at most {MOST_COLUMNS} columns, got {len(classes):,} classes. Add `classes=NAME`."
@@ -58,10 +61,9 @@ def grid_of_classes(trained: TrainedGenerator, options: argparse.Namespace) -> i
         truncation=options.truncation,
         portable=options.portable,
     )
-    out = Output.of(options)
     write_picture(options.out, image_grid(samples, columns=len(classes)), out)
-    names = ", ".join(trained.classes[each] if each < len(trained.classes) else str(each) for each in classes)
-    out.show(f"{len(classes)} classes ({names}), {len(seeds)} seeds, {name} at step {trained.step}: {options.out}")
+    shown = f"{len(classes)} classes ({trained.class_names(classes)}), {len(seeds)} seeds"
+    out.show(f"{shown}, {name} at step {trained.step}: {options.out}")
     drawn = {"classes": classes, "seeds": seeds, "truncation": options.truncation}
     out.record({**trained.describe(), **drawn, "out": str(options.out)})
     return 0

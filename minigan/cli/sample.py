@@ -16,6 +16,7 @@ from minigan.errors import ConfigError
 from minigan.latent.sources import expect_truncation
 from minigan.recipes import Recipe, TranslationRecipe, UnpairedRecipe
 from minigan.runs import TrainedGenerator
+from minigan.support.output import Output
 
 __all__ = ["sample"]
 
@@ -83,6 +84,9 @@ def sample(options: argparse.Namespace) -> int:
     if not trained.recipe.from_images:
         options.truncation = expect_truncation(1.0 if options.truncation is None else options.truncation)
         options.label = None if options.label is None else trained.label(options.label)
+        for label in {options.label, *map(trained.label, options.classes or ())} & {*trained.unseen}:
+            name = trained.class_names([label])
+            Output.of(options).note(f"class {name} had no images in training: its pictures mean nothing")
     return job.draw(trained, options)
 
 

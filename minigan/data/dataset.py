@@ -3,7 +3,7 @@
 import html
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +71,7 @@ class Collection(ABC):
         varied: whether each item has a size and a tone of its own in the source; see `look`.
     """
 
-    varied: ClassVar[bool] = False
+    varied: bool = False
 
     def __init__(
         self,

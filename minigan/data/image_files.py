@@ -4,7 +4,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,7 @@ class ImageFiles(PixelDataset):
         files: the store's names of all picture files, also those that are not used.
     """
 
-    varied: ClassVar[bool] = True
+    varied: bool = True
 
     def __init__(self, store: FileStore, *, name: str, options: SourceOptions, layout: Layout | None = None) -> None:
         try:

@@ -3,7 +3,7 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,7 @@ class PairFiles(PairDataset):
     Maps of classes are painted in colours, see `minigan.data.class_maps`; then both sides have three channels.
     """
 
-    varied: ClassVar[bool] = True
+    varied: bool = True
 
     def __init__(self, layout: PairLayout, *, name: str, options: SourceOptions, swap: bool, split: str | None) -> None:
         rows, split_note = split_rows(layout, split)

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from minigan.data.dataset import Dataset, FloatArray, IndexArray
+from minigan.data.dataset import Dataset, FloatArray, IndexArray, Look
 from minigan.errors import ConfigError
 
 __all__ = ["Subset", "split_dataset"]
@@ -14,7 +14,12 @@ HELD_OUT_SEED = 0  # decides which images are held out
 
 
 class Subset(Dataset):
-    """Dataset of the items `rows` of another dataset, in that order."""
+    """Dataset of the items `rows` of another dataset, in that order.
+
+    Attributes:
+        source: the other dataset.
+        taken: the rows.
+    """
 
     def __init__(self, source: Dataset, rows: IndexArray) -> None:
         super().__init__(
@@ -25,14 +30,18 @@ class Subset(Dataset):
             classes=source.classes,
         )
         self.note(*source.notes)
-        self._source = source
-        self._rows = rows
+        self.kind, self.varied = source.kind, source.varied
+        self.source = source
+        self.taken = rows
 
     def close(self) -> None:
-        self._source.close()
+        self.source.close()
+
+    def look(self, index: int) -> Look:
+        return self.source.look(int(self.taken[index]))
 
     def read(self, indices: npt.ArrayLike) -> FloatArray:
-        return self._source.read(self._rows[self.checked(indices)])
+        return self.source.read(self.taken[self.checked(indices)])
 
 
 def split_dataset(dataset: Dataset, *, held_out: int, part: Literal["train", "val"]) -> Subset:

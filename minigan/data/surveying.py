@@ -17,11 +17,14 @@ from minigan.data.image_files import ImageFiles
 from minigan.data.options import SourceOptions, parse_options
 from minigan.data.pair_names import MOSTLY, find_sides, match_names
 from minigan.data.source import open_pairs_with, open_with
+from minigan.data.subset import Subset
 from minigan.data.survey_result import Survey
+from minigan.data.unpaired import UnpairedDataset
+from minigan.data.unpaired_sources import UnpairedSource, open_unpaired_with
 from minigan.errors import ConfigError, DataError
 from minigan.support.arguments import flag
 
-__all__ = ["Watch", "items_of", "open_for_survey", "survey", "survey_of"]
+__all__ = ["Watch", "items_of", "open_for_survey", "open_sides_for_survey", "survey", "survey_of"]
 
 LOOKED_AT = 100_000  # files whose headers are read without a check
 READ = 64  # items that decide the range of values without a check
@@ -76,7 +79,7 @@ def open_for_survey(
     Raises:
         DataError, ConfigError: see `survey`.
     """
-    options = changed(parse_options(size=None, channels=None, count=None, cache_bytes=0), lenient=True)
+    options = _lenient()
     if pairs is False and (split is not None or targets is not None):
         raise ConfigError("`split` and `targets` are of pairs. Leave them out, or take the pictures as pairs.")
     if pairs or split is not None or targets is not None:
@@ -94,6 +97,19 @@ def open_for_survey(
     taken = _open_pairs(source, options)
     taken.note(f"{why}: taken as pairs")
     return taken
+
+
+def open_sides_for_survey(source: UnpairedSource, *, held_back: int = 0) -> UnpairedDataset:
+    """Opens unpaired images in the same way; see `minigan.data.open_unpaired`.
+
+    Args:
+        held_back: images of each side that a training would hold out.
+    """
+    return open_unpaired_with(source, [_lenient()] * 2, held_back=held_back)
+
+
+def _lenient() -> SourceOptions:
+    return changed(parse_options(size=None, channels=None, count=None, cache_bytes=0), lenient=True)
 
 
 def _open_pairs(source: Any, options: SourceOptions, *, targets: Any = None, split: str | None = None) -> PairDataset:
@@ -116,7 +132,8 @@ def survey_of(dataset: Collection, *, check: bool = False, watch: Watch | None =
     """The survey of an open dataset; see `survey`."""
     count, items = len(dataset), items_of(dataset)
     points = items == "points"
-    contents = _Contents(eight_bits=isinstance(dataset, PixelDataset | PairDataset), check=check)
+    whole = dataset.source if isinstance(dataset, Subset) else dataset
+    contents = _Contents(eight_bits=isinstance(whole, PixelDataset | PairDataset), check=check)
     sample = _sample(count)
     contents.look(dataset, () if check else sample)
     contents.take(dataset, np.arange(count) if check else sample[:READ], watch=watch)
@@ -234,6 +251,8 @@ def _items(dataset: Collection, rows: np.ndarray) -> Iterator[tuple[int, tuple[n
 
 def _parts(dataset: Collection, rows: np.ndarray) -> tuple[np.ndarray, ...]:
     """Items as they are: pictures (n, H, W, C), those of files one at a time and unscaled, both of pairs, or points."""
+    if isinstance(dataset, Subset):
+        return _parts(dataset.source, dataset.taken[rows])
     if isinstance(dataset, ImageFiles):
         return (dataset.whole(int(rows[0]))[None],)
     found = dataset.pixels(rows) if isinstance(dataset, PixelDataset) else dataset.read(rows)

@@ -4,10 +4,13 @@ import numpy as np
 import numpy.typing as npt
 
 from minigan.data.dataset import Collection, Dataset, FloatArray, IndexArray, Look
+from minigan.data.enlarged import Enlarged
 from minigan.data.loader import Flips, Loader, Position, mirrored
 from minigan.errors import ConfigError
 
-SideRows = tuple[IndexArray, Flips]
+Corners = IndexArray | None  # of the parts of enlarged images, (n, 2)
+SideRows = tuple[IndexArray, Flips, Corners]
+PARTS = 2  # the stream of random numbers that choose the parts of enlarged images
 
 __all__ = ["UnpairedDataset", "UnpairedLoader"]
 
@@ -56,6 +59,8 @@ class UnpairedDataset(Collection):
 class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
     """An endless iterator over batches of A and of B, in orders that have nothing to do with each other.
 
+    Of `Enlarged` images another part is cut out each time: the seed, the epoch and the place in it decide which.
+
     Each side goes through its own epochs: its epoch e has the order `default_rng([seed, e, side]).permutation(n)`, with
     0 for A and 1 for B. Both follow from the number of the batch, which the position tells in epochs of the longer one.
 
@@ -80,7 +85,7 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
         mirror: bool = False,
         state: dict[str, int] | None = None,
     ) -> None:
-        self._orders: dict[int, tuple[int, IndexArray, Flips]] = {}
+        self._orders: dict[int, tuple[int, IndexArray, Flips, Corners]] = {}
         super().__init__(
             dataset,
             batch_size=batch_size,
@@ -99,6 +104,7 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
                 )
 
     def restore(self, state: dict[str, int], *, same_items: bool = True) -> None:
+        state = {"enlarged": 0, **state}  # earlier states do not tell
         counts = self._counts()
         if not same_items and any(state.get(name, count) != count for name, count in counts.items()):
             # Loader goes on to its next epoch if the number of items differs
@@ -109,12 +115,12 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
         return {"a_items": len(self.dataset.a), "b_items": len(self.dataset.b)}
 
     def _identity(self) -> dict[str, int]:
-        return {**super()._identity(), **self._counts()}
+        margins = [max(side.margin) for side in (self.dataset.a, self.dataset.b) if isinstance(side, Enlarged)]
+        return {**super()._identity(), **self._counts(), "enlarged": max(margins, default=0)}
 
     def _read(self, rows: tuple[SideRows, SideRows]) -> tuple[FloatArray, FloatArray]:
-        (a_rows, a_flips), (b_rows, b_flips) = rows
-        a, b = self.dataset.read_sides(a_rows, b_rows)
-        return mirrored(a, a_flips), mirrored(b, b_flips)
+        a, b = (_read_side(side, *own) for side, own in zip((self.dataset.a, self.dataset.b), rows, strict=True))
+        return a, b
 
     def _rows(self, position: Position) -> tuple[SideRows, SideRows]:
         number = position.epoch * self.steps_per_epoch + position.offset // self.batch_size
@@ -125,12 +131,26 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
         epoch, batch = divmod(number, len(images) // self.batch_size)
         if side not in self._orders or self._orders[side][0] != epoch:
             order, flips = self._side_order(side, len(images), epoch), self._flips(len(images), epoch, side)
-            self._orders[side] = epoch, order, flips
-        _, order, flips = self._orders[side]
+            self._orders[side] = epoch, order, flips, self._corners(images, epoch, side)
+        _, order, flips, corners = self._orders[side]
         part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        return order[part], None if flips is None else flips[part]
+        return order[part], None if flips is None else flips[part], None if corners is None else corners[part]
+
+    def _corners(self, images: Dataset, epoch: int, side: int) -> Corners:
+        """The corner of the part at each place of an epoch; a stream of its own, so that the order stays."""
+        if not isinstance(images, Enlarged):
+            return None
+        rng = np.random.default_rng([self._seed, epoch, side, PARTS])
+        return rng.integers(0, np.array(images.margin) + 1, (len(images), 2)).astype(np.intp, copy=False)
 
     def _side_order(self, side: int, count: int, epoch: int) -> IndexArray:
         if not self._shuffle:
             return np.arange(count, dtype=np.intp)
         return np.random.default_rng([self._seed, epoch, side]).permutation(count).astype(np.intp, copy=False)
+
+
+def _read_side(images: Dataset, rows: IndexArray, flips: Flips, corners: Corners) -> FloatArray:
+    """A side's batch: its images, or the parts at those corners, flipped where that is marked."""
+    batch = images.read_at(rows, corners) if isinstance(images, Enlarged) and corners is not None else images.read(rows)
+    flipped: FloatArray = mirrored(batch, flips)
+    return flipped

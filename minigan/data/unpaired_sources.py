@@ -17,13 +17,13 @@ from minigan.data.files import FileStore
 from minigan.data.image_files import ImageFiles
 from minigan.data.layout import Layout, sides_of
 from minigan.data.options import Size, SourceOptions, parse_options
-from minigan.data.source import as_name, open_with, picture_store
+from minigan.data.source import EMBEDDED, as_name, open_with, picture_store
 from minigan.data.subset import HELD_OUT_SEED, Subset
 from minigan.data.tinted import Tinted, tinted
 from minigan.data.unpaired import UnpairedDataset
 from minigan.errors import ConfigError, DataError, MiniganError
 
-__all__ = ["COUNTERPARTS", "PARTS", "UnpairedSource", "open_unpaired"]
+__all__ = ["COUNTERPARTS", "PARTS", "UnpairedSource", "open_unpaired", "open_unpaired_with"]
 
 # Embedded datasets whose items have a true counterpart in another one.
 COUNTERPARTS = {"digits": "tinted", "tinted": "digits"}
@@ -62,9 +62,39 @@ class UnpairedSource:
         return COUNTERPARTS.get(a) == b
 
     def is_one(self) -> bool:
-        """Whether both sides are to be found in one folder or zip."""
+        """Whether both sides are to be found in one folder or zip, by the names of its folders."""
+        return not self.b and self.a not in COUNTERPARTS and not (self.a_class or self.b_class)
+
+    def expect_two(self) -> None:
+        """Refuses what would show both sides the same images, or leave a class out of account.
+
+        Raises:
+            ConfigError: it would.
+        """
         a, b = self.both()
-        return a == b and not (self.a_class and self.b_class)
+        if not _is_same(a, b) or self.is_one():
+            return
+        given = {"a_class": self.a_class, "b_class": self.b_class}
+        if not any(given.values()):
+            raise ConfigError(
+                f"A and B are the same source, {a}. Give another `data_b`, leave it out if the folders of A and B are "
+                "in there, or take two classes of it: `a_class=NAME, b_class=NAME`."
+            )
+        for name, other in (("a_class", "b_class"), ("b_class", "a_class")):
+            if not given[name]:
+                raise ConfigError(
+                    f"{a} is the source of A and of B, got {other}={given[other]!r} alone: the other side would have "
+                    f"its images, too. Add `{name}=NAME`, or `data_b=SOURCE`."
+                )
+
+
+def _expect_different(sides: Sequence[Dataset], source: UnpairedSource) -> None:
+    """Refuses one class of one source on both sides, whether it is named or numbered."""
+    a, b = (side.taken if isinstance(side, Subset) else None for side in sides)
+    if _is_same(*source.both()) and a is not None and np.array_equal(a, b):  # type: ignore[arg-type]
+        raise ConfigError(
+            f"A and B are the same images, the class {source.a_class} of {source.a}. Choose two classes of it."
+        )
 
 
 def open_unpaired(
@@ -103,25 +133,45 @@ def open_unpaired(
         ConfigError: an argument does not fit the sources.
     """
     source = UnpairedSource(_text(a), _text(b), a_class, b_class)
-    if part not in PARTS:
-        raise ConfigError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
     options = [
         parse_options(size=size, channels=channels, count=None, cache_bytes=cache_bytes)
         for channels in (a_channels, b_channels)
     ]
-    if source.is_known() and not (a_class or b_class):
+    return open_unpaired_with(source, options, part=part, held_back=held_back, seed=seed)
+
+
+def open_unpaired_with(
+    source: UnpairedSource,
+    options: Sequence[SourceOptions],
+    *,
+    part: Part = "train",
+    held_back: int = 0,
+    seed: int = 0,
+) -> UnpairedDataset:
+    """The same with the options of each side; see `open_unpaired`."""
+    if part not in PARTS:
+        raise ConfigError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
+    source.expect_two()
+    classes = source.a_class, source.b_class
+    if source.is_known() and not any(classes):
         return _known(source.both(), options, seed=seed + FRESH * (part != "train"))
     with contextlib.ExitStack() as on_error:
         sides = []
-        for letter, name, chosen, label in zip(LETTERS, source.both(), options, (a_class, b_class), strict=True):
+        for letter, name, chosen, label in zip(LETTERS, source.both(), options, classes, strict=True):
             if source.is_one():
                 side = _inner_side(name, letter, chosen, part=part, held_back=held_back)
             else:
                 side = _side(name, letter, chosen, label, part=part, held_back=held_back, seed=seed)
             on_error.callback(side.close)
             sides.append(side)
+        _expect_different(sides, source)
         on_error.pop_all()
     return UnpairedDataset(*sides)
+
+
+def _is_same(a: str, b: str) -> bool:
+    """Whether two sources are one: of one name, or paths that lead to the same place."""
+    return a == b or (a not in EMBEDDED and b not in EMBEDDED and os.path.realpath(a) == os.path.realpath(b))
 
 
 def _text(source: str | os.PathLike[str]) -> str:
@@ -209,7 +259,13 @@ def _of_class(images: Dataset, label: str, *, letter: str) -> np.ndarray:
 
 
 def _inner_side(source: str, letter: str, options: SourceOptions, *, part: Part, held_back: int) -> Dataset:
-    """A side of a folder or zip that has both."""
+    """A side of a folder or zip that has both.
+
+    Raises:
+        ConfigError: the source is an embedded one, which has one side.
+    """
+    if source in EMBEDDED:
+        raise ConfigError(f"{source} has no counterpart among the embedded data. Add `data_b=SOURCE`.")
     store = picture_store(source, "pictures of A and of B")
     try:
         layout = _layout(store, letter, part=part, held_back=held_back)

@@ -13,8 +13,8 @@ __all__ = ["Monitor", "rank"]
 
 LEAST = 2
 SUBSETS = 20
-LOWER_IS_BETTER = ("fid", "kid")
-IMAGE_FIGURES, POINT_FIGURES = LOWER_IS_BETTER, ("modes", "high_quality")
+LOWER_IS_BETTER = ("fid", "kid", "cycle")  # or what the name begins with: fid_AtoB
+IMAGE_FIGURES, POINT_FIGURES = ("fid", "kid"), ("modes", "high_quality")
 
 
 class Monitor:
@@ -94,8 +94,10 @@ def rank(figures: Mapping[str, float], *, by: str = "") -> tuple[float, ...]:
     """Sort key of figures, larger for better ones: the value of one of them, and for equal values the others.
 
     Args:
-        figures: as a `Monitor` returns them.
+        figures: as a `Monitor` returns them, or figures of translations.
         by: name of the figure that counts first; "" takes the first one.
     """
     order = [by, *figures] if by else [*figures]
-    return tuple(-figures[name] if name in LOWER_IS_BETTER else figures[name] for name in dict.fromkeys(order))
+    return tuple(
+        -figures[name] if name.partition("_")[0] in LOWER_IS_BETTER else figures[name] for name in dict.fromkeys(order)
+    )

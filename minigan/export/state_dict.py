@@ -20,6 +20,7 @@ Tensors = dict[str, np.ndarray]
 NETWORKS: Mapping[str, tuple[str, ...]] = {
     "G": ("G", "netG", "generator", "gen"),
     "D": ("D", "netD", "discriminator", "disc", "critic"),
+    **{name: (name,) for name in ("G_AB", "G_BA", "D_A", "D_B")},
 }
 WRAPPERS = ("module", "_orig_mod")  # put around a module by DataParallel and compile
 SIZE, DIRECTION = f"{PARAMETRIZED}.original0", f"{PARAMETRIZED}.original1"  # weight_norm's g and v
@@ -46,8 +47,8 @@ def read_state_dict(path: Path) -> dict[str, Tensors]:
     """The tensors of a safetensors file by network.
 
     Returns:
-        {"G": ...}, {"D": ...} or both, as the names say; {"": ...} where they name no network. `module.` is taken off
-        the names.
+        {"G": ...}, {"D": ...}, {"G_AB": ...} or several, as the names say; {"": ...} where they name no network.
+        `module.` is taken off the names.
     Raises:
         CheckpointError: the file is missing, damaged, or not a safetensors file.
     """

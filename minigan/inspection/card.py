@@ -23,6 +23,7 @@ from minigan.errors import CheckpointError
 from minigan.recipes import Recipe, TranslationRecipe, UnpairedRecipe, get_recipe
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
+from minigan.runs.pretrained import expect_run
 from minigan.support.arguments import path as expect_path
 from minigan.support.representation import duration
 from minigan.support.words import decoded
@@ -97,6 +98,7 @@ def card_of_run(run: str | os.PathLike[str]) -> Card:
         CheckpointError: there is no run, or one of its files is damaged.
     """
     path = expect_path(run, "run", remedy="Write card_of_run('runs/dcgan-digits-1').").expanduser()
+    expect_run(path)
     if not path.exists():
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path)

@@ -108,6 +108,10 @@ class DryRun:
         kept = f", scratch {memory_size(self.scratch)}" if self.scratch else ""
         total, timing = memory_size(self.memory), self.timing
         left = f"steps {self.step + 1:,} to {self.steps:,}" if self.step else f"{self.steps:,} steps"
+        images = f"{self.batch:,} image{'s' * (self.batch != 1)}"
+        remaining = f"{left} of {images} take {duration(self.seconds)}"
+        if self.step >= self.steps:
+            remaining = f"all {self.steps:,} steps are done, and `steps=N` with a larger N trains on"
         pace = f"{timing.each:.3g} s a step"
         measured = f"median of {timing.steps} real steps after {timing.first:.2g} s for the first"
         lines = [
@@ -115,7 +119,7 @@ class DryRun:
             self.engine,
             f"parameters: {networks}",
             f"memory: {lasting}; a step's arrays {memory_size(self.peak)}, measured in one step{kept}; {total} in all",
-            f"time: {pace} ({measured}); {left} of {self.batch:,} images take {duration(self.seconds)}",
+            f"time: {pace} ({measured}); {remaining}",
             f"run folder: {short_path(self.folder)}",
         ]
         if self.available is not None and self.memory > self.available:

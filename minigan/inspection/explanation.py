@@ -18,6 +18,7 @@ from minigan.inspection.topics import Topic, names_by_kind, topic_named, topic_o
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config import RunConfig, read_config, with_engine
 from minigan.runs.folders import run_folder
+from minigan.runs.pretrained import PREFIX, pretrained_file, pretrained_name
 from minigan.support.arguments import kind_of
 from minigan.support.representation import short_path
 
@@ -90,9 +91,11 @@ def _refuse_settings(settings: Mapping[str, Any] | None, what: str) -> None:
 def is_path(text: str) -> bool:
     """Whether a word is meant as a path: it has a separator, or no topic has that very name and something lies there.
 
+    So is `pretrained:digits`.
+
     A run's folder also goes before a topic whose name is written otherwise: `wgangp` before the penalty wgan-gp.
     """
-    if os.sep in text or "/" in text or text in (".", "..") or text.startswith("~"):
+    if os.sep in text or "/" in text or text in (".", "..") or text.startswith(("~", PREFIX)):
         return True
     try:
         topic, _ = topic_named(text)
@@ -126,7 +129,7 @@ def _run_document(path: Path, backend: str | Backend | None, precision: str | No
         recipe = get_recipe(config.recipe).from_settings(config.settings)
         data = {"data": config.data, "seed": str(config.seed)}
     steps = f" of {recipe.steps:,}" if config is not None else ""
-    name = short_path(path.absolute())
+    name = short_path(path.absolute()) if pretrained_name(path) is None else str(path)
     document = network_document(
         recipe,
         tuple(model["shape"]),
@@ -145,6 +148,9 @@ def _opened(path: Path) -> tuple[int, dict[str, Any], RunConfig | None]:
     Raises:
         CheckpointError: there is no run, it has no checkpoint yet, or a file is damaged.
     """
+    if pretrained := pretrained_name(path):
+        _, model = load_model(pretrained_file(pretrained))
+        return int(model["step"]), model, None
     if not path.exists():
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written, or its model file.")
     if path.is_file():

@@ -15,6 +15,7 @@ from minigan.inspection.replay import expect_log
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
+from minigan.runs.pretrained import expect_run
 from minigan.support.arguments import path as expect_path
 from minigan.support.representation import short_path
 from minigan.training.listeners.pictures import saved_pictures
@@ -81,6 +82,7 @@ def read_history(run: str | os.PathLike[str]) -> History:
         CheckpointError: there is no run, its log is damaged, or it has neither log nor pictures yet.
     """
     path = expect_path(run, "run", remedy="Write report_run('runs/dcgan-digits-1').").expanduser()
+    expect_run(path)
     if not path.exists():
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path)

@@ -173,13 +173,19 @@ def _short(row: Row) -> str:
 
 
 def _reasons(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    """Each reason once."""
+    """The reasons of each word once, those of which the same is to be said together."""
     found: dict[tuple[str, str], bool] = {}
     for row in rows:
         if row.reason:
             key = ("fused" if row.status == FUSED else _short(row), row.reason)
             found[key] = found.get(key, False) or bool(row.status == SKIPPED and row.default)
-    return [(name, reason + _peer(name, by_default)) for (name, reason), by_default in found.items()]
+    peers: dict[tuple[str, str], list[str]] = {}
+    for (name, reason), by_default in found.items():
+        peers.setdefault((name, _peer(name, by_default)), []).append(reason)
+    lines: dict[str, list[str]] = {}
+    for (name, peer), reasons in peers.items():
+        lines.setdefault(name, []).append("; ".join(reasons) + peer)
+    return [(name, ". ".join(parts)) for name, parts in lines.items()]
 
 
 def _peer(name: str, by_default: bool) -> str:

@@ -15,6 +15,7 @@ from minigan.recipes import Recipe
 from minigan.runs.config import RunConfig, new_config, read_config, with_engine
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun, prepare_run, source_missing
+from minigan.runs.pretrained import expect_run
 from minigan.support.memory_limit import expect_room
 from minigan.support.representation import short_path
 from minigan.training.fake_pool import FakePool
@@ -187,6 +188,7 @@ def step_of_run(
         DataError: the data cannot be read; perhaps they have moved.
         BackendError, MissingExtraError: the run's backend cannot be used here.
     """
+    expect_run(path)
     if not path.exists():
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path) if path.is_file() else path

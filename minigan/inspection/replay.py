@@ -19,6 +19,7 @@ from minigan.errors import CheckpointError, ConfigError, DataError, DivergenceEr
 from minigan.runs.config import RunConfig, is_same_engine, is_same_precision, read_config, with_engine
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun, prepare_run, source_missing
+from minigan.runs.pretrained import expect_run
 from minigan.support.representation import python_text, short_path
 from minigan.training.failures import at_step
 from minigan.training.learner import Learner, Values
@@ -118,6 +119,7 @@ def replayed(
         DivergenceError: a step on the way diverges.
     """
     path = Path(path).expanduser()
+    expect_run(path)
     if not path.exists():
         raise CheckpointError(f"{path}: no run is there. Name a folder that a training has written.")
     folder = run_folder(path)

@@ -41,10 +41,12 @@ class LatentTools(ABC):
     Attributes:
         G: the network, built, with its weights.
         recipe: the recipe that trained it.
+        unseen: numbers of the classes of which its training data had no images.
     """
 
     G: Sequential
     recipe: Recipe
+    unseen: tuple[int, ...]
     _constants: LastingConstants
 
     @property
@@ -134,7 +136,7 @@ class LatentTools(ABC):
         Args:
             picture: the path of a file, or an array (H, W, C), uint8 or floats in [-1, 1]. Another size than G's is
                 scaled and cropped, other channels are converted; the notes of the result say so.
-            label: its class, the number or the name; None tries every class and takes the best.
+            label: its class, the number or the name; None tries every class of the training and takes the best.
             classifier: of the same data, whose features are compared, too; None compares pixels alone.
             starts: number of places from which the search begins, for each class.
             steps: number of steps of the search.
@@ -148,13 +150,14 @@ class LatentTools(ABC):
         search = Search(whole(starts, "starts"), whole(steps, "steps"), whole(seed, "seed", least=0))
         image, notes = one_picture(picture, self.expect_projectable(label=label))
         count = self.recipe.class_count
-        self.expect_room_for(search.starts * (count or 1 if label is None else 1), remedy="Use fewer `starts`.")
+        known = [number for number in range(count) if number not in self.unseen]
+        self.expect_room_for(search.starts * (len(known) or 1 if label is None else 1), remedy="Use fewer `starts`.")
         distance = None if classifier is None else FeatureDistance(classifier, image)
         found = project_image(
             self._settled,
             self.recipe,
             image,
-            labels=None if not count else list(range(count)) if label is None else [self.label(label)],
+            labels=None if not count else known if label is None else [self.label(label)],
             distance=distance,
             search=search,
             advance=advance or (lambda *_: None),

@@ -24,7 +24,8 @@ Differences to the paper and its code:
 - All four networks are updated together, from gradients of the same weights. The authors' code updates the generators
   first, but has drawn the discriminators' fakes before: the numbers are the same.
 - `least-squares` is half a square here (Mao et al. 2017), so `adversarial` is 2, and D's loss the paper's half of both.
-- Images are scaled to their size at once; the paper scales to 286 pixels, cuts out 256 at random, and mirrors.
+- `mirror=true` flips images at random as the paper does; it is off, since it spoils digits and text. Images of at
+  least 128 pixels a side are enlarged by 30 of 256 pixels and cut at random, as there (`jitter`); smaller ones are not.
 - The paper trains for 200 epochs; `steps` says how long here, and `decay_from` when the rate begins to fall: -1 is in
   the middle.
 """
@@ -131,4 +132,5 @@ class CycleGAN(UnpairedRecipe):
             cycle=self.cycle,
             identity=self.identity,
             pools=(FakePool(G_BA, size=self.pool), FakePool(G_AB, size=self.pool)) if self.pool else None,
+            accumulate=self.accumulate,
         )

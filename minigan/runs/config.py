@@ -17,6 +17,7 @@ from minigan.data import EMBEDDED, STACKED
 from minigan.errors import CheckpointError, ConfigError
 from minigan.recipes import Recipe, get_recipe
 from minigan.runs.config_migrations import CONFIG_FORMAT, migrated
+from minigan.runs.pretrained import expect_run
 from minigan.support.arguments import path as expect_path
 from minigan.support.durable_files import atomic_write
 from minigan.support.representation import short_path
@@ -215,6 +216,7 @@ def read_config(
         ConfigError: targets or a second source are given to a recipe that has none.
     """
     folder = expect_path(folder, "folder", remedy="Write read_config('runs/dcgan-digits-1').")
+    expect_run(folder)
     path = folder / FILE
     try:
         table = tomllib.loads(decoded(path.read_bytes()))

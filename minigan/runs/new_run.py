@@ -64,10 +64,12 @@ def train(
         listeners: functions to call with each record of the log, or objects of `minigan.training.Listener`.
         quiet: show nothing.
         log_every, sample_every, checkpoint_every: steps from one record, picture or checkpoint to the next.
-        evaluate_every: steps from one evaluation (FID and KID, or modes) to the next; 0 is never.
+        evaluate_every: steps from one evaluation to the next: FID and KID, modes of points, or of held-out images PSNR
+            and SSIM, agreement of class maps, or for unpaired images the cycle error; 0 is never.
         log_gradients: steps between records that include the norm of each layer's gradients; 0 is never.
         keep: how many of the newest checkpoints to keep.
-        best: the figure by which the best checkpoint is chosen, and kept as well: fid, kid, modes or high_quality.
+        best: the figure by which the best checkpoint is chosen, and kept as well: fid, modes,
+            psnr, cycle_A ...; "" is the first.
         log: logs to write for other programs as well: csv (`log.csv`), tensorboard (`tensorboard/`), or both in a list.
             With `log_gradients` TensorBoard shows histograms of the gradients, too.
         settings: of the recipe, by name, such as width=16 or loss="hinge"; `minigan recipes dcgan` lists them.

@@ -12,7 +12,7 @@ from minigan.recipes.bases.classes import why_not_tell
 from minigan.recipes.bases.noise import AUTO
 from minigan.recipes.bases.translation import PairRecipe
 
-__all__ = ["suited_recipe", "training_plan"]
+__all__ = ["suited_recipe", "training_plan", "unpaired_plan"]
 
 USUAL = {"pictures": "dcgan", "points": "mlp", "pairs": "pix2pix"}
 SLIGHT = 0.005  # of a picture: a strip that nobody would miss
@@ -30,8 +30,7 @@ def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
     how often each item is seen.
     """
     name = recipe.name
-    unpaired = isinstance(recipe, UnpairedRecipe)  # of pairs it takes the sides, in unrelated orders
-    if (found.items == "pairs") != isinstance(recipe, PairRecipe) and not (unpaired and found.items == "pairs"):
+    if (found.items == "pairs") != isinstance(recipe, PairRecipe):
         kind = "pairs" if isinstance(recipe, PairRecipe) else "single pictures or points"
         return (f"{name} learns from {kind}; these are {found.items}: use {USUAL[found.items]}",)
     if found.items == "points":
@@ -42,21 +41,69 @@ def training_plan(found: Survey, recipe: Recipe) -> tuple[str, ...]:
         lines = [f"{name} draws points of the plane"]
     else:
         height, width = recipe.fit_size(found.size)
-        channels = recipe.channels or (3 if found.colour or not found.greyscale else 1)
+        channels = recipe.channels or _channels(found)
         lines = [f"{name} draws {'colour' if channels == 3 else 'greyscale'} pictures {height}x{width}"]
         lines += _scaling(found, (height, width))
         if channels == 1 and found.colour:
             lines.append(f"{found.colour:,} pictures lose their colours")
     lines += _classes(found, recipe)
+    if set(found.classes) == {"A", "B"} and found.items == "pictures":
+        lines.append("if the folders of A and B are two kinds to translate between, use cyclegan")
     if recipe.mirror:
         together = ", those of a pair together" if found.items == "pairs" else ""
         lines.append(f"each picture is flipped left to right with probability 1/2{together}")
-    batches = recipe.accumulate * (recipe.n_critic if isinstance(recipe, AdversarialRecipe) else 1)
-    passes = recipe.steps * batches * recipe.batch_size / found.count
-    often = f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}"
-    batch = f"{recipe.batch_size}" if batches == 1 else f"{batches} x {recipe.batch_size}"
-    lines.append(f"{recipe.steps:,} steps of {batch} see each of them {often} times")
+    lines.append(f"{_steps(recipe)} see each of them {_times(recipe, found.count)} times")
     return tuple(lines)
+
+
+def unpaired_plan(a: Survey, b: Survey, recipe: UnpairedRecipe) -> tuple[str, ...]:
+    """The same for images of A and of B, none of which belong together."""
+    name, (height, width) = recipe.name, recipe.fit_size(a.size)
+    own = [recipe.a_channels or recipe.channels or _channels(a), recipe.b_channels or recipe.channels or _channels(b)]
+    if len({*own}) > 1 and not (recipe.a_channels or recipe.b_channels or recipe.channels):
+        own = [3, 3]
+    tones = " and ".join("colour" if channels == 3 else "greyscale" for channels in dict.fromkeys(own))
+    lines = [f"{name} translates between {tones} pictures {height}x{width}, from A to B and from B to A"]
+    for letter, found, channels in (("A", a, own[0]), ("B", b, own[1])):
+        lines += [f"{letter}: {line}" for line in _scaling(found, (height, width))]
+        if channels == 1 and found.colour:
+            lines.append(f"{letter}: {found.colour:,} pictures lose their colours")
+        if channels == 3 and found.greyscale:
+            lines.append(f"{letter}: {found.greyscale:,} greyscale pictures are taken in colour")
+    high, wide = recipe.enlarged_size((height, width))
+    if (high, wide) != (height, width):
+        lines.append(f"each is enlarged to {high}x{wide}, and a part of {height}x{width} is cut out at random")
+    if recipe.mirror:
+        lines.append("each picture is flipped left to right with probability 1/2")
+    seen = [_times(recipe, found.count) for found in (a, b)]
+    lines.append(f"{_steps(recipe)} of each side see each of A {seen[0]} times, and each of B {seen[1]} times")
+    for letter, found in (("A", a), ("B", b)):
+        if found.count < recipe.batch_size:
+            lines.append(f"{letter} has fewer pictures than a batch: lower `batch_size`")
+    return tuple(lines)
+
+
+def _channels(found: Survey) -> int:
+    """The number of channels of the data's own."""
+    return 3 if found.colour or not found.greyscale else 1
+
+
+def _batches(recipe: Recipe) -> int:
+    """The number of batches in a step."""
+    return recipe.accumulate * (recipe.n_critic if isinstance(recipe, AdversarialRecipe) else 1)
+
+
+def _steps(recipe: Recipe) -> str:
+    """All steps with what each of them takes, in words."""
+    batches = _batches(recipe)
+    batch = f"{recipe.batch_size}" if batches == 1 else f"{batches} x {recipe.batch_size}"
+    return f"{recipe.steps:,} steps of {batch}"
+
+
+def _times(recipe: Recipe, count: int) -> str:
+    """How often a training sees each of so many items, in words."""
+    passes = recipe.steps * _batches(recipe) * recipe.batch_size / count
+    return f"{passes:,.0f}" if passes >= 10 else f"{passes:.1f}"
 
 
 def _scaling(found: Survey, size: tuple[int, int]) -> Iterator[str]:

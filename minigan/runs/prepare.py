@@ -23,11 +23,12 @@ from minigan.runs.config import (
 )
 from minigan.runs.folders import check_free, claim
 from minigan.runs.learning_rates import rate_warnings
-from minigan.runs.measure import FixedNoiseMeasure
+from minigan.runs.measure import measure_of
 from minigan.runs.trained_generator import model_description
 from minigan.support.durable_files import atomic_write, make_folder
 from minigan.support.folder_owner import FolderOwner, refuse_if_owned
 from minigan.training.listeners import AnyListener
+from minigan.training.listeners.evaluation import Measure
 from minigan.training.state import TrainingState
 from minigan.training.trainer import Trainer
 
@@ -99,14 +100,24 @@ def _assembled(
     )
     extent = picture_extent(dataset)
     shown = recipe.held_out(config.data, dataset, seed=config.seed)
-    exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
-    if shown is not dataset:
-        shown.close()
+    try:
+        exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
+        measure = _measure(config, recipe, dataset, shown)
+    finally:
+        if shown is not dataset:
+            shown.close()
     state = TrainingState(
         learner=learner,
         loader=recipe.loader(dataset, seed=config.seed),
         rng=np.random.default_rng([config.seed, STEPS]),
-        model=model_description(recipe, shape, dtype=config.dtype, extent=extent, classes=tuple(dataset.classes or ())),
+        model=model_description(
+            recipe,
+            shape,
+            dtype=config.dtype,
+            extent=extent,
+            classes=tuple(dataset.classes or ()),
+            unseen=recipe.unseen(dataset),
+        ),
         folder=folder,
         steps=recipe.steps,
         averages=recipe.moving_averages(learner, seed=[config.seed, STANDING]),
@@ -119,7 +130,7 @@ def _assembled(
         exhibit=exhibit,
         to_images=recipe.to_images,
         rhythm=config.rhythm,
-        measure=_measure(config, recipe, dataset),
+        measure=measure,
         keep=config.keep,
         listeners=listeners,
         logs=config.log,
@@ -127,11 +138,11 @@ def _assembled(
     return PreparedRun(config, recipe, dataset, backend, trainer)
 
 
-def _measure(config: RunConfig, recipe: Recipe, dataset: Collection) -> FixedNoiseMeasure | None:
+def _measure(config: RunConfig, recipe: Recipe, dataset: Collection, held_out: Collection) -> Measure | None:
     if not config.rhythm.evaluate_every:
         return None
     rng = np.random.default_rng([config.seed, EVALUATION])
-    return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=config.seed, best=config.keep.best)
+    return measure_of(recipe, dataset, held_out, rng=rng, seed=config.seed, best=config.keep.best)
 
 
 def prepare_from_folder(

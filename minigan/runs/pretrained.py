@@ -12,7 +12,7 @@ from typing import NamedTuple
 from minigan.errors import CheckpointError
 from minigan.support.arguments import did_you_mean
 
-__all__ = ["PREFIX", "PRETRAINED", "Pretrained", "pretrained_file", "pretrained_name"]
+__all__ = ["PREFIX", "PRETRAINED", "Pretrained", "expect_run", "pretrained_file", "pretrained_name"]
 
 PREFIX = "pretrained:"
 FOLDER = Path(__file__).parent / "pretrained"
@@ -53,6 +53,19 @@ def pretrained_name(path: str | os.PathLike[str]) -> str | None:
             f"{did_you_mean(name, PRETRAINED)}"
         )
     return name
+
+
+def expect_run(path: str | os.PathLike[str]) -> None:
+    """Refuses the name of a pretrained generator where a whole run is needed.
+
+    Raises:
+        CheckpointError: it is one, or would be one if there were such.
+    """
+    if name := pretrained_name(path):
+        raise CheckpointError(
+            f"{PREFIX}{name} is a trained generator alone, without the checkpoints and the log of its training. Name a "
+            "run folder that a training has written."
+        )
 
 
 def pretrained_file(name: str) -> Path:

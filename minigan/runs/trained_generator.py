@@ -53,6 +53,7 @@ class TrainedGenerator(LatentTools):
         classes: names of the data's classes; () if they have none.
         averaged: whether its weights are a moving average.
         name: of the generator, where the recipe has several.
+        unseen: numbers of the classes of which its training data had no images: samples of them mean nothing.
     """
 
     G: Sequential
@@ -62,6 +63,7 @@ class TrainedGenerator(LatentTools):
     classes: tuple[str, ...]
     averaged: bool
     name: str = "G"
+    unseen: tuple[int, ...] = ()
     _constants: LastingConstants = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -181,6 +183,10 @@ class TrainedGenerator(LatentTools):
             )
         return [self.label(each) for each in label]
 
+    def class_names(self, labels: Sequence[int]) -> str:
+        """The names of classes in a line; numbers where they have none."""
+        return ", ".join(self.classes[label] if label < len(self.classes) else str(label) for label in labels)
+
     def label(self, text: int | str) -> int:
         """The number of a class, from its name or from its number, also as text.
 
@@ -246,7 +252,16 @@ def load_generator(
         if not np.isfinite(array).all():
             raise CheckpointError(f"{file}: expected finite weights, found NaN or infinity in {key}. Train again.")
     classes = tuple(description["classes"])
-    return TrainedGenerator(G, recipe, description["step"], description["extent"], classes, averaged, name)
+    return TrainedGenerator(
+        G,
+        recipe,
+        description["step"],
+        description["extent"],
+        classes,
+        averaged,
+        name,
+        unseen=tuple(description["unseen"]),
+    )
 
 
 def _described(description: Mapping[str, Any], *, source: str) -> tuple[Recipe, tuple[int, ...]]:
@@ -366,7 +381,13 @@ def _named(G: Any, recipe: Recipe) -> dict[str, Sequential]:
 
 
 def model_description(
-    recipe: Recipe, shape: tuple[int, ...], *, dtype: str, extent: float, classes: Sequence[str]
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    *,
+    dtype: str,
+    extent: float,
+    classes: Sequence[str],
+    unseen: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The description in a `model.safetensors`, from which G can be rebuilt; JSON can hold it.
 
@@ -374,6 +395,7 @@ def model_description(
         shape: of one of G's samples: (H, W, C), or (2,) for points.
         extent: a picture of its points reaches from -extent to extent.
         classes: names of the classes.
+        unseen: numbers of the classes without images.
     """
     return {
         "recipe": recipe.name,
@@ -382,4 +404,5 @@ def model_description(
         "dtype": dtype,
         "extent": extent,
         "classes": list(classes),
+        **({"unseen": list(unseen)} if unseen else {}),
     }

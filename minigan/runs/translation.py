@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ __all__ = [
     "image_recipe",
     "outputs",
     "picture",
+    "score_of",
     "translate_folder",
     "translation_recipe",
 ]
@@ -161,13 +163,22 @@ def evaluate_pairs(
         rows = spread(len(dataset), count or len(dataset))
         say(f"{recipe.name} at step {trained.step}, {len(rows):,} pairs of {dataset.describe()}")
         _tell(dataset, note)
-        palette = _palette(recipe, dataset, seed=seed)
-        score = Likeness(recipe.baseline_name) if palette is None else MapScore(palette)
+        score = score_of(recipe, dataset, seed=seed)()
         for pairs in _translated(trained, recipe, dataset, rows, seed=seed):
             score.add(pairs.output, pairs.target, recipe.baseline(pairs.source))
         shown = _picture(trained, recipe, dataset, rows[spread(len(rows), SHOWN)], seed=seed)
     remarks = (f"columns of the picture: {' | '.join(recipe.columns)}", *score.remarks())
     return Report(score.figures(), seed, remarks=remarks, baseline=score.baseline_name), shown
+
+
+def score_of(recipe: TranslationRecipe, dataset: Collection, *, seed: int) -> Callable[[], Likeness | MapScore]:
+    """Makes an empty score of outputs for such pairs: of agreement where the targets are maps of classes.
+
+    Args:
+        seed: of noise, holes and the like.
+    """
+    palette = _palette(recipe, dataset, seed=seed)
+    return partial(Likeness, recipe.baseline_name) if palette is None else partial(MapScore, palette)
 
 
 def _palette(recipe: TranslationRecipe, dataset: Collection, *, seed: int) -> Palette | None:

@@ -4,7 +4,8 @@ G_AB maps images of A to images like those of B, G_BA the other way; D_A and D_B
 counterpart in B. Instead, an image translated there and back must be itself again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from minigan.nn.network import Sequential, Tape
 from minigan.nn.optimizers import Optimizer
 from minigan.support.arguments import number
 from minigan.support.representation import fields
+from minigan.training.accumulation import mean_of_batches
 from minigan.training.batch import expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.joined import joinable_examples, joined
@@ -91,12 +93,28 @@ class Translated(NamedTuple):
     same: Array | None
 
 
+Forward = Callable[[Sequential, Array, np.random.Generator], tuple[Array, Tape]]
+
+
 class Direction(NamedTuple):
     """One of the two directions: the names of its networks."""
 
     there: str
     back: str
     judge: str  # of the images that `there` draws
+
+
+class Game(NamedTuple):
+    """A batch whose gradients are to be computed, on the backend.
+
+    Attributes:
+        a, b: images of A and of B.
+        shown: the fakes of each direction that its D learns from.
+    """
+
+    a: Array
+    b: Array
+    shown: Mapping[Direction, Array]
 
 
 AB, BA = Direction("G_AB", "G_BA", "D_B"), Direction("G_BA", "G_AB", "D_A")
@@ -126,6 +144,7 @@ class CycleConsistent(Learner):
         loss: the game that each generator and its discriminator play; one that judges each batch by itself.
         adversarial, cycle, identity: weights of the generators' terms.
         pools: of earlier fakes, of G_BA for D_A and of G_AB for D_B; None shows each D the newest alone.
+        accumulate: batches whose mean gradient makes one update; see `step`.
     Raises:
         ConfigError: an argument is of the wrong kind or out of range, or an optimizer is missing.
         ShapeError: the networks' images do not fit together.
@@ -146,6 +165,7 @@ class CycleConsistent(Learner):
         cycle: float = 10.0,
         identity: float = 5.0,
         pools: tuple[FakePool, FakePool] | None = None,
+        accumulate: int = 1,
     ) -> None:
         networks = {"G_AB": G_AB, "G_BA": G_BA, "D_A": D_A, "D_B": D_B}
         if missing := [name for name in networks if name not in optimizers]:
@@ -153,7 +173,8 @@ class CycleConsistent(Learner):
                 f"optimizers must have one for each of {', '.join(networks)}; {missing[0]} is missing. Write "
                 f'optimizers={{"{missing[0]}": Adam({missing[0]}.arena, lr=2e-4), ...}}.'
             )
-        super().__init__({name: (network, optimizers[name]) for name, network in networks.items()})
+        parts = {name: (network, optimizers[name]) for name, network in networks.items()}
+        super().__init__(parts, accumulate=accumulate)
         expect_loss(loss)
         if not isinstance(loss, AdversarialLoss):
             raise ConfigError(
@@ -187,6 +208,10 @@ class CycleConsistent(Learner):
     def step(self, batches: Iterator[Sides], rng: np.random.Generator) -> CycleValues:
         """One update of all four networks.
 
+        With `accumulate=K` it is on K batches, whose gradients are averaged. The translations are then computed a
+        second time for their gradients, so that only one batch's activations are alive: with new draws, where a
+        generator draws (Dropout).
+
         Args:
             batches: `Sides(a, b)`.
             rng: of the pools, and of dropout.
@@ -194,24 +219,45 @@ class CycleConsistent(Learner):
             DivergenceError: a value or a gradient is not finite; the networks are as they were before the step.
         """
         expect_rng(rng)
+        if self.accumulate > 1:
+            games = [self._game(batches, rng) for _ in range(self.accumulate)]
+            each = [partial(self._add_gradients_again, game, rng) for game in games]
+            return self._update_all(partial(mean_of_batches, list(self.grads.values()), each), rng)
         a, b = self._feed(batches)
-        translated = {way: self._translated(way, x, target, rng) for way, x, target in ((AB, a, b), (BA, b, a))}
+        translated = self._both_translated(a, b, rng, self.checked_forward)
+        shown = self._shown({way: each.fake for way, each in translated.items()}, rng)
+        return self._update_all(lambda: self.gradients(translated, shown, rng), rng)
+
+    def _update_all(self, gradients: Callable[[], CycleValues], rng: np.random.Generator) -> CycleValues:
+        return self.update("D_A", "D_B", "G_AB", "G_BA", gradients=gradients, rng=rng)
+
+    def _game(self, batches: Iterator[Sides], rng: np.random.Generator) -> Game:
+        """A new batch, and the fakes to show, without the tapes of the generators' passes."""
+        a, b = self._feed(batches)
+        fakes = {way: self.checked_forward(self.networks[way.there], x, rng)[0] for way, x in ((AB, a), (BA, b))}
+        return Game(a, b, self._shown(fakes, rng))
+
+    def _shown(self, fakes: Mapping[Direction, Array], rng: np.random.Generator) -> dict[Direction, Array]:
+        """The fakes that D_A and D_B learn from, earlier ones among them."""
         shown = {}
         for way in (BA, AB):  # D_A's, then D_B's
-            fake, pool = translated[way].fake, self.pools.get(way.judge)
-            shown[way] = fake if pool is None else pool.mix(fake, rng)
-        return self.update(
-            *("D_A", "D_B", "G_AB", "G_BA"),
-            gradients=lambda: self.gradients(translated, shown, rng),
-            rng=rng,
-        )
+            pool = self.pools.get(way.judge)
+            shown[way] = fakes[way] if pool is None else pool.mix(fakes[way], rng)
+        return shown
 
-    def _translated(self, way: Direction, x: Array, target: Array, rng: np.random.Generator) -> Translated:
+    def _both_translated(
+        self, a: Array, b: Array, rng: np.random.Generator, forward: Forward
+    ) -> dict[Direction, Translated]:
+        return {way: self._translated(way, x, target, rng, forward) for way, x, target in ((AB, a, b), (BA, b, a))}
+
+    def _translated(
+        self, way: Direction, x: Array, target: Array, rng: np.random.Generator, forward: Forward
+    ) -> Translated:
         """The translation of a batch, if possible in one pass with what the generator makes of its target."""
         G, n = self.networks[way.there], len(x)
         if not self.identity or n + len(target) > self._joinable[way.there]:
-            return Translated(x, *self.checked_forward(G, x, rng), None)
-        y, tape = self.checked_forward(G, joined(G.kernels, x, target), rng)
+            return Translated(x, *forward(G, x, rng), None)
+        y, tape = forward(G, joined(G.kernels, x, target), rng)
         return Translated(x, y[:n], tape, y[n:])
 
     def gradients(
@@ -226,6 +272,16 @@ class CycleConsistent(Learner):
         """
         for grads in self.grads.values():
             grads.zero()
+        return self._add_gradients(translated, shown, rng)
+
+    def _add_gradients_again(self, game: Game, rng: np.random.Generator) -> CycleValues:
+        """Adds the gradients of a batch whose translations are computed a second time."""
+        translated = self._both_translated(game.a, game.b, rng, _plain_forward)
+        return self._add_gradients(translated, game.shown, rng)
+
+    def _add_gradients(
+        self, translated: Mapping[Direction, Translated], shown: Mapping[Direction, Array], rng: np.random.Generator
+    ) -> CycleValues:
         real = {AB: translated[BA].x, BA: translated[AB].x}
         d_values = [self._judge_gradients(way.judge, real[way], shown[way], rng) for way in (BA, AB)]
         g_values = [self._generator_gradients(way, translated[way], real[way], rng) for way in (AB, BA)]
@@ -335,3 +391,7 @@ class CycleConsistent(Learner):
     def memories(self) -> Mapping[str, Optimizer | FakePool]:
         pools = {f"{name.lower()}_pool": pool for name, pool in self.pools.items()}
         return {**super().memories, **pools}
+
+
+def _plain_forward(network: Sequential, x: Array, rng: np.random.Generator) -> tuple[Array, Tape]:
+    return network.forward(x, train=True, rng=rng)

@@ -1,7 +1,7 @@
 """Pictures of samples: the inputs of a training's pictures, and how samples are shown and saved."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ ToImages = Callable[[np.ndarray], np.ndarray]
 
 IMAGE_COUNT = 64
 POINT_COUNT = 2500
+LINE = 4  # pixels between the pictures of two generators
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,27 @@ class Exhibit:
         )
 
     def picture_by(self, learner: Learner, averages: Mapping[str, MovingAverage], to_images: ToImages) -> np.ndarray:
-        """The picture that the learner's first generator draws, or its average if there is one.
+        """The picture that the learner's generators, or their averages, draw from the same inputs.
+
+        Pictures of several generators stand side by side. One that draws other things, or from other inputs than the
+        first, is left out.
 
         Args:
             averages: of the generators, by name.
             to_images: maps G's outputs to images in [-1, 1].
         """
-        average = averages.get(learner.generators[0])
+        drawing = {name: learner.networks[name] for name in learner.generators}
+        alike = [name for name, G in drawing.items() if _shapes(G) == _shapes(learner.G)]
+        pictures = [self.picture(to_images(self._samples(drawing[name], averages.get(name)))) for name in alike]
+        return _joined(pictures)
+
+    def _samples(self, G: Sequential, average: MovingAverage | None) -> np.ndarray:
         if average is None:
-            samples = self.draw(learner.G)
-        elif self.as_in_training:
+            return self.draw(G)
+        if self.as_in_training:
             average.settle()
-            samples = self.draw(average.network)
-        else:
-            samples = average.draw(self.z, self.condition)
-        return self.picture(to_images(samples))
+            return self.draw(average.network)
+        return average.draw(self.z, self.condition)
 
     def picture(self, samples: np.ndarray) -> np.ndarray:
         """The picture of G's outputs: a grid, with a row for each if there are neighbours; points as a density."""
@@ -123,6 +130,18 @@ class RoundTrips:
         rows = [np.repeat(images, channels // images.shape[-1], axis=-1) for images in rows]
         triples = [np.stack(rows[k : k + 3], axis=1) for k in range(0, len(rows), 3)]
         return image_grid(_beside(triples), columns=3 * len(triples))
+
+
+def _shapes(network: Sequential) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of an input and of an output."""
+    return network.input_shape, network.output_shape
+
+
+def _joined(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures (H, W, C) of one height side by side, with a white line between them."""
+    line = np.full_like(pictures[0][:, :LINE], 255)
+    parts = [part for picture in pictures for part in (line, picture)]
+    return np.concatenate(parts[1:], axis=1)
 
 
 def _beside(triples: list[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.errors import DivergenceError, ListenerError, OutputError
 from minigan.support.interruption import Interruption
 from minigan.support.progress import Progress
-from minigan.training.exhibit import Shown
+from minigan.training.exhibit import Exhibit, Shown
 from minigan.training.failures import add_line, at_step, how_to_go_on, release_memory
 from minigan.training.listeners.base import AnyListener, Listener, Step, Training
 from minigan.training.listeners.checkpoints import Checkpoints
@@ -71,7 +71,11 @@ class Trainer:
         self._repeatable: list[Pictures | Evaluation] = [pictures]
         if measure is not None:
             every = rhythm.evaluate_every
-            self._repeatable.append(Evaluation(measure, every=every, checkpoints=self.checkpoints, best=keep.best))
+            as_in_training = exhibit.batch_size if isinstance(exhibit, Exhibit) and exhibit.as_in_training else 0
+            evaluation = Evaluation(
+                measure, every=every, checkpoints=self.checkpoints, best=keep.best, as_in_training=as_in_training
+            )
+            self._repeatable.append(evaluation)
         users, more = map(as_listener, listeners), open_logs(logs)
         self._shown: ShowProgress | None = None
         self._others: list[Listener] = [*self._repeatable, *users, *more, self.checkpoints]

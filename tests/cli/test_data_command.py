@@ -159,3 +159,69 @@ def test_a_plan_for_pairs_points_and_classes():
     lines = training_plan(digits, get_recipe("dcgan")(condition="projection", steps=100, batch_size=20))
     assert "G and D are given the 10 classes" in lines
     assert lines[-1] == "100 steps of 20 see each of them 0.1 times"
+
+
+def test_both_sides_of_unpaired_data_are_surveyed(capsys):
+    for n in range(12):
+        put(f"photos/{n}.png", 40, 40, 3)
+    for n in range(3):
+        put(f"paintings/{n}.png", 30 + n, 40, 1)
+    words = ["data", "photos", "--data-b", "paintings"]
+    assert main([*words, "--check", "--out", "preview.png", "--set", "batch_size=2", "steps=100", "held_back=1"]) == 0
+    captured = capsys.readouterr()
+    assert max(map(len, captured.out.splitlines())) < 80
+    text = " ".join(captured.out.split())
+    assert "A: photos kind folder of pictures pictures 11 size 40x40" in text
+    assert "B: paintings kind folder of pictures pictures 3 size 30x40 (1), 31x40 (1), 32x40 (1)" in text
+    assert "1 of 12 images are held out of training" in text
+    assert "check all 11 were read: 11 fine, 0 damaged" in text and "check all 3 were read: 3 fine" in text
+    assert "cyclegan translates between colour pictures 40x40, from A to B and from B to A" in text
+    assert "A: they are taken as they are" in text and "B: they are scaled to cover 40x40" in text
+    assert "B: 3 greyscale pictures are taken in colour" in text
+    assert "100 steps of 2 of each side see each of A 18 times, and each of B 67 times" in text
+    assert Path("preview.png").read_bytes().startswith(b"\x89PNG")
+    assert main([*words, "--json", "--recipe", "cyclegan"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["A"]["count"], record["B"]["count"], record["B"]["greyscale"]) == (11, 3, 3)
+    assert record["plan"][0].startswith("cyclegan translates")
+
+
+def test_two_sides_in_one_folder(capsys):
+    for side, count in (("trainA", 4), ("trainB", 2), ("testA", 1)):
+        for n in range(count):
+            put(f"both/{side}/{n}.png", 16, 16, 3)
+    assert main(["data", "both", "--recipe", "cyclegan"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "A: both/A kind folder of pictures pictures 4" in text and "1 are held out by their folder" in text
+    assert "B: both/B kind folder of pictures pictures 2" in text
+    assert main(["data", "both"]) == 0
+    assert "two kinds to translate between, use cyclegan" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_damaged_picture_of_either_side_is_an_error(capsys):
+    for n in range(3):
+        put(f"a/{n}.png")
+        put(f"b/{n}.png", content=b"nonsense" if n == 1 else None)
+    assert main(["data", "a", "--data-b", "b", "--check"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err == "minigan: B: b: 1 of 3 pictures cannot be read. Remove or replace them.\n"
+    assert captured.out.count("\ndamaged: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--data-b", "b", "--recipe", "dcgan"], "dcgan learns from one source, got --data-b b. Leave it out."),
+        (["--data-b", "b", "--pairs"], "unpaired images have two sides and no pairs, got --pairs in addition."),
+        (["--recipe", "cyclegan", "--split", "val"], "unpaired images have two sides and no pairs, got --split"),
+        (["--recipe", "cyclegan"], "a: expected pictures in folders trainA and trainB, found pictures in no folder"),
+        (["--data-b", "none"], "none: no such file, folder or embedded dataset."),
+        (["--data-b", "a"], "A and B are the same source, a. Give another --data-b"),
+    ],
+)
+def test_odd_options_of_two_sides_are_one_line(capsys, words, line):
+    put("a/0.png")
+    put("b/0.png")
+    assert main(["data", "a", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"minigan: {line}") and error.count("\n") == 1

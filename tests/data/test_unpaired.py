@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from minigan.data import Digits, Tinted, UnpairedDataset, UnpairedLoader, open_dataset, open_unpaired
+from minigan.data.dataset import Dataset
+from minigan.data.enlarged import Enlarged
 from minigan.data.unpaired_sources import COUNTERPARTS
 from minigan.errors import ConfigError, DataError, MixedSizesError
 
@@ -274,3 +276,115 @@ def test_a_single_picture_on_a_side_is_trained_on(tmp_path):
         )
         with UnpairedLoader(dataset, batch_size=1, seed=0) as loader:
             assert [next(loader)[0].shape for _ in range(3)] == [(1, 12, 10, 3)] * 3
+
+
+# ---------------------------------------------------------------------------------------------- one source for both
+
+
+@pytest.mark.parametrize("again", ["{a}", "{a}/", "{a}/../a", "link"])
+def test_the_same_source_twice_is_refused(tmp_path, again):
+    a = pictures(tmp_path / "a", 3)
+    (tmp_path / "link").symlink_to(a)
+    b = str(tmp_path / "link") if again == "link" else again.format(a=a)
+    with pytest.raises(ConfigError, match=r"A and B are the same source, .*/a\. Give another `data_b`"):
+        open_unpaired(a, b)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"a_class": "1"}, "got a_class='1' alone: .* Add `b_class=NAME`, or `data_b=SOURCE`"),
+        ({"b_class": "1"}, "got b_class='1' alone: .* Add `a_class=NAME`"),
+        ({"a_class": "1", "b_class": "1"}, "A and B are the same images, the class 1 of"),
+        ({"b": "the set", "a_class": "1", "b_class": "1"}, "A and B are the same images, the class 1 of"),
+    ],
+    ids=str,
+)
+def test_a_class_of_one_source_needs_another_of_it(tmp_path, given, problem):
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8), np.uint8)
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(12) % 4)
+    given = {**given, "b": tmp_path / "set.npz" if "b" in given else ""}
+    with pytest.raises(ConfigError, match=problem):
+        open_unpaired(tmp_path / "set.npz", **given)
+    with contextlib.closing(open_unpaired(tmp_path / "set.npz", a_class="1", b_class="3")) as dataset:
+        assert (len(dataset.a), len(dataset.b)) == (3, 3)
+
+
+def test_the_name_and_the_number_of_a_class_are_one(tmp_path):
+    for name in ("cat", "dog"):
+        pictures(tmp_path / "set" / name, 3)
+    with pytest.raises(ConfigError, match="A and B are the same images, the class dog of"):
+        open_unpaired(tmp_path / "set", a_class="dog", b_class="1")
+
+
+def test_classes_are_not_ignored_where_folders_tell_the_sides(tmp_path):
+    for name in ("trainA", "trainB"):
+        pictures(tmp_path / "both" / name, 3)
+    with pytest.raises(ConfigError, match="got a_class='cat' alone"):
+        open_unpaired(tmp_path / "both", a_class="cat")
+    with pytest.raises(ConfigError, match="expected a class of A, B, got a_class='cat'"):
+        open_unpaired(tmp_path / "both", a_class="cat", b_class="dog")
+
+
+def test_an_embedded_set_without_a_counterpart_needs_another_source():
+    with pytest.raises(ConfigError, match=r"shapes has no counterpart .* Add `data_b=SOURCE`\."):
+        open_unpaired("shapes")
+
+
+# ---------------------------------------------------------------------------------------------- jitter
+
+
+class ArrayImages(Dataset):
+    def __init__(self, pixels: np.ndarray) -> None:
+        super().__init__(name="ramps", count=len(pixels), shape=pixels.shape[1:])
+        self.images = pixels
+
+    def read(self, indices):
+        return self.images[self.checked(indices)].astype(np.float32)
+
+
+def ramps(count: int, side: int) -> ArrayImages:
+    """Images whose pixels tell the image, the row and the column."""
+    k, y, x = np.ogrid[:count, :side, :side]
+    return ArrayImages((64 * k + 8 * y + x).astype(np.uint8)[..., None])
+
+
+def corners_of(batch: np.ndarray) -> list[tuple[int, int, int]]:
+    """The image, row and column of each part's corner; each must be a whole part."""
+    y, x = np.ogrid[: batch.shape[1], : batch.shape[2]]
+    first = batch[:, :1, :1, 0].astype(int)
+    np.testing.assert_array_equal(batch[..., 0], first + 8 * y + x)
+    return [(int(k) // 64, int(k) % 64 // 8, int(k) % 8) for k in first.ravel()]
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_another_part_of_each_image_is_cut_out_every_time(mirror):
+    sides = [Enlarged(ramps(3, 8), size=(6, 5)), Enlarged(ramps(2, 8), size=(6, 5))]
+    dataset = UnpairedDataset(*sides)
+    assert dataset.a_shape == (6, 5, 1) and sides[0].margin == (2, 3)
+    assert corners_of(dataset.a.read([2, 0])) == [(2, 1, 1), (0, 1, 1)], "the middle, where nobody asks for another"
+    found, plain = set(), []
+    with UnpairedLoader(dataset, batch_size=1, seed=4, prefetch=0, mirror=mirror) as loader:
+        for _ in range(200):
+            a, b = next(loader)
+            if not mirror:
+                found |= {*corners_of(a)}
+                plain += [corners_of(a)[0], corners_of(b)[0]]
+            assert a.shape == b.shape == (1, 6, 5, 1)
+        state, wanted = loader.state(), [next(loader) for _ in range(5)]
+    if not mirror:
+        assert found == {(k, y, x) for k in range(3) for y in range(3) for x in range(4)}
+        with UnpairedLoader(UnpairedDataset(ramps(3, 8), ramps(2, 8)), batch_size=1, seed=4, prefetch=0) as loader:
+            order = [int(side[0, 0, 0, 0]) // 64 for _ in range(200) for side in next(loader)]
+        assert [k for k, _, _ in plain] == order, "the order is that without"
+    with UnpairedLoader(dataset, batch_size=1, seed=4, mirror=mirror, state=state) as again:
+        for batch in wanted:
+            for one, other in zip(batch, next(again), strict=True):
+                np.testing.assert_array_equal(one, other)
+    with pytest.raises(ConfigError, match="enlarged=3, but this loader has enlarged=0"):
+        UnpairedLoader(UnpairedDataset(ramps(3, 8), ramps(2, 8)), batch_size=1, seed=4, mirror=mirror, state=state)
+
+
+def test_a_part_cannot_be_larger_than_the_image():
+    with pytest.raises(ConfigError, match="expected images of at least 9x5 to cut parts out, got 8x8"):
+        Enlarged(ramps(1, 8), size=(9, 5))

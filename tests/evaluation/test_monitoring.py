@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minigan import runs
+from minigan.checkpoints.format import CHECKPOINT_FORMAT, load_arrays
 from minigan.cli.command_line import main
 from minigan.data import open_dataset
 from minigan.errors import DataError
@@ -72,14 +73,6 @@ def test_it_changes_nothing_but_the_log(tmp_path):
     assert watched.read_bytes() == alone.read_bytes()
 
 
-def test_a_generator_that_draws_from_images_is_not_monitored(tmp_path, capsys):
-    assert train(tmp_path / "run", "inpaint", "digits", "--steps", "2") == 2
-    line = capsys.readouterr().err
-    assert "inpaint draws from images, not from noise" in line
-    assert line.endswith("Leave --evaluate-every out.\n")
-    assert not (tmp_path / "run").exists()
-
-
 def test_points_without_known_modes_are_refused_before_training(tmp_path, capsys):
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32))
     assert train(tmp_path / "run", "mlp", str(tmp_path / "points.npy"), "--steps", "2", *SMALL) == 2
@@ -122,3 +115,32 @@ def test_runs_from_before_there_was_such_a_thing(tmp_path):
     path.write_text(older, encoding="utf-8")
     assert runs.read_config(tmp_path / "run").rhythm.evaluate_every == 0
     assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "3"]) == 0
+
+
+TINY = ("--set", "width=2", "d_width=2", "batch_size=2")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size", "figures"),
+    [
+        ("pix2pix", 32, ["pixel_accuracy", "class_accuracy", "mean_iou"]),
+        ("denoise", 16, ["psnr", "ssim"]),
+        ("superres", 16, ["psnr", "ssim"]),
+        ("segment", 32, ["pixel_accuracy", "class_accuracy", "mean_iou"]),
+    ],
+)
+def test_outputs_are_compared_with_targets_held_out(tmp_path, recipe, size, figures):
+    words = ("--steps", "2", "--evaluate-every", "1", "--best", figures[-1], *TINY, f"size={size}")
+    assert train(tmp_path / "run", recipe, "shapes", *words) == 0
+    found = records(tmp_path / "run", figures[0])
+    assert [list(record) for record in found] == [["step", *figures]] * 2
+    best = load_arrays(tmp_path / "run" / "checkpoints" / "best.safetensors", format=CHECKPOINT_FORMAT)[1]
+    assert best["figures"][figures[-1]] == max(record[figures[-1]] for record in found)
+
+
+def test_the_best_of_pairs_must_be_a_figure_of_theirs(tmp_path, capsys):
+    assert train(tmp_path / "run", "pix2pix", "shapes", "--steps", "1", "--best", "fid", *TINY, "size=32") == 2
+    assert (
+        "--best must be one of pixel_accuracy, class_accuracy, mean_iou with shapes, got fid."
+        in capsys.readouterr().err
+    )

@@ -89,6 +89,11 @@ def test_durations(seconds, text):
     assert duration(seconds) == text
 
 
+def test_one_image_is_no_plural():
+    found = dry_run("mlp", **{**SMALL, "settings": {**SMALL["settings"], "batch_size": 1}}, steps=2)
+    assert "2 steps of 1 image take" in str(found)
+
+
 def test_batches_of_all_updates_are_counted():
     settings = {**SMALL["settings"], "n_critic": 3, "accumulate": 2}
     assert dry_run("mlp", **{**SMALL, "settings": settings}, steps=2).batch == 16 * 6
@@ -103,7 +108,10 @@ def test_of_a_run_that_would_be_resumed(place):
     found = dry_resume(run.folder, steps=20)
     assert (found.step, found.steps) == (6, 20)
     assert found.seconds == pytest.approx(14 * found.timing.each)
-    assert "steps 7 to 20" in str(found)
+    assert "steps 7 to 20 of 16 images take" in str(found)
+    done = str(dry_resume(run.folder))
+    assert "; all 6 steps are done, and `steps=N` with a larger N trains on\n" in done
+    assert "7 to 6" not in done
     assert contents(place) == before
     with pytest.raises(CheckpointError, match=r"has done 6 steps, expected at least as many in all, got 5"):
         dry_resume(run.folder, steps=5)

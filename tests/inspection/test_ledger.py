@@ -12,13 +12,15 @@ from minigan.backends.base import KERNELS
 from minigan.backends.reference import ReferenceBackend
 from minigan.errors import BackendError
 from minigan.inspection import as_trace, measure_step, step_ledger
+from minigan.inspection.document import Facts
 from minigan.inspection.ledger import BETWEEN, FUSED, RUN, SKIPPED
+from minigan.inspection.ledger_document import ledger_document
 from minigan.inspection.limits import Limits
 from minigan.inspection.real_step import step_of_recipe
 from minigan.inspection.step_ledger import measured_ledger
 from minigan.inspection.step_marks import Structure, replaced
 from minigan.nn import Conv2D, Dense
-from minigan.recipes import DCGAN, MLP, SNGAN, VAE, Pix2Pix, Recipe
+from minigan.recipes import DCGAN, MLP, SNGAN, VAE, CycleGAN, Pix2Pix, Recipe
 
 BATCH = 4
 ONCE = (1, 1)
@@ -370,3 +372,14 @@ def test_the_trace_is_one_that_perfetto_reads(measured):
 def test_attention_and_many_layers_of_sngan():
     ledger, _ = ledger_of(SNGAN(width=4, batch_size=BATCH, n_critic=1))
     assert rows_of(ledger, "D on real", status=RUN)
+
+
+def test_each_word_for_what_was_not_run_is_explained_in_one_line():
+    """CycleGAN has two reasons why a gradient is not needed."""
+    with step_of_recipe(CycleGAN(width=2, d_width=2, blocks=1, size=12), backend="reference", data=None) as step:
+        document = ledger_document(step, measured_ledger(step, limits=False, rounds=ONCE))
+    facts = [block for block in document.blocks if isinstance(block, Facts)][-1]
+    words = [word for word, _ in facts.rows]
+    assert len(words) == len({*words})
+    line = dict(facts.rows)["skipped: not needed"]
+    assert "no layer below has weights" in line and "nothing below the first layer has weights" in line

@@ -1,8 +1,12 @@
 """Class-conditional GANs from end to end: labelled data, training, resuming, drawing one class."""
 
+import contextlib
+import json
+
 import numpy as np
 import pytest
 
+import minigan
 from minigan import runs
 from minigan.backends import Backend
 from minigan.cli.command_line import main
@@ -10,6 +14,8 @@ from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError, DivergenceError
 from minigan.nn.layers import ConcatCondition, InnerProduct
 from minigan.recipes import DCGAN, MLP, RECIPES, MinimaxGame, PacGAN
+from minigan.runs import TrainedGenerator
+from minigan.runs.measure import FixedNoiseMeasure
 from minigan.training.batch import Batch
 
 SMALL = ("batch_size=8", "latent=4")
@@ -296,3 +302,83 @@ def test_a_model_that_is_not_labelled_as_it_should(tmp_path):
     del description["classes"]  # as models were before there were classes
     save_arrays(path, arrays, description=description)
     assert runs.load_generator(path, backend="reference").classes == ()
+
+
+# ---------------------------------------------------------------------------------------------- uneven classes
+
+
+def uneven(tmp_path, counts=(30, 0, 6, 0, 4)) -> str:
+    """A file of images whose classes have so many each."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "uneven.npz", images=pixels, labels=labels)
+    return str(tmp_path / "uneven.npz")
+
+
+MLP_SETTINGS = {"condition": "concatenation", "hidden": 8, "latent": 4, "batch_size": 4}
+
+
+@pytest.mark.filterwarnings("ignore:uneven.npz has no images", "ignore:the data had 40 items")
+def test_a_generator_knows_the_classes_that_it_never_saw(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = minigan.train(
+        "mlp", data=uneven(tmp_path), steps=2, out="run", backend="reference", quiet=True, **MLP_SETTINGS
+    )
+    trained = run.generator
+    assert trained.unseen == (1, 3)
+    assert main(["sample", "run", "--grid-of-classes", "--seeds", "1,2", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["classes"] == [0, 2, 4]
+    assert captured.err == "minigan: classes without images in training are left out: 1, 3\n"
+    assert main(["sample", "run", "--class", "3"]) == 0
+    assert capsys.readouterr().err == "minigan: class 3 had no images in training: its pictures mean nothing\n"
+    assert main(["sample", "run", "--grid-of-classes", "--classes", "3", "4", "--count", "1"]) == 0
+    assert capsys.readouterr().err.count("had no images") == 1
+    assert trained.project(trained.sample(seeds=[1], label=2)[0], steps=2, starts=1).label in (0, 2, 4)
+    assert len(run.resume(steps=3).log) >= 2, "the description of a model is no obstacle"
+    pixels = np.zeros((10, 8, 8), np.uint8)
+    np.savez(tmp_path / "grown.npz", images=pixels, labels=np.arange(10) % 5)
+    run.resume(steps=4, data=tmp_path / "grown.npz")
+    assert minigan.load_generator("run").unseen == ()
+
+
+@pytest.mark.filterwarnings("ignore:uneven.npz has no images")
+def test_samples_to_be_compared_have_the_classes_as_often_as_the_data(tmp_path):
+    with contextlib.closing(minigan.open_dataset(uneven(tmp_path))) as dataset:
+        recipe = MLP(**MLP_SETTINGS).fit(dataset)
+        labels = recipe.labels_like(dataset, 4000, seed=1)
+        np.testing.assert_allclose(np.bincount(labels, minlength=5) / 4000, [0.75, 0, 0.15, 0, 0.1], atol=0.02)
+        assert labels == recipe.labels_like(dataset, 4000, seed=1) != recipe.labels_like(dataset, 4000, seed=2)
+        assert MLP(condition="none").labels_like(dataset, 10, seed=0) is None
+        assert MLP(condition="concatenation", classes=3).labels_like(dataset, 10, seed=0) is None, "other classes"
+        measure = FixedNoiseMeasure(recipe, dataset, rng=np.random.default_rng(0), seed=1)
+        np.testing.assert_array_equal(measure.condition.argmax(axis=1), recipe.labels_like(dataset, 2000, seed=1))
+    with contextlib.closing(minigan.open_dataset("digits", count=100)) as even:
+        assert MLP(condition="concatenation").labels_like(even, 10, seed=0) is None
+
+
+@pytest.mark.filterwarnings("ignore:uneven.npz has no images")
+def test_evaluate_draws_the_classes_of_the_data_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data, drawn = uneven(tmp_path, (150, 0, 30, 0, 20)), []
+    minigan.train("mlp", data=data, steps=1, out="run", backend="reference", quiet=True, **MLP_SETTINGS)
+    sample = TrainedGenerator.sample
+
+    def noted(self, *given, label=None, **more):
+        drawn.append(label)
+        return sample(self, *given, label=label, **more)
+
+    monkeypatch.setattr(TrainedGenerator, "sample", noted)
+    assert main(["evaluate", "run", "--features", "pixels", "--count", "400", "--seed", "3"]) == 0
+    assert "classes of the samples are drawn as often as the data have them, not evenly" in capsys.readouterr().err
+    assert np.bincount(drawn[-1], minlength=5)[0] == pytest.approx(300, abs=30)
+    assert not {1, 3} & {*drawn[-1]}
+
+
+@pytest.mark.parametrize("recipe", ["denoise", "cyclegan", "pix2pix"])
+def test_standing_statistics_need_noise(tmp_path, capsys, recipe):
+    words = ["train", recipe, "--steps", "1", "--backend", "reference", "--out", str(tmp_path / "run"), "--set"]
+    assert main([*words, "ema=0.9", "ema_statistics=standing", "width=2", "d_width=2", "size=32"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"{recipe} draws from images. Use --set ema_statistics=running or --set ema_statistics=batch." in line
+    assert not (tmp_path / "run").exists()

@@ -142,3 +142,43 @@ def test_of_three_fakes_one_or_two_are_replaced():
         mixed = pool.mix(fakes, draws)
         counts.append(int((mixed[:, 0, 0, 0] != fakes[:, 0, 0, 0]).sum()))
     assert set(counts[2:]) == {1, 2} and 70 < sum(counts) < 104
+
+
+# ---------------------------------------------------------------------------------------------- jitter
+
+
+@pytest.mark.parametrize(
+    ("settings", "size", "larger"),
+    [
+        ({}, (256, 256), (286, 286)),
+        ({}, (128, 192), (143, 214)),
+        ({}, (124, 256), (124, 256)),
+        ({"jitter": 0}, (256, 256), (256, 256)),
+        ({"jitter": 0.25}, (28, 28), (35, 35)),
+    ],
+)
+def test_large_images_are_enlarged_as_the_papers(settings, size, larger):
+    assert CycleGAN(**settings).enlarged_size(size) == larger
+
+
+def test_training_cuts_parts_and_figures_see_whole_images():
+    recipe = CycleGAN(width=2, d_width=2, blocks=1, size=8, jitter=0.5)
+    with contextlib.closing(recipe.open_data("digits", seed=0)) as dataset:
+        assert (dataset.a_shape, dataset.b_shape) == ((8, 8, 3), (8, 8, 3))
+        line = (
+            "each image is enlarged to 12x12, and a part of 8x8 is cut out of it at random; `jitter=0` trains without"
+        )
+        assert line in dataset.notes
+        loader = recipe.loader(dataset, seed=0, prefetch=0)
+        assert [side.shape for side in next(loader)] == [(1, 8, 8, 3)] * 2
+        assert loader.state()["enlarged"] == 4
+        part, plain = (
+            recipe.open_part("digits", (8, 8, 3), part="train", seed=0),
+            CycleGAN(size=8).open_data("digits", seed=0),
+        )
+        with contextlib.closing(part), contextlib.closing(plain):
+            np.testing.assert_array_equal(part.a.read([0, 1]), plain.a.read([0, 1]))
+    assert CycleGAN.from_stored({}).jitter == 0, "runs from before were not jittered"
+    for jitter in (-0.5, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match=r"jitter must be a share in \[0, 1\], or -1"):
+            CycleGAN(jitter=jitter)

@@ -61,7 +61,7 @@ def test_what_is_not_there_is_told(capsys):
     for arguments, says in (
         (["sample", "pretrained:digit"], "no pretrained generator 'digit': expected one of digits, fashion, ring. Did"),
         (["evaluate", "pretrained:fashion", "--count", "50", "--backend", "reference"], "Add --data SOURCE."),
-        (["train", "--resume", "pretrained:digits"], "pretrained:digits is not a run folder"),
+        (["train", "--resume", "pretrained:digits"], "pretrained:digits is a trained generator alone"),
     ):
         assert main(arguments) == 2
         error = capsys.readouterr().err
@@ -111,3 +111,33 @@ def test_a_wrong_scale_is_told(tmp_path, change):
     save_arrays(tmp_path / "bad", arrays, description=description)
     with pytest.raises(CheckpointError, match="expected a scale for each channel of"):
         minigan.load_generator(tmp_path / "bad", backend="reference")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["inspect", "pretrained:ring"],
+        ["report", "pretrained:ring"],
+        ["card", "pretrained:ring"],
+        ["explain", "pretrained:ring", "--step"],
+        ["train", "--resume", "pretrained:ring"],
+        ["train", "--resume", "pretrained:ring", "--dry-run"],
+        ["sample", "pretrained:ring", "--film", "film.gif"],
+        ["export", "pretrained:ring", "--to", "torch", "--network", "D", "--out", "d.safetensors"],
+    ],
+    ids=" ".join,
+)
+def test_what_needs_a_whole_run_says_so(capsys, words):
+    assert main(words) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("minigan: pretrained:ring is a trained generator alone, without the checkpoints and the log")
+    assert line.count("\n") == 1
+    assert not list(Path().iterdir())
+
+
+def test_explain_shows_their_networks(capsys):
+    assert main(["explain", "pretrained:ring", "--backend", "reference"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("pretrained:ring: a run of mlp") and "20,000" in text
+    assert main(["explain", "pretrained:rings"]) == 2
+    assert "there is no pretrained generator 'rings'" in capsys.readouterr().err

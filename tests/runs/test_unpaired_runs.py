@@ -18,6 +18,7 @@ from minigan.recipes import CycleGAN
 from minigan.recipes.bases.unpaired import some
 
 SETTINGS = {"width": 3, "d_width": 2, "blocks": 1, "pool": 4, "ema": 0.9, "size": 12, "batch_size": 2}
+NETWORKS = ("G_AB", "G_BA", "D_A", "D_B")
 GIVEN = ["--batch-size", "2", "--set", "width=3", "d_width=2", "blocks=1", "pool=4", "ema=0.9", "size=12"]
 
 
@@ -212,7 +213,10 @@ def test_each_direction_is_exported_to_each_format(run, tmp_path, direction, nam
         (["evaluate", "RUN", "--split", "val"], "evaluated in both directions, got --split val"),
         (["train", "--resume", "RUN", "--targets", "x"], "cyclegan learns from no pairs"),
         (["export", "RUN", "--to", "onnx", "--network", "D_A", "--out", "x"], "--to onnx writes generators"),
-        (["train", "cyclegan", "--evaluate-every", "2", *GIVEN], "has no figures in training"),
+        (
+            ["train", "cyclegan", "--evaluate-every", "2", "--best", "kid", *GIVEN],
+            "--best must be one of psnr_AtoB, psnr_BtoA, cycle_A, cycle_B with digits and tinted, got kid.",
+        ),
         (["train", "dcgan", "--data-b", "digits"], "dcgan learns from no unpaired images, got data_b. Use cyclegan."),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:4:2]),
@@ -222,6 +226,105 @@ def test_what_is_of_no_use_gets_a_line(run, tmp_path, monkeypatch, capsys, words
     assert main([word.replace("RUN", str(run.folder)) for word in words]) == 2
     complaint = capsys.readouterr().err
     assert problem in complaint and complaint.count("\n") == 1
+
+
+def exported(run, folder: Path, *names: str) -> dict[str, Path]:
+    files = {name: folder / f"{name}.safetensors" for name in names}
+    for name, file in files.items():
+        words = ["export", str(run.folder), "--to", "torch", "--network", name, "--out", str(file), "--last-weights"]
+        assert main(words) == 0
+    return files
+
+
+def test_all_four_networks_come_back_from_pytorch(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first, *others = (f"{name}={file}" for name, file in exported(run, tmp_path, *NETWORKS).items())
+    words = ["import", first.partition("=")[2], "--recipe", "cyclegan", "--backend", "reference", "--set", "size=12"]
+    assert main([*words, "ema=0.9", "--out", "back", "--networks", *others]) == 0
+    assert "new weights" not in capsys.readouterr().out
+    config = Path("back/config.toml").read_text()
+    assert all(f"\n{line}\n" in config for line in ("width = 3", "blocks = 1", "d_width = 2", "halvings = 1"))
+    was, now = checkpoint_of(run.folder, 4)[0], checkpoint_of(Path("back"), 0)[0]
+    networks = [name for name in was if name.partition(".")[0] in NETWORKS]
+    assert networks
+    for name in networks:
+        np.testing.assert_array_equal(was[name], now[name], err_msg=name)
+    assert main(["train", "--resume", "back", "--steps", "1"]) == 0
+    assert main([*words, "--out", "part", "--data-b", "tinted"]) == 0
+    assert "G_BA and D_A and D_B with new weights: give --networks G_BA=FILE D_A=FILE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--networks", "D_A"], "--networks expects NAME=FILE, got 'D_A'."),
+        (["--networks", "D=G_AB.safetensors"], "cyclegan has no D: expected one of G_AB, G_BA, D_A, D_B."),
+        (["--networks", "G_AB=G_AB.safetensors"], "both hold G_AB. Give each network once."),
+        (["--networks", "D_A=G_AB.safetensors"], "G_AB.safetensors: expected"),
+        (["--networks", "D_A=none"], "cannot read none"),
+        (["--discriminator", "G_AB.safetensors"], "cyclegan has no network D, got --discriminator."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_networks_that_do_not_belong_are_one_line(run, tmp_path, monkeypatch, capsys, words, problem):
+    monkeypatch.chdir(tmp_path)
+    exported(run, tmp_path, "G_AB")
+    capsys.readouterr()
+    given = ["import", "G_AB.safetensors", "--recipe", "cyclegan", "--backend", "reference", "--out", "run", "--set"]
+    assert main([*given, "size=12", *words]) == 2
+    error = capsys.readouterr().err
+    assert problem in error and error.count("\n") == 1
+    assert not Path("run").exists()
+
+
+# ---------------------------------------------------------------------------------------------- figures in training
+
+
+def figures_of(run, key: str = "cycle_A") -> list[dict[str, float]]:
+    return [record for record in run.log if key in record]
+
+
+def test_figures_of_both_directions_are_logged_on_held_out_images(tmp_path):
+    """Those that `minigan evaluate` would find for the same images, with the averages of both generators."""
+    run = trained(tmp_path / "run", steps=3, evaluate_every=2)
+    found = figures_of(run)
+    assert [record["step"] for record in found] == [2, 3]
+    assert list(found[0]) == ["step", "psnr_AtoB", "psnr_BtoA", "cycle_A", "cycle_B"]
+    with contextlib.closing(run.generator.recipe.open_part("digits", (12, 12, 3), seed=0)) as held:
+        rows = some(len(held.a), 200)
+        image, truth = held.a.read(rows), held.a_truth.read(rows)
+    there, back = (run.generators[name].G for name in ("G_AB", "G_BA"))
+    translated = minigan.generate(there, image)
+    psnr = 10 * np.log10(4 / ((translated - truth) ** 2).mean(axis=(1, 2, 3)))
+    assert found[-1]["psnr_AtoB"] == pytest.approx(psnr.mean(), rel=1e-4)
+    cycle = np.abs(minigan.generate(back, translated) - image).mean()
+    assert found[-1]["cycle_A"] == pytest.approx(cycle, rel=1e-4)
+    best = load_arrays(run.folder / "checkpoints" / "best.safetensors", format=CHECKPOINT_FORMAT)[1]
+    assert best["figures"]["psnr_AtoB"] == max(record["psnr_AtoB"] for record in found)
+
+
+def test_where_the_truth_is_unknown_the_look_is_measured(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", rng.integers(0, 256, (600, 12, 12), dtype=np.uint8))
+    more = {"data": tmp_path / "a.npy", "data_b": tmp_path / "b.npy", "steps": 2, "evaluate_every": 1}
+    run = trained(tmp_path / "run", held_back=60, best="cycle_B", **more)
+    found = figures_of(run)
+    assert list(found[0]) == ["step", "fid_AtoB", "fid_BtoA", "cycle_A", "cycle_B"]
+    assert [record["step"] for record in found] == [1, 2]
+    best = load_arrays(run.folder / "checkpoints" / "best.safetensors", format=CHECKPOINT_FORMAT)[1]
+    assert best["figures"]["cycle_B"] == min(record["cycle_B"] for record in found)
+    few = trained(tmp_path / "few", held_back=10, **more)
+    assert list(figures_of(few)[0]) == ["step", "cycle_A", "cycle_B"], "a distance of ten images says nothing"
+
+
+def test_a_run_with_figures_goes_on_with_the_same(tmp_path):
+    whole = trained(tmp_path / "whole", steps=3, evaluate_every=1, decay_from=9, decay_until=10)
+    part = trained(tmp_path / "part", steps=2, evaluate_every=1, decay_from=9, decay_until=10)
+    part.resume(steps=3, quiet=True)
+    assert figures_of(whole) == figures_of(part)
+    plain = trained(tmp_path / "plain", steps=3, decay_from=9, decay_until=10)
+    assert plain.generator.G.arena.flat.tobytes() == whole.generator.G.arena.flat.tobytes(), "they change nothing"
 
 
 # ---------------------------------------------------------------------------------------------- files

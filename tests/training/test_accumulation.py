@@ -17,6 +17,7 @@ from minigan.nn.optimizers import SGD, Adam
 from minigan.recipes import RECIPES, get_recipe
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
+from minigan.training.cycle_consistent import CycleConsistent, Sides
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.learner import Learner
@@ -62,12 +63,29 @@ def autoencoder(accumulate: int) -> VariationalAutoencoder:
     return VariationalAutoencoder(encoder, G, kl_weight=0.7, accumulate=accumulate, **optimizers)
 
 
-def batches(size: int, *, pairs: bool = False):
+def cycle_consistent(accumulate: int, *, joined_bytes=0, **options) -> CycleConsistent:
+    engine = type(get_backend("reference"))()
+    engine.joined_bytes = joined_bytes
+    names = ("G_AB", "G_BA", "D_A", "D_B")
+    nets = [network(name, [Conv2D(2, 3), Tanh(), Conv2D(1, 3)], IMAGE, engine) for name in names]
+    optimizers = {name: SGD(net.arena, lr=0.1) for name, net in zip(names, nets, strict=True)}
+    return CycleConsistent(
+        *nets, optimizers=optimizers, loss=get_loss("least-squares"), accumulate=accumulate, **options
+    )
+
+
+KINDS = {
+    "images": lambda x: x[:, 0],
+    "pairs": lambda x: Batch(x[:, 0], source=x[:, 1]),
+    "sides": lambda x: Sides(x[:, 0], x[:, 1]),
+}
+
+
+def batches(size: int, *, kind: str = "images"):
     """The same examples in the same order, whatever the size of a batch."""
     rng = np.random.default_rng(1)
     while True:
-        examples = rng.uniform(size=(size, 2, *IMAGE))
-        yield Batch(examples[:, 0], source=examples[:, 1]) if pairs else examples[:, 0]
+        yield KINDS[kind](rng.uniform(size=(size, 2, *IMAGE)))
 
 
 GANS = {
@@ -81,6 +99,8 @@ MAKERS = {
     **{name: lambda k, options=options: gan(k, **options) for name, options in GANS.items()},
     "supervised": supervised,
     "variational": autoencoder,
+    "cycle-consistent": cycle_consistent,
+    "cycle-consistent, two batches as one": lambda k: cycle_consistent(k, joined_bytes=1 << 20),
 }
 
 
@@ -89,7 +109,7 @@ def test_it_is_the_batch_of_that_many_times_the_size(name):
     results = []
     for size, accumulate in ((N, K), (N * K, 1)):
         learner, rng = MAKERS[name](accumulate), np.random.default_rng(2)
-        source = batches(size, pairs=name == "supervised")
+        source = batches(size, kind={"supervised": "pairs", "cycle": "sides"}.get(name.split("-")[0], "images"))
         values = np.array([learner.step(source, rng) for _ in range(4)])
         results.append([values, *learner.to_dict().values(), *(grads.flat for grads in learner.grads.values())])
         assert learner.batches_per_step == accumulate * getattr(learner, "n_critic", 1)
@@ -143,6 +163,20 @@ def test_the_pool_gives_each_batch_its_older_fakes(monkeypatch):
         assert not any(older[N // 2 :])
 
 
+def test_both_pools_take_the_fakes_of_each_batch_in_turn():
+    learner = cycle_consistent(3)
+    learner.pools = {
+        "D_A": FakePool(learner.networks["G_BA"], size=20),
+        "D_B": FakePool(learner.networks["G_AB"], size=20),
+    }
+    learner.step(batches(N, kind="sides"), np.random.default_rng(2))
+    assert [pool.count for pool in learner.pools.values()] == [3 * N, 3 * N]
+    source = batches(N, kind="sides")
+    other = cycle_consistent(1)
+    fakes = [other.networks["G_AB"].forward(next(source).a, train=True)[0] for _ in range(3)]
+    np.testing.assert_allclose(learner.pools["D_B"].fakes[: 3 * N], np.concatenate(fakes), rtol=1e-12)
+
+
 def test_memory_is_that_of_one_batch():
     """Activations of one batch; of the others only what goes in: real examples, noise and fakes."""
     shape, n, peaks = (16, 16, 1), 16, []
@@ -157,6 +191,21 @@ def test_memory_is_that_of_one_batch():
         tracemalloc.stop()
     inputs = 6 * (2 * real.nbytes + n * 100 * 8)
     assert peaks[1] < 1.1 * peaks[0] + inputs
+
+
+def test_memory_of_two_generators_is_that_of_one_batch():
+    shape, n, peaks = (16, 16, 1), 8, []
+    for accumulate in (1, 6):
+        recipe = get_recipe("cyclegan").from_settings(
+            {"batch_size": n, "width": 8, "d_width": 8, "blocks": 1, "accumulate": accumulate}
+        )
+        learner = recipe.assemble(shape, backend="reference", rng=np.random.default_rng(0))
+        images = np.zeros((n, *shape), np.float32)
+        tracemalloc.start()
+        learner.step(iter([Sides(images, images)] * accumulate), np.random.default_rng(1))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] + 6 * 4 * images.nbytes
 
 
 @pytest.mark.parametrize("spoilt", [0, 1])
@@ -212,7 +261,7 @@ def test_a_step_that_fails_at_any_of_its_batches_is_undone(at):
         np.testing.assert_array_equal(array, wanted[name])
 
 
-@pytest.mark.parametrize("recipe", ["dcgan", "vae", "pix2pix", "denoise", "mlp", "multi-d"])
+@pytest.mark.parametrize("recipe", ["dcgan", "vae", "pix2pix", "denoise", "mlp", "multi-d", "cyclegan"])
 def test_recipes_have_it_as_a_setting(recipe):
     chosen = get_recipe(recipe).from_settings(
         {"accumulate": "3", "batch_size": 2} | ({"width": 2} if recipe != "mlp" else {})
@@ -275,3 +324,27 @@ def test_a_recipe_of_ones_own_that_ignores_it_is_refused():
     Own(hidden=4).assemble((2,), backend="reference", rng=np.random.default_rng(0))
     with pytest.raises(ConfigError, match=r"mlp: accumulate=2 is not for this recipe, .* Use `batch_size`\."):
         Own(hidden=4, accumulate=2).assemble((2,), backend="reference", rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "most"),
+    [("mlp", {"batch_size": 4, "hidden": 2}, 5), ("cyclegan", {"batch_size": 3, "width": 2, "blocks": 1}, 4)],
+)
+def test_an_update_takes_at_most_all_of_the_data(recipe, settings, most, tmp_path):
+    """K need not divide anything: it counts whole batches. Twenty points; thirteen images on the smaller side."""
+    if recipe == "mlp":
+        np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(20, 2)))
+        data = {"source": str(tmp_path / "points.npy")}
+    else:
+        for name, count in (("a.npy", 30), ("b.npy", 13)):
+            np.save(tmp_path / name, np.random.default_rng(0).integers(0, 255, (count, 8, 8), np.uint8))
+        data, settings = {"source": str(tmp_path / "a.npy")}, settings | {"data_b": str(tmp_path / "b.npy")}
+        settings |= {"held_back": 0}
+    for accumulate in (3, most, most + 1, 10**9):
+        chosen = get_recipe(recipe)(accumulate=accumulate, **settings)
+        dataset = chosen.open_data(**data, seed=0)
+        if accumulate <= most:
+            chosen.loader(dataset, seed=0, prefetch=0).close()
+            continue
+        with pytest.raises(ConfigError, match=rf"accumulate={accumulate} batches .* at most `accumulate={most}`"):
+            chosen.loader(dataset, seed=0, prefetch=0)

@@ -18,7 +18,10 @@ from minigan.errors import (
     ShapeError,
 )
 from minigan.nn import Dense, Reshape, Sequential, Tanh
+from minigan.nn.optimizers import SGD
 from minigan.training.exhibit import Exhibit
+from minigan.training.learner import Learner
+from minigan.training.moving_average import MovingAverage
 
 RNG = np.random.default_rng
 
@@ -169,3 +172,51 @@ def test_without_pillow_only_png_is_written(tmp_path, monkeypatch):
 
 def test_an_exhibit_shows_no_numbers():
     assert repr(Exhibit(noise(64))).startswith("Exhibit(z=<float64 (64, 3)>, condition=None, before=(), after=()")
+
+
+class SeveralGenerators(Learner):
+    """A learner for its pictures alone."""
+
+    def step(self, batches, rng):
+        raise NotImplementedError
+
+    def inputs(self, batch, rng):
+        raise NotImplementedError
+
+
+def several(*shapes: tuple[int, int], average: str = "") -> tuple[SeveralGenerators, dict]:
+    """Generators of points by their inputs and outputs, each with weights of its own; and an average of one."""
+    nets = {}
+    for k, (latent, out) in enumerate(shapes):
+        G = Sequential([Dense(out)], name=f"G_{k}")
+        nets[f"G_{k}"] = G.build((latent,), backend="reference", rng=np.random.default_rng(k))
+    parts = {name: (net, SGD(net.arena, lr=0.1)) for name, net in nets.items()}
+    learner, averages = SeveralGenerators(parts), {}
+    if average:
+        twin = Sequential([Dense(2)], name=average).build((3,), backend="reference", rng=np.random.default_rng(9))
+        averages[average] = MovingAverage(twin, nets[average], decay=0.5)
+        nets[average].arena.flat[...] = 0
+    return learner, averages
+
+
+def test_a_picture_shows_each_of_several_generators():
+    exhibit = Exhibit(np.random.default_rng(0).standard_normal((50, 3)), extent=5.0)
+
+    def alone(network: Sequential) -> np.ndarray:
+        return exhibit.picture(exhibit.draw(network))
+
+    learner, _ = several((3, 2), (3, 2), (3, 2))
+    shown = exhibit.picture_by(learner, {}, lambda points: points)
+    own = [alone(network) for network in learner.networks.values()]
+    width = own[0].shape[1]
+    assert shown.shape[1] == 3 * width + 2 * 4
+    for k, picture in enumerate(own):
+        np.testing.assert_array_equal(shown[:, k * (width + 4) : k * (width + 4) + width], picture)
+    assert (shown[:, width : width + 4] == 255).all(), "a line between them"
+    learner, averages = several((3, 2), (3, 2), average="G_1")
+    shown = exhibit.picture_by(learner, averages, lambda points: points)
+    np.testing.assert_array_equal(shown[:, width + 4 :], alone(averages["G_1"].network))
+    learner, _ = several((3, 2), (4, 2))
+    np.testing.assert_array_equal(
+        exhibit.picture_by(learner, {}, lambda points: points), alone(learner.G), "one from other inputs"
+    )

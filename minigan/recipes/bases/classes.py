@@ -5,7 +5,15 @@ import numpy as np
 from minigan.data.dataset import Collection
 from minigan.errors import ConfigError
 
-__all__ = ["class_count", "expect_labels", "few", "why_not_tell", "why_not_told"]
+__all__ = [
+    "class_count",
+    "class_frequencies",
+    "expect_labels",
+    "few",
+    "unseen_classes",
+    "why_not_tell",
+    "why_not_told",
+]
 
 MOST_CLASSES = 10_000
 MOST_TOLD = 200  # unasked: with more, the one-hot vectors would be most of what G and D read
@@ -17,6 +25,26 @@ def class_count(dataset: Collection) -> int:
     if dataset.classes is not None:
         return len(dataset.classes)
     return 0 if dataset.labels is None else int(dataset.labels.max()) + 1
+
+
+def unseen_classes(dataset: Collection) -> tuple[int, ...]:
+    """The numbers of the classes that no item has."""
+    if dataset.labels is None:
+        return ()
+    return tuple(np.setdiff1d(np.arange(class_count(dataset)), dataset.labels).tolist())
+
+
+def class_frequencies(dataset: Collection, classes: int) -> np.ndarray | None:
+    """The share of each of a generator's classes in the data: (classes,); None where all are equal, or not known.
+
+    Args:
+        classes: their number; 0 if the generator is told none. Data with others say nothing of them.
+    """
+    labels = dataset.labels
+    if labels is None or not classes or not len(labels) or labels.min() < 0 or labels.max() >= classes:
+        return None
+    counts = np.bincount(labels, minlength=classes)
+    return None if counts.min() == counts.max() else counts / len(labels)
 
 
 def why_not_told(dataset: Collection, *, remedy: str) -> str | None:

@@ -16,7 +16,14 @@ from minigan.nn.layers.augmentation import Augmentation, augmentations
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.adversarial import AdversarialRecipe
-from minigan.recipes.bases.classes import class_count, expect_labels, few, why_not_told
+from minigan.recipes.bases.classes import (
+    class_count,
+    class_frequencies,
+    expect_labels,
+    few,
+    unseen_classes,
+    why_not_told,
+)
 from minigan.recipes.bases.recipe import Shape
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
@@ -25,6 +32,7 @@ from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
 from minigan.training.sampling import Noise
 
+LABELS = 0x1AB  # the stream of random numbers that draw classes as often as the data have them
 AUTO = "auto"
 MOST_COLUMNS = 16
 
@@ -148,7 +156,7 @@ class NoiseRecipe(AdversarialRecipe):
             return self
         expect_labels(dataset, recipe=self.name, condition=self.condition)
         found = class_count(dataset)
-        missing = np.setdiff1d(np.arange(found), np.asarray(dataset.labels))
+        missing = np.array(unseen_classes(dataset))
         if missing.size:
             warnings.warn(
                 f"{dataset.name} has no images for {missing.size} of {found} classes ({few(missing)}). Their samples "
@@ -207,6 +215,16 @@ class NoiseRecipe(AdversarialRecipe):
         for k in range(count):  # a class right after its z: the first ten are the same, however many are drawn
             z[k], labels[k] = self.noise(rng, 1)[0], rng.integers(self.classes)
         return z, self.one_hot(labels)
+
+    def unseen(self, dataset: Collection) -> tuple[int, ...]:
+        return unseen_classes(dataset) if self.conditional else ()
+
+    def labels_like(self, dataset: Collection, count: int, *, seed: int) -> list[int] | None:
+        shares = class_frequencies(dataset, self.class_count)
+        if shares is None:
+            return None
+        drawn: list[int] = np.random.default_rng([seed, LABELS]).choice(self.classes, count, p=shares).tolist()
+        return drawn
 
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
         if not self.conditional:

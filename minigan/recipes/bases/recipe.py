@@ -207,13 +207,31 @@ class Recipe(OptimizerSettings):
         """A loader of endless batches, each to be converted by `batch`; see `minigan.data.Loader`.
 
         Raises:
-            ConfigError: the data are fewer than a batch, or points that are to be mirrored.
+            ConfigError: the data are fewer than a batch or than an update takes, or points that are to be mirrored.
         """
         if self.mirror and len(getattr(dataset, "shape", ())) == 1:
             raise ConfigError(f"{self.name}: mirror flips images, got points of the plane. Leave `mirror=True` out.")
+        self.expect_enough(len(dataset), dataset.name)
         return Loader(
             dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, mirror=self.mirror
         )
+
+    def expect_enough(self, items: int, name: str) -> None:
+        """Checks that an update does not take more items than there are; `batch_size` alone is the loader's to check.
+
+        Args:
+            items: number of items to train on.
+            name: of the data.
+        Raises:
+            ConfigError: the accumulated batches are more than all of them.
+        """
+        most = max(1, items // self.batch_size)
+        if self.accumulate > most:
+            taken = self.accumulate * self.batch_size
+            raise ConfigError(
+                f"{self.name}: accumulate={self.accumulate} batches of {self.batch_size:,} take {taken:,} items for an "
+                f"update, but {name} holds {items:,}. Set at most `accumulate={most}`, or use more data."
+            )
 
     def image_shape(self, dataset: Any) -> Shape:
         """Shape of G's images for this dataset."""
@@ -258,6 +276,20 @@ class Recipe(OptimizerSettings):
     def class_count(self) -> int:
         """The number of classes that G can be asked for; 0 if it is told none."""
         return 0
+
+    def unseen(self, dataset: Collection) -> tuple[int, ...]:  # noqa: ARG002
+        """The classes that G can be asked for though no item of its training data has them; by default none."""
+        return ()
+
+    def labels_like(self, dataset: Collection, count: int, *, seed: int) -> list[int] | None:  # noqa: ARG002
+        """Classes of samples that are to be compared with data: at random, each as often as the data have it.
+
+        Args:
+            seed: of the choice.
+        Returns:
+            None where `sources` may choose: all are equally frequent, G is told none, or the data have others.
+        """
+        return None
 
     def truncated(self, z: np.ndarray, truncation: float, rng: np.random.Generator) -> np.ndarray:
         """Latent vectors nearer to the middle of what G knows: samples look more alike, and mostly better.
@@ -389,7 +421,17 @@ class Recipe(OptimizerSettings):
         return name or self.generator_names[0]
 
     def moving_averages(self, learner: Learner, *, seed: int | Sequence[int]) -> dict[str, MovingAverage]:
-        """The moving averages of the weights of all generators, by their names; none if the recipe keeps none."""
+        """The moving averages of the weights of all generators, by their names; none if the recipe keeps none.
+
+        Raises:
+            ConfigError: their statistics are to be those of samples from noise, which G does not draw from alone.
+        """
+        if self.ema and self.ema_statistics == "standing" and self.standing_noise() is None:
+            raise ConfigError(
+                f"{self.name}: ema_statistics=standing takes the statistics of samples from noise, but "
+                f"{self.name} draws from {'images' if self.from_images else 'more than noise'}. Use "
+                "`ema_statistics='running'` or `ema_statistics='batch'`."
+            )
         return {name: self._average(learner, name, seed=seed) for name in self.generator_names if self.ema}
 
     def _average(self, learner: Learner, name: str, *, seed: int | Sequence[int]) -> MovingAverage:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from minigan.data import EMBEDDED, STACKED
 from minigan.data.dataset import Collection
+from minigan.data.enlarged import Enlarged
 from minigan.data.unpaired import UnpairedDataset, UnpairedLoader
 from minigan.data.unpaired_sources import Part, UnpairedSource, open_unpaired
 from minigan.errors import ConfigError, MixedSizesError
@@ -22,6 +23,8 @@ from minigan.training.cycle_consistent import Sides
 from minigan.training.exhibit import RoundTrips
 
 COLOUR = 3
+PAPERS_JITTER = 30 / 256  # images of 286 pixels, of which parts of 256 are cut out
+JITTERED = 128  # pixels: images whose sides are at least as long are jittered unasked
 SHOWN_SEED = 7  # decides which images are shown and measured
 
 
@@ -38,12 +41,15 @@ class UnpairedRecipe(Recipe):
         a_class, b_class: name or number of the only class to take of a labelled source; "" takes all.
         a_channels, b_channels: channels of the images of A and of B, 1 or 3; 0 takes `channels`, else the data's: both
             sides are taken in colour if one of them is in colour.
+        jitter: share by which images are enlarged in training, where another part of their size is cut out every time;
+            -1 takes the paper's 30 of 256 pixels for sides of at least 128, and none for smaller ones.
         held_back: number of images of each side held out of training, for pictures and figures; at most a tenth.
             Folders testA and testB hold out theirs instead.
     """
 
     from_images: ClassVar[bool] = True
     generator_names: ClassVar[tuple[str, ...]] = ("G_AB", "G_BA")
+    before: ClassVar[Mapping[str, Any]] = {"jitter": 0.0}
     # Names of a picture's columns, for images of either side.
     columns: ClassVar[tuple[str, ...]] = ("image", "translated", "and back")
 
@@ -56,6 +62,7 @@ class UnpairedRecipe(Recipe):
     b_class: str = ""
     a_channels: int = 0
     b_channels: int = 0
+    jitter: float = -1.0
     held_back: int = 200
 
     def __post_init__(self) -> None:
@@ -66,6 +73,11 @@ class UnpairedRecipe(Recipe):
                 object.__setattr__(self, name, str(getattr(self, name)))
         super().__post_init__()
         self.check_from_zero("held_back")
+        if not (self.jitter == -1 or 0 <= self.jitter <= 1):
+            raise ConfigError(
+                f"{self.name}: jitter must be a share in [0, 1], or -1 to choose by the size, got "
+                f"jitter={self.jitter:g}. Use `jitter=0`."
+            )
         for name in ("a_channels", "b_channels"):
             if getattr(self, name) not in (0, 1, COLOUR):
                 raise ConfigError(
@@ -124,15 +136,41 @@ class UnpairedRecipe(Recipe):
                 own = [found.a_shape[2], found.b_shape[2]]
             if wanted == [None, None] and own[0] != own[1]:
                 wanted = [COLOUR, COLOUR]
-        dataset = self._open(source, size, wanted, seed=seed)
+        dataset = self._jittered(source, size, wanted, seed=seed)
         if wanted == [COLOUR, COLOUR] and not self.channels and not self.a_channels:
             grey = "A" if own[0] == 1 else "B"
             dataset.note(f"{grey} is greyscale and is taken in colour, like the other side")
-        for letter, name, native in zip("AB", self._sources(source).both(), natives, strict=False):
+        for letter, name, native in zip("AB", self.sides(source).both(), natives, strict=False):
             if name not in EMBEDDED and native[:2] != size:
                 reason = "the size that was set" if self.size else f"the nearest size to A's that {self.name} can draw"
                 dataset.note(f"{letter}: {scaling_in_words(native[:2], size, reason)}")  # type: ignore[arg-type]
         return dataset
+
+    def enlarged_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size of images of which parts of that size are cut out; the same if none are."""
+        unasked = PAPERS_JITTER if min(size) >= JITTERED else 0.0
+        share = 1 + (unasked if self.jitter < 0 else self.jitter)
+        return round(size[0] * share), round(size[1] * share)
+
+    def _jittered(
+        self, source: str, size: tuple[int, int], channels: Sequence[int | None], *, seed: int
+    ) -> UnpairedDataset:
+        """The training data at that size, or larger and to be cut."""
+        larger = self.enlarged_size(size)
+        dataset = self._open(source, larger, channels, seed=seed)
+        if larger == size:
+            return dataset
+        truths = (dataset.a_truth, dataset.b_truth)
+        a_truth, b_truth = (None if truth is None else Enlarged(truth, size=size) for truth in truths)
+        cut = UnpairedDataset(
+            Enlarged(dataset.a, size=size), Enlarged(dataset.b, size=size), a_truth=a_truth, b_truth=b_truth
+        )
+        (high, wide), (height, width) = larger, size
+        cut.note(
+            f"each image is enlarged to {high}x{wide}, and a part of {height}x{width} is cut out of it at random; "
+            "`jitter=0` trains without"
+        )
+        return cut
 
     def open_part(self, source: str, image_shape: Shape, *, part: Part = "held-out", seed: int) -> UnpairedDataset:
         """Opens data for trained generators, at their sizes.
@@ -149,7 +187,8 @@ class UnpairedRecipe(Recipe):
     def held_out(self, source: str, dataset: Collection, *, seed: int) -> Collection:
         return self.open_part(source, self.image_shape(dataset), seed=seed)  # type: ignore[arg-type]
 
-    def _sources(self, source: str) -> UnpairedSource:
+    def sides(self, source: str) -> UnpairedSource:
+        """Where the images of A and of B are, with the images of A, or both, in that source."""
         return UnpairedSource(source, self.data_b, self.a_class, self.b_class)
 
     def _open(
@@ -175,6 +214,8 @@ class UnpairedRecipe(Recipe):
         )
 
     def loader(self, dataset: UnpairedDataset, *, seed: int, prefetch: int = 2, shuffle: bool = True) -> UnpairedLoader:
+        smaller = min(dataset.a, dataset.b, key=len)
+        self.expect_enough(len(smaller), smaller.name)
         return UnpairedLoader(
             dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, mirror=self.mirror
         )

@@ -2,7 +2,7 @@
 
 from minigan.training.listeners.base import AnyListener, Listener, Record, Step, Training
 from minigan.training.listeners.checkpoints import Checkpoints
-from minigan.training.listeners.evaluation import Draw, Evaluation, Measure
+from minigan.training.listeners.evaluation import Draw, Draws, Evaluation, Measure
 from minigan.training.listeners.log import Log
 from minigan.training.listeners.pictures import Pictures
 from minigan.training.listeners.progress import ShowProgress
@@ -11,6 +11,7 @@ __all__ = [
     "AnyListener",
     "Checkpoints",
     "Draw",
+    "Draws",
     "Evaluation",
     "Listener",
     "Log",

@@ -1,6 +1,6 @@
 """Evaluation during training: figures in the log, and the checkpoint that is best by one of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -11,24 +11,35 @@ from minigan.training.listeners.checkpoints import Checkpoints
 from minigan.training.listeners.log import has_figures
 from minigan.training.sampling import generate
 
-__all__ = ["Draw", "Evaluation", "Measure"]
+__all__ = ["Draw", "Draws", "Evaluation", "Measure"]
 
 Draw = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # (z, condition) -> G's outputs, in host memory
-Measure = Callable[[Draw, Callable[[str], None]], dict[str, float]]  # (draw, say) -> figures
+Draws = Mapping[str, Draw]  # of each generator, by its name, with its average if there is one
+Measure = Callable[[Draws, Callable[[str], None]], dict[str, float]]  # (draws, say) -> figures
 
 
 class Evaluation(Listener):
-    """Evaluates the generator every so many steps, and after the last. The time it takes does not count as training.
+    """Evaluates the generators every so many steps, and after the last. The time it takes does not count as training.
 
     Args:
-        measure: evaluates samples, and returns figures.
+        measure: evaluates what the generators draw, and returns figures.
         every: steps from evaluation to evaluation.
         checkpoints: keeps the best one.
         best: the figure by which checkpoints are compared; "" is the first.
+        as_in_training: size of batches drawn with Dropout and their own statistics, see `generate`; 0 draws without.
     """
 
-    def __init__(self, measure: Measure, *, every: int, checkpoints: Checkpoints, best: str = "") -> None:
+    def __init__(
+        self,
+        measure: Measure,
+        *,
+        every: int,
+        checkpoints: Checkpoints,
+        best: str = "",
+        as_in_training: int = 0,
+    ) -> None:
         self.measure, self.every, self.checkpoints, self.best = measure, every, checkpoints, best
+        self.as_in_training = as_in_training
 
     def on_start(self, training: Training) -> None:
         self.training = training
@@ -50,8 +61,7 @@ class Evaluation(Listener):
 
     def _evaluate(self, step: int) -> None:
         state, say = self.training.state, self.training.say
-        draw = partial(generate, state.learner.G) if state.average is None else state.average.draw
-        figures = self.measure(draw, say)
+        figures = self.measure({name: self._draw(name) for name in state.learner.generators}, say)
         best, by = self.checkpoints.files.best_figures(), self.best
         is_best = best is None or best.keys() != figures.keys() or rank(figures, by=by) > rank(best, by=by)
         text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
@@ -59,3 +69,15 @@ class Evaluation(Listener):
         self.training.everyone.on_record({"step": step, **figures})
         if is_best:
             self.checkpoints.save_best(figures)
+
+    def _draw(self, name: str) -> Draw:
+        """Draws with a generator, or with its average if there is one."""
+        state = self.training.state
+        average = state.averages.get(name)
+        if not self.as_in_training:
+            return partial(generate, state.learner.networks[name]) if average is None else average.draw
+        if average is not None:
+            average.settle()
+        network = state.learner.networks[name] if average is None else average.network
+        rng = np.random.default_rng(0)
+        return partial(generate, network, batch_size=self.as_in_training, batch_statistics=True, rng=rng)
