@@ -21,6 +21,7 @@ The rooms, each built on those above it:
 
     errors       everything that minigan raises on purpose
     support      the machine and the terminal
+    distributed  processes that share a batch
     backends     the kernels: NumPy, Numba, CuPy
     nn           layers, networks, optimizers, initializers, schedules, gradient checks
     losses       adversarial losses, regression losses, gradient penalties, feature matching

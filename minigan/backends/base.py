@@ -16,8 +16,8 @@ over pixels, and of a normalization, must be contiguous; others are refused.) Im
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, Self, TypeVar
 
@@ -26,6 +26,7 @@ import numpy as np
 from minigan.backends.constants import Constants
 from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.backends.precision import Precision
+from minigan.distributed.ranks import ALONE, Ranks
 from minigan.errors import DTypeError, ShapeError
 from minigan.support.copying import refuse_pickle
 
@@ -164,6 +165,7 @@ class Backend(ABC):
     xp: ModuleType  # numpy or cupy
     precision: Precision = "fp32"  # of the factors of products, see `precision.py`
     guard: Guard | None = None  # None: each number is looked at before it does harm
+    ranks: Ranks = ALONE  # that have the other rows of a batch: its means and sums are theirs, too
     # Bytes of a layer's output up to which one call on two batches is quicker than two calls; 0: never.
     joined_bytes: int = 0
 
@@ -230,6 +232,15 @@ class Backend(ABC):
     def is_below(self, array: Array, limit: float) -> bool:
         """Whether all absolute values are below the limit; NaN is not. On a device the host waits for the answer."""
         return not array.size or bool((array.max() < limit) & (array.min() > -limit))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within this context the backend computes for this process only: a picture, the search for a NaN."""
+        ranks, self.ranks = self.ranks, ALONE
+        try:
+            yield
+        finally:
+            self.ranks = ranks
 
     # ------------------------------------------------------------------------------------------ a training step
 

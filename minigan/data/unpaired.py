@@ -134,7 +134,7 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
             self._orders[side] = epoch, order, flips, self._corners(images, epoch, side)
         _, order, flips, corners = self._orders[side]
         part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        return order[part], None if flips is None else flips[part], None if corners is None else corners[part]
+        return *self._dealt(order, flips, part), None if corners is None else self._ranks.own(corners[part])
 
     def _corners(self, images: Dataset, epoch: int, side: int) -> Corners:
         """The corner of the part at each place of an epoch; a stream of its own, so that the order stays."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from minigan.data.dataset import Collection
 from minigan.data.unpaired import UnpairedDataset
+from minigan.distributed import ALONE, Ranks
 from minigan.errors import ConfigError
 from minigan.evaluation import FeatureFunction, Likeness, MapScore, Monitor, choose_features
 from minigan.evaluation.report import Figure
@@ -17,6 +18,7 @@ from minigan.recipes.bases.unpaired import some
 from minigan.runs.translation import score_of
 from minigan.training.exhibit import picture_count
 from minigan.training.listeners import Draws
+from minigan.training.sampling import rows_of_rank
 
 __all__ = ["FixedNoiseMeasure", "PairMeasure", "RoundTripMeasure", "measure_of"]
 
@@ -27,7 +29,14 @@ DIRECTIONS = (("AtoB", "G_AB", "G_BA"), ("BtoA", "G_BA", "G_AB"))  # with the ge
 
 
 def measure_of(
-    recipe: Recipe, dataset: Any, held_out: Any, *, rng: np.random.Generator, seed: int, best: str = ""
+    recipe: Recipe,
+    dataset: Any,
+    held_out: Any,
+    *,
+    rng: np.random.Generator,
+    seed: int,
+    best: str = "",
+    ranks: Ranks = ALONE,
 ) -> "FixedNoiseMeasure | PairMeasure | RoundTripMeasure":
     """What measures a recipe's generators.
 
@@ -37,6 +46,7 @@ def measure_of(
         rng: of the noise.
         seed: of every choice.
         best: the figure by which the best checkpoint is chosen, or "".
+        ranks: among which samples drawn from noise are shared; those of images are few, and each draws all.
     Raises:
         ConfigError: there is no such figure, or the recipe is of another kind.
         DataError: there are too few examples.
@@ -45,7 +55,7 @@ def measure_of(
         return RoundTripMeasure(recipe, dataset, held_out, best=best)
     if isinstance(recipe, TranslationRecipe):
         return PairMeasure(recipe, held_out, seed=seed, best=best)
-    return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=seed, best=best)
+    return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=seed, best=best, ranks=ranks)
 
 
 def _expect_figure(best: str, figures: Sequence[str], data: str) -> None:
@@ -175,18 +185,28 @@ class FixedNoiseMeasure:
         rng: of the noise, and of the classes of samples.
         seed: of the choice of real examples.
         best: the figure by which the best checkpoint is chosen, or "".
+        ranks: that share the work: each draws and looks at its part of the samples.
     Raises:
         ConfigError: the recipe draws from images, or there is no such figure.
         DataError: the dataset has too few examples to compare with.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Any, *, rng: np.random.Generator, seed: int, best: str = "") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Any,
+        *,
+        rng: np.random.Generator,
+        seed: int,
+        best: str = "",
+        ranks: Ranks = ALONE,
+    ) -> None:
         if recipe.from_images:
             raise ConfigError(
                 f"{recipe.name} draws from images, not from noise, and has no figures in training. "
                 "Leave `evaluate_every` out."
             )
-        self.recipe, self.dataset, self.seed = recipe, dataset, seed
+        self.recipe, self.dataset, self.seed, self.ranks = recipe, dataset, seed, ranks
         count = picture_count(recipe.image_shape(dataset), images=COUNT)
         self.z, self.condition = recipe.sources(rng, count, label=recipe.labels_like(dataset, count, seed=seed))
         Monitor.check(dataset, count=count)
@@ -194,7 +214,7 @@ class FixedNoiseMeasure:
         self.monitor: Monitor | None = None
 
     def __call__(self, draws: Draws, say: Callable[[str], None]) -> dict[str, float]:
-        """The figures of the samples, by name.
+        """The figures of the samples, by name; the same on all ranks, each of which calls it.
 
         Args:
             draws: of the generators; the first one's samples are measured.
@@ -202,6 +222,10 @@ class FixedNoiseMeasure:
         """
         if self.monitor is None:
             images = len(self.dataset.shape) == 3
-            features = choose_features(self.dataset, say=say) if images else None
-            self.monitor = Monitor(self.dataset, features=features, count=len(self.z), seed=self.seed)
-        return self.monitor(self.recipe.to_images(draws[self.recipe.generator_names[0]](self.z, self.condition)))
+            features = choose_features(self.dataset, say=say, ranks=self.ranks) if images else None
+            self.monitor = Monitor(self.dataset, features=features, count=len(self.z), seed=self.seed, ranks=self.ranks)
+        rows = rows_of_rank(len(self.z), self.ranks)
+        z, condition = self.z[rows], None if self.condition is None else self.condition[rows]
+        if not len(z):  # more ranks than batches
+            return self.monitor(np.empty((0, *self.dataset.shape)))
+        return self.monitor(self.recipe.to_images(draws[self.recipe.generator_names[0]](z, condition)))

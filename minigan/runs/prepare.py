@@ -10,6 +10,7 @@ import numpy as np
 from minigan.backends import Backend, get_backend
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
+from minigan.distributed import Ranks
 from minigan.errors import DataError
 from minigan.recipes import Recipe, TranslationRecipe, get_recipe
 from minigan.runs.config import (
@@ -102,13 +103,16 @@ def _assembled(
     shown = recipe.held_out(config.data, dataset, seed=config.seed)
     try:
         exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
-        measure = _measure(config, recipe, dataset, shown)
+        measure = _measure(config, recipe, dataset, shown, backend.ranks)
     finally:
         if shown is not dataset:
             shown.close()
+    backend.ranks.deal(recipe.batch_size, together=recipe.together)
+    loader = recipe.loader(dataset, seed=config.seed)
+    loader.share(backend.ranks)
     state = TrainingState(
         learner=learner,
-        loader=recipe.loader(dataset, seed=config.seed),
+        loader=loader,
         rng=np.random.default_rng([config.seed, STEPS]),
         model=model_description(
             recipe,
@@ -138,11 +142,13 @@ def _assembled(
     return PreparedRun(config, recipe, dataset, backend, trainer)
 
 
-def _measure(config: RunConfig, recipe: Recipe, dataset: Collection, held_out: Collection) -> Measure | None:
+def _measure(
+    config: RunConfig, recipe: Recipe, dataset: Collection, held_out: Collection, ranks: Ranks
+) -> Measure | None:
     if not config.rhythm.evaluate_every:
         return None
     rng = np.random.default_rng([config.seed, EVALUATION])
-    return measure_of(recipe, dataset, held_out, rng=rng, seed=config.seed, best=config.keep.best)
+    return measure_of(recipe, dataset, held_out, rng=rng, seed=config.seed, best=config.keep.best, ranks=ranks)
 
 
 def prepare_from_folder(

@@ -19,6 +19,7 @@ from minigan.backends.reference import ReferenceBackend
 ROOMS = (
     "errors",  # what minigan raises on purpose
     "support",  # the machine and the terminal
+    "distributed",  # processes that share a batch
     "backends",  # the kernels: one contract, three engines with the same file names
     "nn",  # networks and what updates them
     "losses",  # a value with its gradient
@@ -42,9 +43,10 @@ BACKEND_ROOMS = {
     "base": {"geometry", "precision", "constants"},
     "recycler": {"base"},
     "workspace": {"base", "recycler"},
+    "synchronized": {"base"},
     "reference": {"geometry", "base", "workspace"},
-    "cpu": {"geometry", "precision", "constants", "base", "recycler", "workspace", "reference"},
-    "gpu": {"geometry", "precision", "base", "workspace", "reference"},
+    "cpu": {"geometry", "precision", "constants", "base", "recycler", "workspace", "synchronized", "reference"},
+    "gpu": {"geometry", "precision", "base", "workspace", "synchronized", "reference"},
 }
 CORE = {"numpy", "safetensors"}
 HOME = {
@@ -52,8 +54,9 @@ HOME = {
     "llvmlite": "minigan.backends.cpu",
     "cupy": "minigan.backends.gpu",
     "onnx": "minigan.export",
+    "mpi4py": "minigan.distributed",
 }
-EXTRAS = ("numba", "cupy", "PIL", "rich", "matplotlib", "torch", "onnx", "tensorboardX")
+EXTRAS = ("numba", "cupy", "PIL", "rich", "matplotlib", "torch", "onnx", "tensorboardX", "mpi4py")
 
 
 # ---------------------------------------------------------------------------------------- rooms
@@ -151,7 +154,10 @@ def test_imports_run_in_no_circle():
 
 
 def test_extras_are_imported_late_and_at_home():
-    """numba under backends/cpu, cupy under backends/gpu, onnx under export; all but the first two inside a function."""
+    """numba under backends/cpu, cupy under backends/gpu, onnx under export, mpi4py under distributed.
+
+    All but the first two inside a function.
+    """
     wrong = []
     for edge in imports():
         library = edge.target.partition(".")[0]

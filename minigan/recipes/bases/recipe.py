@@ -233,6 +233,11 @@ class Recipe(OptimizerSettings):
                 f"update, but {name} holds {items:,}. Set at most `accumulate={most}`, or use more data."
             )
 
+    @property
+    def together(self) -> int:
+        """Neighbours of a batch that stay on one rank, since a network joins them: the examples of a pack."""
+        return 1
+
     def image_shape(self, dataset: Any) -> Shape:
         """Shape of G's images for this dataset."""
         shape: Shape = dataset.shape
