@@ -28,7 +28,7 @@ class Subject:
         classes: number of classes, one of which is its condition; 0 where it has no condition, or another kind.
         remark: a further line to show with it.
         class_names: of the classes, in order; () where they are unknown.
-        real: gives up to that many of the images, or points, that it learned from, or None where they are not at hand.
+        real: (count) -> up to so many of the images, or points, that it learned from; None where they are not at hand.
     """
 
     network: Sequential

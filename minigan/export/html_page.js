@@ -234,9 +234,9 @@
     const say = () => {
       const any = data.points || !data.classes ? -1 : randomClass(state.seed, 0, data.classes);
       const label = state.label >= 0 ? state.label : any;
-      const what = `eed ${state.seed}${label < 0 ? "" : `, class ${data.names[label]}`}`;
-      at("picture").setAttribute("aria-label", `${data.points ? `${data.points} points` : "Picture"} of s${what}`);
-      at("status").textContent = `S${what}, drawn in ${spent.toFixed(1)} ms`;
+      const what = `${state.seed}${label < 0 ? "" : `, class ${data.names[label]}`}`;
+      at("picture").setAttribute("aria-label", `${data.points ? `${data.points} points` : "Picture"} of seed ${what}`);
+      at("status").textContent = `Seed ${what}, drawn in ${spent.toFixed(1)} ms`;
     };
     const show = latest(async () => {
       put(at("picture"), await painted(here(), state.along, WIDTH, true));

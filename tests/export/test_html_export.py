@@ -90,6 +90,17 @@ def test_weights_in_fewer_bits(browser, kind: str):
         assert any(tensor["type"] == kind for tensor in program.tensors)
 
 
+def test_noise_of_a_thousand_seeds(browser):
+    """Among them large ones, as whole numbers of JavaScript go."""
+    seeds = [n * (2**42 + 1) for n in range(1000)]
+    found = np.array(
+        browser.run(f"""(() => {{ {_own("html_engine.js")}
+return {seeds}.map(seed => Array.from(noise(seed, 3, 101, 1))); }})()""")
+    )
+    expected = np.stack([portable_normals(seed, 4, 101)[3] for seed in seeds])
+    assert np.abs(found - expected).max() < 2e-6
+
+
 def test_portable_noise_and_its_middle(browser):
     script = f"""(() => {{ {_own("html_engine.js")}
 const given = [[7, 0, 1], [2 ** 40 + 3, 2, 1], [7, 0, 0.7], [7, 0, 0]];
