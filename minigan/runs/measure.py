@@ -29,7 +29,7 @@ DIRECTIONS = (("AtoB", "G_AB", "G_BA"), ("BtoA", "G_BA", "G_AB"))  # with the ge
 def measure_of(
     recipe: Recipe, dataset: Any, held_out: Any, *, rng: np.random.Generator, seed: int, best: str = ""
 ) -> "FixedNoiseMeasure | PairMeasure | RoundTripMeasure":
-    """What measures a recipe's generators.
+    """The measure of a recipe's generators.
 
     Args:
         dataset: the training data.

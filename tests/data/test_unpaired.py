@@ -388,3 +388,17 @@ def test_another_part_of_each_image_is_cut_out_every_time(mirror):
 def test_a_part_cannot_be_larger_than_the_image():
     with pytest.raises(ConfigError, match="expected images of at least 9x5 to cut parts out, got 8x8"):
         Enlarged(ramps(1, 8), size=(9, 5))
+
+
+def test_what_holds_for_both_sides_is_told_once(tmp_path):
+    """Files that are left out belong to the one folder, and so do equal numbers."""
+    for name, count in (("trainA", 3), ("trainB", 3), ("testA", 1), ("testB", 1)):
+        pictures(tmp_path / "both" / name, count, value=200)
+    (tmp_path / "both" / "notes.txt").write_text("by hand")
+    with contextlib.closing(open_unpaired(tmp_path / "both")) as dataset:
+        held = "A and B: 3 pictures are trained on, 1 are held out by their folder"
+        assert held in dataset.notes
+        assert all(note.startswith("A and B: ") for note in dataset.notes) and len(dataset.notes) == 2
+    pictures(tmp_path / "both" / "testB" / "more", 1, value=200)
+    with contextlib.closing(open_unpaired(tmp_path / "both")) as dataset:
+        assert [note[:9] for note in dataset.notes] == ["A and B: ", "A: 3 pict", "B: 3 pict"]
