@@ -53,7 +53,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "ssim": ("SSIM", "Structural similarity to the true image, on held-out images; 1 is equal."),
     "cycle": (
         "Cycle error",
-        "Mean difference between an image and the same image there and back, of 2 from black to white. A small one says "
+        "Mean difference between an image and itself there and back, of 2 from black to white. A small one says "
         "that the way back is known, not that the translation is right.",
     ),
     "modes": ("Modes", "Modes or classes that are drawn. It rises to all of them; a fall is a collapse."),

@@ -218,7 +218,9 @@ def test_a_class_of_each_side(tmp_path):
     np.savez(tmp_path / "set.npz", x=np.arange(40, dtype=np.uint8).repeat(64).reshape(40, 8, 8), y=np.arange(40) % 4)
     with contextlib.closing(open_unpaired(tmp_path / "set.npz", a_class="1", b_class="3")) as dataset:
         assert [len(dataset.a), len(dataset.b)] == [10, 10]
-        assert {int(label) for label in dataset.a.labels} == {1} and {int(label) for label in dataset.b.labels} == {3}
+        taken = [{int(side.source.labels[row]) for row in side.taken} for side in (dataset.a, dataset.b)]
+        assert taken == [{1}, {3}]
+        assert dataset.a.labels is dataset.b.labels is dataset.a.classes is None, "a single class tells nothing apart"
     with pytest.raises(ConfigError, match=r"expected a class of .*, got b_class='9'. Choose one of them"):
         open_unpaired(tmp_path / "set.npz", a_class="1", b_class="9")
     pictures(tmp_path / "plain", 3)
