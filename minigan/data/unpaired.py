@@ -34,7 +34,10 @@ class UnpairedDataset(Collection):
         super().__init__(name=f"{a.name} and {b.name}", count=max(len(a), len(b)))
         self.a, self.b, self.a_truth, self.b_truth = a, b, a_truth, b_truth
         self.a_shape, self.b_shape = a.shape, b.shape
-        self.note(*(f"A: {line}" for line in a.notes), *(f"B: {line}" for line in b.notes))
+        both = [line for line in a.notes if line in b.notes]
+        self.note(*(f"A and B: {line}" for line in both))
+        for letter, side in (("A", a), ("B", b)):
+            self.note(*(f"{letter}: {line}" for line in side.notes if line not in both))
 
     def close(self) -> None:
         self.a.close()

@@ -220,6 +220,8 @@ def _side(
     except MiniganError:
         images.close()
         raise
+    if label:  # labels of one class alone tell nothing apart
+        chosen.labels = chosen.classes = None
     if part == "train":
         if label:
             chosen.note(f"the {len(rows):,} images of class {label} are taken")

@@ -85,8 +85,8 @@ def class_count(dataset: Dataset) -> int:
     """Number of classes in a dataset's labels.
 
     Raises:
-        DataError: the dataset has no labels, they are not 2 to 1,000 classes counted from 0, or it has too few images
-            to hold some out.
+        DataError: the dataset has no labels, they are not 2 to 1,000 classes counted from 0, all images are of one
+            class, or there are too few to hold some out.
     """
     labels = dataset.labels
     remedy = "Use `features='pixels'`, or other data."
@@ -99,6 +99,8 @@ def class_count(dataset: Dataset) -> int:
             f"{dataset.name}: expected 2 to {MOST_CLASSES} classes counted from 0, found labels from {labels.min()} "
             f"to {labels.max()}. {remedy}"
         )
+    if labels.min() == labels.max():
+        raise DataError(f"{dataset.name}: expected images of several classes, found those of one alone. {remedy}")
     if len(dataset) < HELD_OUT_SHARE:
         raise DataError(
             f"{dataset.name}: expected at least {HELD_OUT_SHARE} images for a classifier, found {len(dataset)}. "

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from minigan.backends import Backend
 from minigan.data import Dataset, StackedImages, open_dataset
+from minigan.data.subset import Subset
 from minigan.distributed import ALONE, Ranks
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation.classifier import class_count
@@ -61,6 +62,8 @@ def choose_features(
     if kind not in (None, *FEATURES):
         raise ConfigError(f"features must be one of {', '.join(FEATURES)}, got {kind!r}.")
     labelled = dataset.source if isinstance(dataset, StackedImages) else dataset
+    if isinstance(labelled, Subset) and labelled.labels is None:
+        labelled = labelled.source  # of one class: a classifier of all is one of these images, too
     if kind is None:
         try:
             class_count(labelled)

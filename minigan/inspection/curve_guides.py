@@ -49,6 +49,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "loss": ("Loss", "What is minimized: it falls, and levels off. When it has, more steps add little."),
     "fid": ("FID", "Fréchet distance of features of samples from those of the data. Stop when it no longer falls."),
     "kid": ("KID", "Kernel distance of features. As the FID, with less bias for few samples; near 0 is good."),
+    "psnr": ("PSNR", "Decibels from the true image, on held-out images. It rises, and levels off."),
+    "ssim": ("SSIM", "Structural similarity to the true image, on held-out images; 1 is equal."),
+    "cycle": (
+        "Cycle error",
+        "Mean difference between an image and itself there and back, of 2 from black to white. A small one says "
+        "that the way back is known, not that the translation is right.",
+    ),
     "modes": ("Modes", "Modes or classes that are drawn. It rises to all of them; a fall is a collapse."),
     "high_quality": ("High quality", "Share of points near a mode of the data; 1 is best."),
     "reverse_kl": ("Reverse KL", "Evenness of the modes that are drawn; 0 is even."),
@@ -85,17 +92,27 @@ def groups(history: History) -> Iterator[Group]:
         if found := _taken(curves, name):
             yield Group(*WORDS[name], found)
     for name, curve in history.figures.items():
-        title, reading = WORDS.get(name, (name, "A figure of the evaluations during training."))
-        yield Group(title, reading, {name: curve})
+        yield Group(*_figure_words(name), {name: curve})
     if penalty := _taken(curves, "d_penalty"):
         yield Group(*WORDS["d_penalty"], penalty)
     rates = _taken(curves, *[name for name in curves if name.endswith("_lr")])
     speed, memory = _taken(curves, "images_per_second"), _taken(curves, "gpu_memory")
     for name, curve in curves.items():
-        yield Group(name, "A value that this recipe logs.", {name: curve})
+        yield Group(*WORDS.get(name, (name, "A value that this recipe logs.")), {name: curve})
     for name, found in (("rates", rates), ("images_per_second", speed), ("gpu_memory", memory)):
         if found:
             yield Group(*WORDS[name], found)
+
+
+def _figure_words(name: str) -> tuple[str, str]:
+    """Title and reading of a figure; `fid_AtoB` is a FID, that of A to B."""
+    if name in WORDS:
+        return WORDS[name]
+    kind, _, part = name.partition("_")
+    if kind not in WORDS:
+        return name, "A figure of the evaluations during training."
+    title, reading = WORDS[kind]
+    return f"{title}, {part.replace('to', ' to ')}", reading
 
 
 def _taken(curves: dict[str, Curve], *names: str) -> dict[str, Curve]:

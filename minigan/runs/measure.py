@@ -38,7 +38,7 @@ def measure_of(
     best: str = "",
     ranks: Ranks = ALONE,
 ) -> "FixedNoiseMeasure | PairMeasure | RoundTripMeasure":
-    """What measures a recipe's generators.
+    """The measure of a recipe's generators.
 
     Args:
         dataset: the training data.

@@ -218,7 +218,9 @@ def test_a_class_of_each_side(tmp_path):
     np.savez(tmp_path / "set.npz", x=np.arange(40, dtype=np.uint8).repeat(64).reshape(40, 8, 8), y=np.arange(40) % 4)
     with contextlib.closing(open_unpaired(tmp_path / "set.npz", a_class="1", b_class="3")) as dataset:
         assert [len(dataset.a), len(dataset.b)] == [10, 10]
-        assert {int(label) for label in dataset.a.labels} == {1} and {int(label) for label in dataset.b.labels} == {3}
+        taken = [{int(side.source.labels[row]) for row in side.taken} for side in (dataset.a, dataset.b)]
+        assert taken == [{1}, {3}]
+        assert dataset.a.labels is dataset.b.labels is dataset.a.classes is None, "a single class tells nothing apart"
     with pytest.raises(ConfigError, match=r"expected a class of .*, got b_class='9'. Choose one of them"):
         open_unpaired(tmp_path / "set.npz", a_class="1", b_class="9")
     pictures(tmp_path / "plain", 3)
@@ -388,3 +390,17 @@ def test_another_part_of_each_image_is_cut_out_every_time(mirror):
 def test_a_part_cannot_be_larger_than_the_image():
     with pytest.raises(ConfigError, match="expected images of at least 9x5 to cut parts out, got 8x8"):
         Enlarged(ramps(1, 8), size=(9, 5))
+
+
+def test_what_holds_for_both_sides_is_told_once(tmp_path):
+    """Files that are left out belong to the one folder, and so do equal numbers."""
+    for name, count in (("trainA", 3), ("trainB", 3), ("testA", 1), ("testB", 1)):
+        pictures(tmp_path / "both" / name, count, value=200)
+    (tmp_path / "both" / "notes.txt").write_text("by hand")
+    with contextlib.closing(open_unpaired(tmp_path / "both")) as dataset:
+        held = "A and B: 3 pictures are trained on, 1 are held out by their folder"
+        assert held in dataset.notes
+        assert all(note.startswith("A and B: ") for note in dataset.notes) and len(dataset.notes) == 2
+    pictures(tmp_path / "both" / "testB" / "more", 1, value=200)
+    with contextlib.closing(open_unpaired(tmp_path / "both")) as dataset:
+        assert [note[:9] for note in dataset.notes] == ["A and B: ", "A: 3 pict", "B: 3 pict"]

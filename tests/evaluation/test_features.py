@@ -1,5 +1,6 @@
 """Features: pixels, the classifier that minigan trains, and where it is kept."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from minigan.backends import get_backend
-from minigan.data import open_dataset
+from minigan.data import open_dataset, open_unpaired
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation import (
     PixelFeatures,
@@ -225,3 +226,23 @@ def test_data_is_opened_as_the_generator_draws():
         ConfigError, match="the generator draws 28x28 images with 1 channels; ring: points have no size"
     ):
         open_like((28, 28, 1), "ring")
+
+
+def test_images_of_one_class_are_compared_by_their_pixels(tmp_path):
+    """A classifier of ten classes that has seen one knows nothing."""
+    np.savez(tmp_path / "x.npz", images=np.zeros((40, 8, 8), np.uint8), labels=np.full(40, 7))
+    told: list[str] = []
+    with contextlib.closing(open_dataset(tmp_path / "x.npz")) as dataset:
+        assert isinstance(choose_features(dataset, say=told.append), PixelFeatures)
+        assert "expected images of several classes, found those of one alone" in told[0]
+        with pytest.raises(DataError, match="found those of one alone"):
+            choose_features(dataset, "classifier", say=told.append)
+
+
+def test_a_class_that_was_chosen_is_compared_in_the_features_of_all(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images=pixels, labels=np.arange(60) % 3)
+    with contextlib.closing(open_unpaired(tmp_path / "x.npz", a_class="0", b_class="2")) as dataset:
+        features = choose_features(dataset.b, backend="reference", say=[].append)
+        assert features.classes == 3
+        assert len(features(dataset.b.read(np.arange(4)))) == 4

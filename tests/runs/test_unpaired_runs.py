@@ -285,7 +285,7 @@ def figures_of(run, key: str = "cycle_A") -> list[dict[str, float]]:
 
 
 def test_figures_of_both_directions_are_logged_on_held_out_images(tmp_path):
-    """Those that `minigan evaluate` would find for the same images, with the averages of both generators."""
+    """They are what the saved averages give for the same images, with the averages of both generators."""
     run = trained(tmp_path / "run", steps=3, evaluate_every=2)
     found = figures_of(run)
     assert [record["step"] for record in found] == [2, 3]
