@@ -51,6 +51,39 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Dots(), "dots")
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are not wanted are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if repeats(item):
+            item.add_marker(pytest.mark.exhaustive)
+
+
+# Whole networks against finite differences; those of every layer are quick on every engine.
+NETWORKS = ("test_whole_networks_pass_the_gradient_check", "test_recipes")
+# Where a number comes from, and where it goes to, is the same source in both precisions.
+PROMISES = ("test_the_same_inputs_give_the_same_bits", "test_the_same_step_gives_the_same_bits")
+PROMISES += ("test_a_result_outlives_later_calls", "test_every_kernel_takes_every_layout")
+PROMISES += ("test_every_kernel_takes_read_only_arrays",)
+
+
+def repeats(item: pytest.Item) -> bool:
+    """Whether a test on a compiled engine only does once more what a quick one has shown.
+
+    Compiled code is quick to compute and slow to compile, or on a stand-in the other way round.
+    """
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    engine = given.get("backend", given.get("host_backend", "reference"))
+    if engine not in ("cpu", "gpu on the CPU"):
+        return False
+    name = getattr(item, "originalname", None)
+    if name in NETWORKS:
+        return given.get("name") != "dcgan"
+    if name in PROMISES:
+        return str(given.get("dtype")) == "float64"
+    # A layer's two modes differ in what it calls, and its kernels are tested on their own.
+    return engine == "gpu on the CPU" and given.get("train") is False
+
+
 class Dots:
     """A dot for several tests that passed, where there are thousands: a letter for each is 170 lines."""
 
