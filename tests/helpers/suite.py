@@ -65,6 +65,10 @@ PROMISES = ("test_the_same_inputs_give_the_same_bits", "test_the_same_step_gives
 PROMISES += ("test_a_result_outlives_later_calls", "test_every_kernel_takes_every_layout")
 PROMISES += ("test_every_kernel_takes_read_only_arrays",)
 
+# Runs that go on where they were interrupted: what is saved does not depend on the engine.
+RESUMED = ("test_an_interrupted_run_continues_with_the_same_bits", "test_so_does_the_average_of_the_weights")
+RESUMED += ("test_so_it_does_with_every_optimizer_and_schedule_and_a_pool",)
+
 
 def repeats(item: pytest.Item) -> bool:
     """Whether a test on a compiled engine only does once more what a quick one has shown.
@@ -72,14 +76,16 @@ def repeats(item: pytest.Item) -> bool:
     Compiled code is quick to compute and slow to compile, or on a stand-in the other way round.
     """
     given = getattr(getattr(item, "callspec", None), "params", {})
-    engine = given.get("backend", given.get("host_backend", "reference"))
+    engine = next((given[name] for name in ("backend", "host_backend", "fast_backend") if name in given), "reference")
     if engine not in ("cpu", "gpu on the CPU"):
         return False
     name = getattr(item, "originalname", None)
     if name in NETWORKS:
-        return given.get("name") != "dcgan"
+        return bool(given.get("name") != "dcgan")
     if name in PROMISES:
         return str(given.get("dtype")) == "float64"
+    if name in RESUMED:
+        return bool(given.get("stop_at") != 5)
     # A layer's two modes differ in what it calls, and its kernels are tested on their own.
     return engine == "gpu on the CPU" and given.get("train") is False
 
