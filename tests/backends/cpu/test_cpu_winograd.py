@@ -147,7 +147,7 @@ def other_tiles():
             yield pytest.param(layer, scheme, id=f"{layer}-F({scheme.m}, {scheme.r})", marks=marks)
 
 
-@pytest.mark.parametrize(("layer", "scheme"), other_tiles())
+@pytest.mark.parametrize(("layer", "scheme"), list(other_tiles()))
 def test_every_tile_agrees_with_the_reference(layer, scheme):
     images, g = LAYERS[layer]
     check(EagerBackend(threads=2, choice=winograd_plan.schemes_of(g).index(scheme)), g, images)
