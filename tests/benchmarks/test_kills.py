@@ -15,7 +15,10 @@ from benchmarks import kills
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 
 
-@pytest.mark.parametrize(("backend", "count"), [("reference", 3), ("cpu", 1)])
+OFTEN = [pytest.param(*case, marks=pytest.mark.exhaustive) for case in (("reference", 3), ("cpu", 1))]
+
+
+@pytest.mark.parametrize(("backend", "count"), [("reference", 1), *OFTEN])
 def test_a_run_that_is_killed_goes_on_with_the_same_bits(tmp_path, backend, count):
     if not is_installed(backend):
         pytest.skip(f"{backend} is not installed")

@@ -19,6 +19,10 @@ def units():
     return [pytest.param(name, marks=marks.get(name, missing)) for name in ("emulated", "dot", "amx")]
 
 
+# Only with tile registers does anyone want three products of bfloat16 numbers; to compile them takes seconds.
+THREE = pytest.param(3, marks=[] if find_unit().name == "amx" else pytest.mark.exhaustive)
+
+
 @contextmanager
 def forced():
     """Takes products of bfloat16 numbers wherever they are possible."""

@@ -51,6 +51,45 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Dots(), "dots")
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are not wanted are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if repeats(item):
+            item.add_marker(pytest.mark.exhaustive)
+
+
+# Whole networks against finite differences; those of every layer are quick on every engine.
+NETWORKS = ("test_whole_networks_pass_the_gradient_check", "test_recipes")
+# Where a number comes from, and where it goes to, is the same source in both precisions.
+PROMISES = ("test_the_same_inputs_give_the_same_bits", "test_the_same_step_gives_the_same_bits")
+PROMISES += ("test_a_result_outlives_later_calls", "test_every_kernel_takes_every_layout")
+PROMISES += ("test_every_kernel_takes_read_only_arrays",)
+
+# Runs that go on where they were interrupted: what is saved does not depend on the engine.
+RESUMED = ("test_an_interrupted_run_continues_with_the_same_bits", "test_so_does_the_average_of_the_weights")
+RESUMED += ("test_so_it_does_with_every_optimizer_and_schedule_and_a_pool",)
+
+
+def repeats(item: pytest.Item) -> bool:
+    """Whether a test on a compiled engine only does once more what a quick one has shown.
+
+    Compiled code is quick to compute and slow to compile, or on a stand-in the other way round.
+    """
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    engine = next((given[name] for name in ("backend", "host_backend", "fast_backend") if name in given), "reference")
+    if engine not in ("cpu", "gpu on the CPU"):
+        return False
+    name = getattr(item, "originalname", None)
+    if name in NETWORKS:
+        return bool(given.get("name") != "dcgan")
+    if name in PROMISES:
+        return str(given.get("dtype")) == "float64"
+    if name in RESUMED:
+        return bool(given.get("stop_at") != 5)
+    # A layer's two modes differ in what it calls, and its kernels are tested on their own.
+    return engine == "gpu on the CPU" and given.get("train") is False
+
+
 class Dots:
     """A dot for several tests that passed, where there are thousands: a letter for each is 170 lines."""
 

@@ -138,6 +138,7 @@ def kernel(
         fastmath=FAST_MATH - {"reassoc"} if ordered else FAST_MATH,
         error_model="numpy",
         inline="always" if inline else "never",
+        no_cfunc_wrapper=True,  # another entry, with all the code once more: a fifth of the time, and nobody calls it
     )(function)
     if not inline:
         if not long:

@@ -12,7 +12,7 @@ pytest.importorskip("numba")
 
 import numba
 
-from minigan.backends.cpu import CpuBackend, jit, simd
+from minigan.backends.cpu import CpuBackend, jit, precompile, simd
 
 PROBE = """
 import logging, sys
@@ -141,40 +141,60 @@ def test_the_number_of_threads_is_numbas():
 
 
 LATE = """
-from minigan.backends.cpu import precompile, winograd, correlate, norm, activation, optim
+from minigan.backends.cpu import CpuBackend, precompile, winograd, correlate, norm, activation, optim
 late = (winograd.convolve, winograd.convolve_weights, correlate.correlate_weights, norm.gradient_sums,
         norm.input_gradient, activation.leaky_gradient, activation.tanh_gradient, optim.adam)
+
+def tell():
+    print(*sorted(f"{kernel.__name__}{types}" for kernel in late for types in kernel.signatures), sep="; ")
 """
-KEPT = (
-    LATE
-    + """
-print(*(f"{kernel.__name__}{key[0]}" for kernel in late for key in kernel._cache._cache_file._load_index()), sep="\\n")
-"""
-)
-STEP = (
-    LATE
-    + """
+STEP = """
 from minigan.backends import get_backend
 from minigan.cli.measurements import random_images, training_step
 training_step("dcgan28", get_backend("cpu"))(random_images("dcgan28", 64))
 assert all(kernel.signatures for kernel in late)
-print(*(f"{kernel.__name__}{types}" for kernel in late for types in kernel.signatures), sep="\\n")
+tell()
 """
-)
+BEGIN = "from minigan.backends.cpu import precompile as p; process = p.begin(); print(process and process.wait())"
+KEPT = """
+print(*(f"{kernel.__name__}{key[0]}" for kernel in late for key in kernel._cache._cache_file._load_index()), sep="\\n")
+"""
 
 
-def test_the_second_process_compiles_what_a_training_step_comes_to_last(tmp_path):
-    """For the very types that the step calls them with; and once they are there, no process is started."""
-    settings = {"check": True, "capture_output": True, "text": True, "cwd": tmp_path}
+def output_of(code, **environment):
     paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    environment = os.environ | paths | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    begin = "from minigan.backends.cpu import precompile as p; process = p.begin(); print(process and process.wait())"
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=os.environ | paths | environment
+    ).stdout
+
+
+def test_what_a_training_step_comes_to_last_is_compiled_beforehand_for_the_very_types():
+    """In one process: the step adds no types to those that the second process compiles."""
+    compiled = LATE + "precompile.compile_late_kernels(CpuBackend(threads=1))\ntell()"
+    before, after = output_of(compiled + STEP).splitlines()
+    assert before == after
+
+
+def test_a_second_process_compiles_until_the_cache_is_warm(monkeypatch):
+    """With this process's cache, as if it were cold at first: what is compiled is there for other tests."""
+    monkeypatch.setattr(precompile, "default_threads", lambda: 2)
+    monkeypatch.setattr(precompile.atexit, "register", lambda _: None)
+    with monkeypatch.context() as cold:
+        cold.setattr(jit.KeyedCache, "is_warm", lambda _: False)
+        process = precompile.begin()
+    assert process.wait() == 0
+    assert precompile.convolve_weights._cache.is_warm()
+    assert precompile.begin() is None
+
+
+@pytest.mark.exhaustive
+def test_the_second_process_compiles_what_a_training_step_comes_to_last(tmp_path):
+    """From a cache that is cold; and once they are there, no process is started."""
+    cold = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     for expected in ("0", "None"):
-        result = subprocess.run([sys.executable, "-c", begin], env=environment | {"NUMBA_NUM_THREADS": "2"}, **settings)
-        assert result.stdout == expected + "\n"
-    kept = subprocess.run([sys.executable, "-c", KEPT], env=environment, **settings).stdout.splitlines()
-    called = subprocess.run([sys.executable, "-c", STEP], env=os.environ | paths, **settings).stdout.splitlines()
-    assert set(called) <= set(kept)
+        assert output_of(BEGIN, NUMBA_NUM_THREADS="2", **cold) == expected + "\n"
+    (called,) = output_of(LATE + STEP).splitlines()
+    assert set(called.split("; ")) <= set(output_of(LATE + KEPT, **cold).splitlines())
 
 
 def test_one_thread_compiles_in_one_process(tmp_path):

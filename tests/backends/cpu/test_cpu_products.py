@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from bfloat_units import backend_of, forced, rounded, units
+from bfloat_units import THREE, backend_of, forced, rounded, units
 
 from minigan.backends.cpu import CpuBackend, dense
 from minigan.backends.cpu.products_plan import choose_product
@@ -11,9 +11,6 @@ from minigan.backends.reference import ReferenceBackend
 
 REFERENCE = ReferenceBackend()
 FLOAT32 = np.dtype(np.float32)
-
-# Only with tile registers does anyone want three products; to compile them takes seconds.
-THREE = pytest.param(3, marks=[] if find_unit().name == "amx" else pytest.mark.exhaustive)
 
 # Of the largest number. A sum of few numbers has no larger one beside it, so three products err by 2^-16 of it.
 TOLERANCES = {1: 3e-6, 3: 2e-5}

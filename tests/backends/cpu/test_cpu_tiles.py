@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from bfloat_units import backend_of, forced, rounded, units
+from bfloat_units import THREE, backend_of, forced, rounded, units
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -89,9 +89,10 @@ def test_one_product_is_that_of_rounded_factors(rng, name, images, g):
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", units())
+@pytest.mark.parametrize("products", [THREE])
 @pytest.mark.parametrize(("images", "g"), CASES)
-def test_three_products_have_the_digits_of_float32(rng, name, images, g):
-    backend = backend_of(name, 3)
+def test_three_products_have_the_digits_of_float32(rng, name, products, images, g):
+    backend = backend_of(name, products)
     factors = arrays(rng, images, g)
     expected = results(REFERENCE, g, *(factor.astype(np.float64) for factor in factors))
     for actual, exact in zip(results(backend, g, *factors), expected, strict=True):
@@ -128,6 +129,7 @@ def test_an_activation_comes_before_the_rounding(rng, name):
             np.testing.assert_array_equal(found.astype(np.float32), expected.astype(bfloat16()).astype(np.float32))
 
 
+@pytest.mark.parametrize("products", [1, THREE])
 @given(
     images=st.sampled_from([1, 3, 15, 16, 17, 31, 32, 33, 50]),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -135,10 +137,9 @@ def test_an_activation_comes_before_the_rounding(rng, name):
     taps=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.tuples(*[st.integers(0, 4)] * 4),
-    products=st.sampled_from([1, 3]),
     threads=st.integers(1, 3),
 )
-def test_any_geometry(images, size, channels, taps, stride, padding, products, threads):
+def test_any_geometry(products, images, size, channels, taps, stride, padding, threads):
     top, bottom, left, right = padding
     assume(size[0] + top + bottom >= taps[0] and size[1] + left + right >= taps[1])
     assume(size != taps or any(padding))  # else a matrix product
@@ -155,7 +156,7 @@ def test_any_geometry(images, size, channels, taps, stride, padding, products, t
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", units())
-@pytest.mark.parametrize("products", [1, 3])
+@pytest.mark.parametrize("products", [1, THREE])
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_what_is_not_finite_stays_so_and_where_it_is(rng, name, products, number):
     images, g = CASES[1]
@@ -170,11 +171,12 @@ def test_what_is_not_finite_stays_so_and_where_it_is(rng, name, products, number
 
 
 @pytest.mark.usefixtures("always")
-def test_same_threads_same_bits(rng):
+@pytest.mark.parametrize("products", [1, THREE])
+def test_same_threads_same_bits(rng, products):
     name = find_unit().name or "emulated"
     images, g = CASES[0]
     factors = arrays(rng, images, g)
-    first, again = (results(backend_of(name, 3), g, *factors) for _ in range(2))
+    first, again = (results(backend_of(name, products), g, *factors) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
 

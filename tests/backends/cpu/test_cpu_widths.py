@@ -23,7 +23,8 @@ def test_every_path_at_another_width(width):
     """In a process of its own, most of whose time it compiles."""
     names = "cpu/test_cpu_conv.py", "cpu/test_cpu_winograd.py", "test_dense_kernels.py", "test_norm_kernels.py"
     files = [HERE.parent / name for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "not gpu", *files]
+    everything = ["-m", "", "-k", "not gpu"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *everything, *files]
     settings = {"MINIGAN_VECTOR_BYTES": str(width), "MINIGAN_TEST_DTYPES": DTYPES[width], "MINIGAN_EXAMPLES": "25"}
     result = subprocess.run(
         command, env=os.environ | settings, cwd=HERE.parents[2], capture_output=True, text=True, check=False

@@ -83,7 +83,7 @@ def torch_on_the_cpu(monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("workload", SMALL)
+@pytest.mark.parametrize("workload", ["small", pytest.param("small pairs", marks=pytest.mark.exhaustive)])
 def test_pytorchs_steps(torch_on_the_cpu, workload):
     found = steps_of(workload, "torch")
     assert [finding.error for finding in found] == [None] * 5

@@ -60,7 +60,7 @@ struct Fiber {
     std::unique_ptr<char[]> stack{new char[STACK]};
     ucontext_t entry;
     jmp_buf place;
-    bool started, finished, at_barrier;
+    bool started = false, finished, at_barrier;
     dim3 thread;
     std::vector<Copy> open;                 // copies of the group that is not closed yet
     std::deque<std::vector<Copy>> groups;   // closed, not waited for
@@ -85,10 +85,13 @@ __attribute__((noinline)) inline void to_scheduler() {
     if (_setjmp(fibers[current].place) == 0) _longjmp(scheduler, 1);
 }
 
+// Does one thread after the other: to begin anew is to go on, which takes no system call, as a new context does.
 inline void entry() {
-    body();
-    fibers[current].finished = true;
-    _longjmp(scheduler, 1);
+    for (;;) {
+        body();
+        fibers[current].finished = true;
+        to_scheduler();
+    }
 }
 
 inline void resume(int index) {
@@ -98,6 +101,11 @@ inline void resume(int index) {
     if (_setjmp(scheduler) != 0) return;
     if (fiber.started) _longjmp(fiber.place, 1);
     fiber.started = true;
+    getcontext(&fiber.entry);
+    fiber.entry.uc_stack.ss_sp = fiber.stack.get();
+    fiber.entry.uc_stack.ss_size = STACK;
+    fiber.entry.uc_link = nullptr;
+    makecontext(&fiber.entry, entry, 0);
     setcontext(&fiber.entry);
 }
 
@@ -105,15 +113,10 @@ inline void resume(int index) {
 inline void run_block(int threads, bool backwards) {
     for (int i = 0; i < threads; ++i) {
         Fiber& fiber = fibers[i];
-        fiber.started = fiber.finished = fiber.at_barrier = false;
+        fiber.finished = fiber.at_barrier = false;
         fiber.open.clear();
         fiber.groups.clear();
         fiber.thread = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
-        getcontext(&fiber.entry);
-        fiber.entry.uc_stack.ss_sp = fiber.stack.get();
-        fiber.entry.uc_stack.ss_size = STACK;
-        fiber.entry.uc_link = nullptr;
-        makecontext(&fiber.entry, entry, 0);
     }
     for (size_t w = 0; w < warps.size(); ++w) {
         warps[w].lanes = std::min(WARP, threads - int(w) * WARP);
