@@ -133,7 +133,8 @@ def kernel(
     """
     if function is None:
         return functools.partial(kernel, inline=inline, ordered=ordered, long=long)
-    dispatcher: Any = numba.njit(
+    compiled: Any = numba.njit  # its annotations leave out `no_cfunc_wrapper`
+    dispatcher = compiled(
         nogil=True,
         fastmath=FAST_MATH - {"reassoc"} if ordered else FAST_MATH,
         error_model="numpy",
