@@ -17,7 +17,7 @@ def test_the_parts_are_disjoint_and_together_all(count: int, held_out: int, kept
     whole = digits(count)
     train, val = (split_dataset(whole, held_out=held_out, part=part) for part in ("train", "val"))
     assert (len(train), len(val)) == (count - kept, kept)
-    together = np.sort(np.concatenate([train._rows, val._rows]))
+    together = np.sort(np.concatenate([train.taken, val.taken]))
     np.testing.assert_array_equal(together, np.arange(count))
 
 
@@ -26,13 +26,13 @@ def test_every_class_is_held_out():
     whole = digits(20_000)
     val = split_dataset(whole, held_out=500, part="val")
     assert np.bincount(val.labels, minlength=10).min() > 20
-    np.testing.assert_array_equal(val.labels, whole.labels[val._rows])
-    np.testing.assert_array_equal(val.read([3, 7]), whole.read(val._rows[[3, 7]]))
+    np.testing.assert_array_equal(val.labels, whole.labels[val.taken])
+    np.testing.assert_array_equal(val.read([3, 7]), whole.read(val.taken[[3, 7]]))
 
 
 def test_the_lot_is_the_same_each_time():
     one, other = (split_dataset(digits(300), held_out=20, part="val") for _ in range(2))
-    np.testing.assert_array_equal(one._rows, other._rows)
+    np.testing.assert_array_equal(one.taken, other.taken)
 
 
 def test_one_image_cannot_be_split(tmp_path):

@@ -97,9 +97,9 @@ def test_restored_images_are_split():
     kept = recipe.held_out("digits", train, seed=0)
     assert (len(train), len(kept)) == (19_993, 7)
     everything = open_dataset("digits", size=16)
-    assert len(np.intersect1d(train._rows, kept._rows)) == 0
+    assert len(np.intersect1d(train.taken, kept.taken)) == 0
     for part in (train, kept):
-        np.testing.assert_array_equal(part.read([0, 6]), everything.read(part._rows[[0, 6]]))
+        np.testing.assert_array_equal(part.read([0, 6]), everything.read(part.taken[[0, 6]]))
     assert train.labels is not None
     with pytest.raises(ConfigError, match="expected the split train or val, got 'test'"):
         recipe.open_split("digits", (16, 16, 1), split="test", seed=0)
