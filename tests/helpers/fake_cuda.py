@@ -249,7 +249,12 @@ def make_module() -> types.SimpleNamespace:
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceCount=lambda: 1,
-            getDeviceProperties=lambda _: {"name": b"no GPU", "multiProcessorCount": 4, "major": 9},
+            getDeviceProperties=lambda _: {
+                "name": b"no GPU",
+                "multiProcessorCount": 4,
+                "major": 9,
+                "sharedMemPerBlockOptin": 227 << 10,
+            },
             driverGetVersion=lambda: 13000,
             runtimeGetVersion=lambda: 13020,
             memGetInfo=lambda: (10**9, 2 * 10**9),

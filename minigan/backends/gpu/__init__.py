@@ -56,6 +56,7 @@ class GpuBackend(
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         self.device = properties["name"].decode()
         self.multiprocessors = properties["multiProcessorCount"]
+        self.shared_bytes = properties["sharedMemPerBlockOptin"]
         self.has_tensor_cores = properties["major"] >= 8  # Ampere
         self.precision = self._checked(precision)
         self.launch = Launcher()

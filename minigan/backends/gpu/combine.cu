@@ -1,18 +1,33 @@
 // The passes after a matrix product: the sum of its parts, and the sum of overlapping windows.
 //
-// Settings: SCALAR.
+// Settings: SCALAR, VECTOR, WIDE (see vector.cuh).
 
 #include "finish.cuh"
+#include "vector.cuh"
 
-// y = activation(sum of the parts + bias), or y += it; a thread for each number.
-extern "C" __global__ void sum_parts(const T* parts, int splits, Offset size, T* y, const T* bias, int biases,
+// y = activation(sum of the parts + bias), or y += it.
+extern "C" __global__ void sum_parts(const T* parts, T* y, Offset size, int splits, const T* bias, int biases,
                                      double slope, int add) {
     const Finish finish{y, bias, biases, static_cast<T>(slope), add != 0};
-    for (Offset at = Offset(blockIdx.x) * blockDim.x + threadIdx.x; at < size; at += Offset(gridDim.x) * blockDim.x) {
-        T sum = parts[at];
-        for (int split = 1; split < splits; ++split) sum += parts[split * size + at];
-        finish(at, at, sum);  // columns are a multiple of biases, so at stands in for the column
-    }
+    each_vector(size, [&](Offset at, auto count) {
+        constexpr int N = decltype(count)::value;
+        Vector<N> sum = load<N>(parts + at);
+#pragma unroll 4
+        for (int split = 1; split < splits; ++split) {
+            const Vector<N> part = load<N>(parts + split * size + at);
+#pragma unroll
+            for (int i = 0; i < N; ++i) sum.at[i] += part.at[i];
+        }
+        const Vector<N> before = finish.add ? load<N>(y + at) : Vector<N>{};
+        Index column = bias == nullptr ? 0 : static_cast<Index>(at) % biases;  // rows are a multiple of biases
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+            sum.at[i] = finish.activated(sum.at[i], bias == nullptr ? T(0) : bias[column]);
+            if (finish.add) sum.at[i] += before.at[i];
+            column = column + 1 == static_cast<Index>(biases) ? 0 : column + 1;
+        }
+        store<N>(y + at, sum);
+    });
 }
 
 // An input gradient with few channels: dx[n,i,j,c] = bias[c] + the sum of products[n,p,q, (r,s,c)] over all windows

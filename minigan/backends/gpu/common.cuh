@@ -50,6 +50,22 @@ __device__ inline void await_copies() {
 
 #endif
 
+// Numbers that lie side by side, moved by one instruction.
+template <int N>
+struct alignas(N * sizeof(T)) Vector {
+    T at[N];
+};
+
+template <int N>
+__device__ inline Vector<N> load(const T* from) {
+    return *reinterpret_cast<const Vector<N>*>(from);
+}
+
+template <int N>
+__device__ inline void store(T* to, const Vector<N>& numbers) {
+    *reinterpret_cast<Vector<N>*>(to) = numbers;
+}
+
 // slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink.
 __device__ inline T weakened(T t, T slope) {
     const T product = slope * t;

@@ -13,21 +13,6 @@ using Index = unsigned;  // its division takes a fraction of the time
 #endif
 
 template <int N>
-struct alignas(N * sizeof(T)) Vector {
-    T at[N];
-};
-
-template <int N>
-__device__ inline Vector<N> load(const T* from) {
-    return *reinterpret_cast<const Vector<N>*>(from);
-}
-
-template <int N>
-__device__ inline void store(T* to, const Vector<N>& numbers) {
-    *reinterpret_cast<Vector<N>*>(to) = numbers;
-}
-
-template <int N>
 struct Count {
     static constexpr int value = N;
 };

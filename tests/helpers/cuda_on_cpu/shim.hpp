@@ -249,12 +249,17 @@ void await_copies() {
 
 // ------------------------------------------------------------------------------------------ tensor_core.cuh
 
-inline unsigned to_tf32(float x) {
-    x = shim::rounded(x, 13);
+inline float to_tf32(float x) { return shim::rounded(x, 13); }
+
+inline unsigned bits_of(float x) {
     unsigned bits;
     std::memcpy(&bits, &x, 4);
     return bits;
 }
+
+struct uint2 {
+    unsigned x, y;
+};
 
 inline unsigned to_bf16(float low, float high) {
     const auto upper = [](float x) {
@@ -290,8 +295,21 @@ inline float whole(unsigned bits) {
     return x;
 }
 
+struct RowAddress {
+    const unsigned char* row;
+};
+
+template <int N>
+struct Registers {
+    unsigned of[N];
+};
+
+struct Number {
+    float x;
+};
+
 // c += a b of a warp; number(registers, place) finds a lane's numbers along the depth.
-inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], bool pairs) {
+inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned* b, bool pairs) {
     Fragments mine;
     std::copy(c, c + 4, mine.c);
     std::copy(a, a + 4, mine.a);
@@ -328,13 +346,41 @@ inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[
 
 }  // namespace shim
 
-inline void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+// ldmatrix: lane l brings the address of row l % 8 of matrix l / 8.
+template <int N, bool TRANSPOSED>
+void fetch_matrices(unsigned (&to)[N], const void* row) {
+    using namespace shim;
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail("ldmatrix on a misaligned address");
+    const auto fetched = together<RowAddress, Registers<N>>(
+        {static_cast<const unsigned char*>(row)}, [](const RowAddress* in, Registers<N>* out) {
+            for (int l = 0; l < WARP; ++l)
+                for (int matrix = 0; matrix < N; ++matrix) {
+                    const RowAddress* rows = in + 8 * matrix;
+                    auto* bytes = reinterpret_cast<unsigned char*>(&out[l].of[matrix]);
+                    if constexpr (TRANSPOSED)
+                        for (int half = 0; half < 2; ++half)
+                            std::memcpy(bytes + 2 * half, rows[l % 4 * 2 + half].row + l / 4 * 2, 2);
+                    else
+                        std::memcpy(bytes, rows[l / 4].row + l % 4 * 4, 4);
+                }
+        });
+    std::copy(fetched.of, fetched.of + N, to);
+}
+
+inline float exchanged(float x, int bit) {
+    using shim::Number;
+    return shim::together<Number, Number>({x}, [bit](const Number* in, Number* out) {
+               for (int l = 0; l < shim::WARP; ++l) out[l] = in[l ^ bit];
+           }).x;
+}
+
+inline void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned* b) {
     for (unsigned bits : {a[0], a[1], a[2], a[3], b[0], b[1]})
         if ((bits & 0x1fffu) != 0 && (bits & 0x7f800000u) != 0x7f800000u) shim::fail("a factor is not rounded to TF32");
     shim::multiply(c, a, b, false);
 }
 
-inline void multiply_bf16(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+inline void multiply_bf16(float (&c)[4], const unsigned (&a)[4], const unsigned* b) {
     shim::multiply(c, a, b, true);
 }
 
