@@ -34,21 +34,28 @@ struct Geometry {
 
 // ---------------------------------------------------------------------------------------------- loaders
 
+constexpr int FAR = 1 << 30;  // a coordinate outside of every image
+
 // One thread's share in a tile: the V numbers that it copies, and rounds, at each of TIMES times.
+//
+// Neighbouring threads copy neighbouring numbers of a row of memory: the whole depth of the tile, or a LINE of 32
+// columns. Of such lines it then takes the next in the same row before it goes on to the next row.
 template <int EXTENT, bool DEPTH_INNER, int V>
 struct Share {
     using Where = Tile<EXTENT, DEPTH_INNER>;
     static constexpr int ROWS = DEPTH_INNER ? EXTENT : BK;
-    static constexpr int ACROSS = (DEPTH_INNER ? BK : EXTENT) / V;  // copies that make a row
-    static constexpr int AT_ONCE = THREADS / ACROSS;                // rows that all threads copy together
-    static constexpr int TIMES = (ROWS + AT_ONCE - 1) / AT_ONCE;
+    static constexpr int LINE = DEPTH_INNER ? BK : EXTENT < 32 ? EXTENT : 32;
+    static constexpr int LINES = DEPTH_INNER ? 1 : EXTENT / LINE;  // in a row
+    static constexpr int ACROSS = LINE / V;                        // copies that make a line
+    static constexpr int AT_ONCE = THREADS / ACROSS;               // rows that all threads copy from together
+    static constexpr int TIMES = (ROWS + AT_ONCE - 1) / AT_ONCE * LINES;
     static_assert(THREADS % ACROSS == 0, "threads share rows evenly");
 
-    static __device__ int place() { return threadIdx.x % ACROSS * V; }
-    static __device__ int row(int time) { return threadIdx.x / ACROSS + time * AT_ONCE; }
-    static __device__ bool exists(int time) { return TIMES * AT_ONCE == ROWS || row(time) < ROWS; }
+    static __device__ int place(int time) { return threadIdx.x % ACROSS * V + time % LINES * LINE; }
+    static __device__ int row(int time) { return threadIdx.x / ACROSS + time / LINES * AT_ONCE; }
+    static __device__ bool exists(int time) { return ROWS % AT_ONCE == 0 || row(time) < ROWS; }
     static __device__ int in_tile(int time) {
-        return DEPTH_INNER ? Where::at(row(time), place()) : Where::at(place(), row(time));
+        return DEPTH_INNER ? Where::at(row(time), place(time)) : Where::at(place(time), row(time));
     }
 
 #if PRECISION == BF16
@@ -115,7 +122,7 @@ struct Windows {
 
     template <class Copy>
     __device__ void each(int step, const Copy& copy) const {
-        int channel = step * BK + Mine::place();
+        int channel = step * BK + Mine::place(0);
         const bool inside = channel < depth;
         int x = by_channels.split(channel);
         const int y = by_taps_across.split(x);
@@ -125,9 +132,6 @@ struct Windows {
         for (int time = 0; time < Mine::TIMES; ++time)
             copy(time, start[time] + tap, from_y[time] + down < height && from_x[time] + across < width);
     }
-
-   private:
-    static constexpr int FAR = 1 << 30;
 };
 
 // The windows of conv2d by tap: a column is (r, s, c), the depth runs over the windows' pixels (n, p, q).
@@ -138,27 +142,34 @@ struct Taps {
     const T* images;
     const Geometry g;
     Divisor by_Q, by_P;
-    int from_y, from_x, c, images_inside;
+    int r[Mine::LINES], s[Mine::LINES], tap[Mine::LINES];  // of each column, and where it lies from the window's start
 
     __device__ Taps(const T* images, const Geometry& g, int first_column) : images(images), g(g), by_Q(g.Q), by_P(g.P) {
-        c = first_column + Mine::place();
-        images_inside = c < g.R * g.S * g.C ? g.N : 0;
-        int s = Divisor(g.C).split(c);
-        const int r = Divisor(g.S).split(s);
-        from_y = r - g.top;
-        from_x = s - g.left;
+        const Divisor by_C(g.C), by_S(g.S);
+#pragma unroll
+        for (int line = 0; line < Mine::LINES; ++line) {
+            const int column = first_column + Mine::place(line);
+            int c = column;
+            s[line] = by_C.split(c);
+            r[line] = by_S.split(s[line]);
+            tap[line] = (r[line] * g.W + s[line]) * g.C + c;
+            if (column >= g.R * g.S * g.C) r[line] = FAR;
+        }
     }
 
     template <class Copy>
     __device__ void each(int step, const Copy& copy) const {
 #pragma unroll
-        for (int time = 0; time < Mine::TIMES; ++time) {
+        for (int time = 0; time < Mine::TIMES; time += Mine::LINES) {
             int q = step * BK + Mine::row(time);
             int p = by_Q.split(q);
             const int n = by_P.split(p);
-            const unsigned y = p * g.stride_h + from_y, x = q * g.stride_w + from_x;
-            const Offset at = ((static_cast<Offset>(n) * g.H + y) * g.W + x) * g.C + c;
-            copy(time, images + at, n < images_inside && y < g.H && x < g.W);
+            const int from_y = p * g.stride_h - g.top, from_x = q * g.stride_w - g.left;
+            const T* start = images + ((static_cast<Offset>(n) * g.H + from_y) * g.W + from_x) * g.C;
+            const unsigned y = n < g.N ? from_y : FAR, x = from_x;
+#pragma unroll
+            for (int line = 0; line < Mine::LINES; ++line)
+                copy(time + line, start + tap[line], y + r[line] < g.H && x + s[line] < g.W);
         }
     }
 };
@@ -169,18 +180,17 @@ struct Matrix {
     using Mine = Share<EXTENT, false, V>;
 
     const T* numbers;
-    int depth, columns;
+    int depth, columns, first_column;
 
     __device__ Matrix(const T* numbers, int depth, int columns, int first_column)
-        : numbers(numbers + first_column + Mine::place()),
-          depth(first_column + Mine::place() < columns ? depth : 0), columns(columns) {}
+        : numbers(numbers + first_column), depth(depth), columns(columns), first_column(first_column) {}
 
     template <class Copy>
     __device__ void each(int step, const Copy& copy) const {
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time) {
-            const int d = step * BK + Mine::row(time);
-            copy(time, numbers + static_cast<Offset>(d) * columns, d < depth);
+            const int d = step * BK + Mine::row(time), place = Mine::place(time);
+            copy(time, numbers + (static_cast<Offset>(d) * columns + place), d < depth && first_column + place < columns);
         }
     }
 };
@@ -202,7 +212,7 @@ struct PhaseWeights {
 
     template <class Copy>
     __device__ void each(int step, const Copy& copy) const {
-        int k = step * BK + Mine::place();
+        int k = step * BK + Mine::place(0);
         const int rows = k < depth ? g.C : 0;
         int s = by_K.split(k);
         const int r = first_r + by_taps_across.split(s) * g.stride_h;
