@@ -105,6 +105,16 @@ normalize(const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, const 
     }
 }
 
+// Folds a batch's statistics into the running ones; `unbias` makes its variance the unbiased one. A thread a channel.
+extern "C" __global__ void move_statistics(T* running_mean, T* running_var, const T* mean, const T* var, int channels,
+                                           double momentum, double unbias) {
+    const T keep = static_cast<T>(momentum), rest = static_cast<T>(1 - momentum), scale = static_cast<T>(unbias);
+    for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < channels; c += gridDim.x * blockDim.x) {
+        running_mean[c] = keep * running_mean[c] + rest * mean[c];
+        running_var[c] = keep * running_var[c] + rest * (var[c] * scale);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- backward
 
 // Partial sums of dy and of dy (x - mean), dy being taken back through the activation.

@@ -144,6 +144,16 @@ class NormKernels(ColumnEngine):
         self.whole_pass("norm", "frozen_gradient", (dy,), *statistics.arguments, examples=1, results=(dx,))
         return dx
 
+    def move_statistics(
+        self, running: tuple[Array, Array], batch: tuple[Array, Array], *, momentum: float, count: int
+    ) -> None:
+        for array in (*running, *batch):
+            expect("a statistic", array, running[0].shape, running[0].dtype)
+        channels, dtype = running[0].size, running[0].dtype
+        arguments = (*running, *batch, channels, float(momentum), count / (count - 1))
+        settings = (("VECTOR", 16 // dtype.itemsize),)
+        self.launch.elementwise("norm", "move_statistics", channels, *arguments, dtype=dtype, settings=settings)
+
     # ------------------------------------------------------------------------------------------ shared with groups
 
     def normalized(self, x: Array, beta: Array, statistics: Statistics, slope: float, *, measure: bool) -> Array:
