@@ -14,8 +14,6 @@
 // A product with few tiles but a long depth is cut along its depth: each of `splits` parts writes its sum to `parts`,
 // and `sum_parts` adds them in their order, so that the result never depends on who was first.
 //
-// Numbers are rounded to what the tensor cores multiply once, by the thread that fetched them, after they have arrived.
-//
 // A launch may do many products of one shape: `next_x`, `next_w` and `next_y` lead from each to the next.
 //
 // Settings: SCALAR, PRECISION, BM, BN, WARPS_M, WARPS_N, BK (see product.cuh); STAGES, tiles under way; BLOCKS, that a
@@ -36,7 +34,7 @@ struct Geometry {
 
 constexpr int FAR = 1 << 30;  // a coordinate outside of every image
 
-// One thread's share in a tile: the V numbers that it copies, and rounds, at each of TIMES times.
+// One thread's share in a tile: the V numbers that it copies at each of TIMES times.
 //
 // Neighbouring threads copy neighbouring numbers of a row of memory: the whole depth of the tile, or a LINE of 32
 // columns. Of such lines it then takes the next in the same row before it goes on to the next row.
@@ -54,40 +52,9 @@ struct Share {
     static __device__ int place(int time) { return threadIdx.x % ACROSS * V + time % LINES * LINE; }
     static __device__ int row(int time) { return threadIdx.x / ACROSS + time / LINES * AT_ONCE; }
     static __device__ bool exists(int time) { return ROWS % AT_ONCE == 0 || row(time) < ROWS; }
-    static __device__ int in_tile(int time) {
+    static __device__ int at(int time) {
         return DEPTH_INNER ? Where::at(row(time), place(time)) : Where::at(place(time), row(time));
     }
-
-#if PRECISION == BF16
-    // Numbers wait in a place of their own, which no other thread reads, and become a tile when they are rounded.
-    static constexpr int WAITING = TIMES * THREADS * V;
-
-    static __device__ int waiting(int time) { return (time * THREADS + threadIdx.x) * V; }
-
-    static __device__ void round(const T* waiting_numbers, Number* tile, int time) {
-        if (!exists(time)) return;
-        const Vector<V> from = load<V>(waiting_numbers + waiting(time));
-        if constexpr (V == 4)
-            *reinterpret_cast<uint2*>(tile + in_tile(time)) = {to_bf16(from.at[0], from.at[1]), to_bf16(from.at[2], from.at[3])};
-        else
-            tile[in_tile(time)] = static_cast<Number>(to_bf16(from.at[0], 0));
-    }
-#else
-    // Numbers arrive where they are needed, and are rounded in place.
-    static constexpr int WAITING = Where::SIZE;
-
-    static __device__ int waiting(int time) { return in_tile(time); }
-
-    static __device__ void round(const T*, Number* tile, int time) {
-#if PRECISION == TF32
-        if (!exists(time)) return;
-        Vector<V> numbers = load<V>(tile + in_tile(time));
-#pragma unroll
-        for (int i = 0; i < V; ++i) numbers.at[i] = to_tf32(numbers.at[i]);
-        store<V>(tile + in_tile(time), numbers);
-#endif
-    }
-#endif
 };
 
 // Windows of images: a row is one pixel's window, the depth runs over taps and, inside, channels.
@@ -228,60 +195,32 @@ struct PhaseWeights {
 
 // ---------------------------------------------------------------------------------------------- the product
 
-// Adds the steps [first, last) of the depth to the product: tiles arrive and are rounded while earlier ones are
-// multiplied. bfloat16 tiles lie apart, two in turns; others become ready where they arrive, so one stage less may be
-// under way.
+// Adds the steps [first, last) of the depth to the product: tiles arrive while earlier ones are multiplied.
 template <class A, class B>
 __device__ void accumulate(Product& product, const A& a, const B& b, int first, int last) {
     using MineA = typename A::Mine;
     using MineB = typename B::Mine;
     using TileA = typename MineA::Where;
     using TileB = typename MineB::Where;
-    constexpr bool APART = PRECISION == BF16;
-    constexpr int WAITING = MineA::WAITING + MineB::WAITING, AHEAD = APART ? STAGES : STAGES - 1;
-    T* waiting = reinterpret_cast<T*>(shared_bytes());
-    Number* apart = reinterpret_cast<Number*>(waiting + STAGES * WAITING);
-
-    const auto slot = [=](int step) { return waiting + (step - first) % STAGES * WAITING; };
-    const auto tile = [=](int step) {
-        if constexpr (APART)
-            return apart + (step - first) % 2 * (TileA::SIZE + TileB::SIZE);
-        else
-            return slot(step);
-    };
+    T* shared = reinterpret_cast<T*>(shared_bytes());
+    const auto stage = [=](int step) { return shared + (step - first) % STAGES * (TileA::SIZE + TileB::SIZE); };
     const auto fetch = [&](int step) {
         if (step < last) {
-            a.each(step, [to = slot(step)](int time, const T* from, bool there) {
-                if (MineA::exists(time)) copy_async<VA * sizeof(T)>(to + MineA::waiting(time), from, there);
+            a.each(step, [to = stage(step)](int time, const T* from, bool there) {
+                if (MineA::exists(time)) copy_async<VA * sizeof(T)>(to + MineA::at(time), from, there);
             });
-            b.each(step, [to = slot(step) + MineA::WAITING](int time, const T* from, bool there) {
-                if (MineB::exists(time)) copy_async<VB * sizeof(T)>(to + MineB::waiting(time), from, there);
+            b.each(step, [to = stage(step) + TileA::SIZE](int time, const T* from, bool there) {
+                if (MineB::exists(time)) copy_async<VB * sizeof(T)>(to + MineB::at(time), from, there);
             });
         }
         close_copies();  // also an empty group, so that waiting counts alike in every step
     };
-    const auto round = [&](int step, int part, int parts) {
-        const T* from = slot(step);
-        Number* to = tile(step);
-#pragma unroll
-        for (int time = 0; time < MineA::TIMES; ++time)
-            if (time % parts == part) MineA::round(from, to, time);
-#pragma unroll
-        for (int time = 0; time < MineB::TIMES; ++time)
-            if (time % parts == part) MineB::round(from + MineA::WAITING, to + TileA::SIZE, time);
-    };
-
-    for (int step = first; step < first + AHEAD; ++step) fetch(step);
-    await_copies<AHEAD - 1>();
-    round(first, 0, 1);
+    for (int step = first; step < first + STAGES - 1; ++step) fetch(step);
     for (int step = first; step < last; ++step) {
-        __syncthreads();  // the tile is ready for all, and the one before it is no longer read
-        fetch(step + AHEAD);
-        const Number* stage = tile(step);
-        product.template add<TileA, TileB>(stage, stage + TileA::SIZE, [&](int part) {
-            if (part == 0) await_copies<AHEAD - 1>();  // this thread's own, of the next step
-            round(step + 1, part, Product::PARTS);
-        });
+        await_copies<STAGES - 2>();
+        __syncthreads();  // the tile is there for all, and the one before it is no longer read
+        fetch(step + STAGES - 1);
+        product.template add<TileA, TileB>(stage(step), stage(step) + TileA::SIZE);
     }
 }
 

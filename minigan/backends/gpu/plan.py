@@ -1,6 +1,6 @@
 """The choice of tiles and splits for a convolution's matrix product; numbers only, nothing of CUDA.
 
-A block of 256 threads makes one tile of the result. Large tiles read each factor less often; small ones give all
+A block of threads makes one tile of the result. Large tiles read each factor less often; small ones give all
 multiprocessors something to do. Instead of in smaller tiles a product can also be cut along its depth, and the parts
 are added up by a second kernel. Which is best is estimated: see `clocks`.
 """
@@ -8,7 +8,7 @@ are added up by a second kernel. Which is best is estimated: see `clocks`.
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from minigan.backends.geometry import ConvGeometry
 from minigan.errors import ShapeError
@@ -17,10 +17,11 @@ Kernel = Literal["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
 Precision = Literal["fp64", "fp32", "tf32", "bf16"]  # of a product; the first two without tensor cores
 
+RESERVED = 1 << 10  # bytes of shared memory that CUDA takes for each block
 THIN = 4  # channels of an image up to which its gradient is a sum of overlaps
 MIN_DEPTH = 64  # of a split, so that its first tiles' journey is paid for
 MOST_SPLITS = 256  # of 64, DCGAN-64's first weight gradient takes twice as long on an H200
-STAGES: dict[Precision, int] = {"fp64": 4, "fp32": 4, "tf32": 3, "bf16": 2}  # tiles under way
+STAGES = 4  # tiles under way, at most
 
 # What the estimate assumes of one multiprocessor of an H100, in its clocks; only the ratios matter.
 MULTIPLY_ADDS: dict[Precision, int] = {"fp64": 64, "fp32": 128, "tf32": 640, "bf16": 1280}  # per clock
@@ -49,14 +50,15 @@ class Tile(NamedTuple):
 
 
 # Of the tensor cores: a warp has up to 64x64 numbers, so that a fragment is multiplied eight or four times.
-HUGE, LARGE, WIDE, SMALL, NARROW = (
+HUGE, TALL, LARGE, WIDE, SMALL, NARROW = (
     Tile(256, 128, (4, 2), 1),
+    Tile(256, 64, (4, 1), 2),
     Tile(128, 128, (2, 2), 2),
     Tile(128, 64, (2, 2), 2),
     Tile(64, 64, (2, 2), 3),
     Tile(128, 8, (4, 1), 3),
 )
-TILES = (HUGE, LARGE, WIDE, SMALL, NARROW)
+TILES = (HUGE, TALL, LARGE, WIDE, SMALL, NARROW)
 # Without them: each thread has a grid of numbers, of a double one no more than 4x4.
 PLAIN_TILES = (Tile(128, 128, (2, 4)), Tile(128, 64, (4, 2)), Tile(64, 64, (2, 4)), Tile(128, 8, (8, 1)))
 DOUBLE_TILES = PLAIN_TILES[2:]
@@ -87,6 +89,7 @@ class ProductPlan(NamedTuple):
 
     Attributes:
         depth: of a step.
+        stages: tiles under way.
         vectors: numbers that a thread fetches at once, of each factor.
         splits: parts of the depth, each summed by its own blocks.
         grid: blocks.
@@ -95,37 +98,38 @@ class ProductPlan(NamedTuple):
     precision: Precision
     tile: Tile
     depth: int
+    stages: int
     vectors: tuple[int, int]
     splits: int
     grid: tuple[int, int, int]
 
     @property
-    def stages(self) -> int:
-        return STAGES[self.precision]
+    def itemsize(self) -> int:
+        return 8 if self.precision == "fp64" else 4
+
+    def stage_bytes(self, kernel: Kernel) -> int:
+        """Bytes of shared memory for one tile of each factor; the strides are product.cuh's."""
+
+        def numbers(extent: int, depth_inner: bool) -> int:
+            return extent * (self.depth + 4) if depth_inner else self.depth * (extent + 8)
+
+        left = numbers(self.tile.rows, kernel != "conv2d_weight_grad")
+        right = numbers(self.tile.columns, kernel == "conv2d_input_grad")
+        return (left + right) * self.itemsize
 
     def shared_bytes(self, kernel: Kernel) -> int:
-        """Bytes of shared memory for the tiles under way; the strides are product.cuh's, the rest is conv.cu's."""
-        inner = kernel != "conv2d_weight_grad", kernel == "conv2d_input_grad"
-        extents = self.tile.rows, self.tile.columns
-        tiles = sum(self._numbers(extent, i) for extent, i in zip(extents, inner, strict=True))
-        if self.precision != "bf16":
-            return self.stages * tiles * (8 if self.precision == "fp64" else 4)
-        waiting = sum(self._waiting(e, i, v) for e, i, v in zip(extents, inner, self.vectors, strict=True))
-        return self.stages * waiting * 4 + 2 * tiles * 2
+        """Bytes of shared memory for the tiles under way."""
+        return self.stages * self.stage_bytes(kernel)
+
+    def fitted(self, kernel: Kernel, shared: int) -> Self:
+        """With as many stages as leave room for the tile's blocks, but two at least."""
+        room = (shared + RESERVED) // self.tile.blocks - RESERVED
+        return self._replace(stages=max(2, min(STAGES, room // self.stage_bytes(kernel))))
 
     def name(self) -> str:
         """A readable name."""
         split = f" in {self.splits} parts" if self.splits > 1 else ""
         return f"{self.precision} {self.tile.rows}x{self.tile.columns}{split}"
-
-    def _numbers(self, extent: int, depth_inner: bool) -> int:
-        """A tile's SIZE in product.cuh."""
-        padding = 8 if self.precision == "bf16" else 4
-        return extent * (self.depth + padding) if depth_inner else self.depth * (extent + 8)
-
-    def _waiting(self, extent: int, depth_inner: bool, vector: int) -> int:
-        """A share's WAITING in conv.cu: a tile, or more if the threads are more than it needs."""
-        return -(-extent * self.depth // (self.tile.threads * vector)) * self.tile.threads * vector
 
 
 def product_of(kernel: Kernel, g: ConvGeometry, images: int) -> Product:
@@ -169,8 +173,9 @@ def plan_product(
         for together, straight in zip(product.together, aligned, strict=True)
     )
     deep = precision in ("tf32", "bf16") and min(vectors) > 1 and product.depth > 16
-    plans = _candidates(product, ProductPlan(precision, SMALL, 32 if deep else 16, vectors, 1, (0, 0, 0)))
-    fitting = (plan for plan in plans if plan.shared_bytes(kernel) <= shared)
+    plans = _candidates(product, ProductPlan(precision, SMALL, 32 if deep else 16, STAGES, vectors, 1, (0, 0, 0)))
+    fitted = (plan.fitted(kernel, shared) for plan in plans)
+    fitting = (plan for plan in fitted if plan.shared_bytes(kernel) <= shared)
     return min(fitting, key=lambda plan: clocks(product, plan, multiprocessors))
 
 
@@ -200,8 +205,7 @@ def clocks(product: Product, plan: ProductPlan, multiprocessors: int) -> float:
     depth = -(-product.depth // (plan.depth * plan.splits)) * plan.depth + DEPTH_AROUND
     total = turns * depth * _clocks_of_depth(plan) * max(1.0, BUSY_WARPS / warps) ** 0.5
     if plan.splits > 1:
-        itemsize = 8 if plan.precision == "fp64" else 4
-        parts = 2 * plan.splits * product.rows * product.columns * product.phases * itemsize
+        parts = 2 * plan.splits * product.rows * product.columns * product.phases * plan.itemsize
         total += LAUNCH + parts / (MEMORY_BYTES_PER_CLOCK * multiprocessors)
     return total
 
@@ -213,11 +217,10 @@ def _clocks_of_depth(plan: ProductPlan) -> float:
     if plan.precision in ("fp32", "fp64"):  # the numbers that each thread fetches
         across = min(16, columns)
         fetched = plan.tile.threads * (rows * across // plan.tile.threads + columns // across)
-        return max(multiply, fetched * (8 if plan.precision == "fp64" else 4) / SHARED_BYTES_PER_CLOCK)
-    itemsize = 2 if plan.precision == "bf16" else 4
-    fetched = math.prod(warps) * (rows // warps[0] + columns // warps[1]) * itemsize
-    rounded = (rows + columns) * (8 + itemsize)  # written, read, and written again
-    return max(multiply, (fetched + rounded) / SHARED_BYTES_PER_CLOCK)
+    else:  # the fragments that each warp fetches
+        fetched = math.prod(warps) * (rows // warps[0] + columns // warps[1])
+    copied = 2 * (rows + columns)  # they arrive at half the speed
+    return max(multiply, (fetched + copied) * plan.itemsize / SHARED_BYTES_PER_CLOCK)
 
 
 def dense(features: int, outputs: int) -> ConvGeometry:

@@ -11,19 +11,12 @@
 
 constexpr int THREADS = WARPS_M * WARPS_N * 32;
 
-// The numbers of a tile that is ready to be multiplied.
-#if PRECISION == BF16
-using Number = unsigned short;
-#else
-using Number = T;
-#endif
-
 // The layout of a tile in shared memory: EXTENT rows (or columns) of the product and BK steps of its depth. The strides
 // are such that the lanes of a warp that fetch a fragment together meet different banks.
 template <int EXTENT, bool DEPTH_INNER>
 struct Tile {
     static constexpr bool INNER = DEPTH_INNER;
-    static constexpr int STRIDE = DEPTH_INNER ? BK + (PRECISION == BF16 ? 8 : 4) : EXTENT + 8;
+    static constexpr int STRIDE = DEPTH_INNER ? BK + 4 : EXTENT + 8;
     static constexpr int SIZE = (DEPTH_INNER ? EXTENT : BK) * STRIDE;
 
     static __device__ int at(int i, int k) { return DEPTH_INNER ? i * STRIDE + k : k * STRIDE + i; }
@@ -35,13 +28,11 @@ struct Tile {
 struct Product {
     static constexpr int COLUMNS = BN < 16 ? BN : 16, ROWS = THREADS / COLUMNS;
     static constexpr int DOWN = BM / ROWS, ACROSS = BN / COLUMNS;
-    static constexpr int PARTS = 1;
 
     T sums[DOWN][ACROSS] = {};
 
-    // between(part) is other work, called once for each of PARTS.
-    template <class TileA, class TileB, class Between>
-    __device__ void add(const T* a, const T* b, const Between& between) {
+    template <class TileA, class TileB>
+    __device__ void add(const T* a, const T* b) {
         const int row = threadIdx.x / COLUMNS, column = threadIdx.x % COLUMNS;
 #pragma unroll
         for (int k = 0; k < BK; ++k) {
@@ -55,7 +46,6 @@ struct Product {
 #pragma unroll
                 for (int j = 0; j < ACROSS; ++j) sums[i][j] += left[i] * right[j];
         }
-        between(0);
     }
 
     // store(store.row(m), store.column(n), sum) for each sum of the thread; m, n count within the tile.
@@ -73,30 +63,44 @@ struct Product {
 
 #else
 
-// Each warp sums its own part of the tile on the tensor cores.
+// Each warp sums its own part of the tile on the tensor cores, of numbers that are rounded on their way from shared
+// memory to registers: a warp of 64x64 numbers rounds each factor once for eight or four instructions.
 //
-// A fragment is 16 rows (of A) or 8 columns (of B) by 32 bytes of the depth: 8 numbers of TF32, 16 of bfloat16. Where
-// the depth runs inside, `ldmatrix` fetches it in halves of 16 bytes; where it runs outside, bfloat16 is transposed on
-// the way, and TF32 is fetched number by number.
+// A fragment is 16 rows (of A) or 8 columns (of B) by 8 numbers of the depth. Where the depth runs inside, `ldmatrix`
+// fetches it in halves of 4 numbers, which it takes for 8 of half the size; where it runs outside, each lane fetches
+// its own numbers.
+//
+// The order of the depth within BK is free as long as both factors have the same. So bfloat16's pairs are made of the
+// numbers that TF32's lanes hold: what the instruction calls depth 2 place and 2 place + 1 are place and place + 4.
 struct Product {
     static constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N;
     static constexpr int DOWN = WM / 16, ACROSS = WN / 8;
-    static constexpr int DEPTH = 32 / sizeof(Number);  // of one instruction
-    static constexpr int PARTS = BK / DEPTH;
+    static constexpr int HALVES = PRECISION == BF16 ? 2 : 1;  // fragments that make those of one instruction
+    static constexpr int DEPTH = 8 * HALVES;                  // of one instruction
 
     float sums[DOWN][ACROSS][4] = {};
 
-    // between(part) is other work, called after the fragments of each of PARTS instructions' depths are fetched.
-    template <class TileA, class TileB, class Between>
-    __device__ void add(const Number* a, const Number* b, const Between& between) {
+    template <class TileA, class TileB>
+    __device__ void add(const T* a, const T* b) {
 #pragma unroll
-        for (int part = 0; part < PARTS; ++part) {
+        for (int k = 0; k < BK; k += DEPTH) {
             unsigned left[DOWN][4], right[ACROSS][2];
 #pragma unroll
-            for (int i = 0; i < DOWN; ++i) fetch_a<TileA>(a, first_row() + i * 16, part * DEPTH, left[i]);
+            for (int i = 0; i < DOWN; ++i) {
+                float at[HALVES][4];
 #pragma unroll
-            for (int j = 0; j < ACROSS; j += PAIR) fetch_b<TileB>(b, first_column() + j * 8, part * DEPTH, &right[j]);
-            between(part);
+                for (int half = 0; half < HALVES; ++half) fetch_a<TileA>(a, first_row() + i * 16, k + 8 * half, at[half]);
+                round_a(at, left[i]);
+            }
+#pragma unroll
+            for (int j = 0; j < ACROSS; j += PAIR) {
+                float at[HALVES][2 * PAIR];
+#pragma unroll
+                for (int half = 0; half < HALVES; ++half)
+                    fetch_b<TileB>(b, first_column() + j * 8, k + 8 * half, at[half]);
+#pragma unroll
+                for (int next = 0; next < PAIR; ++next) round_b(at, next, right[j + next]);
+            }
 #pragma unroll
             for (int i = 0; i < DOWN; ++i)
 #pragma unroll
@@ -154,37 +158,48 @@ struct Product {
 
     // Rows m to m + 15: the upper and the lower eight at the first half of the depth, then at the second.
     template <class Where>
-    static __device__ void fetch_a(const Number* tile, int m, int k, unsigned (&to)[4]) {
-        const int row = lane() % 8, lower = lane() / 8 % 2 * 8, second = lane() / 16;
+    static __device__ void fetch_a(const T* tile, int m, int k, float (&to)[4]) {
         if constexpr (Where::INNER) {
-            fetch_matrices<4, false>(to, tile + Where::at(m + row + lower, k + second * (DEPTH / 2)));
+            fetch_matrices(to, tile + Where::at(m + lane() % 16, k + lane() / 16 * 4));
         } else {
-#if PRECISION == BF16
-            fetch_matrices<4, true>(to, tile + Where::at(m + lower, k + row + second * 8));
-#else
-            for (int i = 0; i < 4; ++i)
-                to[i] = bits_of(tile[Where::at(m + group() + i % 2 * 8, k + place() + i / 2 * 4)]);
-#endif
+#pragma unroll
+            for (int i = 0; i < 4; ++i) to[i] = tile[Where::at(m + group() + i % 2 * 8, k + place() + i / 2 * 4)];
         }
     }
 
     // Columns n to n + 7 at the first and the second half of the depth, then the next eight if they are a pair.
     template <class Where>
-    static __device__ void fetch_b(const Number* tile, int n, int k, unsigned (*to)[2]) {
-        const int row = lane() % 8, second = lane() / 8 % 2, next = PAIR == 2 ? lane() / 16 * 8 : 0;
-        unsigned both[2 * PAIR];
+    static __device__ void fetch_b(const T* tile, int n, int k, float (&to)[2 * PAIR]) {
         if constexpr (Where::INNER) {
-            fetch_matrices<2 * PAIR, false>(both, tile + Where::at(n + row + next, k + second * (DEPTH / 2)));
+            const int next = PAIR == 2 ? lane() / 16 * 8 : 0;
+            fetch_matrices(to, tile + Where::at(n + lane() % 8 + next, k + lane() / 8 % 2 * 4));
         } else {
+#pragma unroll
+            for (int i = 0; i < 2 * PAIR; ++i) to[i] = tile[Where::at(n + group() + i / 2 * 8, k + place() + i % 2 * 4)];
+        }
+    }
+
+    static __device__ void round_a(const float (&at)[HALVES][4], unsigned (&to)[4]) {
+#pragma unroll
+        for (int row = 0; row < 2; ++row) {
 #if PRECISION == BF16
-            fetch_matrices<2 * PAIR, true>(both, tile + Where::at(n + next, k + row + second * 8));
+            to[row] = to_bf16(at[0][row], at[0][row + 2]);
+            to[row + 2] = to_bf16(at[1][row], at[1][row + 2]);
 #else
-            for (int i = 0; i < 2 * PAIR; ++i)
-                both[i] = bits_of(tile[Where::at(n + group() + i / 2 * 8, k + place() + i % 2 * 4)]);
+            to[row] = to_tf32(at[0][row]);
+            to[row + 2] = to_tf32(at[0][row + 2]);
 #endif
         }
-#pragma unroll
-        for (int i = 0; i < 2 * PAIR; ++i) to[i / 2][i % 2] = both[i];
+    }
+
+    static __device__ void round_b(const float (&at)[HALVES][2 * PAIR], int next, unsigned (&to)[2]) {
+#if PRECISION == BF16
+        to[0] = to_bf16(at[0][2 * next], at[0][2 * next + 1]);
+        to[1] = to_bf16(at[1][2 * next], at[1][2 * next + 1]);
+#else
+        to[0] = to_tf32(at[0][2 * next]);
+        to[1] = to_tf32(at[0][2 * next + 1]);
+#endif
     }
 };
 

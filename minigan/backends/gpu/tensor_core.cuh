@@ -9,12 +9,11 @@
 
 #ifdef __CUDACC__
 
-__device__ inline unsigned bits_of(float x) { return __float_as_uint(x); }
-
 // x rounded to TF32's 10 bits of mantissa, to nearest; the 13 bits below are not read. cvt.rna.tf32, which clears them,
 // is one instruction more. The largest NaN would become -0, so that what is not finite stays as it is.
-__device__ inline float to_tf32(float x) {
-    return fabsf(x) < __uint_as_float(0x7f800000u) ? __uint_as_float(bits_of(x) + 0x1000u) : x;
+__device__ inline unsigned to_tf32(float x) {
+    const unsigned bits = __float_as_uint(x);
+    return fabsf(x) < __uint_as_float(0x7f800000u) ? bits + 0x1000u : bits;
 }
 
 // Two numbers as bfloat16, the first in the lower half.
@@ -24,25 +23,18 @@ __device__ inline unsigned to_bf16(float low, float high) {
     return bits;
 }
 
-// N matrices of 8 rows of 16 bytes: lanes 8 i to 8 i + 7 bring the addresses of matrix i's rows, and each lane gets of
-// every matrix the 4 bytes at row `group`, bytes 4 place to 4 place + 3. TRANSPOSED, of numbers of 2 bytes: those of
-// column `group`, rows 2 place and 2 place + 1.
-template <int N, bool TRANSPOSED>
-__device__ inline void fetch_matrices(unsigned (&to)[N], const void* row) {
+// 2 or 4 matrices of 8 rows of 4 numbers: lanes 8 i to 8 i + 7 bring the addresses of matrix i's rows, and each lane
+// gets of every matrix the number at row `group`, column `place`.
+template <int N>
+__device__ inline void fetch_matrices(float (&to)[N], const float* row) {
     static_assert(N == 2 || N == 4, "what ldmatrix fetches here");
     const unsigned from = static_cast<unsigned>(__cvta_generic_to_shared(row));
-    if constexpr (N == 4 && TRANSPOSED)
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(from) : "memory");
-    else if constexpr (N == 4)
+    if constexpr (N == 4)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(from) : "memory");
-    else if constexpr (TRANSPOSED)
-        asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(to[0]), "=r"(to[1]) : "r"(from) : "memory");
+                     : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3]) : "r"(from) : "memory");
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                     : "=r"(to[0]), "=r"(to[1]) : "r"(from) : "memory");
+                     : "=f"(to[0]), "=f"(to[1]) : "r"(from) : "memory");
 }
 
 // c += a b with a (16, 8): rows group and group + 8, columns place and place + 4; b (8, 8): the same rows as a's

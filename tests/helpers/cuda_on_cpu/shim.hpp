@@ -47,7 +47,7 @@ namespace shim {
 }
 
 constexpr int WARP = 32, SLOT = 128;
-constexpr size_t STACK = 128 << 10;
+constexpr size_t STACK = 128 << 10, BEYOND = 64 << 10;
 
 struct Copy {
     void* target;
@@ -185,14 +185,17 @@ int launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block, si
     if (threads > 1024) fail("more than 1024 threads in a block");
     if (fibers.size() < size_t(threads)) fibers = std::vector<Fiber>(threads);
     warps.resize((threads + WARP - 1) / WARP);
-    shared.resize(shared_bytes + 16);
+    shared.resize(shared_bytes + 16 + BEYOND);
     shared_start = shared.data() + (16 - reinterpret_cast<uintptr_t>(shared.data()) % 16) % 16;
+    const unsigned char *end = shared_start + shared_bytes, *last = shared.data() + shared.size();
     body = [=] { call(kernel, arguments, std::index_sequence_for<P...>{}); };
     for (unsigned z = 0; z < grid[2]; ++z)
         for (unsigned y = 0; y < grid[1]; ++y)
             for (unsigned x = 0; x < grid[0]; ++x) {
                 blockIdx = {x, y, z};
                 run_block(threads, backwards != 0);
+                if (!std::all_of(end, last, [](unsigned char byte) { return byte == 0xff; }))
+                    fail("a block wrote beyond its shared memory");
             }
     return 0;
 }
@@ -249,17 +252,12 @@ void await_copies() {
 
 // ------------------------------------------------------------------------------------------ tensor_core.cuh
 
-inline float to_tf32(float x) { return shim::rounded(x, 13); }
-
-inline unsigned bits_of(float x) {
+inline unsigned to_tf32(float x) {
+    x = shim::rounded(x, 13);
     unsigned bits;
     std::memcpy(&bits, &x, 4);
     return bits;
 }
-
-struct uint2 {
-    unsigned x, y;
-};
 
 inline unsigned to_bf16(float low, float high) {
     const auto upper = [](float x) {
@@ -295,17 +293,9 @@ inline float whole(unsigned bits) {
     return x;
 }
 
-struct RowAddress {
-    const unsigned char* row;
-};
-
 template <int N>
-struct Registers {
-    unsigned of[N];
-};
-
-struct Number {
-    float x;
+struct Numbers {
+    float of[N];
 };
 
 // c += a b of a warp; number(registers, place) finds a lane's numbers along the depth.
@@ -347,31 +337,22 @@ inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned* b, b
 }  // namespace shim
 
 // ldmatrix: lane l brings the address of row l % 8 of matrix l / 8.
-template <int N, bool TRANSPOSED>
-void fetch_matrices(unsigned (&to)[N], const void* row) {
+template <int N>
+void fetch_matrices(float (&to)[N], const float* row) {
     using namespace shim;
     if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail("ldmatrix on a misaligned address");
-    const auto fetched = together<RowAddress, Registers<N>>(
-        {static_cast<const unsigned char*>(row)}, [](const RowAddress* in, Registers<N>* out) {
-            for (int l = 0; l < WARP; ++l)
-                for (int matrix = 0; matrix < N; ++matrix) {
-                    const RowAddress* rows = in + 8 * matrix;
-                    auto* bytes = reinterpret_cast<unsigned char*>(&out[l].of[matrix]);
-                    if constexpr (TRANSPOSED)
-                        for (int half = 0; half < 2; ++half)
-                            std::memcpy(bytes + 2 * half, rows[l % 4 * 2 + half].row + l / 4 * 2, 2);
-                    else
-                        std::memcpy(bytes, rows[l / 4].row + l % 4 * 4, 4);
-                }
-        });
+    using Row = const float*;
+    const auto fetched = together<Row, Numbers<N>>(row, [](const Row* rows, Numbers<N>* out) {
+        for (int l = 0; l < WARP; ++l)
+            for (int matrix = 0; matrix < N; ++matrix) out[l].of[matrix] = rows[8 * matrix + l / 4][l % 4];
+    });
     std::copy(fetched.of, fetched.of + N, to);
 }
 
 inline float exchanged(float x, int bit) {
-    using shim::Number;
-    return shim::together<Number, Number>({x}, [bit](const Number* in, Number* out) {
-               for (int l = 0; l < shim::WARP; ++l) out[l] = in[l ^ bit];
-           }).x;
+    return shim::together<float, float>(x, [bit](const float* in, float* out) {
+        for (int l = 0; l < shim::WARP; ++l) out[l] = in[l ^ bit];
+    });
 }
 
 inline void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned* b) {
