@@ -5,29 +5,35 @@
 #include "finish.cuh"
 #include "vector.cuh"
 
-// y = activation(sum of the parts + bias), or y += it.
-extern "C" __global__ void sum_parts(const T* parts, T* y, Offset size, int splits, const T* bias, int biases,
-                                     double slope, int add) {
+template <int N>
+__device__ inline void add_to(Vector<N>& sum, const Vector<N>& part) {
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum.at[i] += part.at[i];
+}
+
+// y = activation(sum of the parts + bias), or y += it. As results may be few and parts many, `groups` threads of a block
+// share each result: they add up every groups-th part, and then, in a tree, each other's sums.
+extern "C" __global__ void __launch_bounds__(256)
+sum_parts(const T* parts, T* y, Offset size, int splits, int groups, const T* bias, int biases, double slope, int add) {
     const Finish finish{y, bias, biases, static_cast<T>(slope), add != 0};
-    each_vector(size, [&](Offset at, auto count) {
-        constexpr int N = decltype(count)::value;
-        Vector<N> sum = load<N>(parts + at);
-#pragma unroll 4
-        for (int split = 1; split < splits; ++split) {
-            const Vector<N> part = load<N>(parts + split * size + at);
-#pragma unroll
-            for (int i = 0; i < N; ++i) sum.at[i] += part.at[i];
+    Vector<VECTOR>* sums = reinterpret_cast<Vector<VECTOR>*>(shared_bytes());
+    const int results = blockDim.x / groups, mine = threadIdx.x % results, group = threadIdx.x / results;
+    const Offset vectors = size / VECTOR;
+    for (Offset first = Offset(blockIdx.x) * results; first < vectors; first += Offset(gridDim.x) * results) {
+        const Offset at = (first + mine) * VECTOR;
+        const bool inside = first + mine < vectors;
+        Vector<VECTOR> sum = {};
+        if (inside)
+#pragma unroll 8
+            for (int split = group; split < splits; split += groups) add_to(sum, load<VECTOR>(parts + split * size + at));
+        for (int half = groups / 2; half > 0; half /= 2) {
+            sums[threadIdx.x] = sum;
+            __syncthreads();
+            if (group < half) add_to(sum, sums[threadIdx.x + half * results]);
+            __syncthreads();
         }
-        const Vector<N> before = finish.add ? load<N>(y + at) : Vector<N>{};
-        Index column = bias == nullptr ? 0 : static_cast<Index>(at) % biases;  // rows are a multiple of biases
-#pragma unroll
-        for (int i = 0; i < N; ++i) {
-            sum.at[i] = finish.activated(sum.at[i], bias == nullptr ? T(0) : bias[column]);
-            if (finish.add) sum.at[i] += before.at[i];
-            column = column + 1 == static_cast<Index>(biases) ? 0 : column + 1;
-        }
-        store<N>(y + at, sum);
-    });
+        if (inside && group == 0) finish(at, finish.columns<VECTOR>(0, VECTOR, static_cast<Index>(at)), sum.at);
+    }
 }
 
 // An input gradient with few channels: dx[n,i,j,c] = bias[c] + the sum of products[n,p,q, (r,s,c)] over all windows

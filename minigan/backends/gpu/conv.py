@@ -11,7 +11,7 @@ import numpy as np
 from minigan.backends.base import Array, expect
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.gpu.engine import Engine
-from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous
+from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous, vector_of
 from minigan.backends.gpu.plan import THIN, Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.workspace import InPlace
@@ -125,8 +125,23 @@ class ConvKernels(Engine, FusedKernels):
             settings=settings_of(plan),
         )
         if parts is not None:
-            arrays, more = (parts, result), (plan.splits, bias, biases, *end)
-            self.vector_pass("combine", "sum_parts", arrays, *more, over=result, together=result.size)
+            self._sum_parts(parts, result, (bias, biases, *end))
+
+    def _sum_parts(self, parts: Array, result: Array, end: tuple[Any, ...]) -> None:
+        """The sum of a cut product's parts; `groups` threads share each result where these are few."""
+        vector = vector_of(parts, result, together=result.size)
+        results, groups = result.size // vector, 1
+        while 2 * groups <= min(len(parts), THREADS // 32) and results * groups < THREADS * 8 * self.multiprocessors:
+            groups *= 2
+        self.launch.elementwise(
+            "combine",
+            "sum_parts",
+            results * groups,
+            *(parts, result, np.int64(result.size), len(parts), groups, *end),
+            dtype=result.dtype,
+            shared=THREADS * vector * result.itemsize,
+            settings=(("VECTOR", vector), ("WIDE", int(result.size >= 1 << 32))),
+        )
 
     def _plan(
         self,

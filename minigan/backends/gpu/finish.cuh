@@ -19,14 +19,19 @@ struct Finish {
     T slope;         // of LeakyReLU; 1 changes nothing
     bool add;        // to what is in y
 
-    // Columns from `first` on, of `all`.
-    template <int N>
-    __device__ Columns<N> columns(int first, int all) const {
+    // Columns from `first` on, of `all`; `bias_at` is a column that has the first one's bias.
+    template <int N, class Index = int>
+    __device__ Columns<N> columns(int first, int all, Index bias_at) const {
         Columns<N> columns = {first, all - first, N * sizeof(T) == 16 && all % N == 0 && is_aligned(y), {}};
+        if (bias == nullptr) return columns;
+#pragma unroll
         for (int i = 0; i < N; ++i)
-            if (bias != nullptr && i < columns.inside) columns.bias[i] = bias[(first + i) % biases];
+            if (i < columns.inside) columns.bias[i] = bias[(bias_at + i) % biases];
         return columns;
     }
+
+    template <int N>
+    __device__ Columns<N> columns(int first, int all) const { return columns<N>(first, all, first); }
 
     // The sums of a row that begins at y[row].
     template <int N>

@@ -204,7 +204,8 @@ inline float rounded(float x, int dropped_bits) {
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
     if ((bits & 0x7f800000u) == 0x7f800000u) return x;  // infinite or NaN
-    bits = (bits + (1u << (dropped_bits - 1))) & (~0u << dropped_bits);
+    bits += (1u << (dropped_bits - 1)) - 1 + (bits >> dropped_bits & 1);  // to nearest, ties to even
+    bits &= ~0u << dropped_bits;
     std::memcpy(&x, &bits, 4);
     return x;
 }
