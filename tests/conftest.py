@@ -107,4 +107,7 @@ def device() -> Iterator[Backend]:
         backend = get_backend("gpu")
         for kernel in (*KERNELS, "move_statistics", "clear_unless_below"):
             setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
+        from minigan.backends.gpu import logits
+
+        logits.takes = lambda _: False
         yield backend
