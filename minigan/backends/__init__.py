@@ -126,7 +126,7 @@ def _no_numba(error: Exception) -> BackendError:
 
 
 def logit_kernels(logits: Array) -> ModuleType | None:
-    """The module with a backend's own kernels for the losses of these logits, `minigan.backends.gpu.logits`; or None."""
+    """A backend's own kernels for losses of these logits, `minigan.backends.gpu.logits`; None if it has none."""
     if array_module(logits).__name__ != "cupy":
         return None
     from minigan.backends.gpu import logits as native

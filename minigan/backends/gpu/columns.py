@@ -63,20 +63,29 @@ def plan_columns(
         wide: numbers in 16 bytes.
         aligned: whether all arrays begin at a multiple of 16 bytes.
         blocks: at most, unless there are more examples or tiles of columns.
-        most_lanes: threads side by side. If they are few, the columns of a channel stay in one block.
+        most_lanes: threads side by side. If they are few, all columns of a channel are in one block.
     """
-    fold, few = 1, most_lanes < LANES
+    few = most_lanes < LANES
+    fold = 1
     while pixels % (2 * fold) == 0 and (
         2 * channels * fold <= most_lanes * wide or (not few and channels * fold % wide != 0)
     ):
         fold *= 2
-    rows, columns = pixels // fold, channels * fold
-    vector = wide if aligned and columns % wide == 0 else 1
-    across = -(-columns // vector)
+    across, vector = _across(channels * fold, wide, aligned)
+    while few and fold > 1 and across > most_lanes:
+        fold //= 2
+        across, vector = _across(channels * fold, wide, aligned)
     tiles = -(-across // most_lanes)
     lanes = -(-across // tiles)
+    rows = pixels // fold
     parts = max(1, min(-(-rows // (THREADS // lanes * STEPS)), blocks // (tiles * examples)))
-    return Columns(examples, rows, columns, fold, vector, lanes, parts)
+    return Columns(examples, rows, channels * fold, fold, vector, lanes, parts)
+
+
+def _across(columns: int, wide: int, aligned: bool) -> tuple[int, int]:
+    """Threads that a row takes, and the numbers that each reads at once."""
+    vector = wide if aligned and columns % wide == 0 else 1
+    return -(-columns // vector), vector
 
 
 class Partials(NamedTuple):

@@ -12,12 +12,10 @@ import numpy as np
 from minigan.backends.base import Array, expect
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.gpu.engine import Engine
-from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous, vector_of
+from minigan.backends.gpu.launch import THREADS, aligned, contiguous, vector_of
 from minigan.backends.gpu.plan import THIN, Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.workspace import InPlace
-
-PRECISION = {"fp64": 0, "fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
 
 WORTH_WIDENING = 1 << 20  # numbers of images
 ONE_BY_ONE = (("VECTOR", 1), ("WIDE", 0))
@@ -137,7 +135,7 @@ class ConvKernels(Engine, FusedKernels):
             dtype=dtype,
             block=plan.tile.threads,
             shared=plan.shared_bytes(kernel),
-            settings=settings_of(plan),
+            settings=plan.settings,
         )
         if parts is not None:
             self._sum_parts(parts, result, (bias, biases, *end))
@@ -191,9 +189,7 @@ class ConvKernels(Engine, FusedKernels):
         vector = vector_of(y, together=wide)
         settings, sizes = (("VECTOR", vector), ("WIDE", int(y.size >= 1 << 32))), (np.int64(y.size), narrow, wide)
         arrays = (contiguous(x), y)
-        self.launch.elementwise(
-            "combine", "widen", y.size // vector, *arrays, *sizes, dtype=x.dtype, settings=settings
-        )
+        self.launch.elementwise("combine", "widen", y.size // vector, *arrays, *sizes, dtype=x.dtype, settings=settings)
         return y
 
     def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, g: ConvGeometry, dx: Array) -> None:
@@ -201,16 +197,19 @@ class ConvKernels(Engine, FusedKernels):
         windows = self.empty((len(dy) * g.P * g.Q, g.R * g.S * g.C), dy.dtype)
         self.product("conv2d_input_grad", dy, w, windows, dense(windows.shape[1], g.K), len(windows), Finish())
         sizes = (len(dx), g.H, g.W, g.C, g.P, g.Q, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0])
-        self.launch("combine", "sum_overlaps", (-(-dx.size // THREADS),), windows, *sizes, dx, b, dtype=dx.dtype, settings=ONE_BY_ONE)
+        self.launch(
+            "combine",
+            "sum_overlaps",
+            (-(-dx.size // THREADS),),
+            windows,
+            *sizes,
+            dx,
+            b,
+            dtype=dx.dtype,
+            settings=ONE_BY_ONE,
+        )
 
 
 def wide_of(channels: int) -> int:
     """The next multiple of 4."""
     return -(-channels // 4) * 4
-
-
-def settings_of(plan: ProductPlan) -> Settings:
-    """The settings that conv.cu is compiled with."""
-    (BM, BN, (WARPS_M, WARPS_N), blocks), (VA, VB) = plan.tile, plan.vectors
-    tile = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("BLOCKS", blocks))
-    return (("PRECISION", PRECISION[plan.precision]), *tile, ("BK", plan.depth), ("STAGES", plan.stages), ("VA", VA), ("VB", VB))

@@ -17,6 +17,7 @@ Kernel = Literal["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
 Precision = Literal["fp64", "fp32", "tf32", "bf16"]  # of a product; the first two without tensor cores
 
+PRECISION: dict[Precision, int] = {"fp64": 0, "fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
 RESERVED = 1 << 10  # bytes of shared memory that CUDA takes for each block
 THIN = 4  # channels of an image up to which its gradient is a sum of overlaps
 MIN_DEPTH = 64  # of a split, so that its first tiles' journey is paid for
@@ -106,6 +107,14 @@ class ProductPlan(NamedTuple):
     @property
     def itemsize(self) -> int:
         return 8 if self.precision == "fp64" else 4
+
+    @property
+    def settings(self) -> tuple[tuple[str, int], ...]:
+        """The settings that conv.cu is compiled with."""
+        (BM, BN, (WARPS_M, WARPS_N), blocks), (VA, VB) = self.tile, self.vectors
+        tile = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("BLOCKS", blocks))
+        steps = (("BK", self.depth), ("STAGES", self.stages))
+        return (("PRECISION", PRECISION[self.precision]), *tile, *steps, ("VA", VA), ("VB", VB))
 
     def stage_bytes(self, kernel: Kernel) -> int:
         """Bytes of shared memory for one tile of each factor; the strides are product.cuh's."""

@@ -191,8 +191,8 @@ int launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block, si
     body = [=] { call(kernel, arguments, std::index_sequence_for<P...>{}); };
     for (unsigned z = 0; z < grid[2]; ++z)
         for (unsigned y = 0; y < grid[1]; ++y)
-            for (unsigned x = 0; x < grid[0]; ++x) {
-                blockIdx = {x, y, z};
+            for (unsigned turn = 0; turn < grid[0]; ++turn) {
+                blockIdx = {backwards ? grid[0] - 1 - turn : turn, y, z};
                 run_block(threads, backwards != 0);
                 if (!std::all_of(end, last, [](unsigned char byte) { return byte == 0xff; }))
                     fail("a block wrote beyond its shared memory");
