@@ -84,6 +84,10 @@ class FakeDevice(Device):
         return REFERENCE
 
 
+    def oracle(self):
+        return REFERENCE
+
+
 class Wrong(ReferenceBackend):
     """Two kernels a little wrong, one of another shape, one not finite, one not there."""
 

@@ -49,9 +49,11 @@ struct Statistics {
     const T *gamma, *mean, *var;
     T eps;
 
-    __device__ int channel(int column) const { return column % channels; }
+    // Divisions take longer than all the rest of a small layer's pass: most need none.
+    __device__ int channel(int column) const { return column < channels ? column : column % channels; }
     __device__ int group(int example, int column) const {
-        return example * groups + channel(column) / (channels / groups);
+        const int c = channel(column);
+        return example * groups + (groups == channels ? c : c / (channels / groups));
     }
     __device__ T deviation(int group) const { return sqrt(var[group] + eps); }
 };
