@@ -83,7 +83,6 @@ class FakeDevice(Device):
     def backend(self, precision):  # noqa: ARG002 (the reference has one)
         return REFERENCE
 
-
     def oracle(self):
         return REFERENCE
 

@@ -195,11 +195,16 @@ def _candidates(product: Product, plan: ProductPlan) -> Iterator[ProductPlan]:
     for tile in tiles:
         if (tile is tiles[-1]) != (product.columns <= tiles[-1].columns):
             continue
-        if min(plan.vectors) == 1 and tile.rows * tile.columns > 64 * tile.threads:
-            continue  # the places of single numbers take the registers
+        if not has_registers(plan._replace(tile=tile)):
+            continue
         down, across = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
         for splits in (1 << i for i in range(most.bit_length())):
             yield plan._replace(tile=tile, splits=splits, grid=(down, across, product.phases * splits))
+
+
+def has_registers(plan: ProductPlan) -> bool:
+    """Whether a thread has registers for its sums and, where numbers are fetched one by one, for their places."""
+    return min(plan.vectors) > 1 or plan.tile.rows * plan.tile.columns <= 64 * plan.tile.threads
 
 
 def clocks(product: Product, plan: ProductPlan, multiprocessors: int) -> float:
