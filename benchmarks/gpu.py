@@ -10,8 +10,8 @@ steps     whole training steps of DCGAN and pix2pix: minigan eager and as a CUDA
 tests     the GPU tests, for the time that is left
 
 First the kernels are compiled, by as many processes as there are cores. The results are written after each item, into
-benchmarks/results/ unless --out says where; README.md there describes them. At the end tables in Markdown, and which targets are met, go to standard output. Exit codes: 0, 1 if something
-computes wrong numbers, 2 without a GPU.
+benchmarks/results/ unless --out says where; README.md there describes them. At the end tables in Markdown, and which
+targets are met, go to standard output. Exit codes: 0, 1 if something computes wrong numbers, 2 without a GPU.
 """
 
 import argparse

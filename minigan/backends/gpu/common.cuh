@@ -79,10 +79,11 @@ struct Divisor {
     int shift;
 
     __device__ explicit Divisor(int d) : divisor(d) {
-        int bits = 0;
-        while ((1LL << bits) < d) ++bits;
-        shift = 31 + bits;
-        multiplier = static_cast<unsigned>(((1ULL << shift) + d - 1) / d);
+        shift = 31 + (d > 1 ? 32 - __clz(d - 1) : 0);
+        // Rounded up; a quotient of doubles, which takes a fraction of an integer one's time, may be 1 less.
+        const unsigned long long power = 1ULL << shift;
+        const auto quotient = static_cast<unsigned long long>(static_cast<double>(power) / d);
+        multiplier = static_cast<unsigned>(quotient * d < power ? quotient + 1 : quotient);
     }
 
     __device__ int of(int n) const {

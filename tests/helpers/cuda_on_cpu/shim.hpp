@@ -219,6 +219,8 @@ inline void __syncthreads() {
     shim::to_scheduler();
 }
 
+inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
+
 inline void __threadfence() {}  // blocks run one after the other
 
 inline unsigned atomicAdd(unsigned* at, unsigned more) { return std::exchange(*at, *at + more); }
