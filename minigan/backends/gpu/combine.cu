@@ -38,28 +38,36 @@ sum_parts(const T* parts, T* y, Offset size, int splits, int groups, const T* bi
 }
 
 // An input gradient with few channels: dx[n,i,j,c] = bias[c] + the sum of products[n,p,q, (r,s,c)] over all windows
-// (p, q) that see the pixel, products being dy w'. A thread for each number of dx.
-extern "C" __global__ void sum_overlaps(const T* products, int N, int H, int W, int C, int P, int Q, int R, int S,
-                                        int stride_h, int stride_w, int top, int left, T* dx, const T* bias) {
-    const Divisor by_C(C), by_W(W), by_H(H), by_stride_h(stride_h), by_stride_w(stride_w);
-    const int size = N * H * W * C;
-    const int at = blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= size) return;
-    int c = at;
-    int j = by_C.split(c);
+// (p, q) that see the pixel, products being dy w'. A thread for each pixel of dx, which has up to THIN channels.
+constexpr int THIN = 4;
+
+extern "C" __global__ void __launch_bounds__(256)
+sum_overlaps(const T* products, int N, int H, int W, int C, int P, int Q, int R, int S, int stride_h, int stride_w,
+             int top, int left, T* dx, const T* bias) {
+    const Divisor by_W(W), by_H(H), by_stride_h(stride_h), by_stride_w(stride_w);
+    const int pixel = blockIdx.x * blockDim.x + threadIdx.x;
+    if (pixel >= N * H * W) return;
+    int j = pixel;
     int i = by_W.split(j);
     const int n = by_H.split(i);
-    T sum = bias != nullptr ? bias[c] : T(0);
+    T sums[THIN];
+#pragma unroll
+    for (int c = 0; c < THIN; ++c) sums[c] = bias != nullptr && c < C ? bias[c] : T(0);
     int first_r = i + top, first_s = j + left;  // as far as a window starts before the pixel
     const int last_p = by_stride_h.split(first_r), last_q = by_stride_w.split(first_s);
     for (int r = first_r, p = last_p; r < R && p >= 0; r += stride_h, --p) {
         if (p >= P) continue;
         for (int s = first_s, q = last_q; s < S && q >= 0; s += stride_w, --q) {
             if (q >= Q) continue;
-            sum += products[((Offset(n) * P + p) * Q + q) * (R * S * C) + (r * S + s) * C + c];
+            const T* window = products + ((Offset(n) * P + p) * Q + q) * (R * S * C) + (r * S + s) * C;
+#pragma unroll
+            for (int c = 0; c < THIN; ++c)
+                if (c < C) sums[c] += window[c];
         }
     }
-    dx[at] = sum;
+#pragma unroll
+    for (int c = 0; c < THIN; ++c)
+        if (c < C) dx[Offset(pixel) * C + c] = sums[c];
 }
 
 // y (rows, wide) is x (rows, narrow), and zeros beyond it. A thread for each VECTOR of y; `wide` is a multiple of it.
