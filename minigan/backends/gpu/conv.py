@@ -200,7 +200,7 @@ class ConvKernels(Engine, FusedKernels):
         self.launch(
             "combine",
             "sum_overlaps",
-            (-(-dx.size // THREADS),),
+            (-(-dx.size // (g.C * THREADS)),),
             windows,
             *sizes,
             dx,
