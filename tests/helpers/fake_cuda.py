@@ -67,6 +67,13 @@ class Block:
         self.pool.used -= self.nbytes
 
 
+class Memory:
+    """What a pool gets from the device."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.size = nbytes
+
+
 class Graph:
     def __init__(self) -> None:
         self.operations: list[Callable[[], Any]] = []
@@ -242,7 +249,7 @@ def make_module() -> types.SimpleNamespace:
         Device=lambda: types.SimpleNamespace(id=0),
         Event=Event,
         Graph=Graph,
-        Memory=lambda nbytes: types.SimpleNamespace(size=nbytes),
+        Memory=Memory,
         MemoryPointer=lambda memory, offset: types.SimpleNamespace(mem=memory, ptr=offset),
         MemoryPool=MemoryPool,
         Stream=Stream,

@@ -127,8 +127,7 @@ class StepGraphs:
         cuda = backend.xp.cuda
         self.backend = backend
         self.guard = DeviceGuard(backend)
-        self._memory: list[Any] = []  # of the graphs: their pool forgets what is free when memory runs out
-        self.pool = cuda.MemoryPool(self._taken)
+        self.pool = lasting_pool(cuda)
         self.capturing = cuda.Stream(non_blocking=True)
         self.copying = cuda.Stream(non_blocking=True)
         self.is_eager = False
@@ -160,13 +159,6 @@ class StepGraphs:
         self._given.append(None if kind is None else graph.given)
         return values
 
-    def _taken(self, nbytes: int) -> Any:
-        """New memory for the pool, which stays as long as a graph may write to it."""
-        cuda = self.backend.xp.cuda
-        memory = cuda.Memory(nbytes)
-        self._memory.append(memory)
-        return cuda.MemoryPointer(memory, 0)
-
     def look(self) -> int | None:
         """Waits for the steps since the last look.
 
@@ -189,6 +181,20 @@ class StepGraphs:
             return step()
 
 
+def lasting_pool(cuda: Any) -> Any:
+    """A pool of memory that it keeps as long as it lives itself.
+
+    CuPy's own give back what no array uses when memory runs out; but graphs go on to write to it.
+    """
+    kept: list[Any] = []
+
+    def taken(nbytes: int) -> Any:
+        kept.append(cuda.Memory(nbytes))
+        return cuda.MemoryPointer(kept[-1], 0)
+
+    return cuda.MemoryPool(taken)
+
+
 class StepGraph:
     """One kind of step.
 
@@ -201,6 +207,7 @@ class StepGraph:
         self.capturing, self.copying = graphs.capturing, graphs.copying
         self._survey: Survey | None = None
         self._graph: Any = None
+        self._gives_up = False  # it could not be captured
         self.given: list[Any] | None = None
         self._actions: list[Action] = []
         self._turn = 0
@@ -221,6 +228,7 @@ class StepGraph:
             self._try_to_capture(step, self._survey)
         else:
             self._survey = Survey(partial(Backend.feed, self.backend), self.backend.xp.ndarray)
+            self._survey.capturable = not self._gives_up
             with self.backend.running(self._survey, self.guard):
                 self._values = step()
             self.given = self._survey.given if self._survey.capturable else None
@@ -235,7 +243,7 @@ class StepGraph:
         try:
             self._capture(step, survey)
         except (RuntimeError, BackendError) as error:  # CuPy's errors of CUDA are RuntimeErrors
-            survey.capturable = False
+            survey.capturable, self._gives_up = False, True
             raise NotCaptured(
                 f"a kind of training step cannot be captured ({first_line(error)}), so its kernels are launched one by "
                 "one. MINIGAN_GRAPHS=0 does so from the start."

@@ -1,9 +1,11 @@
 """Training steps captured as CUDA graphs, on the stand-in for CuPy: the same bits as step by step, and nobody waits."""
 
 import contextlib
+import gc
 import io
 import itertools
 import json
+import weakref
 from typing import Any
 
 import cuda_on_cpu
@@ -452,3 +454,21 @@ def test_gradient_norms_are_those_of_the_step_that_is_logged(tmp_path):
     assert norms[0].keys() == {3, 6}
     assert norms[0][3] != norms[0][6]
     assert norms[1] == norms[0]
+
+
+def test_memory_of_graphs_stays_theirs_when_memory_runs_out(device: Backend):
+    """CuPy's pool then gives back what no array uses; a graph remembers the addresses."""
+    cuda = device.xp.cuda
+    taken = []
+    memory = cuda.Memory
+    cuda.Memory = lambda nbytes: taken.append(weakref.ref(made := memory(nbytes))) or made
+    graphs = device.step_graphs()
+    for _ in range(2):
+        graphs.run((), lambda: device.feed(lambda: np.ones(300)) + 1)
+    graphs.pool.free_all_blocks()
+    gc.collect()
+    assert taken
+    assert all(reference() is not None for reference in taken)
+    del graphs
+    gc.collect()
+    assert all(reference() is None for reference in taken)
