@@ -66,6 +66,11 @@ __device__ inline void store(T* to, const Vector<N>& numbers) {
     *reinterpret_cast<Vector<N>*>(to) = numbers;
 }
 
+template <int N>
+struct Count {
+    static constexpr int value = N;
+};
+
 // slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink.
 __device__ inline T weakened(T t, T slope) {
     const T product = slope * t;

@@ -51,6 +51,9 @@ struct Share {
 
     static __device__ int place(int time) { return threadIdx.x % ACROSS * V + time % LINES * LINE; }
     static __device__ int row(int time) { return threadIdx.x / ACROSS + time / LINES * AT_ONCE; }
+    // The times of one of PARTS shares of a step's copies.
+    template <int PARTS>
+    static __device__ constexpr bool is_in(int part, int time) { return time * PARTS / TIMES == part; }
     static __device__ bool exists(int time) { return ROWS % AT_ONCE == 0 || row(time) < ROWS; }
     static __device__ int at(int time) {
         return DEPTH_INNER ? Where::at(row(time), place(time)) : Where::at(place(time), row(time));
@@ -87,8 +90,8 @@ struct Windows {
         from_x[time] = 0;
     }
 
-    template <class Copy>
-    __device__ void each(int step, const Copy& copy) const {
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
         int channel = step * BK + Mine::place(0);
         const bool inside = channel < depth;
         int x = by_channels.split(channel);
@@ -97,7 +100,8 @@ struct Windows {
         const unsigned down = SIGN * (inside ? y : FAR), across = SIGN * x;
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time)
-            copy(time, start[time] + tap, from_y[time] + down < height && from_x[time] + across < width);
+            if (Mine::template is_in<PARTS>(part, time))
+                copy(time, start[time] + tap, from_y[time] + down < height && from_x[time] + across < width);
     }
 };
 
@@ -108,10 +112,12 @@ struct Taps {
 
     const T* images;
     const Geometry g;
+    int depth;
     Divisor by_Q, by_P;
     int r[Mine::LINES], s[Mine::LINES], tap[Mine::LINES];  // of each column, and where it lies from the window's start
 
-    __device__ Taps(const T* images, const Geometry& g, int first_column) : images(images), g(g), by_Q(g.Q), by_P(g.P) {
+    __device__ Taps(const T* images, const Geometry& g, int first_column)
+        : images(images), g(g), depth(g.N * g.P * g.Q), by_Q(g.Q), by_P(g.P) {
         const Divisor by_C(g.C), by_S(g.S);
 #pragma unroll
         for (int line = 0; line < Mine::LINES; ++line) {
@@ -124,19 +130,21 @@ struct Taps {
         }
     }
 
-    template <class Copy>
-    __device__ void each(int step, const Copy& copy) const {
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; time += Mine::LINES) {
             int q = step * BK + Mine::row(time);
+            const bool inside = q < depth;
             int p = by_Q.split(q);
             const int n = by_P.split(p);
             const int from_y = p * g.stride_h - g.top, from_x = q * g.stride_w - g.left;
             const T* start = images + ((static_cast<Offset>(n) * g.H + from_y) * g.W + from_x) * g.C;
-            const unsigned y = n < g.N ? from_y : FAR, x = from_x;
+            const unsigned y = inside ? from_y : FAR, x = from_x;
 #pragma unroll
             for (int line = 0; line < Mine::LINES; ++line)
-                copy(time + line, start + tap[line], y + r[line] < g.H && x + s[line] < g.W);
+                if (Mine::template is_in<PARTS>(part, time + line))
+                    copy(time + line, start + tap[line], y + r[line] < g.H && x + s[line] < g.W);
         }
     }
 };
@@ -152,10 +160,11 @@ struct Matrix {
     __device__ Matrix(const T* numbers, int depth, int columns, int first_column)
         : numbers(numbers + first_column), depth(depth), columns(columns), first_column(first_column) {}
 
-    template <class Copy>
-    __device__ void each(int step, const Copy& copy) const {
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time) {
+            if (!Mine::template is_in<PARTS>(part, time)) continue;
             const int d = step * BK + Mine::row(time), place = Mine::place(time);
             copy(time, numbers + (static_cast<Offset>(d) * columns + place), d < depth && first_column + place < columns);
         }
@@ -177,8 +186,8 @@ struct PhaseWeights {
         : w(w), g(g), first_r(first_r), first_s(first_s), depth(taps_down * taps_across * g.K), first_row(first_row),
           by_K(g.K), by_taps_across(taps_across > 0 ? taps_across : 1) {}
 
-    template <class Copy>
-    __device__ void each(int step, const Copy& copy) const {
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
         int k = step * BK + Mine::place(0);
         const int rows = k < depth ? g.C : 0;
         int s = by_K.split(k);
@@ -187,6 +196,7 @@ struct PhaseWeights {
         const T* tap = w + static_cast<Offset>(r * g.S + s) * g.C * g.K + k;
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time) {
+            if (!Mine::template is_in<PARTS>(part, time)) continue;
             const int c = first_row + Mine::row(time);
             copy(time, tap + static_cast<Offset>(c) * g.K, c < rows);
         }
@@ -195,32 +205,36 @@ struct PhaseWeights {
 
 // ---------------------------------------------------------------------------------------------- the product
 
-// Adds the steps [first, last) of the depth to the product: tiles arrive while earlier ones are multiplied.
+// Adds the steps [first, last) of the depth to the product: tiles arrive while earlier ones are multiplied. Copies are
+// begun in parts, between multiplications, as both take their time to be issued.
 template <class A, class B>
-__device__ void accumulate(Product& product, const A& a, const B& b, int first, int last) {
+__device__ void accumulate(Product& product, A a, B b, int first, int last) {
     using MineA = typename A::Mine;
     using MineB = typename B::Mine;
     using TileA = typename MineA::Where;
     using TileB = typename MineB::Where;
     T* shared = reinterpret_cast<T*>(shared_bytes());
+    a.depth = min(a.depth, last * BK);  // beyond it zeros are copied, from nowhere
+    b.depth = min(b.depth, last * BK);
     const auto stage = [=](int step) { return shared + (step - first) % STAGES * (TileA::SIZE + TileB::SIZE); };
-    const auto fetch = [&](int step) {
-        if (step < last) {
-            a.each(step, [to = stage(step)](int time, const T* from, bool there) {
-                if (MineA::exists(time)) copy_async<VA * sizeof(T)>(to + MineA::at(time), from, there);
-            });
-            b.each(step, [to = stage(step) + TileA::SIZE](int time, const T* from, bool there) {
-                if (MineB::exists(time)) copy_async<VB * sizeof(T)>(to + MineB::at(time), from, there);
-            });
-        }
-        close_copies();  // also an empty group, so that waiting counts alike in every step
+    const auto fetch = [&](int step, int part, auto parts) {
+        constexpr int PARTS = decltype(parts)::value;
+        T* to = stage(step);
+        a.template each<PARTS>(step, part, [=](int time, const T* from, bool there) {
+            if (MineA::exists(time)) copy_async<VA * sizeof(T)>(to + MineA::at(time), from, there);
+        });
+        b.template each<PARTS>(step, part, [=](int time, const T* from, bool there) {
+            if (MineB::exists(time)) copy_async<VB * sizeof(T)>(to + TileA::SIZE + MineB::at(time), from, there);
+        });
+        if (part == PARTS - 1) close_copies();
     };
-    for (int step = first; step < first + STAGES - 1; ++step) fetch(step);
+    for (int step = first; step < first + STAGES - 1; ++step) fetch(step, 0, Count<1>{});
     for (int step = first; step < last; ++step) {
         await_copies<STAGES - 2>();
         __syncthreads();  // the tile is there for all, and the one before it is no longer read
-        fetch(step + STAGES - 1);
-        product.template add<TileA, TileB>(stage(step), stage(step) + TileA::SIZE);
+        product.template add<TileA, TileB>(stage(step), stage(step) + TileA::SIZE, [&](int part) {
+            fetch(step + STAGES - 1, part, Count<Product::PARTS>{});
+        });
     }
 }
 

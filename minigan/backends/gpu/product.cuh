@@ -28,11 +28,14 @@ struct Tile {
 struct Product {
     static constexpr int COLUMNS = BN < 16 ? BN : 16, ROWS = THREADS / COLUMNS;
     static constexpr int DOWN = BM / ROWS, ACROSS = BN / COLUMNS;
+    static constexpr int PARTS = 1;
 
     T sums[DOWN][ACROSS] = {};
 
-    template <class TileA, class TileB>
-    __device__ void add(const T* a, const T* b) {
+    // between(part) is other work, called once for each of PARTS.
+    template <class TileA, class TileB, class Between>
+    __device__ void add(const T* a, const T* b, const Between& between) {
+        between(0);
         const int row = threadIdx.x / COLUMNS, column = threadIdx.x % COLUMNS;
 #pragma unroll
         for (int k = 0; k < BK; ++k) {
@@ -77,11 +80,13 @@ struct Product {
     static constexpr int DOWN = WM / 16, ACROSS = WN / 8;
     static constexpr int HALVES = PRECISION == BF16 ? 2 : 1;  // fragments that make those of one instruction
     static constexpr int DEPTH = 8 * HALVES;                  // of one instruction
+    static constexpr int PARTS = BK / DEPTH;
 
     float sums[DOWN][ACROSS][4] = {};
 
-    template <class TileA, class TileB>
-    __device__ void add(const T* a, const T* b) {
+    // between(part) is other work, called for each of PARTS before its instructions.
+    template <class TileA, class TileB, class Between>
+    __device__ void add(const T* a, const T* b, const Between& between) {
 #pragma unroll
         for (int k = 0; k < BK; k += DEPTH) {
             unsigned left[DOWN][4], right[ACROSS][2];
@@ -101,6 +106,7 @@ struct Product {
 #pragma unroll
                 for (int next = 0; next < PAIR; ++next) round_b(at, next, right[j + next]);
             }
+            between(k / DEPTH);
 #pragma unroll
             for (int i = 0; i < DOWN; ++i)
 #pragma unroll

@@ -12,11 +12,6 @@ using Index = Offset;
 using Index = unsigned;  // its division takes a fraction of the time
 #endif
 
-template <int N>
-struct Count {
-    static constexpr int value = N;
-};
-
 // work(at, Count<N>) for the numbers at, ..., at + N - 1 of each vector, then for each number of the rest.
 template <class Work>
 __device__ void each_vector(Offset size, const Work& work) {
