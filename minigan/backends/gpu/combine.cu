@@ -1,5 +1,4 @@
-// The passes around a matrix product: the sum of its parts, the sum of overlapping windows, and rows made wider so that
-// their numbers can be fetched four at once.
+// The passes after a matrix product: the sum of its parts, and the sum of overlapping windows.
 //
 // Settings: SCALAR, VECTOR, WIDE (see vector.cuh).
 
@@ -68,26 +67,4 @@ sum_overlaps(const T* products, int N, int H, int W, int C, int P, int Q, int R,
 #pragma unroll
     for (int c = 0; c < THIN; ++c)
         if (c < C) dx[Offset(pixel) * C + c] = sums[c];
-}
-
-// y (rows, wide) is x (rows, narrow), and zeros beyond it. A thread for each VECTOR of y; `wide` is a multiple of it.
-extern "C" __global__ void widen(const T* x, T* y, Offset size, int narrow, int wide) {
-    for (Offset at = (Offset(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR; at < size;
-         at += Offset(gridDim.x) * blockDim.x * VECTOR) {
-        const Index row = static_cast<Index>(at) / wide;
-        const int first = static_cast<int>(at - Offset(row) * wide);
-        Vector<VECTOR> numbers;
-#pragma unroll
-        for (int i = 0; i < VECTOR; ++i)
-            numbers.at[i] = first + i < narrow ? x[Offset(row) * narrow + first + i] : T(0);
-        store<VECTOR>(y + at, numbers);
-    }
-}
-
-// y (rows, narrow) += the beginning of each row of x (rows, wide). A thread for each number of y.
-extern "C" __global__ void add_narrowed(const T* x, T* y, Offset size, int narrow, int wide) {
-    for (Offset at = Offset(blockIdx.x) * blockDim.x + threadIdx.x; at < size; at += Offset(gridDim.x) * blockDim.x) {
-        const Index row = static_cast<Index>(at) / narrow;
-        y[at] += x[Offset(row) * wide + (at - Offset(row) * narrow)];
-    }
 }

@@ -4,7 +4,6 @@ A layer whose filter covers the whole image is a dense layer, and a dense layer 
 So all matrix products of a network are these three kernels.
 """
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ from minigan.backends.gpu.plan import THIN, Kernel, ProductPlan, dense, folded, 
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.workspace import InPlace
 
-WORTH_WIDENING = 1 << 20  # numbers of images
 ONE_BY_ONE = (("VECTOR", 1), ("WIDE", 0))
 
 
@@ -46,10 +44,7 @@ class ConvKernels(Engine, FusedKernels):
         expect("w", w, geometry.weight_shape, x.dtype)
         y = self.empty((len(x), *geometry.output_shape), x.dtype)
         if len(x):  # CUDA launches no empty grid
-            g = folded(geometry)
-            if self._is_odd(g, x):
-                (x, g), w = self._widened(x, g), self._widen(w, g.R * g.S, g.C * g.K, wide_of(g.C) * g.K)
-            self.product("conv2d", x, w, y, g, len(y), Finish(b, slope))
+            self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b, slope))
         return y
 
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
@@ -71,18 +66,8 @@ class ConvKernels(Engine, FusedKernels):
         expect("add_to", add_to, geometry.weight_shape, x.dtype)
         if not len(x):
             return
-        g = folded(geometry)
         with InPlace(contiguous, add_to) as (sums,):
-            if not self._is_odd(g, x):
-                self.product("conv2d_weight_grad", x, dy, sums, g, len(x), Finish(add=True))
-                return
-            narrow, (x, g) = g.C * g.K, self._widened(x, g)
-            wide_sums = self.empty(g.weight_shape, x.dtype)
-            self.product("conv2d_weight_grad", x, dy, wide_sums, g, len(dy), Finish())
-            sizes = (np.int64(sums.size), narrow, g.C * g.K)
-            self.launch.elementwise(
-                "combine", "add_narrowed", sums.size, wide_sums, sums, *sizes, dtype=x.dtype, settings=ONE_BY_ONE
-            )
+            self.product("conv2d_weight_grad", x, dy, sums, folded(geometry), len(x), Finish(add=True))
 
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
         g = folded(geometry)
@@ -176,22 +161,6 @@ class ConvKernels(Engine, FusedKernels):
             aligned=straight,
         )
 
-    def _is_odd(self, g: ConvGeometry, x: Array) -> bool:
-        """Whether images have channels that are fetched one by one, and so many pixels that wider ones pay."""
-        return g.C % 4 != 0 and g.C > 2 and x.size >= WORTH_WIDENING and x.dtype == np.float32
-
-    def _widened(self, x: Array, g: ConvGeometry) -> tuple[Array, ConvGeometry]:
-        """Images with a few channels of zeros more, which are fetched four at once."""
-        return self._widen(x, x.size // g.C, g.C, wide_of(g.C)), replace(g, C=wide_of(g.C))
-
-    def _widen(self, x: Array, rows: int, narrow: int, wide: int) -> Array:
-        y = self.empty((rows, wide), x.dtype)
-        vector = vector_of(y, together=wide)
-        settings, sizes = (("VECTOR", vector), ("WIDE", int(y.size >= 1 << 32))), (np.int64(y.size), narrow, wide)
-        arrays = (contiguous(x), y)
-        self.launch.elementwise("combine", "widen", y.size // vector, *arrays, *sizes, dtype=x.dtype, settings=settings)
-        return y
-
     def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, g: ConvGeometry, dx: Array) -> None:
         """dx of few channels: each window's own gradient, then the sum of those that overlap."""
         windows = self.empty((len(dy) * g.P * g.Q, g.R * g.S * g.C), dy.dtype)
@@ -208,8 +177,3 @@ class ConvKernels(Engine, FusedKernels):
             dtype=dx.dtype,
             settings=ONE_BY_ONE,
         )
-
-
-def wide_of(channels: int) -> int:
-    """The next multiple of 4."""
-    return -(-channels // 4) * 4

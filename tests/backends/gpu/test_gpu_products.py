@@ -141,16 +141,6 @@ def test_self_attention_is_captured(make):
     assert dict(backend.coverage())["batched_matmul"] == "native"
 
 
-@pytest.mark.parametrize(("channels", "filters"), [(3, 8), (6, 5), (5, 12)])
-def test_images_of_odd_channels_are_widened(make, reference, monkeypatch, channels, filters):
-    from minigan.backends.gpu import conv
-
-    monkeypatch.setattr(conv, "WORTH_WIDENING", 1)
-    g = conv_geometry((10, 9, channels), filters, (4, 4), (2, 2), "same")
-    for actual, expected in zip(results(make(precision="fp32"), g, 3), results(reference, g, 3), strict=True):
-        assert_close(actual, expected)
-
-
 @pytest.mark.parametrize("vectors", [(4, 1), (1, 4), (1, 1)], ids=str)
 def test_every_width_of_a_fetch_gives_the_same_bits(make, monkeypatch, vectors):
     expected = results(make(precision="tf32"), GEOMETRIES[0], 2)
