@@ -25,6 +25,7 @@ from typing import Any
 import minigan
 
 FORMAT = "minigan-gpu-instructions/1"
+RESULTS = Path(__file__).with_name("results")
 FOLDER = Path(minigan.__file__).parent / "backends" / "gpu"
 KERNELS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 HOPPER_SHARED = 227 << 10  # bytes that a block can have

@@ -236,6 +236,7 @@ __device__ void accumulate(Product& product, A a, B b, int first, int last) {
             fetch(step + STAGES - 1, part, Count<Product::PARTS>{});
         });
     }
+    await_copies<0>();  // of zeros: the shared memory is another block's next
 }
 
 #define FINISH_ARGUMENTS T *y, const T *bias, int biases, double slope, int add, int splits, T *parts
