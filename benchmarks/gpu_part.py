@@ -49,7 +49,7 @@ def part_items(part: str, device: Device, *, quick: bool) -> Iterator[Item]:
     if section == "validate":
         from benchmarks import gpu_validate
 
-        return gpu_validate.items(cache(device.backend), ("tf32", "bf16", "fp32"))
+        return gpu_validate.items(cache(device.backend), ("tf32", "bf16", "fp32"), oracle=device.oracle())
     if section == "kernels":
         from benchmarks.gpu_kernels import KernelTimes
 

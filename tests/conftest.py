@@ -106,6 +106,9 @@ def device() -> Iterator[Backend]:
     """
     with fake_cupy.installed():
         backend = get_backend("gpu")
-        for kernel in KERNELS:
+        for kernel in (*KERNELS, "move_statistics", "clear_unless_below"):
             setattr(type(backend), kernel, getattr(ReferenceBackend, kernel))
+        from minigan.backends.gpu import logits
+
+        logits.takes = lambda _: False
         yield backend

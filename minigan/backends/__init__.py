@@ -125,6 +125,15 @@ def _no_numba(error: Exception) -> BackendError:
     return BackendError(f"numba is installed, but cannot be used here: {reason}. {remedy}")
 
 
+def logit_kernels(logits: Array) -> ModuleType | None:
+    """A backend's own kernels for losses of these logits, `minigan.backends.gpu.logits`; None if it has none."""
+    if array_module(logits).__name__ != "cupy":
+        return None
+    from minigan.backends.gpu import logits as native
+
+    return native if native.takes(logits) else None
+
+
 def array_module(array: Array) -> ModuleType:
     """numpy for a NumPy array or scalar, cupy for a CuPy array, without importing either by name.
 

@@ -27,7 +27,7 @@ from minigan.backends.constants import Constants
 from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.backends.precision import Precision
 from minigan.distributed.ranks import ALONE, Ranks
-from minigan.errors import DTypeError, ShapeError
+from minigan.errors import BackendError, DTypeError, ShapeError
 from minigan.support.copying import refuse_pickle
 
 Array = Any  # numpy.ndarray or cupy.ndarray: the two share an interface but no base class
@@ -93,8 +93,8 @@ class Guard(Protocol):
 
     sound: Array
 
-    def demand(self, *flags: Array) -> None:
-        """One more thing that must be so; each of shape ()."""
+    def demand_below(self, array: Array, limit: float) -> None:
+        """One more thing that must be so: all absolute values are below the limit. NaN is not."""
 
     def keep(self, array: Array, before: Array) -> None:
         """Restores the array as it was before, unless all is sound."""
@@ -125,6 +125,10 @@ class RecordedStep(Protocol):
         """Does a step in Python, in the memory of this one; `refused` if anything of it remains there."""
 
 
+class NotCaptured(BackendError):
+    """A kind of step that a backend tried to capture, in vain; nothing was done. The next step of the kind is eager."""
+
+
 class StepGraphs(Protocol):
     """Training steps that the host starts without waiting for their end, see `minigan.training.stepper`.
 
@@ -142,6 +146,8 @@ class StepGraphs(Protocol):
                 None if no other step is like it.
         Returns:
             The step's result; another step of its kind may overwrite the arrays.
+        Raises:
+            NotCaptured: but the host has gone through the step.
         """
 
     def look(self) -> int | None:
@@ -241,6 +247,22 @@ class Backend(ABC):
             yield
         finally:
             self.ranks = ranks
+
+    def clear_unless_below(self, flag: Array, array: Array, *, limit: float) -> None:
+        """Sets a flag, bool of shape (), to False unless all absolute values are below the limit; NaN is not."""
+        self.xp.logical_and(flag, (array.max() < limit) & (array.min() > -limit), out=flag)
+
+    def move_statistics(
+        self, running: tuple[Array, Array], batch: tuple[Array, Array], *, momentum: float, count: int
+    ) -> None:
+        """Folds a batch's mean and variance, each (C,), into the running ones: momentum * running + rest * batch.
+
+        Args:
+            count: of the numbers that the batch's biased variance is a mean of; the unbiased one is folded.
+        """
+        unbiased = batch[1] * (count / (count - 1))
+        for average, new in zip(running, (batch[0], unbiased), strict=True):
+            average[...] = momentum * average + (1 - momentum) * new
 
     # ------------------------------------------------------------------------------------------ a training step
 

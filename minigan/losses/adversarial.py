@@ -8,12 +8,13 @@ has the shape of the logits. The mean runs over all of them: one logit an exampl
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from minigan.backends import Array, array_module
+from minigan.backends import Array, array_module, logit_kernels
 from minigan.errors import ConfigError
 from minigan.losses.logits import (
-    binary_cross_entropy,
     expect_array,
     mean,
+    mean_cross_entropy,
+    mean_probability,
     probability,
     softplus_and_probability,
     stack,
@@ -98,11 +99,10 @@ class CrossEntropyLoss(LabelledLoss):
         """
         expect_array(logits, "logits", of=self)
         target = _target(target) * self.real_label
-        values, p = binary_cross_entropy(logits, target)
-        return mean(values), (p - target) / logits.size
+        return mean_cross_entropy(logits, target)
 
     def verdict(self, logits: Array) -> Array:
-        return mean(probability(logits))
+        return mean_probability(logits)
 
 
 class Minimax(CrossEntropyLoss):
@@ -125,6 +125,9 @@ class NonSaturating(CrossEntropyLoss):
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
         expect_array(logits, "logits", of=self)
+        native = logit_kernels(logits)
+        if native is not None:
+            return native.cross_entropy(logits, REAL)  # type: ignore[no-any-return]  # the same: softplus(s) - s
         softplus, q = softplus_and_probability(-logits)  # q = 1 - p
         return mean(softplus), q / -logits.size
 

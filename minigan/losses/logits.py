@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from minigan.backends import Array, array_module
+from minigan.backends import Array, array_module, logit_kernels
 from minigan.backends.reference.activation import sigmoid
 from minigan.errors import DTypeError
 from minigan.support.arguments import kind_of
@@ -45,6 +45,21 @@ def binary_cross_entropy(logits: Array, target: float) -> tuple[Array, Array]:
         return softplus, p
     of_certain = 0.0 if target == 1 else math.inf
     return xp.where(logits == math.inf, of_certain, softplus - target * logits), p
+
+
+def mean_cross_entropy(logits: Array, target: float) -> tuple[Array, Array]:
+    """The mean of `binary_cross_entropy`, and its derivative with respect to each logit: (p - t) / N."""
+    native = logit_kernels(logits)
+    if native is not None:
+        return native.cross_entropy(logits, target)  # type: ignore[no-any-return]
+    values, p = binary_cross_entropy(logits, target)
+    return mean(values), (p - target) / logits.size
+
+
+def mean_probability(logits: Array) -> Array:
+    """The mean of D = sigmoid(s)."""
+    native = logit_kernels(logits)
+    return mean(probability(logits)) if native is None else native.mean_probability(logits)
 
 
 def mean(x: Array) -> Array:

@@ -59,7 +59,7 @@ def _hold(network: Layer, *limits: tuple[Array, float]) -> bool:
         return all(network.kernels.is_below(array, limit) for array, limit in limits)
     for array, limit in limits:
         if array.size:
-            guard.demand(_below(array, limit))
+            guard.demand_below(array, limit)
     return True
 
 

@@ -6,12 +6,13 @@ guard on the device leaves everything that training changes as it is once a numb
 when it has to wait anyway: when a step is logged, before a picture is drawn and before a checkpoint is saved.
 """
 
-from collections.abc import Collection, Iterator
+import warnings
+from collections.abc import Collection, Hashable, Iterator
 from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import StepGraphs
+from minigan.backends.base import NotCaptured, StepGraphs
 from minigan.errors import DivergenceError
 from minigan.training.learner import Learner, Values
 from minigan.training.moving_average import MovingAverage
@@ -69,12 +70,22 @@ class Stepper:
         # A replayed step calls no observer, and an observer may want to read numbers.
         kind = None if self.learner.is_observed else self.learner.kind()
         try:
-            values: Values = self._graphs.run(kind, self._update)
+            values = self._run(self._graphs, kind)
         except BaseException:
             if not self._graphs.is_eager:  # of the data, for example: nothing was sent to the device
                 self._undo.write_counts(before)
             raise
         self._counts.append(before)
+        return values
+
+    def _run(self, graphs: StepGraphs, kind: Hashable) -> Values:
+        """One step on a device; one that could not be captured is done again, kernel by kernel."""
+        try:
+            values: Values = graphs.run(kind, self._update)
+        except NotCaptured as error:
+            self._undo.return_to_mark()
+            warnings.warn(str(error), stacklevel=3)
+            values = graphs.run(kind, self._update)
         return values
 
     def back(self, error: BaseException) -> int | None:

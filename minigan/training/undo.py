@@ -59,6 +59,7 @@ class Undo:
         self._since = -1  # whole steps since all was copied; before the first time -1
         self._copied_at, self._seconds = 0.0, 0.0  # when all was copied, and how long that took
         self._is_marked = False
+        self._given = 0  # batches before the last step, since those that are forgotten
 
     def counters(self) -> list[tuple[Any, str]]:
         """Objects with a counter in host memory, each with the counter's attribute."""
@@ -83,7 +84,16 @@ class Undo:
         self._since += 1
         if self._is_due():
             self.copy()
+        self._given = self.batches.given
         self._is_marked = True
+
+    def return_to_mark(self) -> None:
+        """Goes back to where `mark` was called last, for a step that has changed nothing but what the host counts."""
+        counts, self.rng.bit_generator.state = self._begun
+        self.write_counts(counts)
+        self.batches.rewind(self._given)
+        for optimizer in self.learner.optimizers.values():
+            optimizer.is_updating = False
 
     def copy(self) -> None:
         """Copies all that steps change, as it is now: before a step that `mark` has begun."""

@@ -33,7 +33,8 @@ class OutOfMemoryError(MemoryError):
 class MemoryPool:
     """Counts bytes: those of arrays that are alive, and the most that they ever were since `free_all_blocks`."""
 
-    def __init__(self) -> None:
+    def __init__(self, allocator: Callable[[int], Any] | None = None) -> None:
+        self.allocator = allocator
         self.used = self.total = 0
         self.limit: int | None = None
 
@@ -42,6 +43,8 @@ class MemoryPool:
             raise OutOfMemoryError(
                 f"Out of memory allocating {nbytes:,} bytes (allocated so far: {self.used:,} bytes)."
             )
+        if self.allocator is not None and self.used + nbytes > self.total:
+            self.allocator(self.used + nbytes - self.total)
         return Block(self, nbytes)
 
     def used_bytes(self) -> int:
@@ -62,6 +65,13 @@ class Block:
 
     def __del__(self) -> None:
         self.pool.used -= self.nbytes
+
+
+class Memory:
+    """What a pool gets from the device."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.size = nbytes
 
 
 class Graph:
@@ -239,6 +249,8 @@ def make_module() -> types.SimpleNamespace:
         Device=lambda: types.SimpleNamespace(id=0),
         Event=Event,
         Graph=Graph,
+        Memory=Memory,
+        MemoryPointer=lambda memory, offset: types.SimpleNamespace(mem=memory, ptr=offset),
         MemoryPool=MemoryPool,
         Stream=Stream,
         alloc_pinned_memory=bytearray,
@@ -249,7 +261,12 @@ def make_module() -> types.SimpleNamespace:
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceCount=lambda: 1,
-            getDeviceProperties=lambda _: {"name": b"no GPU", "multiProcessorCount": 4, "major": 9},
+            getDeviceProperties=lambda _: {
+                "name": b"no GPU",
+                "multiProcessorCount": 4,
+                "major": 9,
+                "sharedMemPerBlockOptin": 227 << 10,
+            },
             driverGetVersion=lambda: 13000,
             runtimeGetVersion=lambda: 13020,
             memGetInfo=lambda: (10**9, 2 * 10**9),

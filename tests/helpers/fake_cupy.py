@@ -16,7 +16,7 @@ from typing import Any
 
 import cuda_on_cpu
 import numpy as np
-from fake_cuda import DEVICE, MemoryPool
+from fake_cuda import DEVICE, MemoryPool, spoil
 from fake_cuda import make_module as make_cuda
 
 CHANGE_THEIR_ARRAY = ("fill", "sort", "partition", "put")
@@ -140,6 +140,14 @@ def asarray(array: Any, dtype: Any = None) -> ndarray:
     return ndarray(np.array(array, dtype=dtype))
 
 
+def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
+    """Memory as it is; no kernel fills it."""
+    host = np.empty(shape, dtype)
+    if DEVICE.graph is not None:
+        spoil(host)
+    return ndarray(host)
+
+
 def asnumpy(array: Any) -> np.ndarray:
     DEVICE.wait()
     return np.array(to_host(array))
@@ -186,6 +194,8 @@ def make_module() -> types.ModuleType:
         ndarray=ndarray,
         asarray=asarray,
         asnumpy=asnumpy,
+        empty=empty,
+        empty_like=lambda array: empty(array.shape, array.dtype),
         **{name: few(getattr(np, name)) for name in ("concatenate", "stack")},
         copyto=lambda target, *args, **kwargs: compute(np.copyto, target, *args, writes=True, **kwargs),
         get_default_memory_pool=lambda: DEVICE.default_pool,

@@ -83,6 +83,9 @@ class FakeDevice(Device):
     def backend(self, precision):  # noqa: ARG002 (the reference has one)
         return REFERENCE
 
+    def oracle(self):
+        return REFERENCE
+
 
 class Wrong(ReferenceBackend):
     """Two kernels a little wrong, one of another shape, one not finite, one not there."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.gpu.activation import ActivationKernels
+from minigan.backends.gpu.columns import TICKETS
 from minigan.backends.gpu.dense import DenseKernels
 from minigan.backends.gpu.device import check_device
 from minigan.backends.gpu.double_norm import DoubleNormKernels
@@ -56,9 +57,11 @@ class GpuBackend(
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         self.device = properties["name"].decode()
         self.multiprocessors = properties["multiProcessorCount"]
+        self.shared_bytes = properties["sharedMemPerBlockOptin"]
         self.has_tensor_cores = properties["major"] >= 8  # Ampere
         self.precision = self._checked(precision)
         self.launch = Launcher()
+        self.zero_tickets = cupy.zeros(TICKETS, dtype=np.uint32)
 
     def _checked(self, precision: str | None) -> Precision:
         exact = os.environ.get("MINIGAN_EXACT") == "1" or not self.has_tensor_cores

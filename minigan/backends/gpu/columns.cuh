@@ -5,8 +5,9 @@
 // is of channel j % channels. A batch may be one matrix, or each of its examples one.
 //
 // A thread stays with VECTOR columns and goes down the rows. Then the threads of a block that share columns add up
-// their sums, in a tree, and each block writes one row of partial sums. A second kernel adds these up. The result does not
-// depend on the order in which threads run.
+// their sums, in a tree, and each block writes one row of partial sums. The last block to do so of those that share
+// columns adds up all their rows, in their order; where channels form groups, a second kernel does. The result does not
+// depend on the order in which threads or blocks run.
 //
 // Settings: SCALAR, VECTOR (see vector.cuh).
 #pragma once
@@ -48,9 +49,11 @@ struct Statistics {
     const T *gamma, *mean, *var;
     T eps;
 
-    __device__ int channel(int column) const { return column % channels; }
+    // Divisions take longer than all the rest of a small layer's pass: most need none.
+    __device__ int channel(int column) const { return column < channels ? column : column % channels; }
     __device__ int group(int example, int column) const {
-        return example * groups + channel(column) / (channels / groups);
+        const int c = channel(column);
+        return example * groups + (groups == channels ? c : c / (channels / groups));
     }
     __device__ T deviation(int group) const { return sqrt(var[group] + eps); }
 };
@@ -132,15 +135,41 @@ __device__ void sum_columns(const Place& place, int lanes, Sums<Q>* partials, co
     write_partials(place, lanes, totals, partials);
 }
 
+// finish(channel, total) for the channels of this block, if it is the last of a batch's blocks with these columns.
+// Columns of one channel are in one block: see `plan_columns`. `tickets`, zeros before and after, count the blocks.
+template <class Total, class Finish>
+__device__ void finish_channels(const Place& place, int lanes, int channels, const Total* partials, unsigned* tickets,
+                                const Finish& finish) {
+    bool* is_last = reinterpret_cast<bool*>(shared_bytes());
+    __threadfence();  // this block's row can be seen by others
+    __syncthreads();
+    if (threadIdx.x == 0) *is_last = atomicAdd(tickets + blockIdx.y, 1u) == gridDim.x - 1;
+    __syncthreads();
+    const bool mine = *is_last;
+    __syncthreads();
+    if (!mine) return;
+    __threadfence();  // and theirs by this one
+    if (threadIdx.x == 0) tickets[blockIdx.y] = 0;
+    const int fold = place.columns / channels, rows = gridDim.x * fold;
+    const int first = fold > 1 ? 0 : blockIdx.y * lanes * VECTOR;
+    const int count = min(channels - first, fold > 1 ? channels : lanes * VECTOR);
+    const int at_once = blockDim.x / count, channel = first + threadIdx.x % count;
+    Total total[1] = {};
+    if (threadIdx.x < at_once * count)
+#pragma unroll 4
+        for (int row = threadIdx.x / count; row < rows; row += at_once) total[0].add(partials[Offset(row) * channels + channel]);
+    add_rows(total, count);
+    if (threadIdx.x < count) finish(channel, total[0]);
+}
+
 // The total of a group's partial sums: those of neighbouring channels, in `rows` rows for each example. A block a
 // group; scaled(total, channel) may change each. Only thread 0 has the result.
 template <class Total, class Scaled>
 __device__ Total total_of_group(const Total* partials, int rows, int channels, int groups, const Scaled& scaled) {
     const int example = blockIdx.x / groups, deep = channels / groups, first = blockIdx.x % groups * deep;
     Total total[1] = {};
-    for (Offset entry = threadIdx.x; entry < Offset(rows) * deep; entry += blockDim.x) {
-        const Offset row = entry / deep;
-        const int channel = first + static_cast<int>(entry - row * deep);
+    for (int entry = threadIdx.x; entry < rows * deep; entry += blockDim.x) {
+        const int row = entry / deep, channel = first + entry % deep;
         total[0].add(scaled(partials[(Offset(example) * rows + row) * channels + channel], channel));
     }
     add_rows(total, 1);

@@ -11,6 +11,8 @@ from minigan.backends.gpu.launch import THREADS, Settings, contiguous, vector_of
 from minigan.distributed.ranks import Ranks
 
 LANES = 32  # threads side by side, at most: of float32 they read 512 bytes together
+SUM_LANES = 8  # and where they sum: the fewer columns a block has, the fewer blocks' sums are to be added up
+TICKETS = 4096  # tiles of columns whose blocks are counted
 STEPS = 4  # rows that are worth a thread
 SUM_BLOCKS = 3  # for each multiprocessor, at most: so many run at a time, and what they sum must be added up
 PASS_BLOCKS = 32
@@ -52,7 +54,9 @@ class Columns(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def plan_columns(examples: int, pixels: int, channels: int, *, wide: int, aligned: bool, blocks: int) -> Columns:
+def plan_columns(
+    examples: int, pixels: int, channels: int, *, wide: int, aligned: bool, blocks: int, most_lanes: int = LANES
+) -> Columns:
     """The layout for images.
 
     Args:
@@ -60,17 +64,29 @@ def plan_columns(examples: int, pixels: int, channels: int, *, wide: int, aligne
         wide: numbers in 16 bytes.
         aligned: whether all arrays begin at a multiple of 16 bytes.
         blocks: at most, unless there are more examples or tiles of columns.
+        most_lanes: threads side by side. If they are few, all columns of a channel are in one block.
     """
+    few = most_lanes < LANES
     fold = 1
-    while pixels % (2 * fold) == 0 and (channels * fold % wide or 2 * channels * fold <= LANES * wide):
+    while pixels % (2 * fold) == 0 and (
+        2 * channels * fold <= most_lanes * wide or (not few and channels * fold % wide != 0)
+    ):
         fold *= 2
-    rows, columns = pixels // fold, channels * fold
-    vector = wide if aligned and columns % wide == 0 else 1
-    across = -(-columns // vector)
-    tiles = -(-across // LANES)
+    across, vector = _across(channels * fold, wide, aligned)
+    while few and fold > 1 and across > most_lanes:
+        fold //= 2
+        across, vector = _across(channels * fold, wide, aligned)
+    tiles = -(-across // most_lanes)
     lanes = -(-across // tiles)
+    rows = pixels // fold
     parts = max(1, min(-(-rows // (THREADS // lanes * STEPS)), blocks // (tiles * examples)))
-    return Columns(examples, rows, columns, fold, vector, lanes, parts)
+    return Columns(examples, rows, channels * fold, fold, vector, lanes, parts)
+
+
+def _across(columns: int, wide: int, aligned: bool) -> tuple[int, int]:
+    """Threads that a row takes, and the numbers that each reads at once."""
+    vector = wide if aligned and columns % wide == 0 else 1
+    return -(-columns // vector), vector
 
 
 class Partials(NamedTuple):
@@ -94,17 +110,25 @@ class ColumnEngine(Engine):
     """
 
     ranks: Ranks
+    zero_tickets: Array  # TICKETS times 0, unsigned
 
     def partial_sums(
-        self, family: str, kernel: str, arrays: tuple[Array, ...], *arguments: Any, examples: int, terms: int
+        self,
+        family: str,
+        kernel: str,
+        arrays: tuple[Array, ...],
+        *arguments: Any,
+        examples: int,
+        terms: int,
+        more: tuple[Any, ...] = (),
     ) -> Partials:
-        """Launches a kernel that makes so many sums of each channel."""
+        """Launches a kernel that makes so many sums of each channel; it takes `more` behind them."""
         arrays = tuple(map(contiguous, arrays))
-        columns = self._columns(arrays, examples, SUM_BLOCKS)
+        columns = self._columns(arrays, examples, SUM_BLOCKS, SUM_LANES)
         rows = columns.parts * columns.fold
         sums = self.empty((examples * rows, arrays[0].shape[-1], terms), DOUBLE)
         shared = THREADS * columns.vector * terms * DOUBLE.itemsize
-        self._launch(family, kernel, columns, arrays, *arguments, sums, shared=shared)
+        self._launch(family, kernel, columns, arrays, *arguments, sums, *more, shared=shared)
         return Partials(sums, rows, columns.settings)
 
     def of_all_ranks(self, partials: Partials) -> Partials:
@@ -145,7 +169,11 @@ class ColumnEngine(Engine):
             settings=partials.settings,
         )
 
-    def _columns(self, arrays: tuple[Array, ...], examples: int, blocks: int) -> Columns:
+    def tickets(self, channels: int) -> Array | None:
+        """What counts the blocks of `finish_channels`; None if the channels are too many."""
+        return self.zero_tickets if channels <= TICKETS else None
+
+    def _columns(self, arrays: tuple[Array, ...], examples: int, blocks: int, lanes: int = LANES) -> Columns:
         first = arrays[0]
         channels = first.shape[-1]
         return plan_columns(
@@ -155,6 +183,7 @@ class ColumnEngine(Engine):
             wide=16 // first.dtype.itemsize,
             aligned=vector_of(*arrays, together=0) > 1,
             blocks=blocks * self.multiprocessors,
+            most_lanes=lanes,
         )
 
     def _launch(

@@ -50,6 +50,27 @@ __device__ inline void await_copies() {
 
 #endif
 
+// Numbers that lie side by side, moved by one instruction.
+template <int N>
+struct alignas(N * sizeof(T)) Vector {
+    T at[N];
+};
+
+template <int N>
+__device__ inline Vector<N> load(const T* from) {
+    return *reinterpret_cast<const Vector<N>*>(from);
+}
+
+template <int N>
+__device__ inline void store(T* to, const Vector<N>& numbers) {
+    *reinterpret_cast<Vector<N>*>(to) = numbers;
+}
+
+template <int N>
+struct Count {
+    static constexpr int value = N;
+};
+
 // slope * t, but 0 where that is 0 times infinity: a ReLU's output and gradient left of its kink.
 __device__ inline T weakened(T t, T slope) {
     const T product = slope * t;
@@ -63,10 +84,11 @@ struct Divisor {
     int shift;
 
     __device__ explicit Divisor(int d) : divisor(d) {
-        int bits = 0;
-        while ((1LL << bits) < d) ++bits;
-        shift = 31 + bits;
-        multiplier = static_cast<unsigned>(((1ULL << shift) + d - 1) / d);
+        shift = 31 + (d > 1 ? 32 - __clz(d - 1) : 0);
+        // Rounded up; a quotient of doubles, which takes a fraction of an integer one's time, may be 1 less.
+        const unsigned long long power = 1ULL << shift;
+        const auto quotient = static_cast<unsigned long long>(static_cast<double>(power) / d);
+        multiplier = static_cast<unsigned>(quotient * d < power ? quotient + 1 : quotient);
     }
 
     __device__ int of(int n) const {

@@ -14,13 +14,13 @@
 // A product with few tiles but a long depth is cut along its depth: each of `splits` parts writes its sum to `parts`,
 // and `sum_parts` adds them in their order, so that the result never depends on who was first.
 //
-// Settings: SCALAR, PRECISION, BM, BN, WARPS_M, WARPS_N (see product.cuh); VA and VB, how many neighbours of the factors a
-// thread may fetch at once.
+// A launch may do many products of one shape: `next_x`, `next_w` and `next_y` lead from each to the next.
+//
+// Settings: SCALAR, PRECISION, BM, BN, WARPS_M, WARPS_N, BK (see product.cuh); STAGES, tiles under way; BLOCKS, that a
+// multiprocessor runs at a time; VA and VB, how many neighbours of the factors a thread may fetch at once.
 
 #include "finish.cuh"
 #include "product.cuh"
-
-constexpr int STAGES = 4;  // tiles under way: while one is multiplied the next three arrive
 
 struct Geometry {
     int N, H, W, C, P, Q, K, R, S, stride_h, stride_w, top, left;
@@ -32,28 +32,44 @@ struct Geometry {
 
 // ---------------------------------------------------------------------------------------------- loaders
 
-// One thread's share in copying a tile: the rows, and the places in them, that it copies.
-template <int ROWS, int LENGTH, int V>
-struct Share {
-    static constexpr int ACROSS = LENGTH / V;             // copies that make a row
-    static constexpr int AT_ONCE = THREADS / ACROSS;      // rows that all threads copy together
-    static constexpr int TIMES = (ROWS + AT_ONCE - 1) / AT_ONCE;
+constexpr int FAR = 1 << 30;  // a coordinate outside of every image
 
-    static __device__ int place() { return threadIdx.x % ACROSS * V; }
-    static __device__ int row(int time) { return threadIdx.x / ACROSS + time * AT_ONCE; }
+// One thread's share in a tile: the V numbers that it copies at each of TIMES times.
+//
+// Neighbouring threads copy neighbouring numbers of a row of memory: the whole depth of the tile, or a LINE of 32
+// columns. Of such lines it then takes the next in the same row before it goes on to the next row.
+template <int EXTENT, bool DEPTH_INNER, int V>
+struct Share {
+    using Where = Tile<EXTENT, DEPTH_INNER>;
+    static constexpr int ROWS = DEPTH_INNER ? EXTENT : BK;
+    static constexpr int LINE = DEPTH_INNER ? BK : EXTENT < 32 ? EXTENT : 32;
+    static constexpr int LINES = DEPTH_INNER ? 1 : EXTENT / LINE;  // in a row
+    static constexpr int ACROSS = LINE / V;                        // copies that make a line
+    static constexpr int AT_ONCE = THREADS / ACROSS;               // rows that all threads copy from together
+    static constexpr int TIMES = (ROWS + AT_ONCE - 1) / AT_ONCE * LINES;
+    static_assert(THREADS % ACROSS == 0, "threads share rows evenly");
+
+    static __device__ int place(int time) { return threadIdx.x % ACROSS * V + time % LINES * LINE; }
+    static __device__ int row(int time) { return threadIdx.x / ACROSS + time / LINES * AT_ONCE; }
+    // The times of one of PARTS shares of a step's copies.
+    template <int PARTS>
+    static __device__ constexpr bool is_in(int part, int time) { return time * PARTS / TIMES == part; }
+    static __device__ bool exists(int time) { return ROWS % AT_ONCE == 0 || row(time) < ROWS; }
+    static __device__ int at(int time) {
+        return DEPTH_INNER ? Where::at(row(time), place(time)) : Where::at(place(time), row(time));
+    }
 };
 
 // Windows of images: a row is one pixel's window, the depth runs over taps and, inside, channels.
 // Tap (y, x) of a window that starts at (from_y, from_x) lies at (from_y + SIGN * y, from_x + SIGN * x).
 template <int EXTENT, int V, int SIGN>
 struct Windows {
-    using Where = Tile<EXTENT, true>;
-    using Mine = Share<EXTENT, BK, V>;
+    using Mine = Share<EXTENT, true, V>;
 
     const T* images;
     int height, width, channels, depth;
     Divisor by_channels, by_taps_across;
-    Offset image[Mine::TIMES];  // where each row's image begins
+    const T* start[Mine::TIMES];  // of each row's window: perhaps outside of the image, and not to be read then
     int from_y[Mine::TIMES], from_x[Mine::TIMES];
 
     __device__ Windows(const T* images, int height, int width, int channels, int taps_down, int taps_across)
@@ -62,60 +78,73 @@ struct Windows {
           by_taps_across(taps_across > 0 ? taps_across : 1) {}
 
     __device__ void set_row(int time, int n, int y, int x) {
-        image[time] = static_cast<Offset>(n) * height * width * channels;
+        start[time] = images + ((static_cast<Offset>(n) * height + y) * width + x) * channels;
         from_y[time] = y;
         from_x[time] = x;
     }
 
     // A window beyond the last one lies outside of all images.
-    __device__ void set_none(int time) { set_row(time, 0, -SIGN * (1 << 30), 0); }
+    __device__ void set_none(int time) {
+        start[time] = images;
+        from_y[time] = FAR;
+        from_x[time] = 0;
+    }
 
-    __device__ void load(T* tile, int step) const {
-        int channel = step * BK + Mine::place();
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
+        int channel = step * BK + Mine::place(0);
         const bool inside = channel < depth;
         int x = by_channels.split(channel);
         const int y = by_taps_across.split(x);
+        const Offset tap = SIGN * (static_cast<Offset>(y) * width + x) * channels + channel;
+        const unsigned down = SIGN * (inside ? y : FAR), across = SIGN * x;
 #pragma unroll
-        for (int time = 0; time < Mine::TIMES; ++time) {
-            if (Mine::row(time) >= EXTENT) continue;
-            const int at_y = from_y[time] + SIGN * y, at_x = from_x[time] + SIGN * x;
-            const bool there = inside && 0 <= at_y && at_y < height && 0 <= at_x && at_x < width;
-            const Offset at = there ? image[time] + (static_cast<Offset>(at_y) * width + at_x) * channels + channel : 0;
-            copy_async<V * sizeof(T)>(tile + Where::at(Mine::row(time), Mine::place()), images + at, there);
-        }
+        for (int time = 0; time < Mine::TIMES; ++time)
+            if (Mine::template is_in<PARTS>(part, time))
+                copy(time, start[time] + tap, from_y[time] + down < height && from_x[time] + across < width);
     }
 };
 
 // The windows of conv2d by tap: a column is (r, s, c), the depth runs over the windows' pixels (n, p, q).
 template <int EXTENT, int V>
 struct Taps {
-    using Where = Tile<EXTENT, false>;
-    using Mine = Share<BK, EXTENT, V>;
+    using Mine = Share<EXTENT, false, V>;
 
     const T* images;
     const Geometry g;
+    int depth;
     Divisor by_Q, by_P;
-    int r, s, c;
-    bool inside;
+    int r[Mine::LINES], s[Mine::LINES], tap[Mine::LINES];  // of each column, and where it lies from the window's start
 
-    __device__ Taps(const T* images, const Geometry& g, int first_column) : images(images), g(g), by_Q(g.Q), by_P(g.P) {
-        c = first_column + Mine::place();
-        inside = c < g.R * g.S * g.C;
-        s = Divisor(g.C).split(c);
-        r = Divisor(g.S).split(s);
+    __device__ Taps(const T* images, const Geometry& g, int first_column)
+        : images(images), g(g), depth(g.N * g.P * g.Q), by_Q(g.Q), by_P(g.P) {
+        const Divisor by_C(g.C), by_S(g.S);
+#pragma unroll
+        for (int line = 0; line < Mine::LINES; ++line) {
+            const int column = first_column + Mine::place(line);
+            int c = column;
+            s[line] = by_C.split(c);
+            r[line] = by_S.split(s[line]);
+            tap[line] = (r[line] * g.W + s[line]) * g.C + c;
+            if (column >= g.R * g.S * g.C) r[line] = FAR;
+        }
     }
 
-    __device__ void load(T* tile, int step) const {
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
 #pragma unroll
-        for (int time = 0; time < Mine::TIMES; ++time) {
-            if (Mine::row(time) >= BK) continue;
+        for (int time = 0; time < Mine::TIMES; time += Mine::LINES) {
             int q = step * BK + Mine::row(time);
+            const bool inside = q < depth;
             int p = by_Q.split(q);
             const int n = by_P.split(p);
-            const int y = p * g.stride_h + r - g.top, x = q * g.stride_w + s - g.left;
-            const bool there = inside && n < g.N && 0 <= y && y < g.H && 0 <= x && x < g.W;
-            const Offset at = there ? ((static_cast<Offset>(n) * g.H + y) * g.W + x) * g.C + c : 0;
-            copy_async<V * sizeof(T)>(tile + Where::at(Mine::place(), Mine::row(time)), images + at, there);
+            const int from_y = p * g.stride_h - g.top, from_x = q * g.stride_w - g.left;
+            const T* start = images + ((static_cast<Offset>(n) * g.H + from_y) * g.W + from_x) * g.C;
+            const unsigned y = inside ? from_y : FAR, x = from_x;
+#pragma unroll
+            for (int line = 0; line < Mine::LINES; ++line)
+                if (Mine::template is_in<PARTS>(part, time + line))
+                    copy(time + line, start + tap[line], y + r[line] < g.H && x + s[line] < g.W);
         }
     }
 };
@@ -123,23 +152,21 @@ struct Taps {
 // A matrix (depth, columns) as it is.
 template <int EXTENT, int V>
 struct Matrix {
-    using Where = Tile<EXTENT, false>;
-    using Mine = Share<BK, EXTENT, V>;
+    using Mine = Share<EXTENT, false, V>;
 
     const T* numbers;
-    int depth, columns, column;
+    int depth, columns, first_column;
 
     __device__ Matrix(const T* numbers, int depth, int columns, int first_column)
-        : numbers(numbers), depth(depth), columns(columns), column(first_column + Mine::place()) {}
+        : numbers(numbers + first_column), depth(depth), columns(columns), first_column(first_column) {}
 
-    __device__ void load(T* tile, int step) const {
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time) {
-            if (Mine::row(time) >= BK) continue;
-            const int d = step * BK + Mine::row(time);
-            const bool there = d < depth && column < columns;
-            const Offset at = there ? static_cast<Offset>(d) * columns + column : 0;
-            copy_async<V * sizeof(T)>(tile + Where::at(Mine::place(), Mine::row(time)), numbers + at, there);
+            if (!Mine::template is_in<PARTS>(part, time)) continue;
+            const int d = step * BK + Mine::row(time), place = Mine::place(time);
+            copy(time, numbers + (static_cast<Offset>(d) * columns + place), d < depth && first_column + place < columns);
         }
     }
 };
@@ -147,8 +174,7 @@ struct Matrix {
 // The weights as an input gradient's phase needs them: a row is c, the depth runs over the phase's taps and, inside, k.
 template <int EXTENT, int V>
 struct PhaseWeights {
-    using Where = Tile<EXTENT, true>;
-    using Mine = Share<EXTENT, BK, V>;
+    using Mine = Share<EXTENT, true, V>;
 
     const T* w;
     const Geometry g;
@@ -160,54 +186,81 @@ struct PhaseWeights {
         : w(w), g(g), first_r(first_r), first_s(first_s), depth(taps_down * taps_across * g.K), first_row(first_row),
           by_K(g.K), by_taps_across(taps_across > 0 ? taps_across : 1) {}
 
-    __device__ void load(T* tile, int step) const {
-        int k = step * BK + Mine::place();
-        const bool inside = k < depth;
+    template <int PARTS, class Copy>
+    __device__ void each(int step, int part, const Copy& copy) const {
+        int k = step * BK + Mine::place(0);
+        const int rows = k < depth ? g.C : 0;
         int s = by_K.split(k);
         const int r = first_r + by_taps_across.split(s) * g.stride_h;
         s = first_s + s * g.stride_w;
+        const T* tap = w + static_cast<Offset>(r * g.S + s) * g.C * g.K + k;
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time) {
-            if (Mine::row(time) >= EXTENT) continue;
+            if (!Mine::template is_in<PARTS>(part, time)) continue;
             const int c = first_row + Mine::row(time);
-            const bool there = inside && c < g.C;
-            const Offset at = there ? (static_cast<Offset>(r * g.S + s) * g.C + c) * g.K + k : 0;
-            copy_async<V * sizeof(T)>(tile + Where::at(Mine::row(time), Mine::place()), w + at, there);
+            copy(time, tap + static_cast<Offset>(c) * g.K, c < rows);
         }
     }
 };
 
 // ---------------------------------------------------------------------------------------------- the product
 
-// Adds the steps [first, last) of the depth to the product: tiles arrive while earlier ones are multiplied.
+// Adds the steps [first, last) of the depth to the product: tiles arrive while earlier ones are multiplied. Copies are
+// begun in parts, between multiplications, as both take their time to be issued.
 template <class A, class B>
-__device__ void accumulate(Product& product, const A& a, const B& b, int first, int last) {
-    constexpr int SIZE = A::Where::SIZE + B::Where::SIZE;
+__device__ void accumulate(Product& product, A a, B b, int first, int last) {
+    using MineA = typename A::Mine;
+    using MineB = typename B::Mine;
+    using TileA = typename MineA::Where;
+    using TileB = typename MineB::Where;
     T* shared = reinterpret_cast<T*>(shared_bytes());
-    const auto fetch = [&](int step) {
-        if (step < last) {
-            T* stage = shared + (step - first) % STAGES * SIZE;
-            a.load(stage, step);
-            b.load(stage + A::Where::SIZE, step);
-        }
-        close_copies();  // also an empty group, so that waiting counts alike in every step
+    a.depth = min(a.depth, last * BK);  // beyond it zeros are copied, from nowhere
+    b.depth = min(b.depth, last * BK);
+    const auto stage = [=](int step) { return shared + (step - first) % STAGES * (TileA::SIZE + TileB::SIZE); };
+    const auto fetch = [&](int step, int part, auto parts) {
+        constexpr int PARTS = decltype(parts)::value;
+        T* to = stage(step);
+        a.template each<PARTS>(step, part, [=](int time, const T* from, bool there) {
+            if (MineA::exists(time)) copy_async<VA * sizeof(T)>(to + MineA::at(time), from, there);
+        });
+        b.template each<PARTS>(step, part, [=](int time, const T* from, bool there) {
+            if (MineB::exists(time)) copy_async<VB * sizeof(T)>(to + TileA::SIZE + MineB::at(time), from, there);
+        });
+        if (part == PARTS - 1) close_copies();
     };
-    for (int step = first; step < first + STAGES - 1; ++step) fetch(step);
+    for (int step = first; step < first + STAGES - 1; ++step) fetch(step, 0, Count<1>{});
     for (int step = first; step < last; ++step) {
         await_copies<STAGES - 2>();
         __syncthreads();  // the tile is there for all, and the one before it is no longer read
-        fetch(step + STAGES - 1);
-        const T* stage = shared + (step - first) % STAGES * SIZE;
-        product.add<typename A::Where, typename B::Where>(stage, stage + A::Where::SIZE);
+        product.template add<TileA, TileB>(stage(step), stage(step) + TileA::SIZE, [&](int part) {
+            fetch(step + STAGES - 1, part, Count<Product::PARTS>{});
+        });
     }
+    await_copies<0>();  // of zeros: the shared memory is another block's next
 }
 
 #define FINISH_ARGUMENTS T *y, const T *bias, int biases, double slope, int add, int splits, T *parts
+#define NEXT_ARGUMENTS Offset next_x, Offset next_w, Offset next_y
 
-// The parts of a cut product are plain sums, each in an array like y.
-__device__ inline Finish finish_of(FINISH_ARGUMENTS, int split, Offset size) {
-    if (splits > 1) return Finish{parts + split * size, nullptr, 0, T(1), false};
-    return Finish{y, bias, biases, static_cast<T>(slope), add != 0};
+// What a block does of all that is launched: grid.z counts products, in each its phases, and in each of these its parts.
+struct Task {
+    int product, phase, split;
+    Offset products;
+
+    __device__ Task(int phases, int splits) {
+        const int z = blockIdx.z;
+        split = z % splits;
+        phase = z / splits % phases;
+        product = z / splits / phases;
+        products = gridDim.z / (splits * phases);
+    }
+};
+
+// The parts of a cut product are plain sums, each in an array like that of all the products' results.
+__device__ inline Finish finish_of(FINISH_ARGUMENTS, const Task& task, Offset next_y) {
+    const Offset at = task.product * next_y;
+    if (splits > 1) return Finish{parts + task.split * task.products * next_y + at, nullptr, 0, T(1), false};
+    return Finish{y + at, bias, biases, static_cast<T>(slope), add != 0};
 }
 
 // The steps of the depth that one of `splits` has to do.
@@ -230,8 +283,14 @@ struct Rows {
         return first_row + m < rows ? static_cast<Offset>(first_row + m) * columns : -1;
     }
 
-    __device__ void operator()(Offset row, int n, T sum) const {
-        if (row >= 0 && first_column + n < columns) finish(row + first_column + n, first_column + n, sum);
+    template <int N>
+    __device__ Columns<N> column(int n) const {
+        return finish.columns<N>(first_column + n, columns);
+    }
+
+    template <int N>
+    __device__ void operator()(Offset row, const Columns<N>& columns, const T* sums) const {
+        if (row >= 0) finish(row, columns, sums);
     }
 };
 
@@ -266,19 +325,26 @@ struct PhaseRows {
         return ((static_cast<Offset>(n) * g.H + i) * g.W + j) * g.C;
     }
 
-    __device__ void operator()(Offset row, int n, T sum) const {
-        if (row >= 0 && first_column + n < g.C) finish(row + first_column + n, first_column + n, sum);
+    template <int N>
+    __device__ Columns<N> column(int n) const {
+        return finish.columns<N>(first_column + n, g.C);
+    }
+
+    template <int N>
+    __device__ void operator()(Offset row, const Columns<N>& columns, const T* sums) const {
+        if (row >= 0) finish(row, columns, sums);
     }
 };
 
 // ---------------------------------------------------------------------------------------------- kernels
 
-// Grid: tiles of rows, tiles of columns, splits. y (N, P, Q, K).
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
-conv2d(const T* x, const T* w, GEOMETRY_ARGUMENTS, FINISH_ARGUMENTS) {
+// Grid: tiles of rows, tiles of columns, see Task. y (N, P, Q, K).
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+conv2d(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, FINISH_ARGUMENTS) {
+    const Task task(1, splits);
     const int rows = N * P * Q, first_row = blockIdx.x * BM, first_column = blockIdx.y * BN;
     using Images = Windows<BM, VA, +1>;
-    Images a(x, H, W, C, R, S);
+    Images a(x + task.product * next_x, H, W, C, R, S);
     const Divisor by_Q(Q), by_P(P);
     for (int time = 0; time < Images::Mine::TIMES; ++time) {
         int q = first_row + Images::Mine::row(time);
@@ -290,25 +356,26 @@ conv2d(const T* x, const T* w, GEOMETRY_ARGUMENTS, FINISH_ARGUMENTS) {
         const int n = by_P.split(p);
         a.set_row(time, n, p * stride_h - top, q * stride_w - left);
     }
-    const Matrix<BN, VB> b(w, a.depth, K, first_column);
-    const Steps steps(a.depth, blockIdx.z, splits);
+    const Matrix<BN, VB> b(w + task.product * next_w, a.depth, K, first_column);
+    const Steps steps(a.depth, task.split, splits);
     Product product;
     accumulate(product, a, b, steps.first, steps.last);
-    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, blockIdx.z, Offset(rows) * K);
+    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y);
     product.each(Rows{finish, rows, K, first_row, first_column});
 }
 
-// Grid: tiles of a phase's pixels, tiles of columns, phases x splits. y (N, H, W, C) is dx; x (N, P, Q, K) is dy.
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
-conv2d_input_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, FINISH_ARGUMENTS) {
+// Grid: tiles of a phase's pixels, tiles of columns, see Task. y (N, H, W, C) is dx; x (N, P, Q, K) is dy.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+conv2d_input_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, FINISH_ARGUMENTS) {
     const Geometry g = GEOMETRY;
-    const int split = blockIdx.z % splits, phase = blockIdx.z / splits;
-    const Phase vertical(phase / stride_w, H, stride_h, top, R), horizontal(phase % stride_w, W, stride_w, left, S);
+    const Task task(stride_h * stride_w, splits);
+    const Phase vertical(task.phase / stride_w, H, stride_h, top, R);
+    const Phase horizontal(task.phase % stride_w, W, stride_w, left, S);
     const int rows = N * vertical.pixels * horizontal.pixels, first_row = blockIdx.x * BM;
     if (first_row >= rows) return;  // phases differ in their pixels
     const Divisor by_width(horizontal.pixels), by_height(vertical.pixels);
     using Images = Windows<BM, VA, -1>;
-    Images a(x, P, Q, K, vertical.taps, horizontal.taps);
+    Images a(x + task.product * next_x, P, Q, K, vertical.taps, horizontal.taps);
     for (int time = 0; time < Images::Mine::TIMES; ++time) {
         int j = first_row + Images::Mine::row(time);
         if (j >= rows) {
@@ -320,25 +387,26 @@ conv2d_input_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, FINISH_ARGUMENTS) 
         a.set_row(time, n, vertical.first_window + i, horizontal.first_window + j);
     }
     const int first_column = blockIdx.y * BN;
-    const PhaseWeights<BN, VB> b(w, g, vertical.first_tap, horizontal.first_tap, vertical.taps, horizontal.taps,
-                                 first_column);
-    const Steps steps(a.depth, split, splits);
+    const PhaseWeights<BN, VB> b(w + task.product * next_w, g, vertical.first_tap, horizontal.first_tap, vertical.taps,
+                                 horizontal.taps, first_column);
+    const Steps steps(a.depth, task.split, splits);
     Product product;
     accumulate(product, a, b, steps.first, steps.last);
-    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, split, Offset(N) * H * W * C);
+    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y);
     product.each(PhaseRows{finish, g, vertical, horizontal, first_row, first_column, by_width, by_height});
 }
 
-// Grid: tiles of (r, s, c), tiles of k, splits. y (R, S, C, K) is dw; dy (N, P, Q, K) stands in for w.
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
-conv2d_weight_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, FINISH_ARGUMENTS) {
+// Grid: tiles of (r, s, c), tiles of k, see Task. y (R, S, C, K) is dw; dy (N, P, Q, K) stands in for w.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+conv2d_weight_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, FINISH_ARGUMENTS) {
     const Geometry g = GEOMETRY;
+    const Task task(1, splits);
     const int rows = R * S * C, depth = N * P * Q, first_row = blockIdx.x * BM, first_column = blockIdx.y * BN;
-    const Taps<BM, VA> a(x, g, first_row);
-    const Matrix<BN, VB> b(w, depth, K, first_column);
-    const Steps steps(depth, blockIdx.z, splits);
+    const Taps<BM, VA> a(x + task.product * next_x, g, first_row);
+    const Matrix<BN, VB> b(w + task.product * next_w, depth, K, first_column);
+    const Steps steps(depth, task.split, splits);
     Product product;
     accumulate(product, a, b, steps.first, steps.last);
-    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, blockIdx.z, Offset(rows) * K);
+    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y);
     product.each(Rows{finish, rows, K, first_row, first_column});
 }

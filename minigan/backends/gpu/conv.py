@@ -11,12 +11,12 @@ import numpy as np
 from minigan.backends.base import Array, expect
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.gpu.engine import Engine
-from minigan.backends.gpu.launch import THREADS, Settings, aligned, contiguous
+from minigan.backends.gpu.launch import THREADS, aligned, contiguous, vector_of
 from minigan.backends.gpu.plan import THIN, Kernel, ProductPlan, dense, folded, is_thin, plan_product
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.workspace import InPlace
 
-PRECISION = {"fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
+ONE_BY_ONE = (("VECTOR", 1), ("WIDE", 0))
 
 
 class Finish(NamedTuple):
@@ -74,7 +74,7 @@ class ConvKernels(Engine, FusedKernels):
         if kernel == "conv2d_input_grad" and is_thin(g, images):
             return "overlap-add"
         plan = self._plan(kernel, g, images, dtype, (True, True))  # type: ignore[arg-type]  # one of the three names
-        return plan.name(self.precision if dtype == np.float32 else "fp64")
+        return plan.name()
 
     def reason(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
         g = folded(geometry)
@@ -85,16 +85,26 @@ class ConvKernels(Engine, FusedKernels):
         return f"{tile}, its depth cut into {plan.splits} parts to occupy the GPU" if plan.splits > 1 else tile
 
     def product(
-        self, kernel: Kernel, left: Array, right: Array, result: Array, g: ConvGeometry, images: int, finish: Finish
+        self,
+        kernel: Kernel,
+        left: Array,
+        right: Array,
+        result: Array,
+        g: ConvGeometry,
+        images: int,
+        finish: Finish,
+        *,
+        products: int = 1,
     ) -> None:
         """Launches one of the three kernels.
 
         Args:
             left, right: x and w; dy and w; or x and dy.
             result: y, dx or dw.
+            products: one after the other in each array.
         """
         left, right, dtype = contiguous(left), contiguous(right), left.dtype
-        plan = self._plan(kernel, g, images, dtype, (aligned(left, 16), aligned(right, 16)))
+        plan = self._plan(kernel, g, images, dtype, (aligned(left, 16), aligned(right, 16)), products)
         bias, biases = finish.bias, 1 if finish.bias is None else finish.bias.size
         end = (float(finish.slope), int(finish.add))
         parts = self.empty((plan.splits, result.size), dtype) if plan.splits > 1 else None
@@ -105,32 +115,65 @@ class ConvKernels(Engine, FusedKernels):
             left,
             right,
             *(images, g.H, g.W, g.C, g.P, g.Q, g.K, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0]),
+            *(np.int64(array.size // products) for array in (left, right, result)),
             *(result, bias, biases, *end, plan.splits, parts),
             dtype=dtype,
-            shared=plan.shared_bytes(kernel, dtype.itemsize),
-            settings=self._settings(plan, dtype),
+            block=plan.tile.threads,
+            shared=plan.shared_bytes(kernel),
+            settings=plan.settings,
         )
         if parts is not None:
-            arguments = (parts, plan.splits, np.int64(result.size), result, bias, biases, *end)
-            self.launch.elementwise("combine", "sum_parts", result.size, *arguments, dtype=dtype)
+            self._sum_parts(parts, result, (bias, biases, *end))
 
-    def _plan(
-        self, kernel: Kernel, g: ConvGeometry, images: int, dtype: np.dtype[Any], straight: tuple[bool, bool]
-    ) -> ProductPlan:
-        return plan_product(
-            kernel, g, images, multiprocessors=self.multiprocessors, itemsize=dtype.itemsize, aligned=straight
+    def _sum_parts(self, parts: Array, result: Array, end: tuple[Any, ...]) -> None:
+        """The sum of a cut product's parts; `groups` threads share each result where these are few."""
+        vector = vector_of(parts, result, together=result.size)
+        results, groups = result.size // vector, 1
+        while 2 * groups <= min(len(parts), THREADS // 32) and results * groups < THREADS * 8 * self.multiprocessors:
+            groups *= 2
+        self.launch.elementwise(
+            "combine",
+            "sum_parts",
+            results * groups,
+            *(parts, result, np.int64(result.size), len(parts), groups, *end),
+            dtype=result.dtype,
+            shared=THREADS * vector * result.itemsize,
+            settings=(("VECTOR", vector), ("WIDE", int(result.size >= 1 << 32))),
         )
 
-    def _settings(self, plan: ProductPlan, dtype: np.dtype[Any]) -> Settings:
-        """The settings that conv.cu is compiled with."""
-        (BM, BN, (WARPS_M, WARPS_N)), (VA, VB) = plan.tile, plan.vectors
-        precision = PRECISION[self.precision if dtype == np.float32 else "fp32"]
-        sizes = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("VA", VA), ("VB", VB))
-        return (("PRECISION", precision), *sizes)
+    def _plan(
+        self,
+        kernel: Kernel,
+        g: ConvGeometry,
+        images: int,
+        dtype: np.dtype[Any],
+        straight: tuple[bool, bool],
+        products: int = 1,
+    ) -> ProductPlan:
+        return plan_product(
+            kernel,
+            g,
+            images,
+            products=products,
+            precision=self.precision if dtype == np.float32 else "fp64",
+            multiprocessors=self.multiprocessors,
+            shared=self.shared_bytes,
+            aligned=straight,
+        )
 
     def _sum_overlaps(self, dy: Array, w: Array, b: Array | None, g: ConvGeometry, dx: Array) -> None:
         """dx of few channels: each window's own gradient, then the sum of those that overlap."""
         windows = self.empty((len(dy) * g.P * g.Q, g.R * g.S * g.C), dy.dtype)
         self.product("conv2d_input_grad", dy, w, windows, dense(windows.shape[1], g.K), len(windows), Finish())
         sizes = (len(dx), g.H, g.W, g.C, g.P, g.Q, g.R, g.S, *g.stride, g.padding[0][0], g.padding[1][0])
-        self.launch("combine", "sum_overlaps", (-(-dx.size // THREADS),), windows, *sizes, dx, b, dtype=dx.dtype)
+        self.launch(
+            "combine",
+            "sum_overlaps",
+            (-(-dx.size // (g.C * THREADS)),),
+            windows,
+            *sizes,
+            dx,
+            b,
+            dtype=dx.dtype,
+            settings=ONE_BY_ONE,
+        )

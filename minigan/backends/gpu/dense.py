@@ -29,19 +29,38 @@ class DenseKernels(ConvKernels):
     def dense_leaky_relu(self, x: Array, w: Array, b: Array | None, *, slope: float) -> Array:
         return self._matmul(x, w, False, False, None, Finish(b, slope))
 
+    def batched_matmul(self, a: Array, b: Array, *, transpose_a: bool = False, transpose_b: bool = False) -> Array:
+        if transpose_a and transpose_b:  # no layer needs it
+            a, transpose_a = self.xp.ascontiguousarray(a.swapaxes(1, 2)), False
+        expect("b", b, (len(a), *b.shape[1:]), a.dtype)
+        M = a.shape[2] if transpose_a else a.shape[1]
+        N = b.shape[1] if transpose_b else b.shape[2]
+        y = self.empty((len(a), M, N), a.dtype)
+        if y.size:
+            self._multiply(a, b, transpose_a, transpose_b, y, Finish(), products=len(a))
+        return y
+
     def _matmul(
         self, a: Array, b: Array, transpose_a: bool, transpose_b: bool, y: Array | None, finish: Finish
     ) -> Array:
         if transpose_a and transpose_b:  # no layer needs it
             a, transpose_a = self.xp.ascontiguousarray(a.T), False
-        M, L = a.shape[::-1] if transpose_a else a.shape
+        M = a.shape[1] if transpose_a else a.shape[0]
         N = b.shape[0] if transpose_b else b.shape[1]
-        expect("b", b, (N, L) if transpose_b else (L, N), a.dtype)
         y = self.empty((M, N), a.dtype) if y is None else y
-        if transpose_a:
-            self.product("conv2d_weight_grad", a, b, y, dense(M, N), L, finish)
-        elif transpose_b:
-            self.product("conv2d_input_grad", a, b, y, dense(N, L), M, finish)
-        else:
-            self.product("conv2d", a, b, y, dense(L, N), M, finish)
+        self._multiply(a, b, transpose_a, transpose_b, y, finish)
         return y
+
+    def _multiply(
+        self, a: Array, b: Array, transpose_a: bool, transpose_b: bool, y: Array, finish: Finish, *, products: int = 1
+    ) -> None:
+        """Products of the last two axes; one at most is transposed."""
+        M, N = y.shape[-2:]
+        L = a.shape[-2] if transpose_a else a.shape[-1]
+        expect("b", b, (*b.shape[:-2], N, L) if transpose_b else (*b.shape[:-2], L, N), a.dtype)
+        if transpose_a:
+            self.product("conv2d_weight_grad", a, b, y, dense(M, N), L, finish, products=products)
+        elif transpose_b:
+            self.product("conv2d_input_grad", a, b, y, dense(N, L), M, finish, products=products)
+        else:
+            self.product("conv2d", a, b, y, dense(L, N), M, finish, products=products)

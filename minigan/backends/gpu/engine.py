@@ -17,6 +17,7 @@ class Engine:
     launch: Launcher
     precision: Precision
     multiprocessors: int
+    shared_bytes: int  # that a block can have, at most
     guard: Guard | None
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, Backend
+from minigan.backends.base import Array, Backend, NotCaptured
+from minigan.backends.gpu.device import first_line
 from minigan.backends.gpu.feeds import Action, Again, Draw, Mode, Recording, Survey
 from minigan.errors import BackendError
 
@@ -32,17 +33,17 @@ class DeviceGuard:
         done: how many steps ended sound since it was last set to 0, int64, of shape ().
     """
 
-    def __init__(self, xp: ModuleType) -> None:
-        self._xp = xp
+    def __init__(self, backend: Backend) -> None:
+        self._backend, xp = backend, backend.xp
         self.sound = xp.ones((), dtype=np.bool_)
         self.done = xp.zeros((), dtype=np.int64)
 
-    def demand(self, *flags: Array) -> None:
-        for flag in flags:
-            self._xp.logical_and(self.sound, flag, out=self.sound)
+    def demand_below(self, array: Array, limit: float) -> None:
+        self._backend.clear_unless_below(self.sound, array, limit=limit)
 
     def keep(self, array: Array, before: Array) -> None:
-        self._xp.copyto(array, before, where=self._xp.logical_not(self.sound))
+        xp = self._backend.xp
+        xp.copyto(array, before, where=xp.logical_not(self.sound))
 
     def count(self) -> None:
         """At the end of each step."""
@@ -125,8 +126,8 @@ class StepGraphs:
     def __init__(self, backend: GraphSteps) -> None:
         cuda = backend.xp.cuda
         self.backend = backend
-        self.guard = DeviceGuard(backend.xp)
-        self.pool = cuda.MemoryPool()
+        self.guard = DeviceGuard(backend)
+        self.pool = lasting_pool(cuda)
         self.capturing = cuda.Stream(non_blocking=True)
         self.copying = cuda.Stream(non_blocking=True)
         self.is_eager = False
@@ -180,6 +181,20 @@ class StepGraphs:
             return step()
 
 
+def lasting_pool(cuda: Any) -> Any:
+    """A pool of memory that it keeps as long as it lives itself.
+
+    CuPy's own give back what no array uses when memory runs out; but graphs go on to write to it.
+    """
+    kept: list[Any] = []
+
+    def taken(nbytes: int) -> Any:
+        kept.append(cuda.Memory(nbytes))
+        return cuda.MemoryPointer(kept[-1], 0)
+
+    return cuda.MemoryPool(taken)
+
+
 class StepGraph:
     """One kind of step.
 
@@ -192,6 +207,7 @@ class StepGraph:
         self.capturing, self.copying = graphs.capturing, graphs.copying
         self._survey: Survey | None = None
         self._graph: Any = None
+        self._gives_up = False  # it could not be captured
         self.given: list[Any] | None = None
         self._actions: list[Action] = []
         self._turn = 0
@@ -209,13 +225,29 @@ class StepGraph:
                 action(slot.host)
             self._launch(slot)
         elif self._survey is not None and self._survey.capturable:
-            self._capture(step, self._survey)
+            self._try_to_capture(step, self._survey)
         else:
             self._survey = Survey(partial(Backend.feed, self.backend), self.backend.xp.ndarray)
+            self._survey.capturable = not self._gives_up
             with self.backend.running(self._survey, self.guard):
                 self._values = step()
             self.given = self._survey.given if self._survey.capturable else None
         return self._values
+
+    def _try_to_capture(self, step: Step, survey: Survey) -> None:
+        """Captures the step, or gives up for good.
+
+        Raises:
+            NotCaptured: a kernel or a library does what CUDA does not capture.
+        """
+        try:
+            self._capture(step, survey)
+        except (RuntimeError, BackendError) as error:  # CuPy's errors of CUDA are RuntimeErrors
+            survey.capturable, self._gives_up = False, True
+            raise NotCaptured(
+                f"a kind of training step cannot be captured ({first_line(error)}), so its kernels are launched one by "
+                "one. MINIGAN_GRAPHS=0 does so from the start."
+            ) from error
 
     def _capture(self, step: Step, survey: Survey) -> None:
         """Runs the step while nothing is executed, and then for the first time."""

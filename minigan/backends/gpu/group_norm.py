@@ -30,12 +30,11 @@ class GroupNormKernels(NormKernels):
         if add_to is None and not need_dx:
             return None
         statistics = Statistics(gamma, mean, var, eps, len(x))
-        partials = self.gradient_sums(dy, x, gamma, statistics, 1, add_to)  # any beta will do
+        means = self.empty((2, mean.size), x.dtype) if need_dx else None
+        partials = self.gradient_sums(dy, x, gamma, statistics, 1, means, add_to)  # any beta will do
         if add_to is not None:
             arguments = (len(x), partials.rows, *statistics.arguments, *add_to)
             self.add_up("group_norm", "add_weight_gradients", gamma.size, partials, *arguments, dtype=x.dtype)
-        if not need_dx:
+        if means is None:
             return None
-        means = self.empty((2, mean.size), x.dtype)
-        self.finish_gradient(partials, x.size // mean.size, statistics, means, None, gamma_inside=True)
         return self.input_gradient(dy, x, gamma, statistics, 1, means, gamma_inside=True)

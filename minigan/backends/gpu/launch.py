@@ -70,6 +70,7 @@ class Launcher:
             compiled = self._kernels[key] = self._module(family, dtype, settings).get_function(kernel)
             if shared > 48 << 10:  # what a block gets unasked
                 compiled.max_dynamic_shared_size_bytes = shared
+                compiled.preferred_shared_memory_carveout = 100  # percent: so that several blocks have room
         compiled(grid, (block,), tuple(map(_packed, arguments)), shared_mem=shared)
 
     def elementwise(

@@ -24,11 +24,16 @@ __device__ inline Affine affine(const Statistics& s, const T* beta, int example,
 // ---------------------------------------------------------------------------------------------- sums of a channel
 
 extern "C" __global__ void __launch_bounds__(256)
-channel_sums(const T* __restrict__ dy, PLACE_ARGUMENTS, Sums<1>* partials) {
-    sum_columns<1>(Place(rows, columns, lanes, parts), lanes, partials, [=](Offset at, T (&sums)[VECTOR][1]) {
+channel_sums(const T* __restrict__ dy, PLACE_ARGUMENTS, Sums<1>* partials, unsigned* tickets, int channels, T* add_to) {
+    const Place place(rows, columns, lanes, parts);
+    sum_columns<1>(place, lanes, partials, [=](Offset at, T (&sums)[VECTOR][1]) {
         const Vector<VECTOR> dy_here = load<VECTOR>(dy + at);
 #pragma unroll
         for (int i = 0; i < VECTOR; ++i) sums[i][0] += dy_here.at[i];
+    });
+    if (tickets == nullptr) return;
+    finish_channels(place, lanes, channels, partials, tickets, [=](int channel, const Sums<1>& total) {
+        add_to[channel] += static_cast<T>(total.of[0]);
     });
 }
 
@@ -41,9 +46,10 @@ extern "C" __global__ void add_channel_sums(const Sums<1>* partials, int rows, i
 // ---------------------------------------------------------------------------------------------- forward
 
 // E[x^2] - E[x]^2 would lose all digits where the mean is large against the deviation; so a run's numbers are taken as
-// differences from its first.
+// differences from its first. Of a batch with `tickets` the last block writes its mean and variance.
 extern "C" __global__ void __launch_bounds__(256, 3)
-moments(const T* __restrict__ x, PLACE_ARGUMENTS, Moments* partials) {
+moments(const T* __restrict__ x, PLACE_ARGUMENTS, Moments* partials, unsigned* tickets, int channels, T* mean_of,
+        T* variance_of) {
     const Place place(rows, columns, lanes, parts);
     double count = 0, mean[VECTOR] = {}, square[VECTOR] = {};
     for (Offset row = place.first; place.inside && row < rows; row += RUN * place.step) {
@@ -73,6 +79,11 @@ moments(const T* __restrict__ x, PLACE_ARGUMENTS, Moments* partials) {
 #pragma unroll
     for (int j = 0; j < VECTOR; ++j) totals[j] = {count, mean[j], square[j]};
     write_partials(place, lanes, totals, partials);
+    if (tickets == nullptr) return;
+    finish_channels(place, lanes, channels, partials, tickets, [=](int channel, const Moments& total) {
+        mean_of[channel] = static_cast<T>(total.mean);
+        variance_of[channel] = static_cast<T>(total.square / total.count);
+    });
 }
 
 extern "C" __global__ void finish_moments(const Moments* partials, int rows, int channels, int groups, T* mean,
@@ -105,12 +116,47 @@ normalize(const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS, const 
     }
 }
 
+// Folds a batch's statistics into the running ones; `unbias` makes its variance the unbiased one. A thread a channel.
+extern "C" __global__ void move_statistics(T* running_mean, T* running_var, const T* mean, const T* var, int channels,
+                                           double momentum, double unbias) {
+    const T keep = static_cast<T>(momentum), rest = static_cast<T>(1 - momentum), scale = static_cast<T>(unbias);
+    for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < channels; c += gridDim.x * blockDim.x) {
+        running_mean[c] = keep * running_mean[c] + rest * mean[c];
+        running_var[c] = keep * running_var[c] + rest * (var[c] * scale);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------- backward
 
-// Partial sums of dy and of dy (x - mean), dy being taken back through the activation.
+// The end of a gradient's sums of g and of g d, over `count` numbers of a group. With d = x - mean and g for dy, or for
+// gamma dy: means[0] = mean(g) and means[1] = mean(g d) / deviation^2 for each group. Where a group is one channel it may
+// add to dgamma and dbeta too.
+struct Gradient {
+    Offset count;
+    const T* var;
+    double eps;
+    T *means, *dgamma, *dbeta;
+
+    __device__ void finish(int group, int groups, const Sums<2>& total) const {
+        const double variance = double(var[group]) + eps;
+        if (means != nullptr) {
+            means[group] = static_cast<T>(total.of[0] / count);
+            means[groups + group] = static_cast<T>(total.of[1] / count / variance);
+        }
+        if (dgamma != nullptr) {
+            dgamma[group] += static_cast<T>(total.of[1] / sqrt(variance));
+            dbeta[group] += static_cast<T>(total.of[0]);
+        }
+    }
+};
+
+#define GRADIENT_ARGUMENTS Offset count, T *means, T *dgamma, T *dbeta
+
+// Partial sums of dy and of dy (x - mean), dy being taken back through the activation. Of a batch with `tickets` the
+// last block finishes the gradient.
 extern "C" __global__ void __launch_bounds__(256, 3)
 gradient_sums(const T* __restrict__ dy, const T* __restrict__ x, PLACE_ARGUMENTS, STATISTICS_ARGUMENTS,
-              const T* __restrict__ beta, double slope, Sums<2>* partials) {
+              const T* __restrict__ beta, double slope, Sums<2>* partials, unsigned* tickets, GRADIENT_ARGUMENTS) {
     const Place place(rows, columns, lanes, parts);
     const T left = static_cast<T>(slope);
     Affine to_y[VECTOR] = {};
@@ -126,28 +172,22 @@ gradient_sums(const T* __restrict__ dy, const T* __restrict__ x, PLACE_ARGUMENTS
             sums[i][1] += g * (x_here.at[i] - to_y[i].mean);
         }
     });
+    if (tickets == nullptr) return;
+    const Gradient gradient{count, var, eps, means, dgamma, dbeta};
+    finish_channels(place, lanes, channels, partials, tickets, [=](int channel, const Sums<2>& total) {
+        gradient.finish(channel, channels, total);
+    });
 }
 
-// With d = x - mean and g for dy, or with `gamma_inside` for gamma dy: means[0] = mean(g) and
-// means[1] = mean(g d) / deviation^2 for each group. Where a group is one channel it may add to dgamma and dbeta too.
-extern "C" __global__ void finish_gradient(const Sums<2>* partials, int partial_rows, Offset count,
-                                           STATISTICS_ARGUMENTS, int gamma_inside, T* means, T* dgamma, T* dbeta) {
+// The same for each group, from all its channels' partial sums; with `gamma_inside` g is gamma dy. A block a group.
+extern "C" __global__ void finish_gradient(const Sums<2>* partials, int partial_rows, STATISTICS_ARGUMENTS,
+                                           int gamma_inside, GRADIENT_ARGUMENTS) {
     const Sums<2> total = total_of_group(partials, partial_rows, channels, groups, [=](Sums<2> part, int channel) {
         if (gamma_inside)
             for (double& sum : part.of) sum *= gamma[channel];
         return part;
     });
-    if (threadIdx.x != 0) return;
-    const int group = blockIdx.x;
-    const double variance = double(var[group]) + eps;
-    if (means != nullptr) {
-        means[group] = static_cast<T>(total.of[0] / count);
-        means[gridDim.x + group] = static_cast<T>(total.of[1] / count / variance);
-    }
-    if (dgamma != nullptr) {
-        dgamma[group] += static_cast<T>(total.of[1] / sqrt(variance));
-        dbeta[group] += static_cast<T>(total.of[0]);
-    }
+    if (threadIdx.x == 0) Gradient{count, var, eps, means, dgamma, dbeta}.finish(blockIdx.x, gridDim.x, total);
 }
 
 // dx = gamma / deviation (dy - means[0] - d means[1]); with `gamma_inside` (gamma dy - ...) / deviation.

@@ -36,6 +36,11 @@ class Statistics(NamedTuple):
         return int(self.mean.size) // self.examples
 
     @property
+    def of_channels(self) -> bool:
+        """Whether each channel of the batch has statistics of its own, and all examples share them."""
+        return bool(self.mean.ndim == 1)
+
+    @property
     def arguments(self) -> tuple[Any, ...]:
         """STATISTICS_ARGUMENTS."""
         return int(self.gamma.size), self.groups, self.gamma, self.mean, self.var, float(self.eps)
@@ -60,10 +65,12 @@ class NormKernels(ColumnEngine):
     def channel_sum(self, dy: Array, *, add_to: Array) -> None:
         expect("add_to", add_to, dy.shape[-1:], dy.dtype)
         if dy.size:
-            partials = self.partial_sums("norm", "channel_sums", (dy,), examples=1, terms=1)
-            self.add_up(
-                "norm", "add_channel_sums", add_to.size, partials, partials.rows, add_to.size, add_to, dtype=dy.dtype
-            )
+            tickets = self.tickets(add_to.size)
+            more = (tickets, add_to.size, add_to)
+            partials = self.partial_sums("norm", "channel_sums", (dy,), examples=1, terms=1, more=more)
+            if tickets is None:
+                more = (partials.rows, add_to.size, add_to)
+                self.add_up("norm", "add_channel_sums", add_to.size, partials, *more, dtype=dy.dtype)
 
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
         return self.batchnorm_leaky_relu(x, gamma, beta, eps=eps, slope=1)
@@ -122,9 +129,8 @@ class NormKernels(ColumnEngine):
         statistics = Statistics(gamma, mean, var, eps)
         if add_to is None and not need_dx:
             return None
-        partials = self.of_all_ranks(self.gradient_sums(dy, x, beta, statistics, slope, add_to))
         means = self.empty((2, mean.size), x.dtype) if need_dx else None
-        self.finish_gradient(partials, x.size // mean.size, statistics, means, add_to)
+        self.gradient_sums(dy, x, beta, statistics, slope, means, add_to, synchronized=True)
         return None if means is None else self.input_gradient(dy, x, beta, statistics, slope, means)
 
     def batchnorm_frozen_grad(
@@ -141,14 +147,23 @@ class NormKernels(ColumnEngine):
     ) -> Array | None:
         statistics = Statistics(gamma, mean, var, eps)
         if add_to is not None:
-            partials = self.gradient_sums(dy, x, mean, statistics, 1, add_to)
-            self.finish_gradient(partials, x.size // mean.size, statistics, None, add_to)
+            self.gradient_sums(dy, x, mean, statistics, 1, None, add_to)
         if not need_dx:
             return None
         statistics.check(dy)
         dx = self.empty(dy.shape, dy.dtype)
         self.whole_pass("norm", "frozen_gradient", (dy,), *statistics.arguments, examples=1, results=(dx,))
         return dx
+
+    def move_statistics(
+        self, running: tuple[Array, Array], batch: tuple[Array, Array], *, momentum: float, count: int
+    ) -> None:
+        for array in (*running, *batch):
+            expect("a statistic", array, running[0].shape, running[0].dtype)
+        channels, dtype = running[0].size, running[0].dtype
+        arguments = (*running, *batch, channels, float(momentum), count / (count - 1))
+        settings = (("VECTOR", 16 // dtype.itemsize),)
+        self.launch.elementwise("norm", "move_statistics", channels, *arguments, dtype=dtype, settings=settings)
 
     # ------------------------------------------------------------------------------------------ shared with groups
 
@@ -166,9 +181,12 @@ class NormKernels(ColumnEngine):
     def measure(self, x: Array, statistics: Statistics) -> None:
         """Writes x's mean and variance to the statistics."""
         mean, var = statistics.mean, statistics.var
-        partials = self.partial_sums("norm", "moments", (x,), examples=statistics.examples, terms=3)
-        sizes = (partials.rows, x.shape[-1], statistics.groups)
-        self.add_up("norm", "finish_moments", mean.size, partials, *sizes, mean, var, dtype=x.dtype)
+        tickets = self.tickets(mean.size) if statistics.of_channels else None
+        more = (tickets, x.shape[-1], mean, var)
+        partials = self.partial_sums("norm", "moments", (x,), examples=statistics.examples, terms=3, more=more)
+        if tickets is None:
+            sizes = (partials.rows, x.shape[-1], statistics.groups)
+            self.add_up("norm", "finish_moments", mean.size, partials, *sizes, mean, var, dtype=x.dtype)
 
     def gradient_sums(
         self,
@@ -177,32 +195,36 @@ class NormKernels(ColumnEngine):
         beta: Array,
         statistics: Statistics,
         slope: float,
+        means: Array | None,
         add_to: tuple[Array, Array] | None,
+        *,
+        synchronized: bool = False,
     ) -> Partials:
-        """Sums of dy and of dy * (x - mean), dy taken back through the activation, to be added to dgamma and dbeta."""
+        """Sums of dy and of dy * (x - mean), dy taken back through the activation.
+
+        Made of them are the means that `input_gradient` needs, and what is added to dgamma and dbeta; of groups of
+        channels the means alone, with gamma dy for dy. Synchronized, the sums are those over all ranks.
+        """
         for name, array in zip(("dgamma", "dbeta"), add_to or (), strict=False):
             expect(name, array, x.shape[-1:], x.dtype)
         statistics.check(x)
         expect("dy", dy, x.shape, x.dtype)
         expect("beta", beta, x.shape[-1:], x.dtype)
-        arguments = (*statistics.arguments, beta, float(slope))
-        return self.partial_sums("norm", "gradient_sums", (dy, x), *arguments, examples=statistics.examples, terms=2)
-
-    def finish_gradient(
-        self,
-        partials: Partials,
-        count: int,
-        statistics: Statistics,
-        means: Array | None,
-        add_to: tuple[Array, Array] | None,
-        *,
-        gamma_inside: bool = False,
-    ) -> None:
-        """Makes of sums over `count` numbers a group the means that `input_gradient` needs, or dgamma and dbeta."""
-        dgamma, dbeta = (None, None) if add_to is None else add_to
-        arguments = (np.int64(count), *statistics.arguments, int(gamma_inside), means, dgamma, dbeta)
-        dtype = statistics.gamma.dtype
-        self.add_up("norm", "finish_gradient", statistics.mean.size, partials, partials.rows, *arguments, dtype=dtype)
+        exchanged = synchronized and self.ranks.size > 1
+        tickets = self.tickets(statistics.mean.size) if statistics.of_channels and not exchanged else None
+        weights = (None, None) if add_to is None or not statistics.of_channels else add_to
+        gradient = (np.int64(x.size // statistics.mean.size), means, *weights)
+        arguments, more = (*statistics.arguments, beta, float(slope)), (tickets, *gradient)
+        examples = statistics.examples
+        partials = self.partial_sums(
+            "norm", "gradient_sums", (dy, x), *arguments, examples=examples, terms=2, more=more
+        )
+        if exchanged:
+            partials = self.of_all_ranks(partials)
+        if tickets is None and (means is not None or statistics.of_channels):
+            arguments = (partials.rows, *statistics.arguments, int(not statistics.of_channels), *gradient)
+            self.add_up("norm", "finish_gradient", statistics.mean.size, partials, *arguments, dtype=x.dtype)
+        return partials
 
     def input_gradient(
         self,

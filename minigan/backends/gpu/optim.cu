@@ -72,6 +72,14 @@ extern "C" __global__ void clip_value(T* x, Offset size, double limit, const boo
     each(size, [=](T& x) { x = x > high ? high : x < -high ? -high : x; }, InOut{x});
 }
 
+// The flag is not set: any thread that finds a number beyond the limit, or none at all, clears it.
+extern "C" __global__ void clear_unless_below(const T* x, Offset size, double limit, bool* flag) {
+    const T high = static_cast<T>(limit);
+    bool below = true;
+    each(size, [&](T x) { below = below && x < high && x > -high; }, In{x});
+    if (!below) *flag = false;
+}
+
 // ---------------------------------------------------------------------------------------------- clip_norm
 
 // Each block's sum of squares, in double precision: that of a number may be too large for float.

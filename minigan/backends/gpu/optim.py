@@ -74,6 +74,9 @@ class OptimKernels(Engine):
     def clip_value(self, x: Array, *, limit: float) -> None:
         self._step("clip_value", (x,), float(limit))
 
+    def clear_unless_below(self, flag: Array, array: Array, *, limit: float) -> None:
+        self.vector_pass("optim", "clear_unless_below", (contiguous(array),), float(limit), flag, over=array)
+
     def _step(self, kernel: str, arrays: tuple[Array, ...], *arguments: Any, shared: int = 0) -> None:
         """Launches a kernel that takes flat arrays, their size, further arguments, and the guard's flag."""
         for array in arrays[1:]:

@@ -1,6 +1,6 @@
 """The choice of tiles and splits for a convolution's matrix product; numbers only, nothing of CUDA.
 
-A block of 256 threads makes one tile of the result. Large tiles read each factor less often; small ones give all
+A block of threads makes one tile of the result. Large tiles read each factor less often; small ones give all
 multiprocessors something to do. Instead of in smaller tiles a product can also be cut along its depth, and the parts
 are added up by a second kernel. Which is best is estimated: see `clocks`.
 """
@@ -8,42 +8,65 @@ are added up by a second kernel. Which is best is estimated: see `clocks`.
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 from minigan.backends.geometry import ConvGeometry
 from minigan.errors import ShapeError
 
 Kernel = Literal["conv2d", "conv2d_input_grad", "conv2d_weight_grad"]
 
-BK = 16  # depth of a tile, product.cuh's
-STAGES = 4  # conv.cu's
+Precision = Literal["fp64", "fp32", "tf32", "bf16"]  # of a product; the first two without tensor cores
+
+PRECISION: dict[Precision, int] = {"fp64": 0, "fp32": 0, "tf32": 1, "bf16": 2}  # as in product.cuh
+RESERVED = 1 << 10  # bytes of shared memory that CUDA takes for each block
 THIN = 4  # channels of an image up to which its gradient is a sum of overlaps
-MIN_STEPS = 4  # of a split, so that its first tiles' journey is paid for
+MIN_DEPTH = 64  # of a split, so that its first tiles' journey is paid for
 MOST_SPLITS = 256  # of 64, DCGAN-64's first weight gradient takes twice as long on an H200
+STAGES = 4  # tiles under way, at most
 
 # What the estimate assumes of one multiprocessor of an H100, in its clocks; only the ratios matter.
-BLOCKS = 2  # at a time
+MULTIPLY_ADDS: dict[Precision, int] = {"fp64": 64, "fp32": 128, "tf32": 640, "bf16": 1280}  # per clock
 SHARED_BYTES_PER_CLOCK = 128
 MEMORY_BYTES_PER_CLOCK = 14
-STEPS_AROUND = 8  # that a block's beginning and end cost
+DEPTH_AROUND = 128  # that a block's beginning and end cost
+BUSY_WARPS = 8  # that hide each other's waiting
 LAUNCH = 4000  # a second kernel
 
 
 class Tile(NamedTuple):
-    """Rows and columns of the result that a block makes, and its warps down and across."""
+    """Rows and columns of the result that a block makes, its warps down and across.
+
+    Attributes:
+        blocks: that a multiprocessor has registers for.
+    """
 
     rows: int
     columns: int
     warps: tuple[int, int]
+    blocks: int = 2
+
+    @property
+    def threads(self) -> int:
+        return 32 * self.warps[0] * self.warps[1]
 
 
-LARGE, WIDE, SMALL, NARROW = (
-    Tile(128, 128, (2, 4)),
-    Tile(128, 64, (4, 2)),
-    Tile(64, 64, (2, 4)),
-    Tile(128, 8, (8, 1)),
+# Of the tensor cores: a warp has up to 64x64 numbers, so that a fragment is multiplied eight or four times.
+HUGE, TALL, LARGE, WIDE, SMALL, NARROW = (
+    Tile(256, 128, (4, 2), 1),
+    Tile(256, 64, (4, 1), 2),
+    Tile(128, 128, (2, 2), 2),
+    Tile(128, 64, (2, 2), 2),
+    Tile(64, 64, (2, 2), 3),
+    Tile(128, 8, (4, 1), 3),
 )
-TILES = (LARGE, WIDE, SMALL, NARROW)
+TILES = (HUGE, TALL, LARGE, WIDE, SMALL, NARROW)
+# Without them: each thread has a grid of numbers, of a double one no more than 4x4.
+PLAIN_TILES = (Tile(128, 128, (2, 4)), Tile(128, 64, (4, 2)), Tile(64, 64, (2, 4)), Tile(128, 8, (8, 1)))
+DOUBLE_TILES = PLAIN_TILES[2:]
+
+
+def tiles_of(precision: Precision) -> tuple[Tile, ...]:
+    return {"fp64": DOUBLE_TILES, "fp32": PLAIN_TILES}.get(precision, TILES)
 
 
 class Product(NamedTuple):
@@ -66,30 +89,56 @@ class ProductPlan(NamedTuple):
     """The layout of one launch of a convolution's kernel.
 
     Attributes:
+        depth: of a step.
+        stages: tiles under way.
         vectors: numbers that a thread fetches at once, of each factor.
         splits: parts of the depth, each summed by its own blocks.
         grid: blocks.
     """
 
+    precision: Precision
     tile: Tile
+    depth: int
+    stages: int
     vectors: tuple[int, int]
     splits: int
     grid: tuple[int, int, int]
 
-    def shared_bytes(self, kernel: Kernel, itemsize: int) -> int:
-        """Bytes of shared memory for the tiles under way; the strides are product.cuh's."""
+    @property
+    def itemsize(self) -> int:
+        return 8 if self.precision == "fp64" else 4
+
+    @property
+    def settings(self) -> tuple[tuple[str, int], ...]:
+        """The settings that conv.cu is compiled with."""
+        (BM, BN, (WARPS_M, WARPS_N), blocks), (VA, VB) = self.tile, self.vectors
+        tile = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("BLOCKS", blocks))
+        steps = (("BK", self.depth), ("STAGES", self.stages))
+        return (("PRECISION", PRECISION[self.precision]), *tile, *steps, ("VA", VA), ("VB", VB))
+
+    def stage_bytes(self, kernel: Kernel) -> int:
+        """Bytes of shared memory for one tile of each factor; the strides are product.cuh's."""
 
         def numbers(extent: int, depth_inner: bool) -> int:
-            return extent * (BK + 4) if depth_inner else BK * (extent + 8)
+            return extent * (self.depth + 4) if depth_inner else self.depth * (extent + 8)
 
         left = numbers(self.tile.rows, kernel != "conv2d_weight_grad")
         right = numbers(self.tile.columns, kernel == "conv2d_input_grad")
-        return STAGES * (left + right) * itemsize
+        return (left + right) * self.itemsize
 
-    def name(self, precision: str) -> str:
+    def shared_bytes(self, kernel: Kernel) -> int:
+        """Bytes of shared memory for the tiles under way."""
+        return self.stages * self.stage_bytes(kernel)
+
+    def fitted(self, kernel: Kernel, shared: int) -> Self:
+        """With as many stages as leave room for the tile's blocks, but two at least."""
+        room = (shared + RESERVED) // self.tile.blocks - RESERVED
+        return self._replace(stages=max(2, min(STAGES, room // self.stage_bytes(kernel))))
+
+    def name(self) -> str:
         """A readable name."""
         split = f" in {self.splits} parts" if self.splits > 1 else ""
-        return f"{precision} {self.tile.rows}x{self.tile.columns}{split}"
+        return f"{self.precision} {self.tile.rows}x{self.tile.columns}{split}"
 
 
 def product_of(kernel: Kernel, g: ConvGeometry, images: int) -> Product:
@@ -105,53 +154,88 @@ def product_of(kernel: Kernel, g: ConvGeometry, images: int) -> Product:
 
 @lru_cache(maxsize=4096)  # asked for before every launch
 def plan_product(
-    kernel: Kernel, g: ConvGeometry, images: int, *, multiprocessors: int, itemsize: int, aligned: tuple[bool, bool]
+    kernel: Kernel,
+    g: ConvGeometry,
+    images: int,
+    *,
+    products: int = 1,
+    precision: Precision,
+    multiprocessors: int,
+    shared: int,
+    aligned: tuple[bool, bool],
 ) -> ProductPlan:
     """The layout of one launch.
 
     Args:
-        multiprocessors: of the GPU; two blocks run on each.
-        itemsize: bytes of a number.
+        products: of this shape, that are done together.
+        multiprocessors: of the GPU.
+        shared: bytes that a block can have of a multiprocessor's shared memory.
         aligned: whether each factor begins at a multiple of 16 bytes.
     """
     product = product_of(kernel, g, images)
+    product = product._replace(phases=product.phases * products)
     if max(product.rows, product.depth) >= 2**31:
         raise ShapeError(f"{kernel}: {images} images of {g.P}x{g.Q} pixels are more than fit. Use smaller batches.")
-    tile, splits = min(
-        _candidates(product, itemsize), key=lambda c: clocks(product, c[0], c[1], multiprocessors, itemsize)
-    )
-    down, across = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
-    wide = 16 // itemsize
-    vectors = tuple(
+    wide = 2 if precision == "fp64" else 4
+    first, second = (
         wide if together % wide == 0 and straight else 1
         for together, straight in zip(product.together, aligned, strict=True)
     )
-    return ProductPlan(tile, (vectors[0], vectors[1]), splits, (down, across, product.phases * splits))
+    vectors = (first, second)
+    deep = precision in ("tf32", "bf16") and min(vectors) > 1 and product.depth > 16
+    plans = _candidates(product, ProductPlan(precision, SMALL, 32 if deep else 16, STAGES, vectors, 1, (0, 0, 0)))
+    fitted = (plan.fitted(kernel, shared) for plan in plans)
+    fitting = (plan for plan in fitted if plan.shared_bytes(kernel) <= shared)
+    return min(fitting, key=lambda plan: clocks(product, plan, multiprocessors))
 
 
-def _candidates(product: Product, itemsize: int) -> Iterator[tuple[Tile, int]]:
+def _candidates(product: Product, plan: ProductPlan) -> Iterator[ProductPlan]:
     """Tiles that fit in the registers and are not mostly empty, each with the numbers of splits to consider."""
-    most = max(1, min(-(-product.depth // BK) // MIN_STEPS, MOST_SPLITS))
-    for tile in (SMALL, NARROW) if itemsize == 8 else TILES:
-        if (tile is NARROW) == (product.columns <= NARROW.columns):
-            yield from ((tile, 1 << i) for i in range(most.bit_length()))
+    most = max(1, min(product.depth // MIN_DEPTH, MOST_SPLITS))
+    tiles = tiles_of(plan.precision)
+    for tile in tiles:
+        if (tile is tiles[-1]) != (product.columns <= tiles[-1].columns):
+            continue
+        if not has_registers(plan._replace(tile=tile)):
+            continue
+        down, across = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
+        for splits in (1 << i for i in range(most.bit_length())):
+            yield plan._replace(tile=tile, splits=splits, grid=(down, across, product.phases * splits))
 
 
-def clocks(product: Product, tile: Tile, splits: int, multiprocessors: int, itemsize: int) -> float:
-    """An estimate of what a product takes, from the fragments that its warps fetch from shared memory.
+def has_registers(plan: ProductPlan) -> bool:
+    """Whether a thread has registers for its sums and, where numbers are fetched one by one, for their places."""
+    return min(plan.vectors) > 1 or plan.tile.rows * plan.tile.columns <= 64 * plan.tile.threads
 
-    In each step of the depth a warp fetches the rows and the columns of its part of the tile; that bounds the tensor
-    cores. Blocks come in waves, and the parts of a cut product travel to memory and back.
+
+def clocks(product: Product, plan: ProductPlan, multiprocessors: int) -> float:
+    """An estimate of what a product takes.
+
+    Blocks are dealt to the multiprocessors. A step of the depth costs the time of its multiply-adds or that of its
+    traffic with shared memory; with few warps waiting shows. The parts of a cut product travel to memory and back.
     """
-    down, across = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
-    waves = -(-down * across * product.phases * splits // (BLOCKS * multiprocessors))
-    steps = -(-product.depth // BK) / splits + STEPS_AROUND
-    fetched = 8 * (tile.rows // tile.warps[0] + tile.columns // tile.warps[1]) * BK * itemsize
-    total = waves * BLOCKS * steps * fetched / SHARED_BYTES_PER_CLOCK
-    if splits > 1:
-        parts = 2 * splits * product.rows * product.columns * product.phases * itemsize
+    blocks = math.prod(plan.grid)
+    turns = -(-blocks // multiprocessors)
+    warps = plan.tile.threads // 32 * min(plan.tile.blocks, turns)
+    depth = -(-product.depth // (plan.depth * plan.splits)) * plan.depth + DEPTH_AROUND
+    total: float = turns * depth * _clocks_of_depth(plan) * max(1.0, BUSY_WARPS / warps) ** 0.5
+    if plan.splits > 1:
+        parts = 2 * plan.splits * product.rows * product.columns * product.phases * plan.itemsize
         total += LAUNCH + parts / (MEMORY_BYTES_PER_CLOCK * multiprocessors)
     return total
+
+
+def _clocks_of_depth(plan: ProductPlan) -> float:
+    """What a block takes for each 1 of depth."""
+    rows, columns, warps, _ = plan.tile
+    multiply = rows * columns / MULTIPLY_ADDS[plan.precision]
+    if plan.precision in ("fp32", "fp64"):  # the numbers that each thread fetches
+        across = min(16, columns)
+        fetched = plan.tile.threads * (rows * across // plan.tile.threads + columns // across)
+    else:  # the fragments that each warp fetches
+        fetched = math.prod(warps) * (rows // warps[0] + columns // warps[1])
+    copied = 2 * (rows + columns)  # they arrive at half the speed
+    return max(multiply, (fetched + copied) * plan.itemsize / SHARED_BYTES_PER_CLOCK)
 
 
 def dense(features: int, outputs: int) -> ConvGeometry:

@@ -12,26 +12,6 @@ using Index = Offset;
 using Index = unsigned;  // its division takes a fraction of the time
 #endif
 
-template <int N>
-struct alignas(N * sizeof(T)) Vector {
-    T at[N];
-};
-
-template <int N>
-__device__ inline Vector<N> load(const T* from) {
-    return *reinterpret_cast<const Vector<N>*>(from);
-}
-
-template <int N>
-__device__ inline void store(T* to, const Vector<N>& numbers) {
-    *reinterpret_cast<Vector<N>*>(to) = numbers;
-}
-
-template <int N>
-struct Count {
-    static constexpr int value = N;
-};
-
 // work(at, Count<N>) for the numbers at, ..., at + N - 1 of each vector, then for each number of the rest.
 template <class Work>
 __device__ void each_vector(Offset size, const Work& work) {

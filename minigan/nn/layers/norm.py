@@ -113,9 +113,8 @@ class BatchNorm(Layer):
         if not cache.train:
             return
         count = self.kernels.ranks.size * cache.x.size // cache.x.shape[-1]
-        unbiased = cache.var * (count / (count - 1))
-        for running, batch in ((self.running_mean, cache.mean), (self.running_var, unbiased)):
-            running.value[...] = self.momentum * running.value + (1 - self.momentum) * batch
+        running = self.running_mean.value, self.running_var.value
+        self.kernels.move_statistics(running, (cache.mean, cache.var), momentum=self.momentum, count=count)
 
     @property
     def own_flops(self) -> int:

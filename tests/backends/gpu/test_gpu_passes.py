@@ -66,16 +66,19 @@ def run(backend, kernel, dtype):
     wide=st.sampled_from([2, 4]),
     aligned=st.booleans(),
     blocks=st.sampled_from([1, 16, 528]),
+    sums=st.booleans(),
 )
-def test_each_number_belongs_to_one_thread(examples, pixels, channels, wide, aligned, blocks):
-    from minigan.backends.gpu.columns import LANES, plan_columns
+def test_each_number_belongs_to_one_thread(examples, pixels, channels, wide, aligned, blocks, sums):
+    from minigan.backends.gpu.columns import LANES, SUM_LANES, plan_columns
     from minigan.backends.gpu.launch import THREADS
 
-    plan = plan_columns(examples, pixels, channels, wide=wide, aligned=aligned, blocks=blocks)
+    most = SUM_LANES if sums else LANES
+    plan = plan_columns(examples, pixels, channels, wide=wide, aligned=aligned, blocks=blocks, most_lanes=most)
     assert (plan.rows * plan.fold, plan.columns) == (pixels, channels * plan.fold)
     assert plan.vector in ((1, wide) if aligned else (1,))
     assert plan.columns % plan.vector == 0
-    assert 1 <= plan.lanes <= LANES <= THREADS
+    assert 1 <= plan.lanes <= most <= THREADS
+    assert not sums or plan.fold == 1 or plan.grid[1] == 1  # a channel's columns are in one block
     along, across = plan.grid
     assert (across - 1) * plan.lanes * plan.vector < plan.columns <= across * plan.lanes * plan.vector
     assert across < 2**16

@@ -11,6 +11,7 @@ from calling import DTYPES, assert_close, assert_same_bits, call, draws
 from minigan.backends import get_backend
 from minigan.backends.geometry import ConvGeometry, conv_geometry
 from minigan.errors import ConfigError, DTypeError, ShapeError
+from minigan.nn import SelfAttention, Sequential
 
 pytestmark = pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler for running CUDA on the CPU")
 
@@ -41,8 +42,8 @@ def forced(monkeypatch, backend, *, tile=None, vectors=None, splits=None):
     """Takes part of the choice from the backend; the grid follows."""
     chosen = backend._plan
 
-    def plan(kernel, g, images, dtype, straight):
-        plan = chosen(kernel, g, images, dtype, straight)
+    def plan(kernel, g, images, dtype, straight, products=1):
+        plan = chosen(kernel, g, images, dtype, straight, products)
         down, across, depth = plan.grid
         if tile is not None:
             down = -(-down * plan.tile.rows // tile.rows)  # perhaps more than needed: blocks beyond the end do nothing
@@ -50,10 +51,12 @@ def forced(monkeypatch, backend, *, tile=None, vectors=None, splits=None):
             plan = plan._replace(tile=tile)
         if vectors is not None:
             plan = plan._replace(vectors=vectors)
+            if min(vectors) == 1:
+                plan = plan._replace(depth=16)
         if splits is not None:
             depth = depth // plan.splits * splits
             plan = plan._replace(splits=splits)
-        return plan._replace(grid=(down, across, depth))
+        return plan._replace(grid=(down, across, depth)).fitted(kernel, backend.shared_bytes)
 
     monkeypatch.setattr(backend, "_plan", plan)
 
@@ -65,15 +68,77 @@ GEOMETRIES = [
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("index", range(4), ids=["128x128", "128x64", "64x64", "128x8"])
-def test_every_tile_in_every_precision(make, reference, monkeypatch, index, precision):
-    backend = make(precision=precision)
-    from minigan.backends.gpu.plan import TILES
+def test_every_tile_in_every_precision(make, reference, monkeypatch, precision):
+    from minigan.backends.gpu.plan import tiles_of
 
-    forced(monkeypatch, backend, tile=TILES[index])
-    for g in GEOMETRIES:
-        for actual, expected in zip(results(backend, g, 3), results(reference, g, 3), strict=True):
-            assert_close(actual, expected, tolerance=TOLERANCE[precision])
+    for tile in tiles_of(precision):
+        backend = make(precision=precision)
+        forced(monkeypatch, backend, tile=tile)
+        for g in GEOMETRIES:
+            for actual, expected in zip(results(backend, g, 3), results(reference, g, 3), strict=True):
+                assert_close(actual, expected, tolerance=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_depth_that_is_shorter_than_a_step(make, reference, precision):
+    """Then threads are more than a tile of few rows needs."""
+    g = conv_geometry((2, 2, 64), 64, (4, 4), (2, 2), 1)
+    for actual, expected in zip(results(make(precision=precision), g, 1), results(reference, g, 1), strict=True):
+        assert_close(actual, expected, tolerance=TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp32"])
+def test_what_is_not_finite_stays_so(make, precision):
+    """Also the NaN whose bits are all ones, and the largest number, which rounds up to infinity."""
+    x = np.ones((4, 40), np.float32)
+    x[0, 3], x[1, 5], x[2, 7] = np.nan, np.inf, np.finfo(np.float32).max
+    x[0, 3] = np.array([0x7FFFFFFF], np.uint32).view(np.float32)[0]
+    y = call(make(precision=precision), "matmul", x, np.ones((40, 8), np.float32))
+    assert np.isnan(y[0]).all()
+    assert np.isposinf(y[1]).all()
+    assert (y[2] > 1e38).all()
+    assert (y[3] == 40).all()
+
+
+@pytest.mark.parametrize(("transpose_a", "transpose_b"), [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("sizes", [(3, 9, 20, 36), (2, 5, 7, 3), (5, 64, 300, 8)], ids=str)
+def test_many_products_are_one_launch(make, reference, transpose_a, transpose_b, sizes):
+    count, M, L, N = sizes
+    a, b = draws(
+        6, np.float32, (count, L, M) if transpose_a else (count, M, L), (count, N, L) if transpose_b else (count, L, N)
+    )
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    backend = make(precision="fp32")
+    assert_close(call(backend, "batched_matmul", a, b, **options), call(reference, "batched_matmul", a, b, **options))
+
+
+def test_many_products_may_be_cut(make, reference, monkeypatch):
+    a, b = draws(7, np.float32, (3, 9, 200), (3, 200, 12))
+    backend = make(precision="fp32")
+    forced(monkeypatch, backend, splits=3)
+    assert_close(call(backend, "batched_matmul", a, b), call(reference, "batched_matmul", a, b))
+
+
+def test_self_attention_is_captured(make):
+    """Its products of examples are native: cuBLAS's cannot be captured."""
+    backend = make(precision="fp32")
+    network = Sequential([SelfAttention()]).build((3, 4, 16), backend=backend, rng=np.random.default_rng(0))
+    grads, graphs, data = network.gradients(), backend.step_graphs(), np.random.default_rng(1)
+    batches = [data.standard_normal((2, 3, 4, 16)).astype(np.float32) for _ in range(3)]
+
+    def step(x):
+        y, tape = network.forward(x, train=True)
+        grads.zero()
+        network.backward(y, tape, grads=grads, need_dx=False)
+        return y.sum()
+
+    wanted = [float(step(backend.asarray(batch))) for batch in batches]
+    gradients = backend.to_numpy(grads.flat)
+    queue = iter(batches)
+    found = [float(graphs.run((), lambda: step(backend.feed(lambda: next(queue))))) for _ in batches]
+    assert found == wanted
+    assert_same_bits(backend.to_numpy(grads.flat), gradients)
+    assert dict(backend.coverage())["batched_matmul"] == "native"
 
 
 @pytest.mark.parametrize("vectors", [(4, 1), (1, 4), (1, 1)], ids=str)
@@ -168,35 +233,45 @@ def test_precisions(make, monkeypatch):
 # ------------------------------------------------------------------------------------------ plans: integers only
 
 
-def plans(g, images, *, itemsize=4, multiprocessors=132):
+def plans(g, images, *, precision="tf32", multiprocessors=132, shared=227 << 10):
     with fake_cupy.installed():
         from minigan.backends.gpu.plan import plan_product, product_of
 
     for kernel in KERNELS:
-        options = {"multiprocessors": multiprocessors, "itemsize": itemsize, "aligned": (True, True)}
+        options = {
+            "multiprocessors": multiprocessors,
+            "shared": shared,
+            "precision": precision,
+            "aligned": (True, True),
+        }
         yield kernel, product_of(kernel, g, images), plan_product(kernel, g, images, **options)
 
 
+@pytest.mark.parametrize("shared", [227 << 10, 99 << 10, 64 << 10], ids=["Hopper", "Ada", "Turing"])
 @pytest.mark.parametrize(
-    ("g", "images", "itemsize"),
+    ("g", "images", "precision"),
     [
-        *((conv_geometry((64 >> i, 64 >> i, 64 << i), 128 << i, (4, 4), (2, 2), "same"), 128, 4) for i in range(4)),
-        (conv_geometry((64, 64, 3), 64, (4, 4), (2, 2), "same"), 128, 4),
-        (conv_geometry((4, 4, 1024), 1, (4, 4), (1, 1), "valid"), 128, 4),
-        (conv_geometry((256, 256, 128), 128, (3, 3), (1, 1), "same"), 1, 4),
-        (conv_geometry((7, 9, 5), 11, (3, 3), (3, 2), "same"), 3, 8),
+        *(
+            (conv_geometry((64 >> i, 64 >> i, 64 << i), 128 << i, (4, 4), (2, 2), "same"), 128, "tf32")
+            for i in range(4)
+        ),
+        (conv_geometry((64, 64, 3), 64, (4, 4), (2, 2), "same"), 128, "bf16"),
+        (conv_geometry((4, 4, 1024), 1, (4, 4), (1, 1), "valid"), 128, "fp32"),
+        (conv_geometry((256, 256, 128), 128, (3, 3), (1, 1), "same"), 1, "fp32"),
+        (conv_geometry((7, 9, 5), 11, (3, 3), (3, 2), "same"), 3, "fp64"),
     ],
     ids=str,
 )
-def test_a_plan_covers_its_product_and_fits_on_the_gpu(g, images, itemsize):
-    for kernel, product, plan in plans(g, images, itemsize=itemsize):
+def test_a_plan_covers_its_product_and_fits_on_the_gpu(g, images, precision, shared):
+    for kernel, product, plan in plans(g, images, precision=precision, shared=shared):
         down, across, depth = plan.grid
         assert down * plan.tile.rows >= product.rows > (down - 1) * plan.tile.rows
         assert across * plan.tile.columns >= product.columns > (across - 1) * plan.tile.columns
         assert depth == product.phases * plan.splits
         assert 1 <= plan.splits <= max(1, product.depth // 16)
-        assert plan.shared_bytes(kernel, itemsize) <= 99 << 10  # what every GPU since Ampere gives a block
-        wide = 16 // itemsize
+        assert plan.stages >= 2
+        assert plan.shared_bytes(kernel) <= shared
+        wide = 2 if precision == "fp64" else 4
         for width, together in zip(plan.vectors, product.together, strict=True):
             assert width in (1, wide)
             assert together % width == 0
@@ -204,12 +279,12 @@ def test_a_plan_covers_its_product_and_fits_on_the_gpu(g, images, itemsize):
 
 def test_large_layers_get_large_tiles_and_small_ones_parts():
     def names(g, images):
-        return [plan.name("tf32") for _, _, plan in plans(g, images)]
+        return [plan.name() for _, _, plan in plans(g, images)]
 
     large = conv_geometry((32, 32, 64), 128, (4, 4), (2, 2), "same")
-    assert names(large, 128) == ["tf32 128x128", "tf32 128x64", "tf32 128x128 in 32 parts"]
+    assert names(large, 128) == ["tf32 256x128", "tf32 256x64", "tf32 256x128 in 32 parts"]
     few = conv_geometry((4, 4, 512), 1, (4, 4), (1, 1), "valid")
-    assert names(few, 64)[0] == "tf32 128x8 in 128 parts"
+    assert names(few, 64)[0].startswith("tf32 128x8 in ")
 
 
 def test_too_many_pixels_are_refused_rather_than_miscounted():
@@ -225,7 +300,7 @@ def test_the_summary_names_the_algorithms(make):
     assert names[0] == "tf32 128x64"
     assert names[1] == "overlap-add"
     assert names[2].startswith("tf32 64x64 in ")
-    assert backend.algorithm("conv2d", thin, 128, DTYPES[1]).startswith("fp64 64x64")
+    assert backend.algorithm("conv2d", thin, 128, DTYPES[1]).startswith("fp64 ")
     reasons = [backend.reason(kernel, thin, 128, DTYPES[0]) for kernel in KERNELS]
     assert reasons[0] == "one matrix product in tiles of 128x64"
     assert "windows are added up" in reasons[1]

@@ -20,6 +20,7 @@ def whole(monkeypatch, tmp_path):
     """The command with all its parts in this process; gives the file, and runs it."""
     monkeypatch.setattr(gpu, "find", FakeDevice)
     monkeypatch.setattr(gpu, "gpu_tests", lambda until: TESTED)  # noqa: ARG005
+    monkeypatch.setattr(gpu, "prewarm", lambda seconds: {"modules": 1, "seconds": seconds, "failures": []})
     parts = []
 
     def here(part, *, until, quick):
@@ -54,6 +55,7 @@ def test_the_whole_command(whole, monkeypatch, capsys):
     assert document["setting"]["card"] == "Card"
     assert [len(document[name]) for name in ("validate", "kernels", "limits")] == [6, 3, 1]
     assert document["tests"] == TESTED
+    assert document["prewarm"]["modules"] == 1
     assert {row["workload"] for row in document["steps"]} == set(SMALL)
     assert {row["part"] for row in document["failures"]} >= {f"steps/{name}/tf32/torch" for name in SMALL}
     assert document["targets"][0]["met"]

@@ -56,18 +56,20 @@ def test_no_activation_is_left_near_its_kink():
     assert 0 < (x != drawn).mean() < 0.01
 
 
-def validated(monkeypatch, engines, precisions=("tf32", "bf16", "fp32")):
+def validated(monkeypatch, engines, precisions=("tf32", "bf16", "fp32"), oracle=None):
     """All records, at one odd and one other size."""
     monkeypatch.setattr(gpu_validate, "ODD", (TINY._replace(name="odd"),))
     monkeypatch.setattr(gpu_validate, "timed", lambda: TINY._replace(name="timed"))
     monkeypatch.setattr(gpu_validate, "layers", lambda: [LAYER])
-    return [record for _, run in gpu_validate.items(engines, precisions) for record in run()]
+    items = gpu_validate.items(engines, precisions, oracle=oracle)
+    return [record for _, run in items for record in run()]
 
 
 @pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler")
 def test_the_kernels_of_the_gpu_are_right(monkeypatch):
     with fake_cupy.installed() as cupy:
-        rows = validated(monkeypatch, functools.cache(Device(cupy).backend))
+        device = Device(cupy)
+        rows = validated(monkeypatch, functools.cache(device.backend), oracle=device.oracle())
     assert not [row for row in rows if not row["right"]]
     assert len(rows) == 3 * (2 * len(KERNELS) + 3)
     rounded = {row["precision"]: row["error"] for row in rows if (row["kernel"], row["sizes"]) == ("conv2d", "timed")}

@@ -47,7 +47,7 @@ namespace shim {
 }
 
 constexpr int WARP = 32, SLOT = 128;
-constexpr size_t STACK = 128 << 10;
+constexpr size_t STACK = 128 << 10, BEYOND = 64 << 10;
 
 struct Copy {
     void* target;
@@ -188,14 +188,17 @@ int launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block, si
     if (threads > 1024) fail("more than 1024 threads in a block");
     if (fibers.size() < size_t(threads)) fibers = std::vector<Fiber>(threads);
     warps.resize((threads + WARP - 1) / WARP);
-    shared.resize(shared_bytes + 16);
+    shared.resize(shared_bytes + 16 + BEYOND);
     shared_start = shared.data() + (16 - reinterpret_cast<uintptr_t>(shared.data()) % 16) % 16;
+    const unsigned char *end = shared_start + shared_bytes, *last = shared.data() + shared.size();
     body = [=] { call(kernel, arguments, std::index_sequence_for<P...>{}); };
     for (unsigned z = 0; z < grid[2]; ++z)
         for (unsigned y = 0; y < grid[1]; ++y)
-            for (unsigned x = 0; x < grid[0]; ++x) {
-                blockIdx = {x, y, z};
+            for (unsigned turn = 0; turn < grid[0]; ++turn) {
+                blockIdx = {backwards ? grid[0] - 1 - turn : turn, y, z};
                 run_block(threads, backwards != 0);
+                if (!std::all_of(end, last, [](unsigned char byte) { return byte == 0xff; }))
+                    fail("a block wrote beyond its shared memory");
             }
     return 0;
 }
@@ -204,7 +207,8 @@ inline float rounded(float x, int dropped_bits) {
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
     if ((bits & 0x7f800000u) == 0x7f800000u) return x;  // infinite or NaN
-    bits = (bits + (1u << (dropped_bits - 1))) & (~0u << dropped_bits);
+    bits += (1u << (dropped_bits - 1)) - 1 + (bits >> dropped_bits & 1);  // to nearest, ties to even
+    bits &= ~0u << dropped_bits;
     std::memcpy(&x, &bits, 4);
     return x;
 }
@@ -217,6 +221,12 @@ inline void __syncthreads() {
     shim::fibers[shim::current].at_barrier = true;
     shim::to_scheduler();
 }
+
+inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
+
+inline void __threadfence() {}  // blocks run one after the other
+
+inline unsigned atomicAdd(unsigned* at, unsigned more) { return std::exchange(*at, *at + more); }
 
 using std::max;
 using std::min;
@@ -293,8 +303,13 @@ inline float whole(unsigned bits) {
     return x;
 }
 
+template <int N>
+struct Numbers {
+    float of[N];
+};
+
 // c += a b of a warp; number(registers, place) finds a lane's numbers along the depth.
-inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], bool pairs) {
+inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned* b, bool pairs) {
     Fragments mine;
     std::copy(c, c + 4, mine.c);
     std::copy(a, a + 4, mine.a);
@@ -331,13 +346,32 @@ inline void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[
 
 }  // namespace shim
 
-inline void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+// ldmatrix: lane l brings the address of row l % 8 of matrix l / 8.
+template <int N>
+void fetch_matrices(float (&to)[N], const float* row) {
+    using namespace shim;
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail("ldmatrix on a misaligned address");
+    using Row = const float*;
+    const auto fetched = together<Row, Numbers<N>>(row, [](const Row* rows, Numbers<N>* out) {
+        for (int l = 0; l < WARP; ++l)
+            for (int matrix = 0; matrix < N; ++matrix) out[l].of[matrix] = rows[8 * matrix + l / 4][l % 4];
+    });
+    std::copy(fetched.of, fetched.of + N, to);
+}
+
+inline float exchanged(float x, int bit) {
+    return shim::together<float, float>(x, [bit](const float* in, float* out) {
+        for (int l = 0; l < shim::WARP; ++l) out[l] = in[l ^ bit];
+    });
+}
+
+inline void multiply_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned* b) {
     for (unsigned bits : {a[0], a[1], a[2], a[3], b[0], b[1]})
         if ((bits & 0x1fffu) != 0 && (bits & 0x7f800000u) != 0x7f800000u) shim::fail("a factor is not rounded to TF32");
     shim::multiply(c, a, b, false);
 }
 
-inline void multiply_bf16(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+inline void multiply_bf16(float (&c)[4], const unsigned (&a)[4], const unsigned* b) {
     shim::multiply(c, a, b, true);
 }
 
