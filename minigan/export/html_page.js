@@ -311,6 +311,7 @@
       const mine = ++walks;
       let before = performance.now();
       state.x = state.y = 0;
+      settle();
       at("walk").textContent = "Pause";
       at("walk").setAttribute("aria-pressed", "true");
       const step = async now => {
