@@ -225,7 +225,7 @@ def clocks(product: Product, plan: ProductPlan, multiprocessors: int) -> float:
 
 
 def _clocks_of_depth(plan: ProductPlan) -> float:
-    """What a block takes for each 1 of depth."""
+    """Clocks of a block for each 1 of depth."""
     rows, columns, warps, _ = plan.tile
     multiply = rows * columns / MULTIPLY_ADDS[plan.precision]
     if plan.precision in ("fp32", "fp64"):  # the numbers that each thread fetches
