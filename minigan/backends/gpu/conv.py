@@ -155,7 +155,7 @@ class ConvKernels(Engine, FusedKernels):
             g,
             images,
             products=products,
-            precision=self.precision if dtype == np.float32 else "fp64",  # type: ignore[arg-type]
+            precision=self.precision if dtype == np.float32 else "fp64",
             multiprocessors=self.multiprocessors,
             shared=self.shared_bytes,
             aligned=straight,

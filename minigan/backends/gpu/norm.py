@@ -37,7 +37,7 @@ class Statistics(NamedTuple):
     @property
     def of_channels(self) -> bool:
         """Whether each channel of the batch has statistics of its own, and all examples share them."""
-        return self.mean.ndim == 1
+        return bool(self.mean.ndim == 1)
 
     @property
     def arguments(self) -> tuple[Any, ...]:
