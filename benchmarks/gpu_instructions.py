@@ -92,7 +92,7 @@ class Modules:
         self._done: dict[Any, tuple[dict[str, tuple[int, int]], dict[str, str]]] = {}
 
     def row(self, plan: Any, kernel: str) -> dict[str, Any]:
-        """What is told of one kernel."""
+        """The figures of one kernel."""
         used, listings = self._module(plan.settings)
         loop = collections.Counter(inner_loop(listings[kernel]))
         operations = loop[OPERATION]

@@ -68,7 +68,7 @@ class Block:
 
 
 class Memory:
-    """What a pool gets from the device."""
+    """Memory of the device, as a pool takes it."""
 
     def __init__(self, nbytes: int) -> None:
         self.size = nbytes

@@ -170,7 +170,7 @@ class ColumnEngine(Engine):
         )
 
     def tickets(self, channels: int) -> Array | None:
-        """What counts the blocks of `finish_channels`; None if the channels are too many."""
+        """Counters for the blocks of `finish_channels`; None if the channels are too many."""
         return self.zero_tickets if channels <= TICKETS else None
 
     def _columns(self, arrays: tuple[Array, ...], examples: int, blocks: int, lanes: int = LANES) -> Columns:

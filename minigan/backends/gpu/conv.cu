@@ -214,8 +214,7 @@ __device__ void accumulate(Product& product, A a, B b, int first, int last) {
     using TileA = typename MineA::Where;
     using TileB = typename MineB::Where;
     T* shared = reinterpret_cast<T*>(shared_bytes());
-    a.depth = min(a.depth, last * BK);  // beyond it zeros are copied, from nowhere
-    b.depth = min(b.depth, last * BK);
+    a.depth = b.depth = min(a.depth, last * BK);  // beyond it zeros are copied, from nowhere
     const auto stage = [=](int step) { return shared + (step - first) % STAGES * (TileA::SIZE + TileB::SIZE); };
     const auto fetch = [&](int step, int part, auto parts) {
         constexpr int PARTS = decltype(parts)::value;
@@ -263,14 +262,14 @@ __device__ inline Finish finish_of(FINISH_ARGUMENTS, const Task& task, Offset ne
     return Finish{y + at, bias, biases, static_cast<T>(slope), add != 0};
 }
 
-// The steps of the depth that one of `splits` has to do.
+// The steps of the depth that one of `splits` has to do: it is cut at multiples of 32, however deep a step is.
 struct Steps {
     int first, last;
 
     __device__ Steps(int depth, int split, int splits) {
-        const long long steps = (depth + BK - 1) / BK;
-        first = static_cast<int>(steps * split / splits);
-        last = static_cast<int>(steps * (split + 1) / splits);
+        const long long units = (static_cast<long long>(depth) + 31) / 32;
+        first = static_cast<int>(units * split / splits) * (32 / BK);
+        last = static_cast<int>(units * (split + 1) / splits) * (32 / BK);
     }
 };
 

@@ -174,16 +174,16 @@ def plan_product(
     """
     product = product_of(kernel, g, images)
     product = product._replace(phases=product.phases * products)
-    if max(product.rows, product.depth) >= 2**31:
+    if max(product.rows, product.depth) >= 2**31 - 64:  # with a step beyond
         raise ShapeError(f"{kernel}: {images} images of {g.P}x{g.Q} pixels are more than fit. Use smaller batches.")
     wide = 2 if precision == "fp64" else 4
-    first, second = (
+    left, right = (
         wide if together % wide == 0 and straight else 1
         for together, straight in zip(product.together, aligned, strict=True)
     )
-    vectors = (first, second)
-    deep = precision in ("tf32", "bf16") and min(vectors) > 1 and product.depth > 16
-    plans = _candidates(product, ProductPlan(precision, SMALL, 32 if deep else 16, STAGES, vectors, 1, (0, 0, 0)))
+    deep = precision in ("tf32", "bf16") and min(left, right) > 1 and product.depth > 16
+    plain = ProductPlan(precision, SMALL, 32 if deep else 16, STAGES, (left, right), 1, (0, 0, 0))
+    plans = _candidates(product, plain)
     fitted = (plan.fitted(kernel, shared) for plan in plans)
     fitting = (plan for plan in fitted if plan.shared_bytes(kernel) <= shared)
     return min(fitting, key=lambda plan: clocks(product, plan, multiprocessors))
@@ -218,7 +218,7 @@ def clocks(product: Product, plan: ProductPlan, multiprocessors: int) -> float:
     turns = -(-blocks // multiprocessors)
     warps = plan.tile.threads // 32 * min(plan.tile.blocks, turns)
     depth = -(-product.depth // (plan.depth * plan.splits)) * plan.depth + DEPTH_AROUND
-    total: float = turns * depth * _clocks_of_depth(plan) * max(1.0, BUSY_WARPS / warps) ** 0.5
+    total = turns * depth * _clocks_of_depth(plan) * math.sqrt(max(1.0, BUSY_WARPS / warps))
     if plan.splits > 1:
         parts = 2 * plan.splits * product.rows * product.columns * product.phases * plan.itemsize
         total += LAUNCH + parts / (MEMORY_BYTES_PER_CLOCK * multiprocessors)
@@ -226,7 +226,7 @@ def clocks(product: Product, plan: ProductPlan, multiprocessors: int) -> float:
 
 
 def _clocks_of_depth(plan: ProductPlan) -> float:
-    """What a block takes for each 1 of depth."""
+    """Clocks of a block for each 1 of depth."""
     rows, columns, warps, _ = plan.tile
     multiply = rows * columns / MULTIPLY_ADDS[plan.precision]
     if plan.precision in ("fp32", "fp64"):  # the numbers that each thread fetches

@@ -23,6 +23,7 @@ NVCC = shutil.which("nvcc")
 # Bytes that a kernel at float32 may keep in memory for want of registers: a thread of the largest tile has 64 sums, and
 # the loaders of the input gradient, which handle strides and single fetches, are the next largest.
 SPILLS = {
+    ("conv float fp32 128x128", "conv2d"): 8,
     ("conv float fp32 128x128", "conv2d_input_grad"): 104,
 }
 

@@ -1,4 +1,4 @@
-"""What a step does besides its layers, each by one kernel: losses of logits, running statistics, checks of numbers."""
+"""Kernels of a step besides those of its layers: losses of logits, running statistics, checks of numbers."""
 
 import cuda_on_cpu
 import fake_cupy
