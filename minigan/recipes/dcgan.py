@@ -7,11 +7,12 @@ everywhere except in G's last and D's first layer, ReLU in G, LeakyReLU .2 in D,
 
 Different from the paper, each for the reason that docs/digits.md measures (`--set preset=paper` takes all of it back):
 
-- Small images have narrow networks (`width`): 16 channels at 28x28 and 32 at 32x32, where the paper has 64. A step takes
-  a fraction of the time, and in the same time more steps draw better images.
+- Small images have narrow networks (`width`): 16 channels at 28x28 and 32 at 32x32, where the paper has 64. A step
+  takes a fraction of the time, and in the same time more steps draw better images.
 - At 28x28 and below, a hidden dense layer stands between z and G's first image (`mapping`), and one between D's last
   image and its logit (`head`). The paper's ladder has two steps there: without them G's first image is linear in z, D's
-  logit is linear in what two convolutions see, and neither knows a digit as a whole. Longer ladders need no such layers.
+  logit is linear in what two convolutions see, and neither knows a digit as a whole. Longer ladders need no such
+  layers.
 - Samples are drawn with a moving average of G's weights (`ema`), which Adam's last steps do not shake.
 - The learning rate is twice the paper's 2e-4, which the average allows, and so there are fewer steps.
 - Where the data have classes, G and D are told them (`condition`).
@@ -63,8 +64,13 @@ from minigan.recipes.bases.recipe import Shape
 SIZES = (28, 32, 64, 128)
 GAMMA = Normal(std=0.02, mean=1.0)
 PAPER: Mapping[str, Any] = {
-    **{"width": 64, "mapping": 0, "head": 0, "condition": "none"},
-    **{"ema": 0.0, "lr": 2e-4, "steps": 4000},
+    "width": 64,
+    "mapping": 0,
+    "head": 0,
+    "condition": "none",
+    "ema": 0.0,
+    "lr": 2e-4,
+    "steps": 4000,
 }
 WASSERSTEIN: Mapping[str, Any] = {"loss": "wasserstein", "penalty": "wgan-gp", "d_norm": "none", "n_critic": 5}
 WGAN_GP: Mapping[str, Any] = {**PAPER, **WASSERSTEIN, "lr": 1e-4, "beta1": 0.0, "beta2": 0.9}

@@ -190,8 +190,10 @@ def test_dcgan_refuses_points():
 
 @pytest.mark.parametrize(
     ("size", "width", "units"),
-    [((14, 14), 16, 128), ((28, 28), 16, 128), ((28, 56), 16, 128), ((32, 32), 32, 0), ((56, 56), 32, 0)]
-    + [((64, 64), 64, 0), ((128, 128), 64, 0)],
+    [
+        *[((14, 14), 16, 128), ((28, 28), 16, 128), ((28, 56), 16, 128)],
+        *[((32, 32), 32, 0), ((56, 56), 32, 0), ((64, 64), 64, 0), ((128, 128), 64, 0)],
+    ],
 )
 def test_dcgan_chooses_its_networks_by_the_size_of_the_images(
     reference: Backend, size: tuple[int, int], width: int, units: int
