@@ -31,6 +31,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "head": {**PAPER, "head": 128},
     "layers": {**PAPER, "mapping": 128, "head": 128},
     "classes": {**PAPER, **TOLD},
+    "width": {**PAPER, "width": 16},  # the default's at 28x28
     "untold": UNTOLD,  # the default on data without classes
     "default": {},
     "projection": {"condition": "projection"},

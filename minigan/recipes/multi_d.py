@@ -56,6 +56,7 @@ class MultiD(DCGAN):
     steps: int = 4000  # and the paper's networks and settings: each of the K games is the paper's
     lr: float = 2e-4
     ema: float = 0.0
+    width: int = 64
     mapping: int = 0
     head: int = 0
     discriminators: int = 3

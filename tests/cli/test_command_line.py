@@ -109,7 +109,7 @@ def test_recipes_info_and_gradcheck_speak(capsys):
     assert main(["recipes", "dcgan"]) == 0
     out = capsys.readouterr().out
     assert "Radford" in out
-    assert re.search(r"^  width = 64 +number of channels of the largest hidden image; each halving", out, re.MULTILINE)
+    assert re.search(r"^  width = 0 +number of channels of the largest hidden image; each halving", out, re.MULTILINE)
     assert re.search(r"^  beta1 = 0.5 +decay of the first moment, for adam and adamw\.$", out, re.MULTILINE)
     assert "G: (100,) -> (64, 64, 3)" in out
     assert main(["recipes", "dcgan", "--set", "size=32", "channels=1", "width=4", "--backend", "reference"]) == 0

@@ -188,8 +188,43 @@ def test_dcgan_refuses_points():
         DCGAN().check_points()
 
 
+@pytest.mark.parametrize(
+    ("size", "width", "units"),
+    [
+        *[((14, 14), 16, 128), ((28, 28), 16, 128), ((28, 56), 16, 128)],
+        *[((32, 32), 32, 0), ((56, 56), 32, 0), ((64, 64), 64, 0), ((128, 128), 64, 0)],
+    ],
+)
+def test_dcgan_chooses_its_networks_by_the_size_of_the_images(
+    reference: Backend, size: tuple[int, int], width: int, units: int
+):
+    sized = DCGAN().for_images((*size, 1))
+    assert (sized.width, sized.mapping, sized.head) == (width, units, units)
+    assert sized.for_images((128, 128, 3)) == sized  # numbers stay
+    own = DCGAN(width=2, mapping=3, head=0)
+    assert own.for_images((*size, 1)) == own
+    if max(size) > 32:
+        return
+    G, D = DCGAN(latent=5).generator((*size, 1)), DCGAN(latent=5).discriminator((*size, 1))
+    assert [layer.features for layer in G.layers if isinstance(layer, Dense)] == ([units] if units else [])
+    assert [layer.features for layer in D.layers if isinstance(layer, Dense)] == ([units, 1] if units else [])
+    assert convolutions(built(D, (*size, 1), reference))[0] == (4, 4, 1, width)
+    first = convolutions(built(G, (5,), reference))[0]
+    assert first[2:] == (width << (halvings(size) - 1), units or 5)
+
+
+def test_dcgan_keeps_the_numbers_that_the_size_decided(tmp_path):
+    for side, expected in ((28, (16, 128, 128)), (32, (32, 0, 0))):
+        np.save(tmp_path / f"{side}.npy", np.zeros((64, side, side), np.uint8))
+        recipe = DCGAN()
+        fitted = recipe.fit(recipe.open_data(str(tmp_path / f"{side}.npy"), seed=0))
+        assert (fitted.width, fitted.mapping, fitted.head) == expected
+        assert DCGAN.from_stored(fitted.settings()) == fitted
+    assert (MultiD().width, MultiD().mapping, MultiD().head) == (64, 0, 0)
+
+
 def test_dcgan_without_batchnorm_in_the_critic(reference: Backend):
-    recipe = DCGAN(width=2, latent=5, d_norm="none")
+    recipe = DCGAN(width=2, latent=5, d_norm="none", mapping=6, head=6)
     D = built(recipe.discriminator((32, 32, 3)), (32, 32, 3), reference)
     G = built(recipe.generator((32, 32, 3)), (5,), reference)
     assert not any(isinstance(layer, BatchNorm) for layer in D.layers)
@@ -473,7 +508,7 @@ def test_a_preset_stands_for_its_settings():
     )
     assert "preset" not in recipe.settings()
     assert DCGAN.from_settings(DCGAN.from_settings({"preset": "paper"}).settings()) == DCGAN.from_settings(
-        {"lr": 2e-4, "steps": 4000, "mapping": 0, "head": 0, "ema": 0, "condition": "none"}
+        {"lr": 2e-4, "steps": 4000, "width": 64, "mapping": 0, "head": 0, "ema": 0, "condition": "none"}
     )
     for kind, name, says in (
         (DCGAN, "papr", r"dcgan has no preset 'papr': expected one of paper, wgan-gp\. Did you mean paper\?"),
@@ -498,6 +533,9 @@ def test_settings_are_read_from_text():
 WRONG = [
     ({"widht": 3}, "dcgan has no setting 'widht'. Did you mean width?"),
     ({"width": "many"}, "dcgan: width must be an integer, got 'many'"),
+    ({"width": -1}, "dcgan: width must be a number from 0 up, got -1"),
+    ({"mapping": -2}, "dcgan: mapping must be at least -1, got -2"),
+    ({"head": -3}, "dcgan: head must be at least -1, got -3"),
     ({"width": 2.5}, "dcgan: width must be an integer, got 2.5"),
     ({"width": "2.5"}, "dcgan: width must be an integer, got '2.5'"),
     ({"width": True}, "dcgan: width must be an integer, got True"),
@@ -509,7 +547,6 @@ WRONG = [
         "dcgan: loss must be one of minimax, non-saturating, squared-probability, least-squares, "
         "wasserstein, hinge, relativistic-average, got 'wgan'",
     ),
-    ({"width": 0}, "dcgan: width must be positive, got 0"),
     ({"latent": 0}, "dcgan: latent must be positive, got 0"),
     ({"batch_size": -1}, "dcgan: batch_size must be positive, got -1"),
     ({"steps": 0}, "dcgan: steps must be positive, got 0"),
@@ -534,7 +571,7 @@ WRONG = [
     ({"clip_norm": "inf"}, "dcgan: clip_norm must be a number from 0 up, got inf"),
     ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
-    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=2500"),
+    ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=3000"),
     ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
     ({"fake_pool": -1}, "dcgan: fake_pool must be a number from 0 up, got -1"),
     ({"pack": 3}, "dcgan: pack must divide batch_size, got pack=3, batch_size=64"),

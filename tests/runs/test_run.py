@@ -487,7 +487,7 @@ def test_a_setting_that_the_configuration_lost_is_found_in_the_checkpoint(tmp_pa
     whole_run(tmp_path / "run", config(steps=1))
     path = tmp_path / "run" / "config.toml"
     path.write_text(path.read_text().replace("width = 4\n", ""))
-    with pytest.raises(CheckpointError, match=r"made with width=4, the run's config\.toml says width=64\. Restore"):
+    with pytest.raises(CheckpointError, match=r"made with width=4, the run's config\.toml says width=16\. Restore"):
         load_checkpoint(prepare_from_folder(tmp_path / "run"))
 
 

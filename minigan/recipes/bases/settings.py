@@ -146,6 +146,12 @@ class Settings:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{self.name}: {name} must be a number from 0 up, got {self._shown(name)}.")
 
+    def check_least(self, *names: str, least: int) -> None:
+        """Checks that these settings are at least that; raises ConfigError otherwise."""
+        for name in names:
+            if getattr(self, name) < least:
+                raise ConfigError(f"{self.name}: {name} must be at least {least}, got {self._shown(name)}.")
+
     def check_share(self, *names: str) -> None:
         """Checks that these settings are at least 0 and below 1; raises ConfigError otherwise."""
         for name in names:
