@@ -17,7 +17,7 @@ from minigan.support.representation import short_path
 __all__ = ["live"]
 
 STEPS = 1_000_000  # a training that is watched ends when somebody ends it
-RHYTHM = {"log_every": 100, "sample_every": 2000, "checkpoint_every": 2000, "keep": 10}
+LOG, PICTURE, CHECKPOINT, KEEP = 100, 2000, 2000, 20  # steps from one to the next; checkpoints for a replay
 # On the plane: a game that finds the ring, and noise whose whole image is a net that can be drawn.
 ON_POINTS = {"loss": "non-saturating", "mse_weight": 0.0, "lr": 1e-3, "instance_noise": 0.0, "latent": 2}
 
@@ -49,8 +49,17 @@ def _config(options: argparse.Namespace) -> RunConfig:
     else:
         kind = recipe_named(options.recipe)
     recipe = kind.from_settings({**settings, **chosen_settings(options)})
-    named = {name: getattr(options, name) for name in ("seed", "backend", "precision")}
-    return new_config(recipe, data=source, **named, **RHYTHM)
+    return new_config(
+        recipe,
+        data=source,
+        seed=options.seed,
+        backend=options.backend,
+        precision=options.precision,
+        log_every=LOG,
+        sample_every=PICTURE,
+        checkpoint_every=CHECKPOINT,
+        keep=KEEP,
+    )
 
 
 def _suited(source: str, settings: dict[str, Any]) -> tuple[type[Recipe], dict[str, Any]]:

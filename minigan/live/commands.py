@@ -57,7 +57,9 @@ def _are_changes(value: Any) -> bool:
 
 
 def _are_layers(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= 12 and all(isinstance(name, str) and len(name) < 20 for name in value)
+    return (
+        isinstance(value, list) and len(value) <= 12 and all(isinstance(name, str) and len(name) < 20 for name in value)
+    )
 
 
 def _is_unit(value: Any) -> bool:

@@ -20,10 +20,17 @@ class Frames(Protocol):
     Attributes:
         kind: plane or pictures.
         layers: the names of what may be drawn.
+        first: those that are drawn until somebody chooses.
     """
 
-    kind: str
-    layers: tuple[str, ...]
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def layers(self) -> tuple[str, ...]: ...
+
+    @property
+    def first(self) -> tuple[str, ...]: ...
 
     def about(self, game: AlternatingOptimizer) -> dict[str, Any]:
         """The data and the layers that frames may have: all that never changes."""

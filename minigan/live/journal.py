@@ -1,8 +1,8 @@
 """The changes that a run has seen while it was watched: lines of its log, by which it can be done again bit for bit.
 
-    {"step": 0, "live": {"begin": {"loss": "minimax", ...}}}
-    {"step": 120, "live": {"set": {"loss": "hinge"}}}       the steps after 120 have this setting
-    {"step": 130, "live": {"only": "D"}}                    step 130 was an update of D alone
+{"step": 0, "live": {"begin": {"loss": "minimax", ...}}}
+{"step": 120, "live": {"set": {"loss": "hinge"}}}       the steps after 120 have this setting
+{"step": 130, "live": {"only": "D"}}                    step 130 was an update of D alone
 """
 
 import json

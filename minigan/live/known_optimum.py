@@ -9,6 +9,8 @@ from minigan.losses.adversarial import CrossEntropyLoss, Hinge, LeastSquares, Re
 
 __all__ = ["Reading", "fake_density", "mixture_density", "optimal_reading", "reading_of"]
 
+NOTHING = 1e-3  # of the largest density of real points
+
 
 class Reading(NamedTuple):
     """D's opinion, from 0, fake, to 1, real.
@@ -38,15 +40,16 @@ def optimal_reading(loss: Loss, p: np.ndarray, q: np.ndarray) -> np.ndarray | No
     """Opinion of the D that minimizes its loss at densities p of real and q of fake; None where there is no formula.
 
     p / (p + q) for cross-entropy, least squares and the relativistic loss, the side of the greater density for hinge. A
-    Wasserstein critic is the best of all functions of slope 1, which no formula in p and q gives.
+    Wasserstein critic is the best of all functions of slope 1, which no formula in p and q gives. Where there is
+    neither real nor fake, in a thousandth of p's largest density, D may say anything: it is shown undecided.
 
     Source: Goodfellow et al. 2014, proposition 1; Mao et al. 2017, equation 4; Lim & Ye 2017, lemma 4.1.
     """
-    if isinstance(loss, CrossEntropyLoss | LeastSquares | RelativisticAverage):
-        return np.asarray(p / np.maximum(p + q, 1e-30))
-    if isinstance(loss, Hinge):
-        return (p > q).astype(np.float32)
-    return None
+    if not isinstance(loss, CrossEntropyLoss | LeastSquares | RelativisticAverage | Hinge):
+        return None
+    nothing = NOTHING * float(p.max())
+    share = np.asarray((p + nothing) / (p + q + 2 * nothing))
+    return np.where(p + q < nothing, 0.5, p > q) if isinstance(loss, Hinge) else share
 
 
 def mixture_density(axis: np.ndarray, centres: np.ndarray, *, sigma: float, blur: float) -> np.ndarray:

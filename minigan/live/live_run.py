@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.errors import ConfigError, DivergenceError
 from minigan.live.changes import apply_settings, expect_game, with_changes
-from minigan.live.history import Values, ValueHistory
+from minigan.live.history import ValueHistory, Values
 from minigan.live.journal import Journal, Note, Side
 from minigan.live.snapshots import Snapshots, restore
 from minigan.recipes.bases.adversarial import AdversarialRecipe

@@ -14,7 +14,9 @@ def packed_field(values: np.ndarray, *, low: float | None = None, high: float | 
     Args:
         values: of any shape, finite or not; what is not finite becomes 0.
     """
-    values = np.nan_to_num(np.asarray(values, np.float32), posinf=0, neginf=0)
+    values = np.asarray(values, np.float32)
+    if not np.isfinite(values).all():
+        values = np.nan_to_num(values, posinf=0, neginf=0)
     low = float(values.min()) if low is None else low
     high = float(values.max()) if high is None else high
     levels = np.rint((values - low) * (255 / max(high - low, 1e-30))).clip(0, 255).astype(np.uint8)
@@ -32,7 +34,7 @@ def packed_points(points: np.ndarray, *, unit: float) -> dict[str, Any]:
     Args:
         unit: 8192 in the numbers.
     """
-    levels = np.rint(np.nan_to_num(points) * (8192 / unit)).clip(-32767, 32767).astype("<i2")
+    levels = np.rint(points * (8192 / unit)).clip(-32767, 32767).astype("<i2")
     return {"unit": rounded(unit), "data": _text(levels)}
 
 

@@ -101,8 +101,8 @@
   const onFrame = frame => {
     shown = frame.step; frames++;
     view.frame(frame); view.titles(heads());
-    $("now").innerHTML = `step <b>${frame.step.toLocaleString("en")}</b>`;
     const small = document.createElement("small");
+    $("now").textContent = `step ${frame.step.toLocaleString("en")}`;
     small.textContent = frame.speed ? `${frame.speed.toLocaleString("en")} steps/s` : "paused";
     $("now").append(small);
     $("back").disabled = $("start").disabled = frame.step === 0;

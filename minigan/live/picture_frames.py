@@ -34,6 +34,7 @@ class PictureFrames:
 
     kind = "pictures"
     layers = LAYERS
+    first = LAYERS
 
     def __init__(self, recipe: NoiseRecipe, dataset: Dataset, *, seed: int) -> None:
         self.recipe = recipe

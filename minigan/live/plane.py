@@ -1,6 +1,5 @@
 """A run on points of the plane as a frame: samples, D's surface, its slope, G's manifold, and the pull on each fake."""
 
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,8 @@ from minigan.training import AlternatingOptimizer
 __all__ = ["LAYERS", "PlaneFrames"]
 
 LAYERS = ("surface", "slope", "optimal", "manifold", "arrows", "penalty")
-FAKES, ARROWS, PENALIZED = 480, 96, 96
-COARSE, FINE, UNITS = 40, 80, 24  # points of the grid in each direction
+FAKES, ARROWS, PENALIZED = 384, 96, 96
+COARSE, FINE, UNITS = 32, 80, 24  # points of the grid in each direction
 MESH = 15  # lines of the manifold's net
 BLUR = 0.035  # of the extent
 
@@ -39,6 +38,7 @@ class PlaneFrames:
 
     kind = "plane"
     layers = LAYERS
+    first = ("surface", "optimal", "arrows")
 
     def __init__(self, recipe: NoiseRecipe, dataset: Dataset, *, extent: float, seed: int) -> None:
         self.extent, self.seed = extent, seed
@@ -46,6 +46,7 @@ class PlaneFrames:
         self.mixture = dataset if isinstance(dataset, GaussianMixture) else None
         self.z = recipe.noise(np.random.default_rng([seed, 1]), FAKES)
         self.net = _net(recipe)
+        self._densities: dict[int, np.ndarray] = {}  # of the mixture, by the side of the grid
 
     def about(self, game: AlternatingOptimizer) -> dict[str, Any]:
         """The data and the layers that frames may have: all that never changes."""
@@ -64,10 +65,10 @@ class PlaneFrames:
 
     def frame(self, game: AlternatingOptimizer, view: View) -> dict[str, Any]:
         """The present of a run, as far as somebody looks at it."""
-        fakes = self._drawn(game, self.z)
+        fakes = np.nan_to_num(self._drawn(game, self.z))
         found: dict[str, Any] = {"fake": packed_points(fakes, unit=self.extent)}
         if self.mixture is not None:
-            coverage = mode_coverage(np.nan_to_num(fakes), centres=self.mixture.centres, sigma=self.mixture.sigma)
+            coverage = mode_coverage(fakes, centres=self.mixture.centres, sigma=self.mixture.sigma)
             found["modes"] = {
                 "hit": coverage.histogram.tolist(),
                 "modes": coverage.modes,
@@ -76,7 +77,7 @@ class PlaneFrames:
             }
         found |= self._fields(game, view, fakes)
         if "manifold" in view.layers and self.net is not None:
-            found["manifold"] = packed_points(self._drawn(game, self.net), unit=self.extent)
+            found["manifold"] = packed_points(np.nan_to_num(self._drawn(game, self.net)), unit=self.extent)
         if "arrows" in view.layers:
             found["arrows"] = self._arrows(game, fakes)
         if "penalty" in view.layers and game.penalty is not None:
@@ -109,8 +110,9 @@ class PlaneFrames:
         if self.mixture is None:
             return None
         axis, blur = self._axis(side), BLUR * self.extent
-        p = mixture_density(axis, self.mixture.centres, sigma=self.mixture.sigma, blur=blur)
-        best = optimal_reading(game.loss, p, fake_density(axis, np.nan_to_num(fakes), blur=blur))
+        if side not in self._densities:
+            self._densities[side] = mixture_density(axis, self.mixture.centres, sigma=self.mixture.sigma, blur=blur)
+        best = optimal_reading(game.loss, self._densities[side], fake_density(axis, fakes, blur=blur))
         return None if best is None else {**packed_field(best, low=0, high=1), "blur": rounded(blur)}
 
     def _arrows(self, game: AlternatingOptimizer, fakes: np.ndarray) -> dict[str, Any]:
@@ -124,10 +126,14 @@ class PlaneFrames:
             _, dlogits = game.loss.generator(real, logits)
         else:
             _, dlogits = game.loss.generator(logits)
-        pull = -kernels.to_numpy(game.D.backward(dlogits, tape, grads=None)) * len(logits)
-        lengths = np.linalg.norm(np.nan_to_num(pull), axis=1)
+        pull = np.nan_to_num(kernels.to_numpy(game.D.backward(dlogits, tape, grads=None))) * -len(logits)
+        lengths = np.linalg.norm(pull, axis=1)
         longest = float(lengths.max()) or 1.0
-        return {**packed_points(pull, unit=longest), "longest": rounded(longest), "mean": rounded(float(lengths.mean()))}
+        return {
+            **packed_points(pull, unit=longest),
+            "longest": rounded(longest),
+            "mean": rounded(float(lengths.mean())),
+        }
 
     def _penalty(self, game: AlternatingOptimizer, fakes: np.ndarray) -> dict[str, Any]:
         """Points like those at which the penalty is taken, with D's slope there."""
@@ -162,7 +168,7 @@ class PlaneFrames:
         return np.asarray(kernels.to_numpy(game.G.forward(kernels.asarray(z, dtype=game.G.dtype), train=False)[0]))
 
     def _axis(self, side: int) -> np.ndarray:
-        return (np.arange(side) + 0.5) * (2 * self.extent / side) - self.extent
+        return ((np.arange(side) + 0.5) * (2 * self.extent / side) - self.extent).astype(np.float32)
 
     def _grid(self, side: int) -> np.ndarray:
         """The middles of the cells, row by row from the lowest y: (side * side, 2)."""
@@ -188,4 +194,5 @@ def _as_maps(units: np.ndarray | None, side: int) -> dict[str, Any] | None:
     """Units over the grid, each a picture of its own; the first sixty-four."""
     if units is None or units.ndim != 2 or len(units) != side * side:
         return None
-    return packed_field(units.T[:64].reshape(-1, side, side))
+    largest = float(np.abs(np.nan_to_num(units)).max()) or 1.0
+    return packed_field(units.T[:64].reshape(-1, side, side), low=-largest, high=largest)

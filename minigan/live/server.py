@@ -10,7 +10,7 @@ import json
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +35,14 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class RefusedError(Exception):
+    """A request that is refused."""
+
+    def __init__(self, status: HTTPStatus, text: str, allow: str = "") -> None:
+        super().__init__(text)
+        self.status, self.text, self.allow = status, text, allow
 
 
 class LiveServer(ThreadingHTTPServer):
@@ -120,72 +128,81 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, or its events."""
-        match self._place():
-            case "":
-                self._answer(HTTPStatus.OK, self.live.page, kind="text/html; charset=utf-8")
-            case "events":
-                self._events()
-            case "do":
-                self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "POST a command.", allow="POST")
-            case str():
-                self._refuse(HTTPStatus.NOT_FOUND, "there is no such page.")
+        with self._refusals():
+            match self._place():
+                case "":
+                    self._answer(HTTPStatus.OK, self.live.page, kind="text/html; charset=utf-8")
+                case "events":
+                    self._events()
+                case "do":
+                    raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "POST a command.", "POST")
+                case _:
+                    raise RefusedError(HTTPStatus.NOT_FOUND, "there is no such page.")
 
     def do_POST(self) -> None:
         """A command."""
-        place = self._place()
-        if place is None:
-            return
-        if place != "do":
-            self._refuse(HTTPStatus.NOT_FOUND, "commands go to `do`.")
-            return
-        if (text := self._body()) is None:
-            return
-        try:
-            self.live.session.submit(read_command(text))
-        except MiniganError as error:
-            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-            return
-        self._answer(HTTPStatus.NO_CONTENT)
+        with self._refusals():
+            if self._place() != "do":
+                raise RefusedError(HTTPStatus.NOT_FOUND, "commands go to `do`.")
+            self.live.session.submit(read_command(self._body()))
+            self._answer(HTTPStatus.NO_CONTENT)
 
     def __getattr__(self, name: str) -> Callable[[], None]:
         """All other methods of HTTP are refused."""
         if name.startswith("do_"):
-            return lambda: self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "GET or POST.", allow="GET, POST")
+            return lambda: self._refuse(RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "GET or POST.", "GET, POST"))
         raise AttributeError(name)
 
     # ------------------------------------------------------------------------------------------ who may enter
 
-    def _place(self) -> str | None:
-        """The part of the path behind the token; None for somebody who may not enter, and was told so."""
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """A context in which a request is refused by raising an error."""
+        try:
+            yield
+        except RefusedError as refused:
+            self._refuse(refused)
+        except MiniganError as error:
+            self._refuse(RefusedError(HTTPStatus.BAD_REQUEST, str(error)))
+
+    def _place(self) -> str:
+        """The part of the path behind the token.
+
+        Raises:
+            RefusedError: somebody may not enter.
+        """
         if self.headers.get_all("Host") not in [[host] for host in self.live.hosts]:
-            return self._refuse(HTTPStatus.FORBIDDEN, "this server is called by its own address only.")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "this server is called by its own address only.")
         origins = [f"http://{host}" for host in self.live.hosts]
         if any(origin not in origins for origin in self.headers.get_all("Origin", [])):
-            return self._refuse(HTTPStatus.FORBIDDEN, "no other page may call this server.")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "no other page may call this server.")
         if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            return self._refuse(HTTPStatus.FORBIDDEN, "no other page may call this server.")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "no other page may call this server.")
         _, _, rest = self.path.partition("/")
         token, slash, place = rest.partition("/")
         known = hmac.compare_digest(token.encode("utf-8", "replace"), self.live.token.encode())
         if not (known and slash):
-            return self._refuse(HTTPStatus.FORBIDDEN, "the address needs its token: copy it from the terminal.")
+            raise RefusedError(HTTPStatus.FORBIDDEN, "the address needs its token: copy it from the terminal.")
         return place
 
-    def _body(self) -> bytes | None:
-        """The request's content; None if it was refused."""
+    def _body(self) -> bytes:
+        """The request's content.
+
+        Raises:
+            RefusedError: it is too long, of another type, or not all there.
+        """
         if self.headers.get_content_type() != "application/json":
-            return self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json.")
+            raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send application/json.")
         if self.headers.get("Transfer-Encoding") is not None:
-            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length.")
+            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "send a Content-Length.")
         lengths = self.headers.get_all("Content-Length", [])
         if len(lengths) != 1 or not (lengths[0].isascii() and lengths[0].isdigit()) or len(lengths[0]) > 9:
-            return self._refuse(HTTPStatus.LENGTH_REQUIRED, "send one Content-Length.")
+            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "send one Content-Length.")
         if int(lengths[0]) > LARGEST:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a command has at most {LARGEST} bytes.")
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a command has at most {LARGEST} bytes.")
         text = self.rfile.read(int(lengths[0]))
         if len(text) < int(lengths[0]):
-            self.close_connection = True
-            return None
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "the command is cut off.")
         return text
 
     # ------------------------------------------------------------------------------------------ answers
@@ -194,8 +211,7 @@ class Handler(BaseHTTPRequestHandler):
         """Events, until the page is closed or the training ends."""
         client = self.live.session.hub.join()
         if client is None:
-            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, "too many pages are open. Close one.")
-            return
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "too many pages are open. Close one.")
         self.close_connection = True
         try:
             self.send_response(HTTPStatus.OK)
@@ -209,11 +225,11 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             self.live.session.hub.leave(client)
 
-    def _refuse(self, status: HTTPStatus, text: str, *, allow: str = "") -> None:
+    def _refuse(self, refused: RefusedError) -> None:
         """Says no, and reads nothing more from the connection."""
         self.close_connection = True
-        more = {"Connection": "close", **({"Allow": allow} if allow else {})}
-        self._answer(status, json.dumps({"error": text}).encode(), kind="application/json", more=more)
+        more = {"Connection": "close", **({"Allow": refused.allow} if refused.allow else {})}
+        self._answer(refused.status, json.dumps({"error": refused.text}).encode(), kind="application/json", more=more)
 
     def _answer(self, status: HTTPStatus, content: bytes = b"", *, kind: str = "", more: Any = None) -> None:
         with contextlib.suppress(OSError):
@@ -232,4 +248,5 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuses a request that is no HTTP: all of them are the caller's fault."""
         self.command = getattr(self, "command", None) or ""
-        self._refuse(HTTPStatus(code if 400 <= code < 500 else HTTPStatus.BAD_REQUEST), message or explain or "")
+        status = HTTPStatus(code) if 400 <= code < 500 else HTTPStatus.BAD_REQUEST
+        self._refuse(RefusedError(status, message or explain or "this is no request of HTTP."))

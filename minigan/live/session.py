@@ -40,7 +40,7 @@ class Session:
     def __init__(self, runs: list[LiveRun], hub: Hub, *, say: Callable[[str], None]) -> None:
         self.runs, self.hub = list(runs), hub
         self.frames = frames_of(runs[0].prepared)
-        self.view = View(layers=("surface",))
+        self.view = View(layers=self.frames.first)
         self._inbox: queue.SimpleQueue[Command | Client] = queue.SimpleQueue()
         self._late: list[Command] = []  # that came in the middle of a step
         self._tell_user = say
@@ -111,8 +111,8 @@ class Session:
     def _obey_all(self) -> None:
         """Does what was asked for; waits for it if there is nothing else to do."""
         late, self._late = self._late, []
-        for command in late:
-            self._obey(command)
+        for held in late:
+            self._obey(held)
         while (command := self._next_command()) is not None:
             self._obey(command)
 

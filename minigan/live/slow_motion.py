@@ -104,13 +104,12 @@ def _place(frame: FrameType) -> dict[str, Any]:
 
 
 def _title(frame: FrameType) -> str:
-    """The call: of a layer `D.1.Dense.forward`."""
+    """The call: of a layer `D.1.Dense: forward`."""
     owner, name = frame.f_locals.get("self"), frame.f_code.co_name
-    if isinstance(owner, Layer):
-        return f"{owner.path}.{name}"
-    if type(owner).__name__.startswith("Fused") or owner is None:
-        return name
-    return f"{type(owner).__name__}.{name}"
+    layers = owner if isinstance(owner, tuple) else (owner,)  # two that run as one
+    if paths := [layer.path for layer in layers if isinstance(layer, Layer)]:
+        return f"{' + '.join(paths)}: {name}"
+    return name if owner is None else f"{type(owner).__name__}.{name}"
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ LEAST_STEPS = 16  # from copy to copy
 SHARE = 0.003  # of the time may be spent on copies
 
 
-class Snapshot(NamedTuple):
+@dataclass(frozen=True)
+class Snapshot:
     """A training between two steps.
 
     Attributes:
@@ -36,7 +38,7 @@ class Snapshot(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        return sum(array.nbytes for array in self.arrays.values())
+        return sum(int(array.nbytes) for array in self.arrays.values())
 
 
 def take(state: TrainingState, settings: Mapping[str, Any]) -> Snapshot:
@@ -86,7 +88,10 @@ class Snapshots:
 
     def before(self, step: int) -> Snapshot:
         """The nearest one that is not after a step."""
-        return next(one for one in reversed(self._taken) if one.step <= step)
+        for one in reversed(self._taken):
+            if one.step <= step:
+                return one
+        return self._taken[0]
 
     def forget_after(self, step: int) -> None:
         """Forgets the snapshots of later steps; the beginning stays."""

@@ -22,14 +22,14 @@ const liveView = (root, { onLayers, onUnit }) => {
   };
   const readColors = () => {
     const style = getComputedStyle(document.documentElement);
-    for (const name of ["real", "fake", "realtint", "faketint", "mid", "net", "ink", "soft", "line", "paper"])
+    for (const name of ["real", "fake", "realtint", "faketint", "mid", "net", "heat", "ink", "soft", "line", "paper"])
       colors[name] = style.getPropertyValue("--" + name).trim();
     colors.map = {};
     const [low, mid, high] = [rgb(colors.faketint), rgb(colors.mid), rgb(colors.realtint)];
     const mix = (a, b, t) => a.map((v, i) => v + (b[i] - v) * t);
     colors.map.sides = Array.from({ length: 256 }, (_, v) => v < 128 ? mix(low, mid, v / 128) : mix(mid, high, (v - 128) / 127));
-    const net = rgb(colors.net);
-    colors.map.heat = Array.from({ length: 256 }, (_, v) => mix(mid, net, Math.sqrt(v / 255)));
+    const heat = rgb(colors.heat);
+    colors.map.heat = Array.from({ length: 256 }, (_, v) => mix(mid, heat, Math.sqrt(v / 255)));
     colors.map.grey = Array.from({ length: 256 }, (_, v) => [v, v, v]);
   };
 
@@ -45,6 +45,7 @@ const liveView = (root, { onLayers, onUnit }) => {
   };
   let about = null, last = null, chosen = [], unit = null, stages = [], marks = [], curves = [];
   const chips = make("div", root, { name: "chips" });
+  const legend = make("p", root, { name: "key" });
   const area = make("div", root, { name: "runs" });
   const charts = make("div", root, { name: "charts" });
   const units = make("div", root, { name: "units" });
@@ -129,21 +130,25 @@ const liveView = (root, { onLayers, onUnit }) => {
     });
     context.setLineDash([]);
   };
+  const say = (caption, name, text) => {
+    caption.textContent = "";
+    make("b", caption, { text: name });
+    caption.append(" " + text);
+  };
   const planePanels = run => [
-    ["surface", `<b>D</b> ${run.words || ""}`, run.surface, "sides"],
-    ...(run.slope ? [["slope", `<b>|∇D|</b> from 0 to ${short(run.slope.high)}`, run.slope, "heat"]] : []),
-    ...(chosen.includes("optimal") && "optimal" in run ? [["optimal", run.optimal
-      ? `<b>the best D</b> against this G, seen through a blur of ${short(run.optimal.blur)}`
-      : "<b>the best D</b> a Wasserstein critic has no formula", run.optimal, "sides"]] : []),
+    ["surface", "D", run.words || "", run.surface, "sides"],
+    ...(run.slope ? [["slope", "|∇D|", `from 0 to ${short(run.slope.high)}`, run.slope, "heat"]] : []),
+    ...("optimal" in run ? [["optimal", "the best D", run.optimal ? `against this G, blurred by ${short(run.optimal.blur)}`
+      : "this loss has no formula for it", run.optimal, "sides"]] : []),
   ];
   const drawPlane = (stage, run) => {
     const shown = planePanels(run);
     stage.need(shown.map(([name]) => name));
     const fakes = points(run.fake), real = about.realPoints || (about.realPoints = points(about.real));
-    shown.forEach(([name, caption, field, map], index) => {
+    shown.forEach(([name, title, text, field, map], index) => {
       const panel = stage.panels[index], [context, size] = fitted(panel.canvas);
       const place = (x, y) => [(x / about.extent + 1) * size / 2, (1 - y / about.extent) * size / 2];
-      panel.caption.innerHTML = caption;
+      say(panel.caption, title, text);
       if (field) paint(context, field, colors.map[map], 0, 0, size);
       if (run.manifold && name === "surface") drawNet(context, points(run.manifold), about.mesh, place);
       dots(context, real, place, 2, colors.real, .55);
@@ -189,14 +194,14 @@ const liveView = (root, { onLayers, onUnit }) => {
     stage.need(run.pull ? ["images", "pull", "real"] : ["images", "real"]);
     stage.panels.forEach(panel => {
       if (panel.name === "images") {
-        panel.caption.innerHTML = "<b>fakes</b>; the bar below each is D's opinion of it, blue for real. Click one.";
+        say(panel.caption, "fakes", `with D's opinion below each, blue for real${onUnit ? "; click one" : ""}`);
         drawGrid(panel.canvas, run.images, { opinions: run.opinions, picked: unit ? unit.sample : -1 });
         panel.canvas.setAttribute("aria-label", "a grid of fakes, always of the same noise");
       } else if (panel.name === "pull") {
-        panel.caption.innerHTML = "<b>pull</b> -dL/dpixel: blue brighter, orange darker";
+        say(panel.caption, "pull", "-dL/dpixel: blue is asked to be brighter, orange darker");
         drawGrid(panel.canvas, run.pull, { signed: true });
       } else {
-        panel.caption.innerHTML = "<b>real</b>";
+        say(panel.caption, "real", "training examples");
         drawGrid(panel.canvas, about.real);
       }
     });
@@ -213,7 +218,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       const canvas = unitCanvas[index] || (unitCanvas[index] = make("canvas", units));
       canvas.hidden = false;
       const [count, H, W] = run.units.shape, wide = Math.max(canvas.clientWidth, 50);
-      const columns = Math.min(count, Math.max(1, Math.round(wide / (count > 1 ? 78 : wide))));
+      const columns = count === 1 ? 1 : Math.min(count, wide > 700 ? 16 : 8);
       const cell = wide / columns, rows = Math.ceil(count / columns);
       const [context] = fitted(canvas, rows * cell * H / W);
       for (let n = 0; n < count; n++)
@@ -339,7 +344,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     const column = Math.floor((event.clientX - box.left) / box.width * columns);
     const row = Math.floor((event.clientY - box.top) / box.height * Math.ceil(count / columns));
     const sample = Math.min(row * columns + column, count - 1);
-    pick(unit ? { ...unit, sample } : { network: "G", layer: 0, sample });
+    pick(unit ? { ...unit, sample } : { network: "G", layer: Math.max(about.networks.G.findIndex(one => one.shape.length === 3 && one.shape[0] > 1), 0), sample });
   };
   const draw = () => {
     if (!last || !about) return;
@@ -348,6 +353,15 @@ const liveView = (root, { onLayers, onUnit }) => {
     last.runs.forEach((run, index) => (about.kind === "plane" ? drawPlane : drawPictures)(stages[index] || newStage(index), run));
     drawCharts();
     drawUnits();
+  };
+  const showLegend = () => {
+    legend.textContent = "";
+    if (about.kind !== "plane") return;
+    for (const [color, words] of [["real", "real"], ["fake", "fake"], ...(about.mesh ? [["net", about.slice ? "G's manifold, a slice of it" : "G's manifold"]] : []), ["ink", "the way G's loss asks a fake to go"]]) {
+      make("i", legend).style.background = `var(--${color})`;
+      legend.append(words);
+    }
+    legend.append(about.centres ? "; a full circle is a mode that fakes have reached" : "");
   };
   const showChips = () => {
     chips.textContent = "";
@@ -375,7 +389,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     hello(given, history) {
       about = given; curves = history.map(rows => [...rows]); last = null; stages = [];
       area.textContent = "";
-      showChips(); nameButtons();
+      showChips(); showLegend(); nameButtons();
     },
     layers(names) { if (names.join() !== chosen.join()) { chosen = [...names]; if (about) showChips(); } },
     unit(given) { if (JSON.stringify(given) !== JSON.stringify(unit)) { unit = given; if (about) nameButtons(); } },
