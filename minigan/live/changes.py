@@ -11,7 +11,7 @@ from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.recipes.bases.noise import NoiseRecipe
 from minigan.training import AlternatingOptimizer, InstanceNoise, Learner
 
-__all__ = ["CHANGES", "Choice", "apply_settings", "choices_of", "expect_game", "with_changes"]
+__all__ = ["CHANGES", "Choice", "apply_settings", "choices_of", "expect_game", "is_game", "with_changes"]
 
 # By name, each with its values; none for a number.
 CHANGES: Mapping[str, tuple[str, ...]] = {
@@ -58,6 +58,11 @@ def expect_game(recipe: Recipe, learner: Learner) -> AlternatingOptimizer:
         f"the live page shows GANs that draw from noise, {recipe.name} is none. Use mlp, dcgan, sngan or another "
         "recipe that `minigan recipes` lists among them."
     )
+
+
+def is_game(recipe: Recipe) -> bool:
+    """Whether a recipe's G draws from noise and plays against a D."""
+    return isinstance(recipe, NoiseRecipe)
 
 
 def choices_of(recipe: AdversarialRecipe) -> dict[str, Choice]:

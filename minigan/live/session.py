@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from minigan.errors import ConfigError, DivergenceError
 from minigan.live.changes import choices_of, with_changes
 from minigan.live.commands import Command
@@ -280,7 +282,8 @@ class Session:
         for run in self.runs:
             values = run.measure()
             shown = None if values is None else [_finite(value) for value in values]
-            runs.append({"values": shown, **self.frames.frame(run.game, view)})
+            with np.errstate(all="ignore"):  # a frame of weights that have diverged is a frame
+                runs.append({"values": shown, **self.frames.frame(run.game, view)})
         return {"step": self.step, "speed": round(self._speed, 1) if self._is_playing else 0, "runs": runs}
 
     def _welcome(self, client: Client) -> None:

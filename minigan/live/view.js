@@ -43,7 +43,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     arrows: "-dL/dx: the way G's loss asks each fake to go", penalty: "points at which the penalty is taken",
     pull: "-dL/dpixel: the change that G's loss asks for",
   };
-  let about = null, last = null, chosen = [], unit = null, stages = [], marks = [], curves = [];
+  let about = null, last = null, chosen = [], unit = null, stages = [], marks = [], curves = [], kept = false;
   const chips = make("div", root, { name: "chips" });
   const legend = make("p", root, { name: "key" });
   const area = make("div", root, { name: "runs" });
@@ -288,6 +288,11 @@ const liveView = (root, { onLayers, onUnit }) => {
     context.setLineDash([2, 3]);
     context.strokeStyle = colors.net;
     for (const step of marks) if (step >= first && step <= end) { context.beginPath(); context.moveTo(X(step), 4); context.lineTo(X(step), height - 18); context.stroke(); }
+    if (kept && last) {
+      context.setLineDash([]);
+      context.strokeStyle = colors.ink;
+      context.beginPath(); context.moveTo(X(last.step), 4); context.lineTo(X(last.step), height - 18); context.stroke();
+    }
     curves.forEach((rows, run) => {
       context.setLineDash(run ? [5, 3] : []);
       context.lineWidth = 1.6;
@@ -301,7 +306,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     });
     context.setLineDash([]);
   });
-  const remember = frame => frame.runs.forEach((run, index) => {
+  const remember = frame => !kept && frame.runs.forEach((run, index) => {
     let rows = curves[index] || (curves[index] = []);
     while (rows.length && rows[rows.length - 1][0] >= frame.step) rows.pop();
     if (run.values && run.values[0] <= frame.step) rows.push(run.values);
@@ -394,6 +399,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     layers(names) { if (names.join() !== chosen.join()) { chosen = [...names]; if (about) showChips(); } },
     unit(given) { if (JSON.stringify(given) !== JSON.stringify(unit)) { unit = given; if (about) nameButtons(); } },
     marks(steps) { marks = steps; },
+    keeps() { kept = true; },
     titles(texts) { stages.forEach((stage, index) => { stage.title.hidden = !texts[index]; stage.title.textContent = texts[index] || ""; }); },
     frame(frame) { last = frame; remember(frame); draw(); },
     key(number) { if (about && about.layers[number - 1]) toggle(about.layers[number - 1]); },
