@@ -85,7 +85,8 @@ class Watched:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=20)
         with contextlib.closing(connection):
             connection.request("GET", f"/{self.server.token}/events")
-            yield _events(connection.getresponse())
+            with contextlib.closing(connection.getresponse()) as answer:  # it holds the connection, too
+                yield _events(answer)
 
     def until(self, is_so, seconds=20):
         """Waits until something is so."""
