@@ -355,7 +355,8 @@ const liveView = (root, { onLayers, onUnit }) => {
     if (!last || !about) return;
     area.classList.toggle("two", last.runs.length > 1);
     while (stages.length > last.runs.length) { stages.pop(); area.lastChild.remove(); }
-    last.runs.forEach((run, index) => (about.kind === "plane" ? drawPlane : drawPictures)(stages[index] || newStage(index), run));
+    last.runs.forEach((run, index) => stages[index] || newStage(index));  // all of them first: they share the width
+    last.runs.forEach((run, index) => (about.kind === "plane" ? drawPlane : drawPictures)(stages[index], run));
     drawCharts();
     drawUnits();
   };
