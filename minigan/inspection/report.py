@@ -111,7 +111,7 @@ def _found(history: History, sources: Sources, *, backend: str | None, precision
     """The parts that can be computed for a run; each that cannot is noted."""
     found, where = Findings(), sources._asdict()
     folder = history.folder
-    if is_game(history.recipe):
+    if is_game(type(history.recipe)):
         try:
             found.replay = replay_of(folder, data=sources.data, backend=backend, precision=precision)
         except MiniganError as error:

@@ -11,7 +11,7 @@ from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.recipes.bases.noise import NoiseRecipe
 from minigan.training import AlternatingOptimizer, InstanceNoise, Learner
 
-__all__ = ["CHANGES", "Choice", "apply_settings", "choices_of", "expect_game", "is_game", "with_changes"]
+__all__ = ["CHANGES", "Choice", "apply_settings", "choices_of", "expect_game", "is_game", "no_game", "with_changes"]
 
 # By name, each with its values; none for a number.
 CHANGES: Mapping[str, tuple[str, ...]] = {
@@ -52,17 +52,21 @@ def expect_game(recipe: Recipe, learner: Learner) -> AlternatingOptimizer:
     Raises:
         ConfigError: it is none.
     """
-    if isinstance(recipe, NoiseRecipe) and isinstance(learner, AlternatingOptimizer):
+    if is_game(type(recipe)) and isinstance(learner, AlternatingOptimizer):
         return learner
-    raise ConfigError(
-        f"the live page shows GANs that draw from noise, {recipe.name} is none. Use mlp, dcgan, sngan or another "
-        "recipe that `minigan recipes` lists among them."
+    raise no_game(recipe.name)
+
+
+def no_game(name: str) -> ConfigError:
+    """The error of a recipe that the page cannot show."""
+    return ConfigError(
+        f"the live page shows GANs that draw from noise, {name} is none. Use mlp, dcgan, sngan or another of those."
     )
 
 
-def is_game(recipe: Recipe) -> bool:
+def is_game(recipe: type[Recipe]) -> bool:
     """Whether a recipe's G draws from noise and plays against a D."""
-    return isinstance(recipe, NoiseRecipe)
+    return issubclass(recipe, NoiseRecipe)
 
 
 def choices_of(recipe: AdversarialRecipe) -> dict[str, Choice]:

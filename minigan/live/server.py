@@ -46,13 +46,13 @@ class RefusedError(Exception):
 
 
 class LiveServer(ThreadingHTTPServer):
-    """Serves the page of a session, in threads of its own. A context manager.
+    """Serves the page of a session, in threads of its own. The port is taken at once, and free after `close`.
 
     Args:
-        session: is given the commands; sends the events.
         page: HTML.
         port: 0 takes a free one.
     Attributes:
+        session: is given the commands; sends the events.
         token: the secret of the address.
     Raises:
         OutputError: the port is taken, or may not be used.
@@ -61,8 +61,10 @@ class LiveServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 16
 
-    def __init__(self, session: Session, page: str, *, port: int = 0) -> None:
-        self.session, self.page = session, page.encode()
+    session: Session
+
+    def __init__(self, page: str, *, port: int = 0) -> None:
+        self.page = page.encode()
         self.token = secrets.token_urlsafe(24)
         self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
         try:
@@ -81,13 +83,19 @@ class LiveServer(ThreadingHTTPServer):
         """The names by which requests may call this server."""
         return f"{ADDRESS}:{self.server_port}", f"localhost:{self.server_port}"
 
-    def __enter__(self) -> "LiveServer":
+    @contextlib.contextmanager
+    def serving(self, session: Session) -> Iterator[None]:
+        """A context in which the page shows and steers a session."""
+        self.session = session
         start_thread(threading.Thread(target=self.serve_forever, name="minigan-live", daemon=True))
-        return self
+        try:
+            yield
+        finally:
+            session.hub.close()
+            self.shutdown()
 
-    def __exit__(self, *error: object) -> None:
-        self.session.hub.close()
-        self.shutdown()
+    def close(self) -> None:
+        """Frees the port."""
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -2,11 +2,12 @@
 
 import webbrowser
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minigan.live.changes import is_game, no_game
 from minigan.live.hub import Hub
 from minigan.live.live_run import LiveRun
 from minigan.live.page import live_page
@@ -62,7 +63,10 @@ def go_live(
     output = output or Output()
     progress = open_progress(start=0, total=int(config.settings["steps"]), output=Output(quiet=True))
     configs = [config] if compare is None else [config, other_config(config, compare)]
+    if not is_game(get_recipe(config.recipe)):
+        raise no_game(config.recipe)
     with ExitStack() as stack:
+        server = stack.enter_context(closing(LiveServer(live_page(), port=port)))
         runs = []
         for index, each in enumerate(configs):
             prepared = start_run(each, out if index == 0 else None, root=_root(out))
@@ -72,7 +76,7 @@ def go_live(
             runs.append(run)
         runs[0].prepared.backend.compile_ahead()
         session = Session(runs, Hub(), say=output.say)
-        server = stack.enter_context(LiveServer(session, live_page(), port=port))
+        stack.enter_context(server.serving(session))
         interruption = stack.enter_context(Interruption(output.say))
         engine = runs[0].prepared.backend.describe()
         output.say(f"{config.recipe} on {runs[0].prepared.dataset.describe()}; {engine}")

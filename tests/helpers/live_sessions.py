@@ -54,7 +54,7 @@ class Watched:
     def __init__(self, runs):
         self.said, self.errors = [], []
         self.session = Session(runs, Hub(), say=self.said.append)
-        self.server = LiveServer(self.session, live_page())
+        self.server = LiveServer(live_page())
         self.interruption = Interruption()
         self._thread = threading.Thread(target=self._run)
 
@@ -125,7 +125,7 @@ def watched(*runs):
         made = Watched(list(runs))
         made._thread.start()
         try:
-            with made.server:
+            with contextlib.closing(made.server), made.server.serving(made.session):
                 yield made
                 made.end()
         finally:

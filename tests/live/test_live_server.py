@@ -27,7 +27,7 @@ def seen(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def unharmed(seen):
-    """Whatever a test has sent, the session goes on."""
+    """The session goes on, whatever a test has sent."""
     before = seen.session.step
     yield
     assert seen.do("step", side=None) == 204
@@ -259,17 +259,16 @@ def test_a_page_that_does_not_read_misses_frames_and_keeps_the_newest():
 
 def test_a_port_that_is_taken_is_named(seen):
     with pytest.raises(OutputError, match=rf"port {seen.server.server_port}: .*Choose another"):
-        LiveServer(seen.session, "", port=seen.server.server_port)
+        LiveServer("", port=seen.server.server_port)
     with pytest.raises(OutputError, match="port 70000"):
-        LiveServer(seen.session, "", port=70000)
+        LiveServer("", port=70000)
 
 
 def test_tokens_differ(seen):
     others = []
     for _ in range(2):
-        server = LiveServer(seen.session, "")
-        others.append(server.token)
-        server.server_close()
+        with contextlib.closing(LiveServer("")) as server:
+            others.append(server.token)
     assert len({seen.server.token, *others}) == 3
 
 
