@@ -71,7 +71,7 @@ class LiveRun:
         self._everyone.on_start(self._training)
         if not self.journal.notes:
             self._note("begin", self.recipe.settings())
-        self._snapshots.add(self.state, self.recipe.settings())
+        self._snapshots.add(self.state, self.recipe)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -109,7 +109,7 @@ class LiveRun:
             raise at_step(error, began + 1) from None
         if side is not None:
             self._note("only", side)
-        self._snapshots.consider(self.state, self.recipe.settings())
+        self._snapshots.consider(self.state, self.recipe)
 
     def _move(self, side: Side | None, watched: AbstractContextManager[object]) -> None:
         """Does a step, and tells the listeners of a whole one."""
@@ -173,7 +173,7 @@ class LiveRun:
         snapshot = self._snapshots.before(step)
         restore(self.state, snapshot)
         self._snapshots.forget_after(step)
-        self._use(self.recipe.from_settings(snapshot.settings))
+        self._use(snapshot.recipe)
         self._last = None
         while True:
             for changes in self.journal.changes_at(self.state.step):
@@ -248,7 +248,7 @@ class LiveRun:
         """
         self._stepper.check()
         twin = LiveRun(start_run(self.config, root=self.folder.parent), self._progress)
-        snapshot = self._snapshots.add(self.state, self.recipe.settings())
+        snapshot = self._snapshots.add(self.state, self.recipe)
         restore(twin.state, snapshot)
         twin._use(self.recipe)
         twin._last, twin.history = self._last, self.history.copy()

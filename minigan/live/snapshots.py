@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.training import TrainingState
 
 __all__ = ["Snapshot", "Snapshots", "restore"]
@@ -26,14 +27,14 @@ class Snapshot:
         arrays: copies of all that steps change.
         rng: the state of the random numbers.
         loader: the place in the data.
-        settings: of the recipe, those in force.
+        recipe: with the settings in force.
     """
 
     step: int
     arrays: Mapping[str, np.ndarray]
     rng: Any
     loader: dict[str, int]
-    settings: Mapping[str, Any]
+    recipe: AdversarialRecipe
 
     @property
     def nbytes(self) -> int:
@@ -41,10 +42,10 @@ class Snapshot:
         return sum(int(array.nbytes) for array in self.arrays.values())
 
 
-def take(state: TrainingState, settings: Mapping[str, Any]) -> Snapshot:
+def take(state: TrainingState, recipe: AdversarialRecipe) -> Snapshot:
     """A snapshot of the present."""
     arrays = {name: np.array(array) for name, array in state.arrays().items()}
-    return Snapshot(state.step, arrays, state.rng.bit_generator.state, state.loader.state(), dict(settings))
+    return Snapshot(state.step, arrays, state.rng.bit_generator.state, state.loader.state(), recipe)
 
 
 def restore(state: TrainingState, snapshot: Snapshot) -> None:
@@ -69,15 +70,15 @@ class Snapshots:
         self._taken: list[Snapshot] = []
         self._cost, self._at, self._next = 0.0, 0.0, 0
 
-    def consider(self, state: TrainingState, settings: Mapping[str, Any]) -> None:
+    def consider(self, state: TrainingState, recipe: AdversarialRecipe) -> None:
         """Takes a snapshot if it is time; called after every step."""
         if state.step >= self._next and time.monotonic() - self._at > self._cost / SHARE:
-            self.add(state, settings)
+            self.add(state, recipe)
 
-    def add(self, state: TrainingState, settings: Mapping[str, Any]) -> Snapshot:
+    def add(self, state: TrainingState, recipe: AdversarialRecipe) -> Snapshot:
         """Takes a snapshot now, in place of one of the same step, and returns it."""
         began = time.monotonic()
-        taken = take(state, settings)
+        taken = take(state, recipe)
         self._taken = [*(one for one in self._taken if one.step < state.step), taken]
         most = max(3, min(MOST, MOST_BYTES // max(taken.nbytes, 1)))
         while len(self._taken) > most:

@@ -238,7 +238,7 @@ def test_snapshots_stay_few_and_the_beginning_stays(tmp_path):
         snapshots = Snapshots()
         for step in range(500):
             run.state.step = step
-            snapshots.add(run.state, {})
+            snapshots.add(run.state, run.recipe)
         steps = [one.step for one in snapshots._taken]
         assert len(steps) <= MOST and steps[0] == 0 and steps[-1] == 499
         gaps = np.diff(steps)
