@@ -29,11 +29,11 @@ def reading_of(loss: Loss, logits: np.ndarray) -> Reading:
     if isinstance(loss, CrossEntropyLoss | RelativisticAverage):
         return Reading(1 / (1 + np.exp(-np.clip(logits, -60, 60))), "D's probability of real")
     if isinstance(loss, LeastSquares):
-        return Reading(np.clip(logits / loss.real_label, 0, 1), "D's output: 0 is its label for fake, 1 for real")
+        return Reading(np.clip(logits / loss.real_label, 0, 1), "D's output in shares of its label for real")
     if isinstance(loss, Hinge):
-        return Reading((np.clip(logits, -1, 1) + 1) / 2, "D's logit from margin to margin, -1 to 1")
+        return Reading((np.clip(logits, -1, 1) + 1) / 2, "D's place between its margins")
     low, high = float(logits.min()), float(logits.max())
-    return Reading((logits - low) / max(high - low, 1e-12), "D's score, from the lowest to the highest on the plane")
+    return Reading((logits - low) / max(high - low, 1e-12), "D's score between its extremes here")
 
 
 def optimal_reading(loss: Loss, p: np.ndarray, q: np.ndarray) -> np.ndarray | None:

@@ -24,6 +24,7 @@ FAKES, ARROWS, PENALIZED = 384, 96, 96
 COARSE, FINE, UNITS = 32, 80, 24  # points of the grid in each direction
 MESH = 15  # lines of the manifold's net
 BLUR = 0.035  # of the extent
+LEAST_REACH = 0.01
 
 
 class PlaneFrames:
@@ -96,9 +97,10 @@ class PlaneFrames:
         logits, slope = self._judged(game, self._grid(side), need_slope="slope" in view.layers)
         reading = reading_of(game.loss, logits)
         if "surface" in view.layers:
-            found["surface"] = packed_field(reading.values.reshape(side, side), low=0, high=1)
+            # Around the middle, as far as D's opinion reaches: a D that hardly decides is seen, too.
+            reach = max(LEAST_REACH, float(np.abs(np.nan_to_num(reading.values - 0.5)).max()))
+            found["surface"] = packed_field(reading.values.reshape(side, side), low=0.5 - reach, high=0.5 + reach)
             found["words"] = reading.words
-            found["logits"] = [rounded(float(logits.min())), rounded(float(logits.max()))]
         if slope is not None:
             found["slope"] = packed_field(slope.reshape(side, side), low=0)
         if "optimal" in view.layers and self.mixture is not None:

@@ -136,7 +136,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     caption.append(" " + text);
   };
   const planePanels = run => [
-    ["surface", "D", run.words || "", run.surface, "sides"],
+    ["surface", "D", run.surface ? `${run.words}, ${short(run.surface.low)} to ${short(run.surface.high)}` : "", run.surface, "sides"],
     ...(run.slope ? [["slope", "|∇D|", `from 0 to ${short(run.slope.high)}`, run.slope, "heat"]] : []),
     ...("optimal" in run ? [["optimal", "the best D", run.optimal ? `against this G, blurred by ${short(run.optimal.blur)}`
       : "this loss has no formula for it", run.optimal, "sides"]] : []),
