@@ -38,7 +38,7 @@ class LiveRun:
         journal: the changes so far.
         history: losses so far, thinned out.
         values: of the last step; None before the first.
-        is_whole: False once a step has failed half-way and there was no way back.
+        is_whole: False while a step is under way, and after one that has failed half-way.
     Raises:
         ConfigError: the recipe is no game of a G that draws from noise.
     """
@@ -101,12 +101,13 @@ class LiveRun:
         """
         if side is not None and self.game.accumulate > 1:
             raise ConfigError("with `accumulate` above 1 an update takes several batches: whole steps only.")
-        began = self.state.step
+        began, self.is_whole = self.state.step, False
         try:
             self._move(side, watched or nullcontext())
         except DivergenceError as error:
             self.return_to(began)
             raise at_step(error, began + 1) from None
+        self.is_whole = True
         if side is not None:
             self._note("only", side)
         self._snapshots.consider(self.state, self.recipe)
@@ -124,6 +125,7 @@ class LiveRun:
             step = Step(state.step, self._last, last=False)
             if self._everyone.is_due(step):
                 self._stepper.check()
+                self.prepared.trainer.checkpoints.put_back(self._training.say)
             self._everyone.on_step(step)
 
     def _one_side(self, side: Side) -> None:
@@ -181,6 +183,7 @@ class LiveRun:
             if self.state.step >= step:
                 break
             self._repeat()
+        self.is_whole = True
         self._forget_after(step)
 
     def _repeat(self) -> None:

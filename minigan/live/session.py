@@ -70,6 +70,8 @@ class Session:
         if self._inbox.qsize() >= MOST_COMMANDS:
             raise ConfigError("too many commands wait. Try again in a moment.")
         if command.name == "set":
+            if command.value["run"] == 1 and len(self.runs) == 1:
+                raise ConfigError("there is no second run. Begin one first.")
             for run in self._chosen(command.value["run"]):
                 with_changes(run.recipe, command.value["changes"])
         self._inbox.put(command)
@@ -100,6 +102,7 @@ class Session:
                 with interruption.held_back():
                     release_memory(error)
                     for run in self.runs:
+                        _make_whole(run)
                         add_line(error, how_to_go_on(error, run.prepared.trainer.checkpoints, is_whole=run.is_whole))
                 raise
             finally:
@@ -325,6 +328,13 @@ class Session:
         """Shows a line on the pages, and to the user."""
         self.hub.send("say", {"text": text})
         self._tell_user(text)
+
+
+def _make_whole(run: LiveRun) -> None:
+    """Undoes a step that has failed half-way, if that can be done."""
+    if not run.is_whole:
+        with contextlib.suppress(BaseException):  # the first error is the one to know of
+            run.return_to(run.state.step)
 
 
 def _told(run: LiveRun) -> Iterator[Any]:

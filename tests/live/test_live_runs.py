@@ -10,13 +10,15 @@ from live_sessions import bits, live_run, silent, tiny_config, watched
 import minigan
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import ConfigError, DivergenceError
-from minigan.live import LiveRun, read_notes
+from minigan.live import Command, LiveRun, Session, read_notes
 from minigan.live.changes import CHANGES, with_changes
 from minigan.live.history import ValueHistory, Values
+from minigan.live.hub import Hub
 from minigan.live.slow_motion import SlowMotion
 from minigan.live.snapshots import MOST, Snapshots
 from minigan.nn.network import Observer
 from minigan.runs.session import start_run
+from minigan.support.interruption import Interruption
 
 
 def play(run, script):
@@ -185,6 +187,23 @@ def test_a_step_that_diverges_is_undone(tmp_path):
         with pytest.raises(DivergenceError, match="at step 7"):
             run.advance()
         assert run.state.step == 6 and bits(run) == seen[6]
+
+
+def test_a_step_that_fails_half_way_is_undone_and_all_before_it_is_saved(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        monkeypatch.undo()  # once
+        raise MemoryError("too little")
+
+    with live_run(tmp_path / "run") as run:
+        seen = play(run, [None] * 5)
+        session = Session([run], Hub(), say=print)
+        monkeypatch.setattr(run.game, "generator_step", fail)  # D's update is done by then
+        session.submit(Command("step", {"side": None}))
+        with pytest.raises(MemoryError) as raised:
+            session.run(Interruption())
+        assert "Step 5 is saved" in raised.value.__notes__[0]
+        assert bits(run) == seen[5]
+    assert minigan.open_run(tmp_path / "run").step == 5
 
 
 @pytest.mark.parametrize(

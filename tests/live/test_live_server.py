@@ -126,6 +126,7 @@ BAD = [
     '{"do": "pace", "steps": 1e99}',
     '{"do": "fast", "stops": 1000}',
     '{"do": "set", "run": null, "changes": {}}',
+    '{"do": "set", "run": 1, "changes": {"loss": "hinge"}}',
     '{"do": "set", "run": 2, "changes": {"loss": "hinge"}}',
     '{"do": "set", "run": null, "changes": {"hidden": 1}}',
     '{"do": "set", "run": null, "changes": {"loss": "love"}}',
