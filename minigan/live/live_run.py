@@ -18,7 +18,7 @@ from minigan.runs.config import RunConfig, write_config
 from minigan.runs.prepare import PreparedRun
 from minigan.runs.session import start_run
 from minigan.support.progress import Progress
-from minigan.training import AlternatingOptimizer, StepValues, TrainingState
+from minigan.training import StepValues, TrainingState
 from minigan.training.failures import at_step
 from minigan.training.listeners import Step, Training
 from minigan.training.listeners.pictures import remove_pictures_after
@@ -259,8 +259,3 @@ class LiveRun:
         twin._note("forked", str(self.folder))
         twin.save()
         return twin
-
-    @property
-    def learner(self) -> AlternatingOptimizer:
-        """The networks and their optimizers."""
-        return self.game

@@ -118,7 +118,9 @@ class Session:
         late, self._late = self._late, []
         for held in late:
             self._obey(held)
-        while (command := self._next_command()) is not None:
+        for _ in range(MOST_COMMANDS):  # then a step and a look for Ctrl-C, however many come
+            if (command := self._next_command()) is None:
+                return
             self._obey(command)
 
     def _next_command(self) -> Command | Client | None:

@@ -11,12 +11,15 @@ import minigan
 from minigan.checkpoints.folder import CheckpointFolder
 from minigan.errors import ConfigError, DivergenceError
 from minigan.live import Command, LiveRun, Session, read_notes
-from minigan.live.changes import CHANGES, with_changes
+from minigan.live.changes import CHANGES, is_game, with_changes
+from minigan.live.frames import frames_of
 from minigan.live.history import ValueHistory, Values
 from minigan.live.hub import Hub
 from minigan.live.slow_motion import SlowMotion
 from minigan.live.snapshots import MOST, Snapshots
+from minigan.live.view import Unit, View
 from minigan.nn.network import Observer
+from minigan.recipes import RECIPES
 from minigan.runs.session import start_run
 from minigan.support.interruption import Interruption
 
@@ -175,6 +178,32 @@ def test_slow_motion_can_be_cut_short(tmp_path):
     with live_run(tmp_path / "run") as run:
         slowly(run, lambda moment: count.append(moment) or len(count) < 3)
         assert run.state.step == 1 and len(count) == 3
+
+
+# ------------------------------------------------------------------------------------------ every game
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", [name for name, kind in RECIPES.items() if is_game(kind)])
+def test_every_game_can_be_watched(tmp_path, name):
+    """Frames with each layer's units, slow motion, one side alone, a change, and the way back."""
+    small = {"batch_size": 16} | ({"width": 4} if "width" in RECIPES[name].kinds() else {})
+    with live_run(tmp_path / "run", data="digits", recipe=name, **small) as run:
+        seen = play(run, [None] * 3)
+        frames = frames_of(run.prepared)
+        for network, layers in frames.about(run.game)["networks"].items():
+            for index in range(len(layers)):
+                frame = frames.frame(run.game, View(("pull",), Unit(network, index, 2)))
+                assert json.loads(json.dumps(frame, allow_nan=False))["units"]
+        count = []
+        slowly(run, lambda moment: not count.append(json.dumps(moment)))
+        assert len(count) > 100
+        seen[4] = bits(run)
+        run.return_to(3)
+        assert bits(run) == seen[3] and play(run, [None])[4] == seen[4]
+        play(run, ["D", "G", {"loss": "hinge"}, None])
+        run.return_to(1)
+        assert bits(run) == seen[1]
 
 
 # ------------------------------------------------------------------------------------------ what goes wrong
