@@ -5,7 +5,7 @@ from collections import deque
 __all__ = ["FramePace", "StepPace"]
 
 FRAMES_PER_SECOND = 20
-SHARE = 0.04  # of the time that training takes
+SHARE = 0.035  # of the time that training takes
 LONGEST = 3.0  # seconds from frame to frame
 REMEMBERED = 9
 

@@ -20,8 +20,8 @@ from minigan.training import AlternatingOptimizer
 __all__ = ["LAYERS", "PlaneFrames"]
 
 LAYERS = ("surface", "slope", "optimal", "manifold", "arrows", "penalty")
-FAKES, ARROWS, PENALIZED = 384, 96, 96
-COARSE, FINE, UNITS = 32, 80, 24  # points of the grid in each direction
+FAKES, ARROWS, PENALIZED = 320, 96, 96
+COARSE, FINE, UNITS = 28, 80, 24  # points of the grid in each direction
 MESH = 15  # lines of the manifold's net
 BLUR = 0.035  # of the extent
 LEAST_REACH = 0.01

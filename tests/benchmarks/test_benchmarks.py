@@ -255,7 +255,7 @@ def test_live(ran, monkeypatch):
     table = [line.split() for line in lines[-3:]]
     assert [row[0] for row in table] == ["train", "closed", "open"]
     assert all(float(row[1].replace(",", "")) > 10 for row in table)
-    assert len(table[1]) == 5 and float(table[2][-1]) > 0
+    assert len(table[1]) == 7 and float(table[2][-1]) > 0
 
 
 def test_first_step(ran, monkeypatch):
