@@ -32,6 +32,7 @@ The rooms, each built on those above it:
     recipes      whole GANs by name, with their settings
     latent       single latent vectors: seeds, truncation, walks, projection
     runs         a recipe, its data and a folder; trained generators; train and open_run
+    live         a page on which a GAN is watched, stopped, stepped and changed as it learns
     inspection   networks, layers and losses explained, with counts and checked examples
     export       networks for other programs
     cli          the command line

@@ -493,6 +493,30 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     _add_backend(report, default=None)
 
 
+def _add_live(live: argparse.ArgumentParser) -> None:
+    live.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help="recipe of a GAN that draws from noise (default: one that suits the data)",
+    )
+    live.add_argument("--data", metavar="SOURCE", help="ring, grid, digits ... or a path (default ring)")
+    live.add_argument("--steps", type=_count, help="number of steps in all (default 1,000,000)")
+    live.add_argument("--batch-size", type=_count, help="examples in a step (default: the recipe's)")
+    live.add_argument("--seed", type=_seed, help="seed of everything random (default 0)")
+    live.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="settings of a second run from the same seed, next to the first: pack=2",
+    )
+    live.add_argument("--out", type=_folder, metavar="DIR", help="run folder (default runs/RECIPE-DATA-1, -2, ...)")
+    live.add_argument("--port", type=_port, default=0, help="port of the page on this machine (default: a free one)")
+    live.add_argument("--no-browser", action="store_true", help="only print the page's address")
+    _add_set(live)
+    _add_backend(live, default=None)
+
+
 def _add_card(card: argparse.ArgumentParser) -> None:
     card.add_argument("run", metavar="RUN", type=Path, help="run folder")
     card.add_argument("--out", type=Path, metavar="FILE", help="Markdown file to write (default: RUN/card.md)")
@@ -584,6 +608,10 @@ def _seed(text: str) -> int:
     return _whole(text, least=0, rule="not be negative")
 
 
+def _port(text: str) -> int:
+    return _whole(text, least=0, rule="not be negative")
+
+
 def _seeds(text: str) -> list[int]:
     """The seeds of a list such as 1-16 or 1,5,9-12."""
     seeds: list[int] = []
@@ -657,6 +685,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "explain": _add_explain,
     "inspect": _add_inspect,
     "report": _add_report,
+    "live": _add_live,
     "card": _add_card,
     "recipes": _add_recipes,
     "info": _add_nothing,

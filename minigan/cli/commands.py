@@ -13,6 +13,7 @@ from minigan.cli.gradcheck import gradcheck
 from minigan.cli.import_run import import_run
 from minigan.cli.info import info
 from minigan.cli.inspect import inspect_health
+from minigan.cli.live import live
 from minigan.cli.project import project
 from minigan.cli.recipes import recipes
 from minigan.cli.report import report
@@ -35,6 +36,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "explain": explain_topic,
     "inspect": inspect_health,
     "report": report,
+    "live": live,
     "card": card,
     "recipes": recipes,
     "info": info,

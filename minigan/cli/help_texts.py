@@ -163,6 +163,18 @@ minigan report runs/dcgan-digits-1 runs/dcgan-digits-2 --out both.html""",
         "the file, the verdict, and what the report lacks",
         quiet=True,
     ),
+    "live": Usage(
+        "watch a GAN learn on a page of this machine: stop it, step it, change it, go back",
+        "Trains while a page shows D, G and their game, and steers them. Ctrl-C ends it and saves the run.",
+        """\
+minigan live                                  # two small networks on a ring of eight modes
+minigan live --data grid
+minigan live --data digits                    # a DCGAN: fakes, activations of any layer, D's pull on each fake
+minigan live --set loss=minimax --compare loss=non-saturating penalty=r1
+minigan live --no-browser --port 8000""",
+        "the run folders, and the step at which it ended",
+        quiet=True,
+    ),
     "card": Usage(
         "write a model card of a run",
         "Writes a model card in Markdown: data, settings, training, figures, limits; from the run's folder alone.",

@@ -4,9 +4,6 @@ A content-security policy forbids everything but the style sheet in the file and
 their digests, and every text is escaped: names in run folders come from strangers.
 """
 
-import base64
-import hashlib
-import html
 import re
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -30,6 +27,7 @@ from minigan.inspection.document import (
 )
 from minigan.inspection.drawing import svg
 from minigan.inspection.terminal import number_texts
+from minigan.support.web_page import framed, safe
 
 __all__ = ["as_page", "body_of", "framed", "packaged", "prose", "safe"]
 
@@ -55,45 +53,9 @@ def body_of(document: Document, *, first: int = 1) -> str:
     return "\n".join(part for block in document.blocks for part in _parts(block, numbers))
 
 
-def framed(title: str, body: str, *, style: str, script: str = "", worker: bool = False) -> str:
-    """A page around a body.
-
-    Args:
-        title: one line of text.
-        body: HTML in which all that is not minigan's own has been escaped.
-        style: the style sheet.
-        script: the only one that the page runs; with one, pictures in the file are allowed, too.
-        worker: whether the script may run itself in another thread.
-    """
-    policy = f"default-src 'none'; style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
-    if script:
-        policy += f"; script-src {_digest(script)}; img-src data:{'; worker-src blob:' if worker else ''}"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{safe(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{safe(title)}</h1>
-{body}{f"<script>{script}</script>" if script else ""}
-</body>
-</html>
-"""
-
-
 def packaged(name: str) -> str:
     """The text of a file that belongs to this package."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    """A text's digest, as a content-security policy names it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _parts(block: Block, numbers: "count[int]") -> Iterator[str]:
@@ -177,11 +139,6 @@ def _code(block: Code) -> str:
         return ""
     summary = f"<summary>{safe(block.title)} <code>{safe(block.place)}</code></summary>"
     return f"<details>{summary}<pre>{safe(block.source)}</pre></details>"
-
-
-def safe(text: str) -> str:
-    """A text as HTML that holds no markup of its own."""
-    return html.escape(text, quote=True)
 
 
 def prose(text: str) -> str:

@@ -41,6 +41,7 @@
       image.alt = "samples at step " + run.steps[at];
       document.getElementById("at" + index).textContent = run.name + ", step " + run.steps[at].toLocaleString("en");
     });
+    document.dispatchEvent(new CustomEvent("minigan-step", { detail: step }));
   };
 
   let timer = 0;

@@ -20,6 +20,8 @@ from minigan.inspection.inspecting import Inspection, inspect_run
 from minigan.inspection.inspection_document import comparison_document
 from minigan.inspection.measured_step import measure_step
 from minigan.inspection.report_page import Findings, report_page
+from minigan.live.changes import is_game
+from minigan.live.replay import replay_of
 from minigan.runs.run import source_name
 from minigan.runs.trained_generator import load_generator
 from minigan.support.arguments import flag
@@ -109,6 +111,11 @@ def _found(history: History, sources: Sources, *, backend: str | None, precision
     """The parts that can be computed for a run; each that cannot is noted."""
     found, where = Findings(), sources._asdict()
     folder = history.folder
+    if is_game(type(history.recipe)):
+        try:
+            found.replay = replay_of(folder, data=sources.data, backend=backend, precision=precision)
+        except MiniganError as error:
+            found.notes.append(f"No replay: {error}")
     try:
         found.likeness, found.searched = _likeness(history, sources.data, backend, precision)
     except MiniganError as error:

@@ -15,6 +15,7 @@ from minigan.inspection.inspection_document import inspection_document
 from minigan.inspection.page import body_of, framed, packaged, prose, safe
 from minigan.inspection.plot import Line, heat_map, plot
 from minigan.inspection.report_data import Pictures, as_script_data, numbers, pictures
+from minigan.live.replay import replay_script, replay_style
 from minigan.recipes import get_recipe
 
 __all__ = ["Findings", "report_page"]
@@ -36,6 +37,10 @@ PULL_READING = (
     "Fakes, and to the right of each -dL/dpixel: bright where G is asked for more light, dark where for less, grey "
     "where for no change. Grey throughout: D gives G nothing to go by. Fine noise: D judges by texture, not by shape."
 )
+REPLAY_READING = (
+    "The networks of each checkpoint, as `minigan live` shows a training: move the slider above. Blue is what D takes "
+    "for real, orange for fake."
+)
 HEAT_READING = (
     "Norm of each layer's gradient, by color, over the training. Dark rows towards G's input: gradients vanish on "
     "their way. A row that turns dark: that layer has stopped learning. All bright at once: a step that was too large."
@@ -51,6 +56,7 @@ class Findings:
         pull: a PNG of fakes, each with the change that G's loss asks for.
         inspection: of a step.
         ledger: a document.
+        replay: frames of the checkpoints, see `minigan.live.replay`.
         notes: lines on what is missing, and why.
     """
 
@@ -60,6 +66,7 @@ class Findings:
         self.pull: bytes | None = None
         self.inspection: Inspection | None = None
         self.ledger: Document | None = None
+        self.replay: Mapping[str, Any] | None = None
         self.notes: list[str] = []
 
 
@@ -79,23 +86,31 @@ def report_page(histories: Sequence[History], findings: Sequence[Findings], comp
         *_notes([*(note for found in findings for note in found.notes), *(n for _, some in tables for n in some)]),
         *_slider(),
         *_board(histories, shown),
+        *_replays(histories, findings),
         *_likeness(histories, findings),
         *_heat_maps(histories),
         *_inspections(histories, findings, comparison),
         *_ledgers(histories, findings),
         *_settings(histories),
     ]
-    data = as_script_data(_data(histories, shown, [table for table, _ in tables]))
+    replays = [found.replay for found in findings]
+    data = as_script_data(_data(histories, shown, [table for table, _ in tables], replays))
     body = "\n".join(parts) + f'\n<script type="application/json" id="data">{data}</script>\n'
-    style = packaged("page.css") + packaged("report.css")
-    return framed(f"Report of {title}", body, style=style, script=packaged("report.js"))
+    style, script = packaged("page.css") + packaged("report.css"), packaged("report.js")
+    if any(found.replay for found in findings):
+        style, script = style + replay_style(), replay_script() + script
+    return framed(f"Report of {title}", body, style=style, script=script)
 
 
 def _data(
-    histories: Sequence[History], shown: Sequence[Pictures], tables: Sequence[Mapping[str, Any]]
+    histories: Sequence[History],
+    shown: Sequence[Pictures],
+    tables: Sequence[Mapping[str, Any]],
+    replays: Sequence[Mapping[str, Any] | None],
 ) -> dict[str, Any]:
-    """All that the script reads."""
-    moments = sorted({step for some in shown for step in some.data})
+    """All that the scripts read."""
+    replayed = {frame["step"] for replay in replays if replay is not None for frame in replay["frames"]}
+    moments = sorted({step for some in shown for step in some.data} | replayed)
     if not moments:
         logged = sorted({row[0] for table in tables for row in table["rows"]})
         moments = [logged[i] for i in np.unique(np.linspace(0, len(logged) - 1, MOMENTS).astype(int))]
@@ -103,7 +118,7 @@ def _data(
         {"name": history.name, "steps": list(some.data), "pictures": list(some.data.values()), "table": table}
         for history, some, table in zip(histories, shown, tables, strict=True)
     ]
-    return {"moments": moments, "runs": runs}
+    return {"moments": moments, "runs": runs, **({"replays": list(replays)} if any(replays) else {})}
 
 
 def _facts(histories: Sequence[History]) -> Iterator[str]:
@@ -174,6 +189,21 @@ def _pictures(histories: Sequence[History], shown: Sequence[Pictures]) -> Iterat
     for history in histories:
         if not history.pictures:
             yield f'<p class="note">{safe(history.name)} has no pictures.</p>'
+
+
+def _replays(histories: Sequence[History], findings: Sequence[Findings]) -> Iterator[str]:
+    """Places for the frames of the live page, which the slider moves."""
+    if any(found.replay for found in findings):
+        yield HEADING.format("The game once more")
+        yield f'<p class="reading">{safe(REPLAY_READING)}</p>'
+    for index, (history, found) in enumerate(zip(histories, findings, strict=True)):
+        if found.replay is None:
+            continue
+        name = f"{_letter(histories, index)}{history.name}"
+        yield f'<h3>{safe(name)}, <span id="replayed{index}"></span></h3><div class="live" id="replay{index}"></div>'
+        if changes := found.replay["changes"]:
+            listed = "".join(f"<li>{safe(text)}</li>" for text in changes)
+            yield f"<details><summary>changed while it was trained</summary><ol>{listed}</ol></details>"
 
 
 def _likeness(histories: Sequence[History], findings: Sequence[Findings]) -> Iterator[str]:

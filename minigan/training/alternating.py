@@ -170,6 +170,23 @@ class AlternatingOptimizer(Learner):
         fake, _ = self.checked_forward(self.G.given(condition), z, rng)
         return Game(real, condition, z, fake if self.fake_pool is None else self.fake_pool.mix(fake, rng))
 
+    def step_of_discriminator(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> DiscriminatorValues:
+        """One update of D alone, on a new real batch and new fakes; arguments as in `step`, without `accumulate`."""
+        real, condition, z = self._feed(batches, rng)
+        fake, _ = self.checked_forward(self.G.given(condition), z, rng)
+        shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
+        return self.discriminator_step(real, shown, rng, condition=condition)
+
+    def step_of_generator(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> Array:
+        """One update of G alone, on new fakes, which D has not seen; arguments as in `step`, without `accumulate`.
+
+        Returns:
+            G's loss, a scalar.
+        """
+        real, condition, z = self._feed(batches, rng)
+        fake, g_tape = self.checked_forward(self.G.given(condition), z, rng)
+        return self.generator_step(fake, g_tape, real, rng, condition=condition)
+
     def discriminator_step(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None
     ) -> DiscriminatorValues:

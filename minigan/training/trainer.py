@@ -102,9 +102,8 @@ class Trainer:
             OutOfMemoryError: a step needs more memory than there is; names the largest arrays.
             OutputError: the run folder cannot be written, or belongs to another training by now.
         """
-        self._shown = ShowProgress(progress)
-        everyone = Everyone([self._log, self._shown, *self._others])
-        training = Training(self.state, everyone, progress.message, self._clock())
+        training = self.listening(progress)
+        everyone = training.everyone
         try:
             everyone.on_start(training)
             for listener in self._repeatable:
@@ -122,6 +121,12 @@ class Trainer:
                     everyone.on_end()
             raise
         everyone.on_end()
+
+    def listening(self, progress: Progress) -> Training:
+        """The training with all its listeners, for a loop that does the steps in its own order; not started yet."""
+        self._shown = ShowProgress(progress)
+        everyone = Everyone([self._log, self._shown, *self._others])
+        return Training(self.state, everyone, progress.message, self._clock())
 
     def _finished(self, training: Training, interruption: Interruption) -> bool:
         """Trains; False if the run's folder had been removed and was made anew."""

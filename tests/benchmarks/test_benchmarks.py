@@ -23,6 +23,7 @@ from benchmarks import (
     gpu,
     kernels,
     kills,
+    live,
     memory,
     modes,
     precisions,
@@ -247,6 +248,16 @@ def test_memory(ran):
     assert lines[-1].endswith(" MiB")
 
 
+def test_live(ran, monkeypatch):
+    """Three ways to train, of which the last sends frames to another process."""
+    monkeypatch.setattr(live, "WARM", 0.05)
+    lines = ran(live, "--backend", "reference", "--rounds", "1", "--seconds", "0.5")
+    table = [line.split() for line in lines[-3:]]
+    assert [row[0] for row in table] == ["train", "closed", "open"]
+    assert all(float(row[1].replace(",", "")) > 10 for row in table)
+    assert len(table[1]) == 7 and float(table[2][-1]) > 0
+
+
 def test_first_step(ran, monkeypatch):
     """The child's work is done here; the times are of processes that print what a child prints."""
     asked = []
@@ -415,7 +426,7 @@ def test_the_list_names_every_benchmark(ran):
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
     modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
-    modules |= {embedded, gpu, fuzz, digits, pretrained}
+    modules |= {embedded, gpu, fuzz, digits, live, pretrained}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 

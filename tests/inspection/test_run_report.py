@@ -86,7 +86,7 @@ def test_a_report_holds_all_parts(page, runs):
     ):
         assert part in page, part
     data = data_of(page)
-    assert data["moments"] == [2, 4, 6]
+    assert data["moments"] == [2, 3, 4, 6]  # pictures, and checkpoints
     first = base64.b64decode(data["runs"][0]["pictures"][0].removeprefix("data:image/png;base64,"))
     assert first == (runs / "one" / "samples" / "step-000002.png").read_bytes()
     assert 'class="note"' not in page  # nothing is missing
@@ -313,11 +313,12 @@ def test_what_is_missing_is_noted(runs, tmp_path):
     (folder / "model.safetensors").unlink()
     report = report_run(folder)
     assert [note.split(":")[0] for note in report.notes] == [
+        "No replay",
         "No real examples next to fakes",
         "No inspection",
         "No ledger",
     ]
-    assert report.page.count('class="note"') == 3
+    assert report.page.count('class="note"') == 4
     shutil.rmtree(folder / "samples")
     assert data_of(report_run(folder, quick=True).page)["moments"] == [1, 2, 3, 4, 5, 6]
     (folder / "log.jsonl").unlink()
@@ -374,8 +375,8 @@ document.querySelector('output[data-name=d_loss]').textContent]"""
 def test_one_slider_moves_everything(browser, page, runs, tmp_path):
     browser.open(put(tmp_path / "r.html", page))
     log = [json.loads(line) for line in (runs / "one" / "log.jsonl").read_text().splitlines()]
-    for index, step in ((2, 6), (0, 2), (1, 4)):
-        if index != 2:  # the last step is shown at first
+    for index, step in ((3, 6), (0, 2), (2, 4)):
+        if index != 3:  # the last step is shown at first
             browser.run(MOVE.format(index))
         shown, at, source, line, loss = browser.run(SEEN)
         png = (runs / "one" / "samples" / f"step-{step:06}.png").read_bytes()
@@ -395,7 +396,7 @@ def test_play_is_a_film(browser, page, tmp_path):
         new MutationObserver(() => play.textContent === 'Play' && done(seen)).observe(play, {childList: true});
         play.click();
     })""")
-    assert [text.split()[-1] for text in seen] == ["2", "4", "6"]
+    assert [text.split()[-1] for text in seen] == ["2", "3", "4", "6"]
 
 
 def test_the_log_is_saved_as_csv(browser, evil, tmp_path):

@@ -30,6 +30,7 @@ ROOMS = (
     "recipes",  # GANs by name
     "latent",  # single latent vectors: seeds, truncation, walks, projection
     "runs",  # a recipe, its data and a folder; a trained generator
+    "live",  # training as you watch
     "inspection",  # what a network, a layer or a loss does, explained
     "export",  # for other programs
     "cli",  # the command line

@@ -78,7 +78,7 @@ class OptimizerSettings(Settings, ABC):
             updates_per_step: number of its updates in a step as the settings count them.
             limit: largest absolute value of a weight.
         """
-        rate = self._schedule(lr, updates_per_step)
+        rate = self.rate_schedule(lr, updates_per_step)
         clipping = Clipping(self.clip_norm or math.inf, self.clip_value or math.inf, weights=limit)
         match self.optimizer:
             case "sgd":
@@ -97,7 +97,7 @@ class OptimizerSettings(Settings, ABC):
             case _:
                 return Adam(arena, lr=rate, beta1=self.beta1, beta2=self.beta2, clipping=clipping)
 
-    def _schedule(self, rate: float, per_step: int) -> Schedule:
+    def rate_schedule(self, rate: float, per_step: int) -> Schedule:
         """Learning rate over the optimizer's own updates."""
         start, end = self._decay_start * per_step, self._decay_end * per_step
         match self.schedule:

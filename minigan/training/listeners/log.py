@@ -60,6 +60,6 @@ class Log(Listener):
 
 
 def has_figures(path: Path, step: int) -> bool:
-    """Whether a log has the figures of that step's evaluation: a record without the speed, which all others have."""
+    """Whether a log has the figures of that step's evaluation: neither losses with a speed, nor a change by hand."""
     records = map(logged, log_lines(path) or ())
-    return any(record["step"] == step and "seconds" not in record for record in records if record)
+    return any(record["step"] == step and not {"seconds", "live"} & record.keys() for record in records if record)

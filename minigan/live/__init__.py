@@ -1,0 +1,20 @@
+"""Training as you watch: a page on this machine that shows a GAN as it learns, and stops, steps and changes it.
+
+    config = minigan.runs.config.new_config(minigan.live.live_recipe("ring"), data="ring")
+    minigan.live.go_live(config)        # until Ctrl-C; then the run is saved
+
+Everything on the page comes from the run itself: the frames from its networks, slow motion from the engine's own calls,
+and a step back from doing the steps before it again, bit for bit.
+"""
+
+from minigan.live.commands import Command, read_command
+from minigan.live.journal import Note, read_notes
+from minigan.live.live_run import LiveRun
+from minigan.live.serving import Ended, go_live
+from minigan.live.session import Session
+
+__all__ = ["Command", "Ended", "LiveRun", "Note", "Session", "go_live", "read_command", "read_notes"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,305 @@
+"""The page in a browser: its buttons do what they say, and the same seed and clicks give the same pictures."""
+
+import json
+import time
+
+import pytest
+from browser import BROWSER, Browser
+from live_sessions import live_run, watched
+
+import minigan
+from minigan.inspection import report_run
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium")
+
+PICTURES = "[...document.querySelectorAll('.live .panels canvas')].map(one => one.toDataURL())"
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    started = Browser(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+class Page:
+    """The page of a session, as a user works with it."""
+
+    def __init__(self, browser, seen):
+        self.browser, self.seen = browser, seen
+
+    def run(self, script):
+        return self.browser.run(script)
+
+    def click(self, selector):
+        self.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+    def choose(self, name, value):
+        self.run(
+            f"(() => {{ const one = document.getElementById({json.dumps(name)}); one.value = {json.dumps(value)};"
+            " one.dispatchEvent(new Event('input')); one.dispatchEvent(new Event('change')); })()"
+        )
+
+    def until(self, script, seconds=20):
+        """Waits until something is so on the page."""
+        end = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < end, f"never so: {script}"
+            assert not self.seen.errors, self.seen.errors
+            time.sleep(0.02)
+        self.run(DRAWN)
+
+    def at(self, step):
+        self.until(f"miniganLive.step === {step} && miniganLive.state && miniganLive.state.step === {step}")
+
+    def is_clean(self):
+        """Whether nothing was complained of, and nothing asked of anybody else."""
+        own = f"http://127.0.0.1:{self.seen.server.server_port}/{self.seen.server.token}/"
+        strangers = [url for url in self.browser.requests if not url.startswith((own, "data:", "about:"))]
+        return self.browser.messages == [] and strangers == []
+
+
+def opened(browser, seen, **window):
+    browser.open("about:blank")
+    browser.open(seen.server.address, **window)
+    page = Page(browser, seen)
+    page.until("window.miniganLive && miniganLive.frames > 0 && miniganLive.state !== null")
+    return page
+
+
+def test_the_buttons_do_what_they_say(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page, session = opened(browser, seen), seen.session
+        assert page.run("document.getElementById('back').disabled")
+        page.click("#step")
+        page.at(1)
+        game = session.runs[0].game
+        assert (game.d_optimizer.steps, game.g_optimizer.steps) == (1, 1)
+        page.click("#d")
+        page.at(2)
+        page.click("#g")
+        page.at(3)
+        page.click("#g")
+        page.at(4)
+        assert (game.d_optimizer.steps, game.g_optimizer.steps) == (2, 3)
+        assert page.run("document.querySelectorAll('#notes li').length") == 3
+        page.click("#back")
+        page.at(3)
+        assert (game.d_optimizer.steps, game.g_optimizer.steps) == (2, 2)
+        page.click("#play")
+        page.until("miniganLive.step > 30")
+        page.click("#play")
+        page.until("!miniganLive.state.playing")
+        page.click("#start")
+        page.at(0)
+        assert page.run("document.querySelectorAll('#notes li').length") == 0
+        assert page.is_clean()
+
+
+def test_settings_layers_and_units(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page, run = opened(browser, seen), seen.session.runs[0]
+        page.choose("set-loss", "hinge")
+        page.until("miniganLive.state.runs[0].settings.loss === 'hinge'")
+        page.choose("set-penalty", "wgan-gp")
+        page.choose("set-g_lr", "-2")
+        page.until("miniganLive.state.runs[0].settings.g_lr === 0.01")
+        assert type(run.game.loss).__name__ == "Hinge" and type(run.game.penalty).__name__ == "WGANGP"
+        assert run.game.g_optimizer.lr == 0.01 and run.game.d_optimizer.lr == 1e-3
+        assert "from step 1: loss hinge" in page.run("document.getElementById('notes').textContent")
+        for layer in ("slope", "manifold", "penalty"):
+            page.click(f"[data-layer={layer}]")
+            page.until(f"miniganLive.state.view.layers.includes('{layer}')")
+        page.until("document.querySelectorAll('.panels canvas').length === 3")
+        page.click(".units .names button:nth-child(2)")
+        page.until("document.querySelectorAll('.units canvas:not([hidden])').length === 1")
+        page.run("[...document.querySelectorAll('#stories button')][1].click()")
+        page.until("miniganLive.state.runs[0].settings.penalty === 'r1'")
+        assert page.is_clean()
+
+
+def test_two_runs_side_by_side(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page = opened(browser, seen)
+        page.click("#step")
+        page.at(1)
+        page.click("#fork")
+        page.until("document.querySelectorAll('.run').length === 2")
+        one, other = page.run(
+            "[...document.querySelectorAll('.run')].map(run => run.querySelector('canvas').toDataURL())"
+        )
+        assert one == other
+        page.click("[name=run][value='1']")
+        page.choose("set-loss", "hinge")
+        page.until("miniganLive.state.runs[1].settings.loss === 'hinge'")
+        assert page.run("miniganLive.state.runs[0].settings.loss") == "non-saturating"
+        page.click("#step")
+        page.at(2)
+        page.until("document.querySelectorAll('h3')[1].textContent.includes('loss hinge')")
+        page.click("#fork")
+        page.until("document.querySelectorAll('.run').length === 1")
+        assert page.is_clean()
+
+
+def test_slow_motion_lights_the_lines(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page = opened(browser, seen)
+        page.choose("stops", "0")
+        page.until("miniganLive.state.stops === 0")
+        page.click("#slow")
+        page.until("!document.getElementById('slowly').hidden")
+        lit = []
+        for _ in range(12):
+            before = page.run("document.getElementById('place').textContent")
+            lit.append((before, page.run("document.querySelector('#inner .lit, #outer .lit').textContent")))
+            page.click("#next")
+            page.until(f"document.getElementById('place').textContent !== {json.dumps(before)}")
+        assert len({place for place, _ in lit}) > 8 and all(text for _, text in lit)
+        assert any("minigan/nn/layers/" in place for place, _ in lit)
+        assert seen.session.step == 0
+        page.click("#finish")
+        page.at(1)
+        page.until("document.getElementById('slowly').hidden")
+        assert page.is_clean()
+
+
+CLICKS = ("#step", "#step", "#d", "#back", "#step", "#g", "#fork", "#step")
+
+
+def test_the_same_seed_and_clicks_give_the_same_pictures(browser, tmp_path):
+    found = []
+    for name in ("one", "two"):
+        with watched(live_run(tmp_path / name)) as seen:
+            page, pictures = opened(browser, seen), []
+            for step, selector in zip((1, 2, 3, 2, 3, 4, 4, 5), CLICKS, strict=True):
+                page.click(selector)
+                page.at(step)
+                if selector == "#fork":
+                    page.until("document.querySelectorAll('.run').length === 2")
+                pictures.append(page.run(PICTURES))
+            found.append(pictures)
+    assert found[0] == found[1]
+    assert found[0][1] == found[0][3] and found[0][1] != found[0][0]  # step 2, and step 2 after a step back
+
+
+def test_keys(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page = opened(browser, seen)
+        for step, key in ((1, "ArrowRight"), (2, "d"), (3, "g"), (2, "ArrowLeft"), (0, "Home")):
+            page.browser.call("Input.dispatchKeyEvent", type="keyDown", key=key)
+            page.browser.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+            page.at(step)
+        page.browser.call("Input.dispatchKeyEvent", type="keyDown", key="2")
+        page.until("miniganLive.state.view.layers.includes('slope')")
+        page.browser.call("Input.dispatchKeyEvent", type="keyDown", key=" ")
+        page.until("miniganLive.step > 3")
+        assert page.is_clean()
+
+
+def test_it_fits_narrow_and_dark(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        seen.do("step", side=None)
+        for width, dark in ((400, False), (400, True), (1400, True)):
+            page = opened(browser, seen, width=width, dark=dark)
+            page.at(1)
+            assert page.run("document.documentElement.scrollWidth <= innerWidth")
+            paper = page.run("getComputedStyle(document.body).backgroundColor")
+            assert paper == ("rgb(21, 24, 31)" if dark else "rgb(253, 253, 251)")
+            low = page.run("[...document.querySelectorAll('.bar button')].filter(one => one.offsetHeight < 36).length")
+            assert low == 0  # a finger finds them
+            assert page.is_clean()
+
+
+def test_pictures_of_digits(browser, tmp_path):
+    with watched(live_run(tmp_path / "one", data="digits", recipe="mlp", hidden=8, batch_size=16)) as seen:
+        page = opened(browser, seen)
+        page.click("#step")
+        page.at(1)
+        page.until("document.querySelectorAll('.panels canvas').length === 3")
+        page.run(
+            "(() => { const one = document.querySelector('.panels canvas'), box = one.getBoundingClientRect();"
+            " one.dispatchEvent(new MouseEvent('click', { clientX: box.left + box.width * .4,"
+            " clientY: box.top + box.height * .2 })); })()"
+        )
+        page.until("miniganLive.state.view.unit && miniganLive.state.view.unit.sample === 8")
+        page.until("document.querySelectorAll('.units canvas:not([hidden])').length === 1")
+        assert page.is_clean()
+
+
+def test_a_page_that_is_opened_again_shows_the_present(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page = opened(browser, seen)
+        page.click("#step")
+        page.at(1)
+        page = opened(browser, seen)
+        page.at(1)
+        seen.end()
+        page.until("!document.getElementById('say').hidden")
+        assert "saved" in page.run("document.getElementById('say').textContent")
+
+
+# ------------------------------------------------------------------------------------------ in a report
+
+
+def test_a_report_shows_the_game_once_more(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr("minigan.inspection.step_ledger.limits_of", lambda *_: None)
+    with live_run(tmp_path / "run") as run:
+        for _ in range(3):
+            run.advance()
+        run.save()
+        run.change({"loss": "hinge"})
+        for _ in range(4):
+            run.advance()
+        run.save()
+    report = report_run(tmp_path / "run")
+    assert not [note for note in report.notes if "replay" in note]
+    file = tmp_path / "report.html"
+    file.write_text(report.page, encoding="utf-8")
+    assert len(report.page) < 5_000_000
+    browser.open(file.as_uri())
+    assert browser.messages == []
+    assert "checkpoint of step 7" in browser.run("document.getElementById('replayed0').textContent")
+    last = browser.run(PICTURES)
+    slide = "const one = document.getElementById('step'); one.value = 0; one.dispatchEvent(new Event('input'));"
+    browser.run(f"(() => {{ {slide} }})()")
+    assert "checkpoint of step 3" in browser.run("document.getElementById('replayed0').textContent")
+    assert browser.run(PICTURES) != last
+    browser.run("document.querySelector('[data-layer=slope]').click()")
+    browser.run(DRAWN)
+    assert browser.run("document.querySelectorAll('.live .panels canvas').length") == 3
+    assert "from step 4: loss hinge" in report.page
+    browser.open(file.as_uri(), width=400, dark=True)
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.messages == []
+    assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_a_report_of_an_ordinary_training_of_digits_has_a_replay(tmp_path, monkeypatch):
+    monkeypatch.setattr("minigan.inspection.report.SEARCHED", 20)
+    monkeypatch.setattr("minigan.inspection.step_ledger.limits_of", lambda *_: None)
+    settings = {"backend": "reference", "quiet": True, "batch_size": 8, "hidden": 4, "steps": 3}
+    minigan.train("mlp", data="digits", out=tmp_path / "run", checkpoint_every=1, **settings)
+    page = report_run(tmp_path / "run").page
+    assert '"pull"' in page and page.count('id="replay0"') == 1
+
+
+# ------------------------------------------------------------------------------------------ a long session
+
+
+@pytest.mark.exhaustive
+def test_a_minute_leaves_no_complaint(browser, tmp_path):
+    with watched(live_run(tmp_path / "one", hidden=64)) as seen:
+        page = opened(browser, seen)
+        end, turn = time.monotonic() + 60, 0
+        while time.monotonic() < end:
+            page.click(("#play", "#step", "#d", "#g", "#back", "#slow", "#fork", "#play")[turn % 8])
+            page.click(f".chips button:nth-child({1 + turn % 6})")
+            page.choose("set-loss", ("hinge", "minimax", "wasserstein", "non-saturating")[turn % 4])
+            page.choose("stops", "30")
+            time.sleep(0.4)
+            page.click("#finish")
+            turn += 1
+        page.click("#start")
+        page.at(0)
+        assert not seen.errors and page.is_clean()
