@@ -69,6 +69,9 @@ class Ranks:
     def barrier(self) -> None:
         """Returns when all ranks are here."""
 
+    def tell(self, error: BaseException) -> None:
+        """Tells the others of an error that ends this rank, so that none waits for it; they raise it, too."""
+
     def abort(self, code: int) -> NoReturn:
         """Ends all ranks at once, wherever they are, with this exit code."""
         raise SystemExit(code)
