@@ -1,5 +1,6 @@
 """The watch over the other ranks: a thread that shows the herald that this rank is alive, and hears who is not."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -98,10 +99,8 @@ def own_addresses() -> list[str]:
                 found.append(socket.inet_ntoa(answer[20:24]))
     except (ImportError, OSError):  # another system
         pass
-    try:
+    with contextlib.suppress(OSError):
         found += [str(place[4][0]) for place in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
-    except OSError:
-        pass
     known = dict.fromkeys([*found, "127.0.0.1"])
     return sorted(known, key=lambda address: address.startswith("127."))
 
