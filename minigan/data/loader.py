@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minigan.data.dataset import Collection, IndexArray
+from minigan.distributed.ranks import ALONE, Ranks
 from minigan.errors import ConfigError
 from minigan.support.arguments import flag, kind_of, whole
 from minigan.support.threads import warn_fewer_threads
@@ -107,6 +108,7 @@ class Loader(Generic[Items]):
         self._next = Position(0, 0)  # the next batch to be read, ahead of the consumer
         self._order: tuple[int, IndexArray, Flips] | None = None
         self._closed = False
+        self._ranks = ALONE
         if state is not None:
             self.restore(state)
 
@@ -125,6 +127,22 @@ class Loader(Generic[Items]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A loader at the same place, over the same dataset, which nobody changes."""
         return copy(self)
+
+    def share(self, ranks: Ranks) -> None:
+        """Gives only this rank's rows of each batch from here on. The position is that of the whole batch.
+
+        Raises:
+            ConfigError: a batch does not deal out evenly; that includes a smaller last one.
+        """
+        if ranks.size > 1 and not self._drop_last and len(self.dataset) % self.batch_size:
+            raise ConfigError(
+                f"{ranks.size} ranks need batches of one size, got `drop_last=False` and {len(self.dataset):,} items. "
+                "Write `drop_last=True`."
+            )
+        if ranks.units is None:
+            ranks.deal(self.batch_size)
+        self._drop_pending_to_front()
+        self._ranks = ranks
 
     @property
     def steps_per_epoch(self) -> int:
@@ -191,10 +209,8 @@ class Loader(Generic[Items]):
 
     def close(self) -> None:
         """Stops the threads and waits for them. `state()` still works."""
-        if self._ahead:
-            self._next = self._ahead[0][0]
+        self._drop_pending_to_front()
         self._closed = True
-        self._drop_pending()
         if self._threads is not None:
             self._threads.shutdown(wait=True)
             self._threads = None
@@ -248,8 +264,12 @@ class Loader(Generic[Items]):
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self._permutation(epoch), self._flips(len(self.dataset), epoch))
         part = slice(offset, offset + self.batch_size)
-        _, order, flips = self._order
-        return order[part], None if flips is None else flips[part]
+        return self._dealt(*self._order[1:], part)
+
+    def _dealt(self, order: IndexArray, flips: Flips, part: slice) -> tuple[IndexArray, Flips]:
+        """This rank's rows of a part of an epoch."""
+        own = self._ranks.own
+        return own(order[part]), None if flips is None else own(flips[part])
 
     def _flips(self, count: int, epoch: int, *side: int) -> Flips:
         """Whether the item at each place of an epoch is flipped; a stream of its own, so that the order stays."""
@@ -268,6 +288,12 @@ class Loader(Generic[Items]):
         if offset < self.steps_per_epoch * self.batch_size:
             return Position(position.epoch, offset)
         return Position(position.epoch + 1, 0)
+
+    def _drop_pending_to_front(self) -> None:
+        """Forgets what was read ahead; it is read again."""
+        if self._ahead:
+            self._next = self._ahead[0][0]
+        self._drop_pending()
 
     def _drop_pending(self) -> None:
         for _, future in self._ahead:

@@ -127,8 +127,7 @@ class UnpairedLoader(Loader[tuple[FloatArray, FloatArray]]):
             order, flips = self._side_order(side, len(images), epoch), self._flips(len(images), epoch, side)
             self._orders[side] = epoch, order, flips
         _, order, flips = self._orders[side]
-        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        return order[part], None if flips is None else flips[part]
+        return self._dealt(order, flips, slice(batch * self.batch_size, (batch + 1) * self.batch_size))
 
     def _side_order(self, side: int, count: int, epoch: int) -> IndexArray:
         if not self._shuffle:

@@ -25,12 +25,14 @@ class Ranks:
         rank: from 0 to size - 1.
         size: the number of ranks.
         local_rank: the rank among those of this host.
+        capturable: whether a device's captured step may hold the exchanges of numbers.
         units: what a batch is dealt in, its examples or the packs that are judged together; None until `deal`.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    capturable: bool = False
     units: int | None = None
 
     @property
@@ -89,6 +91,8 @@ class Ranks:
         Raises:
             ConfigError: the ranks cannot have equal parts.
         """
+        if self.size == 1:
+            return batch_size
         if batch_size % (self.size * together):
             each = f" of packs of {together}" if together > 1 else ""
             raise ConfigError(

@@ -6,7 +6,7 @@ has the shape of the logits. The mean runs over all of them: one logit an exampl
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from minigan.backends import Array, array_module
 from minigan.errors import ConfigError
@@ -26,7 +26,14 @@ FAKE = 0.0
 
 
 class AdversarialLoss(ABC):
-    """Base of the losses that judge each batch by itself: D's logits s are all of real examples, or all of fakes."""
+    """Base of the losses that judge each batch by itself: D's logits s are all of real examples, or all of fakes.
+
+    Attributes:
+        separable: whether the value is the mean of that of any equal parts of the batch, as the mean of something of
+            each logit is.
+    """
+
+    separable: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return constructor_call(self)
@@ -73,6 +80,8 @@ class LabelledLoss(AdversarialLoss):
     Raises:
         ConfigError: the label is not in (0, 1].
     """
+
+    separable: ClassVar[bool] = True
 
     def __init__(self, *, real_label: float = REAL) -> None:
         remedy = "0.9 is usual for label smoothing."
@@ -158,6 +167,8 @@ class LeastSquares(LabelledLoss):
 
 class CriticLoss(AdversarialLoss):
     """Base of the critics' losses: G maximizes the mean logit, which is a score and no log-odds."""
+
+    separable: ClassVar[bool] = True
 
     def generator(self, logits: Array) -> tuple[Array, Array]:
         expect_array(logits, "logits", of=self)

@@ -54,7 +54,7 @@ class FeatureMatching:
         for layer in self.layers:
             y, cache = layer.forward(y, train=True)
             caches.append(cache)
-        difference = y.mean(axis=0) - real.mean(axis=0)
+        difference = self.layers[0].kernels.ranks.mean(y.mean(axis=0) - real.mean(axis=0))
         dy = array_module(y).empty_like(y)
         dy[...] = difference * (2 / len(y))
         for layer, cache in reversed(list(zip(self.layers, caches, strict=True))):

@@ -156,7 +156,15 @@ class DRAGAN(UnitSlope):
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
         noise = kernels.feed(lambda: rng.standard_normal(real.shape), dtype=real.dtype)
-        return real + noise * (self.SPREAD * real.std())
+        return real + noise * (self.SPREAD * _deviation(real, kernels))
+
+
+def _deviation(x: Array, kernels: Backend) -> Array:
+    """The standard deviation of all numbers of a batch, of all ranks' parts."""
+    if kernels.ranks.size == 1:
+        return x.std()
+    mean = kernels.ranks.mean(x.mean())
+    return kernels.xp.sqrt(kernels.ranks.mean(((x - mean) ** 2).mean()))
 
 
 class R1(ZeroSlope):

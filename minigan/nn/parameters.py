@@ -81,12 +81,19 @@ class Gradients(Views):
 
     Attributes:
         flat: like the arena's.
+        room: a few numbers right behind it, which travel with the gradients from rank to rank; none in one process.
+        with_room: both.
         arena: the parameters that these are the gradients of.
     """
 
     def __init__(self, arena: "Arena") -> None:
-        super().__init__(arena.offsets, arena.zeros_like())
-        self.arena = arena
+        self._hold(arena, arena.backend.zeros(arena.flat.size + _room(arena), arena.flat.dtype))
+
+    def _hold(self, arena: "Arena", memory: Array) -> None:
+        self.arena, self.with_room = arena, memory
+        size = arena.flat.size
+        super().__init__(arena.offsets, memory[:size] if len(memory) > size else memory)
+        self.room = memory[size:]
 
     def __repr__(self) -> str:
         return f"Gradients of {self.arena.contents()}"
@@ -96,10 +103,10 @@ class Gradients(Views):
         other = copy(self)
         memo[id(self)] = other
         other.arena = deepcopy(self.arena, memo)
-        other.flat = self.arena.copy_of(self.flat)
+        other._hold(other.arena, self.arena.copy_of(self.with_room))
         memory = self.flat if self.flat.base is None else self.flat.base
         elsewhere = {p: view for p, view in self._views.items() if view.base is not memory}  # with_destination
-        other._views = Views(other.arena.offsets, other.flat)._views | deepcopy(elsewhere, memo)
+        other._views = other._views | deepcopy(elsewhere, memo)
         return other
 
     def with_destination(self, parameter: Parameter, array: Array) -> Self:
@@ -111,6 +118,10 @@ class Gradients(Views):
     def zero(self) -> None:
         """Sets all gradients to zero, in one pass."""
         self.arena.backend.erase(self.flat)
+
+
+def _room(arena: "Arena") -> int:
+    return _ALIGNMENT if arena.backend.ranks.size > 1 else 0
 
 
 class Arena:

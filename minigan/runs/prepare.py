@@ -102,9 +102,12 @@ def _assembled(
     exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
     if shown is not dataset:
         shown.close()
+    backend.ranks.deal(recipe.batch_size, together=recipe.together)
+    loader = recipe.loader(dataset, seed=config.seed)
+    loader.share(backend.ranks)
     state = TrainingState(
         learner=learner,
-        loader=recipe.loader(dataset, seed=config.seed),
+        loader=loader,
         rng=np.random.default_rng([config.seed, STEPS]),
         model=model_description(recipe, shape, dtype=config.dtype, extent=extent, classes=tuple(dataset.classes or ())),
         folder=folder,

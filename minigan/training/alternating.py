@@ -29,6 +29,7 @@ from minigan.training.joined import joinable_examples, joined
 from minigan.training.learner import Learner
 from minigan.training.noise import expect_noise, expect_noise_function
 from minigan.training.sampling import Noise
+from minigan.training.shared_losses import on_all_ranks
 from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
 
 __all__ = ["AlternatingOptimizer"]
@@ -216,6 +217,11 @@ class AlternatingOptimizer(Learner):
         self._adapt()
         return values
 
+    def _boundary(self, on_real: Array, on_fake: Array) -> Array | float:
+        """The logit at which D is undecided, by the logits of all ranks."""
+        ranks = self.D.kernels.ranks
+        return self.loss.boundary(ranks.whole(on_real), ranks.whole(on_fake))
+
     def _adapt(self) -> None:
         """D's gradients are complete: augmentation that adapts may move its probability."""
         for layer in self.adaptive:
@@ -224,16 +230,16 @@ class AlternatingOptimizer(Learner):
     def _add_discriminator_gradients(
         self, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
     ) -> DiscriminatorValues:
-        D = self.D.given(condition)
+        D, loss = self.D.given(condition), on_all_ranks(self.loss, self.D.kernels)
         own_condition = condition is None and self.D.is_conditioned  # for one batch
         if len(real) + len(fake) <= self._joinable and not own_condition:
-            value, on_real, on_fake = self._joined_game(real, fake, rng, condition)
-        elif isinstance(self.loss, CoupledLoss):
-            value, on_real, on_fake = self._coupled_game(D, self.loss, real, fake, rng)
+            value, on_real, on_fake = self._joined_game(loss, real, fake, rng, condition)
+        elif isinstance(loss, CoupledLoss):
+            value, on_real, on_fake = self._coupled_game(D, loss, real, fake, rng)
         else:
-            value, on_real, on_fake = self._separate_game(D, self.loss, real, fake, rng)
+            value, on_real, on_fake = self._separate_game(D, loss, real, fake, rng)
         for layer in self.adaptive:
-            layer.note(on_real, self.loss.boundary(on_real, on_fake), images=len(real))
+            layer.note(on_real, self._boundary(on_real, on_fake), images=len(real))
         penalty = D.kernels.xp.zeros_like(value)
         if self.penalty is not None and self.penalty.is_due(self.d_optimizer.steps):
             penalty = self.penalty.add_gradients(D, real, fake, grads=self.d_grads, rng=rng)
@@ -270,10 +276,10 @@ class AlternatingOptimizer(Learner):
         return value, on_real, on_fake
 
     def _joined_game(
-        self, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
+        self, loss: Loss, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
     ) -> tuple[Array, Array, Array]:
         """The same with both batches as one: only the loss tells them apart. See `joinable_examples`."""
-        kernels, loss, n = self.D.kernels, self.loss, len(real)
+        kernels, n = self.D.kernels, len(real)
         D = self.D if condition is None else self.D.given(joined(kernels, condition, condition))
         logits, tape = D.forward(joined(kernels, real, fake), train=True, rng=rng)
         on_real, on_fake = logits[:n], logits[n:]
@@ -321,11 +327,12 @@ class AlternatingOptimizer(Learner):
     ) -> tuple[Array, Array]:
         """The weighted value of G's game, and its gradient with respect to fake, which D passes down."""
         logits, tape = D.forward(self.seen(fake, rng), train=True, rng=rng)
-        if isinstance(self.loss, CoupledLoss):
+        loss = on_all_ranks(self.loss, D.kernels)
+        if isinstance(loss, CoupledLoss):
             on_real = D.forward(self.seen(real, rng), train=True, rng=rng)[0]
-            value, dlogits = self.loss.generator(on_real, logits)
+            value, dlogits = loss.generator(on_real, logits)
         else:
-            value, dlogits = self.loss.generator(logits)
+            value, dlogits = loss.generator(logits)
         if self.adversarial_weight != 1:
             value, dlogits = self.adversarial_weight * value, self.adversarial_weight * dlogits
         return value, D.backward(dlogits, tape, grads=None, release=True)

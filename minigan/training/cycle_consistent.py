@@ -21,6 +21,7 @@ from minigan.training.batch import expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.joined import joinable_examples, joined
 from minigan.training.learner import Learner
+from minigan.training.shared_losses import on_all_ranks
 
 __all__ = ["AB", "BA", "CycleConsistent", "CycleValues", "Sides"]
 
@@ -245,9 +246,10 @@ class CycleConsistent(Learner):
         if len(real) + len(fake) <= self._joinable[name]:
             return self._joined_judge_gradients(name, real, fake, rng)
         D, values, verdicts = self.networks[name], [], []
+        loss = on_all_ranks(self.loss, D.kernels)
         for x, target in ((real, REAL), (fake, FAKE)):
             logits, tape = D.forward(x, train=True, rng=rng)
-            value, dlogits = self.loss.discriminator(logits, target)
+            value, dlogits = loss.discriminator(logits, target)
             D.commit_statistics(tape)
             D.backward(dlogits, tape, grads=self.grads[name], need_dx=False, release=True)
             values.append(value)
@@ -260,11 +262,8 @@ class CycleConsistent(Learner):
         """The same with both batches as one: only the loss tells them apart. See `joinable_examples`."""
         D, n = self.networks[name], len(real)
         logits, tape = D.forward(joined(D.kernels, real, fake), train=True, rng=rng)
-        on_real, on_fake = logits[:n], logits[n:]
-        (for_real, dreal), (for_fake, dfake) = (
-            self.loss.discriminator(on_real, REAL),
-            self.loss.discriminator(on_fake, FAKE),
-        )
+        on_real, on_fake, loss = logits[:n], logits[n:], on_all_ranks(self.loss, D.kernels)
+        (for_real, dreal), (for_fake, dfake) = loss.discriminator(on_real, REAL), loss.discriminator(on_fake, FAKE)
         D.backward(joined(D.kernels, dreal, dfake), tape, grads=self.grads[name], need_dx=False, release=True)
         return for_real + for_fake, self.loss.verdict(on_real), self.loss.verdict(on_fake)
 
@@ -279,7 +278,7 @@ class CycleConsistent(Learner):
         there, back, D = (self.networks[name] for name in way)
         x, fake, there_tape, same = translated
         logits, tape = D.forward(fake, train=True, rng=rng)
-        game, dlogits = self.loss.generator(logits)
+        game, dlogits = on_all_ranks(self.loss, D.kernels).generator(logits)
         dfake = D.backward(self.adversarial * dlogits, tape, grads=None, release=True)
         again, tape = back.forward(fake, train=True, rng=rng)
         cycle, dagain = l1(again, x)

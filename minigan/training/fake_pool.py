@@ -50,6 +50,11 @@ class FakePool:
         Returns:
             (N, *G.output_shape).
         """
+        ranks = self.kernels.ranks
+        return ranks.own(self._mix(ranks.whole(fakes), rng))
+
+    def _mix(self, fakes: Array, rng: np.random.Generator) -> Array:
+        """The same for the whole batch: every rank keeps the whole pool."""
         if self.count < len(self.fakes):
             new = min(len(fakes), len(self.fakes) - self.count)
             with self.kernels.only_if_sound(self.fakes):

@@ -18,6 +18,7 @@ from minigan.support.arguments import whole
 from minigan.support.representation import constructor_call
 from minigan.training.divergence import FirstNonFinite, all_finite, is_finite, is_sound
 from minigan.training.fake_pool import FakePool
+from minigan.training.rank_means import mean_over_ranks
 
 __all__ = ["Learner", "Losses", "Values", "short_names"]
 
@@ -161,18 +162,20 @@ class Learner(ABC):
     def update(self, *names: str, gradients: Callable[[], L], rng: np.random.Generator) -> L:
         """One update of these networks: compute gradients, check them, then let the optimizers clip and step.
 
-        The only place where a learner changes weights.
+        The only place where a learner changes weights. On several ranks the gradients and values are the means of
+        theirs, and so the same on each.
 
         Args:
             gradients: overwrites the networks' `grads`, and may commit running statistics; changes nothing else.
             rng: the generator that `gradients` draws from.
         Returns:
-            The values that `gradients` returned.
+            The values that `gradients` returned, a NamedTuple; the means of all ranks'.
         Raises:
             DivergenceError: a value, a gradient or a running statistic is not finite; the networks are as before.
         """
         statistics = {name: self.networks[name].state.flat.copy() for name in names}
         values, search = self._attempt(gradients, rng)
+        values = mean_over_ranks(self.G.kernels, [self.grads[name] for name in names], values)
         if not self._is_sound(names, values, statistics):
             raise self._diverged(names, values, statistics, search)
         for name in names:
@@ -202,9 +205,15 @@ class Learner(ABC):
             f"the running statistics of {network.path}" for network in networks if not is_finite(network.state.flat)
         ]
         self._restore(statistics)
-        found = search().first(values.losses()) or next(iter(wrong), f"a gradient of {' or '.join(names)}")
+        found = self._name(search(), values.losses()) or next(iter(wrong), f"a gradient of {' or '.join(names)}")
         self._restore(statistics)  # the search has changed them again
         return DivergenceError(f"{found} {'are' if found in wrong else 'is'} not finite.")
+
+    def _name(self, found: FirstNonFinite, losses: Sequence[tuple[str, Array]] = ()) -> str | None:
+        """Name of the first number that is not finite, on any rank: one in a forward pass comes before all others."""
+        of_ranks = self.G.kernels.ranks.gather([found.forward, found.first(losses)])
+        names = [forward for forward, _ in of_ranks] + [first for _, first in of_ranks]
+        return next((name for name in names if name is not None), None)
 
     def _restore(self, statistics: Mapping[str, Array]) -> None:
         for name, before in statistics.items():
@@ -223,8 +232,8 @@ class Learner(ABC):
             DivergenceError: the output is not finite.
         """
         (y, tape), search = self._attempt(lambda: network.forward(x, train=True, rng=rng), rng)
-        if not is_sound(y, network):
-            raise DivergenceError(f"{search().forward or f'the output of {network.path}'} is not finite.")
+        if network.kernels.ranks.any(not is_sound(y, network)):
+            raise DivergenceError(f"{self._name(search()) or f'the output of {network.path}'} is not finite.")
         return y, tape
 
     def _attempt(self, compute: Callable[[], T], rng: np.random.Generator) -> tuple[T, Callable[[], FirstNonFinite]]:

@@ -133,7 +133,9 @@ class Replays:
 def replays_of(
     learner: Learner, batches: RememberedBatches, rng: np.random.Generator, undo: Undo, *, again: Callable[[], object]
 ) -> Replays | None:
-    """The replays of a learner's steps; None where none would be replayed."""
+    """The replays of a learner's steps; None where none would be replayed: neither are exchanges with other ranks."""
+    if learner.G.kernels.ranks.size > 1:
+        return None
     if undo.uncopied() or learner.G.kernels.recording() is None or not all(map(_is_own, _parts(learner))):
         return None
     return Replays(learner, batches, rng, undo, again=again)

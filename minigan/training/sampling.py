@@ -52,7 +52,8 @@ def generate(
     outputs: list[Any] = []
     # Batches of about one size: a small last one would have poor statistics.
     batches = -(-len(z) // batch_size)
-    with G.kernels.holding(constants_of(G)) if batches >= MANY_BATCHES else nullcontext():
+    holding = G.kernels.holding(constants_of(G)) if batches >= MANY_BATCHES else nullcontext()
+    with G.kernels.alone(), holding:
         for rows in np.array_split(np.arange(len(z)), batches):
             c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
             y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
@@ -134,14 +135,15 @@ def standing_statistics(
     norms = [layer for _, layer in G.walk() if isinstance(layer, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     try:
-        for k in range(batches):
-            for norm in norms:
-                norm.momentum = k / (k + 1)  # so that all batches count alike
-            z, condition = sources(rng, batch_size)
-            c = None if condition is None else G.kernels.asarray(condition, dtype=G.dtype)
-            network = G.given(c)
-            _, tape = network.forward(G.kernels.asarray(z, dtype=G.dtype), train=True, rng=rng)
-            network.commit_statistics(tape)
+        with G.kernels.alone():
+            for k in range(batches):
+                for norm in norms:
+                    norm.momentum = k / (k + 1)  # so that all batches count alike
+                z, condition = sources(rng, batch_size)
+                c = None if condition is None else G.kernels.asarray(condition, dtype=G.dtype)
+                network = G.given(c)
+                _, tape = network.forward(G.kernels.asarray(z, dtype=G.dtype), train=True, rng=rng)
+                network.commit_statistics(tape)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

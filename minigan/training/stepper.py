@@ -44,7 +44,8 @@ class Stepper:
         self.learner, self.averages = learner, tuple(averages)
         self._batches, self._rng = RememberedBatches(batches, rng), rng
         self._undo = Undo(learner, self._batches, rng, averages=self.averages, each_step=not is_alone)
-        self._graphs = learner.G.kernels.step_graphs()
+        kernels = learner.G.kernels
+        self._graphs = kernels.step_graphs() if kernels.ranks.size == 1 or kernels.ranks.capturable else None
         self._replays = replays_of(learner, self._batches, rng, self._undo, again=self._update) if is_alone else None
         self._counts: list[list[int]] = []  # before each step since the last check
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minigan.distributed import dealt
 from minigan.errors import DivergenceError, ListenerError, OutputError
 from minigan.support.interruption import Interruption
 from minigan.support.progress import Progress
@@ -130,8 +131,9 @@ class Trainer:
 
     def _train(self, training: Training, interruption: Interruption) -> None:
         state, everyone = self.state, training.everyone
-        batches = (self.prepare(item, state.rng) for item in state.loader)
-        stepper = Stepper(state.learner, batches, state.rng, averages=state.averages.values(), is_alone=self._is_alone)
+        rng = dealt(state.rng, state.learner.G.kernels.ranks)
+        batches = (self.prepare(item, rng) for item in state.loader)
+        stepper = Stepper(state.learner, batches, rng, averages=state.averages.values(), is_alone=self._is_alone)
         try:
             while state.step < state.steps and not interruption.requested:
                 step = self._step(stepper, interruption)

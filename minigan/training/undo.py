@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import DataError
+from minigan.errors import DataError, DivergenceError
 from minigan.nn.optimizers import Optimizer
 from minigan.training.fake_pool import FakePool
 from minigan.training.learner import Learner
@@ -51,6 +51,7 @@ class Undo:
         self.learner, self.averages, self.batches, self.rng = learner, averages, batches, rng
         self._on_host = isinstance(learner.G.arena.flat, np.ndarray)
         self._each_step = each_step or bool(self.uncopied())
+        self._has_company = learner.G.kernels.ranks.size > 1
         self._statistics = _copies(self._running_statistics()) if self._on_host else []
         self._rest = _copies(self.arrays()) if self._on_host else []
         self._copied: tuple[list[int], Any] = ([], None)  # counts and state of `rng` when all was copied
@@ -96,6 +97,8 @@ class Undo:
     def _is_due(self) -> bool:
         if self._each_step or self._since in (0, max(1, MOST // self.learner.accumulate)):  # their batches are kept
             return True
+        if self._has_company:  # at the same steps on all ranks, which clocks do not tell
+            return False
         return (time.perf_counter() - self._copied_at) * SHARE > self._seconds
 
     def back(self, error: BaseException, again: Callable[[], object]) -> int | None:
@@ -115,7 +118,9 @@ class Undo:
         lost = 0
         if self._has_changed():
             self.return_to_copy()
-            lost = 0 if self._is_repeated(again) else self._since
+            # Other ranks do steps again only after an error that they have met, too.
+            together = not self._has_company or isinstance(error, DivergenceError)
+            lost = 0 if together and self._is_repeated(again) else self._since
         if lost:
             self._restore(self._rest, self._copied)
         else:

@@ -43,9 +43,10 @@ BACKEND_ROOMS = {
     "base": {"geometry", "precision", "constants"},
     "recycler": {"base"},
     "workspace": {"base", "recycler"},
+    "synchronized": {"base"},
     "reference": {"geometry", "base", "workspace"},
-    "cpu": {"geometry", "precision", "constants", "base", "recycler", "workspace", "reference"},
-    "gpu": {"geometry", "precision", "base", "workspace", "reference"},
+    "cpu": {"geometry", "precision", "constants", "base", "recycler", "workspace", "synchronized", "reference"},
+    "gpu": {"geometry", "precision", "base", "workspace", "synchronized", "reference"},
 }
 CORE = {"numpy", "safetensors"}
 HOME = {

@@ -15,6 +15,7 @@ from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.norm import BLOCK_COLUMNS, BLOCK_ROWS
 from minigan.backends.cpu.simd import fill
 from minigan.backends.reference import group_norm as reference
+from minigan.distributed.ranks import ALONE, Ranks
 
 
 @kernel
@@ -80,8 +81,8 @@ class DoubleNormKernels(NarrowArrays, reference.GroupNormKernels):
         eps: float,
         add_to: Array | None,
     ) -> tuple[Array, Array]:
-        ddy, ddx = self.group_norm_double_grad(
-            v[None], dy[None], x[None], gamma, mean[None], var[None], eps=eps, add_to=add_to
+        ddy, ddx = self._double_grad(
+            v[None], dy[None], x[None], gamma, mean[None], var[None], self.ranks, eps=eps, add_to=add_to
         )
         return ddy[0], ddx[0]
 
@@ -102,6 +103,22 @@ class DoubleNormKernels(NarrowArrays, reference.GroupNormKernels):
             v, dy, wide = (self.cast(array, gamma.dtype) for array in (v, dy, x))
             ddy, ddx = super().group_norm_double_grad(v, dy, wide, gamma, mean, var, eps=eps, add_to=add_to)
             return self.cast(ddy, x.dtype), self.cast(ddx, x.dtype)
+        return self._double_grad(v, dy, x, gamma, mean, var, ALONE, eps=eps, add_to=add_to)
+
+    def _double_grad(
+        self,
+        v: Array,
+        dy: Array,
+        x: Array,
+        gamma: Array,
+        mean: Array,
+        var: Array,
+        ranks: Ranks,
+        *,
+        eps: float,
+        add_to: Array | None,
+    ) -> tuple[Array, Array]:
+        """Both for images, or for a batch as one example; sums are the means over ranks of their own."""
         expect("v", v, x.shape, x.dtype)
         expect("dy", dy, x.shape, x.dtype)
         groups, channels = mean.shape[1], x.shape[-1]
@@ -116,7 +133,7 @@ class DoubleNormKernels(NarrowArrays, reference.GroupNormKernels):
         sums = self.empty((parts, len(x), 5, columns), FLOAT64)
         self.team.run(double_sums, v, dy, examples, tiled(wide), sums, parts=parts)
         inv_std = channel_values(1 / np.sqrt(var.astype(np.float64) + eps), channels)
-        sums = sums.sum(axis=0).reshape(len(x), 5, -1, channels).sum(axis=2)
+        sums = ranks.mean(sums.sum(axis=0).reshape(len(x), 5, -1, channels).sum(axis=2))
         factors, dgamma = double_factors(sums, gamma, inv_std, groups, count=rows * columns // groups)
         if add_to is not None:
             add_to += dgamma.astype(gamma.dtype)

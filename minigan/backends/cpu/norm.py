@@ -13,6 +13,8 @@ from minigan.backends.cpu.halves import arithmetic, load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
 from minigan.backends.cpu.strips import leaky_strip, load_strip, multiply_add, store_strip, strip_columns
+from minigan.backends.synchronized import of_all_ranks
+from minigan.distributed.ranks import Ranks
 
 # At most 64 numbers are added up in single precision; the blocks' results are combined in double.
 BLOCK_ROWS, BLOCK_COLUMNS = 64, 128
@@ -163,6 +165,8 @@ def combined(counts: Array, means: Array, squares: Array) -> tuple[Array, Array]
 class NormKernels(Engine):
     """Overrides of `reference.norm.NormKernels`; the double backward is in `double_norm.py`."""
 
+    ranks: Ranks
+
     @takes_bfloat16
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
         return self.batchnorm_leaky_relu(x, gamma, beta, eps=eps, slope=1)
@@ -177,6 +181,7 @@ class NormKernels(Engine):
         self.team.run(moments, bits(rows), means, squares, parts=parts)
         counts = np.diff(len(rows) * np.arange(parts + 1) // parts).repeat(rows.shape[1] // channels)
         mean, var = combined(counts, means.reshape(-1, channels), squares.reshape(-1, channels))
+        mean, var = of_all_ranks(self.ranks, mean, var, np)
         mean, var = mean.astype(gamma.dtype), var.astype(gamma.dtype)
         return self.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, eps=eps, slope=slope), mean, var
 
@@ -238,7 +243,7 @@ class NormKernels(Engine):
         expect("dy", dy, x.shape, x.dtype)
         inv_std = 1 / np.sqrt(var + eps)
         scale = gamma / np.sqrt(var + eps)  # to the last bit that of the forward pass: the same side of the kink
-        sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, scale, beta, slope)
+        sum_dy, sum_dy_u = self.ranks.mean(self._gradient_sums(dy, x, mean, inv_std, scale, beta, slope))
         if add_to is not None:
             add_sums(add_to, sum_dy, sum_dy_u)
         if not need_dx:
@@ -277,7 +282,7 @@ class NormKernels(Engine):
         expect("dy", dy, x.shape, x.dtype)
         inv_std = 1 / np.sqrt(var + eps)
         if add_to is not None:
-            sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, gamma, mean, 1)
+            sum_dy, sum_dy_u = self._gradient_sums(dy, x, mean, inv_std, gamma, mean, 1)  # of this rank
             add_sums(add_to, sum_dy, sum_dy_u)
         if not need_dx:
             return None
@@ -293,8 +298,8 @@ class NormKernels(Engine):
 
     def _gradient_sums(
         self, dy: Array, x: Array, mean: Array, inv_std: Array, scale: Array, beta: Array, slope: float
-    ) -> tuple[Array, Array]:
-        """Each channel's sum of dy and of dy * u, in double precision; dy taken back through the activation."""
+    ) -> Array:
+        """Each channel's sum of dy and of dy * u, (2, C) in double precision; dy taken back through the activation."""
         rows, parts = folded(x), self.parts(x.size)
         columns = rows.shape[1]
         sums = self.empty((parts, 2, columns), FLOAT64)
@@ -313,10 +318,9 @@ class NormKernels(Engine):
         return channel_totals(sums, x.shape[-1])
 
 
-def channel_totals(sums: Array, channels: int) -> tuple[Array, Array]:
-    """Each channel's two sums from those of parts and columns, (parts, 2, columns)."""
-    first, second = sums.sum(axis=0).reshape(2, -1, channels).sum(axis=1)
-    return first, second
+def channel_totals(sums: Array, channels: int) -> Array:
+    """Each channel's two sums, (2, C), from those of parts and columns, (parts, 2, columns)."""
+    return sums.sum(axis=0).reshape(2, -1, channels).sum(axis=1)
 
 
 def add_sums(add_to: tuple[Array, Array], sum_dy: Array, sum_dy_u: Array) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.gpu.engine import Engine
 from minigan.backends.gpu.launch import THREADS, Settings, contiguous, vector_of
+from minigan.distributed.ranks import Ranks
 
 LANES = 32  # threads side by side, at most: of float32 they read 512 bytes together
 STEPS = 4  # rows that are worth a thread
@@ -92,6 +93,8 @@ class ColumnEngine(Engine):
     `arrays` are images of one shape; each kernel takes them, PLACE_ARGUMENTS, its other arguments, and its results.
     """
 
+    ranks: Ranks
+
     def partial_sums(
         self, family: str, kernel: str, arrays: tuple[Array, ...], *arguments: Any, examples: int, terms: int
     ) -> Partials:
@@ -103,6 +106,12 @@ class ColumnEngine(Engine):
         shared = THREADS * columns.vector * terms * DOUBLE.itemsize
         self._launch(family, kernel, columns, arrays, *arguments, sums, shared=shared)
         return Partials(sums, rows, columns.settings)
+
+    def of_all_ranks(self, partials: Partials) -> Partials:
+        """One batch's sums over all ranks, which stand for those of one process: the means over ranks."""
+        if self.ranks.size == 1:
+            return partials
+        return partials._replace(sums=self.ranks.mean(partials.sums.sum(axis=0, keepdims=True)), rows=1)
 
     def whole_pass(
         self,

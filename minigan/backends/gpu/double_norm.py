@@ -28,7 +28,7 @@ class DoubleNormKernels(ColumnEngine):
         eps: float,
         add_to: Array | None,
     ) -> tuple[Array, Array]:
-        return self._double_grad(v, dy, x, Statistics(gamma, mean, var, eps), add_to)
+        return self._double_grad(v, dy, x, Statistics(gamma, mean, var, eps), add_to, synchronized=True)
 
     def group_norm_double_grad(
         self,
@@ -45,7 +45,14 @@ class DoubleNormKernels(ColumnEngine):
         return self._double_grad(v, dy, x, Statistics(gamma, mean, var, eps, len(x)), add_to)
 
     def _double_grad(
-        self, v: Array, dy: Array, x: Array, statistics: Statistics, add_to: Array | None
+        self,
+        v: Array,
+        dy: Array,
+        x: Array,
+        statistics: Statistics,
+        add_to: Array | None,
+        *,
+        synchronized: bool = False,
     ) -> tuple[Array, Array]:
         statistics.check(x)
         expect("v", v, x.shape, x.dtype)
@@ -53,6 +60,8 @@ class DoubleNormKernels(ColumnEngine):
         examples, all_groups = statistics.examples, int(statistics.mean.size)
         given, arrays = statistics.arguments, (v, dy, x)
         partials = self.partial_sums("double_norm", "double_sums", arrays, *given, examples=examples, terms=SUMS)
+        if synchronized:
+            partials = self.of_all_ranks(partials)
 
         factors = self.empty((FACTORS, examples, x.shape[-1]), x.dtype)
         means = self.empty((2, all_groups), DOUBLE)

@@ -11,6 +11,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.columns import ColumnEngine, Partials
+from minigan.backends.synchronized import of_all_ranks
 from minigan.errors import ShapeError
 
 
@@ -71,7 +72,12 @@ class NormKernels(ColumnEngine):
         self, x: Array, gamma: Array, beta: Array, *, eps: float, slope: float
     ) -> tuple[Array, Array, Array]:
         mean, var = self.empty(gamma.shape, x.dtype), self.empty(gamma.shape, x.dtype)
-        y = self.normalized(x, beta, Statistics(gamma, mean, var, eps), slope, measure=True)
+        statistics = Statistics(gamma, mean, var, eps)
+        if self.ranks.size > 1:
+            statistics.check(x)
+            self.measure(x, statistics)
+            mean[...], var[...] = of_all_ranks(self.ranks, mean, var, self.xp)
+        y = self.normalized(x, beta, statistics, slope, measure=self.ranks.size == 1)
         return y, mean, var
 
     def batchnorm_frozen(self, x: Array, gamma: Array, beta: Array, mean: Array, var: Array, *, eps: float) -> Array:
@@ -116,7 +122,7 @@ class NormKernels(ColumnEngine):
         statistics = Statistics(gamma, mean, var, eps)
         if add_to is None and not need_dx:
             return None
-        partials = self.gradient_sums(dy, x, beta, statistics, slope, add_to)
+        partials = self.of_all_ranks(self.gradient_sums(dy, x, beta, statistics, slope, add_to))
         means = self.empty((2, mean.size), x.dtype) if need_dx else None
         self.finish_gradient(partials, x.size // mean.size, statistics, means, add_to)
         return None if means is None else self.input_gradient(dy, x, beta, statistics, slope, means)
@@ -150,15 +156,19 @@ class NormKernels(ColumnEngine):
         """y after the activation; with `measure` x's mean and variance are written to the statistics first."""
         statistics.check(x)
         expect("beta", beta, x.shape[-1:], x.dtype)
-        examples, mean, var = statistics.examples, statistics.mean, statistics.var
         if measure:
-            partials = self.partial_sums("norm", "moments", (x,), examples=examples, terms=3)
-            sizes = (partials.rows, x.shape[-1], statistics.groups)
-            self.add_up("norm", "finish_moments", mean.size, partials, *sizes, mean, var, dtype=x.dtype)
+            self.measure(x, statistics)
         y = self.empty(x.shape, x.dtype)
         arguments = (*statistics.arguments, beta, float(slope))
-        self.whole_pass("norm", "normalize", (x,), *arguments, examples=examples, results=(y,))
+        self.whole_pass("norm", "normalize", (x,), *arguments, examples=statistics.examples, results=(y,))
         return y
+
+    def measure(self, x: Array, statistics: Statistics) -> None:
+        """Writes x's mean and variance to the statistics."""
+        mean, var = statistics.mean, statistics.var
+        partials = self.partial_sums("norm", "moments", (x,), examples=statistics.examples, terms=3)
+        sizes = (partials.rows, x.shape[-1], statistics.groups)
+        self.add_up("norm", "finish_moments", mean.size, partials, *sizes, mean, var, dtype=x.dtype)
 
     def gradient_sums(
         self,

@@ -30,19 +30,25 @@ The last line is checked against finite differences in float64 by the tests, for
 from types import ModuleType
 
 from minigan.backends.base import Array
+from minigan.distributed.ranks import Ranks
 
 
-def _channel_mean(x: Array, xp: ModuleType) -> Array:
-    """The mean over all axes but the last; summed in double precision, see `DenseKernels.channel_sum`."""
-    return x.mean(axis=tuple(range(x.ndim - 1)), dtype=xp.float64).astype(x.dtype)
+def _own_mean(x: Array) -> Array:
+    """The mean over all axes but the last; in double precision, see `DenseKernels.channel_sum`."""
+    return x.mean(axis=tuple(range(x.ndim - 1)), dtype="float64")
 
 
 class NormKernels:
     xp: ModuleType
+    ranks: Ranks
+
+    def _channel_mean(self, x: Array) -> Array:
+        """The mean over all axes but the last, and over all ranks."""
+        return self.ranks.mean(_own_mean(x)).astype(x.dtype)
 
     def batchnorm(self, x: Array, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array]:
-        mean = _channel_mean(x, self.xp)
-        var = _channel_mean((x - mean) ** 2, self.xp)
+        mean = self._channel_mean(x)
+        var = self._channel_mean((x - mean) ** 2)
         return self.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps), mean, var
 
     def batchnorm_grad(
@@ -59,8 +65,8 @@ class NormKernels:
     ) -> Array | None:
         inv_std = 1 / self.xp.sqrt(var + eps)
         u = (x - mean) * inv_std
-        mean_dy = _channel_mean(dy, self.xp)
-        mean_dy_u = _channel_mean(dy * u, self.xp)
+        mean_dy = self._channel_mean(dy)
+        mean_dy_u = self._channel_mean(dy * u)
         if add_to is not None:
             count = x.size // x.shape[-1]
             dgamma, dbeta = add_to
@@ -80,13 +86,12 @@ class NormKernels:
         eps: float,
         add_to: Array | None,
     ) -> tuple[Array, Array]:
-        xp = self.xp
-        inv_std = 1 / xp.sqrt(var + eps)
+        inv_std = 1 / self.xp.sqrt(var + eps)
         u = (x - mean) * inv_std
-        a, c = _channel_mean(v * u, xp), _channel_mean(dy * u, xp)
-        proj_v = v - _channel_mean(v, xp) - u * a
-        proj_dy = dy - _channel_mean(dy, xp) - u * c
-        mean_q = _channel_mean(v * proj_dy, xp)
+        a, c = self._channel_mean(v * u), self._channel_mean(dy * u)
+        proj_v = v - self._channel_mean(v) - u * a
+        proj_dy = dy - self._channel_mean(dy) - u * c
+        mean_q = self._channel_mean(v * proj_dy)
         if add_to is not None:
             add_to += (x.size // x.shape[-1]) * mean_q * inv_std
         ddy = (gamma * inv_std) * proj_v
@@ -112,6 +117,6 @@ class NormKernels:
         if add_to is not None:
             count = x.size // x.shape[-1]
             dgamma, dbeta = add_to
-            dgamma += count * _channel_mean(dy * (x - mean), self.xp) * inv_std
-            dbeta += count * _channel_mean(dy, self.xp)
+            dgamma += count * _own_mean(dy * (x - mean)).astype(x.dtype) * inv_std
+            dbeta += count * _own_mean(dy).astype(x.dtype)
         return dy * (gamma * inv_std) if need_dx else None

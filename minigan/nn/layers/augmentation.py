@@ -260,14 +260,14 @@ class AdaptiveAugmentation(Augmentation):
         """Counts the signs of D's logits on a real batch.
 
         Args:
-            logits: of any shape.
+            logits: of any shape; this rank's.
             boundary: the logit at which D is undecided.
-            images: the number of real images.
+            images: the number of this rank's real images.
         """
-        counts = self.counts.value
-        counts[0:1] += self.kernels.xp.sign(logits - boundary).sum()
-        counts[1:2] += logits.size
-        counts[2:3] += images
+        counts, ranks = self.counts.value, self.kernels.ranks
+        counts[0:1] += ranks.sum(self.kernels.xp.sign(logits - boundary).sum())
+        counts[1:2] += logits.size * ranks.size
+        counts[2:3] += images * ranks.size
 
     def adapt(self) -> None:
         """Moves p, if this was the last of 4 updates of D. Nothing is read, so that no device is waited for."""

@@ -77,11 +77,13 @@ class MinibatchStdDev(Layer):
 
     def _grouped(self, x: Array) -> Array:
         """(examples of a group, groups, numbers of an example)."""
-        group = min(self.group, len(x))
+        ranks = self.kernels.ranks.size
+        group = min(self.group, len(x) * ranks)
         if len(x) % group:
+            part = f", {len(x)} on each of {ranks} ranks" if ranks > 1 else ""
             raise ShapeError(
-                f"{self.path}: groups of {group} examples do not divide a batch of {len(x)}. "
-                "Choose a batch size that is a multiple, or another group=."
+                f"{self.path}: groups of {group} examples do not divide a batch of {len(x) * ranks}{part}. "
+                f"Choose a batch size that is a multiple{' on each rank' if part else ''}, or another group=."
             )
         return x.reshape(group, len(x) // group, -1)
 

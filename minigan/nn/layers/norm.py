@@ -78,7 +78,7 @@ class BatchNorm(Layer):
 
     def expect_variance(self, x: Array) -> None:
         """Refuses a batch of one value a channel, which has no variance."""
-        if x.size == x.shape[-1]:
+        if x.size * self.kernels.ranks.size == x.shape[-1]:
             raise ShapeError(
                 f"{self.path}: training needs more than one value a channel, got x {x.shape}, whose "
                 "variance is zero. Use a larger batch."
@@ -112,7 +112,7 @@ class BatchNorm(Layer):
     def commit_statistics(self, cache: BatchNormCache) -> None:
         if not cache.train:
             return
-        count = cache.x.size // cache.x.shape[-1]
+        count = self.kernels.ranks.size * cache.x.size // cache.x.shape[-1]
         unbiased = cache.var * (count / (count - 1))
         for running, batch in ((self.running_mean, cache.mean), (self.running_var, unbiased)):
             running.value[...] = self.momentum * running.value + (1 - self.momentum) * batch

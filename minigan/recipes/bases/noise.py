@@ -89,6 +89,10 @@ class NoiseRecipe(AdversarialRecipe):
         return next((name for name in names if getattr(self, name) != getattr(type(self), name)), "")
 
     @property
+    def together(self) -> int:
+        return self.pack
+
+    @property
     def class_count(self) -> int:
         return self.classes if self.conditional else 0
 

@@ -215,6 +215,11 @@ class Recipe(OptimizerSettings):
             dataset, batch_size=self.batch_size, seed=seed, prefetch=prefetch, shuffle=shuffle, mirror=self.mirror
         )
 
+    @property
+    def together(self) -> int:
+        """Neighbours of a batch that stay on one rank, since a network joins them: the examples of a pack."""
+        return 1
+
     def image_shape(self, dataset: Any) -> Shape:
         """Shape of G's images for this dataset."""
         shape: Shape = dataset.shape
