@@ -52,6 +52,10 @@ class MpiRanks(Ranks):
         if self.watch is not None:
             self.watch.tell(error)
 
+    def can_resume(self, text: str) -> None:
+        if self.watch is not None:
+            self.watch.can_resume(text)
+
     def sum(self, array: Array) -> Array:
         self.arrive()
         if isinstance(array, np.ndarray) and array.ndim and array.flags.c_contiguous:

@@ -7,6 +7,8 @@ batch's first half, and examples that are a quarter of the batch apart are so in
 over the batch becomes the mean over ranks of their sums; formulas and counts stay those of one process.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from minigan.errors import ConfigError
@@ -71,8 +73,20 @@ class Ranks:
     def barrier(self) -> None:
         """Returns when all ranks are here."""
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What runs inside either goes well on all ranks, or ends with an error on each of them."""
+        try:
+            yield
+        except BaseException as error:
+            self.tell(error)
+            raise
+
     def tell(self, error: BaseException) -> None:
         """Tells the others of an error that ends this rank, so that none waits for it; they raise it, too."""
+
+    def can_resume(self, text: str) -> None:
+        """The first rank says how to go on from what is saved, for the line about its own death."""
 
     def abort(self, code: int) -> NoReturn:
         """Ends all ranks at once, wherever they are, with this exit code."""

@@ -66,6 +66,8 @@ def _save(error: BaseException, checkpoints: Checkpoints) -> str:
     """Saves the present step, if it is not saved yet. Returns why it could not be; "" if it could."""
     state = checkpoints.state
     # Nothing was done yet: the folder stays free for another attempt, unless the very same run is to go on.
+    if checkpoints.differs:
+        return "the ranks have different weights"
     if checkpoints.saved == state.step or (state.step == 0 and not isinstance(error, DataError | ListenerError)):
         return ""
     if isinstance(error, DivergenceError) and not _is_finite(state):
