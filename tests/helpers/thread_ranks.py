@@ -1,29 +1,33 @@
 """Ranks that are threads of one process: parity needs no `mpiexec`."""
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from minigan.backends import array_module
 from minigan.distributed.ranks import Array, Ranks
 
 T = TypeVar("T")
 
 
 class Meeting:
-    """Where threads lay down one value each, and take up all of them."""
+    """Where threads lay down one value each, and take up all of them.
+
+    In two places in turn: nobody lays down a third value before all have taken up the first ones.
+    """
 
     def __init__(self, size: int) -> None:
-        self.values: list[Any] = [None] * size
+        self.places: list[list[Any]] = [[None] * size, [None] * size]
         self.barrier = threading.Barrier(size, timeout=60)
 
-    def exchange(self, rank: int, value: Any) -> list[Any]:
-        self.values[rank] = value
+    def exchange(self, rank: int, value: Any, number: int) -> list[Any]:
+        place = self.places[number % 2]
+        place[rank] = value
         self.barrier.wait()
-        found = list(self.values)
-        self.barrier.wait()  # nobody lays down the next one before all have taken these
-        return found
+        return list(place)
 
 
 class ThreadRanks(Ranks):
@@ -35,25 +39,24 @@ class ThreadRanks(Ranks):
 
     def gather(self, value: Any) -> list[Any]:
         self.calls += 1
-        return self.meeting.exchange(self.rank, value)
+        return self.meeting.exchange(self.rank, value, self.calls)
 
     def sum(self, array: Array) -> Array:
-        parts = self.gather(np.array(array))
-        total = sum(parts[1:], parts[0])
-        if isinstance(array, np.ndarray) and array.ndim:
-            array[...] = total
-            return array
-        return total
+        return self._combined(array, 1.0)
 
     def mean(self, array: Array) -> Array:
-        total = self.sum(array)
-        if isinstance(total, np.ndarray):
-            total *= total.dtype.type(1 / self.size)
-            return total
-        return total * type(total)(1 / self.size)
+        return self._combined(array, 1 / self.size)
+
+    def _combined(self, array: Array, factor: float) -> Array:
+        parts = self.gather(_on_host(array))
+        total = np.asarray(sum(parts[1:], parts[0])) * parts[0].dtype.type(factor)
+        if not getattr(array, "ndim", 0):
+            return total[()] if np.isscalar(array) or isinstance(array, np.ndarray) else _like(total, array)
+        array[...] = _like(total, array)
+        return array
 
     def whole(self, rows: Array) -> Array:
-        return self.in_order(np.stack(self.gather(rows.copy())))
+        return _like(self.in_order(np.stack(self.gather(_on_host(rows)))), rows)
 
     def any(self, flag: bool) -> bool:
         return any(self.gather(flag))
@@ -69,6 +72,16 @@ class ThreadRanks(Ranks):
         raise SystemExit(code)
 
 
+def _on_host(array: Array) -> np.ndarray:
+    """A copy in host memory, also of an array of the stand-in for CuPy."""
+    return np.array(array.get() if hasattr(array, "get") else array)
+
+
+def _like(host: np.ndarray, array: Array) -> Array:
+    """The same numbers where the array is."""
+    return array_module(array).asarray(host) if hasattr(array, "get") else host
+
+
 def on_ranks(size: int, work: Callable[[ThreadRanks], T]) -> list[T]:
     """What each of so many ranks returns. The first one's error ends them all."""
     meeting, results, errors = Meeting(size), [None] * size, [None] * size
@@ -80,11 +93,14 @@ def on_ranks(size: int, work: Callable[[ThreadRanks], T]) -> list[T]:
             errors[rank] = error
             meeting.barrier.abort()
 
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(2e-4)  # they wait for each other all the time
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(interval)
     met = [e for e in errors if e is not None]
     for error in sorted(met, key=lambda e: isinstance(e, threading.BrokenBarrierError)):
         raise error
