@@ -15,7 +15,7 @@ from minigan.distributed.watch import GRACE, Watch, rank_limit, start_herald
 from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
 from minigan.support.launch import Launch, find_launch
 
-__all__ = ["end_all", "find_ranks"]
+__all__ = ["end_all", "find_ranks", "has_begun"]
 
 WITH_ITS_OWN = "Start it with the mpiexec of that library: with pip's mpich, the one next to this Python."
 
@@ -32,6 +32,11 @@ def find_ranks() -> Ranks:
     """
     launch = find_launch()
     return ALONE if launch.size == 1 else _started_together(launch)
+
+
+def has_begun() -> bool:
+    """Whether this process knows of others, which may wait for it."""
+    return _started_together.cache_info().currsize > 0
 
 
 @functools.cache

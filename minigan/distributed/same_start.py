@@ -28,7 +28,7 @@ def expect_same_start(ranks: Ranks, facts: Mapping[str, str]) -> None:
             found = others[differing[0] - 1].get(name)
             raise ConfigError(
                 f"all ranks must train alike, but {name} is {_shown(expected)} on rank 0 and {_shown(found)} on rank "
-                f"{", ".join(map(str, differing))}. Start them with the same command and the same versions, or each by "
+                f"{', '.join(map(str, differing))}. Start them with the same command and the same versions, or each by "
                 "itself: MINIGAN_RANKS=off."
             )
 

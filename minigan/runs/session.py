@@ -77,9 +77,9 @@ def resume_run(
     """
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
-    read_config(folder)  # raises, if there is no run: nothing is written there
     ranks = find_ranks()
     with ranks.together(), contextlib.ExitStack() as on_error:
+        read_config(folder)  # raises, if there is no run: nothing is written there
         owner = None
         if ranks.is_first:
             owner = on_error.enter_context(FolderOwner(folder, remedy="Wait until it has ended, or stop it first."))

@@ -61,6 +61,11 @@ class Launch(NamedTuple):
     launcher: str = ""
 
     @property
+    def command(self) -> str:
+        """The beginning of a command that starts as many processes."""
+        return f"{'srun' if self.launcher == 'srun' else 'mpiexec'} -n {self.size}"
+
+    @property
     def is_first(self) -> bool:
         """Whether this process speaks for all."""
         return self.rank == 0

@@ -12,6 +12,7 @@ from minigan.checkpoints.resume_checks import log_until
 from minigan.distributed import same_everywhere
 from minigan.errors import ConfigError, OutputError
 from minigan.support.durable_files import atomic_write, make_folder
+from minigan.support.launch import find_launch
 from minigan.support.representation import short_path
 from minigan.support.words import shell_word
 from minigan.training.listeners.base import Listener, Step, Training
@@ -92,11 +93,14 @@ class Checkpoints(Listener):
 
     def _say_how_to_resume(self) -> None:
         """For a line about the death of the first rank, which it cannot write itself."""
-        ranks, folder = self.state.ranks, self.state.folder
-        if ranks.size > 1 and ranks.is_first:
-            command = f"mpiexec -n {ranks.size} minigan train --resume {shell_word(short_path(folder))}"
-            saved = f"Resume from step {self.saved:,} with: {command}"
-            ranks.can_resume(saved if self.saved else "No checkpoint was written yet: start it again.")
+        ranks, run = self.state.ranks, shell_word(short_path(self.state.folder))
+        if ranks.size == 1 or not ranks.is_first:
+            return
+        if self.saved:
+            command = f"{find_launch().command} minigan train --resume {run}"
+            ranks.can_resume(f"Resume from step {self.saved:,} with: {command}")
+        else:
+            ranks.can_resume("No checkpoint was written yet: start it again.")
 
     def save_best(self, figures: Mapping[str, float]) -> None:
         """Writes a checkpoint that replaces the best one so far; `figures` are its evaluation."""
