@@ -1,6 +1,7 @@
 """Ranks on MPI, through mpi4py: the processes that `mpiexec -n 4 minigan train` starts."""
 
 import os
+import pickle
 import time
 from typing import Any, NoReturn
 
@@ -17,6 +18,9 @@ PROMPT = 100  # looks without a look at the clock
 class MpiRanks(Ranks):
     """The processes of an MPI communicator; arrays in host memory.
 
+    Exchanges are the non-blocking ones of MPI, which are looked after until they are over: a blocking one could not be
+    left when another rank has failed. They are no slower.
+
     Args:
         comm: an mpi4py communicator, of which a copy is used, so that its messages meet no others; None for all
             processes.
@@ -30,39 +34,14 @@ class MpiRanks(Ranks):
         self.comm = (MPI.COMM_WORLD if comm is None else comm).Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         self.local_rank = self.comm.Split_type(MPI.COMM_TYPE_SHARED).rank
-
-    def arrive(self) -> None:
-        """Waits until all ranks have come to the same exchange. An exchange itself cannot be left before its end.
-
-        Raises:
-            MiniganError: another rank has failed, was killed or is silent.
-        """
-        if (watch := self.watch) is None:
-            return
-        watch.exchanges += 1
-        is_over = self.comm.Ibarrier().Test
-        for _ in range(PROMPT):
-            if is_over():
-                return
-        began = time.monotonic()
-        while not is_over():
-            watch.expect_all(time.monotonic() - began)
-
-    def tell(self, error: BaseException) -> None:
-        if self.watch is not None:
-            self.watch.tell(error)
-
-    def can_resume(self, text: str) -> None:
-        if self.watch is not None:
-            self.watch.can_resume(text)
+        self._left: Any = None  # an exchange without an end: its memory is still MPI's
 
     def sum(self, array: Array) -> Array:
-        self.arrive()
         if isinstance(array, np.ndarray) and array.ndim and array.flags.c_contiguous:
-            self.comm.Allreduce(self._mpi.IN_PLACE, array)
+            self._finish(self.comm.Iallreduce(self._mpi.IN_PLACE, array))
             return array
         total = np.array(array)
-        self.comm.Allreduce(self._mpi.IN_PLACE, total)
+        self._finish(self.comm.Iallreduce(self._mpi.IN_PLACE, total))
         if isinstance(array, np.ndarray) and array.ndim:
             array[...] = total
             return array
@@ -76,28 +55,73 @@ class MpiRanks(Ranks):
         return total * type(total)(1 / self.size)
 
     def whole(self, rows: Array) -> Array:
-        self.arrive()
-        own = np.ascontiguousarray(rows)
-        parts = np.empty((self.size, *own.shape), own.dtype)
-        self.comm.Allgather(own, parts)
-        return self.in_order(parts)
+        return self.in_order(self._gathered(np.ascontiguousarray(rows)))
 
     def any(self, flag: bool) -> bool:
-        self.arrive()
-        return bool(self.comm.allreduce(bool(flag), op=self._mpi.LOR))
+        return bool(self.sum(np.array([flag], np.int64))[0])
 
     def gather(self, value: Any) -> list[Any]:
-        self.arrive()
-        return list(self.comm.allgather(value))
+        own = np.frombuffer(pickle.dumps(value), np.uint8)
+        sizes = self._gathered(np.array([own.size], np.int64))[:, 0]
+        padded = np.zeros(sizes.max(), np.uint8)
+        padded[: own.size] = own
+        parts = self._gathered(padded)
+        return [pickle.loads(part[:size].tobytes()) for part, size in zip(parts, sizes, strict=True)]
 
     def from_first(self, value: Any) -> Any:
-        self.arrive()
-        return self.comm.bcast(value if self.is_first else None, root=0)
+        content = np.frombuffer(pickle.dumps(value if self.is_first else None), np.uint8)
+        size = np.array([content.size], np.int64)
+        self._finish(self.comm.Ibcast(size, root=0))
+        buffer = content.copy() if self.is_first else np.empty(size[0], np.uint8)
+        self._finish(self.comm.Ibcast(buffer, root=0))
+        return value if self.is_first else pickle.loads(buffer.tobytes())
 
     def barrier(self) -> None:
-        self.arrive()
-        self.comm.Barrier()
+        self._finish(self.comm.Ibarrier())
+
+    def tell(self, error: BaseException) -> None:
+        if self.watch is not None:
+            self.watch.tell(error)
+
+    def can_resume(self, text: str) -> None:
+        if self.watch is not None:
+            self.watch.can_resume(text)
 
     def abort(self, code: int) -> NoReturn:
         self.comm.Abort(code)
         os._exit(code)  # it does not come back
+
+    # ------------------------------------------------------------------------------------------ one exchange
+
+    def _gathered(self, own: np.ndarray) -> np.ndarray:
+        """Arrays of one shape of all ranks, (size, *shape)."""
+        parts = np.empty((self.size, *own.shape), own.dtype)
+        self._finish(self.comm.Iallgather(own, parts))
+        return parts
+
+    def _finish(self, exchange: Any) -> None:
+        """Waits until an exchange is over.
+
+        Raises:
+            MiniganError: another rank has failed, was killed or is silent.
+        """
+        watch, is_over = self.watch, exchange.Test
+        if watch is not None:
+            watch.exchanges += 1
+        for _ in range(PROMPT):
+            if is_over():
+                return
+        began = time.monotonic()
+        try:
+            while not is_over():
+                if watch is not None:
+                    watch.expect_all(time.monotonic() - began)
+                _let_others_run()  # the one that is waited for may need this CPU
+        except BaseException:
+            self._left = exchange
+            raise
+
+
+def _let_others_run() -> None:
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()

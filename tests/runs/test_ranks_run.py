@@ -1,0 +1,201 @@
+"""Runs on several processes, under a real `mpiexec`: one run folder, one voice, one end."""
+
+import itertools
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpiexec import TRAIN, Launched, launch, needs_mpi, train
+from safetensors.numpy import load_file
+
+import minigan
+from minigan.cli import main
+
+needs_mpi()
+BATCH = "batch_size=8"
+QUICK = {"MINIGAN_RANK_LIMIT": "1"}
+
+
+def lines(run: Path) -> list[dict]:
+    log = run / "log.jsonl"
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def last_saved(run: Path) -> int:
+    """The step of the newest checkpoint, which is whole."""
+    path = max((run / "checkpoints").glob("step-*.safetensors"))
+    assert all(np.isfinite(array).all() for array in load_file(path).values())
+    return int(path.stem.removeprefix("step-"))
+
+
+def files(run: Path) -> set[str]:
+    return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A run on two ranks, and the same one on one."""
+    folder = tmp_path_factory.mktemp("ranks")
+    steps = ("--steps", "6", "--checkpoint-every", "3", "--sample-every", "3")
+    done = train(2, BATCH, *steps, "--out", "two", folder=folder)
+    assert done.code == 0, done.err
+    assert main([*TRAIN, BATCH, *steps, "--out", str(folder / "one"), "-q"]) == 0
+    return folder, done
+
+
+def test_one_run_folder_and_one_voice(shared):
+    folder, done = shared
+    assert files(folder / "two") == files(folder / "one")
+    assert done.err == ""
+    assert done.out.count("run folder two") == 1
+    assert "2 ranks, 4 of the batch's 8 examples each" in done.out
+    one, two = load_file(folder / "one/model.safetensors"), load_file(folder / "two/model.safetensors")
+    assert all(np.allclose(one[name], two[name], atol=1e-6) for name in one)
+
+
+def test_the_run_says_how_many_made_it(shared):
+    folder, _ = shared
+    assert [record.get("ranks") for record in lines(folder / "two")] == [2] * 6
+    assert "ranks" not in lines(folder / "one")[0]
+    assert minigan.open_run(folder / "two").config.engine.startswith("2 ranks of reference backend")
+
+
+def test_goes_on_with_another_number_of_ranks(shared, capsys):
+    folder, _ = shared
+    more = launch(4, "train", "--resume", "two", "--steps", "8", folder=folder).end()
+    assert (more.code, len(more.complaints)) == (0, 1)
+    assert "this run was made with 2 ranks of reference backend" in more.err
+    assert main(["train", "--resume", str(folder / "two"), "--steps", "9"]) == 0
+    assert "this run was made with 4 ranks" in capsys.readouterr().err
+    assert [record.get("ranks") for record in lines(folder / "two")] == [2] * 6 + [4] * 2 + [None]
+    refused = launch(3, "train", "--resume", "two", "--steps", "12", folder=folder).end()
+    assert (refused.code, last_saved(folder / "two")) == (2, 9)
+    assert refused.complaints == [
+        "minigan: 3 ranks need equal parts, got --batch-size 8. Choose a multiple of 3, or start another number of "
+        "ranks."
+    ]
+
+
+def test_other_commands_run_on_one_process(shared):
+    folder, _ = shared
+    done = launch(2, "sample", "two", "--count", "8", folder=folder).end()
+    assert done.code == 0
+    assert done.out == "8 samples of mlp at step 9: samples.png\n" or "samples.png" in done.out
+    assert done.complaints == ["minigan: sample runs on one process: the other process ends at once."]
+
+
+# ---------------------------------------------------------------------------------------- ends
+
+
+def running(folder: Path, *words: str, ranks: int = 2) -> Launched:
+    """A long training that has saved its third step and gone on."""
+    started = launch(
+        ranks, *TRAIN, BATCH, "--steps", "1000000", "--checkpoint-every", "1000000", *words, "--out", "run",
+        folder=folder, **QUICK,
+    )  # fmt: skip
+    started.wait_for(lambda: len(lines(folder / "run")) > 5)
+    return started
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_stopped(tmp_path, rank):
+    started = running(tmp_path, "--checkpoint-every", "3")
+    stopped = started.process_of(rank)
+    started.signal(rank, signal.SIGSTOP)
+    ended = started.end()
+    assert ended.code == 2
+    (line,) = ended.complaints
+    assert line.startswith(f"minigan: rank {rank} (process {stopped} on ")
+    assert "has given no sign of life for 1 s: it was stopped, or its host is lost." in line
+    assert line.endswith("with: mpiexec -n 2 minigan train --resume run")
+    assert str(last_saved(tmp_path / "run")) in line.replace(",", "")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_is_killed(tmp_path, rank):
+    started = running(tmp_path, "--checkpoint-every", "3")
+    killed = started.process_of(rank)
+    started.signal(rank, signal.SIGKILL)
+    ended = started.end()
+    assert ended.code not in (0, 2)
+    (line,) = ended.complaints
+    assert line.startswith(f"minigan: rank {rank} (process {killed} on ")
+    assert " was killed. Resume from step " in line
+    assert line.endswith("with: mpiexec -n 2 minigan train --resume run")
+    assert last_saved(tmp_path / "run") >= 3
+
+
+@pytest.mark.parametrize(("rank", "number"), [(None, signal.SIGINT), (1, signal.SIGTERM), (0, signal.SIGTERM)])
+def test_asked_to_end_all_end_after_the_same_step(tmp_path, rank, number):
+    started = running(tmp_path)
+    started.signal(rank, number)
+    ended = started.end()
+    step = last_saved(tmp_path / "run")
+    assert ended.code == 130
+    assert f"stopped at step {step}. Resume with: mpiexec -n 2 minigan train --resume run" in ended.out
+    assert ended.out.count("saving after this step") == 1
+    assert not (tmp_path / "run/.lock").exists()
+
+
+def test_nan_on_all_ranks_is_told_once(tmp_path):
+    ended = train(2, BATCH, "lr=1e30", "--steps", "50", "--out", "run", folder=tmp_path)
+    (line,) = ended.complaints
+    assert ended.code == 3
+    assert "training diverged at step" in line
+    assert "Traceback" not in ended.err
+
+
+SCRIPT = """
+import os, signal, sys, time
+import minigan
+
+class Victim(minigan.training.Listener):
+    def on_start(self, training):
+        self.state = training.state
+
+    def on_step(self, step):
+        if step.number == 5 and self.state.ranks.rank == {rank}:
+            {deed}
+
+minigan.train("mlp", data="ring", backend="reference", steps=9, batch_size=8, hidden=8, latent=4, out="run", log_every=1,
+    listeners=[Victim()])
+"""
+
+
+def victim(folder: Path, rank: int, deed: str):
+    (folder / "script.py").write_text(SCRIPT.format(rank=rank, deed=deed))
+    return Launched(2, ["script.py"], folder=folder, **QUICK).end()
+
+
+def test_an_error_of_one_rank_ends_all_and_the_step_is_saved(tmp_path):
+    ended = victim(tmp_path, 1, "1 / 0")
+    assert ended.code == 2
+    assert ended.err.count("ListenerError: rank 1: the listener Victim.on_step failed at step 5") == 1
+    assert "Step 5 is saved" in ended.err
+    assert last_saved(tmp_path / "run") == 5
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("rank", "deed", "code", "text"),
+    [
+        (0, "1 / 0", 2, "the listener Victim.on_step failed at step 5: ZeroDivisionError"),
+        (1, "raise MemoryError('no more')", 2, "rank 1: the listener Victim.on_step failed"),
+        (1, "sys.exit(5)", 5, "rank 1: the program ended with 5"),
+        (0, "sys.exit(5)", 5, "Step 5 is saved"),
+        (1, "os._exit(7)", 7, "rank 1 (process "),
+        (0, "os._exit(7)", 7, "rank 0 (process "),
+        (1, "os.abort()", None, "rank 1 (process "),
+        (1, "raise KeyboardInterrupt", 130, "rank 1: interrupted."),
+        (0, "os.remove('run/log.jsonl'); os.symlink('/dev/full', 'run/log.jsonl')", 2, "No space left on device"),
+    ],
+)
+def test_every_kind_of_end_of_one_rank(tmp_path, rank, deed, code, text):
+    ended = victim(tmp_path, rank, deed)
+    assert text in ended.err
+    if code is None:
+        assert ended.code != 0
+    else:
+        assert ended.code == code
