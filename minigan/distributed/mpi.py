@@ -1,12 +1,13 @@
 """Ranks on MPI, through mpi4py: the processes that `mpiexec -n 4 minigan train` starts."""
 
 import os
-import pickle
+
 import time
 from typing import Any, NoReturn
 
 import numpy as np
 
+from minigan.distributed.parcels import packed, unpacked
 from minigan.distributed.ranks import Array, Ranks
 from minigan.distributed.watch import Watch
 
@@ -61,20 +62,20 @@ class MpiRanks(Ranks):
         return bool(self.sum(np.array([flag], np.int64))[0])
 
     def gather(self, value: Any) -> list[Any]:
-        own = np.frombuffer(pickle.dumps(value), np.uint8)
+        own = np.frombuffer(packed(value), np.uint8)
         sizes = self._gathered(np.array([own.size], np.int64))[:, 0]
         padded = np.zeros(sizes.max(), np.uint8)
         padded[: own.size] = own
         parts = self._gathered(padded)
-        return [pickle.loads(part[:size].tobytes()) for part, size in zip(parts, sizes, strict=True)]
+        return [unpacked(part[:size].tobytes()) for part, size in zip(parts, sizes, strict=True)]
 
     def from_first(self, value: Any) -> Any:
-        content = np.frombuffer(pickle.dumps(value if self.is_first else None), np.uint8)
+        content = np.frombuffer(packed(value if self.is_first else None), np.uint8)
         size = np.array([content.size], np.int64)
         self._finish(self.comm.Ibcast(size, root=0))
         buffer = content.copy() if self.is_first else np.empty(size[0], np.uint8)
         self._finish(self.comm.Ibcast(buffer, root=0))
-        return value if self.is_first else pickle.loads(buffer.tobytes())
+        return value if self.is_first else unpacked(buffer.tobytes())
 
     def barrier(self) -> None:
         self._finish(self.comm.Ibarrier())

@@ -12,6 +12,7 @@ import numpy as np
 from minigan.backends import Backend
 from minigan.checkpoints.format import load_arrays, load_network, network_arrays, save_arrays
 from minigan.data import Dataset
+from minigan.distributed import ALONE, Ranks
 from minigan.errors import CheckpointError, DTypeError, OutputError, ShapeError
 from minigan.evaluation.classifier import Classifier, class_count, measuring_backend, network, train_classifier
 from minigan.support.durable_files import make_folder
@@ -50,7 +51,12 @@ def dataset_identity(dataset: Dataset) -> str:
 
 
 def kept_classifier(
-    dataset: Dataset, *, seed: int = 0, backend: str | Backend = "auto", say: Callable[[str], None]
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    backend: str | Backend = "auto",
+    say: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> Classifier:
     """Loads the classifier of a dataset from the cache folder, or trains one and keeps it there.
 
@@ -59,10 +65,23 @@ def kept_classifier(
         seed: of the training.
         backend: an object or a name, for training and for running it; in fp32 if it is named.
         say: called with a line on what takes long or went wrong.
+        ranks: that all call this: the first has the classifier, and hands it round.
     Raises:
         DataError: the dataset has no labelled images, or too few.
     """
     classes = class_count(dataset)
+    if ranks.size == 1:
+        return _kept(dataset, classes, seed=seed, backend=backend, say=say)
+    first = _kept(dataset, classes, seed=seed, backend=backend, say=say) if ranks.is_first else None
+    own = None if first is None else (network_arrays(first.net, "net"), first.accuracy, first.count)
+    arrays, accuracy, count = ranks.from_first(own)
+    return first or _made(arrays, accuracy, count, dataset, classes, backend=backend, source="the first rank")
+
+
+def _kept(
+    dataset: Dataset, classes: int, *, seed: int, backend: str | Backend, say: Callable[[str], None]
+) -> Classifier:
+    """The same in one process."""
     key = json.dumps([FORMAT, dataset_identity(dataset), classes, seed])
     folder = cache_folder()
     name = f"classifier-{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
@@ -100,8 +119,22 @@ def _load(path: Path, dataset: Dataset, *, classes: int, backend: str | Backend)
         raise CheckpointError(
             f"{path}: expected finite weights, an accuracy and a count, found something else. Remove it."
         )
+    return _made(arrays, accuracy, count, dataset, classes, backend=backend, source=str(path))
+
+
+def _made(
+    arrays: dict[str, np.ndarray],
+    accuracy: float,
+    count: int,
+    dataset: Dataset,
+    classes: int,
+    *,
+    backend: str | Backend,
+    source: str,
+) -> Classifier:
+    """A classifier with these weights."""
     H, W, C = dataset.shape
     net = network((H, W, C), classes)
     net.build(dataset.shape, backend=measuring_backend(backend), rng=np.random.default_rng(0))
-    load_network(net, arrays, "net", source=str(path))
+    load_network(net, arrays, "net", source=source)
     return Classifier(net, accuracy=accuracy, count=count, name=dataset.name)

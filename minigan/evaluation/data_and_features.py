@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from minigan.backends import Backend
 from minigan.data import Dataset, StackedImages, open_dataset
+from minigan.distributed import ALONE, Ranks
 from minigan.errors import ConfigError, DataError
 from minigan.evaluation.classifier import class_count
 from minigan.evaluation.classifier_cache import kept_classifier
@@ -43,6 +44,7 @@ def choose_features(
     *,
     backend: str | Backend = "auto",
     say: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> FeatureFunction:
     """Chooses the features for a dataset of images.
 
@@ -51,6 +53,7 @@ def choose_features(
         kind: "classifier" or "pixels"; None takes a classifier if the images have labels for one.
         backend: an object or a name, for training and running the classifier; in fp32 if it is named.
         say: called with a line on what was chosen, takes long or went wrong.
+        ranks: that all choose at the same time: the first trains the classifier for all.
     Raises:
         ConfigError: an unknown kind.
         DataError: a classifier is asked for, and the images have no labels.
@@ -66,5 +69,5 @@ def choose_features(
             kind = "pixels"
     if kind == "pixels":
         return PixelFeatures()
-    classifier = kept_classifier(labelled, backend=backend, say=say)
+    classifier = kept_classifier(labelled, backend=backend, say=say, ranks=ranks)
     return StackedClassifier(classifier) if isinstance(dataset, StackedImages) else classifier

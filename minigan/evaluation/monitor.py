@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from minigan.data import Dataset, GaussianMixture
+from minigan.distributed import ALONE, Ranks
 from minigan.errors import DataError
 from minigan.evaluation.features import FeatureFunction, PixelFeatures
 from minigan.evaluation.metrics import Moments, frechet_distance, kernel_distance, mode_coverage
@@ -29,6 +30,7 @@ class Monitor:
             `minigan.evaluation.choose_features`.
         count: number of real images, and of the samples in each call: distances of different numbers do not compare.
         seed: of the choice of the real images.
+        ranks: share the work: each computes the features of its part of the images.
     Raises:
         DataError: points without known modes, or fewer than 2 images.
 
@@ -37,16 +39,23 @@ class Monitor:
     """
 
     def __init__(
-        self, dataset: Dataset, *, features: FeatureFunction | None = None, count: int = 2000, seed: int = 0
+        self,
+        dataset: Dataset,
+        *,
+        features: FeatureFunction | None = None,
+        count: int = 2000,
+        seed: int = 0,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.count, self.seed = count, seed
+        self.count, self.seed, self.ranks = count, seed, ranks
         self.mixture = dataset if isinstance(dataset, GaussianMixture) else None
         self.check(dataset, count=count)
         if self.mixture is not None:
             return
         self.features = PixelFeatures() if features is None else features
         rows = np.random.default_rng(seed).permutation(len(dataset))[:count]
-        self.real = self.features(dataset.read(rows))
+        own = np.array_split(rows, ranks.size)[ranks.rank]
+        self.real = self._together(self.features(dataset.read(own)) if len(own) else None)
         self.moments = Moments.of(self.real)
 
     @staticmethod
@@ -73,16 +82,31 @@ class Monitor:
         """Computes the figures of samples.
 
         Args:
-            samples: images (N, H, W, C) in [-1, 1], or points (N, 2).
+            samples: images (N, H, W, C) in [-1, 1], or points (N, 2); on several ranks this one's part of them, one
+                after the other, which may be empty.
         Returns:
             `{"fid": .., "kid": ..}` for images, `{"modes": .., "high_quality": ..}` for points.
         Raises:
             ShapeError, DataError: fewer than 2 samples, or samples that are not finite.
         """
+        own = samples
+        if self.mixture is None:
+            own = self.features(np.clip(samples, -1, 1)) if len(samples) or self.ranks.size == 1 else None
+        whole = self._together(own)
+        figures: dict[str, float] = self.ranks.from_first(self._figures(whole) if self.ranks.is_first else None)
+        return figures
+
+    def _together(self, own: np.ndarray | None) -> np.ndarray:
+        """All ranks' rows, one rank's after the other's."""
+        if self.ranks.size == 1 and own is not None:
+            return own
+        return np.concatenate([part for part in self.ranks.gather(own) if part is not None])
+
+    def _figures(self, features: np.ndarray) -> dict[str, float]:
+        """The figures of all features, or of all points."""
         if self.mixture is not None:
-            found = mode_coverage(samples, centres=self.mixture.centres, sigma=self.mixture.sigma)
+            found = mode_coverage(features, centres=self.mixture.centres, sigma=self.mixture.sigma)
             return {"modes": float(found.modes), "high_quality": found.high_quality}
-        features = self.features(np.clip(samples, -1, 1))
         rng = np.random.default_rng(self.seed)
         return {
             "fid": frechet_distance(self.moments, Moments.of(features)),

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from minigan.distributed import ALONE, Ranks
 from minigan.errors import ConfigError
 from minigan.evaluation import Monitor, choose_features
 from minigan.recipes import Recipe
 from minigan.training.exhibit import picture_count
 from minigan.training.listeners import Draw
+from minigan.training.sampling import rows_of_rank
 
 __all__ = ["FixedNoiseMeasure"]
 
@@ -27,18 +29,28 @@ class FixedNoiseMeasure:
         rng: of the noise, and of the classes of samples.
         seed: of the choice of real examples.
         best: the figure by which the best checkpoint is chosen, or "".
+        ranks: that share the work: each draws and looks at its part of the samples.
     Raises:
         ConfigError: the recipe draws from images, or there is no such figure.
         DataError: the dataset has too few examples to compare with.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Any, *, rng: np.random.Generator, seed: int, best: str = "") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Any,
+        *,
+        rng: np.random.Generator,
+        seed: int,
+        best: str = "",
+        ranks: Ranks = ALONE,
+    ) -> None:
         if recipe.from_images:
             raise ConfigError(
                 f"{recipe.name} draws from images, not from noise, and has no figures in training. "
                 "Leave `evaluate_every` out."
             )
-        self.recipe, self.dataset, self.seed = recipe, dataset, seed
+        self.recipe, self.dataset, self.seed, self.ranks = recipe, dataset, seed, ranks
         count = picture_count(recipe.image_shape(dataset), images=COUNT)
         self.z, self.condition = recipe.sources(rng, count)
         Monitor.check(dataset, count=count)
@@ -47,7 +59,7 @@ class FixedNoiseMeasure:
         self.monitor: Monitor | None = None
 
     def __call__(self, draw: Draw, say: Callable[[str], None]) -> dict[str, float]:
-        """The figures of the samples, by name.
+        """The figures of the samples, by name; the same on all ranks, each of which calls it.
 
         Args:
             draw: (z, condition) -> samples in host memory.
@@ -55,6 +67,10 @@ class FixedNoiseMeasure:
         """
         if self.monitor is None:
             images = len(self.dataset.shape) == 3
-            features = choose_features(self.dataset, say=say) if images else None
-            self.monitor = Monitor(self.dataset, features=features, count=len(self.z), seed=self.seed)
-        return self.monitor(self.recipe.to_images(draw(self.z, self.condition)))
+            features = choose_features(self.dataset, say=say, ranks=self.ranks) if images else None
+            self.monitor = Monitor(self.dataset, features=features, count=len(self.z), seed=self.seed, ranks=self.ranks)
+        rows = rows_of_rank(len(self.z), self.ranks)
+        z, condition = self.z[rows], None if self.condition is None else self.condition[rows]
+        if not len(z):  # more ranks than batches
+            return self.monitor(np.empty((0, *self.dataset.shape)))
+        return self.monitor(self.recipe.to_images(draw(z, condition)))

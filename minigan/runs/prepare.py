@@ -127,7 +127,7 @@ def _assembled(
         exhibit=exhibit,
         to_images=recipe.to_images,
         rhythm=config.rhythm,
-        measure=_measure(config, recipe, dataset),
+        measure=_measure(config, recipe, dataset, backend.ranks),
         keep=config.keep,
         listeners=listeners,
         logs=config.log,
@@ -135,11 +135,11 @@ def _assembled(
     return PreparedRun(config, recipe, dataset, backend, trainer)
 
 
-def _measure(config: RunConfig, recipe: Recipe, dataset: Collection) -> FixedNoiseMeasure | None:
+def _measure(config: RunConfig, recipe: Recipe, dataset: Collection, ranks: Ranks) -> FixedNoiseMeasure | None:
     if not config.rhythm.evaluate_every:
         return None
     rng = np.random.default_rng([config.seed, EVALUATION])
-    return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=config.seed, best=config.keep.best)
+    return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=config.seed, best=config.keep.best, ranks=ranks)
 
 
 def prepare_from_folder(

@@ -8,6 +8,7 @@ import numpy as np
 
 from minigan.backends.constants import Constants
 from minigan.data.pictures import ImageBatch
+from minigan.distributed import Ranks
 from minigan.errors import ConfigError, DTypeError, ShapeError
 from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.network import Sequential
@@ -19,7 +20,7 @@ Noise = Callable[[np.random.Generator, int], np.ndarray]  # (rng, n) -> z, (n, *
 # From so many batches on, packing the weights once pays: it takes as long as drawing two or three images.
 MANY_BATCHES = 8
 
-__all__ = ["LastingConstants", "Noise", "constants_of", "generate", "standing_statistics"]
+__all__ = ["LastingConstants", "Noise", "constants_of", "generate", "rows_of_rank", "standing_statistics"]
 
 
 def generate(
@@ -50,16 +51,31 @@ def generate(
     whole(batch_size, "batch_size", of="generate")
     flag(batch_statistics, "batch_statistics", of="generate")
     outputs: list[Any] = []
-    # Batches of about one size: a small last one would have poor statistics.
-    batches = -(-len(z) // batch_size)
-    holding = G.kernels.holding(constants_of(G)) if batches >= MANY_BATCHES else nullcontext()
+    batches = _batches(len(z), batch_size)
+    holding = G.kernels.holding(constants_of(G)) if len(batches) >= MANY_BATCHES else nullcontext()
     with G.kernels.alone(), holding:
-        for rows in np.array_split(np.arange(len(z)), batches):
+        for rows in batches:
             c = None if condition is None else G.kernels.asarray(condition[rows], dtype=G.dtype)
             y, _ = G.given(c).forward(G.kernels.asarray(z[rows], dtype=G.dtype), train=batch_statistics, rng=rng)
             outputs.append(G.kernels.to_numpy(y))
     drawn: np.ndarray = np.concatenate(outputs)
     return drawn.view(ImageBatch) if len(G.output_shape) == 3 else drawn
+
+
+def _batches(count: int, batch_size: int) -> list[np.ndarray]:
+    """Rows of batches of about one size: a small last one would have poor statistics."""
+    return np.array_split(np.arange(count), -(-count // batch_size))
+
+
+def rows_of_rank(count: int, ranks: Ranks, *, batch_size: int = 64) -> slice:
+    """This rank's part of what `generate` is to draw on all ranks: whole batches, so that they are those of one rank.
+
+    Args:
+        count: samples on all ranks.
+        batch_size: as in `generate`.
+    """
+    own = np.array_split(np.array([rows[[0, -1]] for rows in _batches(count, batch_size)]), ranks.size)[ranks.rank]
+    return slice(int(own[0, 0]), int(own[-1, 1]) + 1) if len(own) else slice(0)
 
 
 def constants_of(G: Sequential) -> Constants:

@@ -11,7 +11,19 @@ import pytest
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 LIMIT = 60.0  # seconds: none of these programs takes a quarter of that
-TRAIN = ("train", "mlp", "--data", "ring", "--backend", "reference", "--log-every", "1", "--set", "hidden=8", "latent=4")
+TRAIN = (
+    "train",
+    "mlp",
+    "--data",
+    "ring",
+    "--backend",
+    "reference",
+    "--log-every",
+    "1",
+    "--set",
+    "hidden=8",
+    "latent=4",
+)
 
 
 def needs_mpi() -> None:

@@ -51,7 +51,7 @@ class ThreadRanks(Ranks):
         parts = self.gather(_on_host(array))
         total = np.asarray(sum(parts[1:], parts[0])) * parts[0].dtype.type(factor)
         if not getattr(array, "ndim", 0):
-            return total[()] if np.isscalar(array) or isinstance(array, np.ndarray) else _like(total, array)
+            return _like(total, array) if _is_on_device(array) else total[()]
         array[...] = _like(total, array)
         return array
 
@@ -72,14 +72,18 @@ class ThreadRanks(Ranks):
         raise SystemExit(code)
 
 
+def _is_on_device(array: Array) -> bool:
+    return type(array).__module__.partition(".")[0] == "cupy"  # or its stand-in
+
+
 def _on_host(array: Array) -> np.ndarray:
-    """A copy in host memory, also of an array of the stand-in for CuPy."""
-    return np.array(array.get() if hasattr(array, "get") else array)
+    """A copy in host memory."""
+    return np.array(array_module(array).asnumpy(array) if _is_on_device(array) else array)
 
 
 def _like(host: np.ndarray, array: Array) -> Array:
     """The same numbers where the array is."""
-    return array_module(array).asarray(host) if hasattr(array, "get") else host
+    return array_module(array).asarray(host) if _is_on_device(array) else host
 
 
 def on_ranks(size: int, work: Callable[[ThreadRanks], T]) -> list[T]:
