@@ -1,7 +1,6 @@
 """Ranks on MPI, through mpi4py: the processes that `mpiexec -n 4 minigan train` starts."""
 
 import os
-
 import time
 from typing import Any, NoReturn
 
@@ -14,6 +13,7 @@ from minigan.distributed.watch import Watch
 __all__ = ["MpiRanks"]
 
 PROMPT = 100  # looks without a look at the clock
+LONG, NAP = 0.5, 1e-3  # seconds: another rank saves, draws or evaluates
 
 
 class MpiRanks(Ranks):
@@ -115,14 +115,18 @@ class MpiRanks(Ranks):
         began = time.monotonic()
         try:
             while not is_over():
+                waited = time.monotonic() - began
                 if watch is not None:
-                    watch.expect_all(time.monotonic() - began)
-                _let_others_run()  # the one that is waited for may need this CPU
+                    watch.expect_all(waited)
+                _let_others_run(waited)
         except BaseException:
             self._left = exchange
             raise
 
 
-def _let_others_run() -> None:
-    if hasattr(os, "sched_yield"):
+def _let_others_run(waited: float) -> None:
+    """Leaves the CPU to those who are waited for; sleeps, once it takes longer than any step's differences."""
+    if waited > LONG:
+        time.sleep(NAP)
+    elif hasattr(os, "sched_yield"):
         os.sched_yield()

@@ -12,7 +12,7 @@ HEAD = 8  # bytes: the length of the JSON
 
 
 def packed(value: Any) -> bytes:
-    """A value that `unpacked` understands: numbers, texts, None, paths, arrays; lists, tuples and dictionaries of such."""
+    """A value as bytes: a number, text, None, path or array; or a list, a tuple or a dictionary of such."""
     arrays: list[np.ndarray] = []
     text = json.dumps(_plain(value, arrays)).encode()
     return b"".join([len(text).to_bytes(HEAD, "little"), text, *(array.tobytes() for array in arrays)])

@@ -1,6 +1,5 @@
 """Runs on several processes, under a real `mpiexec`: one run folder, one voice, one end."""
 
-import itertools
 import json
 import signal
 from pathlib import Path
@@ -82,7 +81,7 @@ def test_other_commands_run_on_one_process(shared):
     folder, _ = shared
     done = launch(2, "sample", "two", "--count", "8", folder=folder).end()
     assert done.code == 0
-    assert done.out == "8 samples of mlp at step 9: samples.png\n" or "samples.png" in done.out
+    assert done.out.count("8 samples of mlp at step ") == 1
     assert done.complaints == ["minigan: sample runs on one process: the other process ends at once."]
 
 
@@ -159,8 +158,8 @@ class Victim(minigan.training.Listener):
         if step.number == 5 and self.state.ranks.rank == {rank}:
             {deed}
 
-minigan.train("mlp", data="ring", backend="reference", steps=9, batch_size=8, hidden=8, latent=4, out="run", log_every=1,
-    listeners=[Victim()])
+small = dict(steps=9, batch_size=8, hidden=8, latent=4)
+minigan.train("mlp", data="ring", backend="reference", out="run", log_every=1, listeners=[Victim()], **small)
 """
 
 
