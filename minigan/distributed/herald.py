@@ -171,7 +171,7 @@ class Herald:
         if "failed" in message:
             rank.has_failed = True
             text = str(message["text"])
-            if number and not text.startswith("rank "):  # it may be about another one
+            if not text.startswith("rank "):  # it may be about another one
                 text = f"rank {number}: {text}"
             self._tell(number, message["failed"], text, message["code"])
         elif "resume" in message and number == 0:
@@ -191,7 +191,7 @@ class Herald:
         self.ranks.pop(rank.number, None)
         self.gone.add(rank.number)
         if not (rank.has_ended or rank.has_failed):
-            self._tell(rank.number, "RankError", f"{rank.name} was killed.", KILLED)
+            self._tell(rank.number, "RankError", f"{rank.name} was killed or has crashed.", KILLED)
 
     def _close(self, rank: Rank) -> None:
         self.selector.unregister(rank.connection)
