@@ -27,30 +27,29 @@ class DealtGenerator(np.random.Generator):
 
     def __init__(self, rng: np.random.Generator, ranks: Ranks) -> None:
         super().__init__(rng.bit_generator)
-        self.ranks = ranks
+        self.rng, self.ranks = rng, ranks
 
     def standard_normal(self, size: Size = None, dtype: Any = np.float64, out: Any = None) -> Any:
-        return self._into(out, lambda whole: super(DealtGenerator, self).standard_normal(whole, dtype=dtype), size)
+        return self._into(out, lambda whole: self.rng.standard_normal(whole, dtype=dtype), size)
 
     def random(self, size: Size = None, dtype: Any = np.float64, out: Any = None) -> Any:
-        return self._into(out, lambda whole: super(DealtGenerator, self).random(whole, dtype=dtype), size)
+        return self._into(out, lambda whole: self.rng.random(whole, dtype=dtype), size)
 
     def normal(self, loc: Numbers = 0.0, scale: Numbers = 1.0, size: Size = None) -> Any:
-        return self._dealt(lambda whole: super(DealtGenerator, self).normal(loc, scale, whole), size)
+        return self._dealt(lambda whole: self.rng.normal(loc, scale, whole), size)
 
     def uniform(self, low: Numbers = 0.0, high: Numbers = 1.0, size: Size = None) -> Any:
-        return self._dealt(lambda whole: super(DealtGenerator, self).uniform(low, high, whole), size)
+        return self._dealt(lambda whole: self.rng.uniform(low, high, whole), size)
 
     def integers(
         self, low: Numbers, high: Numbers = None, size: Size = None, dtype: Any = np.int64, endpoint: bool = False
     ) -> Any:
-        parent = super()
-        return self._dealt(lambda whole: parent.integers(low, high, whole, dtype=dtype, endpoint=endpoint), size)
+        return self._dealt(lambda whole: self.rng.integers(low, high, whole, dtype=dtype, endpoint=endpoint), size)
 
     def choice(
         self, a: Any, size: Size = None, replace: bool = True, p: Any = None, axis: int = 0, shuffle: bool = True
     ) -> Any:
-        return self._dealt(lambda whole: super(DealtGenerator, self).choice(a, whole, replace, p, axis, shuffle), size)
+        return self._dealt(lambda whole: self.rng.choice(a, whole, replace, p, axis, shuffle), size)
 
     def _into(self, out: Any, draw: Callable[[Size], Any], size: Size) -> Any:
         if out is None:

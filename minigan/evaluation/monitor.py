@@ -89,7 +89,7 @@ class Monitor:
         Raises:
             ShapeError, DataError: fewer than 2 samples, or samples that are not finite.
         """
-        own = samples
+        own: np.ndarray | None = samples
         if self.mixture is None:
             own = self.features(np.clip(samples, -1, 1)) if len(samples) or self.ranks.size == 1 else None
         whole = self._together(own)

@@ -161,7 +161,7 @@ class CycleConsistent(Learner):
                 f"{type(loss).__name__} compares real with fake images, which are of different kinds here. Use "
                 "LeastSquares(), or another loss that judges each batch by itself."
             )
-        self.loss = loss
+        self.loss: AdversarialLoss = loss
         self.adversarial = number(adversarial, "adversarial", above=0)
         self.cycle, self.identity = number(cycle, "cycle", least=0), number(identity, "identity", least=0)
         self.pools = {} if pools is None else {"D_A": pools[0], "D_B": pools[1]}

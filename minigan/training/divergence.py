@@ -68,6 +68,7 @@ class FirstNonFinite(Observer):
 
     Attributes:
         forward: its name if it was found in a forward pass: the input, a weight or a layer's output. Otherwise None.
+        place: how many numbers of forward passes were looked at, up to that one: ranks compare it.
         backward: its name if it was found in a backward or double backward pass: a gradient. Otherwise None.
     """
 
@@ -80,6 +81,7 @@ class FirstNonFinite(Observer):
     def restart(self) -> None:
         """Forgets what it found."""
         self.forward = self.backward = None
+        self.place = 0
         self._of_penalty = False  # whether `backward` is
         self._double = 0  # the number of double backward passes around the present pass
 
@@ -130,7 +132,10 @@ class FirstNonFinite(Observer):
         )
 
     def _look_forward(self, name: str, array: Array | None) -> None:
-        if self.forward is None and array is not None and not is_finite(array):
+        if self.forward is not None:
+            return
+        self.place += 1
+        if array is not None and not is_finite(array):
             self.forward = name
 
     def _look_backward(self, now: Pass, name: str, array: Array | None, *, limit: float = math.inf) -> None:

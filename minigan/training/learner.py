@@ -210,10 +210,12 @@ class Learner(ABC):
         return DivergenceError(f"{found} {'are' if found in wrong else 'is'} not finite.")
 
     def _name(self, found: FirstNonFinite, losses: Sequence[tuple[str, Array]] = ()) -> str | None:
-        """Name of the first number that is not finite, on any rank: one in a forward pass comes before all others."""
-        of_ranks = self.G.kernels.ranks.gather([found.forward, found.first(losses)])
-        names = [forward for forward, _ in of_ranks] + [first for _, first in of_ranks]
-        return next((name for name in names if name is not None), None)
+        """Name of the first number that is not finite: on several ranks, of the one where it comes first."""
+        of_ranks = self.G.kernels.ranks.gather((found.forward, found.place, found.first(losses)))
+        forward = [(place, rank, name) for rank, (name, place, _) in enumerate(of_ranks) if name is not None]
+        if forward:
+            return min(forward)[-1]
+        return next((first for _, _, first in of_ranks if first is not None), None)
 
     def _restore(self, statistics: Mapping[str, Array]) -> None:
         for name, before in statistics.items():

@@ -4,6 +4,8 @@ Logits are few numbers. So the ranks exchange these, and each computes the whole
 too, knows nothing of ranks.
 """
 
+from typing import overload
+
 from minigan.backends import Array, Backend
 from minigan.distributed.ranks import Ranks
 from minigan.losses import AdversarialLoss, CoupledLoss, Loss
@@ -11,15 +13,20 @@ from minigan.losses import AdversarialLoss, CoupledLoss, Loss
 __all__ = ["on_all_ranks"]
 
 
+@overload
+def on_all_ranks(loss: AdversarialLoss, kernels: Backend) -> AdversarialLoss: ...
+@overload
+def on_all_ranks(loss: CoupledLoss, kernels: Backend) -> CoupledLoss: ...
 def on_all_ranks(loss: Loss, kernels: Backend) -> Loss:
     """The loss on this rank's logits, its values those of the whole batch's.
 
     The loss itself where there is one rank, or where its value is the mean of the parts' values.
     """
-    if kernels.ranks.size == 1 or (isinstance(loss, AdversarialLoss) and loss.separable):
+    if kernels.ranks.size == 1:
         return loss
-    shared = SharedCoupledLoss if isinstance(loss, CoupledLoss) else SharedLoss
-    return shared(loss, kernels.ranks)
+    if isinstance(loss, CoupledLoss):
+        return SharedCoupledLoss(loss, kernels.ranks)
+    return loss if loss.separable else SharedLoss(loss, kernels.ranks)
 
 
 class SharedLoss(AdversarialLoss):

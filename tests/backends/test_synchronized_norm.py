@@ -31,7 +31,7 @@ def one_at_a_time(launch):
 
 
 def everything(backend: Backend, x, gamma, beta, dy, v) -> list[np.ndarray]:
-    """What the kernels of BatchNorm make of these host arrays: arrays of the batch, then arrays of channels.
+    """Results of the kernels of BatchNorm for these host arrays: arrays of the batch, then arrays of channels.
 
     The gradients of gamma and beta are means over ranks, as they are after the exchange of all gradients.
     """

@@ -36,7 +36,7 @@ OWN = {  # of what these recipes refuse
 
 
 class Trace(NamedTuple):
-    """What a training has measured and learned.
+    """Everything that a training has measured and learned.
 
     Attributes:
         values: of each step.

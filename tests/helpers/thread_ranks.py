@@ -87,7 +87,7 @@ def _like(host: np.ndarray, array: Array) -> Array:
 
 
 def on_ranks(size: int, work: Callable[[ThreadRanks], T]) -> list[T]:
-    """What each of so many ranks returns. The first one's error ends them all."""
+    """Results of so many ranks. The first error ends them all."""
     meeting, results, errors = Meeting(size), [None] * size, [None] * size
 
     def run(rank: int) -> None:

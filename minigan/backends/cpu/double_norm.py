@@ -68,6 +68,8 @@ def double_gradients(part, parts, v, dy, x, mean, factors, ddy, ddx):
 class DoubleNormKernels(NarrowArrays, reference.GroupNormKernels):
     """Overrides of `batchnorm_double_grad` and `group_norm_double_grad`; the formulas are in `reference/`."""
 
+    ranks: Ranks
+
     @takes_bfloat16
     def batchnorm_double_grad(
         self,
