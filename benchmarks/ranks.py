@@ -187,8 +187,7 @@ def rows(options: argparse.Namespace) -> Iterator[list[Row]]:
     """One process, then each number of ranks; all started."""
     started: list[Row] = []
     try:
-        for ranks in (0, *options.ranks):
-            started.append(Row(ranks, max(1, options.threads // max(1, ranks)), options))
+        started += (Row(ranks, max(1, options.threads // max(1, ranks)), options) for ranks in (0, *options.ranks))
         yield started
     finally:
         for row in started:
@@ -244,9 +243,10 @@ def model_table(work: Work, hosts: Sequence[int]) -> Iterator[str]:
     for name, network in NETWORKS.items():
         for count in hosts:
             exchanges, drawing, step = predicted(work, count, network)
+            speed = count * work.images / step
             yield (
-                f"{name:22}{count:6}{1e3 * exchanges:11.2f}{1e3 * drawing:9.2f}{1e3 * step:9.1f}{work.step / step:12.1%}"
-                f"{count * work.images / step:11,.0f}"
+                f"{name:22}{count:6}{1e3 * exchanges:11.2f}{1e3 * drawing:9.2f}{1e3 * step:9.1f}"
+                f"{work.step / step:12.1%}{speed:11,.0f}"
             )
 
 

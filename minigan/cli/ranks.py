@@ -20,7 +20,7 @@ def silence() -> None:
 
     Python takes None as a stream that was closed.
     """
-    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    sys.stdout = sys.stderr = None
     sys.excepthook = _show_bug
 
 

@@ -91,6 +91,15 @@ class Herald:
 
     def run(self) -> None:
         """Returns when all ranks have gone; or all that ever came, some time after the first failure."""
+        try:
+            self._listen()
+        finally:
+            for key in list(self.selector.get_map().values()):
+                if key.data is not None:
+                    key.data.connection.close()
+            self.selector.close()
+
+    def _listen(self) -> None:
         before = began = self.clock()
         pause = min(self.limit / BEATS, 1.0) if self.limit else 1.0
         while len(self.gone) < self.size:

@@ -177,6 +177,12 @@ class Watch:
         """This program ends in order."""
         self._send({"bye": True})
 
+    def close(self) -> None:
+        """Watches no longer."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.shutdown(socket.SHUT_RDWR)
+
     # ------------------------------------------------------------------------------------------ the thread
 
     def _live(self, pause: float) -> None:
