@@ -123,11 +123,12 @@ class Watch:
         self._ended: dict[int, float] = {}  # ranks whose program has ended, and since when
         self._has_told = False
         self._sending = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._socket = None if meeting is None else _connected(meeting, rank)
         if self._socket is not None and meeting is not None:
             pause = min(meeting.limit / herald.BEATS, 1.0) if meeting.limit else 1.0
-            thread = threading.Thread(target=self._live, args=(pause,), name="minigan-watch", daemon=True)
-            if not start_thread(thread):
+            self._thread = threading.Thread(target=self._live, args=(pause,), name="minigan-watch", daemon=True)
+            if not start_thread(self._thread):
                 self._socket.close()
                 self._socket = None
 
@@ -180,14 +181,17 @@ class Watch:
     def close(self) -> None:
         """Watches no longer."""
         connection, self._socket = self._socket, None
-        if connection is not None:
-            connection.shutdown(socket.SHUT_RDWR)
+        if connection is not None and self._thread is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            self._thread.join()
 
     # ------------------------------------------------------------------------------------------ the thread
 
     def _live(self, pause: float) -> None:
         buffer = b""
-        while (connection := self._socket) is not None:
+        connection = self._socket
+        while connection is not None and self._socket is not None:
             try:
                 if select.select([connection], [], [], pause)[0]:
                     received = connection.recv(herald.LONGEST)
@@ -200,6 +204,8 @@ class Watch:
             except (OSError, ValueError):
                 break
         self._socket = None  # the herald was killed: work goes on without it
+        if connection is not None:
+            connection.close()
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "end" in message:
