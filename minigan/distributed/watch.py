@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,12 +111,14 @@ class Watch:
     Args:
         meeting: where the herald is; None watches nothing.
         rank: this one.
+        end_process: called with the exit code when the herald ends all ranks, whatever they do.
     Attributes:
         exchanges: those begun with other ranks; counted by the caller.
         is_on: whether somebody watches.
     """
 
-    def __init__(self, meeting: Meeting | None, rank: int) -> None:
+    def __init__(self, meeting: Meeting | None, rank: int, *, end_process: Callable[[int], object] = os._exit) -> None:
+        self._end_process = end_process
         self.exchanges = 0
         self.rank = rank
         self.lost: RankError | MiniganError | None = None  # an error of the first rank that failed
@@ -209,7 +211,7 @@ class Watch:
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "end" in message:
-            os._exit(int(message["end"]))
+            self._end_process(int(message["end"]))
         if "ended" in message:
             self._ended[int(message["ended"])] = time.monotonic()
         elif "lost" in message and self.lost is None:

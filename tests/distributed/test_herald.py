@@ -159,15 +159,15 @@ def test_strangers_are_sent_away():
 @pytest.fixture
 def pair():
     """A herald of two ranks: the first is a watch, the other a plain socket."""
-    said = []
+    said, ends = [], []
     server = socket.create_server(("127.0.0.1", 0))
     server.setblocking(False)
     port = server.getsockname()[1]
     herald = Herald(server, token=TOKEN, size=2, limit=1.0, grace=5.0, say=said.append)
     thread = threading.Thread(target=herald.run, daemon=True)
     thread.start()
-    watch = Watch(Meeting(("127.0.0.1",), port, TOKEN, 1.0), 0)
-    other = Watch(Meeting(("127.0.0.1",), port, TOKEN, 1.0), 1)
+    watch = Watch(Meeting(("127.0.0.1",), port, TOKEN, 1.0), 0, end_process=ends.append)
+    other = Watch(Meeting(("127.0.0.1",), port, TOKEN, 1.0), 1, end_process=ends.append)
     assert watch.is_on
     assert other.is_on
     yield watch, other
