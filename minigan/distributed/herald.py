@@ -9,7 +9,8 @@ program, with nothing of minigan or NumPy in it; every rank connects to it, and 
                       {"resume": text}                       of the first rank: how to go on from what is saved by now
                       {"said": true}                         of the first rank: it has told the user how all ends
                       {"bye": true}                          the program ends in order
-    herald to ranks   {"lost", "kind", "text", "code"}       that rank has failed; the first one saves, and says so
+    herald to ranks   {}                                     alive; a rank that hears nothing is cut off, and ends
+                      {"lost", "kind", "text", "code"}       that rank has failed; the first one saves, and says so
                       {"ended": rank}                        that rank's program has ended
                       {"end": code}                          end at once
 
@@ -100,14 +101,18 @@ class Herald:
             self.selector.close()
 
     def _listen(self) -> None:
-        before = began = self.clock()
+        before = began = greeted = self.clock()
         pause = min(self.limit / BEATS, 1.0) if self.limit else 1.0
         while len(self.gone) < self.size:
-            self._hear(pause / 10 if self.news else pause)
+            self._hear(pause / 100 if self.news else pause)
             now = self.clock()
             if now - before > 3 * pause:  # this program was stopped itself, and perhaps all ranks with it
                 for rank in self.ranks.values():
                     rank.heard, rank.moved = now, now
+            if now - greeted > pause:
+                greeted = now
+                for rank in self.ranks.values():
+                    self._send(rank, {})
             before = now
             if self.news is None:
                 self._look_for_silence(now)
@@ -247,7 +252,7 @@ class Herald:
         if self.news is None:
             return
         until = self.clock() + SETTLING
-        while not self.has_said and self.ranks and self.clock() < until:  # a word of the first may be on its way
+        while not self.has_said and 0 in self.ranks and self.clock() < until:  # its word may be on its way
             self._hear(SETTLING / 10)
         if not self.has_said:
             self.say(f"minigan: {self.news['text']} {self.resume}".rstrip())

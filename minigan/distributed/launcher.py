@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import functools
-import os
 import sys
 import time
 import traceback
@@ -47,8 +46,8 @@ def _started_together(launch: Launch) -> Ranks:
 
     limit = rank_limit()
     meeting = world.bcast(start_herald(world.size, limit=limit) if world.rank == 0 else None, root=0)
-    watch = Watch(meeting, world.rank)
-    ranks = MpiRanks(world, watch=watch)
+    ranks = MpiRanks(world)
+    ranks.watch = watch = Watch(meeting, world.rank, end_process=ranks.abort)
     _end_with_this_process(ranks, watch)
     return ranks
 
@@ -104,8 +103,6 @@ def end_all(code: int, error: BaseException | None = None) -> NoReturn:
         watch.said()
     elif watch is not None and watch.is_on:
         time.sleep(GRACE)  # the first rank, or the herald, ends this one
-    with contextlib.suppress(OSError):  # MPI's line about an abort would follow the one that says why
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     ranks.abort(code)
 
 

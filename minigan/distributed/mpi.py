@@ -1,5 +1,6 @@
 """Ranks on MPI, through mpi4py: the processes that `mpiexec -n 4 minigan train` starts."""
 
+import contextlib
 import os
 import time
 from typing import Any, NoReturn
@@ -89,7 +90,10 @@ class MpiRanks(Ranks):
             self.watch.can_resume(text)
 
     def abort(self, code: int) -> NoReturn:
-        self.comm.Abort(code)
+        with contextlib.suppress(OSError):  # MPI's line about an abort would follow the one that says why
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        if not self._mpi.Is_finalized():
+            self._mpi.COMM_WORLD.Abort(code)  # of a copy, it would end this host's ranks alone
         os._exit(code)  # it does not come back
 
     # ------------------------------------------------------------------------------------------ one exchange

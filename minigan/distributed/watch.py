@@ -24,6 +24,7 @@ __all__ = ["GRACE", "LIMIT", "Meeting", "Watch", "rank_limit", "start_herald"]
 VARIABLE = "MINIGAN_RANK_LIMIT"
 LIMIT = 30.0  # seconds without a sign of life, unless the environment says otherwise
 GRACE = 60.0  # seconds that the first rank has to save, once another has failed
+CUT_OFF = 2  # times the limit, after which a rank that hears nothing ends by itself
 ENDED = 2.0  # seconds in which an exchange with a rank whose program has ended may still come to its end
 CONNECTING = 5.0  # seconds
 
@@ -120,6 +121,7 @@ class Watch:
     def __init__(self, meeting: Meeting | None, rank: int, *, end_process: Callable[[int], object] = os._exit) -> None:
         self._end_process = end_process
         self.exchanges = 0
+        self.limit = 0.0 if meeting is None else meeting.limit
         self.rank = rank
         self.lost: RankError | MiniganError | None = None  # an error of the first rank that failed
         self._ended: dict[int, float] = {}  # ranks whose program has ended, and since when
@@ -193,9 +195,17 @@ class Watch:
     def _live(self, pause: float) -> None:
         buffer = b""
         connection = self._socket
+        heard = before = time.monotonic()
         while connection is not None and self._socket is not None:
             try:
-                if select.select([connection], [], [], pause)[0]:
+                is_ready = bool(select.select([connection], [], [], pause)[0])
+                now = time.monotonic()
+                if is_ready or now - before > 3 * pause:  # or this process was stopped
+                    heard = now
+                before = now
+                if self.rank and self.limit and now - heard > CUT_OFF * self.limit:
+                    self._end_cut_off()
+                if is_ready:
                     received = connection.recv(herald.LONGEST)
                     if not received:
                         break
@@ -208,6 +218,13 @@ class Watch:
         self._socket = None  # the herald was killed: work goes on without it
         if connection is not None:
             connection.close()
+
+    def _end_cut_off(self) -> None:
+        """Ends this process, for which nobody else can: its host has lost the network to the first rank's."""
+        line = f"minigan: rank {self.rank} has lost the network to rank 0, and ends."
+        with contextlib.suppress(OSError):
+            os.write(2, line.encode() + b"\n")
+        self._end_process(RankError.exit_code)
 
     def _hear(self, message: dict[str, Any]) -> None:
         if "end" in message:

@@ -40,9 +40,11 @@ class Stage:
 
     def hear(self, rank):
         line = b""
-        while not line.endswith(b"\n"):
-            line += self.ranks[rank].recv(1) or b"\n"
-        return json.loads(line or "null")
+        while line in (b"", b"{}\n"):  # nothing but alive
+            line = b""
+            while not line.endswith(b"\n"):
+                line += self.ranks[rank].recv(1) or b"\n"
+        return json.loads(line)
 
     def beat(self, *ranks, exchanges=0):
         for rank in ranks:
@@ -108,7 +110,7 @@ def test_silence():
             heard += stage.ranks[0].recv(4096)
         except TimeoutError:
             continue
-    news = json.loads(heard)
+    news = next(json.loads(line) for line in heard.splitlines() if b"lost" in line)
     assert news["lost"] == 1
     assert "no sign of life for 0 s" in news["text"]
     stage.tell(stage.ranks[0], {"said": True})
@@ -128,7 +130,8 @@ def test_alive_but_behind(monkeypatch):
             heard += stage.ranks[0].recv(4096)
         except TimeoutError:
             continue
-    assert json.loads(heard)["text"].startswith("rank 1 (process 101 on h) is alive, but has kept the others waiting")
+    news = next(json.loads(line) for line in heard.splitlines() if b"lost" in line)
+    assert news["text"].startswith("rank 1 (process 101 on h) is alive, but has kept the others waiting")
     stage.tell(stage.ranks[0], {"said": True})
     assert stage.end() == []
 
@@ -212,6 +215,32 @@ def test_a_program_that_has_ended_is_not_waited_for(pair, monkeypatch):
     monkeypatch.setattr(watching, "ENDED", 0.1)
     other.bye()
     assert str(error_of(watch, waited=1.0)) == "rank 1 has ended its program, while the others go on."
+
+
+def test_a_rank_that_is_cut_off_ends(capfd):
+    """Its herald has not gone, but nothing comes from there any more."""
+    ends = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answer = threading.Thread(target=lambda: answers.append(server.accept()[0]))
+        answers = []
+        answer.start()
+        thread = threading.Thread(
+            target=lambda: watches.append(
+                Watch(Meeting(("127.0.0.1",), server.getsockname()[1], TOKEN, 0.1), 1, end_process=ends.append)
+            )
+        )
+        watches = []
+        thread.start()
+        answer.join(5)
+        answers[0].sendall(b'{"welcome": 1}\n')
+        thread.join(5)
+        until = time.monotonic() + 5
+        while not ends and time.monotonic() < until:
+            time.sleep(0.01)
+        watches[0].close()
+        answers[0].close()
+    assert ends[0] == 2
+    assert "minigan: rank 1 has lost the network to rank 0, and ends." in capfd.readouterr().err
 
 
 def test_without_a_herald_nobody_watches():

@@ -36,11 +36,13 @@ def needs_mpi() -> None:
 class Launched:
     """A program on several ranks."""
 
-    def __init__(self, ranks: int, words: Sequence[str], *, folder: Path, **environment: str) -> None:
+    def __init__(
+        self, ranks: int, words: Sequence[str], *, folder: Path, program: str = sys.executable, **environment: str
+    ) -> None:
         threads = {"OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            [str(MPIEXEC), "-n", str(ranks), sys.executable, *words],
+            [str(MPIEXEC), "-n", str(ranks), program, *words],
             cwd=folder,
             env={**os.environ, **threads, **environment},
             stdin=subprocess.DEVNULL,

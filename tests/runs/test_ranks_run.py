@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,29 @@ def test_every_kind_of_end_of_one_rank(tmp_path, rank, deed, code, text):
         assert ended.code != 0
     else:
         assert ended.code == code
+
+
+# ---------------------------------------------------------------------------------------- bad starts
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--seed $PMI_RANK", "all ranks must train alike, but --seed is 0 on rank 0 and 1 on rank 1."),
+        ("--data $([ $PMI_RANK = 1 ] && echo grid || echo ring)", "but the data is ring: 100,000 2-D points"),
+        ("--data $([ $PMI_RANK = 1 ] && echo nix || echo ring)", "rank 1: nix: no such file, folder or embedded"),
+        ("--out run", "does not see run, which rank 0 has made. Choose an --out on a disk that all hosts share."),
+    ],
+)  # fmt: skip
+def test_ranks_that_would_train_something_else(tmp_path, words, line):
+    """One line, one exit code, and nothing is left."""
+    for rank in "01":
+        (tmp_path / rank).mkdir()
+    where, words = ("cd $PMI_RANK; ", words) if "--out" in words else ("", f"{words} --out run")
+    script = f"{where}exec {sys.executable} -m minigan {' '.join(TRAIN)} {BATCH} --steps 3 {words}"
+    (tmp_path / "script").write_text(script)
+    ended = Launched(2, ("script",), folder=tmp_path, program="sh").end()
+    assert ended.code == 2
+    (complaint,) = ended.complaints
+    assert line in complaint
+    assert not list(tmp_path.rglob("run"))
