@@ -6,7 +6,7 @@ from minigan.backends.base import Array
 from minigan.distributed.ranks import Ranks
 
 
-def of_all_ranks(ranks: Ranks, mean: Array, var: Array, xp: ModuleType) -> tuple[Array, Array]:
+def moments_of_all_ranks(ranks: Ranks, mean: Array, var: Array, xp: ModuleType) -> tuple[Array, Array]:
     """Mean and variance over all ranks' numbers, of which each rank has equally many.
 
     Var[x] = E[Var of a part] + Var[mean of a part]; in double precision, in which E[mean²] - E[mean]² loses nothing

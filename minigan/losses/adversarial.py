@@ -29,8 +29,8 @@ class AdversarialLoss(ABC):
     """Base of the losses that judge each batch by itself: D's logits s are all of real examples, or all of fakes.
 
     Attributes:
-        separable: whether the value is the mean of that of any equal parts of the batch, as the mean of something of
-            each logit is.
+        separable: whether the value is the mean of those of any equal parts of the batch, as the mean of something of
+            each logit is. Where it is not, ranks that share a batch exchange their logits.
     """
 
     separable: ClassVar[bool] = False

@@ -107,9 +107,10 @@ def _assembled(
     exhibit = recipe.exhibit(shown, rng=np.random.default_rng([config.seed, PICTURES]), extent=extent)
     if shown is not dataset:
         shown.close()
-    backend.ranks.deal(recipe.batch_size, together=recipe.together)
     loader = recipe.loader(dataset, seed=config.seed)
-    loader.share(backend.ranks)
+    if backend.ranks.size > 1:
+        backend.ranks.deal(recipe.batch_size, together=recipe.together)
+        loader.share(backend.ranks)
     state = TrainingState(
         learner=learner,
         loader=loader,

@@ -211,11 +211,9 @@ class Learner(ABC):
 
     def _name(self, found: FirstNonFinite, losses: Sequence[tuple[str, Array]] = ()) -> str | None:
         """Name of the first number that is not finite: on several ranks, of the one where it comes first."""
-        of_ranks = self.G.kernels.ranks.gather((found.forward, found.place, found.first(losses)))
-        forward = [(place, rank, name) for rank, (name, place, _) in enumerate(of_ranks) if name is not None]
-        if forward:
-            return min(forward)[-1]
-        return next((first for _, _, first in of_ranks if first is not None), None)
+        of_ranks = self.G.kernels.ranks.gather([found.forward, found.place, found.first(losses)])
+        names = [name for name, _, _ in sorted(of_ranks, key=lambda one: one[1])] + [first for _, _, first in of_ranks]
+        return next((name for name in names if name is not None), None)
 
     def _restore(self, statistics: Mapping[str, Array]) -> None:
         for name, before in statistics.items():

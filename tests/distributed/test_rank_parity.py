@@ -91,7 +91,7 @@ def test_everything_over_a_batch(case):
     recipe = small(name, **settings)
     # packs, and groups of two, are whole on each rank
     size = 4 if recipe.batch_size // recipe.together % 4 == 0 and name != "deviating" else 2
-    expect_same(on_threads(size, recipe, steps=8), trained(recipe, steps=8))
+    expect_same(on_threads(size, recipe, steps=6), trained(recipe, steps=6))
 
 
 @pytest.mark.exhaustive
@@ -202,10 +202,10 @@ def test_a_rank_that_leaves_something_out_shows(name, monkeypatch):
     owner, attribute, case, other = HOOKS[name]
     recipe_name, settings = COUPLED.get(case, (case, {}))
     recipe = small(recipe_name, **settings)
-    one = trained(recipe, steps=8)
+    one = trained(recipe, steps=6)
     monkeypatch.setattr(owner, attribute, alone_within(getattr(owner, attribute)) if other is None else other)
     with pytest.raises(AssertionError):
-        expect_same(on_threads(2, recipe, steps=8), one)
+        expect_same(on_threads(2, recipe, steps=6), one)
 
 
 def test_distances_see_one_number():

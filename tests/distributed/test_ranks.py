@@ -1,6 +1,7 @@
 """Dealing, random numbers, agreement and errors among ranks."""
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from minigan.distributed import ALONE, dealt, same_everywhere
 from minigan.errors import ConfigError, DivergenceError, ShapeError
 from minigan.nn.layers import MinibatchStdDev
 from minigan.nn.network import Sequential
+from minigan.training.rank_means import mean_over_ranks
+from minigan.training.replays import replays_of
 from minigan.training.stepper import Stepper
 
 
@@ -247,8 +250,6 @@ def test_an_error_of_one_rank_does_not_keep_the_others():
 
 
 def test_values_that_are_no_tuple_are_refused():
-    from minigan.training.rank_means import mean_over_ranks
-
     def work(ranks):
         backend = get_backend("reference")
         backend.ranks = ranks
@@ -259,10 +260,36 @@ def test_values_that_are_no_tuple_are_refused():
     on_ranks(2, work)
 
 
+def test_a_guard_that_is_unsound_on_one_rank_is_so_on_all():
+    """On a device the host does not wait: what a rank's guard knows travels with the gradients."""
+
+    class Values(NamedTuple):
+        loss: float
+
+    class Guard:
+        def __init__(self, sound):
+            self.sound = np.array(sound)
+
+        def demand(self, *flags):
+            for flag in flags:
+                self.sound = self.sound & flag
+
+    def work(ranks, unsound):
+        backend = get_backend("reference")
+        backend.ranks = ranks
+        learner = small("mlp").assemble((4, 4, 1), backend=backend, dtype="float64", rng=np.random.default_rng(0))
+        grads, backend.guard = learner.grads["D"], Guard(ranks.rank != unsound)
+        grads.flat[...] = ranks.rank
+        values = mean_over_ranks(backend, [grads], Values(np.float64(ranks.rank)))
+        assert (grads.flat == 0.5).all()
+        return float(values.loss), bool(backend.guard.sound)
+
+    assert on_ranks(2, partial(work, unsound=1)) == [(0.5, False)] * 2
+    assert on_ranks(2, partial(work, unsound=None)) == [(0.5, True)] * 2
+
+
 def test_steps_of_several_ranks_are_neither_recorded_nor_captured():
     """Their exchanges would be left out."""
-    from minigan.training.replays import replays_of
-
     backend = get_backend("reference")
     backend.ranks = rank_of(0, 2)
     learner = small("mlp").assemble((4, 4, 1), backend=backend, rng=np.random.default_rng(0))

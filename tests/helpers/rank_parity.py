@@ -31,7 +31,6 @@ OWN = {  # of what these recipes refuse
     "pix2pix": {"size": 32},
     "segment": {"size": 32},
     "dcgan-cifar": {"size": 32},
-    "cyclegan": {"size": 8},
 }
 
 

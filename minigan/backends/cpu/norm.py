@@ -13,7 +13,7 @@ from minigan.backends.cpu.halves import arithmetic, load, store
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.simd import fill
 from minigan.backends.cpu.strips import leaky_strip, load_strip, multiply_add, store_strip, strip_columns
-from minigan.backends.synchronized import of_all_ranks
+from minigan.backends.synchronized import moments_of_all_ranks
 from minigan.distributed.ranks import Ranks
 
 # At most 64 numbers are added up in single precision; the blocks' results are combined in double.
@@ -181,7 +181,7 @@ class NormKernels(Engine):
         self.team.run(moments, bits(rows), means, squares, parts=parts)
         counts = np.diff(len(rows) * np.arange(parts + 1) // parts).repeat(rows.shape[1] // channels)
         mean, var = combined(counts, means.reshape(-1, channels), squares.reshape(-1, channels))
-        mean, var = of_all_ranks(self.ranks, mean, var, np)
+        mean, var = moments_of_all_ranks(self.ranks, mean, var, np)
         mean, var = mean.astype(gamma.dtype), var.astype(gamma.dtype)
         return self.batchnorm_frozen_leaky_relu(x, gamma, beta, mean, var, eps=eps, slope=slope), mean, var
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigan.backends.base import Array, expect
 from minigan.backends.gpu.columns import ColumnEngine, Partials
-from minigan.backends.synchronized import of_all_ranks
+from minigan.backends.synchronized import moments_of_all_ranks
 from minigan.errors import ShapeError
 
 
@@ -76,7 +76,7 @@ class NormKernels(ColumnEngine):
         if self.ranks.size > 1:
             statistics.check(x)
             self.measure(x, statistics)
-            mean[...], var[...] = of_all_ranks(self.ranks, mean, var, self.xp)
+            mean[...], var[...] = moments_of_all_ranks(self.ranks, mean, var, self.xp)
         y = self.normalized(x, beta, statistics, slope, measure=self.ranks.size == 1)
         return y, mean, var
 
