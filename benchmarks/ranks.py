@@ -170,9 +170,7 @@ class Row:
         return Figures(*seconds, last.counts, last.moved, last.memory)
 
     def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait(60)
+        self.process.communicate(timeout=60)  # without a next turn it ends
 
     def _read(self) -> str:
         assert self.process.stdout is not None
