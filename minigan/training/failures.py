@@ -56,7 +56,8 @@ def how_to_go_on(error: BaseException, checkpoints: Checkpoints, *, is_whole: bo
     if state.owner is not None and state.owner.is_lost:  # what is there now is not this training's
         return f"Step {state.step} is not saved."
     left = checkpoints.files.last_step()
-    lost = "" if isinstance(error, OutputError) else f"Step {state.step} is not saved: {reason}. "
+    is_told = isinstance(error, OutputError) or left == state.step
+    lost = "" if is_told else f"Step {state.step} is not saved: {reason}. "
     if left is None:
         return f"{lost}No checkpoint was written yet." if state.step else ""
     return lost + resume_from(state.folder, left)
