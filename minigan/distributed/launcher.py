@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import os
 import sys
 import time
 import traceback
@@ -10,8 +11,8 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from minigan.distributed.ranks import ALONE, Ranks
-from minigan.distributed.watch import GRACE, Watch, rank_limit, start_herald
-from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError
+from minigan.distributed.watch import GRACE, Meeting, Watch, rank_limit, start_herald
+from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError, printable
 from minigan.support.launch import Launch, find_launch
 
 __all__ = ["end_all", "find_ranks", "has_begun"]
@@ -45,9 +46,16 @@ def _started_together(launch: Launch) -> Ranks:
     from minigan.distributed.mpi import MpiRanks
 
     limit = rank_limit()
-    meeting = world.bcast(start_herald(world.size, limit=limit) if world.rank == 0 else None, root=0)
     ranks = MpiRanks(world)
-    ranks.watch = watch = Watch(meeting, world.rank, end_process=ranks.abort)
+    meeting = ranks.from_first(start_herald(ranks.size, limit=limit) if ranks.is_first else None)
+    watch = Watch(None if meeting is None else Meeting(*meeting), ranks.rank, end_process=ranks.abort)
+    unwatched = [rank for rank, is_on in enumerate(ranks.gather(watch.is_on)) if not is_on]
+    if unwatched:
+        ranks.warning = (
+            f"rank {', '.join(map(str, unwatched))} cannot be watched, for want of a connection to rank 0's host: "
+            "if it is stopped or its host is lost, the others wait for it."
+        )
+    ranks.watch = watch
     _end_with_this_process(ranks, watch)
     return ranks
 
@@ -101,8 +109,11 @@ def end_all(code: int, error: BaseException | None = None) -> NoReturn:
             stream.flush()
     if watch is not None and ranks.is_first:
         watch.said()
-    elif watch is not None and watch.is_on:
-        time.sleep(GRACE)  # the first rank, or the herald, ends this one
+    elif not ranks.is_first:
+        if watch is not None and watch.is_on:
+            time.sleep(GRACE)  # the first rank, or the herald, ends this one
+        with contextlib.suppress(OSError):  # neither did: this rank speaks for itself
+            os.write(2, f"minigan: rank {ranks.rank}: {printable(str(error))}\n".encode())
     ranks.abort(code)
 
 

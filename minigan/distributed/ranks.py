@@ -28,6 +28,7 @@ class Ranks:
         size: the number of ranks.
         local_rank: the rank among those of this host.
         capturable: whether a device's captured step may hold the exchanges of numbers.
+        warning: a line for the user, if some ranks cannot be watched.
         units: what a batch is dealt in, its examples or the packs that are judged together; None until `deal`.
     """
 
@@ -35,6 +36,7 @@ class Ranks:
     size: int = 1
     local_rank: int = 0
     capturable: bool = False
+    warning: str = ""
     units: int | None = None
 
     @property

@@ -149,6 +149,8 @@ def train_run(
     with state.ranks.together(), owner, contextlib.closing(prepared.dataset), state.loader:
         if state.owner is not None and state.owner.warning:
             output.note(state.owner.warning)
+        if state.ranks.warning:
+            output.note(state.ranks.warning)
         backend.compile_ahead()
         progress = open_progress(start=state.step, total=state.steps, output=output)
         progress.message(f"{prepared.recipe.name} on {prepared.dataset.describe()}")

@@ -201,6 +201,20 @@ def test_every_kind_of_end_of_one_rank(tmp_path, rank, deed, code, text):
         assert ended.code == code
 
 
+@pytest.mark.exhaustive
+def test_a_rank_that_cannot_be_watched_speaks_for_itself(tmp_path):
+    """A firewall between hosts may leave MPI's ports open alone."""
+    cut = (
+        "import os, minigan.distributed.watch as w\nif os.environ['PMI_RANK'] == '1': w._connected = lambda *_: None\n"
+    )
+    (tmp_path / "script.py").write_text(cut + SCRIPT.format(rank=1, deed="1 / 0"))
+    ended = Launched(2, ["script.py"], folder=tmp_path, **QUICK).end()
+    told, failed = ended.complaints
+    assert told.startswith("minigan: rank 1 cannot be watched, for want of a connection to rank 0's host: if it is")
+    assert failed.startswith("minigan: rank 1: the listener Victim.on_step failed at step 5: ZeroDivisionError")
+    assert ended.code == 2
+
+
 # ---------------------------------------------------------------------------------------- bad starts
 
 
