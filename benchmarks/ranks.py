@@ -38,7 +38,7 @@ PARTS = ("gradients", "statistics")
 
 
 class Network(NamedTuple):
-    """What a network between hosts is given as: seconds from host to host, and bytes a second."""
+    """A network between hosts: seconds from host to host, and bytes a second."""
 
     latency: float
     bandwidth: float
@@ -52,7 +52,7 @@ NETWORKS = {
 
 
 class Figures(NamedTuple):
-    """Of a turn of one row, or medians of all turns.
+    """Seconds and bytes of one row in a turn, or medians of all turns.
 
     Attributes:
         step: seconds of a whole step.

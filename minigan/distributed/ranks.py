@@ -76,8 +76,8 @@ class Ranks:
         """Returns when all ranks are here."""
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """What runs inside either goes well on all ranks, or ends with an error on each of them."""
+    def ending_together(self) -> Iterator[None]:
+        """A context of work that either goes well on all ranks, or ends with an error on each of them."""
         try:
             yield
         except BaseException as error:

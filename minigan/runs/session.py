@@ -40,7 +40,7 @@ def start_run(
         MiniganError: the configuration, the data, the backend or the folder cannot be used.
     """
     ranks = find_ranks()
-    with ranks.together():
+    with ranks.ending_together():
         folder = ranks.from_first(out or new_folder(config.recipe, config.data, root=root))
         prepared = prepare_run(config, folder, listeners=listeners, ranks=ranks)
         try:
@@ -78,7 +78,7 @@ def resume_run(
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
     ranks = find_ranks()
-    with ranks.together(), contextlib.ExitStack() as on_error:
+    with ranks.ending_together(), contextlib.ExitStack() as on_error:
         read_config(folder)  # raises, if there is no run: nothing is written there
         owner = None
         if ranks.is_first:
@@ -146,7 +146,7 @@ def train_run(
     owner = state.owner or contextlib.nullcontext()
     if not state.ranks.is_first:
         output = Output(quiet=True)
-    with state.ranks.together(), owner, contextlib.closing(prepared.dataset), state.loader:
+    with state.ranks.ending_together(), owner, contextlib.closing(prepared.dataset), state.loader:
         if state.owner is not None and state.owner.warning:
             output.note(state.owner.warning)
         if state.ranks.warning:

@@ -81,7 +81,7 @@ class Launched:
 
 
 class Ended:
-    """What a program on several ranks leaves."""
+    """End of a program on several ranks: exit code and output."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
