@@ -15,7 +15,7 @@ from minigan.cli import main
 
 needs_mpi()
 BATCH = "batch_size=8"
-QUICK = {"MINIGAN_RANK_LIMIT": "1"}
+QUICK = {"MINIGAN_RANK_LIMIT": "2"}
 
 
 def lines(run: Path) -> list[dict]:
@@ -108,7 +108,7 @@ def test_a_rank_that_is_stopped(tmp_path, rank):
     assert ended.code == 2
     (line,) = ended.complaints
     assert line.startswith(f"minigan: rank {rank} (process {stopped} on ")
-    assert "has given no sign of life for 1 s: it was stopped, or its host is lost." in line
+    assert "has given no sign of life for 2 s: it was stopped, or its host is lost." in line
     assert line.endswith("with: mpiexec -n 2 minigan train --resume run")
     assert str(last_saved(tmp_path / "run")) in line.replace(",", "")
 
