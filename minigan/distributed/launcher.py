@@ -17,6 +17,7 @@ from minigan.support.launch import Launch, find_launch
 
 __all__ = ["end_all", "find_ranks", "has_begun"]
 
+READING = 0.2  # seconds: a launcher that kills all loses what it has not read yet
 WITH_ITS_OWN = "Start it with the mpiexec of that library: with pip's mpich, the one next to this Python."
 
 
@@ -109,6 +110,7 @@ def end_all(code: int, error: BaseException | None = None) -> NoReturn:
             stream.flush()
     if watch is not None and ranks.is_first:
         watch.said()
+        time.sleep(READING)
     elif not ranks.is_first:
         if watch is not None and watch.is_on:
             time.sleep(GRACE)  # the first rank, or the herald, ends this one
