@@ -8,12 +8,14 @@ import sys
 import time
 import traceback
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from minigan.distributed.ranks import ALONE, Ranks
-from minigan.distributed.watch import GRACE, Meeting, Watch, rank_limit, start_herald
 from minigan.errors import BackendError, ConfigError, MiniganError, MissingExtraError, printable
 from minigan.support.launch import Launch, find_launch
+
+if TYPE_CHECKING:
+    from minigan.distributed.watch import Watch
 
 __all__ = ["end_all", "find_ranks", "has_begun"]
 
@@ -44,7 +46,9 @@ def has_begun() -> bool:
 def _started_together(launch: Launch) -> Ranks:
     """The ranks of a launch, of which a process has one."""
     world = _world(launch)
+    # Late: one process needs none of it.
     from minigan.distributed.mpi import MpiRanks
+    from minigan.distributed.watch import Meeting, Watch, rank_limit, start_herald
 
     limit = rank_limit()
     ranks = MpiRanks(world)
@@ -101,8 +105,10 @@ def end_all(code: int, error: BaseException | None = None) -> NoReturn:
 
     The first rank speaks, and has some time to do so: another one tells it of the error and waits.
     """
+    from minigan.distributed.watch import GRACE
+
     ranks = find_ranks()
-    watch: Watch | None = getattr(ranks, "watch", None)
+    watch: "Watch | None" = getattr(ranks, "watch", None)
     if error is not None:
         ranks.tell(error)
     for stream in (sys.stdout, sys.stderr):
@@ -119,7 +125,7 @@ def end_all(code: int, error: BaseException | None = None) -> NoReturn:
     ranks.abort(code)
 
 
-def _end_with_this_process(ranks: Ranks, watch: Watch) -> None:
+def _end_with_this_process(ranks: Ranks, watch: "Watch") -> None:
     """Sees to it that no rank waits for one whose program has ended, in order or with an error."""
     show = sys.excepthook
 
