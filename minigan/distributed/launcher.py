@@ -108,7 +108,7 @@ def end_all(code: int, error: BaseException | None = None) -> NoReturn:
     from minigan.distributed.watch import GRACE
 
     ranks = find_ranks()
-    watch: "Watch | None" = getattr(ranks, "watch", None)
+    watch: Watch | None = getattr(ranks, "watch", None)
     if error is not None:
         ranks.tell(error)
     for stream in (sys.stdout, sys.stderr):
