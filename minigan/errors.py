@@ -23,6 +23,7 @@ __all__ = [
     "NotBuiltError",
     "OutOfMemoryError",
     "OutputError",
+    "RankError",
     "ShapeError",
     "StaleTapeError",
 ]
@@ -95,6 +96,10 @@ class OutOfMemoryError(MiniganError, MemoryError):
 
 class GradientCheckError(MiniganError, ArithmeticError):
     """A gradient of a worked example disagrees with finite differences, so its numbers are not shown."""
+
+
+class RankError(MiniganError, RuntimeError):
+    """Another process of the same training has failed, was killed, or shows no sign of life."""
 
 
 class DataError(MiniganError, ValueError):

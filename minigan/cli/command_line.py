@@ -18,7 +18,9 @@ from typing import TextIO
 import minigan
 from minigan.cli.flags import as_flags
 from minigan.cli.help_texts import EXIT_CODES, USAGE, Usage
+from minigan.cli.ranks import end_together, in_words, is_needed, silence
 from minigan.errors import FOLDER_GONE, MiniganError, is_current_folder_gone, printable
+from minigan.support.launch import find_launch
 from minigan.support.output import ReaderGoneError, cannot_print, print_line
 from minigan.support.threads import limit_blas
 
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     texts = sys.argv[1:] if arguments is None else list(arguments)
     _occupy_standard_files()
+    if not find_launch().is_first:
+        silence()
     limit_blas()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal lacks are escaped
@@ -60,28 +64,41 @@ def _occupy_standard_files() -> None:
 
 
 def _run(texts: list[str]) -> int:
+    launch = find_launch()
     try:
         options = _parse(texts)
+        if not is_needed(launch, options):
+            return 0
         from minigan.cli.commands import COMMANDS  # late, so that --help is quick
 
         return COMMANDS[options.command](options)
-    except MiniganError as error:
-        _complain(str(error))
-        return error.exit_code
-    except MemoryError as error:
-        reason = str(error) or "the system gave no more"
-        _complain(f"out of memory: {reason}. Use a smaller --batch-size, image size or width.{_notes(error)}")
+    except Exception as error:
+        code = _said(error)
+        if code is None:  # a bug: Python prints the traceback, and the notes below it
+            error.__notes__ = [as_flags(note) for note in getattr(error, "__notes__", ())]
+            raise
+        return end_together(launch, code, error)
     except KeyboardInterrupt as error:
         _complain(f"interrupted.{_notes(error)}")
-        return 130  # the shell's code for a program ended by Ctrl-C
-    except ReaderGoneError:
+        return end_together(launch, 130, error)  # the shell's code for a program ended by Ctrl-C
+
+
+def _said(error: Exception) -> int | None:
+    """Says in a line what has ended the command, and returns the exit code; None for a bug, which needs more lines."""
+    code = MiniganError.exit_code
+    if isinstance(error, MiniganError):
+        code = error.exit_code
+        _complain(str(error))
+    elif isinstance(error, MemoryError):
+        reason = str(error) or "the system gave no more"
+        _complain(f"out of memory: {reason}. Use a smaller --batch-size, image size or width.{_notes(error)}")
+    elif isinstance(error, ReaderGoneError):
         return 0
-    except OSError as error:
+    elif isinstance(error, OSError):
         _complain(f"{_os_error_text(error)}{_notes(error)}")
-    except Exception as error:  # a bug: Python prints the traceback, and the notes below it
-        error.__notes__ = [as_flags(note) for note in getattr(error, "__notes__", ())]
-        raise
-    return MiniganError.exit_code
+    else:
+        return None
+    return code
 
 
 def _notes(error: BaseException) -> str:
@@ -106,7 +123,7 @@ def _flush(code: int) -> int:
 
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
-        print_line(printable(f"minigan: {as_flags(text)}"), sys.stderr)
+        print_line(printable(f"minigan: {in_words(find_launch(), as_flags(text))}"), sys.stderr)
 
 
 def _show_warning(

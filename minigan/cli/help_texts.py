@@ -43,6 +43,7 @@ minigan train dcgan --set loss=hinge d_norm=spectral
 minigan train dcgan --data photos --set mirror=true augment=adaptive augment_over=100000     # few pictures
 minigan train dcgan --set batch_size=16 accumulate=4                                         # little memory
 minigan train --resume runs/dcgan-digits-1 --steps 8000
+mpiexec -n 4 minigan train dcgan --data photos
 minigan train dcgan --data photos --dry-run   # memory and time, before anything is trained
 minigan train --log csv tensorboard --log-gradients 100
 minigan train --json | jq .g_loss""",

@@ -1,7 +1,9 @@
 """The command `minigan info`: versions, backends and their kernels."""
 
 import argparse
+import contextlib
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ def info(options: argparse.Namespace) -> int:
     out.show("minigan {minigan}, Python {python}, NumPy {numpy}".format_map(versions))
     (memory, whose), cpus = memory_limit(), usable_cpus()
     out.show(f"{cpus}; memory: {'no limit is known' if memory == NO_LIMIT else f'{size(memory)}, {whose}'}")
+    mpi = installed_mpi()
+    out.show(f"ranks: {mpi}" if mpi else "ranks: one process; several need pip install 'minigan[mpi]'")
     backends = {name: _backend_info(name) for name in BACKENDS}
     for name, found in backends.items():
         out.show(f"{name}: {found.get('engine') or found['error']}")
@@ -35,9 +39,18 @@ def info(options: argparse.Namespace) -> int:
         for origin in ("native", "inherited"):
             if found.get(origin):
                 out.show(f"  {origin} kernels: {', '.join(found[origin])}")
-    machine = {"cpus": cpus._asdict(), "memory": None if memory == NO_LIMIT else memory}
+    machine = {"cpus": cpus._asdict(), "memory": None if memory == NO_LIMIT else memory, "mpi": mpi or None}
     out.record({**versions, **machine, "backends": backends})
     return 0
+
+
+def installed_mpi() -> str:
+    """mpi4py and MPI's library, as far as packages tell: to ask the library would begin an MPI program. "" without."""
+    found = []
+    for package in ("mpi4py", "mpich", "openmpi", "impi-rt"):
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return ", ".join(found) if found and found[0].startswith("mpi4py") else ""
 
 
 def _backend_info(name: str) -> dict[str, Any]:

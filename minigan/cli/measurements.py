@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from minigan.backends import Backend
+from minigan.distributed import dealt
 from minigan.recipes import DCGAN, MLP, Recipe
 from minigan.training.learner import Values
 from minigan.training.sampling import generate
@@ -58,11 +59,11 @@ class Measurement(NamedTuple):
 
 
 def training_step(model: str, backend: Backend) -> Step:
-    """Returns a function that trains both networks of a model on one batch of images (N, H, W, C)."""
+    """Returns a function that trains both networks of a model on one batch of images (N, H, W, C); or on a rank's."""
     recipe, shape = MODELS[model]
     rng = np.random.default_rng(0)
     learner, given = recipe.assemble(shape, backend=backend, rng=rng), deque[np.ndarray]()
-    stepper = Stepper(learner, (given.popleft() for _ in itertools.count()), rng)
+    stepper = Stepper(learner, (given.popleft() for _ in itertools.count()), dealt(rng, backend.ranks))
 
     def step(images: np.ndarray) -> Values:
         given.append(images)

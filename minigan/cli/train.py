@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigan.cli.flags import FLAGS, as_flags
+from minigan.cli.ranks import in_words
 from minigan.cli.settings import chosen_settings
 from minigan.errors import ConfigError
 from minigan.runs import RunConfig
 from minigan.runs.config import new_config
 from minigan.runs.prepare import PreparedRun
 from minigan.runs.session import recipe_named, resume_run, start_run, train_run
+from minigan.support.launch import Launch, find_launch
 from minigan.support.output import Output
 from minigan.support.progress import Progress
 from minigan.support.representation import short_path
@@ -31,7 +33,7 @@ RHYTHM = tuple(field.name for field in dataclasses.fields(Rhythm))
 
 def train(options: argparse.Namespace) -> int:
     """Trains to the last step, or until interrupted."""
-    out = Output.of(options)
+    launch, out = find_launch(), Output.of(options)
     if options.dry_run:
         return _dry_run(options, out)
     if options.resume is None:
@@ -45,7 +47,7 @@ def train(options: argparse.Namespace) -> int:
     progress = train_run(prepared, output=out, chosen=chosen)
     state = prepared.trainer.state
     if progress is not None:
-        _say_what_next(state, progress, logs=prepared.config.log, verdict=prepared.trainer.word)
+        _say_what_next(state, progress, launch=launch, logs=prepared.config.log, verdict=prepared.trainer.word)
     steps = {"step": state.step, "steps": state.steps}
     engine = prepared.config.engine
     out.record({"recipe": prepared.recipe.name, "run": short_path(state.folder), **steps, "engine": engine})
@@ -69,10 +71,13 @@ def _dry_run(options: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def _say_what_next(state: TrainingState, progress: Progress, *, logs: Sequence[str], verdict: str) -> None:
+def _say_what_next(
+    state: TrainingState, progress: Progress, *, launch: Launch, logs: Sequence[str], verdict: str
+) -> None:
     folder, run = short_path(state.folder), shell_word(short_path(state.folder))
     if state.step < state.steps:
-        progress.message(f"stopped at step {state.step}. Resume with: minigan train --resume {run}")
+        resume = in_words(launch, f"minigan train --resume {run}")
+        progress.message(f"stopped at step {state.step}. Resume with: {resume}")
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")

@@ -7,6 +7,8 @@ batch's first half, and examples that are a quarter of the batch apart are so in
 over the batch becomes the mean over ranks of their sums; formulas and counts stay those of one process.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from minigan.errors import ConfigError
@@ -26,6 +28,7 @@ class Ranks:
         size: the number of ranks.
         local_rank: the rank among those of this host.
         capturable: whether a device's captured step may hold the exchanges of numbers.
+        warning: a line for the user, if some ranks cannot be watched.
         units: what a batch is dealt in, its examples or the packs that are judged together; None until `deal`.
     """
 
@@ -33,6 +36,7 @@ class Ranks:
     size: int = 1
     local_rank: int = 0
     capturable: bool = False
+    warning: str = ""
     units: int | None = None
 
     @property
@@ -70,6 +74,21 @@ class Ranks:
 
     def barrier(self) -> None:
         """Returns when all ranks are here."""
+
+    @contextlib.contextmanager
+    def ending_together(self) -> Iterator[None]:
+        """A context of work that either goes well on all ranks, or ends with an error on each of them."""
+        try:
+            yield
+        except BaseException as error:
+            self.tell(error)
+            raise
+
+    def tell(self, error: BaseException) -> None:
+        """Tells the others of an error that ends this rank, so that none waits for it; they raise it, too."""
+
+    def can_resume(self, text: str) -> None:
+        """The first rank says how to go on from what is saved, for the line about its own death."""
 
     def abort(self, code: int) -> NoReturn:
         """Ends all ranks at once, wherever they are, with this exit code."""

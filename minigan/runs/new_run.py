@@ -51,6 +51,9 @@ def train(
     `run.resume()` trains on. SIGTERM does the same, and is then delivered again: it ends the program, unless that has
     a handler of its own.
 
+    Under `mpiexec -n 4 python script.py` four processes share each batch, and all of them return the run; the first
+    writes its files, and calls the functions in `listeners`. See docs/ranks.md.
+
     Args:
         recipe: a name, such as "dcgan" or "pix2pix", or a recipe of `minigan.recipes`.
         data: digits, shapes, tinted, ring, grid, or a path; None takes the recipe's default.

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.backends import Backend, get_backend
 from minigan.data import Dataset
 from minigan.data.dataset import Collection
-from minigan.distributed import Ranks
+from minigan.distributed import ALONE, Ranks
 from minigan.errors import DataError
 from minigan.recipes import Recipe, TranslationRecipe, get_recipe
 from minigan.runs.config import (
@@ -57,17 +57,21 @@ class PreparedRun:
     trainer: Trainer
 
 
-def prepare_run(config: RunConfig, folder: Path, *, listeners: Sequence[AnyListener] = ()) -> PreparedRun:
+def prepare_run(
+    config: RunConfig, folder: Path, *, listeners: Sequence[AnyListener] = (), ranks: Ranks = ALONE
+) -> PreparedRun:
     """Opens the data, builds the networks and the trainer. Writes nothing.
 
     Args:
         folder: the run's; it need not exist yet.
         listeners: a user's own.
+        ranks: share each batch; all of them prepare the same.
     Raises:
         MiniganError: the configuration, the data or the backend cannot be used.
     """
     recipe = get_recipe(config.recipe).from_settings(config.settings)
     backend = get_backend(config.backend, precision=config.precision)
+    backend.ranks = ranks
     dataset = recipe.open_data(config.data, seed=config.seed)
     try:
         return _assembled(config, recipe.fit(dataset), dataset, backend, folder, listeners)
@@ -90,7 +94,7 @@ def _assembled(
         data=lasting_source(config.data),
         backend=backend.name,
         precision=backend.precision,
-        engine=backend.describe(),
+        engine=f"{backend.ranks.size} ranks of {backend.describe()}" if backend.ranks.size > 1 else backend.describe(),
     )
     if recipe.mirror:
         together = ", the pictures of a pair together" if isinstance(recipe, TranslationRecipe) else ""
@@ -161,6 +165,7 @@ def prepare_from_folder(
     data_b: str | None = None,
     precision: str | None = None,
     listeners: Sequence[AnyListener] = (),
+    ranks: Ranks = ALONE,
 ) -> PreparedRun:
     """Prepares the run of an existing folder; writes nothing.
 
@@ -171,13 +176,14 @@ def prepare_from_folder(
         data_b: where the images of B are now, for unpaired data in two places.
         precision: of products from here on; None as in config.toml.
         listeners: a user's own.
+        ranks: share each batch.
     Raises:
         MiniganError: the folder holds no run, or its configuration, data or backend cannot be used.
     """
     config = read_config(folder, steps=steps, data=data, targets=targets, data_b=data_b)
     config = with_engine(config, backend=None, precision=precision)
     try:
-        return prepare_run(config, folder, listeners=listeners)
+        return prepare_run(config, folder, listeners=listeners, ranks=ranks)
     except DataError as error:
         if not (data is targets is data_b is None):
             raise
@@ -247,7 +253,8 @@ def load_checkpoint(run: PreparedRun, checkpoint: Path | None = None) -> tuple[s
     state = run.trainer.state
     before = read_config(state.folder)
     warnings = run.trainer.checkpoints.restore(checkpoint)
-    write_config(run.config, state.folder)  # the number of steps and the precision may be new
+    if state.ranks.is_first:
+        write_config(run.config, state.folder)  # the number of steps and the precision may be new
     if not is_same_engine(before, run.config):
         warnings.append(f"this run was made with {before.engine}; from here on the last bits may differ.")
     if not is_same_precision(before, run.config):

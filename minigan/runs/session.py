@@ -9,11 +9,14 @@ from pathlib import Path
 from minigan.backends import BACKENDS, Backend, get_backend
 from minigan.backends.precision import VARIABLE, environment_precision
 from minigan.data import EMBEDDED
+from minigan.distributed import find_ranks
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 from minigan.recipes import Recipe, get_recipe
+from minigan.runs.among_ranks import create_shared_folder, expect_alike
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import new_folder, run_folder
-from minigan.runs.prepare import PreparedRun, create_folder, load_checkpoint, prepare_from_folder, prepare_run
+from minigan.runs.prepare import PreparedRun, load_checkpoint, prepare_from_folder, prepare_run
+from minigan.support.cpu_limit import usable_cpus
 from minigan.support.folder_owner import FolderOwner
 from minigan.support.interruption import Interruption
 from minigan.support.output import Output
@@ -36,12 +39,16 @@ def start_run(
     Raises:
         MiniganError: the configuration, the data, the backend or the folder cannot be used.
     """
-    prepared = prepare_run(config, out or new_folder(config.recipe, config.data, root=root), listeners=listeners)
-    try:
-        create_folder(prepared, numbered=out is None)  # the state keeps it, until `train_run` releases it
-    except BaseException:
-        prepared.dataset.close()
-        raise
+    ranks = find_ranks()
+    with ranks.ending_together():
+        folder = ranks.from_first(out or new_folder(config.recipe, config.data, root=root))
+        prepared = prepare_run(config, folder, listeners=listeners, ranks=ranks)
+        try:
+            expect_alike(prepared)
+            create_shared_folder(prepared, numbered=out is None)  # its owner is released by `train_run`
+        except BaseException:
+            prepared.dataset.close()
+            raise
     return prepared
 
 
@@ -70,9 +77,13 @@ def resume_run(
     """
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
-    read_config(folder)  # raises, if there is no run: nothing is written there
-    with contextlib.ExitStack() as on_error:
-        owner = on_error.enter_context(FolderOwner(folder, remedy="Wait until it has ended, or stop it first."))
+    ranks = find_ranks()
+    with ranks.ending_together(), contextlib.ExitStack() as on_error:
+        read_config(folder)  # raises, if there is no run: nothing is written there
+        owner = None
+        if ranks.is_first:
+            owner = on_error.enter_context(FolderOwner(folder, remedy="Wait until it has ended, or stop it first."))
+        ranks.barrier()
         prepared = prepare_from_folder(
             folder,
             steps=steps,
@@ -81,11 +92,13 @@ def resume_run(
             data_b=data_b,
             precision=precision,
             listeners=listeners,
+            ranks=ranks,
         )
         on_error.callback(prepared.dataset.close)
         prepared.trainer.state.owner = owner
         kept = _kept_precision(prepared) if precision is None else ()
         warnings = load_checkpoint(prepared, checkpoint) + kept
+        expect_alike(prepared)
         on_error.pop_all()
     return prepared, warnings
 
@@ -131,15 +144,21 @@ def train_run(
     """
     trainer, state, backend = prepared.trainer, prepared.trainer.state, prepared.backend
     owner = state.owner or contextlib.nullcontext()
-    with owner, contextlib.closing(prepared.dataset), state.loader:
+    if not state.ranks.is_first:
+        output = Output(quiet=True)
+    with state.ranks.ending_together(), owner, contextlib.closing(prepared.dataset), state.loader:
         if state.owner is not None and state.owner.warning:
             output.note(state.owner.warning)
+        if state.ranks.warning:
+            output.note(state.ranks.warning)
         backend.compile_ahead()
         progress = open_progress(start=state.step, total=state.steps, output=output)
         progress.message(f"{prepared.recipe.name} on {prepared.dataset.describe()}")
         for line in prepared.dataset.notes:
             output.note(line)
         progress.message(f"{backend.describe()}; run folder {short_path(state.folder)}")
+        if line := _shares(prepared):
+            progress.message(line)
         if prepared.config.dtype == "float64" and backend.precision != "fp32":
             progress.message(f"these networks are float64: {backend.precision} rounds products of float32 only.")
         if not chosen and (choice := _why_this(backend)):
@@ -154,6 +173,15 @@ def train_run(
         with Interruption(progress.message, pass_on=pass_on_sigterm) as interruption, progress:
             trainer.run(progress, interruption)
     return progress
+
+
+def _shares(prepared: PreparedRun) -> str:
+    """A line on what each rank has: its part of a batch, and of the CPUs; "" for one process."""
+    ranks, batch_size = prepared.backend.ranks, prepared.recipe.batch_size
+    if ranks.size == 1:
+        return ""
+    cpus = f"; {usable_cpus()} each" if prepared.backend.name != "gpu" else ""
+    return f"{ranks.size} ranks, {batch_size // ranks.size} of the batch's {batch_size} examples each{cpus}"
 
 
 def _why_this(backend: Backend) -> str | None:

@@ -8,6 +8,7 @@ import threading
 import warnings
 
 from minigan.support.cgroup import allowed_processes
+from minigan.support.cpu_limit import usable_cpus
 
 __all__ = ["can_start_threads", "limit_blas", "start_thread", "warn_fewer_threads"]
 
@@ -32,11 +33,15 @@ def can_start_threads() -> bool:
 def limit_blas() -> None:
     """Keeps OpenBLAS to one thread, unless the user has chosen, where there is no room for one on each CPU.
 
+    Among ranks that share a host it gets this one's part of the CPUs.
+
     OpenBLAS sends its process an interrupt when it cannot start a thread, and Ctrl-C is not what happened. It reads its
     setting when NumPy is imported, so this has to come before.
     """
     if "numpy" in sys.modules or any(name in os.environ for name in BLAS_SETTINGS):
         return
+    if (cpus := usable_cpus()).share is not None:
+        os.environ["OPENBLAS_NUM_THREADS"] = str(cpus.threads)
     # With few, as many again for the cpu backend and the loader. Else one tells: an old container forbids them all.
     if not _started_at_once(2 * (os.cpu_count() or 1) if _process_limit() < FEW else 1):
         os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -56,7 +56,8 @@ def how_to_go_on(error: BaseException, checkpoints: Checkpoints, *, is_whole: bo
     if state.owner is not None and state.owner.is_lost:  # what is there now is not this training's
         return f"Step {state.step} is not saved."
     left = checkpoints.files.last_step()
-    lost = "" if isinstance(error, OutputError) else f"Step {state.step} is not saved: {reason}. "
+    is_told = isinstance(error, OutputError) or left == state.step
+    lost = "" if is_told else f"Step {state.step} is not saved: {reason}. "
     if left is None:
         return f"{lost}No checkpoint was written yet." if state.step else ""
     return lost + resume_from(state.folder, left)
@@ -66,6 +67,8 @@ def _save(error: BaseException, checkpoints: Checkpoints) -> str:
     """Saves the present step, if it is not saved yet. Returns why it could not be; "" if it could."""
     state = checkpoints.state
     # Nothing was done yet: the folder stays free for another attempt, unless the very same run is to go on.
+    if checkpoints.differs:
+        return "the ranks have different weights"
     if checkpoints.saved == state.step or (state.step == 0 and not isinstance(error, DataError | ListenerError)):
         return ""
     if isinstance(error, DivergenceError) and not _is_finite(state):

@@ -10,6 +10,7 @@ import numpy as np
 from minigan.checkpoints.format import network_arrays
 from minigan.checkpoints.resume_checks import check_model, checked_rng, items_warning, versions_warning
 from minigan.data import Loader
+from minigan.distributed import Ranks
 from minigan.errors import CheckpointError, ConfigError, MiniganError
 from minigan.support.folder_owner import FolderOwner
 from minigan.training.learner import Learner
@@ -52,6 +53,11 @@ class TrainingState:
 
     def __repr__(self) -> str:
         return f"<TrainingState: {type(self.learner).__name__}, step {self.step:,} of {self.steps:,}, {self.folder}>"
+
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that share this training; the first of them writes files."""
+        return self.learner.G.kernels.ranks
 
     @property
     def average(self) -> MovingAverage | None:

@@ -43,7 +43,8 @@ class Trainer:
         rhythm: when to log, draw, save and evaluate; None has the defaults.
         measure: evaluates samples, and returns figures for the log.
         keep: the checkpoints to keep; None has the defaults.
-        listeners: a user's own, or functions that are called with each record of the log.
+        listeners: a user's own, or functions that are called with each record of the log. On several ranks functions
+            are called on the first alone, and so are `on_picture` and `on_checkpoint`.
         logs: for other programs, by name: csv, tensorboard.
     Raises:
         ConfigError: a listener is neither a `Listener` nor a function.
@@ -68,8 +69,10 @@ class Trainer:
         self.prepare = prepare
         self.checkpoints = Checkpoints(state, every=rhythm.checkpoint_every, keep=keep.last)
         self._log = Log(every=rhythm.log_every, gradients=rhythm.log_gradients)
-        pictures = Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images)
-        self._repeatable: list[Pictures | Evaluation] = [pictures]
+        is_first = state.ranks.is_first
+        self._repeatable: list[Pictures | Evaluation] = []
+        if is_first:
+            self._repeatable.append(Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images))
         if measure is not None:
             every = rhythm.evaluate_every
             as_in_training = exhibit.batch_size if isinstance(exhibit, Exhibit) and exhibit.as_in_training else 0
@@ -77,7 +80,8 @@ class Trainer:
                 measure, every=every, checkpoints=self.checkpoints, best=keep.best, as_in_training=as_in_training
             )
             self._repeatable.append(evaluation)
-        users, more = map(as_listener, listeners), open_logs(logs)
+        given = [listener for listener in listeners if is_first or isinstance(listener, Listener)]
+        users, more = map(as_listener, given), open_logs(logs if is_first else ())
         self._shown: ShowProgress | None = None
         self._others: list[Listener] = [*self._repeatable, *users, *more, self.checkpoints]
         self._places: deque[dict[str, int]] = deque(maxlen=MOST + 1)  # of the loader, before each of the last steps
@@ -113,7 +117,8 @@ class Trainer:
         except BaseException as error:
             with interruption.held_back():
                 release_memory(error)
-                line = how_to_go_on(error, self.checkpoints, is_whole=self._is_whole)
+                is_first = self.state.ranks.is_first
+                line = how_to_go_on(error, self.checkpoints, is_whole=self._is_whole) if is_first else ""
                 add_line(error, line)
                 if line and isinstance(error, SystemExit):  # Python prints no notes below it
                     progress.message(line)
@@ -144,7 +149,7 @@ class Trainer:
         batches = (self.prepare(item, rng) for item in state.loader)
         stepper = Stepper(state.learner, batches, rng, averages=state.averages.values(), is_alone=self._is_alone)
         try:
-            while state.step < state.steps and not interruption.requested:
+            while state.step < state.steps and not self._is_asked_to_end(training, interruption):
                 step = self._step(stepper, interruption)
                 if everyone.is_due(step):
                     self._settle(stepper, training)
@@ -153,12 +158,21 @@ class Trainer:
                 self._settle(stepper, training)
                 with interruption.held_back():
                     self.checkpoints.save_and_tell()
+            state.ranks.barrier()  # no rank's program ends, and with it the others, before all is saved
         except DivergenceError:
             raise
         except BaseException:
             if self._is_whole:
                 self._check(stepper)  # so that what is saved is sound
             raise
+
+    def _is_asked_to_end(self, training: Training, interruption: Interruption) -> bool:
+        """Whether a signal has asked one of the ranks to end: then all do, after the same step."""
+        asked = interruption.requested  # once: the signal may come in between
+        stop = self.state.ranks.any(asked)
+        if stop and not asked:
+            training.say("another rank was asked to end: saving after this step")
+        return stop
 
     def _step(self, stepper: Stepper, interruption: Interruption) -> Step:
         """One step, or none if it fails: then everything is as before, if there is a way back."""

@@ -28,6 +28,7 @@ from benchmarks import (
     modes,
     precisions,
     pretrained,
+    ranks,
     sampling,
     scaling,
     stack,
@@ -484,3 +485,31 @@ def test_a_peer_that_is_not_installed_is_left_out(ran, monkeypatch):
     lines = ran(train_step, "--model", "mlp", "--batch-size", "4", "--peer", "torch", *NUMPY)
     assert lines[0] == "without torch: pip install no_such_package"
     assert not any(line.startswith("ratio") for line in lines)
+
+
+@pytest.mark.skipif(not has("mpi4py"), reason="mpi4py is not installed")
+def test_ranks(ran, tmp_path):
+    file = tmp_path / "ranks.json"
+    arguments = ("--model", "mlp", "--batch-size", "4", "--backend", "reference", "--ranks", "2", "--threads", "2")
+    lines = ran(ranks, *arguments, "--rounds", "1", "--seconds", "0.001", "--hosts", "8", "--json", str(file))
+    assert any(line.startswith("one process of 2 threads ") for line in lines)
+    assert any(line.startswith("2 ranks of 1 thread ") for line in lines)
+    assert [line.split()[-6] for line in lines[-3:]] == ["8"] * 3
+    found = json.loads(file.read_text())
+    alone, shared = found["rows"].values()
+    assert (alone["counts"], shared["counts"][0]) == ([0, 0], 2)  # an exchange of gradients for D and one for G
+    recipe, shape = measurements.MODELS["mlp"]
+    learner = recipe.assemble(shape, backend=get_backend("reference"), rng=np.random.default_rng(0))
+    assert shared["moved"][0] >= sum(network.arena.flat.nbytes for network in learner.networks.values())
+    assert 0 < shared["gradients"] < shared["step"]
+
+
+def test_the_model_of_many_hosts():
+    network = ranks.Network(latency=1e-3, bandwidth=1e9)
+    work = ranks.Work(step=0.1, images=64, numbers=100, drawing=1e-8, counts=(2, 50), moved=(25_000_000, 0))
+    assert ranks.predicted(work, 1, network) == (0, 0, 0.1)
+    exchanges, drawing, step = ranks.predicted(work, 64, network)
+    assert exchanges == pytest.approx(52 * 12 * 1e-3 + 2 * 63 / 64 * 0.025)
+    assert drawing == pytest.approx(63 * 64 * 100 * 1e-8)
+    assert step == pytest.approx(0.1 + exchanges + drawing)
+    assert len(list(ranks.model_table(work, [64, 1024]))) == 1 + 2 * len(ranks.NETWORKS)

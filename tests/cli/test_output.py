@@ -156,7 +156,7 @@ def test_help_has_examples_that_are_commands(capsys, name):
     assert stop.value.code == 0
     out = capsys.readouterr().out
     assert USAGE[name].description in out
-    lines = re.findall(r"^  minigan ([^#|>&\n]+)", out.partition("examples:\n")[2], re.MULTILINE)
+    lines = re.findall(r"^  (?:mpiexec -n 4 )?minigan ([^#|>&\n]+)", out.partition("examples:\n")[2], re.MULTILINE)
     assert len(lines) == USAGE[name].examples.count("\n") + 1
     for line in lines:
         options = cli._parse(shlex.split(line))

@@ -54,14 +54,18 @@ class Evaluation(Listener):
 
     def make_up(self) -> None:
         """Evaluates the present step, if the log lacks its figures: the training may have ended in between."""
-        step, log = self.training.state.step, self.training.state.folder / "log.jsonl"
-        if step and step % self.every == 0 and not has_figures(log, step):
+        state = self.training.state
+        step, log = state.step, state.folder / "log.jsonl"
+        if step and step % self.every == 0 and not state.ranks.from_first(has_figures(log, step)):
             with self.training.clock.paused():
                 self._evaluate(step)
 
     def _evaluate(self, step: int) -> None:
         state, say = self.training.state, self.training.say
         figures = self.measure({name: self._draw(name) for name in state.learner.generators}, say)
+        if not state.ranks.is_first:
+            self.training.everyone.on_record({"step": step, **figures})
+            return
         best, by = self.checkpoints.files.best_figures(), self.best
         is_best = best is None or best.keys() != figures.keys() or rank(figures, by=by) > rank(best, by=by)
         text = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

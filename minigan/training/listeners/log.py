@@ -35,6 +35,8 @@ class Log(Listener):
             self.training.everyone.on_record(self._measured(step))
 
     def on_record(self, record: Record) -> None:
+        if not self.training.state.ranks.is_first:
+            return
         path = self.training.state.folder / "log.jsonl"
         try:
             with open(path, "a", encoding="utf-8") as file:
@@ -52,6 +54,8 @@ class Log(Listener):
             "images_per_second": round(clock.images_per_second, 1),
             "seconds": round(clock.seconds, 3),
         }
+        if (ranks := self.training.state.ranks.size) > 1:
+            record["ranks"] = ranks
         if (memory := learner.G.kernels.memory()) is not None:
             record["gpu_memory"] = memory.held
         if step.is_multiple(self.gradients):

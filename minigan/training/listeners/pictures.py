@@ -52,7 +52,8 @@ class Pictures(Listener):
     def _draw(self) -> np.ndarray:
         state = self.training.state
         exhibit = replace(self.exhibit, extent=state.model["extent"])  # a resumed run keeps its extent
-        return exhibit.picture_by(state.learner, state.averages, self.to_images)
+        with state.learner.G.kernels.alone():
+            return exhibit.picture_by(state.learner, state.averages, self.to_images)
 
 
 def saved_pictures(folder: Path) -> dict[int, Path]:
