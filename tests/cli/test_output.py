@@ -162,7 +162,7 @@ def test_help_has_examples_that_are_commands(capsys, name):
         options = cli._parse(shlex.split(line))
         assert options.command == name
         if getattr(options, "set", None):
-            recipe = options.what if name == "explain" else options.recipe
+            recipe = options.what if name == "explain" else options.recipe or "mlp"  # on points
             get_recipe(recipe).from_settings(parse_settings(options.set))
 
 
