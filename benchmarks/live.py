@@ -35,15 +35,16 @@ WARM = 1.0  # seconds before a measurement
 VARIANTS = ("train", "closed", "open")
 READER = """
 import sys, time, urllib.request
-frames = 0
+times = []
 try:
     for line in urllib.request.urlopen(sys.argv[1] + "events", timeout=30):
-        frames += line.startswith(b"event: frame")
+        if line.startswith(b"event: frame"):
+            times.append(time.monotonic())
         if line.startswith(b"event: end"):
             break
 except OSError:
     pass
-print(frames)
+print((len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0)
 """
 
 
@@ -96,8 +97,8 @@ def measured(variant: str, options: argparse.Namespace, folder: Path) -> tuple[f
             reader = stack.enter_context(subprocess.Popen(call, stdout=subprocess.PIPE, text=True))
         session.submit(Command("play", {}))
         session.run(deadline)
-        frames = 0 if reader is None or reader.stdout is None else int(reader.stdout.read())
-    return deadline.speed, deadline.work, frames / (options.seconds + WARM)
+        frames = 0.0 if reader is None or reader.stdout is None else float(reader.stdout.read())
+    return deadline.speed, deadline.work, frames
 
 
 def main(arguments: list[str] | None = None) -> None:
