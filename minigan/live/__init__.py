@@ -1,6 +1,7 @@
 """Training as you watch: a page on this machine that shows a GAN as it learns, and stops, steps and changes it.
 
-    config = minigan.runs.config.new_config(minigan.live.live_recipe("ring"), data="ring")
+    recipe = minigan.get_recipe("mlp")(loss="non-saturating", mse_weight=0.0, lr=1e-3, instance_noise=0.0, latent=2)
+    config = minigan.runs.config.new_config(recipe, data="ring")
     minigan.live.go_live(config)        # until Ctrl-C; then the run is saved
 
 Everything on the page comes from the run itself: the frames from its networks, slow motion from the engine's own calls,
