@@ -26,6 +26,7 @@ import numpy as np
 from minigan.backends.constants import Constants
 from minigan.backends.geometry import ConvGeometry, IntPair
 from minigan.backends.precision import Precision
+from minigan.distributed.nccl import Seat
 from minigan.distributed.ranks import ALONE, Ranks
 from minigan.errors import BackendError, DTypeError, ShapeError
 from minigan.support.copying import refuse_pickle
@@ -238,6 +239,28 @@ class Backend(ABC):
     def is_below(self, array: Array, limit: float) -> bool:
         """Whether all absolute values are below the limit; NaN is not. On a device the host waits for the answer."""
         return not array.size or bool((array.max() < limit) & (array.min() > -limit))
+
+    def share(self, ranks: Ranks) -> None:
+        """Shares each batch with these ranks from now on; all of them call it, whatever their backend.
+
+        Raises:
+            BackendError, ConfigError: they cannot exchange numbers; the same on all of them.
+        """
+        if ranks.size > 1:
+            seats = [Seat(*seat) for seat in ranks.gather(list(self.seat()))]
+            if len({seat.backend for seat in seats}) == 1:  # else the start of a run names the difference
+                ranks = self.connected(ranks, seats)
+        self.ranks = ranks
+
+    def seat(self) -> Seat:
+        """Where this process computes."""
+        import socket  # late: one process needs none
+
+        return Seat(self.name, socket.gethostname())
+
+    def connected(self, ranks: Ranks, seats: list[Seat]) -> Ranks:
+        """The ranks, with what this backend's arrays need to go from one to another."""
+        return ranks
 
     @contextmanager
     def alone(self) -> Iterator[None]:

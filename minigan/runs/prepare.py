@@ -67,11 +67,11 @@ def prepare_run(
         listeners: a user's own.
         ranks: share each batch; all of them prepare the same.
     Raises:
-        MiniganError: the configuration, the data or the backend cannot be used.
+        MiniganError: the configuration, the data, the backend or its ranks cannot be used.
     """
     recipe = get_recipe(config.recipe).from_settings(config.settings)
     backend = get_backend(config.backend, precision=config.precision)
-    backend.ranks = ranks
+    backend.share(ranks)
     dataset = recipe.open_data(config.data, seed=config.seed)
     try:
         return _assembled(config, recipe.fit(dataset), dataset, backend, folder, listeners)

@@ -7,6 +7,7 @@ is queued on a stream that copies is done no sooner than somebody waits for it.
 """
 
 import contextlib
+import threading
 import types
 import weakref
 from collections import deque
@@ -105,6 +106,10 @@ class Stream:
     def __exit__(self, *_: Any) -> None:
         DEVICE.streams.pop()
 
+    @property
+    def ptr(self) -> int:
+        return id(self)
+
     def enqueue(self, operation: Callable[[], Any]) -> None:
         self.queue.append(operation)
         self.issued += 1
@@ -153,22 +158,26 @@ class Event:
             self.stream.finish(self.count)
 
 
-class Device:
-    """State shared by all of the stand-in.
+class Device(threading.local):
+    """State shared by all of the stand-in; each thread has a device of its own.
 
     Attributes:
         waits: how often the host asked for a number, or waited for the stream that computes.
         copies: from the host.
         launches: of graphs.
         graph: that is captured.
+        id: the number of the device.
+        count: devices of all threads.
     """
+
+    count = 1
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """As if nothing had happened yet."""
-        self.waits = self.copies = self.launches = 0
+        self.waits = self.copies = self.launches = self.id = 0
         self.graph: Graph | None = None
         self.streams = [Stream(null=True)]
         self.default_pool = MemoryPool()
@@ -243,10 +252,22 @@ def spoil(array: np.ndarray) -> None:
 DEVICE = Device()
 
 
+class Numbered:
+    """cupy.cuda.Device."""
+
+    def __init__(self, number: int | None = None) -> None:
+        self.id = DEVICE.id if number is None else number
+
+    def use(self) -> None:
+        if self.id >= DEVICE.count:
+            raise CUDARuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+        DEVICE.id = self.id
+
+
 def make_module() -> types.SimpleNamespace:
     """cupy.cuda."""
     return types.SimpleNamespace(
-        Device=lambda: types.SimpleNamespace(id=0),
+        Device=Numbered,
         Event=Event,
         Graph=Graph,
         Memory=Memory,
@@ -260,7 +281,8 @@ def make_module() -> types.SimpleNamespace:
         using_allocator=DEVICE.using_allocator,
         runtime=types.SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
-            getDeviceCount=lambda: 1,
+            deviceGetPCIBusId=lambda number: f"0000:0{number}:00.0",
+            getDeviceCount=lambda: DEVICE.count,
             getDeviceProperties=lambda _: {
                 "name": b"no GPU",
                 "multiProcessorCount": 4,

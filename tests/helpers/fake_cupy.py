@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import cuda_on_cpu
+import fake_nccl
 import numpy as np
 from fake_cuda import DEVICE, MemoryPool, spoil
 from fake_cuda import make_module as make_cuda
@@ -165,7 +166,7 @@ def installed(modules: dict[str, types.ModuleType] | None = None) -> Iterator[ty
     if modules:
         sys.modules.update(modules)
     else:
-        sys.modules["cupy"] = make_module()
+        sys.modules |= {"cupy": make_module(), "cupy.cuda.nccl": fake_nccl.make_module()}
         DEVICE.reset()
     try:
         yield sys.modules["cupy"]
@@ -178,7 +179,7 @@ def installed(modules: dict[str, types.ModuleType] | None = None) -> Iterator[ty
 
 def _taken_out() -> dict[str, types.ModuleType]:
     """CuPy, and what of minigan has imported it, from now on to be imported anew."""
-    names = [name for name in sys.modules if name == "cupy" or name.startswith("minigan.backends.gpu")]
+    names = [name for name in sys.modules if f"{name}.".startswith(("cupy.", "minigan.backends.gpu."))]
     return {name: sys.modules.pop(name) for name in names}
 
 

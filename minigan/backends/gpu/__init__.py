@@ -16,7 +16,7 @@ from minigan.backends.base import Array
 from minigan.backends.gpu.activation import ActivationKernels
 from minigan.backends.gpu.columns import TICKETS
 from minigan.backends.gpu.dense import DenseKernels
-from minigan.backends.gpu.device import check_device
+from minigan.backends.gpu.device import check_device, nccl_of, seat
 from minigan.backends.gpu.double_norm import DoubleNormKernels
 from minigan.backends.gpu.group_norm import GroupNormKernels
 from minigan.backends.gpu.launch import Launcher
@@ -25,6 +25,8 @@ from minigan.backends.gpu.optim import OptimKernels
 from minigan.backends.gpu.resize import ResizeKernels
 from minigan.backends.precision import PRECISIONS, Precision, chosen_precision
 from minigan.backends.reference import ReferenceBackend
+from minigan.distributed.nccl import NcclRanks, Seat, communicator, expect_own_devices
+from minigan.distributed.ranks import Ranks
 
 
 class GpuBackend(
@@ -37,7 +39,7 @@ class GpuBackend(
     DenseKernels,
     ReferenceBackend,
 ):
-    """Runs on CuPy's current device.
+    """Runs on CuPy's current device; of several ranks on a host each has its own.
 
     Args:
         precision: of the products of float32 numbers; their sums are always float32. "tf32" rounds factors to 10 bits
@@ -79,6 +81,14 @@ class GpuBackend(
     def to_numpy(self, array: Array) -> np.ndarray:
         host: np.ndarray = cupy.asnumpy(array)
         return host
+
+    def seat(self) -> Seat:
+        return seat(cupy)
+
+    def connected(self, ranks: Ranks, seats: list[Seat]) -> Ranks:
+        expect_own_devices(seats)
+        nccl = nccl_of(cupy)
+        return ranks if nccl is None else NcclRanks(ranks, cupy, nccl, communicator(ranks, nccl))
 
     def precisions(self) -> Mapping[Precision, str]:
         fp32: dict[Precision, str] = {"fp32": "multiply-adds of CUDA cores"}

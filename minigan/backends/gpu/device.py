@@ -1,14 +1,21 @@
 """The check of the GPU: one line, with the remedy, for each thing that CuPy is missing."""
 
+import importlib
+import socket
+import warnings
 from types import ModuleType
 
+from minigan.distributed.nccl import Seat
 from minigan.errors import BackendError
+from minigan.support.launch import find_launch
 
 NO_DEVICE, INSUFFICIENT_DRIVER = 100, 35  # cudaError_t
 
 
 def check_device(cupy: ModuleType) -> None:
     """Finds the device, compiles a kernel and multiplies two matrices: all that a training step needs.
+
+    Of processes that were started together on this host, each takes the GPU of its number.
 
     Raises:
         BackendError: the driver, the device, or a part of CUDA that CuPy needs at run time is missing.
@@ -20,6 +27,9 @@ def check_device(cupy: ModuleType) -> None:
         raise BackendError(f"cupy {cupy.__version__} finds no usable GPU: {_why(error, runtime)}") from None
     if count == 0:
         raise BackendError(f"cupy {cupy.__version__} finds no GPU. Use another backend.")
+    launch = find_launch()
+    if launch.size > 1:
+        cupy.cuda.Device(launch.local_rank % count).use()
     try:
         x = cupy.ones((2, 2))
         cupy.asnumpy(x @ x + x)
@@ -30,6 +40,26 @@ def check_device(cupy: ModuleType) -> None:
             f"cupy {cupy.__version__} cannot compute on the GPU: {first_line(error)}. It needs NVRTC, cuBLAS and the "
             f"headers of CUDA: pip install '{extra(runtime)}'"
         ) from None
+
+
+def seat(cupy: ModuleType) -> Seat:
+    """The current device's place, and whether NCCL can be used there."""
+    runtime = cupy.cuda.runtime
+    found = nccl_of(cupy)
+    package = f"nvidia-nccl-cu{runtime.runtimeGetVersion() // 1000}"
+    missing = "" if found is not None else f"cupy {cupy.__version__} does not find it. pip install {package}"
+    return Seat("gpu", socket.gethostname(), runtime.deviceGetPCIBusId(cupy.cuda.Device().id), missing)
+
+
+def nccl_of(cupy: ModuleType) -> ModuleType | None:
+    """cupy.cuda.nccl; None without its library."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # several lines about what is missing
+        try:
+            nccl = importlib.import_module(f"{cupy.__name__}.cuda.nccl")
+        except ImportError:
+            return None
+    return nccl if getattr(nccl, "available", True) else None
 
 
 def extra(runtime: ModuleType) -> str:
