@@ -2,7 +2,8 @@
 
 For a scalar P of some array a, and a direction u, `(P(a + h u) - P(a - h u)) / 2h` must equal `<dP/da, u>`. Small
 arrays are checked along every axis. Large ones are checked along random unit vectors mixed with the gradient itself,
-so that the compared number is as large as the gradient and not lost in rounding.
+so that the compared number is as large as the gradient and not lost in rounding. Where both sides of `a` differ, by the
+kink of a ReLU closer than h, one of them is enough: `(4 P(a + h u) - P(a + 2h u) - 3 P(a)) / 2h`, or with -h.
 """
 
 from collections.abc import Callable, Iterator
@@ -71,22 +72,32 @@ def check_gradient(
     floor = 10 * np.finfo(np.float64).eps * scale / h / tolerance + np.finfo(np.float64).tiny
     original = array.copy()
 
-    def error_at(step: float, direction: np.ndarray) -> float:
+    def value_at(step: float, direction: np.ndarray) -> float:
         array[...] = original + step * direction
-        above = function()
-        array[...] = original - step * direction
-        below = function()
+        value = function()
         array[...] = original
-        numeric = (above - below) / (2 * step)
+        return value
+
+    def error_of(numeric: float, direction: np.ndarray) -> float:
         analytic = float((gradient * direction).sum())
         error = abs(numeric - analytic) / (max(abs(numeric), abs(analytic)) + floor)
         return float(error) if np.isfinite(error) else np.inf
+
+    def error_at(step: float, direction: np.ndarray) -> float:
+        numeric = (value_at(step, direction) - value_at(-step, direction)) / (2 * step)
+        return error_of(numeric, direction)
+
+    def one_sided_error_at(step: float, direction: np.ndarray) -> float:
+        here, near, far = (value_at(k * step, direction) for k in (0, 1, 2))
+        return error_of((4 * near - far - 3 * here) / (2 * step), direction)
 
     worst = 0.0
     for direction in _directions(gradient, rng):
         error = error_at(h, direction)
         if error > tolerance:  # a kink may lie within a step, or a deep network's rounding may drown it
             error = min(error, error_at(h / 10, direction), error_at(h * 10, direction))
+        if error > tolerance:  # a kink next to the array: the gradient is that of the side on which the array lies
+            error = min(error, *(one_sided_error_at(side * h, direction) for side in (1, -1)))
         worst = max(worst, error)
     return GradientCheck(path, what, worst, worst <= tolerance)
 

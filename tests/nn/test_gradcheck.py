@@ -7,7 +7,7 @@ import pytest
 
 from minigan.errors import DTypeError
 from minigan.nn.gradcheck import check_backward, check_double_backward, check_gradient, check_network
-from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, Sigmoid, Tanh
+from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Sigmoid, Tanh
 from minigan.nn.network import Residual, Sequential
 
 
@@ -128,6 +128,36 @@ def test_nan_fails():
     net = vector_network(Tanh())
     net.layers[0].w.value[0, 0] = np.nan
     assert all(not c.passed for c in check_backward(net, batch(), rng=rng()))
+
+
+@pytest.mark.parametrize("size", [5, 200])
+@pytest.mark.parametrize("side", [1, -1])
+def test_next_to_a_kink_the_gradient_of_its_side_is_right_and_no_other(size: int, side: int):
+    """2e-9 from the kink of |a|, closer than any step."""
+    a = np.random.default_rng(0).choice([-1.0, 1.0], size)
+    a[2] = side * 2e-9
+
+    def passed(gradient: np.ndarray) -> bool:
+        rng = np.random.default_rng(1)
+        return check_gradient(
+            lambda: float(np.abs(a).sum()), a, gradient, path="abs", what="dx", rng=rng, scale=float(size)
+        ).passed
+
+    right, wrong = np.sign(a), np.sign(a)
+    assert passed(right)
+    wrong[2] = 0  # the central difference's own answer
+    assert not passed(wrong)
+    assert not passed(1.001 * right)
+
+
+def test_a_relu_next_to_its_kink_passes_in_both_orders():
+    network = Sequential([Dense(6), ReLU(), Dense(4)], name="N")
+    network.build((5,), backend="reference", dtype="float64", rng=np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(3, 5))
+    dense = network[0]
+    dense.b.value[2] -= dense.forward(x, train=True)[0][1, 2] - 2e-9
+    for check in (check_backward, check_double_backward):
+        assert all(found.passed for found in check(network, x, rng=np.random.default_rng(2)))
 
 
 def test_a_large_array_is_checked_along_its_gradient():
