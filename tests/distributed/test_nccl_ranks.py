@@ -4,6 +4,7 @@ import itertools
 import sys
 import threading
 
+import cuda_on_cpu
 import fake_cuda
 import fake_nccl
 import numpy as np
@@ -34,7 +35,7 @@ def _two_devices(monkeypatch):
 def joined(device, ranks):
     """A backend on this rank's device."""
     sys.modules["cupy"].cuda.Device(ranks.rank).use()
-    backend = type(device)()
+    backend = type(device)(precision="fp32")
     backend.share(ranks)
     return backend
 
@@ -71,6 +72,16 @@ def test_captured_steps_follow_one_rank(device, case):
     (first, launched), (other, _) = on_ranks(2, lambda ranks: trained(device, case, ranks))
     assert first.digests == other.digests
     expect_same(first, one)
+    assert launched == launches > 0
+
+
+@pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler")
+@pytest.mark.parametrize("backend", ["gpu on the CPU"], indirect=True)
+def test_kernels_with_exchanges_between_their_passes(backend):
+    one, launches = trained(backend, "matching", dtype="float32")
+    (first, launched), (other, _) = on_ranks(2, lambda ranks: trained(backend, "matching", ranks, dtype="float32"))
+    assert first.digests == other.digests
+    assert max(distances(first, one)) < 2e-5
     assert launched == launches > 0
 
 
