@@ -4,6 +4,7 @@ import itertools
 import sys
 import threading
 
+import cuda_on_cpu
 import fake_cuda
 import fake_nccl
 import numpy as np
@@ -15,6 +16,8 @@ from thread_ranks import on_ranks
 from minigan.distributed import ALONE, dealt
 from minigan.distributed.nccl import NcclRanks, Seat, expect_own_devices
 from minigan.errors import BackendError, ConfigError, DivergenceError
+from minigan.runs.config import new_config
+from minigan.runs.prepare import prepare_run
 from minigan.support.launch import Launch
 from minigan.training.stepper import Stepper
 
@@ -34,7 +37,7 @@ def _two_devices(monkeypatch):
 def joined(device, ranks):
     """A backend on this rank's device."""
     sys.modules["cupy"].cuda.Device(ranks.rank).use()
-    backend = type(device)()
+    backend = type(device)(precision="fp32")
     backend.share(ranks)
     return backend
 
@@ -71,6 +74,16 @@ def test_captured_steps_follow_one_rank(device, case):
     (first, launched), (other, _) = on_ranks(2, lambda ranks: trained(device, case, ranks))
     assert first.digests == other.digests
     expect_same(first, one)
+    assert launched == launches > 0
+
+
+@pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler")
+@pytest.mark.parametrize("backend", ["gpu on the CPU"], indirect=True)
+def test_kernels_with_exchanges_between_their_passes(backend):
+    one, launches = trained(backend, "matching", dtype="float32")
+    (first, launched), (other, _) = on_ranks(2, lambda ranks: trained(backend, "matching", ranks, dtype="float32"))
+    assert first.digests == other.digests
+    assert max(distances(first, one)) < 2e-5
     assert launched == launches > 0
 
 
@@ -203,6 +216,21 @@ def test_ranks_with_different_backends_meet(device):
         return ranks.gather(backend.ranks is ranks)
 
     assert on_ranks(2, work) == [[True, True]] * 2
+
+
+def test_a_run_trains_through_nccl(device, tmp_path):
+    """As `mpiexec -n 2 minigan train --backend gpu` prepares it."""
+    config = new_config(small("dcgan", steps=2), data="digits", seed=0, backend="gpu")
+
+    def work(ranks):
+        device.xp.cuda.Device(ranks.rank).use()
+        run = prepare_run(config, tmp_path / "run", ranks=ranks)
+        run.dataset.close()
+        assert isinstance(run.trainer.state.ranks, NcclRanks)
+        assert ranks.units == run.backend.ranks.units == run.recipe.batch_size
+        return run.backend.seat().device
+
+    assert on_ranks(2, work) == ["0000:00:00.0", "0000:01:00.0"]
 
 
 def test_what_nccl_refuses_is_one_line(device, monkeypatch):

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ MARGIN = 4096  # bytes of NaN on each side of an array
 FLAGS = ("-std=c++17", "-O1")
 # The order of threads between barriers is open on a GPU: with 1 the last thread goes first.
 BACKWARDS = 0
+ONE_AT_A_TIME = threading.Lock()  # the indices of a block's threads are global
 
 
 def library(source: str, options: Sequence[str]) -> ctypes.CDLL:
@@ -94,10 +96,11 @@ class RawKernel:
         values = [packed(argument, guarded) for argument in args]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         sizes = (ctypes.c_size_t * len(values))(*map(ctypes.sizeof, values))
-        wrong = self._function(
-            (ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), ctypes.c_size_t(shared_mem), pointers, sizes,
-            ctypes.c_size_t(len(values)), ctypes.c_int(BACKWARDS),
-        )  # fmt: skip
+        with ONE_AT_A_TIME:
+            wrong = self._function(
+                (ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), ctypes.c_size_t(shared_mem), pointers, sizes,
+                ctypes.c_size_t(len(values)), ctypes.c_int(BACKWARDS),
+            )  # fmt: skip
         assert wrong != -1, f"{self.name}: {len(values)} arguments are not as many as the kernel has"
         assert wrong == 0, f"{self.name}: argument {wrong - 1} is not of the size that the kernel expects"
         guarded.give_back(self.name)
