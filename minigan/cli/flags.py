@@ -57,7 +57,7 @@ def _spoken(code: str) -> str | None:
 
 
 def _command(code: ast.expr) -> str | None:
-    """`minigan.open_run(RUN).resume()` as a command."""
+    """`minigan.open_run(RUN).resume()` or `minigan.generate(...)` as a command."""
     match code:
         case (
             ast.Call(
@@ -68,6 +68,8 @@ def _command(code: ast.expr) -> str | None:
             ) as call
         ):
             return f"minigan train --resume {_value(run)} {_options(call)}".rstrip()
+        case ast.Call(func=ast.Attribute(value=ast.Name("minigan"), attr="generate")):
+            return "minigan translate RUN FOLDER"
     return None
 
 

@@ -29,6 +29,7 @@ from minigan.runs import Run
         ("`minigan.open_run('a b').resume(steps=9)`", "minigan train --resume 'a b' --steps 9"),
         ('`minigan.open_run("it\'s").resume()`', "minigan train --resume 'it'\"'\"'s'"),
         ("`minigan.open_run(FOLDER).resume()`", "minigan train --resume FOLDER"),
+        ("`minigan.generate(run.generator.G, images)`", "minigan translate RUN FOLDER"),
         # no argument and no run: as it is
         ("what `minigan.train` writes", "what `minigan.train` writes"),
         ("`run.generator.sample(16)`", "`run.generator.sample(16)`"),

@@ -266,7 +266,7 @@ def test_mlp_has_the_tutorials_layers(reference: Backend):
 
 
 def test_points_are_not_augmented(reference: Backend):
-    with pytest.raises(ConfigError, match=r"mlp: augment needs images, got points\. Leave augment=color out"):
+    with pytest.raises(ConfigError, match=r"mlp: augment needs images, got points\. Leave `augment='color'` out"):
         MLP(augment="color").assemble((2,), backend=reference, rng=np.random.default_rng(0))
 
 

@@ -175,7 +175,7 @@ def test_maps_are_painted_to_be_translated(tmp_path, capsys):
 def test_recipes_without_pairs_have_no_targets(trained, tmp_path, capsys):
     for words in (["train", "dcgan", "--targets", tmp_path], ["train", "superres", "--targets", tmp_path]):
         code, _, told = command(capsys, *words)
-        assert (code, "learns from no pairs, got targets. Use pix2pix or segment." in told) == (2, True)
+        assert (code, "learns from no pairs, got --targets. Use pix2pix or segment." in told) == (2, True)
     with pytest.raises(ConfigError, match="targets must be a string, got 3"):
         minigan.get_recipe("pix2pix")(targets=3)
     assert "targets" not in minigan.load_generator(trained / "run").describe()

@@ -217,7 +217,7 @@ def test_each_direction_is_exported_to_each_format(run, tmp_path, direction, nam
             ["train", "cyclegan", "--evaluate-every", "2", "--best", "kid", *GIVEN],
             "--best must be one of psnr_AtoB, psnr_BtoA, cycle_A, cycle_B with digits and tinted, got kid.",
         ),
-        (["train", "dcgan", "--data-b", "digits"], "dcgan learns from no unpaired images, got data_b. Use cyclegan."),
+        (["train", "dcgan", "--data-b", "digits"], "dcgan learns from no unpaired images, got --data-b. Use cyclegan."),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value[:4:2]),
 )

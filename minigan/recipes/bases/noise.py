@@ -125,7 +125,7 @@ class NoiseRecipe(AdversarialRecipe):
     def judge(self, image_shape: Shape) -> Sequential:
         """The discriminator after the layers that augment its images and join them with classes or with each other."""
         if self.augment and len(image_shape) != 3:
-            raise ConfigError(f"{self.name}: augment needs images, got points. Leave augment={self.augment} out.")
+            raise ConfigError(f"{self.name}: augment needs images, got points. Leave `augment={self.augment!r}` out.")
         front: list[Layer] = [*self._augmentations()]
         if self.condition == "concatenation":
             front.append(ConcatCondition((self.classes,)))

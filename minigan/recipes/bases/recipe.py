@@ -273,8 +273,8 @@ class Recipe(OptimizerSettings):
             ConfigError: G does not draw from noise, or not by class.
         """
         raise ConfigError(
-            f"{self.name} draws from images, not from noise, so it has no samples of its own. Write "
-            "minigan.generate(run.generator.G, images)."
+            f"{self.name} draws from images, not from noise, so it has no samples of its own. Translate "
+            "images: `minigan.generate(run.generator.G, images)`."
         )
 
     @property

@@ -84,7 +84,7 @@ class Settings:
                 continue
             if name in OF_OTHERS:
                 data, others = OF_OTHERS[name]
-                raise ConfigError(f"{cls.name} learns from no {data}, got {name}. Use {others}.")
+                raise ConfigError(f"{cls.name} learns from no {data}, got `{name}`. Use {others}.")
             hint = did_you_mean(name, (*kinds, *also)) or f" Expected one of {', '.join(sorted(kinds))}."
             raise ConfigError(f"{cls.name} has no setting {name!r}.{hint}")
 

@@ -97,7 +97,7 @@ class TranslationRecipe(AdversarialRecipe):
             ConfigError: it makes the targets itself.
         """
         if targets:
-            raise ConfigError(f"{self.name} makes pairs from single images, got targets. Leave `targets` out.")
+            raise ConfigError(f"{self.name} makes pairs from single images, got `targets`. Leave it out.")
         return self
 
     # ------------------------------------------------------------------------------------------ training

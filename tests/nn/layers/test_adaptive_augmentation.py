@@ -259,7 +259,7 @@ def test_bad_settings_are_refused():
             DCGAN.from_settings({"augment": "adaptive", name: wrong})
     with pytest.raises(ConfigError, match=r"AdaptiveAugmentation: expected at least one augmentation, got none"):
         AdaptiveAugmentation([])
-    with pytest.raises(ConfigError, match=r"mlp: augment needs images, got points\. Leave augment=adaptive out\."):
+    with pytest.raises(ConfigError, match=r"mlp: augment needs images, got points\. Leave `augment='adaptive'` out\."):
         MLP(augment="adaptive").assemble((2,), backend="reference", rng=np.random.default_rng(0))
 
 
