@@ -202,6 +202,45 @@ def test_every_kind_of_end_of_one_rank(tmp_path, rank, deed, code, text):
         assert ended.code == code
 
 
+REMOVED = """
+import shutil, sys
+import minigan
+
+class Remover(minigan.training.Listener):
+    def on_start(self, training):
+        self.state = training.state
+
+    def remove(self):
+        if self.state.ranks.is_first:
+            shutil.rmtree(self.state.folder)
+
+    def on_step(self, step):
+        if step.number == 5 and self.state.folder.name == "between":
+            self.remove()
+
+    def on_record(self, record):
+        if record["step"] == 4 and "seconds" in record and self.state.folder.name == "within":
+            self.remove()
+
+small = dict(steps=6, checkpoint_every=4, batch_size=8, hidden=8, latent=4, backend="reference", log_every=1)
+small |= dict(evaluate_every=4, sample_every=4)
+for out in ("between", "within"):
+    minigan.train("mlp", data="ring", out=out, listeners=[Remover()], **small)
+"""
+
+
+def test_a_folder_that_is_removed_leaves_no_rank_waiting(tmp_path):
+    """Between two steps it is made anew; within one, its evaluation and checkpoint are left out on the first alone."""
+    (tmp_path / "script.py").write_text(REMOVED)
+    ended = Launched(2, ["script.py"], folder=tmp_path, **QUICK).end()
+    assert last_saved(tmp_path / "between") == 6
+    assert ended.code == 2
+    assert "OutputError: cannot write " in ended.err
+    assert "within/samples: No such file or directory." in ended.err
+    assert "Step 4 is saved: resume with" in ended.err
+    assert last_saved(tmp_path / "within") == 4
+
+
 @pytest.mark.exhaustive
 def test_a_rank_that_cannot_be_watched_speaks_for_itself(tmp_path):
     """A firewall between hosts may leave MPI's ports open alone."""
