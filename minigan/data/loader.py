@@ -139,10 +139,8 @@ class Loader(Generic[Items]):
                 f"{ranks.size} ranks need batches of one size, got `drop_last=False` and {len(self.dataset):,} items. "
                 "Write `drop_last=True`."
             )
-        if ranks.units is None:
-            ranks.deal(self.batch_size)
         self._drop_pending_to_front()
-        self._ranks = ranks
+        self._ranks = ranks.dealing(self.batch_size) if ranks.units is None else ranks
 
     @property
     def steps_per_epoch(self) -> int:

@@ -8,8 +8,9 @@ over the batch becomes the mean over ranks of their sums; formulas and counts st
 """
 
 import contextlib
+import copy
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from minigan.errors import ConfigError
 
@@ -95,6 +96,18 @@ class Ranks:
         raise SystemExit(code)
 
     # ------------------------------------------------------------------------------------------ dealing
+
+    def dealing(self, batch_size: int, *, together: int = 1) -> Self:
+        """These ranks with batches dealt so, for one training: another one's stay as they are.
+
+        Raises:
+            ConfigError: see `deal`.
+        """
+        if self.size == 1:
+            return self
+        own = copy.copy(self)
+        own.deal(batch_size, together=together)
+        return own
 
     def deal(self, batch_size: int, *, together: int = 1) -> int:
         """Says how batches are dealt from now on.

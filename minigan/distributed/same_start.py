@@ -7,7 +7,7 @@ from minigan.errors import ConfigError
 
 __all__ = ["expect_same_start"]
 
-LONGEST = 60  # letters of a value that are shown
+LONGEST = 100  # letters of a value that are shown
 
 
 def expect_same_start(ranks: Ranks, facts: Mapping[str, str]) -> None:

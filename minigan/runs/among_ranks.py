@@ -17,7 +17,7 @@ from minigan.runs.config import FILE
 from minigan.runs.prepare import PreparedRun, create_folder
 from minigan.support.representation import short_path
 
-__all__ = ["create_shared_folder", "expect_alike"]
+__all__ = ["create_shared_folder", "expect_alike", "expect_same_step"]
 
 LOOKED_AT = 16  # items of the data that are compared
 PATIENCE = 10.0  # seconds in which a network's disk shows a new file
@@ -42,14 +42,24 @@ def expect_alike(run: PreparedRun) -> None:
         "`seed`": str(config.seed),
         "`backend`": config.backend,
         "`precision`": config.precision,
+        "the engine": run.backend.describe(),  # with another vector width or thread count sums have other bits
         "the networks' dtype": config.dtype,
         **{f"`{name}`": str(value) for name, value in vars(config.rhythm).items()},
         "`keep`": str(config.keep.last),
+        "`best`": config.keep.best,
         "the data": run.dataset.describe(),
         "the content of the data": _fingerprint(run),
-        "the number of steps done": str(run.trainer.state.step),
     }
     expect_same_start(ranks, facts)
+
+
+def expect_same_step(run: PreparedRun) -> None:
+    """Compares how far all ranks are, once a checkpoint is loaded; all of them call it.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    expect_same_start(run.backend.ranks, {"the number of steps done": str(run.trainer.state.step)})
 
 
 def _fingerprint(run: PreparedRun) -> str:

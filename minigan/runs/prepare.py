@@ -88,6 +88,7 @@ def _assembled(
     folder: Path,
     listeners: Sequence[AnyListener],
 ) -> PreparedRun:
+    backend.ranks = backend.ranks.dealing(recipe.batch_size, together=recipe.together)
     config = replace(
         config,
         settings=recipe.settings(),
@@ -113,7 +114,6 @@ def _assembled(
             shown.close()
     loader = recipe.loader(dataset, seed=config.seed)
     if backend.ranks.size > 1:
-        backend.ranks.deal(recipe.batch_size, together=recipe.together)
         loader.share(backend.ranks)
     state = TrainingState(
         learner=learner,

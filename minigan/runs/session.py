@@ -12,7 +12,7 @@ from minigan.data import EMBEDDED
 from minigan.distributed import find_ranks
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 from minigan.recipes import Recipe, get_recipe
-from minigan.runs.among_ranks import create_shared_folder, expect_alike
+from minigan.runs.among_ranks import create_shared_folder, expect_alike, expect_same_step
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import new_folder, run_folder
 from minigan.runs.prepare import PreparedRun, load_checkpoint, prepare_from_folder, prepare_run
@@ -97,8 +97,9 @@ def resume_run(
         on_error.callback(prepared.dataset.close)
         prepared.trainer.state.owner = owner
         kept = _kept_precision(prepared) if precision is None else ()
+        expect_alike(prepared)  # before anything is changed in the folder
         warnings = load_checkpoint(prepared, checkpoint) + kept
-        expect_alike(prepared)
+        expect_same_step(prepared)
         on_error.pop_all()
     return prepared, warnings
 

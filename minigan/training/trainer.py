@@ -70,9 +70,8 @@ class Trainer:
         self.checkpoints = Checkpoints(state, every=rhythm.checkpoint_every, keep=keep.last)
         self._log = Log(every=rhythm.log_every, gradients=rhythm.log_gradients)
         is_first = state.ranks.is_first
-        self._repeatable: list[Pictures | Evaluation] = []
-        if is_first:
-            self._repeatable.append(Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images))
+        pictures = Pictures(every=rhythm.sample_every, exhibit=exhibit, to_images=to_images)
+        self._repeatable: list[Pictures | Evaluation] = [pictures]
         if measure is not None:
             every = rhythm.evaluate_every
             as_in_training = exhibit.batch_size if isinstance(exhibit, Exhibit) and exhibit.as_in_training else 0
@@ -134,11 +133,14 @@ class Trainer:
         return Training(self.state, everyone, progress.message, self._clock())
 
     def _finished(self, training: Training, interruption: Interruption) -> bool:
-        """Trains; False if the run's folder had been removed and was made anew."""
+        """Trains; False if the run's folder had been removed and was made anew.
+
+        Several ranks end then, with all saved: the others are elsewhere by now, and wait for what the first left out.
+        """
         try:
             self._train(training, interruption)
         except OutputError:
-            if self._is_whole and self.checkpoints.put_back(training.say):
+            if self._is_whole and self.checkpoints.put_back(training.say) and self.state.ranks.size == 1:
                 return False
             raise
         return True
@@ -154,7 +156,8 @@ class Trainer:
                 if everyone.is_due(step):
                     self._settle(stepper, training)
                 everyone.on_step(step)
-            if self.checkpoints.saved != state.step:
+            # The first rank says so for all: it alone saves when it makes a removed folder anew.
+            if state.ranks.from_first(self.checkpoints.saved != state.step):
                 self._settle(stepper, training)
                 with interruption.held_back():
                     self.checkpoints.save_and_tell()

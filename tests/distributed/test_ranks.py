@@ -98,6 +98,18 @@ def test_uneven_parts_are_refused(batch_size, together, said):
     assert said in str(raised.value)
 
 
+def test_each_training_deals_its_own_batches():
+    ranks = rank_of(1, 2)
+    packs, examples = ranks.dealing(12, together=3), ranks.dealing(8)
+    assert packs.own(np.arange(12)).tolist() == [3, 4, 5, 9, 10, 11]
+    assert examples.own(np.arange(8)).tolist() == [1, 3, 5, 7]
+    for size in (12, 8):
+        with Loader(open_dataset("ring"), batch_size=size, seed=0) as loader:
+            loader.share(ranks)
+    assert ranks.units is None
+    assert ALONE.dealing(7, together=2) is ALONE
+
+
 def test_a_loader_gives_its_rank_each_batch_and_keeps_the_place_of_all():
     dataset = open_dataset("digits").with_labels()
 

@@ -90,7 +90,7 @@ def test_a_measure_draws_its_part_only():
             drawn.append(len(z))
             return z[:, :2]
 
-        return measure(draw, print), sum(drawn), len(measure.z)
+        return measure({"G": draw}, print), sum(drawn), len(measure.z)
 
     figures, drawn, count = measured()
     assert drawn == count

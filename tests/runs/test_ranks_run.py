@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from mpiexec import TRAIN, Launched, launch, needs_mpi, train
 from safetensors.numpy import load_file
+from thread_ranks import on_ranks
 
 import minigan
 from minigan.cli import main
+from minigan.errors import ConfigError
+from minigan.recipes import get_recipe
+from minigan.runs.among_ranks import expect_alike
+from minigan.runs.config import new_config
+from minigan.runs.prepare import prepare_run
 
 needs_mpi()
 BATCH = "batch_size=8"
@@ -202,6 +208,45 @@ def test_every_kind_of_end_of_one_rank(tmp_path, rank, deed, code, text):
         assert ended.code == code
 
 
+REMOVED = """
+import shutil, sys
+import minigan
+
+class Remover(minigan.training.Listener):
+    def on_start(self, training):
+        self.state = training.state
+
+    def remove(self):
+        if self.state.ranks.is_first:
+            shutil.rmtree(self.state.folder)
+
+    def on_step(self, step):
+        if step.number == 5 and self.state.folder.name == "between":
+            self.remove()
+
+    def on_record(self, record):
+        if record["step"] == 4 and "seconds" in record and self.state.folder.name == "within":
+            self.remove()
+
+small = dict(steps=6, checkpoint_every=4, batch_size=8, hidden=8, latent=4, backend="reference", log_every=1)
+small |= dict(evaluate_every=4, sample_every=4)
+for out in ("between", "within"):
+    minigan.train("mlp", data="ring", out=out, listeners=[Remover()], **small)
+"""
+
+
+def test_a_folder_that_is_removed_leaves_no_rank_waiting(tmp_path):
+    """Between two steps it is made anew; within one, its evaluation and checkpoint are left out on the first alone."""
+    (tmp_path / "script.py").write_text(REMOVED)
+    ended = Launched(2, ["script.py"], folder=tmp_path, **QUICK).end()
+    assert last_saved(tmp_path / "between") == 6
+    assert ended.code == 2
+    assert "OutputError: cannot write " in ended.err
+    assert "within/samples: No such file or directory." in ended.err
+    assert "Step 4 is saved: resume with" in ended.err
+    assert last_saved(tmp_path / "within") == 4
+
+
 @pytest.mark.exhaustive
 def test_a_rank_that_cannot_be_watched_speaks_for_itself(tmp_path):
     """A firewall between hosts may leave MPI's ports open alone."""
@@ -244,3 +289,34 @@ def test_ranks_that_would_train_something_else(tmp_path, words):
     (complaint,) = ended.complaints
     assert line in complaint
     assert not list(tmp_path.rglob("run"))
+
+
+@pytest.mark.parametrize(("name", "first", "other"), [("best", "modes", "high_quality"), ("engine", "1 thread", "2")])
+def test_what_would_take_the_ranks_apart_later_is_told_at_the_start(tmp_path, monkeypatch, name, first, other):
+    recipe = get_recipe("mlp").from_settings({"hidden": 8, "latent": 4, "batch_size": 8})
+
+    def told(ranks):
+        own = first if ranks.is_first else other
+        best = own if name == "best" else "modes"
+        config = new_config(recipe, data="ring", backend="reference", evaluate_every=2, best=best)
+        run = prepare_run(config, tmp_path / "run", ranks=ranks)
+        if name == "engine":
+            monkeypatch.setattr(run.backend, "describe", lambda: own)
+        with pytest.raises(ConfigError) as raised:
+            expect_alike(run)
+        return str(raised.value)
+
+    for line in on_ranks(2, told):
+        assert line.startswith("all ranks must train alike, but ")
+        assert f" is {first} on rank 0 and {other} on rank 1." in line
+
+
+@pytest.mark.exhaustive
+def test_ranks_that_would_resume_differently_change_nothing(shared):
+    folder, _ = shared
+    before = (folder / "two/config.toml").read_bytes(), lines(folder / "two")
+    (folder / "script").write_text(f"exec {sys.executable} -m minigan train --resume two --steps $((90 + $PMI_RANK))")
+    ended = Launched(2, ("script",), folder=folder, program="sh").end()
+    assert ended.code == 2
+    assert "but --steps is 90 on rank 0 and 91 on rank 1." in ended.complaints[0]
+    assert ((folder / "two/config.toml").read_bytes(), lines(folder / "two")) == before

@@ -16,7 +16,7 @@ __all__ = ["Pictures", "remove_pictures_after", "saved_pictures"]
 
 
 class Pictures(Listener):
-    """Draws a picture every so many steps, and after the last.
+    """Draws a picture every so many steps, and after the last; of several ranks the first one does.
 
     Args:
         every: steps from picture to picture.
@@ -30,6 +30,7 @@ class Pictures(Listener):
     def on_start(self, training: Training) -> None:
         self.training = training
 
+    # The same on all ranks, which settle their steps together.
     def is_due(self, step: Step) -> bool:
         return step.last or step.is_multiple(self.every)
 
@@ -44,6 +45,8 @@ class Pictures(Listener):
             self._save(state.step)
 
     def _save(self, step: int) -> None:
+        if not self.training.state.ranks.is_first:
+            return
         picture, folder = self._draw(), self.training.state.folder / "samples"
         make_folder(folder, parents=False)
         save_picture(folder / f"step-{step:06}.png", picture)
