@@ -144,8 +144,9 @@ def _data(subject: Subject, program: Program, found: Quality, name: str) -> dict
 
 
 def _check(found: Quality, extent: float) -> dict[str, Any]:
-    """What a page compares its first picture with: minigan's picture of the page's weights, by levels of -extent to
-    extent.
+    """Pixels for a page to compare its first picture with: minigan's own, drawn with the page's weights.
+
+    They are levels from -extent to extent.
     """
     size = found.expected.size
     places = np.unique(np.linspace(0, size - 1, min(size, PLACES)).astype(int))

@@ -73,7 +73,7 @@ class Program:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the engine's `Generator` reads, besides the content."""
+        """Data that the engine's `Generator` reads, besides the content."""
         return {"ops": self.ops, "tensors": self.tensors, "output": self.graph.output}
 
     # ------------------------------------------------------------------------------------------ for translations

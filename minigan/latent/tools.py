@@ -174,7 +174,9 @@ class LatentTools(ABC):
         """
         self.recipe.sources(np.random.default_rng(0), 1, label=None if label is None else self.label(label))  # raises
         if len(self.G.output_shape) != 3:
-            raise ConfigError(f"{self.recipe.name} draws points here, onto which no picture is projected. Use a run of images.")
+            raise ConfigError(
+                f"{self.recipe.name} draws points here, onto which no picture is projected. Use a run of images."
+            )
         H, W, C = self.G.output_shape
         return H, W, C
 

@@ -32,7 +32,7 @@ def pretrained(request):
 
 
 def exported(name: str, to: str, out: Path) -> Path:
-    """What the command writes."""
+    """A file or folder that the command has written."""
     assert main(["export", f"pretrained:{name}", "--to", to, "--out", str(out)]) == 0
     return out
 
