@@ -35,35 +35,44 @@ def random_sources(
     count: int,
     *,
     label: int | Sequence[int] | None = None,
+    unseen: Sequence[int] = (),
     truncation: float = 1.0,
 ) -> Sources:
     """Inputs of `count` samples from one stream of random numbers, of which each depends on those before it.
 
     Args:
         label: class of all samples, or of each; None takes random classes.
+        unseen: classes that are not among the random ones.
         truncation: see `Recipe.truncated`; its numbers come from a stream of their own, so that z changes only where it
             must.
     Raises:
         ConfigError: G does not draw from noise, or not by that class.
     """
-    z, condition = recipe.sources(rng, count, label=label)
+    z, condition = recipe.sources(rng, count, label=label, unseen=unseen)
     return Sources(z if truncation == 1 else recipe.truncated(z, truncation, rng.spawn(1)[0]), condition)
 
 
 def seed_sources(
-    recipe: Recipe, seeds: Sequence[int], *, label: int | Sequence[int] | None = None, truncation: float = 1.0
+    recipe: Recipe,
+    seeds: Sequence[int],
+    *,
+    label: int | Sequence[int] | None = None,
+    unseen: Sequence[int] = (),
+    truncation: float = 1.0,
 ) -> Sources:
     """Inputs of one sample for each seed, which no other seed changes: the first that the seed's own stream draws.
 
     Args:
         label: class of all samples, or of each; None takes that which the seed draws after its z.
+        unseen: classes that no seed draws.
         truncation: see `Recipe.truncated`.
     Raises:
         ConfigError: G does not draw from noise, or not by that class.
     """
 
     def draw(seed: int, each: int | None) -> Sources:
-        return random_sources(recipe, np.random.default_rng(seed), 1, label=each, truncation=truncation)
+        rng = np.random.default_rng(seed)
+        return random_sources(recipe, rng, 1, label=each, unseen=unseen, truncation=truncation)
 
     return one_by_one(draw, seeds, label)
 

@@ -117,7 +117,9 @@ class LatentTools(ABC):
             numbers = numbers * len(label) if len(numbers) == 1 else numbers
         self.expect_room_for(walk_length(len(numbers), frames=frames, loop=loop), remedy="Use a smaller `frames`.")
         labels = self.classes_of(label, len(numbers))
-        points = seed_sources(self.recipe, numbers, label=labels, truncation=expect_truncation(truncation))
+        points = seed_sources(
+            self.recipe, numbers, label=labels, unseen=self.unseen, truncation=expect_truncation(truncation)
+        )
         return self.draw_alone(walk_between(points, prior=self.recipe.prior, frames=frames, loop=loop))
 
     def project(

@@ -112,7 +112,12 @@ class VAE(Recipe):
         return self.prior.draw(rng, n, self.latent)
 
     def sources(
-        self, rng: np.random.Generator, count: int, *, label: int | Sequence[int] | None = None
+        self,
+        rng: np.random.Generator,
+        count: int,
+        *,
+        label: int | Sequence[int] | None = None,
+        unseen: Sequence[int] = (),  # noqa: ARG002
     ) -> tuple[np.ndarray, None]:
         self.refuse_label(label)
         return self.noise(rng, count), None

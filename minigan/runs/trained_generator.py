@@ -87,7 +87,7 @@ class TrainedGenerator(LatentTools):
             seeds: in place of `count` and `seed`, one sample for each of these: the first that `seed` would draw. It is
                 the same, bit for bit, whatever else the list has.
             label: the class to draw, its number or its name, or a list with the class of each sample; None draws
-                classes at random.
+                classes at random, of those with images in training.
             truncation: share, in [0, 1], of the noise's distribution that z is drawn from, its middle: .7 gives samples
                 that vary less and mostly look better, 1 draws from all of it, 0 draws the image of z = 0.
             portable: take the noise of `minigan.training.portable_noise`, with which an exported generator draws the
@@ -104,8 +104,11 @@ class TrainedGenerator(LatentTools):
             numbers = expect_seeds(seeds)
             labels = self.classes_of(label, len(numbers))
             self.expect_room_for(len(numbers))
-            sources = portable_seed_sources if portable else seed_sources
-            return self.draw_alone(sources(self.recipe, numbers, label=labels, truncation=truncation))
+            if portable:
+                return self.draw_alone(portable_seed_sources(self.recipe, numbers, label=labels, truncation=truncation))
+            return self.draw_alone(
+                seed_sources(self.recipe, numbers, label=labels, unseen=self.unseen, truncation=truncation)
+            )
         if count is None:
             count = len(label) if isinstance(label, list | tuple) and label else picture_count(self.G.output_shape)
         count, rng = whole(count, "count"), _random(seed)
@@ -114,7 +117,9 @@ class TrainedGenerator(LatentTools):
         if portable:
             z, condition = portable_sources(self.recipe, seed, count, label=labels, truncation=truncation)
         else:
-            z, condition = random_sources(self.recipe, rng, count, label=labels, truncation=truncation)
+            z, condition = random_sources(
+                self.recipe, rng, count, label=labels, unseen=self.unseen, truncation=truncation
+            )
         with self._constants.held():
             samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         return self.images(samples)

@@ -268,7 +268,10 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
         ("sample restores --truncation .7", "got --truncation in addition. Leave it out."),
         ("sample restores --grid-of-classes", "got --grid-of-classes in addition. Leave it out."),
         ("project restores picture.png", "has no samples of its own. Translate images: minigan translate RUN FOLDER."),
-        ("project points picture.png", "draws points here, onto which no picture is projected. Use a run of images."),
+        (
+            "project points picture.png",
+            "draws points here, onto which no picture is projected. Use a run of",
+        ),
         ("project plain nothing.png", "nothing.png: expected a picture, found no file. Name a picture's file."),
         ("project plain .", "expected a picture, found a folder"),
         (

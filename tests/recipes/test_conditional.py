@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import minigan
 from minigan import runs
@@ -326,6 +327,12 @@ def test_a_generator_knows_the_classes_that_it_never_saw(tmp_path, monkeypatch, 
     )
     trained = run.generator
     assert trained.unseen == (1, 3)
+    seeds = range(40)
+    each = {k: trained.sample(seeds=seeds, label=k) for k in range(5)}
+    taken = [[k for k in each if (drawn == each[k][n]).all()] for n, drawn in enumerate(trained.sample(seeds=seeds))]
+    assert {k for (k,) in taken} == {0, 2, 4}, "random classes are those with images"
+    shown = np.asarray(Image.open(sorted((tmp_path / "run/samples").glob("*.png"))[-1]))
+    assert shown.shape[1] < shown.shape[0] / 2, "3 columns of 8 rows"
     assert main(["sample", "run", "--grid-of-classes", "--seeds", "1,2", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["classes"] == [0, 2, 4]

@@ -164,7 +164,8 @@ class NoiseRecipe(AdversarialRecipe):
         if missing.size:
             warnings.warn(
                 f"{dataset.name} has no images for {missing.size} of {found} classes ({few(missing)}). Their samples "
-                "are meaningless, and samples of random classes include them. Number the labels without gaps.",
+                "are meaningless; pictures and random classes leave them out, exported generators do not. Number the "
+                "labels without gaps.",
                 stacklevel=2,
             )
         return replace(self, classes=found)
@@ -205,7 +206,12 @@ class NoiseRecipe(AdversarialRecipe):
     # ------------------------------------------------------------------------------------------ pictures
 
     def sources(
-        self, rng: np.random.Generator, count: int, *, label: int | Sequence[int] | None = None
+        self,
+        rng: np.random.Generator,
+        count: int,
+        *,
+        label: int | Sequence[int] | None = None,
+        unseen: Sequence[int] = (),
     ) -> tuple[np.ndarray, np.ndarray | None]:
         if not self.conditional:
             self.refuse_label(label)
@@ -215,9 +221,10 @@ class NoiseRecipe(AdversarialRecipe):
             raise ConfigError(f"{self.name}: expected a class from 0 to {self.classes - 1}, got {wrong[0]}.")
         if label is not None:
             return self.noise(rng, count), self.one_hot(np.full(count, label))
+        known = np.setdiff1d(np.arange(self.classes), unseen)
         labels, z = np.empty(count, np.intp), np.empty((count, self.latent))
         for k in range(count):  # a class right after its z: the first ten are the same, however many are drawn
-            z[k], labels[k] = self.noise(rng, 1)[0], rng.integers(self.classes)
+            z[k], labels[k] = self.noise(rng, 1)[0], known[rng.integers(len(known))]
         return z, self.one_hot(labels)
 
     def unseen(self, dataset: Collection) -> tuple[int, ...]:
@@ -233,9 +240,10 @@ class NoiseRecipe(AdversarialRecipe):
     def exhibit(self, dataset: Any, *, rng: np.random.Generator, extent: float) -> Exhibit:
         if not self.conditional:
             return Exhibit(self.noise(rng, picture_count(dataset.shape)), extent=extent)
-        # A column for each class, a row for each z.
-        columns = self.classes if self.classes <= MOST_COLUMNS else MOST_COLUMNS // 2
+        # A column for each class with images, a row for each z.
+        known = np.setdiff1d(np.arange(self.classes), unseen_classes(dataset))
+        columns = len(known) if len(known) <= MOST_COLUMNS else MOST_COLUMNS // 2
         rows = 8
-        labels = np.arange(rows * columns) % self.classes
+        labels = known[np.arange(rows * columns) % len(known)]
         z = self.noise(rng, rows).repeat(columns, axis=0)
         return Exhibit(z, condition=self.one_hot(labels), extent=extent, columns=columns)

@@ -257,6 +257,7 @@ class Recipe(OptimizerSettings):
         count: int,  # noqa: ARG002
         *,
         label: int | Sequence[int] | None = None,  # noqa: ARG002
+        unseen: Sequence[int] = (),  # noqa: ARG002
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Draws G's inputs for samples: noise, and a condition if G is conditional.
 
@@ -267,6 +268,7 @@ class Recipe(OptimizerSettings):
             rng: draws the noise and the classes.
             count: number of samples.
             label: class of all samples, or of each; None takes random classes.
+            unseen: classes that are not among the random ones.
         Returns:
             The noise (count, latent), and classes as one-hot vectors (count, classes) or None.
         Raises:
