@@ -12,7 +12,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any, NoReturn, Self
 
-from minigan.errors import ConfigError
+from minigan.errors import ConfigError, DivergenceError
 
 __all__ = ["ALONE", "Ranks"]
 
@@ -78,9 +78,15 @@ class Ranks:
 
     @contextlib.contextmanager
     def ending_together(self) -> Iterator[None]:
-        """A context of work that either goes well on all ranks, or ends with an error on each of them."""
+        """A context of work that either goes well on all ranks, or ends with an error on each of them.
+
+        A divergence is met by all of them in the same step, and need not be told: a script may catch it, and try
+        another rate.
+        """
         try:
             yield
+        except DivergenceError:
+            raise
         except BaseException as error:
             self.tell(error)
             raise

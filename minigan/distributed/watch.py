@@ -27,6 +27,7 @@ GRACE = 60.0  # seconds that the first rank has to save, once another has failed
 CUT_OFF = 2  # times the limit, after which a rank that hears nothing ends by itself
 ENDED = 2.0  # seconds in which an exchange with a rank whose program has ended may still come to its end
 CONNECTING = 5.0  # seconds
+MOST_TEXT = 4000  # characters of an error: however they are written, the herald takes so many as one line
 
 
 class Meeting(NamedTuple):
@@ -168,7 +169,7 @@ class Watch:
             text, code = f"the program ended with {error.code!r}.", error.code if isinstance(error.code, int) else 1
         else:
             text = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ") + "."
-        self._send({"failed": kind, "text": text, "code": code})
+        self._send({"failed": kind, "text": text[:MOST_TEXT], "code": code})
 
     def can_resume(self, text: str) -> None:
         """How to go on from what is saved, for a line after the death of the first rank."""

@@ -6,6 +6,8 @@ import os
 import platform
 import socket
 import time
+import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,18 @@ from minigan.distributed import expect_same_start
 from minigan.errors import ConfigError, MiniganError
 from minigan.runs.config import FILE
 from minigan.runs.prepare import PreparedRun, create_folder
+from minigan.support.launch import find_launch
 from minigan.support.representation import short_path
 
-__all__ = ["create_shared_folder", "expect_alike", "expect_same_step"]
+__all__ = ["create_shared_folder", "expect_alike", "expect_same_step", "one_voice"]
 
 LOOKED_AT = 16  # items of the data that are compared
 PATIENCE = 10.0  # seconds in which a network's disk shows a new file
+
+
+def one_voice() -> AbstractContextManager[object]:
+    """A context in which Python's warnings are shown by the first rank alone: all of them meet the same."""
+    return contextlib.nullcontext() if find_launch().is_first else warnings.catch_warnings(action="ignore")
 
 
 def expect_alike(run: PreparedRun) -> None:

@@ -52,7 +52,7 @@ def measure_of(
         DataError: there are too few examples.
     """
     if isinstance(recipe, UnpairedRecipe):
-        return RoundTripMeasure(recipe, dataset, held_out, best=best)
+        return RoundTripMeasure(recipe, dataset, held_out, best=best, ranks=ranks)
     if isinstance(recipe, TranslationRecipe):
         return PairMeasure(recipe, held_out, seed=seed, best=best)
     return FixedNoiseMeasure(recipe, dataset, rng=rng, seed=seed, best=best, ranks=ranks)
@@ -84,14 +84,21 @@ class RoundTripMeasure:
         dataset: the training data, whose labels may train a classifier.
         held_out: images that training does not see; read here.
         best: see `measure_of`.
+        ranks: among which the first trains the classifier; each draws all images.
     Raises:
         ConfigError: there is no such figure.
     """
 
     def __init__(
-        self, recipe: UnpairedRecipe, dataset: UnpairedDataset, held_out: UnpairedDataset, *, best: str = ""
+        self,
+        recipe: UnpairedRecipe,
+        dataset: UnpairedDataset,
+        held_out: UnpairedDataset,
+        *,
+        best: str = "",
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.recipe, self.dataset = recipe, dataset
+        self.recipe, self.dataset, self.ranks = recipe, dataset, ranks
         self.known = held_out.a_truth is not None
         self.images: dict[str, np.ndarray] = {}
         self.truths: dict[str, np.ndarray] = {}
@@ -136,7 +143,7 @@ class RoundTripMeasure:
         """The features of a direction's target, chosen at the first evaluation."""
         if direction not in self.features:
             target = self.dataset.b if direction == "AtoB" else self.dataset.a
-            self.features[direction] = choose_features(target, say=say)
+            self.features[direction] = choose_features(target, say=say, ranks=self.ranks)
         return self.features[direction]
 
 

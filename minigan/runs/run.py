@@ -11,6 +11,7 @@ from pathlib import Path
 from minigan.checkpoints.folder import CheckpointFolder, step_of
 from minigan.data.pictures import html_image
 from minigan.errors import BackendError, CheckpointError, ConfigError, DataError, MiniganError, MissingExtraError
+from minigan.runs.among_ranks import one_voice
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun
@@ -174,8 +175,9 @@ class Run:
         )
         # Only now: arguments that are refused change nothing.
         self._listeners, self._quiet = tuple(listeners), quiet
-        for warning in told:
-            warnings.warn(warning, stacklevel=2)
+        with one_voice():
+            for warning in told:
+                warnings.warn(warning, stacklevel=2)
         self.checkpoint = None
         say_how_it_ended(train_run(prepared, output=Output(quiet=quiet), pass_on_sigterm=True), prepared)
         return self

@@ -12,7 +12,7 @@ from minigan.data import EMBEDDED
 from minigan.distributed import find_ranks
 from minigan.errors import BackendError, ConfigError, MissingExtraError
 from minigan.recipes import Recipe, get_recipe
-from minigan.runs.among_ranks import create_shared_folder, expect_alike, expect_same_step
+from minigan.runs.among_ranks import create_shared_folder, expect_alike, expect_same_step, one_voice
 from minigan.runs.config import RunConfig, read_config
 from minigan.runs.folders import new_folder, run_folder
 from minigan.runs.prepare import PreparedRun, load_checkpoint, prepare_from_folder, prepare_run
@@ -40,7 +40,7 @@ def start_run(
         MiniganError: the configuration, the data, the backend or the folder cannot be used.
     """
     ranks = find_ranks()
-    with ranks.ending_together():
+    with one_voice(), ranks.ending_together():
         folder = ranks.from_first(out or new_folder(config.recipe, config.data, root=root))
         prepared = prepare_run(config, folder, listeners=listeners, ranks=ranks)
         try:
@@ -78,7 +78,7 @@ def resume_run(
     checkpoint = path if path.is_file() else None
     folder = path if checkpoint is None else run_folder(checkpoint)
     ranks = find_ranks()
-    with ranks.ending_together(), contextlib.ExitStack() as on_error:
+    with one_voice(), ranks.ending_together(), contextlib.ExitStack() as on_error:
         read_config(folder)  # raises, if there is no run: nothing is written there
         owner = None
         if ranks.is_first:
@@ -147,7 +147,7 @@ def train_run(
     owner = state.owner or contextlib.nullcontext()
     if not state.ranks.is_first:
         output = Output(quiet=True)
-    with state.ranks.ending_together(), owner, contextlib.closing(prepared.dataset), state.loader:
+    with one_voice(), state.ranks.ending_together(), owner, contextlib.closing(prepared.dataset), state.loader:
         if state.owner is not None and state.owner.warning:
             output.note(state.owner.warning)
         if state.ranks.warning:

@@ -210,6 +210,13 @@ def test_other_errors_arrive_as_a_rank_s(pair):
     assert (str(error), error.exit_code) == ("rank 1: ZeroDivisionError: division by zero.", 1)
 
 
+def test_an_endless_error_arrives_too(pair):
+    """The herald throws lines away that are too long: the others would wait for the whole limit."""
+    watch, other = pair
+    other.tell(ZeroDivisionError("\N{GRINNING FACE}" * 100_000))
+    assert str(error_of(watch)).startswith("rank 1: ZeroDivisionError: \N{GRINNING FACE}")
+
+
 def test_a_program_that_has_ended_is_not_waited_for(pair, monkeypatch):
     watch, other = pair
     monkeypatch.setattr(watching, "ENDED", 0.1)

@@ -11,6 +11,7 @@ from minigan.data import open_dataset
 from minigan.distributed import ALONE
 from minigan.evaluation import Monitor, choose_features, classifier_cache
 from minigan.recipes import get_recipe
+from minigan.runs import measure
 from minigan.runs.measure import FixedNoiseMeasure
 from minigan.training import generate
 from minigan.training.sampling import _batches, rows_of_rank
@@ -78,19 +79,33 @@ def test_the_first_rank_trains_the_classifier_for_all(tmp_path, monkeypatch):
     assert (of_first, of_other) == ([0.5, 7, 1], [0.5, 7, 0])
 
 
+def test_looks_of_both_directions_share_their_classifiers(monkeypatch):
+    """Each rank would else train both by itself."""
+    told = []
+    monkeypatch.setattr(measure, "choose_features", lambda target, *, say, ranks: told.append((target, say, ranks)))
+    recipe = get_recipe("cyclegan").from_settings({"size": 16, "width": 2, "blocks": 1, "batch_size": 8})
+    pair = recipe.open_data(recipe.default_data, seed=0)
+    ranks = SimpleNamespace(size=2)
+    of_both = measure.measure_of(recipe, pair, pair, rng=np.random.default_rng(0), seed=0, ranks=ranks)
+    for direction in ("AtoB", "BtoA"):
+        of_both._features(direction, print)
+    assert told == [(pair.b, print, ranks), (pair.a, print, ranks)]
+    pair.close()
+
+
 def test_a_measure_draws_its_part_only():
     recipe = get_recipe("mlp").from_settings({"latent": 4, "hidden": 4})
     dataset = open_dataset("ring")
 
     def measured(ranks=ALONE):
-        measure = FixedNoiseMeasure(recipe, dataset, rng=np.random.default_rng(0), seed=0, ranks=ranks)
+        of_noise = FixedNoiseMeasure(recipe, dataset, rng=np.random.default_rng(0), seed=0, ranks=ranks)
         drawn = []
 
         def draw(z, _condition):
             drawn.append(len(z))
             return z[:, :2]
 
-        return measure({"G": draw}, print), sum(drawn), len(measure.z)
+        return of_noise({"G": draw}, print), sum(drawn), len(of_noise.z)
 
     figures, drawn, count = measured()
     assert drawn == count

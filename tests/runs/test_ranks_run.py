@@ -230,15 +230,25 @@ class Remover(minigan.training.Listener):
 
 small = dict(steps=6, checkpoint_every=4, batch_size=8, hidden=8, latent=4, backend="reference", log_every=1)
 small |= dict(evaluate_every=4, sample_every=4)
+wide = dict(steps=1, batch_size=4, width=2, latent=4, backend="reference", condition="none", quiet=True)
+minigan.train("dcgan", data="digits", out="warned", loss="wasserstein", penalty="wgan-gp", **wide)
+try:
+    minigan.train("mlp", data="ring", out="diverged", lr=1e30, **{**small, "steps": 20})
+except minigan.errors.DivergenceError:
+    pass
 for out in ("between", "within"):
     minigan.train("mlp", data="ring", out=out, listeners=[Remover()], **small)
 """
 
 
 def test_a_folder_that_is_removed_leaves_no_rank_waiting(tmp_path):
-    """Between two steps it is made anew; within one, its evaluation and checkpoint are left out on the first alone."""
+    """Between two steps it is made anew; within one, its evaluation and checkpoint are left out on the first alone.
+
+    And a script warns once, not on each rank, and may train again after a divergence.
+    """
     (tmp_path / "script.py").write_text(REMOVED)
     ended = Launched(2, ["script.py"], folder=tmp_path, **QUICK).end()
+    assert ended.err.count("makes each logit depend on the whole batch") == 1
     assert last_saved(tmp_path / "between") == 6
     assert ended.code == 2
     assert "OutputError: cannot write " in ended.err
