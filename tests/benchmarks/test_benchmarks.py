@@ -21,6 +21,8 @@ from benchmarks import (
     first_step,
     fuzz,
     gpu,
+    gpu_instructions,
+    gpu_prewarm,
     kernels,
     kills,
     live,
@@ -427,7 +429,7 @@ def test_the_list_names_every_benchmark(ran):
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
     modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
-    modules |= {embedded, gpu, fuzz, digits, live, pretrained}
+    modules |= {embedded, gpu, gpu_instructions, gpu_prewarm, fuzz, digits, live, pretrained, ranks}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 

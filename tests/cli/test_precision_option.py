@@ -42,7 +42,7 @@ def test_it_is_where_a_backend_can_be_named():
         assert tuple(action.choices) == ("auto", *PRECISIONS)
         assert action.default is None
         repeats = "the same as in training" in action.help
-        assert repeats == (name in ("train", "explain", "inspect", "report"))
+        assert repeats == (name in ("train", "live", "explain", "inspect", "report"))
 
 
 def test_unknown_words_are_usage_errors(capsys):

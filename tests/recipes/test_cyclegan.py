@@ -45,11 +45,11 @@ def rng() -> np.random.Generator:
 
 def test_half_way_moves_with_the_number_of_steps():
     recipe = CycleGAN(steps=100)
-    schedule = recipe._schedule(1.0, 1)
+    schedule = recipe.rate_schedule(1.0, 1)
     assert [schedule(step) for step in (0, 50, 75, 100)] == [1, 1, 0.5, 0]
     longer = CycleGAN(steps=200)
-    assert longer.schedule_before(longer._schedule(1.0, 1), steps=100) == schedule
-    assert get_recipe("dcgan")(schedule="cosine", decay_from=-1, steps=80)._schedule(1.0, 1)(40) == 1
+    assert longer.schedule_before(longer.rate_schedule(1.0, 1), steps=100) == schedule
+    assert get_recipe("dcgan")(schedule="cosine", decay_from=-1, steps=80).rate_schedule(1.0, 1)(40) == 1
     with pytest.raises(ConfigError, match="decay_from must be a step from 0 up, or -1 for half-way, got decay_from=-2"):
         CycleGAN(decay_from=-2)
 
