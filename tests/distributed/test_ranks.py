@@ -282,9 +282,8 @@ def test_a_guard_that_is_unsound_on_one_rank_is_so_on_all():
         def __init__(self, sound):
             self.sound = np.array(sound)
 
-        def demand(self, *flags):
-            for flag in flags:
-                self.sound = self.sound & flag
+        def demand_below(self, array, limit):
+            self.sound = self.sound & bool((np.abs(array) < limit).all())
 
     def work(ranks, unsound):
         backend = get_backend("reference")
