@@ -37,7 +37,7 @@ USAGE: Mapping[str, Usage] = {
         "train a GAN, by default a DCGAN on the embedded digits",
         "Trains a GAN and writes a run folder, with everything needed to resume and to draw samples.",
         """\
-minigan train                                 # a DCGAN on digits, two minutes
+minigan train                                 # a DCGAN on digits, one to two minutes
 minigan train dcgan --data cifar10.zip --steps 5000
 minigan train dcgan --set loss=hinge d_norm=spectral
 minigan train dcgan --data photos --set mirror=true augment=adaptive augment_over=100000     # few pictures

@@ -104,7 +104,7 @@ class Ranks:
     # ------------------------------------------------------------------------------------------ dealing
 
     def dealing(self, batch_size: int, *, together: int = 1) -> Self:
-        """These ranks with batches dealt so, for one training: another one's stay as they are.
+        """Deals batches for one training: a copy of these ranks, so that another training's batches stay as they are.
 
         Raises:
             ConfigError: see `deal`.

@@ -283,7 +283,7 @@ def test_a_guard_that_is_unsound_on_one_rank_is_so_on_all():
             self.sound = np.array(sound)
 
         def demand_below(self, array, limit):
-            self.sound = self.sound & (np.abs(array) < limit).all()
+            self.sound = self.sound & bool((np.abs(array) < limit).all())
 
     def work(ranks, unsound):
         backend = get_backend("reference")

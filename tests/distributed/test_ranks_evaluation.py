@@ -80,7 +80,7 @@ def test_the_first_rank_trains_the_classifier_for_all(tmp_path, monkeypatch):
 
 
 def test_looks_of_both_directions_share_their_classifiers(monkeypatch):
-    """Each rank would else train both by itself."""
+    """Training both on each rank would be the same work N times."""
     told = []
     monkeypatch.setattr(measure, "choose_features", lambda target, *, say, ranks: told.append((target, say, ranks)))
     recipe = get_recipe("cyclegan").from_settings({"size": 16, "width": 2, "blocks": 1, "batch_size": 8})

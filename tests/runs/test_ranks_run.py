@@ -242,7 +242,7 @@ for out in ("between", "within"):
 
 
 def test_a_folder_that_is_removed_leaves_no_rank_waiting(tmp_path):
-    """Between two steps it is made anew; within one, its evaluation and checkpoint are left out on the first alone.
+    """Made anew between two steps; within one, its evaluation and checkpoint are left out on the first alone.
 
     And a script warns once, not on each rank, and may train again after a divergence.
     """
