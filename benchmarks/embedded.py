@@ -1,9 +1,9 @@
 """Exported generators in all formats: size, memory, and time of a picture, on one thread.
 
-    OPENBLAS_NUM_THREADS=1 python -m benchmarks.embedded            # digits, the digits' default, 64x64 RGB
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.embedded            # digits of width 16 and 64, 64x64 RGB
     python -m benchmarks.embedded pretrained:digits runs/dcgan-digits-1 --formats c onnx --json result.json
 
-`default` and `rgb` are the default DCGAN of 28x28 grey and 64x64 RGB images, untrained; others are generators of a run.
+`wide` and `rgb` are DCGANs of width 64 for 28x28 grey and 64x64 RGB images, untrained; others are generators of a run.
 Each format is called as a program would call it: a z, a picture. The pictures are compared before anything is timed,
 and formats take turns. C is compiled by `cc -O3 -march=native`; JavaScript runs in headless Chromium, if it is found.
 
@@ -40,7 +40,7 @@ from minigan.export.html_operations import Program
 from minigan.recipes import DCGAN
 from minigan.runs import load_generator
 
-GENERATORS = ("pretrained:digits", "default", "rgb")
+GENERATORS = ("pretrained:digits", "wide", "rgb")
 WEIGHTS = {"numpy": ("fp32", "int8"), "onnx": ("fp32", "int8"), "torch": ("fp32",), "c": ("fp32", "fp16", "int8")}
 WEIGHTS["html"] = ("fp16", "int8")
 TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2, "int8": 0.5}  # of images in [-1, 1]
@@ -69,9 +69,9 @@ class Exported(NamedTuple):
 
 def subject_of(name: str) -> Subject:
     """A generator by name, as what is exported."""
-    if name in ("default", "rgb"):
-        shape = (28, 28, 1) if name == "default" else (64, 64, 3)
-        recipe = DCGAN()
+    if name in ("wide", "rgb"):
+        shape = (28, 28, 1) if name == "wide" else (64, 64, 3)
+        recipe = DCGAN(width=64)
         G = recipe.built_generator(
             shape, backend=get_backend("reference"), dtype="float32", rng=np.random.default_rng(0)
         )

@@ -569,7 +569,7 @@ def test_a_generator_from_image_to_image_is_shown_as_text():
         quiet=True,
     )
     assert run.generator._repr_html_().startswith("<pre>&lt;TrainedGenerator: Denoise(")
-    with pytest.raises(ConfigError, match=r"Write minigan\.generate\(run\.generator\.G, images\)\."):
+    with pytest.raises(ConfigError, match=r"Translate images: `minigan\.generate\(run\.generator\.G, images\)`\."):
         run.generator.sample(2)
     G = run.generator.G
     assert minigan.generate(G, np.zeros((2, *G.input_shape))).shape == (2, *G.output_shape)
