@@ -50,13 +50,6 @@ class MpiRanks(Ranks):
             return array
         return total[()]
 
-    def mean(self, array: Array) -> Array:
-        total = self.sum(array)
-        if isinstance(total, np.ndarray):
-            total *= total.dtype.type(1 / self.size)
-            return total
-        return total * type(total)(1 / self.size)
-
     def whole(self, rows: Array) -> Array:
         return self.in_order(self._gathered(np.ascontiguousarray(rows)))
 

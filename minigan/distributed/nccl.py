@@ -64,13 +64,6 @@ class NcclRanks(Ranks):
         array[...] = total
         return array
 
-    def mean(self, array: Array) -> Array:
-        if not isinstance(array, self._xp.ndarray):
-            return self.ranks.mean(array)
-        total = self.sum(array)
-        total *= total.dtype.type(1 / self.size)
-        return total
-
     def whole(self, rows: Array) -> Array:
         if not isinstance(rows, self._xp.ndarray):
             return self.ranks.whole(rows)

@@ -53,7 +53,10 @@ class Ranks:
 
     def mean(self, array: Array) -> Array:
         """The mean over all ranks: in place if it is an array, and returned; of a scalar a new one."""
-        return array
+        total = self.sum(array)
+        if self.size > 1:
+            total *= total.dtype.type(1 / self.size)
+        return total
 
     def whole(self, rows: Array) -> Array:
         """All ranks' rows of a batch, in the order of the batch; each rank gives as many as the others."""

@@ -42,14 +42,8 @@ class ThreadRanks(Ranks):
         return self.meeting.exchange(self.rank, value, self.calls)
 
     def sum(self, array: Array) -> Array:
-        return self._combined(array, 1.0)
-
-    def mean(self, array: Array) -> Array:
-        return self._combined(array, 1 / self.size)
-
-    def _combined(self, array: Array, factor: float) -> Array:
         parts = self.gather(_on_host(array))
-        total = np.asarray(sum(parts[1:], parts[0])) * parts[0].dtype.type(factor)
+        total = np.asarray(sum(parts[1:], parts[0]))
         if not getattr(array, "ndim", 0):
             return _like(total, array) if _is_on_device(array) else total[()]
         array[...] = _like(total, array)
