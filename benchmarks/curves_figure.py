@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from minigan.inspection.history import Curve
-from minigan.inspection.page import packaged, safe
 from minigan.inspection.plot import HEIGHT, WIDTH, Line, plot
+from minigan.support.package_files import packaged
+from minigan.support.web_page import safe
 
 KINDS = ((0, 0), (1, 0), (0, 1))  # of the three curves: color, and whether it is dashed
 POINTS = 100  # of a curve
 MARGIN, HEAD, TITLE = 16, 64, 26  # around all, above the columns, and above each plot
+REPORT_STYLE = "".join(packaged("minigan.inspection", name) for name in ("page.css", "report.css"))
 STYLE = """
 svg.plot{width:auto;height:auto}
 .paper{fill:var(--paper)}
@@ -33,8 +35,7 @@ def figure(columns: Mapping[str, Sequence[tuple[str, Sequence[Curve]]]], names: 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{safe(", ".join(columns))}: {safe("; ".join(names))}">',
-        f'<style>{packaged("page.css")}{packaged("report.css")}{STYLE}</style><rect width="100%" height="100%" '
-        f'class="paper"/>',
+        f'<style>{REPORT_STYLE}{STYLE}</style><rect width="100%" height="100%" class="paper"/>',
         *_key(names),
     ]
     for index, (recipe, values) in enumerate(columns.items()):

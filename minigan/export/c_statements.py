@@ -6,7 +6,6 @@ output's place already.
 """
 
 import re
-from importlib import resources
 from math import prod
 
 import numpy as np
@@ -16,6 +15,7 @@ from minigan.export import graph as g
 from minigan.export.c_memory import Plan, plan
 from minigan.export.translations import translates, translation
 from minigan.nn.layers.base import Shape
+from minigan.support.package_files import packaged
 
 __all__ = ["Program", "library"]
 
@@ -135,7 +135,7 @@ def _text(shape: Shape) -> str:
 
 def library() -> dict[str, str]:
     """The functions of c_functions.c by name, each with the comment above it."""
-    blocks = resources.files(__package__).joinpath("c_functions.c").read_text(encoding="utf-8").split("\n\n")[1:]
+    blocks = packaged(__package__, "c_functions.c").split("\n\n")[1:]
     heads = (re.search(r"^static [^;(]*?(net_\w+)\(", block, re.MULTILINE) for block in blocks)
     return {head[1] if head else "net_filter": block.strip() for head, block in zip(heads, blocks, strict=True)}
 

@@ -8,7 +8,6 @@ import base64
 import json
 import re
 import zlib
-from importlib import resources
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from minigan.export.fewer_bits import in_bits
 from minigan.export.html_directions import directions
 from minigan.export.html_operations import Program
 from minigan.export.quality import Quality, decibels, examples, finding, quality
-from minigan.inspection.page import framed, packaged, safe
 from minigan.support.durable_files import atomic_write
+from minigan.support.package_files import packaged
+from minigan.support.web_page import framed, safe
 
 __all__ = ["page", "write"]
 
@@ -96,14 +96,14 @@ def page(subject: Subject, program: Program, found: Quality, *, name: str) -> st
     """
     data = _data(subject, program, found, name)
     weights = base64.b64encode(zlib.compress(program.content, 9)).decode()
-    script = program.script + _own("html_worker.js") + _own("html_page.js")
+    script = program.script + packaged(__package__, "html_worker.js") + packaged(__package__, "html_page.js")
     body = [
-        _own("html_noise.html" if subject.from_noise else "html_image.html"),
-        _own("html_layers.html").replace("{about}", safe(_about(subject, program, found))),
+        packaged(__package__, "html_noise.html" if subject.from_noise else "html_image.html"),
+        packaged(__package__, "html_layers.html").replace("{about}", safe(_about(subject, program, found))),
         f'<script type="application/json" id="data">{_in_script(data)}</script>',
         f'<script type="text/plain" id="weights">{weights}</script>\n',
     ]
-    style = packaged("page.css") + _own("html_page.css")
+    style = packaged("minigan.inspection", "page.css") + packaged(__package__, "html_page.css")
     return framed(subject.title, "\n".join(body), style=style, script=script, worker=True)
 
 
@@ -162,8 +162,3 @@ def _check(found: Quality, extent: float) -> dict[str, Any]:
 def _in_script(data: dict[str, Any]) -> str:
     """JSON that no end of a script stands in."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _own(name: str) -> str:
-    """A part of the page that is the same for all."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ A translation to "html" takes the operation or layer, and the `Program` that kee
 
 import json
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from minigan.errors import ConfigError
 from minigan.export import graph as g
 from minigan.export.translations import translates, translation
 from minigan.nn.layers.base import Shape
+from minigan.support.package_files import packaged
 
 __all__ = ["Call", "Program"]
 
@@ -67,7 +67,7 @@ class Program:
     @property
     def script(self) -> str:
         """The engine in JavaScript, with the functions of one's own layers."""
-        engine = resources.files(__package__).joinpath("html_engine.js").read_text(encoding="utf-8")
+        engine = packaged(__package__, "html_engine.js")
         own = (f"operations[{json.dumps(name)}] = {source};\n" for name, source in self.functions.items())
         return "\n".join([engine, *own])
 

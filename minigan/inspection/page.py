@@ -6,7 +6,6 @@ their digests, and every text is escaped: names in run folders come from strange
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from itertools import count
 
 import numpy as np
@@ -27,9 +26,10 @@ from minigan.inspection.document import (
 )
 from minigan.inspection.drawing import svg
 from minigan.inspection.terminal import number_texts
+from minigan.support.package_files import packaged
 from minigan.support.web_page import framed, safe
 
-__all__ = ["as_page", "body_of", "framed", "packaged", "prose", "safe"]
+__all__ = ["as_page", "body_of", "prose"]
 
 KEY = (
     '<p class="key"><b class="go">solid</b>: forward. <b class="back">dashed</b>: backward, up the gradient of the '
@@ -40,7 +40,7 @@ KEY = (
 
 def as_page(document: Document) -> str:
     """The document as HTML."""
-    return framed(document.title, body_of(document), style=packaged("page.css"))
+    return framed(document.title, body_of(document), style=packaged(__package__, "page.css"))
 
 
 def body_of(document: Document, *, first: int = 1) -> str:
@@ -51,11 +51,6 @@ def body_of(document: Document, *, first: int = 1) -> str:
     """
     numbers = count(first)
     return "\n".join(part for block in document.blocks for part in _parts(block, numbers))
-
-
-def packaged(name: str) -> str:
-    """The text of a file that belongs to this package."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _parts(block: Block, numbers: "count[int]") -> Iterator[str]:

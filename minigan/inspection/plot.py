@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.inspection.history import Curve
 from minigan.inspection.numbers import compact
-from minigan.inspection.page import safe
+from minigan.support.web_page import safe
 
 __all__ = ["HEIGHT", "WIDTH", "Line", "heat_map", "plot", "running_mean"]
 

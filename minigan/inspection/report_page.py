@@ -12,11 +12,13 @@ from minigan.inspection.document import Document
 from minigan.inspection.history import History
 from minigan.inspection.inspecting import Inspection
 from minigan.inspection.inspection_document import inspection_document
-from minigan.inspection.page import body_of, framed, packaged, prose, safe
+from minigan.inspection.page import body_of, prose
 from minigan.inspection.plot import Line, heat_map, plot
 from minigan.inspection.report_data import Pictures, as_script_data, numbers, pictures
 from minigan.live.replay import replay_script, replay_style
 from minigan.recipes import get_recipe
+from minigan.support.package_files import packaged
+from minigan.support.web_page import framed, safe
 
 __all__ = ["Findings", "report_page"]
 
@@ -96,7 +98,10 @@ def report_page(histories: Sequence[History], findings: Sequence[Findings], comp
     replays = [found.replay for found in findings]
     data = as_script_data(_data(histories, shown, [table for table, _ in tables], replays))
     body = "\n".join(parts) + f'\n<script type="application/json" id="data">{data}</script>\n'
-    style, script = packaged("page.css") + packaged("report.css"), packaged("report.js")
+    style, script = (
+        packaged(__package__, "page.css") + packaged(__package__, "report.css"),
+        packaged(__package__, "report.js"),
+    )
     if any(found.replay for found in findings):
         style, script = style + replay_style(), replay_script() + script
     return framed(f"Report of {title}", body, style=style, script=script)

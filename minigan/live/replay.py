@@ -17,12 +17,12 @@ from minigan.live.changes import apply_settings, expect_game
 from minigan.live.frames import Frames, frames_of
 from minigan.live.history import Values
 from minigan.live.journal import read_notes
-from minigan.live.page import packaged
 from minigan.live.view import View
 from minigan.recipes.bases.adversarial import AdversarialRecipe
 from minigan.runs.config import read_config, with_engine
 from minigan.runs.folders import run_folder
 from minigan.runs.prepare import PreparedRun, prepare_run, source_missing
+from minigan.support.package_files import packaged
 
 __all__ = ["replay_of", "replay_script", "replay_style"]
 
@@ -130,9 +130,9 @@ def _in_words(step: int, kind: str, value: Any) -> str:
 
 def replay_script() -> str:
     """The scripts that show replays: `view.js` draws, `replay.js` listens to the page's slider."""
-    return packaged("view.js") + packaged("replay.js")
+    return packaged(__package__, "view.js") + packaged(__package__, "replay.js")
 
 
 def replay_style() -> str:
     """The style sheet of what they draw."""
-    return packaged("view.css")
+    return packaged(__package__, "view.css")

@@ -29,6 +29,7 @@ every_reader = pytest.mark.parametrize("reader", READERS, ids=[reader.name for r
 OPENERS = {"open", "fdopen", "read_bytes", "read_text", "fromfile", "memmap", "ZipFile", "safe_open", "np.load"}
 # Functions that call one of these, and read nothing that a stranger may have written.
 HARMLESS = {
+    "minigan.support.package_files.packaged": "reads files of minigan's own",
     "minigan.support.durable_files._new_file": "writes",
     "minigan.support.durable_files._remove_if_left": "opens a file to see whether it is locked",
     "minigan.cli.card.card": "copies a picture as it is",
@@ -41,19 +42,13 @@ HARMLESS = {
     "minigan.training.replays.Replays._record": "opens a recording of a step",
     "minigan.backends.cpu.jit.fingerprint": "reads minigan's own source",
     "minigan.inspection.code_places._methods": "reads the source of a layer or kernel",
-    "minigan.export.c_statements.library": "reads its own functions in C",
-    "minigan.export.html._own": "reads its own page",
     "minigan.distributed.mpi.MpiRanks.abort": "opens the null device",
     "minigan.runs.among_ranks._mark": "compares a run's file among ranks",
     "minigan.support.cpu_limit.launcher_affinity": "reads what the system says of a process",
-    "minigan.export.html_operations.Program.script": "reads its own script",
     "minigan.live.journal.Journal.add": "writes",
     "minigan.live.serving.go_live": "opens a browser",
-    "minigan.live.page.packaged": "reads its own style sheets and scripts",
-    "minigan.inspection.page.packaged": "reads its own style sheets and scripts",
     "minigan.training.listeners.csv_log.CsvLog.on_step": "writes",
     "minigan.training.listeners.tensorboard_log.TensorBoardLog._remove_after": "reads events that test_logs.py damages",
-    "minigan.backends.gpu.launch.source.expanded": "reads minigan's own source",
 }
 
 

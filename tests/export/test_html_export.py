@@ -18,10 +18,10 @@ from minigan.export import FORMATS, Call, ExportOptions, Subject, translates
 from minigan.export import graph as g
 from minigan.export.evaluation import evaluate
 from minigan.export.fewer_bits import in_bits
-from minigan.export.html import _own
 from minigan.export.html_directions import directions
 from minigan.nn.layers import Conv2D, Dense, MinibatchStdDev, ReLU, Reshape, Tanh
 from minigan.nn.network import Sequential
+from minigan.support.package_files import packaged
 from minigan.training.portable_noise import inverse_normal, portable_normals, portable_uniforms
 
 EVIL = "G of </script><script>alert(1)</script>\"'&<!--"
@@ -94,7 +94,7 @@ def test_noise_of_a_thousand_seeds(browser):
     """Among them large ones, as whole numbers of JavaScript go."""
     seeds = [n * (2**42 + 1) for n in range(1000)]
     found = np.array(
-        browser.run(f"""(() => {{ {_own("html_engine.js")}
+        browser.run(f"""(() => {{ {packaged("minigan.export", "html_engine.js")}
 return {seeds}.map(seed => Array.from(noise(seed, 3, 101, 1))); }})()""")
     )
     expected = np.stack([portable_normals(seed, 4, 101)[3] for seed in seeds])
@@ -102,7 +102,7 @@ return {seeds}.map(seed => Array.from(noise(seed, 3, 101, 1))); }})()""")
 
 
 def test_portable_noise_and_its_middle(browser):
-    script = f"""(() => {{ {_own("html_engine.js")}
+    script = f"""(() => {{ {packaged("minigan.export", "html_engine.js")}
 const given = [[7, 0, 1], [2 ** 40 + 3, 2, 1], [7, 0, 0.7], [7, 0, 0]];
 return given.map(([seed, n, truncation]) => Array.from(noise(seed, n, 101, truncation)));
 }})()"""

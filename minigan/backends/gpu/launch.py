@@ -6,7 +6,6 @@ module, compiled when first used and kept by CuPy on disk.
 
 import re
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import cupy
@@ -14,6 +13,7 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.errors import ShapeError
+from minigan.support.package_files import packaged
 
 THREADS = 256
 Settings = tuple[tuple[str, int], ...]
@@ -29,7 +29,7 @@ def source(name: str) -> str:
         if file in included:
             return ""
         included.add(file)
-        text = (files(__package__) / file).read_text(encoding="utf-8").replace("#pragma once\n", "")
+        text = packaged(__package__, file).replace("#pragma once\n", "")
         return re.sub(r'#include "(.+)"\n', lambda match: expanded(match[1]), text)
 
     return expanded(name)
