@@ -94,6 +94,10 @@ CASES: dict[str, Case] = {
     "dcgan-cifar": OfRecipe("dcgan-cifar", {"width": 2, "dense": 8}, (32, 48, 3)),
     "sngan": OfRecipe("sngan", {"width": 4}, (32, 32, 3)),
     "sngan with classes": OfRecipe("sngan", {"width": 4, "condition": "projection"}, (28, 28, 1)),
+    "r3gan": OfRecipe("r3gan", {"widths": "4,3,2", "group": 2, "latent": 5}, (16, 16, 3)),
+    "r3gan with classes": OfRecipe(
+        "r3gan", {"widths": "4,3", "group": 2, "latent": 5, "condition": "projection"}, (8, 16, 1)
+    ),
     "multi-d": OfRecipe("multi-d", {"width": 2}),
     "pacgan": OfRecipe("pacgan", {"g_hidden": 8}, (2,)),
     "pacgan of images": OfRecipe("pacgan", {"g_hidden": 8}, (5, 6, 1)),
