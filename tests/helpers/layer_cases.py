@@ -16,6 +16,7 @@ from minigan.nn.layers import (
     ConvTranspose2D,
     Dense,
     Dropout,
+    EqualizedRate,
     Flatten,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
@@ -27,6 +28,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -174,6 +176,7 @@ CASES: dict[str, Case] = {
     "LayerNorm images": Case(LayerNorm, (2, 3, 4), (2, 3, 4), norm_parameters("", 4), curved=True, curved_in_eval=True),
     "LayerNorm vectors": Case(LayerNorm, (7,), (7,), norm_parameters("", 7), curved=True, curved_in_eval=True),
     "LeakyReLU": Case(LeakyReLU, (3, 2, 4), (3, 2, 4)),
+    "LeakyReLU, gain": Case(lambda: LeakyReLU(0.2, gain=2**0.5), (3, 2, 4), (3, 2, 4)),
     "LeakyReLU .01": Case(lambda: LeakyReLU(0.01), (7,), (7,)),
     "ReLU": Case(ReLU, (3, 2, 4), (3, 2, 4)),
     "Maxout": Case(lambda: Maxout(3), (12,), (4,)),
@@ -215,7 +218,28 @@ CASES: dict[str, Case] = {
         (4, 3, 3),
         {"inner.w": (4, 3, 3, 2)},
     ),
+    "EqualizedRate Dense": Case(lambda: EqualizedRate(Dense(4)), (5,), (4,), {"inner.w": (5, 4), "inner.b": (4,)}),
+    "EqualizedRate Dense, multiplier": Case(
+        lambda: EqualizedRate(Dense(4), multiplier=0.3), (5,), (4,), {"inner.w": (5, 4), "inner.b": (4,)}
+    ),
+    "EqualizedRate Conv2D in groups, multiplier": Case(
+        lambda: EqualizedRate(Conv2D(4, 3, stride=2, padding=1, groups=2), multiplier=2),
+        (4, 6, 2),
+        (2, 3, 4),
+        {"inner.w": (3, 3, 1, 4), "inner.b": (4,)},
+    ),
+    "EqualizedRate ConvTranspose2D, no bias": Case(
+        lambda: EqualizedRate(ConvTranspose2D(3, (4, 3), stride=(2, 1), padding=1, bias=False)),
+        (2, 3, 2),
+        (4, 3, 3),
+        {"inner.w": (4, 3, 3, 2)},
+    ),
+    "PixelNorm": Case(PixelNorm, (3, 2, 4), (3, 2, 4), curved=True, curved_in_eval=True),
+    "PixelNorm vectors": Case(lambda: PixelNorm(eps=0.1), (6,), (6,), curved=True, curved_in_eval=True),
     "MinibatchStdDev": Case(MinibatchStdDev, (2, 3, 4), (2, 3, 5), curved=True, curved_in_eval=True, alone=False),
+    "MinibatchStdDev, the whole batch": Case(
+        lambda: MinibatchStdDev(32), (2, 1, 3), (2, 1, 4), curved=True, curved_in_eval=True, alone=False
+    ),
     "MinibatchStdDev vectors": Case(
         lambda: MinibatchStdDev(3), (6,), (7,), curved=True, curved_in_eval=True, alone=False
     ),
