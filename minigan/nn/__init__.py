@@ -20,11 +20,13 @@ from minigan.nn.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
+    RepeatVector,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -32,7 +34,9 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
+from minigan.nn.layers.condition import Condition
 from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network.styled import Styled
 from minigan.nn.network.unet import patch_discriminator, unet
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
@@ -47,6 +51,7 @@ __all__ = [
     "BatchNorm",
     "Clipping",
     "ConcatCondition",
+    "Condition",
     "ConditionalAffine",
     "Constant",
     "Conv2D",
@@ -69,6 +74,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "LinearDecay",
     "Maxout",
     "MinibatchStdDev",
@@ -83,6 +89,7 @@ __all__ = [
     "RMSprop",
     "ReLU",
     "ReflectionPadding2D",
+    "RepeatVector",
     "Reshape",
     "Residual",
     "Schedule",
@@ -91,6 +98,7 @@ __all__ = [
     "Sigmoid",
     "SkipConcat",
     "SpectralNorm",
+    "Styled",
     "Tanh",
     "Tape",
     "UpSampling2D",

@@ -13,6 +13,7 @@ from minigan.nn.layers.pad import ReflectionPadding2D
 from minigan.nn.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.nn.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 from minigan.nn.layers.spectral import SpectralNorm
+from minigan.nn.layers.style import LearnedConstant, RepeatVector
 
 __all__ = [
     "AveragePooling2D",
@@ -32,11 +33,13 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "Maxout",
     "MinibatchStdDev",
     "PixelShuffle",
     "ReLU",
     "ReflectionPadding2D",
+    "RepeatVector",
     "Reshape",
     "SelfAttention",
     "Sigmoid",
