@@ -21,12 +21,14 @@ from minigan.nn.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
+    RepeatVector,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -34,7 +36,9 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
+from minigan.nn.layers.condition import Condition
 from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network.styled import Styled
 from minigan.nn.network.unet import patch_discriminator, unet
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
@@ -49,6 +53,7 @@ __all__ = [
     "BatchNorm",
     "Clipping",
     "ConcatCondition",
+    "Condition",
     "ConditionalAffine",
     "Constant",
     "Conv2D",
@@ -72,6 +77,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "LinearDecay",
     "Maxout",
     "MinibatchStdDev",
@@ -87,6 +93,7 @@ __all__ = [
     "RMSprop",
     "ReLU",
     "ReflectionPadding2D",
+    "RepeatVector",
     "Reshape",
     "Residual",
     "Schedule",
@@ -95,6 +102,7 @@ __all__ = [
     "Sigmoid",
     "SkipConcat",
     "SpectralNorm",
+    "Styled",
     "Tanh",
     "Tape",
     "UpSampling2D",

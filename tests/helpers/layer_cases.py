@@ -26,12 +26,14 @@ from minigan.nn.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
+    RepeatVector,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -42,6 +44,7 @@ from minigan.nn.layers import (
 from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation, augmentations
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.residual_blocks import conditional_batch_norm, projection
+from minigan.nn.network.styled import Styled
 
 BATCH = 3
 
@@ -55,6 +58,7 @@ class Case(NamedTuple):
     curved_in_eval: bool = False
     alone: bool = True  # whether in evaluation no example sees another
     condition: tuple[int, ...] = ()  # the shape of one, where the layer is given such
+    flat: bool = False  # whether y does not depend on x, so that dx is 0
 
 
 def norm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
@@ -305,6 +309,30 @@ CASES: dict[str, Case] = {
         (3, 2, 3),
         {"inner.1.w": (3, 3, 3, 2), "inner.1.b": (2,)},
         condition=(2,),
+    ),
+    "RepeatVector": Case(lambda: RepeatVector(3), (4,), (3, 4)),
+    "LearnedConstant": Case(lambda: LearnedConstant((2, 3, 4)), (5,), (2, 3, 4), {"c": (2, 3, 4)}, flat=True),
+    "Styled": Case(
+        lambda: Styled([LearnedConstant((2, 3, 2)), ConditionalAffine(4), Tanh(), Residual([ConditionalAffine(4)])]),
+        (4,),
+        (2, 3, 2),
+        {
+            "inner.0.c": (2, 3, 2),
+            "inner.1.gamma": (4, 2),
+            "inner.1.beta": (4, 2),
+            "inner.3.inner.0.gamma": (4, 2),
+            "inner.3.inner.0.beta": (4, 2),
+        },
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "Styled, also by x": Case(
+        lambda: Styled([Dense(3), ConditionalAffine(4)]),
+        (4,),
+        (3,),
+        {"inner.0.w": (4, 3), "inner.0.b": (3,), "inner.1.gamma": (4, 3), "inner.1.beta": (4, 3)},
+        curved=True,
+        curved_in_eval=True,
     ),
     "Color": Case(Color, (4, 3, 3), (4, 3, 3)),
     "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),

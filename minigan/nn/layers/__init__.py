@@ -15,6 +15,7 @@ from minigan.nn.layers.pixel_norm import PixelNorm
 from minigan.nn.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.nn.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 from minigan.nn.layers.spectral import SpectralNorm
+from minigan.nn.layers.style import LearnedConstant, RepeatVector
 
 __all__ = [
     "AveragePooling2D",
@@ -35,12 +36,14 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "Maxout",
     "MinibatchStdDev",
     "PixelNorm",
     "PixelShuffle",
     "ReLU",
     "ReflectionPadding2D",
+    "RepeatVector",
     "Reshape",
     "SelfAttention",
     "Sigmoid",
