@@ -200,7 +200,8 @@ class Layer(ABC):
         are returned as they are, as are networks of only such layers; `minigan.nn.layers.condition` has those with one.
 
         Args:
-            condition: (N, ...), a row for each example of `forward`; None changes nothing.
+            condition: (N, ...), a row for each example of `forward`; None changes nothing. A
+                `minigan.nn.layers.condition.Condition` is not held fixed: it gets gradients.
         """
         return self
 
