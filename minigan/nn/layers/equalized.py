@@ -135,7 +135,7 @@ class EqualizedRate(Layer):
 
     @property
     def own_flops(self) -> int:
-        """Of the scalings; of a filter's it is none, as it takes place once for a batch."""
+        """Operations of the scalings; that of a filter takes place once for a batch, and does not count."""
         inputs = int(np.prod(self.input_shape)) if isinstance(self.inner, Dense) else 0
         return inputs + (int(np.prod(self.output_shape)) if self.multiplier != 1 else 0)
 
