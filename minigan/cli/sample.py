@@ -37,18 +37,8 @@ class Job(NamedTuple):
 
 
 SOURCES = ("data", "targets", "data_b", "split")
-OF_NOISE = (
-    "label",
-    "seeds",
-    "truncation",
-    "walk",
-    "grid_of_classes",
-    "classes",
-    "no_loop",
-    "portable",
-    "mix",
-    "crossover",
-)
+OF_SEVERAL = ("walk", "grid_of_classes", "classes", "no_loop", "mix", "crossover")
+OF_NOISE = ("label", "seeds", "truncation", "portable", *OF_SEVERAL)
 ENGINE = ("network", "last_weights", "backend", "precision")
 OPTIONS = ("count", "seed", "direction", *SOURCES, *OF_NOISE)
 

@@ -57,8 +57,8 @@ def style_parts(G: Sequential, recipe: Recipe, *, asked: str) -> StyleParts:
     mapping = G.layers[0]
     if not isinstance(mapping, MappingNetwork):
         raise ConfigError(
-            f"{asked} needs a generator with styles, but {recipe.name} has one network from its input to the image. Use "
-            "a run of stylegan2."
+            f"{asked} needs a generator with styles, but {recipe.name} has one network from its input to the image. "
+            "Use a run of stylegan2."
         )
     rows, features = mapping.output_shape
     return StyleParts(G[:1], G[1:], rows, features)

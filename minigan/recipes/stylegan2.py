@@ -69,7 +69,7 @@ class StyleGAN2(NoiseRecipe):
     usual_size = 32
     has_styles = True
     conditions = ("none", "projection")
-    presets = {
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {
             "latent": 64,
             "w_dim": 64,
