@@ -5,6 +5,7 @@ import contextlib
 import time
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -111,8 +112,8 @@ def _arrays(found: Projection, place: Path) -> bytes:
     if place.suffix.lower() == ".npy":
         np.save(content, found.z)
     else:
-        label = {} if found.label is None else {"label": np.array(found.label)}
-        np.savez(content, **{found.space: found.z}, **label, target=found.target, image=found.image)
+        arrays: dict[str, Any] = {found.space: found.z, "target": found.target, "image": found.image}
+        np.savez(content, **arrays if found.label is None else {**arrays, "label": found.label})
     return content.getvalue()
 
 

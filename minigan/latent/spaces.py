@@ -74,7 +74,8 @@ class StyleSpace(Space):
 
     def __init__(self, parts: StyleParts, recipe: Recipe, labels: Sequence[int] | None) -> None:
         self.G, self.parts, self.recipe = parts.synthesis, parts, recipe
-        rng, classes = np.random.default_rng(0), labels or [None]
+        classes: list[int | None] = [*labels] if labels else [None]
+        rng = np.random.default_rng(0)
         known = [self.sources(rng, -(-KNOWN_STYLES // len(classes)), label=label).z for label in classes]
         styles = np.concatenate(known)
         kernels, dtype = self.G.kernels, self.G.dtype

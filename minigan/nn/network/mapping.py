@@ -129,7 +129,7 @@ class MappingNetwork(Block):
     def backward(
         self, dy: Array, cache: MappingCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
-        if cache.other is not None and grads is not None:
+        if cache.own is not None and cache.other is not None and grads is not None:
             self.inner.backward(((1 - cache.own) * dy).sum(axis=1), cache.other, grads=grads, need_dx=False)
         return self.inner.backward(self._dw(dy, cache), cache.inner, grads=grads, need_dx=need_dx)
 
