@@ -52,8 +52,6 @@ class MappingNetwork(Block):
         truncation: see above; set by `truncated`.
     """
 
-    separable: ClassVar[bool] = True
-
     truncation: float = 1.0
     w_avg: Parameter
     path_length: Parameter
@@ -75,10 +73,6 @@ class MappingNetwork(Block):
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         yield "inner", self.inner
-
-    @property
-    def is_separable(self) -> bool:
-        return super().is_separable and not self.mixing  # which draws
 
     def given(self, condition: Array | None) -> Self:
         return self._with(inner=self.inner.given(condition))
