@@ -180,7 +180,9 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], nodes: Nodes) -> str:
 
 @translates(g.PixelNorm, to=ONNX)
 def _pixel_norm(op: g.PixelNorm, inputs: list[str], nodes: Nodes) -> str:
-    squares = nodes.add("ReduceMean", [nodes.add("Mul", [inputs[0], inputs[0]])], {"axes": (1,), "keepdims": 1})
+    channels = nodes.constant(np.array([1], np.int64))
+    sums = nodes.add("ReduceSum", [nodes.add("Mul", [inputs[0], inputs[0]]), channels], {"keepdims": 1})
+    squares = nodes.add("Mul", [sums, nodes.number(1 / op.shape[-1])])
     return nodes.add("Div", [inputs[0], nodes.add("Sqrt", [nodes.add("Add", [squares, nodes.number(op.eps)])])])
 
 

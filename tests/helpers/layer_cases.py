@@ -48,6 +48,7 @@ from minigan.nn.layers import (
 )
 from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation, augmentations
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 from minigan.nn.network.residual_blocks import conditional_batch_norm, projection
 from minigan.nn.network.styled import Styled
 
@@ -283,6 +284,45 @@ CASES: dict[str, Case] = {
         {"gamma": (1,), "f.inner.w": (1, 1, 3, 2), "g.inner.w": (1, 1, 3, 2), "h.inner.w": (1, 1, 3, 3)},
         curved=True,
         curved_in_eval=True,
+    ),
+    "MappingNetwork": Case(
+        lambda: MappingNetwork([PixelNorm(), EqualizedRate(Dense(3), multiplier=0.1), LeakyReLU(gain=1.5)], rows=4),
+        (5,),
+        (4, 3),
+        {"inner.1.inner.w": (5, 3), "inner.1.inner.b": (3,)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "MappingNetwork, mixing": Case(
+        lambda: MappingNetwork([Dense(3), Tanh()], rows=4, mixing=0.7),
+        (5,),
+        (4, 3),
+        {"inner.0.w": (5, 3), "inner.0.b": (3,)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "MappingNetwork, truncated, with classes": Case(
+        lambda: MappingNetwork(
+            [MappedCondition((3,), [Dense(2), PixelNorm()], [ConcatCondition((2,))]), Dense(3)], rows=2
+        ).truncated(0.6),
+        (5,),
+        (2, 3),
+        {
+            "inner.0.mapping.0.w": (3, 2),
+            "inner.0.mapping.0.b": (2,),
+            "inner.1.w": (7, 3),
+            "inner.1.b": (3,),
+        },
+        condition=(3,),
+    ),
+    "MappedCondition, inner product": Case(
+        lambda: MappedCondition((3,), [Dense(5), Tanh()], [Tanh(), InnerProduct(5)]),
+        (5,),
+        (1,),
+        {"mapping.0.w": (3, 5), "mapping.0.b": (5,)},
+        curved=True,
+        curved_in_eval=True,
+        condition=(3,),
     ),
     "ConcatCondition vectors": Case(lambda: ConcatCondition((3,)), (5,), (8,), condition=(3,)),
     "ConcatCondition embedding": Case(
