@@ -129,7 +129,8 @@ def _dense(op: g.Dense, inputs: list[str], nodes: Nodes) -> str:
 @translates(g.Conv, to=ONNX)
 def _conv(op: g.Conv, inputs: list[str], nodes: Nodes) -> str:
     (top, bottom), (left, right) = op.padding
-    attributes = {"strides": op.stride, "pads": (top, left, bottom, right), "kernel_shape": op.w.shape[:2]}
+    attributes: dict[str, Any] = {"strides": op.stride, "pads": (top, left, bottom, right)}
+    attributes |= {"kernel_shape": op.w.shape[:2], "group": op.groups}
     return nodes.add("Conv", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
 
 
@@ -139,13 +140,28 @@ def _conv_transpose(op: g.ConvTranspose, inputs: list[str], nodes: Nodes) -> str
     before = nodes.graph.shape(op.inputs[0])
     sides = zip(before, op.stride, op.w.shape, op.cut, op.shape, strict=False)  # H, then W
     rest = [(n - 1) * stride + taps - cut - kept for n, stride, taps, cut, kept in sides][:2]
-    attributes = {
+    attributes: dict[str, Any] = {
         "strides": op.stride,
         "pads": (*op.cut, *(max(n, 0) for n in rest)),
         "output_padding": tuple(max(-n, 0) for n in rest),
         "kernel_shape": op.w.shape[:2],
+        "group": op.groups,
     }
-    return nodes.add("ConvTranspose", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
+    w, *b = nodes.weights(op, (3, 2, 0, 1))
+    if op.groups > 1:
+        w = _by_input(w, op, nodes)
+    return nodes.add("ConvTranspose", [*inputs, w, *b], attributes)
+
+
+def _by_input(w: str, op: g.ConvTranspose, nodes: Nodes) -> str:
+    """A grouped transposed convolution's weights (c / groups, K, R, S) as ONNX has them, (c, K / groups, R, S).
+
+    By nodes, which readers compute once: a weight in fewer bits has a scale for each of all K.
+    """
+    R, S, K, deep = op.w.shape
+    stacked = nodes.add("Reshape", [w, nodes.constant(np.array([deep, op.groups, -1, R, S], np.int64))])
+    turned = nodes.add("Transpose", [stacked], {"perm": (1, 0, 2, 3, 4)})
+    return nodes.add("Reshape", [turned, nodes.constant(np.array([-1, K // op.groups, R, S], np.int64))])
 
 
 @translates(g.BatchNorm, to=ONNX)
