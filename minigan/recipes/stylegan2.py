@@ -27,6 +27,7 @@ Different from the authors' code:
 - Augmentation is minigan's: colour, translation, cutout.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -43,6 +44,8 @@ from minigan.nn.parameters import Arena
 from minigan.recipes.bases.noise import NoiseRecipe
 from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.training.lazily_regularized import LazilyRegularized, lazy_share
+from minigan.training.learner import Learner
+from minigan.training.moving_average import HalfLife, MovingAverage
 
 LARGEST = 256
 UNUSED: Mapping[str, Any] = {"fake_pool": 0, "feature_matching": 0.0, "instance_noise": 0.0}  # settings of other GANs
@@ -62,6 +65,8 @@ class StyleGAN2(NoiseRecipe):
         mixing: probability of style mixing in training.
         path_weight: weight of the path-length regularization of G; 0 leaves it out.
         path_interval: steps of G from one to the next.
+        ema_images: half-life of the moving average of G's weights, in images; 0 keeps none but that of `ema`.
+        ema_ramp: largest share of the images seen so far that this half-life may be; 0 is no limit.
     """
 
     name: ClassVar[str] = "stylegan2"
@@ -89,6 +94,8 @@ class StyleGAN2(NoiseRecipe):
             "penalty_weight": 1.0,
             "size": 256,
             "mirror": True,
+            "ema_images": 20_000.0,
+            "ema_ramp": 0.0,
             "augment": "adaptive",
             "steps": 390_000,
         },
@@ -112,12 +119,14 @@ class StyleGAN2(NoiseRecipe):
     mixing: float = 0.0
     path_weight: float = 0.0
     path_interval: int = 4
+    ema_images: float = 500_000.0
+    ema_ramp: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_positive("w_dim", "channel_base", "channel_max", "group", "path_interval")
         self.check_layers("mapping")
-        self.check_from_zero("path_weight")
+        self.check_from_zero("path_weight", "ema_images", "ema_ramp")
         if not 0 <= self.mixing <= 1:
             raise ConfigError(f"{self.name}: mixing must be in [0, 1], got {self._shown('mixing')}.")
         for name, unused in UNUSED.items():
@@ -194,6 +203,23 @@ class StyleGAN2(NoiseRecipe):
         share = 1.0 if of is None else lazy_share(of.interval)
         slowed = replace(self, beta1=self.beta1**share, beta2=self.beta2**share)
         return slowed.make_optimizer(arena, lr=lr * share, limit=limit)
+
+    def moving_averages(self, learner: Learner, *, seed: int | Sequence[int]) -> dict[str, MovingAverage]:
+        if self.ema or not self.ema_images:
+            return super().moving_averages(learner, seed=seed)
+        images = self.batch_size * self.accumulate
+        if not self.ema_ramp and self.ema_images > images * self.steps:
+            warnings.warn(
+                f"the average has a half-life of {self.ema_images:,.0f} images, but the training sees "
+                f"{images * self.steps:,}: its first weights will count most. Use `ema_ramp=0.05`, or a smaller "
+                "`ema_images`.",
+                stacklevel=2,
+            )
+        G = learner.networks["G"]
+        rng = np.random.default_rng(0)
+        network = self.built_generator(G.output_shape, backend=G.kernels, dtype=G.dtype, rng=rng)
+        decay = HalfLife(self.ema_images, batch_size=images, ramp=self.ema_ramp or np.inf)
+        return {"G": MovingAverage(network, G, decay=decay, seed=seed)}
 
     # ------------------------------------------------------------------------------------------ styles
 

@@ -104,6 +104,17 @@ class Adam:
         return [(w - self.lr * g / (v.sqrt() + 1e-8)).detach().requires_grad_() for w, g, v in moved]
 
 
+class SGD:
+    """Gradient descent on tensors that are replaced, with lazy regularization's rate."""
+
+    def __init__(self, *, lr: float, interval: int) -> None:
+        self.lr = lr * (interval / (interval + 1) if interval else 1.0)
+
+    def step(self, weights: Weights, gradients: list[Tensor | None]) -> Weights:
+        moved = zip(weights, gradients, strict=True)
+        return [(w if g is None else w - self.lr * g).detach().requires_grad_() for w, g in moved]
+
+
 class Twin:
     """The learner's networks and its steps.
 
@@ -119,7 +130,10 @@ class Twin:
             for network in (learner.G, learner.D)
         )
         intervals = (recipe.path_interval if recipe.path_weight else 0, recipe.penalty_interval)
-        self.g_adam, self.d_adam = (Adam(lr=recipe.lr, beta2=recipe.beta2, interval=k) for k in intervals)
+        if recipe.optimizer == "sgd":
+            self.g_optimizer, self.d_optimizer = (SGD(lr=recipe.lr, interval=k) for k in intervals)
+        else:
+            self.g_optimizer, self.d_optimizer = (Adam(lr=recipe.lr, beta2=recipe.beta2, interval=k) for k in intervals)
         self.rows = learner.G.layers[0].rows
         self.w_avg, self.path_length, self.step_number = 0.0, 0.0, 0
 
@@ -162,16 +176,16 @@ class Twin:
         z = self.tensor(rng.standard_normal((len(real), recipe.latent)))
         fake, _, w = self.draw(z, c, rng)
         d_loss = F.softplus(-self.judge(x, c)).mean() + F.softplus(self.judge(fake.detach(), c)).mean()
-        self.D = self.d_adam.step(self.D, self._gradients(d_loss, self.D))
+        self.D = self.d_optimizer.step(self.D, self._gradients(d_loss, self.D))
         values = {"d_loss": d_loss.item(), "d_penalty": 0.0}
         if self.step_number % recipe.penalty_interval == 0:
             x = x.requires_grad_()
             (dx,) = torch.autograd.grad(self.judge(x, c).sum(), x, create_graph=True)
             r1 = recipe.penalty_weight / 2 * dx.square().sum(dim=(1, 2, 3)).mean() * recipe.penalty_interval
-            self.D = self.d_adam.step(self.D, self._gradients(r1, self.D))
+            self.D = self.d_optimizer.step(self.D, self._gradients(r1, self.D))
             values["d_penalty"] = r1.item()
         g_loss = F.softplus(-self.judge(fake, c)).mean()
-        self.G = self.g_adam.step(self.G, self._gradients(g_loss, self.G))
+        self.G = self.g_optimizer.step(self.G, self._gradients(g_loss, self.G))
         values["g_loss"] = g_loss.item()
         self.w_avg = self.w_avg + 0.005 * (w.detach().mean(dim=0) - self.w_avg)
         if recipe.path_weight and self.step_number % recipe.path_interval == 0:
@@ -187,7 +201,7 @@ class Twin:
         lengths = slope.square().sum(dim=2).mean(dim=1).sqrt()
         self.path_length = self.path_length + 0.01 * (lengths.mean().item() - self.path_length)
         penalty = (lengths - self.path_length).square().mean() * self.recipe.path_weight * self.recipe.path_interval
-        self.G = self.g_adam.step(self.G, self._gradients(penalty, self.G))
+        self.G = self.g_optimizer.step(self.G, self._gradients(penalty, self.G))
 
     @staticmethod
     def _gradients(loss: Tensor, weights: Weights) -> list[Tensor | None]:
