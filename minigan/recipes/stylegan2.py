@@ -221,6 +221,12 @@ class StyleGAN2(NoiseRecipe):
         decay = HalfLife(self.ema_images, batch_size=images, ramp=self.ema_ramp or np.inf)
         return {"G": MovingAverage(network, G, decay=decay, seed=seed)}
 
+    def average_in_words(self) -> str:
+        if self.ema or not self.ema_images:
+            return super().average_in_words()
+        ramp = f", at most {self.ema_ramp:.0%} of those seen" if self.ema_ramp else ""
+        return f"with a half-life of {self.ema_images:,.0f} images{ramp}"
+
     # ------------------------------------------------------------------------------------------ styles
 
     def truncated(self, z: np.ndarray, truncation: float, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import ConfigError
-from minigan.nn.initializers import Normal
+from minigan.nn.initializers import Constant, Normal
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.conv import Conv2D, ConvTranspose2D
 from minigan.nn.layers.dense import Dense
@@ -20,7 +20,7 @@ WeightLayer = Conv2D | Dense  # and ConvTranspose2D, which is a Conv2D
 
 class EqualizedCache(NamedTuple):
     inner: Cache
-    w_bar: Array | None  # c w, like w; None where x is scaled instead
+    w_bar: Array | None = None  # c w, like w; None where x is scaled instead, or it is to be made again
 
 
 class EqualizedRate(Layer):
@@ -84,10 +84,13 @@ class EqualizedRate(Layer):
         return super().takes_narrow() and self.inner.takes_narrow() and self.multiplier == 1
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, EqualizedCache]:
-        w_bar = None if isinstance(self.inner, Dense) else self._times(self.inner.w.value, self.scale)
-        inside = self._times(x, self.scale) if w_bar is None else x
+        layer, w_bar = self.inner, None
         inner: Cache
-        y, inner = self._layer(w_bar).forward(inside, train=train, rng=rng)
+        if isinstance(layer, Dense):
+            y, inner = layer.forward(self._times(x, self.scale), train=train, rng=rng)
+        else:
+            w_bar = self._times(layer.w.value, self.scale)
+            y, inner = self.with_weight(w_bar).forward(x, train=train, rng=rng)
         if self.multiplier != 1:
             y *= self.multiplier
         return y, EqualizedCache(inner, w_bar)
@@ -95,29 +98,29 @@ class EqualizedRate(Layer):
     def backward(
         self, dy: Array, cache: EqualizedCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
-        dy, layer = self._through(dy), self._layer(cache.w_bar)
-        if cache.w_bar is None or grads is None:
+        dy, layer = self._through(dy), self._bound(cache)
+        if layer is self.inner or grads is None:
             dx = layer.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
         else:
-            dw_bar = self._zeros()
+            dw_bar = self.zeros()
             dx = layer.backward(dy, cache.inner, grads=grads.with_destination(layer.w, dw_bar), need_dx=need_dx)
             self._add_weight_gradient(dw_bar, add_to=grads[self.inner.w])
-        return self._outside(dx, cache) if dx is not None else None
+        return self._outside(dx) if dx is not None else None
 
     def backward_recorded(self, dy: Array, cache: EqualizedCache) -> tuple[Array, Any]:
-        dx, record = self._layer(cache.w_bar).backward_recorded(self._through(dy), cache.inner)
-        return self._outside(dx, cache), record
+        dx, record = self._bound(cache).backward_recorded(self._through(dy), cache.inner)
+        return self._outside(dx), record
 
     def double_backward(
         self, v: Array, record: Any, cache: EqualizedCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
-        layer = self._layer(cache.w_bar)
-        if cache.w_bar is None:
+        layer = self._bound(cache)
+        if layer is self.inner:
             ddy, _ = layer.double_backward(self._times(v, self.scale), record, cache.inner, grads=grads)
         elif grads is None:
             ddy, _ = layer.double_backward(v, record, cache.inner, grads=None)
         else:
-            dw_bar = self._zeros()
+            dw_bar = self.zeros()
             ddy, _ = layer.double_backward(v, record, cache.inner, grads=grads.with_destination(layer.w, dw_bar))
             self._add_weight_gradient(dw_bar, add_to=grads[self.inner.w])
         if self.multiplier != 1:
@@ -126,11 +129,10 @@ class EqualizedRate(Layer):
 
     def effective(self) -> WeightLayer:
         """The layer inside with the weight and the bias that it computes with: m c w and m b."""
-        layer = self._layer(self._times(self.inner.w.value, self.multiplier * self.scale))
-        if (b := self.inner.b) is not None:
-            layer.b = Parameter("b", b.shape, b.initializer)
-            layer.b.value = b.value * self.multiplier
-        return layer
+        return self.with_weight(
+            self._times(self.inner.w.value, self.multiplier * self.scale),
+            None if self.inner.b is None else self.inner.b.value * self.multiplier,
+        )
 
     @property
     def own_flops(self) -> int:
@@ -141,22 +143,34 @@ class EqualizedRate(Layer):
     def describe(self) -> str:
         return f"EqualizedRate {self.inner.describe()}"
 
-    def _layer(self, w: Array | None) -> WeightLayer:
-        """The layer inside, or a copy of it with another weight: several tapes and threads may each have theirs."""
-        if w is None:
-            return self.inner
+    def with_weight(self, w: Array, b: Array | None = None) -> WeightLayer:
+        """A copy of the layer inside with another weight: several tapes and threads may each have theirs.
+
+        Args:
+            b: another bias; None leaves it.
+        """
         layer = copy(self.inner)
         layer.w = Parameter("w", self.inner.w.shape, self.inner.w.initializer)
         layer.w.value = w
+        if b is not None:
+            layer.b = Parameter("b", b.shape, Constant(0))
+            layer.b.value = b
         return layer
+
+    def _bound(self, cache: EqualizedCache) -> WeightLayer:
+        """The layer inside as the forward pass had it: a dense one itself, a convolution with c w."""
+        if isinstance(self.inner, Dense):
+            return self.inner
+        w_bar = self._times(self.inner.w.value, self.scale) if cache.w_bar is None else cache.w_bar
+        return self.with_weight(w_bar)
 
     def _through(self, dy: Array) -> Array:
         """The gradient of the layer inside's output."""
         return dy if self.multiplier == 1 else self._times(dy, self.multiplier)
 
-    def _outside(self, dx: Array, cache: EqualizedCache) -> Array:
+    def _outside(self, dx: Array) -> Array:
         """The gradient of x from that of the layer inside's input, in place."""
-        if cache.w_bar is None:
+        if isinstance(self.inner, Dense):
             dx *= self.scale
         return dx
 
@@ -168,7 +182,7 @@ class EqualizedRate(Layer):
         dw_bar *= self.scale
         add_to += dw_bar
 
-    def _zeros(self) -> Array:
+    def zeros(self) -> Array:
         """An array of zeros like w."""
         zeros = self.kernels.empty(self.inner.w.shape, self.dtype)
         zeros.fill(0)

@@ -451,6 +451,10 @@ class Recipe(OptimizerSettings):
             )
         return {name: self._average(learner, name, seed=seed) for name in self.generator_names if self.ema}
 
+    def average_in_words(self) -> str:
+        """How long the average remembers: "of decay 0.999"; "" if there is none."""
+        return f"of decay {self.ema:g}" if self.ema else ""
+
     def _average(self, learner: Learner, name: str, *, seed: int | Sequence[int]) -> MovingAverage:
         G, first = learner.networks[name], learner.networks[self.generator_names[0]]
         rng = np.random.default_rng(0)
