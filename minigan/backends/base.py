@@ -819,6 +819,30 @@ class Backend(ABC):
         """The gradient of `reflect_pad`: each pixel's own number and those of its mirror images, added up."""
 
     @abstractmethod
+    def scale_channels(self, x: Array, s: Array) -> Array:
+        """Scales the channels of each image by its own numbers: y[n,h,w,c] = s[n,c] x[n,h,w,c].
+
+        Args:
+            x: (N, H, W, C).
+            s: (N, C).
+        Source: the two ends of a modulated convolution, Karras et al. 2020 (StyleGAN2), equations 1 and 3.
+        """
+
+    @abstractmethod
+    def scale_channels_grad(self, dy: Array, x: Array, s: Array, *, need_dx: bool = True) -> tuple[Array | None, Array]:
+        """The gradients of `scale_channels`, in one pass.
+
+        dx[n,h,w,c] = s[n,c] dy[n,h,w,c];  ds[n,c] = sum_{h,w} dy[n,h,w,c] x[n,h,w,c].
+
+        Args:
+            dy, x: (N, H, W, C).
+            s: (N, C).
+            need_dx: False computes no dx, and returns None in its place.
+        Returns:
+            dx, ds.
+        """
+
+    @abstractmethod
     def dropout_mask(self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]) -> Array:
         """A mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere ("inverted" dropout).
 

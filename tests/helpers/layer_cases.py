@@ -38,7 +38,6 @@ from minigan.nn.layers import (
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
-    RepeatVector,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -371,7 +370,6 @@ CASES: dict[str, Case] = {
         {"inner.1.w": (3, 3, 3, 2), "inner.1.b": (2,)},
         condition=(2,),
     ),
-    "RepeatVector": Case(lambda: RepeatVector(3), (4,), (3, 4)),
     "LearnedConstant": Case(lambda: LearnedConstant((2, 3, 4)), (5,), (2, 3, 4), {"c": (2, 3, 4)}, flat=True),
     "Styled": Case(
         lambda: Styled([LearnedConstant((2, 3, 2)), ConditionalAffine(4), Tanh(), Residual([ConditionalAffine(4)])]),

@@ -367,6 +367,32 @@ def mirror(i: int, side: int) -> int:
     return i
 
 
+def scale_channels(x: Array, s: Array) -> Array:
+    y = np.zeros(x.shape)
+    for n, h, w, c in np.ndindex(*x.shape):
+        y[n, h, w, c] = s[n, c] * x[n, h, w, c]
+    return y
+
+
+def scale_channels_grad(dy: Array, x: Array, s: Array) -> tuple[Array, Array]:
+    dx, ds = np.zeros(x.shape), np.zeros(s.shape)
+    for n, h, w, c in np.ndindex(*x.shape):
+        dx[n, h, w, c] = s[n, c] * dy[n, h, w, c]
+        ds[n, c] += dy[n, h, w, c] * x[n, h, w, c]
+    return dx, ds
+
+
+def modulated_conv(x: Array, s: Array, w: Array, geometry, *, demodulate: bool, eps: float = 1e-8) -> Array:
+    """With a filter of its own for each image, as the paper writes it; w (R, S, C, K)."""
+    y = []
+    for image, style in zip(x, s, strict=True):
+        own = w * style[:, None]
+        if demodulate:
+            own = own / np.sqrt((own**2).sum(axis=(0, 1, 2)) + eps)
+        y.append(conv2d(image[None], own, None, geometry)[0])
+    return np.array(y)
+
+
 def depth_to_space(x: Array, *, factor: tuple[int, int]) -> Array:
     (a, b), (N, H, W, C) = factor, x.shape
     y = np.zeros((N, H * a, W * b, C // (a * b)))

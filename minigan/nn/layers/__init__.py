@@ -11,14 +11,15 @@ from minigan.nn.layers.dense import Dense
 from minigan.nn.layers.dropout import Dropout
 from minigan.nn.layers.equalized import EqualizedRate
 from minigan.nn.layers.fir import FIRDownSampling2D, FIRUpSampling2D
+from minigan.nn.layers.learned_constant import LearnedConstant
 from minigan.nn.layers.minibatch import MinibatchStdDev
+from minigan.nn.layers.modulation import Modulated
 from minigan.nn.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from minigan.nn.layers.pad import ReflectionPadding2D
 from minigan.nn.layers.pixel_norm import PixelNorm
 from minigan.nn.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.nn.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 from minigan.nn.layers.spectral import SpectralNorm
-from minigan.nn.layers.style import LearnedConstant, RepeatVector
 
 __all__ = [
     "AveragePooling2D",
@@ -47,11 +48,11 @@ __all__ = [
     "LearnedConstant",
     "Maxout",
     "MinibatchStdDev",
+    "Modulated",
     "PixelNorm",
     "PixelShuffle",
     "ReLU",
     "ReflectionPadding2D",
-    "RepeatVector",
     "Reshape",
     "SelfAttention",
     "Sigmoid",
