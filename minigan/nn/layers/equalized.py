@@ -19,8 +19,7 @@ WeightLayer = Conv2D | Dense  # and ConvTranspose2D, which is a Conv2D
 
 
 class EqualizedCache(NamedTuple):
-    inner: Cache
-    w_bar: Array | None = None  # c w, like w; None where x is scaled instead, or it is to be made again
+    inner: Cache  # of the layer inside
 
 
 class EqualizedRate(Layer):
@@ -33,8 +32,8 @@ class EqualizedRate(Layer):
         y = m f(c x; w, b) = m f(x; c w, b),    dw = c dw_bar,    with dw_bar the gradient of w_bar = c w
 
     A dense layer is given c x, which is smaller than its weights; no copy of w is made. A convolution, whose filter is
-    smaller than an image and used at each pixel, is given c w. Being linear, both have the second order of the layer
-    inside.
+    smaller than an image and used at each pixel, is given c w, which each pass makes anew. Being linear, both have the
+    second order of the layer inside.
 
     The fan in counts the inputs of one output: R S C / groups for a convolution. A transposed one counts each tap,
     too, also those that its stride lets fall between inputs, as StyleGAN2 does.
@@ -84,21 +83,17 @@ class EqualizedRate(Layer):
         return super().takes_narrow() and self.inner.takes_narrow() and self.multiplier == 1
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, EqualizedCache]:
-        layer, w_bar = self.inner, None
+        inside = self._times(x, self.scale) if isinstance(self.inner, Dense) else x
         inner: Cache
-        if isinstance(layer, Dense):
-            y, inner = layer.forward(self._times(x, self.scale), train=train, rng=rng)
-        else:
-            w_bar = self._times(layer.w.value, self.scale)
-            y, inner = self.with_weight(w_bar).forward(x, train=train, rng=rng)
+        y, inner = self._scaled().forward(inside, train=train, rng=rng)
         if self.multiplier != 1:
             y *= self.multiplier
-        return y, EqualizedCache(inner, w_bar)
+        return y, EqualizedCache(inner)
 
     def backward(
         self, dy: Array, cache: EqualizedCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
-        dy, layer = self._through(dy), self._bound(cache)
+        dy, layer = self._through(dy), self._scaled()
         if layer is self.inner or grads is None:
             dx = layer.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
         else:
@@ -108,13 +103,13 @@ class EqualizedRate(Layer):
         return self._outside(dx) if dx is not None else None
 
     def backward_recorded(self, dy: Array, cache: EqualizedCache) -> tuple[Array, Any]:
-        dx, record = self._bound(cache).backward_recorded(self._through(dy), cache.inner)
+        dx, record = self._scaled().backward_recorded(self._through(dy), cache.inner)
         return self._outside(dx), record
 
     def double_backward(
         self, v: Array, record: Any, cache: EqualizedCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
-        layer = self._bound(cache)
+        layer = self._scaled()
         if layer is self.inner:
             ddy, _ = layer.double_backward(self._times(v, self.scale), record, cache.inner, grads=grads)
         elif grads is None:
@@ -157,12 +152,10 @@ class EqualizedRate(Layer):
             layer.b.value = b
         return layer
 
-    def _bound(self, cache: EqualizedCache) -> WeightLayer:
-        """The layer inside as the forward pass had it: a dense one itself, a convolution with c w."""
-        if isinstance(self.inner, Dense):
-            return self.inner
-        w_bar = self._times(self.inner.w.value, self.scale) if cache.w_bar is None else cache.w_bar
-        return self.with_weight(w_bar)
+    def _scaled(self) -> WeightLayer:
+        """The layer that computes: a dense one itself, whose x is scaled; a convolution with c w."""
+        dense = isinstance(self.inner, Dense)
+        return self.inner if dense else self.with_weight(self._times(self.inner.w.value, self.scale))
 
     def _through(self, dy: Array) -> Array:
         """The gradient of the layer inside's output."""
