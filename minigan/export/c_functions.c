@@ -222,6 +222,44 @@ static void net_maxout(const float *x, float *y, int pixels, int K, int pieces)
         }
 }
 
+/* Each channel convolved with a filter of its own, w[R][S][C]: [H][W][C] to [P][Q][C]. */
+static void net_depthwise(const float *x, float *y, const float *w, int H, int W, int C, int P, int Q, int R, int S,
+                          int down, int across, int top, int left)
+{
+    for (int p = 0; p < P; p++)
+        for (int q = 0; q < Q; q++, y += C) {
+            for (int c = 0; c < C; c++)
+                y[c] = 0;
+            for (int r = 0; r < R; r++)
+                for (int s = 0; s < S; s++) {
+                    const int i = p * down + r - top, j = q * across + s - left;
+                    if (i < 0 || i >= H || j < 0 || j >= W)
+                        continue;
+                    for (int c = 0; c < C; c++)
+                        y[c] += w[(r * S + s) * C + c] * x[(i * W + j) * C + c];
+                }
+        }
+}
+
+/* Each channel's pixels stamp a filter of its own, w[R][S][C], a stride apart: [H][W][C] to [P][Q][C], which begins
+   below `top` and right of `left`. */
+static void net_depthwise_transpose(const float *x, float *y, const float *w, int H, int W, int C, int P, int Q, int R,
+                                    int S, int down, int across, int top, int left)
+{
+    for (int i = 0; i < P * Q * C; i++)
+        y[i] = 0;
+    for (int p = 0; p < H; p++)
+        for (int q = 0; q < W; q++, x += C)
+            for (int r = 0; r < R; r++)
+                for (int s = 0; s < S; s++) {
+                    const int i = p * down + r - top, j = q * across + s - left;
+                    if (i < 0 || i >= P || j < 0 || j >= Q)
+                        continue;
+                    for (int c = 0; c < C; c++)
+                        y[(i * Q + j) * C + c] += w[(r * S + s) * C + c] * x[c];
+                }
+}
+
 /* Each pixel repeated. */
 static void net_upsample(const float *x, float *y, int H, int W, int C, int down, int across)
 {

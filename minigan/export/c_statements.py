@@ -167,6 +167,15 @@ def _conv_transpose(op: g.ConvTranspose, inputs: list[str], output: str, program
     return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes)}, 1);"
 
 
+@translates(g.Depthwise, to=C)
+def _depthwise(op: g.Depthwise, inputs: list[str], output: str, program: Program) -> str:
+    before, ((top, _), (left, _)) = program.shape(op.inputs[0]), op.padding
+    program.flops += 2 * op.w.size * prod((before if op.transposed else op.shape)[:2])
+    sizes = (*before, *op.shape[:2], *op.w.shape[:2], *op.stride, top, left)
+    name = "net_depthwise_transpose" if op.transposed else "net_depthwise"
+    return f"{name}({inputs[0]}, {output}, {program.keep(op.w)}, {', '.join(map(str, sizes))});"
+
+
 # ---------------------------------------------------------------------------------------------- by channel
 
 

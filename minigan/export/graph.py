@@ -32,6 +32,7 @@ __all__ = [
     "Custom",
     "Dense",
     "DepthToSpace",
+    "Depthwise",
     "Graph",
     "GroupNorm",
     "Linear",
@@ -115,6 +116,20 @@ class ConvTranspose(Linear):
     @property
     def output_axis(self) -> int:
         return -2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depthwise(Op):
+    """Each channel convolved with a filter of its own, w (R, S, C), or the transpose of that.
+
+    `stride` and `padding` ((top, bottom), (left, right)) are those of the convolution, whose transpose keeps `shape`,
+    below and right of the padding.
+    """
+
+    w: Array
+    stride: IntPair = (1, 1)
+    padding: tuple[IntPair, IntPair] = ((0, 0), (0, 0))
+    transposed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

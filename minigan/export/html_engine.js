@@ -51,6 +51,18 @@ const operations = {
           y[at] = sum + other;
         }
   },
+  // Each channel with a filter of its own.
+  depthwise(op, [x], y) {
+    const { rows, columns } = op.made, [P, Q, C] = op.shape, W = op.before[1], S = op.size[1];
+    y.fill(0);
+    for (let p = 0, at = 0; p < P; p++)
+      for (let q = 0; q < Q; q++, at += C)
+        for (let m = 0; m < rows[p].length; m += 3)
+          for (let n = 0; n < columns[q].length; n += 3) {
+            const i = (rows[p][m + 1] * W + columns[q][n + 1]) * C, j = (rows[p][m] * S + columns[q][n]) * C;
+            for (let c = 0; c < C; c++) y[at + c] += op.w[j + c] * x[i + c];
+          }
+  },
   affine(op, [x], y) {
     const C = op.scale.length;
     for (let i = 0; i < y.length; i++) y[i] = x[i] * op.scale[i % C] + op.shift[i % C];
@@ -170,6 +182,13 @@ const preparations = {
     const columns = seen(Q, S, W, op.stride[1], op.cut[1], op.transposed, true);
     op.w = null;
     return { C, K, W, P, Q, S, taps, rows, columns, blocks, rest, b: op.b || new Float32Array(K) };
+  },
+  depthwise(op) {
+    const [H, W] = op.before, [P, Q] = op.shape, [R, S] = op.size;
+    return {
+      rows: seen(P, R, H, op.stride[0], op.cut[0], op.transposed, false),
+      columns: seen(Q, S, W, op.stride[1], op.cut[1], op.transposed, false),
+    };
   },
   move(op) {
     const [P, Q, C] = op.shape, [H, W, D] = op.before, [down, across] = op.factor || [1, 1];

@@ -54,6 +54,31 @@ def conv_transpose(x, w, b=0, stride=1, cut=0, size=(1, 1)):
     return y[:, top : top + size[0], left : left + size[1]] + b
 
 
+def depthwise(x, w, stride=1, pad=0):
+    """Convolution of each channel with a filter of its own, w (R, S, C); stride and pad as in `conv`."""
+    (R, S, _), (down, across) = w.shape, np.broadcast_to(stride, 2)
+    x = np.pad(x, [(0, 0), *np.broadcast_to(pad, 4).reshape(2, 2), (0, 0)])
+    height, width = (x.shape[1] - R) // down + 1, (x.shape[2] - S) // across + 1
+    y = np.zeros((len(x), height, width, w.shape[2]), x.dtype)
+    for r in range(R):
+        for s in range(S):
+            y += x[:, r : r + down * height : down, s : s + across * width : across] * w[r, s]
+    return y
+
+
+def depthwise_transpose(x, w, stride=1, cut=0, size=(1, 1)):
+    """Transposed convolution of each channel with a filter of its own, w (R, S, C); cut and size as in
+    `conv_transpose`.
+    """
+    (R, S, _), (down, across), (N, H, W, C) = w.shape, np.broadcast_to(stride, 2), x.shape
+    y = np.zeros((N, down * H + R, across * W + S, C), x.dtype)
+    for r in range(R):
+        for s in range(S):
+            y[:, r : r + down * H : down, s : s + across * W : across] += x * w[r, s]
+    top, left = np.broadcast_to(cut, 2)
+    return y[:, top : top + size[0], left : left + size[1]]
+
+
 def depth_to_space(x, down, across):
     """Channels become pixels: (H, W, down * across * C) becomes (H * down, W * across, C)."""
     N, H, W, _ = x.shape

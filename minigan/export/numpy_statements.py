@@ -178,6 +178,17 @@ def _setting(name: str, values: tuple[int, ...], *, default: int) -> str:
     return f"{name}={values[0]}" if values[0] != default else ""
 
 
+@translates(g.Depthwise, to=NUMPY)
+def _depthwise(op: g.Depthwise, inputs: list[str], body: Body) -> Expression:
+    given = [inputs[0], body.keep("w", op.w), _setting("stride", op.stride, default=1)]
+    if op.transposed:
+        given += [_setting("cut", (op.padding[0][0], op.padding[1][0]), default=0), f"size={op.shape[:2]}"]
+    else:
+        given.append(_setting("pad", (*op.padding[0], *op.padding[1]), default=0))
+    name = "depthwise_transpose" if op.transposed else "depthwise"
+    return Expression(f"{name}({', '.join(filter(None, given))})")
+
+
 @translates(g.Affine, to=NUMPY)
 def _affine(op: g.Affine, inputs: list[str], body: Body) -> Expression:
     scale, shift = body.keep("scale", op.scale), body.keep("shift", op.shift)

@@ -17,13 +17,18 @@ from minigan.export.translations import GRAPH, refusal, translates, translation
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
     EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GroupNorm,
     InstanceNorm,
@@ -163,6 +168,26 @@ def _conv_transpose(layer: ConvTranspose2D, x: int, tracer: Tracer) -> int:
     return tracer.add(g.ConvTranspose(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, cut=cut))
 
 
+@translates(Bias, to=GRAPH)
+def _bias(layer: Bias, x: int, tracer: Tracer) -> int:
+    b = tracer.array(layer.b)
+    return tracer.add(g.Affine(inputs=(x,), shape=layer.output_shape, scale=np.ones_like(b), shift=b))
+
+
+@translates(GenerativeBasis, to=GRAPH)
+def _generative_basis(layer: GenerativeBasis, x: int, tracer: Tracer) -> int:
+    w, pixel = tracer.array(layer.basis)[:, :, 0], (1, 1, *layer.input_shape)
+    x = tracer.add(g.Reshape(inputs=(x,), shape=pixel))
+    return tracer.add(g.Depthwise(inputs=(x,), shape=layer.output_shape, w=w, transposed=True))
+
+
+@translates(DiscriminativeBasis, to=GRAPH)
+def _discriminative_basis(layer: DiscriminativeBasis, x: int, tracer: Tracer) -> int:
+    w, pixel = tracer.array(layer.basis)[:, :, 0], (1, 1, *layer.output_shape)
+    x = tracer.add(g.Depthwise(inputs=(x,), shape=pixel, w=w))
+    return tracer.add(g.Reshape(inputs=(x,), shape=layer.output_shape))
+
+
 @translates(SpectralNorm, to=GRAPH)
 def _spectral_norm(layer: SpectralNorm, x: int, tracer: Tracer) -> int:
     """The inner layer, by its own translation, with another weight."""
@@ -267,6 +292,15 @@ def _reshape(layer: Reshape, x: int, tracer: Tracer) -> int:
 @translates(UpSampling2D, to=GRAPH)
 def _up_sampling(layer: UpSampling2D, x: int, tracer: Tracer) -> int:
     return tracer.add(g.UpSample(inputs=(x,), shape=layer.output_shape, factor=layer.factor))
+
+
+@translates(FIRDownSampling2D, FIRUpSampling2D, to=GRAPH)
+def _fir(layer: FIRDownSampling2D, x: int, tracer: Tracer) -> int:
+    w, stride, padding = tracer.array(layer.filter)[:, :, 0], layer.geometry.stride, layer.geometry.padding
+    transposed = isinstance(layer, FIRUpSampling2D)
+    return tracer.add(
+        g.Depthwise(inputs=(x,), shape=layer.output_shape, w=w, stride=stride, padding=padding, transposed=transposed)
+    )
 
 
 @translates(ReflectionPadding2D, to=GRAPH)

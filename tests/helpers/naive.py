@@ -486,3 +486,49 @@ def clip_norm(dw: Array, *, limit: float) -> Array:
 def clip_value(x: Array, *, limit: float) -> Array:
     """The new x."""
     return np.array([min(max(float(number), -limit), limit) for number in x])
+
+
+# ------------------------------------------------------------------------------------- low-pass filters and bases
+
+
+def fir_down(x: Array, taps, *, factor: tuple[int, int], padding) -> Array:
+    """Filter at every pixel, along both sides, and keep each `factor`-th."""
+    f = [tap / sum(taps) for tap in taps]
+    N, H, W, C = x.shape
+    top, left = padding[0][0], padding[1][0]
+    P, Q = ((n + sum(p) - len(f)) // s + 1 for n, p, s in zip((H, W), padding, factor, strict=True))
+    y = np.zeros((N, P, Q, C))
+    for n, p, q, c in np.ndindex(N, P, Q, C):
+        for r, s in np.ndindex(len(f), len(f)):
+            i, j = p * factor[0] + r - top, q * factor[1] + s - left
+            if 0 <= i < H and 0 <= j < W:
+                y[n, p, q, c] += f[r] * f[s] * x[n, i, j, c]
+    return y
+
+
+def fir_up(x: Array, taps, *, factor: tuple[int, int], before: tuple[int, int], size: tuple[int, int]) -> Array:
+    """Zeros between the pixels, `before` rows and columns of zeros in front, and the filter turned round."""
+    f = [tap / sum(taps) for tap in taps]
+    N, H, W, C = x.shape
+    y = np.zeros((N, *size, C))
+    for n, p, q, c in np.ndindex(N, *size, C):
+        for r, s in np.ndindex(len(f), len(f)):
+            i, j = p + r - before[0], q + s - before[1]
+            if 0 <= i < H * factor[0] and 0 <= j < W * factor[1] and i % factor[0] == j % factor[1] == 0:
+                gain = factor[0] * factor[1] * f[-1 - r] * f[-1 - s]
+                y[n, p, q, c] += gain * x[n, i // factor[0], j // factor[1], c]
+    return y
+
+
+def basis_drawn(a: Array, basis: Array) -> Array:
+    y = np.zeros((len(a), *basis.shape))
+    for n, h, w, c in np.ndindex(*y.shape):
+        y[n, h, w, c] = a[n, c] * basis[h, w, c]
+    return y
+
+
+def basis_measured(x: Array, basis: Array) -> Array:
+    y = np.zeros((len(x), x.shape[-1]))
+    for n, h, w, c in np.ndindex(*x.shape):
+        y[n, c] += x[n, h, w, c] * basis[h, w, c]
+    return y
