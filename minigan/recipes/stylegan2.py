@@ -38,7 +38,7 @@ from minigan.errors import ConfigError
 from minigan.losses.path_length import PathLength
 from minigan.nn.network import Sequential
 from minigan.nn.network.mapping import MappingNetwork
-from minigan.nn.network.stylegan import doublings, mapping_layers, rows_of, style_discriminator, widths
+from minigan.nn.network.stylegan import doublings, mapping_layers, style_discriminator, widths
 from minigan.nn.network.synthesis import synthesis_network
 from minigan.nn.optimizers import Optimizer
 from minigan.nn.parameters import Arena
@@ -152,9 +152,8 @@ class StyleGAN2(NoiseRecipe):
         H, W, C = image_shape
         self.check_size((H, W))
         layers = mapping_layers(self.mapping, self.w_dim, classes=self.class_count)
-        mapping = MappingNetwork(layers, rows=rows_of((H, W)), mixing=self.mixing)
-        width = widths(self.channel_base, self.channel_max)
-        synthesis = synthesis_network((H, W), C, width, features=self.w_dim)
+        synthesis = synthesis_network((H, W), C, widths(self.channel_base, self.channel_max), features=self.w_dim)
+        mapping = MappingNetwork(layers, rows=synthesis.rows, mixing=self.mixing)
         return Sequential([mapping, synthesis], name="G")
 
     def whole_generator(self, image_shape: Shape) -> Sequential:

@@ -25,7 +25,7 @@ from minigan.nn.layers import (
 from minigan.nn.network.combinators import Residual
 from minigan.nn.network.mapping import MappedCondition
 
-__all__ = ["FIRST", "doublings", "mapping_layers", "rows_of", "style_discriminator", "widths"]
+__all__ = ["FIRST", "doublings", "mapping_layers", "style_discriminator", "widths"]
 
 FIRST = 4  # pixels of the shorter side of the smallest image
 MULTIPLIER = 0.01  # of the mapping's learning rate
@@ -44,11 +44,6 @@ def doublings(size: tuple[int, int]) -> int | None:
     n = (min(size) // FIRST).bit_length() - 1
     fits = n > 0 and min(size) == FIRST << n and max(size) % (1 << n) == 0
     return n if fits else None
-
-
-def rows_of(size: tuple[int, int]) -> int:
-    """Number of styles that a synthesis network of that size reads: two for each resolution."""
-    return 2 * (doublings(size) or 0) + 2
 
 
 def widths(base: int, most: int) -> Widths:
