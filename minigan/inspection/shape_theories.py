@@ -22,7 +22,15 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation
+from minigan.nn.layers.augmentation import (
+    AdaptiveAugmentation,
+    Color,
+    Cutout,
+    Flip,
+    QuarterTurns,
+    ScheduledAugmentation,
+    Translation,
+)
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
@@ -228,7 +236,42 @@ describe(
     ),
     example=lambda: LayerTrial(Cutout(), (5, 5, 1)),
 )
+describe(
+    Flip,
+    Theory(
+        "Mirrors half of the images, in front of D, for real and fake alike.",
+        ("y[n,i,j] = x[n, i, W - 1 - j] or x[n,i,j], each with probability 1/2",),
+        *AFFINE,
+        remark="A' = A.",
+        source="Karras et al. 2020a, appendix B",
+    ),
+    example=lambda: LayerTrial(Flip(), (3, 4, 1), batch_size=2),
+)
+describe(
+    QuarterTurns,
+    Theory(
+        "Turns each image by a random number of quarter turns, in front of D, for real and fake alike.",
+        ("y = x turned by 0, 90, 180 or 270 degrees",),
+        *AFFINE,
+        remark="A' turns back.",
+        source="Karras et al. 2020a, appendix B",
+    ),
+    example=lambda: LayerTrial(QuarterTurns(), (3, 3, 1), batch_size=2),
+)
 
+describe(
+    ScheduledAugmentation,
+    Theory(
+        "Applies each of its augmentations to each image with a probability p that follows a plan.",
+        (
+            "y = x, then for each augmentation (A, b): y <- m (A y + b) + (1 - m) y,  m = 1 with probability p",
+            "p = start + (end - start) (1 - cos(pi t / steps)) / 2 after t updates of D, end after steps",
+        ),
+        *AFFINE,
+        source="Huang et al. 2024 (R3GAN), appendix",
+    ),
+    example=lambda: LayerTrial(ScheduledAugmentation([Translation(), Cutout()], start=0.5), (8, 8, 1)),
+)
 describe(
     AdaptiveAugmentation,
     Theory(

@@ -26,6 +26,7 @@ RECIPES = {
     "dcgan": DCGAN(width=8),
     "wgan-gp": DCGAN(width=8, loss="wasserstein", penalty="wgan-gp", d_norm="none"),
     "r1 at times": DCGAN(width=8, penalty="r1", penalty_interval=2),
+    "pairs": DCGAN(width=8, loss="relativistic-pairing", penalty="r1+r2", d_norm="none", augment="flip,turns"),
     "sngan": SNGAN(width=8),
     "stylegan2": StyleGAN2(**STYLES),
     "stylegan2, path length": StyleGAN2(**STYLES, mixing=0.9, path_weight=2.0, path_interval=2),
