@@ -166,6 +166,19 @@ static void net_group_norm(float *x, int H, int W, int C, int groups, const floa
     }
 }
 
+/* The channels of each pixel, or a vector, with a mean square of 1. */
+static void net_pixel_norm(float *x, int pixels, int C, float eps)
+{
+    for (int i = 0; i < pixels; i++, x += C) {
+        float squares = 0;
+        for (int c = 0; c < C; c++)
+            squares += x[c] * x[c];
+        const float factor = 1 / sqrtf(squares / (float)C + eps);
+        for (int c = 0; c < C; c++)
+            x[c] *= factor;
+    }
+}
+
 static void net_scale(float *x, int size, float factor, float offset)
 {
     for (int i = 0; i < size; i++)

@@ -190,6 +190,11 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], output: str, program: Progra
     return f"net_group_norm({output}, {sizes}, {op.groups}, {gamma}, {beta}, {_float(op.eps)});"
 
 
+@translates(g.PixelNorm, to=C)
+def _pixel_norm(op: g.PixelNorm, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_pixel_norm({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {_float(op.eps)});"
+
+
 # ---------------------------------------------------------------------------------------------- number by number
 
 

@@ -77,6 +77,7 @@ OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Scale: lambda op, x: op.factor * x + op.offset,
     g.ConditionalAffine: _conditional,
     g.GroupNorm: lambda op, x: f.group_norm(x, op.gamma, op.beta, op.groups, op.eps),
+    g.PixelNorm: lambda op, x: f.pixel_norm(x, op.eps),
     g.Activation: lambda op, x: ACTIVATIONS[op.function](op, x),
     g.Maxout: lambda op, x: f.maxout(x, op.pieces),
     g.Reshape: lambda op, x: x.reshape(-1, *op.shape),

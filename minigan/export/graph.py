@@ -37,6 +37,7 @@ __all__ = [
     "Linear",
     "Maxout",
     "Op",
+    "PixelNorm",
     "ReflectPad",
     "Reshape",
     "Scale",
@@ -158,6 +159,13 @@ class GroupNorm(Op):
     groups: int
     gamma: Array
     beta: Array
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelNorm(Op):
+    """x / sqrt(mean(x²) + eps), the mean over the channels of each pixel, or of a vector."""
+
     eps: float
 
 

@@ -80,6 +80,16 @@ const operations = {
         for (let c = 0; c < width; c++) y[i + c] = (x[i + c] - mean) * factor * op.gamma[first + c] + op.beta[first + c];
     }
   },
+  // The channels of each pixel, or a vector, with a mean square of 1.
+  pixel_norm(op, [x], y) {
+    const C = op.shape.at(-1);
+    for (let i = 0; i < x.length; i += C) {
+      let squares = 0;
+      for (let c = 0; c < C; c++) squares += x[i + c] * x[i + c];
+      const factor = 1 / Math.sqrt(squares / C + op.eps);
+      for (let c = 0; c < C; c++) y[i + c] = x[i + c] * factor;
+    }
+  },
   scale(op, [x], y) { for (let i = 0; i < y.length; i++) y[i] = op.factor * x[i] + op.offset; },
   relu(op, [x], y) { for (let i = 0; i < y.length; i++) y[i] = x[i] > 0 ? x[i] : 0; },
   leaky_relu(op, [x], y) { for (let i = 0; i < y.length; i++) y[i] = Math.max(x[i], op.slope * x[i]); },

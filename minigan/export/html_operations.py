@@ -185,6 +185,11 @@ def _group_norm(op: g.GroupNorm, program: Program) -> Call:
     return Call("group_norm", told, {"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
 
 
+@translates(g.PixelNorm, to=HTML)
+def _pixel_norm(op: g.PixelNorm, program: Program) -> Call:  # noqa: ARG001
+    return Call("pixel_norm", {"eps": float(op.eps)})
+
+
 # ---------------------------------------------------------------------------------------------- number by number
 
 

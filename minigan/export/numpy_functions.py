@@ -75,6 +75,11 @@ def group_norm(x, gamma, beta, groups, eps):
     return grouped.reshape(x.shape) * gamma + beta
 
 
+def pixel_norm(x, eps):
+    """The channels of each pixel, or a vector, with a mean square of 1."""
+    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + eps)
+
+
 def attend(x, f, g, h, gamma):
     """Self-attention: each pixel adds the h of all pixels, weighted by how well their f fits its g."""
     f, g, h = (t.reshape(len(t), -1, t.shape[-1]) for t in (f, g, h))  # (N, pixels, channels)

@@ -187,13 +187,19 @@ def _affine(op: g.Affine, inputs: list[str], body: Body) -> Expression:
 @translates(g.Scale, to=NUMPY)
 def _scale(op: g.Scale, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
     offset = f" {'+' if op.offset > 0 else '-'} {abs(op.offset):g}" if op.offset else ""
-    return Expression(f"{op.factor:g} * {inputs[0]}{offset}", closed=False)
+    factor = f"{op.factor:g}" if float(f"{op.factor:g}") == op.factor else f"{op.factor:.9g}"
+    return Expression(f"{factor} * {inputs[0]}{offset}", closed=False)
 
 
 @translates(g.GroupNorm, to=NUMPY)
 def _group_norm(op: g.GroupNorm, inputs: list[str], body: Body) -> Expression:
     gamma, beta = body.keep("gamma", op.gamma), body.keep("beta", op.beta)
     return Expression(f"group_norm({inputs[0]}, {gamma}, {beta}, groups={op.groups}, eps={op.eps:g})")
+
+
+@translates(g.PixelNorm, to=NUMPY)
+def _pixel_norm(op: g.PixelNorm, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
+    return Expression(f"pixel_norm({inputs[0]}, eps={op.eps:g})")
 
 
 @translates(g.ConditionalAffine, to=NUMPY)

@@ -166,6 +166,12 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], nodes: Nodes) -> str:
     return nodes.affine(y, nodes.by_channel(op.gamma, op.shape), nodes.by_channel(op.beta, op.shape))
 
 
+@translates(g.PixelNorm, to=ONNX)
+def _pixel_norm(op: g.PixelNorm, inputs: list[str], nodes: Nodes) -> str:
+    squares = nodes.add("ReduceMean", [nodes.add("Mul", [inputs[0], inputs[0]])], {"axes": (1,), "keepdims": 1})
+    return nodes.add("Div", [inputs[0], nodes.add("Sqrt", [nodes.add("Add", [squares, nodes.number(op.eps)])])])
+
+
 @translates(g.Affine, to=ONNX)
 def _affine(op: g.Affine, inputs: list[str], nodes: Nodes) -> str:
     return nodes.affine(inputs[0], nodes.by_channel(op.scale, op.shape), nodes.by_channel(op.shift, op.shape))

@@ -26,6 +26,7 @@ from minigan.nn.layers import (
     ConvTranspose2D,
     Dense,
     Dropout,
+    EqualizedRate,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
@@ -33,6 +34,7 @@ from minigan.nn.layers import (
     Layer,
     LeakyReLU,
     Maxout,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -300,7 +302,7 @@ def indented(source: str) -> str:
 
 
 @translates(SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
-@translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, to=TORCH)
+@translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, EqualizedRate, PixelNorm, to=TORCH)
 def _none(layer: Layer) -> list[Module]:
     why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"
     raise refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
@@ -353,6 +355,8 @@ def _number_by_number(layer: ReLU | LeakyReLU | Tanh | Sigmoid | Dropout) -> lis
     match layer:
         case ReLU():
             source = "nn.ReLU()"
+        case LeakyReLU() if layer.gain != 1:
+            return _none(layer)
         case LeakyReLU():
             source = f"nn.LeakyReLU({layer.slope:g})"
         case Dropout():

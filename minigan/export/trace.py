@@ -23,12 +23,14 @@ from minigan.nn.layers import (
     ConvTranspose2D,
     Dense,
     Dropout,
+    EqualizedRate,
     GlobalAveragePooling2D,
     GroupNorm,
     InstanceNorm,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -170,6 +172,17 @@ def _spectral_norm(layer: SpectralNorm, x: int, tracer: Tracer) -> int:
     return tracer.layer(inner, x)
 
 
+@translates(EqualizedRate, to=GRAPH)
+def _equalized(layer: EqualizedRate, x: int, tracer: Tracer) -> int:
+    """The inner layer, by its own translation, with the weight that it computes with."""
+    return tracer.layer(layer.effective(), x)
+
+
+@translates(PixelNorm, to=GRAPH)
+def _pixel_norm(layer: PixelNorm, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.PixelNorm(inputs=(x,), shape=layer.output_shape, eps=layer.eps))
+
+
 @translates(BatchNorm, to=GRAPH)
 def _batch_norm(layer: BatchNorm, x: int, tracer: Tracer) -> int:
     return tracer.add(
@@ -226,7 +239,10 @@ def _activation(layer: ReLU | LeakyReLU | Tanh | Sigmoid, x: int, tracer: Tracer
             function, slope = "leaky_relu", layer.slope
         case _:
             function = "tanh" if isinstance(layer, Tanh) else "sigmoid"
-    return tracer.add(g.Activation(inputs=(x,), shape=layer.output_shape, function=function, slope=slope))
+    y = tracer.add(g.Activation(inputs=(x,), shape=layer.output_shape, function=function, slope=slope))
+    if isinstance(layer, LeakyReLU) and layer.gain != 1:
+        y = tracer.add(g.Scale(inputs=(y,), shape=layer.output_shape, factor=layer.gain, offset=0.0))
+    return y
 
 
 @translates(Dropout, to=GRAPH)

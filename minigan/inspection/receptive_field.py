@@ -16,12 +16,14 @@ from minigan.nn.layers import (
     Conv2D,
     ConvTranspose2D,
     Dropout,
+    EqualizedRate,
     GlobalAveragePooling2D,
     GroupNorm,
     Layer,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     Sigmoid,
@@ -112,6 +114,7 @@ def reach(layer: Layer, axis: int, span: Span) -> Span | None:  # noqa: ARG001
 @reach.register(Sigmoid)
 @reach.register(Dropout)
 @reach.register(MinibatchStdDev)
+@reach.register(PixelNorm)
 @reach.register(ConcatCondition)
 @reach.register(ConditionalAffine)
 @reach.register(Pack)
@@ -168,8 +171,9 @@ def _globally(layer: GlobalAveragePooling2D, axis: int, span: Span) -> None:  # 
     return None
 
 
-@reach.register
-def _spectral(layer: SpectralNorm, axis: int, span: Span) -> Span | None:
+@reach.register(SpectralNorm)
+@reach.register(EqualizedRate)
+def _wrapped(layer: SpectralNorm | EqualizedRate, axis: int, span: Span) -> Span | None:
     return reach(layer.inner, axis, span)
 
 

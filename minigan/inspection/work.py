@@ -19,12 +19,14 @@ from minigan.nn.layers import (
     Conv2D,
     Dense,
     Dropout,
+    EqualizedRate,
     GroupNorm,
     InnerProduct,
     Layer,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     Reshape,
@@ -219,8 +221,9 @@ def _mask(layer: Dropout, batch_size: int) -> Work:
 @work_of.register
 def _rectifier(layer: LeakyReLU, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
-    one = s.cost(s.x, reads=2 * s.x, writes=s.x)
-    return Work(s.cost(s.x, reads=s.x, writes=s.x), one, None, one)
+    each = s.x if layer.gain == 1 else 2 * s.x
+    one = s.cost(each, reads=2 * s.x, writes=s.x)
+    return Work(s.cost(each, reads=s.x, writes=s.x), one, None, one)
 
 
 @work_of.register(Tanh)
@@ -289,6 +292,26 @@ def _spectral(layer: SpectralNorm, batch_size: int) -> Work:  # noqa: ARG001 (on
     y = Cost((2 * products + 1) * w, (products + 1) * w * itemsize, w * itemsize)
     dw = Cost(6 * w, 3 * w * itemsize, w * itemsize)  # <G, w / sigma>, the outer product, the division
     return Work(y, Cost(), dw, dw)
+
+
+@work_of.register
+def _equalized(layer: EqualizedRate, batch_size: int) -> Work:
+    """The scaling of x, or once for the batch of the weight; and of y, if there is a multiplier."""
+    s, w, itemsize = Sizes.of(layer, batch_size), layer.inner.w.size, layer.inner.dtype.itemsize
+    dense = isinstance(layer.inner, Dense)
+    filters = Cost() if dense else Cost(w, w * itemsize, w * itemsize)
+    inside = s.cost(s.x, reads=s.x, writes=s.x) if dense else Cost()
+    outside = Cost() if layer.multiplier == 1 else s.cost(s.y, reads=s.y, writes=s.y)
+    # dw_bar is multiplied by c and added
+    dw = Cost(0 if dense else 2 * w, 0 if dense else 3 * w * itemsize, 0 if dense else 2 * w * itemsize)
+    return Work(inside + outside + filters, inside + outside, dw, inside + outside + dw)
+
+
+@work_of.register
+def _pixel_norm(layer: PixelNorm, batch_size: int) -> Work:
+    s = Sizes.of(layer, batch_size)
+    y, dx = s.cost(3 * s.x, reads=s.x, writes=s.x), s.cost(5 * s.x, reads=2 * s.x, writes=s.x)
+    return Work(y, dx, None, s.cost(17 * s.x, reads=3 * s.x, writes=2 * s.x))
 
 
 @work_of.register

@@ -11,6 +11,7 @@ from minigan.nn.layers import (
     ConvTranspose2D,
     Dense,
     Dropout,
+    EqualizedRate,
     Flatten,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
@@ -20,11 +21,14 @@ from minigan.nn.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
+    RepeatVector,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -32,7 +36,9 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
+from minigan.nn.layers.condition import Condition
 from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network.styled import Styled
 from minigan.nn.network.unet import patch_discriminator, unet
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
@@ -47,6 +53,7 @@ __all__ = [
     "BatchNorm",
     "Clipping",
     "ConcatCondition",
+    "Condition",
     "ConditionalAffine",
     "Constant",
     "Conv2D",
@@ -54,6 +61,7 @@ __all__ = [
     "CosineDecay",
     "Dense",
     "Dropout",
+    "EqualizedRate",
     "ExponentialDecay",
     "Flatten",
     "GlobalAveragePooling2D",
@@ -69,6 +77,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "LinearDecay",
     "Maxout",
     "MinibatchStdDev",
@@ -79,10 +88,12 @@ __all__ = [
     "Parallel",
     "Parameter",
     "Pass",
+    "PixelNorm",
     "PixelShuffle",
     "RMSprop",
     "ReLU",
     "ReflectionPadding2D",
+    "RepeatVector",
     "Reshape",
     "Residual",
     "Schedule",
@@ -91,6 +102,7 @@ __all__ = [
     "Sigmoid",
     "SkipConcat",
     "SpectralNorm",
+    "Styled",
     "Tanh",
     "Tape",
     "UpSampling2D",

@@ -7,12 +7,15 @@ from minigan.nn.layers.condition import ConcatCondition, ConditionalAffine, Inne
 from minigan.nn.layers.conv import Conv2D, ConvTranspose2D
 from minigan.nn.layers.dense import Dense
 from minigan.nn.layers.dropout import Dropout
+from minigan.nn.layers.equalized import EqualizedRate
 from minigan.nn.layers.minibatch import MinibatchStdDev
 from minigan.nn.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from minigan.nn.layers.pad import ReflectionPadding2D
+from minigan.nn.layers.pixel_norm import PixelNorm
 from minigan.nn.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.nn.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 from minigan.nn.layers.spectral import SpectralNorm
+from minigan.nn.layers.style import LearnedConstant, RepeatVector
 
 __all__ = [
     "AveragePooling2D",
@@ -23,6 +26,7 @@ __all__ = [
     "ConvTranspose2D",
     "Dense",
     "Dropout",
+    "EqualizedRate",
     "Flatten",
     "GlobalAveragePooling2D",
     "GlobalSumPooling2D",
@@ -32,11 +36,14 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "Maxout",
     "MinibatchStdDev",
+    "PixelNorm",
     "PixelShuffle",
     "ReLU",
     "ReflectionPadding2D",
+    "RepeatVector",
     "Reshape",
     "SelfAttention",
     "Sigmoid",

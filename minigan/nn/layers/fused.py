@@ -123,7 +123,7 @@ def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
     found: list[Step] = []
     for layer in layers:
         before = found[-1][-1] if found else None  # the layer
-        if not (fuse and isinstance(layer, LeakyReLU) and type(layer) in (LeakyReLU, ReLU)):
+        if not (fuse and isinstance(layer, LeakyReLU) and type(layer) in (LeakyReLU, ReLU) and layer.gain == 1):
             found.append(Single(layer))
         elif type(before) is BatchNorm:
             found[-1] = NormActivation(before, layer)

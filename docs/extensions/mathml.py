@@ -1,0 +1,38 @@
+"""Formulas as MathML, made when the book is built: they need no JavaScript, no font file and no network.
+
+docutils, on which Sphinx stands, has the translator. A formula that it cannot translate is a warning, which ends a strict
+build.
+"""
+
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+
+def as_mathml(node: nodes.Element, *, block: bool) -> str:
+    tex = node.astext()
+    try:
+        return str(latex2mathml.tex2mathml(tex, as_block=block))
+    except MathError as error:
+        logger.warning("no MathML for the formula %r: %s", tex, error, location=node, type="minigan", subtype="math")
+        return ""
+
+
+def visit_math(translator: Any, node: nodes.math) -> None:
+    translator.body.append(f'<span class="math">{as_mathml(node, block=False)}</span>')
+    raise nodes.SkipNode
+
+
+def visit_math_block(translator: Any, node: nodes.math_block) -> None:
+    translator.body.append(translator.starttag(node, "div", CLASS="math"))
+    translator.body.append(as_mathml(node, block=True) + "</div>\n")
+    raise nodes.SkipNode
+
+
+def setup(app: Any) -> dict[str, Any]:
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
