@@ -50,6 +50,16 @@ def _linear(function: Callable[..., Array]) -> Callable[..., Array]:
     return lambda op, x: function(op, x) + (0 if op.b is None else op.b)
 
 
+def _depthwise(op: g.Depthwise, x: Array) -> Array:
+    """A convolution of each channel, or its transpose."""
+    y: Array
+    if op.transposed:
+        y = f.depthwise_transpose(x, op.w, op.stride, (op.padding[0][0], op.padding[1][0]), op.shape[:2])
+    else:
+        y = f.depthwise(x, op.w, op.stride, (*op.padding[0], *op.padding[1]))
+    return y
+
+
 def _at_every_pixel(x: Array, shape: tuple[int, ...]) -> Array:
     """Images as they are; vectors that meet images of that shape, at every pixel."""
     return x if x.ndim == len(shape) + 1 else np.broadcast_to(x[:, None, None], (len(x), *shape[:-1], x.shape[-1]))
@@ -70,8 +80,9 @@ ACTIVATIONS: dict[str, Callable[[g.Activation, Array], Array]] = {
 
 OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Dense: _linear(lambda op, x: x @ op.w),
-    g.Conv: _linear(lambda op, x: f.conv(x, op.w, 0, op.stride, (*op.padding[0], *op.padding[1]))),
-    g.ConvTranspose: _linear(lambda op, x: f.conv_transpose(x, op.w, 0, op.stride, op.cut, op.shape[:2])),
+    g.Conv: _linear(lambda op, x: f.conv(x, op.w, 0, op.stride, (*op.padding[0], *op.padding[1]), op.groups)),
+    g.ConvTranspose: _linear(lambda op, x: f.conv_transpose(x, op.w, 0, op.stride, op.cut, op.shape[:2], op.groups)),
+    g.Depthwise: _depthwise,
     g.BatchNorm: lambda op, x: op.gamma * (x - op.mean) / np.sqrt(op.var + op.eps) + op.beta,
     g.Affine: lambda op, x: x * op.scale + op.shift,
     g.Scale: lambda op, x: op.factor * x + op.offset,

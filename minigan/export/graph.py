@@ -32,6 +32,7 @@ __all__ = [
     "Custom",
     "Dense",
     "DepthToSpace",
+    "Depthwise",
     "Graph",
     "GroupNorm",
     "Linear",
@@ -99,22 +100,41 @@ class Dense(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Linear):
-    """w (R, S, C, K); padding ((top, bottom), (left, right))."""
+    """w (R, S, C / groups, K); padding ((top, bottom), (left, right))."""
 
     stride: IntPair
     padding: tuple[IntPair, IntPair]
+    groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvTranspose(Linear):
-    """w (R, S, K, c); of the image that the filters are stamped on, `shape` is kept, below and right of `cut`."""
+    """w (R, S, K, c / groups), each output with the channels of its group; else as `Conv`.
+
+    Of the image that the filters are stamped on, `shape` is kept, below and right of `cut`.
+    """
 
     stride: IntPair
     cut: IntPair
+    groups: int = 1
 
     @property
     def output_axis(self) -> int:
         return -2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depthwise(Op):
+    """Each channel convolved with a filter of its own, w (R, S, C), or the transpose of that.
+
+    `stride` and `padding` ((top, bottom), (left, right)) are those of the convolution, whose transpose keeps `shape`,
+    below and right of the padding.
+    """
+
+    w: Array
+    stride: IntPair = (1, 1)
+    padding: tuple[IntPair, IntPair] = ((0, 0), (0, 0))
+    transposed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

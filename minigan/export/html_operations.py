@@ -6,6 +6,7 @@ A translation to "html" takes the operation or layer, and the `Program` that kee
 
 import json
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,9 @@ class Program:
 
 def _filter(op: g.Linear, program: Program, places: dict[str, Any]) -> Call:
     """A filter: each number that goes out gathers some places of what comes in."""
-    return Call("filter", places, {"w": program.weight(op), "b": program.keep(op.b)})
+    groups = getattr(op, "groups", 1)
+    name, told = ("filter", places) if groups == 1 else ("filter_in_groups", {**places, "groups": groups})
+    return Call(name, told, {"w": program.weight(op), "b": program.keep(op.b)})
 
 
 @translates(g.Dense, to=HTML)
@@ -164,6 +167,14 @@ def _conv_transpose(op: g.ConvTranspose, program: Program) -> Call:
 def _sizes(op: g.Conv | g.ConvTranspose, program: Program) -> dict[str, Any]:
     """Shapes of the image that comes in, of the one that goes out, and of the filter."""
     return {"before": list(program.shape(op.inputs[0])), "after": list(op.shape), "size": list(op.w.shape[:2])}
+
+
+@translates(g.Depthwise, to=HTML)
+def _depthwise(op: g.Depthwise, program: Program) -> Call:
+    before, ((top, _), (left, _)) = program.shape(op.inputs[0]), op.padding
+    program.flops += 2 * op.w.size * prod((before if op.transposed else op.shape)[:2])
+    told = {"before": list(before), "size": list(op.w.shape[:2]), "stride": list(op.stride), "cut": [top, left]}
+    return Call("depthwise", {**told, "transposed": op.transposed}, {"w": program.keep(op.w)})
 
 
 # ---------------------------------------------------------------------------------------------- by channel

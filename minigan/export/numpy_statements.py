@@ -167,6 +167,7 @@ def _convolution(op: g.Conv | g.ConvTranspose, inputs: list[str], body: Body) ->
         given += [_setting("cut", op.cut, default=0), f"size={op.shape[:2]}"]
     else:
         given.append(_setting("pad", (*op.padding[0], *op.padding[1]), default=0))
+    given.append(_setting("groups", (op.groups,), default=1))
     name = "conv_transpose" if isinstance(op, g.ConvTranspose) else "conv"
     return Expression(f"{name}({', '.join(filter(None, given))})")
 
@@ -176,6 +177,17 @@ def _setting(name: str, values: tuple[int, ...], *, default: int) -> str:
     if len(set(values)) > 1:
         return f"{name}={values}"
     return f"{name}={values[0]}" if values[0] != default else ""
+
+
+@translates(g.Depthwise, to=NUMPY)
+def _depthwise(op: g.Depthwise, inputs: list[str], body: Body) -> Expression:
+    given = [inputs[0], body.keep("w", op.w), _setting("stride", op.stride, default=1)]
+    if op.transposed:
+        given += [_setting("cut", (op.padding[0][0], op.padding[1][0]), default=0), f"size={op.shape[:2]}"]
+    else:
+        given.append(_setting("pad", (*op.padding[0], *op.padding[1]), default=0))
+    name = "depthwise_transpose" if op.transposed else "depthwise"
+    return Expression(f"{name}({', '.join(filter(None, given))})")
 
 
 @translates(g.Affine, to=NUMPY)

@@ -17,13 +17,18 @@ from minigan.export.translations import GRAPH, refusal, translates, translation
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
     EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GroupNorm,
     InstanceNorm,
@@ -150,17 +155,46 @@ def _dense(layer: Dense, x: int, tracer: Tracer) -> int:
 
 @translates(Conv2D, to=GRAPH)
 def _conv(layer: Conv2D, x: int, tracer: Tracer) -> int:
-    """With gaps and groups as zeros in a plain filter."""
-    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
-    stride, padding = layer.geometry.stride, layer.geometry.padding
-    return tracer.add(g.Conv(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, padding=padding))
+    """With gaps as zeros in a plain filter."""
+    w, b, geometry = tracer.array(layer.plain_filter()), tracer.array(layer.b), layer.geometry
+    stride, padding, groups = geometry.stride, geometry.padding, geometry.groups
+    op = g.Conv(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, padding=padding, groups=groups)
+    return tracer.add(op)
 
 
 @translates(ConvTranspose2D, to=GRAPH)
 def _conv_transpose(layer: ConvTranspose2D, x: int, tracer: Tracer) -> int:
-    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
-    stride, cut = layer.geometry.stride, (layer.geometry.padding[0][0], layer.geometry.padding[1][0])
-    return tracer.add(g.ConvTranspose(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, cut=cut))
+    w, b, geometry = tracer.array(layer.plain_filter()), tracer.array(layer.b), layer.geometry
+    stride, cut, groups = geometry.stride, (geometry.padding[0][0], geometry.padding[1][0]), geometry.groups
+    w, shape = _by_output(w, groups), layer.output_shape
+    return tracer.add(g.ConvTranspose(inputs=(x,), shape=shape, w=w, b=b, stride=stride, cut=cut, groups=groups))
+
+
+def _by_output(w: np.ndarray, groups: int) -> np.ndarray:
+    """A transposed convolution's weights (R, S, K / groups, c) as (R, S, K, c / groups)."""
+    R, S, outputs, c = w.shape
+    stacked = w.reshape(R, S, outputs, groups, c // groups).transpose(0, 1, 3, 2, 4)
+    return stacked.reshape(R, S, groups * outputs, c // groups)
+
+
+@translates(Bias, to=GRAPH)
+def _bias(layer: Bias, x: int, tracer: Tracer) -> int:
+    b = tracer.array(layer.b)
+    return tracer.add(g.Affine(inputs=(x,), shape=layer.output_shape, scale=np.ones_like(b), shift=b))
+
+
+@translates(GenerativeBasis, to=GRAPH)
+def _generative_basis(layer: GenerativeBasis, x: int, tracer: Tracer) -> int:
+    w, pixel = tracer.array(layer.basis)[:, :, 0], (1, 1, *layer.input_shape)
+    x = tracer.add(g.Reshape(inputs=(x,), shape=pixel))
+    return tracer.add(g.Depthwise(inputs=(x,), shape=layer.output_shape, w=w, transposed=True))
+
+
+@translates(DiscriminativeBasis, to=GRAPH)
+def _discriminative_basis(layer: DiscriminativeBasis, x: int, tracer: Tracer) -> int:
+    w, pixel = tracer.array(layer.basis)[:, :, 0], (1, 1, *layer.output_shape)
+    x = tracer.add(g.Depthwise(inputs=(x,), shape=pixel, w=w))
+    return tracer.add(g.Reshape(inputs=(x,), shape=layer.output_shape))
 
 
 @translates(SpectralNorm, to=GRAPH)
@@ -267,6 +301,15 @@ def _reshape(layer: Reshape, x: int, tracer: Tracer) -> int:
 @translates(UpSampling2D, to=GRAPH)
 def _up_sampling(layer: UpSampling2D, x: int, tracer: Tracer) -> int:
     return tracer.add(g.UpSample(inputs=(x,), shape=layer.output_shape, factor=layer.factor))
+
+
+@translates(FIRDownSampling2D, FIRUpSampling2D, to=GRAPH)
+def _fir(layer: FIRDownSampling2D, x: int, tracer: Tracer) -> int:
+    w, stride, padding = tracer.array(layer.filter)[:, :, 0], layer.geometry.stride, layer.geometry.padding
+    transposed = isinstance(layer, FIRUpSampling2D)
+    return tracer.add(
+        g.Depthwise(inputs=(x,), shape=layer.output_shape, w=w, stride=stride, padding=padding, transposed=transposed)
+    )
 
 
 @translates(ReflectionPadding2D, to=GRAPH)

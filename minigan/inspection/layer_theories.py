@@ -4,11 +4,14 @@ from minigan.inspection.layer_trials import LayerTrial
 from minigan.inspection.theory import Theory, describe
 from minigan.nn.layers import (
     BatchNorm,
+    Bias,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
     EqualizedRate,
+    GenerativeBasis,
     GroupNorm,
     InstanceNorm,
     LayerNorm,
@@ -76,6 +79,46 @@ describe(
         source="Dumoulin & Visin 2016, section 4",
     ),
     example=lambda: LayerTrial(ConvTranspose2D(1, 4, stride=2, padding=1), (3, 3, 1)),
+)
+describe(
+    Bias,
+    Theory(
+        "Adds a number to each channel.",
+        forward=("y[...,c] = x[...,c] + b[c]",),
+        backward=("dx = dy", "db[c] = sum of dy[...,c]"),
+        double_backward=("dP/d(dy) = v", LINEAR),
+        source="none: a convolution's own bias, standing alone",
+    ),
+    example=lambda: LayerTrial(Bias(), (3, 3, 1)),
+)
+BASES = "Huang et al. 2024 (R3GAN), section 4"
+describe(
+    GenerativeBasis,
+    Theory(
+        "Turns each number of a vector into an image: a learned image for each channel, times that number.",
+        forward=("y[n,h,w,c] = x[n,c] B[h,w,c]",),
+        backward=("dx[n,c] = sum_{h,w} dy[n,h,w,c] B[h,w,c]", "dB[h,w,c] = sum_n dy[n,h,w,c] x[n,c]"),
+        double_backward=("dP/d(dy)[n,h,w,c] = v[n,c] B[h,w,c]", "dP/dB[h,w,c] = sum_n dy[n,h,w,c] v[n,c]", LINEAR),
+        remark="A dense layer to H W C numbers draws any image for each input; this one draws few, with fewer weights.",
+        source=BASES,
+    ),
+    example=lambda: LayerTrial(GenerativeBasis(2), (2,), batch_size=2),
+)
+describe(
+    DiscriminativeBasis,
+    Theory(
+        "Turns each channel's image into a number: how much of a learned image there is in it.",
+        forward=("y[n,c] = sum_{h,w} x[n,h,w,c] B[h,w,c]",),
+        backward=("dx[n,h,w,c] = dy[n,c] B[h,w,c]", "dB[h,w,c] = sum_n dy[n,c] x[n,h,w,c]"),
+        double_backward=(
+            "dP/d(dy)[n,c] = sum_{h,w} v[n,h,w,c] B[h,w,c]",
+            "dP/dB[h,w,c] = sum_n dy[n,c] v[n,h,w,c]",
+            LINEAR,
+        ),
+        remark="It is GenerativeBasis transposed.",
+        source=BASES,
+    ),
+    example=lambda: LayerTrial(DiscriminativeBasis(), (2, 2, 2), batch_size=2),
 )
 describe(
     SpectralNorm,

@@ -10,6 +10,8 @@ from minigan.nn.layers import (
     ConditionalAffine,
     Conv2D,
     Dense,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
@@ -64,6 +66,33 @@ describe(
         source="Odena et al. 2016, Better Upsampling",
     ),
     example=lambda: LayerTrial(UpSampling2D(2), (3, 3, 1)),
+)
+FIR_SOURCE = "Zhang 2019, section 3.2; [1, 3, 3, 1]: Karras et al. 2020, appendix B"
+describe(
+    FIRDownSampling2D,
+    Theory(
+        "Reduces an image by a low-pass filter and a stride, so that frequencies too high for it do not alias.",
+        forward=("y[n,p,q,c] = sum_{r,s} f[r] f[s] x[n, p*factor+r-top, q*factor+s-left, c],  f = taps / sum(taps)",),
+        backward=("dx[n,i,j,c] = sum f[r] f[s] dy[n,p,q,c] over p*factor+r-top = i, q*factor+s-left = j",),
+        double_backward=(AS_FORWARD, LINEAR),
+        source=FIR_SOURCE,
+    ),
+    example=lambda: LayerTrial(FIRDownSampling2D(), (4, 4, 1)),
+)
+describe(
+    FIRUpSampling2D,
+    Theory(
+        "Enlarges an image by zeros between its pixels and a low-pass filter: linear interpolation with 1 3 3 1.",
+        forward=(
+            "y[n,i,j,c] = factor^2 sum f[r] f[s] x[n,p,q,c] over p*factor+r-top = i, q*factor+s-left = j",
+            "f = taps / sum(taps)",
+        ),
+        backward=("dx[n,p,q,c] = factor^2 sum_{r,s} f[r] f[s] dy[n, p*factor+r-top, q*factor+s-left, c]",),
+        double_backward=(AS_FORWARD, LINEAR),
+        remark="It is FIRDownSampling2D transposed, times factor^2, the new pixels for each old one.",
+        source=FIR_SOURCE,
+    ),
+    example=lambda: LayerTrial(FIRUpSampling2D(), (3, 3, 1)),
 )
 describe(
     ReflectionPadding2D,

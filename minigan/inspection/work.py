@@ -1,7 +1,7 @@
 """The arithmetic and the memory traffic of each pass of a layer, counted from its formulas.
 
 A multiply-add is two operations, and a function such as exp or tanh is one. A convolution's taps on padding count like
-the others, as they do in `Layer.flops` and in other counters; a filter's zeros between groups and gaps do not. Bytes
+the others, as they do in `Layer.flops` and in other counters; a filter's zeros in gaps do not. Bytes
 are those that a pass cannot avoid: each array that it reads or writes, once. Layers that run as one do less.
 
 The tests hold the products of these counts against the loops of the kernels' oracle.
@@ -14,12 +14,16 @@ from typing import NamedTuple, Self
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
     EqualizedRate,
+    FIRDownSampling2D,
+    GenerativeBasis,
     GroupNorm,
     InnerProduct,
     Layer,
@@ -189,6 +193,33 @@ def _pack(layer: Pack, batch_size: int) -> Work:
 def _repeat(layer: UpSampling2D, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     return _moved(s, dx=s.y - s.x)  # the sum over each block
+
+
+@work_of.register
+def _fir(layer: FIRDownSampling2D, batch_size: int) -> Work:
+    s, flops = Sizes.of(layer, batch_size), batch_size * layer.own_flops
+    return _moved(s, flops, flops, flops)
+
+
+@work_of.register
+def _bias(layer: Bias, batch_size: int) -> Work:
+    s = Sizes.of(layer, batch_size)
+    y = s.cost(s.x, reads=s.x + s.weights, writes=s.y)
+    return Work(y, Cost(), s.cost(s.x, reads=s.y + s.weights, writes=s.weights), Cost())  # dx is dy itself
+
+
+@work_of.register(GenerativeBasis)
+@work_of.register(DiscriminativeBasis)
+def _basis(layer: Layer, batch_size: int) -> Work:
+    s = Sizes.of(layer, batch_size)
+    drawn, measured = max(s.x, s.y), 2 * max(s.x, s.y)  # products, and products that are added up
+    y, dx = (drawn, measured) if isinstance(layer, GenerativeBasis) else (measured, drawn)
+    return Work(
+        s.cost(y, reads=s.x + s.weights, writes=s.y),
+        s.cost(dx, reads=s.y + s.weights, writes=s.x),
+        s.cost(measured, reads=s.x + s.y + s.weights, writes=s.weights),
+        s.cost(y + measured, reads=s.x + s.y + 2 * s.weights, writes=s.y + s.weights),
+    )
 
 
 @work_of.register

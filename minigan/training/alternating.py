@@ -201,7 +201,7 @@ class AlternatingOptimizer(Learner):
         games: Sequence[tuple[Array, Array, Array | None]],  # noqa: ARG002
         rng: np.random.Generator,  # noqa: ARG002
     ) -> DiscriminatorValues:
-        """What follows an update of D by the game; nothing here, see `LazilyRegularized`.
+        """The sequel to an update of D by the game; nothing here, see `LazilyRegularized`.
 
         Args:
             values: of the update.
@@ -212,7 +212,7 @@ class AlternatingOptimizer(Learner):
         return values
 
     def _after_generator(self, games: Sequence[tuple[Array, Array, Array | None]], rng: np.random.Generator) -> None:
-        """What follows an update of G by the game."""
+        """The sequel to an update of G by the game."""
 
     def discriminator_step(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None

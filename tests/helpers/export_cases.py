@@ -10,13 +10,18 @@ from minigan.export import Subject
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
@@ -154,6 +159,20 @@ CASES: dict[str, Case] = {
     "reflected": OfLayers(
         lambda: [ReflectionPadding2D(((1, 2), (3, 0))), Conv2D(4, 3, padding="valid"), InstanceNorm(affine=False)],
         (4, 4, 2),
+    ),
+    "low-pass filters": OfLayers(
+        lambda: [
+            FIRUpSampling2D(),
+            FIRDownSampling2D((1, 3), taps=(1, 2, 0.5)),
+            Bias(),
+            FIRUpSampling2D((3, 1), taps=(1, 2), padding=((1, 0), 0)),
+            FIRDownSampling2D(1, taps=(1, 3, 2, 5), padding=((2, 1), 1)),
+            FIRUpSampling2D(3, taps=(1, 2)),
+        ],
+        (3, 6, 2),
+    ),
+    "bases": OfLayers(
+        lambda: [Dense(3), Bias(), GenerativeBasis((2, 3)), Conv2D(4, 3), DiscriminativeBasis(), Dense(2)], (5,)
     ),
     "pooled": OfLayers(lambda: [Parallel([[GlobalAveragePooling2D()], [GlobalSumPooling2D()]]), Maxout(2)], (3, 4, 2)),
     "maxout of images": OfLayers(lambda: [Conv2D(6, 1), Maxout(3), BatchNorm(), Tanh()], (3, 4, 2)),

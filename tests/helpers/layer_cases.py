@@ -10,14 +10,19 @@ from minigan.backends import Array, Backend
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
     EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
@@ -33,7 +38,6 @@ from minigan.nn.layers import (
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
-    RepeatVector,
     Reshape,
     SelfAttention,
     Sigmoid,
@@ -43,6 +47,7 @@ from minigan.nn.layers import (
 )
 from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation, augmentations
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 from minigan.nn.network.residual_blocks import conditional_batch_norm, projection
 from minigan.nn.network.styled import Styled
 
@@ -195,6 +200,22 @@ CASES: dict[str, Case] = {
     "UpSampling2D 3x1": Case(lambda: UpSampling2D((3, 1)), (2, 3, 2), (6, 3, 2)),
     "ReflectionPadding2D": Case(lambda: ReflectionPadding2D(2), (3, 4, 2), (7, 8, 2)),
     "ReflectionPadding2D lopsided": Case(lambda: ReflectionPadding2D(((2, 0), (1, 3))), (3, 4, 2), (5, 8, 2)),
+    "FIRDownSampling2D": Case(FIRDownSampling2D, (6, 4, 3), (3, 2, 3)),
+    "FIRDownSampling2D 3x1, odd": Case(lambda: FIRDownSampling2D((3, 1), taps=[1, 2, 0.5]), (6, 3, 2), (2, 3, 2)),
+    "FIRDownSampling2D smoothing, padded": Case(
+        lambda: FIRDownSampling2D(1, taps=(1, 3, 2, 5), padding=((2, 1), 0)), (4, 5, 1), (4, 2, 1)
+    ),
+    "FIRDownSampling2D shorter than its step": Case(lambda: FIRDownSampling2D(3, taps=(1, 2)), (6, 3, 2), (2, 1, 2)),
+    "FIRUpSampling2D": Case(FIRUpSampling2D, (2, 3, 3), (4, 6, 3)),
+    "FIRUpSampling2D 1x3, odd": Case(lambda: FIRUpSampling2D((1, 3), taps=(1, 2, 0.5)), (3, 2, 2), (3, 6, 2)),
+    "FIRUpSampling2D, cut off": Case(
+        lambda: FIRUpSampling2D(2, taps=(1, 3, 2, 5), padding=((2, 1), 0)), (4, 2, 1), (7, 6, 1)
+    ),
+    "FIRUpSampling2D shorter than its step": Case(lambda: FIRUpSampling2D(3, taps=(1, 2)), (2, 1, 2), (6, 3, 2)),
+    "Bias": Case(Bias, (3, 2, 4), (3, 2, 4), {"b": (4,)}),
+    "Bias vectors": Case(Bias, (5,), (5,), {"b": (5,)}),
+    "GenerativeBasis": Case(lambda: GenerativeBasis((3, 2)), (4,), (3, 2, 4), {"basis": (3, 2, 1, 4)}),
+    "DiscriminativeBasis": Case(DiscriminativeBasis, (3, 2, 4), (4,), {"basis": (3, 2, 1, 4)}),
     "AveragePooling2D": Case(AveragePooling2D, (4, 6, 3), (2, 3, 3)),
     "AveragePooling2D 3x1": Case(lambda: AveragePooling2D((3, 1)), (6, 3, 2), (2, 3, 2)),
     "GlobalAveragePooling2D": Case(GlobalAveragePooling2D, (3, 2, 4), (4,)),
@@ -263,6 +284,45 @@ CASES: dict[str, Case] = {
         curved=True,
         curved_in_eval=True,
     ),
+    "MappingNetwork": Case(
+        lambda: MappingNetwork([PixelNorm(), EqualizedRate(Dense(3), multiplier=0.1), LeakyReLU(gain=1.5)], rows=4),
+        (5,),
+        (4, 3),
+        {"inner.1.inner.w": (5, 3), "inner.1.inner.b": (3,)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "MappingNetwork, mixing": Case(
+        lambda: MappingNetwork([Dense(3), Tanh()], rows=4, mixing=0.7),
+        (5,),
+        (4, 3),
+        {"inner.0.w": (5, 3), "inner.0.b": (3,)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "MappingNetwork, truncated, with classes": Case(
+        lambda: MappingNetwork(
+            [MappedCondition((3,), [Dense(2), PixelNorm()], [ConcatCondition((2,))]), Dense(3)], rows=2
+        ).truncated(0.6),
+        (5,),
+        (2, 3),
+        {
+            "inner.0.mapping.0.w": (3, 2),
+            "inner.0.mapping.0.b": (2,),
+            "inner.1.w": (7, 3),
+            "inner.1.b": (3,),
+        },
+        condition=(3,),
+    ),
+    "MappedCondition, inner product": Case(
+        lambda: MappedCondition((3,), [Dense(5), Tanh()], [Tanh(), InnerProduct(5)]),
+        (5,),
+        (1,),
+        {"mapping.0.w": (3, 5), "mapping.0.b": (5,)},
+        curved=True,
+        curved_in_eval=True,
+        condition=(3,),
+    ),
     "ConcatCondition vectors": Case(lambda: ConcatCondition((3,)), (5,), (8,), condition=(3,)),
     "ConcatCondition embedding": Case(
         lambda: ConcatCondition((3,), embedding=2), (5,), (7,), {"E": (3, 2)}, condition=(3,)
@@ -310,7 +370,6 @@ CASES: dict[str, Case] = {
         {"inner.1.w": (3, 3, 3, 2), "inner.1.b": (2,)},
         condition=(2,),
     ),
-    "RepeatVector": Case(lambda: RepeatVector(3), (4,), (3, 4)),
     "LearnedConstant": Case(lambda: LearnedConstant((2, 3, 4)), (5,), (2, 3, 4), {"c": (2, 3, 4)}, flat=True),
     "Styled": Case(
         lambda: Styled([LearnedConstant((2, 3, 2)), ConditionalAffine(4), Tanh(), Residual([ConditionalAffine(4)])]),

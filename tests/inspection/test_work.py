@@ -13,11 +13,14 @@ from minigan.inspection.work import Cost, total, work_of
 from minigan.nn import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Dropout,
     EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
     GlobalSumPooling2D,
     GroupNorm,
@@ -180,6 +183,7 @@ ELEMENTWISE = {
     "ReflectionPadding2D": (ReflectionPadding2D(1), ()),
     "AveragePooling2D": (AveragePooling2D(2), ("y", "second")),  # likewise
     "GlobalSumPooling2D": (GlobalSumPooling2D(), ()),
+    "Bias": (Bias(), ()),
     "MinibatchStdDev": (MinibatchStdDev(4), ()),
     "PixelNorm": (PixelNorm(), ("y", "dx", "second")),  # few channels: the numbers of each pixel count
 }
@@ -241,6 +245,7 @@ def measured(network: Sequential) -> tuple[int, int]:
 
 
 NETWORKS = {
+    "low-pass": [FIRDownSampling2D(), Conv2D(2, 3), Bias(), FIRUpSampling2D(taps=(1, 2, 1))],
     "convolutions": [Conv2D(2, 3, padding="valid"), LeakyReLU(), Conv2D(1, (4, 2), stride=2, padding="valid")],
     "dilated": [Conv2D(2, 3, dilation=(2, 1), padding="valid"), Conv2D(1, 2, padding="valid")],
     "transposed": [Conv2D(2, 3, stride=2, padding=1), ConvTranspose2D(1, 4, stride=2, padding=1)],

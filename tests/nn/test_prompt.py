@@ -486,10 +486,10 @@ def test_a_notebook_shows_what_a_tape_keeps():
         ["layer", "keeps for backward", "memory"],
         ["0 <Conv>", "x (3, 4, 4, 1)", "0.2 kB"],
         ["1 LeakyReLU()", "y (3, 4, 4, 4)", "0.8 kB"],
-        ["2 Flatten()", "nothing", ""],
+        ["2 Flatten()", "nothing", "0"],
         ["3 Sequential 'net.3.Sequential'", "inside: Tape of 1 layer for 3 examples, 0.8 kB", "shared"],
         ["4 Residual(...)", "inner: Tape of 1 layer for 3 examples, 0.0 kB", "0.0 kB"],
-        ["total", "", "1.0 kB"],
+        ["total", "1.0 kB"],  # the empty cell between them has no text
     ]
     tape.release()
     assert tape._repr_html_() == "Tape, released"

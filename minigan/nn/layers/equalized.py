@@ -84,11 +84,10 @@ class EqualizedRate(Layer):
         return super().takes_narrow() and self.inner.takes_narrow() and self.multiplier == 1
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, EqualizedCache]:
-        if isinstance(self.inner, Dense):
-            w_bar, (y, inner) = None, self.inner.forward(self._times(x, self.scale), train=train, rng=rng)
-        else:
-            w_bar = self._times(self.inner.w.value, self.scale)
-            y, inner = self._layer(w_bar).forward(x, train=train, rng=rng)
+        w_bar = None if isinstance(self.inner, Dense) else self._times(self.inner.w.value, self.scale)
+        inside = self._times(x, self.scale) if w_bar is None else x
+        inner: Cache
+        y, inner = self._layer(w_bar).forward(inside, train=train, rng=rng)
         if self.multiplier != 1:
             y *= self.multiplier
         return y, EqualizedCache(inner, w_bar)
@@ -128,14 +127,14 @@ class EqualizedRate(Layer):
     def effective(self) -> WeightLayer:
         """The layer inside with the weight and the bias that it computes with: m c w and m b."""
         layer = self._layer(self._times(self.inner.w.value, self.multiplier * self.scale))
-        if layer.b is not None:
-            layer.b = Parameter("b", layer.b.shape, layer.b.initializer)
-            layer.b.value = self.inner.b.value * self.multiplier
+        if (b := self.inner.b) is not None:
+            layer.b = Parameter("b", b.shape, b.initializer)
+            layer.b.value = b.value * self.multiplier
         return layer
 
     @property
     def own_flops(self) -> int:
-        """Of the scalings; of a filter's it is none, as it takes place once for a batch."""
+        """Operations of the scalings; that of a filter takes place once for a batch, and does not count."""
         inputs = int(np.prod(self.input_shape)) if isinstance(self.inner, Dense) else 0
         return inputs + (int(np.prod(self.output_shape)) if self.multiplier != 1 else 0)
 

@@ -124,9 +124,14 @@ class Sequential(Layer):
         layers = [layer.given(condition) for layer in self.layers]
         if all(one is other for one, other in zip(layers, self.layers, strict=True)):
             return self
-        network = copy(self)
-        network.layers = layers
+        network = self.with_layers(layers)
         network.is_conditioned = condition is not None
+        return network
+
+    def with_layers(self, layers: Sequence[Layer]) -> Self:
+        """This built network with other layers, which have the same parameters: copies that differ in a setting."""
+        network = copy(self)
+        network.layers = list(layers)
         network.plan(fuse=self._fuse)
         return network
 

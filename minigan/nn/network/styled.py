@@ -35,8 +35,9 @@ class Styled(Block):
     condition, and of the first layer's dx (none, where that is a `LearnedConstant`); in the second order v is the
     tangent of the condition as well as of x. `G[:-1]` is the mapping, `G[-1:]` the synthesis.
 
-    A style for each layer: x is then (L, F), made of one w (F,) by a `RepeatVector(L)`, which sums the gradients; each
-    layer reads the row that it was told. So styles can be mixed, or projected each by itself, between the two networks.
+    A style for each layer: x is then (L, F), a mapping's w in L rows, of which each layer reads the one that it was
+    told. So styles can be mixed, or projected each by itself, between the two networks; the mapping sums the rows'
+    gradients.
 
     A condition of the network around it stays outside: it belongs to the mapping.
 

@@ -24,7 +24,7 @@ def tape_table(title: str, layers: Sequence[Layer], caches: Sequence[Cache], nby
         # One layer's output is often the next one's input: the memory is the first's, and the second shares it.
         after = nbytes(caches[: index + 1])
         kept = list(_kept(cache))
-        memory = memory_size(after - before) if after > before else "shared" * bool(kept)
+        memory = memory_size(after - before) if after > before else "shared" if kept else "0"
         rows.append((f"{index} {layer.call_text()}", ", ".join(kept) or "nothing", memory))
         before = after
     return html_of(title, [*rows, ("total", "", memory_size(before))])

@@ -46,6 +46,7 @@ class Recipe(OptimizerSettings):
 
     name: ClassVar[str]
     generator_names: ClassVar[tuple[str, ...]] = ("G",)  # of the networks that draw samples, as the learner has them
+    has_styles: ClassVar[bool] = False  # whether G begins with a mapping network, whose styles can be mixed
     from_images: ClassVar[bool] = False  # whether generators draw from images, not from noise
     # True if trained generators draw with Dropout and each batch's own statistics, as in training.
     as_in_training: ClassVar[bool] = False
@@ -308,6 +309,15 @@ class Recipe(OptimizerSettings):
             rng: draws the new numbers.
         """
         return self.prior.truncated(z, truncation, rng)
+
+    def truncated_generator(self, G: Sequential, truncation: float) -> Sequential:  # noqa: ARG002
+        """G as it draws with that truncation: a G with styles takes these nearer to their mean, in place of z.
+
+        Args:
+            G: built.
+            truncation: in [0, 1]; 1 leaves it as it is.
+        """
+        return G
 
     def refuse_label(self, label: int | Sequence[int] | None) -> None:
         """Checks that no class is asked for, since G was trained without classes.

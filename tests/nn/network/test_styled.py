@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Backend
 from minigan.nn.gradcheck import check_network
 from minigan.nn.layers import (
     ConcatCondition,
@@ -10,7 +10,6 @@ from minigan.nn.layers import (
     Conv2D,
     Dense,
     LearnedConstant,
-    RepeatVector,
     Sigmoid,
     Tanh,
 )
@@ -82,11 +81,3 @@ def test_an_outer_condition_belongs_to_the_mapping(backend: Backend):
     other, _ = net.given(backend.asarray(np.eye(3)[::-1].copy())).forward(z, train=True)
     assert (backend.to_numpy(one) != backend.to_numpy(other))[[0, 2]].any()
     assert (backend.to_numpy(one) == backend.to_numpy(other))[1].all()
-
-
-def test_one_style_for_many_layers_gets_the_sum(backend: Backend):
-    layer = RepeatVector(3).build((2,), backend=backend, dtype="float64", rng=np.random.default_rng(0))
-    y, cache = layer.forward(backend.asarray(np.array([[1.0, 2.0]])), train=True)
-    assert backend.to_numpy(y).tolist() == [[[1, 2], [1, 2], [1, 2]]]
-    dy: Array = backend.asarray(np.arange(6.0).reshape(1, 3, 2))
-    assert backend.to_numpy(layer.backward(dy, cache, grads=None)).tolist() == [[6, 9]]

@@ -1,4 +1,4 @@
-"""The ends of a generator with styles: one style for many layers, and the constant that the images start from."""
+"""The constant that a generator with styles starts from."""
 
 from typing import ClassVar
 
@@ -8,44 +8,7 @@ from minigan.backends import Array
 from minigan.nn.initializers import Initializer, Normal, expect_initializer
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients, Parameter
-from minigan.support.arguments import shape_of, whole
-
-__all__ = ["LearnedConstant", "RepeatVector"]
-
-
-class RepeatVector(Layer):
-    """The same vector n times: (F,) becomes (n, F), and dx is the sum of the rows of dy.
-
-    Args:
-        n: the number of rows.
-    """
-
-    separable: ClassVar[bool] = True
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self.n = whole(n, "n", of=self.path)
-
-    def infer(self, input_shape: Shape) -> Shape:
-        return self.n, self.expect_vector(input_shape)
-
-    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
-        return self._repeated(x), None
-
-    def backward(self, dy: Array, cache: None, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
-        return dy.sum(axis=1) if need_dx else None
-
-    def double_backward(self, v: Array, record: Array, cache: None, *, grads: Gradients | None) -> tuple[Array, None]:
-        return self._repeated(v), None
-
-    def _repeated(self, x: Array) -> Array:
-        y = self.kernels.empty((len(x), *self.output_shape), x.dtype)
-        y[...] = x[:, None]
-        return y
-
-    @property
-    def own_flops(self) -> int:
-        return 0
+from minigan.support.arguments import shape_of
 
 
 class LearnedConstant(Layer):
