@@ -147,7 +147,7 @@ def plane(reading: np.ndarray, *, real: np.ndarray, fake: np.ndarray, extent: fl
 
 def side_by_side(pictures: Sequence[np.ndarray], *, gap: int = 6) -> np.ndarray:
     """Pictures of one height in a row, white between them."""
-    white = np.full((len(pictures[0]), gap, 3), 255, np.uint8)
+    white = np.full((len(pictures[0]), gap, pictures[0].shape[-1]), 255, np.uint8)
     parts = [part for picture in pictures for part in (picture, white)]
     return np.concatenate(parts[:-1], axis=1)
 
