@@ -1,6 +1,6 @@
 """Checks the built book: every link and anchor leads somewhere, and no page fetches anything from another host.
 
-    python docs/check_site.py build/docs
+python docs/check_site.py build/docs
 """
 
 import re
@@ -29,7 +29,9 @@ class Page(HTMLParser):
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
         if tag == "link" and values.get("rel") not in ("canonical", "author"):
-            (self.links if values.get("rel") in ("index", "search", "next", "prev") else self.fetched).append(values["href"])
+            (self.links if values.get("rel") in ("index", "search", "next", "prev") else self.fetched).append(
+                values["href"]
+            )
         if tag in FETCHED and FETCHED[tag] in values:
             self.fetched.append(values[FETCHED[tag]])
         self.fetched += [one or other for one, other in STYLE_URL.findall(values.get("style", ""))]

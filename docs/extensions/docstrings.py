@@ -68,7 +68,13 @@ def convert(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
 
 
 def plain_signature(
-    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None  # noqa: ARG001
+    app: Any,  # noqa: ARG001
+    what: str,  # noqa: ARG001
+    name: str,  # noqa: ARG001
+    obj: Any,  # noqa: ARG001
+    options: Any,  # noqa: ARG001
+    signature: str | None,
+    returns: str | None,
 ) -> tuple[str, str | None] | None:
     """A signature that Python can read: defaults which are objects would keep it from being set in lines."""
     if signature is None:

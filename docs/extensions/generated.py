@@ -1,6 +1,6 @@
 """Pages that are written before a build: the reference, a page for each room, and the project's own files.
 
-They lie in docs/reference/ and docs/project/, where git ignores them. A page that would be the same is not written again.
+They lie in docs/reference/ and docs/project/, where git ignores them. A page is written only if it has changed.
 """
 
 import importlib

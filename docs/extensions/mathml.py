@@ -1,7 +1,7 @@
 """Formulas as MathML, made when the book is built: they need no JavaScript, no font file and no network.
 
-docutils, on which Sphinx stands, has the translator. A formula that it cannot translate is a warning, which ends a strict
-build.
+docutils, on which Sphinx stands, has the translator. A formula that it cannot translate is a warning, which ends a
+strict build.
 """
 
 import re

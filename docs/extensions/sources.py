@@ -160,7 +160,9 @@ def folder_body(path: Path, pages: set[str]) -> str:
     def item(entry: Path) -> str:
         name = f"<code>{escape(entry.name)}</code>"
         has_page = entry.relative_to(ROOT).as_posix() in pages
-        return f'<li><a href="{path.name}/{escape(entry.name)}.html">{name}</a></li>' if has_page else f"<li>{name}</li>"
+        return (
+            f'<li><a href="{path.name}/{escape(entry.name)}.html">{name}</a></li>' if has_page else f"<li>{name}</li>"
+        )
 
     entries = (entry for entry in sorted(path.iterdir()) if entry.name != "__pycache__")
     return f"<ul>{''.join(item(entry) for entry in entries)}</ul>"
@@ -196,7 +198,7 @@ def all_pages(app: Any) -> set[str]:
 
 
 def write_pages(app: Any, exception: Exception | None) -> None:
-    """Writes the files and folders to which something links, without the theme, which takes as long for each as a page."""
+    """Writes the files and folders to which something links; without the theme, which would take a minute."""
     if exception or app.builder.name != "html":
         return
     frame = (Path(__file__).parent / "source_page.html").read_text(encoding="utf-8")

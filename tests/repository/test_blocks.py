@@ -32,13 +32,17 @@ def test_every_block_runs_or_says_why_not(page):
         where = f"{block.page}:{block.line}"
         if block.language.startswith("{"):  # a directive of the book
             continue
-        assert block.language in {"python", "sh", *OTHERS}, f"{where}: the block has no language that is run or explained"
+        assert block.language in {"python", "sh", *OTHERS}, (
+            f"{where}: the block has no language that is run or explained"
+        )
         if block.language == "sh" and not block.reason:
             commands = commands_of(block.text)
             assert commands, f"{where}: the block has no command"
             for command in commands:
                 objection = wrong(command)
-                assert not objection, f"{where}: {shlex.join(command)}: {objection}. Mend it, or write <!-- not run: ... -->"
+                assert not objection, (
+                    f"{where}: {shlex.join(command)}: {objection}. Mend it, or write <!-- not run: ... -->"
+                )
 
 
 def wrong(command: list[str]) -> str | None:

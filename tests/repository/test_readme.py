@@ -147,7 +147,9 @@ def test_every_page_is_reached_from_the_readme():
     while new:
         reached |= new
         texts = [(page, page.read_text(encoding="utf-8")) for page in new]
-        links = {(page.parent / name).resolve() for page, text in texts for name in re.findall(r"\]\(([\w./-]+\.md)", text)}
+        links = {
+            (page.parent / name).resolve() for page, text in texts for name in re.findall(r"\]\(([\w./-]+\.md)", text)
+        }
         new = links - reached
     assert {page.stem for page in PAGES if page not in reached} == set()
 

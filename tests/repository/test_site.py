@@ -41,7 +41,7 @@ def test_every_link_of_the_site_leads_somewhere(site):
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium")
 def test_pages_show_themselves_whole(site, tmp_path):
-    """On a telephone and a wide screen, in light and dark: no error, no request but for files, no scrolling sideways."""
+    """On a telephone and a wide screen, in light and dark: no error, no request, no scrolling sideways."""
     browser = Browser(tmp_path)
     wrong = []
     try:
