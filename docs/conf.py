@@ -1,4 +1,4 @@
-"""The book: `sphinx-build -W --keep-going -n docs build/docs`, or `sphinx-autobuild docs build/docs` to read as you write."""
+"""The book: `sphinx-autobuild docs build/docs`, or `sphinx-build -W --keep-going -n docs build/docs`."""
 
 import sys
 from pathlib import Path

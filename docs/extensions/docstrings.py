@@ -67,6 +67,21 @@ def convert(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
     lines[:] = GoogleDocstring(as_rst(lines), GOOGLE, app, kind, name, obj, options).lines()
 
 
+def plain_signature(
+    app: Any,  # noqa: ARG001
+    what: str,  # noqa: ARG001
+    name: str,  # noqa: ARG001
+    obj: Any,  # noqa: ARG001
+    options: Any,  # noqa: ARG001
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str, str | None] | None:
+    """A signature that Python can read: defaults which are objects would keep it from being set in lines."""
+    if signature is None:
+        return None
+    return re.sub(r"<[\w. ]+(?: at 0x\w+)?>", "...", signature).replace("~", ""), returns
+
+
 def leave_out(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:  # noqa: ARG001
     """Fields of named tuples, which their class's docstring describes."""
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
@@ -74,5 +89,6 @@ def leave_out(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any
 
 def setup(app: Any) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", convert)
+    app.connect("autodoc-process-signature", plain_signature)
     app.connect("autodoc-skip-member", leave_out)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

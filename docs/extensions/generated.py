@@ -1,6 +1,6 @@
 """Pages that are written before a build: the reference, a page for each room, and the project's own files.
 
-They lie in docs/reference/ and docs/project/, where git ignores them. A page that would be the same is not written again.
+They lie in docs/reference/ and docs/project/, where git ignores them. A page is written only if it has changed.
 """
 
 import importlib
@@ -40,7 +40,8 @@ def home(room: ModuleType, name: str) -> str:
 def entry(room: ModuleType, name: str) -> list[str]:
     value = getattr(room, name)
     if inspect.isclass(value):
-        return [f".. autoclass:: {room.__name__}.{name}", "   :members:", "   :show-inheritance:", ""]
+        bases = ["   :show-inheritance:"] if any(b.__module__.startswith("minigan") for b in value.__bases__) else []
+        return [f".. autoclass:: {room.__name__}.{name}", "   :members:", *bases, ""]
     if inspect.isroutine(value):
         return [f".. autofunction:: {room.__name__}.{name}", ""]
     return [f".. autodata:: {room.__name__}.{name}", "   :no-value:", ""]

@@ -1,4 +1,4 @@
-"""The line on which a class or a function begins. `inspect` parses the whole file for each question; here it is kept."""
+"""The line on which a class or a function begins: `inspect` parses the whole file for each, here it is kept."""
 
 import ast
 import importlib

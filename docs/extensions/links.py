@@ -29,12 +29,12 @@ def to_pages(text: str, page: Path, project: dict[str, str]) -> str:
 
     def target(match: re.Match[str]) -> str:
         path = (page.parent / match[1]).resolve()
-        if path.is_relative_to(DOCS) or not path.exists():
+        if not path.exists() or (path.is_relative_to(DOCS) and path.suffix != ".py"):
             return match[0]
         inside = path.relative_to(ROOT).as_posix()
         if inside in project:
             return os.path.relpath(DOCS / f"{project[inside]}.md", page.parent) + (match[2] or "")
-        return f"source:{inside}"
+        return f"source:{inside}{match[2] or ''}"
 
     return LINK.sub(target, text)
 

@@ -1,9 +1,10 @@
 """Formulas as MathML, made when the book is built: they need no JavaScript, no font file and no network.
 
-docutils, on which Sphinx stands, has the translator. A formula that it cannot translate is a warning, which ends a strict
-build.
+docutils, on which Sphinx stands, has the translator. A formula that it cannot translate is a warning, which ends a
+strict build.
 """
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -13,10 +14,15 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 
+# Signs that TeX leaves as they are and a browser would stretch; after \left and \right TeX stretches them, too.
+FIXED = re.compile(r"<mo( class=\"math\w+\")?>(‖|∥|⟨|⟩|⌈|⌉|⌊|⌋)</mo>")
+
+
 def as_mathml(node: nodes.Element, *, block: bool) -> str:
     tex = node.astext()
     try:
-        return str(latex2mathml.tex2mathml(tex, as_block=block))
+        text = str(latex2mathml.tex2mathml(tex, as_block=block))
+        return text if r"\left" in tex else FIXED.sub(r'<mo\1 stretchy="false">\2</mo>', text)
     except MathError as error:
         logger.warning("no MathML for the formula %r: %s", tex, error, location=node, type="minigan", subtype="math")
         return ""

@@ -18,13 +18,14 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import TextLexer, get_lexer_for_filename
 from pygments.util import ClassNotFound
 from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from extensions.lines import first_line, source_file
 from extensions.links import ROOT
 from extensions.names import public_name
 
-FOLDERS = ("minigan", "examples", "benchmarks", "tests")
+FOLDERS = ("minigan", "examples", "benchmarks", "tests", "docs")
 LARGEST = 400_000  # bytes of a file that is shown
 
 
@@ -52,6 +53,24 @@ def resolve(domain: str, info: dict[str, str]) -> str | None:
 def shown(path: Path) -> bool:
     inside = path.relative_to(ROOT)
     return inside.parts[0] in FOLDERS and "__pycache__" not in inside.parts and path.stat().st_size < LARGEST
+
+
+class Included(SphinxTransform):
+    """Lines of a source file, included by reference, say from where they are, in the colors of their language."""
+
+    default_priority = 500
+
+    def apply(self, **_: Any) -> None:
+        for node in list(self.document.findall(nodes.literal_block)):
+            path = Path(node.get("source") or "").resolve()
+            if not node.get("source") or not path.is_file() or not path.is_relative_to(ROOT):
+                continue
+            node.setdefault("language", "python" if path.suffix == ".py" else "text")
+            before = path.read_text(encoding="utf-8").partition(node.rawsource.rstrip())[0]
+            inside, line = path.relative_to(ROOT).as_posix(), before.count("\n") + 1
+            link = nodes.reference("", f"{inside}, line {line}", internal=True, refuri=f"source:{inside}#L{line}")
+            at = node.parent.index(node)
+            node.parent.insert(at, nodes.paragraph("", "", link, classes=["from-source"]))
 
 
 class Links(SphinxPostTransform):
@@ -100,8 +119,10 @@ class Links(SphinxPostTransform):
         return self.source_uri(text)
 
     def source_uri(self, path: str) -> str:
+        """The address of a file's page, perhaps with a line, and a note that the page is needed."""
+        path, mark, line = path.partition("#")
         self.app.minigan_sources.add(path.rstrip("/"))
-        return self.uri(page_of(path))
+        return self.uri(page_of(path)) + mark + line
 
     def name_uri(self, text: str, node: nodes.Node) -> str | None:
         """The address of a public name, in full or, in the reference, as its neighbours call it."""
@@ -139,7 +160,9 @@ def folder_body(path: Path, pages: set[str]) -> str:
     def item(entry: Path) -> str:
         name = f"<code>{escape(entry.name)}</code>"
         has_page = entry.relative_to(ROOT).as_posix() in pages
-        return f'<li><a href="{path.name}/{escape(entry.name)}.html">{name}</a></li>' if has_page else f"<li>{name}</li>"
+        return (
+            f'<li><a href="{path.name}/{escape(entry.name)}.html">{name}</a></li>' if has_page else f"<li>{name}</li>"
+        )
 
     entries = (entry for entry in sorted(path.iterdir()) if entry.name != "__pycache__")
     return f"<ul>{''.join(item(entry) for entry in entries)}</ul>"
@@ -175,7 +198,7 @@ def all_pages(app: Any) -> set[str]:
 
 
 def write_pages(app: Any, exception: Exception | None) -> None:
-    """Writes the files and folders to which something links, without the theme, which takes as long for each as a page."""
+    """Writes the files and folders to which something links; without the theme, which would take a minute."""
     if exception or app.builder.name != "html":
         return
     frame = (Path(__file__).parent / "source_page.html").read_text(encoding="utf-8")
@@ -193,6 +216,7 @@ def write_pages(app: Any, exception: Exception | None) -> None:
 
 def setup(app: Any) -> dict[str, Any]:
     app.minigan_sources = set()
+    app.add_transform(Included)
     app.add_post_transform(Links)
     app.connect("build-finished", write_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
