@@ -1,5 +1,6 @@
 """How pytest runs the suite: in several processes with a thread each, and with few lines of output."""
 
+import gc
 import os
 from collections import Counter
 from pathlib import Path
@@ -34,6 +35,16 @@ def pytest_xdist_setupnodes() -> None:
     """Before the processes start, which inherit it."""
     for name in THREADS:
         os.environ.setdefault(name, "1")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: Python need not look again and again for cycles that nobody holds.
+
+    Of those that tests leave behind few hold much; looking for them at every 700th object was an eighth of the time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
