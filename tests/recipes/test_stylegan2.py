@@ -103,15 +103,14 @@ def test_classes_need_labels():
 def test_penalties_weigh_what_the_settings_say(condition):
     recipe = StyleGAN2(condition=condition, path_weight=2.0, **TINY)
     learner = recipe.assemble((8, 8, 1), backend="reference", rng=np.random.default_rng(0))
-    assert learner.lazy_penalty.interval == 16
+    assert learner.penalty.interval == 16
     assert learner.path_length.interval == 4
-    assert learner.penalty is None  # within the update of the game
     assert learner.d_optimizer.lr == pytest.approx(0.0025 * 16 / 17)
     assert learner.g_optimizer.lr == pytest.approx(0.0025 * 4 / 5)
     assert learner.d_optimizer.beta2 == pytest.approx(0.99 ** (16 / 17))
     plain = StyleGAN2(condition=condition, penalty="none", **TINY)
     learner = plain.assemble((8, 8, 1), backend="reference", rng=np.random.default_rng(0))
-    assert learner.lazy_penalty is None
+    assert learner.penalty is None
     assert (learner.d_optimizer.lr, learner.g_optimizer.lr) == (0.0025, 0.0025)
 
 
