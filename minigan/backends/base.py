@@ -865,7 +865,7 @@ class Backend(ABC):
         *,
         lr: Number,
         beta1: float,
-        beta2: float,
+        beta2: Number,
         eps: float,
         step: Number,
         weight_decay: float = 0.0,

@@ -39,6 +39,7 @@ from minigan.losses.path_length import PathLength
 from minigan.nn.network import Sequential
 from minigan.nn.network.mapping import MappingNetwork
 from minigan.nn.network.stylegan import doublings, mapping_layers, style_discriminator, widths
+from minigan.nn.network.synthesis import synthesis_network
 from minigan.nn.optimizers import Optimizer
 from minigan.nn.parameters import Arena
 from minigan.recipes.bases.noise import NoiseRecipe
@@ -151,7 +152,7 @@ class StyleGAN2(NoiseRecipe):
         H, W, C = image_shape
         self.check_size((H, W))
         layers = mapping_layers(self.mapping, self.w_dim, classes=self.class_count)
-        synthesis = synthesis_network((H, W), C, widths(self.channel_base, self.channel_max))
+        synthesis = synthesis_network((H, W), C, widths(self.channel_base, self.channel_max), features=self.w_dim)
         mapping = MappingNetwork(layers, rows=synthesis.rows, mixing=self.mixing)
         return Sequential([mapping, synthesis], name="G")
 
@@ -220,6 +221,12 @@ class StyleGAN2(NoiseRecipe):
         network = self.built_generator(G.output_shape, backend=G.kernels, dtype=G.dtype, rng=rng)
         decay = HalfLife(self.ema_images, batch_size=images, ramp=self.ema_ramp or np.inf)
         return {"G": MovingAverage(network, G, decay=decay, seed=seed)}
+
+    def average_in_words(self) -> str:
+        if self.ema or not self.ema_images:
+            return super().average_in_words()
+        ramp = f", at most {self.ema_ramp:.0%} of those seen" if self.ema_ramp else ""
+        return f"with a half-life of {self.ema_images:,.0f} images{ramp}"
 
     # ------------------------------------------------------------------------------------------ styles
 

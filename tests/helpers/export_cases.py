@@ -96,6 +96,14 @@ CASES: dict[str, Case] = {
     "dcgan-cifar": OfRecipe("dcgan-cifar", {"width": 2, "dense": 8}, (32, 48, 3)),
     "sngan": OfRecipe("sngan", {"width": 4}, (32, 32, 3)),
     "sngan with classes": OfRecipe("sngan", {"width": 4, "condition": "projection"}, (28, 28, 1)),
+    "stylegan2": OfRecipe(
+        "stylegan2", {"latent": 5, "w_dim": 4, "channel_base": 48, "channel_max": 4, "condition": "none"}, (16, 16, 3)
+    ),
+    "stylegan2 with classes": OfRecipe(
+        "stylegan2",
+        {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "condition": "projection", "mapping": 3},
+        (8, 12, 1),
+    ),
     "multi-d": OfRecipe("multi-d", {"width": 2}),
     "pacgan": OfRecipe("pacgan", {"g_hidden": 8}, (2,)),
     "pacgan of images": OfRecipe("pacgan", {"g_hidden": 8}, (5, 6, 1)),

@@ -47,10 +47,11 @@ TINY = {
     "dcgan-keras": {"width": 2},
     "dcgan-cifar": {"width": 2, "dense": 8},
     "sngan": {"width": 4, "n_critic": 1},
+    "stylegan2": {"w_dim": 4, "channel_base": 32, "channel_max": 4},
     "multi-d": {"width": 2},
     "pacgan": {"g_hidden": 8, "d_hidden": 4},
 }
-SHAPES = {"dcgan-cifar": (32, 32, 1)}
+SHAPES = {"dcgan-cifar": (32, 32, 1), "stylegan2": (16, 16, 1)}
 
 
 def tiny(recipe: type[Recipe], **settings: object) -> Recipe:

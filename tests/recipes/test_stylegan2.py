@@ -125,7 +125,7 @@ def test_the_average_follows_images():
     average.updates = 10**8
     assert average.decay_now() == pytest.approx(0.5 ** (4 / 500_000))
     assert StyleGAN2(ema_images=0, **TINY).moving_averages(learner, seed=0) == {}
-    with pytest.warns(UserWarning, match="half-life of 500,000 images .* 400 images"):
+    with pytest.warns(UserWarning, match="half-life of 500,000 images, but the training sees 400:"):
         StyleGAN2(**TINY, condition="none", ema_ramp=0, steps=100).moving_averages(learner, seed=0)
 
 

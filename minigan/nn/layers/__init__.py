@@ -14,6 +14,7 @@ from minigan.nn.layers.fir import FIRDownSampling2D, FIRUpSampling2D
 from minigan.nn.layers.learned_constant import LearnedConstant
 from minigan.nn.layers.minibatch import MinibatchStdDev
 from minigan.nn.layers.modulation import Modulated
+from minigan.nn.layers.noise import NoiseInjection
 from minigan.nn.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from minigan.nn.layers.pad import ReflectionPadding2D
 from minigan.nn.layers.pixel_norm import PixelNorm
@@ -49,6 +50,7 @@ __all__ = [
     "Maxout",
     "MinibatchStdDev",
     "Modulated",
+    "NoiseInjection",
     "PixelNorm",
     "PixelShuffle",
     "ReLU",

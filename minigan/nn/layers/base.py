@@ -80,7 +80,7 @@ class Layer(ABC):
 
     def call_text(self) -> str:
         """The call that makes such a layer: `Conv2D(64, 3, stride=2)`; layers inside stand as `...`."""
-        return constructor_call(self, elide=("layers", "branches"), leave_out=("shortcut",))
+        return constructor_call(self, elide=("layers", "branches", "stages"), leave_out=("shortcut",))
 
     def title(self) -> str:
         """One line for a prompt: the call, and once built the shapes and the number of parameters."""

@@ -25,7 +25,7 @@ from minigan.backends.geometry import (
 from minigan.errors import ConfigError, ShapeError
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.parameters import Gradients
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import kind_of, number
 
 
 class FIRDownSampling2D(Layer):
@@ -39,6 +39,7 @@ class FIRDownSampling2D(Layer):
         taps: the filter along either side, of any length; divided by its sum.
         padding: zeros around the image: "same" (as little as makes H / factor pixels), an int, a pair, or ((top,
             bottom), (left, right)).
+        gain: multiplies the result; 4 behind a transposed convolution with stride 2, of whose inputs 3/4 are zeros.
     Source: Karras et al. 2019 ("A Style-Based Generator Architecture"), appendix C, for [1, 2, 1]; with [1, 3, 3, 1]
         Karras et al. 2020 ("Analyzing and Improving the Image Quality of StyleGAN"), appendix B.
     """
@@ -49,12 +50,18 @@ class FIRDownSampling2D(Layer):
     filter: Array  # (R, R, 1, C)
 
     def __init__(
-        self, factor: int | IntPair = 2, *, taps: Sequence[float] = (1, 3, 3, 1), padding: Padding = "same"
+        self,
+        factor: int | IntPair = 2,
+        *,
+        taps: Sequence[float] = (1, 3, 3, 1),
+        padding: Padding = "same",
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.factor = pair(factor, f"{self.path}: factor")
         self.taps = self._checked_taps(taps)
         self.padding = self._checked_padding(padding)
+        self.gain = number(gain, "gain", of=self.path, above=0)
 
     def _checked_taps(self, taps: Sequence[float]) -> tuple[float, ...]:
         numbers = np.asarray(taps)
@@ -99,13 +106,13 @@ class FIRDownSampling2D(Layer):
     def plan(self, *, fuse: bool) -> None:
         """Lays the filter out for the kernels."""
         f = np.array(self.taps, np.float64) / sum(self.taps)
-        outer = self.gain * np.outer(f, f)[:, :, None, None] * np.ones(self.geometry.C)
+        outer = self.scale * np.outer(f, f)[:, :, None, None] * np.ones(self.geometry.C)
         self.filter = self.kernels.asarray(outer, dtype=self.dtype)
 
     @property
-    def gain(self) -> float:
+    def scale(self) -> float:
         """The factor of the filter."""
-        return 1.0
+        return self.gain
 
     def reduce(self, x: Array) -> Array:
         """The convolution: (N, H, W, C) to (N, P, Q, C)."""
@@ -142,7 +149,7 @@ class FIRUpSampling2D(FIRDownSampling2D):
     the nearer and 1/4 of the farther pixel: linear interpolation.
 
     Args:
-        factor, taps: see `FIRDownSampling2D`.
+        factor, taps, gain: see `FIRDownSampling2D`.
         padding: of the convolution that it is the transpose of, so as much is cut off here.
     """
 
@@ -157,8 +164,8 @@ class FIRUpSampling2D(FIRDownSampling2D):
         return conv_transpose_geometry(image, image[-1], filter, self.factor, self.padding, (0, 0), groups=image[-1])
 
     @property
-    def gain(self) -> float:
-        return float(self.factor[0] * self.factor[1])
+    def scale(self) -> float:
+        return self.gain * self.factor[0] * self.factor[1]
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
         return self.enlarge(x), None

@@ -11,6 +11,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.nn.layers.base import Layer, Shape
 from minigan.nn.layers.condition import Condition, Conditional
+from minigan.nn.layers.modulation import Modulated
 from minigan.nn.network.combinators import Block
 from minigan.nn.network.sequential import Sequential
 from minigan.nn.network.tape import Tape
@@ -53,6 +54,12 @@ class Styled(Block):
 
     def infer(self, input_shape: Shape) -> Shape:
         return self.inner.setup(input_shape, f"{self.path}.inner")
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of styles that the layers read; 0 if all read the one style that there is."""
+        rows = [layer.row for _, layer in self.inner.walk() if isinstance(layer, Modulated) and layer.row is not None]
+        return max(rows, default=-1) + 1
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         yield "inner", self.inner
