@@ -27,6 +27,7 @@ extensions = [
 ]
 nitpicky = True
 highlight_language = "text"
+smartquotes = False  # "same" is a value
 
 # Markdown as GitHub reads it.
 myst_enable_extensions = ["dollarmath", "amsmath"]

@@ -38,14 +38,25 @@ def tables() -> dict[str, list[tuple[str, list[str]]]]:
     return {"index": [(part["caption"], pages_of(part["pages"], named=named)) for part in contents["part"]], **below}
 
 
+def entry(page: str, titles: dict[str, str]) -> str:
+    return f"{titles[page]} </{page}>" if page in titles else f"/{page}"
+
+
 def add_table(app: Any, page: str, source: list[str]) -> None:
+    titles = app.config.minigan_titles
     for caption, pages in app.config.minigan_tables.get(page, []):
-        lines = [":hidden:", *([f":caption: {caption}"] if caption else []), "", *(f"/{name}" for name in pages)]
+        lines = [
+            ":hidden:",
+            *([f":caption: {caption}"] if caption else []),
+            "",
+            *(entry(name, titles) for name in pages),
+        ]
         source[0] += "\n\n```{toctree}\n" + "\n".join(lines) + "\n```\n"
 
 
 def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("minigan_tables", {}, "env", [dict])
+    app.add_config_value("minigan_titles", read_contents()["titles"], "env", [dict])
     app.connect("config-inited", lambda _, config: config.__setattr__("minigan_tables", tables()), priority=900)
     app.connect("source-read", add_table)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

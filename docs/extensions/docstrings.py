@@ -8,10 +8,13 @@ from typing import Any
 
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
+from extensions.lines import annotations_of, source_file
+
 # Sections become lists under a heading: one item may describe several names ("real, fake: ..."), which the fields that
 # napoleon writes otherwise cannot.
 LISTS = [("Attributes", "params_style"), ("Settings", "params_style")]
 GOOGLE = Config(napoleon_use_param=False, napoleon_use_rtype=False, napoleon_custom_sections=LISTS)
+ARRAY = "minigan.backends.Array"
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Settings|Yields|Keyword Args):$")
 LIST = re.compile(r"\s*(?:[-*]|\d+\.) ")
 
@@ -71,15 +74,27 @@ def plain_signature(
     app: Any,  # noqa: ARG001
     what: str,  # noqa: ARG001
     name: str,  # noqa: ARG001
-    obj: Any,  # noqa: ARG001
+    obj: Any,
     options: Any,  # noqa: ARG001
     signature: str | None,
     returns: str | None,
 ) -> tuple[str, str | None] | None:
-    """A signature that Python can read: defaults which are objects would keep it from being set in lines."""
+    """A signature that Python can read, with `Array` where it is written.
+
+    Defaults which are objects would keep it from being set in lines. `Array` is `Any` to Python, and autodoc sees no more.
+    """
     if signature is None:
         return None
-    return re.sub(r"<[\w. ]+(?: at 0x\w+)?>", "...", signature).replace("~", ""), returns
+    signature = re.sub(r"<[\w. ]+(?: at 0x\w+)?>", "...", signature).replace("~", "")
+    target = obj.__init__ if inspect.isclass(obj) else inspect.unwrap(getattr(obj, "__func__", obj))
+    path = source_file(getattr(target, "__module__", "") or "")
+    notes = annotations_of(path).get(getattr(target, "__qualname__", ""), {}) if path else {}
+    for argument, note in notes.items():
+        if note in ("Array", "Array | None") and argument != "return":
+            signature = re.sub(rf"\b{argument}: typing\.Any\b", f"{argument}: {ARRAY}", signature)
+    if returns is not None and notes.get("return") in ("Array", "Array | None"):
+        returns = returns.replace("~typing.Any", ARRAY)
+    return signature, returns
 
 
 def leave_out(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:  # noqa: ARG001

@@ -94,7 +94,13 @@ def pages() -> Iterable[tuple[Path, str]]:
         yield DOCS / "reference" / f"{name}.rst", room_page(name)
     for page, source in read_contents()["project"].items():
         path = DOCS / f"{page}.md"
-        yield path, moved_links((ROOT / source).read_text(encoding="utf-8"), ROOT / source, path)
+        yield path, moved_links(one_title((ROOT / source).read_text(encoding="utf-8")), ROOT / source, path)
+
+
+def one_title(text: str) -> str:
+    """The text with its first title alone: a page has one place in the table of contents."""
+    first, line, rest = text.partition("\n")
+    return first + line + re.sub(r"^# ", "## ", rest, flags=re.MULTILINE)
 
 
 def write(*_: Any) -> None:

@@ -15,13 +15,16 @@ logger = logging.getLogger(__name__)
 
 
 # Signs that TeX leaves as they are and a browser would stretch; after \left and \right TeX stretches them, too.
-FIXED = re.compile(r"<mo( class=\"math\w+\")?>(‖|∥|⟨|⟩|⌈|⌉|⌊|⌋)</mo>")
+FIXED = re.compile(r"<mo((?: \w+=\"\w+\")*)>(‖|∥|⟨|⟩|⌈|⌉|⌊|⌋)</mo>")
+# Signs that TeX sets close, and a browser apart from what is before and behind.
+CLOSE = re.compile(r"<mo((?: \w+=\"\w+\")*)>([|‖∥/])</mo>")
 
 
 def as_mathml(node: nodes.Element, *, block: bool) -> str:
     tex = node.astext()
     try:
         text = str(latex2mathml.tex2mathml(tex, as_block=block))
+        text = CLOSE.sub(r'<mo\1 lspace="0" rspace="0">\2</mo>', text)
         return text if r"\left" in tex else FIXED.sub(r'<mo\1 stretchy="false">\2</mo>', text)
     except MathError as error:
         logger.warning("no MathML for the formula %r: %s", tex, error, location=node, type="minigan", subtype="math")

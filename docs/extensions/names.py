@@ -19,7 +19,8 @@ def public() -> dict[int, str]:
         module = importlib.import_module(room)
         for name in module.__all__:
             value = getattr(module, name)
-            if inspect.isclass(value) or inspect.isroutine(value):
+            own = getattr(value, "__module__", "") or ""
+            if own.startswith("minigan") and (inspect.isclass(value) or inspect.isroutine(value)):
                 names[id(value)] = f"{room}.{name}"  # the last: the room, not the package
     return names
 
@@ -59,7 +60,7 @@ def link(app: Any, env: Any, node: Any, inner: nodes.Node) -> nodes.Node | None:
     value = next((v for n in (name, f"{module}.{name}") if (v := found(n)) is not None), None)
     if value is None:
         return None
-    target = env.get_domain("py").objects.get(public().get(id(value), ""))
+    target = env.get_domain("py").objects.get(name) or env.get_domain("py").objects.get(public().get(id(value), ""))
     if target is None:
         return inner
     return make_refnode(app.builder, node["refdoc"], target.docname, target.node_id, inner)

@@ -136,7 +136,7 @@ class Links(SphinxPostTransform):
             if found:
                 home = "#" + found.node_id if found.docname == self.env.docname else None
                 return home or f"{self.uri(found.docname)}#{found.node_id}"
-        return None
+        return self.file_uri(f"{name.replace('.', '/')}.py") if name.startswith("minigan.") else None
 
     def scopes(self, node: nodes.Node) -> Iterator[str]:
         """The classes and the module in whose description the node stands, from the inside."""
