@@ -92,8 +92,8 @@ class LatentTools(ABC):
     ) -> np.ndarray:
         """Images (N, H, W, C) in [-1, 1] on a path from seed to seed, each little different from the one before.
 
-        The path is an arc between normal z, a line between uniform ones and between styles, where there are some. Every `frames` + 1 images, from the first on,
-        stands that of a seed, bit for bit as `sample` draws it.
+        The path is an arc between normal z, and a line between uniform ones and between styles, where there are some.
+        Every `frames` + 1 images, from the first on, stands that of a seed, bit for bit as `sample` draws it.
 
         Args:
             frames: number of images between those of neighboring seeds.
