@@ -81,8 +81,8 @@ ACTIVATIONS: dict[str, Callable[[g.Activation, Array], Array]] = {
 
 OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Dense: _linear(lambda op, x: x @ op.w),
-    g.Conv: _linear(lambda op, x: f.conv(x, op.w, 0, op.stride, (*op.padding[0], *op.padding[1]))),
-    g.ConvTranspose: _linear(lambda op, x: f.conv_transpose(x, op.w, 0, op.stride, op.cut, op.shape[:2])),
+    g.Conv: _linear(lambda op, x: f.conv(x, op.w, 0, op.stride, (*op.padding[0], *op.padding[1]), op.groups)),
+    g.ConvTranspose: _linear(lambda op, x: f.conv_transpose(x, op.w, 0, op.stride, op.cut, op.shape[:2], op.groups)),
     g.Depthwise: _depthwise,
     g.BatchNorm: lambda op, x: op.gamma * (x - op.mean) / np.sqrt(op.var + op.eps) + op.beta,
     g.Affine: lambda op, x: x * op.scale + op.shift,

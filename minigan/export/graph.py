@@ -103,18 +103,23 @@ class Dense(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Linear):
-    """w (R, S, C, K); padding ((top, bottom), (left, right))."""
+    """w (R, S, C / groups, K); padding ((top, bottom), (left, right))."""
 
     stride: IntPair
     padding: tuple[IntPair, IntPair]
+    groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvTranspose(Linear):
-    """w (R, S, K, c); of the image that the filters are stamped on, `shape` is kept, below and right of `cut`."""
+    """w (R, S, K, c / groups), each output with the channels of its group; else as `Conv`.
+
+    Of the image that the filters are stamped on, `shape` is kept, below and right of `cut`.
+    """
 
     stride: IntPair
     cut: IntPair
+    groups: int = 1
 
     @property
     def output_axis(self) -> int:

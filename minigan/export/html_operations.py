@@ -136,7 +136,9 @@ class Program:
 
 def _filter(op: g.Linear, program: Program, places: dict[str, Any]) -> Call:
     """A filter: each number that goes out gathers some places of what comes in."""
-    return Call("filter", places, {"w": program.weight(op), "b": program.keep(op.b)})
+    groups = getattr(op, "groups", 1)
+    name, told = ("filter", places) if groups == 1 else ("filter_in_groups", {**places, "groups": groups})
+    return Call(name, told, {"w": program.weight(op), "b": program.keep(op.b)})
 
 
 @translates(g.Dense, to=HTML)

@@ -167,6 +167,7 @@ def _convolution(op: g.Conv | g.ConvTranspose, inputs: list[str], body: Body) ->
         given += [_setting("cut", op.cut, default=0), f"size={op.shape[:2]}"]
     else:
         given.append(_setting("pad", (*op.padding[0], *op.padding[1]), default=0))
+    given.append(_setting("groups", (op.groups,), default=1))
     name = "conv_transpose" if isinstance(op, g.ConvTranspose) else "conv"
     return Expression(f"{name}({', '.join(filter(None, given))})")
 

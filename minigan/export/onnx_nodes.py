@@ -130,15 +130,30 @@ def _dense(op: g.Dense, inputs: list[str], nodes: Nodes) -> str:
 @translates(g.Conv, to=ONNX)
 def _conv(op: g.Conv, inputs: list[str], nodes: Nodes) -> str:
     (top, bottom), (left, right) = op.padding
-    attributes = {"strides": op.stride, "pads": (top, left, bottom, right), "kernel_shape": op.w.shape[:2]}
+    attributes: dict[str, Any] = {"strides": op.stride, "pads": (top, left, bottom, right)}
+    attributes |= {"kernel_shape": op.w.shape[:2], "group": op.groups}
     return nodes.add("Conv", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
 
 
 @translates(g.ConvTranspose, to=ONNX)
 def _conv_transpose(op: g.ConvTranspose, inputs: list[str], nodes: Nodes) -> str:
     kept = _kept(op, op.cut, nodes.graph.shape(op.inputs[0]))
-    attributes = {"strides": op.stride, **kept, "kernel_shape": op.w.shape[:2]}
-    return nodes.add("ConvTranspose", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
+    attributes = {"strides": op.stride, **kept, "kernel_shape": op.w.shape[:2], "group": op.groups}
+    w, *b = nodes.weights(op, (3, 2, 0, 1))
+    if op.groups > 1:
+        w = _by_input(w, op, nodes)
+    return nodes.add("ConvTranspose", [*inputs, w, *b], attributes)
+
+
+def _by_input(w: str, op: g.ConvTranspose, nodes: Nodes) -> str:
+    """A grouped transposed convolution's weights (c / groups, K, R, S) as ONNX has them, (c, K / groups, R, S).
+
+    By nodes, which readers compute once: a weight in fewer bits has a scale for each of all K.
+    """
+    R, S, K, deep = op.w.shape
+    stacked = nodes.add("Reshape", [w, nodes.constant(np.array([deep, op.groups, -1, R, S], np.int64))])
+    turned = nodes.add("Transpose", [stacked], {"perm": (1, 0, 2, 3, 4)})
+    return nodes.add("Reshape", [turned, nodes.constant(np.array([-1, K // op.groups, R, S], np.int64))])
 
 
 def _kept(op: g.ConvTranspose | g.Depthwise, cut: IntPair, before: Shape) -> dict[str, Any]:

@@ -500,9 +500,8 @@ def _weight_slots(layer: Conv2D | Dense, axes: tuple[int, ...]) -> tuple[Slot, .
 
 
 def _taps(layer: Conv2D) -> str:
-    dilation, groups = layer.taps
-    gaps = "" if dilation == (1, 1) else f", dilation={_short(dilation)}"
-    return gaps + ("" if groups == 1 else f", groups={groups}")
+    gaps = "" if layer.dilation == (1, 1) else f", dilation={_short(layer.dilation)}"
+    return gaps + ("" if layer.groups == 1 else f", groups={layer.groups}")
 
 
 def _bias(layer: Conv2D | Dense) -> str:

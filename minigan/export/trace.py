@@ -204,17 +204,26 @@ def _dense(layer: Dense, x: int, tracer: Tracer) -> int:
 
 @translates(Conv2D, to=GRAPH)
 def _conv(layer: Conv2D, x: int, tracer: Tracer) -> int:
-    """With gaps and groups as zeros in a plain filter."""
-    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
-    stride, padding = layer.geometry.stride, layer.geometry.padding
-    return tracer.add(g.Conv(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, padding=padding))
+    """With gaps as zeros in a plain filter."""
+    w, b, geometry = tracer.array(layer.plain_filter()), tracer.array(layer.b), layer.geometry
+    stride, padding, groups = geometry.stride, geometry.padding, geometry.groups
+    op = g.Conv(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, padding=padding, groups=groups)
+    return tracer.add(op)
 
 
 @translates(ConvTranspose2D, to=GRAPH)
 def _conv_transpose(layer: ConvTranspose2D, x: int, tracer: Tracer) -> int:
-    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
-    stride, cut = layer.geometry.stride, (layer.geometry.padding[0][0], layer.geometry.padding[1][0])
-    return tracer.add(g.ConvTranspose(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, cut=cut))
+    w, b, geometry = tracer.array(layer.plain_filter()), tracer.array(layer.b), layer.geometry
+    stride, cut, groups = geometry.stride, (geometry.padding[0][0], geometry.padding[1][0]), geometry.groups
+    w, shape = _by_output(w, groups), layer.output_shape
+    return tracer.add(g.ConvTranspose(inputs=(x,), shape=shape, w=w, b=b, stride=stride, cut=cut, groups=groups))
+
+
+def _by_output(w: np.ndarray, groups: int) -> np.ndarray:
+    """A transposed convolution's weights (R, S, K / groups, c) as (R, S, K, c / groups)."""
+    R, S, outputs, c = w.shape
+    stacked = w.reshape(R, S, outputs, groups, c // groups).transpose(0, 1, 3, 2, 4)
+    return stacked.reshape(R, S, groups * outputs, c // groups)
 
 
 @translates(Bias, to=GRAPH)

@@ -1,7 +1,7 @@
 """The arithmetic and the memory traffic of each pass of a layer, counted from its formulas.
 
 A multiply-add is two operations, and a function such as exp or tanh is one. A convolution's taps on padding count like
-the others, as they do in `Layer.flops` and in other counters; a filter's zeros between groups and gaps do not. Bytes
+the others, as they do in `Layer.flops` and in other counters; a filter's zeros in gaps do not. Bytes
 are those that a pass cannot avoid: each array that it reads or writes, once. Layers that run as one do less.
 
 The tests hold the products of these counts against the loops of the kernels' oracle.

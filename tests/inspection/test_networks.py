@@ -200,7 +200,7 @@ def test_kernels_are_found_in_every_engine_without_importing_it():
         assert any(
             "def conv2d(self, x: Array" in text for text in lines[int(line) - 1 : int(line) + 1]
         )  # @abstractmethod
-    assert "fold(window) @ w[r, s]" in kernel_source("reference", "conv2d")
+    assert "fold(window, g.groups) @ w[r, s]" in kernel_source("reference", "conv2d")
     assert kernel_source("cpu", "ema_step") or "cpu" not in kernel_places("ema_step")
 
 

@@ -82,7 +82,7 @@ class ConvActivation(NamedTuple):
         conv, activation = self
         b = conv.b.value if conv.b else None
         y = conv.kernels.conv2d_leaky_relu(x, conv.plain_filter(), b, conv.geometry, slope=activation.slope)
-        if not conv.taps.plain and has_nan(y):
+        if not conv.taps.plain and has_nan(y, conv.groups):
             y = activation.apply(conv.taps.conv2d_by_taps(x, conv.w.value, b, conv.geometry))
         return y, (ConvCache(x), ActivationCache(y))
 
