@@ -81,7 +81,7 @@ def plain_signature(
 ) -> tuple[str, str | None] | None:
     """A signature that Python can read, with `Array` where it is written.
 
-    Defaults which are objects would keep it from being set in lines. `Array` is `Any` to Python, and autodoc sees no more.
+    Defaults which are objects would keep it from being set in lines. To Python `Array` is `Any`, which autodoc shows.
     """
     if signature is None:
         return None
