@@ -67,7 +67,8 @@ def convert(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
         return
     # Of a property napoleon takes the first words before a colon for a type.
     kind = "method" if what in ("property", "attribute", "data") else what
-    lines[:] = GoogleDocstring(as_rst(lines), GOOGLE, app, kind, name, obj, options).lines()
+    text = GoogleDocstring(as_rst(lines), GOOGLE, app, kind, name, obj, options).lines()
+    lines[:] = [re.sub(r"(?<=\*) -- ", " \N{EN DASH} ", line) for line in text]
 
 
 def plain_signature(

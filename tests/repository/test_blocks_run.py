@@ -61,9 +61,8 @@ def world(tmp_path_factory):
         patch.chdir(folder)
         names = ("photos", "maps", "paintings", "others", "their-maps")
         plain = ("other_photos", "holidays", "path/to/photos")
-        for shade, name in enumerate(
-            (*names, "horse2zebra/trainA", "horse2zebra/trainB", "camvid/A/train", "camvid/B/train")
-        ):
+        sides = ("horse2zebra/trainA", "horse2zebra/trainB", "camvid/A/train", "camvid/B/train")
+        for shade, name in enumerate((*plain, *sides)):
             pictures(Path(name), shade=shade)
         for part in ("train", "val"):
             for name in names:
