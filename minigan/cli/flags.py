@@ -31,7 +31,7 @@ FLAGS: Mapping[str, str] = {
         ),
         *("log_every", "sample_every", "checkpoint_every", "evaluate_every", "log_gradients"),
         *("count", "split", "features", "held_out", "quick"),
-        *("seeds", "truncation", "classes", "starts"),
+        *("seeds", "truncation", "classes", "starts", "mix", "crossover"),
     )
 } | {"label": "--class", "frames": "--walk"}
 

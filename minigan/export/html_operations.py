@@ -6,6 +6,7 @@ A translation to "html" takes the operation or layer, and the `Program` that kee
 
 import json
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,9 @@ class Program:
 
 def _filter(op: g.Linear, program: Program, places: dict[str, Any]) -> Call:
     """A filter: each number that goes out gathers some places of what comes in."""
-    return Call("filter", places, {"w": program.weight(op), "b": program.keep(op.b)})
+    groups = getattr(op, "groups", 1)
+    name, told = ("filter", places) if groups == 1 else ("filter_in_groups", {**places, "groups": groups})
+    return Call(name, told, {"w": program.weight(op), "b": program.keep(op.b)})
 
 
 @translates(g.Dense, to=HTML)
@@ -166,6 +169,14 @@ def _sizes(op: g.Conv | g.ConvTranspose, program: Program) -> dict[str, Any]:
     return {"before": list(program.shape(op.inputs[0])), "after": list(op.shape), "size": list(op.w.shape[:2])}
 
 
+@translates(g.Depthwise, to=HTML)
+def _depthwise(op: g.Depthwise, program: Program) -> Call:
+    before, ((top, _), (left, _)) = program.shape(op.inputs[0]), op.padding
+    program.flops += 2 * op.w.size * prod((before if op.transposed else op.shape)[:2])
+    told = {"before": list(before), "size": list(op.w.shape[:2]), "stride": list(op.stride), "cut": [top, left]}
+    return Call("depthwise", {**told, "transposed": op.transposed}, {"w": program.keep(op.w)})
+
+
 # ---------------------------------------------------------------------------------------------- by channel
 
 
@@ -183,6 +194,26 @@ def _conditional_affine(op: g.ConditionalAffine, program: Program) -> Call:
 def _group_norm(op: g.GroupNorm, program: Program) -> Call:
     told = {"groups": op.groups, "eps": float(op.eps)}
     return Call("group_norm", told, {"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
+
+
+@translates(g.Modulate, to=HTML)
+def _modulate(op: g.Modulate, program: Program) -> Call:  # noqa: ARG001
+    return Call("modulate")
+
+
+@translates(g.Constant, to=HTML)
+def _constant(op: g.Constant, program: Program) -> Call:
+    return Call("constant", arrays={"value": program.keep(op.value)})
+
+
+@translates(g.AddImage, to=HTML)
+def _add_image(op: g.AddImage, program: Program) -> Call:
+    return Call("add_image", arrays={"image": program.keep(op.image)})
+
+
+@translates(g.PixelNorm, to=HTML)
+def _pixel_norm(op: g.PixelNorm, program: Program) -> Call:  # noqa: ARG001
+    return Call("pixel_norm", {"eps": float(op.eps)})
 
 
 # ---------------------------------------------------------------------------------------------- number by number

@@ -20,19 +20,29 @@ from minigan.export.translations import refusal, translates, translation
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
     InstanceNorm,
     Layer,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
+    Modulated,
+    NoiseInjection,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -46,6 +56,9 @@ from minigan.nn.layers import (
 from minigan.nn.layers.augmentation import Augmentation
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
+from minigan.nn.network.styled import Styled
+from minigan.nn.network.synthesis import OutputSkips
 from minigan.nn.parameters import Parameter
 
 __all__ = ["PARAMETRIZED", "Module", "Slot", "indented", "leaves", "modules"]
@@ -63,6 +76,34 @@ class Residual(nn.Module):
 
     def forward(self, x):
         return self.f(x) + self.g(x)
+"""
+BIAS = """
+
+class Bias(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x):
+        return x + self.bias.reshape(-1, *[1] * (x.ndim - 2))
+"""
+FIR = """
+
+class FIR(nn.Module):  # the same filter for each channel; up by a transposed convolution
+    def __init__(self, taps, factor, padding, output_padding, up):
+        super().__init__()
+        f = torch.tensor(taps) / sum(taps)
+        self.register_buffer("filter", torch.outer(f, f) * (factor[0] * factor[1] if up else 1), persistent=False)
+        self.factor, self.padding, self.output_padding, self.up = factor, padding, output_padding, up
+
+    def forward(self, x):
+        w = self.filter.expand(x.shape[1], 1, -1, -1)
+        if not self.up:
+            x = nn.functional.pad(x, self.padding)
+            return nn.functional.conv2d(x, w, stride=self.factor, groups=x.shape[1])
+        y = nn.functional.conv_transpose2d(x, w, stride=self.factor, groups=x.shape[1])
+        left, right, top, bottom = self.padding
+        return nn.functional.pad(y, (-left, self.output_padding[1] - right, -top, self.output_padding[0] - bottom))
 """
 INSTEAD = "Export to onnx or numpy instead."
 SPECTRAL_NORM = "from torch.nn.utils.parametrizations import spectral_norm"
@@ -299,8 +340,9 @@ def indented(source: str) -> str:
     return "\n".join(f"    {line}" for line in source.split("\n")) + ","
 
 
-@translates(SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
-@translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, to=TORCH)
+@translates(SkipConcat, Parallel, Inpainting, SelfAttention, MappingNetwork, MappedCondition, to=TORCH)
+@translates(Styled, OutputSkips, Modulated, NoiseInjection, LearnedConstant, to=TORCH)
+@translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, EqualizedRate, PixelNorm, to=TORCH)
 def _none(layer: Layer) -> list[Module]:
     why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"
     raise refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
@@ -353,6 +395,8 @@ def _number_by_number(layer: ReLU | LeakyReLU | Tanh | Sigmoid | Dropout) -> lis
     match layer:
         case ReLU():
             source = "nn.ReLU()"
+        case LeakyReLU() if layer.gain != 1:
+            return _none(layer)
         case LeakyReLU():
             source = f"nn.LeakyReLU({layer.slope:g})"
         case Dropout():
@@ -365,6 +409,39 @@ def _number_by_number(layer: ReLU | LeakyReLU | Tanh | Sigmoid | Dropout) -> lis
 @translates(UpSampling2D, to=TORCH)
 def _up_sampling(layer: UpSampling2D) -> list[Module]:
     return [Module(f"nn.Upsample(scale_factor={_short(layer.factor)})", layer.path)]
+
+
+@translates(Bias, to=TORCH)
+def _bias_alone(layer: Bias) -> list[Module]:
+    features, slots = layer.input_shape[-1], (Slot("bias", layer.b),)
+    return [Module(f"Bias({features})", layer.path, slots, imports=("import torch", BIAS), by_feature=True)]
+
+
+@translates(FIRDownSampling2D, FIRUpSampling2D, to=TORCH)
+def _fir(layer: FIRDownSampling2D) -> list[Module]:
+    g, taps = layer.geometry, tuple(map(float, layer.taps))
+    (top, bottom), (left, right) = g.padding
+    more = (g.H - (g.P - 1) * g.stride[0] - g.R + top + bottom, g.W - (g.Q - 1) * g.stride[1] - g.S + left + right)
+    up = isinstance(layer, FIRUpSampling2D)
+    source = f"FIR({taps}, {g.stride}, {(left, right, top, bottom)}, {more}, up={up})"
+    return [Module(source, layer.path, imports=("import torch", FIR))]
+
+
+@translates(GenerativeBasis, to=TORCH)
+def _generative_basis(layer: GenerativeBasis) -> list[Module]:
+    """A depthwise transposed convolution of one pixel."""
+    (channels,), slots = layer.input_shape, (Slot("weight", layer.basis, (3, 2, 0, 1)),)
+    source = f"nn.ConvTranspose2d({channels}, {channels}, {_short(layer.size)}, groups={channels}, bias=False)"
+    pixel = Module(f"nn.Unflatten(1, ({channels}, 1, 1))", layer.path)
+    return [pixel, Module(source, layer.path, slots)]
+
+
+@translates(DiscriminativeBasis, to=TORCH)
+def _discriminative_basis(layer: DiscriminativeBasis) -> list[Module]:
+    """A depthwise convolution to one pixel."""
+    (H, W, channels), slots = layer.input_shape, (Slot("weight", layer.basis, (3, 2, 0, 1)),)
+    source = f"nn.Conv2d({channels}, {channels}, {_short((H, W))}, groups={channels}, bias=False)"
+    return [Module(source, layer.path, slots), Module("nn.Flatten()", layer.path)]
 
 
 @translates(ReflectionPadding2D, to=TORCH)
@@ -423,9 +500,8 @@ def _weight_slots(layer: Conv2D | Dense, axes: tuple[int, ...]) -> tuple[Slot, .
 
 
 def _taps(layer: Conv2D) -> str:
-    dilation, groups = layer.taps
-    gaps = "" if dilation == (1, 1) else f", dilation={_short(dilation)}"
-    return gaps + ("" if groups == 1 else f", groups={groups}")
+    gaps = "" if layer.dilation == (1, 1) else f", dilation={_short(layer.dilation)}"
+    return gaps + ("" if layer.groups == 1 else f", groups={layer.groups}")
 
 
 def _bias(layer: Conv2D | Dense) -> str:

@@ -4,16 +4,21 @@ from minigan.inspection.layer_trials import LayerTrial
 from minigan.inspection.theory import Theory, describe
 from minigan.nn.layers import (
     BatchNorm,
+    Bias,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
+    GenerativeBasis,
     GroupNorm,
     InstanceNorm,
     LayerNorm,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     ReLU,
     SelfAttention,
     Sigmoid,
@@ -76,6 +81,46 @@ describe(
     example=lambda: LayerTrial(ConvTranspose2D(1, 4, stride=2, padding=1), (3, 3, 1)),
 )
 describe(
+    Bias,
+    Theory(
+        "Adds a number to each channel.",
+        forward=("y[...,c] = x[...,c] + b[c]",),
+        backward=("dx = dy", "db[c] = sum of dy[...,c]"),
+        double_backward=("dP/d(dy) = v", LINEAR),
+        source="none: a convolution's own bias, standing alone",
+    ),
+    example=lambda: LayerTrial(Bias(), (3, 3, 1)),
+)
+BASES = "Huang et al. 2024 (R3GAN), section 4"
+describe(
+    GenerativeBasis,
+    Theory(
+        "Turns each number of a vector into an image: a learned image for each channel, times that number.",
+        forward=("y[n,h,w,c] = x[n,c] B[h,w,c]",),
+        backward=("dx[n,c] = sum_{h,w} dy[n,h,w,c] B[h,w,c]", "dB[h,w,c] = sum_n dy[n,h,w,c] x[n,c]"),
+        double_backward=("dP/d(dy)[n,h,w,c] = v[n,c] B[h,w,c]", "dP/dB[h,w,c] = sum_n dy[n,h,w,c] v[n,c]", LINEAR),
+        remark="A dense layer to H W C numbers draws any image for each input; this one draws few, with fewer weights.",
+        source=BASES,
+    ),
+    example=lambda: LayerTrial(GenerativeBasis(2), (2,), batch_size=2),
+)
+describe(
+    DiscriminativeBasis,
+    Theory(
+        "Turns each channel's image into a number: how much of a learned image there is in it.",
+        forward=("y[n,c] = sum_{h,w} x[n,h,w,c] B[h,w,c]",),
+        backward=("dx[n,h,w,c] = dy[n,c] B[h,w,c]", "dB[h,w,c] = sum_n dy[n,c] x[n,h,w,c]"),
+        double_backward=(
+            "dP/d(dy)[n,c] = sum_{h,w} v[n,h,w,c] B[h,w,c]",
+            "dP/dB[h,w,c] = sum_n dy[n,c] v[n,h,w,c]",
+            LINEAR,
+        ),
+        remark="It is GenerativeBasis transposed.",
+        source=BASES,
+    ),
+    example=lambda: LayerTrial(DiscriminativeBasis(), (2, 2, 2), batch_size=2),
+)
+describe(
     SpectralNorm,
     Theory(
         "Divides the weight of the layer inside by its largest singular value, which bounds how much it amplifies.",
@@ -85,6 +130,17 @@ describe(
         remark="u and v count as constants. At their limit, where the example is, that is the exact derivative.",
     ),
     example=lambda: LayerTrial(SpectralNorm(Conv2D(1, 3)), (5, 5, 1)),
+)
+describe(
+    EqualizedRate,
+    Theory(
+        "Scales the weight of the layer inside where it is used, so that Adam moves all weights at one relative speed.",
+        forward=("y = m f(x; c w, b),  c = 1 / sqrt(fan in),  w from N(0, 1 / m^2)",),
+        backward=("dx = m f's, with c w", "dw = m c dw_bar,  db = m f's,  dw_bar = f's gradient of its weight"),
+        double_backward=("dP/d(dy) = m f's, with c w", "dP/dw = m c times f's dP/d(w_bar)", LINEAR),
+        remark="A dense layer scales x in place of its larger w.",
+    ),
+    example=lambda: LayerTrial(EqualizedRate(Conv2D(1, 3)), (5, 5, 1)),
 )
 describe(
     SelfAttention,
@@ -163,6 +219,19 @@ describe(
     example=lambda: LayerTrial(InstanceNorm(), (5, 5, 1), weights=(2, 1)),
 )
 describe(
+    PixelNorm,
+    Theory(
+        "Brings each vector, or each pixel's channels, to a mean square of 1: only its direction is left.",
+        forward=("y = r x,  r = (E[x^2] + eps)^(-1/2), the mean over the last axis",),
+        backward=("dx = r dy - r^3 E[x dy] x",),
+        double_backward=(
+            "dP/d(dy) = r v - r^3 E[x v] x",
+            "dP/dx = -r^3 (E[v dy] x + E[x dy] v + E[x v] dy) + 3 r^5 E[x dy] E[x v] x",
+        ),
+    ),
+    example=lambda: LayerTrial(PixelNorm(), (4,), batch_size=2),
+)
+describe(
     MinibatchStdDev,
     Theory(
         "Appends a channel that tells how much the examples of a group differ: D notices a G that repeats itself.",
@@ -182,9 +251,9 @@ describe(
     LeakyReLU,
     Theory(
         "Passes positive numbers and shrinks negative ones, so that every unit keeps a gradient.",
-        forward=("y = x where x > 0, slope x elsewhere",),
-        backward=("dx = dy where y > 0, slope dy elsewhere",),
-        double_backward=("dP/d(dy) = v where y > 0, slope v elsewhere", PIECEWISE),
+        forward=("y = x where x > 0, slope x elsewhere; all times a gain, 1 unless told",),
+        backward=("dx = dy where y > 0, slope dy elsewhere; all times the gain",),
+        double_backward=("dP/d(dy) = v where y > 0, slope v elsewhere; all times the gain", PIECEWISE),
         remark="It is remembered by y, which has the sign of x.",
     ),
     example=lambda: LayerTrial(LeakyReLU(0.2), (5, 5, 1)),

@@ -11,17 +11,22 @@ from typing import NamedTuple
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dropout,
+    EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     GlobalAveragePooling2D,
     GroupNorm,
     Layer,
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     Sigmoid,
@@ -106,12 +111,14 @@ def reach(layer: Layer, axis: int, span: Span) -> Span | None:  # noqa: ARG001
 
 
 @reach.register(BatchNorm)
+@reach.register(Bias)
 @reach.register(LeakyReLU)
 @reach.register(Maxout)
 @reach.register(Tanh)
 @reach.register(Sigmoid)
 @reach.register(Dropout)
 @reach.register(MinibatchStdDev)
+@reach.register(PixelNorm)
 @reach.register(ConcatCondition)
 @reach.register(ConditionalAffine)
 @reach.register(Pack)
@@ -127,15 +134,17 @@ def _group(layer: GroupNorm, axis: int, span: Span) -> Span:  # noqa: ARG001
     return span
 
 
-@reach.register
-def _conv(layer: Conv2D, axis: int, span: Span) -> Span:
+@reach.register(Conv2D)
+@reach.register(FIRDownSampling2D)
+def _conv(layer: Conv2D | FIRDownSampling2D, axis: int, span: Span) -> Span:
     g = layer.geometry
     stride, before, taps = g.stride[axis], g.padding[axis][0], (g.R, g.S)[axis]
     return Span(span.first * stride - before, span.last * stride - before + taps - 1)
 
 
-@reach.register
-def _transposed(layer: ConvTranspose2D, axis: int, span: Span) -> Span:
+@reach.register(ConvTranspose2D)
+@reach.register(FIRUpSampling2D)
+def _transposed(layer: ConvTranspose2D | FIRUpSampling2D, axis: int, span: Span) -> Span:
     g = layer.geometry
     stride, before, taps = g.stride[axis], g.padding[axis][0], (g.R, g.S)[axis]
     return Span(-((taps - 1 - span.first - before) // stride), (span.last + before) // stride)
@@ -168,8 +177,9 @@ def _globally(layer: GlobalAveragePooling2D, axis: int, span: Span) -> None:  # 
     return None
 
 
-@reach.register
-def _spectral(layer: SpectralNorm, axis: int, span: Span) -> Span | None:
+@reach.register(SpectralNorm)
+@reach.register(EqualizedRate)
+def _wrapped(layer: SpectralNorm | EqualizedRate, axis: int, span: Span) -> Span | None:
     return reach(layer.inner, axis, span)
 
 

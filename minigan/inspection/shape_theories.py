@@ -10,6 +10,8 @@ from minigan.nn.layers import (
     ConditionalAffine,
     Conv2D,
     Dense,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
@@ -20,10 +22,19 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation
+from minigan.nn.layers.augmentation import (
+    AdaptiveAugmentation,
+    Color,
+    Cutout,
+    Flip,
+    QuarterTurns,
+    ScheduledAugmentation,
+    Translation,
+)
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 
 __all__: list[str] = []
 
@@ -64,6 +75,33 @@ describe(
         source="Odena et al. 2016, Better Upsampling",
     ),
     example=lambda: LayerTrial(UpSampling2D(2), (3, 3, 1)),
+)
+FIR_SOURCE = "Zhang 2019, section 3.2; [1, 3, 3, 1]: Karras et al. 2020, appendix B"
+describe(
+    FIRDownSampling2D,
+    Theory(
+        "Reduces an image by a low-pass filter and a stride, so that frequencies too high for it do not alias.",
+        forward=("y[n,p,q,c] = sum_{r,s} f[r] f[s] x[n, p*factor+r-top, q*factor+s-left, c],  f = taps / sum(taps)",),
+        backward=("dx[n,i,j,c] = sum f[r] f[s] dy[n,p,q,c] over p*factor+r-top = i, q*factor+s-left = j",),
+        double_backward=(AS_FORWARD, LINEAR),
+        source=FIR_SOURCE,
+    ),
+    example=lambda: LayerTrial(FIRDownSampling2D(), (4, 4, 1)),
+)
+describe(
+    FIRUpSampling2D,
+    Theory(
+        "Enlarges an image by zeros between its pixels and a low-pass filter: linear interpolation with 1 3 3 1.",
+        forward=(
+            "y[n,i,j,c] = factor^2 sum f[r] f[s] x[n,p,q,c] over p*factor+r-top = i, q*factor+s-left = j",
+            "f = taps / sum(taps)",
+        ),
+        backward=("dx[n,p,q,c] = factor^2 sum_{r,s} f[r] f[s] dy[n, p*factor+r-top, q*factor+s-left, c]",),
+        double_backward=(AS_FORWARD, LINEAR),
+        remark="It is FIRDownSampling2D transposed, times factor^2, the new pixels for each old one.",
+        source=FIR_SOURCE,
+    ),
+    example=lambda: LayerTrial(FIRUpSampling2D(), (3, 3, 1)),
 )
 describe(
     ReflectionPadding2D,
@@ -198,7 +236,42 @@ describe(
     ),
     example=lambda: LayerTrial(Cutout(), (5, 5, 1)),
 )
+describe(
+    Flip,
+    Theory(
+        "Mirrors half of the images, in front of D, for real and fake alike.",
+        ("y[n,i,j] = x[n, i, W - 1 - j] or x[n,i,j], each with probability 1/2",),
+        *AFFINE,
+        remark="A' = A.",
+        source="Karras et al. 2020a, appendix B",
+    ),
+    example=lambda: LayerTrial(Flip(), (3, 4, 1), batch_size=2),
+)
+describe(
+    QuarterTurns,
+    Theory(
+        "Turns each image by a random number of quarter turns, in front of D, for real and fake alike.",
+        ("y = x turned by 0, 90, 180 or 270 degrees",),
+        *AFFINE,
+        remark="A' turns back.",
+        source="Karras et al. 2020a, appendix B",
+    ),
+    example=lambda: LayerTrial(QuarterTurns(), (3, 3, 1), batch_size=2),
+)
 
+describe(
+    ScheduledAugmentation,
+    Theory(
+        "Applies each of its augmentations to each image with a probability p that follows a plan.",
+        (
+            "y = x, then for each augmentation (A, b): y <- m (A y + b) + (1 - m) y,  m = 1 with probability p",
+            "p = start + (end - start) (1 - cos(pi t / steps)) / 2 after t updates of D, end after steps",
+        ),
+        *AFFINE,
+        source="Huang et al. 2024 (R3GAN), appendix",
+    ),
+    example=lambda: LayerTrial(ScheduledAugmentation([Translation(), Cutout()], start=0.5), (8, 8, 1)),
+)
 describe(
     AdaptiveAugmentation,
     Theory(
@@ -270,4 +343,27 @@ describe(
         double_backward=("dP/d(dy) and dP/dx by the product rule from the lines above",),
     ),
     example=lambda: LayerTrial(Inpainting([Conv2D(1, 3)]), (4, 4, 2), scale=0.9),
+)
+describe(
+    MappingNetwork,
+    Theory(
+        "Maps noise z to a style w, and repeats it in a row for each layer of the synthesis.",
+        forward=("y[n,l] = f(z)[n];  in training some last rows are the f of another z (style mixing)",),
+        backward=("dz = f's dz of the sum of dy's rows",),
+        double_backward=("dP/d(dy) = f's, in each row", "dP/dx = f's"),
+        remark="In evaluation w may be taken nearer to its mean: w_avg + truncation (w - w_avg).",
+    ),
+    example=lambda: LayerTrial(MappingNetwork([Dense(2), Tanh()], rows=3), (3,), batch_size=2, scale=0.9),
+)
+describe(
+    MappedCondition,
+    Theory(
+        "Gives its layers a function of the condition, such as an embedding of the class.",
+        forward=("y = g(x | f(c))",),
+        backward=("dx = g's", "de = g's gradient of its condition e = f(c), which goes back through f to its weights"),
+        double_backward=("dP/d(dy) = g's", "dP/dx = g's", "dP/dw of f = its backward of dP/de"),
+    ),
+    example=lambda: LayerTrial(
+        MappedCondition((2,), [Dense(3)], [InnerProduct(3)]), (3,), batch_size=2, condition=np.eye(2)
+    ),
 )

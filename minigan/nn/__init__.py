@@ -1,17 +1,23 @@
 """Networks and what updates them: layers, networks, initializers, optimizers, schedules and gradient checks."""
 
 from minigan.nn.gradcheck import GradientCheck, check_backward, check_double_backward, check_gradient, check_network
-from minigan.nn.initializers import Constant, GlorotUniform, HeNormal, Initializer, Normal, Orthogonal
+from minigan.nn.initializers import Constant, FanInNormal, GlorotUniform, HeNormal, Initializer, Normal, Orthogonal
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
@@ -20,8 +26,12 @@ from minigan.nn.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    Modulated,
+    NoiseInjection,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -32,11 +42,13 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
+from minigan.nn.layers.condition import Condition
 from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network.styled import Styled
 from minigan.nn.network.unet import patch_discriminator, unet
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
-from minigan.nn.schedules import CosineDecay, ExponentialDecay, LinearDecay, Schedule
+from minigan.nn.schedules import CosineDecay, CosineRamp, ExponentialDecay, LinearDecay, Schedule
 
 __all__ = [
     "SGD",
@@ -45,17 +57,26 @@ __all__ = [
     "Arena",
     "AveragePooling2D",
     "BatchNorm",
+    "Bias",
     "Clipping",
     "ConcatCondition",
+    "Condition",
     "ConditionalAffine",
     "Constant",
     "Conv2D",
     "ConvTranspose2D",
     "CosineDecay",
+    "CosineRamp",
     "Dense",
+    "DiscriminativeBasis",
     "Dropout",
+    "EqualizedRate",
     "ExponentialDecay",
+    "FIRDownSampling2D",
+    "FIRUpSampling2D",
+    "FanInNormal",
     "Flatten",
+    "GenerativeBasis",
     "GlobalAveragePooling2D",
     "GlobalSumPooling2D",
     "GlorotUniform",
@@ -69,9 +90,12 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "LinearDecay",
     "Maxout",
     "MinibatchStdDev",
+    "Modulated",
+    "NoiseInjection",
     "Normal",
     "Observer",
     "Optimizer",
@@ -79,6 +103,7 @@ __all__ = [
     "Parallel",
     "Parameter",
     "Pass",
+    "PixelNorm",
     "PixelShuffle",
     "RMSprop",
     "ReLU",
@@ -91,6 +116,7 @@ __all__ = [
     "Sigmoid",
     "SkipConcat",
     "SpectralNorm",
+    "Styled",
     "Tanh",
     "Tape",
     "UpSampling2D",

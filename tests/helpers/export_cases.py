@@ -10,12 +10,18 @@ from minigan.export import Subject
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     ConcatCondition,
     ConditionalAffine,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
+    EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
@@ -24,6 +30,7 @@ from minigan.nn.layers import (
     LayerNorm,
     LeakyReLU,
     Maxout,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -89,6 +96,14 @@ CASES: dict[str, Case] = {
     "dcgan-cifar": OfRecipe("dcgan-cifar", {"width": 2, "dense": 8}, (32, 48, 3)),
     "sngan": OfRecipe("sngan", {"width": 4}, (32, 32, 3)),
     "sngan with classes": OfRecipe("sngan", {"width": 4, "condition": "projection"}, (28, 28, 1)),
+    "stylegan2": OfRecipe(
+        "stylegan2", {"latent": 5, "w_dim": 4, "channel_base": 48, "channel_max": 4, "condition": "none"}, (16, 16, 3)
+    ),
+    "stylegan2 with classes": OfRecipe(
+        "stylegan2",
+        {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "condition": "projection", "mapping": 3},
+        (8, 12, 1),
+    ),
     "multi-d": OfRecipe("multi-d", {"width": 2}),
     "pacgan": OfRecipe("pacgan", {"g_hidden": 8}, (2,)),
     "pacgan of images": OfRecipe("pacgan", {"g_hidden": 8}, (5, 6, 1)),
@@ -111,6 +126,19 @@ CASES: dict[str, Case] = {
             Reshape((2, 2, 3)),
             SpectralNorm(ConvTranspose2D(4, 3, stride=2)),
             SpectralNorm(Conv2D(2, 3, stride=(1, 2), padding=((1, 0), (2, 1)))),
+        ],
+        (7,),
+    ),
+    "equalized rate": OfLayers(
+        lambda: [
+            PixelNorm(),
+            EqualizedRate(Dense(12), multiplier=0.1),
+            LeakyReLU(0.2, gain=2**0.5),
+            Reshape((2, 2, 3)),
+            EqualizedRate(ConvTranspose2D(4, 3, stride=2)),
+            PixelNorm(eps=1e-3),
+            EqualizedRate(Conv2D(2, 3, stride=(1, 2), padding=((1, 0), (2, 1)))),
+            LeakyReLU(0.2, gain=3),
         ],
         (7,),
     ),
@@ -139,6 +167,20 @@ CASES: dict[str, Case] = {
     "reflected": OfLayers(
         lambda: [ReflectionPadding2D(((1, 2), (3, 0))), Conv2D(4, 3, padding="valid"), InstanceNorm(affine=False)],
         (4, 4, 2),
+    ),
+    "low-pass filters": OfLayers(
+        lambda: [
+            FIRUpSampling2D(),
+            FIRDownSampling2D((1, 3), taps=(1, 2, 0.5)),
+            Bias(),
+            FIRUpSampling2D((3, 1), taps=(1, 2), padding=((1, 0), 0)),
+            FIRDownSampling2D(1, taps=(1, 3, 2, 5), padding=((2, 1), 1)),
+            FIRUpSampling2D(3, taps=(1, 2)),
+        ],
+        (3, 6, 2),
+    ),
+    "bases": OfLayers(
+        lambda: [Dense(3), Bias(), GenerativeBasis((2, 3)), Conv2D(4, 3), DiscriminativeBasis(), Dense(2)], (5,)
     ),
     "pooled": OfLayers(lambda: [Parallel([[GlobalAveragePooling2D()], [GlobalSumPooling2D()]]), Maxout(2)], (3, 4, 2)),
     "maxout of images": OfLayers(lambda: [Conv2D(6, 1), Maxout(3), BatchNorm(), Tanh()], (3, 4, 2)),

@@ -14,10 +14,16 @@ from torch import nn
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     Conv2D,
     ConvTranspose2D,
     Dense,
+    DiscriminativeBasis,
+    EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
+    GenerativeBasis,
     GlobalAveragePooling2D,
     GlobalSumPooling2D,
     GroupNorm,
@@ -26,6 +32,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     Reshape,
@@ -64,6 +71,59 @@ def conv_weight_back(w: torch.Tensor) -> np.ndarray:
     return w.detach().numpy().transpose(2, 3, 1, 0)
 
 
+class Shifted(nn.Module):
+    def __init__(self, b: torch.Tensor) -> None:
+        super().__init__()
+        self.b = nn.Parameter(b)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.b.reshape(-1, *[1] * (x.ndim - 2))
+
+
+class Drawn(nn.Module):
+    """G's basis, (C, 1, H, W)."""
+
+    def __init__(self, basis: torch.Tensor) -> None:
+        super().__init__()
+        self.basis = nn.Parameter(basis)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :, None, None] * self.basis[:, 0]
+
+
+class Measured(Drawn):
+    """D's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("nchw,chw->nc", x, self.basis[:, 0])
+
+
+class Fir(nn.Module):
+    """Upsampling inserts zeros, pads and filters with the filter turned round; downsampling pads, filters and skips."""
+
+    def __init__(self, layer: FIRDownSampling2D, up: bool) -> None:
+        super().__init__()
+        f = torch.tensor(layer.taps, dtype=torch.float64)
+        f = f / f.sum()
+        self.f = torch.outer(f, f)
+        g = layer.geometry
+        (self.top, self.bottom), (self.left, self.right) = g.padding
+        self.stride, self.up, self.size, self.small = g.stride, up, (g.H, g.W), (g.P, g.Q)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f, C = self.f.to(x.dtype), x.shape[1]
+        if not self.up:
+            x = nn.functional.pad(x, (self.left, self.right, self.top, self.bottom))
+            every = nn.functional.conv2d(x, f.expand(C, 1, -1, -1), groups=C)
+            return every[:, :, :: self.stride[0], :: self.stride[1]][:, :, : self.small[0], : self.small[1]]
+        down, across = self.stride
+        R = len(f)
+        holes = x.new_zeros(*x.shape[:2], x.shape[2] * down + 2 * R + down, x.shape[3] * across + 2 * R + across)
+        holes[:, :, R - 1 : R - 1 + x.shape[2] * down : down, R - 1 : R - 1 + x.shape[3] * across : across] = x
+        y = nn.functional.conv2d(holes, (down * across * f.flip(0, 1)).expand(C, 1, -1, -1), groups=C)
+        return y[:, :, self.top : self.top + self.size[0], self.left : self.left + self.size[1]]
+
+
 class FlattenNHWC(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.movedim(1, -1).flatten(1)
@@ -99,6 +159,41 @@ class Shuffle(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         blocks = x.unflatten(1, (self.factor**2, -1)).transpose(1, 2).flatten(1, 2)
         return nn.functional.pixel_shuffle(blocks, self.factor)
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+class Equalized(nn.Module):
+    """A layer with m c w and m b for its weight and bias."""
+
+    def __init__(self, inner: nn.Module, multiplier: float, gain: float, *, transposed: bool) -> None:
+        super().__init__()
+        self.inner, self.multiplier = inner, multiplier
+        shape = inner.weight.shape
+        inputs = shape[0] // inner.groups if transposed else shape[1]
+        self.scale = gain * float((inputs * shape[2:].numel()) ** -0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scaled = {"weight": self.inner.weight * (self.multiplier * self.scale)}
+        if self.inner.bias is not None:
+            scaled["bias"] = self.inner.bias * self.multiplier
+        return torch.func.functional_call(self.inner, scaled, (x,))
+
+
+class UnitPixels(nn.Module):
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
 
 
 class StdDev(nn.Module):
@@ -203,9 +298,9 @@ def _module(layer: Layer) -> nn.Module:
                 g.stride,
                 (top, left),
                 output_padding=layer.output_padding,
-                groups=layer.taps.groups,
+                groups=layer.groups,
                 bias=layer.bias,
-                dilation=layer.taps.dilation,
+                dilation=layer.dilation,
             )
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Conv2D():
@@ -213,7 +308,7 @@ def _module(layer: Layer) -> nn.Module:
             (top, bottom), (left, right) = g.padding
             assert top == bottom
             assert left == right
-            dilation, groups = layer.taps
+            dilation, groups = layer.dilation, layer.groups
             module = nn.Conv2d(g.C, g.K, layer.filter, g.stride, (top, left), dilation, groups, bias=layer.bias)
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Dense():
@@ -230,6 +325,11 @@ def _module(layer: Layer) -> nn.Module:
         case GroupNorm():  # and its special cases
             module = nn.GroupNorm(layer.groups, layer.input_shape[-1], eps=layer.eps)
             return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case EqualizedRate():
+            transposed = isinstance(layer.inner, ConvTranspose2D)
+            return Equalized(_module(layer.inner), layer.multiplier, layer.gain, transposed=transposed)
+        case PixelNorm():
+            return UnitPixels(layer.eps)
         case SpectralNorm():
             module = nn.utils.spectral_norm(_module(layer.inner), n_power_iterations=layer.iterations)
             # (K, C, R, S) as (K, C * R * S): v has other places there than here
@@ -243,6 +343,8 @@ def _module(layer: Layer) -> nn.Module:
             return Neighbours(layer.count)
         case Maxout():
             return Largest(layer.pieces)
+        case LeakyReLU() if layer.gain != 1:
+            return nn.Sequential(nn.LeakyReLU(layer.slope), Times(layer.gain))
         case LeakyReLU():
             return nn.LeakyReLU(layer.slope)
         case Tanh():
@@ -256,6 +358,14 @@ def _module(layer: Layer) -> nn.Module:
         case ReflectionPadding2D():
             (top, bottom), (left, right) = layer.sides
             return nn.ReflectionPad2d((left, right, top, bottom))
+        case Bias():
+            return Shifted(tensor(layer.b.value))
+        case GenerativeBasis():
+            return Drawn(conv_weight(layer.basis.value))
+        case DiscriminativeBasis():
+            return Measured(conv_weight(layer.basis.value))
+        case FIRUpSampling2D() | FIRDownSampling2D():
+            return Fir(layer, up=isinstance(layer, FIRUpSampling2D))
         case UpSampling2D():
             return nn.Upsample(scale_factor=tuple(map(float, layer.factor)), mode="nearest")
         case GlobalSumPooling2D():

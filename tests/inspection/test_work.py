@@ -13,10 +13,14 @@ from minigan.inspection.work import Cost, total, work_of
 from minigan.nn import (
     AveragePooling2D,
     BatchNorm,
+    Bias,
     Conv2D,
     ConvTranspose2D,
     Dense,
     Dropout,
+    EqualizedRate,
+    FIRDownSampling2D,
+    FIRUpSampling2D,
     Flatten,
     GlobalSumPooling2D,
     GroupNorm,
@@ -24,6 +28,7 @@ from minigan.nn import (
     LayerNorm,
     LeakyReLU,
     MinibatchStdDev,
+    PixelNorm,
     ReflectionPadding2D,
     Residual,
     SelfAttention,
@@ -178,7 +183,9 @@ ELEMENTWISE = {
     "ReflectionPadding2D": (ReflectionPadding2D(1), ()),
     "AveragePooling2D": (AveragePooling2D(2), ("y", "second")),  # likewise
     "GlobalSumPooling2D": (GlobalSumPooling2D(), ()),
+    "Bias": (Bias(), ()),
     "MinibatchStdDev": (MinibatchStdDev(4), ()),
+    "PixelNorm": (PixelNorm(), ("y", "dx", "second")),  # few channels: the numbers of each pixel count
 }
 
 
@@ -208,7 +215,7 @@ def test_every_layer_has_its_work(name, reference):
         assert work_of.dispatch(type(inner)) is not default
         work = work_of(inner, BATCH)
         assert all(n >= 0 for cost in work if cost is not None for n in cost)
-        assert (work.dw is None) == (not inner.own_parameters) or isinstance(inner, SpectralNorm)
+        assert (work.dw is None) == (not inner.own_parameters) or isinstance(inner, SpectralNorm | EqualizedRate)
     assert work_of(layer, 2 * BATCH).y.flops >= work_of(layer, BATCH).y.flops
 
 
@@ -238,6 +245,7 @@ def measured(network: Sequential) -> tuple[int, int]:
 
 
 NETWORKS = {
+    "low-pass": [FIRDownSampling2D(), Conv2D(2, 3), Bias(), FIRUpSampling2D(taps=(1, 2, 1))],
     "convolutions": [Conv2D(2, 3, padding="valid"), LeakyReLU(), Conv2D(1, (4, 2), stride=2, padding="valid")],
     "dilated": [Conv2D(2, 3, dilation=(2, 1), padding="valid"), Conv2D(1, 2, padding="valid")],
     "transposed": [Conv2D(2, 3, stride=2, padding=1), ConvTranspose2D(1, 4, stride=2, padding=1)],

@@ -45,6 +45,9 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect("w", w, g.weight_shape, w.dtype)
         if not n:
             return self.empty((n, *g.output_shape), x.dtype)
+        if g.groups > 1:
+            y = super().conv2d(self.cast(x, w.dtype), w, b, g)
+            return self.cast(y if slope == 1 else self.leaky_relu(y, slope=slope), x.dtype)
         plan = self.plan("conv2d", g, n, w.dtype, packed=w in self.held.constants)
         match plan:
             case DensePlan():
@@ -75,6 +78,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect("w", w, g.weight_shape, w.dtype)
         if not n:
             return self.empty((n, *g.input_shape), dy.dtype)
+        if g.groups > 1:
+            return self.cast(super().conv2d_input_grad(self.cast(dy, w.dtype), w, g, b=b), dy.dtype)
         plan = self.plan("conv2d_input_grad", g, n, w.dtype, packed=w in self.held.constants)
         match plan:
             case DensePlan():
@@ -104,6 +109,9 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect_activations("dy", dy, (n, *g.output_shape), add_to.dtype)
         expect("add_to", add_to, g.weight_shape, add_to.dtype)
         if not n:
+            return
+        if g.groups > 1:
+            super().conv2d_weight_grad(self.cast(x, add_to.dtype), self.cast(dy, add_to.dtype), g, add_to=add_to)
             return
         if not add_to.flags.carray:
             with InPlace(contiguous, add_to) as (sums,):
