@@ -413,9 +413,12 @@ class Backend(ABC):
 
         y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c], x being 0 outside.
 
+        In groups it is one such convolution for each, side by side: outputs k // (K / groups) = g see the channels from
+        g * C / groups on. What is not finite in one group reaches no other.
+
         Args:
             x: (N, H, W, C).
-            w: (R, S, C, K).
+            w: (R, S, C / groups, K).
             b: (K,), or None for no bias.
             geometry: all sizes but N.
         Returns:
@@ -431,7 +434,7 @@ class Backend(ABC):
 
         Args:
             dy: (N, P, Q, K).
-            w: (R, S, C, K), the convolution's own layout.
+            w: (R, S, C / groups, K), the convolution's own layout.
             geometry: of the convolution.
             b: (C,), added to every pixel: the bias of a transposed convolution. None for no bias.
         Returns:
@@ -449,7 +452,7 @@ class Backend(ABC):
             x: (N, H, W, C).
             dy: (N, P, Q, K).
             geometry: of the convolution.
-            add_to: (R, S, C, K).
+            add_to: (R, S, C / groups, K).
         """
 
     # ------------------------------------------------------------------------------------------ dense
@@ -817,6 +820,30 @@ class Backend(ABC):
     @abstractmethod
     def reflect_pad_grad(self, dy: Array, *, padding: tuple[IntPair, IntPair]) -> Array:
         """The gradient of `reflect_pad`: each pixel's own number and those of its mirror images, added up."""
+
+    @abstractmethod
+    def scale_channels(self, x: Array, s: Array) -> Array:
+        """Scales the channels of each image by its own numbers: y[n,h,w,c] = s[n,c] x[n,h,w,c].
+
+        Args:
+            x: (N, H, W, C).
+            s: (N, C).
+        Source: the two ends of a modulated convolution, Karras et al. 2020 (StyleGAN2), equations 1 and 3.
+        """
+
+    @abstractmethod
+    def scale_channels_grad(self, dy: Array, x: Array, s: Array, *, need_dx: bool = True) -> tuple[Array | None, Array]:
+        """The gradients of `scale_channels`, in one pass.
+
+        dx[n,h,w,c] = s[n,c] dy[n,h,w,c];  ds[n,c] = sum_{h,w} dy[n,h,w,c] x[n,h,w,c].
+
+        Args:
+            dy, x: (N, H, W, C).
+            s: (N, C).
+            need_dx: False computes no dx, and returns None in its place.
+        Returns:
+            dx, ds.
+        """
 
     @abstractmethod
     def dropout_mask(self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]) -> Array:

@@ -305,6 +305,16 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     )
     sample.add_argument("--no-loop", action="store_true", help="end a walk at the last seed: do not return")
     sample.add_argument(
+        "--mix",
+        nargs="?",
+        const="4x6",
+        metavar="ROWSxCOLUMNS",
+        help="grid of mixed styles: coarse ones of each row's seed, fine ones of each column's (default 4x6)",
+    )
+    sample.add_argument(
+        "--crossover", type=_count, metavar="LAYER", help="first layer of --mix with the column's style (default half)"
+    )
+    sample.add_argument(
         "--portable", action="store_true", help="noise that exported generators draw in every language, to rounding"
     )
     sample.add_argument(

@@ -76,6 +76,7 @@ minigan sample runs/dcgan-digits-1 --walk 15 --seeds 1,5,9 --out walk.gif
 minigan sample runs/dcgan-digits-2 --class 7  # of a GAN trained with classes
 minigan sample runs/dcgan-digits-2 --grid-of-classes --seeds 1-8
 minigan sample runs/dcgan-digits-2 --walk 15 --classes 3 5 8 --seed 2
+minigan sample runs/stylegan2-digits-1 --mix 4x6 --truncation .7   # of a GAN with styles
 minigan sample runs/dcgan-digits-1 --film film.png""",
         "a description of the samples, and the file",
         quiet=True,
@@ -84,7 +85,7 @@ minigan sample runs/dcgan-digits-1 --film film.png""",
         "find the noise from which a trained generator draws a picture",
         """\
 Finds the z from which a trained generator draws a picture most like a given one, and says how near it came.
-Writes both side by side, and z, its class and the images to an .npz file.""",
+Writes both side by side, and z, its class and the images to an .npz file. Of a GAN with styles it finds w.""",
         """\
 minigan project runs/dcgan-digits-1 seven.png
 minigan project runs/dcgan-digits-2 seven.png --class 7 --starts 16 --steps 600

@@ -1,10 +1,11 @@
-"""The command `minigan project`: the noise from which a generator draws a picture, and how near it comes."""
+"""The command `minigan project`: the noise or style from which a generator draws a picture, and how near it comes."""
 
 import argparse
 import contextlib
 import time
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def project(options: argparse.Namespace) -> int:
     write_picture(options.out, found.picture(), out)
     atomic_write(place, _arrays(found, place))
     out.show(f"{_nearness(found)}{_class(trained, found)}, {trained.recipe.name} at step {trained.step}: {options.out}")
-    out.show(f"z: {place}")
+    out.show(f"{found.space}: {place}")
     out.record({**trained.describe(), **found.figures(), "out": str(options.out), "z": str(place)})
     return 0
 
@@ -110,10 +111,9 @@ def _arrays(found: Projection, place: Path) -> bytes:
     content = BytesIO()
     if place.suffix.lower() == ".npy":
         np.save(content, found.z)
-    elif found.label is None:
-        np.savez(content, z=found.z, target=found.target, image=found.image)
     else:
-        np.savez(content, z=found.z, label=found.label, target=found.target, image=found.image)
+        arrays: dict[str, Any] = {found.space: found.z, "target": found.target, "image": found.image}
+        np.savez(content, **arrays if found.label is None else {**arrays, "label": found.label})
     return content.getvalue()
 
 

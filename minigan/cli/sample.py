@@ -8,6 +8,7 @@ from typing import NamedTuple
 from minigan.cli.generators import chosen_generator
 from minigan.cli.given import refuse_given
 from minigan.cli.image_samples import sample_pairs, sample_round_trips
+from minigan.cli.mixed_samples import sample_mixed
 from minigan.cli.noise_samples import grid_of_classes, sample_noise
 from minigan.cli.training_film import training_film
 from minigan.cli.walk import walk
@@ -36,7 +37,8 @@ class Job(NamedTuple):
 
 
 SOURCES = ("data", "targets", "data_b", "split")
-OF_NOISE = ("label", "seeds", "truncation", "walk", "grid_of_classes", "classes", "no_loop", "portable")
+OF_SEVERAL = ("walk", "grid_of_classes", "classes", "no_loop", "mix", "crossover")
+OF_NOISE = ("label", "seeds", "truncation", "portable", *OF_SEVERAL)
 ENGINE = ("network", "last_weights", "backend", "precision")
 OPTIONS = ("count", "seed", "direction", *SOURCES, *OF_NOISE)
 
@@ -55,6 +57,11 @@ JOBS: Mapping[str, Job] = {
         grid_of_classes,
         frozenset({"count", "seed", "seeds", "truncation", "grid_of_classes", "classes", "portable"}),
         "--grid-of-classes has a column a class",
+    ),
+    "mix": Job(
+        sample_mixed,
+        frozenset({"seed", "label", "seeds", "truncation", "mix", "crossover"}),
+        "--mix has a row for each coarse style and a column for each fine one",
     ),
     "pairs": Job(
         sample_pairs,
@@ -96,6 +103,8 @@ def _kind(recipe: Recipe, options: argparse.Namespace) -> str:
         return "round trips"
     if isinstance(recipe, TranslationRecipe):
         return "pairs"
+    if options.mix is not None and options.walk is None and not options.grid_of_classes:
+        return "mix"
     return "walk" if options.walk is not None else "grid" if options.grid_of_classes else "samples"
 
 
@@ -120,6 +129,8 @@ def _expect_consistent(options: argparse.Namespace) -> None:
     """
     if options.seeds is not None:
         refuse_given(options, ("seed", "count"), rule="--seeds names the seed of each sample")
+    if options.mix is None and options.crossover is not None:
+        raise ConfigError("--crossover is for --mix, got none. Add --mix.")
     if options.walk is None and options.no_loop:
         raise ConfigError("--no-loop is for --walk, got none. Add --walk 15.")
     if options.classes:

@@ -20,6 +20,7 @@ __all__ = [
     "INPUT",
     "Activation",
     "Add",
+    "AddImage",
     "Affine",
     "Attend",
     "AveragePool",
@@ -27,6 +28,7 @@ __all__ = [
     "Blend",
     "Concat",
     "ConditionalAffine",
+    "Constant",
     "Conv",
     "ConvTranspose",
     "Custom",
@@ -37,7 +39,9 @@ __all__ = [
     "GroupNorm",
     "Linear",
     "Maxout",
+    "Modulate",
     "Op",
+    "PixelNorm",
     "ReflectPad",
     "Reshape",
     "Scale",
@@ -99,18 +103,23 @@ class Dense(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Linear):
-    """w (R, S, C, K); padding ((top, bottom), (left, right))."""
+    """w (R, S, C / groups, K); padding ((top, bottom), (left, right))."""
 
     stride: IntPair
     padding: tuple[IntPair, IntPair]
+    groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvTranspose(Linear):
-    """w (R, S, K, c); of the image that the filters are stamped on, `shape` is kept, below and right of `cut`."""
+    """w (R, S, K, c / groups), each output with the channels of its group; else as `Conv`.
+
+    Of the image that the filters are stamped on, `shape` is kept, below and right of `cut`.
+    """
 
     stride: IntPair
     cut: IntPair
+    groups: int = 1
 
     @property
     def output_axis(self) -> int:
@@ -177,8 +186,34 @@ class GroupNorm(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Modulate(Op):
+    """x times a vector by channel, of x and a value (C,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Op):
+    """The same numbers for each example; of the input only the number of examples counts."""
+
+    value: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddImage(Op):
+    """x and a constant image (H, W, 1), added to each channel."""
+
+    image: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelNorm(Op):
+    """x / sqrt(mean(x²) + eps), the mean over the channels of each pixel, or of a vector."""
+
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Activation(Op):
-    """relu, leaky_relu (with its slope), tanh or sigmoid."""
+    """relu, leaky_relu (with its slope), tanh, sigmoid or rsqrt."""
 
     function: str
     slope: float = 0.0

@@ -136,7 +136,9 @@ class Program:
 
 def _filter(op: g.Linear, program: Program, places: dict[str, Any]) -> Call:
     """A filter: each number that goes out gathers some places of what comes in."""
-    return Call("filter", places, {"w": program.weight(op), "b": program.keep(op.b)})
+    groups = getattr(op, "groups", 1)
+    name, told = ("filter", places) if groups == 1 else ("filter_in_groups", {**places, "groups": groups})
+    return Call(name, told, {"w": program.weight(op), "b": program.keep(op.b)})
 
 
 @translates(g.Dense, to=HTML)
@@ -192,6 +194,26 @@ def _conditional_affine(op: g.ConditionalAffine, program: Program) -> Call:
 def _group_norm(op: g.GroupNorm, program: Program) -> Call:
     told = {"groups": op.groups, "eps": float(op.eps)}
     return Call("group_norm", told, {"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
+
+
+@translates(g.Modulate, to=HTML)
+def _modulate(op: g.Modulate, program: Program) -> Call:  # noqa: ARG001
+    return Call("modulate")
+
+
+@translates(g.Constant, to=HTML)
+def _constant(op: g.Constant, program: Program) -> Call:
+    return Call("constant", arrays={"value": program.keep(op.value)})
+
+
+@translates(g.AddImage, to=HTML)
+def _add_image(op: g.AddImage, program: Program) -> Call:
+    return Call("add_image", arrays={"image": program.keep(op.image)})
+
+
+@translates(g.PixelNorm, to=HTML)
+def _pixel_norm(op: g.PixelNorm, program: Program) -> Call:  # noqa: ARG001
+    return Call("pixel_norm", {"eps": float(op.eps)})
 
 
 # ---------------------------------------------------------------------------------------------- number by number

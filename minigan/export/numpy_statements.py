@@ -167,6 +167,7 @@ def _convolution(op: g.Conv | g.ConvTranspose, inputs: list[str], body: Body) ->
         given += [_setting("cut", op.cut, default=0), f"size={op.shape[:2]}"]
     else:
         given.append(_setting("pad", (*op.padding[0], *op.padding[1]), default=0))
+    given.append(_setting("groups", (op.groups,), default=1))
     name = "conv_transpose" if isinstance(op, g.ConvTranspose) else "conv"
     return Expression(f"{name}({', '.join(filter(None, given))})")
 
@@ -198,13 +199,34 @@ def _affine(op: g.Affine, inputs: list[str], body: Body) -> Expression:
 @translates(g.Scale, to=NUMPY)
 def _scale(op: g.Scale, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
     offset = f" {'+' if op.offset > 0 else '-'} {abs(op.offset):g}" if op.offset else ""
-    return Expression(f"{op.factor:g} * {inputs[0]}{offset}", closed=False)
+    factor = f"{op.factor:g}" if float(f"{op.factor:g}") == op.factor else f"{op.factor:.9g}"
+    return Expression(f"{factor} * {inputs[0]}{offset}", closed=False)
 
 
 @translates(g.GroupNorm, to=NUMPY)
 def _group_norm(op: g.GroupNorm, inputs: list[str], body: Body) -> Expression:
     gamma, beta = body.keep("gamma", op.gamma), body.keep("beta", op.beta)
     return Expression(f"group_norm({inputs[0]}, {gamma}, {beta}, groups={op.groups}, eps={op.eps:g})")
+
+
+@translates(g.Modulate, to=NUMPY)
+def _modulate(op: g.Modulate, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
+    return Expression(f"{inputs[0]} * {inputs[1]}{'[:, None, None]' if len(op.shape) == 3 else ''}", closed=False)
+
+
+@translates(g.Constant, to=NUMPY)
+def _constant(op: g.Constant, inputs: list[str], body: Body) -> Expression:
+    return Expression(f"np.repeat({body.keep('constant', op.value)}[None], len({inputs[0]}), axis=0)")
+
+
+@translates(g.AddImage, to=NUMPY)
+def _add_image(op: g.AddImage, inputs: list[str], body: Body) -> Expression:
+    return Expression(f"{inputs[0]} + {body.keep('noise', op.image)}", closed=False)
+
+
+@translates(g.PixelNorm, to=NUMPY)
+def _pixel_norm(op: g.PixelNorm, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
+    return Expression(f"pixel_norm({inputs[0]}, eps={op.eps:g})")
 
 
 @translates(g.ConditionalAffine, to=NUMPY)

@@ -28,6 +28,7 @@ from minigan.nn.layers import (
     Dense,
     DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
     FIRDownSampling2D,
     FIRUpSampling2D,
     GenerativeBasis,
@@ -37,7 +38,11 @@ from minigan.nn.layers import (
     InstanceNorm,
     Layer,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
+    Modulated,
+    NoiseInjection,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -51,6 +56,9 @@ from minigan.nn.layers import (
 from minigan.nn.layers.augmentation import Augmentation
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
+from minigan.nn.network.styled import Styled
+from minigan.nn.network.synthesis import OutputSkips
 from minigan.nn.parameters import Parameter
 
 __all__ = ["PARAMETRIZED", "Module", "Slot", "indented", "leaves", "modules"]
@@ -332,8 +340,9 @@ def indented(source: str) -> str:
     return "\n".join(f"    {line}" for line in source.split("\n")) + ","
 
 
-@translates(SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
-@translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, to=TORCH)
+@translates(SkipConcat, Parallel, Inpainting, SelfAttention, MappingNetwork, MappedCondition, to=TORCH)
+@translates(Styled, OutputSkips, Modulated, NoiseInjection, LearnedConstant, to=TORCH)
+@translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, EqualizedRate, PixelNorm, to=TORCH)
 def _none(layer: Layer) -> list[Module]:
     why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"
     raise refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
@@ -386,6 +395,8 @@ def _number_by_number(layer: ReLU | LeakyReLU | Tanh | Sigmoid | Dropout) -> lis
     match layer:
         case ReLU():
             source = "nn.ReLU()"
+        case LeakyReLU() if layer.gain != 1:
+            return _none(layer)
         case LeakyReLU():
             source = f"nn.LeakyReLU({layer.slope:g})"
         case Dropout():
@@ -489,9 +500,8 @@ def _weight_slots(layer: Conv2D | Dense, axes: tuple[int, ...]) -> tuple[Slot, .
 
 
 def _taps(layer: Conv2D) -> str:
-    dilation, groups = layer.taps
-    gaps = "" if dilation == (1, 1) else f", dilation={_short(dilation)}"
-    return gaps + ("" if groups == 1 else f", groups={groups}")
+    gaps = "" if layer.dilation == (1, 1) else f", dilation={_short(layer.dilation)}"
+    return gaps + ("" if layer.groups == 1 else f", groups={layer.groups}")
 
 
 def _bias(layer: Conv2D | Dense) -> str:

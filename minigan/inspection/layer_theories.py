@@ -10,6 +10,7 @@ from minigan.nn.layers import (
     Dense,
     DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
     GenerativeBasis,
     GroupNorm,
     InstanceNorm,
@@ -17,6 +18,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     ReLU,
     SelfAttention,
     Sigmoid,
@@ -130,6 +132,17 @@ describe(
     example=lambda: LayerTrial(SpectralNorm(Conv2D(1, 3)), (5, 5, 1)),
 )
 describe(
+    EqualizedRate,
+    Theory(
+        "Scales the weight of the layer inside where it is used, so that Adam moves all weights at one relative speed.",
+        forward=("y = m f(x; c w, b),  c = 1 / sqrt(fan in),  w from N(0, 1 / m^2)",),
+        backward=("dx = m f's, with c w", "dw = m c dw_bar,  db = m f's,  dw_bar = f's gradient of its weight"),
+        double_backward=("dP/d(dy) = m f's, with c w", "dP/dw = m c times f's dP/d(w_bar)", LINEAR),
+        remark="A dense layer scales x in place of its larger w.",
+    ),
+    example=lambda: LayerTrial(EqualizedRate(Conv2D(1, 3)), (5, 5, 1)),
+)
+describe(
     SelfAttention,
     Theory(
         "Adds to each pixel a weighted mean of all pixels; the weights come from comparing pixels with each other.",
@@ -206,6 +219,19 @@ describe(
     example=lambda: LayerTrial(InstanceNorm(), (5, 5, 1), weights=(2, 1)),
 )
 describe(
+    PixelNorm,
+    Theory(
+        "Brings each vector, or each pixel's channels, to a mean square of 1: only its direction is left.",
+        forward=("y = r x,  r = (E[x^2] + eps)^(-1/2), the mean over the last axis",),
+        backward=("dx = r dy - r^3 E[x dy] x",),
+        double_backward=(
+            "dP/d(dy) = r v - r^3 E[x v] x",
+            "dP/dx = -r^3 (E[v dy] x + E[x dy] v + E[x v] dy) + 3 r^5 E[x dy] E[x v] x",
+        ),
+    ),
+    example=lambda: LayerTrial(PixelNorm(), (4,), batch_size=2),
+)
+describe(
     MinibatchStdDev,
     Theory(
         "Appends a channel that tells how much the examples of a group differ: D notices a G that repeats itself.",
@@ -225,9 +251,9 @@ describe(
     LeakyReLU,
     Theory(
         "Passes positive numbers and shrinks negative ones, so that every unit keeps a gradient.",
-        forward=("y = x where x > 0, slope x elsewhere",),
-        backward=("dx = dy where y > 0, slope dy elsewhere",),
-        double_backward=("dP/d(dy) = v where y > 0, slope v elsewhere", PIECEWISE),
+        forward=("y = x where x > 0, slope x elsewhere; all times a gain, 1 unless told",),
+        backward=("dx = dy where y > 0, slope dy elsewhere; all times the gain",),
+        double_backward=("dP/d(dy) = v where y > 0, slope v elsewhere; all times the gain", PIECEWISE),
         remark="It is remembered by y, which has the sign of x.",
     ),
     example=lambda: LayerTrial(LeakyReLU(0.2), (5, 5, 1)),

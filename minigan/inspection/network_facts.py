@@ -9,7 +9,7 @@ from minigan.inspection.receptive_field import receptive_fields
 from minigan.inspection.step_record import Kept, LayerRecord, StepRecord
 from minigan.inspection.theory import theory_of
 from minigan.inspection.work import Work, work_of
-from minigan.nn.layers import Conv2D, Layer, SpectralNorm
+from minigan.nn.layers import Conv2D, EqualizedRate, Layer, SpectralNorm
 from minigan.nn.network import Sequential
 from minigan.nn.network.summary import lines
 
@@ -159,7 +159,7 @@ def _choices(layer: Layer, record: LayerRecord | None, images: int, backend: Bac
     if isinstance(layer, Conv2D):
         kernels_of = zip(PASSES, layer.PASSES, strict=True)
         return {name: _convolution(layer, kernel, images, backend) for name, kernel in kernels_of}
-    if record is None or isinstance(layer, SpectralNorm):
+    if record is None or isinstance(layer, SpectralNorm | EqualizedRate):
         return {}
     called = {"y": record.ran("forward"), "dx": record.ran("backward", "backward_recorded")}
     choices: dict[str, Choice] = {}
@@ -184,7 +184,7 @@ def _convolution(layer: Conv2D, kernel: str, images: int, backend: Backend) -> C
     algorithm = backend.algorithm(kernel, layer.geometry, images, layer.dtype)
     reason = backend.reason(kernel, layer.geometry, images, layer.dtype)
     if not layer.taps.plain:
-        reason += "; gaps and groups are zeros in a plain filter, which saves weights, not time"
+        reason += "; gaps are zeros in a plain filter, which saves weights, not time"
     return Choice(kernel, algorithm or kernel, reason, kernel in _native(backend))
 
 

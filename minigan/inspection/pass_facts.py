@@ -8,7 +8,7 @@ from minigan.inspection.network_facts import JOINED
 from minigan.inspection.step_costs import NONLINEAR, Counted, counted, has_weights, inner_layers
 from minigan.inspection.step_marks import Span
 from minigan.inspection.work import Cost
-from minigan.nn.layers import Conv2D, Dense, Layer, SpectralNorm
+from minigan.nn.layers import Conv2D, Dense, EqualizedRate, Layer, SpectralNorm
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Sequential
 
@@ -62,7 +62,7 @@ class PassFacts:
 
         Of a last convolution it computes it all the same.
         """
-        dense = layer.inner if isinstance(layer, SpectralNorm) else layer
+        dense = layer.inner if isinstance(layer, SpectralNorm | EqualizedRate) else layer
         if span.name == "double_backward" and isinstance(dense, Dense) and _is_topmost(layer, span.network):
             above = counted(layer, self.examples[layer.path], "y")
             return Counted(Cost(cost.cost.flops - above.products), cost.products - above.products)

@@ -17,6 +17,7 @@ from minigan.nn.layers import (
     Conv2D,
     ConvTranspose2D,
     Dropout,
+    EqualizedRate,
     FIRDownSampling2D,
     FIRUpSampling2D,
     GlobalAveragePooling2D,
@@ -25,6 +26,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     Sigmoid,
@@ -116,6 +118,7 @@ def reach(layer: Layer, axis: int, span: Span) -> Span | None:  # noqa: ARG001
 @reach.register(Sigmoid)
 @reach.register(Dropout)
 @reach.register(MinibatchStdDev)
+@reach.register(PixelNorm)
 @reach.register(ConcatCondition)
 @reach.register(ConditionalAffine)
 @reach.register(Pack)
@@ -174,8 +177,9 @@ def _globally(layer: GlobalAveragePooling2D, axis: int, span: Span) -> None:  # 
     return None
 
 
-@reach.register
-def _spectral(layer: SpectralNorm, axis: int, span: Span) -> Span | None:
+@reach.register(SpectralNorm)
+@reach.register(EqualizedRate)
+def _wrapped(layer: SpectralNorm | EqualizedRate, axis: int, span: Span) -> Span | None:
     return reach(layer.inner, axis, span)
 
 

@@ -34,6 +34,7 @@ from minigan.nn.layers.augmentation import (
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 
 __all__: list[str] = []
 
@@ -342,4 +343,27 @@ describe(
         double_backward=("dP/d(dy) and dP/dx by the product rule from the lines above",),
     ),
     example=lambda: LayerTrial(Inpainting([Conv2D(1, 3)]), (4, 4, 2), scale=0.9),
+)
+describe(
+    MappingNetwork,
+    Theory(
+        "Maps noise z to a style w, and repeats it in a row for each layer of the synthesis.",
+        forward=("y[n,l] = f(z)[n];  in training some last rows are the f of another z (style mixing)",),
+        backward=("dz = f's dz of the sum of dy's rows",),
+        double_backward=("dP/d(dy) = f's, in each row", "dP/dx = f's"),
+        remark="In evaluation w may be taken nearer to its mean: w_avg + truncation (w - w_avg).",
+    ),
+    example=lambda: LayerTrial(MappingNetwork([Dense(2), Tanh()], rows=3), (3,), batch_size=2, scale=0.9),
+)
+describe(
+    MappedCondition,
+    Theory(
+        "Gives its layers a function of the condition, such as an embedding of the class.",
+        forward=("y = g(x | f(c))",),
+        backward=("dx = g's", "de = g's gradient of its condition e = f(c), which goes back through f to its weights"),
+        double_backward=("dP/d(dy) = g's", "dP/dx = g's", "dP/dw of f = its backward of dP/de"),
+    ),
+    example=lambda: LayerTrial(
+        MappedCondition((2,), [Dense(3)], [InnerProduct(3)]), (3,), batch_size=2, condition=np.eye(2)
+    ),
 )

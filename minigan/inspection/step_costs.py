@@ -12,6 +12,7 @@ from minigan.nn.layers import (
     Layer,
     LeakyReLU,
     MinibatchStdDev,
+    PixelNorm,
     SelfAttention,
     Sigmoid,
     Tanh,
@@ -23,7 +24,7 @@ from minigan.nn.optimizers import SGD, Adam, Optimizer, RMSprop
 __all__ = ["NONLINEAR", "Counted", "counted", "has_weights", "inner_layers", "swept_by_default", "update_cost"]
 
 # Layers whose backward pass PyTorch differentiates with respect to their input.
-NONLINEAR = (LeakyReLU, Tanh, Sigmoid, BatchNorm, GroupNorm, MinibatchStdDev, SelfAttention)
+NONLINEAR = (LeakyReLU, Tanh, Sigmoid, BatchNorm, GroupNorm, PixelNorm, MinibatchStdDev, SelfAttention)
 UPDATES: dict[type, int] = {Adam: 12, RMSprop: 9, SGD: 4}  # operations for each weight, by their algorithms
 
 

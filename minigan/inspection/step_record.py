@@ -15,10 +15,10 @@ import numpy as np
 from minigan.backends import Array
 from minigan.inspection.noted_backend import DryBackend, NotedBackend
 from minigan.nn.layers import Layer, MinibatchStdDev
-from minigan.nn.layers.condition import Conditional
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Observer, Pass, Sequential
 from minigan.nn.network.observer import PassKind
+from minigan.nn.network.styled import conditional_layers
 from minigan.nn.network.tape import arrays_in, owner_of
 from minigan.recipes import Recipe
 from minigan.support.memory_limit import expect_room
@@ -227,9 +227,8 @@ def _batches(learner: Learner, n: int, rng: np.random.Generator) -> Iterator[Any
 def _condition(networks: list[Sequential], n: int, rng: np.random.Generator) -> np.ndarray | None:
     """A condition for the networks' conditional layers, which share it; None if there are none."""
     for network in networks:
-        for _, layer in network.walk():
-            if isinstance(layer, Conditional):
-                if len(layer.shape) == 1:
-                    return np.eye(layer.shape[0], dtype=np.float32)[rng.integers(layer.shape[0], size=n)]
-                return rng.uniform(-1, 1, (n, *layer.shape)).astype(np.float32)
+        for layer in conditional_layers(network):
+            if len(layer.shape) == 1:
+                return np.eye(layer.shape[0], dtype=np.float32)[rng.integers(layer.shape[0], size=n)]
+            return rng.uniform(-1, 1, (n, *layer.shape)).astype(np.float32)
     return None

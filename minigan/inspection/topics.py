@@ -14,6 +14,7 @@ from minigan.nn import Layer, Optimizer
 from minigan.nn.layers.augmentation import AUGMENTATIONS, AdaptiveAugmentation, ScheduledAugmentation
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 from minigan.recipes import RECIPES, Recipe
 from minigan.support.arguments import kind_of, nearest_name
 
@@ -58,7 +59,7 @@ def _layers() -> Iterator[type]:
     yield from _classes(nn, Layer)
     yield from AUGMENTATIONS.values()
     yield from (AdaptiveAugmentation, ScheduledAugmentation)
-    yield from (Pack, Inpainting)
+    yield from (Pack, Inpainting, MappingNetwork, MappedCondition)
 
 
 def _classes(room: Any, base: type) -> Iterator[type]:

@@ -1,7 +1,7 @@
 """The arithmetic and the memory traffic of each pass of a layer, counted from its formulas.
 
 A multiply-add is two operations, and a function such as exp or tanh is one. A convolution's taps on padding count like
-the others, as they do in `Layer.flops` and in other counters; a filter's zeros between groups and gaps do not. Bytes
+the others, as they do in `Layer.flops` and in other counters; a filter's zeros in gaps do not. Bytes
 are those that a pass cannot avoid: each array that it reads or writes, once. Layers that run as one do less.
 
 The tests hold the products of these counts against the loops of the kernels' oracle.
@@ -21,6 +21,7 @@ from minigan.nn.layers import (
     Dense,
     DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
     FIRDownSampling2D,
     GenerativeBasis,
     GroupNorm,
@@ -29,6 +30,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     Reshape,
@@ -42,6 +44,7 @@ from minigan.nn.layers.augmentation import Augmentation, Color
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 
 __all__ = ["Cost", "Work", "total", "work_of"]
 
@@ -250,8 +253,9 @@ def _mask(layer: Dropout, batch_size: int) -> Work:
 @work_of.register
 def _rectifier(layer: LeakyReLU, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
-    one = s.cost(s.x, reads=2 * s.x, writes=s.x)
-    return Work(s.cost(s.x, reads=s.x, writes=s.x), one, None, one)
+    each = s.x if layer.gain == 1 else 2 * s.x
+    one = s.cost(each, reads=2 * s.x, writes=s.x)
+    return Work(s.cost(each, reads=s.x, writes=s.x), one, None, one)
 
 
 @work_of.register(Tanh)
@@ -323,6 +327,26 @@ def _spectral(layer: SpectralNorm, batch_size: int) -> Work:  # noqa: ARG001 (on
 
 
 @work_of.register
+def _equalized(layer: EqualizedRate, batch_size: int) -> Work:
+    """The scaling of x, or once for the batch of the weight; and of y, if there is a multiplier."""
+    s, w, itemsize = Sizes.of(layer, batch_size), layer.inner.w.size, layer.inner.dtype.itemsize
+    dense = isinstance(layer.inner, Dense)
+    filters = Cost() if dense else Cost(w, w * itemsize, w * itemsize)
+    inside = s.cost(s.x, reads=s.x, writes=s.x) if dense else Cost()
+    outside = Cost() if layer.multiplier == 1 else s.cost(s.y, reads=s.y, writes=s.y)
+    # dw_bar is multiplied by c and added
+    dw = Cost(0 if dense else 2 * w, 0 if dense else 3 * w * itemsize, 0 if dense else 2 * w * itemsize)
+    return Work(inside + outside + filters, inside + outside, dw, inside + outside + dw)
+
+
+@work_of.register
+def _pixel_norm(layer: PixelNorm, batch_size: int) -> Work:
+    s = Sizes.of(layer, batch_size)
+    y, dx = s.cost(3 * s.x, reads=s.x, writes=s.x), s.cost(5 * s.x, reads=2 * s.x, writes=s.x)
+    return Work(y, dx, None, s.cost(17 * s.x, reads=3 * s.x, writes=2 * s.x))
+
+
+@work_of.register
 def _concat(layer: ConcatCondition, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     joined = s.y - s.x
@@ -365,6 +389,23 @@ def _shortcut(layer: Residual, batch_size: int) -> Work:
 def _skip(layer: Layer, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     return _moved(s, dx=s.x) if isinstance(layer, SkipConcat) else _moved(s, 3 * s.y, 3 * s.y, 3 * s.y)
+
+
+@work_of.register
+def _mapping(layer: MappingNetwork, batch_size: int) -> Work:
+    """The rows; of mixed styles the second pass through the mapping, too, and the choice between both."""
+    s = Sizes.of(layer, batch_size)
+    y, dx = s.cost(0, reads=s.y // layer.rows, writes=s.y), s.cost(s.y, reads=s.y, writes=s.y // layer.rows)
+    if layer.mixing:
+        inside = [work_of(inner, batch_size) for _, inner in layer.inner.walk()]
+        y = sum((work.y for work in inside), y + s.cost(4 * s.y, reads=3 * s.y, writes=2 * s.y))
+        dx = sum((work.dx + (work.dw or Cost()) for work in inside), dx + s.cost(3 * s.y, reads=2 * s.y, writes=s.y))
+    return Work(y, dx, None, y)
+
+
+@work_of.register
+def _mapped(layer: MappedCondition, batch_size: int) -> Work:  # noqa: ARG001 (the layers inside count their own)
+    return Work(Cost(), Cost(), None, Cost())
 
 
 @work_of.register

@@ -1,4 +1,4 @@
-"""Projection: the z from which a trained generator draws a picture most like a given one.
+"""Projection: the z, or the style w, from which a trained generator draws a picture most like a given one.
 
 G stays as it is, and Adam moves z: the gradient goes from the loss through the image and G's backward pass to its
 input, with no weight's gradient computed (`grads=None`). Such a loss has many hollows, so that there are several
@@ -6,7 +6,8 @@ starts: the best of many random samples. In a first third of the steps they all 
 of several classes one each.
 
 The loss is the mean absolute difference of the pixels, and the distance in a classifier's features if there is one.
-z stays where the prior's draws lie, as far from it G draws what it was never trained for.
+z stays where the prior's draws lie, as far from it G draws what it was never trained for. Of a generator with styles a
+style w is searched in place of z, which lies nearer to the image and has fewer hollows (`minigan.latent.spaces`).
 
 Source: Creswell & Bharath 2018, "Inverting the Generator of a Generative Adversarial Network"; for features in the loss
 Karras et al. 2020 (StyleGAN2), appendix D.
@@ -26,6 +27,7 @@ from minigan.data.png import encode_png
 from minigan.evaluation.metrics import psnr
 from minigan.latent.feature_distance import FeatureDistance
 from minigan.latent.sources import Sources
+from minigan.latent.spaces import Space
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Adam
 from minigan.nn.parameters import Arena, Parameter
@@ -49,7 +51,7 @@ class Projection:
     """A picture, and the nearest that a generator was found to draw.
 
     Attributes:
-        z: the latent vector found, float64 (latent,).
+        z: the latent vector found, float64 (latent,); or the style, (F,).
         label: its class; None for a generator without classes.
         target: the picture, (H, W, C) in [-1, 1].
         image: G's image of z.
@@ -58,6 +60,7 @@ class Projection:
         features: squared distance in the classifier's features, 1 being that of no features at all; None without it.
         start_l1, start_features: the same of the best random sample, before any step.
         notes: lines on how the picture was read and scaled.
+        space: z, or w if a style was searched.
     """
 
     z: np.ndarray
@@ -70,6 +73,7 @@ class Projection:
     start_l1: float
     start_features: float | None
     notes: tuple[str, ...] = ()
+    space: str = "z"
 
     def picture(self) -> np.ndarray:
         """Target and image side by side: uint8 (H, W, C)."""
@@ -77,13 +81,13 @@ class Projection:
 
     def figures(self) -> dict[str, Any]:
         """How near it came, as values that JSON has."""
-        names = ("label", "l1", "psnr", "features", "start_l1", "start_features")
+        names = ("space", "label", "l1", "psnr", "features", "start_l1", "start_features")
         return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
         label = "" if self.label is None else f"class {self.label}, "
         near = "" if self.features is None else f", features {self.features:.3g}"
-        return f"<Projection: {label}z {self.z.shape}, L1 {self.l1:.3g}, {self.psnr:.1f} dB{near}>"
+        return f"<Projection: {label}{self.space} {self.z.shape}, L1 {self.l1:.3g}, {self.psnr:.1f} dB{near}>"
 
     def _repr_html_(self) -> str:
         """Target and image with the same text, for a notebook."""
@@ -128,7 +132,7 @@ class _Found(NamedTuple):
 
 
 def project_image(
-    G: Sequential,
+    space: Space,
     recipe: Recipe,
     target: np.ndarray,
     *,
@@ -137,11 +141,11 @@ def project_image(
     search: Search,
     advance: Advance,
 ) -> Projection:
-    """Finds the z from which G draws an image most like the target.
+    """Finds the vector from which a generator draws an image most like the target.
 
     Args:
-        G: built, of images; it draws without the batch's statistics.
-        recipe: of G; draws the starts.
+        space: that is searched, of a network of images that draws without the batch's statistics.
+        recipe: of the generator.
         target: (H, W, C) in [-1, 1], of G's shape.
         labels: classes to try; None for a G without classes.
         distance: in features, to this target.
@@ -150,7 +154,7 @@ def project_image(
     Raises:
         ConfigError: G does not draw from noise, or not by such a class.
     """
-    loss = _Loss(G, recipe, target, distance)
+    loss = _Loss(space, recipe, target, distance)
     starts = _starts(loss, labels, search)
     first = search.steps // 3
     found = _descend(loss, starts, steps=first, advance=advance)
@@ -170,14 +174,16 @@ def project_image(
         features=features,
         start_l1=start_l1,
         start_features=start_features,
+        space=space.name,
     )
 
 
 class _Loss:
     """The loss of images G(z), row by row, and its gradient with respect to z."""
 
-    def __init__(self, G: Sequential, recipe: Recipe, target: np.ndarray, distance: FeatureDistance | None) -> None:
-        self.G, self.recipe, self.distance = G, recipe, distance
+    def __init__(self, space: Space, recipe: Recipe, target: np.ndarray, distance: FeatureDistance | None) -> None:
+        self.space, self.recipe, self.distance = space, recipe, distance
+        G = self.G = space.G
         self.target = G.kernels.asarray(target[None], dtype=G.dtype)
 
     def with_gradient(self, G: Sequential, z: Array) -> tuple[Array, Array]:
@@ -186,11 +192,16 @@ class _Loss:
         Args:
             G: the network, with its condition.
         """
-        y, tape = G.forward(z, train=False)
+        y, tape = G.forward(self.space.inputs(z), train=False)
         images = self.recipe.to_images(y)
         values, dimages = self._of_images(images)
-        dz = G.backward(dimages * self._slope(images), tape, grads=None)
-        return values, dz
+        dx = G.backward(dimages * self._slope(images), tape, grads=None)
+        return values, self.space.gradient(dx)
+
+    def drawn(self, sources: Sources) -> np.ndarray:
+        """The images of vectors."""
+        inputs = self.space.inputs(sources.z)
+        return np.asarray(self.recipe.to_images(generate(self.G, inputs, sources.condition)))
 
     def _of_images(self, images: Array) -> tuple[Array, Array]:
         xp = array_module(images)
@@ -214,13 +225,13 @@ class _Loss:
     def of_rows(self, sources: Sources) -> np.ndarray:
         """The losses (N,) of many, a batch at a time."""
         kernels = self.G.kernels
-        drawn = self.recipe.to_images(generate(self.G, *sources))
-        parts = np.array_split(np.asarray(drawn), -(-len(drawn) // MOST_ROWS))
+        drawn = self.drawn(sources)
+        parts = np.array_split(drawn, -(-len(drawn) // MOST_ROWS))
         return np.concatenate([kernels.to_numpy(self._of_images(kernels.asarray(part))[0]) for part in parts])
 
     def measured(self, sources: Sources) -> tuple[np.ndarray, float, float | None]:
         """The image of one z, its mean absolute difference from the target, and its distance in features."""
-        images = np.asarray(self.recipe.to_images(generate(self.G, *sources)))
+        images = self.drawn(sources)
         x = self.G.kernels.asarray(images)
         l1 = float(array_module(x).abs(x - self.target).mean())
         return images[0], l1, None if self.distance is None else float(self.distance(x)[0][0])
@@ -232,7 +243,7 @@ def _starts(loss: _Loss, labels: list[int] | None, search: Search) -> _Found:
     count = max(search.starts, SCREENED // len(classes))
     chosen: list[_Found] = []
     for label in classes:
-        sources = Sources(*loss.recipe.sources(np.random.default_rng(search.seed), count, label=label))
+        sources = loss.space.sources(np.random.default_rng(search.seed), count, label=label)
         chosen.append(_Found(sources, [label] * count, loss.of_rows(sources)).best(search.starts))
     conditions = [one.sources.condition for one in chosen if one.sources.condition is not None]
     z = np.concatenate([one.sources.z for one in chosen])
@@ -267,6 +278,6 @@ def _descend(loss: _Loss, found: _Found, *, steps: int, begun: int = 0, advance:
             break
         grads[place][...] = dz
         optimizer.step(grads)
-        loss.recipe.prior.hold(place.value)
+        loss.space.hold(place.value)
         advance(begun + step + 1, len(z), float(least.min()))
     return _Found(Sources(best, condition), found.labels, least)

@@ -18,11 +18,14 @@ from minigan.evaluation.features import StackedClassifier
 from minigan.latent.feature_distance import FeatureDistance
 from minigan.latent.projection import Advance, Projection, Search, project_image
 from minigan.latent.sources import Sources, expect_seeds, expect_truncation, seed_sources, settled
+from minigan.latent.spaces import NoiseSpace, Space, StyleSpace
+from minigan.latent.styles import StyleParts, expect_crossover, mixed_styles, style_parts
 from minigan.latent.walk import walk_between, walk_length
 from minigan.nn.network import Sequential
 from minigan.recipes import Recipe
 from minigan.support.arguments import flag, whole
 from minigan.support.memory_limit import expect_room
+from minigan.training.priors import UniformPrior
 from minigan.training.sampling import LastingConstants, generate
 
 __all__ = ["Label", "LatentTools", "label_list"]
@@ -89,8 +92,8 @@ class LatentTools(ABC):
     ) -> np.ndarray:
         """Images (N, H, W, C) in [-1, 1] on a path from seed to seed, each little different from the one before.
 
-        The path is an arc between normal z, a line between uniform ones. Every `frames` + 1 images, from the first on,
-        stands that of a seed, bit for bit as `sample` draws it.
+        The path is an arc between normal z, and a line between uniform ones and between styles, where there are some.
+        Every `frames` + 1 images, from the first on, stands that of a seed, bit for bit as `sample` draws it.
 
         Args:
             frames: number of images between those of neighboring seeds.
@@ -120,7 +123,11 @@ class LatentTools(ABC):
         points = seed_sources(
             self.recipe, numbers, label=labels, unseen=self.unseen, truncation=expect_truncation(truncation)
         )
-        return self.draw_alone(walk_between(points, prior=self.recipe.prior, frames=frames, loop=loop))
+        if self.recipe.has_styles:
+            styles = Sources(self._parts(truncation, asked="a walk").styles(points), None)
+            return self.draw_styles(walk_between(styles, prior=UniformPrior(), frames=frames, loop=loop).z)
+        path = walk_between(points, prior=self.recipe.prior, frames=frames, loop=loop)
+        return self.draw_alone(path, truncation=truncation)
 
     def project(
         self,
@@ -134,6 +141,8 @@ class LatentTools(ABC):
         advance: Advance | None = None,
     ) -> Projection:
         """Finds the z from which G draws an image most like a picture; see `minigan.latent.projection`.
+
+        Of a generator with styles it finds a style w, which `draw_styles` draws.
 
         Args:
             picture: the path of a file, or an array (H, W, C), uint8 or floats in [-1, 1]. Another size than G's is
@@ -155,16 +164,86 @@ class LatentTools(ABC):
         known = [number for number in range(count) if number not in self.unseen]
         self.expect_room_for(search.starts * (len(known) or 1 if label is None else 1), remedy="Use fewer `starts`.")
         distance = None if classifier is None else FeatureDistance(classifier, image)
+        labels = None if not count else known if label is None else [self.label(label)]
         found = project_image(
-            self._settled,
+            self._space(labels),
             self.recipe,
             image,
-            labels=None if not count else known if label is None else [self.label(label)],
+            labels=labels,
             distance=distance,
             search=search,
             advance=advance or (lambda *_: None),
         )
         return replace(found, notes=notes)
+
+    def _space(self, labels: list[int] | None) -> Space:
+        """The space that projection searches: styles, where there are some."""
+        if not self.recipe.has_styles:
+            return NoiseSpace(self._settled, self.recipe)
+        return StyleSpace(style_parts(self._settled, self.recipe, asked="projection"), self.recipe, labels)
+
+    def styles(self, seeds: Sequence[int], *, label: Label = None, truncation: float = 1.0) -> np.ndarray:
+        """The styles w of seeds, float (N, F), of a generator with styles; each computed by itself.
+
+        Args:
+            seeds, label, truncation: see `sample`.
+        Raises:
+            ConfigError: the generator has no styles; or as in `sample`.
+        """
+        parts, numbers = self._parts(truncation, asked="a style"), expect_seeds(seeds)
+        labels = self.classes_of(label_list(label), len(numbers))
+        return parts.styles(seed_sources(self.recipe, numbers, label=labels, unseen=self.unseen))
+
+    def draw_styles(self, styles: np.ndarray) -> np.ndarray:
+        """Images (N, H, W, C) in [-1, 1] of styles w, each by itself.
+
+        Args:
+            styles: (F,) or (N, F), one for all layers of the synthesis; or (N, rows, F), one for each.
+        Raises:
+            ConfigError: the generator has no styles.
+            ShapeError: these have another shape.
+        """
+        parts = self._parts(1.0, asked="drawing styles")
+        w = np.atleast_2d(styles)
+        if w.ndim == 2:
+            w = w[:, None].repeat(parts.rows, axis=1)
+        with self._constants.held():
+            return self.images(generate(parts.synthesis, w, batch_size=1))
+
+    def mix(
+        self,
+        rows: Sequence[int],
+        columns: Sequence[int],
+        *,
+        crossover: int | None = None,
+        label: Label = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """Images (len(rows) * len(columns), H, W, C) in [-1, 1] that mix styles, row by row.
+
+        Each has the style of its row's seed in the first layers of the synthesis, which decide the coarse features, and
+        that of its column's seed in the others.
+
+        Args:
+            rows, columns: seeds, from 0 up.
+            crossover: the first layer with the column's style, from 1 to the number of layers - 1; None is the middle.
+            label: the class of all; None takes the class that each seed draws.
+            truncation: see `sample`.
+        Raises:
+            ConfigError: the generator has no styles, or no such layer; or as in `sample`.
+        """
+        parts = self._parts(truncation, asked="mixing styles")
+        first = expect_crossover(crossover, parts.rows)
+        if isinstance(label_list(label), list | tuple):
+            raise ConfigError("mixing styles takes one class for all, got a list. Write label=3, or leave it out.")
+        self.expect_room_for(len(rows) * len(columns))
+        coarse, fine = (self.styles(seeds, label=label, truncation=truncation) for seeds in (rows, columns))
+        return self.draw_styles(mixed_styles(coarse, fine, rows=parts.rows, crossover=first))
+
+    def _parts(self, truncation: float, *, asked: str) -> StyleParts:
+        """The mapping and the synthesis, with that truncation."""
+        G = self.recipe.truncated_generator(self._settled, expect_truncation(truncation))
+        return style_parts(G, self.recipe, asked=asked)
 
     def expect_projectable(self, *, label: int | str | None = None) -> tuple[int, int, int]:
         """The shape (H, W, C) of a picture that can be projected.
@@ -182,10 +261,15 @@ class LatentTools(ABC):
         H, W, C = self.G.output_shape
         return H, W, C
 
-    def draw_alone(self, sources: Sources) -> np.ndarray:
-        """Samples drawn one by one, so that not even their last bits depend on each other."""
+    def draw_alone(self, sources: Sources, *, truncation: float = 1.0) -> np.ndarray:
+        """Samples drawn one by one, so that not even their last bits depend on each other.
+
+        Args:
+            truncation: of a generator with styles; of others it is in the sources.
+        """
+        G = self.recipe.truncated_generator(self._settled, truncation)
         with nullcontext() if self.batch_statistics else self._constants.held():
-            return self.images(generate(self._settled, *sources, batch_size=1))
+            return self.images(generate(G, *sources, batch_size=1))
 
     def images(self, samples: np.ndarray) -> np.ndarray:
         """G's outputs as images in [-1, 1], or as points."""

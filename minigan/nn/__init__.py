@@ -13,6 +13,7 @@ from minigan.nn.layers import (
     Dense,
     DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
     FIRDownSampling2D,
     FIRUpSampling2D,
     Flatten,
@@ -25,8 +26,12 @@ from minigan.nn.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    Modulated,
+    NoiseInjection,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -37,7 +42,9 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
+from minigan.nn.layers.condition import Condition
 from minigan.nn.network import Observer, Parallel, Pass, Residual, Sequential, SkipConcat, Tape
+from minigan.nn.network.styled import Styled
 from minigan.nn.network.unet import patch_discriminator, unet
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
@@ -53,6 +60,7 @@ __all__ = [
     "Bias",
     "Clipping",
     "ConcatCondition",
+    "Condition",
     "ConditionalAffine",
     "Constant",
     "Conv2D",
@@ -62,6 +70,7 @@ __all__ = [
     "Dense",
     "DiscriminativeBasis",
     "Dropout",
+    "EqualizedRate",
     "ExponentialDecay",
     "FIRDownSampling2D",
     "FIRUpSampling2D",
@@ -81,9 +90,12 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "LinearDecay",
     "Maxout",
     "MinibatchStdDev",
+    "Modulated",
+    "NoiseInjection",
     "Normal",
     "Observer",
     "Optimizer",
@@ -91,6 +103,7 @@ __all__ = [
     "Parallel",
     "Parameter",
     "Pass",
+    "PixelNorm",
     "PixelShuffle",
     "RMSprop",
     "ReLU",
@@ -103,6 +116,7 @@ __all__ = [
     "Sigmoid",
     "SkipConcat",
     "SpectralNorm",
+    "Styled",
     "Tanh",
     "Tape",
     "UpSampling2D",

@@ -14,6 +14,7 @@ import numpy as np
 
 from minigan.errors import DTypeError
 from minigan.nn.layers.base import Layer
+from minigan.nn.layers.condition import Condition
 from minigan.nn.network import Sequential
 
 __all__ = ["GradientCheck", "check_backward", "check_double_backward", "check_gradient", "check_network"]
@@ -136,15 +137,17 @@ def check_backward(
     layer: Layer,
     x: np.ndarray,
     *,
+    condition: np.ndarray | None = None,
     rng: np.random.Generator,
     train: bool = True,
     tolerance: float = 1e-5,
 ) -> list[GradientCheck]:
-    """Compares `backward` with finite differences of `forward`: dx, and the gradient of each parameter.
+    """Compares `backward` with finite differences of `forward`: dx, dc, and the gradient of each parameter.
 
     Args:
         layer: a layer or network, built with dtype float64 on a CPU backend.
         x: a batch to try it on, (N, *input_shape), float64; keep it off the kinks of (Leaky)ReLU.
+        condition: c, (N, ...), for a layer with one; it gets gradients, see `minigan.nn.layers.condition`.
         rng: draws the scalar (a random weighting of y), the directions, and one seed for Dropout's masks.
         train: True for training mode.
         tolerance: the largest relative error that passes.
@@ -152,60 +155,90 @@ def check_backward(
         DTypeError: the layer or the batch is not float64.
     """
 
-    def trial(x: np.ndarray, forward: Callable[[], tuple[Any, Any]]) -> _Trial:
+    def trial(inputs: _Inputs, forward: Callable[[], tuple[Any, Any]]) -> _Trial:
+        x, c = inputs
         y, cache = forward()
         dy = rng.normal(size=y.shape)
         grads = layer.gradients()
-        dx = layer.backward(dy, cache, grads=grads)
+        dc = None if c is None else np.zeros_like(c)
+        dx = _given(layer, c, dc).backward(dy, cache, grads=grads)
         gradients = [("dx", x, dx), *((f"d({name})", p.value, grads[p]) for name, p in layer.named_parameters())]
+        if c is not None:
+            gradients.append(("dc", c, dc))
         return _Trial(lambda: _weighted(forward()[0], dy), _scale(y, dy), gradients)
 
-    return _checked(trial, layer, x, rng=rng, train=train, tolerance=tolerance)
+    return _checked(trial, layer, _Inputs(x, condition), rng=rng, train=train, tolerance=tolerance)
 
 
 def check_double_backward(
     layer: Layer,
     x: np.ndarray,
     *,
+    condition: np.ndarray | None = None,
     rng: np.random.Generator,
     train: bool = True,
     tolerance: float = 1e-5,
 ) -> list[GradientCheck]:
-    """Compares `double_backward` with finite differences of `backward`: dP/d(dy), dP/dx and dP/dw.
+    """Compares `double_backward` with finite differences of `backward`: dP/d(dy), dP/dx, dP/dc and dP/dw.
 
-    P is a random weighting of dx. Arguments and errors are those of `check_backward`.
+    P is a random weighting of dx and dc. Arguments and errors are those of `check_backward`.
     """
 
-    def trial(x: np.ndarray, forward: Callable[[], tuple[Any, Any]]) -> _Trial:
+    def trial(inputs: _Inputs, forward: Callable[[], tuple[Any, Any]]) -> _Trial:
+        x, c = inputs
         y, cache = forward()
         dy = rng.normal(size=y.shape)
-        dx, record = layer.backward_recorded(dy, cache)
+        dc = None if c is None else np.zeros_like(c)
+        dx, record = _given(layer, c, dc).backward_recorded(dy, cache)
         v = rng.normal(size=dx.shape)
+        u = None if c is None else rng.normal(size=c.shape)
         grads = layer.gradients()
-        ddy, ddx = layer.double_backward(v, record, cache, grads=grads)
+        ddc = None if c is None else np.zeros_like(c)
+        ddy, ddx = _given(layer, c, ddc, u).double_backward(v, record, cache, grads=grads)
         gradients = [("dP/d(dy)", dy, ddy), ("dP/dx", x, np.zeros_like(x) if ddx is None else ddx)]
         gradients += [(f"dP/d({name})", p.value, grads[p]) for name, p in layer.named_parameters()]
-        return _Trial(lambda: _weighted(layer.backward(dy, forward()[1], grads=None), v), _scale(dx, v), gradients)
+        if c is not None:
+            gradients.append(("dP/dc", c, ddc))
 
-    return _checked(trial, layer, x, rng=rng, train=train, tolerance=tolerance)
+        def P() -> float:
+            dc = None if c is None else np.zeros_like(c)
+            dx = _given(layer, c, dc).backward(dy, forward()[1], grads=None)
+            return _weighted(dx, v) + (0 if u is None else _weighted(dc, u))
+
+        return _Trial(P, _scale(dx, v) + (0 if u is None else _scale(dc, u)), gradients)
+
+    return _checked(trial, layer, _Inputs(x, condition), rng=rng, train=train, tolerance=tolerance)
+
+
+class _Inputs(NamedTuple):
+    x: np.ndarray
+    condition: np.ndarray | None
+
+
+def _given(layer: Layer, c: np.ndarray | None, gradient: np.ndarray | None, tangent: Any = None) -> Layer:
+    return layer if c is None else layer.given(Condition(c, gradient, tangent))
 
 
 def _checked(
-    trial: Callable[[np.ndarray, Callable[[], tuple[Any, Any]]], _Trial],
+    trial: Callable[[_Inputs, Callable[[], tuple[Any, Any]]], _Trial],
     layer: Layer,
-    x: np.ndarray,
+    inputs: _Inputs,
     *,
     rng: np.random.Generator,
     train: bool,
     tolerance: float,
 ) -> list[GradientCheck]:
-    """Checks all gradients of a trial, which is given a copy of x and the forward pass at it."""
+    """Checks all gradients of a trial, which is given copies of the inputs and the forward pass at them."""
     _expect_float64(layer.dtype, layer.path)
-    _expect_float64(x.dtype, f"{layer.path}'s input")
+    _expect_float64(inputs.x.dtype, f"{layer.path}'s input")
     with _settled(layer):
         seed = int(rng.integers(2**32))
-        x = x.copy()
-        value, scale, gradients = trial(x, lambda: layer.forward(x, train=train, rng=np.random.default_rng(seed)))
+        x, c = inputs.x.copy(), None if inputs.condition is None else inputs.condition.copy()
+
+        def forward() -> tuple[Any, Any]:
+            return layer.given(c).forward(x, train=train, rng=np.random.default_rng(seed))
+
+        value, scale, gradients = trial(_Inputs(x, c), forward)
         return [
             check_gradient(value, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
             for what, a, g in gradients

@@ -89,7 +89,8 @@ class TrainedGenerator(LatentTools):
             label: the class to draw, its number or its name, or a list with the class of each sample; None draws
                 classes at random, of those with images in training.
             truncation: share, in [0, 1], of the noise's distribution that z is drawn from, its middle: .7 gives samples
-                that vary less and mostly look better, 1 draws from all of it, 0 draws the image of z = 0.
+                that vary less and mostly look better, 1 draws from all of it, 0 draws the image of z = 0. A generator
+                with styles takes these so much nearer to their mean instead.
             portable: take the noise of `minigan.training.portable_noise`, with which an exported generator draws the
                 same from the same seed in other languages.
         Raises:
@@ -105,10 +106,10 @@ class TrainedGenerator(LatentTools):
             labels = self.classes_of(label, len(numbers))
             self.expect_room_for(len(numbers))
             if portable:
-                return self.draw_alone(portable_seed_sources(self.recipe, numbers, label=labels, truncation=truncation))
-            return self.draw_alone(
-                seed_sources(self.recipe, numbers, label=labels, unseen=self.unseen, truncation=truncation)
-            )
+                sources = portable_seed_sources(self.recipe, numbers, label=labels, truncation=truncation)
+            else:
+                sources = seed_sources(self.recipe, numbers, label=labels, unseen=self.unseen, truncation=truncation)
+            return self.draw_alone(sources, truncation=truncation)
         if count is None:
             count = len(label) if isinstance(label, list | tuple) and label else picture_count(self.G.output_shape)
         count, rng = whole(count, "count"), _random(seed)
@@ -120,8 +121,9 @@ class TrainedGenerator(LatentTools):
             z, condition = random_sources(
                 self.recipe, rng, count, label=labels, unseen=self.unseen, truncation=truncation
             )
+        G = self.recipe.truncated_generator(self.G, truncation)
         with self._constants.held():
-            samples = generate(self.G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
+            samples = generate(G, z, condition, batch_statistics=self.batch_statistics, rng=rng)
         return self.images(samples)
 
     def pixels(

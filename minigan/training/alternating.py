@@ -150,8 +150,10 @@ class AlternatingOptimizer(Learner):
             fake, g_tape = self.checked_forward(self.G.given(condition), z, rng)
             shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
             d_values = self.discriminator_step(real, shown, rng, condition=condition)
+            d_values = self._after_discriminator(d_values, [(real, shown, condition)], rng)
         fresh = self._fresh_reals(batches)
         g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition, fresh=fresh)
+        self._after_generator([(real, shown, condition)], rng)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
     def _step_of_many(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
@@ -161,9 +163,12 @@ class AlternatingOptimizer(Learner):
             seen = [game._replace(real=self.seen(game.real, rng), shown=self.seen(game.shown, rng)) for game in games]
             on_d = [partial(self._add_discriminator_gradients, g.real, g.shown, rng, g.condition) for g in seen]
             d_values = self.update("D", gradients=partial(self._mean_on_d, on_d), rng=rng)
+            shown = [(game.real, game.shown, game.condition) for game in games]
+            d_values = self._after_discriminator(d_values, shown, rng)
         games = [game._replace(fresh=self._fresh_reals(batches)) for game in games]
         on_g = [partial(self._add_generator_gradients_again, game, rng) for game in games]
         g_loss = self.update("G", gradients=partial(mean_of_batches, [self.g_grads], on_g), rng=rng).loss
+        self._after_generator(shown, rng)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
     def _mean_on_d(self, batches: Sequence[Callable[[], DiscriminatorValues]]) -> DiscriminatorValues:
@@ -182,7 +187,8 @@ class AlternatingOptimizer(Learner):
         real, condition, z = self._feed(batches, rng)
         fake, _ = self.checked_forward(self.G.given(condition), z, rng)
         shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
-        return self.discriminator_step(real, shown, rng, condition=condition)
+        d_values = self.discriminator_step(real, shown, rng, condition=condition)
+        return self._after_discriminator(d_values, [(real, shown, condition)], rng)
 
     def step_of_generator(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> Array:
         """One update of G alone, on new fakes, which D has not seen; arguments as in `step`, without `accumulate`.
@@ -192,7 +198,28 @@ class AlternatingOptimizer(Learner):
         """
         real, condition, z = self._feed(batches, rng)
         fake, g_tape = self.checked_forward(self.G.given(condition), z, rng)
-        return self.generator_step(fake, g_tape, real, rng, condition=condition)
+        g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
+        self._after_generator([(real, fake, condition)], rng)
+        return g_loss
+
+    def _after_discriminator(
+        self,
+        values: DiscriminatorValues,
+        games: Sequence[tuple[Array, Array, Array | None]],  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> DiscriminatorValues:
+        """The sequel to an update of D by the game; nothing here, see `LazilyRegularized`.
+
+        Args:
+            values: of the update.
+            games: real and fake images and the condition of each batch in it.
+        Returns:
+            The values of both.
+        """
+        return values
+
+    def _after_generator(self, games: Sequence[tuple[Array, Array, Array | None]], rng: np.random.Generator) -> None:
+        """The sequel to an update of G by the game."""
 
     def discriminator_step(
         self, real: Array, fake: Array, rng: np.random.Generator, *, condition: Array | None = None

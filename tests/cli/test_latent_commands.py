@@ -242,7 +242,7 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
         ("sample plain --no-loop", "--no-loop is for --walk, got none. Add --walk 15."),
         (
             "sample plain --grid-of-classes",
-            "mlp was trained without classes, got --grid-of-classes. Use a run of images",
+            "mlp was trained without classes, got --grid-of-classes. Use a run on images of dcgan",
         ),
         ("sample classes --grid-of-classes --class 3", "a column a class, got --class in addition. Leave it out."),
         ("sample classes --grid-of-classes --classes 3 10", "expected a class from 0 to 9, got 10"),
@@ -325,3 +325,88 @@ def test_a_walk_s_memory_is_that_of_a_film(monkeypatch, capsys):
     assert run("sample", "plain", "--walk", "1", "--seeds", "1-5") == 0
     assert run("sample", "plain", "--walk", "1", "--seeds", "1-6") == 2
     assert "at most 10 pictures of this size, got 12. Use a smaller --walk, or fewer seeds." in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------- styles
+
+STYLED = {"name": "stylegan2", "w_dim": 5, "channel_base": 64, "channel_max": 6, "scale": 1.0}
+
+
+@pytest.fixture
+def styled():
+    """A generator with styles, and one with classes, too."""
+    for name, settings in (("styled", {"condition": "none"}), ("styled classes", {"condition": "projection"})):
+        trained = tiny_generator(**STYLED, **settings)
+        trained.G.layers[0].w_avg.value[...] = 0.3
+        minigan.save_generator(name, trained.G, trained.recipe, step=5)
+
+
+@pytest.mark.usefixtures("styled")
+def test_a_grid_of_mixed_styles(capsys):
+    assert (
+        run("sample", "styled", "--mix", "2x3", "--crossover", "1", "--seed", "4", "--truncation", ".7", "--json") == 0
+    )
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows"], told["columns"], told["crossover"]) == ([4, 5], [6, 7, 8], 1)
+    trained = opened("styled")
+    rows, columns = (trained.sample(seeds=seeds, truncation=0.7) for seeds in ([4, 5], [6, 7, 8]))
+    mixed = trained.mix([4, 5], [6, 7, 8], crossover=1, truncation=0.7)
+    cells = [np.ones_like(rows[0]), *columns, rows[0], *mixed[:3], rows[1], *mixed[3:]]
+    np.testing.assert_array_equal(pixels("samples.png"), image_grid(np.stack(cells), columns=4))
+
+
+@pytest.mark.usefixtures("styled")
+def test_a_mixed_image_has_the_first_layers_of_one_style_and_the_others_of_another():
+    trained = opened("styled")
+    rows = trained.G.layers[0].rows
+    styles = trained.styles([1, 2])
+    np.testing.assert_array_equal(trained.draw_styles(styles), trained.sample(seeds=[1, 2]))
+    whole = np.stack([np.concatenate([styles[:1].repeat(2, axis=0), styles[1:].repeat(rows - 2, axis=0)])])
+    np.testing.assert_array_equal(trained.mix([1], [2], crossover=2), trained.draw_styles(whole))
+    assert (trained.mix([1], [2]) != trained.mix([2], [1])).any()
+
+
+@pytest.mark.usefixtures("styled")
+def test_a_walk_between_styles_is_straight():
+    trained = opened("styled")
+    film = trained.walk(3, seeds=[1, 2], truncation=0.8)
+    np.testing.assert_array_equal(film[::4], trained.sample(seeds=[1, 2], truncation=0.8))
+    first, second = trained.styles([1, 2], truncation=0.8)
+    np.testing.assert_allclose(film[2], trained.draw_styles((first + second) / 2)[0], atol=1e-6)
+    classes = opened("styled classes").walk(1, seeds=[5], label=[2, 7])
+    np.testing.assert_array_equal(classes[2], opened("styled classes").sample(seeds=[5], label=7)[0])
+
+
+@pytest.mark.usefixtures("styled")
+def test_projection_of_a_generator_with_styles_finds_a_style(capsys):
+    trained = opened("styled")
+    target = trained.sample(seeds=[11])[0]
+    Path("target.png").write_bytes(encode_png(image_grid(target[None], columns=1)))
+    assert run("project", "styled", "target.png", "--features", "pixels", "--steps", "60", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["space"] == "w"
+    assert told["l1"] < told["start_l1"]
+    with np.load("projection.npz") as found:
+        drawn = trained.draw_styles(found["w"])
+        np.testing.assert_allclose(drawn[0], found["image"], atol=1e-5)
+    assert run("project", "styled classes", "target.png", "--features", "pixels", "--steps", "3", "--class", "2") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("sample plain --mix", "--mix needs a generator with styles, but mlp has one network"),
+        ("sample styled --mix 3", "--mix takes rows and columns, from 1 to 100, got '3'. Write --mix 4x6."),
+        ("sample styled --mix 0x3", "from 1 to 100, got '0x3'"),
+        ("sample styled --mix 2x2 --crossover 99", "crossover must be a layer from 1 to"),
+        ("sample styled --crossover 2", "--crossover is for --mix, got none. Add --mix."),
+        ("sample styled --mix 2x2 --count 3", "--mix has a row for each coarse style"),
+        ("sample styled --mix 2x2 --seeds 1-3", "a grid of 2x2 takes 4 seeds, those of its rows first, got 3."),
+        ("sample restores --mix", "draws from images, not from noise, got --mix in addition"),
+        ("sample styled --truncation 1.5", "truncation must be"),
+    ],
+)
+@pytest.mark.usefixtures("styled")
+def test_styles_that_cannot_be_mixed(capsys, words, message):
+    assert run(*words.split()) == 2
+    assert message in capsys.readouterr().err

@@ -17,6 +17,7 @@ from minigan.nn.layers import (
     ConvTranspose2D,
     Dense,
     DiscriminativeBasis,
+    EqualizedRate,
     FIRDownSampling2D,
     FIRUpSampling2D,
     Flatten,
@@ -29,6 +30,7 @@ from minigan.nn.layers import (
     LayerNorm,
     LeakyReLU,
     Maxout,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -98,6 +100,14 @@ CASES: dict[str, Case] = {
     "r3gan with classes": OfRecipe(
         "r3gan", {"widths": "4,3", "group": 2, "latent": 5, "condition": "projection"}, (8, 16, 1)
     ),
+    "stylegan2": OfRecipe(
+        "stylegan2", {"latent": 5, "w_dim": 4, "channel_base": 48, "channel_max": 4, "condition": "none"}, (16, 16, 3)
+    ),
+    "stylegan2 with classes": OfRecipe(
+        "stylegan2",
+        {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "condition": "projection", "mapping": 3},
+        (8, 12, 1),
+    ),
     "multi-d": OfRecipe("multi-d", {"width": 2}),
     "pacgan": OfRecipe("pacgan", {"g_hidden": 8}, (2,)),
     "pacgan of images": OfRecipe("pacgan", {"g_hidden": 8}, (5, 6, 1)),
@@ -120,6 +130,19 @@ CASES: dict[str, Case] = {
             Reshape((2, 2, 3)),
             SpectralNorm(ConvTranspose2D(4, 3, stride=2)),
             SpectralNorm(Conv2D(2, 3, stride=(1, 2), padding=((1, 0), (2, 1)))),
+        ],
+        (7,),
+    ),
+    "equalized rate": OfLayers(
+        lambda: [
+            PixelNorm(),
+            EqualizedRate(Dense(12), multiplier=0.1),
+            LeakyReLU(0.2, gain=2**0.5),
+            Reshape((2, 2, 3)),
+            EqualizedRate(ConvTranspose2D(4, 3, stride=2)),
+            PixelNorm(eps=1e-3),
+            EqualizedRate(Conv2D(2, 3, stride=(1, 2), padding=((1, 0), (2, 1)))),
+            LeakyReLU(0.2, gain=3),
         ],
         (7,),
     ),

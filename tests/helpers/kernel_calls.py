@@ -51,6 +51,8 @@ CALLS = {
     "reflect_pad_grad": ([(2, 6, 7, 9)], (), {"padding": ((2, 1), (0, 3))}, None),
     "depth_to_space": ([(2, 3, 4, 18)], (), {"factor": (2, 3)}, None),
     "space_to_depth": ([(2, 6, 12, 3)], (), {"factor": (2, 3)}, None),
+    "scale_channels": ([(3, 2, 4, 9), (3, 9)], (), {}, None),
+    "scale_channels_grad": ([(3, 2, 4, 9), (3, 2, 4, 9), (3, 9)], (), {}, None),
     "dropout_mask": ([], (), {}, None),
     "adam_step": ([(77,)] * 4, (), ADAM, None),
     "sgd_step": ([(77,)] * 3, (), {"lr": 0.1, "momentum": 0.9}, None),

@@ -18,6 +18,7 @@ from minigan.nn.layers import (
     Dense,
     DiscriminativeBasis,
     Dropout,
+    EqualizedRate,
     FIRDownSampling2D,
     FIRUpSampling2D,
     Flatten,
@@ -30,8 +31,10 @@ from minigan.nn.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     ReLU,
@@ -53,7 +56,9 @@ from minigan.nn.layers.augmentation import (
     augmentations,
 )
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 from minigan.nn.network.residual_blocks import conditional_batch_norm, projection
+from minigan.nn.network.styled import Styled
 
 BATCH = 3
 
@@ -67,6 +72,7 @@ class Case(NamedTuple):
     curved_in_eval: bool = False
     alone: bool = True  # whether in evaluation no example sees another
     condition: tuple[int, ...] = ()  # the shape of one, where the layer is given such
+    flat: bool = False  # whether y does not depend on x, so that dx is 0
 
 
 def norm_parameters(prefix: str, channels: int) -> dict[str, tuple[int, ...]]:
@@ -188,6 +194,7 @@ CASES: dict[str, Case] = {
     "LayerNorm images": Case(LayerNorm, (2, 3, 4), (2, 3, 4), norm_parameters("", 4), curved=True, curved_in_eval=True),
     "LayerNorm vectors": Case(LayerNorm, (7,), (7,), norm_parameters("", 7), curved=True, curved_in_eval=True),
     "LeakyReLU": Case(LeakyReLU, (3, 2, 4), (3, 2, 4)),
+    "LeakyReLU, gain": Case(lambda: LeakyReLU(0.2, gain=2**0.5), (3, 2, 4), (3, 2, 4)),
     "LeakyReLU .01": Case(lambda: LeakyReLU(0.01), (7,), (7,)),
     "ReLU": Case(ReLU, (3, 2, 4), (3, 2, 4)),
     "Maxout": Case(lambda: Maxout(3), (12,), (4,)),
@@ -245,7 +252,28 @@ CASES: dict[str, Case] = {
         (4, 3, 3),
         {"inner.w": (4, 3, 3, 2)},
     ),
+    "EqualizedRate Dense": Case(lambda: EqualizedRate(Dense(4)), (5,), (4,), {"inner.w": (5, 4), "inner.b": (4,)}),
+    "EqualizedRate Dense, multiplier": Case(
+        lambda: EqualizedRate(Dense(4), multiplier=0.3), (5,), (4,), {"inner.w": (5, 4), "inner.b": (4,)}
+    ),
+    "EqualizedRate Conv2D in groups, multiplier": Case(
+        lambda: EqualizedRate(Conv2D(4, 3, stride=2, padding=1, groups=2), multiplier=2),
+        (4, 6, 2),
+        (2, 3, 4),
+        {"inner.w": (3, 3, 1, 4), "inner.b": (4,)},
+    ),
+    "EqualizedRate ConvTranspose2D, no bias": Case(
+        lambda: EqualizedRate(ConvTranspose2D(3, (4, 3), stride=(2, 1), padding=1, bias=False)),
+        (2, 3, 2),
+        (4, 3, 3),
+        {"inner.w": (4, 3, 3, 2)},
+    ),
+    "PixelNorm": Case(PixelNorm, (3, 2, 4), (3, 2, 4), curved=True, curved_in_eval=True),
+    "PixelNorm vectors": Case(lambda: PixelNorm(eps=0.1), (6,), (6,), curved=True, curved_in_eval=True),
     "MinibatchStdDev": Case(MinibatchStdDev, (2, 3, 4), (2, 3, 5), curved=True, curved_in_eval=True, alone=False),
+    "MinibatchStdDev, the whole batch": Case(
+        lambda: MinibatchStdDev(32), (2, 1, 3), (2, 1, 4), curved=True, curved_in_eval=True, alone=False
+    ),
     "MinibatchStdDev vectors": Case(
         lambda: MinibatchStdDev(3), (6,), (7,), curved=True, curved_in_eval=True, alone=False
     ),
@@ -264,6 +292,45 @@ CASES: dict[str, Case] = {
         {"gamma": (1,), "f.inner.w": (1, 1, 3, 2), "g.inner.w": (1, 1, 3, 2), "h.inner.w": (1, 1, 3, 3)},
         curved=True,
         curved_in_eval=True,
+    ),
+    "MappingNetwork": Case(
+        lambda: MappingNetwork([PixelNorm(), EqualizedRate(Dense(3), multiplier=0.1), LeakyReLU(gain=1.5)], rows=4),
+        (5,),
+        (4, 3),
+        {"inner.1.inner.w": (5, 3), "inner.1.inner.b": (3,)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "MappingNetwork, mixing": Case(
+        lambda: MappingNetwork([Dense(3), Tanh()], rows=4, mixing=0.7),
+        (5,),
+        (4, 3),
+        {"inner.0.w": (5, 3), "inner.0.b": (3,)},
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "MappingNetwork, truncated, with classes": Case(
+        lambda: MappingNetwork(
+            [MappedCondition((3,), [Dense(2), PixelNorm()], [ConcatCondition((2,))]), Dense(3)], rows=2
+        ).truncated(0.6),
+        (5,),
+        (2, 3),
+        {
+            "inner.0.mapping.0.w": (3, 2),
+            "inner.0.mapping.0.b": (2,),
+            "inner.1.w": (7, 3),
+            "inner.1.b": (3,),
+        },
+        condition=(3,),
+    ),
+    "MappedCondition, inner product": Case(
+        lambda: MappedCondition((3,), [Dense(5), Tanh()], [Tanh(), InnerProduct(5)]),
+        (5,),
+        (1,),
+        {"mapping.0.w": (3, 5), "mapping.0.b": (5,)},
+        curved=True,
+        curved_in_eval=True,
+        condition=(3,),
     ),
     "ConcatCondition vectors": Case(lambda: ConcatCondition((3,)), (5,), (8,), condition=(3,)),
     "ConcatCondition embedding": Case(
@@ -311,6 +378,29 @@ CASES: dict[str, Case] = {
         (3, 2, 3),
         {"inner.1.w": (3, 3, 3, 2), "inner.1.b": (2,)},
         condition=(2,),
+    ),
+    "LearnedConstant": Case(lambda: LearnedConstant((2, 3, 4)), (5,), (2, 3, 4), {"c": (2, 3, 4)}, flat=True),
+    "Styled": Case(
+        lambda: Styled([LearnedConstant((2, 3, 2)), ConditionalAffine(4), Tanh(), Residual([ConditionalAffine(4)])]),
+        (4,),
+        (2, 3, 2),
+        {
+            "inner.0.c": (2, 3, 2),
+            "inner.1.gamma": (4, 2),
+            "inner.1.beta": (4, 2),
+            "inner.3.inner.0.gamma": (4, 2),
+            "inner.3.inner.0.beta": (4, 2),
+        },
+        curved=True,
+        curved_in_eval=True,
+    ),
+    "Styled, also by x": Case(
+        lambda: Styled([Dense(3), ConditionalAffine(4)]),
+        (4,),
+        (3,),
+        {"inner.0.w": (4, 3), "inner.0.b": (3,), "inner.1.gamma": (4, 3), "inner.1.beta": (4, 3)},
+        curved=True,
+        curved_in_eval=True,
     ),
     "Color": Case(Color, (4, 3, 3), (4, 3, 3)),
     "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),

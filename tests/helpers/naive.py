@@ -38,6 +38,12 @@ def taps(geometry: ConvGeometry) -> Taps:
             yield p, q, r, s, i, j
 
 
+def pairs_of(geometry: ConvGeometry) -> list[tuple[int, int]]:
+    """Every output channel k with every input channel c of its group."""
+    wide, deep = geometry.K // geometry.groups, geometry.C // geometry.groups
+    return [(k, c) for k in range(geometry.K) for c in range(geometry.C) if k // wide == c // deep]
+
+
 def conv2d(x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
     y = [
         [
@@ -49,9 +55,8 @@ def conv2d(x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array
     images, filters = x.tolist(), w.tolist()
     for p, q, r, s, i, j in taps(geometry):
         for n in range(len(x)):
-            for k in range(geometry.K):
-                for c in range(geometry.C):
-                    y[n][p][q][k] += filters[r][s][c][k] * images[n][i][j][c]
+            for k, c in pairs_of(geometry):
+                y[n][p][q][k] += filters[r][s][c % (geometry.C // geometry.groups)][k] * images[n][i][j][c]
     return np.array(y)
 
 
@@ -66,9 +71,8 @@ def conv2d_input_grad(dy: Array, w: Array, geometry: ConvGeometry, *, b: Array |
     cotangents, filters = dy.tolist(), w.tolist()
     for p, q, r, s, i, j in taps(geometry):
         for n in range(len(dy)):
-            for c in range(geometry.C):
-                for k in range(geometry.K):
-                    dx[n][i][j][c] += filters[r][s][c][k] * cotangents[n][p][q][k]
+            for k, c in pairs_of(geometry):
+                dx[n][i][j][c] += filters[r][s][c % (geometry.C // geometry.groups)][k] * cotangents[n][p][q][k]
     return np.array(dx)
 
 
@@ -77,9 +81,8 @@ def conv2d_weight_grad(x: Array, dy: Array, geometry: ConvGeometry) -> Array:
     images, cotangents = x.tolist(), dy.tolist()
     for p, q, r, s, i, j in taps(geometry):
         for n in range(len(x)):
-            for c in range(geometry.C):
-                for k in range(geometry.K):
-                    dw[r][s][c][k] += images[n][i][j][c] * cotangents[n][p][q][k]
+            for k, c in pairs_of(geometry):
+                dw[r][s][c % (geometry.C // geometry.groups)][k] += images[n][i][j][c] * cotangents[n][p][q][k]
     return np.array(dw)
 
 
@@ -365,6 +368,32 @@ def mirror(i: int, side: int) -> int:
     while not 0 <= i < side:
         i = -i if i < 0 else 2 * (side - 1) - i
     return i
+
+
+def scale_channels(x: Array, s: Array) -> Array:
+    y = np.zeros(x.shape)
+    for n, h, w, c in np.ndindex(*x.shape):
+        y[n, h, w, c] = s[n, c] * x[n, h, w, c]
+    return y
+
+
+def scale_channels_grad(dy: Array, x: Array, s: Array) -> tuple[Array, Array]:
+    dx, ds = np.zeros(x.shape), np.zeros(s.shape)
+    for n, h, w, c in np.ndindex(*x.shape):
+        dx[n, h, w, c] = s[n, c] * dy[n, h, w, c]
+        ds[n, c] += dy[n, h, w, c] * x[n, h, w, c]
+    return dx, ds
+
+
+def modulated_conv(x: Array, s: Array, w: Array, geometry, *, demodulate: bool, eps: float = 1e-8) -> Array:
+    """With a filter of its own for each image, as the paper writes it; w (R, S, C, K)."""
+    y = []
+    for image, style in zip(x, s, strict=True):
+        own = w * style[:, None]
+        if demodulate:
+            own = own / np.sqrt((own**2).sum(axis=(0, 1, 2)) + eps)
+        y.append(conv2d(image[None], own, None, geometry)[0])
+    return np.array(y)
 
 
 def depth_to_space(x: Array, *, factor: tuple[int, int]) -> Array:

@@ -19,6 +19,7 @@ from minigan.nn.layers import (
     ConvTranspose2D,
     Dense,
     DiscriminativeBasis,
+    EqualizedRate,
     FIRDownSampling2D,
     FIRUpSampling2D,
     Flatten,
@@ -31,6 +32,7 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
     Reshape,
@@ -159,6 +161,41 @@ class Shuffle(nn.Module):
         return nn.functional.pixel_shuffle(blocks, self.factor)
 
 
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
+
+
+class Equalized(nn.Module):
+    """A layer with m c w and m b for its weight and bias."""
+
+    def __init__(self, inner: nn.Module, multiplier: float, gain: float, *, transposed: bool) -> None:
+        super().__init__()
+        self.inner, self.multiplier = inner, multiplier
+        shape = inner.weight.shape
+        inputs = shape[0] // inner.groups if transposed else shape[1]
+        self.scale = gain * float((inputs * shape[2:].numel()) ** -0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scaled = {"weight": self.inner.weight * (self.multiplier * self.scale)}
+        if self.inner.bias is not None:
+            scaled["bias"] = self.inner.bias * self.multiplier
+        return torch.func.functional_call(self.inner, scaled, (x,))
+
+
+class UnitPixels(nn.Module):
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * (x.square().mean(dim=1, keepdim=True) + self.eps).rsqrt()
+
+
 class StdDev(nn.Module):
     def __init__(self, group: int, eps: float) -> None:
         super().__init__()
@@ -261,9 +298,9 @@ def _module(layer: Layer) -> nn.Module:
                 g.stride,
                 (top, left),
                 output_padding=layer.output_padding,
-                groups=layer.taps.groups,
+                groups=layer.groups,
                 bias=layer.bias,
-                dilation=layer.taps.dilation,
+                dilation=layer.dilation,
             )
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Conv2D():
@@ -271,7 +308,7 @@ def _module(layer: Layer) -> nn.Module:
             (top, bottom), (left, right) = g.padding
             assert top == bottom
             assert left == right
-            dilation, groups = layer.taps
+            dilation, groups = layer.dilation, layer.groups
             module = nn.Conv2d(g.C, g.K, layer.filter, g.stride, (top, left), dilation, groups, bias=layer.bias)
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Dense():
@@ -288,6 +325,11 @@ def _module(layer: Layer) -> nn.Module:
         case GroupNorm():  # and its special cases
             module = nn.GroupNorm(layer.groups, layer.input_shape[-1], eps=layer.eps)
             return _filled(module, weight=tensor(layer.gamma.value), b=layer.beta)
+        case EqualizedRate():
+            transposed = isinstance(layer.inner, ConvTranspose2D)
+            return Equalized(_module(layer.inner), layer.multiplier, layer.gain, transposed=transposed)
+        case PixelNorm():
+            return UnitPixels(layer.eps)
         case SpectralNorm():
             module = nn.utils.spectral_norm(_module(layer.inner), n_power_iterations=layer.iterations)
             # (K, C, R, S) as (K, C * R * S): v has other places there than here
@@ -301,6 +343,8 @@ def _module(layer: Layer) -> nn.Module:
             return Neighbours(layer.count)
         case Maxout():
             return Largest(layer.pieces)
+        case LeakyReLU() if layer.gain != 1:
+            return nn.Sequential(nn.LeakyReLU(layer.slope), Times(layer.gain))
         case LeakyReLU():
             return nn.LeakyReLU(layer.slope)
         case Tanh():

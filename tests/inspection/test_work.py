@@ -18,6 +18,7 @@ from minigan.nn import (
     ConvTranspose2D,
     Dense,
     Dropout,
+    EqualizedRate,
     FIRDownSampling2D,
     FIRUpSampling2D,
     Flatten,
@@ -27,6 +28,7 @@ from minigan.nn import (
     LayerNorm,
     LeakyReLU,
     MinibatchStdDev,
+    PixelNorm,
     ReflectionPadding2D,
     Residual,
     SelfAttention,
@@ -183,6 +185,7 @@ ELEMENTWISE = {
     "GlobalSumPooling2D": (GlobalSumPooling2D(), ()),
     "Bias": (Bias(), ()),
     "MinibatchStdDev": (MinibatchStdDev(4), ()),
+    "PixelNorm": (PixelNorm(), ("y", "dx", "second")),  # few channels: the numbers of each pixel count
 }
 
 
@@ -212,7 +215,7 @@ def test_every_layer_has_its_work(name, reference):
         assert work_of.dispatch(type(inner)) is not default
         work = work_of(inner, BATCH)
         assert all(n >= 0 for cost in work if cost is not None for n in cost)
-        assert (work.dw is None) == (not inner.own_parameters) or isinstance(inner, SpectralNorm)
+        assert (work.dw is None) == (not inner.own_parameters) or isinstance(inner, SpectralNorm | EqualizedRate)
     assert work_of(layer, 2 * BATCH).y.flops >= work_of(layer, BATCH).y.flops
 
 

@@ -10,6 +10,7 @@ from minigan.evaluation.classifier import Classifier, network
 from minigan.evaluation.features import StackedClassifier
 from minigan.latent import FeatureDistance
 from minigan.latent.projection import _Loss
+from minigan.latent.spaces import NoiseSpace
 from minigan.recipes import Denoise
 from minigan.runs import TrainedGenerator
 
@@ -38,7 +39,7 @@ def test_the_gradient_with_respect_to_z(kind: str, features: bool):
     trained = tiny_generator(**KINDS[kind], dtype="float64")
     target = picture(trained.G.output_shape)
     distance = FeatureDistance(classifier(target.shape, dtype="float64"), target) if features else None
-    loss = _Loss(trained.G, trained.recipe, target, distance)
+    loss = _Loss(NoiseSpace(trained.G, trained.recipe), trained.recipe, target, distance)
     label = 2 if kind == "classes" else None
     z, condition = trained.recipe.sources(np.random.default_rng(2), 2, label=label)
     G = trained.G.given(None if condition is None else condition.astype(np.float64))

@@ -22,6 +22,7 @@ from minigan.backends.cpu.dropout import DropoutKernels
 from minigan.backends.cpu.engine import default_threads
 from minigan.backends.cpu.group_norm import GroupNormKernels
 from minigan.backends.cpu.jit import KeyedCache
+from minigan.backends.cpu.modulation import ModulationKernels
 from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.recording import StepRecording
@@ -44,6 +45,7 @@ class CpuBackend(
     DoubleNormKernels,
     ActivationKernels,
     ResizeKernels,
+    ModulationKernels,
     DropoutKernels,
     OptimKernels,
     NarrowArrays,

@@ -8,6 +8,7 @@ from minigan.backends.base import Array, Backend
 from minigan.backends.reference.dropout import DropoutKernels
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.reference.group_norm import GroupNormKernels
+from minigan.backends.reference.modulation import ModulationKernels
 from minigan.backends.reference.optim import OptimKernels
 from minigan.backends.reference.resize import ResizeKernels
 
@@ -16,6 +17,7 @@ class ReferenceBackend(
     FusedKernels,
     GroupNormKernels,
     ResizeKernels,
+    ModulationKernels,
     OptimKernels,
     DropoutKernels,
     Backend,

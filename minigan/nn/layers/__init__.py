@@ -9,10 +9,15 @@ from minigan.nn.layers.condition import ConcatCondition, ConditionalAffine, Inne
 from minigan.nn.layers.conv import Conv2D, ConvTranspose2D
 from minigan.nn.layers.dense import Dense
 from minigan.nn.layers.dropout import Dropout
+from minigan.nn.layers.equalized import EqualizedRate
 from minigan.nn.layers.fir import FIRDownSampling2D, FIRUpSampling2D
+from minigan.nn.layers.learned_constant import LearnedConstant
 from minigan.nn.layers.minibatch import MinibatchStdDev
+from minigan.nn.layers.modulation import Modulated
+from minigan.nn.layers.noise import NoiseInjection
 from minigan.nn.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from minigan.nn.layers.pad import ReflectionPadding2D
+from minigan.nn.layers.pixel_norm import PixelNorm
 from minigan.nn.layers.pool import AveragePooling2D, GlobalAveragePooling2D, GlobalSumPooling2D
 from minigan.nn.layers.shape import Flatten, PixelShuffle, Reshape, UpSampling2D
 from minigan.nn.layers.spectral import SpectralNorm
@@ -28,6 +33,7 @@ __all__ = [
     "Dense",
     "DiscriminativeBasis",
     "Dropout",
+    "EqualizedRate",
     "FIRDownSampling2D",
     "FIRUpSampling2D",
     "Flatten",
@@ -40,8 +46,12 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedConstant",
     "Maxout",
     "MinibatchStdDev",
+    "Modulated",
+    "NoiseInjection",
+    "PixelNorm",
     "PixelShuffle",
     "ReLU",
     "ReflectionPadding2D",

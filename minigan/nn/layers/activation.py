@@ -48,26 +48,41 @@ class Activation(Layer):
 
 
 class LeakyReLU(Activation):
-    """Leaky rectifier: y = x where x > 0, slope * x elsewhere.
+    """Leaky rectifier: y = gain * x where x > 0, gain * slope * x elsewhere.
 
-    Source: Maas et al. 2013.
+    Source: Maas et al. 2013; the gain from Karras et al. 2020 (StyleGAN2), appendix B.
 
     Args:
         slope: in [0, 1); .2 in DCGAN's discriminator.
+        gain: sqrt(2) in StyleGAN2, which keeps the size of what passes through the layers; positive.
     """
 
     narrow: ClassVar[bool] = True
     separable: ClassVar[bool] = True
 
-    def __init__(self, slope: float = 0.2) -> None:
+    def __init__(self, slope: float = 0.2, *, gain: float = 1.0) -> None:
         super().__init__()
         self.slope = number(slope, "slope", of=self.path, least=0, below=1)
+        self.gain = number(gain, "gain", of=self.path, above=0)
 
     def apply(self, x: Array) -> Array:
-        return self.kernels.leaky_relu(x, slope=self.slope)
+        return self._gained(self.kernels.leaky_relu(x, slope=self.slope))
 
     def gradient(self, dy: Array, y: Array) -> Array:
-        return self.kernels.leaky_relu_grad(dy, y, slope=self.slope)
+        return self._gained(self.kernels.leaky_relu_grad(dy, y, slope=self.slope))
+
+    def _gained(self, t: Array) -> Array:
+        """The kernel's result times the gain, in its place."""
+        if self.gain == 1:
+            return t
+        if t.dtype != self.dtype:  # narrow
+            return self.kernels.cast(self.kernels.cast(t, self.dtype) * self.dtype.type(self.gain), t.dtype)
+        t *= self.gain
+        return t
+
+    @property
+    def own_flops(self) -> int:
+        return int(np.prod(self.output_shape)) * (1 if self.gain == 1 else 2)
 
 
 class ReLU(LeakyReLU):

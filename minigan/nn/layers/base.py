@@ -80,7 +80,7 @@ class Layer(ABC):
 
     def call_text(self) -> str:
         """The call that makes such a layer: `Conv2D(64, 3, stride=2)`; layers inside stand as `...`."""
-        return constructor_call(self, elide=("layers", "branches"), leave_out=("shortcut",))
+        return constructor_call(self, elide=("layers", "branches", "stages"), leave_out=("shortcut",))
 
     def title(self) -> str:
         """One line for a prompt: the call, and once built the shapes and the number of parameters."""
@@ -200,7 +200,8 @@ class Layer(ABC):
         are returned as they are, as are networks of only such layers; `minigan.nn.layers.condition` has those with one.
 
         Args:
-            condition: (N, ...), a row for each example of `forward`; None changes nothing.
+            condition: (N, ...), a row for each example of `forward`; None changes nothing. A
+                `minigan.nn.layers.condition.Condition` is not held fixed: it gets gradients.
         """
         return self
 
@@ -270,8 +271,8 @@ class Layer(ABC):
         Raises:
             ShapeError: two layers do not fit; the message names them.
             ConfigError: a dtype that is no float, a precision that the backend does not have, one layer object in two
-                places, or a layer of another built network.
-            Either leaves the network as it was: one that was built before still works.
+                places, or a layer of another built network. Either error leaves the network as it was: one that was
+                built before still works.
         """
         shape, dtype = self._checked_shape(input_shape), self._checked_dtype(dtype)
         if not isinstance(rng, np.random.Generator):

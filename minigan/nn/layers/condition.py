@@ -7,6 +7,28 @@ network: `D.given(c).forward(x, train=True)`.
 A class-conditional G concatenates c to its noise, and D to its images, as in Mirza & Osindero 2014; D may instead take
 the inner product of its features with an embedding of c (projection, see
 `minigan.nn.network.residual_blocks.projection`), and G may scale its channels by class (`ConditionalAffine`).
+
+**Gradients of a condition.** A class is data and stays as it is. A style w, which another network makes, is an input
+like x. `Condition(w, gradient=dw)` in the place of the array makes every layer that reads w add its share to dw:
+
+    w, tape = mapping.forward(z, train=True)
+    y, synthesis_tape = synthesis.given(w).forward(x, train=True)
+    ...                                                          # a loss gives dy
+    dw = xp.zeros_like(w)
+    synthesis.given(Condition(w, gradient=dw)).backward(dy, synthesis_tape, grads=synthesis_grads)
+    mapping.backward(dw, tape, grads=mapping_grads)
+
+The second order is alike. A penalty P of a network's dx and dw has cotangents for both: v = dP/d(dx) goes through the
+layers, and u = dP/d(dw) reaches each that reads w as the tangent of its condition:
+
+    synthesis.given(Condition(w, gradient=dP_dw, tangent=u)).double_backward(v, record, tape, grads=grads)
+
+adds dP/dw to dP_dw, and dP/d(weights) to grads. By one rule for every layer f(x | c): with y' its forward tangent along
+x' = v and c' = u, dP/d(dy) is y', and the reverse pass of <dy, y'>, with dy, v and u held fixed, gives the shares of
+dP/dx, dP/dc and dP/d(weights).
+
+`minigan.nn.network.styled.Styled` does all this for layers whose condition is their own input, so that a mapping and
+the synthesis behind it are one `Sequential`.
 """
 
 from copy import copy
@@ -22,24 +44,44 @@ from minigan.nn.parameters import Gradients, Parameter
 from minigan.support.arguments import shape_of, whole
 
 
+class Condition(NamedTuple):
+    """A condition for `given` that is not held fixed: the passes of the bound network also go back to it.
+
+    Attributes:
+        value: c, (N, ...).
+        gradient: like c; passes backward add to it the gradient with respect to c of what they go back from, dL/dc in
+            `backward` and dP/dc in `double_backward`. None computes none.
+        tangent: like c; dP/d(dc), for the double backward of a P that depends on dc too. None is 0.
+    """
+
+    value: Array
+    gradient: Array | None = None
+    tangent: Array | None = None
+
+
 class Conditional(Layer):
     """Base of the layers y = f(x | c).
 
     Args:
         shape: the shape of c for one example.
+    Attributes:
+        condition, condition_gradient, condition_tangent: see `Condition`; None before `given`.
     """
 
     condition: Array | None = None
+    condition_gradient: Array | None = None
+    condition_tangent: Array | None = None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape_of(shape, "shape", of=self.path, example=(10,))
 
-    def given(self, condition: Array | None) -> Self:
+    def given(self, condition: Array | Condition | None) -> Self:
         if condition is None:
             return self
         bound = copy(self)
-        bound.condition = condition
+        c = condition if isinstance(condition, Condition) else Condition(condition)
+        bound.condition, bound.condition_gradient, bound.condition_tangent = c
         return bound
 
     def condition_of(self, x: Array) -> Array:
@@ -114,10 +156,15 @@ class ConcatCondition(Conditional):
         return self._join(x, e), ConcatCache(c)
 
     def backward(self, dy: Array, cache: ConcatCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
-        channels = self.input_shape[-1]
-        if self.E and grads is not None:
-            de = dy[..., channels:].reshape(len(dy), -1, self.embedding).sum(axis=1)
-            self.kernels.matmul(cache.c, de, transpose_a=True, add_to=grads[self.E])
+        channels, dc = self.input_shape[-1], self.condition_gradient
+        if (self.E and grads is not None) or dc is not None:
+            de = self._gathered(dy)
+            if self.E and grads is not None:
+                self.kernels.matmul(cache.c, de, transpose_a=True, add_to=grads[self.E])
+            if self.E and dc is not None:
+                self.kernels.matmul(de, self.E.value, transpose_b=True, add_to=dc)
+            elif dc is not None:
+                dc += de
         if not need_dx:
             return None
         dx = self.kernels.empty((len(dy), *self.input_shape), dy.dtype)
@@ -127,7 +174,17 @@ class ConcatCondition(Conditional):
     def double_backward(
         self, v: Array, record: Array, cache: ConcatCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
-        return self._join(v, self.kernels.xp.zeros((1, 1), v.dtype)), None
+        u = self.condition_tangent
+        if u is None:
+            return self._join(v, self.kernels.xp.zeros((1, 1), v.dtype)), None
+        if self.E and grads is not None:
+            self.kernels.matmul(u, self._gathered(record), transpose_a=True, add_to=grads[self.E])
+        return self._join(v, self.kernels.matmul(u, self.E.value) if self.E else u), None
+
+    def _gathered(self, dy: Array) -> Array:
+        """The gradient of e: the sum over the pixels, where e is a vector in images."""
+        de = dy[..., self.input_shape[-1] :]
+        return de if len(self.shape) > 1 else de.reshape(len(dy), -1, de.shape[-1]).sum(axis=1)
 
     def _join(self, x: Array, e: Array) -> Array:
         channels = self.input_shape[-1]
@@ -142,6 +199,7 @@ class ConcatCondition(Conditional):
 
 
 class InnerProductCache(NamedTuple):
+    x: Array  # by reference
     c: Array
 
 
@@ -170,17 +228,26 @@ class InnerProduct(Conditional):
         self, x: Array, *, train: bool, rng: np.random.Generator | None = None
     ) -> tuple[Array, InnerProductCache]:
         c = self.condition_of(x)
-        return (x * c).sum(axis=1, keepdims=True), InnerProductCache(c)
+        return (x * c).sum(axis=1, keepdims=True), InnerProductCache(x, c)
 
     def backward(
         self, dy: Array, cache: InnerProductCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
+        dc = self.condition_gradient
+        if dc is not None:
+            dc += dy * cache.x
         return dy * cache.c if need_dx else None
 
     def double_backward(
         self, v: Array, record: Array, cache: InnerProductCache, *, grads: Gradients | None
-    ) -> tuple[Array, None]:
-        return (v * cache.c).sum(axis=1, keepdims=True), None
+    ) -> tuple[Array, Array | None]:
+        dc, u = self.condition_gradient, self.condition_tangent
+        if dc is not None:
+            dc += record * v
+        ddy = (v * cache.c).sum(axis=1, keepdims=True)
+        if u is None:
+            return ddy, None
+        return ddy + (cache.x * u).sum(axis=1, keepdims=True), record * u
 
 
 class AffineCache(NamedTuple):
@@ -229,17 +296,29 @@ class ConditionalAffine(Conditional):
         return y, AffineCache(x, c, scale)
 
     def backward(self, dy: Array, cache: AffineCache, *, grads: Gradients | None, need_dx: bool = True) -> Array | None:
-        if grads is not None:
-            self._add_by_class(dy * cache.x, cache.c, add_to=grads[self.gamma])
-            self._add_by_class(dy, cache.c, add_to=grads[self.beta])
+        if grads is not None or self.condition_gradient is not None:
+            dscale, dshift = self._sums(dy * cache.x), self._sums(dy)
+            self._add_to_tables(cache.c, dscale, dshift, grads)
+            self._add_to_condition(dscale, dshift)
         return self._scaled(dy, cache.scale) if need_dx else None
 
     def double_backward(
         self, v: Array, record: Array, cache: AffineCache, *, grads: Gradients | None
-    ) -> tuple[Array, None]:
+    ) -> tuple[Array, Array | None]:
+        u = self.condition_tangent
+        if grads is not None or self.condition_gradient is not None:
+            dscale = self._sums(v * record)
+            self._add_to_tables(cache.c, dscale, None, grads)
+            self._add_to_condition(dscale, None)
+        ddy = self._scaled(v, cache.scale)
+        if u is None:
+            return ddy, None
         if grads is not None:
-            self._add_by_class(v * record, cache.c, add_to=grads[self.gamma])
-        return self._scaled(v, cache.scale), None
+            self._add_to_tables(u, self._sums(record * cache.x), self._sums(record), grads)
+        scale = self.kernels.matmul(u, self.gamma.value)
+        ddy += self._scaled(cache.x, scale)
+        ddy += self._for_pixels(self.kernels.matmul(u, self.beta.value), ddy)
+        return ddy, self._scaled(record, scale)
 
     def _scaled(self, x: Array, scale: Array) -> Array:
         return self.kernels.xp.multiply(x, self._for_pixels(scale, x), out=self.kernels.empty(x.shape, x.dtype))
@@ -248,10 +327,22 @@ class ConditionalAffine(Conditional):
         """(N, C) as (N, 1, 1, C), for images."""
         return rows.reshape(len(rows), *[1] * (x.ndim - 2), -1)
 
-    def _add_by_class(self, terms: Array, c: Array, *, add_to: Array) -> None:
-        """add_to (features, C) += c' of the terms' sums over each example."""
-        sums = terms.reshape(len(terms), -1, terms.shape[-1]).sum(axis=1)
-        self.kernels.matmul(c, sums, transpose_a=True, add_to=add_to)
+    def _sums(self, terms: Array) -> Array:
+        """The sums over each example's pixels, (N, C)."""
+        return terms.reshape(len(terms), -1, terms.shape[-1]).sum(axis=1)
+
+    def _add_to_tables(self, c: Array, dscale: Array, dshift: Array | None, grads: Gradients | None) -> None:
+        """Adds the gradients of Gamma and Beta, from those of c's scale and shift (N, C)."""
+        for table, d in ((self.gamma, dscale), (self.beta, dshift)):
+            if d is not None and grads is not None:
+                self.kernels.matmul(c, d, transpose_a=True, add_to=grads[table])
+
+    def _add_to_condition(self, dscale: Array, dshift: Array | None) -> None:
+        """Adds the condition's gradient, if it is wanted."""
+        dc = self.condition_gradient
+        for table, d in ((self.gamma, dscale), (self.beta, dshift)):
+            if d is not None and dc is not None:
+                self.kernels.matmul(d, table.value, transpose_b=True, add_to=dc)
 
     @property
     def own_flops(self) -> int:

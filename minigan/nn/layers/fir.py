@@ -24,9 +24,8 @@ from minigan.backends.geometry import (
 )
 from minigan.errors import ConfigError, ShapeError
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.layers.plain_filter import Taps
 from minigan.nn.parameters import Gradients
-from minigan.support.arguments import kind_of
+from minigan.support.arguments import kind_of, number
 
 
 class FIRDownSampling2D(Layer):
@@ -40,6 +39,7 @@ class FIRDownSampling2D(Layer):
         taps: the filter along either side, of any length; divided by its sum.
         padding: zeros around the image: "same" (as little as makes H / factor pixels), an int, a pair, or ((top,
             bottom), (left, right)).
+        gain: multiplies the result; 4 behind a transposed convolution with stride 2, of whose inputs 3/4 are zeros.
     Source: Karras et al. 2019 ("A Style-Based Generator Architecture"), appendix C, for [1, 2, 1]; with [1, 3, 3, 1]
         Karras et al. 2020 ("Analyzing and Improving the Image Quality of StyleGAN"), appendix B.
     """
@@ -50,12 +50,18 @@ class FIRDownSampling2D(Layer):
     filter: Array  # (R, R, 1, C)
 
     def __init__(
-        self, factor: int | IntPair = 2, *, taps: Sequence[float] = (1, 3, 3, 1), padding: Padding = "same"
+        self,
+        factor: int | IntPair = 2,
+        *,
+        taps: Sequence[float] = (1, 3, 3, 1),
+        padding: Padding = "same",
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.factor = pair(factor, f"{self.path}: factor")
         self.taps = self._checked_taps(taps)
         self.padding = self._checked_padding(padding)
+        self.gain = number(gain, "gain", of=self.path, above=0)
 
     def _checked_taps(self, taps: Sequence[float]) -> tuple[float, ...]:
         numbers = np.asarray(taps)
@@ -95,31 +101,26 @@ class FIRDownSampling2D(Layer):
                 f"a factor of {times(self.factor)} does not divide images of {H}x{W}. Choose a factor that divides "
                 "both sides, or give the padding."
             )
-        return conv_geometry(image, C, (len(self.taps), len(self.taps)), self.factor, self.padding)
+        return conv_geometry(image, C, (len(self.taps), len(self.taps)), self.factor, self.padding, groups=C)
 
     def plan(self, *, fuse: bool) -> None:
         """Lays the filter out for the kernels."""
         f = np.array(self.taps, np.float64) / sum(self.taps)
-        outer = self.gain * np.outer(f, f)[:, :, None, None] * np.ones(self.geometry.C)
+        outer = self.scale * np.outer(f, f)[:, :, None, None] * np.ones(self.geometry.C)
         self.filter = self.kernels.asarray(outer, dtype=self.dtype)
 
     @property
-    def gain(self) -> float:
+    def scale(self) -> float:
         """The factor of the filter."""
-        return 1.0
+        return self.gain
 
     def reduce(self, x: Array) -> Array:
         """The convolution: (N, H, W, C) to (N, P, Q, C)."""
-        return self._channels.conv2d(x, self.filter, None, self.geometry, self.kernels)
+        return self.kernels.conv2d(x, self.filter, None, self.geometry)
 
     def enlarge(self, y: Array) -> Array:
         """Its transpose: (N, P, Q, C) to (N, H, W, C)."""
-        return self._channels.conv2d_input_grad(y, self.filter, self.geometry, self.kernels)
-
-    @property
-    def _channels(self) -> Taps:
-        """A filter for each channel."""
-        return Taps(groups=self.geometry.C)
+        return self.kernels.conv2d_input_grad(y, self.filter, self.geometry)
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
         return self.reduce(x), None
@@ -148,7 +149,7 @@ class FIRUpSampling2D(FIRDownSampling2D):
     the nearer and 1/4 of the farther pixel: linear interpolation.
 
     Args:
-        factor, taps: see `FIRDownSampling2D`.
+        factor, taps, gain: see `FIRDownSampling2D`.
         padding: of the convolution that it is the transpose of, so as much is cut off here.
     """
 
@@ -160,11 +161,11 @@ class FIRUpSampling2D(FIRDownSampling2D):
 
     def infer_geometry(self, image: tuple[int, int, int]) -> ConvGeometry:
         filter = (len(self.taps), len(self.taps))
-        return conv_transpose_geometry(image, image[-1], filter, self.factor, self.padding, (0, 0))
+        return conv_transpose_geometry(image, image[-1], filter, self.factor, self.padding, (0, 0), groups=image[-1])
 
     @property
-    def gain(self) -> float:
-        return float(self.factor[0] * self.factor[1])
+    def scale(self) -> float:
+        return self.gain * self.factor[0] * self.factor[1]
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
         return self.enlarge(x), None

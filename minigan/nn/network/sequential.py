@@ -10,6 +10,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import ConfigError, DTypeError, NotBuiltError, ShapeError
 from minigan.nn.layers.base import Cache, Layer, Shape
+from minigan.nn.layers.condition import Condition, Conditional
 from minigan.nn.layers.fused import steps
 from minigan.nn.network.conversion import Converted, dtypes_of_walk
 from minigan.nn.network.observer import Observer, Watch, told
@@ -115,7 +116,7 @@ class Sequential(Layer):
                 layer.note_activations(dtype)
 
     def given(self, condition: Array | None) -> Self:
-        if condition is not None and not hasattr(condition, "shape"):
+        if condition is not None and not isinstance(condition, Condition) and not hasattr(condition, "shape"):
             raise ConfigError(
                 f"{self.path}: expected a condition as an array with a row for each example, or None, got "
                 f"{kind_of(condition)}. Write one-hot classes: np.eye(10, dtype='float32')[labels]."
@@ -123,9 +124,14 @@ class Sequential(Layer):
         layers = [layer.given(condition) for layer in self.layers]
         if all(one is other for one, other in zip(layers, self.layers, strict=True)):
             return self
-        network = copy(self)
-        network.layers = layers
+        network = self.with_layers(layers)
         network.is_conditioned = condition is not None
+        return network
+
+    def with_layers(self, layers: Sequence[Layer]) -> Self:
+        """This built network with other layers, which have the same parameters: copies that differ in a setting."""
+        network = copy(self)
+        network.layers = list(layers)
         network.plan(fuse=self._fuse)
         return network
 
@@ -174,14 +180,15 @@ class Sequential(Layer):
             y, step_caches = step.forward(y, train=train, rng=rng)
             caches += step_caches
         y = self.kernels.cast(y, x.dtype)
-        return y, Tape(caches, self.arena, inputs=len(x), outputs=len(y), dtype=x.dtype)
+        return y, Tape(caches, self.arena, layers=self.layers, inputs=len(x), outputs=len(y), dtype=x.dtype)
 
     def backward(
         self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True, release: bool = False
     ) -> Array | None:
         """The gradient of the input; see `Layer.backward`.
 
-        With `need_dx=False` the walk ends at the first layer that has parameters, without its dx.
+        With `need_dx=False` the walk ends at the first layer that has parameters, or a condition that gets gradients,
+        without its dx.
 
         Args:
             release: release the tape, and free each layer's activations as soon as its gradients are there, so that
@@ -265,9 +272,9 @@ class Sequential(Layer):
         return [Converted(part, dtype, self.kernels) for part, dtype in zip(walk, dtypes, strict=True)]
 
     def _first_trained(self) -> int:
-        """The index of the first layer with parameters; below it no gradient is needed."""
+        """The index of the first layer with gradients besides dx; below it no gradient is needed."""
         for index, layer in enumerate(self.layers):
-            if any(inner.own_parameters for _, inner in layer.walk()):
+            if any(inner.own_parameters or _goes_to_condition(inner) for _, inner in layer.walk()):
                 return index
         return len(self.layers)
 
@@ -393,6 +400,10 @@ def layer_list(layers: Any, *, of: str) -> list[Layer]:
         if not isinstance(layer, Layer):
             raise ConfigError(f"{of}: expected a layer at {index}, got {kind_of(layer)}. {_layer_remedy(layer)}")
     return found
+
+
+def _goes_to_condition(layer: Layer) -> bool:
+    return isinstance(layer, Conditional) and layer.condition_gradient is not None
 
 
 def _layer_remedy(found: Any) -> str:

@@ -46,6 +46,7 @@ class Recipe(OptimizerSettings):
 
     name: ClassVar[str]
     generator_names: ClassVar[tuple[str, ...]] = ("G",)  # of the networks that draw samples, as the learner has them
+    has_styles: ClassVar[bool] = False  # whether G begins with a mapping network, whose styles can be mixed
     from_images: ClassVar[bool] = False  # whether generators draw from images, not from noise
     # True if trained generators draw with Dropout and each batch's own statistics, as in training.
     as_in_training: ClassVar[bool] = False
@@ -309,6 +310,15 @@ class Recipe(OptimizerSettings):
         """
         return self.prior.truncated(z, truncation, rng)
 
+    def truncated_generator(self, G: Sequential, truncation: float) -> Sequential:  # noqa: ARG002
+        """G as it draws with that truncation: a G with styles takes these nearer to their mean, in place of z.
+
+        Args:
+            G: built.
+            truncation: in [0, 1]; 1 leaves it as it is.
+        """
+        return G
+
     def refuse_label(self, label: int | Sequence[int] | None) -> None:
         """Checks that no class is asked for, since G was trained without classes.
 
@@ -444,6 +454,10 @@ class Recipe(OptimizerSettings):
     def average_decay(self) -> float | Callable[[int], float]:
         """The decay of the moving averages, or a function of their updates; 0 keeps none."""
         return self.ema
+
+    def average_in_words(self) -> str:
+        """How long the average remembers: "of decay 0.999"; "" if there is none."""
+        return f"of decay {self.ema:g}" if self.ema else ""
 
     def _average(self, learner: Learner, name: str, *, seed: int | Sequence[int]) -> MovingAverage:
         G, first = learner.networks[name], learner.networks[self.generator_names[0]]

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from layer_cases import CASES, batch, built, condition
 
 from minigan.backends import Backend
 from minigan.errors import ConfigError, DTypeError, ShapeError
+from minigan.nn.gradcheck import check_backward, check_double_backward
 from minigan.nn.layers import (
     ConcatCondition,
     ConditionalAffine,
@@ -16,12 +18,15 @@ from minigan.nn.layers import (
     LeakyReLU,
     SelfAttention,
     SpectralNorm,
+    Tanh,
 )
+from minigan.nn.layers.condition import Condition
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.network.residual_blocks import projection
 
 ONE_HOT = np.eye(3)
+CONDITIONAL = {name: case for name, case in CASES.items() if case.condition}
 
 
 def network(backend: Backend) -> Sequential:
@@ -123,3 +128,63 @@ def test_wrong_conditions(backend: Backend):
         ConcatCondition((0,))
     with pytest.raises(ConfigError, match="only a vector can have an embedding"):
         ConcatCondition((4, 4, 1), embedding=3)
+
+
+@pytest.mark.parametrize("case", CONDITIONAL.values(), ids=CONDITIONAL.keys())
+def test_gradients_of_conditions(host_backend: Backend, case):
+    """dc, and the second order of a P that depends on dx and on dc: dP/d(dy), dP/dx, dP/dc, dP/dw."""
+    layer, x, c = built(case, host_backend), batch(case, host_backend), condition(case, host_backend)
+    rng = np.random.default_rng(3)
+    checks = [
+        *check_backward(layer, x, condition=c, rng=rng),
+        *check_double_backward(layer, x, condition=c, rng=rng),
+    ]
+    assert {"dc", "dP/dc"} <= {check.what for check in checks}
+    assert [str(check) for check in checks if not check.passed] == []
+
+
+def test_every_combinator_hands_the_gradients_of_a_condition_on(host_backend: Backend):
+    def scaled() -> list[Layer]:
+        return [ConditionalAffine(3), Tanh()]
+
+    inside = [
+        Residual(scaled(), shortcut=scaled()),
+        SkipConcat([*scaled(), Conv2D(2, 1)]),
+        Parallel([scaled(), scaled()]),
+        Inpainting([*scaled(), SelfAttention(), ConcatCondition((3,)), Conv2D(9, 1)]),
+    ]
+    net = Sequential([Sequential(inside)], name="net")
+    net.build((2, 3, 3), backend=host_backend, dtype="float64", rng=np.random.default_rng(0))
+    for _, p in net.named_parameters():
+        p.value[...] = np.random.default_rng(p.size).normal(0, 0.5, size=p.shape)
+    rng = np.random.default_rng(4)
+    x, c = rng.normal(size=(2, 2, 3, 3)), rng.normal(size=(2, 3))
+    checks = [*check_backward(net, x, condition=c, rng=rng), *check_double_backward(net, x, condition=c, rng=rng)]
+    assert [str(check) for check in checks if not check.passed] == []
+
+
+def test_a_condition_gets_gradients_without_dx_and_with_frozen_weights(backend: Backend):
+    """Below the first layer with weights, too; and a condition held fixed changes nothing."""
+    net, rng = network(backend), np.random.default_rng(1)
+    x, c = backend.asarray(rng.normal(size=(3, 4, 4, 1))), backend.asarray(rng.normal(size=(3, 3)))
+    y, tape = net.given(c).forward(x, train=True)
+    all_of_it, frozen = (backend.zeros(9, net.dtype).reshape(3, 3) for _ in range(2))
+    grads, fixed = net.gradients(), net.gradients()
+    dx = net.given(Condition(c, all_of_it)).backward(y, tape, grads=grads)
+    assert net.given(Condition(c, frozen)).backward(y, tape, grads=None, need_dx=False) is None
+    assert (net.given(c).backward(y, tape, grads=fixed) == dx).all()
+    assert (grads.flat == fixed.flat).all()
+    assert np.abs(backend.to_numpy(frozen)).min() > 0
+    np.testing.assert_allclose(backend.to_numpy(frozen), backend.to_numpy(all_of_it), rtol=1e-12)
+
+
+def test_gradients_of_a_condition_add_up(backend: Backend):
+    net, rng = network(backend), np.random.default_rng(1)
+    x, c = backend.asarray(rng.normal(size=(3, 4, 4, 1))), backend.asarray(rng.normal(size=(3, 3)))
+    dc = backend.zeros(9, net.dtype).reshape(3, 3)
+    bound = net.given(Condition(c, dc))
+    y, tape = bound.forward(x, train=True)
+    bound.backward(y, tape, grads=None)
+    once = backend.to_numpy(dc).copy()
+    bound.backward(y, tape, grads=None)
+    np.testing.assert_allclose(backend.to_numpy(dc), 2 * once, rtol=1e-12)

@@ -19,6 +19,7 @@ from minigan.nn.layers import (
     ConvTranspose2D,
     Dense,
     Dropout,
+    EqualizedRate,
     Flatten,
     GlobalAveragePooling2D,
     InstanceNorm,
@@ -112,7 +113,8 @@ NETWORKS = {
         BatchNorm(), Tanh(), ConvTranspose2D(3, 4, stride=2, init=INIT), Tanh(),
     ],
     "critic": lambda: [
-        SpectralNorm(Conv2D(16, 3, stride=2, init=INIT)), LayerNorm(), LeakyReLU(),
+        SpectralNorm(Conv2D(16, 3, stride=2, init=INIT)), LayerNorm(), LeakyReLU(), EqualizedRate(Conv2D(16, 3)),
+        LeakyReLU(gain=1.5), Conv2D(16, 3, init=INIT), LeakyReLU(gain=2),
         Conv2D(16, 3, stride=2, init=INIT), InstanceNorm(), Sigmoid(), Flatten(), Dense(30, init=INIT), Maxout(3),
         Dense(1, init=INIT),
     ],
@@ -291,6 +293,6 @@ def test_layers_that_compute_in_numpy_are_given_float32():
     wide = {kind.__name__ for kind in kinds if not vars(kind).get("narrow")}
     assert wide == {
         "AveragePooling2D", "ConcatCondition", "ConditionalAffine", "GlobalAveragePooling2D", "GlobalSumPooling2D",
-        "InnerProduct", "Layer", "MinibatchStdDev", "SelfAttention",
+        "InnerProduct", "Layer", "LearnedConstant", "MinibatchStdDev", "PixelNorm", "SelfAttention",
     }  # fmt: skip
     assert not Reshape((1,)).build((1,), backend=NARROW, rng=np.random.default_rng(0)).own_flops
