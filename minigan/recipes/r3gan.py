@@ -64,6 +64,7 @@ AUTHORS: Mapping[str, Any] = {
     "ramp_images": 20_000_000,
     "lr": 2e-4,
     "lr_end": 5e-5,
+    "augment": "flip,turns,translation,color,cutout",
 }
 CIFAR10: Mapping[str, Any] = {
     **AUTHORS,
@@ -262,6 +263,11 @@ class R3GAN(NoiseRecipe):
         if not self.ema_half_life:
             return self.ema
         return HalfLife(self._ramp(0.0, self.ema_half_life), batch_size=self.batch_size * self.accumulate)
+
+    def average_in_words(self) -> str:
+        if not self.ema_half_life:
+            return super().average_in_words()
+        return f"with a half-life that rises to {self.ema_half_life:,.0f} images"
 
     def _augmentations(self) -> list[Augmentation]:
         layers = super()._augmentations()
