@@ -54,7 +54,7 @@ def _seeds(options: argparse.Namespace) -> tuple[list[int], list[int]]:
         return list(range(first, first + height)), list(range(first + height, first + height + width))
     if len(options.seeds) != height + width:
         raise ConfigError(
-            f"a grid of {height}x{width} takes {height + width} seeds, those of its rows first, got {len(options.seeds)}. "
-            "Name as many, or leave `seeds` out."
+            f"a grid of {height}x{width} takes {height + width} seeds, those of its rows first, got "
+            f"{len(options.seeds)}. Name as many, or leave `seeds` out."
         )
     return options.seeds[:height], options.seeds[height:]

@@ -139,6 +139,31 @@ static void net_conditional_affine(float *x, int pixels, int C, const float *con
     }
 }
 
+/* x = x s, by channel. */
+static void net_modulate(float *x, int pixels, int C, const float *s)
+{
+    for (int i = 0; i < pixels; i++, x += C)
+        for (int c = 0; c < C; c++)
+            x[c] *= s[c];
+}
+
+/* y = 1 / sqrt(s^2 q + eps), with q [C][K]. */
+static void net_demodulation(const float *s, float *y, int C, int K, const float *q, float eps)
+{
+    for (int k = 0; k < K; k++) {
+        float sum = 0;
+        for (int c = 0; c < C; c++)
+            sum += s[c] * s[c] * q[c * K + k];
+        y[k] = 1 / sqrtf(sum + eps);
+    }
+}
+
+static void net_constant(float *y, int size, const float *value)
+{
+    for (int i = 0; i < size; i++)
+        y[i] = value[i];
+}
+
 /* The mean of (x - center)^power over an image's channels from `first` to `end`, for power 1 or 2; summed row by row. */
 static float net_mean(const float *x, int H, int W, int C, int first, int end, float center, int power)
 {

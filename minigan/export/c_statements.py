@@ -192,6 +192,23 @@ def _conditional_affine(op: g.ConditionalAffine, inputs: list[str], output: str,
     return f"net_conditional_affine({output}, {pixels}, {channels}, {inputs[1]}, {classes}, {gamma}, {beta});"
 
 
+@translates(g.Modulate, to=C)
+def _modulate(op: g.Modulate, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_modulate({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {inputs[1]});"
+
+
+@translates(g.Demodulation, to=C)
+def _demodulation(op: g.Demodulation, inputs: list[str], output: str, program: Program) -> str:
+    C, K = op.q.shape
+    program.flops += 2 * op.q.size
+    return f"net_demodulation({inputs[0]}, {output}, {C}, {K}, {program.keep(op.q)}, {_float(op.eps)});"
+
+
+@translates(g.Constant, to=C)
+def _constant(op: g.Constant, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_constant({output}, {prod(op.shape)}, {program.keep(op.value)});"
+
+
 @translates(g.GroupNorm, to=C)
 def _group_norm(op: g.GroupNorm, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
     gamma, beta = program.keep(op.gamma), program.keep(op.beta)

@@ -37,7 +37,7 @@ def evaluate(graph: g.Graph, x: Array, condition: Array | None) -> Array:
     values: dict[int, Any] = {g.INPUT: x, g.CONDITION: condition}
     for op in graph.ops:
         if isinstance(op, g.Custom):
-            layer = op.layer if len(op.inputs) == 1 else op.layer.given(condition)
+            layer = op.layer if len(op.inputs) == 1 else op.layer.given(values[op.inputs[1]])
             values[op.output] = layer.forward(x=values[op.inputs[0]], train=False)[0]
         else:
             values[op.output] = OPERATIONS[type(op)](op, *(values[value] for value in op.inputs))
@@ -87,6 +87,9 @@ OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Affine: lambda op, x: x * op.scale + op.shift,
     g.Scale: lambda op, x: op.factor * x + op.offset,
     g.ConditionalAffine: _conditional,
+    g.Modulate: lambda op, x, s: x * s[:, None, None],  # noqa: ARG005
+    g.Demodulation: lambda op, s: (s * s @ op.q + op.eps) ** -0.5,
+    g.Constant: lambda op, x: np.broadcast_to(op.value, (len(x), *op.shape)),
     g.GroupNorm: lambda op, x: f.group_norm(x, op.gamma, op.beta, op.groups, op.eps),
     g.PixelNorm: lambda op, x: f.pixel_norm(x, op.eps),
     g.Activation: lambda op, x: ACTIVATIONS[op.function](op, x),

@@ -27,9 +27,11 @@ __all__ = [
     "Blend",
     "Concat",
     "ConditionalAffine",
+    "Constant",
     "Conv",
     "ConvTranspose",
     "Custom",
+    "Demodulation",
     "Dense",
     "DepthToSpace",
     "Depthwise",
@@ -37,6 +39,7 @@ __all__ = [
     "GroupNorm",
     "Linear",
     "Maxout",
+    "Modulate",
     "Op",
     "PixelNorm",
     "ReflectPad",
@@ -165,6 +168,26 @@ class ConditionalAffine(Op):
 
     gamma: Array
     beta: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modulate(Op):
+    """x * s by channel, of images x and vectors s."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demodulation(Op):
+    """(s² q + eps)^(-1/2) of vectors s, with q (C, K)."""
+
+    q: Array
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Op):
+    """The same array for each example, whatever the input."""
+
+    value: Array
 
 
 @dataclass(frozen=True, kw_only=True)

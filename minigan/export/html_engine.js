@@ -78,6 +78,14 @@ const operations = {
     });
     for (let i = 0; i < y.length; i++) y[i] = x[i] * scale[i % C] + shift[i % C];
   },
+  modulate(op, [x, s], y) { for (let i = 0; i < y.length; i++) y[i] = x[i] * s[i % s.length]; },
+  // 1 / sqrt(s² q + eps), with q [C][K].
+  demodulation(op, [s], y) {
+    const K = y.length, sums = new Float64Array(K);
+    s.forEach((value, c) => { for (let k = 0; k < K; k++) sums[k] += value * value * op.q[c * K + k]; });
+    for (let k = 0; k < K; k++) y[k] = 1 / Math.sqrt(sums[k] + op.eps);
+  },
+  constant(op, [x], y) { y.set(op.value); },
   // Each group of channels with mean 0 and variance 1, then a scale and a shift by channel.
   group_norm(op, [x], y) {
     const C = op.gamma.length, width = C / op.groups, count = x.length / op.groups;

@@ -188,6 +188,22 @@ def _conditional_affine(op: g.ConditionalAffine, program: Program) -> Call:
     return Call("conditional_affine", arrays={"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
 
 
+@translates(g.Modulate, to=HTML)
+def _modulate(op: g.Modulate, program: Program) -> Call:  # noqa: ARG001
+    return Call("modulate")
+
+
+@translates(g.Demodulation, to=HTML)
+def _demodulation(op: g.Demodulation, program: Program) -> Call:
+    program.flops += 2 * op.q.size
+    return Call("demodulation", {"eps": float(op.eps)}, {"q": program.keep(op.q)})
+
+
+@translates(g.Constant, to=HTML)
+def _constant(op: g.Constant, program: Program) -> Call:
+    return Call("constant", arrays={"value": program.keep(op.value)})
+
+
 @translates(g.GroupNorm, to=HTML)
 def _group_norm(op: g.GroupNorm, program: Program) -> Call:
     told = {"groups": op.groups, "eps": float(op.eps)}

@@ -221,6 +221,22 @@ def _conditional_affine(op: g.ConditionalAffine, inputs: list[str], body: Body) 
     return Expression(f"{inputs[0]} * {gamma} + {beta}", closed=False)
 
 
+@translates(g.Modulate, to=NUMPY)
+def _modulate(op: g.Modulate, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
+    return Expression(f"{inputs[0]} * {inputs[1]}[:, None, None]", closed=False)
+
+
+@translates(g.Demodulation, to=NUMPY)
+def _demodulation(op: g.Demodulation, inputs: list[str], body: Body) -> Expression:
+    s = inputs[0]
+    return Expression(f"1 / np.sqrt({s} * {s} @ {body.keep('q', op.q)} + {op.eps:g})", closed=False)
+
+
+@translates(g.Constant, to=NUMPY)
+def _constant(op: g.Constant, inputs: list[str], body: Body) -> Expression:
+    return Expression(f"np.broadcast_to({body.keep('constant', op.value)}, (len({inputs[0]}), *{op.shape}))")
+
+
 @translates(g.Activation, to=NUMPY)
 def _activation(op: g.Activation, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
     name = "np.tanh" if op.function == "tanh" else op.function

@@ -198,6 +198,28 @@ def _conditional_affine(op: g.ConditionalAffine, inputs: list[str], nodes: Nodes
     return nodes.affine(x, nodes.as_pixel(gamma, op.shape), nodes.as_pixel(beta, op.shape))
 
 
+@translates(g.Modulate, to=ONNX)
+def _modulate(op: g.Modulate, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("Mul", [inputs[0], nodes.as_pixel(inputs[1], op.shape)])
+
+
+@translates(g.Demodulation, to=ONNX)
+def _demodulation(op: g.Demodulation, inputs: list[str], nodes: Nodes) -> str:
+    sums = nodes.add("MatMul", [nodes.add("Mul", [inputs[0], inputs[0]]), nodes.constant(op.q)])
+    return nodes.add("Reciprocal", [nodes.add("Sqrt", [nodes.add("Add", [sums, nodes.number(op.eps)])])])
+
+
+@translates(g.Constant, to=ONNX)
+def _constant(op: g.Constant, inputs: list[str], nodes: Nodes) -> str:
+    """Added to a zero for each example, which gives it the size of the batch."""
+    before = nodes.graph.shape(op.inputs[0])
+    axes = nodes.constant(np.arange(1, 1 + len(before), dtype=np.int64))
+    zeros = nodes.add("ReduceSum", [nodes.add("Mul", [inputs[0], nodes.number(0)]), axes], {"keepdims": 1})
+    zeros = nodes.reshape(zeros, (1,) * len(op.shape))
+    value = np.moveaxis(op.value, -1, 0)
+    return nodes.add("Add", [zeros, nodes.constant(np.ascontiguousarray(value))])
+
+
 # ---------------------------------------------------------------------------------------------- number by number
 
 

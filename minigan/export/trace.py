@@ -33,8 +33,11 @@ from minigan.nn.layers import (
     GroupNorm,
     InstanceNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    Modulated,
+    NoiseInjection,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
@@ -52,6 +55,9 @@ from minigan.nn.layers.condition import Conditional
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
+from minigan.nn.network.styled import Styled, conditional_layers
+from minigan.nn.network.synthesis import OutputSkips
 from minigan.nn.parameters import Parameter
 
 __all__ = ["Tracer", "trace"]
@@ -63,7 +69,7 @@ def trace(network: Sequential, *, to: str) -> g.Graph:
     Raises:
         ConfigError: a layer has a translation neither to the format nor to "graph"; names it.
     """
-    shapes = {layer.shape for _, layer in network.walk() if isinstance(layer, Conditional)}
+    shapes = {layer.shape for layer in conditional_layers(network)}
     if len(shapes) > 1:
         raise ConfigError(f"{network.path}: expected one condition, found some of shapes {sorted(shapes)}.")
     tracer = Tracer(network.kernels.to_numpy, to=to)
@@ -78,11 +84,14 @@ class Tracer:
     Attributes:
         ops: so far.
         to: the format that the graph is for.
+        condition: the value that conditional layers are given.
     """
 
     def __init__(self, to_numpy: Callable[[Any], np.ndarray], *, to: str) -> None:
         self.ops: list[g.Op] = []
         self.to = to
+        self.condition = g.CONDITION
+        self.styles: set[int] = set()  # values that are one style for all rows
         self._to_numpy = to_numpy
         self._path = ""
 
@@ -93,7 +102,7 @@ class Tracer:
         if found.to == GRAPH:
             y: int = found.function(layer, x, self)
         else:
-            inputs = (x, g.CONDITION) if isinstance(layer, Conditional) else (x,)
+            inputs = (x, self.condition) if isinstance(layer, Conditional) else (x,)
             y = self.add(g.Custom(inputs=inputs, shape=layer.output_shape, layer=layer))
         self._path = around
         return y
@@ -103,6 +112,13 @@ class Tracer:
         value = g.CONDITION + 1 + len(self.ops)
         self.ops.append(replace(op, output=value, path=self._path))
         return value
+
+    def given(self, layer: Layer, x: int, condition: int) -> int:
+        """Adds a layer under another condition."""
+        around, self.condition = self.condition, condition
+        y = self.layer(layer, x)
+        self.condition = around
+        return y
 
     def array(self, parameter: Parameter | Any | None) -> Any:
         """A parameter's or an array's numbers in host memory, float32; None for None."""
@@ -144,7 +160,74 @@ def _inpainting(layer: Inpainting, x: int, tracer: Tracer) -> int:
     return tracer.add(g.Blend(inputs=(tracer.layer(layer.inner, x), x), shape=layer.output_shape))
 
 
+@translates(OutputSkips, to=GRAPH)
+def _output_skips(layer: OutputSkips, x: int, tracer: Tracer) -> int:
+    y = None
+    for block, output, up in layer.parts():
+        x = tracer.layer(block, x)
+        image = tracer.layer(output, x)
+        if y is not None and up is not None:
+            image = tracer.add(g.Add(inputs=(tracer.layer(up, y), image), shape=output.output_shape))
+        y = image
+    return x if y is None else y
+
+
+@translates(Styled, to=GRAPH)
+def _styled(layer: Styled, x: int, tracer: Tracer) -> int:
+    if len(layer.input_shape) > 1 and x not in tracer.styles:
+        why = "it reads a style for each layer, and an exported network has one for all"
+        raise refusal(layer, to=tracer.to, why=why, remedy="Export the whole generator, with its mapping.")
+    return tracer.given(layer.inner, x, condition=x)
+
+
+@translates(MappingNetwork, to=GRAPH)
+def _mapping(layer: MappingNetwork, x: int, tracer: Tracer) -> int:
+    """One style, for all rows."""
+    w = tracer.layer(layer.inner, x)
+    if layer.truncation != 1:
+        mean = tracer.array(layer.w_avg)
+        scale = np.full_like(mean, layer.truncation)
+        w = tracer.add(g.Affine(inputs=(w,), shape=mean.shape, scale=scale, shift=(1 - scale) * mean))
+    tracer.styles.add(w)
+    return w
+
+
+@translates(MappedCondition, to=GRAPH)
+def _mapped_condition(layer: MappedCondition, x: int, tracer: Tracer) -> int:
+    return tracer.given(layer.inner, x, condition=tracer.layer(layer.mapping, tracer.condition))
+
+
 # ---------------------------------------------------------------------------------------------- layers with weights
+
+
+@translates(Modulated, to=GRAPH)
+def _modulated(layer: Modulated, x: int, tracer: Tracer) -> int:
+    """Scales around a plain convolution."""
+    C = layer.input_shape[-1:]
+    style = tracer.layer(layer.affine, tracer.condition)
+    s = tracer.add(g.Scale(inputs=(style,), shape=C, factor=layer.gain, offset=layer.gain))
+    u = tracer.layer(layer.inner, tracer.add(g.Modulate(inputs=(x, s), shape=layer.input_shape)))
+    if not layer.demodulate:
+        return u
+    q = tracer.array(layer.squares())
+    d = tracer.add(g.Demodulation(inputs=(s,), shape=layer.output_shape[-1:], q=q, eps=layer.eps))
+    return tracer.add(g.Modulate(inputs=(u, d), shape=layer.output_shape))
+
+
+@translates(LearnedConstant, to=GRAPH)
+def _learned_constant(layer: LearnedConstant, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.Constant(inputs=(x,), shape=layer.output_shape, value=tracer.array(layer.c)))
+
+
+@translates(NoiseInjection, to=GRAPH)
+def _noise(layer: NoiseInjection, x: int, tracer: Tracer) -> int:
+    """The image of noise that evaluation adds, a constant."""
+    noise = tracer.array(layer.strength) * tracer.array(layer.noise)
+    if not noise.any():
+        return x
+    value = np.ascontiguousarray(np.broadcast_to(noise, layer.output_shape))
+    constant = tracer.add(g.Constant(inputs=(x,), shape=layer.output_shape, value=value))
+    return tracer.add(g.Add(inputs=(x, constant), shape=layer.output_shape))
 
 
 @translates(Dense, to=GRAPH)
@@ -239,7 +322,7 @@ def _self_attention(layer: SelfAttention, x: int, tracer: Tracer) -> int:
 
 @translates(ConcatCondition, to=GRAPH)
 def _concat_condition(layer: ConcatCondition, x: int, tracer: Tracer) -> int:
-    c = g.CONDITION
+    c = tracer.condition
     if layer.E:
         c = tracer.add(g.Dense(inputs=(c,), shape=(layer.embedding,), w=tracer.array(layer.E), b=None))
     return tracer.add(g.Concat(inputs=(x, c), shape=layer.output_shape))
@@ -248,7 +331,9 @@ def _concat_condition(layer: ConcatCondition, x: int, tracer: Tracer) -> int:
 @translates(ConditionalAffine, to=GRAPH)
 def _conditional_affine(layer: ConditionalAffine, x: int, tracer: Tracer) -> int:
     gamma, beta = tracer.array(layer.gamma), tracer.array(layer.beta)
-    return tracer.add(g.ConditionalAffine(inputs=(x, g.CONDITION), shape=layer.output_shape, gamma=gamma, beta=beta))
+    return tracer.add(
+        g.ConditionalAffine(inputs=(x, tracer.condition), shape=layer.output_shape, gamma=gamma, beta=beta)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- layers without

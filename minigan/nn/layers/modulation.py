@@ -158,7 +158,7 @@ class Modulated(Conditional):
         u, _ = self.inner.forward(xs, train=train, rng=rng)
         if not self.demodulate:
             return u, ModulatedCache(x, xs, s, affine, None)
-        q = self._squares()
+        q = self.squares()
         d = (self.kernels.matmul(s * s, q) + self.eps) ** -0.5
         return self.kernels.scale_channels(u, d), ModulatedCache(x, xs, s, affine, Norms(q, d, u))
 
@@ -244,7 +244,7 @@ class Modulated(Conditional):
 
     # ------------------------------------------------------------------------------------------ the norms
 
-    def _squares(self) -> Array:
+    def squares(self) -> Array:
         """q, (C, K)."""
         w = self.inner.w.value
         q = (w * w).sum(axis=(0, 1))
@@ -293,6 +293,6 @@ class Modulated(Conditional):
 
     def _add_to_row(self, dc: Array) -> None:
         """Adds to the condition's gradient."""
-        gradient = self.condition_gradient
+        gradient: Array = self.condition_gradient
         own = gradient if self.row is None or gradient.ndim == 2 else gradient[:, self.row]
         own += dc

@@ -63,9 +63,7 @@ class OutputSkips(Block):
     def __init__(self, stages: Sequence[Stage], *, enlarge: Callable[[], Layer] = FIRUpSampling2D) -> None:
         super().__init__()
         if not stages:
-            raise ConfigError(
-                f"{self.path}: expected at least one stage, got none. Write OutputSkips([([...], [...])])."
-            )
+            raise ConfigError(f"{self.path}: expected at least one stage, got none. Give [([...], [...])].")
         self.stages = stages
         self.enlarge = enlarge
         self.blocks = [Sequential(f, name=f"{self.path}.block{k}") for k, (f, _) in enumerate(stages)]
@@ -106,7 +104,7 @@ class OutputSkips(Block):
         self, x: Array, *, train: bool, rng: np.random.Generator | None = None
     ) -> tuple[Array, list[StageCache]]:
         h, y, tapes = x, None, []
-        for block, output, up in self._stages():
+        for block, output, up in self.parts():
             h, of_block = block.forward(h, train=train, rng=rng)
             of_up = None
             if up is not None:
@@ -121,10 +119,9 @@ class OutputSkips(Block):
     ) -> Array | None:
         dh: Array | None = None
         for (block, output, up), tapes in self._down(cache):
-            last = up is None
             through = output.backward(dy, tapes.output, grads=grads)
             dh = through if dh is None else self.kernels.add(dh, through)
-            dh = block.backward(dh, tapes.block, grads=grads, need_dx=need_dx or not last)
+            dh = block.backward(dh, tapes.block, grads=grads, need_dx=need_dx or up is not None)
             if up is not None:
                 dy = up.backward(dy, tapes.up, grads=grads)
         return dh
@@ -149,10 +146,10 @@ class OutputSkips(Block):
         """Up through the stages as forward, and down again as backward, from what is curved."""
         y: Array | None = None
         curved = []  # dP/dx of each stage's three parts
-        for (block, output, up), (of_block, of_output, of_up), tapes in zip(self._stages(), record, cache, strict=True):
+        for (block, output, up), (of_block, of_output, of_up), tapes in zip(self.parts(), record, cache, strict=True):
             v, at_block = block.double_backward(v, of_block, tapes.block, grads=grads)
             at_up = None
-            if up is not None:
+            if up is not None and tapes.up is not None:
                 y, at_up = up.double_backward(y, of_up, tapes.up, grads=grads)
             image, at_output = output.double_backward(v, of_output, tapes.output, grads=grads)
             y = image if y is None else self.kernels.add(y, image)
@@ -160,7 +157,7 @@ class OutputSkips(Block):
         return y, self._curvature(curved, cache, grads)
 
     def _curvature(
-        self, curved: list[tuple[Array | None, ...]], cache: list[StageCache], grads: Gradients | None
+        self, curved: Sequence[tuple[Array | None, ...]], cache: list[StageCache], grads: Gradients | None
     ) -> Array | None:
         """dP/dx, from what each part has at its own input; adds to the gradients of the weights below."""
         h: Array | None = None
@@ -178,7 +175,7 @@ class OutputSkips(Block):
         return h
 
     def commit_statistics(self, cache: list[StageCache]) -> None:
-        for (block, output, up), tapes in zip(self._stages(), cache, strict=True):
+        for (block, output, up), tapes in zip(self.parts(), cache, strict=True):
             block.commit_statistics(tapes.block)
             output.commit_statistics(tapes.output)
             if up is not None and tapes.up is not None:
@@ -189,13 +186,13 @@ class OutputSkips(Block):
         """Of the sums of images."""
         return sum(int(np.prod(output.output_shape)) for output in self.outputs[1:])
 
-    def _stages(self) -> Iterator[tuple[Sequential, Sequential, Sequential | None]]:
+    def parts(self) -> Iterator[tuple[Sequential, Sequential, Sequential | None]]:
         """Each stage's block, output and enlargement of what the stages before have drawn."""
         return zip(self.blocks, self.outputs, [None, *self.ups], strict=True)
 
     def _down(self, cache: list[StageCache]) -> Iterator[tuple[Any, StageCache]]:
         """The stages from the last to the first, with their tapes."""
-        return reversed(list(zip(self._stages(), cache, strict=True)))
+        return reversed(list(zip(self.parts(), cache, strict=True)))
 
     def _sum(self, a: Array | None, b: Array | None) -> Array | None:
         if a is None or b is None:
