@@ -1,1 +1,1 @@
-"""Benchmarks that anyone can run; the figures in README and notes come from here. `python -m benchmarks` lists them."""
+"""Benchmarks that anyone can run; the figures in README and docs come from here. `python -m benchmarks` lists them."""

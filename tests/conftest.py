@@ -11,6 +11,7 @@ import pytest
 from engines import ON_THE_HOST, is_installed
 from hypothesis import HealthCheck, settings
 from suite import (  # noqa: F401 (hooks)
+    pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_terminal_summary,

@@ -413,9 +413,12 @@ class Backend(ABC):
 
         y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c], x being 0 outside.
 
+        In groups it is one such convolution for each, side by side: outputs k // (K / groups) = g see the channels from
+        g * C / groups on. What is not finite in one group reaches no other.
+
         Args:
             x: (N, H, W, C).
-            w: (R, S, C, K).
+            w: (R, S, C / groups, K).
             b: (K,), or None for no bias.
             geometry: all sizes but N.
         Returns:
@@ -431,7 +434,7 @@ class Backend(ABC):
 
         Args:
             dy: (N, P, Q, K).
-            w: (R, S, C, K), the convolution's own layout.
+            w: (R, S, C / groups, K), the convolution's own layout.
             geometry: of the convolution.
             b: (C,), added to every pixel: the bias of a transposed convolution. None for no bias.
         Returns:
@@ -449,7 +452,7 @@ class Backend(ABC):
             x: (N, H, W, C).
             dy: (N, P, Q, K).
             geometry: of the convolution.
-            add_to: (R, S, C, K).
+            add_to: (R, S, C / groups, K).
         """
 
     # ------------------------------------------------------------------------------------------ dense
@@ -862,7 +865,7 @@ class Backend(ABC):
         *,
         lr: Number,
         beta1: float,
-        beta2: float,
+        beta2: Number,
         eps: float,
         step: Number,
         weight_decay: float = 0.0,

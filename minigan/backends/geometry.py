@@ -71,8 +71,9 @@ def resolve_padding(padding: Padding, size: IntPair, filter: IntPair, stride: In
 class ConvGeometry:
     """All integers of one convolution but the batch size.
 
-    A convolution maps `x (N, H, W, C)` to `y (N, P, Q, K)` with `w (R, S, C, K)`; the same object describes its
-    input gradient (`y`'s shape to `x`'s) and its weight gradient.
+    A convolution maps `x (N, H, W, C)` to `y (N, P, Q, K)` with `w (R, S, C / groups, K)`; the same object describes
+    its input gradient (`y`'s shape to `x`'s) and its weight gradient. In groups, the k-th part of the outputs sees the
+    k-th part of the channels alone: with as many groups as channels each is filtered by itself ("depthwise").
     """
 
     H: int
@@ -83,12 +84,18 @@ class ConvGeometry:
     S: int
     stride: IntPair = (1, 1)
     padding: tuple[IntPair, IntPair] = ((0, 0), (0, 0))  # ((top, bottom), (left, right))
+    groups: int = 1  # of neighbouring channels
 
     def __post_init__(self) -> None:
         if min(self.H, self.W, self.C, self.K, self.R, self.S, *self.stride) < 1:
             raise ShapeError(
                 f"every size of a convolution must be at least 1: got image {self.H}x{self.W} with {self.C} "
                 f"channels, {self.K} filters of {self.R}x{self.S}, stride {self.stride}."
+            )
+        if self.groups < 1 or self.C % self.groups or self.K % self.groups:
+            raise ShapeError(
+                f"{self.groups} groups do not divide {self.C} and {self.K} channels. Choose numbers of channels that "
+                "they divide."
             )
         if self.P < 1 or self.Q < 1:
             raise ShapeError(
@@ -118,22 +125,22 @@ class ConvGeometry:
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
-        """(R, S, C, K)."""
-        return self.R, self.S, self.C, self.K
+        """(R, S, C / groups, K)."""
+        return self.R, self.S, self.C // self.groups, self.K
 
     @property
     def flops(self) -> int:
         """Floating-point operations per example (a multiply-add counts as two); the same for all three kernels."""
-        return 2 * self.P * self.Q * self.R * self.S * self.C * self.K
+        return 2 * self.P * self.Q * self.R * self.S * self.C // self.groups * self.K
 
 
 def conv_geometry(
-    input_shape: tuple[int, ...], channels: int, filter: IntPair, stride: IntPair, padding: Padding
+    input_shape: tuple[int, ...], channels: int, filter: IntPair, stride: IntPair, padding: Padding, groups: int = 1
 ) -> ConvGeometry:
     """The convolution of an `(H, W, C)` image with `channels` filters."""
     H, W, C = input_shape
     pads = resolve_padding(padding, (H, W), filter, stride)
-    return ConvGeometry(H, W, C, channels, *filter, stride, pads)
+    return ConvGeometry(H, W, C, channels, *filter, stride, pads, groups)
 
 
 def conv_transpose_geometry(
@@ -143,6 +150,7 @@ def conv_transpose_geometry(
     stride: IntPair,
     padding: Padding,
     output_padding: IntPair,
+    groups: int = 1,
 ) -> ConvGeometry:
     """The convolution whose input gradient is a transposed convolution of an `(h, w, c)` image.
 
@@ -172,4 +180,4 @@ def conv_transpose_geometry(
             f"padding {padding} leaves nothing of a {h}x{w} image transposed with a "
             f"{filter[0]}x{filter[1]} filter and stride {stride}. Use less padding."
         )
-    return ConvGeometry(H, W, channels, c, *filter, stride, pads)
+    return ConvGeometry(H, W, channels, c, *filter, stride, pads, groups)

@@ -52,9 +52,10 @@ def _seeds(options: argparse.Namespace) -> tuple[list[int], list[int]]:
     first = options.seed or 0
     if options.seeds is None:
         return list(range(first, first + height)), list(range(first + height, first + height + width))
-    if len(options.seeds) != height + width:
+    found = len(options.seeds)
+    if found != height + width:
         raise ConfigError(
-            f"a grid of {height}x{width} takes {height + width} seeds, those of its rows first, got "
-            f"{len(options.seeds)}. Name as many, or leave `seeds` out."
+            f"a grid of {height}x{width} takes {height + width} seeds, those of its rows first, got {found}. "
+            "Name as many, or leave `seeds` out."
         )
     return options.seeds[:height], options.seeds[height:]

@@ -2,6 +2,7 @@
 
 from minigan.data.dataset import Dataset, LabelledDataset, PairDataset
 from minigan.data.digits import Digits
+from minigan.data.film_files import encode_film
 from minigan.data.loader import Loader
 from minigan.data.pictures import image_grid
 from minigan.data.png import encode_png
@@ -33,6 +34,7 @@ __all__ = [
     "Tinted",
     "UnpairedDataset",
     "UnpairedLoader",
+    "encode_film",
     "encode_png",
     "grid",
     "image_grid",

@@ -1,5 +1,6 @@
 """The result of a survey of data: an object, and lines for people, none wider than 80 columns where names are short."""
 
+import html
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,14 @@ class Survey:
 
     def __str__(self) -> str:
         return _table(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the same facts as a table. Names of files and classes are a stranger's text."""
+        rows = "".join(
+            f"<tr><th>{html.escape(title)}</th><td><pre>{html.escape(chr(10).join(lines))}</pre></td></tr>"
+            for title, lines in _facts(self).items()
+        )
+        return f"<table><caption>{html.escape(_cut(self.name, WIDTH))}</caption><tbody>{rows}</tbody></table>"
 
     def to_json(self) -> dict[str, Any]:
         """All of it, as values that JSON has."""

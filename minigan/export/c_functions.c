@@ -2,11 +2,11 @@
    Images are [height][width][channels], and filters as net_filter says. A blank line ends a function. */
 
 /* A convolution, a transposed convolution or a dense layer (an image of one pixel): sizes, then its numbers. The weights
-   are [R][S][C][K], with C rounded up to fours by zeros; for fewer than eight K they are [R][S][K][C]. */
+   are [groups][R][S][C][K], a group's C rounded up to fours by zeros; for fewer than eight K, [groups][R][S][K][C]. */
 typedef struct {
     int H, W, C;       /* the image that comes in */
     int P, Q, K;       /* the image that goes out */
-    int R, S;          /* filter */
+    int R, S, groups;  /* filter; and groups of channels */
     int down, across;  /* stride */
     int top, left;     /* zeros around the image that comes in; of a transposed one, the margin cut off what goes out */
     const net_weight *w;
@@ -83,35 +83,35 @@ static void net_few(const float *x, int x_step, int C, const net_weight *w, floa
         }
 }
 
-/* y = filter(x), place by place of the filter. At each, a coarse image meets every stride-th pixel of a fine one: in a
+/* y = filter(x), group by group and place by place of the filter. At each, a coarse image meets every stride-th pixel of a fine one: in a
    convolution the fine image comes in, in a transposed one it goes out. No zero is multiplied. */
 static void net_convolve(const float *x, float *y, const net_filter *f, int transposed)
 {
     const int rows = transposed ? f->H : f->P, columns = transposed ? f->W : f->Q;
     const int fine_rows = transposed ? f->P : f->H, fine_columns = transposed ? f->Q : f->W;
-    const int size = f->P * f->Q * f->K, C = f->K < 8 ? f->C : (f->C + 3) / 4 * 4;
+    const int deep = f->C / f->groups, wide = f->K / f->groups, together = wide < 8 ? deep : (deep + 3) / 4 * 4;
     const net_weight *w = f->w;
-    for (int i = 0; i < size; i++)
+    for (int i = 0; i < f->P * f->Q * f->K; i++)
         y[i] = 0;
-    for (int r = 0; r < f->R; r++)
-        for (int s = 0; s < f->S; s++, w += C * f->K) {
-            int from = 0, to = columns; /* of the coarse image, those that meet the fine one */
-            while (from < to && from * f->across + s < f->left)
-                from++;
-            while (from < to && (to - 1) * f->across + s - f->left >= fine_columns)
-                to--;
-            for (int n = 0; n < rows; n++) {
-                const int row = n * f->down + r - f->top, coarse = n * columns + from;
-                const int fine = row * fine_columns + from * f->across + s - f->left;
-                if (row < 0 || row >= fine_rows || from == to)
-                    continue;
-                const float *source = x + (transposed ? coarse : fine) * f->C;
-                float *target = y + (transposed ? fine : coarse) * f->K;
-                const int x_step = transposed ? f->C : f->across * f->C, y_step = transposed ? f->across * f->K : f->K;
-                (f->K < 8 ? net_few : net_many)(source, x_step, f->C, w, target, y_step, f->K, to - from);
-            }
+    for (int place = 0; place < f->groups * f->R * f->S; place++, w += together * wide) {
+        const int group = place / f->S / f->R, r = place / f->S % f->R, s = place % f->S;
+        int from = 0, to = columns; /* of the coarse image, those that meet the fine one */
+        while (from < to && from * f->across + s < f->left)
+            from++;
+        while (from < to && (to - 1) * f->across + s - f->left >= fine_columns)
+            to--;
+        for (int n = 0; n < rows; n++) {
+            const int row = n * f->down + r - f->top, coarse = n * columns + from;
+            const int fine = row * fine_columns + from * f->across + s - f->left;
+            if (row < 0 || row >= fine_rows || from == to)
+                continue;
+            const float *source = x + (transposed ? coarse : fine) * f->C + group * deep;
+            float *target = y + (transposed ? fine : coarse) * f->K + group * wide;
+            const int x_step = transposed ? f->C : f->across * f->C, y_step = transposed ? f->across * f->K : f->K;
+            (wide < 8 ? net_few : net_many)(source, x_step, deep, w, target, y_step, wide, to - from);
         }
-    for (int i = 0; i < size; i += f->K)
+    }
+    for (int i = 0; i < f->P * f->Q * f->K; i += f->K)
         for (int k = 0; k < f->K; k++)
             y[i + k] = y[i + k] * (f->scale ? f->scale[k] : 1) + (f->b ? f->b[k] : 0);
 }
@@ -139,31 +139,6 @@ static void net_conditional_affine(float *x, int pixels, int C, const float *con
     }
 }
 
-/* x = x s, by channel. */
-static void net_modulate(float *x, int pixels, int C, const float *s)
-{
-    for (int i = 0; i < pixels; i++, x += C)
-        for (int c = 0; c < C; c++)
-            x[c] *= s[c];
-}
-
-/* y = 1 / sqrt(s^2 q + eps), with q [C][K]. */
-static void net_demodulation(const float *s, float *y, int C, int K, const float *q, float eps)
-{
-    for (int k = 0; k < K; k++) {
-        float sum = 0;
-        for (int c = 0; c < C; c++)
-            sum += s[c] * s[c] * q[c * K + k];
-        y[k] = 1 / sqrtf(sum + eps);
-    }
-}
-
-static void net_constant(float *y, int size, const float *value)
-{
-    for (int i = 0; i < size; i++)
-        y[i] = value[i];
-}
-
 /* The mean of (x - center)^power over an image's channels from `first` to `end`, for power 1 or 2; summed row by row. */
 static float net_mean(const float *x, int H, int W, int C, int first, int end, float center, int power)
 {
@@ -189,6 +164,28 @@ static void net_group_norm(float *x, int H, int W, int C, int groups, const floa
             for (int c = first; c < end; c++)
                 x[i * C + c] = (x[i * C + c] - mean) * factor * gamma[c] + beta[c];
     }
+}
+
+/* Each channel times a number of its own. */
+static void net_modulate(float *x, int pixels, int C, const float *s)
+{
+    for (int i = 0; i < pixels; i++)
+        for (int c = 0; c < C; c++)
+            x[i * C + c] = x[i * C + c] * s[c];
+}
+
+/* A constant image of one channel, added to each channel. */
+static void net_add_image(float *x, int pixels, int C, const float *image)
+{
+    for (int i = 0; i < pixels; i++)
+        for (int c = 0; c < C; c++)
+            x[i * C + c] += image[i];
+}
+
+static void net_rsqrt(float *x, int size)
+{
+    for (int i = 0; i < size; i++)
+        x[i] = 1 / sqrtf(x[i]);
 }
 
 /* The channels of each pixel, or a vector, with a mean square of 1. */

@@ -86,7 +86,8 @@ class Program:
         stored = op.stored
         w = np.moveaxis(stored.values, stored.axis, -1)
         at = sum(array.size for array in self.weights)
-        self.weights.append(_in_order(w.reshape(*sizes[6:8], *w.shape[-2:])))
+        by_group = np.split(w.reshape(*sizes[6:8], *w.shape[-2:]), sizes[8], axis=-1)
+        self.weights.append(np.concatenate([_in_order(part).ravel() for part in by_group]))
         scale, bias = self.keep(stored.scale), self.keep(op.b)
         numbers = ", ".join(f"{size:>3}" for size in sizes)
         self.filters.append(f"{{{numbers}, net_weights.values + {at}, {scale}, {bias}}}")
@@ -123,7 +124,7 @@ class Program:
 
 
 def _in_order(w: np.ndarray) -> np.ndarray:
-    """Weights (R, S, C, K) as `net_filter` has them."""
+    """A group's weights (R, S, C, K) as `net_filter` has them."""
     if w.shape[-1] < NARROW:
         return np.ascontiguousarray(w.transpose(0, 1, 3, 2))
     return np.ascontiguousarray(np.pad(w, [(0, 0), (0, 0), (0, -w.shape[2] % 4), (0, 0)]))
@@ -147,7 +148,7 @@ def library() -> dict[str, str]:
 def _dense(op: g.Dense, inputs: list[str], output: str, program: Program) -> str:
     before, after = op.w.shape
     program.flops += 2 * op.w.size
-    sizes = (1, 1, before, 1, 1, after, 1, 1, 1, 1, 0, 0)
+    sizes = (1, 1, before, 1, 1, after, 1, 1, 1, 1, 1, 0, 0)
     return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes)}, 0);"
 
 
@@ -155,7 +156,7 @@ def _dense(op: g.Dense, inputs: list[str], output: str, program: Program) -> str
 def _conv(op: g.Conv, inputs: list[str], output: str, program: Program) -> str:
     program.flops += 2 * op.w.size * op.shape[0] * op.shape[1]
     (top, _), (left, _) = op.padding
-    sizes = (*program.shape(op.inputs[0]), *op.shape, *op.w.shape[:2], *op.stride, top, left)
+    sizes = (*program.shape(op.inputs[0]), *op.shape, *op.w.shape[:2], op.groups, *op.stride, top, left)
     return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes)}, 0);"
 
 
@@ -163,7 +164,7 @@ def _conv(op: g.Conv, inputs: list[str], output: str, program: Program) -> str:
 def _conv_transpose(op: g.ConvTranspose, inputs: list[str], output: str, program: Program) -> str:
     before = program.shape(op.inputs[0])
     program.flops += 2 * op.w.size * before[0] * before[1]
-    sizes = (*before, *op.shape, *op.w.shape[:2], *op.stride, *op.cut)
+    sizes = (*before, *op.shape, *op.w.shape[:2], op.groups, *op.stride, *op.cut)
     return f"net_convolve({inputs[0]}, {output}, {program.filter(op, sizes=sizes)}, 1);"
 
 
@@ -192,28 +193,26 @@ def _conditional_affine(op: g.ConditionalAffine, inputs: list[str], output: str,
     return f"net_conditional_affine({output}, {pixels}, {channels}, {inputs[1]}, {classes}, {gamma}, {beta});"
 
 
-@translates(g.Modulate, to=C)
-def _modulate(op: g.Modulate, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
-    return f"net_modulate({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {inputs[1]});"
-
-
-@translates(g.Demodulation, to=C)
-def _demodulation(op: g.Demodulation, inputs: list[str], output: str, program: Program) -> str:
-    C, K = op.q.shape
-    program.flops += 2 * op.q.size
-    return f"net_demodulation({inputs[0]}, {output}, {C}, {K}, {program.keep(op.q)}, {_float(op.eps)});"
-
-
-@translates(g.Constant, to=C)
-def _constant(op: g.Constant, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
-    return f"net_constant({output}, {prod(op.shape)}, {program.keep(op.value)});"
-
-
 @translates(g.GroupNorm, to=C)
 def _group_norm(op: g.GroupNorm, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
     gamma, beta = program.keep(op.gamma), program.keep(op.beta)
     sizes = ", ".join(map(str, (1, 1, *op.shape)[-3:]))
     return f"net_group_norm({output}, {sizes}, {op.groups}, {gamma}, {beta}, {_float(op.eps)});"
+
+
+@translates(g.Modulate, to=C)
+def _modulate(op: g.Modulate, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_modulate({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {inputs[1]});"
+
+
+@translates(g.Constant, to=C)
+def _constant(op: g.Constant, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_place({program.keep(op.value)}, 0, {prod(op.shape)}, {output}, 0, 1);"
+
+
+@translates(g.AddImage, to=C)
+def _add_image(op: g.AddImage, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_add_image({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {program.keep(op.image)});"
 
 
 @translates(g.PixelNorm, to=C)

@@ -37,7 +37,7 @@ def evaluate(graph: g.Graph, x: Array, condition: Array | None) -> Array:
     values: dict[int, Any] = {g.INPUT: x, g.CONDITION: condition}
     for op in graph.ops:
         if isinstance(op, g.Custom):
-            layer = op.layer if len(op.inputs) == 1 else op.layer.given(values[op.inputs[1]])
+            layer = op.layer if len(op.inputs) == 1 else op.layer.given(condition)
             values[op.output] = layer.forward(x=values[op.inputs[0]], train=False)[0]
         else:
             values[op.output] = OPERATIONS[type(op)](op, *(values[value] for value in op.inputs))
@@ -76,21 +76,22 @@ ACTIVATIONS: dict[str, Callable[[g.Activation, Array], Array]] = {
     "leaky_relu": lambda op, x: f.leaky_relu(x, op.slope),
     "tanh": lambda op, x: np.tanh(x),  # noqa: ARG005
     "sigmoid": lambda op, x: f.sigmoid(x),  # noqa: ARG005
+    "rsqrt": lambda op, x: f.rsqrt(x),  # noqa: ARG005
 }
 
 OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Dense: _linear(lambda op, x: x @ op.w),
-    g.Conv: _linear(lambda op, x: f.conv(x, op.w, 0, op.stride, (*op.padding[0], *op.padding[1]))),
-    g.ConvTranspose: _linear(lambda op, x: f.conv_transpose(x, op.w, 0, op.stride, op.cut, op.shape[:2])),
+    g.Conv: _linear(lambda op, x: f.conv(x, op.w, 0, op.stride, (*op.padding[0], *op.padding[1]), op.groups)),
+    g.ConvTranspose: _linear(lambda op, x: f.conv_transpose(x, op.w, 0, op.stride, op.cut, op.shape[:2], op.groups)),
     g.Depthwise: _depthwise,
     g.BatchNorm: lambda op, x: op.gamma * (x - op.mean) / np.sqrt(op.var + op.eps) + op.beta,
     g.Affine: lambda op, x: x * op.scale + op.shift,
     g.Scale: lambda op, x: op.factor * x + op.offset,
     g.ConditionalAffine: _conditional,
-    g.Modulate: lambda op, x, s: x * s[:, None, None],  # noqa: ARG005
-    g.Demodulation: lambda op, s: (s * s @ op.q + op.eps) ** -0.5,
-    g.Constant: lambda op, x: np.broadcast_to(op.value, (len(x), *op.shape)),
     g.GroupNorm: lambda op, x: f.group_norm(x, op.gamma, op.beta, op.groups, op.eps),
+    g.Modulate: lambda op, x, s: x * _at_every_pixel(s, op.shape),
+    g.Constant: lambda op, x: np.repeat(op.value[None], len(x), axis=0),
+    g.AddImage: lambda op, x: x + op.image,
     g.PixelNorm: lambda op, x: f.pixel_norm(x, op.eps),
     g.Activation: lambda op, x: ACTIVATIONS[op.function](op, x),
     g.Maxout: lambda op, x: f.maxout(x, op.pieces),

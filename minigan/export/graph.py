@@ -20,6 +20,7 @@ __all__ = [
     "INPUT",
     "Activation",
     "Add",
+    "AddImage",
     "Affine",
     "Attend",
     "AveragePool",
@@ -31,7 +32,6 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Custom",
-    "Demodulation",
     "Dense",
     "DepthToSpace",
     "Depthwise",
@@ -103,18 +103,23 @@ class Dense(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class Conv(Linear):
-    """w (R, S, C, K); padding ((top, bottom), (left, right))."""
+    """w (R, S, C / groups, K); padding ((top, bottom), (left, right))."""
 
     stride: IntPair
     padding: tuple[IntPair, IntPair]
+    groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConvTranspose(Linear):
-    """w (R, S, K, c); of the image that the filters are stamped on, `shape` is kept, below and right of `cut`."""
+    """w (R, S, K, c / groups), each output with the channels of its group; else as `Conv`.
+
+    Of the image that the filters are stamped on, `shape` is kept, below and right of `cut`.
+    """
 
     stride: IntPair
     cut: IntPair
+    groups: int = 1
 
     @property
     def output_axis(self) -> int:
@@ -171,26 +176,6 @@ class ConditionalAffine(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Modulate(Op):
-    """x * s by channel, of images x and vectors s."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demodulation(Op):
-    """(s² q + eps)^(-1/2) of vectors s, with q (C, K)."""
-
-    q: Array
-    eps: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Constant(Op):
-    """The same array for each example, whatever the input."""
-
-    value: Array
-
-
-@dataclass(frozen=True, kw_only=True)
 class GroupNorm(Op):
     """Each group of neighbouring channels of each example normalized, then gamma and beta by channel."""
 
@@ -198,6 +183,25 @@ class GroupNorm(Op):
     gamma: Array
     beta: Array
     eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modulate(Op):
+    """x times a vector by channel, of x and a value (C,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Op):
+    """The same numbers for each example; of the input only the number of examples counts."""
+
+    value: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddImage(Op):
+    """x and a constant image (H, W, 1), added to each channel."""
+
+    image: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +213,7 @@ class PixelNorm(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(Op):
-    """relu, leaky_relu (with its slope), tanh or sigmoid."""
+    """relu, leaky_relu (with its slope), tanh, sigmoid or rsqrt."""
 
     function: str
     slope: float = 0.0

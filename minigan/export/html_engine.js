@@ -63,6 +63,24 @@ const operations = {
             for (let c = 0; c < C; c++) y[at + c] += op.w[j + c] * x[i + c];
           }
   },
+  // The same where each group of channels is filtered by itself.
+  filter_in_groups(op, [x], y) {
+    const { C, K, W, P, Q, S, rows, columns, w, b } = op.made, deep = C / op.groups, wide = K / op.groups;
+    for (let k = 0; k < K; k++) {
+      const own = k * op.made.taps * deep, first = Math.floor(k / wide) * deep;
+      for (let p = 0, at = k; p < P; p++)
+        for (let q = 0; q < Q; q++, at += K) {
+          let sum = b[k];
+          const down = rows[p], across = columns[q];
+          for (let m = 0; m < down.length; m += 3)
+            for (let n = 0; n < across.length; n += 3) {
+              const i = (down[m + 1] * W + across[n + 1]) * C + first, j = own + (down[m] * S + across[n]) * deep;
+              for (let c = 0; c < deep; c++) sum = f32(sum + f32(x[i + c] * w[j + c]));
+            }
+          y[at] = sum;
+        }
+    }
+  },
   affine(op, [x], y) {
     const C = op.scale.length;
     for (let i = 0; i < y.length; i++) y[i] = x[i] * op.scale[i % C] + op.shift[i % C];
@@ -78,14 +96,6 @@ const operations = {
     });
     for (let i = 0; i < y.length; i++) y[i] = x[i] * scale[i % C] + shift[i % C];
   },
-  modulate(op, [x, s], y) { for (let i = 0; i < y.length; i++) y[i] = x[i] * s[i % s.length]; },
-  // 1 / sqrt(s² q + eps), with q [C][K].
-  demodulation(op, [s], y) {
-    const K = y.length, sums = new Float64Array(K);
-    s.forEach((value, c) => { for (let k = 0; k < K; k++) sums[k] += value * value * op.q[c * K + k]; });
-    for (let k = 0; k < K; k++) y[k] = 1 / Math.sqrt(sums[k] + op.eps);
-  },
-  constant(op, [x], y) { y.set(op.value); },
   // Each group of channels with mean 0 and variance 1, then a scale and a shift by channel.
   group_norm(op, [x], y) {
     const C = op.gamma.length, width = C / op.groups, count = x.length / op.groups;
@@ -100,6 +110,15 @@ const operations = {
         for (let c = 0; c < width; c++) y[i + c] = (x[i + c] - mean) * factor * op.gamma[first + c] + op.beta[first + c];
     }
   },
+  // Each channel times a number of its own.
+  modulate(op, [x, s], y) { const C = s.length; for (let i = 0; i < y.length; i++) y[i] = x[i] * s[i % C]; },
+  constant(op, inputs, y) { y.set(op.value); },
+  // A constant image of one channel, added to each channel.
+  add_image(op, [x], y) {
+    const C = op.shape.at(-1);
+    for (let i = 0; i < y.length; i++) y[i] = x[i] + op.image[Math.floor(i / C)];
+  },
+  rsqrt(op, [x], y) { for (let i = 0; i < y.length; i++) y[i] = 1 / Math.sqrt(x[i]); },
   // The channels of each pixel, or a vector, with a mean square of 1.
   pixel_norm(op, [x], y) {
     const C = op.shape.at(-1);
@@ -197,6 +216,14 @@ const preparations = {
       rows: seen(P, R, H, op.stride[0], op.cut[0], op.transposed, false),
       columns: seen(Q, S, W, op.stride[1], op.cut[1], op.transposed, false),
     };
+  },
+  filter_in_groups(op) {
+    const [H, W, C] = op.before, [P, Q, K] = op.after, [R, S] = op.size, taps = R * S;
+    const w = op.w.map((_, at) => op.w[(at % (op.w.length / K)) * K + Math.floor(at / (op.w.length / K))]);
+    const rows = seen(P, R, H, op.stride[0], op.cut[0], op.transposed, false);
+    const columns = seen(Q, S, W, op.stride[1], op.cut[1], op.transposed, false);
+    op.w = null;
+    return { C, K, W, P, Q, S, taps, rows, columns, w, b: op.b || new Float32Array(K) };
   },
   move(op) {
     const [P, Q, C] = op.shape, [H, W, D] = op.before, [down, across] = op.factor || [1, 1];

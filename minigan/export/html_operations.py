@@ -136,7 +136,9 @@ class Program:
 
 def _filter(op: g.Linear, program: Program, places: dict[str, Any]) -> Call:
     """A filter: each number that goes out gathers some places of what comes in."""
-    return Call("filter", places, {"w": program.weight(op), "b": program.keep(op.b)})
+    groups = getattr(op, "groups", 1)
+    name, told = ("filter", places) if groups == 1 else ("filter_in_groups", {**places, "groups": groups})
+    return Call(name, told, {"w": program.weight(op), "b": program.keep(op.b)})
 
 
 @translates(g.Dense, to=HTML)
@@ -188,15 +190,15 @@ def _conditional_affine(op: g.ConditionalAffine, program: Program) -> Call:
     return Call("conditional_affine", arrays={"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
 
 
+@translates(g.GroupNorm, to=HTML)
+def _group_norm(op: g.GroupNorm, program: Program) -> Call:
+    told = {"groups": op.groups, "eps": float(op.eps)}
+    return Call("group_norm", told, {"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
+
+
 @translates(g.Modulate, to=HTML)
 def _modulate(op: g.Modulate, program: Program) -> Call:  # noqa: ARG001
     return Call("modulate")
-
-
-@translates(g.Demodulation, to=HTML)
-def _demodulation(op: g.Demodulation, program: Program) -> Call:
-    program.flops += 2 * op.q.size
-    return Call("demodulation", {"eps": float(op.eps)}, {"q": program.keep(op.q)})
 
 
 @translates(g.Constant, to=HTML)
@@ -204,10 +206,9 @@ def _constant(op: g.Constant, program: Program) -> Call:
     return Call("constant", arrays={"value": program.keep(op.value)})
 
 
-@translates(g.GroupNorm, to=HTML)
-def _group_norm(op: g.GroupNorm, program: Program) -> Call:
-    told = {"groups": op.groups, "eps": float(op.eps)}
-    return Call("group_norm", told, {"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
+@translates(g.AddImage, to=HTML)
+def _add_image(op: g.AddImage, program: Program) -> Call:
+    return Call("add_image", arrays={"image": program.keep(op.image)})
 
 
 @translates(g.PixelNorm, to=HTML)

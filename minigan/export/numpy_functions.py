@@ -18,17 +18,25 @@ def sigmoid(x):
     return 0.5 * np.tanh(0.5 * x) + 0.5  # 1 / (1 + exp(-x)), without its overflow
 
 
+def rsqrt(x):
+    return 1 / np.sqrt(x)
+
+
 def maxout(x, pieces):
     """The largest of each output's pieces."""
     return x.reshape(*x.shape[:-1], pieces, -1).max(axis=-2)
 
 
-def conv(x, w, b=0, stride=1, pad=0):
+def conv(x, w, b=0, stride=1, pad=0, groups=1):
     """Convolution: every tap (r, s) of the filter weighs the image, seen from where that tap lies.
 
     w is (R, S, C, K), for C channels in and K out. pad is how many rows of zeros stand above and below the image, and
-    how many columns left and right of it: one number, or four.
+    how many columns left and right of it: one number, or four. In groups, each part of the channels is convolved by
+    itself, with its part of K.
     """
+    if groups > 1:
+        parts = zip(np.split(x, groups, axis=-1), np.split(w, groups, axis=-1), strict=True)
+        return np.concatenate([conv(x, w, 0, stride, pad) for x, w in parts], axis=-1) + b
     (R, S, _, K), (down, across) = w.shape, np.broadcast_to(stride, 2)
     x = np.pad(x, [(0, 0), *np.broadcast_to(pad, 4).reshape(2, 2), (0, 0)])
     height, width = (x.shape[1] - R) // down + 1, (x.shape[2] - S) // across + 1
@@ -40,11 +48,15 @@ def conv(x, w, b=0, stride=1, pad=0):
     return y + b
 
 
-def conv_transpose(x, w, b=0, stride=1, cut=0, size=(1, 1)):
+def conv_transpose(x, w, b=0, stride=1, cut=0, size=(1, 1), groups=1):
     """Transposed convolution: every pixel stamps the filter onto a larger image, a stride from one to the next.
 
-    w is (R, S, K, C), for C channels in and K out. Of the stamped image `size` is kept, below and right of `cut`.
+    w is (R, S, K, C), for C channels in and K out. Of the stamped image `size` is kept, below and right of `cut`. In
+    groups, each part of the channels is stamped by itself, with its part of K.
     """
+    if groups > 1:
+        parts = zip(np.split(x, groups, axis=-1), np.split(w, groups, axis=2), strict=True)
+        return np.concatenate([conv_transpose(x, w, 0, stride, cut, size) for x, w in parts], axis=-1) + b
     (R, S, K, _), (down, across), (N, H, W, _) = w.shape, np.broadcast_to(stride, 2), x.shape
     y = np.zeros((N, down * H + R, across * W + S, K), x.dtype)
     for r in range(R):

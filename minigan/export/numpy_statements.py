@@ -167,6 +167,7 @@ def _convolution(op: g.Conv | g.ConvTranspose, inputs: list[str], body: Body) ->
         given += [_setting("cut", op.cut, default=0), f"size={op.shape[:2]}"]
     else:
         given.append(_setting("pad", (*op.padding[0], *op.padding[1]), default=0))
+    given.append(_setting("groups", (op.groups,), default=1))
     name = "conv_transpose" if isinstance(op, g.ConvTranspose) else "conv"
     return Expression(f"{name}({', '.join(filter(None, given))})")
 
@@ -208,6 +209,21 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], body: Body) -> Expression:
     return Expression(f"group_norm({inputs[0]}, {gamma}, {beta}, groups={op.groups}, eps={op.eps:g})")
 
 
+@translates(g.Modulate, to=NUMPY)
+def _modulate(op: g.Modulate, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
+    return Expression(f"{inputs[0]} * {inputs[1]}{'[:, None, None]' if len(op.shape) == 3 else ''}", closed=False)
+
+
+@translates(g.Constant, to=NUMPY)
+def _constant(op: g.Constant, inputs: list[str], body: Body) -> Expression:
+    return Expression(f"np.repeat({body.keep('constant', op.value)}[None], len({inputs[0]}), axis=0)")
+
+
+@translates(g.AddImage, to=NUMPY)
+def _add_image(op: g.AddImage, inputs: list[str], body: Body) -> Expression:
+    return Expression(f"{inputs[0]} + {body.keep('noise', op.image)}", closed=False)
+
+
 @translates(g.PixelNorm, to=NUMPY)
 def _pixel_norm(op: g.PixelNorm, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
     return Expression(f"pixel_norm({inputs[0]}, eps={op.eps:g})")
@@ -219,22 +235,6 @@ def _conditional_affine(op: g.ConditionalAffine, inputs: list[str], body: Body) 
     tables = (("gamma", op.gamma), ("beta", op.beta))
     gamma, beta = (f"({inputs[1]} @ {body.keep(name, table)}){at_every_pixel}" for name, table in tables)
     return Expression(f"{inputs[0]} * {gamma} + {beta}", closed=False)
-
-
-@translates(g.Modulate, to=NUMPY)
-def _modulate(op: g.Modulate, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
-    return Expression(f"{inputs[0]} * {inputs[1]}[:, None, None]", closed=False)
-
-
-@translates(g.Demodulation, to=NUMPY)
-def _demodulation(op: g.Demodulation, inputs: list[str], body: Body) -> Expression:
-    s = inputs[0]
-    return Expression(f"1 / np.sqrt({s} * {s} @ {body.keep('q', op.q)} + {op.eps:g})", closed=False)
-
-
-@translates(g.Constant, to=NUMPY)
-def _constant(op: g.Constant, inputs: list[str], body: Body) -> Expression:
-    return Expression(f"np.broadcast_to({body.keep('constant', op.value)}, (len({inputs[0]}), *{op.shape}))")
 
 
 @translates(g.Activation, to=NUMPY)

@@ -130,15 +130,30 @@ def _dense(op: g.Dense, inputs: list[str], nodes: Nodes) -> str:
 @translates(g.Conv, to=ONNX)
 def _conv(op: g.Conv, inputs: list[str], nodes: Nodes) -> str:
     (top, bottom), (left, right) = op.padding
-    attributes = {"strides": op.stride, "pads": (top, left, bottom, right), "kernel_shape": op.w.shape[:2]}
+    attributes: dict[str, Any] = {"strides": op.stride, "pads": (top, left, bottom, right)}
+    attributes |= {"kernel_shape": op.w.shape[:2], "group": op.groups}
     return nodes.add("Conv", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
 
 
 @translates(g.ConvTranspose, to=ONNX)
 def _conv_transpose(op: g.ConvTranspose, inputs: list[str], nodes: Nodes) -> str:
     kept = _kept(op, op.cut, nodes.graph.shape(op.inputs[0]))
-    attributes = {"strides": op.stride, **kept, "kernel_shape": op.w.shape[:2]}
-    return nodes.add("ConvTranspose", [*inputs, *nodes.weights(op, (3, 2, 0, 1))], attributes)
+    attributes = {"strides": op.stride, **kept, "kernel_shape": op.w.shape[:2], "group": op.groups}
+    w, *b = nodes.weights(op, (3, 2, 0, 1))
+    if op.groups > 1:
+        w = _by_input(w, op, nodes)
+    return nodes.add("ConvTranspose", [*inputs, w, *b], attributes)
+
+
+def _by_input(w: str, op: g.ConvTranspose, nodes: Nodes) -> str:
+    """A grouped transposed convolution's weights (c / groups, K, R, S) as ONNX has them, (c, K / groups, R, S).
+
+    By nodes, which readers compute once: a weight in fewer bits has a scale for each of all K.
+    """
+    R, S, K, deep = op.w.shape
+    stacked = nodes.add("Reshape", [w, nodes.constant(np.array([deep, op.groups, -1, R, S], np.int64))])
+    turned = nodes.add("Transpose", [stacked], {"perm": (1, 0, 2, 3, 4)})
+    return nodes.add("Reshape", [turned, nodes.constant(np.array([-1, K // op.groups, R, S], np.int64))])
 
 
 def _kept(op: g.ConvTranspose | g.Depthwise, cut: IntPair, before: Shape) -> dict[str, Any]:
@@ -178,6 +193,26 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], nodes: Nodes) -> str:
     return nodes.affine(y, nodes.by_channel(op.gamma, op.shape), nodes.by_channel(op.beta, op.shape))
 
 
+@translates(g.Modulate, to=ONNX)
+def _modulate(op: g.Modulate, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("Mul", [inputs[0], nodes.as_pixel(inputs[1], op.shape)])
+
+
+@translates(g.Constant, to=ONNX)
+def _constant(op: g.Constant, inputs: list[str], nodes: Nodes) -> str:
+    """Expanded by the input's number of examples."""
+    first, end = (nodes.constant(np.array([k], np.int64)) for k in (0, 1))
+    count = nodes.add("Slice", [nodes.add("Shape", inputs), first, end])
+    sizes = nodes.add("Concat", [count, nodes.constant(np.ones(len(op.shape), np.int64))], {"axis": 0})
+    value = op.value.transpose(2, 0, 1) if op.value.ndim == 3 else op.value
+    return nodes.add("Expand", [nodes.constant(value[None]), sizes])
+
+
+@translates(g.AddImage, to=ONNX)
+def _add_image(op: g.AddImage, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("Add", [inputs[0], nodes.constant(op.image.transpose(2, 0, 1))])
+
+
 @translates(g.PixelNorm, to=ONNX)
 def _pixel_norm(op: g.PixelNorm, inputs: list[str], nodes: Nodes) -> str:
     channels = nodes.constant(np.array([1], np.int64))
@@ -198,28 +233,6 @@ def _conditional_affine(op: g.ConditionalAffine, inputs: list[str], nodes: Nodes
     return nodes.affine(x, nodes.as_pixel(gamma, op.shape), nodes.as_pixel(beta, op.shape))
 
 
-@translates(g.Modulate, to=ONNX)
-def _modulate(op: g.Modulate, inputs: list[str], nodes: Nodes) -> str:
-    return nodes.add("Mul", [inputs[0], nodes.as_pixel(inputs[1], op.shape)])
-
-
-@translates(g.Demodulation, to=ONNX)
-def _demodulation(op: g.Demodulation, inputs: list[str], nodes: Nodes) -> str:
-    sums = nodes.add("MatMul", [nodes.add("Mul", [inputs[0], inputs[0]]), nodes.constant(op.q)])
-    return nodes.add("Reciprocal", [nodes.add("Sqrt", [nodes.add("Add", [sums, nodes.number(op.eps)])])])
-
-
-@translates(g.Constant, to=ONNX)
-def _constant(op: g.Constant, inputs: list[str], nodes: Nodes) -> str:
-    """Added to a zero for each example, which gives it the size of the batch."""
-    before = nodes.graph.shape(op.inputs[0])
-    axes = nodes.constant(np.arange(1, 1 + len(before), dtype=np.int64))
-    zeros = nodes.add("ReduceSum", [nodes.add("Mul", [inputs[0], nodes.number(0)]), axes], {"keepdims": 1})
-    zeros = nodes.reshape(zeros, (1,) * len(op.shape))
-    value = np.moveaxis(op.value, -1, 0)
-    return nodes.add("Add", [zeros, nodes.constant(np.ascontiguousarray(value))])
-
-
 # ---------------------------------------------------------------------------------------------- number by number
 
 
@@ -230,6 +243,8 @@ def _scale(op: g.Scale, inputs: list[str], nodes: Nodes) -> str:
 
 @translates(g.Activation, to=ONNX)
 def _activation(op: g.Activation, inputs: list[str], nodes: Nodes) -> str:
+    if op.function == "rsqrt":
+        return nodes.add("Reciprocal", [nodes.add("Sqrt", inputs)])
     attributes = {"alpha": op.slope} if op.function == "leaky_relu" else {}
     return nodes.add(ACTIVATIONS[op.function], inputs, attributes)
 

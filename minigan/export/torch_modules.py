@@ -340,9 +340,9 @@ def indented(source: str) -> str:
     return "\n".join(f"    {line}" for line in source.split("\n")) + ","
 
 
-@translates(SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
+@translates(SkipConcat, Parallel, Inpainting, SelfAttention, MappingNetwork, MappedCondition, to=TORCH)
+@translates(Styled, OutputSkips, Modulated, NoiseInjection, LearnedConstant, to=TORCH)
 @translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, EqualizedRate, PixelNorm, to=TORCH)
-@translates(Modulated, LearnedConstant, NoiseInjection, Styled, OutputSkips, MappingNetwork, MappedCondition, to=TORCH)
 def _none(layer: Layer) -> list[Module]:
     why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"
     raise refusal(layer, to=TORCH, why=why, remedy=INSTEAD)
@@ -500,9 +500,8 @@ def _weight_slots(layer: Conv2D | Dense, axes: tuple[int, ...]) -> tuple[Slot, .
 
 
 def _taps(layer: Conv2D) -> str:
-    dilation, groups = layer.taps
-    gaps = "" if dilation == (1, 1) else f", dilation={_short(dilation)}"
-    return gaps + ("" if groups == 1 else f", groups={groups}")
+    gaps = "" if layer.dilation == (1, 1) else f", dilation={_short(layer.dilation)}"
+    return gaps + ("" if layer.groups == 1 else f", groups={layer.groups}")
 
 
 def _bias(layer: Conv2D | Dense) -> str:

@@ -84,14 +84,13 @@ class Tracer:
     Attributes:
         ops: so far.
         to: the format that the graph is for.
-        condition: the value that conditional layers are given.
+        condition: the number of the value that conditional layers are given.
     """
 
     def __init__(self, to_numpy: Callable[[Any], np.ndarray], *, to: str) -> None:
         self.ops: list[g.Op] = []
         self.to = to
         self.condition = g.CONDITION
-        self.styles: set[int] = set()  # values that are one style for all rows
         self._to_numpy = to_numpy
         self._path = ""
 
@@ -107,18 +106,18 @@ class Tracer:
         self._path = around
         return y
 
+    def given(self, condition: int, layer: Layer, x: int) -> int:
+        """Adds a layer under another condition, the value of that number; returns the number of its output."""
+        around, self.condition = self.condition, condition
+        y = self.layer(layer, x)
+        self.condition = around
+        return y
+
     def add(self, op: g.Op) -> int:
         """Adds an operation; returns the number of its output."""
         value = g.CONDITION + 1 + len(self.ops)
         self.ops.append(replace(op, output=value, path=self._path))
         return value
-
-    def given(self, layer: Layer, x: int, condition: int) -> int:
-        """Adds a layer under another condition."""
-        around, self.condition = self.condition, condition
-        y = self.layer(layer, x)
-        self.condition = around
-        return y
 
     def array(self, parameter: Parameter | Any | None) -> Any:
         """A parameter's or an array's numbers in host memory, float32; None for None."""
@@ -160,74 +159,41 @@ def _inpainting(layer: Inpainting, x: int, tracer: Tracer) -> int:
     return tracer.add(g.Blend(inputs=(tracer.layer(layer.inner, x), x), shape=layer.output_shape))
 
 
-@translates(OutputSkips, to=GRAPH)
-def _output_skips(layer: OutputSkips, x: int, tracer: Tracer) -> int:
-    y = None
-    for block, output, up in layer.parts():
-        x = tracer.layer(block, x)
-        image = tracer.layer(output, x)
-        if y is not None and up is not None:
-            image = tracer.add(g.Add(inputs=(tracer.layer(up, y), image), shape=output.output_shape))
-        y = image
-    return x if y is None else y
+@translates(MappedCondition, to=GRAPH)
+def _mapped_condition(layer: MappedCondition, x: int, tracer: Tracer) -> int:
+    return tracer.given(tracer.layer(layer.mapping, tracer.condition), layer.inner, x)
+
+
+@translates(MappingNetwork, to=GRAPH)
+def _mapping_network(layer: MappingNetwork, x: int, tracer: Tracer) -> int:
+    """One style, (F,): in evaluation all rows are the same, and the layers of the synthesis are given it as it is."""
+    w = tracer.layer(layer.inner, x)
+    if layer.truncation == 1:
+        return w
+    mean, share = tracer.array(layer.w_avg), np.float32(layer.truncation)
+    scale = np.full_like(mean, share)
+    return tracer.add(g.Affine(inputs=(w,), shape=mean.shape, scale=scale, shift=(1 - share) * mean))
 
 
 @translates(Styled, to=GRAPH)
 def _styled(layer: Styled, x: int, tracer: Tracer) -> int:
-    if len(layer.input_shape) > 1 and x not in tracer.styles:
-        why = "it reads a style for each layer, and an exported network has one for all"
-        raise refusal(layer, to=tracer.to, why=why, remedy="Export the whole generator, with its mapping.")
-    return tracer.given(layer.inner, x, condition=x)
+    return tracer.given(x, layer.inner, x)
 
 
-@translates(MappingNetwork, to=GRAPH)
-def _mapping(layer: MappingNetwork, x: int, tracer: Tracer) -> int:
-    """One style, for all rows."""
-    w = tracer.layer(layer.inner, x)
-    if layer.truncation != 1:
-        mean = tracer.array(layer.w_avg)
-        scale = np.full_like(mean, layer.truncation)
-        w = tracer.add(g.Affine(inputs=(w,), shape=mean.shape, scale=scale, shift=(1 - scale) * mean))
-    tracer.styles.add(w)
-    return w
-
-
-@translates(MappedCondition, to=GRAPH)
-def _mapped_condition(layer: MappedCondition, x: int, tracer: Tracer) -> int:
-    return tracer.given(layer.inner, x, condition=tracer.layer(layer.mapping, tracer.condition))
+@translates(OutputSkips, to=GRAPH)
+def _output_skips(layer: OutputSkips, x: int, tracer: Tracer) -> int:
+    image = -1
+    for k, (block, output) in enumerate(zip(layer.blocks, layer.outputs, strict=True)):
+        x = tracer.layer(block, x)
+        drawn = tracer.layer(output, x)
+        if k:
+            enlarged = tracer.layer(layer.ups[k - 1], image)
+            drawn = tracer.add(g.Add(inputs=(enlarged, drawn), shape=output.output_shape))
+        image = drawn
+    return image
 
 
 # ---------------------------------------------------------------------------------------------- layers with weights
-
-
-@translates(Modulated, to=GRAPH)
-def _modulated(layer: Modulated, x: int, tracer: Tracer) -> int:
-    """Scales around a plain convolution."""
-    C = layer.input_shape[-1:]
-    style = tracer.layer(layer.affine, tracer.condition)
-    s = tracer.add(g.Scale(inputs=(style,), shape=C, factor=layer.gain, offset=layer.gain))
-    u = tracer.layer(layer.inner, tracer.add(g.Modulate(inputs=(x, s), shape=layer.input_shape)))
-    if not layer.demodulate:
-        return u
-    q = tracer.array(layer.squares())
-    d = tracer.add(g.Demodulation(inputs=(s,), shape=layer.output_shape[-1:], q=q, eps=layer.eps))
-    return tracer.add(g.Modulate(inputs=(u, d), shape=layer.output_shape))
-
-
-@translates(LearnedConstant, to=GRAPH)
-def _learned_constant(layer: LearnedConstant, x: int, tracer: Tracer) -> int:
-    return tracer.add(g.Constant(inputs=(x,), shape=layer.output_shape, value=tracer.array(layer.c)))
-
-
-@translates(NoiseInjection, to=GRAPH)
-def _noise(layer: NoiseInjection, x: int, tracer: Tracer) -> int:
-    """The image of noise that evaluation adds, a constant."""
-    noise = tracer.array(layer.strength) * tracer.array(layer.noise)
-    if not noise.any():
-        return x
-    value = np.ascontiguousarray(np.broadcast_to(noise, layer.output_shape))
-    constant = tracer.add(g.Constant(inputs=(x,), shape=layer.output_shape, value=value))
-    return tracer.add(g.Add(inputs=(x, constant), shape=layer.output_shape))
 
 
 @translates(Dense, to=GRAPH)
@@ -238,17 +204,26 @@ def _dense(layer: Dense, x: int, tracer: Tracer) -> int:
 
 @translates(Conv2D, to=GRAPH)
 def _conv(layer: Conv2D, x: int, tracer: Tracer) -> int:
-    """With gaps and groups as zeros in a plain filter."""
-    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
-    stride, padding = layer.geometry.stride, layer.geometry.padding
-    return tracer.add(g.Conv(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, padding=padding))
+    """With gaps as zeros in a plain filter."""
+    w, b, geometry = tracer.array(layer.plain_filter()), tracer.array(layer.b), layer.geometry
+    stride, padding, groups = geometry.stride, geometry.padding, geometry.groups
+    op = g.Conv(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, padding=padding, groups=groups)
+    return tracer.add(op)
 
 
 @translates(ConvTranspose2D, to=GRAPH)
 def _conv_transpose(layer: ConvTranspose2D, x: int, tracer: Tracer) -> int:
-    w, b = tracer.array(layer.plain_filter()), tracer.array(layer.b)
-    stride, cut = layer.geometry.stride, (layer.geometry.padding[0][0], layer.geometry.padding[1][0])
-    return tracer.add(g.ConvTranspose(inputs=(x,), shape=layer.output_shape, w=w, b=b, stride=stride, cut=cut))
+    w, b, geometry = tracer.array(layer.plain_filter()), tracer.array(layer.b), layer.geometry
+    stride, cut, groups = geometry.stride, (geometry.padding[0][0], geometry.padding[1][0]), geometry.groups
+    w, shape = _by_output(w, groups), layer.output_shape
+    return tracer.add(g.ConvTranspose(inputs=(x,), shape=shape, w=w, b=b, stride=stride, cut=cut, groups=groups))
+
+
+def _by_output(w: np.ndarray, groups: int) -> np.ndarray:
+    """A transposed convolution's weights (R, S, K / groups, c) as (R, S, K, c / groups)."""
+    R, S, outputs, c = w.shape
+    stacked = w.reshape(R, S, outputs, groups, c // groups).transpose(0, 1, 3, 2, 4)
+    return stacked.reshape(R, S, groups * outputs, c // groups)
 
 
 @translates(Bias, to=GRAPH)
@@ -289,6 +264,38 @@ def _equalized(layer: EqualizedRate, x: int, tracer: Tracer) -> int:
 @translates(PixelNorm, to=GRAPH)
 def _pixel_norm(layer: PixelNorm, x: int, tracer: Tracer) -> int:
     return tracer.add(g.PixelNorm(inputs=(x,), shape=layer.output_shape, eps=layer.eps))
+
+
+@translates(Modulated, to=GRAPH)
+def _modulated(layer: Modulated, x: int, tracer: Tracer) -> int:
+    """One convolution for all styles, its input scaled by the style and its output by one over the filter's norm."""
+    inner, channels = layer.inner, layer.input_shape[-1]
+    style = tracer.layer(layer.affine, tracer.condition)
+    style = tracer.add(g.Scale(inputs=(style,), shape=(channels,), factor=layer.gain, offset=layer.gain))
+    x = tracer.add(g.Modulate(inputs=(x, style), shape=layer.input_shape))
+    y = tracer.layer(inner, x)
+    if not layer.demodulate:
+        return y
+    w = tracer.array(inner.w)
+    q = (w * w).sum(axis=(0, 1))
+    q = q.T if isinstance(inner, ConvTranspose2D) else q
+    squares = tracer.add(g.Modulate(inputs=(style, style), shape=(channels,)))
+    b = np.full(q.shape[1], layer.eps, np.float32)
+    norms = tracer.add(g.Dense(inputs=(squares,), shape=(q.shape[1],), w=np.ascontiguousarray(q), b=b))
+    norms = tracer.add(g.Activation(inputs=(norms,), shape=(q.shape[1],), function="rsqrt"))
+    return tracer.add(g.Modulate(inputs=(y, norms), shape=layer.output_shape))
+
+
+@translates(LearnedConstant, to=GRAPH)
+def _constant(layer: LearnedConstant, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.Constant(inputs=(x,), shape=layer.output_shape, value=tracer.array(layer.c)))
+
+
+@translates(NoiseInjection, to=GRAPH)
+def _noise(layer: NoiseInjection, x: int, tracer: Tracer) -> int:
+    """The noise of evaluation, the same in each image."""
+    image = tracer.array(layer.strength) * tracer.array(layer.noise)
+    return tracer.add(g.AddImage(inputs=(x,), shape=layer.output_shape, image=image))
 
 
 @translates(BatchNorm, to=GRAPH)

@@ -173,8 +173,8 @@ def _details(facts: Facts) -> Iterator[str]:
             told = "" if facts.config.settings.get("condition", "none") != "none" else ", which it is not told"
             yield f"- Classes of its data{told}: {_list(classes)}."
     yield f"- Numbers: {safe(config.dtype)}, products in {safe(config.precision)}."
-    average = facts.recipe.ema
-    yield f"- Weights: a moving average of decay {average:g}." if average else "- Weights: those of the last step."
+    average = facts.recipe.average_in_words()
+    yield f"- Weights: a moving average {average}." if average else "- Weights: those of the last step."
 
 
 def _use(facts: Facts) -> Iterator[str]:

@@ -162,7 +162,8 @@ def _of_game(health: StepHealth) -> Iterator[Check]:
         yield _check("runaway", "D", size, f"its logits have a mean size of {size:,.0f}", _slower(health, "D"))
     if isinstance(learner.penalty, UnitSlope):
         slope = float(np.concatenate([game.slope_real, game.slope_fake]).mean())
-        more = f"Give the penalty more weight (`penalty_weight={3 * learner.penalty.weight:g}`)"
+        weight = 3 * learner.penalty.weight_at(learner.d_optimizer.steps)
+        more = f"Give the penalty more weight (`penalty_weight={weight:g}`)"
         remedy = f"{more}, or {_lower(_slower(health, 'D'))}"
         yield _check("steep", "D", slope, f"its slope is {slope:.1f} at the examples, not 1", remedy)
     yield from _variety(health, game)

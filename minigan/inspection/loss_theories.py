@@ -8,6 +8,7 @@ from minigan.inspection.trials import distinct
 from minigan.losses import (
     DRAGAN,
     R1,
+    R1R2,
     R2,
     WGANGP,
     FeatureMatching,
@@ -16,6 +17,7 @@ from minigan.losses import (
     Minimax,
     NonSaturating,
     RelativisticAverage,
+    RelativisticPairing,
     SoftmaxMixture,
     SquaredProbability,
     Wasserstein,
@@ -114,6 +116,17 @@ describe(
         remark="Neither batch has a loss of its own, so both tapes are needed at once.",
     ),
     example=lambda: LossTrial(RelativisticAverage()),
+)
+describe(
+    RelativisticPairing,
+    Theory(
+        "D judges whether each real example is more real than the fake that it is paired with.",
+        forward=("u = s_fake - s_real of each pair", "D's: mean softplus(u)", "G's: mean softplus(-u)"),
+        backward=("D's, real: -sigmoid(u) / N", "D's, fake: sigmoid(u) / N", "G's: -sigmoid(-u) / N"),
+        remark="Where D is at a loss between real and fake, each pair still has a slope. G's step takes new reals.",
+        source="Jolicoeur-Martineau 2018; Huang et al. 2024 (R3GAN), equations 2 and 3",
+    ),
+    example=lambda: LossTrial(RelativisticPairing()),
 )
 describe(
     SoftmaxMixture,
@@ -249,6 +262,18 @@ describe(
         double_backward=SWEEPS,
     ),
     example=lambda: PenaltyTrial(R2(), _small),
+)
+describe(
+    R1R2,
+    Theory(
+        "Pulls D's slope to 0 at real images and at fakes, on the forward passes of D's loss.",
+        forward=("P = weight/2 (mean |g_real|^2 + mean |g_fake|^2),  g = dD/dx",),
+        backward=(ZERO,),
+        double_backward=SWEEPS,
+        remark="With the pairing loss the game converges near its rest (R3GAN, proposition 2).",
+        source="Huang et al. 2024 (R3GAN), section 3.2; Roth et al. 2017",
+    ),
+    example=lambda: PenaltyTrial(R1R2(), _small),
 )
 describe(
     PenaltyOfEach,

@@ -184,7 +184,7 @@ def _convolution(layer: Conv2D, kernel: str, images: int, backend: Backend) -> C
     algorithm = backend.algorithm(kernel, layer.geometry, images, layer.dtype)
     reason = backend.reason(kernel, layer.geometry, images, layer.dtype)
     if not layer.taps.plain:
-        reason += "; gaps and groups are zeros in a plain filter, which saves weights, not time"
+        reason += "; gaps are zeros in a plain filter, which saves weights, not time"
     return Choice(kernel, algorithm or kernel, reason, kernel in _native(backend))
 
 

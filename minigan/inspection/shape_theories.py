@@ -22,10 +22,19 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation
+from minigan.nn.layers.augmentation import (
+    AdaptiveAugmentation,
+    Color,
+    Cutout,
+    Flip,
+    QuarterTurns,
+    ScheduledAugmentation,
+    Translation,
+)
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 
 __all__: list[str] = []
 
@@ -227,7 +236,42 @@ describe(
     ),
     example=lambda: LayerTrial(Cutout(), (5, 5, 1)),
 )
+describe(
+    Flip,
+    Theory(
+        "Mirrors half of the images, in front of D, for real and fake alike.",
+        ("y[n,i,j] = x[n, i, W - 1 - j] or x[n,i,j], each with probability 1/2",),
+        *AFFINE,
+        remark="A' = A.",
+        source="Karras et al. 2020a, appendix B",
+    ),
+    example=lambda: LayerTrial(Flip(), (3, 4, 1), batch_size=2),
+)
+describe(
+    QuarterTurns,
+    Theory(
+        "Turns each image by a random number of quarter turns, in front of D, for real and fake alike.",
+        ("y = x turned by 0, 90, 180 or 270 degrees",),
+        *AFFINE,
+        remark="A' turns back.",
+        source="Karras et al. 2020a, appendix B",
+    ),
+    example=lambda: LayerTrial(QuarterTurns(), (3, 3, 1), batch_size=2),
+)
 
+describe(
+    ScheduledAugmentation,
+    Theory(
+        "Applies each of its augmentations to each image with a probability p that follows a plan.",
+        (
+            "y = x, then for each augmentation (A, b): y <- m (A y + b) + (1 - m) y,  m = 1 with probability p",
+            "p = start + (end - start) (1 - cos(pi t / steps)) / 2 after t updates of D, end after steps",
+        ),
+        *AFFINE,
+        source="Huang et al. 2024 (R3GAN), appendix",
+    ),
+    example=lambda: LayerTrial(ScheduledAugmentation([Translation(), Cutout()], start=0.5), (8, 8, 1)),
+)
 describe(
     AdaptiveAugmentation,
     Theory(
@@ -299,4 +343,27 @@ describe(
         double_backward=("dP/d(dy) and dP/dx by the product rule from the lines above",),
     ),
     example=lambda: LayerTrial(Inpainting([Conv2D(1, 3)]), (4, 4, 2), scale=0.9),
+)
+describe(
+    MappingNetwork,
+    Theory(
+        "Maps noise z to a style w, and repeats it in a row for each layer of the synthesis.",
+        forward=("y[n,l] = f(z)[n];  in training some last rows are the f of another z (style mixing)",),
+        backward=("dz = f's dz of the sum of dy's rows",),
+        double_backward=("dP/d(dy) = f's, in each row", "dP/dx = f's"),
+        remark="In evaluation w may be taken nearer to its mean: w_avg + truncation (w - w_avg).",
+    ),
+    example=lambda: LayerTrial(MappingNetwork([Dense(2), Tanh()], rows=3), (3,), batch_size=2, scale=0.9),
+)
+describe(
+    MappedCondition,
+    Theory(
+        "Gives its layers a function of the condition, such as an embedding of the class.",
+        forward=("y = g(x | f(c))",),
+        backward=("dx = g's", "de = g's gradient of its condition e = f(c), which goes back through f to its weights"),
+        double_backward=("dP/d(dy) = g's", "dP/dx = g's", "dP/dw of f = its backward of dP/de"),
+    ),
+    example=lambda: LayerTrial(
+        MappedCondition((2,), [Dense(3)], [InnerProduct(3)]), (3,), batch_size=2, condition=np.eye(2)
+    ),
 )

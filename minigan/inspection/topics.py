@@ -11,9 +11,10 @@ from minigan.losses import LOSSES, PENALTIES, FeatureMatching, SoftmaxMixture
 from minigan.losses.adversarial import AdversarialLoss, CoupledLoss
 from minigan.losses.gradient_penalties import GradientPenalty, PenaltyOfEach
 from minigan.nn import Layer, Optimizer
-from minigan.nn.layers.augmentation import AUGMENTATIONS, AdaptiveAugmentation
+from minigan.nn.layers.augmentation import AUGMENTATIONS, AdaptiveAugmentation, ScheduledAugmentation
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 from minigan.recipes import RECIPES, Recipe
 from minigan.support.arguments import kind_of, nearest_name
 
@@ -57,8 +58,8 @@ def topics() -> Iterator[Topic]:
 def _layers() -> Iterator[type]:
     yield from _classes(nn, Layer)
     yield from AUGMENTATIONS.values()
-    yield AdaptiveAugmentation
-    yield from (Pack, Inpainting)
+    yield from (AdaptiveAugmentation, ScheduledAugmentation)
+    yield from (Pack, Inpainting, MappingNetwork, MappedCondition)
 
 
 def _classes(room: Any, base: type) -> Iterator[type]:

@@ -1,7 +1,7 @@
 """The arithmetic and the memory traffic of each pass of a layer, counted from its formulas.
 
 A multiply-add is two operations, and a function such as exp or tanh is one. A convolution's taps on padding count like
-the others, as they do in `Layer.flops` and in other counters; a filter's zeros between groups and gaps do not. Bytes
+the others, as they do in `Layer.flops` and in other counters; a filter's zeros in gaps do not. Bytes
 are those that a pass cannot avoid: each array that it reads or writes, once. Layers that run as one do less.
 
 The tests hold the products of these counts against the loops of the kernels' oracle.
@@ -44,6 +44,7 @@ from minigan.nn.layers.augmentation import Augmentation, Color
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 
 __all__ = ["Cost", "Work", "total", "work_of"]
 
@@ -388,6 +389,23 @@ def _shortcut(layer: Residual, batch_size: int) -> Work:
 def _skip(layer: Layer, batch_size: int) -> Work:
     s = Sizes.of(layer, batch_size)
     return _moved(s, dx=s.x) if isinstance(layer, SkipConcat) else _moved(s, 3 * s.y, 3 * s.y, 3 * s.y)
+
+
+@work_of.register
+def _mapping(layer: MappingNetwork, batch_size: int) -> Work:
+    """The rows; of mixed styles the second pass through the mapping, too, and the choice between both."""
+    s = Sizes.of(layer, batch_size)
+    y, dx = s.cost(0, reads=s.y // layer.rows, writes=s.y), s.cost(s.y, reads=s.y, writes=s.y // layer.rows)
+    if layer.mixing:
+        inside = [work_of(inner, batch_size) for _, inner in layer.inner.walk()]
+        y = sum((work.y for work in inside), y + s.cost(4 * s.y, reads=3 * s.y, writes=2 * s.y))
+        dx = sum((work.dx + (work.dw or Cost()) for work in inside), dx + s.cost(3 * s.y, reads=2 * s.y, writes=s.y))
+    return Work(y, dx, None, y)
+
+
+@work_of.register
+def _mapped(layer: MappedCondition, batch_size: int) -> Work:  # noqa: ARG001 (the layers inside count their own)
+    return Work(Cost(), Cost(), None, Cost())
 
 
 @work_of.register

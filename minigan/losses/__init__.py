@@ -14,13 +14,14 @@ from minigan.losses.adversarial import (
     Minimax,
     NonSaturating,
     RelativisticAverage,
+    RelativisticPairing,
     SoftmaxMixture,
     SquaredProbability,
     Wasserstein,
     get_loss,
 )
 from minigan.losses.feature_matching import FeatureMatching
-from minigan.losses.gradient_penalties import DRAGAN, PENALTIES, R1, R2, WGANGP, GradientPenalty, get_penalty
+from minigan.losses.gradient_penalties import DRAGAN, PENALTIES, R1, R1R2, R2, WGANGP, GradientPenalty, get_penalty
 from minigan.losses.logits import probability
 from minigan.losses.regression import bernoulli, gaussian, l1, mse, softmax_cross_entropy
 
@@ -30,6 +31,7 @@ __all__ = [
     "LOSSES",
     "PENALTIES",
     "R1",
+    "R1R2",
     "R2",
     "REAL",
     "WGANGP",
@@ -45,6 +47,7 @@ __all__ = [
     "Minimax",
     "NonSaturating",
     "RelativisticAverage",
+    "RelativisticPairing",
     "SoftmaxMixture",
     "SquaredProbability",
     "Wasserstein",

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from minigan.backends import Array, array_module, logit_kernels
-from minigan.errors import ConfigError
+from minigan.errors import ConfigError, ShapeError
 from minigan.losses.logits import (
     expect_array,
     mean,
@@ -32,9 +32,11 @@ class AdversarialLoss(ABC):
     Attributes:
         separable: whether the value is the mean of those of any equal parts of the batch, as the mean of something of
             each logit is. Where it is not, ranks that share a batch exchange their logits.
+        fresh_reals: see `CoupledLoss`.
     """
 
     separable: ClassVar[bool] = False
+    fresh_reals: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return constructor_call(self)
@@ -256,7 +258,12 @@ class CoupledLoss(ABC):
     """Base of the losses that compare real with fake logits, so that neither batch has a loss of its own.
 
     The batches still go through D one after the other. They may differ in their number of logits.
+
+    Attributes:
+        fresh_reals: whether G's step compares its fakes with a new real batch, not with that of D's last step.
     """
+
+    fresh_reals: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return constructor_call(self)
@@ -313,6 +320,39 @@ class RelativisticAverage(CoupledLoss):
         return value, dfake
 
 
+class RelativisticPairing(CoupledLoss):
+    """RpGAN: D judges whether each real example is more realistic than the fake that it is paired with.
+
+    With u = s_fake - s_real of each pair, D minimizes the mean of softplus(u) = -log sigmoid(s_real - s_fake), and G
+    that of softplus(-u). With R1 and R2 on top the game converges locally, and no mode of the data can be left out at
+    no cost. G's step takes new reals, as it takes D's logits on them for granted.
+
+    Source: Jolicoeur-Martineau 2018, on relativistic GANs: RSGAN; Huang et al. 2024 (R3GAN), equations 2 and 3.
+    """
+
+    fresh_reals: ClassVar[bool] = True
+
+    def discriminator(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
+        values, p = softplus_and_probability(self._differences(real, fake))
+        dfake = p / p.size
+        return mean(values), -dfake, dfake
+
+    def generator(self, real: Array, fake: Array) -> tuple[Array, Array]:
+        values, p = softplus_and_probability(-self._differences(real, fake))
+        return mean(values), p / -p.size
+
+    def _differences(self, real: Array, fake: Array) -> Array:
+        """u = s_fake - s_real of each pair."""
+        expect_array(real, "real", of=self)
+        expect_array(fake, "fake", of=self)
+        if real.shape != fake.shape:
+            raise ShapeError(
+                f"RelativisticPairing: expected a fake for each real example, got logits of shapes {real.shape} and "
+                f"{fake.shape}. Draw as many fakes as there are reals."
+            )
+        return fake - real
+
+
 Loss = AdversarialLoss | CoupledLoss
 
 LOSSES: dict[str, type[Loss]] = {
@@ -323,6 +363,7 @@ LOSSES: dict[str, type[Loss]] = {
     "wasserstein": Wasserstein,
     "hinge": Hinge,
     "relativistic-average": RelativisticAverage,
+    "relativistic-pairing": RelativisticPairing,
 }
 
 
@@ -342,8 +383,8 @@ def get_loss(name: str, *, label_smoothing: float = 0.0) -> Loss:
     """The adversarial loss of that name.
 
     Args:
-        name: a key of LOSSES: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge or
-            relativistic-average.
+        name: a key of LOSSES: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge,
+            relativistic-average or relativistic-pairing.
         label_smoothing: amount by which the label of real examples is below 1; must be 0 for losses without labels.
     Raises:
         ConfigError: an unknown name, or a loss that has no labels to smooth.

@@ -22,12 +22,13 @@ from minigan.backends import Array, Backend, array_module
 from minigan.errors import ConfigError
 from minigan.nn.layers import BatchNorm, Layer
 from minigan.nn.layers.packing import Pack
-from minigan.nn.network import Parallel, Sequential
+from minigan.nn.network import Parallel, Sequential, Tape
 from minigan.nn.parameters import Gradients
+from minigan.nn.schedules import Schedule
 from minigan.support.arguments import instance, number, whole
 from minigan.support.representation import constructor_call
 
-__all__ = ["DRAGAN", "PENALTIES", "R1", "R2", "WGANGP", "GradientPenalty", "PenaltyOfEach", "get_penalty"]
+__all__ = ["DRAGAN", "PENALTIES", "R1", "R1R2", "R2", "WGANGP", "GradientPenalty", "PenaltyOfEach", "get_penalty"]
 
 EPS = 1e-12  # inside the root: the norm's derivative at g = 0 is 0, not 0 / 0
 
@@ -36,17 +37,22 @@ class GradientPenalty(ABC):
     """Base of the penalties that are added to D's loss.
 
     Args:
-        weight: λ or γ, positive.
+        weight: λ or γ, positive; or a schedule of it over D's steps.
         interval: steps of D from one penalty to the next, at least 1. With lazy regularization only each
             `interval`-th step has the penalty, with `interval` times the weight (Karras et al. 2020, "Analyzing and
             Improving the Image Quality of StyleGAN", section 3.1).
+    Attributes:
+        shares_passes: whether its points are the inputs of D's loss, so that it needs no forward pass of its own.
     Raises:
         ConfigError: the weight or the interval is out of range.
     """
 
-    def __init__(self, *, weight: float = 10.0, interval: int = 1) -> None:
+    shares_passes: ClassVar[bool] = False
+
+    def __init__(self, *, weight: float | Schedule = 10.0, interval: int = 1) -> None:
         name = type(self).__name__
-        self.weight = number(weight, "weight", of=name, above=0)
+        scheduled = callable(weight) and not isinstance(weight, type)
+        self.weight = weight if scheduled else number(weight, "weight", of=name, above=0)
         self.interval = whole(interval, "interval", of=name)
 
     def __repr__(self) -> str:
@@ -56,8 +62,19 @@ class GradientPenalty(ABC):
         """True if D's step of that number has the penalty; the first step is number 0."""
         return step % self.interval == 0
 
+    def weight_at(self, step: int) -> float:
+        """λ or γ of D's step of that number."""
+        return self.weight(step) if callable(self.weight) else self.weight
+
     def add_gradients(
-        self, D: Sequential, real: Array, fake: Array, *, grads: Gradients, rng: np.random.Generator
+        self,
+        D: Sequential,
+        real: Array,
+        fake: Array,
+        *,
+        grads: Gradients,
+        rng: np.random.Generator,
+        weight: Array | None = None,
     ) -> Array:
         """Adds dP/dw to the gradients of D's weights.
 
@@ -65,6 +82,7 @@ class GradientPenalty(ABC):
             real, fake: D's inputs, (N, *D.input_shape) each.
             grads: the gradients of D's weights.
             rng: draws the points, and the masks of Dropout for one forward pass.
+            weight: of this step, (1,), in place of a schedule's; None takes the first.
         Returns:
             P, a scalar array of the backend.
         """
@@ -73,16 +91,42 @@ class GradientPenalty(ABC):
         if together > 1:
             x = x.reshape(-1, *real.shape[1:])
         logits, tape = D.forward(x, train=True, rng=rng)
+        return self.add_of_pass(D, logits, tape, grads=grads, weight=weight)
+
+    def add_of_pass(
+        self,
+        D: Sequential,
+        logits: Array,
+        tape: Tape,
+        *,
+        grads: Gradients,
+        weight: Array | None = None,
+        batches: int = 1,
+    ) -> Array:
+        """Adds dP/dw, with P at the inputs of a forward pass in training, whose tape stays whole.
+
+        Args:
+            logits, tape: of the pass.
+            grads, weight: as in `add_gradients`.
+            batches: the number of batches of equal size that went through as one; P is the sum of theirs.
+        Returns:
+            P, a scalar array of the backend.
+        """
         dx, record = D.backward_recorded(array_module(logits).ones_like(logits), tape)
-        value, v = self.of_gradient(in_packs(dx, together))
+        value, v = self.of_gradient(in_packs(dx, examples_together(D)), weight=weight, batches=batches)
         D.double_backward(v.reshape(dx.shape), record, tape, grads=grads)
         return value
 
-    def of_gradient(self, dx: Array) -> tuple[Array, Array]:
-        """P and dP/d(dx) of a step that has the penalty, for the gradient dx (N, ...) of D's logits; N inputs of D."""
+    def of_gradient(self, dx: Array, *, weight: Array | None = None, batches: int = 1) -> tuple[Array, Array]:
+        """P and dP/d(dx) of a step that has the penalty, for the gradient dx (N, ...) of D's logits; N inputs of D.
+
+        Args:
+            weight, batches: as in `add_of_pass`.
+        """
         squares = (dx * dx).reshape(len(dx), -1).sum(axis=1)
         values, slopes = self.of_slopes(squares)
-        scale = self.weight * self.interval / len(dx)
+        share = self.interval * batches / len(dx)
+        scale: Any = self.weight_at(0) * share if weight is None else weight.reshape(()) * share
         return scale * values.sum(), dx * (2 * scale * slopes).reshape(-1, *[1] * (dx.ndim - 1))
 
     @abstractmethod
@@ -187,6 +231,39 @@ class R2(ZeroSlope):
         return fake
 
 
+class R1R2(ZeroSlope):
+    """Penalty γ/2 (E[|∇D(x)|²] + E[|∇D(G(z))|²]): R1 and R2 at once, at real and at fake examples.
+
+    Both batches are those of D's loss. So a learner that has their forward passes need not do them again, and where D
+    augments its images, slopes are those of the loss's own augmented images, with respect to the images before.
+
+    Source: Huang et al. 2024 (R3GAN), section 3.2; Roth et al. 2017 for both together.
+    """
+
+    shares_passes: ClassVar[bool] = True
+
+    def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:  # noqa: ARG002
+        """Both batches, one after the other."""
+        return kernels.xp.concatenate([real, fake])
+
+    def add_gradients(
+        self,
+        D: Sequential,
+        real: Array,
+        fake: Array,
+        *,
+        grads: Gradients,
+        rng: np.random.Generator,
+        weight: Array | None = None,
+    ) -> Array:
+        """Adds dP/dw with a forward pass for each batch: one that shares D's loss's passes calls `add_of_pass`."""
+        values = []
+        for x in (real, fake):
+            logits, tape = D.forward(x, train=True, rng=rng)
+            values.append(self.add_of_pass(D, logits, tape, grads=grads, weight=weight))
+        return values[0] + values[1]
+
+
 class PenaltyOfEach(GradientPenalty):
     """The mean of the penalties on the slopes of several discriminators side by side.
 
@@ -203,7 +280,14 @@ class PenaltyOfEach(GradientPenalty):
         super().__init__(weight=penalty.weight, interval=penalty.interval)
 
     def add_gradients(
-        self, D: Sequential, real: Array, fake: Array, *, grads: Gradients, rng: np.random.Generator
+        self,
+        D: Sequential,
+        real: Array,
+        fake: Array,
+        *,
+        grads: Gradients,
+        rng: np.random.Generator,
+        weight: Array | None = None,
     ) -> Array:
         """Adds dP/dw to the gradients of all discriminators' weights, see `GradientPenalty.add_gradients`.
 
@@ -219,8 +303,12 @@ class PenaltyOfEach(GradientPenalty):
             )
         branches = D.layers[0].branches
         share = copy(self.penalty)
-        share.weight = self.weight / len(branches)
-        values = [share.add_gradients(branch, real, fake, grads=grads, rng=rng) for branch in branches]
+        if weight is None:
+            share.weight = self.weight_at(0) / len(branches)
+        else:
+            weight = weight / len(branches)
+        more = {} if weight is None else {"weight": weight}
+        values = [share.add_gradients(branch, real, fake, grads=grads, rng=rng, **more) for branch in branches]
         return sum(values[1:], values[0])
 
     def points(self, real: Array, fake: Array, rng: np.random.Generator, kernels: Backend) -> Array:
@@ -246,7 +334,13 @@ def in_packs(x: Array, together: int) -> Array:
     return x if together == 1 or len(x) % together else x.reshape(-1, together, *x.shape[1:])
 
 
-PENALTIES: dict[str, type[GradientPenalty]] = {"wgan-gp": WGANGP, "dragan": DRAGAN, "r1": R1, "r2": R2}
+PENALTIES: dict[str, type[GradientPenalty]] = {
+    "wgan-gp": WGANGP,
+    "dragan": DRAGAN,
+    "r1": R1,
+    "r2": R2,
+    "r1+r2": R1R2,
+}
 
 
 def expect_penalty(value: Any, name: str = "penalty") -> GradientPenalty:
@@ -263,11 +357,11 @@ def expect_penalty(value: Any, name: str = "penalty") -> GradientPenalty:
     return penalty
 
 
-def get_penalty(name: str, *, weight: float = 10.0, interval: int = 1) -> GradientPenalty:
+def get_penalty(name: str, *, weight: float | Schedule = 10.0, interval: int = 1) -> GradientPenalty:
     """The gradient penalty of that name.
 
     Args:
-        name: a key of PENALTIES: wgan-gp, dragan, r1 or r2.
+        name: a key of PENALTIES: wgan-gp, dragan, r1, r2 or r1+r2.
         weight, interval: see `GradientPenalty`.
     Raises:
         ConfigError: an unknown name, or a weight or interval that is not positive.

@@ -1,7 +1,7 @@
 """Networks and what updates them: layers, networks, initializers, optimizers, schedules and gradient checks."""
 
 from minigan.nn.gradcheck import GradientCheck, check_backward, check_double_backward, check_gradient, check_network
-from minigan.nn.initializers import Constant, GlorotUniform, HeNormal, Initializer, Normal, Orthogonal
+from minigan.nn.initializers import Constant, FanInNormal, GlorotUniform, HeNormal, Initializer, Normal, Orthogonal
 from minigan.nn.layers import (
     AveragePooling2D,
     BatchNorm,
@@ -48,7 +48,7 @@ from minigan.nn.network.styled import Styled
 from minigan.nn.network.unet import patch_discriminator, unet
 from minigan.nn.optimizers import SGD, Adam, AdamW, Clipping, Optimizer, RMSprop, by_kernels
 from minigan.nn.parameters import Arena, Gradients, Parameter
-from minigan.nn.schedules import CosineDecay, ExponentialDecay, LinearDecay, Schedule
+from minigan.nn.schedules import CosineDecay, CosineRamp, ExponentialDecay, LinearDecay, Schedule
 
 __all__ = [
     "SGD",
@@ -66,6 +66,7 @@ __all__ = [
     "Conv2D",
     "ConvTranspose2D",
     "CosineDecay",
+    "CosineRamp",
     "Dense",
     "DiscriminativeBasis",
     "Dropout",
@@ -73,6 +74,7 @@ __all__ = [
     "ExponentialDecay",
     "FIRDownSampling2D",
     "FIRUpSampling2D",
+    "FanInNormal",
     "Flatten",
     "GenerativeBasis",
     "GlobalAveragePooling2D",

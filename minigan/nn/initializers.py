@@ -17,6 +17,7 @@ from minigan.support.representation import constructor_call
 __all__ = [
     "INITIALIZERS",
     "Constant",
+    "FanInNormal",
     "GlorotUniform",
     "HeNormal",
     "Initializer",
@@ -138,6 +139,25 @@ class HeNormal:
 
     def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         return rng.normal(0, np.sqrt(2 / ((1 + self.slope**2) * fans(shape)[0])), shape)
+
+
+@dataclass(frozen=True)
+class FanInNormal:
+    """Normal numbers with variance gain² / fan_in: outputs vary as much as inputs do, times the gain.
+
+    Source: He et al. 2015, equation 10; for a gain other than sqrt(2) Huang et al. 2024 (R3GAN), section 4.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        number(self.gain, "gain", of="FanInNormal", least=0)
+
+    def __repr__(self) -> str:
+        return constructor_call(self)
+
+    def __call__(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return rng.normal(0, self.gain / np.sqrt(fans(shape)[0]), shape)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ class Adam(Optimizer):
     """Adam with bias correction. Source: Kingma & Ba 2015, algorithm 1.
 
     Args:
-        beta1, beta2: the decay of the first and second moment; GANs use β1 = .5 (Radford et al. 2016, section 4).
+        beta1, beta2: the decay of the first and second moment; GANs use β1 = .5 (Radford et al. 2016, section 4). β2
+            may be a schedule; the bias is corrected as if it had always been what it is.
         eps: added to the root of the corrected second moment.
     """
 
@@ -190,27 +191,36 @@ class Adam(Optimizer):
         *,
         lr: float | Schedule,
         beta1: float = 0.9,
-        beta2: float = 0.999,
+        beta2: float | Schedule = 0.999,
         eps: float = 1e-8,
         clipping: Clipping = NO_CLIPPING,
     ) -> None:
         super().__init__(arena, lr=lr, clipping=clipping)
         name = type(self).__name__
         self.beta1 = number(beta1, "beta1", of=name, least=0, below=1)
-        self.beta2 = number(beta2, "beta2", of=name, least=0, below=1)
+        scheduled = callable(beta2) and not isinstance(beta2, type)
+        self.beta2 = beta2 if scheduled else number(beta2, "beta2", of=name, least=0, below=1)
         self.eps = number(eps, "eps", of=name, above=0)
         self.buffers = {"m": arena.zeros_like(), "v": arena.zeros_like()}
 
+    def beta2_at(self, step: int) -> float:
+        """β2 of the step that follows so many others."""
+        return self.beta2(step) if callable(self.beta2) else self.beta2
+
     @by_kernels("adam_step")
     def _update(self, dw: Array, lr: Number, step: Number) -> None:
-        self.arena.backend.adam_step(
+        backend = self.arena.backend
+        beta2: Number = self.beta2_at(self.steps)
+        if callable(self.beta2):
+            (beta2,) = backend.numbers(lambda: (self.beta2_at(self.steps),))
+        backend.adam_step(
             self.arena.flat,
             dw,
             self.buffers["m"],
             self.buffers["v"],
             lr=lr,
             beta1=self.beta1,
-            beta2=self.beta2,
+            beta2=beta2,
             eps=self.eps,
             step=step,
             weight_decay=self.weight_decay,
@@ -230,7 +240,7 @@ class AdamW(Adam):
         *,
         lr: float | Schedule,
         beta1: float = 0.9,
-        beta2: float = 0.999,
+        beta2: float | Schedule = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         clipping: Clipping = NO_CLIPPING,

@@ -1,4 +1,4 @@
-"""Learning rates over time: a schedule maps the number of steps done so far to a rate."""
+"""Numbers over time: a schedule maps the number of steps done so far to a learning rate, or to another number."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 from minigan.errors import ConfigError
 from minigan.support.arguments import as_number, flag, kind_of, number
 
-__all__ = ["Constant", "CosineDecay", "ExponentialDecay", "LinearDecay", "Schedule", "as_schedule"]
+__all__ = ["Constant", "CosineDecay", "CosineRamp", "ExponentialDecay", "LinearDecay", "Schedule", "as_schedule"]
 
 
 class Schedule(Protocol):
@@ -15,7 +15,7 @@ class Schedule(Protocol):
 
         optimizer = Adam(G.arena, lr=lambda step: 2e-4 if step < 1000 else 1e-4)
 
-    `LinearDecay`, `CosineDecay` and `ExponentialDecay` are schedules.
+    `LinearDecay`, `CosineDecay`, `ExponentialDecay` and `CosineRamp` are schedules.
     """
 
     def __call__(self, step: int, /) -> float:
@@ -105,6 +105,34 @@ class CosineDecay(_Fall):
 
     def __call__(self, step: int) -> float:
         return self.rate * (1 + math.cos(math.pi * self._progress(step))) / 2
+
+
+@dataclass(frozen=True)
+class CosineRamp:
+    """Half a cosine wave from one number to another over the first steps, and the second number from then on.
+
+    start + (end - start) (1 - cos(pi t / steps)) / 2 after t steps. For whatever changes in a training: a learning
+    rate, a penalty's weight, Adam's beta2, a half-life. A plan over images is one over as many steps as show them.
+
+    Args:
+        start, end: the numbers, at least 0.
+        steps: of the ramp, at least 1.
+    Source: Huang et al. 2024 (R3GAN), appendix, training details.
+    """
+
+    start: float
+    end: float
+    steps: float
+
+    def __post_init__(self) -> None:
+        number(self.start, "start", of="CosineRamp", least=0)
+        number(self.end, "end", of="CosineRamp", least=0)
+        number(self.steps, "steps", of="CosineRamp", least=1)
+
+    def __call__(self, step: int) -> float:
+        if step >= self.steps:
+            return self.end
+        return self.start + (self.end - self.start) * (1 - math.cos(math.pi * step / self.steps)) / 2
 
 
 def _check_rate(rate: float) -> None:

@@ -21,6 +21,7 @@ from minigan.recipes.pacgan import PacGAN
 from minigan.recipes.pix2pix import Pix2Pix
 from minigan.recipes.segment import Segment
 from minigan.recipes.sngan import SNGAN
+from minigan.recipes.stylegan2 import StyleGAN2
 from minigan.recipes.superres import SuperResolution
 from minigan.recipes.vae import VAE
 from minigan.support.arguments import did_you_mean, kind_of
@@ -47,6 +48,7 @@ __all__ = [
     "Recipe",
     "RestorationRecipe",
     "Segment",
+    "StyleGAN2",
     "SuperResolution",
     "TranslationRecipe",
     "UnpairedRecipe",
@@ -61,7 +63,7 @@ def __dir__() -> list[str]:
 RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe
     for recipe in (
-        *(DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, MultiD, PacGAN, VAE),
+        *(DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, StyleGAN2, MultiD, PacGAN, VAE),
         *(Segment, Pix2Pix, CycleGAN, SuperResolution, Denoise, Inpaint),
     )
 }

@@ -82,6 +82,7 @@ class StyleGAN2(NoiseRecipe):
             "channel_base": 1024,
             "channel_max": 64,
             "batch_size": 32,
+            "penalty_weight": 1.0,
             "steps": 5000,
         },
         "cifar10": {"augment": "adaptive"},
@@ -221,6 +222,12 @@ class StyleGAN2(NoiseRecipe):
         network = self.built_generator(G.output_shape, backend=G.kernels, dtype=G.dtype, rng=rng)
         decay = HalfLife(self.ema_images, batch_size=images, ramp=self.ema_ramp or np.inf)
         return {"G": MovingAverage(network, G, decay=decay, seed=seed)}
+
+    def average_in_words(self) -> str:
+        if self.ema or not self.ema_images:
+            return super().average_in_words()
+        ramp = f", at most {self.ema_ramp:.0%} of those seen" if self.ema_ramp else ""
+        return f"with a half-life of {self.ema_images:,.0f} images{ramp}"
 
     # ------------------------------------------------------------------------------------------ styles
 

@@ -11,7 +11,7 @@ from minigan.training.gradient_norms import gradient_norms
 from minigan.training.instance_noise import InstanceNoise
 from minigan.training.learner import Learner, Values
 from minigan.training.listeners import Listener, Step, Training
-from minigan.training.moving_average import MovingAverage
+from minigan.training.moving_average import HalfLife, MovingAverage
 from minigan.training.rhythm import Keep, Rhythm
 from minigan.training.sampling import generate
 from minigan.training.state import TrainingState
@@ -30,6 +30,7 @@ __all__ = [
     "FakePool",
     "GeneratorTerm",
     "GeneratorValues",
+    "HalfLife",
     "InstanceNoise",
     "Keep",
     "Learner",

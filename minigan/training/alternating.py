@@ -16,11 +16,12 @@ from minigan.errors import ConfigError, ShapeError
 from minigan.losses import FAKE, REAL, AdversarialLoss, CoupledLoss, Loss
 from minigan.losses.adversarial import expect_loss
 from minigan.losses.gradient_penalties import GradientPenalty, expect_penalty
-from minigan.nn.layers.augmentation import AdaptiveAugmentation
+from minigan.nn.layers.augmentation import RandomAugmentation
 from minigan.nn.network import Sequential, Tape
-from minigan.nn.optimizers import Optimizer
+from minigan.nn.optimizers import Adam, Optimizer
 from minigan.support.arguments import number, whole
 from minigan.training.accumulation import mean_of_batches
+from minigan.training.back_through_d import BackThroughD
 from minigan.training.batch import Batch, expect_rng, next_batch
 from minigan.training.fake_pool import FakePool
 from minigan.training.generator_term import GeneratorTerm
@@ -28,6 +29,7 @@ from minigan.training.instance_noise import InstanceNoise
 from minigan.training.joined import joinable_examples, joined
 from minigan.training.learner import Learner
 from minigan.training.noise import expect_noise, expect_noise_function
+from minigan.training.reals import Reals
 from minigan.training.sampling import Noise
 from minigan.training.shared_losses import on_all_ranks
 from minigan.training.step_values import DiscriminatorValues, GeneratorValues, StepValues
@@ -43,12 +45,14 @@ class Game(NamedTuple):
         condition: of both, (N, ...), or None.
         z: G's input, (N, *G.input_shape).
         shown: the fakes for D, (N, *D.input_shape).
+        fresh: the real batch of G's step, where the loss wants a new one.
     """
 
     real: Array
     condition: Array | None
     z: Array
     shown: Array
+    fresh: Reals | None = None
 
 
 class AlternatingOptimizer(Learner):
@@ -72,7 +76,7 @@ class AlternatingOptimizer(Learner):
         accumulate: batches whose mean gradient makes one update, of D and of G; see `step`.
     Attributes:
         g_grads, d_grads: the gradients of G and of D in the last step.
-        adaptive: D's layers of augmentation whose probability D's logits on reals adjust; usually none, or one.
+        augmenting: D's layers of augmentation whose probability training moves; usually none, or one.
     Raises:
         ConfigError: an argument is of the wrong kind or out of range, or the networks do not go together.
         ShapeError: G's images do not have D's input shape.
@@ -117,7 +121,7 @@ class AlternatingOptimizer(Learner):
             warnings.warn(objection, stacklevel=2)
         self.fake_pool = fake_pool
         self._joinable = joinable_examples(D)
-        self.adaptive = [layer for _, layer in D.walk() if isinstance(layer, AdaptiveAugmentation)]
+        self.augmenting = [layer for _, layer in D.walk() if isinstance(layer, RandomAugmentation)]
         self.g_grads, self.d_grads = self.grads["G"], self.grads["D"]
 
     def step(self, batches: Iterator[Array | Batch], rng: np.random.Generator) -> StepValues:
@@ -126,7 +130,8 @@ class AlternatingOptimizer(Learner):
         With `accumulate=K` each step of D is on K new batches, and G's on the last K: gradients, penalties and terms
         are means over them. G's forward passes are then done a second time for G's step, so that only one batch's
         activations are alive: with the same z, but new draws where G draws (Dropout). Statistics are committed after
-        each batch.
+        each batch. A loss that compares G's fakes with new reals (`CoupledLoss.fresh_reals`) takes one more batch, or
+        K, for G's step.
 
         Args:
             batches: real examples (N, *D.input_shape), in host memory or the backend's, of any float dtype; or a
@@ -146,7 +151,8 @@ class AlternatingOptimizer(Learner):
             shown = fake if self.fake_pool is None else self.fake_pool.mix(fake, rng)
             d_values = self.discriminator_step(real, shown, rng, condition=condition)
             d_values = self._after_discriminator(d_values, [(real, shown, condition)], rng)
-        g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition)
+        fresh = self._fresh_reals(batches)
+        g_loss = self.generator_step(fake, g_tape, real, rng, condition=condition, fresh=fresh)
         self._after_generator([(real, shown, condition)], rng)
         return StepValues(d_values.loss, g_loss, d_values.real, d_values.fake, d_values.penalty)
 
@@ -159,6 +165,7 @@ class AlternatingOptimizer(Learner):
             d_values = self.update("D", gradients=partial(self._mean_on_d, on_d), rng=rng)
             shown = [(game.real, game.shown, game.condition) for game in games]
             d_values = self._after_discriminator(d_values, shown, rng)
+        games = [game._replace(fresh=self._fresh_reals(batches)) for game in games]
         on_g = [partial(self._add_generator_gradients_again, game, rng) for game in games]
         g_loss = self.update("G", gradients=partial(mean_of_batches, [self.g_grads], on_g), rng=rng).loss
         self._after_generator(shown, rng)
@@ -231,8 +238,30 @@ class AlternatingOptimizer(Learner):
             "D", gradients=lambda: self.discriminator_gradients(real, fake, rng, condition=condition), rng=rng
         )
 
+    @property
+    def batches_per_step(self) -> int:
+        return (self.n_critic + self.loss.fresh_reals) * self.accumulate
+
+    def _fresh_reals(self, batches: Iterator[Array | Batch]) -> Reals | None:
+        """A new real batch for G's step, on the backend, if the loss wants one."""
+        if not self.loss.fresh_reals:
+            return None
+
+        def draw() -> tuple[Array, Array | None]:
+            batch = next_batch(batches)
+            return (batch.real, batch.condition) if isinstance(batch, Batch) else (batch, None)
+
+        return Reals(*self.D.kernels.feed(draw, dtype=self.D.dtype))
+
     def generator_step(
-        self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, *, condition: Array | None = None
+        self,
+        fake: Array,
+        g_tape: Tape,
+        real: Array,
+        rng: np.random.Generator,
+        *,
+        condition: Array | None = None,
+        fresh: Reals | None = None,
     ) -> Array:
         """One update of G: through D, whose weights stay untouched.
 
@@ -241,14 +270,14 @@ class AlternatingOptimizer(Learner):
             real: (N, *D.input_shape); for the auxiliary terms, and for a loss that compares fake with real logits.
             rng: of instance noise and dropout.
             condition: given to D with both batches, (N, ...).
+            fresh: compared with in place of `real` by a loss that compares; the terms keep `real`.
         Returns:
             G's loss, a scalar.
         Raises:
             DivergenceError: a value or a gradient is not finite; G is as it was before the step.
         """
-        return self.update(
-            "G", gradients=lambda: self.generator_gradients(fake, g_tape, real, rng, condition=condition), rng=rng
-        ).loss
+        add = partial(self.generator_gradients, fake, g_tape, real, rng, condition=condition, fresh=fresh)
+        return self.update("G", gradients=add, rng=rng).loss
 
     # ------------------------------------------------------------------------------------------ D's gradients
 
@@ -267,8 +296,8 @@ class AlternatingOptimizer(Learner):
         return self.loss.boundary(ranks.whole(on_real), ranks.whole(on_fake))
 
     def _adapt(self) -> None:
-        """D's gradients are complete: augmentation that adapts may move its probability."""
-        for layer in self.adaptive:
+        """D's gradients are complete: augmentation may move its probability."""
+        for layer in self.augmenting:
             layer.adapt()
 
     def _add_discriminator_gradients(
@@ -276,21 +305,40 @@ class AlternatingOptimizer(Learner):
     ) -> DiscriminatorValues:
         D, loss = self.D.given(condition), on_all_ranks(self.loss, self.D.kernels)
         own_condition = condition is None and self.D.is_conditioned  # for one batch
+        penalty, weight = self._due_penalty()
+        back = BackThroughD(self.d_grads, penalty if penalty and penalty.shares_passes else None, weight)
         if len(real) + len(fake) <= self._joinable and not own_condition:
-            value, on_real, on_fake = self._joined_game(loss, real, fake, rng, condition)
+            value, on_real, on_fake = self._joined_game(loss, real, fake, rng, condition, back)
         elif isinstance(loss, CoupledLoss):
-            value, on_real, on_fake = self._coupled_game(D, loss, real, fake, rng)
+            value, on_real, on_fake = self._coupled_game(D, loss, real, fake, rng, back)
         else:
-            value, on_real, on_fake = self._separate_game(D, loss, real, fake, rng)
-        for layer in self.adaptive:
+            value, on_real, on_fake = self._separate_game(D, loss, real, fake, rng, back)
+        for layer in self.augmenting:
             layer.note(on_real, self._boundary(on_real, on_fake), images=len(real))
-        penalty = D.kernels.xp.zeros_like(value)
-        if self.penalty is not None and self.penalty.is_due(self.d_optimizer.steps):
-            penalty = self.penalty.add_gradients(D, real, fake, grads=self.d_grads, rng=rng)
-        return DiscriminatorValues(value, self.loss.verdict(on_real), self.loss.verdict(on_fake), penalty)
+        slope = sum(back.penalties[1:], back.penalties[0]) if back.penalties else D.kernels.xp.zeros_like(value)
+        if penalty is not None and not penalty.shares_passes:
+            given = {} if weight is None else {"weight": weight}
+            slope = penalty.add_gradients(D, real, fake, grads=self.d_grads, rng=rng, **given)
+        return DiscriminatorValues(value, self.loss.verdict(on_real), self.loss.verdict(on_fake), slope)
+
+    def _due_penalty(self) -> tuple[GradientPenalty | None, Array | None]:
+        """The penalty of this step of D, and its weight, (1,), if that has a schedule."""
+        penalty, optimizer = self.penalty, self.d_optimizer
+        if penalty is None or not penalty.is_due(optimizer.steps):
+            return None, None
+        if not callable(penalty.weight):
+            return penalty, None
+        kernels = self.D.kernels
+        return penalty, kernels.feed(lambda: np.array([penalty.weight_at(optimizer.steps)]), dtype=self.D.dtype)
 
     def _separate_game(
-        self, D: Sequential, loss: AdversarialLoss, real: Array, fake: Array, rng: np.random.Generator
+        self,
+        D: Sequential,
+        loss: AdversarialLoss,
+        real: Array,
+        fake: Array,
+        rng: np.random.Generator,
+        back: BackThroughD,
     ) -> tuple[Array, Array, Array]:
         """Adds the gradients of a loss that judges each batch by itself; separate batches for BatchNorm, too.
 
@@ -302,25 +350,37 @@ class AlternatingOptimizer(Learner):
             logits, tape = D.forward(x, train=True, rng=rng)
             value, dlogits = loss.discriminator(logits, target)
             D.commit_statistics(tape)
-            D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
+            back.walk(D, logits, dlogits, tape)
             values.append(value)
             judged.append(logits)
         return values[0] + values[1], judged[0], judged[1]
 
     def _coupled_game(
-        self, D: Sequential, loss: CoupledLoss, real: Array, fake: Array, rng: np.random.Generator
+        self,
+        D: Sequential,
+        loss: CoupledLoss,
+        real: Array,
+        fake: Array,
+        rng: np.random.Generator,
+        back: BackThroughD,
     ) -> tuple[Array, Array, Array]:
         """The same for a loss that compares both batches' logits: both tapes are needed at once."""
         on_real, real_tape = D.forward(real, train=True, rng=rng)
         on_fake, fake_tape = D.forward(fake, train=True, rng=rng)
         value, dreal, dfake = loss.discriminator(on_real, on_fake)
-        for dlogits, tape in ((dreal, real_tape), (dfake, fake_tape)):
+        for logits, dlogits, tape in ((on_real, dreal, real_tape), (on_fake, dfake, fake_tape)):
             D.commit_statistics(tape)
-            D.backward(dlogits, tape, grads=self.d_grads, need_dx=False, release=True)
+            back.walk(D, logits, dlogits, tape)
         return value, on_real, on_fake
 
     def _joined_game(
-        self, loss: Loss, real: Array, fake: Array, rng: np.random.Generator, condition: Array | None
+        self,
+        loss: Loss,
+        real: Array,
+        fake: Array,
+        rng: np.random.Generator,
+        condition: Array | None,
+        back: BackThroughD,
     ) -> tuple[Array, Array, Array]:
         """The same with both batches as one: only the loss tells them apart. See `joinable_examples`."""
         kernels, n = self.D.kernels, len(real)
@@ -335,30 +395,43 @@ class AlternatingOptimizer(Learner):
                 loss.discriminator(on_fake, FAKE),
             )
             value = for_real + for_fake
-        D.backward(joined(kernels, dreal, dfake), tape, grads=self.d_grads, need_dx=False, release=True)
+        back.walk(D, logits, joined(kernels, dreal, dfake), tape, batches=2)
         return value, on_real, on_fake
 
     # ------------------------------------------------------------------------------------------ G's gradients
 
     def generator_gradients(
-        self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, *, condition: Array | None = None
+        self,
+        fake: Array,
+        g_tape: Tape,
+        real: Array,
+        rng: np.random.Generator,
+        *,
+        condition: Array | None = None,
+        fresh: Reals | None = None,
     ) -> GeneratorValues:
         """Leaves in `g_grads` the gradients of G's loss; arguments as in `generator_step`.
 
         D's running statistics stay as they are.
         """
         self.g_grads.zero()
-        return self._add_generator_gradients(fake, g_tape, real, rng, condition)
+        return self._add_generator_gradients(fake, g_tape, real, rng, condition, fresh)
 
     def _add_generator_gradients_again(self, game: Game, rng: np.random.Generator) -> GeneratorValues:
         """The same for a game whose fakes are drawn a second time."""
         fake, g_tape = self.G.given(game.condition).forward(game.z, train=True, rng=rng)
-        return self._add_generator_gradients(fake, g_tape, game.real, rng, game.condition)
+        return self._add_generator_gradients(fake, g_tape, game.real, rng, game.condition, game.fresh)
 
     def _add_generator_gradients(
-        self, fake: Array, g_tape: Tape, real: Array, rng: np.random.Generator, condition: Array | None
+        self,
+        fake: Array,
+        g_tape: Tape,
+        real: Array,
+        rng: np.random.Generator,
+        condition: Array | None,
+        fresh: Reals | None,
     ) -> GeneratorValues:
-        value, dfake = self._through_discriminator(self.D.given(condition), fake, real, rng)
+        value, dfake = self._through_discriminator(fake, condition, fresh or Reals(real, condition), rng)
         game = value
         for term in self.generator_terms:
             value, dfake = term.added_to(value, dfake, fake, real, self.G.kernels)
@@ -367,13 +440,14 @@ class AlternatingOptimizer(Learner):
         return GeneratorValues(value, game)
 
     def _through_discriminator(
-        self, D: Sequential, fake: Array, real: Array, rng: np.random.Generator
+        self, fake: Array, condition: Array | None, reals: Reals, rng: np.random.Generator
     ) -> tuple[Array, Array]:
         """The weighted value of G's game, and its gradient with respect to fake, which D passes down."""
+        D = self.D.given(condition)
         logits, tape = D.forward(self.seen(fake, rng), train=True, rng=rng)
         loss = on_all_ranks(self.loss, D.kernels)
         if isinstance(loss, CoupledLoss):
-            on_real = D.forward(self.seen(real, rng), train=True, rng=rng)[0]
+            on_real = self.D.given(reals.condition).forward(self.seen(reals.images, rng), train=True, rng=rng)[0]
             value, dlogits = loss.generator(on_real, logits)
         else:
             value, dlogits = loss.generator(logits)
@@ -419,9 +493,12 @@ class AlternatingOptimizer(Learner):
 
     def measures(self) -> dict[str, float]:
         found: dict[str, float] = {}
-        for layer in self.adaptive:
-            p, r = (float(self.D.kernels.to_numpy(one.value)[0]) for one in (layer.p, layer.verdict))
-            found |= {"augment_p": p, "augment_r": r}
+        for layer in self.augmenting:
+            found |= layer.measures()
+        if self.penalty is not None and callable(self.penalty.weight):
+            found["penalty_weight"] = self.penalty.weight_at(self.d_optimizer.steps)
+        if isinstance(self.d_optimizer, Adam) and callable(self.d_optimizer.beta2):
+            found["beta2"] = self.d_optimizer.beta2_at(self.d_optimizer.steps)
         return found
 
     def kind(self) -> tuple[bool | int, ...]:

@@ -3,7 +3,9 @@
 Source: Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training"; Karras et al. 2018, appendix A.1.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,12 +15,13 @@ from minigan.errors import CheckpointError, ConfigError, MiniganError
 from minigan.nn.layers import Layer
 from minigan.nn.network import Sequential
 from minigan.nn.network.sequential import expect_network
-from minigan.support.arguments import number
+from minigan.nn.schedules import Schedule
+from minigan.support.arguments import number, whole
 from minigan.support.representation import constructor_call
 from minigan.training.noise import expect_noise_function
 from minigan.training.sampling import Noise, generate, standing_statistics
 
-__all__ = ["STATISTICS", "MovingAverage", "average_name"]
+__all__ = ["STATISTICS", "HalfLife", "MovingAverage", "average_name"]
 
 Statistics = Literal["running", "batch", "standing"]
 STATISTICS: tuple[Statistics, ...] = ("running", "batch", "standing")
@@ -27,6 +30,40 @@ STATISTICS: tuple[Statistics, ...] = ("running", "batch", "standing")
 def average_name(generator: str, generators: Sequence[str]) -> str:
     """The name of a generator's average in files: `average`, and `average_G_AB` where there are several generators."""
     return "average" if len(generators) == 1 else f"average_{generator}"
+
+
+@dataclass(frozen=True)
+class HalfLife:
+    """The decay of an average whose memory is told in images: after `images` more, weights count half.
+
+    d = 0.5^(batch_size / h) at each of G's steps, with a half-life h of `images`, but at most the share `ramp` of the
+    images seen so far. Where h is 0 the average is G itself.
+
+    Args:
+        images: h, or a schedule of it over G's steps.
+        batch_size: images in a step.
+        ramp: the largest share of the images seen; infinite for no limit.
+    Source: Karras et al. 2020 ("Training Generative Adversarial Networks with Limited Data"), the authors' code; with a
+        schedule Huang et al. 2024 (R3GAN).
+    """
+
+    images: float | Schedule
+    batch_size: int
+    ramp: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not callable(self.images):
+            number(self.images, "images", of="HalfLife", least=0)
+        whole(self.batch_size, "batch_size", of="HalfLife")
+        if self.ramp != math.inf:
+            number(self.ramp, "ramp", of="HalfLife", above=0)
+
+    def __call__(self, updates: int) -> float:
+        """The decay of the step that follows so many others."""
+        images = self.images(updates) if callable(self.images) else self.images
+        if self.ramp < math.inf:
+            images = min(images, self.ramp * updates * self.batch_size)
+        return 0.5 ** (self.batch_size / images) if images > 0 else 0.0
 
 
 class MovingAverage:
@@ -48,7 +85,8 @@ class MovingAverage:
     Args:
         network: built like G; its weights are overwritten.
         G: the generator in training.
-        decay: in [0, 1); .999 remembers some 1,000 steps.
+        decay: in [0, 1); .999 remembers some 1,000 steps. Or a function of the number of updates so far, such as a
+            `HalfLife`, whose decays are taken as they are.
         statistics: of BatchNorm, when the average draws; see above.
         noise: (rng, n) -> z (n, *G.input_shape); needed for standing statistics.
         seed: of that noise, and of dropout where the statistics are the batch's.
@@ -64,13 +102,14 @@ class MovingAverage:
         network: Sequential,
         G: Sequential,
         *,
-        decay: float,
+        decay: float | Callable[[int], float],
         statistics: Statistics = "running",
         noise: Noise | None = None,
         seed: int | Sequence[int] = 0,
         name: str = "average",
     ) -> None:
-        number(decay, "decay", of="MovingAverage", least=0, below=1, remedy="Try 0.999.")
+        if not callable(decay) or isinstance(decay, type):
+            number(decay, "decay", of="MovingAverage", least=0, below=1, remedy="Try 0.999.")
         if statistics not in STATISTICS:
             raise ConfigError(f"MovingAverage: statistics must be one of {', '.join(STATISTICS)}, got {statistics!r}.")
         if statistics == "standing" and noise is None:
@@ -103,7 +142,7 @@ class MovingAverage:
     def update(self) -> None:
         """Adds G's weights to the average: one pass over the arena. Call it after each step of G."""
         kernels = self.network.kernels
-        (decay,) = kernels.numbers(lambda: (min(self.decay, (1 + self.updates) / (10 + self.updates)),))
+        (decay,) = kernels.numbers(lambda: (self.decay_now(),))
         for average, last in self._pairs():
             with kernels.optimizing(average, kernels=("ema_step",)):
                 kernels.ema_step(average, last, decay=decay)
@@ -112,6 +151,12 @@ class MovingAverage:
                 for layer in self._to_repair:
                     layer.repair_state()
         kernels.each_step(self._count)
+
+    def decay_now(self) -> float:
+        """d of the next update."""
+        if callable(self.decay):
+            return self.decay(self.updates)
+        return min(self.decay, (1 + self.updates) / (10 + self.updates))
 
     def _count(self) -> None:
         self.updates += 1

@@ -34,6 +34,25 @@ LARGER = [
     conv_transpose_geometry((1, 1, 50), 24, (4, 4), (1, 1), "valid", (0, 0)),
     conv_transpose_geometry((7, 5, 16), 3, (3, 4), (2, 3), 1, (1, 2)),
 ]
+# Groups of one channel, of a few, of a vector's, of more; and of more or fewer filters than channels.
+GROUPED = [
+    conv_geometry((9, 7, 37), 37, (3, 3), (1, 1), "same", groups=37),
+    conv_geometry((8, 8, 48), 48, (4, 4), (2, 2), 1, groups=48),
+    conv_geometry((7, 9, 10), 30, (3, 2), (2, 1), ((0, 2), (1, 0)), groups=10),
+    conv_geometry((6, 5, 40), 20, (3, 3), (1, 1), "same", groups=20),
+    conv_geometry((5, 5, 28), 42, (2, 2), (1, 1), "valid", groups=14),
+    conv_geometry((8, 6, 64), 64, (3, 3), (1, 1), "same", groups=8),
+    conv_geometry((9, 9, 48), 48, (3, 3), (1, 1), "same", groups=3),
+    conv_geometry((11, 8, 160), 160, (3, 3), (1, 1), "same", groups=10),
+    conv_geometry((8, 8, 36), 60, (5, 5), (2, 2), "same", groups=3),
+    conv_geometry((12, 12, 66), 100, (3, 3), (1, 1), "same", groups=2),
+    conv_geometry((13, 12, 128), 192, (4, 4), (2, 2), 1, groups=2),
+    conv_geometry((3, 3, 24), 12, (3, 3), (1, 1), "valid", groups=4),
+    conv_geometry((1, 1, 64), 96, (1, 1), (1, 1), "valid", groups=32),
+    conv_transpose_geometry((4, 4, 24), 24, (4, 4), (2, 2), 1, (0, 0), 24),
+    conv_transpose_geometry((7, 5, 16), 32, (3, 4), (2, 3), 1, (1, 2), 8),
+    conv_transpose_geometry((5, 6, 96), 48, (3, 3), (2, 2), 1, (1, 1), 3),
+]
 
 
 def shapes_of(N: int, g: ConvGeometry) -> tuple[tuple[int, ...], ...]:
@@ -42,7 +61,7 @@ def shapes_of(N: int, g: ConvGeometry) -> tuple[tuple[int, ...], ...]:
 
 
 def label(g: ConvGeometry) -> str:
-    return f"{g.H}x{g.W}x{g.C}-{g.R}x{g.S}-{g.P}x{g.Q}x{g.K}"
+    return f"{g.H}x{g.W}x{g.C}-{g.R}x{g.S}-{g.P}x{g.Q}x{g.K}" + (f"-{g.groups}" if g.groups > 1 else "")
 
 
 # ------------------------------------------------------------------------------------------- against loops
@@ -56,7 +75,7 @@ def test_conv2d_is_the_formula(backend, geometry, N, dtype, biased, seed):
     assert_close(call(backend, "conv2d", x, w, b, geometry), naive.conv2d(x, w, b, geometry))
 
 
-@pytest.mark.parametrize("geometry", [LARGER[1], LARGER[5]], ids=label)
+@pytest.mark.parametrize("geometry", [LARGER[1], LARGER[5], GROUPED[1]], ids=label)
 def test_no_images_are_an_empty_result(backend, geometry):
     x_shape, w_shape, dy_shape = shapes_of(0, geometry)
     x, w, dy = draws(0, "float32", x_shape, w_shape, dy_shape)
@@ -124,12 +143,12 @@ def agree(backend, reference, N, geometry, dtype, seed):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("geometry", LARGER, ids=label)
+@pytest.mark.parametrize("geometry", LARGER + GROUPED, ids=label)
 def test_conv_kernels_agree_with_the_reference(backend, reference, geometry, dtype):
     agree(backend, reference, 3, geometry, dtype, 7)
 
 
-@pytest.mark.parametrize("geometry", LARGER[:4], ids=label)
+@pytest.mark.parametrize("geometry", LARGER[:4] + GROUPED[5:9], ids=label)
 def test_a_full_batch_agrees_and_gives_the_same_bits_again(backend, reference, geometry):
     """With enough images for every thread, where a race between them would show."""
     agree(backend, reference, 33, geometry, np.dtype(np.float32), 8)
@@ -157,7 +176,7 @@ def test_any_channel_count_agrees_with_the_reference(backend, reference, shape, 
     agree(backend, reference, 2, conv_geometry(shape, K, filter, stride, "same"), dtype, seed)
 
 
-@pytest.mark.parametrize("geometry", LARGER, ids=label)
+@pytest.mark.parametrize("geometry", LARGER + GROUPED, ids=label)
 def test_conv_kernels_agree_with_pytorch(backend, geometry):
     torch = pytest.importorskip("torch")
     x_shape, w_shape, dy_shape = shapes_of(2, geometry)
@@ -166,7 +185,7 @@ def test_conv_kernels_agree_with_pytorch(backend, geometry):
     filters = torch.from_numpy(w.transpose(3, 2, 0, 1).copy()).requires_grad_()
     vertical, horizontal = geometry.padding
     padded = torch.nn.functional.pad(images, (*horizontal, *vertical))
-    y = torch.nn.functional.conv2d(padded, filters, torch.from_numpy(b), geometry.stride)
+    y = torch.nn.functional.conv2d(padded, filters, torch.from_numpy(b), geometry.stride, groups=geometry.groups)
     y.backward(torch.from_numpy(dy.transpose(0, 3, 1, 2).copy()))
     assert_close(call(backend, "conv2d", x, w, b, geometry), y.detach().numpy().transpose(0, 2, 3, 1))
     dx = call(backend, "conv2d_input_grad", dy, w, geometry)

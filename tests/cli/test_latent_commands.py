@@ -367,6 +367,17 @@ def test_a_mixed_image_has_the_first_layers_of_one_style_and_the_others_of_anoth
 
 
 @pytest.mark.usefixtures("styled")
+def test_a_walk_between_styles_is_straight():
+    trained = opened("styled")
+    film = trained.walk(3, seeds=[1, 2], truncation=0.8)
+    np.testing.assert_array_equal(film[::4], trained.sample(seeds=[1, 2], truncation=0.8))
+    first, second = trained.styles([1, 2], truncation=0.8)
+    np.testing.assert_allclose(film[2], trained.draw_styles((first + second) / 2)[0], atol=1e-6)
+    classes = opened("styled classes").walk(1, seeds=[5], label=[2, 7])
+    np.testing.assert_array_equal(classes[2], opened("styled classes").sample(seeds=[5], label=7)[0])
+
+
+@pytest.mark.usefixtures("styled")
 def test_projection_of_a_generator_with_styles_finds_a_style(capsys):
     trained = opened("styled")
     target = trained.sample(seeds=[11])[0]

@@ -18,7 +18,7 @@ from minigan.cli.help_texts import EXIT_CODES, USAGE
 from minigan.cli.recipes import parse_settings
 from minigan.recipes import get_recipe
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+COMMANDS = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
 NUMPY = ("--backend", "reference")
 TRAIN = ("train", "mlp", "--data", "ring", "--batch-size", "8", "--steps", "3", *NUMPY)
 
@@ -170,7 +170,7 @@ def test_exit_codes_are_told(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert EXIT_CODES in capsys.readouterr().out
-    (told,) = re.findall(r"^Exit codes: (.+?)\.$", README, re.MULTILINE | re.DOTALL)
+    (told,) = re.findall(r"^Exit codes: (.+?)\.$", COMMANDS, re.MULTILINE | re.DOTALL)
     assert re.findall(r"^ +(\d+)", EXIT_CODES, re.MULTILINE) == re.findall(r"(?:^|;\s)(\d+) ", told)
 
 

@@ -6,7 +6,9 @@ import sys
 import zipfile
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -237,6 +239,20 @@ def test_the_table(photos: Path):
     assert "              cat  7  ########################" in lines
     assert "              dog  5  #################" in lines
     assert "  check     all 12 were read: 10 fine, 2 damaged" in lines
+
+
+def test_a_notebook_shows_the_same_facts(photos: Path):
+    found = replace(survey(photos, check=True), name="<b>photos", classes={"<script>": 3, "cat & dog": 1})
+    shown = found._repr_html_()
+    root = ElementTree.fromstring(shown)  # each tag is closed, and names are text
+    assert root.findtext("caption") == "<b>photos"
+    cells = [(row.findtext("th"), row.findtext("td/pre")) for row in root.iter("tr")]
+    facts = [
+        f"  {title if n == 0 else '':10}{line}" for title, text in cells for n, line in enumerate(text.split("\n"))
+    ]
+    assert len(facts) > 8
+    assert {fact for fact in facts if len(fact) < 80} <= set(str(found).splitlines())
+    assert "<script>" in dict(cells)["classes"] and "<script>" not in shown
 
 
 def test_a_table_stays_narrow(tmp_path: Path):

@@ -15,7 +15,10 @@ needs_mpi()
 HELPERS = Path(__file__).parents[1] / "helpers"
 
 
-@pytest.mark.parametrize(("size", "recipes"), [(2, ["dcgan", "cyclegan"]), (4, ["multi-d", "vae"])])
+@pytest.mark.parametrize(
+    ("size", "recipes"),
+    [(2, ["dcgan"]), (4, ["vae"]), pytest.param(4, ["multi-d", "cyclegan"], marks=pytest.mark.exhaustive)],
+)
 def test_processes_follow_one(size, recipes):
     path = os.pathsep.join([str(HELPERS.parents[1]), str(HELPERS)])
     done = Launched(size, [str(HELPERS / "on_mpi.py"), *recipes], folder=HELPERS, PYTHONPATH=path).end()

@@ -362,7 +362,11 @@ def test_the_names_of_the_classes(tmp_path: Path):
 def test_every_recipes_header_is_short(name: str, tmp_path: Path, monkeypatch):
     """At the size that it is trained at by default: 300 lines besides the weights, or 270 and those of its layers."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    narrow = {key: 4 for key in ("width", "hidden", "dense", "g_hidden") if key in get_recipe(name)().settings()}
+    narrow = {
+        key: 4
+        for key in ("width", "hidden", "dense", "g_hidden", "channel_max", "w_dim")
+        if key in get_recipe(name)().settings()
+    }
     subject = OfRecipe(name, narrow, (*get_recipe(name).from_settings(narrow).fit_size(None), 3)).subject()
     FORMATS["c"].write(subject, tmp_path / "g.h", ExportOptions())
     lines = [line for line in (tmp_path / "g.h").read_text().splitlines() if line and not line.startswith("0x")]

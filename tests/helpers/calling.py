@@ -123,9 +123,10 @@ def update(backend: Backend, kernel: str, *args: np.ndarray, **options: Any) -> 
 
 
 @st.composite
-def geometries(draw: st.DrawFn, *, largest: int = 7, deepest: int = 3) -> ConvGeometry:
+def geometries(draw: st.DrawFn, *, largest: int = 7, deepest: int = 3, most_groups: int = 3) -> ConvGeometry:
     """Any convolution: non-square images, filters, strides and paddings, asymmetric ones and ones wider than
-    the filter included, filters smaller than the stride too."""
+    the filter included, filters smaller than the stride too; in groups, each with as many channels as `deepest`."""
+    groups = draw(st.integers(1, most_groups))
     R, S = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
     pads = st.integers(0, 4)
@@ -133,4 +134,4 @@ def geometries(draw: st.DrawFn, *, largest: int = 7, deepest: int = 3) -> ConvGe
     H = draw(st.integers(max(1, R - sum(padding[0])), max(largest, R)))
     W = draw(st.integers(max(1, S - sum(padding[1])), max(largest, S)))
     C, K = draw(st.integers(1, deepest)), draw(st.integers(1, deepest))
-    return ConvGeometry(H, W, C, K, R, S, stride, padding)
+    return ConvGeometry(H, W, C * groups, K * groups, R, S, stride, padding, groups)

@@ -41,11 +41,7 @@ from minigan.nn.layers import (
     UpSampling2D,
 )
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
-from minigan.nn.network.mapping import MappingNetwork
 from minigan.nn.network.residual_blocks import conditional_batch_norm
-from minigan.nn.network.styled import Styled
-from minigan.nn.network.stylegan import mapping_layers, widths
-from minigan.nn.network.synthesis import synthesis_network
 from minigan.recipes import NoiseRecipe, get_recipe
 
 
@@ -70,12 +66,6 @@ class OfRecipe(NamedTuple):
     def expected(self, subject: Subject, x: np.ndarray, c: np.ndarray | None) -> np.ndarray:
         recipe = get_recipe(self.name).from_settings(self.settings)
         return recipe.to_images(subject.network.given(c).forward(x, train=False)[0])
-
-
-def with_styles(size: tuple[int, int], *, classes: int = 0) -> list[Layer]:
-    """StyleGAN2's generator."""
-    synthesis = synthesis_network(size, 3, widths(24, 4), features=5)
-    return [MappingNetwork(mapping_layers(2, 5, classes=classes), rows=synthesis.rows), synthesis]
 
 
 class OfLayers(NamedTuple):
@@ -106,6 +96,14 @@ CASES: dict[str, Case] = {
     "dcgan-cifar": OfRecipe("dcgan-cifar", {"width": 2, "dense": 8}, (32, 48, 3)),
     "sngan": OfRecipe("sngan", {"width": 4}, (32, 32, 3)),
     "sngan with classes": OfRecipe("sngan", {"width": 4, "condition": "projection"}, (28, 28, 1)),
+    "stylegan2": OfRecipe(
+        "stylegan2", {"latent": 5, "w_dim": 4, "channel_base": 48, "channel_max": 4, "condition": "none"}, (16, 16, 3)
+    ),
+    "stylegan2 with classes": OfRecipe(
+        "stylegan2",
+        {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "condition": "projection", "mapping": 3},
+        (8, 12, 1),
+    ),
     "multi-d": OfRecipe("multi-d", {"width": 2}),
     "pacgan": OfRecipe("pacgan", {"g_hidden": 8}, (2,)),
     "pacgan of images": OfRecipe("pacgan", {"g_hidden": 8}, (5, 6, 1)),
@@ -200,9 +198,6 @@ CASES: dict[str, Case] = {
     "a vector's own condition": OfLayers(
         lambda: [ConcatCondition((5,)), Dense(4), conditional_batch_norm(5), ReLU(), Dense(3)], (6,)
     ),
-    "styles": OfLayers(lambda: with_styles((8, 16)), (6,)),
-    "styles with classes": OfLayers(lambda: with_styles((8, 8), classes=3), (6,)),
-    "its input as condition": OfLayers(lambda: [Dense(4), Styled([Dense(3), ConditionalAffine(4)])], (5,)),
     "an image as condition": OfLayers(lambda: [ConcatCondition((4, 3, 1)), Conv2D(2, 3)], (4, 3, 2)),
 }
 

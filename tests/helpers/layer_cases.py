@@ -45,7 +45,16 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.layers.augmentation import AdaptiveAugmentation, Color, Cutout, Translation, augmentations
+from minigan.nn.layers.augmentation import (
+    AdaptiveAugmentation,
+    Color,
+    Cutout,
+    Flip,
+    QuarterTurns,
+    ScheduledAugmentation,
+    Translation,
+    augmentations,
+)
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 from minigan.nn.network.residual_blocks import conditional_batch_norm, projection
@@ -397,6 +406,12 @@ CASES: dict[str, Case] = {
     "Color, grey": Case(Color, (3, 2, 1), (3, 2, 1)),
     "Translation": Case(Translation, (8, 12, 2), (8, 12, 2)),
     "Cutout": Case(Cutout, (5, 4, 2), (5, 4, 2)),
+    "Flip": Case(Flip, (3, 4, 2), (3, 4, 2)),
+    "QuarterTurns": Case(QuarterTurns, (4, 4, 2), (4, 4, 2)),
+    "QuarterTurns, no square": Case(QuarterTurns, (3, 4, 2), (3, 4, 2)),
+    "ScheduledAugmentation": Case(
+        lambda: ScheduledAugmentation([QuarterTurns(), Color(), Flip()], start=0.5, end=1.0), (5, 5, 3), (5, 5, 3)
+    ),
     "AdaptiveAugmentation": Case(
         lambda: AdaptiveAugmentation([Color(), Translation(), Cutout()]), (8, 8, 3), (8, 8, 3)
     ),

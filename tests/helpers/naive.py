@@ -38,6 +38,12 @@ def taps(geometry: ConvGeometry) -> Taps:
             yield p, q, r, s, i, j
 
 
+def pairs_of(geometry: ConvGeometry) -> list[tuple[int, int]]:
+    """Every output channel k with every input channel c of its group."""
+    wide, deep = geometry.K // geometry.groups, geometry.C // geometry.groups
+    return [(k, c) for k in range(geometry.K) for c in range(geometry.C) if k // wide == c // deep]
+
+
 def conv2d(x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array:
     y = [
         [
@@ -49,9 +55,8 @@ def conv2d(x: Array, w: Array, b: Array | None, geometry: ConvGeometry) -> Array
     images, filters = x.tolist(), w.tolist()
     for p, q, r, s, i, j in taps(geometry):
         for n in range(len(x)):
-            for k in range(geometry.K):
-                for c in range(geometry.C):
-                    y[n][p][q][k] += filters[r][s][c][k] * images[n][i][j][c]
+            for k, c in pairs_of(geometry):
+                y[n][p][q][k] += filters[r][s][c % (geometry.C // geometry.groups)][k] * images[n][i][j][c]
     return np.array(y)
 
 
@@ -66,9 +71,8 @@ def conv2d_input_grad(dy: Array, w: Array, geometry: ConvGeometry, *, b: Array |
     cotangents, filters = dy.tolist(), w.tolist()
     for p, q, r, s, i, j in taps(geometry):
         for n in range(len(dy)):
-            for c in range(geometry.C):
-                for k in range(geometry.K):
-                    dx[n][i][j][c] += filters[r][s][c][k] * cotangents[n][p][q][k]
+            for k, c in pairs_of(geometry):
+                dx[n][i][j][c] += filters[r][s][c % (geometry.C // geometry.groups)][k] * cotangents[n][p][q][k]
     return np.array(dx)
 
 
@@ -77,9 +81,8 @@ def conv2d_weight_grad(x: Array, dy: Array, geometry: ConvGeometry) -> Array:
     images, cotangents = x.tolist(), dy.tolist()
     for p, q, r, s, i, j in taps(geometry):
         for n in range(len(x)):
-            for c in range(geometry.C):
-                for k in range(geometry.K):
-                    dw[r][s][c][k] += images[n][i][j][c] * cotangents[n][p][q][k]
+            for k, c in pairs_of(geometry):
+                dw[r][s][c % (geometry.C // geometry.groups)][k] += images[n][i][j][c] * cotangents[n][p][q][k]
     return np.array(dw)
 
 

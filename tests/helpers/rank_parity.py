@@ -31,6 +31,8 @@ OWN = {  # of what these recipes refuse
     "pix2pix": {"size": 32},
     "segment": {"size": 32},
     "dcgan-cifar": {"size": 32},
+    # a rank's images are a group of their own
+    "stylegan2": {"size": 8, "mapping": 2, "w_dim": 4, "channel_base": 32, "channel_max": 4, "group": 2},
 }
 
 

@@ -63,6 +63,43 @@ def modulated(x: Tensor, style: Tensor, w: Tensor, *, demodulate: bool, up: bool
     return torch.cat(images)
 
 
+def synthesis(weights: Weights, rows: Tensor, noise) -> Tensor:
+    """Images NHWC of styles (N, rows, F); `noise` draws an image of normal numbers of that shape."""
+    take = iter(weights).__next__
+
+    def convolution(x: Tensor, row: int, *, up: bool) -> Tensor:
+        w, a, b = take(), take(), take()
+        filters = w.permute(2, 3, 0, 1) if up else w.permute(3, 2, 0, 1)
+        x = modulated(x, dense(rows[:, row], a, b) + 1, filters, demodulate=True, up=up)
+        x = smooth(x, 1, gain=4) if up else x
+        strength, bias = take(), take()
+        return act(x + strength * noise((len(x), *x.shape[2:], 1)).permute(0, 3, 1, 2) + bias[:, None, None])
+
+    def to_image(x: Tensor, row: int) -> Tensor:
+        w, a, b = take(), take(), take()
+        style = (dense(rows[:, row], a, b) + 1) * w.shape[2] ** -0.5
+        return modulated(x, style, w.permute(3, 2, 0, 1), demodulate=False) + take()[:, None, None]
+
+    x = take().permute(2, 0, 1).expand(len(rows), -1, -1, -1)
+    x = convolution(x, 0, up=False)
+    image = to_image(x, 1)
+    for k in range(1, rows.shape[1] // 2):
+        x = convolution(x, 2 * k - 1, up=True)
+        x = convolution(x, 2 * k, up=False)
+        image = enlarged(image) + to_image(x, 2 * k + 1)
+    return image.permute(0, 2, 3, 1)
+
+
+def enlarged(image: Tensor) -> Tensor:
+    """Zeros between the pixels, and the filter with a gain of 4."""
+    N, C, H, W = image.shape
+    apart = torch.zeros(N, C, H, 2, W, 2, dtype=image.dtype)
+    apart[:, :, :, 0, :, 0] = image
+    f = TAPS.to(image.dtype) / 8
+    filters = (4 * torch.outer(f, f)).expand(C, 1, 4, 4)
+    return F.conv2d(F.pad(apart.reshape(N, C, 2 * H, 2 * W), (2, 1, 2, 1)), filters, groups=C)
+
+
 def discriminator(weights: Weights, x: Tensor, c: Tensor | None = None, *, residual: bool, group: int) -> Tensor:
     take = iter(weights).__next__
     x = act(conv(x.permute(0, 3, 1, 2), take(), take()))
@@ -164,7 +201,7 @@ class Twin:
     def draw(self, z: Tensor, c: Tensor | None, rng) -> tuple[Tensor, Tensor, Tensor]:
         """Images NHWC, their rows of styles, and their first styles."""
         rows, w, count = self.styles(self.G, z, c, rng)
-        return synthesis(self.G[count:], rows, self, rng), rows, w
+        return synthesis(self.G[count:], rows, lambda shape: self.tensor(rng.standard_normal(shape))), rows, w
 
     def judge(self, x: Tensor, c: Tensor | None) -> Tensor:
         return discriminator(self.D, x, c, residual=self.recipe.residual, group=self.recipe.group)

@@ -298,9 +298,9 @@ def _module(layer: Layer) -> nn.Module:
                 g.stride,
                 (top, left),
                 output_padding=layer.output_padding,
-                groups=layer.taps.groups,
+                groups=layer.groups,
                 bias=layer.bias,
-                dilation=layer.taps.dilation,
+                dilation=layer.dilation,
             )
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Conv2D():
@@ -308,7 +308,7 @@ def _module(layer: Layer) -> nn.Module:
             (top, bottom), (left, right) = g.padding
             assert top == bottom
             assert left == right
-            dilation, groups = layer.taps
+            dilation, groups = layer.dilation, layer.groups
             module = nn.Conv2d(g.C, g.K, layer.filter, g.stride, (top, left), dilation, groups, bias=layer.bias)
             return _filled(module, weight=conv_weight(layer.w.value), b=layer.b)
         case Dense():

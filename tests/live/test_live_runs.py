@@ -187,7 +187,8 @@ def test_slow_motion_can_be_cut_short(tmp_path):
 @pytest.mark.parametrize("name", [name for name, kind in RECIPES.items() if is_game(kind)])
 def test_every_game_can_be_watched(tmp_path, name):
     """Frames with each layer's units, slow motion, one side alone, a change, and the way back."""
-    small = {"batch_size": 16} | ({"width": 4} if "width" in RECIPES[name].kinds() else {})
+    narrow = {key: 4 for key in ("width", "channel_max", "w_dim") if key in RECIPES[name].kinds()}
+    small = {"batch_size": 16} | narrow
     with live_run(tmp_path / "run", data="digits", recipe=name, **small) as run:
         seen = play(run, [None] * 3)
         frames = frames_of(run.prepared)

@@ -20,6 +20,7 @@ from minigan.losses import (
     Minimax,
     NonSaturating,
     RelativisticAverage,
+    RelativisticPairing,
     SoftmaxMixture,
     SquaredProbability,
     Wasserstein,
@@ -135,7 +136,7 @@ def test_names():
     assert [*G_FORMULAS] == [*D_FORMULAS] == SEPARATE
     kinds = [
         *(Minimax, NonSaturating, SquaredProbability, LeastSquares),
-        *(Wasserstein, Hinge, RelativisticAverage),
+        *(Wasserstein, Hinge, RelativisticAverage, RelativisticPairing),
     ]
     assert [type(get_loss(name)) for name in LOSSES] == kinds
     with pytest.raises(ConfigError, match="unknown loss 'wgan': expected one of minimax, non-saturating"):
@@ -181,6 +182,39 @@ def test_relativistic_average(backend: Backend, shapes):
                 values.append(relativistic(real, fake)[which])
             array[index] = was
             assert gradient[index] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-6, abs=1e-9)
+
+
+@every_shape
+def test_relativistic_pairing(backend: Backend, shape: tuple[int, ...]):
+    """Value by the paper's formula, pair by pair; gradients by differences."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(0, 2, (2, *shape))
+    loss, on_real, on_fake = RelativisticPairing(), backend.asarray(real), backend.asarray(fake)
+
+    def pairs(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
+        differences = [float(r - f) for r, f in zip(real.ravel(), fake.ravel(), strict=True)]
+        return tuple(float(np.mean([-log_d(sign * t) for t in differences])) for sign in (1, -1))
+
+    d_value, dreal, dfake = loss.discriminator(on_real, on_fake)
+    g_value, dg = loss.generator(on_real, on_fake)
+    assert (float(d_value), float(g_value)) == pytest.approx(pairs(real, fake), rel=1e-12)
+    for which, side, gradient in ((0, real, dreal), (0, fake, dfake), (1, fake, dg)):
+        found = np.array(backend.to_numpy(gradient))
+        assert found.shape == shape
+        for index in np.ndindex(*shape):
+            values = []
+            before = side[index]
+            for h in (1e-6, -1e-6):
+                side[index] = before + h
+                values.append(pairs(real, fake)[which])
+            side[index] = before
+            assert found[index] == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-6, abs=1e-9)
+
+
+def test_pairs_need_a_fake_for_each_real():
+    for play in (RelativisticPairing().discriminator, RelativisticPairing().generator):
+        with pytest.raises(ShapeError, match=r"a fake for each real example, got logits of shapes \(3, 1\) and \(2, 1"):
+            play(np.zeros((3, 1)), np.zeros((2, 1)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

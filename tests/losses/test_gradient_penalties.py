@@ -12,6 +12,7 @@ from minigan.losses.gradient_penalties import (
     DRAGAN,
     PENALTIES,
     R1,
+    R1R2,
     R2,
     WGANGP,
     GradientPenalty,
@@ -29,7 +30,9 @@ from minigan.training.alternating import AlternatingOptimizer
 N = 4
 IMAGE = (8, 8, 2)
 INIT = Normal(0.3)
-every_penalty = pytest.mark.parametrize("name", PENALTIES)
+# With points of their own; R1 and R2 at once are compared with each alone.
+OWN = [name for name, penalty in PENALTIES.items() if not penalty.shares_passes]
+every_penalty = pytest.mark.parametrize("name", OWN)
 
 
 def smooth() -> Sequential:
@@ -151,6 +154,18 @@ def test_in_float32(backend: Backend, reference: Backend, name: str):
     (exact, gradient), (rounded, rounded_gradient) = found
     assert rounded == pytest.approx(exact, rel=1e-4)
     np.testing.assert_allclose(rounded_gradient, gradient, rtol=0, atol=1e-4 * np.abs(gradient).max())
+
+
+@every_critic
+def test_r1_and_r2_at_once_are_the_sum_of_both(backend: Backend, critic):
+    D, (real, fake) = built(critic(), backend), batches(backend)
+    found = []
+    for penalties in ((R1R2(weight=3.0),), (R1(weight=3.0), R2(weight=3.0))):
+        grads, rng = D.gradients(), draws()
+        P = [float(penalty.add_gradients(D, real, fake, grads=grads, rng=rng)) for penalty in penalties]
+        found.append((sum(P), backend.to_numpy(grads.flat).copy()))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-12)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-11, atol=1e-12)
 
 
 def test_gradients_are_added_and_nothing_else_changes(backend: Backend):

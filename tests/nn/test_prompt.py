@@ -470,3 +470,26 @@ def test_a_build_that_fails_leaves_an_unbuilt_network_unbuilt():
     net[-1].fails = False
     net.build((8, 8, 2), **REFERENCE, rng=rng())
     assert all(layer.is_built for _, layer in net.walk())
+
+
+def test_a_notebook_shows_what_a_tape_keeps():
+    D = Sequential([Conv2D(4, 3, padding=1), LeakyReLU(), Flatten(), Sequential([Dense(2)]), Residual([Dense(2)])])
+    D.build((4, 4, 1), backend="reference", rng=np.random.default_rng(0))
+    D.layers[0].call_text = lambda: "<Conv>"
+    _, tape = D.forward(np.ones((3, 4, 4, 1), np.float32), train=True)
+    shown = tape._repr_html_()
+    cells = Cells()
+    cells.feed(shown)
+    assert not cells.open
+    assert f"<caption>{tape!r}</caption>" in shown
+    assert cells.rows == [
+        ["layer", "keeps for backward", "memory"],
+        ["0 <Conv>", "x (3, 4, 4, 1)", "0.2 kB"],
+        ["1 LeakyReLU()", "y (3, 4, 4, 4)", "0.8 kB"],
+        ["2 Flatten()", "nothing", "0"],
+        ["3 Sequential 'net.3.Sequential'", "inside: Tape of 1 layer for 3 examples, 0.8 kB", "shared"],
+        ["4 Residual(...)", "inner: Tape of 1 layer for 3 examples, 0.0 kB", "0.0 kB"],
+        ["total", "1.0 kB"],  # the empty cell between them has no text
+    ]
+    tape.release()
+    assert tape._repr_html_() == "Tape, released"

@@ -6,7 +6,7 @@ import pytest
 from minigan.errors import ConfigError
 from minigan.nn.layers import Dense
 from minigan.nn.optimizers import SGD, Adam
-from minigan.nn.schedules import Constant, CosineDecay, ExponentialDecay, LinearDecay, as_schedule
+from minigan.nn.schedules import Constant, CosineDecay, CosineRamp, ExponentialDecay, LinearDecay, as_schedule
 
 
 def test_a_number_is_a_constant_schedule():
@@ -87,3 +87,31 @@ def test_a_step_uses_the_rate_of_the_steps_done_before_it(optimizer: type):
     assert seen == [0, 1, 2]
     assert moved == [True, False, True]
     assert optimizer.lr == 0.1
+
+
+def test_a_ramp_is_half_a_wave_between_two_numbers_and_stays():
+    up, down = CosineRamp(0.9, 0.99, 100), CosineRamp(2.0, 0.2, 100)
+    assert [up(step) for step in (0, 50, 100, 10**9)] == pytest.approx([0.9, 0.945, 0.99, 0.99], rel=1e-14)
+    assert [down(step) for step in (0, 25, 75, 100)] == pytest.approx(
+        [2, 1.1 + 0.9 * 0.5**0.5, 1.1 - 0.9 * 0.5**0.5, 0.2]
+    )
+    with pytest.raises(ConfigError, match="CosineRamp: steps"):
+        CosineRamp(0, 1, 0)
+
+
+def test_adam_with_a_schedule_of_beta2_is_pytorchs_with_betas_set_anew():
+    torch = pytest.importorskip("torch")
+    net = Dense(3, bias=False).build((2,), backend="reference", dtype="float64", rng=np.random.default_rng(0))
+    ramp = CosineRamp(0.9, 0.99, 10)
+    ours = Adam(net.arena, lr=1e-2, beta1=0.0, beta2=ramp)
+    weight = torch.nn.Parameter(torch.tensor(np.array(net.w.value)))
+    theirs = torch.optim.Adam([weight], lr=1e-2, betas=(0.0, 0.9))
+    grads = net.gradients()
+    for step in range(15):
+        grads.flat[...] = np.random.default_rng(step).normal(size=grads.flat.shape)
+        weight.grad = torch.tensor(np.array(grads[net.w]))
+        theirs.param_groups[0]["betas"] = (0.0, ramp(step))
+        ours.step(grads)
+        theirs.step()
+        np.testing.assert_allclose(net.w.value, weight.detach().numpy(), rtol=1e-12, atol=1e-12)
+    assert ours.beta2_at(10) == 0.99

@@ -55,6 +55,7 @@ TWINS: dict[str, tuple[LogitsLoss, LogitsLoss]] = {
     "wasserstein": (lambda real, fake: fake.mean() - real.mean(), lambda _, fake: -fake.mean()),
     "hinge": (lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(), lambda _, fake: -fake.mean()),
     "relativistic-average": (relativistic, lambda real, fake: relativistic(fake, real)),
+    "relativistic-pairing": (lambda real, fake: bce(real - fake, 1), lambda real, fake: bce(fake - real, 1)),
 }
 
 
@@ -65,7 +66,14 @@ def slope_penalty(name: str, D: nn.Module, x: torch.Tensor) -> torch.Tensor:
     squares = dx.square().flatten(1).sum(dim=1)
     if name in ("r1", "r2"):
         return WEIGHT / 2 * squares.mean()
+    if name == "r1+r2":  # of both batches together
+        return WEIGHT * squares.mean()
     return WEIGHT * ((squares + 1e-12).sqrt() - 1).square().mean()
+
+
+def slope_of_both(D: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """R1 and R2, each of a batch of its own: they meet in BatchNorm."""
+    return sum(slope_penalty("r1", D, x) for x in (real, fake))
 
 
 def smooth() -> list:
@@ -126,7 +134,7 @@ def compare(backend: Backend, D: list, loss: str, penalty: str | None) -> None:
     d_value = TWINS[loss][0](d(t_real), d(t_fake.detach()))
     if penalty:
         x = ours.penalty.points(real, fake, np.random.default_rng(SEED), ours.D.kernels)
-        P = slope_penalty(penalty, d, to_nchw(x))
+        P = slope_of_both(d, t_real, t_fake) if penalty == "r1+r2" else slope_penalty(penalty, d, to_nchw(x))
         assert float(values.penalty) == pytest.approx(P.item(), rel=1e-11)
         (d_value + P).backward()
     else:
@@ -170,6 +178,7 @@ def test_every_penalty_of_a_packed_discriminator(backend: Backend, pack: int, pe
         "dragan": lambda: t_real + neighbours(to_nchw(numbers.standard_normal(real.shape))) * (real.std() / 2),
         "r1": lambda: t_real,
         "r2": lambda: t_fake,
+        "r1+r2": lambda: torch.cat([t_real, t_fake]),
     }[penalty]()
     expected = slope_penalty(penalty, d, x)
     expected.backward()

@@ -92,7 +92,8 @@ def test_nothing_can_be_drawn():
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_networks_are_built_at_the_nearest_size(reference: Backend, name: str):
-    small = dict.fromkeys(("width", "d_width", "hidden", "dense", "g_hidden", "d_hidden", "latent"), 4)
+    dense, others = ("hidden", "dense", "g_hidden", "d_hidden", "latent", "w_dim"), ("width", "d_width", "channel_max")
+    small = dict.fromkeys((*dense, *others), 4)
     kind = RECIPES[name]
     recipe = kind.from_settings({key: n for key, n in small.items() if key in kind.kinds()})
     for data in ((19, 26), (45, 37)):

@@ -89,7 +89,7 @@ def test_dir_of_a_room_is_its_public_names(name):
 
 
 def test_every_documented_import_works():
-    texts = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "examples").glob("*.py")]
+    texts = [*ROOT.glob("[RC]*.md"), ROOT / "docs" / "library.md", *(ROOT / "examples").glob("*.py")]
     lines = {
         line
         for path in texts

@@ -29,7 +29,7 @@ RHYTHM = Rhythm(log_every=2, sample_every=5, checkpoint_every=4)
 
 
 def config(backend="reference", *, recipe="dcgan", data="digits", steps=10, **settings):
-    settings = {"batch_size": 8, "steps": steps, **(PLAIN if recipe == "dcgan" else {}), **settings}
+    settings = {"batch_size": 8, "steps": steps, **(PLAIN if recipe == "dcgan" else {"hidden": 32}), **settings}
     full = get_recipe(recipe).from_settings(settings).settings()
     return runs.RunConfig(recipe=recipe, settings=full, data=data, seed=3, backend=backend, rhythm=RHYTHM)
 

@@ -10,7 +10,7 @@ from minigan.backends import get_backend
 from minigan.checkpoints.format import CHECKPOINT_FORMAT, load_arrays
 from minigan.errors import ConfigError, DataError, DivergenceError
 from minigan.losses import get_loss, l1
-from minigan.losses.gradient_penalties import R1, R2
+from minigan.losses.gradient_penalties import R1, R1R2, R2
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, Reshape, Sigmoid, Tanh
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import SGD, Adam
@@ -93,6 +93,7 @@ GANS = {
     "both batches as one": {"joined_bytes": 1 << 20},
     "a penalty": {"penalty": R1(weight=3.0)},
     "a penalty now and then, several critics": {"penalty": R2(weight=3.0, interval=2), "n_critic": 3},
+    "pairs, both penalties on the loss's passes": {"loss": "relativistic-pairing", "penalty": R1R2(weight=3.0)},
     "an auxiliary term": {"generator_terms": [GeneratorTerm(0.3, l1)]},
 }
 MAKERS = {
@@ -112,7 +113,8 @@ def test_it_is_the_batch_of_that_many_times_the_size(name):
         source = batches(size, kind={"supervised": "pairs", "cycle": "sides"}.get(name.split("-")[0], "images"))
         values = np.array([learner.step(source, rng) for _ in range(4)])
         results.append([values, *learner.to_dict().values(), *(grads.flat for grads in learner.grads.values())])
-        assert learner.batches_per_step == accumulate * getattr(learner, "n_critic", 1)
+        extra = name.startswith("pairs")  # G's step has new reals
+        assert learner.batches_per_step == accumulate * (getattr(learner, "n_critic", 1) + extra)
     for parts, whole in zip(*results, strict=True):
         np.testing.assert_allclose(parts, whole, rtol=1e-12, atol=1e-12)
 

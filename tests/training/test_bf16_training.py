@@ -21,7 +21,7 @@ from minigan.recipes import DCGAN, RECIPES, NoiseRecipe, Recipe
 from minigan.training.learner import Learner
 from minigan.training.out_of_memory import largest_outputs
 
-SMALL = {"width": 8, "hidden": 32, "batch_size": 16, "n_critic": 1}
+SMALL = {"width": 8, "channel_max": 8, "w_dim": 16, "hidden": 32, "batch_size": 16, "n_critic": 1}
 PAPER: dict[str, Any] = {"mapping": 0, "head": 0, "condition": "none"}  # so that layers have the numbers below
 PENALTIES = {
     "wgan-gp": DCGAN(**PAPER, width=8, batch_size=16, d_norm="none", loss="wasserstein", penalty="wgan-gp"),

@@ -18,7 +18,8 @@ from minigan.nn.layers import (
     SpectralNorm,
 )
 from minigan.nn.network import Residual, Sequential
-from minigan.training.moving_average import STATISTICS, MovingAverage
+from minigan.nn.schedules import CosineRamp
+from minigan.training.moving_average import STATISTICS, HalfLife, MovingAverage
 from minigan.training.sampling import generate, standing_statistics
 
 every_statistics = pytest.mark.parametrize("statistics", STATISTICS)
@@ -247,7 +248,7 @@ def test_every_state_of_a_layer_can_be_averaged(reference: Backend):
     for case in CASES.values():
         for _, layer in built(case, reference).walk():
             kinds |= {p.name: type(layer) for p in layer.own_state}
-    of_augmentation = {"p", "verdict", "counts"}  # in D, of which there is no average
+    of_augmentation = {"p", "verdict", "counts", "updates"}  # in D, of which there is no average
     assert kinds.keys() == {"running_mean", "running_var", "u"} | of_augmentation
     repaired = {name for name, kind in kinds.items() if kind.repair_state is not Layer.repair_state}
     assert repaired == {"u"}
@@ -326,3 +327,44 @@ def test_another_network_or_the_same_is_refused(reference: Backend):
     for other in (G, network(reference, width=30)):
         with pytest.raises(ConfigError, match="expected a second network built like G"):
             MovingAverage(other, G, decay=0.9, noise=noise)
+
+
+def test_a_half_life_is_told_in_images():
+    """After so many images, weights count half; a ramp limits it by the images seen, a schedule moves it."""
+    decay = HalfLife(1000, batch_size=100)
+    assert decay(0) ** 10 == pytest.approx(0.5, rel=1e-12)
+    ramp = HalfLife(1000, batch_size=100, ramp=0.05)
+    assert [ramp(0), ramp(400)] == [0.0, decay(0)]
+    assert ramp(20) == pytest.approx(0.5 ** (100 / 100))
+    assert HalfLife(0, batch_size=8)(5) == 0
+    moving = HalfLife(CosineRamp(0, 1000, 10), batch_size=100)
+    assert [moving(0), moving(5), moving(99)] == pytest.approx([0, 0.5 ** (100 / 500), decay(0)])
+    with pytest.raises(ConfigError, match="HalfLife: ramp"):
+        HalfLife(1000, batch_size=100, ramp=0)
+
+
+def test_an_average_by_half_life_starts_as_g_itself_and_goes_on_from_a_checkpoint(backend: Backend):
+    G = network(backend)
+    average = averaged(G, decay=HalfLife(CosineRamp(0, 40, 20), batch_size=10))
+    expected, kept = host(G), {}
+    for t in range(30):
+        move(G, t)
+        d = average.decay(t)
+        expected = tuple(d * old + (1 - d) * new for old, new in zip(expected, host(G), strict=True))
+        average.update()
+        if t == 0:
+            np.testing.assert_array_equal(host(average.network)[0], host(G)[0])
+        if t == 12:
+            kept = average.to_dict()
+    for one, other in zip(host(average.network), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    again_g = network(backend)
+    again = averaged(again_g, decay=HalfLife(CosineRamp(0, 40, 20), batch_size=10))
+    for t in range(13):
+        move(again_g, t)
+    again.load_dict(kept)
+    for t in range(13, 30):
+        move(again_g, t)
+        again.update()
+    for name, array in again.to_dict().items():
+        np.testing.assert_array_equal(array, average.to_dict()[name], err_msg=name)

@@ -25,6 +25,7 @@ RECIPES = {
     "dcgan": DCGAN(width=8),
     "wgan-gp": DCGAN(width=8, loss="wasserstein", penalty="wgan-gp", d_norm="none"),
     "r1 at times": DCGAN(width=8, penalty="r1", penalty_interval=2),
+    "pairs": DCGAN(width=8, loss="relativistic-pairing", penalty="r1+r2", d_norm="none", augment="flip,turns"),
     "sngan": SNGAN(width=8),
     "vae": VAE(width=8),
     "pool": MLP(hidden=32, fake_pool=16),

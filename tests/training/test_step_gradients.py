@@ -109,6 +109,7 @@ FORMULAS: dict[str, tuple[LogitsLoss, LogitsLoss]] = {
     "wasserstein": (lambda r, s: s.mean() - r.mean(), lambda _, s: -s.mean()),
     "hinge": (lambda r, s: np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + s).mean(), lambda _, s: -s.mean()),
     "relativistic-average": (relativistic, lambda r, s: relativistic(s, r)),
+    "relativistic-pairing": (lambda r, s: -log_d(r - s).mean(), lambda r, s: -log_d(s - r).mean()),
 }
 # Each penalty of |g| at its points, without weight.
 SLOPE_FORMULAS = {
@@ -116,18 +117,19 @@ SLOPE_FORMULAS = {
     "dragan": lambda norms: ((norms - 1) ** 2).mean(),
     "r1": lambda norms: (norms**2).mean() / 2,
     "r2": lambda norms: (norms**2).mean() / 2,
+    "r1+r2": lambda norms: (norms**2).mean(),  # of both batches, so twice their mean
 }
 
 
 def d_loss(gan: AlternatingOptimizer, loss: str, penalty: str | None, real: np.ndarray, fake: np.ndarray) -> float:
     rng = np.random.default_rng(SEED)
-    on_real, on_fake = (gan.D.forward(x, train=True, rng=rng)[0] for x in (real, fake))
-    value = FORMULAS[loss][0](on_real, on_fake)
+    passes = [gan.D.forward(x, train=True, rng=rng) for x in (real, fake)]
+    value = FORMULAS[loss][0](*(logits for logits, _ in passes))
     if penalty is None:
         return value
-    x = gan.penalty.points(real, fake, rng, gan.D.kernels)
-    logits, tape = gan.D.forward(x, train=True, rng=rng)
-    dx = gan.D.backward(np.ones_like(logits), tape, grads=None)
+    if not gan.penalty.shares_passes:
+        passes = [gan.D.forward(gan.penalty.points(real, fake, rng, gan.D.kernels), train=True, rng=rng)]
+    dx = np.concatenate([gan.D.backward(np.ones_like(logits), tape, grads=None) for logits, tape in passes])
     return value + 2 * 3.0 * SLOPE_FORMULAS[penalty](np.sqrt((dx**2).sum(axis=(1, 2, 3))))
 
 
@@ -139,7 +141,7 @@ def g_loss(gan: AlternatingOptimizer, loss: str, real: np.ndarray, z: np.ndarray
         return gan.D.forward(x + std * rng.standard_normal(x.shape) if std else x, train=True, rng=rng)[0]
 
     on_fake = on(fake)
-    on_real = on(real) if loss == "relativistic-average" else None
+    on_real = on(real) if loss.startswith("relativistic") else None
     value = FORMULAS[loss][1](on_real, on_fake)
     for weight, function in gan.generator_terms:
         if isinstance(function, FeatureMatching):

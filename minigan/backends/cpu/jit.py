@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import hashlib
 import logging
 import os
@@ -115,6 +116,25 @@ def _warn_uncached(reason: str) -> None:
     )
 
 
+def uncollected(compile_types: Callable[..., Any]) -> Callable[..., Any]:
+    """A compilation during which Python does not look for cycles of objects that nobody holds.
+
+    It makes millions of small objects, and looking through them again and again was a tenth of its time.
+    """
+
+    @functools.wraps(compile_types)
+    def run(*arguments: Any) -> Any:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return compile_types(*arguments)
+        finally:
+            if collects:  # the outermost one's
+                gc.enable()
+
+    return run
+
+
 def kernel(
     function: Callable[..., Any] | None = None, *, inline: bool = False, ordered: bool = False, long: bool = False
 ) -> Any:
@@ -142,6 +162,7 @@ def kernel(
         no_cfunc_wrapper=True,  # another entry, with all the code once more: a fifth of the time, and nobody calls it
     )(function)
     if not inline:
+        dispatcher._compiler.compile = uncollected(dispatcher._compiler.compile)
         if not long:
             dispatcher.addresses = np.empty(0, np.int64)  # see `launch.launch`
         try:

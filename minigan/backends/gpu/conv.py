@@ -42,6 +42,8 @@ class ConvKernels(Engine, FusedKernels):
     def conv2d_leaky_relu(self, x: Array, w: Array, b: Array | None, geometry: ConvGeometry, *, slope: float) -> Array:
         expect("x", x, (len(x), *geometry.input_shape), w.dtype)
         expect("w", w, geometry.weight_shape, x.dtype)
+        if geometry.groups > 1:
+            return self.leaky_relu(super().conv2d(x, w, b, geometry), slope=slope)
         y = self.empty((len(x), *geometry.output_shape), x.dtype)
         if len(x):  # CUDA launches no empty grid
             self.product("conv2d", x, w, y, folded(geometry), len(x), Finish(b, slope))
@@ -50,6 +52,8 @@ class ConvKernels(Engine, FusedKernels):
     def conv2d_input_grad(self, dy: Array, w: Array, geometry: ConvGeometry, *, b: Array | None = None) -> Array:
         expect("dy", dy, (len(dy), *geometry.output_shape), w.dtype)
         expect("w", w, geometry.weight_shape, dy.dtype)
+        if geometry.groups > 1:
+            return super().conv2d_input_grad(dy, w, geometry, b=b)
         g, n = folded(geometry), len(dy)
         dx = self.empty((n, *geometry.input_shape), dy.dtype)
         if not n:
@@ -65,6 +69,9 @@ class ConvKernels(Engine, FusedKernels):
         expect("dy", dy, (len(x), *geometry.output_shape), x.dtype)
         expect("add_to", add_to, geometry.weight_shape, x.dtype)
         if not len(x):
+            return
+        if geometry.groups > 1:
+            super().conv2d_weight_grad(x, dy, geometry, add_to=add_to)
             return
         with InPlace(contiguous, add_to) as (sums,):
             self.product("conv2d_weight_grad", x, dy, sums, folded(geometry), len(x), Finish(add=True))

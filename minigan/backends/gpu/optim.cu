@@ -17,20 +17,21 @@ __device__ inline bool unsound(const bool* sound) {
 }
 
 extern "C" __global__ void adam_step(T* w, const T* dw, T* m, T* v, Offset size, double lr, const double* lr_at,
-                                     double step, const double* step_at, double beta1, double beta2, double eps,
-                                     double weight_decay, const bool* sound) {
+                                     double step, const double* step_at, double beta1, double beta2,
+                                     const double* beta2_at, double eps, double weight_decay, const bool* sound) {
     if (unsound(sound)) return;
     T* once = reinterpret_cast<T*>(shared_bytes());  // for the block: what takes powers in double precision
+    const double second = number(beta2, beta2_at);
     if (threadIdx.x == 0) {
         const double rate = number(lr, lr_at), t = number(step, step_at);
         once[0] = static_cast<T>(1 - rate * weight_decay);
         once[1] = static_cast<T>(rate / (1 - pow(beta1, t)));
-        once[2] = static_cast<T>(1 / (1 - pow(beta2, t)));
+        once[2] = static_cast<T>(1 / (1 - pow(second, t)));
     }
     __syncthreads();
     const T keep = once[0], rate = once[1], correction = once[2], least = static_cast<T>(eps);
     const T keep_m = static_cast<T>(beta1), rest_m = static_cast<T>(1 - beta1);
-    const T keep_v = static_cast<T>(beta2), rest_v = static_cast<T>(1 - beta2);
+    const T keep_v = static_cast<T>(second), rest_v = static_cast<T>(1 - second);
     each(size, [=](T& w, T dw, T& m, T& v) {
         m = keep_m * m + rest_m * dw;
         v = keep_v * v + rest_v * dw * dw;

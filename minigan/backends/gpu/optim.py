@@ -30,12 +30,13 @@ class OptimKernels(Engine):
         *,
         lr: Number,
         beta1: float,
-        beta2: float,
+        beta2: Number,
         eps: float,
         step: Number,
         weight_decay: float = 0.0,
     ) -> None:
-        numbers = (*self._number(lr), *self._number(step), float(beta1), float(beta2), float(eps), float(weight_decay))
+        changing = (*self._number(lr), *self._number(step), float(beta1), *self._number(beta2))
+        numbers = (*changing, float(eps), float(weight_decay))
         self._step("adam_step", (w, dw, m, v), *numbers, shared=3 * w.dtype.itemsize)
 
     @looks_at_guard

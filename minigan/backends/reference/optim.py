@@ -19,7 +19,7 @@ class OptimKernels:
         *,
         lr: Number,
         beta1: float,
-        beta2: float,
+        beta2: Number,
         eps: float,
         step: Number,
         weight_decay: float = 0.0,

@@ -9,6 +9,7 @@ changed is from the authors' code, for images in [-1, 1]. `AdaptiveAugmentation`
 probability that training adjusts.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,6 +29,9 @@ __all__ = [
     "Augmentation",
     "Color",
     "Cutout",
+    "Flip",
+    "QuarterTurns",
+    "ScheduledAugmentation",
     "Translation",
     "augmentations",
 ]
@@ -160,6 +164,43 @@ class Cutout(Augmentation):
         return y
 
 
+class Flip(Augmentation):
+    """Mirrors half of the images, left and right exchanged. A is its own transpose."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """(N, 1, 1, 1): the images that are mirrored."""
+        return self.kernels.feed(lambda: rng.random((n, 1, 1, 1)) < 0.5)
+
+    def linear(self, x: Array, maps: Array) -> Array:
+        y = self.kernels.empty(x.shape, x.dtype)
+        y[...] = x
+        self.kernels.xp.copyto(y, x[:, :, ::-1], where=maps)
+        return y
+
+
+class QuarterTurns(Augmentation):
+    """Turns each image by 0, 90, 180 or 270 degrees, or by 0 or 180 if it is no square. A^T turns it back."""
+
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """(N, 1, 1, 1): quarter turns against the clock."""
+        H, W, _ = self.input_shape
+        step = 1 if H == W else 2
+        return self.kernels.feed(lambda: step * rng.integers(0, 4 // step, (n, 1, 1, 1)))
+
+    def linear(self, x: Array, maps: Array) -> Array:
+        xp, y = self.kernels.xp, self.kernels.empty(x.shape, x.dtype)
+        y[...] = x
+        xp.copyto(y, x[:, ::-1, ::-1], where=maps == 2)
+        if x.shape[1] == x.shape[2]:
+            turned = xp.swapaxes(x, 1, 2)
+            xp.copyto(y, turned[:, ::-1], where=maps == 1)
+            xp.copyto(y, turned[:, :, ::-1], where=maps == 3)
+        return y
+
+    def adjoint(self, dy: Array, maps: Array) -> Array:
+        return self.linear(dy, -maps % 4)
+
+
 def _part(side: int, ratio: float) -> int:
     return int(side * ratio + 0.5)
 
@@ -174,44 +215,32 @@ def _crossed(rows: Array, columns: Array) -> Array:
     return (rows[:, :, None] & columns[:, None])[..., None]
 
 
-class AdaptiveAugmentation(Augmentation):
-    """Augmentations that each change each image with probability p, which rises while D overfits, and falls otherwise.
+class RandomAugmentation(Augmentation):
+    """Base of augmentations that each change each image with probability p, which training moves.
 
-    D overfits when it is surer of the training images than of others it would be. What can be seen without others is
-
-        r = the mean sign of D's logits on real images, 0 where D is undecided and 1 where it is sure of each.
-
-    After every 4 updates of D p moves by the share that their real images are of `over`: up if r is above `target`,
-    down if it is below. The layer counts in its state, so that a checkpoint has it, and a device need not be waited
-    for. A learner tells it of D's logits by `note` and of D's updates by `adapt`.
+    A learner tells it of D's logits by `note` and of D's updates by `adapt`. The layer counts in its state, so that a
+    checkpoint has it, and a device need not be waited for.
 
     Args:
         layers: the augmentations, applied one after the other.
-        target: the r that is aimed at, in (0, 1).
-        over: the number of real images over which p can rise from 0 to 1.
     Attributes:
         p: the probability, (1,).
-        verdict: r of the last 4 updates, (1,).
     Raises:
-        ConfigError: there is no augmentation, or an argument is out of range.
-    Source: Karras et al. 2020a, "Training Generative Adversarial Networks with Limited Data", section 3, with a target
-        of .6 and 500,000 images.
+        ConfigError: there is no augmentation.
     """
 
-    EVERY = 4  # updates of D
-
     p: Parameter
-    verdict: Parameter
-    counts: Parameter
 
-    def __init__(self, layers: Sequence[Augmentation], *, target: float = 0.6, over: float = 500_000) -> None:
+    def __init__(self, layers: Sequence[Augmentation]) -> None:
         super().__init__()
-        name = type(self).__name__
         if not layers:
-            raise ConfigError(f"{name}: expected at least one augmentation, got none. Write [Translation()].")
+            raise ConfigError(f"{self.path}: expected at least one augmentation, got none. Write [Translation()].")
         self.layers = list(layers)
-        self.target = number(target, "target", of=name, above=0, below=1)
-        self.over = number(over, "over", of=name, above=0)
+
+    @property
+    def first(self) -> float:
+        """p before the first update."""
+        return 0.0
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(index), layer) for index, layer in enumerate(self.layers))
@@ -220,9 +249,7 @@ class AdaptiveAugmentation(Augmentation):
         shape = super().infer(input_shape)
         for index, layer in enumerate(self.layers):
             layer.setup(shape, f"{self.path}.{index}.{type(layer).__name__}")
-        self.p = self.add_state("p", (1,), Constant(0))
-        self.verdict = self.add_state("verdict", (1,), Constant(0))
-        self.counts = self.add_state("counts", (4,), Constant(0))  # since p moved: signs, logits, images, updates
+        self.p = self.add_state("p", (1,), Constant(self.first))
         return shape
 
     def draw(self, rng: np.random.Generator, n: int) -> list[tuple[Any, Array]]:
@@ -254,16 +281,107 @@ class AdaptiveAugmentation(Augmentation):
         self.kernels.xp.copyto(changed, x, where=~where)
         return changed
 
-    # ------------------------------------------------------------------------------------------ p
-
     def note(self, logits: Array, boundary: Array | float, *, images: int) -> None:
-        """Counts the signs of D's logits on a real batch.
+        """Hears of D's logits on a real batch.
 
         Args:
             logits: of any shape; this rank's.
             boundary: the logit at which D is undecided.
             images: the number of this rank's real images.
         """
+
+    @abstractmethod
+    def adapt(self) -> None:
+        """Moves p after an update of D."""
+
+    def measures(self) -> dict[str, float]:
+        """Numbers for the log, by name. Waits for the device."""
+        return {"augment_p": float(self.kernels.to_numpy(self.p.value)[0])}
+
+
+class ScheduledAugmentation(RandomAugmentation):
+    """Augmentations that each change each image with probability p, which goes from one number to another.
+
+    p = start + (end - start) (1 - cos(pi t / steps)) / 2 after t of D's updates, and `end` after `steps` of them.
+
+    Args:
+        layers: the augmentations, applied one after the other.
+        start, end: of p, in [0, 1].
+        steps: updates of D from start to end.
+    Raises:
+        ConfigError: there is no augmentation, or an argument is out of range.
+    Source: Huang et al. 2024 (R3GAN), appendix, training details.
+    """
+
+    updates: Parameter
+
+    def __init__(
+        self, layers: Sequence[Augmentation], *, start: float = 0.0, end: float = 0.3, steps: float = 10_000
+    ) -> None:
+        super().__init__(layers)
+        name = type(self).__name__
+        self.start = number(start, "start", of=name, least=0, most=1)
+        self.end = number(end, "end", of=name, least=0, most=1)
+        self.steps = number(steps, "steps", of=name, least=1)
+
+    @property
+    def first(self) -> float:
+        return self.start
+
+    def infer(self, input_shape: Shape) -> Shape:
+        shape = super().infer(input_shape)
+        self.updates = self.add_state("updates", (1,), Constant(0))
+        return shape
+
+    def adapt(self) -> None:
+        xp, updates = self.kernels.xp, self.updates.value
+        updates += 1
+        done = xp.minimum(updates / self.steps, 1)
+        self.p.value[...] = self.start + (self.end - self.start) * (1 - xp.cos(math.pi * done)) / 2
+
+
+class AdaptiveAugmentation(RandomAugmentation):
+    """Augmentations that each change each image with probability p, which rises while D overfits, and falls otherwise.
+
+    D overfits when it is surer of the training images than of others it would be. What can be seen without others is
+
+        r = the mean sign of D's logits on real images, 0 where D is undecided and 1 where it is sure of each.
+
+    After every 4 updates of D p moves by the share that their real images are of `over`: up if r is above `target`,
+    down if it is below.
+
+    Args:
+        layers: the augmentations, applied one after the other.
+        target: the r that is aimed at, in (0, 1).
+        over: the number of real images over which p can rise from 0 to 1.
+    Attributes:
+        p: the probability, (1,).
+        verdict: r of the last 4 updates, (1,).
+    Raises:
+        ConfigError: there is no augmentation, or an argument is out of range.
+    Source: Karras et al. 2020a, "Training Generative Adversarial Networks with Limited Data", section 3, with a target
+        of .6 and 500,000 images.
+    """
+
+    EVERY = 4  # updates of D
+
+    verdict: Parameter
+    counts: Parameter
+
+    def __init__(self, layers: Sequence[Augmentation], *, target: float = 0.6, over: float = 500_000) -> None:
+        super().__init__(layers)
+        name = type(self).__name__
+        self.target = number(target, "target", of=name, above=0, below=1)
+        self.over = number(over, "over", of=name, above=0)
+
+    def infer(self, input_shape: Shape) -> Shape:
+        shape = super().infer(input_shape)
+        self.verdict = self.add_state("verdict", (1,), Constant(0))
+        self.counts = self.add_state("counts", (4,), Constant(0))  # since p moved: signs, logits, images, updates
+        return shape
+
+    def note(self, logits: Array, boundary: Array | float, *, images: int) -> None:
+        """Counts the signs of D's logits on a real batch."""
         counts, ranks = self.counts.value, self.kernels.ranks
         counts[0:1] += ranks.sum(self.kernels.xp.sign(logits - boundary).sum())
         counts[1:2] += logits.size * ranks.size
@@ -280,14 +398,24 @@ class AdaptiveAugmentation(Augmentation):
         self.verdict.value[...] = xp.where(is_due, r, self.verdict.value)
         counts *= ~is_due
 
+    def measures(self) -> dict[str, float]:
+        return {**super().measures(), "augment_r": float(self.kernels.to_numpy(self.verdict.value)[0])}
 
-AUGMENTATIONS: Mapping[str, type[Augmentation]] = {"color": Color, "translation": Translation, "cutout": Cutout}
+
+AUGMENTATIONS: Mapping[str, type[Augmentation]] = {
+    "flip": Flip,
+    "turns": QuarterTurns,
+    "color": Color,
+    "translation": Translation,
+    "cutout": Cutout,
+}
+ADAPTED = ("color", "translation", "cutout")  # by "adaptive" alone
 
 
 def augmentations(policy: str, *, target: float = 0.6, over: float = 500_000) -> list[Augmentation]:
     """The layers of a policy such as "color,translation,cutout", in its order; none for "".
 
-    "adaptive" is one layer of all three whose probability adapts, and "adaptive:color,cutout" one of some.
+    "adaptive" is one layer of those three whose probability adapts, and "adaptive:color,cutout" one of some.
 
     Args:
         target, over: of an adaptive one, see `AdaptiveAugmentation`.
@@ -296,7 +424,7 @@ def augmentations(policy: str, *, target: float = 0.6, over: float = 500_000) ->
     """
     kind, colon, some = policy.partition(":")
     if kind.strip() == ADAPTIVE:
-        layers = _named(some, policy) if colon else [augmentation() for augmentation in AUGMENTATIONS.values()]
+        layers = _named(some, policy) if colon else [AUGMENTATIONS[name]() for name in ADAPTED]
         return [AdaptiveAugmentation(layers, target=target, over=over)]
     return _named(policy, policy) if policy else []
 

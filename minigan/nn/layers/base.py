@@ -271,8 +271,8 @@ class Layer(ABC):
         Raises:
             ShapeError: two layers do not fit; the message names them.
             ConfigError: a dtype that is no float, a precision that the backend does not have, one layer object in two
-                places, or a layer of another built network.
-            Either leaves the network as it was: one that was built before still works.
+                places, or a layer of another built network. Either error leaves the network as it was: one that was
+                built before still works.
         """
         shape, dtype = self._checked_shape(input_shape), self._checked_dtype(dtype)
         if not isinstance(rng, np.random.Generator):

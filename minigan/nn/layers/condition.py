@@ -121,13 +121,21 @@ class ConcatCondition(Conditional):
     Args:
         shape: the shape of c: (F,), or (H, W, F) with the image's own H and W.
         embedding: the number of columns of E, (F, embedding), which is learned; 0 takes c as it is.
+        init: the initializer of E.
     """
 
     separable: ClassVar[bool] = True
     E: Parameter | None
 
-    def __init__(self, shape: Shape, *, embedding: int = 0) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        embedding: int = 0,
+        init: Initializer = Normal(1.0),  # noqa: B008 (immutable)
+    ) -> None:
         super().__init__(shape)
+        self.init = expect_initializer(init, "init", of=self.path)
         self.embedding = whole(embedding, "embedding", of=self.path, least=0)
         if embedding and len(self.shape) > 1:
             raise ConfigError(
@@ -139,7 +147,7 @@ class ConcatCondition(Conditional):
             raise ShapeError(f"{self.path}: cannot join a condition {self.shape} to {input_shape}. Scale one of them.")
         self.E = None
         if self.embedding:
-            self.E = self.add_parameter("E", (self.shape[0], self.embedding), Normal(1.0))
+            self.E = self.add_parameter("E", (self.shape[0], self.embedding), self.init)
         return *input_shape[:-1], input_shape[-1] + (self.embedding or self.shape[-1])
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConcatCache]:

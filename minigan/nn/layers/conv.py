@@ -35,9 +35,9 @@ class ConvCache(NamedTuple):
 class Conv2D(Layer):
     """Convolution: y[n,p,q,k] = b[k] + sum_{r,s,c} w[r,s,c,k] * x[n, p*stride+r-top, q*stride+s-left, c].
 
-    A dilation multiplies r and s: the filter has gaps. In groups, an output k sees only the inputs c of its own group.
-    The kernels are then given a plain filter with zeros there (`minigan.nn.layers.plain_filter`), which saves weights,
-    not time.
+    A dilation multiplies r and s: the filter has gaps. The kernels are then given a plain filter with zeros there
+    (`minigan.nn.layers.plain_filter`), which saves weights, not time. In groups, an output k sees only the inputs c of
+    its own group; that saves both.
 
     Args:
         channels: K, the number of filters.
@@ -45,8 +45,8 @@ class Conv2D(Layer):
         stride: the step from window to window; one int or a pair.
         padding: "same", "valid", an int, a pair, or ((top, bottom), (left, right)).
         dilation: the step from tap to tap; one int or a pair. Source: Yu & Koltun 2016, equation 2.
-        groups: the number of groups of neighbouring channels; divides C and K. Source: Krizhevsky et al. 2012,
-            section 3.5.
+        groups: the number of groups of neighbouring channels; divides C and K. As many as channels filter each by
+            itself ("depthwise"). Source: Krizhevsky et al. 2012, section 3.5.
         bias: add b, which starts at 0; not needed where BatchNorm follows.
         init: the initializer of w, (R, S, C / groups, K).
     """
@@ -79,7 +79,7 @@ class Conv2D(Layer):
         self.stride = pair(stride, f"{self.path}: stride")
         self.dilation = pair(dilation, f"{self.path}: dilation")
         self.groups = whole(groups, "groups", of=self.path)
-        self.taps = Taps(self.dilation, self.groups)
+        self.taps = Taps(self.dilation)
         self.padding = self._checked_padding(padding)
         self.bias = flag(bias, "bias", of=self.path)
         self.init = expect_initializer(init, "init", of=self.path)
@@ -99,21 +99,20 @@ class Conv2D(Layer):
         image = self.expect_image(input_shape)
         try:
             self.geometry = self.infer_geometry(image, self.taps.extent(self.filter))
-            shape = self.taps.weight_shape(self.filter, self.geometry.C, self.geometry.K)
         except ShapeError as error:
             raise ShapeError(f"{self.path}: {error}") from None
-        self.w = self.add_parameter("w", shape, self.init)
+        self.w = self.add_parameter("w", (*self.filter, *self.geometry.weight_shape[2:]), self.init)
         self.b = self.add_parameter("b", (self.channels,), Constant(0)) if self.bias else None
         return self.geometry.output_shape
 
     def infer_geometry(self, input_shape: Shape, filter: IntPair) -> ConvGeometry:
         """Geometry of the convolution that the kernels compute, with the filter's whole extent."""
-        return conv_geometry(input_shape, self.channels, filter, self.stride, self.padding)
+        return conv_geometry(input_shape, self.channels, filter, self.stride, self.padding, self.groups)
 
     def plain_filter(self) -> Array:
-        """The filter (R, S, C, K) for the kernels: w, or with gaps or groups a filter with zeros in its place."""
+        """The filter (R, S, C / groups, K) for the kernels: w, or with gaps a filter with zeros in its place."""
         w = self.w.value
-        return w if self.taps.plain else self.taps.spread(w, self.geometry.weight_shape, self.kernels)
+        return w if self.taps.plain else self.taps.spread(w, self.kernels)
 
     def add_weight_gradient(self, x: Array, dy: Array, *, add_to: Array) -> None:
         """add_to += dw, for the kernels' x and dy."""
@@ -210,7 +209,7 @@ class ConvTranspose2D(Conv2D):
     def infer_geometry(self, input_shape: Shape, filter: IntPair) -> ConvGeometry:
         """Geometry of the convolution whose input gradient this is."""
         return conv_transpose_geometry(
-            input_shape, self.channels, filter, self.stride, self.padding, self.output_padding
+            input_shape, self.channels, filter, self.stride, self.padding, self.output_padding, self.groups
         )
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, ConvCache]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import ConfigError
-from minigan.nn.initializers import Normal
+from minigan.nn.initializers import Constant, Normal
 from minigan.nn.layers.base import Cache, Layer, Shape
 from minigan.nn.layers.conv import Conv2D, ConvTranspose2D
 from minigan.nn.layers.dense import Dense
@@ -19,8 +19,7 @@ WeightLayer = Conv2D | Dense  # and ConvTranspose2D, which is a Conv2D
 
 
 class EqualizedCache(NamedTuple):
-    inner: Cache
-    w_bar: Array | None  # c w, like w; None where x is scaled instead
+    inner: Cache  # of the layer inside
 
 
 class EqualizedRate(Layer):
@@ -33,8 +32,8 @@ class EqualizedRate(Layer):
         y = m f(c x; w, b) = m f(x; c w, b),    dw = c dw_bar,    with dw_bar the gradient of w_bar = c w
 
     A dense layer is given c x, which is smaller than its weights; no copy of w is made. A convolution, whose filter is
-    smaller than an image and used at each pixel, is given c w. Being linear, both have the second order of the layer
-    inside.
+    smaller than an image and used at each pixel, is given c w, which each pass makes anew. Being linear, both have the
+    second order of the layer inside.
 
     The fan in counts the inputs of one output: R S C / groups for a convolution. A transposed one counts each tap,
     too, also those that its stride lets fall between inputs, as StyleGAN2 does.
@@ -84,40 +83,39 @@ class EqualizedRate(Layer):
         return super().takes_narrow() and self.inner.takes_narrow() and self.multiplier == 1
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, EqualizedCache]:
-        w_bar = None if isinstance(self.inner, Dense) else self._times(self.inner.w.value, self.scale)
-        inside = self._times(x, self.scale) if w_bar is None else x
+        inside = self._times(x, self.scale) if isinstance(self.inner, Dense) else x
         inner: Cache
-        y, inner = self._layer(w_bar).forward(inside, train=train, rng=rng)
+        y, inner = self._scaled().forward(inside, train=train, rng=rng)
         if self.multiplier != 1:
             y *= self.multiplier
-        return y, EqualizedCache(inner, w_bar)
+        return y, EqualizedCache(inner)
 
     def backward(
         self, dy: Array, cache: EqualizedCache, *, grads: Gradients | None, need_dx: bool = True
     ) -> Array | None:
-        dy, layer = self._through(dy), self._layer(cache.w_bar)
-        if cache.w_bar is None or grads is None:
+        dy, layer = self._through(dy), self._scaled()
+        if layer is self.inner or grads is None:
             dx = layer.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
         else:
-            dw_bar = self._zeros()
+            dw_bar = self.zeros()
             dx = layer.backward(dy, cache.inner, grads=grads.with_destination(layer.w, dw_bar), need_dx=need_dx)
             self._add_weight_gradient(dw_bar, add_to=grads[self.inner.w])
-        return self._outside(dx, cache) if dx is not None else None
+        return self._outside(dx) if dx is not None else None
 
     def backward_recorded(self, dy: Array, cache: EqualizedCache) -> tuple[Array, Any]:
-        dx, record = self._layer(cache.w_bar).backward_recorded(self._through(dy), cache.inner)
-        return self._outside(dx, cache), record
+        dx, record = self._scaled().backward_recorded(self._through(dy), cache.inner)
+        return self._outside(dx), record
 
     def double_backward(
         self, v: Array, record: Any, cache: EqualizedCache, *, grads: Gradients | None
     ) -> tuple[Array, None]:
-        layer = self._layer(cache.w_bar)
-        if cache.w_bar is None:
+        layer = self._scaled()
+        if layer is self.inner:
             ddy, _ = layer.double_backward(self._times(v, self.scale), record, cache.inner, grads=grads)
         elif grads is None:
             ddy, _ = layer.double_backward(v, record, cache.inner, grads=None)
         else:
-            dw_bar = self._zeros()
+            dw_bar = self.zeros()
             ddy, _ = layer.double_backward(v, record, cache.inner, grads=grads.with_destination(layer.w, dw_bar))
             self._add_weight_gradient(dw_bar, add_to=grads[self.inner.w])
         if self.multiplier != 1:
@@ -126,11 +124,10 @@ class EqualizedRate(Layer):
 
     def effective(self) -> WeightLayer:
         """The layer inside with the weight and the bias that it computes with: m c w and m b."""
-        layer = self._layer(self._times(self.inner.w.value, self.multiplier * self.scale))
-        if (b := self.inner.b) is not None:
-            layer.b = Parameter("b", b.shape, b.initializer)
-            layer.b.value = b.value * self.multiplier
-        return layer
+        return self.with_weight(
+            self._times(self.inner.w.value, self.multiplier * self.scale),
+            None if self.inner.b is None else self.inner.b.value * self.multiplier,
+        )
 
     @property
     def own_flops(self) -> int:
@@ -141,22 +138,32 @@ class EqualizedRate(Layer):
     def describe(self) -> str:
         return f"EqualizedRate {self.inner.describe()}"
 
-    def _layer(self, w: Array | None) -> WeightLayer:
-        """The layer inside, or a copy of it with another weight: several tapes and threads may each have theirs."""
-        if w is None:
-            return self.inner
+    def with_weight(self, w: Array, b: Array | None = None) -> WeightLayer:
+        """A copy of the layer inside with another weight: several tapes and threads may each have theirs.
+
+        Args:
+            b: another bias; None leaves it.
+        """
         layer = copy(self.inner)
         layer.w = Parameter("w", self.inner.w.shape, self.inner.w.initializer)
         layer.w.value = w
+        if b is not None:
+            layer.b = Parameter("b", b.shape, Constant(0))
+            layer.b.value = b
         return layer
+
+    def _scaled(self) -> WeightLayer:
+        """The layer that computes: a dense one itself, whose x is scaled; a convolution with c w."""
+        dense = isinstance(self.inner, Dense)
+        return self.inner if dense else self.with_weight(self._times(self.inner.w.value, self.scale))
 
     def _through(self, dy: Array) -> Array:
         """The gradient of the layer inside's output."""
         return dy if self.multiplier == 1 else self._times(dy, self.multiplier)
 
-    def _outside(self, dx: Array, cache: EqualizedCache) -> Array:
+    def _outside(self, dx: Array) -> Array:
         """The gradient of x from that of the layer inside's input, in place."""
-        if cache.w_bar is None:
+        if isinstance(self.inner, Dense):
             dx *= self.scale
         return dx
 
@@ -168,7 +175,7 @@ class EqualizedRate(Layer):
         dw_bar *= self.scale
         add_to += dw_bar
 
-    def _zeros(self) -> Array:
+    def zeros(self) -> Array:
         """An array of zeros like w."""
         zeros = self.kernels.empty(self.inner.w.shape, self.dtype)
         zeros.fill(0)

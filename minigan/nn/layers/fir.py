@@ -24,7 +24,6 @@ from minigan.backends.geometry import (
 )
 from minigan.errors import ConfigError, ShapeError
 from minigan.nn.layers.base import Layer, Shape
-from minigan.nn.layers.plain_filter import Taps
 from minigan.nn.parameters import Gradients
 from minigan.support.arguments import kind_of, number
 
@@ -102,7 +101,7 @@ class FIRDownSampling2D(Layer):
                 f"a factor of {times(self.factor)} does not divide images of {H}x{W}. Choose a factor that divides "
                 "both sides, or give the padding."
             )
-        return conv_geometry(image, C, (len(self.taps), len(self.taps)), self.factor, self.padding)
+        return conv_geometry(image, C, (len(self.taps), len(self.taps)), self.factor, self.padding, groups=C)
 
     def plan(self, *, fuse: bool) -> None:
         """Lays the filter out for the kernels."""
@@ -117,16 +116,11 @@ class FIRDownSampling2D(Layer):
 
     def reduce(self, x: Array) -> Array:
         """The convolution: (N, H, W, C) to (N, P, Q, C)."""
-        return self._channels.conv2d(x, self.filter, None, self.geometry, self.kernels)
+        return self.kernels.conv2d(x, self.filter, None, self.geometry)
 
     def enlarge(self, y: Array) -> Array:
         """Its transpose: (N, P, Q, C) to (N, H, W, C)."""
-        return self._channels.conv2d_input_grad(y, self.filter, self.geometry, self.kernels)
-
-    @property
-    def _channels(self) -> Taps:
-        """A filter for each channel."""
-        return Taps(groups=self.geometry.C)
+        return self.kernels.conv2d_input_grad(y, self.filter, self.geometry)
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, None]:
         return self.reduce(x), None
@@ -167,7 +161,7 @@ class FIRUpSampling2D(FIRDownSampling2D):
 
     def infer_geometry(self, image: tuple[int, int, int]) -> ConvGeometry:
         filter = (len(self.taps), len(self.taps))
-        return conv_transpose_geometry(image, image[-1], filter, self.factor, self.padding, (0, 0))
+        return conv_transpose_geometry(image, image[-1], filter, self.factor, self.padding, (0, 0), groups=image[-1])
 
     @property
     def scale(self) -> float:

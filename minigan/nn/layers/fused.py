@@ -14,6 +14,7 @@ from minigan.nn.layers.activation import ActivationCache, LeakyReLU, ReLU
 from minigan.nn.layers.base import Cache, Layer
 from minigan.nn.layers.conv import Conv2D, ConvCache
 from minigan.nn.layers.dense import Dense, DenseCache
+from minigan.nn.layers.equalized import EqualizedCache, EqualizedRate
 from minigan.nn.layers.norm import BatchNorm, BatchNormCache
 from minigan.nn.layers.plain_filter import has_nan
 from minigan.nn.parameters import Gradients
@@ -81,7 +82,7 @@ class ConvActivation(NamedTuple):
         conv, activation = self
         b = conv.b.value if conv.b else None
         y = conv.kernels.conv2d_leaky_relu(x, conv.plain_filter(), b, conv.geometry, slope=activation.slope)
-        if not conv.taps.plain and has_nan(y):
+        if not conv.taps.plain and has_nan(y, conv.groups):
             y = activation.apply(conv.taps.conv2d_by_taps(x, conv.w.value, b, conv.geometry))
         return y, (ConvCache(x), ActivationCache(y))
 
@@ -115,7 +116,53 @@ class DenseActivation(NamedTuple):
         )
 
 
-Step = Single | NormActivation | ConvActivation | DenseActivation
+class EqualizedActivation(NamedTuple):
+    """A convolution with equalized rate and the LeakyReLU after it: one kernel forward, and no pass for the gain.
+
+    As the activation is homogeneous, gain * f(c w x + b) = f(gain c w x + gain b): only the filter is scaled.
+    """
+
+    equalized: EqualizedRate
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        layer, kernels = self._scaled(), self.equalized.kernels
+        b = layer.b.value if layer.b else None
+        y = kernels.conv2d_leaky_relu(x, layer.w.value, b, layer.geometry, slope=self.activation.slope)
+        return y, (EqualizedCache(ConvCache(x)), ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        equalized, activation = self
+        layer, inner = self._scaled(), equalized.inner
+        dy = equalized.kernels.leaky_relu_grad(dy, caches[1].y, slope=activation.slope)
+        if grads is None:
+            return layer.backward(dy, caches[0].inner, grads=None, need_dx=need_dx)
+        dw, there = equalized.zeros(), grads
+        there = there.with_destination(layer.w, dw)
+        if layer.b and inner.b:
+            db = equalized.kernels.zeros(inner.b.size, dw.dtype)
+            there = there.with_destination(layer.b, db)
+        dx = layer.backward(dy, caches[0].inner, grads=there, need_dx=need_dx)
+        dw *= equalized.scale * activation.gain
+        to = grads[inner.w]
+        to += dw
+        if layer.b and inner.b:
+            db *= activation.gain
+            to = grads[inner.b]
+            to += db
+        return dx
+
+    def _scaled(self) -> Conv2D:
+        """The convolution with the filter and the bias of both layers together."""
+        equalized, gain = self.equalized, self.activation.gain
+        w, b = equalized.inner.w.value, equalized.inner.b
+        scaled: Any = equalized.with_weight(
+            w * w.dtype.type(equalized.scale * gain), None if b is None else b.value * w.dtype.type(gain)
+        )
+        return scaled  # type: ignore[no-any-return]
+
+
+Step = Single | NormActivation | ConvActivation | DenseActivation | EqualizedActivation
 
 
 def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
@@ -123,7 +170,11 @@ def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
     found: list[Step] = []
     for layer in layers:
         before = found[-1][-1] if found else None  # the layer
-        if not (fuse and isinstance(layer, LeakyReLU) and type(layer) in (LeakyReLU, ReLU) and layer.gain == 1):
+        if not (fuse and isinstance(layer, LeakyReLU) and type(layer) in (LeakyReLU, ReLU)):
+            found.append(Single(layer))
+        elif type(before) is EqualizedRate and _is_plain(before):
+            found[-1] = EqualizedActivation(before, layer)
+        elif layer.gain != 1:
             found.append(Single(layer))
         elif type(before) is BatchNorm:
             found[-1] = NormActivation(before, layer)
@@ -134,3 +185,8 @@ def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
         else:
             found.append(Single(layer))
     return found
+
+
+def _is_plain(layer: EqualizedRate) -> bool:
+    """Whether it is a convolution without gaps, and without a multiplier for its rate."""
+    return type(layer.inner) is Conv2D and layer.inner.taps.plain and layer.multiplier == 1

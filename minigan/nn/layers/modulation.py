@@ -158,7 +158,7 @@ class Modulated(Conditional):
         u, _ = self.inner.forward(xs, train=train, rng=rng)
         if not self.demodulate:
             return u, ModulatedCache(x, xs, s, affine, None)
-        q = self.squares()
+        q = self._squares()
         d = (self.kernels.matmul(s * s, q) + self.eps) ** -0.5
         return self.kernels.scale_channels(u, d), ModulatedCache(x, xs, s, affine, Norms(q, d, u))
 
@@ -244,7 +244,7 @@ class Modulated(Conditional):
 
     # ------------------------------------------------------------------------------------------ the norms
 
-    def squares(self) -> Array:
+    def _squares(self) -> Array:
         """q, (C, K)."""
         w = self.inner.w.value
         q = (w * w).sum(axis=(0, 1))

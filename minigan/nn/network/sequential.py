@@ -180,7 +180,7 @@ class Sequential(Layer):
             y, step_caches = step.forward(y, train=train, rng=rng)
             caches += step_caches
         y = self.kernels.cast(y, x.dtype)
-        return y, Tape(caches, self.arena, inputs=len(x), outputs=len(y), dtype=x.dtype)
+        return y, Tape(caches, self.arena, layers=self.layers, inputs=len(x), outputs=len(y), dtype=x.dtype)
 
     def backward(
         self, dy: Array, tape: Tape, *, grads: Gradients | None, need_dx: bool = True, release: bool = False

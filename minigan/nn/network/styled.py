@@ -105,7 +105,10 @@ class Styled(Block):
 
 
 def conditional_layers(network: Layer) -> Iterator[Conditional]:
-    """The layers that `network.given(condition)` reaches; those inside another one, or a `Styled`, have one of it."""
+    """The layers that `network.given(condition)` reaches.
+
+    Those in a `Styled`, and those inside a conditional layer, have a condition of their own.
+    """
     if isinstance(network, Styled):
         return
     if isinstance(network, Conditional):

@@ -1,14 +1,14 @@
 """A network as text and as HTML: for prints, prompts and notebooks."""
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from minigan.nn.layers.base import Layer
 
-__all__ = ["engine_of", "html_table", "outline", "precision_of", "text_table"]
+__all__ = ["engine_of", "html_of", "html_table", "outline", "precision_of", "text_table"]
 
 EM_SPACE = "\N{EM SPACE}"  # HTML drops plain spaces at the start of a cell
 HEADER = ("layer", "output shape", "parameters", "MFLOP", "algorithm (or y | dx | dw)")
@@ -88,12 +88,17 @@ def html_table(network: Layer) -> str:
         rows = [HEADER[:-1], *((call, *rest) for call, rest in zip(calls, cells, strict=True)), _total(network)[:-1]]
     else:
         rows = [HEADER[:1], *((call,) for call in calls)]
+    return html_of(network.title(), rows)
+
+
+def html_of(title: str, rows: Sequence[tuple[str, ...]]) -> str:
+    """A table of texts, of which the first row is the head."""
     head, *body = (
         "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
         for tag, row in zip(["th", *["td"] * (len(rows) - 1)], rows, strict=True)
     )
     text = "".join(f"<tr>{row}</tr>" for row in body)
-    caption = f"<caption>{html.escape(network.title())}</caption>"
+    caption = f"<caption>{html.escape(title)}</caption>"
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{text}</tbody></table>"
 
 

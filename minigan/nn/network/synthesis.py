@@ -104,7 +104,7 @@ class OutputSkips(Block):
         self, x: Array, *, train: bool, rng: np.random.Generator | None = None
     ) -> tuple[Array, list[StageCache]]:
         h, y, tapes = x, None, []
-        for block, output, up in self.parts():
+        for block, output, up in self._stages():
             h, of_block = block.forward(h, train=train, rng=rng)
             of_up = None
             if up is not None:
@@ -146,7 +146,7 @@ class OutputSkips(Block):
         """Up through the stages as forward, and down again as backward, from what is curved."""
         y: Array | None = None
         curved = []  # dP/dx of each stage's three parts
-        for (block, output, up), (of_block, of_output, of_up), tapes in zip(self.parts(), record, cache, strict=True):
+        for (block, output, up), (of_block, of_output, of_up), tapes in zip(self._stages(), record, cache, strict=True):
             v, at_block = block.double_backward(v, of_block, tapes.block, grads=grads)
             at_up = None
             if up is not None and tapes.up is not None:
@@ -175,7 +175,7 @@ class OutputSkips(Block):
         return h
 
     def commit_statistics(self, cache: list[StageCache]) -> None:
-        for (block, output, up), tapes in zip(self.parts(), cache, strict=True):
+        for (block, output, up), tapes in zip(self._stages(), cache, strict=True):
             block.commit_statistics(tapes.block)
             output.commit_statistics(tapes.output)
             if up is not None and tapes.up is not None:
@@ -186,13 +186,13 @@ class OutputSkips(Block):
         """Of the sums of images."""
         return sum(int(np.prod(output.output_shape)) for output in self.outputs[1:])
 
-    def parts(self) -> Iterator[tuple[Sequential, Sequential, Sequential | None]]:
+    def _stages(self) -> Iterator[tuple[Sequential, Sequential, Sequential | None]]:
         """Each stage's block, output and enlargement of what the stages before have drawn."""
         return zip(self.blocks, self.outputs, [None, *self.ups], strict=True)
 
     def _down(self, cache: list[StageCache]) -> Iterator[tuple[Any, StageCache]]:
         """The stages from the last to the first, with their tapes."""
-        return reversed(list(zip(self.parts(), cache, strict=True)))
+        return reversed(list(zip(self._stages(), cache, strict=True)))
 
     def _sum(self, a: Array | None, b: Array | None) -> Array | None:
         if a is None or b is None:

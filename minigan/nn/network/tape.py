@@ -1,6 +1,7 @@
 """The tape between forward and backward."""
 
-from collections.abc import Iterator
+import html
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import StaleTapeError
 from minigan.nn.layers.base import Cache, Layer
+from minigan.nn.network.tape_table import tape_table
 from minigan.nn.parameters import Arena
 from minigan.support.representation import memory_size
 
@@ -23,8 +25,18 @@ class Tape:
         dtype: of the forward pass's x, and so of its y and of their gradients.
     """
 
-    def __init__(self, caches: list[Cache], arena: Arena, *, inputs: int, outputs: int, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self,
+        caches: list[Cache],
+        arena: Arena,
+        *,
+        layers: Sequence[Layer],
+        inputs: int,
+        outputs: int,
+        dtype: np.dtype[Any],
+    ) -> None:
         self._caches: list[Cache] | None = caches
+        self._layers = layers
         self._arena = arena
         self._version = arena.version
         self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
@@ -34,13 +46,23 @@ class Tape:
             return "Tape, released"
         stale = "" if self._version == self._arena.version else ", stale: the weights were updated"
         examples = "1 example" if self.inputs == 1 else f"{self.inputs} examples"
-        return f"Tape of {len(self._caches)} layers for {examples}, {memory_size(self.nbytes)}{stale}"
+        layers = "1 layer" if len(self._caches) == 1 else f"{len(self._caches)} layers"
+        return f"Tape of {layers} for {examples}, {memory_size(self.nbytes)}{stale}"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what each layer keeps."""
+        if self._caches is None:
+            return html.escape(repr(self))
+        return tape_table(repr(self), self._layers, self._caches, self._memory)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays that the tape keeps alive; memory that two layers share counts once."""
+        return self._memory(self._caches)
+
+    def _memory(self, caches: Any) -> int:
         sizes: dict[int, int] = {}
-        for array in arrays_in(self._caches, self._arena.backend.xp.ndarray):
+        for array in arrays_in(caches, self._arena.backend.xp.ndarray):
             memory = owner_of(array)
             # By the largest array on it: a backend may hand out less than all of the memory that it took.
             sizes[memory] = max(sizes.get(memory, 0), array.nbytes)

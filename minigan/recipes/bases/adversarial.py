@@ -31,10 +31,11 @@ class AdversarialRecipe(Recipe):
         clip_weights: limit of D's weights, .01 in the original WGAN; 0 is none.
         batch_size: number of real images, and of fakes, in a step of D.
         n_critic: steps of D for each step of G.
-        loss: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge or relativistic-average.
+        loss: minimax, non-saturating, squared-probability, least-squares, wasserstein, hinge, relativistic-average or
+            relativistic-pairing.
         label_smoothing: amount by which D's label of real images is below 1, for losses with labels; .1 is usual.
-        penalty: gradient penalty on D: none, wgan-gp, dragan, r1 or r2.
-        penalty_weight: λ of wgan-gp and dragan, γ of r1 and r2.
+        penalty: gradient penalty on D: none, wgan-gp, dragan, r1, r2 or r1+r2.
+        penalty_weight: λ of wgan-gp and dragan, γ of the others.
         penalty_interval: steps of D from one penalty to the next; the weight is multiplied by it.
         instance_noise: initial standard deviation of the noise on D's images, real and fake.
         instance_noise_steps: steps of G over which that noise fades to 0.
@@ -54,6 +55,8 @@ class AdversarialRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.penalty_weight == 0:
+            raise ConfigError(f"{self.name}: penalty_weight must be positive, got 0. Use `penalty='none'`.")
         self.check_positive("n_critic", "penalty_weight", "penalty_interval", "instance_noise_steps")
         self.check_from_zero("instance_noise", "g_lr", "d_lr", "clip_weights")
         self.check_share("label_smoothing")

@@ -47,7 +47,8 @@ class NoiseRecipe(AdversarialRecipe):
             last of these that the recipe has where the data have classes, and none elsewhere.
         classes: number of classes; the data decide it.
         feature_matching: weight of feature matching in G's loss; 0 leaves it out.
-        augment: augmentation of D's images, for small datasets: some of color, translation, cutout, joined by commas;
+        augment: augmentation of D's images, for small datasets: some of flip, turns, color, translation, cutout,
+            joined by commas;
             adaptive, or adaptive:color,cutout, applies each with a probability that rises while D overfits; made for
             a D with `penalty=r1`.
         augment_over: number of real images over which that probability can rise from 0 to 1; fewer for short trainings.

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -443,13 +443,21 @@ class Recipe(OptimizerSettings):
         Raises:
             ConfigError: their statistics are to be those of samples from noise, which G does not draw from alone.
         """
-        if self.ema and self.ema_statistics == "standing" and self.standing_noise() is None:
+        if self.average_decay() and self.ema_statistics == "standing" and self.standing_noise() is None:
             raise ConfigError(
                 f"{self.name}: ema_statistics=standing takes the statistics of samples from noise, but "
                 f"{self.name} draws from {'images' if self.from_images else 'more than noise'}. Use "
                 "`ema_statistics='running'` or `ema_statistics='batch'`."
             )
-        return {name: self._average(learner, name, seed=seed) for name in self.generator_names if self.ema}
+        return {name: self._average(learner, name, seed=seed) for name in self.generator_names if self.average_decay()}
+
+    def average_decay(self) -> float | Callable[[int], float]:
+        """The decay of the moving averages, or a function of their updates; 0 keeps none."""
+        return self.ema
+
+    def average_in_words(self) -> str:
+        """How long the average remembers: "of decay 0.999"; "" if there is none."""
+        return f"of decay {self.ema:g}" if self.ema else ""
 
     def _average(self, learner: Learner, name: str, *, seed: int | Sequence[int]) -> MovingAverage:
         G, first = learner.networks[name], learner.networks[self.generator_names[0]]
@@ -458,7 +466,7 @@ class Recipe(OptimizerSettings):
         return MovingAverage(
             network,
             G,
-            decay=self.ema,
+            decay=self.average_decay(),
             statistics=self.ema_statistics,
             noise=self.standing_noise(),
             seed=seed,

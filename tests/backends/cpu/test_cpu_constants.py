@@ -20,7 +20,7 @@ from minigan.runs.trained_generator import TrainedGenerator
 from minigan.training.moving_average import MovingAverage
 from minigan.training.sampling import MANY_BATCHES, constants_of, generate
 
-SMALL = {"width": 16, "hidden": 32}
+SMALL = {"width": 16, "channel_max": 16, "w_dim": 16, "hidden": 32}
 SHAPES = {"minimax": (2,)}
 
 

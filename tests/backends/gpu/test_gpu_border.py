@@ -58,6 +58,10 @@ SETTINGS = {
     "dcgan-keras": {"width": 2},
     "multi-d": {"width": 2, "weights": "softmax", "penalty": "r1", "discriminators": 2, "multi_scale": True},
     "sngan": {"width": 4, "n_critic": 2},
+    "stylegan2": {
+        "latent": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "mixing": 0.9, "path_weight": 2.0,
+        "path_interval": 2, "penalty_interval": 2,
+    },
     "pacgan": {"g_hidden": 8, "d_hidden": 4, "pack": 2},
     "dcgan, all options": {
         "width": 4, "optimizer": "rmsprop", "schedule": "cosine", "clip_norm": 1, "clip_value": 0.1,

@@ -7,8 +7,19 @@ from minigan.backends import Backend
 from minigan.errors import ShapeError, StaleTapeError
 from minigan.nn.gradcheck import check_backward, check_double_backward
 from minigan.nn.initializers import Normal
-from minigan.nn.layers import BatchNorm, Conv2D, ConvTranspose2D, Dense, Dropout, Flatten, LeakyReLU, ReLU, Tanh
-from minigan.nn.layers.fused import ConvActivation, DenseActivation, NormActivation, Single, steps
+from minigan.nn.layers import (
+    BatchNorm,
+    Conv2D,
+    ConvTranspose2D,
+    Dense,
+    Dropout,
+    EqualizedRate,
+    Flatten,
+    LeakyReLU,
+    ReLU,
+    Tanh,
+)
+from minigan.nn.layers.fused import ConvActivation, DenseActivation, EqualizedActivation, NormActivation, Single, steps
 from minigan.nn.network import Residual, Sequential
 from minigan.nn.optimizers import SGD
 
@@ -21,7 +32,8 @@ def network(backend: Backend, *, fuse: bool, dtype: str = "float64") -> Sequenti
     layers = [
         BatchNorm(gamma_init=gamma), LeakyReLU(0.3), Conv2D(4, 3), BatchNorm(gamma_init=gamma), LeakyReLU(0.2),
         Residual(inner), ReLU(), Conv2D(6, 3, dilation=2, groups=2), LeakyReLU(0.15),
-        Conv2D(5, 3, stride=2), LeakyReLU(0.25), Flatten(),
+        Conv2D(5, 3, stride=2), LeakyReLU(0.25), EqualizedRate(Conv2D(4, 3)), LeakyReLU(0.2, gain=1.4),
+        EqualizedRate(Conv2D(5, 3, bias=False), gain=0.7), LeakyReLU(0.1), Flatten(),
         Dense(20, bias=False), LeakyReLU(0.1), Dense(6), LeakyReLU(0.3),
         Dense(5), BatchNorm(), Tanh(), BatchNorm(), ReLU(), Dense(2),
     ]  # fmt: skip
@@ -148,7 +160,14 @@ def test_which_neighbours_are_joined():
     assert kinds(BatchNorm(), ReLU(), BatchNorm(), LeakyReLU()) == [NormActivation] * 2
     assert kinds(Dense(3), ReLU(), Dense(3), LeakyReLU(), Dense(1)) == [DenseActivation, DenseActivation, Single]
     assert kinds(Conv2D(3, 3), ReLU(), ConvTranspose2D(3, 3), ReLU()) == [ConvActivation, Single, Single]
+    assert kinds(EqualizedRate(Conv2D(3, 3)), LeakyReLU(gain=2)) == kinds(EqualizedRate(Conv2D(3, 3)), ReLU())
+    assert kinds(EqualizedRate(Conv2D(3, 3)), LeakyReLU(gain=2)) == [EqualizedActivation]
     apart = [
+        (Conv2D(3, 3), LeakyReLU(gain=2)),
+        (EqualizedRate(Dense(3)), LeakyReLU(gain=2)),
+        (EqualizedRate(ConvTranspose2D(3, 3)), LeakyReLU()),
+        (EqualizedRate(Conv2D(3, 3, dilation=2)), LeakyReLU()),
+        (EqualizedRate(Conv2D(3, 3), multiplier=2), LeakyReLU()),
         (ReLU(), Dense(3)),
         (Dense(3), Tanh()),
         (Conv2D(3, 3), Tanh()),

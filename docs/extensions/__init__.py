@@ -1,0 +1,1 @@
+"""Extensions of Sphinx that are the book's own, each a file."""
