@@ -166,6 +166,28 @@ static void net_group_norm(float *x, int H, int W, int C, int groups, const floa
     }
 }
 
+/* Each channel times a number of its own. */
+static void net_modulate(float *x, int pixels, int C, const float *s)
+{
+    for (int i = 0; i < pixels; i++)
+        for (int c = 0; c < C; c++)
+            x[i * C + c] = x[i * C + c] * s[c];
+}
+
+/* A constant image of one channel, added to each channel. */
+static void net_add_image(float *x, int pixels, int C, const float *image)
+{
+    for (int i = 0; i < pixels; i++)
+        for (int c = 0; c < C; c++)
+            x[i * C + c] += image[i];
+}
+
+static void net_rsqrt(float *x, int size)
+{
+    for (int i = 0; i < size; i++)
+        x[i] = 1 / sqrtf(x[i]);
+}
+
 /* The channels of each pixel, or a vector, with a mean square of 1. */
 static void net_pixel_norm(float *x, int pixels, int C, float eps)
 {

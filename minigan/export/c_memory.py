@@ -12,7 +12,19 @@ from minigan.export import graph as g
 
 __all__ = ["Plan", "plan"]
 
-IN_PLACE = (g.Activation, g.Affine, g.Scale, g.ConditionalAffine, g.GroupNorm, g.PixelNorm, g.Add, g.Blend, g.Attend)
+IN_PLACE = (
+    g.Activation,
+    g.Affine,
+    g.Scale,
+    g.ConditionalAffine,
+    g.GroupNorm,
+    g.PixelNorm,
+    g.Modulate,
+    g.AddImage,
+    g.Add,
+    g.Blend,
+    g.Attend,
+)
 
 
 @dataclass

@@ -200,6 +200,21 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], output: str, program: Progra
     return f"net_group_norm({output}, {sizes}, {op.groups}, {gamma}, {beta}, {_float(op.eps)});"
 
 
+@translates(g.Modulate, to=C)
+def _modulate(op: g.Modulate, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_modulate({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {inputs[1]});"
+
+
+@translates(g.Constant, to=C)
+def _constant(op: g.Constant, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_place({program.keep(op.value)}, 0, {prod(op.shape)}, {output}, 0, 1);"
+
+
+@translates(g.AddImage, to=C)
+def _add_image(op: g.AddImage, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
+    return f"net_add_image({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {program.keep(op.image)});"
+
+
 @translates(g.PixelNorm, to=C)
 def _pixel_norm(op: g.PixelNorm, inputs: list[str], output: str, program: Program) -> str:  # noqa: ARG001
     return f"net_pixel_norm({output}, {prod(op.shape[:-1])}, {op.shape[-1]}, {_float(op.eps)});"

@@ -76,6 +76,7 @@ ACTIVATIONS: dict[str, Callable[[g.Activation, Array], Array]] = {
     "leaky_relu": lambda op, x: f.leaky_relu(x, op.slope),
     "tanh": lambda op, x: np.tanh(x),  # noqa: ARG005
     "sigmoid": lambda op, x: f.sigmoid(x),  # noqa: ARG005
+    "rsqrt": lambda op, x: f.rsqrt(x),  # noqa: ARG005
 }
 
 OPERATIONS: dict[type, Callable[..., Array]] = {
@@ -88,6 +89,9 @@ OPERATIONS: dict[type, Callable[..., Array]] = {
     g.Scale: lambda op, x: op.factor * x + op.offset,
     g.ConditionalAffine: _conditional,
     g.GroupNorm: lambda op, x: f.group_norm(x, op.gamma, op.beta, op.groups, op.eps),
+    g.Modulate: lambda op, x, s: x * _at_every_pixel(s, op.shape),
+    g.Constant: lambda op, x: np.repeat(op.value[None], len(x), axis=0),
+    g.AddImage: lambda op, x: x + op.image,
     g.PixelNorm: lambda op, x: f.pixel_norm(x, op.eps),
     g.Activation: lambda op, x: ACTIVATIONS[op.function](op, x),
     g.Maxout: lambda op, x: f.maxout(x, op.pieces),

@@ -20,6 +20,7 @@ __all__ = [
     "INPUT",
     "Activation",
     "Add",
+    "AddImage",
     "Affine",
     "Attend",
     "AveragePool",
@@ -27,6 +28,7 @@ __all__ = [
     "Blend",
     "Concat",
     "ConditionalAffine",
+    "Constant",
     "Conv",
     "ConvTranspose",
     "Custom",
@@ -37,6 +39,7 @@ __all__ = [
     "GroupNorm",
     "Linear",
     "Maxout",
+    "Modulate",
     "Op",
     "PixelNorm",
     "ReflectPad",
@@ -183,6 +186,25 @@ class GroupNorm(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Modulate(Op):
+    """x times a vector by channel, of x and a value (C,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Op):
+    """The same numbers for each example; of the input only the number of examples counts."""
+
+    value: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddImage(Op):
+    """x and a constant image (H, W, 1), added to each channel."""
+
+    image: Array
+
+
+@dataclass(frozen=True, kw_only=True)
 class PixelNorm(Op):
     """x / sqrt(mean(x²) + eps), the mean over the channels of each pixel, or of a vector."""
 
@@ -191,7 +213,7 @@ class PixelNorm(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(Op):
-    """relu, leaky_relu (with its slope), tanh or sigmoid."""
+    """relu, leaky_relu (with its slope), tanh, sigmoid or rsqrt."""
 
     function: str
     slope: float = 0.0

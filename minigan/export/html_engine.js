@@ -110,6 +110,15 @@ const operations = {
         for (let c = 0; c < width; c++) y[i + c] = (x[i + c] - mean) * factor * op.gamma[first + c] + op.beta[first + c];
     }
   },
+  // Each channel times a number of its own.
+  modulate(op, [x, s], y) { const C = s.length; for (let i = 0; i < y.length; i++) y[i] = x[i] * s[i % C]; },
+  constant(op, inputs, y) { y.set(op.value); },
+  // A constant image of one channel, added to each channel.
+  add_image(op, [x], y) {
+    const C = op.shape.at(-1);
+    for (let i = 0; i < y.length; i++) y[i] = x[i] + op.image[Math.floor(i / C)];
+  },
+  rsqrt(op, [x], y) { for (let i = 0; i < y.length; i++) y[i] = 1 / Math.sqrt(x[i]); },
   // The channels of each pixel, or a vector, with a mean square of 1.
   pixel_norm(op, [x], y) {
     const C = op.shape.at(-1);

@@ -196,6 +196,21 @@ def _group_norm(op: g.GroupNorm, program: Program) -> Call:
     return Call("group_norm", told, {"gamma": program.keep(op.gamma), "beta": program.keep(op.beta)})
 
 
+@translates(g.Modulate, to=HTML)
+def _modulate(op: g.Modulate, program: Program) -> Call:  # noqa: ARG001
+    return Call("modulate")
+
+
+@translates(g.Constant, to=HTML)
+def _constant(op: g.Constant, program: Program) -> Call:
+    return Call("constant", arrays={"value": program.keep(op.value)})
+
+
+@translates(g.AddImage, to=HTML)
+def _add_image(op: g.AddImage, program: Program) -> Call:
+    return Call("add_image", arrays={"image": program.keep(op.image)})
+
+
 @translates(g.PixelNorm, to=HTML)
 def _pixel_norm(op: g.PixelNorm, program: Program) -> Call:  # noqa: ARG001
     return Call("pixel_norm", {"eps": float(op.eps)})

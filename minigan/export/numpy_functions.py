@@ -18,6 +18,10 @@ def sigmoid(x):
     return 0.5 * np.tanh(0.5 * x) + 0.5  # 1 / (1 + exp(-x)), without its overflow
 
 
+def rsqrt(x):
+    return 1 / np.sqrt(x)
+
+
 def maxout(x, pieces):
     """The largest of each output's pieces."""
     return x.reshape(*x.shape[:-1], pieces, -1).max(axis=-2)

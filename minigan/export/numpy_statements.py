@@ -209,6 +209,21 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], body: Body) -> Expression:
     return Expression(f"group_norm({inputs[0]}, {gamma}, {beta}, groups={op.groups}, eps={op.eps:g})")
 
 
+@translates(g.Modulate, to=NUMPY)
+def _modulate(op: g.Modulate, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
+    return Expression(f"{inputs[0]} * {inputs[1]}{'[:, None, None]' if len(op.shape) == 3 else ''}", closed=False)
+
+
+@translates(g.Constant, to=NUMPY)
+def _constant(op: g.Constant, inputs: list[str], body: Body) -> Expression:
+    return Expression(f"np.repeat({body.keep('constant', op.value)}[None], len({inputs[0]}), axis=0)")
+
+
+@translates(g.AddImage, to=NUMPY)
+def _add_image(op: g.AddImage, inputs: list[str], body: Body) -> Expression:
+    return Expression(f"{inputs[0]} + {body.keep('noise', op.image)}", closed=False)
+
+
 @translates(g.PixelNorm, to=NUMPY)
 def _pixel_norm(op: g.PixelNorm, inputs: list[str], body: Body) -> Expression:  # noqa: ARG001
     return Expression(f"pixel_norm({inputs[0]}, eps={op.eps:g})")

@@ -193,6 +193,26 @@ def _group_norm(op: g.GroupNorm, inputs: list[str], nodes: Nodes) -> str:
     return nodes.affine(y, nodes.by_channel(op.gamma, op.shape), nodes.by_channel(op.beta, op.shape))
 
 
+@translates(g.Modulate, to=ONNX)
+def _modulate(op: g.Modulate, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("Mul", [inputs[0], nodes.as_pixel(inputs[1], op.shape)])
+
+
+@translates(g.Constant, to=ONNX)
+def _constant(op: g.Constant, inputs: list[str], nodes: Nodes) -> str:
+    """Expanded by the input's number of examples."""
+    first, end = (nodes.constant(np.array([k], np.int64)) for k in (0, 1))
+    count = nodes.add("Slice", [nodes.add("Shape", inputs), first, end])
+    sizes = nodes.add("Concat", [count, nodes.constant(np.ones(len(op.shape), np.int64))], {"axis": 0})
+    value = op.value.transpose(2, 0, 1) if op.value.ndim == 3 else op.value
+    return nodes.add("Expand", [nodes.constant(value[None]), sizes])
+
+
+@translates(g.AddImage, to=ONNX)
+def _add_image(op: g.AddImage, inputs: list[str], nodes: Nodes) -> str:
+    return nodes.add("Add", [inputs[0], nodes.constant(op.image.transpose(2, 0, 1))])
+
+
 @translates(g.PixelNorm, to=ONNX)
 def _pixel_norm(op: g.PixelNorm, inputs: list[str], nodes: Nodes) -> str:
     channels = nodes.constant(np.array([1], np.int64))
@@ -223,6 +243,8 @@ def _scale(op: g.Scale, inputs: list[str], nodes: Nodes) -> str:
 
 @translates(g.Activation, to=ONNX)
 def _activation(op: g.Activation, inputs: list[str], nodes: Nodes) -> str:
+    if op.function == "rsqrt":
+        return nodes.add("Reciprocal", [nodes.add("Sqrt", inputs)])
     attributes = {"alpha": op.slope} if op.function == "leaky_relu" else {}
     return nodes.add(ACTIVATIONS[op.function], inputs, attributes)
 

@@ -38,7 +38,10 @@ from minigan.nn.layers import (
     InstanceNorm,
     Layer,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
+    Modulated,
+    NoiseInjection,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
@@ -53,6 +56,9 @@ from minigan.nn.layers import (
 from minigan.nn.layers.augmentation import Augmentation
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
+from minigan.nn.network.styled import Styled
+from minigan.nn.network.synthesis import OutputSkips
 from minigan.nn.parameters import Parameter
 
 __all__ = ["PARAMETRIZED", "Module", "Slot", "indented", "leaves", "modules"]
@@ -334,7 +340,8 @@ def indented(source: str) -> str:
     return "\n".join(f"    {line}" for line in source.split("\n")) + ","
 
 
-@translates(SkipConcat, Parallel, Inpainting, SelfAttention, to=TORCH)
+@translates(SkipConcat, Parallel, Inpainting, SelfAttention, MappingNetwork, MappedCondition, to=TORCH)
+@translates(Styled, OutputSkips, Modulated, NoiseInjection, LearnedConstant, to=TORCH)
 @translates(Maxout, PixelShuffle, ConditionalAffine, GlobalSumPooling2D, EqualizedRate, PixelNorm, to=TORCH)
 def _none(layer: Layer) -> list[Module]:
     why = "it has no counterpart in a sequence of PyTorch's modules, for export or import"

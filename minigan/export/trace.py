@@ -33,8 +33,11 @@ from minigan.nn.layers import (
     GroupNorm,
     InstanceNorm,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    Modulated,
+    NoiseInjection,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
@@ -52,6 +55,9 @@ from minigan.nn.layers.condition import Conditional
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
+from minigan.nn.network.mapping import MappedCondition, MappingNetwork
+from minigan.nn.network.styled import Styled, conditional_layers
+from minigan.nn.network.synthesis import OutputSkips
 from minigan.nn.parameters import Parameter
 
 __all__ = ["Tracer", "trace"]
@@ -63,7 +69,7 @@ def trace(network: Sequential, *, to: str) -> g.Graph:
     Raises:
         ConfigError: a layer has a translation neither to the format nor to "graph"; names it.
     """
-    shapes = {layer.shape for _, layer in network.walk() if isinstance(layer, Conditional)}
+    shapes = {layer.shape for layer in conditional_layers(network)}
     if len(shapes) > 1:
         raise ConfigError(f"{network.path}: expected one condition, found some of shapes {sorted(shapes)}.")
     tracer = Tracer(network.kernels.to_numpy, to=to)
@@ -78,11 +84,13 @@ class Tracer:
     Attributes:
         ops: so far.
         to: the format that the graph is for.
+        condition: the number of the value that conditional layers are given.
     """
 
     def __init__(self, to_numpy: Callable[[Any], np.ndarray], *, to: str) -> None:
         self.ops: list[g.Op] = []
         self.to = to
+        self.condition = g.CONDITION
         self._to_numpy = to_numpy
         self._path = ""
 
@@ -93,9 +101,16 @@ class Tracer:
         if found.to == GRAPH:
             y: int = found.function(layer, x, self)
         else:
-            inputs = (x, g.CONDITION) if isinstance(layer, Conditional) else (x,)
+            inputs = (x, self.condition) if isinstance(layer, Conditional) else (x,)
             y = self.add(g.Custom(inputs=inputs, shape=layer.output_shape, layer=layer))
         self._path = around
+        return y
+
+    def given(self, condition: int, layer: Layer, x: int) -> int:
+        """Adds a layer under another condition, the value of that number; returns the number of its output."""
+        around, self.condition = self.condition, condition
+        y = self.layer(layer, x)
+        self.condition = around
         return y
 
     def add(self, op: g.Op) -> int:
@@ -142,6 +157,40 @@ def _parallel(layer: Parallel, x: int, tracer: Tracer) -> int:
 @translates(Inpainting, to=GRAPH)
 def _inpainting(layer: Inpainting, x: int, tracer: Tracer) -> int:
     return tracer.add(g.Blend(inputs=(tracer.layer(layer.inner, x), x), shape=layer.output_shape))
+
+
+@translates(MappedCondition, to=GRAPH)
+def _mapped_condition(layer: MappedCondition, x: int, tracer: Tracer) -> int:
+    return tracer.given(tracer.layer(layer.mapping, tracer.condition), layer.inner, x)
+
+
+@translates(MappingNetwork, to=GRAPH)
+def _mapping_network(layer: MappingNetwork, x: int, tracer: Tracer) -> int:
+    """One style, (F,): in evaluation all rows are the same, and the layers of the synthesis are given it as it is."""
+    w = tracer.layer(layer.inner, x)
+    if layer.truncation == 1:
+        return w
+    mean, share = tracer.array(layer.w_avg), np.float32(layer.truncation)
+    scale = np.full_like(mean, share)
+    return tracer.add(g.Affine(inputs=(w,), shape=mean.shape, scale=scale, shift=(1 - share) * mean))
+
+
+@translates(Styled, to=GRAPH)
+def _styled(layer: Styled, x: int, tracer: Tracer) -> int:
+    return tracer.given(x, layer.inner, x)
+
+
+@translates(OutputSkips, to=GRAPH)
+def _output_skips(layer: OutputSkips, x: int, tracer: Tracer) -> int:
+    image = -1
+    for k, (block, output) in enumerate(zip(layer.blocks, layer.outputs, strict=True)):
+        x = tracer.layer(block, x)
+        drawn = tracer.layer(output, x)
+        if k:
+            enlarged = tracer.layer(layer.ups[k - 1], image)
+            drawn = tracer.add(g.Add(inputs=(enlarged, drawn), shape=output.output_shape))
+        image = drawn
+    return image
 
 
 # ---------------------------------------------------------------------------------------------- layers with weights
@@ -217,6 +266,38 @@ def _pixel_norm(layer: PixelNorm, x: int, tracer: Tracer) -> int:
     return tracer.add(g.PixelNorm(inputs=(x,), shape=layer.output_shape, eps=layer.eps))
 
 
+@translates(Modulated, to=GRAPH)
+def _modulated(layer: Modulated, x: int, tracer: Tracer) -> int:
+    """One convolution for all styles, its input scaled by the style and its output by one over the filter's norm."""
+    inner, channels = layer.inner, layer.input_shape[-1]
+    style = tracer.layer(layer.affine, tracer.condition)
+    style = tracer.add(g.Scale(inputs=(style,), shape=(channels,), factor=layer.gain, offset=layer.gain))
+    x = tracer.add(g.Modulate(inputs=(x, style), shape=layer.input_shape))
+    y = tracer.layer(inner, x)
+    if not layer.demodulate:
+        return y
+    w = tracer.array(inner.w)
+    q = (w * w).sum(axis=(0, 1))
+    q = q.T if isinstance(inner, ConvTranspose2D) else q
+    squares = tracer.add(g.Modulate(inputs=(style, style), shape=(channels,)))
+    b = np.full(q.shape[1], layer.eps, np.float32)
+    norms = tracer.add(g.Dense(inputs=(squares,), shape=(q.shape[1],), w=np.ascontiguousarray(q), b=b))
+    norms = tracer.add(g.Activation(inputs=(norms,), shape=(q.shape[1],), function="rsqrt"))
+    return tracer.add(g.Modulate(inputs=(y, norms), shape=layer.output_shape))
+
+
+@translates(LearnedConstant, to=GRAPH)
+def _constant(layer: LearnedConstant, x: int, tracer: Tracer) -> int:
+    return tracer.add(g.Constant(inputs=(x,), shape=layer.output_shape, value=tracer.array(layer.c)))
+
+
+@translates(NoiseInjection, to=GRAPH)
+def _noise(layer: NoiseInjection, x: int, tracer: Tracer) -> int:
+    """The noise of evaluation, the same in each image."""
+    image = tracer.array(layer.strength) * tracer.array(layer.noise)
+    return tracer.add(g.AddImage(inputs=(x,), shape=layer.output_shape, image=image))
+
+
 @translates(BatchNorm, to=GRAPH)
 def _batch_norm(layer: BatchNorm, x: int, tracer: Tracer) -> int:
     return tracer.add(
@@ -248,7 +329,7 @@ def _self_attention(layer: SelfAttention, x: int, tracer: Tracer) -> int:
 
 @translates(ConcatCondition, to=GRAPH)
 def _concat_condition(layer: ConcatCondition, x: int, tracer: Tracer) -> int:
-    c = g.CONDITION
+    c = tracer.condition
     if layer.E:
         c = tracer.add(g.Dense(inputs=(c,), shape=(layer.embedding,), w=tracer.array(layer.E), b=None))
     return tracer.add(g.Concat(inputs=(x, c), shape=layer.output_shape))
@@ -257,7 +338,9 @@ def _concat_condition(layer: ConcatCondition, x: int, tracer: Tracer) -> int:
 @translates(ConditionalAffine, to=GRAPH)
 def _conditional_affine(layer: ConditionalAffine, x: int, tracer: Tracer) -> int:
     gamma, beta = tracer.array(layer.gamma), tracer.array(layer.beta)
-    return tracer.add(g.ConditionalAffine(inputs=(x, g.CONDITION), shape=layer.output_shape, gamma=gamma, beta=beta))
+    return tracer.add(
+        g.ConditionalAffine(inputs=(x, tracer.condition), shape=layer.output_shape, gamma=gamma, beta=beta)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- layers without

@@ -16,7 +16,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import ConfigError
 from minigan.losses import Loss
-from minigan.losses.gradient_penalties import GradientPenalty, expect_penalty
+from minigan.losses.gradient_penalties import GradientPenalty
 from minigan.losses.path_length import PathLength, mapping_of
 from minigan.nn.network import Sequential
 from minigan.nn.optimizers import Optimizer
@@ -86,13 +86,17 @@ class LazilyRegularized(AlternatingOptimizer):
             g_optimizer=g_optimizer,
             d_optimizer=d_optimizer,
             n_critic=n_critic,
+            penalty=penalty,
             accumulate=accumulate,
         )
         if path_length is not None:
             instance(path_length, PathLength, "path_length", a="a path-length penalty", example="PathLength()")
             mapping_of(G)
-        self.lazy_penalty = None if penalty is None else expect_penalty(penalty)
         self.path_length = path_length
+
+    def _due_penalty(self) -> tuple[None, None]:
+        """The update by the game has no penalty."""
+        return None, None
 
     def _after_discriminator(
         self,
@@ -101,7 +105,7 @@ class LazilyRegularized(AlternatingOptimizer):
         rng: np.random.Generator,
     ) -> DiscriminatorValues:
         """The update by D's penalty, where one is due; its value is that of the step."""
-        penalty = self.lazy_penalty
+        penalty = self.penalty
         if penalty is None or not _is_due(self.d_optimizer.steps - 1, penalty.interval):
             return values
 
@@ -134,13 +138,13 @@ class LazilyRegularized(AlternatingOptimizer):
         return expect_noise(self.noise(rng, n), (n, *self.G.input_shape))
 
     def kind(self) -> tuple[bool | int, ...]:
-        """Which updates are followed by a regularization, besides what the game says."""
+        """Which updates are followed by a regularization."""
         due, steps = [], self.d_optimizer.steps
         for _ in range(self.n_critic):
-            due.append(self.lazy_penalty is not None and _is_due(steps, self.lazy_penalty.interval))
+            due.append(self.penalty is not None and _is_due(steps, self.penalty.interval))
             steps += 1 + due[-1]
         path = self.path_length is not None and _is_due(self.g_optimizer.steps, self.path_length.interval)
-        return *super().kind(), *due, path
+        return *due, path
 
     def measures(self) -> dict[str, float]:
         found = super().measures()

@@ -39,9 +39,9 @@ def pytest_xdist_setupnodes() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported and collected by now stays: Python need not look again and again for cycles that nobody holds.
+    """Modules and tests are all there now and stay: Python need not search them again and again for cycles.
 
-    Of those that tests leave behind few hold much; looking for them at every 700th object was an eighth of the time.
+    Few cycles that tests leave behind hold much; looking for them at every 700th object was a twelfth of the time.
     """
     gc.collect()
     gc.freeze()

@@ -301,7 +301,7 @@ def test_a_step_trains_both_networks(backend: Backend, recipe: type[Recipe]):
     values = gan.step(iter([real] * gan.n_critic), np.random.default_rng(0))
     assert all(np.isfinite(float(v)) for v in values)
     after = gan.to_dict()
-    fixed = {name for name in before if name.endswith(("running_var", ".steps"))}
+    fixed = {name for name in before if name.endswith(("running_var", ".steps", ".noise", ".path_length"))}
     fixed |= {name for name in before if name.endswith(".u") and before[name].size == 1}  # a direction on a line
     assert [name for name in before.keys() - fixed if not (before[name] != after[name]).any()] == []
 
@@ -316,9 +316,12 @@ def test_prepare_is_undone_by_to_images(recipe: type[Recipe]):
     np.testing.assert_allclose(r.to_images(prepared), x, atol=1e-6)
 
 
-@every_gan
+@pytest.mark.parametrize("recipe", [pytest.param(r, id=name) for name, r in GANS.items() if name != "stylegan2"])
 def test_prepared_images_have_the_range_of_the_generator(reference: Backend, recipe: type[Recipe]):
-    """Weights so large that G's last activation saturates draw the darkest and the brightest pixel there is."""
+    """Weights so large that G's last activation saturates draw the darkest and the brightest pixel there is.
+
+    StyleGAN2's G has no last activation: its images are clipped when they are drawn.
+    """
     r = tiny(recipe)
     G = built(r.generator(shape_of(r)), (4,), reference)
     G.arena.flat[:] *= 1e4
@@ -348,7 +351,7 @@ def test_noise_is_normal(recipe: type[Recipe]):
 
 @every_gan
 def test_assembly_passes_the_settings_on(reference: Backend, recipe: type[Recipe]):
-    r = tiny(recipe, lr=3e-3, beta1=0.25, beta2=0.75, n_critic=4, loss="minimax")
+    r = tiny(recipe, lr=3e-3, beta1=0.25, beta2=0.75, n_critic=4, loss="minimax", penalty="none")
     gan = r.assemble(shape_of(r), backend=reference, dtype="float64", rng=np.random.default_rng(0))
     for optimizer in (gan.g_optimizer, gan.d_optimizer):
         assert (optimizer.lr, optimizer.beta1, optimizer.beta2) == (3e-3, 0.25, 0.75)

@@ -14,13 +14,12 @@ from minigan.nn import Dense, Dropout, LeakyReLU, Sequential, Tanh
 from minigan.nn.network import Observer
 from minigan.nn.optimizers import Adam
 from minigan.nn.schedules import Schedule
-from minigan.recipes import DCGAN, MLP, SNGAN, VAE, StyleGAN2
+from minigan.recipes import DCGAN, MLP, SNGAN, VAE
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.moving_average import MovingAverage
 from minigan.training.stepper import Stepper
 
 IMAGE = (16, 16, 1)
-STYLES = {"latent": 8, "w_dim": 8, "channel_base": 64, "channel_max": 8, "penalty_interval": 3, "condition": "none"}
 RECIPES = {
     "mlp": MLP(hidden=32),
     "dcgan": DCGAN(width=8),
@@ -28,8 +27,6 @@ RECIPES = {
     "r1 at times": DCGAN(width=8, penalty="r1", penalty_interval=2),
     "pairs": DCGAN(width=8, loss="relativistic-pairing", penalty="r1+r2", d_norm="none", augment="flip,turns"),
     "sngan": SNGAN(width=8),
-    "stylegan2": StyleGAN2(**STYLES),
-    "stylegan2, path length": StyleGAN2(**STYLES, mixing=0.9, path_weight=2.0, path_interval=2),
     "vae": VAE(width=8),
     "pool": MLP(hidden=32, fake_pool=16),
     "clipped": MLP(hidden=32, clip_norm=0.1, clip_weights=0.05, optimizer="rmsprop", schedule="linear"),

@@ -65,9 +65,6 @@ class LeakyReLU(Activation):
         self.slope = number(slope, "slope", of=self.path, least=0, below=1)
         self.gain = number(gain, "gain", of=self.path, above=0)
 
-    def takes_narrow(self) -> bool:
-        return super().takes_narrow() and self.gain == 1  # the product with it is NumPy's
-
     def apply(self, x: Array) -> Array:
         return self._gained(self.kernels.leaky_relu(x, slope=self.slope))
 
@@ -75,9 +72,12 @@ class LeakyReLU(Activation):
         return self._gained(self.kernels.leaky_relu_grad(dy, y, slope=self.slope))
 
     def _gained(self, t: Array) -> Array:
-        """The kernel's result times the gain, in place."""
-        if self.gain != 1:
-            t *= self.gain
+        """The kernel's result times the gain, in its place."""
+        if self.gain == 1:
+            return t
+        if t.dtype != self.dtype:  # narrow
+            return self.kernels.cast(self.kernels.cast(t, self.dtype) * self.dtype.type(self.gain), t.dtype)
+        t *= self.gain
         return t
 
     @property

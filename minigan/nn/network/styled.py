@@ -105,10 +105,14 @@ class Styled(Block):
 
 
 def conditional_layers(network: Layer) -> Iterator[Conditional]:
-    """The layers that `network.given(condition)` reaches: those in a `Styled` have a condition of their own."""
+    """The layers that `network.given(condition)` reaches.
+
+    Those in a `Styled`, and those inside a conditional layer, have a condition of their own.
+    """
     if isinstance(network, Styled):
         return
     if isinstance(network, Conditional):
         yield network
+        return
     for _, layer in network.children():
         yield from conditional_layers(layer)

@@ -114,6 +114,7 @@ NETWORKS = {
     ],
     "critic": lambda: [
         SpectralNorm(Conv2D(16, 3, stride=2, init=INIT)), LayerNorm(), LeakyReLU(), EqualizedRate(Conv2D(16, 3)),
+        LeakyReLU(gain=1.5), Conv2D(16, 3, init=INIT), LeakyReLU(gain=2),
         Conv2D(16, 3, stride=2, init=INIT), InstanceNorm(), Sigmoid(), Flatten(), Dense(30, init=INIT), Maxout(3),
         Dense(1, init=INIT),
     ],
