@@ -12,6 +12,8 @@ from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import contiguous, flat
+from minigan.backends.cpu.groups import correlate_group_weights, correlate_groups, pack_groups
+from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan
@@ -45,9 +47,6 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect("w", w, g.weight_shape, w.dtype)
         if not n:
             return self.empty((n, *g.output_shape), x.dtype)
-        if g.groups > 1:
-            y = super().conv2d(self.cast(x, w.dtype), w, b, g)
-            return self.cast(y if slope == 1 else self.leaky_relu(y, slope=slope), x.dtype)
         plan = self.plan("conv2d", g, n, w.dtype, packed=w in self.held.constants)
         match plan:
             case DensePlan():
@@ -57,6 +56,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 else:
                     y = self.dense_leaky_relu(rows, matrix, b, slope=slope)
                 return y.reshape(n, 1, 1, g.K)
+            case GroupsPlan():
+                return self._correlate_groups(x, w, b, slope, g, plan)
             case TilesPlan():
                 y = self._correlate_tiles(x, self._packed_tiles(w, g, plan), b, slope, w.dtype, plan)
                 return y.reshape(n, *g.output_shape)
@@ -78,14 +79,14 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect("w", w, g.weight_shape, w.dtype)
         if not n:
             return self.empty((n, *g.input_shape), dy.dtype)
-        if g.groups > 1:
-            return self.cast(super().conv2d_input_grad(self.cast(dy, w.dtype), w, g, b=b), dy.dtype)
         plan = self.plan("conv2d_input_grad", g, n, w.dtype, packed=w in self.held.constants)
         match plan:
             case DensePlan():
                 bias = None if b is None else np.tile(b, g.H * g.W)
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
                 return dx.reshape(n, *g.input_shape)
+            case GroupsPlan():
+                return self._correlate_groups(dy, w, b, 1, g, plan)
             case TilesPlan():
                 dx = self._correlate_tiles(dy, self._packed_tiles(w, g, plan), b, 1, w.dtype, plan)
                 return dx.reshape(n, *g.input_shape)
@@ -110,9 +111,6 @@ class ConvKernels(DenseKernels, NarrowArrays):
         expect("add_to", add_to, g.weight_shape, add_to.dtype)
         if not n:
             return
-        if g.groups > 1:
-            super().conv2d_weight_grad(self.cast(x, add_to.dtype), self.cast(dy, add_to.dtype), g, add_to=add_to)
-            return
         if not add_to.flags.carray:
             with InPlace(contiguous, add_to) as (sums,):
                 self.conv2d_weight_grad(x, dy, geometry, add_to=sums)
@@ -121,6 +119,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
         match plan:
             case DensePlan():
                 self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
+            case GroupWeightsPlan():
+                self._correlate_group_weights(x, dy, add_to, plan)
             case WeightTilesPlan():
                 self._correlate_weight_tiles(x, dy, add_to, plan)
             case WinogradPlan():
@@ -312,6 +312,54 @@ class ConvKernels(DenseKernels, NarrowArrays):
         start = self.padded_bias(b, grid.target_width * grid.target_channels + grid.columns, w.dtype)
         self.team.run(sum_overlaps, flat(products), start, flat_bits(dx), grid, parts=plan.threads)
         return dx
+
+    def _correlate_groups(
+        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: GroupsPlan
+    ) -> Array:
+        grid, dtype, columns = plan.grid, w.dtype, plan.grid.columns
+        depth = int(plan.bundles[0, 3])
+        size = len(plan.weights) * len(plan.taps) * depth * columns
+
+        def fill(packed: Array) -> None:
+            places = (plan.taps, depth, plan.weights, plan.weight_step, plan.tap_size, columns)
+            self.team.run(pack_groups, flat(w), packed, *places, parts=self.parts(size))
+
+        packed = self._once(w, ("groups", g, plan.weight_step), size, dtype, fill)
+        y = self._images(grid, x.dtype)
+        self.team.run(
+            correlate_groups,
+            plan.kind,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, grid.target_channels + columns, dtype),
+            dtype.type(slope),
+            flat_bits(y),
+            plan.table,
+            grid,
+            plan.channels,
+            plan.step,
+            plan.bundles,
+            plan.lanes,
+            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            parts=plan.threads,
+        )
+        return y
+
+    def _correlate_group_weights(self, x: Array, dy: Array, dw: Array, plan: GroupWeightsPlan) -> None:
+        self.team.run(
+            correlate_group_weights,
+            plan.kind,
+            flat(self.cast(x, dw.dtype)),
+            flat(self.cast(dy, dw.dtype)),
+            flat(dw),
+            plan.grid,
+            plan.step,
+            plan.bundles,
+            plan.lanes,
+            self._scratch("images", plan.threads, plan.image_scratch, dw.dtype),
+            self._scratch("panels", plan.threads, plan.panel_scratch, dw.dtype),
+            parts=plan.threads,
+        )
 
     def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
         """Memory for the images that a pass computes."""

@@ -1,5 +1,7 @@
 """The choice of algorithm for a convolution: all the choices and their reasons, none of the arithmetic.
 
+**In groups.** Bundle by bundle of neighbouring outputs, see `group_tiles.py`.
+
 **Dense.** A filter as large as its unpadded image leaves one output pixel: the convolution is a matrix product.
 (A generator's first layer and a discriminator's last.) By bfloat16 numbers it is a convolution of one pixel, whose
 kernels such a network has compiled anyway.
@@ -28,6 +30,7 @@ import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
+from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan, plan_group_weights, plan_groups
 from minigan.backends.cpu.overlap_plan import (
     InPlacePlan,
     OverlapPlan,
@@ -58,7 +61,18 @@ class DensePlan:
     reason: ClassVar[str] = "the filter covers its whole image, so one matrix product does"
 
 
-Plan = DensePlan | TilesPlan | WeightTilesPlan | WinogradPlan | OverlapPlan | InPlacePlan | PhasesPlan | WeightsPlan
+Plan = (
+    DensePlan
+    | GroupsPlan
+    | GroupWeightsPlan
+    | TilesPlan
+    | WeightTilesPlan
+    | WinogradPlan
+    | OverlapPlan
+    | InPlacePlan
+    | PhasesPlan
+    | WeightsPlan
+)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -79,6 +93,8 @@ def choose(
         unit: multiplies bfloat16 numbers, one or three for each product, as the precision asks for; None: none does.
         packed: weights are packed only once, see `minigan.backends.constants`.
     """
+    if g.groups > 1:
+        return choose_groups(kernel, g, images, processor)
     if (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1]):
         pixels = ConvGeometry(1, 1, g.H * g.W * g.C, g.K, 1, 1)  # with all of the image as channels of its one pixel
         steps = float32_steps(*_product(kernel, pixels, images), processor)
@@ -98,6 +114,13 @@ def choose(
     if overlaps(kernel, g, processor):
         return plan_overlap(kernel, g, images, processor)
     return (plan_forward if kernel == "conv2d" else plan_input_grad)(g, images, processor)
+
+
+def choose_groups(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> Plan:
+    """The plan of a convolution in groups."""
+    if kernel == "conv2d_weight_grad":
+        return plan_group_weights(g, images, processor)
+    return plan_groups(kernel, g, images, processor)
 
 
 def _product(kernel: str, g: ConvGeometry, images: int) -> tuple[int, int, int]:
