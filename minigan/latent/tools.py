@@ -25,6 +25,7 @@ from minigan.nn.network import Sequential
 from minigan.recipes import Recipe
 from minigan.support.arguments import flag, whole
 from minigan.support.memory_limit import expect_room
+from minigan.training.priors import UniformPrior
 from minigan.training.sampling import LastingConstants, generate
 
 __all__ = ["Label", "LatentTools", "label_list"]
@@ -91,8 +92,8 @@ class LatentTools(ABC):
     ) -> np.ndarray:
         """Images (N, H, W, C) in [-1, 1] on a path from seed to seed, each little different from the one before.
 
-        The path is an arc between normal z, a line between uniform ones. Every `frames` + 1 images, from the first on,
-        stands that of a seed, bit for bit as `sample` draws it.
+        The path is an arc between normal z, and a line between uniform ones and between styles, where there are some.
+        Every `frames` + 1 images, from the first on, stands that of a seed, bit for bit as `sample` draws it.
 
         Args:
             frames: number of images between those of neighboring seeds.
@@ -122,6 +123,9 @@ class LatentTools(ABC):
         points = seed_sources(
             self.recipe, numbers, label=labels, unseen=self.unseen, truncation=expect_truncation(truncation)
         )
+        if self.recipe.has_styles:
+            styles = Sources(self._parts(truncation, asked="a walk").styles(points), None)
+            return self.draw_styles(walk_between(styles, prior=UniformPrior(), frames=frames, loop=loop).z)
         path = walk_between(points, prior=self.recipe.prior, frames=frames, loop=loop)
         return self.draw_alone(path, truncation=truncation)
 

@@ -82,6 +82,7 @@ class StyleGAN2(NoiseRecipe):
             "channel_base": 1024,
             "channel_max": 64,
             "batch_size": 32,
+            "penalty_weight": 1.0,
             "steps": 5000,
         },
         "cifar10": {"augment": "adaptive"},

@@ -242,7 +242,7 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
         ("sample plain --no-loop", "--no-loop is for --walk, got none. Add --walk 15."),
         (
             "sample plain --grid-of-classes",
-            "mlp was trained without classes, got --grid-of-classes. Use a run of images",
+            "mlp was trained without classes, got --grid-of-classes. Use a run on images of dcgan",
         ),
         ("sample classes --grid-of-classes --class 3", "a column a class, got --class in addition. Leave it out."),
         ("sample classes --grid-of-classes --classes 3 10", "expected a class from 0 to 9, got 10"),
@@ -364,6 +364,17 @@ def test_a_mixed_image_has_the_first_layers_of_one_style_and_the_others_of_anoth
     whole = np.stack([np.concatenate([styles[:1].repeat(2, axis=0), styles[1:].repeat(rows - 2, axis=0)])])
     np.testing.assert_array_equal(trained.mix([1], [2], crossover=2), trained.draw_styles(whole))
     assert (trained.mix([1], [2]) != trained.mix([2], [1])).any()
+
+
+@pytest.mark.usefixtures("styled")
+def test_a_walk_between_styles_is_straight():
+    trained = opened("styled")
+    film = trained.walk(3, seeds=[1, 2], truncation=0.8)
+    np.testing.assert_array_equal(film[::4], trained.sample(seeds=[1, 2], truncation=0.8))
+    first, second = trained.styles([1, 2], truncation=0.8)
+    np.testing.assert_allclose(film[2], trained.draw_styles((first + second) / 2)[0], atol=1e-6)
+    classes = opened("styled classes").walk(1, seeds=[5], label=[2, 7])
+    np.testing.assert_array_equal(classes[2], opened("styled classes").sample(seeds=[5], label=7)[0])
 
 
 @pytest.mark.usefixtures("styled")

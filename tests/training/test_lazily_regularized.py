@@ -130,7 +130,7 @@ def test_a_resumed_training_goes_on_bit_for_bit(classes: int):
 
 @pytest.mark.parametrize("mixing", [0.0, 0.7])
 def test_the_gradient_of_the_path_length(mixing: float):
-    """Of every weight of the mapping and of the synthesis, against finite differences."""
+    """Every weight of the mapping and of the synthesis, against finite differences."""
     rng = np.random.default_rng(0)
     G = generator(mixing=mixing, classes=CLASSES)
     G.build((4,), backend="reference", dtype="float64", rng=rng)

@@ -176,6 +176,9 @@ class MappedCondition(Conditional, Block):
 
     In StyleGAN2 f embeds the class, and g joins it to z, or is D's inner product with it.
 
+    Source: Karras et al. 2020a ("Training Generative Adversarial Networks with Limited Data"), the authors' networks;
+        the inner product Miyato & Koyama 2018, equation 3.
+
     Args:
         shape: the shape of c.
         mapping: the layers of f.
