@@ -14,7 +14,7 @@ from minigan.nn import Dense, Dropout, LeakyReLU, Sequential, Tanh
 from minigan.nn.network import Observer
 from minigan.nn.optimizers import Adam
 from minigan.nn.schedules import Schedule
-from minigan.recipes import DCGAN, MLP, SNGAN, VAE
+from minigan.recipes import DCGAN, MLP, R3GAN, SNGAN, VAE
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.moving_average import MovingAverage
 from minigan.training.stepper import Stepper
@@ -26,6 +26,7 @@ RECIPES = {
     "wgan-gp": DCGAN(width=8, loss="wasserstein", penalty="wgan-gp", d_norm="none"),
     "r1 at times": DCGAN(width=8, penalty="r1", penalty_interval=2),
     "pairs": DCGAN(width=8, loss="relativistic-pairing", penalty="r1+r2", d_norm="none", augment="flip,turns"),
+    "numbers over images": R3GAN(widths="8,4,4", group=4, batch_size=4, steps=6, augment="flip,turns"),
     "sngan": SNGAN(width=8),
     "vae": VAE(width=8),
     "pool": MLP(hidden=32, fake_pool=16),
