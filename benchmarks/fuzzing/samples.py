@@ -277,6 +277,7 @@ SMALL = {
     "dcgan-keras": ({"width": 1, "latent": 2}, [28, 28, 1]),
     "dcgan-cifar": ({"width": 1, "latent": 2, "dense": 2}, [32, 32, 3]),
     "sngan": ({"width": 2, "latent": 2}, [32, 32, 3]),
+    "r3gan": ({"widths": "2,2", "group": 2, "latent": 2}, [8, 8, 3]),
     "stylegan2": ({"latent": 2, "w_dim": 2, "channel_base": 8, "channel_max": 2}, [8, 8, 1]),
     "multi-d": ({"width": 1, "latent": 2}, [28, 28, 1]),
     "pacgan": ({"g_hidden": 2, "d_hidden": 2}, [2]),

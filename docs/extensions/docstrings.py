@@ -67,7 +67,8 @@ def convert(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
         return
     # Of a property napoleon takes the first words before a colon for a type.
     kind = "method" if what in ("property", "attribute", "data") else what
-    lines[:] = GoogleDocstring(as_rst(lines), GOOGLE, app, kind, name, obj, options).lines()
+    text = GoogleDocstring(as_rst(lines), GOOGLE, app, kind, name, obj, options).lines()
+    lines[:] = [re.sub(r"(?<=\*) -- ", " \N{EN DASH} ", line) for line in text]
 
 
 def plain_signature(
@@ -81,7 +82,7 @@ def plain_signature(
 ) -> tuple[str, str | None] | None:
     """A signature that Python can read, with `Array` where it is written.
 
-    Defaults which are objects would keep it from being set in lines. `Array` is `Any` to Python, and autodoc sees no more.
+    Defaults which are objects would keep it from being set in lines. To Python `Array` is `Any`, which autodoc shows.
     """
     if signature is None:
         return None

@@ -55,6 +55,13 @@ def shown(path: Path) -> bool:
     return inside.parts[0] in FOLDERS and "__pycache__" not in inside.parts and path.stat().st_size < LARGEST
 
 
+def line_of(text: str, path: Path) -> int:
+    """The number of the line on which a text stands in a file, perhaps indented there."""
+    own = [line.strip() for line in text.rstrip().splitlines()]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return next((i + 1 for i in range(len(lines)) if lines[i : i + len(own)] == own), 1)
+
+
 class Included(SphinxTransform):
     """Lines of a source file, included by reference, say from where they are, in the colors of their language."""
 
@@ -66,8 +73,7 @@ class Included(SphinxTransform):
             if not node.get("source") or not path.is_file() or not path.is_relative_to(ROOT):
                 continue
             node.setdefault("language", "python" if path.suffix == ".py" else "text")
-            before = path.read_text(encoding="utf-8").partition(node.rawsource.rstrip())[0]
-            inside, line = path.relative_to(ROOT).as_posix(), before.count("\n") + 1
+            inside, line = path.relative_to(ROOT).as_posix(), line_of(node.rawsource, path)
             link = nodes.reference("", f"{inside}, line {line}", internal=True, refuri=f"source:{inside}#L{line}")
             at = node.parent.index(node)
             node.parent.insert(at, nodes.paragraph("", "", link, classes=["from-source"]))

@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Mapping
 
+from minigan.support.launch import RESUME
 from minigan.support.words import shell_word
 
 __all__ = ["FLAGS", "as_flags"]
@@ -67,7 +68,7 @@ def _command(code: ast.expr) -> str | None:
                 ),
             ) as call
         ):
-            return f"minigan train --resume {_value(run)} {_options(call)}".rstrip()
+            return f"{RESUME} {_value(run)} {_options(call)}".rstrip()
         case ast.Call(func=ast.Attribute(value=ast.Name("minigan"), attr="generate")):
             return "minigan translate RUN FOLDER"
     return None

@@ -27,7 +27,10 @@ def info(options: argparse.Namespace) -> int:
     (memory, whose), cpus = memory_limit(), usable_cpus()
     out.show(f"{cpus}; memory: {'no limit is known' if memory == NO_LIMIT else f'{size(memory)}, {whose}'}")
     mpi = installed_mpi()
+    nccl = installed("nvidia-nccl-cu13", "nvidia-nccl-cu12")
     out.show(f"ranks: {mpi}" if mpi else "ranks: one process; several need pip install 'minigan[mpi]'")
+    if mpi:
+        out.show(f"  between GPUs: {nccl or 'no package of NCCL is installed'}")
     backends = {name: _backend_info(name) for name in BACKENDS}
     for name, found in backends.items():
         out.show(f"{name}: {found.get('engine') or found['error']}")
@@ -39,18 +42,25 @@ def info(options: argparse.Namespace) -> int:
         for origin in ("native", "inherited"):
             if found.get(origin):
                 out.show(f"  {origin} kernels: {', '.join(found[origin])}")
-    machine = {"cpus": cpus._asdict(), "memory": None if memory == NO_LIMIT else memory, "mpi": mpi or None}
-    out.record({**versions, **machine, "backends": backends})
+    machine = {"cpus": cpus._asdict(), "memory": None if memory == NO_LIMIT else memory}
+    libraries = {"mpi": mpi or None, "nccl": nccl or None}
+    out.record({**versions, **machine, **libraries, "backends": backends})
     return 0
 
 
 def installed_mpi() -> str:
     """mpi4py and MPI's library, as far as packages tell: to ask the library would begin an MPI program. "" without."""
+    found = installed("mpi4py", "mpich", "openmpi", "impi-rt")
+    return found if found.startswith("mpi4py") else ""
+
+
+def installed(*packages: str) -> str:
+    """The installed ones of some packages, with their versions; "" for none."""
     found = []
-    for package in ("mpi4py", "mpich", "openmpi", "impi-rt"):
+    for package in packages:
         with contextlib.suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
-    return ", ".join(found) if found and found[0].startswith("mpi4py") else ""
+    return ", ".join(found)
 
 
 def _backend_info(name: str) -> dict[str, Any]:

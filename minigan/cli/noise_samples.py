@@ -42,7 +42,8 @@ def grid_of_classes(trained: TrainedGenerator, options: argparse.Namespace) -> i
     if not count or len(trained.G.output_shape) != 3:
         found = "draws points here" if count else "was trained without classes"
         raise ConfigError(
-            f"{name} {found}, got --grid-of-classes. Use a run of images with `condition='concatenation'`."
+            f"{name} {found}, got --grid-of-classes. Use a run on images of dcgan, or "
+            "another recipe that is told classes."
         )
     out, unseen = Output.of(options), trained.unseen
     classes = [trained.label(each) for each in options.classes or [k for k in range(count) if k not in unseen]]

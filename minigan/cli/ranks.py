@@ -7,7 +7,7 @@ import time
 import traceback
 from types import TracebackType
 
-from minigan.support.launch import Launch, forget_launch
+from minigan.support.launch import RESUME, Launch, forget_launch
 from minigan.support.output import Output
 
 __all__ = ["end_together", "in_words", "is_needed", "silence"]
@@ -55,5 +55,4 @@ def end_together(launch: Launch, code: int, error: BaseException) -> int:
 
 def in_words(launch: Launch, text: str) -> str:
     """A message whose commands start as many processes as there are."""
-    command = "minigan train --resume"
-    return text if launch.size == 1 else text.replace(command, f"{launch.command} {command}")
+    return text.replace(RESUME, launch.resume())

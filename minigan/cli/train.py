@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigan.cli.flags import FLAGS, as_flags
-from minigan.cli.ranks import in_words
 from minigan.cli.settings import chosen_settings
 from minigan.errors import ConfigError
 from minigan.runs import RunConfig
@@ -76,8 +75,7 @@ def _say_what_next(
 ) -> None:
     folder, run = short_path(state.folder), shell_word(short_path(state.folder))
     if state.step < state.steps:
-        resume = in_words(launch, f"minigan train --resume {run}")
-        progress.message(f"stopped at step {state.step}. Resume with: {resume}")
+        progress.message(f"stopped at step {state.step}. Resume with: {launch.resume(run)}")
     else:
         progress.message(f"done: {os.path.join(folder, 'samples', f'step-{state.step:06}.png')}")
         progress.message(f"more: minigan sample {run}")

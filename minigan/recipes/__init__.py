@@ -19,6 +19,7 @@ from minigan.recipes.mlp import MLP
 from minigan.recipes.multi_d import MultiD
 from minigan.recipes.pacgan import PacGAN
 from minigan.recipes.pix2pix import Pix2Pix
+from minigan.recipes.r3gan import R3GAN
 from minigan.recipes.segment import Segment
 from minigan.recipes.sngan import SNGAN
 from minigan.recipes.stylegan2 import StyleGAN2
@@ -29,6 +30,7 @@ from minigan.support.arguments import did_you_mean, kind_of
 __all__ = [
     "DCGAN",
     "MLP",
+    "R3GAN",
     "RECIPES",
     "SNGAN",
     "VAE",
@@ -63,7 +65,7 @@ def __dir__() -> list[str]:
 RECIPES: dict[str, type[Recipe]] = {
     recipe.name: recipe
     for recipe in (
-        *(DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, StyleGAN2, MultiD, PacGAN, VAE),
+        *(DCGAN, MLP, MinimaxGame, DCGANKeras, DCGANCifar, SNGAN, R3GAN, StyleGAN2, MultiD, PacGAN, VAE),
         *(Segment, Pix2Pix, CycleGAN, SuperResolution, Denoise, Inpaint),
     )
 }

@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
 
-__all__ = ["Launch", "find_launch", "forget_launch"]
+__all__ = ["RESUME", "Launch", "find_launch", "forget_launch"]
 
+RESUME = "minigan train --resume"
 SWITCH = "MINIGAN_RANKS"  # "off": each process is one by itself, whatever has started it
 
 
@@ -64,6 +65,11 @@ class Launch(NamedTuple):
     def command(self) -> str:
         """The beginning of a command that starts as many processes."""
         return f"{'srun' if self.launcher == 'srun' else 'mpiexec'} -n {self.size}"
+
+    def resume(self, run: str = "") -> str:
+        """The command that resumes a run with as many processes; its beginning without a run."""
+        start = f"{self.command} " if self.size > 1 else ""
+        return f"{start}{RESUME} {run}".rstrip()
 
     @property
     def is_first(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from minigan.data.picture_files import encode_picture, expect_picture_name
-from minigan.data.pictures import image_grid, point_density, to_pixels
+from minigan.data.pictures import ImageBatch, image_grid, point_density, to_pixels
 from minigan.errors import ConfigError, ShapeError
 from minigan.nn.network import Sequential
 from minigan.support.arguments import kind_of
@@ -167,9 +167,10 @@ def render(samples: np.ndarray, *, extent: float, columns: int | None = None) ->
         extent: a picture of points reaches from -extent to extent.
         columns: of the grid; None makes about as many as rows.
     Returns:
-        (H, W, C) uint8.
+        (H, W, C) uint8; a notebook shows it.
     """
-    return point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
+    picture = point_density(samples, extent=extent) if samples.ndim == 2 else image_grid(samples, columns=columns)
+    return picture.view(ImageBatch)
 
 
 def save_picture(path: str | os.PathLike[str], picture: np.ndarray | None = None) -> None:

@@ -23,6 +23,7 @@ from benchmarks import (
     gpu,
     gpu_instructions,
     gpu_prewarm,
+    groups,
     kernels,
     kills,
     live,
@@ -154,6 +155,23 @@ def test_stack(ran):
     assert any(line.startswith("3x3 stack, 3 layers at 6x6") for line in lines)
     assert sum("minigan reference" in line for line in lines) == 2
     assert ends_with_a_ratio(lines) == bool(TORCH)
+
+
+def test_groups(ran, tmp_path):
+    file = tmp_path / "groups.json"
+    small = ("--batch-size", "2", "--channels", "6", "4", "--width", "1", "3", "6", "--size", "5", "--json", str(file))
+    lines = ran(groups, *small, *NUMPY)
+    assert [line.split()[:4] for line in lines if "conv2d" in line] == [
+        [C, width, "5", name] for C, width in (("6", "1"), ("6", "3"), ("4", "1")) for name in ("y", "dx", "dw")
+    ]
+    assert sum("times that" in line for line in lines) == 2
+    assert [row["width"] for row in json.loads(file.read_text())["groups"]] == [1, 3, 1]
+
+
+def test_groups_notices_another_result(monkeypatch):
+    monkeypatch.setattr(groups, "with_zeros", lambda _, g: np.ones((g.R, g.S, g.C, g.K), np.float32))
+    with pytest.raises(SystemExit, match="the engines' results differ by"):
+        groups.main(["--channels", "4", "--width", "2", "--size", "5", "--batch-size", "2", *NUMPY])
 
 
 def test_stack_notices_another_result(monkeypatch):

@@ -74,7 +74,7 @@ def test_the_library_speaks_no_flags():
         if room(module) in ("", "cli", "export", "__main__"):  # messages of export name its own options
             continue
         # A page that tells its readers the commands, and a line that goes from a launcher's ranks to its terminal.
-        if module in ("minigan.inspection.card", "minigan.training.listeners.checkpoints"):
+        if module in ("minigan.inspection.card", "minigan.support.launch"):
             continue
         docstrings = {
             id(node.body[0].value)

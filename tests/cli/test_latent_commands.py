@@ -242,7 +242,7 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
         ("sample plain --no-loop", "--no-loop is for --walk, got none. Add --walk 15."),
         (
             "sample plain --grid-of-classes",
-            "mlp was trained without classes, got --grid-of-classes. Use a run of images",
+            "mlp was trained without classes, got --grid-of-classes. Use a run on images of dcgan",
         ),
         ("sample classes --grid-of-classes --class 3", "a column a class, got --class in addition. Leave it out."),
         ("sample classes --grid-of-classes --classes 3 10", "expected a class from 0 to 9, got 10"),

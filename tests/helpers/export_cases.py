@@ -96,6 +96,10 @@ CASES: dict[str, Case] = {
     "dcgan-cifar": OfRecipe("dcgan-cifar", {"width": 2, "dense": 8}, (32, 48, 3)),
     "sngan": OfRecipe("sngan", {"width": 4}, (32, 32, 3)),
     "sngan with classes": OfRecipe("sngan", {"width": 4, "condition": "projection"}, (28, 28, 1)),
+    "r3gan": OfRecipe("r3gan", {"widths": "4,3,2", "group": 2, "latent": 5}, (16, 16, 3)),
+    "r3gan with classes": OfRecipe(
+        "r3gan", {"widths": "4,3", "group": 2, "latent": 5, "condition": "projection"}, (8, 16, 1)
+    ),
     "stylegan2": OfRecipe(
         "stylegan2", {"latent": 5, "w_dim": 4, "channel_base": 48, "channel_max": 4, "condition": "none"}, (16, 16, 3)
     ),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minigan.backends import Backend
+from minigan.data import open_dataset
 from minigan.errors import ConfigError
 from minigan.losses import Minimax, NonSaturating, SoftmaxMixture
 from minigan.losses.gradient_penalties import R1, PenaltyOfEach
@@ -21,9 +22,9 @@ from minigan.nn.layers import (
     Tanh,
     UpSampling2D,
 )
-from minigan.nn.network import Parallel, Sequential
+from minigan.nn.network import Parallel, Residual, Sequential
 from minigan.nn.schedules import ExponentialDecay
-from minigan.recipes import SNGAN, DCGANCifar, DCGANKeras, MinimaxGame, MultiD, PacGAN, Recipe
+from minigan.recipes import R3GAN, SNGAN, DCGANCifar, DCGANKeras, MinimaxGame, MultiD, PacGAN, Recipe
 from minigan.recipes.dcgan_keras import growth
 
 
@@ -310,3 +311,110 @@ def test_a_size_that_cannot_be_drawn_is_refused_with_the_settings(recipe: type[R
     with pytest.raises(ConfigError, match=r"got .*106.*Use `size="):
         recipe(size=106)
     assert recipe(size=64).fit_size((106, 106)) == (64, 64)
+
+
+# ---------------------------------------------------------------------------------------------- r3gan
+
+
+PUBLISHED = {
+    "cifar10": ({"condition": "projection"}, 20.8, 21.3),
+    "ffhq64": ({}, 22.4, 22.4),
+}
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_r3gan_has_the_published_numbers_of_parameters(preset: str):
+    """In millions; of the authors' configurations at full width."""
+    more, *expected = PUBLISHED[preset]
+    recipe = R3GAN.from_settings({"preset": preset, **more})
+    for (network, _), shape, count in zip(
+        recipe.networks((recipe.size, recipe.size, 3)),
+        (recipe.source_shape((recipe.size,) * 2), (recipe.size, recipe.size, 3)),
+        expected,
+        strict=True,
+    ):
+        network.setup(shape, network.path)
+        assert round(sum(p.size for _, p in network.named_parameters()) / 1e6, 1) == count
+
+
+def test_r3gan_starts_as_the_paper_has_it(reference: Backend):
+    """Blocks as identities, gains by the number of blocks; only the first two convolutions of a block have biases."""
+    recipe = R3GAN(widths="64,64,32", blocks=2, condition="projection", classes=10)
+    for network, shape in recipe.networks((16, 16, 3)):
+        network.build(shape, backend=reference, rng=np.random.default_rng(0))
+        spread = {name: float(np.std(p.value)) for name, p in network.named_parameters()}
+        biases = [name for name, p in network.named_parameters() if p.name == "b"]
+        assert len(biases) == 2 * 6
+        for _, layer in network.walk():
+            if not isinstance(layer, Residual):
+                continue
+            first, _, grouped, _, last = layer.inner.layers
+            gain = (2 / 1.04) ** 0.5 * 6**-0.25
+            assert float(np.std(first.w.value)) == pytest.approx(gain / first.w.shape[2] ** 0.5, rel=0.1)
+            assert float(np.std(grouped.w.value)) == pytest.approx(gain / (9 * 16) ** 0.5, rel=0.1)
+            assert grouped.groups == grouped.channels // 16
+            assert not last.w.value.any()
+            assert last.b is None
+        if network.path == "G":
+            assert spread["0.E"] == pytest.approx(10**-0.5, rel=0.1)
+            assert spread["2.basis"] == pytest.approx(1, rel=0.1)
+        else:
+            basis = next(name for name in spread if name.endswith("basis"))
+            assert spread[basis] == pytest.approx(1 / 4, rel=0.1)
+
+
+def test_r3gans_numbers_follow_the_images(reference: Backend):
+    """Over 1,000 images in batches of 10: half-way after 50 steps, held after 100; D's updates count for D."""
+    recipe = R3GAN(widths="4,4", group=4, batch_size=10, ramp_images=1000, n_critic=2, augment="flip", condition="none")
+    gan = recipe.assemble((8, 8, 1), backend=reference, rng=np.random.default_rng(0))
+    average = recipe.moving_averages(gan, seed=0)["G"]
+    for steps, share in ((0, 0.0), (50, 0.5), (100, 1.0), (10**6, 1.0)):
+        gan.g_optimizer.steps, gan.d_optimizer.steps, average.updates = steps, 2 * steps, steps
+        for optimizer in (gan.g_optimizer, gan.d_optimizer):
+            assert optimizer.lr == pytest.approx(5e-4 + (1.25e-4 - 5e-4) * share)
+            assert optimizer.beta2_at(optimizer.steps) == pytest.approx(0.9 + 0.09 * share)
+        assert gan.penalty.weight_at(2 * steps) == pytest.approx(0.5 + (0.05 - 0.5) * share)
+        half_life = 5000 * share
+        assert average.decay_now() == pytest.approx(0.5 ** (10 / half_life) if half_life else 0)
+    (layer,) = gan.augmenting
+    assert (layer.end, layer.steps) == (0.3, 200)
+
+
+R3GAN_REFUSED = [
+    ({"widths": "64,x"}, "r3gan: widths must be numbers of channels joined by commas, got '64,x'"),
+    ({"widths": "64,0"}, "widths must be numbers of channels"),
+    ({"widths": "64,12"}, "groups of 16 channels do not divide the 24 of a block of width 12. Use `group=12`"),
+    ({"size": 28}, "r3gan: expected images whose sides are a power of two times 4 pixels, such as 32 or 64, got 28x28"),
+    ({"size": 48}, "got 48x48. Use `size=32`"),
+    ({"size": 64, "widths": "64,64,32,16"}, "expected 5 widths for images of 64x64"),
+    ({"penalty_weight": 0}, "r3gan: penalty_weight must be positive, got 0. Use `penalty='none'`"),
+    ({"penalty_weight_end": 0}, "penalty_weight_end must be positive, got 0"),
+    ({"ema_half_life": -1}, "ema_half_life must be a number from 0 up, got -1"),
+    ({"augment_p": 1.5}, "augment_p must be in [0, 1], got 1.5"),
+    ({"beta2_end": 1}, "beta2_end must be in [0, 1), got 1"),
+    ({"blocks": 0}, "blocks must be from 1"),
+]
+
+
+@pytest.mark.parametrize(("settings", "says"), R3GAN_REFUSED, ids=[str(settings) for settings, _ in R3GAN_REFUSED])
+def test_r3gan_refuses_in_one_line(settings, says: str):
+    with pytest.raises(ConfigError) as caught:
+        R3GAN.from_settings(settings)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_r3gan_takes_the_nearest_size_that_it_draws():
+    recipe = R3GAN()
+    assert [recipe.fit_size(size) for size in ((28, 28), (32, 32), (100, 90))] == [(32, 32), (32, 32), (64, 64)]
+
+
+def test_an_average_that_remembers_more_than_there_is_gets_a_line():
+    data = open_dataset("digits", size=32)
+    R3GAN(steps=10, batch_size=8, ema_half_life=5000.0).fit(data)
+    told = [line for line in data.notes if "half-life" in line]
+    assert len(told) == 1
+    assert "half-life of 5,000 images is longer than the training of 80" in told[0]
+    quiet = open_dataset("digits", size=32)
+    R3GAN(steps=1000, ema_half_life=5000.0).fit(quiet)
+    assert not [line for line in quiet.notes if "half-life" in line]

@@ -21,6 +21,7 @@ from minigan.nn.schedules import LinearDecay
 from minigan.recipes import (
     DCGAN,
     MLP,
+    R3GAN,
     RECIPES,
     SNGAN,
     DCGANCifar,
@@ -47,11 +48,12 @@ TINY = {
     "dcgan-keras": {"width": 2},
     "dcgan-cifar": {"width": 2, "dense": 8},
     "sngan": {"width": 4, "n_critic": 1},
+    "r3gan": {"widths": "4,4,2,2", "group": 2},
     "stylegan2": {"w_dim": 4, "channel_base": 32, "channel_max": 4},
     "multi-d": {"width": 2},
     "pacgan": {"g_hidden": 8, "d_hidden": 4},
 }
-SHAPES = {"dcgan-cifar": (32, 32, 1), "stylegan2": (16, 16, 1)}
+SHAPES = {"dcgan-cifar": (32, 32, 1), "r3gan": (32, 32, 1), "stylegan2": (16, 16, 1)}
 
 
 def tiny(recipe: type[Recipe], **settings: object) -> Recipe:
@@ -298,7 +300,8 @@ def test_a_step_trains_both_networks(backend: Backend, recipe: type[Recipe]):
     gan = tiny(recipe, **loss).assemble(shape_of(recipe), backend=backend, rng=np.random.default_rng(0))
     before = gan.to_dict()
     real = backend.asarray(images(shape_of(recipe), 4))
-    values = gan.step(iter([real] * gan.n_critic), np.random.default_rng(0))
+    for _ in range(2 if recipe is R3GAN else 1):  # its blocks begin as identities
+        values = gan.step(iter([real] * gan.batches_per_step), np.random.default_rng(0))
     assert all(np.isfinite(float(v)) for v in values)
     after = gan.to_dict()
     fixed = {name for name in before if name.endswith(("running_var", ".steps", ".noise", ".path_length"))}
@@ -328,6 +331,9 @@ def test_prepared_images_have_the_range_of_the_generator(reference: Backend, rec
     G.arena.updated()
     drawn, _ = G.forward(r.noise(np.random.default_rng(0), 16).astype(np.float32), train=True)
     darkest, brightest = r.prepare(np.array([-1.0, 1.0], np.float32).reshape(2, 1, 1, 1)).ravel()
+    if recipe is R3GAN:  # linear, and cut off where it is drawn
+        assert drawn.min() < darkest < brightest < drawn.max()
+        return
     assert drawn.min() == pytest.approx(darkest, abs=1e-5)
     assert drawn.max() == pytest.approx(brightest, abs=1e-5)
 
@@ -354,7 +360,7 @@ def test_assembly_passes_the_settings_on(reference: Backend, recipe: type[Recipe
     r = tiny(recipe, lr=3e-3, beta1=0.25, beta2=0.75, n_critic=4, loss="minimax", penalty="none")
     gan = r.assemble(shape_of(r), backend=reference, dtype="float64", rng=np.random.default_rng(0))
     for optimizer in (gan.g_optimizer, gan.d_optimizer):
-        assert (optimizer.lr, optimizer.beta1, optimizer.beta2) == (3e-3, 0.25, 0.75)
+        assert (optimizer.lr, optimizer.beta1, optimizer.beta2_at(0)) == (3e-3, 0.25, 0.75)
     assert gan.n_critic == 4
     assert type(gan.loss).__name__ == "Minimax"
     assert gan.noise == r.noise
@@ -376,7 +382,7 @@ def test_losses_and_penalties_are_settings(fast_backend: Backend, recipe: type[R
         kind = type(gan.penalty.penalty if isinstance(gan.penalty, PenaltyOfEach) else gan.penalty)
         assert kind is PENALTIES.get(penalty, type(None))
         real = fast_backend.asarray(images(shape_of(r)))
-        values = gan.step(iter([real] * gan.n_critic), np.random.default_rng(0))
+        values = gan.step(iter([real] * gan.batches_per_step), np.random.default_rng(0))
         assert all(np.isfinite(float(v)) for v in values)
 
 
@@ -457,6 +463,7 @@ SMALL = {
     "dcgan-keras": (DCGANKeras(width=1, latent=3), (10, 7, 3)),
     "dcgan-cifar": (DCGANCifar(width=1, dense=6, latent=3), (16, 32, 1)),
     "sngan": (SNGAN(width=4, latent=3), (16, 16, 1)),
+    "r3gan": (R3GAN(widths="4,2", group=2, latent=3, augment=""), (8, 8, 1)),
     "multi-d": (MultiD(width=1, latent=3, discriminators=2, multi_scale=True), (16, 16, 1)),
     "multi-d, packed": (MultiD(width=1, latent=3, discriminators=2, pack=2, augment="color"), (8, 8, 1)),
     "pacgan": (PacGAN(g_hidden=6, d_hidden=3, batch_size=4, pack=2), (2,)),
@@ -549,7 +556,7 @@ WRONG = [
     (
         {"loss": "wgan"},
         "dcgan: loss must be one of minimax, non-saturating, squared-probability, least-squares, "
-        "wasserstein, hinge, relativistic-average, got 'wgan'",
+        "wasserstein, hinge, relativistic-average, relativistic-pairing, got 'wgan'",
     ),
     ({"latent": 0}, "dcgan: latent must be positive, got 0"),
     ({"batch_size": -1}, "dcgan: batch_size must be positive, got -1"),
@@ -561,7 +568,7 @@ WRONG = [
     ({"beta2": -0.5}, "dcgan: beta2 must be in [0, 1), got -0.5"),
     ({"label_smoothing": 1}, "dcgan: label_smoothing must be in [0, 1), got 1"),
     ({"label_smoothing": 0.1, "loss": "hinge"}, "dcgan: the loss hinge has no labels to smooth: expected one of mini"),
-    ({"penalty": "gp"}, "dcgan: penalty must be one of none, wgan-gp, dragan, r1, r2, got 'gp'"),
+    ({"penalty": "gp"}, "dcgan: penalty must be one of none, wgan-gp, dragan, r1, r2, r1+r2, got 'gp'"),
     ({"penalty_weight": 0}, "dcgan: penalty_weight must be positive, got 0"),
     ({"penalty_interval": 0}, "dcgan: penalty_interval must be positive, got 0"),
     ({"instance_noise": -0.1}, "dcgan: instance_noise must be a number from 0 up, got -0.1"),
@@ -576,7 +583,10 @@ WRONG = [
     ({"momentum": 1}, "dcgan: momentum must be in [0, 1), got 1"),
     ({"decay_every": 0}, "dcgan: decay_every must be positive, got 0"),
     ({"schedule": "linear", "decay_from": 9000}, "got decay_from=9000, decay_until=0, steps=3000"),
-    ({"augment": "color,mixup"}, "unknown augmentation 'mixup': expected some of color, translation, cutout"),
+    (
+        {"augment": "color,mixup"},
+        "unknown augmentation 'mixup': expected some of flip, turns, color, translation, cutout",
+    ),
     ({"fake_pool": -1}, "dcgan: fake_pool must be a number from 0 up, got -1"),
     ({"pack": 3}, "dcgan: pack must divide batch_size, got pack=3, batch_size=64"),
     ({"pack": 0}, "dcgan: pack must divide batch_size, got pack=0"),

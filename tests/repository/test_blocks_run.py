@@ -59,15 +59,18 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        names = ("photos", "maps", "paintings", "others", "their-maps", "other_photos", "holidays", "path/to/photos")
-        for shade, name in enumerate(
-            (*names, "horse2zebra/trainA", "horse2zebra/trainB", "camvid/A/train", "camvid/B/train")
-        ):
+        names = ("photos", "maps", "paintings", "others", "their-maps")
+        plain = ("other_photos", "holidays", "path/to/photos")
+        sides = ("horse2zebra/trainA", "horse2zebra/trainB", "camvid/A/train", "camvid/B/train")
+        for shade, name in enumerate((*plain, *sides)):
             pictures(Path(name), shade=shade)
+        for part in ("train", "val"):
+            for name in names:
+                pictures(Path(name) / part, shade=names.index(name))
+            pictures(Path("path/to/pairs") / part, size=(64, 128))
         for name in ("photos", "maps", "paintings"):
-            pictures(Path("new") / name, shade=names.index(name))
+            shutil.copytree(name, Path("new") / name)
         Path("share").mkdir()
-        pictures(Path("path/to/pairs"), size=(64, 128))
         for name in ("horse", "deer"):
             pictures(Path("cifar10") / name, size=(32, 32), shade=len(name))
         zipped(Path("cifar10"))
@@ -114,7 +117,7 @@ def shortened(words: list[str], world: Path) -> list[str]:
     if command == "train":
         words = small_training(words)
     if command == "evaluate":
-        words += ["--count", "8", *(["--features", "pixels"] if "dcgan" in words[1] else [])]
+        words += ["--count", "60", "--features", "pixels"] if "dcgan" in words[1] else ["--count", "8"]
     if command == "project" and "--steps" not in words:
         words += ["--steps", "3", "--starts", "2"]
     if command == "explain" and "dcgan" in words:
@@ -126,7 +129,8 @@ def small_training(words: list[str]) -> list[str]:
     if "--evaluate-every" in words and "--dry-run" not in words:  # an evaluation draws thousands: only plan it
         words = [*words, "--dry-run"]
     if "--resume" in words:
-        return [word for word in words if word != "--steps"] if "--dry-run" not in words else words
+        at = words.index("--steps") if "--steps" in words and "--dry-run" not in words else len(words)
+        return words[:at] + words[at + 2 :]  # one step on: the run has had all of its own
     recipe = words[1] if len(words) > 1 and not words[1].startswith("-") else "dcgan"
     numbers = [flag for flag in ("--batch-size", "--steps") if flag not in words]
     words += [word for flag in numbers for word in (flag, SHORTER[flag])]

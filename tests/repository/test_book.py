@@ -103,7 +103,7 @@ def test_the_reference_lists_every_room():
 
 
 def test_the_built_book_is_checked(tmp_path):
-    """What `docs/check_site.py` finds in a small site."""
+    """A small site, with one of each fault that `docs/check_site.py` finds."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "one.html").write_text(
         '<h1 id="top"><a name="L1"></a></h1><a href="../two.html#there">x</a><a href="#L1">y</a><a href="#L2">z</a>'

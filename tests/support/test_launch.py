@@ -93,3 +93,9 @@ def test_the_launcher_is_the_first_above_that_is_no_rank(tmp_path):
     assert launcher_affinity(30, proc=tmp_path, count={10: 16}.__getitem__) == 16
     assert launcher_affinity(40, proc=tmp_path, count={}.__getitem__) is None
     assert launch.rank_variables()
+
+
+def test_a_run_is_resumed_by_as_many_processes():
+    assert Launch().resume("runs/a-1") == "minigan train --resume runs/a-1"
+    assert Launch(size=4).resume("runs/a-1") == "mpiexec -n 4 minigan train --resume runs/a-1"
+    assert Launch(size=2, launcher="srun").resume() == "srun -n 2 minigan train --resume"

@@ -14,7 +14,7 @@ from minigan.nn import Dense, Dropout, LeakyReLU, Sequential, Tanh
 from minigan.nn.network import Observer
 from minigan.nn.optimizers import Adam
 from minigan.nn.schedules import Schedule
-from minigan.recipes import DCGAN, MLP, SNGAN, VAE, StyleGAN2
+from minigan.recipes import DCGAN, MLP, R3GAN, SNGAN, VAE, StyleGAN2
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.moving_average import MovingAverage
 from minigan.training.stepper import Stepper
@@ -29,6 +29,7 @@ RECIPES = {
     "wgan-gp": DCGAN(width=8, loss="wasserstein", penalty="wgan-gp", d_norm="none"),
     "r1 at times": DCGAN(width=8, penalty="r1", penalty_interval=2),
     "pairs": DCGAN(width=8, loss="relativistic-pairing", penalty="r1+r2", d_norm="none", augment="flip,turns"),
+    "numbers over images": R3GAN(widths="8,4,4", group=4, batch_size=4, steps=6, augment="flip,turns"),
     "sngan": SNGAN(width=8),
     "stylegan2": StyleGAN2(**STYLES),
     "stylegan2, path length": StyleGAN2(**STYLES, mixing=0.9, path_weight=2.0, path_interval=2),

@@ -26,8 +26,8 @@ class OptimKernels:
     ) -> None:
         m *= beta1
         m += (1 - beta1) * dw
-        v *= beta2
-        v += (1 - beta2) * dw**2
+        v *= _like(w, beta2)
+        v += _like(w, 1 - beta2) * dw**2
         m_hat = m / _like(w, 1 - beta1**step)
         v_hat = v / _like(w, 1 - beta2**step)
         w *= _like(w, 1 - lr * weight_decay)

@@ -87,13 +87,13 @@ def expect_labels(dataset: Collection, *, recipe: str, condition: str) -> None:
     if dataset.labels is None:
         raise ConfigError(
             f"{recipe}: condition={condition} needs the class of each image, but {dataset.name} has no "
-            "labels. Use condition=none, or sort the images into a folder for each class."
+            "labels. Use `condition='none'`, or sort the images into a folder for each class."
         )
     first, last = int(dataset.labels.min()), int(dataset.labels.max())
     if first < 0 or last >= MOST_CLASSES:
         raise ConfigError(
             f"{recipe}: expected classes counted from 0, at most {MOST_CLASSES:,}, but the labels of "
-            f"{dataset.name} run from {first} to {last}. Renumber them, or use condition=none."
+            f"{dataset.name} run from {first} to {last}. Renumber them, or use `condition='none'`."
         )
 
 

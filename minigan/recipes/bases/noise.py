@@ -83,7 +83,7 @@ class NoiseRecipe(AdversarialRecipe):
                 f"{self.name}: pack must divide batch_size, got pack={self.pack}, batch_size={self.batch_size}."
             )
         if self.conditional and (name := self.blind_to_classes(self.condition)):
-            raise ConfigError(f"{self.name}: {name} cannot be used with classes. Use it with condition=none.")
+            raise ConfigError(f"{self.name}: {name} cannot be used with classes. Use it with `condition='none'`.")
 
     @property
     def conditional(self) -> bool:

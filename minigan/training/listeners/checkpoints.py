@@ -97,8 +97,7 @@ class Checkpoints(Listener):
         if ranks.size == 1 or not ranks.is_first:
             return
         if self.saved:
-            command = f"{find_launch().command} minigan train --resume {run}"
-            ranks.can_resume(f"Resume from step {self.saved:,} with: {command}")
+            ranks.can_resume(f"Resume from step {self.saved:,} with: {find_launch().resume(run)}")
         else:
             ranks.can_resume("No checkpoint was written yet: start it again.")
 

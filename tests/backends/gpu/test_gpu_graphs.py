@@ -54,6 +54,7 @@ CASES = {
     "dcgan-keras": {},
     "mlp": {},
     "sngan": {"n_critic": 2},
+    "r3gan": {"widths": "4,4", "group": 4, "augment": "flip,turns,translation"},
     "multi-d": {"discriminators": 9, "weights": "softmax", "penalty": "r1"},
     "vae": {},
     "cyclegan, two pools": {"d_width": 2, "blocks": 1, "pool": 6, "identity": 2.0},
@@ -72,7 +73,7 @@ class Training:
 
     def __init__(self, case: str, backend: Backend, *, spoilt: int | None = None) -> None:
         name = case.partition(",")[0]
-        width = {} if name in ("mlp",) else {"width": 2}
+        width = {} if name in ("mlp", "r3gan") else {"width": 2}
         recipe = get_recipe(name).from_settings({"batch_size": 4, "steps": STEPS, **width, **CASES[case]})
         side = SIDES.get(name, 8)
         shape = (side, side, 1)

@@ -1,0 +1,129 @@
+"""Convolutions in groups beside the same one without groups, and depthwise ones beside a copy of their images.
+
+    python -m benchmarks.groups --channels 32 64 128 256 --width 1 2 4 8 16 32 --size 4 8 16 32
+
+For each kernel of a 3x3 convolution: milliseconds; GFLOP/s, as a share of what the kernel reaches without groups; and
+how much faster it is than with a plain filter that has zeros between the groups, whose products are those without
+groups. For a depthwise 4x4 one with stride 2, as a FIR filter resamples images: the time over that of copying as many
+bytes as its images have. All in turns; results are compared before anything is timed.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks import command, environment
+from minigan.backends import Backend
+from minigan.backends.geometry import ConvGeometry, conv_geometry
+from minigan.cli.measurements import measure, medians
+
+PASSES = {"y": "conv2d", "dx": "conv2d_input_grad", "dw": "conv2d_weight_grad"}
+TOLERANCE = 1e-4  # of the largest number
+FLOAT = np.dtype(np.float32)
+Calls = dict[str, Callable[[], Any]]
+
+
+def arrays(g: ConvGeometry, batch: int) -> tuple[np.ndarray, ...]:
+    """x, w and dy."""
+    rng = np.random.default_rng(0)
+    shapes = (batch, *g.input_shape), g.weight_shape, (batch, *g.output_shape)
+    return tuple(rng.standard_normal(shape, dtype=np.float32) for shape in shapes)
+
+
+def with_zeros(w: np.ndarray, g: ConvGeometry) -> np.ndarray:
+    """The plain filter (R, S, C, K) that does what w does in groups."""
+    deep, wide = g.C // g.groups, g.K // g.groups
+    plain = np.zeros((g.R, g.S, g.C, g.K), np.float32)
+    for group in range(g.groups):
+        outputs = slice(group * wide, (group + 1) * wide)
+        plain[:, :, group * deep : (group + 1) * deep, outputs] = w[..., outputs]
+    return plain
+
+
+def calls(backend: Backend, g: ConvGeometry, x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> Calls:
+    """The three kernels; each returns its result."""
+    dw = np.zeros_like(w)
+
+    def weight_grad() -> np.ndarray:
+        dw.fill(0)
+        backend.conv2d_weight_grad(x, dy, g, add_to=dw)
+        return dw
+
+    return {
+        "y": lambda: backend.conv2d(x, w, None, g),
+        "dx": lambda: backend.conv2d_input_grad(dy, w, g),
+        "dw": weight_grad,
+    }
+
+
+def expect_same(found: Calls, plain: Calls) -> None:
+    """Ends the program if the groups' y or dx are not those of the plain filter."""
+    for name in ("y", "dx"):
+        ours, expected = found[name](), plain[name]()
+        command.expect_agreement(float(np.abs(ours - expected).max() / np.abs(expected).max()), TOLERANCE)
+
+
+def copying(g: ConvGeometry, batch: int) -> Callable[[], None]:
+    """A copy that reads and writes as many bytes as a convolution's images have."""
+    size = batch * (g.H * g.W * g.C + g.P * g.Q * g.K) // 2
+    source, to = np.ones(size, np.float32), np.ones(size, np.float32)
+    return lambda: np.copyto(to, source)
+
+
+def in_groups(backend: Backend, g: ConvGeometry, options: Any) -> dict[str, Any]:
+    """Times a convolution in groups and the one without, and prints a line for each kernel."""
+    x, w, dy = arrays(g, options.batch_size)
+    plain = replace(g, groups=1)
+    own, other = calls(backend, g, x, w, dy), calls(backend, plain, x, with_zeros(w, g), dy)
+    expect_same(own, other)
+    both = {f"{name} {way}": call for way, found in (("own", own), ("plain", other)) for name, call in found.items()}
+    seconds = medians(measure(both, rounds=options.rounds, seconds=options.seconds))
+    for name, kernel in PASSES.items():
+        t, dense = seconds[f"{name} own"], seconds[f"{name} plain"]
+        speed, share = 1e-9 * g.flops * options.batch_size / t, dense * g.flops / (t * plain.flops)
+        algorithm = backend.algorithm(kernel, g, options.batch_size, FLOAT) or kernel
+        print(
+            f"  {g.C:5} {g.C // g.groups:5} {g.H:5} {name:4} {1e3 * t:9.2f} {speed:8.0f} {100 * share:6.0f} %"
+            f" {dense / t:8.2f}x  {algorithm}",
+            flush=True,
+        )
+    return {"channels": g.C, "width": g.C // g.groups, "size": g.H, "seconds": seconds}
+
+
+def resampling(backend: Backend, g: ConvGeometry, options: Any) -> dict[str, Any]:
+    """Times a depthwise convolution and a copy, and prints a line."""
+    found = calls(backend, g, *arrays(g, options.batch_size)) | {"copy": copying(g, options.batch_size)}
+    seconds = medians(measure(found, rounds=options.rounds, seconds=options.seconds))
+    times = "  ".join(f"{name} {seconds[name] / seconds['copy']:5.2f}" for name in PASSES)
+    print(f"  {g.C:5} {g.H:5}  copy {1e3 * seconds['copy']:7.2f} ms, times that: {times}", flush=True)
+    return {"channels": g.C, "size": g.H, "seconds": seconds}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = command.parser(__doc__, peers=(), rounds=5, seconds=0.05, backends=command.HOST)
+    parser.add_argument("--batch-size", type=command.count, default=64)
+    parser.add_argument("--channels", type=command.count, nargs="+", default=[64, 128], metavar="N")
+    parser.add_argument("--width", type=command.count, nargs="+", default=[1, 16], metavar="N", help="of a group")
+    parser.add_argument("--size", type=command.count, nargs="+", default=[8, 16], metavar="N", help="of the images")
+    options = command.parse(parser, arguments)
+    backend = options.backend
+    setting = environment.describe(backend)
+    environment.show(setting)
+
+    print(f"3x3, batch {options.batch_size}, median of {options.rounds} rounds:")
+    print("  C     width  size pass        ms  GFLOP/s  of dense  over zeros  algorithm")
+    found, sizes = [], [(C, size) for C in options.channels for size in options.size]
+    for C, size in sizes:
+        for width in (width for width in options.width if width < C and C % width == 0):
+            g = conv_geometry((size, size, C), C, (3, 3), (1, 1), "same", C // width)
+            found.append(in_groups(backend, g, options))
+    print("depthwise 4x4, stride 2:")
+    down = [conv_geometry((size, size, C), C, (4, 4), (2, 2), 1, C) for C, size in sizes if size > 1]
+    resampled = [resampling(backend, g, options) for g in down]
+    command.write_json(options.json, {"setting": setting, "groups": found, "resampling": resampled})
+
+
+if __name__ == "__main__":
+    main()
