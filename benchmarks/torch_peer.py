@@ -109,7 +109,7 @@ class Gan:
         torch.manual_seed(0)
         self.recipe, self.device, self.bf16 = recipe, device, bf16
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        G, D = networks(recipe, image_shape)
+        G, D = self.networks(image_shape)
         if channels_last:
             G, D = G.to(memory_format=torch.channels_last), D.to(memory_format=torch.channels_last)
         self.G, self.D = G.to(device), D.to(device)
@@ -118,6 +118,10 @@ class Gan:
             torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=betas, fused=True, capturable=capturable)
             for net in (self.G, self.D)
         )
+
+    def networks(self, image_shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+        """G and D."""
+        return networks(self.recipe, image_shape)
 
     def tensor(self, images: np.ndarray) -> torch.Tensor:
         """Images (N, H, W, C) in host memory, laid out as the networks want them."""
@@ -153,6 +157,13 @@ class Gan:
             value = generator_loss(recipe, judge(fake)) + self.term(fake, real)
         value.backward()
         self.g_adam.step()
+
+    @staticmethod
+    def descend(adam: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        """One update by the gradients of a loss alone."""
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
 
     def term(self, fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor | float:
         """The term of G's loss in addition to the game's."""
@@ -192,13 +203,15 @@ def training_step(
     channels_last: bool = False,
     bf16: bool = False,
     compiled: bool = False,
+    kind: Callable[..., Gan] = Gan,
 ) -> Callable[[np.ndarray], None]:
     """A function that trains both networks on one batch of images (N, H, W, C), on the CPU.
 
     Args:
         compiled: G and D by `torch.compile`, at the first step.
+        kind: makes the networks in training.
     """
-    gan = Gan(recipe, image_shape, channels_last=channels_last, bf16=bf16)
+    gan = kind(recipe, image_shape, channels_last=channels_last, bf16=bf16)
     if compiled:
         gan.G, gan.D = compiled_module(gan.G), compiled_module(gan.D)
     return lambda images: gan.update(gan.tensor(images))
@@ -254,8 +267,8 @@ def stack(channels: int, hidden: int) -> nn.Sequential:
 
 
 def tensor(values: np.ndarray) -> torch.Tensor:
-    """A copy: (R, S, C, K) weights as (K, C, R, S), those of a dense layer transposed, a vector as it is."""
-    turned = values.transpose(3, 2, 0, 1) if values.ndim == 4 else values.T
+    """A copy: (R, S, C, K) weights as (K, C, R, S), an image with its channels in front, dense weights transposed."""
+    turned = values.transpose({4: (3, 2, 0, 1), 3: (2, 0, 1), 2: (1, 0), 1: (0,)}[values.ndim])
     return torch.from_numpy(turned.copy())
 
 

@@ -4,44 +4,101 @@
 
 prints images/s of each engine (median over the rounds), and as its last line `ratio R`: minigan's images/s over those
 of the peer's best configuration, with `--bf16` of all in float32 and bf16. `--precision bf16` is minigan's. PyTorch's
-networks run as they are, and compiled by `torch.compile` where there is a C++ compiler.
+networks run as they are, and compiled by `torch.compile` where there is a C++ compiler and no second order; modulated
+convolutions by scales around a shared one, and in groups.
+
+Where only some steps have a penalty, both kinds of step are measured, and a step takes the mean by their shares.
 """
 
 import resource
+from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks import command, environment
-from minigan.cli.measurements import MODELS, Step, measure, medians, random_images, training_step
+from minigan.cli.measurements import MODELS, Model, Step, kinds_of_step, measure, medians, random_images, training_step
+from minigan.recipes import MLP, R3GAN, StyleGAN2
 
 
-def peer_steps(model: str, images: np.ndarray, *, bf16: bool, eager: bool) -> dict[str, Step]:
-    """PyTorch in each configuration a user might choose, compiled ones last.
+class Call(NamedTuple):
+    """A kind of step of an engine."""
+
+    engine: str
+    kind: Model
+
+
+def peer_kinds(model: Model, *, bf16: bool) -> dict[str, Callable[..., Step]]:
+    """PyTorch in each configuration a user might choose, not compiled; the argument `compiled` does that."""
+    import torch
+
+    from benchmarks import torch_peer
+
+    make = partial(torch_peer.training_step, *model)
+    kinds = {"torch": make, "torch channels_last": partial(make, channels_last=True)}
+    if isinstance(model.recipe, MLP):
+        kinds = {"torch": make}
+        if torch.get_num_threads() > 1:
+            kinds["torch, 1 thread"] = partial(torch_peer.on_one_thread, make)
+    if isinstance(model.recipe, R3GAN):
+        from benchmarks.torch_r3gan import R3GANPeer
+
+        kinds = {name: partial(kind, kind=R3GANPeer) for name, kind in kinds.items()}
+    if isinstance(model.recipe, StyleGAN2):
+        from benchmarks.torch_stylegan2 import StyleGAN2Peer
+
+        grouped = partial(StyleGAN2Peer, grouped=True)
+        kinds = {name: partial(kind, kind=StyleGAN2Peer) for name, kind in kinds.items()}
+        kinds |= {f"{name}, groups": partial(kind, kind=grouped) for name, kind in kinds.items()}
+    if bf16:
+        kinds["torch channels_last bf16"] = partial(make, channels_last=True, bf16=True)
+    return kinds
+
+
+def peer_steps(model: Model, images: np.ndarray, *, bf16: bool, eager: bool) -> dict[str, Step]:
+    """PyTorch in each configuration, compiled ones last.
 
     Args:
         images: a batch, whose shape is compiled for.
         eager: without `torch.compile`.
     """
-    import torch
-
     from benchmarks import torch_peer
 
-    make = partial(torch_peer.training_step, *MODELS[model])
-    kinds = {"torch": make, "torch channels_last": partial(make, channels_last=True)}
-    if model == "mlp":
-        kinds = {"torch": make}
-        if torch.get_num_threads() > 1:
-            kinds["torch, 1 thread"] = partial(torch_peer.on_one_thread, make)
-    if bf16:
-        kinds["torch channels_last bf16"] = partial(make, channels_last=True, bf16=True)
+    kinds = peer_kinds(model, bf16=bf16)
     steps: dict[str, Step] = {name: build() for name, build in kinds.items()}
     if not eager:
-        for name in list(kinds)[0 if model == "mlp" else 1 :]:  # compiling chooses layouts by those of the weights
+        # Compiling chooses layouts by those of the weights.
+        names = [name for name in kinds if isinstance(model.recipe, MLP) or "channels_last" in name]
+        for name in names:
             step = kinds[name](compiled=True)
             if torch_peer.compiles(name := f"{name}, compiled", partial(step, images)):
                 steps[name] = step
     return steps
+
+
+def calls(model: str, images: np.ndarray, options: Any) -> dict[Call, Callable[[], Any]]:
+    """All kinds of step of all engines, minigan's first."""
+    found: dict[Call, Callable[[], Any]] = {}
+    for kind in kinds_of_step(model):
+        steps: dict[str, Step] = {f"minigan {options.backend.name}": training_step(kind, options.backend)}
+        if options.peer:
+            steps |= peer_steps(kind, images, bf16=options.bf16, eager=options.eager)
+        found |= {Call(engine, kind): partial(step, images) for engine, step in steps.items()}
+    return found
+
+
+def averaged(times: dict[Call, list[float]], shares: dict[Model, float]) -> dict[str, list[float]]:
+    """The mean of the kinds of step by their shares, in each round; of engines that have done all kinds."""
+    engines = list(dict.fromkeys(call.engine for call in times))
+    whole = [engine for engine in engines if all(Call(engine, kind) in times for kind in shares)]
+    return {
+        engine: [
+            sum(share * t for share, t in zip(shares.values(), turn, strict=True))
+            for turn in zip(*(times[Call(engine, kind)] for kind in shares), strict=True)
+        ]
+        for engine in whole
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,13 +111,9 @@ def main(arguments: list[str] | None = None) -> None:
     setting = environment.describe(options.backend, options.peer)
     environment.show(setting)
 
-    steps: dict[str, Step] = {f"minigan {options.backend.name}": training_step(options.model, options.backend)}
     images = random_images(options.model, options.batch_size)
-    if options.peer:
-        steps |= peer_steps(options.model, images, bf16=options.bf16, eager=options.eager)
-    times = measure(
-        {name: partial(step, images) for name, step in steps.items()}, rounds=options.rounds, seconds=options.seconds
-    )
+    measured = measure(calls(options.model, images, options), rounds=options.rounds, seconds=options.seconds)
+    times = averaged(measured, kinds_of_step(options.model))
     seconds = medians(times)
     print(f"{options.model}, batch {options.batch_size}, median of {options.rounds} rounds:")
     for name, t in seconds.items():

@@ -16,12 +16,21 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.distributed import dealt
-from minigan.recipes import DCGAN, MLP, Recipe
+from minigan.recipes import DCGAN, MLP, R3GAN, AdversarialRecipe, Recipe, StyleGAN2
 from minigan.training.learner import Values
 from minigan.training.sampling import generate
 from minigan.training.stepper import Stepper
 
-__all__ = ["MODELS", "Measurement", "measure", "measure_model", "medians", "training_step", "warm_up"]
+__all__ = [
+    "MODELS",
+    "Measurement",
+    "kinds_of_step",
+    "measure",
+    "measure_model",
+    "medians",
+    "training_step",
+    "warm_up",
+]
 
 PAUSE = 0.05  # seconds between two turns
 Step = Callable[[np.ndarray], Any]
@@ -45,6 +54,8 @@ MODELS: Mapping[str, Model] = {
     "dcgan128": Model(PAPER, (128, 128, 3)),
     "wgan-gp32": Model(WGAN_GP, (32, 32, 3)),
     "wgan-gp64": Model(WGAN_GP, (64, 64, 3)),
+    "r3gan-small": Model(R3GAN.from_settings({"preset": "small", "condition": "none", "augment": ""}), (32, 32, 3)),
+    "stylegan2-small": Model(StyleGAN2.from_settings({"preset": "small", "condition": "none"}), (32, 32, 3)),
 }
 
 
@@ -58,15 +69,32 @@ class Measurement(NamedTuple):
     images_per_second: float
 
 
-def training_step(model: str, backend: Backend) -> Step:
-    """Returns a function that trains both networks of a model on one batch of images (N, H, W, C); or on a rank's."""
+def kinds_of_step(model: str) -> dict[Model, float]:
+    """The kinds of step that a training has, each as a model of which all steps are such, with their shares.
+
+    Most models have one. With a lazy penalty one step in `penalty_interval` takes longer, and what a step takes on
+    average is the mean of both by their shares.
+    """
     recipe, shape = MODELS[model]
+    if not isinstance(recipe, AdversarialRecipe) or recipe.penalty == "none" or recipe.penalty_interval == 1:
+        return {MODELS[model]: 1.0}
+    k = recipe.penalty_interval
+    plain, regularized = replace(recipe, penalty="none", penalty_interval=1), replace(recipe, penalty_interval=1)
+    return {Model(plain, shape): 1 - 1 / k, Model(regularized, shape): 1 / k}
+
+
+def training_step(model: str | Model, backend: Backend) -> Step:
+    """Returns a function that trains both networks of a model on one batch of images (N, H, W, C); or on a rank's.
+
+    A step that takes several batches is given this one again.
+    """
+    recipe, shape = MODELS[model] if isinstance(model, str) else model
     rng = np.random.default_rng(0)
     learner, given = recipe.assemble(shape, backend=backend, rng=rng), deque[np.ndarray]()
     stepper = Stepper(learner, (given.popleft() for _ in itertools.count()), dealt(rng, backend.ranks))
 
     def step(images: np.ndarray) -> Values:
-        given.append(images)
+        given.extend([images] * learner.batches_per_step)
         return stepper.step()
 
     return step
@@ -132,13 +160,14 @@ def medians(times: Mapping[Name, list[float]]) -> dict[Name, float]:
 
 def measure_model(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds: float) -> list[Measurement]:
     """Measures a training step and the sampling of a batch."""
-    images = random_images(model, batch_size)
-    calls = {
-        "train": partial(training_step(model, backend), images),
+    images, kinds = random_images(model, batch_size), kinds_of_step(model)
+    calls: dict[Hashable, Callable[[], Any]] = {
+        **{kind: partial(training_step(kind, backend), images) for kind in kinds},
         "sample": partial(sampling_step(model, backend), images),
     }
     times = medians(measure(calls, rounds=rounds, seconds=seconds, finish=backend.synchronize))
-    return [Measurement(model, work, batch_size, 1e3 * t, batch_size / t) for work, t in times.items()]
+    by_work = {"train": sum(share * times[kind] for kind, share in kinds.items()), "sample": times["sample"]}
+    return [Measurement(model, work, batch_size, 1e3 * t, batch_size / t) for work, t in by_work.items()]
 
 
 def warm_up(backend: Backend) -> float:

@@ -351,7 +351,7 @@ def test_a_grid_of_mixed_styles(capsys):
     trained = opened("styled")
     rows, columns = (trained.sample(seeds=seeds, truncation=0.7) for seeds in ([4, 5], [6, 7, 8]))
     mixed = trained.mix([4, 5], [6, 7, 8], crossover=1, truncation=0.7)
-    cells = [np.ones_like(rows[0]), *columns, rows[0], *mixed[:3], rows[1], *mixed[3:]]
+    cells = [-np.ones_like(rows[0]), *columns, rows[0], *mixed[:3], rows[1], *mixed[3:]]
     np.testing.assert_array_equal(pixels("samples.png"), image_grid(np.stack(cells), columns=4))
 
 
