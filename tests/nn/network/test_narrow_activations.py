@@ -293,6 +293,7 @@ def test_layers_that_compute_in_numpy_are_given_float32():
     wide = {kind.__name__ for kind in kinds if not vars(kind).get("narrow")}
     assert wide == {
         "AveragePooling2D", "ConcatCondition", "ConditionalAffine", "GlobalAveragePooling2D", "GlobalSumPooling2D",
-        "InnerProduct", "Layer", "LearnedConstant", "MinibatchStdDev", "PixelNorm", "SelfAttention",
+        "InnerProduct", "Layer", "LearnedConstant", "MinibatchStdDev", "Modulated", "NoiseInjection", "PixelNorm",
+        "SelfAttention",
     }  # fmt: skip
     assert not Reshape((1,)).build((1,), backend=NARROW, rng=np.random.default_rng(0)).own_flops
