@@ -127,3 +127,42 @@ class MinibatchDeviation(nn.Module):
         deviation = (groups.var(dim=0, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))
         more = deviation.repeat(groups.shape[0])[:, None, None, None].expand(-1, 1, *x.shape[2:])
         return torch.cat([x, more], dim=1)
+
+
+class LearnedConstant(nn.Module):
+    """The same image for each example."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.c = nn.Parameter(torch.randn(channels, size, size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.c.expand(len(x), -1, -1, -1)
+
+
+class Noise(nn.Module):
+    """Noise of learned strength."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = x + self.strength * torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        return y
+
+
+class Bias(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.b = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.b[:, None, None]
+
+
+class PixelByPixel(nn.Module):
+    """Images as vectors, the channels of a pixel next to each other."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1)

@@ -118,11 +118,11 @@ class R3GAN(NoiseRecipe):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {}, "cifar10": CIFAR10, "ffhq64": FFHQ64}
 
     latent: int = 64
-    steps: int = 6000
-    batch_size: int = 32
+    steps: int = 12_000
+    batch_size: int = 16
     loss: str = "relativistic-pairing"
     penalty: str = "r1+r2"
-    penalty_weight: float = 5.0
+    penalty_weight: float = 2.0
     penalty_weight_end: float = 1.0
     lr: float = 1e-3
     lr_end: float = 5e-4

@@ -373,7 +373,7 @@ def test_r3gans_numbers_follow_the_images(reference: Backend):
         for optimizer in (gan.g_optimizer, gan.d_optimizer):
             assert optimizer.lr == pytest.approx(1e-3 + (5e-4 - 1e-3) * share)
             assert optimizer.beta2_at(optimizer.steps) == pytest.approx(0.9 + 0.09 * share)
-        assert gan.penalty.weight_at(2 * steps) == pytest.approx(5 + (1 - 5) * share)
+        assert gan.penalty.weight_at(2 * steps) == pytest.approx(2 + (1 - 2) * share)
         half_life = 5000 * share
         assert average.decay_now() == pytest.approx(0.5 ** (10 / half_life) if half_life else 0)
     (layer,) = gan.augmenting
