@@ -38,7 +38,9 @@ def test_a_policy_names_some_or_means_all():
     "policy", ["adaptive:", "adaptive:colour", "adaptive,color", "color,adaptive", "adaptive:adaptive"]
 )
 def test_a_policy_that_is_none_is_refused(policy):
-    with pytest.raises(ConfigError, match=r"unknown augmentation .*: expected some of color, translation, cutout"):
+    with pytest.raises(
+        ConfigError, match=r"unknown augmentation .*: expected some of flip, turns, color, translation, cutout"
+    ):
         augmentations(policy)
     with pytest.raises(ConfigError, match=r"With adaptive: before them, or adaptive alone, their probability adapts\."):
         DCGAN(augment=policy)
