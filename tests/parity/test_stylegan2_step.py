@@ -94,4 +94,4 @@ def test_a_step_at_full_width_in_float32(settings: dict[str, Any]):
     for key, value in expected.items():
         assert float(getattr(values, key)) == pytest.approx(value, rel=1e-3), key
     for network, old, weights in ((learner.G, before[0], twin.G), (learner.D, before[1], twin.D)):
-        assert max(differences(network, old, weights)) < 0.02
+        assert max(differences(network, old, weights)) < 0.04  # of the mapping's first layers; 0.001 in D
