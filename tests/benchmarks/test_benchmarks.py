@@ -205,6 +205,16 @@ def test_peers_of_recent_models_have_the_same_networks(model):
         np.testing.assert_allclose(logits.numpy(), learner.D.forward(x, train=True)[0], rtol=1e-4, atol=1e-5)
 
 
+def test_the_peers_filter_has_gradients_of_both_orders():
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_layers import LowPass, enlarged, reduced
+
+    for layer in (enlarged(3), reduced(3), LowPass(3, padding=2, gain=4.0)):
+        x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(layer.double(), x)
+        assert torch.autograd.gradgradcheck(layer, x)
+
+
 def test_stack(ran):
     small = ("--batch-size", "1", "2", "--size", "6", "--channels", "4", "--hidden", "1")
     lines = ran(stack, *small, *NUMPY, *TORCH)
