@@ -267,8 +267,8 @@ def stack(channels: int, hidden: int) -> nn.Sequential:
 
 
 def tensor(values: np.ndarray) -> torch.Tensor:
-    """A copy: (R, S, C, K) weights as (K, C, R, S), those of a dense layer transposed, a vector as it is."""
-    turned = values.transpose(3, 2, 0, 1) if values.ndim == 4 else values.T
+    """A copy: (R, S, C, K) weights as (K, C, R, S), an image with its channels in front, dense weights transposed."""
+    turned = values.transpose({4: (3, 2, 0, 1), 3: (2, 0, 1), 2: (1, 0), 1: (0,)}[values.ndim])
     return torch.from_numpy(turned.copy())
 
 

@@ -1,12 +1,25 @@
 """StyleGAN2's networks and training step in PyTorch, from the paper: the peer of the recipe's small configuration."""
 
+import itertools
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.torch_layers import GAIN, Conv, Dense, LowPass, MinibatchDeviation, Modulated, enlarged
+from benchmarks.torch_layers import (
+    GAIN,
+    Bias,
+    Conv,
+    Dense,
+    LearnedConstant,
+    LowPass,
+    MinibatchDeviation,
+    Modulated,
+    Noise,
+    PixelByPixel,
+    enlarged,
+)
 from benchmarks.torch_peer import Gan
 from minigan.errors import ConfigError
 from minigan.nn.network.stylegan import FIRST, doublings, widths
@@ -20,7 +33,7 @@ class Mapping(nn.Sequential):
 
     def __init__(self, latent: int, features: int, depth: int) -> None:
         sides = [latent, *[features] * depth]
-        super().__init__(*(Dense(a, b, multiplier=0.01, activated=True) for a, b in zip(sides, sides[1:], strict=False)))
+        super().__init__(*(Dense(a, b, multiplier=0.01, activated=True) for a, b in itertools.pairwise(sides)))
         self.register_buffer("w_avg", torch.zeros(features))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -36,13 +49,11 @@ class Styled(nn.Module):
         super().__init__()
         self.conv = Modulated(inputs, outputs, 3, features, grouped=grouped, up=up)
         self.smooth = LowPass(outputs, gain=4.0) if up else nn.Identity()
-        self.strength = nn.Parameter(torch.zeros(1))
-        self.b = nn.Parameter(torch.zeros(outputs))
+        self.noise, self.bias = Noise(), Bias(outputs)
 
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         y = self.smooth(self.conv(x, style))
-        noise = torch.randn(len(y), 1, *y.shape[2:], device=y.device)
-        return F.leaky_relu(y + self.strength * noise + self.b[:, None, None], 0.2) * GAIN
+        return F.leaky_relu(self.bias(self.noise(y)), 0.2) * GAIN
 
 
 class ToImage(nn.Module):
@@ -51,10 +62,10 @@ class ToImage(nn.Module):
     def __init__(self, inputs: int, channels: int, features: int, *, grouped: bool) -> None:
         super().__init__()
         self.conv = Modulated(inputs, channels, 1, features, grouped=grouped, rgb=True)
-        self.b = nn.Parameter(torch.zeros(channels))
+        self.bias = Bias(channels)
 
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.conv(x, style) + self.b[:, None, None]
+        y: torch.Tensor = self.bias(self.conv(x, style))
         return y
 
 
@@ -63,7 +74,7 @@ class Generator(nn.Module):
         super().__init__()
         n, width, features = doublings((size, size)) or 0, widths(recipe.channel_base, recipe.channel_max), recipe.w_dim
         self.mapping = Mapping(recipe.latent, features, recipe.mapping)
-        self.constant = nn.Parameter(torch.randn(width(FIRST), FIRST, FIRST))
+        self.constant = LearnedConstant(width(FIRST), FIRST)
         self.stages = nn.ModuleList()
         for k in range(n + 1):
             above, here = width(FIRST << max(0, k - 1)), width(FIRST << k)
@@ -74,7 +85,7 @@ class Generator(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         w = self.mapping(z)
-        x, image = self.constant.expand(len(z), -1, -1, -1), None
+        x, image = self.constant(w), None
         for *block, to_image in self.stages:
             for layer in block:
                 x = layer(x, w)
@@ -91,7 +102,7 @@ def discriminator(recipe: StyleGAN2, size: int, channels: int) -> nn.Sequential:
         layers += [Conv(here, here, 3, padding=1), LowPass(here, padding=2), Conv(here, below, 3, stride=2)]
         size //= 2
     last = width(smallest)
-    layers += [MinibatchDeviation(recipe.group), Conv(last + 1, last, 3, padding=1), nn.Flatten()]
+    layers += [MinibatchDeviation(recipe.group), Conv(last + 1, last, 3, padding=1), PixelByPixel()]
     return nn.Sequential(*layers, Dense(last * smallest * smallest, last, activated=True), Dense(last, 1))
 
 

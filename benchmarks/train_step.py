@@ -90,7 +90,7 @@ def calls(model: str, images: np.ndarray, options: Any) -> dict[Call, Callable[[
 
 def averaged(times: dict[Call, list[float]], shares: dict[Model, float]) -> dict[str, list[float]]:
     """The mean of the kinds of step by their shares, in each round; of engines that have done all kinds."""
-    engines = [engine for engine in dict.fromkeys(call.engine for call in times)]
+    engines = list(dict.fromkeys(call.engine for call in times))
     whole = [engine for engine in engines if all(Call(engine, kind) in times for kind in shares)]
     return {
         engine: [

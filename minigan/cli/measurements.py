@@ -16,7 +16,7 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.distributed import dealt
-from minigan.recipes import DCGAN, MLP, R3GAN, Recipe, StyleGAN2
+from minigan.recipes import DCGAN, MLP, R3GAN, AdversarialRecipe, Recipe, StyleGAN2
 from minigan.training.learner import Values
 from minigan.training.sampling import generate
 from minigan.training.stepper import Stepper
@@ -76,9 +76,9 @@ def kinds_of_step(model: str) -> dict[Model, float]:
     average is the mean of both by their shares.
     """
     recipe, shape = MODELS[model]
-    k = recipe.penalty_interval
-    if k == 1 or recipe.penalty == "none":
+    if not isinstance(recipe, AdversarialRecipe) or recipe.penalty == "none" or recipe.penalty_interval == 1:
         return {MODELS[model]: 1.0}
+    k = recipe.penalty_interval
     plain, regularized = replace(recipe, penalty="none", penalty_interval=1), replace(recipe, penalty_interval=1)
     return {Model(plain, shape): 1 - 1 / k, Model(regularized, shape): 1 / k}
 
@@ -161,8 +161,10 @@ def medians(times: Mapping[Name, list[float]]) -> dict[Name, float]:
 def measure_model(model: str, backend: Backend, *, batch_size: int, rounds: int, seconds: float) -> list[Measurement]:
     """Measures a training step and the sampling of a batch."""
     images, kinds = random_images(model, batch_size), kinds_of_step(model)
-    training = {kind: partial(training_step(kind, backend), images) for kind in kinds}
-    calls: dict[Hashable, Callable[[], Any]] = {**training, "sample": partial(sampling_step(model, backend), images)}
+    calls: dict[Hashable, Callable[[], Any]] = {
+        **{kind: partial(training_step(kind, backend), images) for kind in kinds},
+        "sample": partial(sampling_step(model, backend), images),
+    }
     times = medians(measure(calls, rounds=rounds, seconds=seconds, finish=backend.synchronize))
     by_work = {"train": sum(share * times[kind] for kind, share in kinds.items()), "sample": times["sample"]}
     return [Measurement(model, work, batch_size, 1e3 * t, batch_size / t) for work, t in by_work.items()]

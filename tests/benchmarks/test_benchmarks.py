@@ -1,5 +1,6 @@
 """Every benchmark runs, in a setting so small that its figures mean nothing."""
 
+import argparse
 import importlib
 import importlib.util
 import json
@@ -28,6 +29,7 @@ from benchmarks import (
     kills,
     live,
     memory,
+    modern,
     modes,
     precisions,
     pretrained,
@@ -45,7 +47,7 @@ from minigan.cli.evaluate import evaluate_run
 from minigan.data import Digits
 from minigan.inspection import limits
 from minigan.inspection.limits import Limits
-from minigan.recipes import DCGAN
+from minigan.recipes import DCGAN, R3GAN, StyleGAN2
 
 QUICK = ("--rounds", "1", "--seconds", "0.001")
 NUMPY = ("--backend", "reference", *QUICK)
@@ -147,6 +149,72 @@ def test_train_step_with_a_penalty(ran, monkeypatch):
     lines = ran(train_step, "--model", "wgan-gp32", "--batch-size", "4", *NUMPY, *EAGER)
     assert "wgan-gp32, batch 4, median of 1 rounds:" in lines
     assert ends_with_a_ratio(lines) == bool(TORCH)
+
+
+TINY_GANS = {
+    "r3gan-small": R3GAN(widths="4,6", group=4, latent=5, condition="none", augment=""),
+    "stylegan2-small": StyleGAN2(latent=4, w_dim=4, channel_base=64, channel_max=6, group=2, condition="none"),
+}
+
+
+@pytest.mark.parametrize(("model", "names"), [
+    ("r3gan-small", ["torch", "torch channels_last"]),
+    ("stylegan2-small", ["torch", "torch channels_last", "torch, groups", "torch channels_last, groups"]),
+])  # fmt: skip
+def test_train_step_of_recent_models(ran, monkeypatch, model, names):
+    monkeypatch.setitem(measurements.MODELS, model, measurements.Model(TINY_GANS[model], (8, 8, 3)))
+    lines = ran(train_step, "--model", model, "--batch-size", "2", *NUMPY, *EAGER)
+    engines = [line[2:36].strip() for line in lines if line.endswith("images/s")]
+    assert engines == ["minigan reference", *(names if TORCH else [])]
+    assert ends_with_a_ratio(lines) == bool(TORCH)
+
+
+def test_a_lazy_penalty_counts_by_its_share():
+    shares = measurements.kinds_of_step("stylegan2-small")
+    assert [(model.recipe.penalty, share) for model, share in shares.items()] == [("none", 15 / 16), ("r1", 1 / 16)]
+    plain, regularized = shares
+    assert measurements.kinds_of_step("r3gan-small") == {measurements.MODELS["r3gan-small"]: 1}
+    times = {train_step.Call("a", plain): [1.0, 2.0], train_step.Call("b", plain): [1.0, 1.0]}
+    times |= {train_step.Call("a", regularized): [17.0, 2.0]}
+    assert train_step.averaged(times, shares) == {"a": [2.0, 2.0]}
+
+
+@pytest.mark.parametrize("model", TINY_GANS)
+def test_peers_of_recent_models_have_the_same_networks(model):
+    torch = pytest.importorskip("torch")
+    from benchmarks import torch_peer
+
+    recipe, rng = TINY_GANS[model], np.random.default_rng(0)
+    learner = recipe.assemble((8, 8, 3), backend=ReferenceBackend(), rng=rng)
+    for network in (learner.G, learner.D):
+        for _, p in network.named_parameters():
+            p.value[...] = rng.normal(0, 0.3, p.shape)
+        network.arena.updated()
+    x, z = rng.uniform(-1, 1, (2, 8, 8, 3)).astype(np.float32), rng.normal(size=(2, recipe.latent)).astype(np.float32)
+    for name, p in learner.G.named_parameters():
+        if name.endswith("strength"):  # PyTorch draws other noise
+            p.value[...] = 0
+    for name, make in train_step.peer_kinds(measurements.Model(recipe, (8, 8, 3)), bf16=False).items():
+        gan = make.keywords["kind"](recipe, (8, 8, 3), channels_last="channels_last" in name)
+        for network, module in ((learner.G, gan.G), (learner.D, gan.D)):
+            for own, (_, p) in zip(module.parameters(), network.named_parameters(), strict=True):
+                own.data.copy_(torch_peer.tensor(p.value))
+        with torch.no_grad():
+            drawn, logits = gan.G(torch.from_numpy(z)), gan.D(gan.tensor(x))
+        np.testing.assert_allclose(
+            drawn.permute(0, 2, 3, 1).numpy(), learner.G.forward(z, train=True, rng=rng)[0], rtol=1e-4, atol=1e-5
+        )
+        np.testing.assert_allclose(logits.numpy(), learner.D.forward(x, train=True)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_peers_filter_has_gradients_of_both_orders():
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_layers import LowPass, enlarged, reduced
+
+    for layer in (enlarged(3), reduced(3), LowPass(3, padding=2, gain=4.0)):
+        x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(layer.double(), x)
+        assert torch.autograd.gradgradcheck(layer, x)
 
 
 def test_stack(ran):
@@ -367,6 +435,30 @@ def test_digits(monkeypatch, tmp_path, some_digits, capsys):
     runs = json.loads((tmp_path / "digits.json").read_text())["runs"]
     assert [(run["variant"], run["seed"], run["steps"]) for run in runs] == [("default", 0, 2), ("default", 1, 2)]
     assert all(set(run["figures"]) == set(digits.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
+
+
+def test_modern(monkeypatch, tmp_path, some_digits):
+    """Each for the same time, and dcgan for the fewest images as well."""
+    by_pixels(monkeypatch, modern)
+    small = {"r3gan": {"size": 16, "widths": "4,4,4", "group": 4}, "dcgan": {"size": 16, "width": 2}}
+    monkeypatch.setattr(modern, "SYSTEMS", small)
+    monkeypatch.setattr(modern, "step_time", lambda system, _: {"r3gan": 0.1, "dcgan": 0.05}[system])
+    options = ("--data", some_digits, "--seconds", "0.2", "--count", "50", "--backend", "reference")
+    modern.main([*options, "--only", *small, "--json", str(tmp_path / "modern.json")])
+    runs = json.loads((tmp_path / "modern.json").read_text())["runs"]
+    assert [(run["system"], run["steps"], run["images"]) for run in runs] == [
+        ("r3gan", 2, 32),
+        ("dcgan", 4, 256),
+        ("dcgan", 1, 64),
+    ]
+    assert all(set(run["figures"]) == set(modern.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
+
+
+def test_time_of_a_step(monkeypatch, some_digits):
+    monkeypatch.setattr(modern, "SYSTEMS", {"dcgan": {"size": 16, "width": 2}})
+    monkeypatch.setattr(modern, "COMPILED", 1)
+    options = argparse.Namespace(data=some_digits, seed=0, backend="reference", pilot=3)
+    assert 1e-4 < modern.step_time("dcgan", options) < 10
 
 
 def test_pretrained(monkeypatch, tmp_path, some_digits, capsys):

@@ -1,5 +1,6 @@
 """The book that Sphinx builds of docs/, looked at without Sphinx: its contents and its links."""
 
+import json
 import os
 import re
 import sys
@@ -80,6 +81,19 @@ def test_no_page_is_listed_twice():
     tables = load("extensions.contents").tables()
     names = [page for parts in tables.values() for _, pages in parts for page in pages]
     assert sorted(names) == sorted(set(names))
+
+
+def test_a_notebook_is_a_page_with_its_cells_and_its_figure():
+    notebooks, path = load("extensions.notebooks"), ROOT / "notebooks" / "lost_modes.ipynb"
+    text = path.read_text(encoding="utf-8")
+    page = notebooks.as_markdown(text, path.name)
+    cells = json.loads(text)["cells"]
+    assert page.startswith("# Lost modes, and what helps\n\nThis page is the notebook `notebooks/lost_modes.ipynb`")
+    assert page.count("```python\n") == sum(cell["cell_type"] == "code" for cell in cells)
+    assert all("".join(cell["source"]).split("\n", 1)[-1].strip() in page for cell in cells)
+    assert "```\n\n![The last cell's picture](lost_modes.png)\n\n" in page
+    assert notebooks.figure(text).startswith(b"\x89PNG")
+    assert notebooks.figure('{"cells": []}') is None
 
 
 def test_files_that_become_pages_are_there():
