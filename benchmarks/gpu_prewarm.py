@@ -48,7 +48,7 @@ def modules() -> list[Module]:
             yield "groups", groups_plan.GroupsPlan(vector, share, fetch, 1, 1, 1, (1, 1)).settings
 
     narrow, wide = (("VECTOR", 1),), (("VECTOR", 4),)
-    of_columns = itertools.product(("norm", "group_norm", "double_norm"), (narrow, wide))
+    of_columns = itertools.product(("norm", "group_norm", "double_norm", "modulation", "noise"), (narrow, wide))
     flat = itertools.product(("optim", "resize", "activation", "combine"), (narrow, wide))
     passes = [*of_columns, *((family, (*settings, ("WIDE", 0))) for family, settings in flat)]
     largest = sorted(set(products()), key=lambda module: -dict(module[1])["BM"] * dict(module[1])["BN"])
