@@ -121,14 +121,15 @@ class Modules:
 
 
 def rows(modules: Modules, tiles: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """A row for each precision, tile and kernel."""
+    """A row for each precision, tile and kernel; those of the tiles for groups are of convolutions in groups."""
     module = plans()
     for precision in ("tf32", "bf16"):
-        for tile in module.TILES:
+        for tile in module.tiles_of(precision, grouped=True):
+            grouped = tile in module.GROUP_TILES
             if tiles and f"{tile.rows}x{tile.columns}" not in tiles:
                 continue
             for kernel in KERNELS:
-                plan = module.ProductPlan(precision, tile, 32, 2, (4, 4), 1, (1, 1, 1))
+                plan = module.ProductPlan(precision, tile, 32, 2, (4, 4), 1, (1, 1, 1), grouped)
                 yield modules.row(plan.fitted(kernel, HOPPER_SHARED), kernel)
 
 
