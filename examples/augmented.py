@@ -28,7 +28,7 @@ def main(steps: int, out: Path, data: str = "tinted") -> None:
         with Loader(images, batch_size=COLUMNS, seed=0, shuffle=False, mirror=mirror, prefetch=0) as batches:
             rows.append(next(batches))
     gan = DCGAN(width=4, augment="adaptive").assemble(images.shape, backend="reference", rng=np.random.default_rng(0))
-    (augmentation,) = gan.adaptive
+    (augmentation,) = gan.augmenting
     for step in range(1, steps + 1):
         augmentation.p.value[...] = step / steps
         seen, _ = augmentation.forward(rows[0], train=True, rng=np.random.default_rng(step))

@@ -15,7 +15,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 def python_of(number: int) -> str:
     """The blocks of a lesson in their order, without the solution of its exercise."""
-    (page,) = COURSE.glob(f"{number:02}-*.md")
+    (page,) = (path for path in COURSE.glob(f"{number:02}-*.md") if "." not in path.stem)
     lesson = page.read_text(encoding="utf-8").partition("## Exercise")[0]
     return "\n".join([f"# The Python of {page.name}.\n", *BLOCK.findall(lesson)])
 

@@ -26,7 +26,7 @@ def sample_mixed(trained: TrainedGenerator, options: argparse.Namespace) -> int:
     told = {"label": options.label, "truncation": options.truncation}
     top, left = (trained.sample(seeds=seeds, **told) for seeds in (columns, rows))
     mixed = trained.mix(rows, columns, crossover=crossover, **told)
-    blank = np.ones_like(top[:1])
+    blank = -np.ones_like(top[:1])
     lines = [np.concatenate([blank, top])]
     lines += [np.concatenate([left[k : k + 1], mixed[k * len(columns) :][: len(columns)]]) for k in range(len(rows))]
     out = Output.of(options)

@@ -78,7 +78,7 @@ def _module(subject: Subject, body: Body, weights: str) -> str:
     if subject.from_noise:
         sections.append(_sample(subject, graph))
     can_picture = subject.from_noise and graph.output_shape[-1] in (1, 3)
-    called = "\n".join(body.lines) + ("write_picture(" if can_picture else "")
+    called = "\n".join(body.lines) + ("\nwrite_picture(" if can_picture else "")
     sections += _functions(sections[-1] + called, body.functions)
     if can_picture:
         kind = "pgm" if graph.output_shape[-1] == 1 else "ppm"

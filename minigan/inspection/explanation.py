@@ -111,7 +111,8 @@ def _recipe_document(recipe: Recipe, backend: Backend, others: tuple[Topic, ...]
     shape = (*recipe.fit_size(None), recipe.channels or 3)
     H, W, C = shape
     kind = {1: "grey", 3: "RGB"}[C]
-    facts = {"images": f"{H}x{W} {kind}; for others: `size=28, channels=1`"}
+    small = recipe.fit_size((28, 28))[0]  # one that it can draw
+    facts = {"images": f"{H}x{W} {kind}; for others: `size={small}, channels=1`"}
     document = network_document(
         recipe, shape, backend=backend, title=f"{recipe.name}: a recipe", about=_summary(recipe), facts=facts
     )

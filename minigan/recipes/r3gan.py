@@ -118,19 +118,20 @@ class R3GAN(NoiseRecipe):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {}, "cifar10": CIFAR10, "ffhq64": FFHQ64}
 
     latent: int = 64
-    steps: int = 2000
+    steps: int = 12_000
+    batch_size: int = 16
     loss: str = "relativistic-pairing"
     penalty: str = "r1+r2"
-    penalty_weight: float = 0.5
-    penalty_weight_end: float = 0.05
-    lr: float = 5e-4
-    lr_end: float = 1.25e-4
+    penalty_weight: float = 2.0
+    penalty_weight_end: float = 1.0
+    lr: float = 1e-3
+    lr_end: float = 5e-4
     beta1: float = 0.0
     beta2: float = 0.9
     beta2_end: float = 0.99
     ramp_images: int = 0
     ema_half_life: float = 5000.0
-    augment: str = "translation"
+    augment: str = ""
     augment_p: float = 0.3
     widths: str = ""
     blocks: int = 1
@@ -270,11 +271,11 @@ class R3GAN(NoiseRecipe):
         return f"with a half-life that rises to {self.ema_half_life:,.0f} images"
 
     def _augmentations(self) -> list[Augmentation]:
+        if not 0 <= self.augment_p <= 1:
+            raise ConfigError(f"{self.name}: augment_p must be in [0, 1], got {self._shown('augment_p')}.")
         layers = super()._augmentations()
         if not layers or self.augment.startswith("adaptive"):
             return layers
-        if not 0 <= self.augment_p <= 1:
-            raise ConfigError(f"{self.name}: augment_p must be in [0, 1], got {self._shown('augment_p')}.")
         steps = self.ramp_steps * self.n_critic
         return [ScheduledAugmentation(augmentations(self.augment), start=0.0, end=self.augment_p, steps=steps)]
 

@@ -71,11 +71,13 @@ def test_every_recipe_is_among_the_cases():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipes_file_is_short_at_its_own_size(name: str, tmp_path: Path):
     """At the size that it is trained at by default, with few channels: the lines are the same."""
-    narrow = {key: 4 for key in ("width", "hidden", "dense", "g_hidden") if key in get_recipe(name)().settings()}
+    sizes = ("width", "hidden", "dense", "g_hidden", "channel_max", "w_dim")
+    narrow = {key: 4 for key in sizes if key in get_recipe(name)().settings()}
     recipe = get_recipe(name).from_settings(narrow)
     case = OfRecipe(name, narrow, (*recipe.fit_size(None), 3))
     _, _, source = written(case, tmp_path)
-    assert source.count("\n") < 200
+    modulated = source.count("rsqrt(")  # such a convolution takes a few lines
+    assert source.count("\n") < 200 + 7 * modulated
     assert_well_made(source)
 
 

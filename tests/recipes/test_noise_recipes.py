@@ -371,9 +371,9 @@ def test_r3gans_numbers_follow_the_images(reference: Backend):
     for steps, share in ((0, 0.0), (50, 0.5), (100, 1.0), (10**6, 1.0)):
         gan.g_optimizer.steps, gan.d_optimizer.steps, average.updates = steps, 2 * steps, steps
         for optimizer in (gan.g_optimizer, gan.d_optimizer):
-            assert optimizer.lr == pytest.approx(5e-4 + (1.25e-4 - 5e-4) * share)
+            assert optimizer.lr == pytest.approx(1e-3 + (5e-4 - 1e-3) * share)
             assert optimizer.beta2_at(optimizer.steps) == pytest.approx(0.9 + 0.09 * share)
-        assert gan.penalty.weight_at(2 * steps) == pytest.approx(0.5 + (0.05 - 0.5) * share)
+        assert gan.penalty.weight_at(2 * steps) == pytest.approx(2 + (1 - 2) * share)
         half_life = 5000 * share
         assert average.decay_now() == pytest.approx(0.5 ** (10 / half_life) if half_life else 0)
     (layer,) = gan.augmenting

@@ -117,7 +117,7 @@ def shortened(words: list[str], world: Path) -> list[str]:
     if command == "train":
         words = small_training(words)
     if command == "evaluate":
-        words += ["--count", "8", *(["--features", "pixels"] if "dcgan" in words[1] else [])]
+        words += ["--count", "60", "--features", "pixels"] if "dcgan" in words[1] else ["--count", "8"]
     if command == "project" and "--steps" not in words:
         words += ["--steps", "3", "--starts", "2"]
     if command == "explain" and "dcgan" in words:

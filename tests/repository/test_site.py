@@ -23,8 +23,11 @@ def site(tmp_path_factory):
     pytest.importorskip("myst_parser")
     pytest.importorskip("furo")
     copy = tmp_path_factory.mktemp("book")
-    ignored = shutil.ignore_patterns("__pycache__", "build", "runs", ".git", "*.egg-info", ".hypothesis", ".*_cache")
-    shutil.copytree(ROOT, copy / "minigan", ignore=ignored)
+    (copy / "minigan").mkdir()
+    for name in ("minigan", "docs", "examples", "benchmarks", "tests"):
+        shutil.copytree(ROOT / name, copy / "minigan" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.glob("*.md"):
+        shutil.copy(path, copy / "minigan")
     out = copy / "site"
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-j", "2", "docs", str(out)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

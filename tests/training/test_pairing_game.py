@@ -71,7 +71,7 @@ def test_shared_passes_give_the_gradients_of_passes_of_their_own():
 
 
 def test_the_slope_is_that_before_augmentation():
-    """Of D behind the loss's own augmentation: the map drawn for the loss, by differences at the image itself."""
+    """Differences at the image itself give the penalty, through the very maps that were drawn for the loss."""
     gan = game(front=[QuarterTurns(), Color()], penalty=R1R2(weight=2.0))
     real, fake = next(reals(n=2)), next(reals(5, n=2))
     values = gan.discriminator_gradients(real, fake, np.random.default_rng(3))

@@ -139,10 +139,10 @@ class EqualizedActivation(NamedTuple):
         dy = equalized.kernels.leaky_relu_grad(dy, caches[1].y, slope=activation.slope)
         if grads is None:
             return layer.backward(dy, caches[0].inner, grads=None, need_dx=need_dx)
-        dw, there = equalized.zeros(), grads
+        dw, there = equalized.zeros(inner.w.shape), grads
         there = there.with_destination(layer.w, dw)
         if layer.b and inner.b:
-            db = equalized.kernels.zeros(inner.b.size, dw.dtype)
+            db = equalized.zeros(inner.b.shape)
             there = there.with_destination(layer.b, db)
         dx = layer.backward(dy, caches[0].inner, grads=there, need_dx=need_dx)
         dw *= equalized.scale * activation.gain

@@ -293,6 +293,6 @@ class Modulated(Conditional):
 
     def _add_to_row(self, dc: Array) -> None:
         """Adds to the condition's gradient."""
-        gradient = self.condition_gradient
+        gradient: Array = self.condition_gradient
         own = gradient if self.row is None or gradient.ndim == 2 else gradient[:, self.row]
         own += dc

@@ -63,9 +63,7 @@ class OutputSkips(Block):
     def __init__(self, stages: Sequence[Stage], *, enlarge: Callable[[], Layer] = FIRUpSampling2D) -> None:
         super().__init__()
         if not stages:
-            raise ConfigError(
-                f"{self.path}: expected at least one stage, got none. Write OutputSkips([([...], [...])])."
-            )
+            raise ConfigError(f"{self.path}: expected at least one stage, got none. Give [([...], [...])].")
         self.stages = stages
         self.enlarge = enlarge
         self.blocks = [Sequential(f, name=f"{self.path}.block{k}") for k, (f, _) in enumerate(stages)]
@@ -121,10 +119,9 @@ class OutputSkips(Block):
     ) -> Array | None:
         dh: Array | None = None
         for (block, output, up), tapes in self._down(cache):
-            last = up is None
             through = output.backward(dy, tapes.output, grads=grads)
             dh = through if dh is None else self.kernels.add(dh, through)
-            dh = block.backward(dh, tapes.block, grads=grads, need_dx=need_dx or not last)
+            dh = block.backward(dh, tapes.block, grads=grads, need_dx=need_dx or up is not None)
             if up is not None:
                 dy = up.backward(dy, tapes.up, grads=grads)
         return dh
@@ -152,7 +149,7 @@ class OutputSkips(Block):
         for (block, output, up), (of_block, of_output, of_up), tapes in zip(self._stages(), record, cache, strict=True):
             v, at_block = block.double_backward(v, of_block, tapes.block, grads=grads)
             at_up = None
-            if up is not None:
+            if up is not None and tapes.up is not None:
                 y, at_up = up.double_backward(y, of_up, tapes.up, grads=grads)
             image, at_output = output.double_backward(v, of_output, tapes.output, grads=grads)
             y = image if y is None else self.kernels.add(y, image)
@@ -160,7 +157,7 @@ class OutputSkips(Block):
         return y, self._curvature(curved, cache, grads)
 
     def _curvature(
-        self, curved: list[tuple[Array | None, ...]], cache: list[StageCache], grads: Gradients | None
+        self, curved: Sequence[tuple[Array | None, ...]], cache: list[StageCache], grads: Gradients | None
     ) -> Array | None:
         """dP/dx, from what each part has at its own input; adds to the gradients of the weights below."""
         h: Array | None = None
@@ -186,7 +183,7 @@ class OutputSkips(Block):
 
     @property
     def own_flops(self) -> int:
-        """Of the sums of images."""
+        """Operations of the sums of images."""
         return sum(int(np.prod(output.output_shape)) for output in self.outputs[1:])
 
     def _stages(self) -> Iterator[tuple[Sequential, Sequential, Sequential | None]]:
