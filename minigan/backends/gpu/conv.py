@@ -77,6 +77,8 @@ class ConvKernels(Engine, FusedKernels):
             self.product("conv2d_weight_grad", x, dy, sums, folded(geometry), len(x), Finish(add=True))
 
     def algorithm(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        if geometry.groups > 1:
+            return "group by group"
         g = folded(geometry)
         if kernel == "conv2d_input_grad" and is_thin(g, images):
             return "overlap-add"
@@ -84,6 +86,10 @@ class ConvKernels(Engine, FusedKernels):
         return plan.name()
 
     def reason(self, kernel: str, geometry: ConvGeometry, images: int, dtype: np.dtype[Any]) -> str:
+        if geometry.groups > 1:
+            return (
+                "no CUDA kernel has groups yet: CuPy runs the reference's loop over the filter, by products per group"
+            )
         g = folded(geometry)
         if kernel == "conv2d_input_grad" and is_thin(g, images):
             return f"an image of at most {THIN} channels would leave a product's columns empty, so windows are added up"
