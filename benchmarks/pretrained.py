@@ -32,7 +32,7 @@ class Maker(NamedTuple):
 
 
 MAKERS: Mapping[str, Maker] = {
-    "digits": Maker("dcgan", "digits", {"width": 16, "steps": 4000}, "int8"),
+    "digits": Maker("dcgan", "digits", {"width": 16, "mapping": 64, "steps": 4000}, "int8"),
     "fashion": Maker("dcgan", "", {"width": 16, "mapping": 64, "steps": 4000}, "int8"),
     "ring": Maker(
         "mlp",

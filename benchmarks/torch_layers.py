@@ -1,5 +1,7 @@
 """Layers that PyTorch lacks, for the peers of recent GANs; images are NCHW."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,8 +16,31 @@ def low_pass(channels: int, gain: float) -> torch.Tensor:
     return (gain * torch.outer(f, f)).repeat(channels, 1, 1, 1)
 
 
+class Filtered(torch.autograd.Function):
+    """A depthwise convolution, or the transposed one, with a filter that does not learn.
+
+    Each is the other's gradient to any order, where PyTorch's own second order of a convolution in groups would do one
+    group after the other.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, taps: torch.Tensor, stride: int, padding: int, enlarge: bool
+    ) -> torch.Tensor:
+        ctx.save_for_backward(taps)
+        ctx.how = stride, padding, enlarge
+        convolve = F.conv_transpose2d if enlarge else F.conv2d
+        y: torch.Tensor = convolve(x, taps, stride=stride, padding=padding, groups=len(taps))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+        (taps,), (stride, padding, enlarge) = ctx.saved_tensors, ctx.how
+        return Filtered.apply(dy, taps, stride, padding, not enlarge), None, None, None, None
+
+
 class LowPass(nn.Module):
-    """A depthwise convolution with the filter; or, to enlarge, a transposed one."""
+    """The filter for each channel, with a stride; or transposed, to enlarge."""
 
     taps: torch.Tensor
 
@@ -24,11 +49,10 @@ class LowPass(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("taps", low_pass(channels, gain), persistent=False)
-        self.how = {"stride": stride, "padding": padding, "groups": channels}
-        self.enlarge = enlarge
+        self.how = stride, padding, enlarge
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = (F.conv_transpose2d if self.enlarge else F.conv2d)(x, self.taps, **self.how)
+        y: torch.Tensor = Filtered.apply(x, self.taps, *self.how)
         return y
 
 

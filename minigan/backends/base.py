@@ -846,6 +846,35 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def noise_leaky_relu(self, x: Array, n: Array, strength: Array, b: Array, *, slope: float, gain: float) -> Array:
+        """Noise, a bias and a LeakyReLU with a gain: y = gain * f(x[n,h,w,c] + strength n[n,h,w] + b[c]).
+
+        Args:
+            x: (N, H, W, C).
+            n: the noise, (N, H, W, 1), or (1, H, W, 1) for all images.
+            strength: (1,).
+            b: (C,).
+            slope: f's for negative numbers.
+        Source: a layer's end in StyleGAN2's synthesis, Karras et al. 2020, figure 2c.
+        """
+
+    @abstractmethod
+    def noise_leaky_relu_grad(
+        self, dy: Array, y: Array, n: Array, *, slope: float, gain: float, add_to: tuple[Array, Array] | None
+    ) -> Array:
+        """The gradients of `noise_leaky_relu`.
+
+        dx = gain * dy where y > 0, else gain * slope * dy;  dstrength = sum dx n;  db[c] = sum_{n,h,w} dx.
+
+        Args:
+            dy, y: (N, H, W, C).
+            n, slope, gain: as in `noise_leaky_relu`.
+            add_to: dstrength (1,) and db (C,) are added to; None computes none.
+        Returns:
+            dx.
+        """
+
+    @abstractmethod
     def dropout_mask(self, rng: np.random.Generator, shape: Shape, *, rate: float, dtype: np.dtype[Any]) -> Array:
         """A mask of 0 with probability `rate` and 1 / (1 - rate) elsewhere ("inverted" dropout).
 

@@ -26,6 +26,8 @@ from minigan.nn.layers import (
     LeakyReLU,
     Maxout,
     MinibatchStdDev,
+    Modulated,
+    NoiseInjection,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
@@ -121,6 +123,7 @@ def reach(layer: Layer, axis: int, span: Span) -> Span | None:  # noqa: ARG001
 @reach.register(PixelNorm)
 @reach.register(ConcatCondition)
 @reach.register(ConditionalAffine)
+@reach.register(NoiseInjection)
 @reach.register(Pack)
 @reach.register(Color)
 @reach.register(Cutout)
@@ -180,6 +183,11 @@ def _globally(layer: GlobalAveragePooling2D, axis: int, span: Span) -> None:  # 
 @reach.register(SpectralNorm)
 @reach.register(EqualizedRate)
 def _wrapped(layer: SpectralNorm | EqualizedRate, axis: int, span: Span) -> Span | None:
+    return reach(layer.inner, axis, span)
+
+
+@reach.register
+def _modulated(layer: Modulated, axis: int, span: Span) -> Span | None:
     return reach(layer.inner, axis, span)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import minigan.inspection.layer_theories
 import minigan.inspection.loss_theories
 import minigan.inspection.optimizer_theories
-import minigan.inspection.shape_theories  # noqa: F401
+import minigan.inspection.shape_theories
+import minigan.inspection.style_theories  # noqa: F401
 from minigan.backends import BACKENDS
 from minigan.inspection.code_places import kernel_places, kernel_source, pass_places, place_of, source_text
 from minigan.inspection.document import Block, Code, Document, Facts, Formulas, Heading, Text, Verbatim

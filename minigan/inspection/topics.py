@@ -15,6 +15,7 @@ from minigan.nn.layers.augmentation import AUGMENTATIONS, AdaptiveAugmentation, 
 from minigan.nn.layers.packing import Pack
 from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.network.mapping import MappedCondition, MappingNetwork
+from minigan.nn.network.synthesis import OutputSkips
 from minigan.recipes import RECIPES, Recipe
 from minigan.support.arguments import kind_of, nearest_name
 
@@ -59,7 +60,7 @@ def _layers() -> Iterator[type]:
     yield from _classes(nn, Layer)
     yield from AUGMENTATIONS.values()
     yield from (AdaptiveAugmentation, ScheduledAugmentation)
-    yield from (Pack, Inpainting, MappingNetwork, MappedCondition)
+    yield from (Pack, Inpainting, MappingNetwork, MappedCondition, OutputSkips)
 
 
 def _classes(room: Any, base: type) -> Iterator[type]:

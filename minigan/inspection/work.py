@@ -28,8 +28,11 @@ from minigan.nn.layers import (
     InnerProduct,
     Layer,
     LeakyReLU,
+    LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    Modulated,
+    NoiseInjection,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
@@ -45,6 +48,8 @@ from minigan.nn.layers.packing import Pack
 from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.network.mapping import MappedCondition, MappingNetwork
+from minigan.nn.network.styled import Styled
+from minigan.nn.network.synthesis import OutputSkips
 
 __all__ = ["Cost", "Work", "total", "work_of"]
 
@@ -370,6 +375,55 @@ def _affine(layer: ConditionalAffine, batch_size: int) -> Work:
     y = s.cost(2 * rows + 2 * s.x, reads=s.x + s.weights, writes=s.x)
     dw = s.cost(2 * rows + 3 * s.x, reads=2 * s.x + s.weights, writes=s.weights)
     return Work(y, s.cost(s.x, reads=s.x, writes=s.x), dw, s.cost(rows + 3 * s.x, reads=2 * s.x, writes=s.x))
+
+
+@work_of.register
+def _modulated(layer: Modulated, batch_size: int) -> Work:
+    """The scales at both ends, their gradients and sums; the convolution and the affine map count their own.
+
+    In the double backward of a style that is not held fixed the convolution goes back once more.
+    """
+    s = Sizes.of(layer, batch_size)
+    out = s.y if layer.demodulate else 0
+    y = s.cost(s.x + out, reads=s.x + out, writes=s.x + out)
+    dx = s.cost(3 * (s.x + out), reads=2 * (s.x + out), writes=s.x + out)
+    inside = work_of(layer.inner, batch_size)
+    again = inside.dx + (inside.dw or Cost()) if out else Cost()
+    second = s.cost(7 * s.x + 9 * out, reads=4 * s.x + 4 * out, writes=2 * s.x + 2 * out + (0 if out else s.y))
+    return Work(y, dx, None, second + again)
+
+
+@work_of.register
+def _constant(layer: LearnedConstant, batch_size: int) -> Work:
+    s = Sizes.of(layer, batch_size)
+    zeros = s.cost(0, reads=0, writes=s.x)
+    dw = s.cost(s.y, reads=s.y, writes=s.weights)
+    return Work(s.cost(0, reads=s.weights, writes=s.y), zeros, dw, s.cost(0, reads=0, writes=s.y))
+
+
+@work_of.register
+def _noise(layer: NoiseInjection, batch_size: int) -> Work:
+    s, pixels = Sizes.of(layer, batch_size), batch_size * math.prod(layer.input_shape[:2])
+    y = s.cost(s.x + pixels, reads=s.x + pixels, writes=s.x)
+    return Work(y, Cost(), s.cost(2 * s.x, reads=s.x + pixels, writes=1), Cost())
+
+
+@work_of.register
+def _styled(layer: Styled, batch_size: int) -> Work:
+    """The sum of what the layers send to their condition."""
+    s = Sizes.of(layer, batch_size)
+    dx = s.cost(s.x, reads=s.x, writes=s.x)
+    return Work(Cost(), dx, None, dx)
+
+
+@work_of.register
+def _output_skips(layer: OutputSkips, batch_size: int) -> Work:
+    """The sums of images, and of what goes back to each stage from its image and from the next stage."""
+    s = Sizes.of(layer, batch_size)
+    images = batch_size * layer.own_flops
+    maps = batch_size * sum(math.prod(block.output_shape) for block in layer.blocks[:-1])
+    y, dx = (s.cost(n, reads=2 * n, writes=n) for n in (images, maps))
+    return Work(y, dx, None, y + dx)
 
 
 @work_of.register

@@ -1,7 +1,7 @@
 // The live page: events come from the server, commands go to it. Nothing else is requested.
 (() => {
   const $ = id => document.getElementById(id);
-  let state = null, choices = {}, shown = 0, frames = 0, source = null, over = false;
+  let state = null, choices = {}, shown = 0, frames = 0, waiting = null, source = null, over = false;
   const say = text => { $("say").textContent = text; $("say").hidden = !text; };
   const send = async (name, more = {}) => {
     try {
@@ -98,13 +98,20 @@
     const other = Object.entries(run.differs).map(([name, value]) => `${name} ${value}`).join(", ");
     return "AB"[index] + (index ? other ? ": " + other : ": still the same" : "");
   }) : [];
+  // Drawn when the screen is: frames that come in between are only added to the curves.
   const onFrame = frame => {
-    shown = frame.step; frames++;
+    frames++;
+    view.remember(frame);
+    if (!waiting) requestAnimationFrame(show);
+    waiting = frame;
+  };
+  const show = () => {
+    const frame = waiting;
+    waiting = null;
+    shown = frame.step;
     view.frame(frame); view.titles(heads());
-    const small = document.createElement("small");
-    $("now").textContent = `step ${frame.step.toLocaleString("en")}`;
-    small.textContent = frame.speed ? `${frame.speed.toLocaleString("en")} steps/s` : "paused";
-    $("now").append(small);
+    $("step-now").textContent = `step ${frame.step.toLocaleString("en")}`;
+    $("speed").textContent = frame.speed ? `${frame.speed.toLocaleString("en")} steps/s` : "paused";
     $("back").disabled = $("start").disabled = frame.step === 0;
   };
   const listing = (pre, place) => {

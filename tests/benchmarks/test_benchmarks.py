@@ -1,5 +1,6 @@
 """Every benchmark runs, in a setting so small that its figures mean nothing."""
 
+import argparse
 import importlib
 import importlib.util
 import json
@@ -28,6 +29,7 @@ from benchmarks import (
     kills,
     live,
     memory,
+    modern,
     modes,
     precisions,
     pretrained,
@@ -203,6 +205,16 @@ def test_peers_of_recent_models_have_the_same_networks(model):
             drawn.permute(0, 2, 3, 1).numpy(), learner.G.forward(z, train=True, rng=rng)[0], rtol=1e-4, atol=1e-5
         )
         np.testing.assert_allclose(logits.numpy(), learner.D.forward(x, train=True)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_peers_filter_has_gradients_of_both_orders():
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_layers import LowPass, enlarged, reduced
+
+    for layer in (enlarged(3), reduced(3), LowPass(3, padding=2, gain=4.0)):
+        x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(layer.double(), x)
+        assert torch.autograd.gradgradcheck(layer, x)
 
 
 def test_stack(ran):
@@ -423,6 +435,30 @@ def test_digits(monkeypatch, tmp_path, some_digits, capsys):
     runs = json.loads((tmp_path / "digits.json").read_text())["runs"]
     assert [(run["variant"], run["seed"], run["steps"]) for run in runs] == [("default", 0, 2), ("default", 1, 2)]
     assert all(set(run["figures"]) == set(digits.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
+
+
+def test_modern(monkeypatch, tmp_path, some_digits):
+    """Each for the same time, and dcgan for the fewest images as well."""
+    by_pixels(monkeypatch, modern)
+    small = {"r3gan": {"size": 16, "widths": "4,4,4", "group": 4}, "dcgan": {"size": 16, "width": 2}}
+    monkeypatch.setattr(modern, "SYSTEMS", small)
+    monkeypatch.setattr(modern, "step_time", lambda system, _: {"r3gan": 0.1, "dcgan": 0.05}[system])
+    options = ("--data", some_digits, "--seconds", "0.2", "--count", "50", "--backend", "reference")
+    modern.main([*options, "--only", *small, "--json", str(tmp_path / "modern.json")])
+    runs = json.loads((tmp_path / "modern.json").read_text())["runs"]
+    assert [(run["system"], run["steps"], run["images"]) for run in runs] == [
+        ("r3gan", 2, 32),
+        ("dcgan", 4, 256),
+        ("dcgan", 1, 64),
+    ]
+    assert all(set(run["figures"]) == set(modern.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
+
+
+def test_time_of_a_step(monkeypatch, some_digits):
+    monkeypatch.setattr(modern, "SYSTEMS", {"dcgan": {"size": 16, "width": 2}})
+    monkeypatch.setattr(modern, "COMPILED", 1)
+    options = argparse.Namespace(data=some_digits, seed=0, backend="reference", pilot=3)
+    assert 1e-4 < modern.step_time("dcgan", options) < 10
 
 
 def test_pretrained(monkeypatch, tmp_path, some_digits, capsys):

@@ -53,6 +53,10 @@ CALLS = {
     "space_to_depth": ([(2, 6, 12, 3)], (), {"factor": (2, 3)}, None),
     "scale_channels": ([(3, 2, 4, 9), (3, 9)], (), {}, None),
     "scale_channels_grad": ([(3, 2, 4, 9), (3, 2, 4, 9), (3, 9)], (), {}, None),
+    "noise_leaky_relu": ([(3, 2, 4, 9), (3, 2, 4, 1), (1,), (9,)], (), {"slope": 0.2, "gain": 1.5}, None),
+    "noise_leaky_relu_grad": (
+        [(3, 2, 4, 9), (3, 2, 4, 9), (3, 2, 4, 1)], (), {"slope": 0.2, "gain": 1.5}, ((1,), (9,)),
+    ),
     "dropout_mask": ([], (), {}, None),
     "adam_step": ([(77,)] * 4, (), ADAM, None),
     "sgd_step": ([(77,)] * 3, (), {"lr": 0.1, "momentum": 0.9}, None),

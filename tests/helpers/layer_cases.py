@@ -34,6 +34,8 @@ from minigan.nn.layers import (
     LearnedConstant,
     Maxout,
     MinibatchStdDev,
+    Modulated,
+    NoiseInjection,
     PixelNorm,
     PixelShuffle,
     ReflectionPadding2D,
@@ -59,6 +61,7 @@ from minigan.nn.network import Parallel, Residual, Sequential, SkipConcat
 from minigan.nn.network.mapping import MappedCondition, MappingNetwork
 from minigan.nn.network.residual_blocks import conditional_batch_norm, projection
 from minigan.nn.network.styled import Styled
+from minigan.nn.network.synthesis import OutputSkips
 
 BATCH = 3
 
@@ -378,6 +381,47 @@ CASES: dict[str, Case] = {
         (3, 2, 3),
         {"inner.1.w": (3, 3, 3, 2), "inner.1.b": (2,)},
         condition=(2,),
+    ),
+    "Modulated": Case(
+        lambda: Modulated(Conv2D(4, 3, bias=False), 3),
+        (4, 3, 2),
+        (4, 3, 4),
+        {"inner.w": (3, 3, 2, 4), "affine.w": (3, 2), "affine.b": (2,)},
+        condition=(3,),
+    ),
+    "Modulated, transposed": Case(
+        lambda: Modulated(ConvTranspose2D(2, 3, stride=2, padding=0, bias=False), 3, wrap=EqualizedRate),
+        (2, 3, 2),
+        (5, 7, 2),
+        {"inner.w": (3, 3, 2, 2), "affine.inner.w": (3, 2), "affine.inner.b": (2,)},
+        condition=(3,),
+    ),
+    "Modulated, not demodulated": Case(
+        lambda: Modulated(Conv2D(2, 1, bias=False), 3, demodulate=False),
+        (3, 2, 3),
+        (3, 2, 2),
+        {"inner.w": (1, 1, 3, 2), "affine.w": (3, 3), "affine.b": (3,)},
+        condition=(3,),
+    ),
+    "NoiseInjection": Case(NoiseInjection, (3, 4, 2), (3, 4, 2), {"strength": (1,)}),
+    "OutputSkips": Case(
+        lambda: OutputSkips(
+            [([Conv2D(3, 3), Tanh()], [Conv2D(2, 1)]), ([UpSampling2D(2), Conv2D(2, 3)], [Conv2D(2, 1), Tanh()])]
+        ),
+        (3, 2, 2),
+        (6, 4, 2),
+        {
+            "block0.0.w": (3, 3, 2, 3),
+            "block0.0.b": (3,),
+            "output0.0.w": (1, 1, 3, 2),
+            "output0.0.b": (2,),
+            "block1.1.w": (3, 3, 3, 2),
+            "block1.1.b": (2,),
+            "output1.0.w": (1, 1, 2, 2),
+            "output1.0.b": (2,),
+        },
+        curved=True,
+        curved_in_eval=True,
     ),
     "LearnedConstant": Case(lambda: LearnedConstant((2, 3, 4)), (5,), (2, 3, 4), {"c": (2, 3, 4)}, flat=True),
     "Styled": Case(

@@ -370,6 +370,25 @@ def mirror(i: int, side: int) -> int:
     return i
 
 
+def noise_leaky_relu(x: Array, n: Array, strength: Array, b: Array, *, slope: float, gain: float) -> Array:
+    y = np.empty(x.shape)
+    for i, h, w, c in np.ndindex(x.shape):
+        t = float(x[i, h, w, c]) + float(strength[0]) * float(n[i % len(n), h, w, 0]) + float(b[c])
+        y[i, h, w, c] = gain * (t if t > 0 else slope * t)
+    return y
+
+
+def noise_leaky_relu_grad(
+    dy: Array, y: Array, n: Array, *, slope: float, gain: float
+) -> tuple[Array, tuple[Array, Array]]:
+    dx, dstrength, db = np.empty(y.shape), np.zeros(1), np.zeros(y.shape[-1])
+    for i, h, w, c in np.ndindex(y.shape):
+        dx[i, h, w, c] = gain * (1 if y[i, h, w, c] > 0 else slope) * float(dy[i, h, w, c])
+        dstrength[0] += dx[i, h, w, c] * float(n[i % len(n), h, w, 0])
+        db[c] += dx[i, h, w, c]
+    return dx, (dstrength, db)
+
+
 def scale_channels(x: Array, s: Array) -> Array:
     y = np.zeros(x.shape)
     for n, h, w, c in np.ndindex(*x.shape):

@@ -131,6 +131,15 @@ def assert_close(network: Sequential, arrays, tensors: list[torch.Tensor], toler
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=tolerance * scale, err_msg=f"{network.path}.{name}")
 
 
+def assert_same_direction(network: Sequential, arrays, tensors: list[torch.Tensor], tolerance: float) -> None:
+    """The distance of both, relative to the length: a number at a LeakyReLU's kink may round to either side of it."""
+    for (name, p), expected in zip(network.named_parameters(), tensors, strict=True):
+        actual, wanted = to_torch(np.asarray(arrays(p))).numpy(), expected.detach().numpy()
+        length = float(np.linalg.norm(wanted))
+        assert length > 0, name
+        assert float(np.linalg.norm(actual - wanted)) <= tolerance * length, f"{network.path}.{name}"
+
+
 class Twins:
     """A learner of the recipe with random weights, none of them zero, and its twin."""
 
@@ -224,7 +233,7 @@ def test_whole_training_steps(host_backend: Backend, name: str):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("preset", ["cifar10", "ffhq64"])
 def test_a_whole_training_step_at_full_width(preset: str):
-    """All gradients of D and of G in float32, relative to the largest of each array."""
+    """All gradients of D and of G in float32."""
     recipe = R3GAN.from_settings({"preset": preset, "condition": "projection" if preset == "cifar10" else "none"})
     recipe = R3GAN.from_settings({**recipe.settings(), "batch_size": 2, "augment": ""})
     twins = Twins(recipe, (recipe.size, recipe.size, 3), get_backend("auto"), "float32")
@@ -242,11 +251,11 @@ def test_a_whole_training_step_at_full_width(preset: str):
     d_loss, P = twins.d_losses(x, t_fake, c, recipe.penalty_weight)
     (d_loss + P).backward()
     assert [float(values.loss), float(values.penalty)] == pytest.approx([d_loss.item(), P.item()], rel=1e-3)
-    assert_close(twins.gan.D, lambda p: twins.gan.d_grads[p], [p.grad for p in twins.D.parameters()], 2e-3)
+    assert_same_direction(twins.gan.D, lambda p: twins.gan.d_grads[p], [p.grad for p in twins.D.parameters()], 1e-3)
     values = twins.gan.generator_gradients(
         fake, g_tape, batch.real, rng, condition=batch.condition, fresh=Reals(fresh.real, fresh.condition)
     )
     g_loss = twins.g_loss(t_fake, c, more, more_c)
     g_loss.backward()
     assert float(values.loss) == pytest.approx(g_loss.item(), rel=1e-3)
-    assert_close(twins.gan.G, lambda p: twins.gan.g_grads[p], [p.grad for p in twins.G.parameters()], 2e-3)
+    assert_same_direction(twins.gan.G, lambda p: twins.gan.g_grads[p], [p.grad for p in twins.G.parameters()], 1e-3)

@@ -23,6 +23,7 @@ from minigan.backends.cpu.engine import default_threads
 from minigan.backends.cpu.group_norm import GroupNormKernels
 from minigan.backends.cpu.jit import KeyedCache
 from minigan.backends.cpu.modulation import ModulationKernels
+from minigan.backends.cpu.noise import NoiseKernels
 from minigan.backends.cpu.norm import NormKernels
 from minigan.backends.cpu.optim import OptimKernels
 from minigan.backends.cpu.recording import StepRecording
@@ -46,6 +47,7 @@ class CpuBackend(
     ActivationKernels,
     ResizeKernels,
     ModulationKernels,
+    NoiseKernels,
     DropoutKernels,
     OptimKernels,
     NarrowArrays,

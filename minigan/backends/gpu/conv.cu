@@ -14,21 +14,32 @@
 // A product with few tiles but a long depth is cut along its depth: each of `splits` parts writes its sum to `parts`,
 // and `sum_parts` adds them in their order, so that the result never depends on who was first.
 //
-// A launch may do many products of one shape: `next_x`, `next_w` and `next_y` lead from each to the next.
+// A launch may do many products of one shape: `next_x`, `next_w` and `next_y` lead from each to the next. Such are the
+// groups of a convolution, with C and K the channels and filters of each: then a group's channels lie between those of
+// the others, `across(channels, groups)` from pixel to pixel.
 //
 // Settings: SCALAR, PRECISION, BM, BN, WARPS_M, WARPS_N, BK (see product.cuh); STAGES, tiles under way; BLOCKS, that a
-// multiprocessor runs at a time; VA and VB, how many neighbours of the factors a thread may fetch at once.
+// multiprocessor runs at a time; VA and VB, how many neighbours of the factors a thread may fetch at once; GROUPED,
+// whether the products are groups.
 
 #include "finish.cuh"
 #include "product.cuh"
 
+#ifndef GROUPED
+#define GROUPED 0
+#endif
+
 struct Geometry {
-    int N, H, W, C, P, Q, K, R, S, stride_h, stride_w, top, left;
+    int N, H, W, C, P, Q, K, R, S, stride_h, stride_w, top, left, groups;
 };
 
-#define GEOMETRY_ARGUMENTS                                                                                       \
-    int N, int H, int W, int C, int P, int Q, int K, int R, int S, int stride_h, int stride_w, int top, int left
-#define GEOMETRY Geometry{N, H, W, C, P, Q, K, R, S, stride_h, stride_w, top, left}
+#define GEOMETRY_ARGUMENTS                                                                                        \
+    int N, int H, int W, int C, int P, int Q, int K, int R, int S, int stride_h, int stride_w, int top, int left, \
+        int groups
+#define GEOMETRY Geometry{N, H, W, C, P, Q, K, R, S, stride_h, stride_w, top, left, groups}
+
+// Numbers from one pixel, or row of a matrix, to the next, of which one group has so many.
+__device__ inline int across(int channels, int groups) { return GROUPED ? channels * groups : channels; }
 
 // ---------------------------------------------------------------------------------------------- loaders
 
@@ -67,18 +78,18 @@ struct Windows {
     using Mine = Share<EXTENT, true, V>;
 
     const T* images;
-    int height, width, channels, depth;
+    int height, width, pitch, depth;
     Divisor by_channels, by_taps_across;
     const T* start[Mine::TIMES];  // of each row's window: perhaps outside of the image, and not to be read then
     int from_y[Mine::TIMES], from_x[Mine::TIMES];
 
-    __device__ Windows(const T* images, int height, int width, int channels, int taps_down, int taps_across)
-        : images(images), height(height), width(width), channels(channels),
+    __device__ Windows(const T* images, int height, int width, int channels, int groups, int taps_down, int taps_across)
+        : images(images), height(height), width(width), pitch(across(channels, groups)),
           depth(taps_down * taps_across * channels), by_channels(channels),
           by_taps_across(taps_across > 0 ? taps_across : 1) {}
 
     __device__ void set_row(int time, int n, int y, int x) {
-        start[time] = images + ((static_cast<Offset>(n) * height + y) * width + x) * channels;
+        start[time] = images + ((static_cast<Offset>(n) * height + y) * width + x) * pitch;
         from_y[time] = y;
         from_x[time] = x;
     }
@@ -96,7 +107,7 @@ struct Windows {
         const bool inside = channel < depth;
         int x = by_channels.split(channel);
         const int y = by_taps_across.split(x);
-        const Offset tap = SIGN * (static_cast<Offset>(y) * width + x) * channels + channel;
+        const Offset tap = SIGN * (static_cast<Offset>(y) * width + x) * pitch + channel;
         const unsigned down = SIGN * (inside ? y : FAR), across = SIGN * x;
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time)
@@ -125,7 +136,7 @@ struct Taps {
             int c = column;
             s[line] = by_C.split(c);
             r[line] = by_S.split(s[line]);
-            tap[line] = (r[line] * g.W + s[line]) * g.C + c;
+            tap[line] = (r[line] * g.W + s[line]) * across(g.C, g.groups) + c;
             if (column >= g.R * g.S * g.C) r[line] = FAR;
         }
     }
@@ -139,7 +150,7 @@ struct Taps {
             int p = by_Q.split(q);
             const int n = by_P.split(p);
             const int from_y = p * g.stride_h - g.top, from_x = q * g.stride_w - g.left;
-            const T* start = images + ((static_cast<Offset>(n) * g.H + from_y) * g.W + from_x) * g.C;
+            const T* start = images + ((static_cast<Offset>(n) * g.H + from_y) * g.W + from_x) * across(g.C, g.groups);
             const unsigned y = inside ? from_y : FAR, x = from_x;
 #pragma unroll
             for (int line = 0; line < Mine::LINES; ++line)
@@ -149,16 +160,17 @@ struct Taps {
     }
 };
 
-// A matrix (depth, columns) as it is.
+// A matrix (depth, columns) as it is, or a group's columns of one.
 template <int EXTENT, int V>
 struct Matrix {
     using Mine = Share<EXTENT, false, V>;
 
     const T* numbers;
-    int depth, columns, first_column;
+    int depth, columns, pitch, first_column;
 
-    __device__ Matrix(const T* numbers, int depth, int columns, int first_column)
-        : numbers(numbers + first_column), depth(depth), columns(columns), first_column(first_column) {}
+    __device__ Matrix(const T* numbers, int depth, int columns, int groups, int first_column)
+        : numbers(numbers + first_column), depth(depth), columns(columns), pitch(across(columns, groups)),
+          first_column(first_column) {}
 
     template <int PARTS, class Copy>
     __device__ void each(int step, int part, const Copy& copy) const {
@@ -166,7 +178,7 @@ struct Matrix {
         for (int time = 0; time < Mine::TIMES; ++time) {
             if (!Mine::template is_in<PARTS>(part, time)) continue;
             const int d = step * BK + Mine::row(time), place = Mine::place(time);
-            copy(time, numbers + (static_cast<Offset>(d) * columns + place), d < depth && first_column + place < columns);
+            copy(time, numbers + (static_cast<Offset>(d) * pitch + place), d < depth && first_column + place < columns);
         }
     }
 };
@@ -193,12 +205,13 @@ struct PhaseWeights {
         int s = by_K.split(k);
         const int r = first_r + by_taps_across.split(s) * g.stride_h;
         s = first_s + s * g.stride_w;
-        const T* tap = w + static_cast<Offset>(r * g.S + s) * g.C * g.K + k;
+        const int pitch = across(g.K, g.groups);
+        const T* tap = w + static_cast<Offset>(r * g.S + s) * g.C * pitch + k;
 #pragma unroll
         for (int time = 0; time < Mine::TIMES; ++time) {
             if (!Mine::template is_in<PARTS>(part, time)) continue;
             const int c = first_row + Mine::row(time);
-            copy(time, tap + static_cast<Offset>(c) * g.K, c < rows);
+            copy(time, tap + static_cast<Offset>(c) * pitch, c < rows);
         }
     }
 };
@@ -239,26 +252,26 @@ __device__ void accumulate(Product& product, A a, B b, int first, int last) {
 }
 
 #define FINISH_ARGUMENTS T *y, const T *bias, int biases, double slope, int add, int splits, T *parts
-#define NEXT_ARGUMENTS Offset next_x, Offset next_w, Offset next_y
+#define NEXT_ARGUMENTS Offset next_x, Offset next_w, Offset next_y, Offset results
 
 // What a block does of all that is launched: grid.z counts products, in each its phases, and in each of these its parts.
 struct Task {
     int product, phase, split;
-    Offset products;
 
     __device__ Task(int phases, int splits) {
         const int z = blockIdx.z;
         split = z % splits;
         phase = z / splits % phases;
         product = z / splits / phases;
-        products = gridDim.z / (splits * phases);
     }
 };
 
-// The parts of a cut product are plain sums, each in an array like that of all the products' results.
-__device__ inline Finish finish_of(FINISH_ARGUMENTS, const Task& task, Offset next_y) {
+// The parts of a cut product are plain sums, each in an array like that of all the products' `results`. Each group has
+// its own biases.
+__device__ inline Finish finish_of(FINISH_ARGUMENTS, const Task& task, Offset next_y, Offset results) {
     const Offset at = task.product * next_y;
-    if (splits > 1) return Finish{parts + task.split * task.products * next_y + at, nullptr, 0, T(1), false};
+    if (splits > 1) return Finish{parts + task.split * results + at, nullptr, 0, T(1), false};
+    if (GROUPED && bias != nullptr) bias += task.product * biases;
     return Finish{y + at, bias, biases, static_cast<T>(slope), add != 0};
 }
 
@@ -273,13 +286,13 @@ struct Steps {
     }
 };
 
-// The rows of a result that is a plain matrix (rows, columns).
+// The rows of a result that is a plain matrix (rows, columns), or a group's columns of one.
 struct Rows {
     Finish finish;
-    int rows, columns, first_row, first_column;
+    int rows, columns, groups, first_row, first_column;
 
     __device__ Offset row(int m) const {
-        return first_row + m < rows ? static_cast<Offset>(first_row + m) * columns : -1;
+        return first_row + m < rows ? static_cast<Offset>(first_row + m) * across(columns, groups) : -1;
     }
 
     template <int N>
@@ -321,7 +334,7 @@ struct PhaseRows {
         if (n >= g.N) return -1;
         i = vertical.first_pixel + i * g.stride_h;
         j = horizontal.first_pixel + j * g.stride_w;
-        return ((static_cast<Offset>(n) * g.H + i) * g.W + j) * g.C;
+        return ((static_cast<Offset>(n) * g.H + i) * g.W + j) * across(g.C, g.groups);
     }
 
     template <int N>
@@ -343,7 +356,7 @@ conv2d(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, FINISH_ARGUME
     const Task task(1, splits);
     const int rows = N * P * Q, first_row = blockIdx.x * BM, first_column = blockIdx.y * BN;
     using Images = Windows<BM, VA, +1>;
-    Images a(x + task.product * next_x, H, W, C, R, S);
+    Images a(x + task.product * next_x, H, W, C, groups, R, S);
     const Divisor by_Q(Q), by_P(P);
     for (int time = 0; time < Images::Mine::TIMES; ++time) {
         int q = first_row + Images::Mine::row(time);
@@ -355,12 +368,12 @@ conv2d(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, FINISH_ARGUME
         const int n = by_P.split(p);
         a.set_row(time, n, p * stride_h - top, q * stride_w - left);
     }
-    const Matrix<BN, VB> b(w + task.product * next_w, a.depth, K, first_column);
+    const Matrix<BN, VB> b(w + task.product * next_w, a.depth, K, groups, first_column);
     const Steps steps(a.depth, task.split, splits);
     Product product;
     accumulate(product, a, b, steps.first, steps.last);
-    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y);
-    product.each(Rows{finish, rows, K, first_row, first_column});
+    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y, results);
+    product.each(Rows{finish, rows, K, groups, first_row, first_column});
 }
 
 // Grid: tiles of a phase's pixels, tiles of columns, see Task. y (N, H, W, C) is dx; x (N, P, Q, K) is dy.
@@ -374,7 +387,7 @@ conv2d_input_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, FI
     if (first_row >= rows) return;  // phases differ in their pixels
     const Divisor by_width(horizontal.pixels), by_height(vertical.pixels);
     using Images = Windows<BM, VA, -1>;
-    Images a(x + task.product * next_x, P, Q, K, vertical.taps, horizontal.taps);
+    Images a(x + task.product * next_x, P, Q, K, groups, vertical.taps, horizontal.taps);
     for (int time = 0; time < Images::Mine::TIMES; ++time) {
         int j = first_row + Images::Mine::row(time);
         if (j >= rows) {
@@ -391,7 +404,7 @@ conv2d_input_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, FI
     const Steps steps(a.depth, task.split, splits);
     Product product;
     accumulate(product, a, b, steps.first, steps.last);
-    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y);
+    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y, results);
     product.each(PhaseRows{finish, g, vertical, horizontal, first_row, first_column, by_width, by_height});
 }
 
@@ -402,10 +415,10 @@ conv2d_weight_grad(const T* x, const T* w, GEOMETRY_ARGUMENTS, NEXT_ARGUMENTS, F
     const Task task(1, splits);
     const int rows = R * S * C, depth = N * P * Q, first_row = blockIdx.x * BM, first_column = blockIdx.y * BN;
     const Taps<BM, VA> a(x + task.product * next_x, g, first_row);
-    const Matrix<BN, VB> b(w + task.product * next_w, depth, K, first_column);
+    const Matrix<BN, VB> b(w + task.product * next_w, depth, K, groups, first_column);
     const Steps steps(depth, task.split, splits);
     Product product;
     accumulate(product, a, b, steps.first, steps.last);
-    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y);
-    product.each(Rows{finish, rows, K, first_row, first_column});
+    const Finish finish = finish_of(y, bias, biases, slope, add, splits, parts, task, next_y, results);
+    product.each(Rows{finish, rows, K, groups, first_row, first_column});
 }

@@ -63,10 +63,17 @@ TILES = (HUGE, TALL, LARGE, WIDE, SMALL, NARROW)
 # Without them: each thread has a grid of numbers, of a double one no more than 4x4.
 PLAIN_TILES = (Tile(128, 128, (2, 4)), Tile(128, 64, (4, 2)), Tile(64, 64, (2, 4)), Tile(128, 8, (8, 1)))
 DOUBLE_TILES = PLAIN_TILES[2:]
+# Of convolutions in groups, of which 16 or 32 filters are many.
+GROUP_TILES = (Tile(128, 32, (4, 1), 3), Tile(128, 16, (4, 1), 3))
+PLAIN_GROUP_TILES = (Tile(128, 32, (8, 1)), Tile(128, 16, (8, 1)))
+MOST_LAYERS = (1 << 16) - 1  # of a grid: its third size
 
 
-def tiles_of(precision: Precision) -> tuple[Tile, ...]:
-    return {"fp64": DOUBLE_TILES, "fp32": PLAIN_TILES}.get(precision, TILES)
+def tiles_of(precision: Precision, *, grouped: bool = False) -> tuple[Tile, ...]:
+    """The tiles to choose from, the narrowest last."""
+    *tiles, narrow = {"fp64": DOUBLE_TILES, "fp32": PLAIN_TILES}.get(precision, TILES)
+    between = (PLAIN_GROUP_TILES if precision in ("fp64", "fp32") else GROUP_TILES) if grouped else ()
+    return (*tiles, *between, narrow)
 
 
 class Product(NamedTuple):
@@ -94,6 +101,7 @@ class ProductPlan(NamedTuple):
         vectors: numbers that a thread fetches at once, of each factor.
         splits: parts of the depth, each summed by its own blocks.
         grid: blocks.
+        grouped: whether the products are a convolution's groups, whose numbers lie between each other's.
     """
 
     precision: Precision
@@ -103,6 +111,7 @@ class ProductPlan(NamedTuple):
     vectors: tuple[int, int]
     splits: int
     grid: tuple[int, int, int]
+    grouped: bool = False
 
     @property
     def itemsize(self) -> int:
@@ -112,9 +121,10 @@ class ProductPlan(NamedTuple):
     def settings(self) -> tuple[tuple[str, int], ...]:
         """The settings that conv.cu is compiled with."""
         (BM, BN, (WARPS_M, WARPS_N), blocks), (VA, VB) = self.tile, self.vectors
+        grouped = (("GROUPED", 1),) if self.grouped else ()
         tile = (("BM", BM), ("BN", BN), ("WARPS_M", WARPS_M), ("WARPS_N", WARPS_N), ("BLOCKS", blocks))
         steps = (("BK", self.depth), ("STAGES", self.stages))
-        return (("PRECISION", PRECISION[self.precision]), *tile, *steps, ("VA", VA), ("VB", VB))
+        return (("PRECISION", PRECISION[self.precision]), *tile, *steps, ("VA", VA), ("VB", VB), *grouped)
 
     def stage_bytes(self, kernel: Kernel) -> int:
         """Bytes of shared memory for one tile of each factor; the strides are product.cuh's."""
@@ -159,6 +169,7 @@ def plan_product(
     images: int,
     *,
     products: int = 1,
+    grouped: bool = False,
     precision: Precision,
     multiprocessors: int,
     shared: int,
@@ -168,6 +179,7 @@ def plan_product(
 
     Args:
         products: of this shape, that are done together.
+        grouped: they are the groups of one convolution.
         multiprocessors: of the GPU.
         shared: bytes that a block can have of a multiprocessor's shared memory.
         aligned: whether each factor begins at a multiple of 16 bytes.
@@ -182,7 +194,7 @@ def plan_product(
         for together, straight in zip(product.together, aligned, strict=True)
     )
     deep = precision in ("tf32", "bf16") and min(left, right) > 1 and product.depth > 16
-    plain = ProductPlan(precision, SMALL, 32 if deep else 16, STAGES, (left, right), 1, (0, 0, 0))
+    plain = ProductPlan(precision, SMALL, 32 if deep else 16, STAGES, (left, right), 1, (0, 0, 0), grouped)
     plans = _candidates(product, plain)
     fitted = (plan.fitted(kernel, shared) for plan in plans)
     fitting = (plan for plan in fitted if plan.shared_bytes(kernel) <= shared)
@@ -192,7 +204,7 @@ def plan_product(
 def _candidates(product: Product, plan: ProductPlan) -> Iterator[ProductPlan]:
     """Tiles that fit in the registers and are not mostly empty, each with the numbers of splits to consider."""
     most = max(1, min(product.depth // MIN_DEPTH, MOST_SPLITS))
-    tiles = tiles_of(plan.precision)
+    tiles = tiles_of(plan.precision, grouped=plan.grouped)
     for tile in tiles:
         if (tile is tiles[-1]) != (product.columns <= tiles[-1].columns):
             continue
@@ -200,6 +212,8 @@ def _candidates(product: Product, plan: ProductPlan) -> Iterator[ProductPlan]:
             continue
         down, across = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
         for splits in (1 << i for i in range(most.bit_length())):
+            if splits > 1 and product.phases * splits > MOST_LAYERS:
+                break
             yield plan._replace(tile=tile, splits=splits, grid=(down, across, product.phases * splits))
 
 
@@ -245,7 +259,7 @@ def dense(features: int, outputs: int) -> ConvGeometry:
 
 def folded(g: ConvGeometry) -> ConvGeometry:
     """A convolution whose filter covers the whole image once as the dense layer that it is; others as they are."""
-    if (g.P, g.Q) == (1, 1) and (g.R, g.S) == (g.H, g.W) and not any(sum(g.padding, ())):
+    if (g.groups, g.P, g.Q) == (1, 1, 1) and (g.R, g.S) == (g.H, g.W) and not any(sum(g.padding, ())):
         return dense(g.R * g.S * g.C, g.K)
     return g
 
@@ -256,4 +270,4 @@ def is_thin(g: ConvGeometry, images: int) -> bool:
     So it is for images of 1 to 4 channels: as a product over windows 5 of 8 columns and more would be empty. The sum
     counts with C's int.
     """
-    return g.C <= THIN and g.R * g.S > 1 and images * g.H * g.W * g.C < 2**31
+    return g.groups == 1 and g.C <= THIN and g.R * g.S > 1 and images * g.H * g.W * g.C < 2**31

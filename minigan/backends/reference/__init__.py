@@ -9,6 +9,7 @@ from minigan.backends.reference.dropout import DropoutKernels
 from minigan.backends.reference.fused import FusedKernels
 from minigan.backends.reference.group_norm import GroupNormKernels
 from minigan.backends.reference.modulation import ModulationKernels
+from minigan.backends.reference.noise import NoiseKernels
 from minigan.backends.reference.optim import OptimKernels
 from minigan.backends.reference.resize import ResizeKernels
 
@@ -18,6 +19,7 @@ class ReferenceBackend(
     GroupNormKernels,
     ResizeKernels,
     ModulationKernels,
+    NoiseKernels,
     OptimKernels,
     DropoutKernels,
     Backend,

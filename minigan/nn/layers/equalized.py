@@ -97,7 +97,7 @@ class EqualizedRate(Layer):
         if layer is self.inner or grads is None:
             dx = layer.backward(dy, cache.inner, grads=grads, need_dx=need_dx)
         else:
-            dw_bar = self.zeros()
+            dw_bar = self.zeros(self.inner.w.shape)
             dx = layer.backward(dy, cache.inner, grads=grads.with_destination(layer.w, dw_bar), need_dx=need_dx)
             self._add_weight_gradient(dw_bar, add_to=grads[self.inner.w])
         return self._outside(dx) if dx is not None else None
@@ -115,7 +115,7 @@ class EqualizedRate(Layer):
         elif grads is None:
             ddy, _ = layer.double_backward(v, record, cache.inner, grads=None)
         else:
-            dw_bar = self.zeros()
+            dw_bar = self.zeros(self.inner.w.shape)
             ddy, _ = layer.double_backward(v, record, cache.inner, grads=grads.with_destination(layer.w, dw_bar))
             self._add_weight_gradient(dw_bar, add_to=grads[self.inner.w])
         if self.multiplier != 1:
@@ -175,8 +175,8 @@ class EqualizedRate(Layer):
         dw_bar *= self.scale
         add_to += dw_bar
 
-    def zeros(self) -> Array:
-        """An array of zeros like w."""
-        zeros = self.kernels.empty(self.inner.w.shape, self.dtype)
+    def zeros(self, shape: Shape) -> Array:
+        """An array of zeros, for a gradient of the layer inside; a replayed step fills it anew."""
+        zeros = self.kernels.empty(shape, self.dtype)
         zeros.fill(0)
         return zeros

@@ -12,9 +12,11 @@ import numpy as np
 from minigan.backends import Array
 from minigan.nn.layers.activation import ActivationCache, LeakyReLU, ReLU
 from minigan.nn.layers.base import Cache, Layer
+from minigan.nn.layers.bias import Bias
 from minigan.nn.layers.conv import Conv2D, ConvCache
 from minigan.nn.layers.dense import Dense, DenseCache
 from minigan.nn.layers.equalized import EqualizedCache, EqualizedRate
+from minigan.nn.layers.noise import NoiseCache, NoiseInjection
 from minigan.nn.layers.norm import BatchNorm, BatchNormCache
 from minigan.nn.layers.plain_filter import has_nan
 from minigan.nn.parameters import Gradients
@@ -137,10 +139,10 @@ class EqualizedActivation(NamedTuple):
         dy = equalized.kernels.leaky_relu_grad(dy, caches[1].y, slope=activation.slope)
         if grads is None:
             return layer.backward(dy, caches[0].inner, grads=None, need_dx=need_dx)
-        dw, there = equalized.zeros(), grads
+        dw, there = equalized.zeros(inner.w.shape), grads
         there = there.with_destination(layer.w, dw)
         if layer.b and inner.b:
-            db = equalized.kernels.zeros(inner.b.size, dw.dtype)
+            db = equalized.zeros(inner.b.shape)
             there = there.with_destination(layer.b, db)
         dx = layer.backward(dy, caches[0].inner, grads=there, need_dx=need_dx)
         dw *= equalized.scale * activation.gain
@@ -162,18 +164,48 @@ class EqualizedActivation(NamedTuple):
         return scaled  # type: ignore[no-any-return]
 
 
-Step = Single | NormActivation | ConvActivation | DenseActivation | EqualizedActivation
+class NoiseActivation(NamedTuple):
+    """Noise, a bias and the LeakyReLU after them: one kernel each way."""
+
+    noise: NoiseInjection
+    bias: Bias
+    activation: LeakyReLU
+
+    def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> tuple[Array, tuple[Cache, ...]]:
+        noise, bias, _ = self
+        n, settings = noise.noise_of(x, train=train, rng=rng), self._settings()
+        y = noise.kernels.noise_leaky_relu(x, n, noise.strength.value, bias.b.value, **settings)
+        return y, (NoiseCache(n), None, ActivationCache(y))
+
+    def backward(self, dy: Array, caches: Sequence[Any], *, grads: Gradients | None, need_dx: bool) -> Array | None:
+        noise, bias, _ = self
+        sums = None if grads is None else (grads[noise.strength], grads[bias.b])
+        if sums is None and not need_dx:
+            return None
+        return noise.kernels.noise_leaky_relu_grad(dy, caches[2].y, caches[0].noise, add_to=sums, **self._settings())
+
+    def _settings(self) -> dict[str, float]:
+        return {"slope": self.activation.slope, "gain": self.activation.gain}
+
+
+Step = Single | NormActivation | ConvActivation | DenseActivation | EqualizedActivation | NoiseActivation
 
 
 def steps(layers: Sequence[Layer], *, fuse: bool) -> list[Step]:
-    """The layers in order, one or two a step. A subclass may have passes of its own, so only exact types are joined."""
+    """The layers in order, one to three a step.
+
+    A subclass may have passes of its own, so only exact types are joined.
+    """
     found: list[Step] = []
     for layer in layers:
         before = found[-1][-1] if found else None  # the layer
+        earlier = found[-2][-1] if len(found) > 1 else None
         if not (fuse and isinstance(layer, LeakyReLU) and type(layer) in (LeakyReLU, ReLU)):
             found.append(Single(layer))
         elif type(before) is EqualizedRate and _is_plain(before):
             found[-1] = EqualizedActivation(before, layer)
+        elif type(before) is Bias and type(earlier) is NoiseInjection:
+            found[-2:] = [NoiseActivation(earlier, before, layer)]
         elif layer.gain != 1:
             found.append(Single(layer))
         elif type(before) is BatchNorm:

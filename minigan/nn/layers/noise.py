@@ -35,8 +35,12 @@ class NoiseInjection(Layer):
         return input_shape
 
     def forward(self, x: Array, *, train: bool, rng: np.random.Generator | None = None) -> tuple[Array, NoiseCache]:
-        n = self._drawn(rng, x) if train else self.noise.value[None]
+        n = self.noise_of(x, train=train, rng=rng)
         return self.kernels.xp.add(x, self.strength.value * n, out=self.kernels.empty(x.shape, x.dtype)), NoiseCache(n)
+
+    def noise_of(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> Array:
+        """n for images x."""
+        return self._drawn(rng, x) if train else self.noise.value[None]
 
     def _drawn(self, rng: np.random.Generator | None, x: Array) -> Array:
         if rng is None:

@@ -183,7 +183,7 @@ class OutputSkips(Block):
 
     @property
     def own_flops(self) -> int:
-        """Of the sums of images."""
+        """Operations of the sums of images."""
         return sum(int(np.prod(output.output_shape)) for output in self.outputs[1:])
 
     def _stages(self) -> Iterator[tuple[Sequential, Sequential, Sequential | None]]:

@@ -38,7 +38,9 @@ def test_a_policy_names_some_or_means_all():
     "policy", ["adaptive:", "adaptive:colour", "adaptive,color", "color,adaptive", "adaptive:adaptive"]
 )
 def test_a_policy_that_is_none_is_refused(policy):
-    with pytest.raises(ConfigError, match=r"unknown augmentation .*: expected some of color, translation, cutout"):
+    with pytest.raises(
+        ConfigError, match=r"unknown augmentation .*: expected some of flip, turns, color, translation, cutout"
+    ):
         augmentations(policy)
     with pytest.raises(ConfigError, match=r"With adaptive: before them, or adaptive alone, their probability adapts\."):
         DCGAN(augment=policy)
@@ -96,7 +98,7 @@ def test_a_whole_step_s_gradients(penalty: str):
     rng = np.random.default_rng(0)
     options = {"augment": "adaptive", "augment_over": 10**9, "penalty": penalty, "d_norm": "none"}
     gan = DCGAN(width=2, latent=3, **options).assemble(SHAPE, backend="reference", dtype="float64", rng=rng)
-    gan.adaptive[0].p.value[...] = 0.5
+    gan.augmenting[0].p.value[...] = 0.5
     for network in (gan.G, gan.D):
         for _, p in network.named_parameters():
             p.value[...] = rng.normal(0, 0.3, p.shape)
@@ -167,9 +169,11 @@ def test_signs_of_all_four_updates_count():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_boundary_is_where_the_loss_leaves_d_undecided(loss):
     real, fake = np.array([3.0, 5.0]), np.array([-1.0, 1.0])
-    expected = {"least-squares": 0.5, "wasserstein": 2.0, "relativistic-average": 2.0}.get(loss, 0.0)
+    expected = {"least-squares": 0.5, "wasserstein": 2.0, "relativistic-average": 2.0, "relativistic-pairing": 2.0}.get(
+        loss, 0.0
+    )
     assert get_loss(loss).boundary(real, fake) == expected
-    if loss != "relativistic-average":
+    if not loss.startswith("relativistic"):
         assert SoftmaxMixture(get_loss(loss)).boundary(real, fake) == expected
 
 
@@ -184,7 +188,7 @@ def test_scores_without_a_zero_move_p_as_those_around_it_would(loss):
     made = layer()
     made.note(real, get_loss(loss).boundary(real, fake), images=8)
     made.note(fake, get_loss(loss).boundary(real, fake), images=8)
-    shifts = loss in ("wasserstein", "relativistic-average")
+    shifts = loss == "wasserstein" or loss.startswith("relativistic")
     assert made.counts.value[0] == (0 if shifts else 16)
 
 
@@ -217,7 +221,7 @@ def test_it_counts_updates_of_d_and_their_images(options):
     real = np.zeros((16, 6, 6, 1), np.float32)
     updates, accumulate = options.get("n_critic", 1), options.get("accumulate", 1)
     gan.step(iter([real] * 4), rng)
-    _, logits, shown, done = gan.adaptive[0].counts.value
+    _, logits, shown, done = gan.augmenting[0].counts.value
     assert done == updates
     assert shown == updates * accumulate * 16
     assert logits == shown / options.get("pack", 1)

@@ -15,6 +15,8 @@ from minigan.nn.layers.augmentation import (
     Color,
     ColorMaps,
     Cutout,
+    Flip,
+    QuarterTurns,
     Translation,
     augmentations,
 )
@@ -182,7 +184,9 @@ def test_a_policy_gives_layers_in_its_order():
 
 @pytest.mark.parametrize("policy", ["colour", "color,", ",", "color;cutout"])
 def test_an_unknown_augmentation_is_refused(policy: str):
-    with pytest.raises(ConfigError, match="expected some of color, translation, cutout, joined by commas, got"):
+    with pytest.raises(
+        ConfigError, match="expected some of flip, turns, color, translation, cutout, joined by commas, got"
+    ):
         augmentations(policy)
 
 
@@ -204,3 +208,32 @@ def test_what_is_missing_is_told(reference: Backend, kind: type[Augmentation]):
     layer = built(kind(), (4, 4, 1), reference)
     with pytest.raises(ConfigError, match=r"expected an rng in training, got none\. Pass forward\(\.\.\., rng="):
         layer.forward(images(2, (4, 4, 1)), train=True)
+
+
+# ---------------------------------------------------------------------------------------------- flips and turns
+
+
+def test_flips_mirror_about_half_and_turns_take_each_quarter_alike(backend: Backend):
+    """Each image is one of NumPy's own flips or turns of it, and all of these occur about equally often."""
+    x = images(400, (4, 4, 2))
+    for kind, variants in (
+        (Flip, [x, x[:, :, ::-1]]),
+        (QuarterTurns, [np.rot90(x, k, axes=(1, 2)) for k in range(4)]),
+    ):
+        y, _ = built(kind(), (4, 4, 2), backend).forward(backend.asarray(x), train=True, rng=np.random.default_rng(0))
+        found = np.array(
+            [[np.array_equal(a, b) for a, b in zip(backend.to_numpy(y), v, strict=True)] for v in variants]
+        )
+        assert (found.sum(axis=0) == 1).all()
+        np.testing.assert_allclose(found.mean(axis=1), 1 / len(variants), atol=0.08)
+
+
+def test_images_that_are_no_squares_turn_half_way_round(backend: Backend):
+    x = images(200, (3, 5, 1))
+    y, _ = built(QuarterTurns(), (3, 5, 1), backend).forward(
+        backend.asarray(x), train=True, rng=np.random.default_rng(0)
+    )
+    turned = [np.array_equal(a, b[::-1, ::-1]) for a, b in zip(backend.to_numpy(y), x, strict=True)]
+    same = [np.array_equal(a, b) for a, b in zip(backend.to_numpy(y), x, strict=True)]
+    assert sum(turned) + sum(same) == 200
+    assert 70 < sum(turned) < 130

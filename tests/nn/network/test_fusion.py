@@ -9,6 +9,7 @@ from minigan.nn.gradcheck import check_backward, check_double_backward
 from minigan.nn.initializers import Normal
 from minigan.nn.layers import (
     BatchNorm,
+    Bias,
     Conv2D,
     ConvTranspose2D,
     Dense,
@@ -16,10 +17,19 @@ from minigan.nn.layers import (
     EqualizedRate,
     Flatten,
     LeakyReLU,
+    NoiseInjection,
     ReLU,
     Tanh,
 )
-from minigan.nn.layers.fused import ConvActivation, DenseActivation, EqualizedActivation, NormActivation, Single, steps
+from minigan.nn.layers.fused import (
+    ConvActivation,
+    DenseActivation,
+    EqualizedActivation,
+    NoiseActivation,
+    NormActivation,
+    Single,
+    steps,
+)
 from minigan.nn.network import Residual, Sequential
 from minigan.nn.optimizers import SGD
 
@@ -88,6 +98,29 @@ def test_fused_and_unfused_agree(backend: Backend, dtype: str, train: bool, lear
             assert one == other
         else:
             assert_same(backend, one, other)
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("learn", [True, False], ids=["learning", "frozen"])
+def test_noise_fused_and_unfused_agree(backend: Backend, train: bool, learn: bool):
+    nets = []
+    for fuse in (True, False):
+        net = Sequential([NoiseInjection(), Bias(init=Normal(1.0)), LeakyReLU(0.3, gain=1.4)], name="G")
+        net.build(IMAGE, backend=backend, dtype="float64", rng=np.random.default_rng(0), fuse=fuse)
+        net.layers[0].strength.value[...] = 0.7
+        net.arena.updated()
+        nets.append(net)
+    x, passes = batch(backend), []
+    for net in nets:
+        y, tape = net.forward(x, train=train, rng=np.random.default_rng(1))
+        grads = net.gradients() if learn else None
+        dx = net.backward(x, tape, grads=grads)
+        assert net.backward(x, tape, grads=None, need_dx=False) is None
+        dx_recorded, record = net.backward_recorded(x, tape)
+        ddy, _ = net.double_backward(x, record, tape, grads=None)
+        passes.append([y, dx, grads.flat if learn else None, dx_recorded, ddy])
+    for one, other in zip(*passes, strict=True):
+        assert_same(backend, one, other)
 
 
 def test_two_live_tapes(backend: Backend):
@@ -162,6 +195,9 @@ def test_which_neighbours_are_joined():
     assert kinds(Conv2D(3, 3), ReLU(), ConvTranspose2D(3, 3), ReLU()) == [ConvActivation, Single, Single]
     assert kinds(EqualizedRate(Conv2D(3, 3)), LeakyReLU(gain=2)) == kinds(EqualizedRate(Conv2D(3, 3)), ReLU())
     assert kinds(EqualizedRate(Conv2D(3, 3)), LeakyReLU(gain=2)) == [EqualizedActivation]
+    noisy = (NoiseInjection(), Bias(), LeakyReLU(gain=2))
+    assert kinds(Conv2D(3, 3), *noisy, *noisy) == [Single, NoiseActivation, NoiseActivation]
+    assert kinds(*noisy[1:]) == kinds(noisy[0], noisy[2]) == [Single] * 2
     apart = [
         (Conv2D(3, 3), LeakyReLU(gain=2)),
         (EqualizedRate(Dense(3)), LeakyReLU(gain=2)),

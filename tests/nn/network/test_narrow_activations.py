@@ -113,10 +113,13 @@ NETWORKS = {
         BatchNorm(), Tanh(), ConvTranspose2D(3, 4, stride=2, init=INIT), Tanh(),
     ],
     "critic": lambda: [
-        SpectralNorm(Conv2D(16, 3, stride=2, init=INIT)), LayerNorm(), LeakyReLU(), EqualizedRate(Conv2D(16, 3)),
-        LeakyReLU(gain=1.5), Conv2D(16, 3, init=INIT), LeakyReLU(gain=2),
+        SpectralNorm(Conv2D(16, 3, stride=2, init=INIT)), LayerNorm(), LeakyReLU(),
         Conv2D(16, 3, stride=2, init=INIT), InstanceNorm(), Sigmoid(), Flatten(), Dense(30, init=INIT), Maxout(3),
         Dense(1, init=INIT),
+    ],
+    "equalized": lambda: [
+        EqualizedRate(Conv2D(16, 3)), LeakyReLU(gain=1.5), EqualizedRate(Conv2D(8, 3, stride=2)), LeakyReLU(gain=2),
+        Conv2D(8, 3, stride=2, init=INIT), LeakyReLU(gain=1.2), Flatten(), EqualizedRate(Dense(1)),
     ],
     "blocks": lambda: [
         *augmentations("color,translation,cutout"),
@@ -292,7 +295,9 @@ def test_layers_that_compute_in_numpy_are_given_float32():
     kinds = {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Layer)}
     wide = {kind.__name__ for kind in kinds if not vars(kind).get("narrow")}
     assert wide == {
-        "AveragePooling2D", "ConcatCondition", "ConditionalAffine", "GlobalAveragePooling2D", "GlobalSumPooling2D",
-        "InnerProduct", "Layer", "LearnedConstant", "MinibatchStdDev", "PixelNorm", "SelfAttention",
+        "AveragePooling2D", "Bias", "ConcatCondition", "ConditionalAffine", "DiscriminativeBasis",
+        "FIRDownSampling2D", "FIRUpSampling2D", "GenerativeBasis", "GlobalAveragePooling2D", "GlobalSumPooling2D",
+        "InnerProduct", "Layer", "LearnedConstant", "MinibatchStdDev", "Modulated", "NoiseInjection", "PixelNorm",
+        "SelfAttention",
     }  # fmt: skip
     assert not Reshape((1,)).build((1,), backend=NARROW, rng=np.random.default_rng(0)).own_flops
