@@ -24,7 +24,7 @@ class Bundle(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """What a pass reads and makes: an image and outputs, in groups."""
+    """Image and outputs that a pass reads and makes, in groups."""
 
     channels: int
     outputs: int
