@@ -25,7 +25,7 @@ class Bundle(NamedTuple):
 
 
 class BundledSides(Sides):
-    """What a pass reads and makes, and how a tile's row holds it."""
+    """Image and outputs of a pass in groups, and how a tile's row holds them."""
 
     def kind(self, lanes: int) -> Kind:
         if self.wide > lanes or (self.wide == lanes and self.deep != lanes):
