@@ -57,8 +57,8 @@
     if ($("set-penalty_weight")) $("set-penalty_weight").disabled = off;
   };
   const stories = [
-    ["Let it collapse", "the minimax loss: once D is sure, G learns nothing", { loss: "minimax", penalty: "none" }],
-    ["Heal it", "non-saturating, and R1 holds D's slope down at real points", { loss: "non-saturating", penalty: "r1", penalty_weight: .1 }],
+    ["Let it collapse", "the minimax loss, which saturates, and a D that is quicker than G", { loss: "minimax", penalty: "none", d_lr: 5e-3, g_lr: 3e-4 }],
+    ["Heal it", "R1 alone: D's slope is held down at real points", { penalty: "r1", penalty_weight: .1 }],
     ["A critic on a leash", "Wasserstein with a slope of 1, and five steps of D", { loss: "wasserstein", penalty: "wgan-gp", penalty_weight: 1, n_critic: 5 }],
     ["Hinge", "D stops caring beyond its margin", { loss: "hinge", penalty: "none", n_critic: 1 }],
   ];

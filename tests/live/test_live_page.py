@@ -242,8 +242,9 @@ class Finger:
         )
         at, end = (left + 8 + x * (width - 16) for x in (share, to))
         self.touch("touchStart", (at, top + height / 2))
-        for part in (0.25, 0.5, 0.75, 1):
+        for part in (0.25, 0.5, 0.75, 1, 1, 1):  # at rest in the end: no fling
             self.touch("touchMove", (at + part * (end - at), top + height / 2))
+            time.sleep(0.02)
         self.touch("touchEnd")
 
 
