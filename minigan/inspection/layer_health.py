@@ -241,7 +241,7 @@ def _is_telling(layers: tuple[Layer, ...]) -> bool:
 
 
 def _place(path: str) -> str:
-    """The numbers in a path: `"D.2.Residual.inner.1.ReLU"` gives `"2.1"`; parts that are not `inner` keep their name."""
+    """The places in a path: `"D.2.Residual.inner.1.ReLU"` gives `"2.1"`; names other than `inner` stay."""
     return ".".join(part for part in path.split(".")[1:-1] if part.isdigit() or (part.islower() and part != "inner"))
 
 
