@@ -137,6 +137,13 @@ class StyleGAN2(NoiseRecipe):
         self.check_from_zero("path_weight", "ema_images", "ema_ramp")
         if not 0 <= self.mixing <= 1:
             raise ConfigError(f"{self.name}: mixing must be in [0, 1], got {self._shown('mixing')}.")
+        whole = min(self.group, self.batch_size)
+        if self.batch_size % whole:
+            fits = max(n for n in range(1, whole) if self.batch_size % n == 0)
+            raise ConfigError(
+                f"{self.name}: groups of {whole} images do not divide a batch of {self.batch_size}. Use "
+                f"`group={fits}`, or `batch_size={self.batch_size // whole * whole}`."
+            )
         for name, unused in UNUSED.items():
             if getattr(self, name) != unused:
                 raise ConfigError(f"{self.name} has no use for {name}, got {self._shown(name)}. Leave it out.")

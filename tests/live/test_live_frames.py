@@ -207,6 +207,15 @@ def test_pictures_are_gs_and_the_pull_is_ds(digits):
     assert np.allclose(frame["opinions"], 1 / (1 + np.exp(-logits.ravel())), atol=1e-4)
 
 
+def test_whole_groups_of_pictures_are_judged(tmp_path):
+    """StyleGAN2's D compares the images of a group of 32, of 36 pictures."""
+    tiny = {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "size": 8, "batch_size": 4}
+    with live_run(tmp_path / "run", data="digits", recipe="stylegan2", **tiny) as run:
+        frame = frames_of(run.prepared).frame(run.game, View(("pull",)))
+    assert bytes_of(frame["images"]).shape[0] == 36
+    assert len(frame["opinions"]) == len(frame["pulls"]) == 32
+
+
 def test_every_layer_can_be_looked_into(digits):
     frames = frames_of(digits.prepared)
     networks = frames.about(digits.game)["networks"]

@@ -81,6 +81,7 @@ def test_digits_are_scaled_to_the_nearest_size():
         ({"condition": "concatenation"}, "condition must be one of auto, none, projection, got 'concatenation'"),
         ({"mixing": 2}, r"mixing must be in \[0, 1\], got 2"),
         ({"path_weight": -1}, "path_weight must be a number from 0 up, got -1"),
+        ({"batch_size": 48}, "groups of 32 images do not divide a batch of 48. Use `group=24`, or `batch_size=32`."),
         ({"mapping": 0}, "mapping must be from 1 to 1,000, got 0"),
         ({"fake_pool": 10}, "stylegan2 has no use for fake_pool, got 10. Leave it out"),
         ({"instance_noise": 0.1}, "stylegan2 has no use for instance_noise"),
