@@ -58,6 +58,8 @@ SIGNATURES: dict[str, tuple[str, dict[str, Any], str]] = {
     "space_to_depth": ("up", {"factor": FACTOR}, ""),
     "scale_channels": ("x nc", {}, ""),
     "scale_channels_grad": ("x x nc", {}, ""),
+    "noise_leaky_relu": ("x pixels one c", SLOPE | {"gain": 1.5}, ""),
+    "noise_leaky_relu_grad": ("x x pixels", SLOPE | {"gain": 1.5}, "one c"),
     "dropout_mask": ("rng shape", {"rate": 0.5}, ""),
     "adam_step": ("flat flat flat squares", RATES | {"beta1": 0.5, "beta2": 0.75, "step": 2}, ""),
     "sgd_step": ("flat flat flat", {"lr": 0.1, "momentum": 0.9}, ""),
@@ -98,7 +100,7 @@ class Sizes(NamedTuple):
         up: IntPair = (FACTOR[0] * g.H, FACTOR[1] * g.W)
         return {
             "x": (n, *g.input_shape), "w": g.weight_shape, "y": (n, *g.output_shape), "k": (g.K,),
-            "c": (g.C,), "variance": (g.C,), "ng": (n, GROUPS), "nc": (n, g.C), "variances": (n, GROUPS),
+            "pixels": (n, g.H, g.W, 1), "one": (1,), "c": (g.C,), "variance": (g.C,), "ng": (n, GROUPS), "nc": (n, g.C), "variances": (n, GROUPS),
             "ml": (m, l), "lj": (l, j), "mj": (m, j), "j": (j,), "nml": (n, m, l), "nlj": (n, l, j),
             "pieces": (m, PIECES * j), "up": (n, *up, g.C), "deep": (n, g.H, g.W, FACTOR[0] * FACTOR[1] * g.C),
             "reflected": (n, g.H + 2, g.W + 2, g.C), "flat": (self.flat,), "squares": (self.flat,),

@@ -24,7 +24,7 @@ SECONDS = 0.05  # about, of one kernel's calls
 MEMORY_BOUND = (
     *("batchnorm", "batchnorm_grad", "batchnorm_leaky_relu", "batchnorm_leaky_relu_grad", "group_norm"),
     *("group_norm_grad", "leaky_relu", "leaky_relu_grad", "tanh", "tanh_grad", "channel_sum", "upsample_nearest"),
-    *("adam_step", "ema_step"),
+    *("scale_channels", "scale_channels_grad", "noise_leaky_relu", "noise_leaky_relu_grad", "adam_step", "ema_step"),
 )
 
 

@@ -26,6 +26,7 @@ KERNELS = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
 
 def modules() -> list[Module]:
     """All of float32; those that take longest first."""
+    from minigan.backends.gpu import groups_plan
     from minigan.backends.gpu import plan as plans
 
     def products() -> Iterator[Module]:
@@ -36,13 +37,22 @@ def modules() -> list[Module]:
                     plan = plans.ProductPlan(precision, tile, depth, plans.STAGES, vectors, 1, (1, 1, 1))
                     if plans.has_registers(plan):
                         yield "conv", plan.fitted(kernel, SHARED).settings
+            for tile, kernel in itertools.product(plans.tiles_of(precision, grouped=True)[-3:], KERNELS):
+                depth = 16 if precision == "fp32" else 32
+                plan = plans.ProductPlan(precision, tile, depth, plans.STAGES, (4, 4), 1, (1, 1, 1), grouped=True)
+                yield "conv", plan.fitted(kernel, SHARED).settings
+
+    def in_narrow_groups() -> Iterator[Module]:
+        own, common, mixed = groups_plan.OWN, groups_plan.COMMON, groups_plan.MIXED
+        for vector, share, fetch in ((4, own, 1), (4, common, 4), (4, common, 1), (4, mixed, 1), (1, common, 1)):
+            yield "groups", groups_plan.GroupsPlan(vector, share, fetch, 1, 1, 1, (1, 1)).settings
 
     narrow, wide = (("VECTOR", 1),), (("VECTOR", 4),)
-    of_columns = itertools.product(("norm", "group_norm", "double_norm"), (narrow, wide))
+    of_columns = itertools.product(("norm", "group_norm", "double_norm", "modulation", "noise"), (narrow, wide))
     flat = itertools.product(("optim", "resize", "activation", "combine"), (narrow, wide))
     passes = [*of_columns, *((family, (*settings, ("WIDE", 0))) for family, settings in flat)]
     largest = sorted(set(products()), key=lambda module: -dict(module[1])["BM"] * dict(module[1])["BN"])
-    return [*largest, *passes, ("logits", (("VECTOR", 1), ("WIDE", 0)))]
+    return [*largest, *in_narrow_groups(), *passes, ("logits", (("VECTOR", 1), ("WIDE", 0)))]
 
 
 def compiled(module: Module) -> str | None:

@@ -15,7 +15,7 @@ from benchmarks import kernels
 from benchmarks.gpu_calls import Call, Sizes, call
 from minigan.backends import Backend
 from minigan.backends.base import KERNELS
-from minigan.backends.geometry import conv_geometry
+from minigan.backends.geometry import ConvGeometry, conv_geometry
 from minigan.backends.reference import ReferenceBackend
 
 Engines = Callable[[str], Backend]  # by precision
@@ -35,8 +35,17 @@ ODD = (
     Sizes("odd, one filter", 1, conv_geometry((7, 5, 34), 1, (7, 5), (1, 1), 0), (1, 70, 130), 1025),
     Sizes("odd, wide", 2, conv_geometry((8, 8, 66), 130, (3, 3), (1, 1), 1), (130, 17, 66), 4097),
 )
+# In groups: depthwise; narrow, by one and side by side; wide, whole and not.
+ODD_GROUPS = {
+    "odd, depthwise": conv_geometry((9, 10, 20), 20, (3, 4), (2, 1), "same", groups=20),
+    "odd, depthwise by one": conv_geometry((7, 5, 9), 9, (3, 3), (1, 1), "same", groups=9),
+    "odd, groups of 4": conv_geometry((8, 6, 24), 48, (3, 3), (1, 1), 1, groups=6),
+    "odd, groups of 2": conv_geometry((8, 6, 24), 12, (4, 4), (2, 2), 1, groups=12),
+    "odd, groups of 16": conv_geometry((9, 7, 48), 48, (3, 3), (1, 1), 1, groups=3),
+    "odd, groups of 18": conv_geometry((8, 8, 36), 66, (4, 4), (2, 2), 1, groups=2),
+}
 BATCH = 128
-GROUPS = {"dcgan64": BATCH, "pix2pix": 1, "dcgan128": BATCH}
+GROUPS = {"dcgan64": BATCH, "pix2pix": 1, "dcgan128": BATCH, "groups": BATCH}
 
 
 def timed() -> Sizes:
@@ -51,7 +60,12 @@ def layers() -> list[kernels.Layer]:
 
 def sizes_of(layer: kernels.Layer) -> Sizes:
     """The sizes of a layer, for the three convolution kernels only."""
-    return Sizes(f"{layer.group} {layer.name}", layer.batch, layer.geometry, (1, 1, 1), 1)
+    return of_convolution(f"{layer.group} {layer.name}", layer.batch, layer.geometry)
+
+
+def of_convolution(name: str, images: int, geometry: ConvGeometry) -> Sizes:
+    """Sizes for the convolution kernels only."""
+    return Sizes(name, images, geometry, (1, 1, 1), 1)
 
 
 def items(engines: Engines, precisions: Iterable[str], *, oracle: Backend | None = None) -> Iterator[Item]:
@@ -64,6 +78,10 @@ def items(engines: Engines, precisions: Iterable[str], *, oracle: Backend | None
     for sizes in ODD:
         for kernel in KERNELS:
             yield f"{kernel}, {sizes.name}", partial(validate, engines, precisions, kernel, sizes, odd=True)
+    for name, geometry in ODD_GROUPS.items():
+        sizes = of_convolution(name, 5, geometry)
+        for kernel in (*kernels.KERNELS.values(), "conv2d_leaky_relu"):
+            yield f"{kernel}, {name}", partial(validate, engines, precisions, kernel, sizes, odd=True)
     validate_timed = partial(validate, engines, precisions, odd=False, oracle=oracle)
     large = timed()
     for kernel in KERNELS:

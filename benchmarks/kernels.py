@@ -93,7 +93,8 @@ def layers(groups: list[str]) -> list[Layer]:
     table = shapes()
     return [
         Layer(group, row["name"], table[group]["batch"], conv_geometry(
-            tuple(row["image"]), row["filters"], (row["filter"],) * 2, (row["stride"],) * 2, row["padding"]
+            tuple(row["image"]), row["filters"], (row["filter"],) * 2, (row["stride"],) * 2, row["padding"],
+            row.get("groups", 1),
         ))
         for group in groups or table
         for row in table[group]["layers"]
@@ -133,11 +134,11 @@ def torch_calls(layer: Layer, *, device: str = "cpu", dtype: str = "float32") ->
 
     def backward(*wanted: bool) -> Call:
         return lambda: torch.ops.aten.convolution_backward(
-            dy, x, w, None, stride, padding, [1, 1], False, [0, 0], 1, wanted
+            dy, x, w, None, stride, padding, [1, 1], False, [0, 0], g.groups, wanted
         )
 
     return {
-        "forward": lambda: torch.nn.functional.conv2d(x, w, None, stride, padding),
+        "forward": lambda: torch.nn.functional.conv2d(x, w, None, stride, padding, groups=g.groups),
         "input grad": backward(True, False, False),
         "weight grad": backward(False, True, False),
     }

@@ -77,8 +77,15 @@ def expect(condition: bool, hint: str) -> None:
 
 def expect_pair(found: Any, names: str) -> tuple[Any, Any]:
     """The two parts of an answer."""
-    expect(isinstance(found, tuple) and len(found) == 2, f"return two things, {names}; got {type(found).__name__}.")
+    expect_parts(found, 2, f"return two things, {names}")
     return found[0], found[1]
+
+
+def expect_parts(found: Any, count: int, wanted: str) -> None:
+    expect(found is not None, f"{wanted}; got None. Is there a `return`?")
+    several = isinstance(found, tuple | list)
+    got = f"{len(found)} things" if several else f"one thing, of type {type(found).__name__}"
+    expect(several and len(found) == count, f"{wanted}; got {got}.")
 
 
 def expect_shape(name: str, found: Any, shape: tuple[int, ...]) -> None:
@@ -154,7 +161,7 @@ def _batchnorm(answer: Answer) -> None:
         return float(((gamma * u + beta) * dy).sum())
 
     found = answer(dy, x, gamma, eps)
-    expect(isinstance(found, tuple) and len(found) == 3, "return three things: dx, dgamma and dbeta.")
+    expect_parts(found, 3, "return three things, dx, dgamma and dbeta")
     dx, dgamma, dbeta = found
     for name, part, shape in (("dx", dx, x.shape), ("dgamma", dgamma, (3,)), ("dbeta", dbeta, (3,))):
         expect_shape(name, part, shape)
@@ -287,7 +294,10 @@ def main(arguments: list[str] | None = None) -> int:
     name = EXERCISES[options.lesson].name
     if not options.file.is_file():
         parser.error(f"no file {options.file}. Write the function {name} into it.")
-    answer = runpy.run_path(str(options.file)).get(name)
+    try:
+        answer = runpy.run_path(str(options.file)).get(name)
+    except SyntaxError as error:
+        parser.error(f"{options.file}, line {error.lineno}: {error.msg}.")
     if not callable(answer):
         parser.error(f"{options.file} has no function {name}, which lesson {options.lesson} asks for.")
     try:

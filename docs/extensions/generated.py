@@ -15,6 +15,7 @@ from extensions.contents import DOCS, read_contents
 from extensions.docstrings import escaped
 from extensions.lines import first_line
 from extensions.links import ROOT, moved_links
+from extensions.notebooks import as_markdown, figure, figure_name
 
 
 def rooms() -> list[str]:
@@ -89,12 +90,17 @@ def place(room: ModuleType, name: str) -> tuple[str, int]:
     return home(room, name), first_line(home(room, name), name) or 0
 
 
-def pages() -> Iterable[tuple[Path, str]]:
+def pages() -> Iterable[tuple[Path, bytes]]:
     for name in rooms():
-        yield DOCS / "reference" / f"{name}.rst", room_page(name)
+        yield DOCS / "reference" / f"{name}.rst", room_page(name).encode()
     for page, source in read_contents()["project"].items():
-        path = DOCS / f"{page}.md"
-        yield path, moved_links(one_title((ROOT / source).read_text(encoding="utf-8")), ROOT / source, path)
+        path, file = DOCS / f"{page}.md", ROOT / source
+        if file.suffix != ".ipynb":
+            yield path, moved_links(one_title(file.read_text(encoding="utf-8")), file, path).encode()
+            continue
+        yield path, as_markdown(file, path).encode()
+        if (picture := figure(file)) is not None:
+            yield path.with_name(figure_name(file)), picture
 
 
 def one_title(text: str) -> str:
@@ -107,9 +113,9 @@ def write(*_: Any) -> None:
     written = dict(pages())
     for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
-    for path in [*(DOCS / "reference").glob("*.rst"), *(DOCS / "project").glob("*.md")]:
+        if not path.is_file() or path.read_bytes() != text:
+            path.write_bytes(text)
+    for path in [*(DOCS / "reference").glob("*.rst"), *(DOCS / "project").iterdir()]:
         if path not in written:
             path.unlink()
 

@@ -38,7 +38,8 @@ def expect_film_name(path: str | os.PathLike[str]) -> None:
 def encode_film(frames: Sequence[np.ndarray], path: str | os.PathLike[str], *, rest: bool = True) -> bytes:
     """The bytes of a film that repeats for ever, in the format that its name says.
 
-    It lasts about ten seconds. A PNG keeps each pixel, and so does a GIF of greyscale.
+    It lasts about ten seconds. A PNG keeps each pixel, and so does a GIF of greyscale. Where a PNG does not move,
+    the last picture is shown if the film rests on it: the end of a training, not its noise.
 
     Args:
         frames: at least two; uint8 (H, W, C) of one shape, with C = 1 or 3.
@@ -59,7 +60,12 @@ def encode_film(frames: Sequence[np.ndarray], path: str | os.PathLike[str], *, r
     choices: dict[str, Any] = {"disposal": 1} if format == "GIF" else {}
     each = min(LONGEST, max(SHORTEST, LENGTH // len(frames) // 10 * 10))
     lasting = [each] * len(others) + [LAST if rest else each]
-    first.save(content, format=format, save_all=True, append_images=others, duration=lasting, loop=0, **choices)
+    pictures = [first, *others]
+    if format == "PNG" and rest:  # the default image, which is no frame of the film
+        pictures, choices = [others[-1].copy(), *pictures], {"default_image": True}
+    pictures[0].save(
+        content, format=format, save_all=True, append_images=pictures[1:], duration=lasting, loop=0, **choices
+    )
     return content.getvalue()
 
 

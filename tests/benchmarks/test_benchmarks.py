@@ -1,5 +1,6 @@
 """Every benchmark runs, in a setting so small that its figures mean nothing."""
 
+import argparse
 import importlib
 import importlib.util
 import json
@@ -28,6 +29,7 @@ from benchmarks import (
     kills,
     live,
     memory,
+    modern,
     modes,
     precisions,
     pretrained,
@@ -209,8 +211,8 @@ def test_the_peers_filter_has_gradients_of_both_orders():
     torch = pytest.importorskip("torch")
     from benchmarks.torch_layers import LowPass, enlarged, reduced
 
-    for layer in (enlarged(3), reduced(3), LowPass(3, padding=2, gain=4.0)):
-        x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    for layer in (enlarged(2), reduced(2), LowPass(2, padding=2, gain=4.0)):
+        x = torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(layer.double(), x)
         assert torch.autograd.gradgradcheck(layer, x)
 
@@ -283,6 +285,22 @@ def test_compiled_peers(ran, torch_compile):
     small = ("--model", "dcgan28", "--count", "2", "--batch-size", "2")
     lines = ran(sampling, *small, *NUMPY, *TORCH)
     assert sum("torch channels_last fused, compiled " in line for line in lines) == 1
+
+
+def test_a_compiled_peer_takes_all_kinds_of_step(monkeypatch):
+    pytest.importorskip("torch")
+    from benchmarks import torch_peer
+
+    tried = []
+    monkeypatch.setattr(torch_peer, "compiles", lambda name, _: tried.append(name) or not tried[1:])
+    monkeypatch.setattr(train_step, "peer_kinds", lambda *_, **__: {"torch channels_last": lambda **_: print})
+    model = measurements.Model(TINY_GANS["stylegan2-small"], (8, 8, 3))
+    monkeypatch.setitem(measurements.MODELS, "stylegan2-small", model)
+    options = SimpleNamespace(backend=ReferenceBackend(), peer=["torch"], bf16=False, eager=False)
+    found = train_step.calls("stylegan2-small", np.zeros((2, 8, 8, 3), np.float32), options)
+    assert tried == ["torch channels_last, compiled"]
+    for kind in measurements.kinds_of_step("stylegan2-small"):
+        assert train_step.Call("torch channels_last, compiled", kind) in found
 
 
 @pytest.mark.parametrize("kind", ["fails", "nothing"])
@@ -433,6 +451,30 @@ def test_digits(monkeypatch, tmp_path, some_digits, capsys):
     runs = json.loads((tmp_path / "digits.json").read_text())["runs"]
     assert [(run["variant"], run["seed"], run["steps"]) for run in runs] == [("default", 0, 2), ("default", 1, 2)]
     assert all(set(run["figures"]) == set(digits.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
+
+
+def test_modern(monkeypatch, tmp_path, some_digits):
+    """Each for the same time, and dcgan for the fewest images as well."""
+    by_pixels(monkeypatch, modern)
+    small = {"r3gan": {"size": 16, "widths": "4,4,4", "group": 4}, "dcgan": {"size": 16, "width": 2}}
+    monkeypatch.setattr(modern, "SYSTEMS", small)
+    monkeypatch.setattr(modern, "step_time", lambda system, _: {"r3gan": 0.1, "dcgan": 0.05}[system])
+    options = ("--data", some_digits, "--seconds", "0.2", "--count", "50", "--backend", "reference")
+    modern.main([*options, "--only", *small, "--json", str(tmp_path / "modern.json")])
+    runs = json.loads((tmp_path / "modern.json").read_text())["runs"]
+    assert [(run["system"], run["steps"], run["images"]) for run in runs] == [
+        ("r3gan", 2, 32),
+        ("dcgan", 4, 256),
+        ("dcgan", 1, 64),
+    ]
+    assert all(set(run["figures"]) == set(modern.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
+
+
+def test_time_of_a_step(monkeypatch, some_digits):
+    monkeypatch.setattr(modern, "SYSTEMS", {"dcgan": {"size": 16, "width": 2}})
+    monkeypatch.setattr(modern, "COMPILED", 1)
+    options = argparse.Namespace(data=some_digits, seed=0, backend="reference", pilot=3)
+    assert 1e-4 < modern.step_time("dcgan", options) < 10
 
 
 def test_pretrained(monkeypatch, tmp_path, some_digits, capsys):

@@ -11,7 +11,7 @@ from minigan.evaluation.metrics.modes import mode_coverage
 from minigan.live.frames import frames_of
 from minigan.live.known_optimum import fake_density, mixture_density, optimal_reading, reading_of
 from minigan.live.packing import packed_field, packed_points
-from minigan.live.plane import COARSE, LAYERS
+from minigan.live.plane import ARROWS, COARSE, LAYERS
 from minigan.live.view import Unit, View
 from minigan.losses import get_loss
 
@@ -76,8 +76,8 @@ def test_slopes_and_pulls_are_differences_of_the_loss(run):
     slope = np.hypot(*((a - b).ravel() / (2 * step) for a, b in zip(judged, back, strict=True)))
     found = field(frame["slope"]).ravel()
     assert np.median(np.abs(found - slope)) < 0.02 * slope.max()
-    fakes, pulls = vectors(frame["fake"])[:96].astype(np.float32), vectors(frame["arrows"])
-    assert pulls.shape == (96, 2)
+    fakes, pulls = vectors(frame["fake"])[:ARROWS].astype(np.float32), vectors(frame["arrows"])
+    assert pulls.shape == (ARROWS, 2)
 
     def loss_of(x):
         return np.array([float(run.game.loss.generator(D.forward(row[None], train=False)[0])[0]) for row in x])
@@ -121,7 +121,7 @@ def test_other_games_have_all_layers(tmp_path, settings):
     with live_run(tmp_path / "run", penalty="wgan-gp", **settings) as run:
         run.advance()
         frame = frames_of(run.prepared).frame(run.game, EVERYTHING)
-        assert len(vectors(frame["arrows"])) == 96 and set(LAYERS) <= set(frame)
+        assert len(vectors(frame["arrows"])) == ARROWS and set(LAYERS) <= set(frame)
         assert (frame["optimal"] is None) == (settings.get("loss") == "wasserstein")
 
 

@@ -1,5 +1,6 @@
 """The book that Sphinx builds of docs/, looked at without Sphinx: its contents and its links."""
 
+import json
 import os
 import re
 import sys
@@ -80,6 +81,18 @@ def test_no_page_is_listed_twice():
     tables = load("extensions.contents").tables()
     names = [page for parts in tables.values() for _, pages in parts for page in pages]
     assert sorted(names) == sorted(set(names))
+
+
+def test_a_notebook_is_a_page_with_its_cells_and_its_figure():
+    notebooks, path = load("extensions.notebooks"), ROOT / "notebooks" / "lost_modes.ipynb"
+    page = notebooks.as_markdown(path, DOCS / "project" / "page.md")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert page.startswith("# Lost modes, and what helps\n\nThis page is the notebook `notebooks/lost_modes.ipynb`")
+    assert page.count("```python\n") == sum(cell["cell_type"] == "code" for cell in cells)
+    assert all("".join(cell["source"]) in page for cell in cells if cell["cell_type"] == "code")
+    assert "```\n\n![The picture of the cell above](lost_modes.png)\n\n" in page
+    assert "(../../notebooks/second_order.ipynb)" in page and "(../systems.md#modes)" in page
+    assert notebooks.figure(path).startswith(b"\x89PNG")
 
 
 def test_files_that_become_pages_are_there():

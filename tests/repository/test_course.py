@@ -125,7 +125,7 @@ def test_commands_are_known():
         elif words[0] == "python":
             assert (ROOT / words[1]).is_file() or words[1] in ("-i", "-m"), line
         else:
-            assert words[0] in ("pip", "source"), line
+            assert words[0] in ("pip", "source", "jupyter"), line
 
 
 # ---------------------------------------------------------------------------------------- references
@@ -274,7 +274,9 @@ def covered(real, fake, k, border=0.0):
 
 # Wrong answers as learners give them, each with words of its hint.
 WRONG = [
-    (1, lambda dy, x, s: dy * s, "return two things"),
+    (1, lambda dy, x, s: dy * s, "return two things, dx and ds; got one thing, of type ndarray."),
+    (1, lambda dy, x, s: None, "Is there a `return`?"),
+    (1, lambda dy, x, s: [dy, x, s], "got 3 things"),
     (1, lambda dy, x, s: (dy * x, (dy * x).sum(axis=0)), "not x itself"),
     (1, lambda dy, x, s: (dy * s, dy * x), "add up over n"),
     (1, lambda dy, x, s: (dy * s, (dy * x).mean(axis=0)), "do not average"),
@@ -354,7 +356,12 @@ def test_the_command_checks_a_file(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "Right: " in out
     assert "Not yet: " in out
-    answer.write_text("", encoding="utf-8")
-    with pytest.raises(SystemExit):
-        CHECK.main(["1", str(answer)])
-    assert "no function scale_backward" in capsys.readouterr().err
+    for code, complaint in (("", "no function scale_backward"), ("x = 1\ndef f(:\n", "answer.py, line 2: ")):
+        answer.write_text(code, encoding="utf-8")
+        with pytest.raises(SystemExit):
+            CHECK.main(["1", str(answer)])
+        assert complaint in capsys.readouterr().err
+
+
+def test_an_answer_may_be_a_list():
+    CHECK.check(1, lambda dy, x, s: [dy * s, (dy * x).sum(axis=0)])

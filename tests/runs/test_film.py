@@ -40,7 +40,7 @@ def read(film):
     """The frames of a film, and the time that each lasts, in ms."""
     image = pillow.open(BytesIO(film if isinstance(film, bytes) else Path(film).read_bytes()))
     frames, lasting = [], []
-    for number in range(image.n_frames):
+    for number in range(getattr(image, "default_image", False), image.n_frames):
         image.seek(number)
         image.load()
         frames.append(np.asarray(image.convert("RGB")))
@@ -97,6 +97,13 @@ def test_long_films_keep_the_first_and_the_last_picture(monkeypatch, capsys):
     assert out.out == "4 pictures of steps 10 to 110: film.png\n"
     for frame, number in zip(read("film.png")[0], (0, 3, 7, 10), strict=True):
         np.testing.assert_array_equal(frame, in_color(drawn[number]))
+
+
+@pytest.mark.parametrize("rest", [True, False])
+def test_a_viewer_without_animation_shows_the_last_picture_of_a_film_that_rests_on_it(rest):
+    drawn = pictures()
+    still = np.asarray(pillow.open(BytesIO(encode_film(drawn, "film.png", rest=rest))))
+    np.testing.assert_array_equal(still, drawn[-1 if rest else 0][..., 0])
 
 
 @pytest.mark.parametrize(("count", "lasts"), [(2, 500), (40, 250), (400, 50)])

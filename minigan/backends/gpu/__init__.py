@@ -21,6 +21,8 @@ from minigan.backends.gpu.double_norm import DoubleNormKernels
 from minigan.backends.gpu.group_norm import GroupNormKernels
 from minigan.backends.gpu.launch import Launcher
 from minigan.backends.gpu.memory import PooledMemory
+from minigan.backends.gpu.modulation import ModulationKernels
+from minigan.backends.gpu.noise import NoiseKernels
 from minigan.backends.gpu.optim import OptimKernels
 from minigan.backends.gpu.resize import ResizeKernels
 from minigan.backends.precision import PRECISIONS, Precision, chosen_precision
@@ -35,6 +37,8 @@ class GpuBackend(
     DoubleNormKernels,
     ActivationKernels,
     ResizeKernels,
+    ModulationKernels,
+    NoiseKernels,
     OptimKernels,
     DenseKernels,
     ReferenceBackend,

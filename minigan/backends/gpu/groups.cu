@@ -114,7 +114,7 @@ __device__ inline void write(const Finish& finish, const T (&sums)[PIXELS][VECTO
 }
 
 // Grid: see Pixels, Channels. y (N, P, Q, K).
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 grouped_conv2d(const T* x, const T* w, GEOMETRY_ARGUMENTS, int deep, int wide, int lanes, int apart, T* y, const T* bias,
                double slope) {
     const Channels mine(lanes, K, wide, deep);
@@ -143,7 +143,7 @@ grouped_conv2d(const T* x, const T* w, GEOMETRY_ARGUMENTS, int deep, int wide, i
 
 // Grid: see Pixels, Channels. dx (N, H, W, C). `apart` is a multiple of stride_w, so that the same taps reach all pixels
 // of a thread.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
 grouped_conv2d_input_grad(const T* dy, const T* w, GEOMETRY_ARGUMENTS, int deep, int wide, int lanes, int apart, T* dx,
                           const T* bias) {
     const Channels mine(lanes, C, deep, wide);

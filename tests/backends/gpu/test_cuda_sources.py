@@ -42,20 +42,41 @@ class Compilation(NamedTuple):
 def compilations() -> Iterator[Compilation]:
     """Every tile and every precision, but not each with each, as a compilation takes seconds; all passes."""
     with fake_cupy.installed():
-        from minigan.backends.gpu.plan import DOUBLE_TILES, HUGE, PLAIN_TILES, TILES, WIDE, ProductPlan
+        from minigan.backends.gpu.groups_plan import COMMON, MIXED, OWN, GroupsPlan
+        from minigan.backends.gpu.plan import (
+            DOUBLE_TILES,
+            GROUP_TILES,
+            HUGE,
+            PLAIN_GROUP_TILES,
+            PLAIN_TILES,
+            TILES,
+            WIDE,
+            ProductPlan,
+        )
+    in_groups = {WIDE, *GROUP_TILES, *PLAIN_GROUP_TILES}
     for precision, tile, fetch in (
         *(("tf32", tile, 4) for tile in TILES),
         *(("bf16", tile, 4) for tile in (HUGE, TILES[-1])),
         *(("fp32", tile, 4) for tile in (PLAIN_TILES[0], PLAIN_TILES[-1])),
         ("tf32", WIDE, 1),
         ("fp64", DOUBLE_TILES[0], 2),
+        *(("tf32", tile, 4) for tile in GROUP_TILES),
+        ("bf16", GROUP_TILES[1], 4),
+        ("fp32", PLAIN_GROUP_TILES[0], 4),
     ):
         depth = 32 if precision in ("tf32", "bf16") and fetch > 1 else 16
-        plan = ProductPlan(precision, tile, depth, 2, (fetch, fetch), 1, (1, 1, 1))
+        plan = ProductPlan(precision, tile, depth, 2, (fetch, fetch), 1, (1, 1, 1), tile in in_groups)
         settings = {"SCALAR": "double" if precision == "fp64" else "float", **dict(plan.settings)}
         name = f"{settings['SCALAR']} {precision} {tile.rows}x{tile.columns}"
         yield Compilation("conv", name + (" by one" if fetch == 1 else ""), settings)
-    for family in sorted({path.stem for path in FOLDER.glob("*.cu")} - {"conv"}):
+    for scalar, vector, share, fetch in (
+        *(("float", 4, share, fetch) for share, fetch in ((COMMON, 4), (OWN, 1), (COMMON, 1), (MIXED, 1))),
+        *(("float", 1, COMMON, 1), ("double", 2, COMMON, 2), ("double", 2, OWN, 1)),
+    ):
+        settings = {"SCALAR": scalar, **dict(GroupsPlan(vector, share, fetch, 1, 1, 1, (1, 1)).settings)}
+        kind = {OWN: "own", COMMON: "common", MIXED: "mixed"}[share]
+        yield Compilation("groups", f"{scalar} {kind} {vector} from {fetch}", settings)
+    for family in sorted({path.stem for path in FOLDER.glob("*.cu")} - {"conv", "groups"}):
         text = (FOLDER / f"{family}.cu").read_text()
         for scalar, wide in (("float", 4), ("double", 2)):
             yield Compilation(family, scalar, {"SCALAR": scalar, "VECTOR": wide})
@@ -65,11 +86,11 @@ def compilations() -> Iterator[Compilation]:
 
 COMPILATIONS = list(compilations())
 # Seconds for each: the tile of the usual precision that large layers take, and each other source once.
-QUICK = {"conv float tf32 256x128"}
+QUICK = {"conv float tf32 256x128", "groups float common 4 from 4"}
 
 
 def is_quick(compilation: Compilation) -> bool:
-    return str(compilation) in QUICK or (compilation.family != "conv" and compilation.name == "float")
+    return str(compilation) in QUICK or compilation.name == "float"
 
 
 def spills(report: str) -> dict[str, int]:

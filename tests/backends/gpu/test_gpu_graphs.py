@@ -55,6 +55,10 @@ CASES = {
     "mlp": {},
     "sngan": {"n_critic": 2},
     "r3gan": {"widths": "4,4", "group": 4, "augment": "flip,turns,translation"},
+    "stylegan2, path length": {
+        "w_dim": 4, "channel_base": 32, "channel_max": 4, "penalty_interval": 3, "mixing": 0.9, "path_weight": 2.0,
+        "path_interval": 2,
+    },
     "multi-d": {"discriminators": 9, "weights": "softmax", "penalty": "r1"},
     "vae": {},
     "cyclegan, two pools": {"d_width": 2, "blocks": 1, "pool": 6, "identity": 2.0},
@@ -73,7 +77,7 @@ class Training:
 
     def __init__(self, case: str, backend: Backend, *, spoilt: int | None = None) -> None:
         name = case.partition(",")[0]
-        width = {} if name in ("mlp", "r3gan") else {"width": 2}
+        width = {} if name in ("mlp", "r3gan", "stylegan2") else {"width": 2}
         recipe = get_recipe(name).from_settings({"batch_size": 4, "steps": STEPS, **width, **CASES[case]})
         side = SIDES.get(name, 8)
         shape = (side, side, 1)
@@ -126,17 +130,25 @@ def test_kinds_of_steps_become_graphs_of_their_own(device: Backend):
 
 
 @pytest.mark.skipif(cuda_on_cpu.COMPILER is None, reason="no C++ compiler to run CUDA's sources with")
-@pytest.mark.parametrize("case", ["dcgan", "denoise, alone"])
-def test_the_gpus_own_kernels_are_captured(monkeypatch, case: str):
+@pytest.mark.parametrize(
+    ("case", "steps", "launches"),
+    [
+        ("dcgan", 4, 3),
+        ("denoise, alone", 4, 3),
+        pytest.param("r3gan", 4, 3, marks=pytest.mark.exhaustive),
+        pytest.param("stylegan2, path length", 6, 2, marks=pytest.mark.exhaustive),  # of four kinds two come twice
+    ],
+)
+def test_the_gpus_own_kernels_are_captured(monkeypatch, case: str, steps: int, launches: int):
     with fake_cupy.installed():
         captured = Training(case, get_backend("gpu"))
-        values = captured.steps(4)
-        assert DEVICE.launches == 3
+        values = captured.steps(steps)
+        assert DEVICE.launches == launches
         monkeypatch.setenv("MINIGAN_GRAPHS", "0")
         eager = Training(case, get_backend("gpu"))
-        assert eager.steps(4) == values
+        assert eager.steps(steps) == values
         assert_same(captured, eager)
-        assert DEVICE.launches == 3
+        assert DEVICE.launches == launches
 
 
 @pytest.mark.usefixtures("device")

@@ -29,10 +29,11 @@ PASSES = (
         "space_to_depth",
     ),
 )
-NORMS = (
+OVER_CHANNELS = (
     *("channel_sum", "batchnorm", "batchnorm_grad", "batchnorm_double_grad", "batchnorm_frozen"),
     *("batchnorm_frozen_leaky_relu", "batchnorm_frozen_grad", "batchnorm_leaky_relu", "batchnorm_leaky_relu_grad"),
     *("group_norm", "group_norm_grad", "group_norm_double_grad"),
+    *("scale_channels", "scale_channels_grad", "noise_leaky_relu", "noise_leaky_relu_grad"),
 )
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
@@ -133,7 +134,7 @@ def test_offsets_of_huge_arrays_lead_to_the_same_places(gpu, kernel, dtype, monk
 
 
 @dtypes
-@pytest.mark.parametrize("kernel", [*PASSES, *NORMS, *IN_PLACE])
+@pytest.mark.parametrize("kernel", [*PASSES, *OVER_CHANNELS, *IN_PLACE])
 def test_arrays_may_begin_anywhere(gpu, kernel, dtype):
     """A view that begins between two multiples of 16 bytes is read number by number; nothing else changes."""
 
@@ -159,7 +160,7 @@ def test_arrays_may_begin_anywhere(gpu, kernel, dtype):
         assert_close(one, other)
 
 
-@pytest.mark.parametrize("kernel", [*PASSES, *NORMS])
+@pytest.mark.parametrize("kernel", [*PASSES, *OVER_CHANNELS])
 def test_images_may_be_views_whose_numbers_lie_apart(gpu, kernel):
     """Such as some channels of a larger image; what is written to lies side by side, or is refused."""
 

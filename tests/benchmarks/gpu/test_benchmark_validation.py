@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 
 import cuda_on_cpu
 import fake_cupy
@@ -59,6 +60,7 @@ def test_no_activation_is_left_near_its_kink():
 def validated(monkeypatch, engines, precisions=("tf32", "bf16", "fp32"), oracle=None):
     """All records, at one odd and one other size."""
     monkeypatch.setattr(gpu_validate, "ODD", (TINY._replace(name="odd"),))
+    monkeypatch.setattr(gpu_validate, "ODD_GROUPS", {"odd, in groups": replace(TINY.geometry, groups=16)})
     monkeypatch.setattr(gpu_validate, "timed", lambda: TINY._replace(name="timed"))
     monkeypatch.setattr(gpu_validate, "layers", lambda: [LAYER])
     items = gpu_validate.items(engines, precisions, oracle=oracle)
@@ -71,7 +73,7 @@ def test_the_kernels_of_the_gpu_are_right(monkeypatch):
         device = Device(cupy)
         rows = validated(monkeypatch, functools.cache(device.backend), oracle=device.oracle())
     assert not [row for row in rows if not row["right"]]
-    assert len(rows) == 3 * (2 * len(KERNELS) + 3)
+    assert len(rows) == 3 * (2 * len(KERNELS) + 3 + 4)
     rounded = {row["precision"]: row["error"] for row in rows if (row["kernel"], row["sizes"]) == ("conv2d", "timed")}
     assert 2e-4 < rounded["bf16"] < 2**-6
     assert 1e-5 < rounded["tf32"] < 2**-9
@@ -82,6 +84,7 @@ def test_the_kernels_of_the_gpu_are_right(monkeypatch):
 
 def test_a_wrong_kernel_is_told(monkeypatch):
     monkeypatch.setattr(gpu_validate, "ODD", (TINY._replace(name="odd"),))
+    monkeypatch.setattr(gpu_validate, "ODD_GROUPS", {})
     found = [gpu_part.finding(item) for item in gpu_validate.items(lambda _: Wrong(), ["bf16"]) if "odd" in item[0]]
     wrong = {record["kernel"]: record["error"] for one in found for record in one.records if not record["right"]}
     assert set(wrong) == {"conv2d_input_grad", "adam_step", "tanh", "sigmoid"}
