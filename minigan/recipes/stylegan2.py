@@ -226,8 +226,8 @@ class StyleGAN2(NoiseRecipe):
         if not self.ema_ramp and self.ema_images > images * self.steps:
             warnings.warn(
                 f"the average has a half-life of {self.ema_images:,.0f} images, but the training sees "
-                f"{images * self.steps:,}: its first weights will count most. Use `ema_ramp=0.05`, or a smaller "
-                "`ema_images`.",
+                f"{images * self.steps:,}: its first weights will count most. Use `ema_ramp=0.05`, or fewer "
+                "ema_images.",
                 stacklevel=2,
             )
         G = learner.networks["G"]
