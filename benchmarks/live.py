@@ -2,11 +2,11 @@
 
     python -m benchmarks.live --data ring --rounds 5 --seconds 4 [--browser chromium]
 
-In turns, in one process: `minigan train`'s own loop; a live session that nobody watches; one whose page is open, read by
-another process as a browser reads it; and with `--browser` one in a headless browser, which draws, and has to share the
-processor. Each begins anew, and is warm before it is timed. Prints steps and frames a second, and the processor time of a
-step in the training's own process, frames included and the browser's excluded: other programs disturb it less. "More" is
-the median over the rounds of a round's own ratio to training alone, and the ratio of the best.
+In turns, in one process: `minigan train`'s own loop; a live session that nobody watches; one whose page is open, read
+by another process as a browser reads it; and with `--browser` one in a headless browser, which draws, and has to share
+the processor. Each begins anew, and is warm before it is timed. Prints steps and frames a second, and processor time of
+a step in the training's own process, frames included and the browser's excluded: other programs disturb it less.
+"More" is the median over the rounds of a round's own ratio to training alone, and the ratio of the best.
 """
 
 import argparse

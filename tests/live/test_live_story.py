@@ -30,7 +30,8 @@ class Story:
         """A click of the mouse on something's middle."""
         x, y = self.browser.run(
             f"(() => {{ const one = document.querySelector('{selector}'); one.scrollIntoView({{ block: 'center' }});"
-            " const box = one.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2]; })()"
+            " const box = one.getBoundingClientRect();"
+            " return [box.left + box.width / 2, box.top + box.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
