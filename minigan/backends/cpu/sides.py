@@ -1,4 +1,4 @@
-"""What a convolution in groups reads and makes."""
+"""The arrays that a convolution in groups reads and makes, side by side."""
 
 from typing import NamedTuple
 
