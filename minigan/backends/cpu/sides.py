@@ -1,4 +1,4 @@
-"""The arrays that a convolution in groups reads and makes, side by side."""
+"""The two sides of a convolution in groups: the channels that it reads and the outputs that it makes."""
 
 from typing import NamedTuple
 
