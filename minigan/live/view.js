@@ -14,7 +14,8 @@ const liveView = (root, { onLayers, onUnit }) => {
     const numbers = new Int16Array(bytes(packed.data).buffer);
     return Float32Array.from(numbers, n => n * packed.unit / 8192);
   };
-  const short = value => value === null || value === undefined ? "–" : String(Number(value.toPrecision(3)));
+  const short = value => value === null || value === undefined ? "–"
+    : value && Math.abs(value) < 1e-4 ? value.toExponential(0) : String(Number(value.toPrecision(3)));
   let colors = {};
   const sprites = new Map();  // dots, drawn once by size and color
   const rgb = text => {
