@@ -145,10 +145,10 @@ class StepObserver(Observer):
             return
         regularize = learner.regularize
 
-        def unwatched(name: str, **how: Any) -> Any:
+        def unwatched(name: str, *, gradients: Callable[[], Any], rng: np.random.Generator) -> Any:
             self._regularizing = True
             try:
-                return regularize(name, **how)
+                return regularize(name, gradients=gradients, rng=rng)
             finally:
                 self._regularizing = False
 

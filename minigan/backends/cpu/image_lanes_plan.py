@@ -41,7 +41,7 @@ class Strip(NamedTuple):
 
 
 class PileSizes(NamedTuple):
-    """What the kernels of piles need beside a grid."""
+    """Sizes that the kernels of piles need beside a grid."""
 
     images: int
     channels: int  # of the image

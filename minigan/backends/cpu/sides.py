@@ -1,4 +1,4 @@
-"""What a convolution in groups reads and makes."""
+"""The two sides of a convolution in groups: the channels that it reads and the outputs that it makes."""
 
 from typing import NamedTuple
 
