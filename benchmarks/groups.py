@@ -2,10 +2,11 @@
 
     python -m benchmarks.groups --channels 32 64 128 256 --width 1 2 4 8 16 32 --size 4 8 16 32
 
-For each kernel of a 3x3 convolution: milliseconds; GFLOP/s, as a share of what the kernel reaches without groups; and
-how much faster it is than with a plain filter that has zeros between the groups, whose products are those without
-groups. For a depthwise 4x4 one with stride 2, as a FIR filter resamples images: the time over that of copying as many
-bytes as its images have. All in turns; results are compared before anything is timed.
+For each kernel of a 3x3 convolution: milliseconds; GFLOP/s, as a share of the processor's multiply-add limit, and of
+what the kernel reaches without groups, which Winograd's algorithm takes beyond that limit; and how much faster it is
+than with a plain filter that has zeros between the groups, whose products are those without groups. For a depthwise 4x4
+one with stride 2, as a FIR filter resamples images: the time over that of copying as many bytes as its images have. All
+in turns, the least of all rounds; results are compared before anything is timed.
 """
 
 from collections.abc import Callable
@@ -17,11 +18,13 @@ import numpy as np
 from benchmarks import command, environment
 from minigan.backends import Backend
 from minigan.backends.geometry import ConvGeometry, conv_geometry
-from minigan.cli.measurements import measure, medians
+from minigan.cli.measurements import measure
+from minigan.inspection.limits import multiplying
 
 PASSES = {"y": "conv2d", "dx": "conv2d_input_grad", "dw": "conv2d_weight_grad"}
 TOLERANCE = 1e-4  # of the largest number
 FLOAT = np.dtype(np.float32)
+SPINS = 100  # tiles in a turn of the multiply-add limit: as short as a small kernel
 Calls = dict[str, Callable[[], Any]]
 
 
@@ -72,6 +75,11 @@ def copying(g: ConvGeometry, batch: int) -> Callable[[], None]:
     return lambda: np.copyto(to, source)
 
 
+def least(calls: Calls, options: Any) -> dict[str, float]:
+    """The shortest time of each call, in seconds."""
+    return {name: min(times) for name, times in measure(calls, rounds=options.rounds, seconds=options.seconds).items()}
+
+
 def in_groups(backend: Backend, g: ConvGeometry, options: Any) -> dict[str, Any]:
     """Times a convolution in groups and the one without, and prints a line for each kernel."""
     x, w, dy = arrays(g, options.batch_size)
@@ -79,13 +87,15 @@ def in_groups(backend: Backend, g: ConvGeometry, options: Any) -> dict[str, Any]
     own, other = calls(backend, g, x, w, dy), calls(backend, plain, x, with_zeros(w, g), dy)
     expect_same(own, other)
     both = {f"{name} {way}": call for way, found in (("own", own), ("plain", other)) for name, call in found.items()}
-    seconds = medians(measure(both, rounds=options.rounds, seconds=options.seconds))
+    limit = multiplying(backend, repeats=SPINS)
+    seconds = least(both | ({"limit": limit.run} if limit else {}), options)
     for name, kernel in PASSES.items():
         t, dense = seconds[f"{name} own"], seconds[f"{name} plain"]
         speed, share = 1e-9 * g.flops * options.batch_size / t, dense * g.flops / (t * plain.flops)
+        peak = f"{1e11 * speed * seconds['limit'] / limit.flops:5.0f} %" if limit else "      -"
         algorithm = backend.algorithm(kernel, g, options.batch_size, FLOAT) or kernel
         print(
-            f"  {g.C:5} {g.C // g.groups:5} {g.H:5} {name:4} {1e3 * t:9.2f} {speed:8.0f} {100 * share:6.0f} %"
+            f"  {g.C:5} {g.C // g.groups:5} {g.H:5} {name:4} {1e3 * t:9.2f} {speed:8.0f} {peak} {100 * share:6.0f} %"
             f" {dense / t:8.2f}x  {algorithm}",
             flush=True,
         )
@@ -95,7 +105,7 @@ def in_groups(backend: Backend, g: ConvGeometry, options: Any) -> dict[str, Any]
 def resampling(backend: Backend, g: ConvGeometry, options: Any) -> dict[str, Any]:
     """Times a depthwise convolution and a copy, and prints a line."""
     found = calls(backend, g, *arrays(g, options.batch_size)) | {"copy": copying(g, options.batch_size)}
-    seconds = medians(measure(found, rounds=options.rounds, seconds=options.seconds))
+    seconds = least(found, options)
     times = "  ".join(f"{name} {seconds[name] / seconds['copy']:5.2f}" for name in PASSES)
     print(f"  {g.C:5} {g.H:5}  copy {1e3 * seconds['copy']:7.2f} ms, times that: {times}", flush=True)
     return {"channels": g.C, "size": g.H, "seconds": seconds}
@@ -112,8 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
     setting = environment.describe(backend)
     environment.show(setting)
 
-    print(f"3x3, batch {options.batch_size}, median of {options.rounds} rounds:")
-    print("  C     width  size pass        ms  GFLOP/s  of dense  over zeros  algorithm")
+    print(f"3x3, batch {options.batch_size}, least of {options.rounds} rounds:")
+    print("  C     width  size pass        ms  GFLOP/s of peak of dense  over zeros  algorithm")
     found, sizes = [], [(C, size) for C in options.channels for size in options.size]
     for C, size in sizes:
         for width in (width for width in options.width if width < C and C % width == 0):

@@ -1,11 +1,12 @@
 """Training under the live page: slowed by nothing while the page is closed, and by how little while it is open.
 
-    python -m benchmarks.live --data ring --rounds 5 --seconds 4
+    python -m benchmarks.live --data ring --rounds 5 --seconds 4 [--browser chromium]
 
-In turns, in one process: `minigan train`'s own loop; a live session that nobody watches; and one whose page is open,
-read by another process as a browser reads it. Each begins anew, and is warm before it is timed. Prints steps and frames
-a second, and the processor time of a step, which other programs on the machine disturb less; medians and best over the
-rounds, and by how much each is more than training alone.
+In turns, in one process: `minigan train`'s own loop; a live session that nobody watches; one whose page is open, read
+by another process as a browser reads it; and with `--browser` one in a headless browser, which draws, and has to share
+the processor. Each begins anew, and is warm before it is timed. Prints steps and frames a second, and processor time of
+a step in the training's own process, frames included and the browser's excluded: other programs disturb it less.
+"More" is the median over the rounds of a round's own ratio to training alone, and the ratio of the best.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,20 +34,31 @@ from minigan.support.output import Output
 from minigan.support.progress import open_progress
 
 WARM = 1.0  # seconds before a measurement
-VARIANTS = ("train", "closed", "open")
 READER = """
-import sys, time, urllib.request
-times = []
-try:
-    for line in urllib.request.urlopen(sys.argv[1] + "events", timeout=30):
-        if line.startswith(b"event: frame"):
-            times.append(time.monotonic())
-        if line.startswith(b"event: end"):
-            break
-except OSError:
-    pass
-print((len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0)
+import json, sys, urllib.request
+for line in urllib.request.urlopen(sys.argv[1] + "events", timeout=30):
+    if line.startswith(b"data: "):
+        json.loads(line[6:])
 """
+
+
+class CountingHub(Hub):
+    """Remembers when frames were sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def send(self, kind: str, *rest: Any, **more: Any) -> None:
+        if kind == "frame":
+            self.times.append(time.monotonic())
+        super().send(kind, *rest, **more)
+
+    @property
+    def per_second(self) -> float:
+        """Frames a second, those before it is warm aside."""
+        times = [at for at in self.times if at > self.times[0] + WARM]
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
 
 class Deadline:
@@ -88,17 +101,32 @@ def measured(variant: str, options: argparse.Namespace, folder: Path) -> tuple[f
         return deadline.speed, deadline.work, 0.0
     with ExitStack() as stack:
         run = stack.enter_context(LiveRun(prepared, progress))
-        session = Session([run], Hub(), say=print)
-        reader = None
-        if variant == "open":
+        hub = CountingHub()
+        session = Session([run], hub, say=print)
+        if variant != "closed":
             server = stack.enter_context(closing(LiveServer(live_page())))
             stack.enter_context(server.serving(session))
-            call = [sys.executable, "-c", READER, server.address]
-            reader = stack.enter_context(subprocess.Popen(call, stdout=subprocess.PIPE, text=True))
+            stack.enter_context(watching(server.address, options.browser if variant == "browser" else None, folder))
+            while not hub.is_watched:
+                time.sleep(0.01)
+            deadline = Deadline(options.seconds, prepared.trainer.state)
         session.submit(Command("play", {}))
         session.run(deadline)
-        frames = 0.0 if reader is None or reader.stdout is None else float(reader.stdout.read())
-    return deadline.speed, deadline.work, frames
+    return deadline.speed, deadline.work, hub.per_second
+
+
+@contextmanager
+def watching(address: str, browser: str | None, folder: Path) -> Iterator[None]:
+    """A context in which another process reads the page."""
+    call = [sys.executable, "-c", READER, address]
+    if browser is not None:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+        call = [browser, *flags, f"--user-data-dir={folder}-profile", address]
+    with subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -107,27 +135,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--backend", choices=command.HOST, default="cpu", help="default cpu")
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a measurement (default 4)")
+    parser.add_argument("--browser", metavar="PROGRAM", help="of the Chromium family; measure with it, too")
     options = parser.parse_args(arguments)
+    variants = ("train", "closed", "open", *(["browser"] if options.browser else []))
     backend = get_backend(options.backend)
     backend.compile_ahead()
     show(describe(backend))
-    speeds: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    works: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    frames = []
+    speeds: dict[str, list[float]] = {variant: [] for variant in variants}
+    works: dict[str, list[float]] = {variant: [] for variant in variants}
+    frames: dict[str, list[float]] = {variant: [] for variant in variants}
     with tempfile.TemporaryDirectory() as scratch:
         for number in range(options.rounds):
-            for variant in VARIANTS[number % 3 :] + VARIANTS[: number % 3]:
+            turn = number % len(variants)
+            for variant in variants[turn:] + variants[:turn]:
                 speed, work, seen = measured(variant, options, Path(scratch) / f"{variant}-{number}")
                 speeds[variant].append(speed)
                 works[variant].append(1e6 * work)
-                frames += [seen] if variant == "open" else []
-    base = statistics.median(works["train"]), min(works["train"])
+                frames[variant].append(seen)
     print("training     steps/s: median   best   us of work a step: median   best   more by: median   best   frames/s")
-    for variant in VARIANTS:
+    for variant in variants:
+        ratio = statistics.median(one / alone for one, alone in zip(works[variant], works["train"], strict=True))
         middle, best = statistics.median(works[variant]), min(works[variant])
         speed = f"{statistics.median(speeds[variant]):15,.0f} {max(speeds[variant]):6,.0f}"
-        shown = f"{statistics.median(frames):10.1f}" if variant == "open" else ""
-        more = f"{middle / base[0] - 1:17.1%} {best / base[1] - 1:6.1%}"
+        shown = f"{statistics.median(frames[variant]):10.1f}" if any(frames[variant]) else ""
+        more = f"{ratio - 1:17.1%} {best / min(works['train']) - 1:6.1%}"
         print(f"{variant:12} {speed} {middle:27,.0f} {best:6,.0f} {more} {shown}".rstrip())
 
 

@@ -11,7 +11,7 @@ Where only some steps have a penalty, both kinds of step are measured, and a ste
 """
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -56,12 +56,15 @@ def peer_kinds(model: Model, *, bf16: bool) -> dict[str, Callable[..., Step]]:
     return kinds
 
 
-def peer_steps(model: Model, images: np.ndarray, *, bf16: bool, eager: bool) -> dict[str, Step]:
+def peer_steps(
+    model: Model, images: np.ndarray, *, bf16: bool, eager: bool, compiled: Collection[str] | None = None
+) -> dict[str, Step]:
     """PyTorch in each configuration, compiled ones last.
 
     Args:
         images: a batch, whose shape is compiled for.
         eager: without `torch.compile`.
+        compiled: those that could be compiled for another kind of step, whose code this one may share; None tries.
     """
     from benchmarks import torch_peer
 
@@ -69,10 +72,9 @@ def peer_steps(model: Model, images: np.ndarray, *, bf16: bool, eager: bool) -> 
     steps: dict[str, Step] = {name: build() for name, build in kinds.items()}
     if not eager:
         # Compiling chooses layouts by those of the weights.
-        names = [name for name in kinds if isinstance(model.recipe, MLP) or "channels_last" in name]
-        for name in names:
-            step = kinds[name](compiled=True)
-            if torch_peer.compiles(name := f"{name}, compiled", partial(step, images)):
+        for kind in (name for name in kinds if isinstance(model.recipe, MLP) or "channels_last" in name):
+            name, step = f"{kind}, compiled", kinds[kind](compiled=True)
+            if torch_peer.compiles(name, partial(step, images)) if compiled is None else name in compiled:
                 steps[name] = step
     return steps
 
@@ -80,10 +82,12 @@ def peer_steps(model: Model, images: np.ndarray, *, bf16: bool, eager: bool) -> 
 def calls(model: str, images: np.ndarray, options: Any) -> dict[Call, Callable[[], Any]]:
     """All kinds of step of all engines, minigan's first."""
     found: dict[Call, Callable[[], Any]] = {}
+    peers: dict[str, Step] | None = None
     for kind in kinds_of_step(model):
         steps: dict[str, Step] = {f"minigan {options.backend.name}": training_step(kind, options.backend)}
         if options.peer:
-            steps |= peer_steps(kind, images, bf16=options.bf16, eager=options.eager)
+            peers = peer_steps(kind, images, bf16=options.bf16, eager=options.eager, compiled=peers)
+            steps |= peers
         found |= {Call(engine, kind): partial(step, images) for engine, step in steps.items()}
     return found
 

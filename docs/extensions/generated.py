@@ -95,13 +95,12 @@ def pages() -> Iterable[tuple[Path, bytes]]:
         yield DOCS / "reference" / f"{name}.rst", room_page(name).encode()
     for page, source in read_contents()["project"].items():
         path, file = DOCS / f"{page}.md", ROOT / source
-        text = file.read_text(encoding="utf-8")
-        if file.suffix == ".ipynb":
-            picture, text = figure(text), as_markdown(text, file.name)
-            if picture is not None:
-                yield path.with_name(figure_name(file.name)), picture
-        text = one_title(text) if file.suffix == ".md" else text
-        yield path, moved_links(text, file, path).encode()
+        if file.suffix != ".ipynb":
+            yield path, moved_links(one_title(file.read_text(encoding="utf-8")), file, path).encode()
+            continue
+        yield path, as_markdown(file, path).encode()
+        if (picture := figure(file)) is not None:
+            yield path.with_name(figure_name(file)), picture
 
 
 def one_title(text: str) -> str:

@@ -18,12 +18,22 @@ logger = logging.getLogger(__name__)
 FIXED = re.compile(r"<mo((?: \w+=\"\w+\")*)>(‖|∥|⟨|⟩|⌈|⌉|⌊|⌋)</mo>")
 # Signs that TeX sets close, and a browser apart from what is before and behind.
 CLOSE = re.compile(r"<mo((?: \w+=\"\w+\")*)>([|‖∥/])</mo>")
+# Names of functions, which TeX sets apart from a factor before and from an argument without a bracket behind.
+NAMES = r"<mi>(?:log|exp|sin|cos|tan|tanh|arg)</mi>"
+BEHIND = re.compile(rf"({NAMES}\s*<mo>&ApplyFunction;</mo>|<msup>\s*{NAMES}\s*<mn>\d+</mn>\s*</msup>)(?=\s*<m(?!o))")
+BEFORE = re.compile(rf"(</m(?:i|n|sup|sub|frac)>)(?=\s*(?:<msup>\s*)?{NAMES})")
+THIN = '<mspace width="0.1667em"></mspace>'
+
+
+def spaced(mathml: str) -> str:
+    """A formula with thin spaces around the names of functions."""
+    return BEFORE.sub(rf"\1{THIN}", BEHIND.sub(rf"\1{THIN}", mathml))
 
 
 def as_mathml(node: nodes.Element, *, block: bool) -> str:
     tex = node.astext()
     try:
-        text = str(latex2mathml.tex2mathml(tex, as_block=block))
+        text = spaced(str(latex2mathml.tex2mathml(tex, as_block=block)))
         text = CLOSE.sub(r'<mo\1 lspace="0" rspace="0">\2</mo>', text)
         return text if r"\left" in tex else FIXED.sub(r'<mo\1 stretchy="false">\2</mo>', text)
     except MathError as error:

@@ -5,25 +5,27 @@ import json
 from pathlib import Path
 from typing import Any
 
+from extensions.links import moved_links
 
-def as_markdown(text: str, name: str) -> str:
-    """A page of a notebook.
+
+def as_markdown(file: Path, page: Path) -> str:
+    """The text of a page that shows a notebook.
 
     Args:
-        text: the notebook's JSON.
-        name: of its file, which the page tells to open.
+        file: the notebook.
+        page: where the text will lie, next to its figure.
     """
-    first, *others = [part(cell, name) for cell in json.loads(text)["cells"]]
+    first, *others = [part(cell, file, page) for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]]
     title, _, rest = first.partition("\n")
-    run = f"This page is the notebook `notebooks/{name}`: run it with `jupyter notebook notebooks` in a clone."
+    run = f"This page is the notebook `notebooks/{file.name}`: run it with `jupyter notebook notebooks` in a clone."
     return "\n\n".join([title, run, rest.strip(), *others]) + "\n"
 
 
-def part(cell: dict[str, Any], name: str) -> str:
+def part(cell: dict[str, Any], file: Path, page: Path) -> str:
     text = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
-        return text
-    shown = f"\n\n![The last cell's picture]({figure_name(name)})" if figures(cell) else ""
+        return moved_links(text, file, page)
+    shown = f"\n\n![The picture of the cell above]({figure_name(file)})" if figures(cell) else ""
     return f"```python\n{text}\n```{shown}"
 
 
@@ -33,11 +35,11 @@ def figures(cell: dict[str, Any]) -> list[bytes]:
     return [base64.b64decode("".join(png)) for png in stored if png]
 
 
-def figure(text: str) -> bytes | None:
-    """The figure that a notebook stores, a PNG, if it stores one."""
-    found = [png for cell in json.loads(text)["cells"] for png in figures(cell)]
+def figure(file: Path) -> bytes | None:
+    """The PNG that a notebook stores, if it stores one."""
+    found = [png for cell in json.loads(file.read_text(encoding="utf-8"))["cells"] for png in figures(cell)]
     return found[-1] if found else None
 
 
-def figure_name(name: str) -> str:
-    return f"{Path(name).stem}.png"
+def figure_name(file: Path) -> str:
+    return f"{file.stem}.png"

@@ -1,7 +1,7 @@
 """Measures of each layer in one step: what it gives, what it learns, and how far its weights move."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from minigan.backends import Array
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Layer, LeakyReLU, Maxout, Sigmoid, SpectralNorm, Tanh
 from minigan.nn.network import Observer, Pass, Sequential
 from minigan.nn.parameters import Parameter
+from minigan.training.lazily_regularized import LazilyRegularized
 from minigan.training.learner import Learner
 
 __all__ = ["LayerHealth", "StepObserver", "layer_rows"]
@@ -88,7 +89,10 @@ class _Seen:
 
 
 class StepObserver(Observer):
-    """Gathers a step's passes and updates. Of several updates of a network the last counts.
+    """Gathers a step's passes and updates. Of several updates of a network by the game the last counts.
+
+    An update by a lazy regularization alone, which comes after it, counts for the change of the weights only: it has
+    no gradient where there is no slope, such as at a last bias.
 
     Attributes:
         seen: by network, then by the path of the first layer of a pass.
@@ -104,6 +108,8 @@ class StepObserver(Observer):
         self.dfake: np.ndarray | None = None
         self.fake: np.ndarray | None = None
         self.weights_before: dict[str, np.ndarray] = {}
+        self.gradients: dict[str, np.ndarray] = {}
+        self._regularizing = False
         self._updating: tuple[str, ...] = ()
         self._names = {network.path: name for name, network in learner.networks.items()}
 
@@ -113,18 +119,44 @@ class StepObserver(Observer):
         update = self.learner.update
 
         def watched(*names: str, gradients: Callable[[], Any], rng: np.random.Generator) -> Any:
+            if self._regularizing:
+                return update(*names, gradients=gradients, rng=rng)
             self._begin(names)
             try:
-                return update(*names, gradients=gradients, rng=rng)
+                values = update(*names, gradients=gradients, rng=rng)
             finally:
                 self._updating = ()
+            self.gradients |= {name: self._host(self.learner.grads[name].flat).copy() for name in names}
+            return values
 
         self.learner.update = watched  # type: ignore[method-assign]
         try:
-            with self.learner.observed(self):
+            with self.learner.observed(self), self._past_regularizations():
                 yield
         finally:
             del self.learner.update
+
+    @contextmanager
+    def _past_regularizations(self) -> Iterator[None]:
+        """Within this context it looks away while the learner regularizes."""
+        learner = self.learner
+        if not isinstance(learner, LazilyRegularized):
+            yield
+            return
+        regularize = learner.regularize
+
+        def unwatched(name: str, *, gradients: Callable[[], Any], rng: np.random.Generator) -> Any:
+            self._regularizing = True
+            try:
+                return regularize(name, gradients=gradients, rng=rng)
+            finally:
+                self._regularizing = False
+
+        learner.regularize = unwatched  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            del learner.regularize
 
     def _begin(self, names: tuple[str, ...]) -> None:
         self._updating = names
@@ -136,7 +168,7 @@ class StepObserver(Observer):
 
     def after(self, now: Pass) -> None:
         name = self._names.get(now.network.path.split(".")[0])
-        if name is None:
+        if name is None or self._regularizing:
             return
         if now.kind == "forward":
             self._forward(name, now)
@@ -209,8 +241,8 @@ def _is_telling(layers: tuple[Layer, ...]) -> bool:
 
 
 def _place(path: str) -> str:
-    """The numbers in a path: `"D.2.Residual.inner.1.ReLU"` gives `"2.1"`; a shortcut's keep their name."""
-    return ".".join(part for part in path.split(".")[1:-1] if part.isdigit() or part == "shortcut")
+    """The places in a path: `"D.2.Residual.inner.1.ReLU"` gives `"2.1"`; names other than `inner` stay."""
+    return ".".join(part for part in path.split(".")[1:-1] if part.isdigit() or (part.islower() and part != "inner"))
 
 
 def _kinds(layers: tuple[Layer, ...]) -> str:
@@ -250,24 +282,24 @@ def _learning(
     """Rms and largest of the gradient of the layers' weights, and the size of their update."""
     learner = observer.learner
     parameters = [p for layer in layers for _, inner in layer.walk() for p in inner.own_parameters]
-    if not parameters or name not in observer.weights_before:
+    if not parameters or name not in observer.gradients:
         return None, None, None
-    grads = [np.asarray(observer._host(learner.grads[name][p]), np.float64) for p in parameters]
+    grads = [np.asarray(_of(observer.gradients, learner, name, p), np.float64) for p in parameters]
     largest = max(float(np.abs(g).max()) for g in grads)
     rms = math.sqrt(sum(float((g * g).sum()) for g in grads) / sum(g.size for g in grads))
     moved = weight = 0.0
     for p in parameters:
-        before = np.asarray(_before(observer, name, p), np.float64)
+        before = np.asarray(_of(observer.weights_before, learner, name, p), np.float64)
         after = np.asarray(observer._host(p.value), np.float64)
         moved += float(((after - before) ** 2).sum())
         weight += float((before * before).sum())
     return rms, largest, math.sqrt(moved / weight) if weight else None
 
 
-def _before(observer: StepObserver, name: str, parameter: Parameter) -> np.ndarray:
-    """The parameter's value before the last update of its network."""
-    start = observer.learner.networks[name].arena.offsets[parameter]
-    return observer.weights_before[name][start : start + parameter.size].reshape(parameter.shape)
+def _of(copies: Mapping[str, np.ndarray], learner: Learner, name: str, parameter: Parameter) -> np.ndarray:
+    """The parameter's part of a copy of its network's arena."""
+    start = learner.networks[name].arena.offsets[parameter]
+    return copies[name][start : start + parameter.size].reshape(parameter.shape)
 
 
 def _sigma(observer: StepObserver, name: str, seen: _Seen) -> float | None:
@@ -277,7 +309,7 @@ def _sigma(observer: StepObserver, name: str, seen: _Seen) -> float | None:
     layer = seen.layers[0]
     if not isinstance(layer, Conv2D | Dense) or name not in observer.weights_before:
         return None
-    return _largest_singular(layer, _before(observer, name, layer.w))
+    return _largest_singular(layer, _of(observer.weights_before, observer.learner, name, layer.w))
 
 
 def _largest_singular(layer: Layer, w: np.ndarray) -> float:

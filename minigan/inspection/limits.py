@@ -65,6 +65,23 @@ def measured_limits(backend: Backend, dtype: np.dtype[Any] = FLOAT32) -> Limits 
     The microkernel on operands that stay in the first-level cache, and a copy of arrays that fit in none; of all rounds
     the best, for these are limits.
     """
+    spinning = multiplying(backend, dtype)
+    if spinning is None:
+        return None
+    source, target = np.ones(COPIED, np.int8), np.ones(COPIED, np.int8)
+    spin, copy = _best(spinning.run, lambda: backend.team.run(_copy, source, target))  # type: ignore[attr-defined]
+    return Limits(1e-9 * spinning.flops / spin, 2e-9 * COPIED / copy)
+
+
+class Multiplying(NamedTuple):
+    """A call that does nothing but multiply-adds, and how many floating-point operations that are."""
+
+    run: Callable[[], None]
+    flops: float
+
+
+def multiplying(backend: Backend, dtype: np.dtype[Any] = FLOAT32, repeats: int = 4000) -> Multiplying | None:
+    """The CPU backend's microkernel on operands that stay in the first-level cache, on all threads; else None."""
     team = getattr(backend, "team", None)
     if team is None:
         return None
@@ -72,15 +89,10 @@ def measured_limits(backend: Backend, dtype: np.dtype[Any] = FLOAT32) -> Limits 
     from minigan.backends.cpu.microkernel import spin_tiles
     from minigan.backends.cpu.simd import TILE_ROWS, tile_columns
 
-    columns, depth, repeats = tile_columns(dtype.itemsize), 256, 4000
+    columns, depth = tile_columns(dtype.itemsize), 256
     a, b = flat(np.ones((TILE_ROWS, depth), dtype)), flat(np.ones((depth, columns), dtype))
-    source, target = np.ones(COPIED, np.int8), np.ones(COPIED, np.int8)
-    spin, copy = _best(
-        lambda: team.run(spin_tiles, a, b, depth, columns, repeats),
-        lambda: team.run(_copy, source, target),
-    )
-    multiply_adds = team.size * repeats * TILE_ROWS * columns * depth
-    return Limits(2e-9 * multiply_adds / spin, 2e-9 * COPIED / copy)
+    flops = 2 * team.size * repeats * TILE_ROWS * columns * depth
+    return Multiplying(lambda: team.run(spin_tiles, a, b, depth, columns, repeats), flops)
 
 
 def library_limits(backend: Backend, dtype: np.dtype[Any] = FLOAT32) -> Limits:

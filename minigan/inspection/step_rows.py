@@ -20,18 +20,20 @@ from minigan.inspection.work import Cost
 from minigan.nn.layers import Conv2D, Layer
 from minigan.nn.network.combinators import Block
 from minigan.training.alternating import AlternatingOptimizer
+from minigan.training.lazily_regularized import LazilyRegularized
 from minigan.training.learner import Learner
 
 __all__ = ["Rows"]
 
 DRAWN, AVERAGE = "the batch and G's fakes", "the moving average"
 STEP, REAL, FAKE, PENALTY, G_STEP = "forward and backward", "D on real", "D on fake", "penalty", "G"
+PATH_LENGTH = "path length"
 JOINED = "D on real and fake"  # as one batch, see `minigan.training.joined`
 NO_INPUT = "nothing below the first layer has weights"
 ZEROS = "every layer is piecewise linear: no layer gives a dP/dx, where PyTorch hands zeros on"
 LINEAR_ABOVE = "no dP/dx comes from the layers above"
 ONLY_VALUES = "G's loss compares with these logits, and their gradient is D's alone"
-NOT_DUE = "the penalty is due in each {interval}-th step of D only"
+NOT_DUE = "the penalty is due in one of {interval} steps of D"
 LAYERS = "all layers"
 
 
@@ -55,6 +57,7 @@ class Rows:
         self._by_key: dict[tuple[str, ...], Row] = {}
         self._walks = {"forward": 0, "backward": 0}
         self._update = ""
+        self._has_penalty = any(_has(span, "penalty") for span in root.inside)
         self._phase = self._at_top()
         self.owners = [self._between(self._phase)] * (marks - 1)
         self._spread(root)
@@ -107,7 +110,7 @@ class Rows:
         if not isinstance(self.learner, AlternatingOptimizer):
             return STEP
         if self._update != "D":
-            return G_STEP
+            return PATH_LENGTH if _is_second_order(span) else G_STEP
         passes = [inner for inner in span.inside if inner.kind == "pass" and inner.name == "forward"]
         return JOINED if sum(inner.network.layers[0] in inner.layers for inner in passes) == 1 else REAL
 
@@ -134,14 +137,19 @@ class Rows:
         if span.kind != "update":
             return
         if isinstance(learner, AlternatingOptimizer):
-            if self._update == "D" and learner.penalty is not None and not _has(span, "penalty"):
+            if self._update == "D" and learner.penalty is not None and not self._is_penalized(span):
                 reason = NOT_DUE.format(interval=learner.penalty.interval)
                 self._row(PENALTY, "", "D", "2nd", status=SKIPPED, reason=reason)
             if self._update == "D":
                 self._as_data()
-            elif self._walks["forward"] > self._walks["backward"]:
+            elif self._walks["forward"] > self._walks["backward"] and not _is_second_order(span):
                 self._only_values()
         self._update, self._phase = "", self._at_top()
+
+    def _is_penalized(self, update: Span) -> bool:
+        """Whether D's penalty is in an update, in passes of its own or those of the loss, or in one of its own."""
+        apart = isinstance(self.learner, LazilyRegularized) and self._has_penalty
+        return apart or _has(update, "penalty") or _is_second_order(update)
 
     # ------------------------------------------------------------------------------------------ passes
 
@@ -338,6 +346,10 @@ class Rows:
 
 def _has(span: Span, kind: str) -> bool:
     return any(inner.kind == kind for inner in span.inside)
+
+
+def _is_second_order(update: Span) -> bool:
+    return next(_passes(update, "double_backward"), None) is not None
 
 
 def _passes(span: Span, name: str) -> Iterator[Span]:

@@ -113,7 +113,7 @@ def expect_truncation(value: float) -> float:
     Raises:
         ConfigError: it is no number in [0, 1].
     """
-    remedy = "`truncation=1` keeps all of z, `truncation=0.7` the middle 70 %."
+    remedy = "`truncation=1` leaves samples as they are, with `truncation=0.7` they vary less."
     return float(number(value, "truncation", least=0, most=1, remedy=remedy))
 
 

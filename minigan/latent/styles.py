@@ -75,7 +75,8 @@ def expect_crossover(value: int | None, rows: int) -> int:
     if not is_whole(value) or not 0 < value < rows:
         found = value if is_whole(value) else kind_of(value)
         raise ConfigError(
-            f"crossover must be a layer from 1 to {rows - 1}, from which on the second style is used, got {found}."
+            f"crossover must be a layer from 1 to {rows - 1}, from which on the second style is used, got {found}. "
+            f"Use `crossover={rows // 2}`."
         )
     return int(value)
 

@@ -1,7 +1,7 @@
 // The live page: events come from the server, commands go to it. Nothing else is requested.
 (() => {
   const $ = id => document.getElementById(id);
-  let state = null, choices = {}, shown = 0, frames = 0, source = null, over = false;
+  let state = null, choices = {}, shown = 0, frames = 0, waiting = null, source = null, over = false;
   const say = text => { $("say").textContent = text; $("say").hidden = !text; };
   const send = async (name, more = {}) => {
     try {
@@ -57,8 +57,8 @@
     if ($("set-penalty_weight")) $("set-penalty_weight").disabled = off;
   };
   const stories = [
-    ["Let it collapse", "the minimax loss: once D is sure, G learns nothing", { loss: "minimax", penalty: "none" }],
-    ["Heal it", "non-saturating, and R1 holds D's slope down at real points", { loss: "non-saturating", penalty: "r1", penalty_weight: .1 }],
+    ["Let it collapse", "the minimax loss, which saturates, and a D that is quicker than G", { loss: "minimax", penalty: "none", d_lr: 5e-3, g_lr: 3e-4 }],
+    ["Heal it", "R1 alone: D's slope is held down at real points", { penalty: "r1", penalty_weight: .1 }],
     ["A critic on a leash", "Wasserstein with a slope of 1, and five steps of D", { loss: "wasserstein", penalty: "wgan-gp", penalty_weight: 1, n_critic: 5 }],
     ["Hinge", "D stops caring beyond its margin", { loss: "hinge", penalty: "none", n_critic: 1 }],
   ];
@@ -98,13 +98,20 @@
     const other = Object.entries(run.differs).map(([name, value]) => `${name} ${value}`).join(", ");
     return "AB"[index] + (index ? other ? ": " + other : ": still the same" : "");
   }) : [];
+  // Drawn when the screen is: frames that come in between are only added to the curves.
   const onFrame = frame => {
-    shown = frame.step; frames++;
+    frames++;
+    view.remember(frame);
+    if (!waiting) requestAnimationFrame(show);
+    waiting = frame;
+  };
+  const show = () => {
+    const frame = waiting;
+    waiting = null;
+    shown = frame.step;
     view.frame(frame); view.titles(heads());
-    const small = document.createElement("small");
-    $("now").textContent = `step ${frame.step.toLocaleString("en")}`;
-    small.textContent = frame.speed ? `${frame.speed.toLocaleString("en")} steps/s` : "paused";
-    $("now").append(small);
+    $("step-now").textContent = `step ${frame.step.toLocaleString("en")}`;
+    $("speed").textContent = frame.speed ? `${frame.speed.toLocaleString("en")} steps/s` : "paused";
     $("back").disabled = $("start").disabled = frame.step === 0;
   };
   const listing = (pre, place) => {

@@ -1,5 +1,6 @@
 """A run on images as a frame: a fixed grid of fakes, D's pull on each, and a layer's activations for one of them."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from minigan.live.packing import packed_field, packed_pixels, rounded
 from minigan.live.view import Unit, View
 from minigan.losses import CoupledLoss
 from minigan.losses.gradient_penalties import examples_together
+from minigan.nn.layers import MinibatchStdDev
 from minigan.nn.network import Sequential
 from minigan.recipes.bases.noise import NoiseRecipe
 from minigan.training import AlternatingOptimizer
@@ -21,6 +23,14 @@ __all__ = ["LAYERS", "PictureFrames"]
 
 LAYERS = ("pull",)
 CHANNELS = 64  # of a layer that are shown
+
+
+def judged_together(D: Sequential, most: int) -> int:
+    """The largest number of images, at most so many, that are a batch for D: whole packs, and whole groups of them."""
+    together = examples_together(D)
+    groups = [layer.group for _, layer in D.walk() if isinstance(layer, MinibatchStdDev)]
+    unit = together * math.lcm(*(group for group in groups if group * together <= most))
+    return most - most % unit
 
 
 class PictureFrames:
@@ -72,7 +82,7 @@ class PictureFrames:
     def _judged(self, game: AlternatingOptimizer, fakes: np.ndarray, *, need_pull: bool) -> dict[str, Any]:
         """D's opinion of each fake, in a batch as in training, and the change that G's loss asks for."""
         kernels, together = game.D.kernels, examples_together(game.D)
-        count = len(fakes) - len(fakes) % together
+        count = judged_together(game.D, len(fakes))
         judge, x = self._judge(game, fakes[:count], slice(count))
         rng = np.random.default_rng(0)
         logits, tape = judge.forward(x, train=True, rng=rng)

@@ -20,8 +20,8 @@ from minigan.training import AlternatingOptimizer
 __all__ = ["LAYERS", "PlaneFrames"]
 
 LAYERS = ("surface", "slope", "optimal", "manifold", "arrows", "penalty")
-FAKES, ARROWS, PENALIZED = 320, 96, 96
-COARSE, FINE, UNITS = 28, 80, 24  # points of the grid in each direction
+FAKES, ARROWS, PENALIZED = 320, 64, 96
+COARSE, FINE, UNITS = 24, 80, 24  # points of the grid in each direction: moving, still, of a unit
 MESH = 15  # lines of the manifold's net
 BLUR = 0.035  # of the extent
 LEAST_REACH = 0.01
@@ -48,6 +48,7 @@ class PlaneFrames:
         self.z = recipe.noise(np.random.default_rng([seed, 1]), FAKES)
         self.net = _net(recipe)
         self._densities: dict[int, np.ndarray] = {}  # of the mixture, by the side of the grid
+        self._grids: dict[int, np.ndarray] = {}
 
     def about(self, game: AlternatingOptimizer) -> dict[str, Any]:
         """The data and the layers that frames may have: all that never changes."""
@@ -157,7 +158,7 @@ class PlaneFrames:
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """D's logits at points, and its slope there; a D of packs is given packs of equal points."""
         kernels, together = game.D.kernels, examples_together(game.D)
-        x = _like(game, points.repeat(together, axis=0), kernels)
+        x = _like(game, points if together == 1 else points.repeat(together, axis=0), kernels)
         logits, tape = game.D.forward(x, train=False)
         means = kernels.to_numpy(logits).reshape(len(points), -1).mean(axis=1)
         if not need_slope:
@@ -174,8 +175,10 @@ class PlaneFrames:
 
     def _grid(self, side: int) -> np.ndarray:
         """The middles of the cells, row by row from the lowest y: (side * side, 2)."""
-        axis = self._axis(side)
-        return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype(np.float32)
+        if side not in self._grids:
+            axis = self._axis(side)
+            self._grids[side] = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype(np.float32)
+        return self._grids[side]
 
 
 def _like(game: AlternatingOptimizer, x: np.ndarray, kernels: Any) -> Array:

@@ -92,7 +92,8 @@ class Session:
         with self._stack:
             try:
                 while not interruption.requested:
-                    self._obey_all()
+                    if not self._is_undisturbed():
+                        self._obey_all()
                     if self._is_playing:
                         self._play()
                     if self.hub.is_watched:
@@ -112,6 +113,10 @@ class Session:
         """Saves all runs."""
         for run in self.runs:
             run.save()
+
+    def _is_undisturbed(self) -> bool:
+        """Whether it plays as fast as it goes, and nobody has asked for anything."""
+        return self._is_playing and not self._steps.per_second and not self._late and self._inbox.empty()
 
     def _obey_all(self) -> None:
         """Does what was asked for; waits for it if there is nothing else to do."""
@@ -140,14 +145,13 @@ class Session:
 
     def _play(self) -> None:
         """A step, if it is time."""
-        now = time.monotonic()
-        if self._steps.wait(now) > 0:
+        if self._steps.per_second and self._steps.wait(time.monotonic()) > 0:
             return
         if self.step >= self.runs[0].state.steps:
             self._is_playing = False
             self._say(f"all {self.step:,} steps are done.")
             return
-        self._steps.stepped(now)
+        self._steps.stepped(time.monotonic())
         self._advance()
 
     def _advance(self, side: Any = None) -> None:

@@ -15,7 +15,7 @@ __all__ = ["Snapshot", "Snapshots", "restore"]
 MOST_BYTES = 256_000_000
 MOST = 64
 LEAST_STEPS = 16  # from copy to copy
-SHARE = 0.003  # of the time may be spent on copies
+SHARE = 0.001  # of the time may be spent on copies
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def restore(state: TrainingState, snapshot: Snapshot) -> None:
 class Snapshots:
     """The beginning, and copies that are the denser the nearer they are to the present.
 
-    The next one is made when the last took less than a three-hundredth of the time since. When there are too many, the
+    The next one is made when the last took less than a thousandth of the time since. When there are too many, the
     one goes whose neighbours are nearest to each other, measured by how long ago they are.
     """
 

@@ -14,8 +14,10 @@ const liveView = (root, { onLayers, onUnit }) => {
     const numbers = new Int16Array(bytes(packed.data).buffer);
     return Float32Array.from(numbers, n => n * packed.unit / 8192);
   };
-  const short = value => value === null || value === undefined ? "–" : String(Number(value.toPrecision(3)));
+  const short = value => value === null || value === undefined ? "–"
+    : value && Math.abs(value) < 1e-4 ? value.toExponential(0) : String(Number(value.toPrecision(3)));
   let colors = {};
+  const sprites = new Map();  // dots, drawn once by size and color
   const rgb = text => {
     const n = parseInt(text.trim().slice(1), 16);
     return [n >> 16, (n >> 8) & 255, n & 255];
@@ -27,10 +29,16 @@ const liveView = (root, { onLayers, onUnit }) => {
     colors.map = {};
     const [low, mid, high] = [rgb(colors.faketint), rgb(colors.mid), rgb(colors.realtint)];
     const mix = (a, b, t) => a.map((v, i) => v + (b[i] - v) * t);
-    colors.map.sides = Array.from({ length: 256 }, (_, v) => v < 128 ? mix(low, mid, v / 128) : mix(mid, high, (v - 128) / 127));
+    const map = color => {  // the four bytes of a pixel as one number, by value
+      const pixels = new Uint8ClampedArray(1024);
+      for (let v = 0; v < 256; v++) pixels.set([...color(v), 255], 4 * v);
+      return new Uint32Array(pixels.buffer);
+    };
+    colors.map.sides = map(v => v < 128 ? mix(low, mid, v / 128) : mix(mid, high, (v - 128) / 127));
     const heat = rgb(colors.heat);
-    colors.map.heat = Array.from({ length: 256 }, (_, v) => mix(mid, heat, Math.sqrt(v / 255)));
-    colors.map.grey = Array.from({ length: 256 }, (_, v) => [v, v, v]);
+    colors.map.heat = map(v => mix(mid, heat, Math.sqrt(v / 255)));
+    colors.map.grey = map(v => [v, v, v]);
+    sprites.clear();
   };
 
   const titles = {
@@ -43,7 +51,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     arrows: "-dL/dx: the way G's loss asks each fake to go", penalty: "points at which the penalty is taken",
     pull: "-dL/dpixel: the change that G's loss asks for",
   };
-  let about = null, last = null, chosen = [], unit = null, stages = [], marks = [], curves = [], kept = false;
+  let about = null, last = null, chosen = [], unit = null, stages = [], marks = [], curves = [], kept = false, charted = 0;
   const chips = make("div", root, { name: "chips" });
   const legend = make("p", root, { name: "key" });
   const area = make("div", root, { name: "runs" });
@@ -66,26 +74,33 @@ const liveView = (root, { onLayers, onUnit }) => {
   const paint = (context, field, map, x, y, size, { smooth = true, flip = true, at = 0 } = {}) => {
     const [rows, columns] = field.shape.slice(-2), data = field.bytes || (field.bytes = bytes(field.data));
     scratch.width = columns; scratch.height = rows;
-    const ink = scratch.getContext("2d"), image = ink.createImageData(columns, rows);
-    for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) {
-      const color = map[data[at + r * columns + c]], to = 4 * ((flip ? rows - 1 - r : r) * columns + c);
-      image.data[to] = color[0]; image.data[to + 1] = color[1]; image.data[to + 2] = color[2]; image.data[to + 3] = 255;
-    }
+    const ink = scratch.getContext("2d"), image = ink.createImageData(columns, rows), pixels = new Uint32Array(image.data.buffer);
+    for (let r = 0; r < rows; r++) for (let c = 0, to = (flip ? rows - 1 - r : r) * columns; c < columns; c++)
+      pixels[to + c] = map[data[at + r * columns + c]];
     ink.putImageData(image, 0, 0);
     context.imageSmoothingEnabled = smooth;
     context.drawImage(scratch, x, y, size, size * rows / columns);
   };
   const dots = (context, xy, place, radius, color, alpha) => {
-    context.fillStyle = color;
-    context.globalAlpha = alpha;
-    context.beginPath();
+    const dot = sprite(radius, color, alpha), half = Math.ceil(radius) + 1;
     for (let i = 0; i < xy.length; i += 2) {
       const [x, y] = place(xy[i], xy[i + 1]);
-      context.moveTo(x + radius, y);
-      context.arc(x, y, radius, 0, 7);
+      context.drawImage(dot, x - half, y - half, 2 * half, 2 * half);
     }
-    context.fill();
-    context.globalAlpha = 1;
+  };
+  // A disc as a picture: copied hundreds of times, that is quicker than as many arcs.
+  const sprite = (radius, color, alpha) => {
+    const ratio = Math.min(devicePixelRatio || 1, 2), name = [radius, color, alpha, ratio].join();
+    if (!sprites.has(name)) {
+      const disc = document.createElement("canvas"), half = Math.ceil(radius) + 1, ink = disc.getContext("2d");
+      disc.width = disc.height = 2 * half * ratio;
+      ink.scale(ratio, ratio);
+      ink.fillStyle = color; ink.globalAlpha = alpha;
+      ink.arc(half, half, radius, 0, 7);
+      ink.fill();
+      sprites.set(name, disc);
+    }
+    return sprites.get(name);
   };
 
   // ---------------------------------------------------------------------------------------- the plane
@@ -131,10 +146,12 @@ const liveView = (root, { onLayers, onUnit }) => {
     context.setLineDash([]);
   };
   const say = (caption, name, text) => {
+    if (caption.textContent === name + " " + text) return;
     caption.textContent = "";
     make("b", caption, { text: name });
     caption.append(" " + text);
   };
+  const label = (canvas, text) => { if (canvas.getAttribute("aria-label") !== text) canvas.setAttribute("aria-label", text); };
   const planePanels = run => [
     ["surface", "D", run.surface ? `${run.words}, ${short(run.surface.low)} to ${short(run.surface.high)}` : "", run.surface, "sides"],
     ...(run.slope ? [["slope", "|∇D|", `from 0 to ${short(run.slope.high)}`, run.slope, "heat"]] : []),
@@ -158,7 +175,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       if (run.arrows && name === "surface") drawArrows(context, fakes, run.arrows, place);
     });
     const modes = run.modes ? `${run.modes.modes} of ${run.modes.of} modes reached, ${Math.round(100 * run.modes.high_quality)} % of fakes near one` : "";
-    stage.panels[0].canvas.setAttribute("aria-label", `the plane: real points, fakes and D's surface. ${modes}`);
+    label(stage.panels[0].canvas, `the plane: real points, fakes and D's surface. ${modes}`);
     stage.facts(run, run.modes ? [["real", `${run.modes.modes} of ${run.modes.of}`, "modes"], ["fake", `${Math.round(100 * run.modes.high_quality)} %`, "near one"]] : []);
   };
 
@@ -170,12 +187,12 @@ const liveView = (root, { onLayers, onUnit }) => {
     const room = Math.max(canvas.clientWidth, 50), cell = room / columns, bar = opinions ? 5 : 0;
     const [context] = fitted(canvas, rows * (cell * H / W + bar));
     scratch.width = W; scratch.height = H;
-    const ink = scratch.getContext("2d"), image = ink.createImageData(W, H);
+    const ink = scratch.getContext("2d"), image = ink.createImageData(W, H), sides = new Uint8Array(colors.map.sides.buffer);
     context.imageSmoothingEnabled = false;
     for (let n = 0; n < count; n++) {
       for (let i = 0; i < H * W; i++) for (let c = 0; c < 3; c++) {
         const v = data[(n * H * W + i) * C + (C === 3 ? c : 0)];
-        image.data[4 * i + c] = signed && C === 1 ? colors.map.sides[v][c] : v;
+        image.data[4 * i + c] = signed && C === 1 ? sides[4 * v + c] : v;
         image.data[4 * i + 3] = 255;
       }
       ink.putImageData(image, 0, 0);
@@ -196,7 +213,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       if (panel.name === "images") {
         say(panel.caption, "fakes", `with D's opinion below each, blue for real${onUnit ? "; click one" : ""}`);
         drawGrid(panel.canvas, run.images, { opinions: run.opinions, picked: unit ? unit.sample : -1 });
-        panel.canvas.setAttribute("aria-label", "a grid of fakes, always of the same noise");
+        label(panel.canvas, "a grid of fakes, always of the same noise");
       } else if (panel.name === "pull") {
         say(panel.caption, "pull", "-dL/dpixel: blue is asked to be brighter, orange darker");
         drawGrid(panel.canvas, run.pull, { signed: true });
@@ -331,11 +348,16 @@ const liveView = (root, { onLayers, onUnit }) => {
       });
     };
     stage.facts = (run, first) => {
-      line.textContent = "";
       const values = run.values || [];
-      for (const [name, value, words] of [...first, ["", short(values[1]), "D's loss"], ["", short(values[2]), "G's loss"],
+      const facts = [...first, ["", short(values[1]), "D's loss"], ["", short(values[2]), "G's loss"],
         ["real", short(values[3]), "D on real"], ["fake", short(values[4]), "D on fake"],
-        ...(values[5] ? [["", short(values[5]), "penalty"]] : [])]) {
+        ...(values[5] ? [["", short(values[5]), "penalty"]] : [])];
+      if (facts.length === line.children.length) {
+        facts.forEach(([, value], index) => { line.children[index].firstChild.textContent = value; });
+        return;
+      }
+      line.textContent = "";
+      for (const [name, value, words] of facts) {
         const one = make("span", line, { name });
         make("b", one, { text: value });
         one.append(" " + words);
@@ -357,7 +379,9 @@ const liveView = (root, { onLayers, onUnit }) => {
     while (stages.length > last.runs.length) { stages.pop(); area.lastChild.remove(); }
     last.runs.forEach((run, index) => stages[index] || newStage(index));  // all of them first: they share the width
     last.runs.forEach((run, index) => (about.kind === "plane" ? drawPlane : drawPictures)(stages[index], run));
-    drawCharts();
+    // Curves change slowly: while it plays, twice a second will do.
+    const now = performance.now();
+    if (!last.speed || now - charted > 500) { charted = now; drawCharts(); }
     drawUnits();
   };
   const showLegend = () => {
@@ -401,7 +425,12 @@ const liveView = (root, { onLayers, onUnit }) => {
     unit(given) { if (JSON.stringify(given) !== JSON.stringify(unit)) { unit = given; if (about) nameButtons(); } },
     marks(steps) { marks = steps; },
     keeps() { kept = true; },
-    titles(texts) { stages.forEach((stage, index) => { stage.title.hidden = !texts[index]; stage.title.textContent = texts[index] || ""; }); },
+    titles(texts) { stages.forEach(({ title }, index) => {
+      const text = texts[index] || "";
+      title.hidden = !text;
+      if (title.textContent !== text) title.textContent = text;
+    }); },
+    remember,
     frame(frame) { last = frame; remember(frame); draw(); },
     key(number) { if (about && about.layers[number - 1]) toggle(about.layers[number - 1]); },
     choice() { return { layers: chosen, unit }; },

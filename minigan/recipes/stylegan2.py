@@ -1,15 +1,18 @@
-"""StyleGAN2: images from styles, in the small configuration that its authors train on CIFAR-10.
+"""StyleGAN2: images from styles, small enough for a CPU, or in two configurations of its authors.
 
 Karras et al. 2020 ("Analyzing and Improving the Image Quality of StyleGAN"); classes, adaptive augmentation and the
-small configuration Karras et al. 2020a ("Training Generative Adversarial Networks with Limited Data", ADA). A mapping
-network turns z into a style w, which scales the channels of each layer of a synthesis network, from a learned 4x4
-constant upwards. D is its mirror, plain or residual. All layers have equalized learning rates. Non-saturating loss with
-R1 in every 16th step; Adam with lr .0025, β1 0 and β2 .99.
+configuration for CIFAR-10 Karras et al. 2020a ("Training Generative Adversarial Networks with Limited Data", ADA). A
+mapping network turns z into a style w, which scales the channels of each layer of a synthesis network, from a learned
+4x4 constant upwards. D is its mirror, plain or residual. All layers have equalized learning rates. Non-saturating loss
+with R1 in every 16th step; Adam with lr .0025, β1 0 and β2 .99.
 
-The small configuration has a mapping of 2 layers, 512 channels throughout, a plain D, γ = .01, and neither path length
-nor style mixing: 19.9 million parameters in G and 20.7 in D at 32x32. `--set preset=small` has a hundredth of them and
-trains on a CPU, `--set preset=ffhq256` is the larger configuration of the paper at 256x256, with a mapping of 8 layers,
-a residual D, path lengths and style mixing. `--set augment=adaptive` adds ADA.
+The default has 64 channels at most, a mapping of 2 layers, a plain D, and neither path length nor style mixing. The
+authors' configurations are presets, for a GPU:
+
+- `--set preset=cifar10`: the same with 512 channels throughout, γ = .01 and ADA: 19.9 million parameters in G and 20.7
+  in D
+- `--set preset=ffhq256`: the larger one of the paper for 256x256 pixels, with a mapping of 8 layers, a residual D, path
+  lengths and style mixing
 
 Classes (`condition=projection`, by default where the data have them): an embedding of the class, normalized, is joined
 to the normalized z, and D's logit is the inner product of its features with a mapped embedding.
@@ -50,6 +53,35 @@ from minigan.training.moving_average import HalfLife, MovingAverage
 
 LARGEST = 256
 UNUSED: Mapping[str, Any] = {"fake_pool": 0, "feature_matching": 0.0, "instance_noise": 0.0}  # settings of other GANs
+AUTHORS: Mapping[str, Any] = {
+    "latent": 512,
+    "w_dim": 512,
+    "channel_max": 512,
+    "batch_size": 64,
+    "channels": 3,
+    "augment": "adaptive",
+}
+CIFAR10: Mapping[str, Any] = {
+    **AUTHORS,
+    "channel_base": 32_768,
+    "size": 32,
+    "penalty_weight": 0.01,
+    "steps": 1_500_000,
+}
+FFHQ256: Mapping[str, Any] = {
+    **AUTHORS,
+    "channel_base": 16_384,
+    "mapping": 8,
+    "residual": True,
+    "group": 8,
+    "mixing": 0.9,
+    "path_weight": 2.0,
+    "size": 256,
+    "mirror": True,
+    "ema_images": 20_000.0,
+    "ema_ramp": 0.0,
+    "steps": 390_000,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,47 +107,21 @@ class StyleGAN2(NoiseRecipe):
     usual_size = 32
     has_styles = True
     conditions = ("none", "projection")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {
-            "latent": 64,
-            "w_dim": 64,
-            "channel_base": 1024,
-            "channel_max": 64,
-            "batch_size": 32,
-            "penalty_weight": 1.0,
-            "steps": 5000,
-        },
-        "cifar10": {"augment": "adaptive"},
-        "ffhq256": {
-            "mapping": 8,
-            "channel_base": 16_384,
-            "residual": True,
-            "group": 8,
-            "mixing": 0.9,
-            "path_weight": 2.0,
-            "penalty_weight": 1.0,
-            "size": 256,
-            "mirror": True,
-            "ema_images": 20_000.0,
-            "ema_ramp": 0.0,
-            "augment": "adaptive",
-            "steps": 390_000,
-        },
-    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"small": {}, "cifar10": CIFAR10, "ffhq256": FFHQ256}
 
-    latent: int = 512
-    batch_size: int = 64
-    steps: int = 1_500_000
+    latent: int = 64
+    batch_size: int = 32
+    steps: int = 5000
     lr: float = 0.0025
     beta1: float = 0.0
     beta2: float = 0.99
     penalty: str = "r1"
-    penalty_weight: float = 0.01
+    penalty_weight: float = 1.0
     penalty_interval: int = 16
-    w_dim: int = 512
+    w_dim: int = 64
     mapping: int = 2
-    channel_base: int = 32_768
-    channel_max: int = 512
+    channel_base: int = 1024
+    channel_max: int = 64
     residual: bool = False
     group: int = 32
     mixing: float = 0.0
@@ -131,6 +137,13 @@ class StyleGAN2(NoiseRecipe):
         self.check_from_zero("path_weight", "ema_images", "ema_ramp")
         if not 0 <= self.mixing <= 1:
             raise ConfigError(f"{self.name}: mixing must be in [0, 1], got {self._shown('mixing')}.")
+        whole = min(self.group, self.batch_size)
+        if self.batch_size % whole:
+            fits = max(n for n in range(1, whole) if self.batch_size % n == 0)
+            raise ConfigError(
+                f"{self.name}: groups of {whole} images do not divide a batch of {self.batch_size}. Use "
+                f"`group={fits}`, or `batch_size={self.batch_size // whole * whole}`."
+            )
         for name, unused in UNUSED.items():
             if getattr(self, name) != unused:
                 raise ConfigError(f"{self.name} has no use for {name}, got {self._shown(name)}. Leave it out.")
@@ -213,8 +226,8 @@ class StyleGAN2(NoiseRecipe):
         if not self.ema_ramp and self.ema_images > images * self.steps:
             warnings.warn(
                 f"the average has a half-life of {self.ema_images:,.0f} images, but the training sees "
-                f"{images * self.steps:,}: its first weights will count most. Use `ema_ramp=0.05`, or a smaller "
-                "`ema_images`.",
+                f"{images * self.steps:,}: its first weights will count most. Use `ema_ramp=0.05`, or fewer "
+                "ema_images.",
                 stacklevel=2,
             )
         G = learner.networks["G"]

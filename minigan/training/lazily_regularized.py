@@ -7,7 +7,7 @@ game. Adam then does k + 1 updates in k steps; `lazy_adam` scales its settings s
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1 and appendix B.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -114,7 +114,7 @@ class LazilyRegularized(AlternatingOptimizer):
             return Regularization(penalty.add_gradients(D, real, fake, grads=self.d_grads, rng=rng))
 
         batches = [partial(of, *game) for game in games]
-        found = self.update("D", gradients=partial(mean_of_batches, [self.d_grads], batches), rng=rng)
+        found = self.regularize("D", gradients=partial(mean_of_batches, [self.d_grads], batches), rng=rng)
         return values._replace(penalty=found.value)
 
     def _after_generator(self, games: Sequence[tuple[Array, Array, Array | None]], rng: np.random.Generator) -> None:
@@ -130,7 +130,13 @@ class LazilyRegularized(AlternatingOptimizer):
             return Regularization(path_length.add_gradients(G, z, grads=self.g_grads, rng=rng))
 
         batches = [partial(of, real, condition) for real, _, condition in games]
-        self.update("G", gradients=partial(mean_of_batches, [self.g_grads], batches), rng=rng)
+        self.regularize("G", gradients=partial(mean_of_batches, [self.g_grads], batches), rng=rng)
+
+    def regularize(
+        self, name: str, *, gradients: Callable[[], Regularization], rng: np.random.Generator
+    ) -> Regularization:
+        """An update of one network by its regularization alone; see `update`."""
+        return self.update(name, gradients=gradients, rng=rng)
 
     def _noise(self, rng: np.random.Generator, n: int) -> np.ndarray:
         if self.noise is None:

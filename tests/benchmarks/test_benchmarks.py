@@ -211,8 +211,8 @@ def test_the_peers_filter_has_gradients_of_both_orders():
     torch = pytest.importorskip("torch")
     from benchmarks.torch_layers import LowPass, enlarged, reduced
 
-    for layer in (enlarged(3), reduced(3), LowPass(3, padding=2, gain=4.0)):
-        x = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    for layer in (enlarged(2), reduced(2), LowPass(2, padding=2, gain=4.0)):
+        x = torch.randn(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(layer.double(), x)
         assert torch.autograd.gradgradcheck(layer, x)
 
@@ -285,6 +285,22 @@ def test_compiled_peers(ran, torch_compile):
     small = ("--model", "dcgan28", "--count", "2", "--batch-size", "2")
     lines = ran(sampling, *small, *NUMPY, *TORCH)
     assert sum("torch channels_last fused, compiled " in line for line in lines) == 1
+
+
+def test_a_compiled_peer_takes_all_kinds_of_step(monkeypatch):
+    pytest.importorskip("torch")
+    from benchmarks import torch_peer
+
+    tried = []
+    monkeypatch.setattr(torch_peer, "compiles", lambda name, _: tried.append(name) or not tried[1:])
+    monkeypatch.setattr(train_step, "peer_kinds", lambda *_, **__: {"torch channels_last": lambda **_: print})
+    model = measurements.Model(TINY_GANS["stylegan2-small"], (8, 8, 3))
+    monkeypatch.setitem(measurements.MODELS, "stylegan2-small", model)
+    options = SimpleNamespace(backend=ReferenceBackend(), peer=["torch"], bf16=False, eager=False)
+    found = train_step.calls("stylegan2-small", np.zeros((2, 8, 8, 3), np.float32), options)
+    assert tried == ["torch channels_last, compiled"]
+    for kind in measurements.kinds_of_step("stylegan2-small"):
+        assert train_step.Call("torch channels_last, compiled", kind) in found
 
 
 @pytest.mark.parametrize("kind", ["fails", "nothing"])

@@ -211,7 +211,7 @@ def test_a_picture_of_another_size_is_scaled_with_a_note(capsys):
     [
         (
             "sample plain --truncation 2",
-            "truncation must be in [0, 1], got 2.0. --truncation 1 keeps all of z, --trunc",
+            "truncation must be in [0, 1], got 2.0. --truncation 1 leaves samples as they are, w",
         ),
         ("sample plain --truncation=-1 --walk 3", "truncation must be in [0, 1], got -1.0"),
         ("sample plain --truncation nan --grid-of-classes", "truncation must be in [0, 1], got nan"),

@@ -163,6 +163,20 @@ def test_updates_and_gradients_are_those_of_the_checkpoints_and_the_log(run, fou
     assert told >= 3
 
 
+def test_lazy_regularizations_leave_the_games_gradients(tmp_path):
+    """Regularizations have none at the last bias of D and the images' biases of G, which the game's updates move."""
+    tiny = {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "size": 8, "batch_size": 4}
+    how = {"path_weight": 2.0, "condition": "none", "backend": "reference", "quiet": True, "steps": 16, **tiny}
+    minigan.train("stylegan2", out=tmp_path / "run", **how)
+    found = inspect_run(tmp_path / "run")
+    rows = {row.label: row for row in found.health.layers}
+    assert found.health.values["d_penalty"] > 0
+    biases = [row for label, row in rows.items() if label.endswith("Bias") and "output" in label]
+    assert len(biases) == 2
+    assert all(row.gradient > 0 and row.update > 0 for row in biases)
+    assert len(rows) == len(found.health.layers), "labels are unique"
+
+
 def test_every_layer_with_weights_has_a_row(found):
     rows = {row.path for row in found.health.layers}
     for network in found.health.learner.networks.values():

@@ -20,7 +20,7 @@ from minigan.inspection.real_step import step_of_recipe
 from minigan.inspection.step_ledger import measured_ledger
 from minigan.inspection.step_marks import Structure, replaced
 from minigan.nn import Conv2D, Dense
-from minigan.recipes import DCGAN, MLP, SNGAN, VAE, CycleGAN, Pix2Pix, Recipe
+from minigan.recipes import DCGAN, MLP, R3GAN, SNGAN, VAE, CycleGAN, Pix2Pix, Recipe, StyleGAN2
 
 BATCH = 4
 ONCE = (1, 1)
@@ -307,7 +307,19 @@ def test_a_penalty_that_is_not_due_says_when():
         step._counts = [(owner, name, getattr(owner, name)) for owner, name, _ in step._counts]
         ledger = measured_ledger(step, limits=False, rounds=ONCE)
     (row,) = rows_of(ledger, "penalty")
-    assert (row.status, row.reason) == (SKIPPED, "the penalty is due in each 4-th step of D only")
+    assert (row.status, row.reason) == (SKIPPED, "the penalty is due in one of 4 steps of D")
+
+
+def test_penalties_in_passes_or_updates_of_others_are_due():
+    """R1 and R2 by the passes of the loss; R1 and the path length in updates of their own."""
+    pairs, _ = ledger_of(R3GAN(widths="4,4", group=4, size=8, batch_size=2, condition="none"))
+    assert "penalty" not in pairs.phases()
+    assert any(row.operation == "2nd" and row.status == RUN for row in rows_of(pairs, "D on fake"))
+    tiny = {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "size": 8, "batch_size": 2}
+    lazy, _ = ledger_of(StyleGAN2(path_weight=2.0, condition="none", **tiny))
+    assert {"penalty", "path length"} <= set(lazy.phases())
+    rows = [*rows_of(lazy, "penalty"), *rows_of(lazy, "path length"), *rows_of(lazy, "G")]
+    assert not any("is due" in row.reason or "compares" in row.reason for row in rows)
 
 
 def test_a_supervised_generator_and_pairs():

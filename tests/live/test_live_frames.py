@@ -11,7 +11,7 @@ from minigan.evaluation.metrics.modes import mode_coverage
 from minigan.live.frames import frames_of
 from minigan.live.known_optimum import fake_density, mixture_density, optimal_reading, reading_of
 from minigan.live.packing import packed_field, packed_points
-from minigan.live.plane import COARSE, LAYERS
+from minigan.live.plane import ARROWS, COARSE, LAYERS
 from minigan.live.view import Unit, View
 from minigan.losses import get_loss
 
@@ -76,8 +76,8 @@ def test_slopes_and_pulls_are_differences_of_the_loss(run):
     slope = np.hypot(*((a - b).ravel() / (2 * step) for a, b in zip(judged, back, strict=True)))
     found = field(frame["slope"]).ravel()
     assert np.median(np.abs(found - slope)) < 0.02 * slope.max()
-    fakes, pulls = vectors(frame["fake"])[:96].astype(np.float32), vectors(frame["arrows"])
-    assert pulls.shape == (96, 2)
+    fakes, pulls = vectors(frame["fake"])[:ARROWS].astype(np.float32), vectors(frame["arrows"])
+    assert pulls.shape == (ARROWS, 2)
 
     def loss_of(x):
         return np.array([float(run.game.loss.generator(D.forward(row[None], train=False)[0])[0]) for row in x])
@@ -121,7 +121,7 @@ def test_other_games_have_all_layers(tmp_path, settings):
     with live_run(tmp_path / "run", penalty="wgan-gp", **settings) as run:
         run.advance()
         frame = frames_of(run.prepared).frame(run.game, EVERYTHING)
-        assert len(vectors(frame["arrows"])) == 96 and set(LAYERS) <= set(frame)
+        assert len(vectors(frame["arrows"])) == ARROWS and set(LAYERS) <= set(frame)
         assert (frame["optimal"] is None) == (settings.get("loss") == "wasserstein")
 
 
@@ -205,6 +205,15 @@ def test_pictures_are_gs_and_the_pull_is_ds(digits):
     shown = bytes_of(frame["pull"]).astype(float) - 127.5
     assert np.corrcoef(shown[3].ravel(), pull[3].ravel())[0, 1] > 0.99
     assert np.allclose(frame["opinions"], 1 / (1 + np.exp(-logits.ravel())), atol=1e-4)
+
+
+def test_whole_groups_of_pictures_are_judged(tmp_path):
+    """StyleGAN2's D compares the images of a group of 32, of 36 pictures."""
+    tiny = {"latent": 4, "w_dim": 4, "channel_base": 32, "channel_max": 4, "size": 8, "batch_size": 4}
+    with live_run(tmp_path / "run", data="digits", recipe="stylegan2", **tiny) as run:
+        frame = frames_of(run.prepared).frame(run.game, View(("pull",)))
+    assert bytes_of(frame["images"]).shape[0] == 36
+    assert len(frame["opinions"]) == len(frame["pulls"]) == 32
 
 
 def test_every_layer_can_be_looked_into(digits):

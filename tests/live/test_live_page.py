@@ -211,6 +211,151 @@ def test_it_fits_narrow_and_dark(browser, tmp_path):
             assert page.is_clean()
 
 
+class Finger:
+    """Touches a page as a finger does: nothing is clicked but by what the browser makes of the touch."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def place(self, selector):
+        """The middle of something, once it is on the screen."""
+        self.page.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{ block: 'center' }})")
+        self.page.run(DRAWN)
+        time.sleep(0.1)  # the browser makes no click of a touch that comes within the scroll
+        return self.page.run(
+            f"(() => {{ const box = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+            " return [box.left, box.top, box.width, box.height]; })()"
+        )
+
+    def touch(self, kind, *points):
+        self.page.browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y} for x, y in points])
+
+    def tap(self, selector, *, across=0.5, down=0.5):
+        left, top, width, height = self.place(selector)
+        self.touch("touchStart", (left + across * width, top + down * height))
+        self.touch("touchEnd")
+
+    def drag(self, selector, *, to):
+        """From where the slider's handle is to a share of its width."""
+        left, top, width, height = self.place(selector)
+        share = self.page.run(
+            f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
+            " return (one.value - one.min) / (one.max - one.min); })()"
+        )
+        at, end = (left + 8 + x * (width - 16) for x in (share, to))
+        self.touch("touchStart", (at, top + height / 2))
+        for part in (0.25, 0.5, 0.75, 1, 1, 1):  # at rest in the end: no fling
+            self.touch("touchMove", (at + part * (end - at), top + height / 2))
+            time.sleep(0.02)
+        self.touch("touchEnd")
+        time.sleep(0.4)  # the browser makes no click of a tap that follows at once
+
+
+@pytest.fixture
+def touching(browser):
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=1)
+    yield
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+@pytest.mark.usefixtures("touching")
+def test_a_finger_works_every_button_at_400_px(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page = opened(browser, seen, width=400)
+        finger, run = Finger(page), seen.session.runs[0]
+        for step, button in ((1, "#step"), (2, "#d"), (3, "#g"), (2, "#back"), (0, "#start")):
+            finger.tap(button)
+            page.at(step)
+        finger.tap("#play")
+        page.until("miniganLive.state.playing && miniganLive.step > 3")
+        finger.tap("#play")
+        page.until("!miniganLive.state.playing")
+        page.choose("stops", "0")  # the list of a select is the system's, not the page's
+        finger.tap("#slow")
+        page.until("!document.getElementById('slowly').hidden")
+        before = page.run("document.getElementById('place').textContent")
+        finger.tap("#next")
+        page.until(f"document.getElementById('place').textContent !== {json.dumps(before)}")
+        finger.tap("#finish")
+        page.until("document.getElementById('slowly').hidden")
+        finger.tap("[data-layer=slope]")
+        page.until("miniganLive.state.view.layers.includes('slope')")
+        finger.tap(".units .names button:nth-child(2)")
+        page.until("miniganLive.state.view.unit !== null")
+        finger.tap("#stories button:nth-child(2)")
+        page.until("miniganLive.state.runs[0].settings.penalty === 'r1'")
+        finger.drag("#set-g_lr", to=0.2)
+        page.until("miniganLive.state.runs[0].settings.g_lr < 5e-5")
+        assert run.game.g_optimizer.lr == pytest.approx(1e-5, rel=0.3)
+        finger.tap("#fork")
+        page.until("miniganLive.state.runs.length === 2")
+        finger.tap("#which label:nth-child(3)")
+        finger.tap("#stories button:nth-child(4)")
+        page.until("miniganLive.state.runs[1].settings.loss === 'hinge'")
+        assert page.run("miniganLive.state.runs[0].settings.loss") == "non-saturating"
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        assert page.is_clean()
+
+
+@pytest.mark.usefixtures("touching")
+def test_a_finger_scrolls_over_the_pictures_and_never_zooms_by_two_taps(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page = opened(browser, seen, width=400)
+        finger = Finger(page)
+        left, _, width, _ = finger.place(".panels canvas")
+        page.run("scrollTo(0, 0)")
+        x, y = left + width / 2, page.run("document.querySelector('.panels canvas').getBoundingClientRect().top") + 150
+        finger.touch("touchStart", (x, y))
+        for way in range(20, 301, 20):
+            finger.touch("touchMove", (x, y - way))
+            time.sleep(0.02)
+        finger.touch("touchEnd")
+        page.until("scrollY > 100")
+        style = "getComputedStyle(document.querySelector('#step')).touchAction"
+        assert page.run(style) == "manipulation"  # quick steps are steps
+        assert page.run("matchMedia('(pointer: coarse)').matches")
+        assert page.is_clean()
+
+
+@pytest.mark.usefixtures("touching")
+def test_a_finger_picks_a_fake(browser, tmp_path):
+    with watched(live_run(tmp_path / "one", data="digits", recipe="mlp", hidden=8, batch_size=16)) as seen:
+        page = opened(browser, seen, width=400)
+        Finger(page).tap(".panels canvas", across=0.4, down=0.2)
+        page.until("miniganLive.state.view.unit && miniganLive.state.view.unit.sample === 8")
+        page.until("document.querySelectorAll('.units canvas:not([hidden])').length === 1")
+        assert page.is_clean()
+
+
+def test_the_keyboard_alone_reaches_every_control(browser, tmp_path):
+    with watched(live_run(tmp_path / "one")) as seen:
+        page = opened(browser, seen)
+        page.run("document.body.focus()")
+        reached = []
+        for _ in range(60):
+            for kind in ("keyDown", "keyUp"):
+                page.browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+            name = page.run("(one => one === document.body ? '' : one.id || one.textContent)(document.activeElement)")
+            if not name:  # once around
+                break
+            outline = page.run("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", name
+            reached.append(name)
+        wanted = page.run(
+            "[...document.querySelectorAll('button,select,input')].filter(one => one.offsetParent && !one.disabled"
+            " && one.type !== 'radio').map(one => one.id || one.textContent)"
+        )
+        assert set(wanted) <= set(reached), sorted(set(wanted) - set(reached))
+        page.run("document.getElementById('set-g_lr').focus()")
+        page.browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft", windowsVirtualKeyCode=37)
+        page.until("miniganLive.state.runs[0].settings.g_lr < 1e-3")
+        assert page.run("miniganLive.step") == 0  # the arrow was the slider's
+        page.run("document.getElementById('step').focus()")
+        page.browser.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", text="\r", windowsVirtualKeyCode=13)
+        page.at(1)
+        assert page.is_clean()
+
+
 def test_pictures_of_digits(browser, tmp_path):
     with watched(live_run(tmp_path / "one", data="digits", recipe="mlp", hidden=8, batch_size=16)) as seen:
         page = opened(browser, seen)

@@ -84,7 +84,8 @@ def test_steps_with_lazy_regularization(name: str):
 @pytest.mark.parametrize("settings", [{}, {"residual": True, "path_weight": 2.0, "mixing": 0.9, "mapping": 8}])
 def test_a_step_at_full_width_in_float32(settings: dict[str, Any]):
     """19.9 and 20.7 million weights, moved by gradient descent: Adam's first step would only tell the signs."""
-    recipe = StyleGAN2(condition="none", batch_size=N, optimizer="sgd", lr=1.0, penalty_weight=1.0, **settings)
+    how = {"condition": "none", "augment": "", "batch_size": N, "optimizer": "sgd", "lr": 1.0, "penalty_weight": 1.0}
+    recipe = StyleGAN2.from_settings({"preset": "cifar10", **how, **settings})
     learner = assembled(recipe, (32, 32, 3), backend="cpu", dtype="float32")
     before = [[p.value.copy() for _, p in net.named_parameters()] for net in (learner.G, learner.D)]
     twin, rng = Twin(learner, recipe), np.random.default_rng(5)

@@ -26,16 +26,21 @@ def sizes(recipe: StyleGAN2, shape: tuple[int, int, int]) -> list[int]:
     return found
 
 
-def test_the_small_configuration_has_as_many_weights_as_its_authors():
+def test_the_configuration_for_cifar10_has_as_many_weights_as_its_authors():
     """19.9 and 20.7 million, as for CIFAR-10 without classes."""
-    assert sizes(StyleGAN2(condition="none"), (32, 32, 3)) == [19_947_539, 20_720_641]
-    with_classes = sizes(StyleGAN2(condition="projection"), (32, 32, 3))
+    without, classes = (
+        StyleGAN2.from_settings({"preset": "cifar10", "condition": condition}) for condition in ("none", "projection")
+    )
+    assert sizes(without, (32, 32, 3)) == [19_947_539, 20_720_641]
+    with_classes = sizes(classes, (32, 32, 3))
     assert with_classes == [19_947_539 + 5_632 + 512 * 512, 20_720_641 + 5_632 + 8 * 262_656 + 511 * 513]
 
 
 def test_presets():
     small, larger = (StyleGAN2.from_settings({"preset": name}) for name in ("small", "ffhq256"))
+    assert small == StyleGAN2()
     assert max(sizes(small, (32, 32, 1))) < 450_000
+    assert "  preset='small': the default" in (StyleGAN2.__doc__ or "")
     assert (larger.mapping, larger.residual, larger.mixing, larger.path_weight) == (8, True, 0.9, 2.0)
     D = larger.discriminator((256, 256, 3))
     assert sum(isinstance(layer, Residual) for layer in D.layers) == 6
@@ -76,6 +81,7 @@ def test_digits_are_scaled_to_the_nearest_size():
         ({"condition": "concatenation"}, "condition must be one of auto, none, projection, got 'concatenation'"),
         ({"mixing": 2}, r"mixing must be in \[0, 1\], got 2"),
         ({"path_weight": -1}, "path_weight must be a number from 0 up, got -1"),
+        ({"batch_size": 48}, "groups of 32 images do not divide a batch of 48. Use `group=24`, or `batch_size=32`."),
         ({"mapping": 0}, "mapping must be from 1 to 1,000, got 0"),
         ({"fake_pool": 10}, "stylegan2 has no use for fake_pool, got 10. Leave it out"),
         ({"instance_noise": 0.1}, "stylegan2 has no use for instance_noise"),

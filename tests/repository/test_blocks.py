@@ -61,7 +61,7 @@ def wrong(command: list[str]) -> str | None:
     if program == "pytest":
         files = [word for word in rest if word.startswith("tests")]
         return next((f"{file} is not there" for file in files if not (ROOT / file).exists()), None)
-    known = {"sphinx-build", "sphinx-autobuild", "git", "cd", "jq", "source", "ssh"}
+    known = {"sphinx-build", "sphinx-autobuild", "jupyter", "git", "cd", "jq", "source", "ssh"}
     return None if program in known else f"{program} is nothing that a test knows"
 
 

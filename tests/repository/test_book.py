@@ -85,15 +85,14 @@ def test_no_page_is_listed_twice():
 
 def test_a_notebook_is_a_page_with_its_cells_and_its_figure():
     notebooks, path = load("extensions.notebooks"), ROOT / "notebooks" / "lost_modes.ipynb"
-    text = path.read_text(encoding="utf-8")
-    page = notebooks.as_markdown(text, path.name)
-    cells = json.loads(text)["cells"]
+    page = notebooks.as_markdown(path, DOCS / "project" / "page.md")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     assert page.startswith("# Lost modes, and what helps\n\nThis page is the notebook `notebooks/lost_modes.ipynb`")
     assert page.count("```python\n") == sum(cell["cell_type"] == "code" for cell in cells)
-    assert all("".join(cell["source"]).split("\n", 1)[-1].strip() in page for cell in cells)
-    assert "```\n\n![The last cell's picture](lost_modes.png)\n\n" in page
-    assert notebooks.figure(text).startswith(b"\x89PNG")
-    assert notebooks.figure('{"cells": []}') is None
+    assert all("".join(cell["source"]) in page for cell in cells if cell["cell_type"] == "code")
+    assert "```\n\n![The picture of the cell above](lost_modes.png)\n\n" in page
+    assert "(../../notebooks/second_order.ipynb)" in page and "(../systems.md#modes)" in page
+    assert notebooks.figure(path).startswith(b"\x89PNG")
 
 
 def test_files_that_become_pages_are_there():

@@ -125,7 +125,7 @@ def test_commands_are_known():
         elif words[0] == "python":
             assert (ROOT / words[1]).is_file() or words[1] in ("-i", "-m"), line
         else:
-            assert words[0] in ("pip", "source"), line
+            assert words[0] in ("pip", "source", "jupyter"), line
 
 
 # ---------------------------------------------------------------------------------------- references

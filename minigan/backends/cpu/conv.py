@@ -1,6 +1,6 @@
 """The convolution family: one method for each plan of `plan.py`, which chooses among them."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,15 @@ from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
 from minigan.backends.cpu.engine import contiguous, flat
-from minigan.backends.cpu.groups import correlate_group_weights, correlate_groups, pack_groups
+from minigan.backends.cpu.groups import copy_channels, correlate_group_weights, correlate_groups, pack_groups
 from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan
+from minigan.backends.cpu.image_lanes import correlate_pile_weights, correlate_piles
+from minigan.backends.cpu.image_lanes_plan import PileImagesPlan, PileWeightsPlan
 from minigan.backends.cpu.microkernel import pack, pack_transposed
 from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan
 from minigan.backends.cpu.phases_plan import Grid, PhasesPlan
-from minigan.backends.cpu.plan import DensePlan, Plan, choose
+from minigan.backends.cpu.plan import DensePlan, Plan, SplitPlan, choose
 from minigan.backends.cpu.simd import tile_columns
 from minigan.backends.cpu.tile_units import TILES, Unit
 from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, pack_taps, pair_images
@@ -56,8 +58,17 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 else:
                     y = self.dense_leaky_relu(rows, matrix, b, slope=slope)
                 return y.reshape(n, 1, 1, g.K)
+            case SplitPlan(one):
+                y = self.empty((n, *g.output_shape), x.dtype)
+                for group, own in enumerate(self._slices(w, g.groups)):
+                    bias = None if b is None else b[group * one.K : (group + 1) * one.K]
+                    image = self._slice(x, group, one.C)
+                    self._put_slice(y, group, self.conv2d_leaky_relu(image, own, bias, one, slope=slope))
+                return y
             case GroupsPlan():
                 return self._correlate_groups(x, w, b, slope, g, plan)
+            case PileImagesPlan():
+                return self._correlate_piles(x, w, b, slope, g, plan)
             case TilesPlan():
                 y = self._correlate_tiles(x, self._packed_tiles(w, g, plan), b, slope, w.dtype, plan)
                 return y.reshape(n, *g.output_shape)
@@ -85,8 +96,17 @@ class ConvKernels(DenseKernels, NarrowArrays):
                 bias = None if b is None else np.tile(b, g.H * g.W)
                 dx = self.matmul(dy.reshape(n, g.K), w.reshape(-1, g.K), transpose_b=True, bias=bias)
                 return dx.reshape(n, *g.input_shape)
+            case SplitPlan(one):
+                dx = self.empty((n, *g.input_shape), dy.dtype)
+                for group, own in enumerate(self._slices(w, g.groups)):
+                    bias = None if b is None else b[group * one.C : (group + 1) * one.C]
+                    outputs = self._slice(dy, group, one.K)
+                    self._put_slice(dx, group, self.conv2d_input_grad(outputs, own, one, b=bias))
+                return dx
             case GroupsPlan():
                 return self._correlate_groups(dy, w, b, 1, g, plan)
+            case PileImagesPlan():
+                return self._correlate_piles(dy, w, b, 1, g, plan)
             case TilesPlan():
                 dx = self._correlate_tiles(dy, self._packed_tiles(w, g, plan), b, 1, w.dtype, plan)
                 return dx.reshape(n, *g.input_shape)
@@ -119,8 +139,15 @@ class ConvKernels(DenseKernels, NarrowArrays):
         match plan:
             case DensePlan():
                 self.matmul(x.reshape(n, -1), dy.reshape(n, g.K), transpose_a=True, add_to=add_to.reshape(-1, g.K))
+            case SplitPlan(one):
+                for group, sums in enumerate(self._slices(add_to, g.groups)):
+                    image, outputs = self._slice(x, group, one.C), self._slice(dy, group, one.K)
+                    self.conv2d_weight_grad(image, outputs, one, add_to=sums)
+                    self._put_slice(add_to, group, sums)
             case GroupWeightsPlan():
                 self._correlate_group_weights(x, dy, add_to, plan)
+            case PileWeightsPlan():
+                self._correlate_pile_weights(x, dy, add_to, plan)
             case WeightTilesPlan():
                 self._correlate_weight_tiles(x, dy, add_to, plan)
             case WinogradPlan():
@@ -313,18 +340,40 @@ class ConvKernels(DenseKernels, NarrowArrays):
         self.team.run(sum_overlaps, flat(products), start, flat_bits(dx), grid, parts=plan.threads)
         return dx
 
-    def _correlate_groups(
-        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: GroupsPlan
+    def _slice(self, array: Array, group: int, width: int) -> Array:
+        """The channels of a group, in memory of their own."""
+        own, channels = self.empty((*array.shape[:-1], width), array.dtype), array.shape[-1]
+        places = (group * width, channels, flat_bits(own), 0, width, width, own.size // width)
+        self.team.run(copy_channels, flat_bits(array), *places, parts=self.parts(own.size))
+        return own
+
+    def _slices(self, w: Array, groups: int) -> Iterator[Array]:
+        """The weights of each group in turn."""
+        return (self._slice(w, group, w.shape[-1] // groups) for group in range(groups))
+
+    def _put_slice(self, array: Array, group: int, own: Array) -> None:
+        """Writes a group's channels into an array that has those of all."""
+        width, channels = own.shape[-1], array.shape[-1]
+        places = (0, width, flat_bits(array), group * width, channels, width, own.size // width)
+        self.team.run(copy_channels, flat_bits(own), *places, parts=self.parts(own.size))
+
+    def _packed_groups(
+        self, w: Array, g: ConvGeometry, plan: GroupsPlan | PileImagesPlan, depth: int, columns: int
     ) -> Array:
-        grid, dtype, columns = plan.grid, w.dtype, plan.grid.columns
-        depth = int(plan.bundles[0, 3])
+        """Packs the weights of each strip of outputs, so many channels of each tap."""
         size = len(plan.weights) * len(plan.taps) * depth * columns
 
         def fill(packed: Array) -> None:
             places = (plan.taps, depth, plan.weights, plan.weight_step, plan.tap_size, columns)
             self.team.run(pack_groups, flat(w), packed, *places, parts=self.parts(size))
 
-        packed = self._once(w, ("groups", g, plan.weight_step), size, dtype, fill)
+        return self._once(w, (plan.name, g, plan.weight_step), size, w.dtype, fill)
+
+    def _correlate_groups(
+        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: GroupsPlan
+    ) -> Array:
+        grid, dtype, columns = plan.grid, w.dtype, plan.grid.columns
+        packed = self._packed_groups(w, g, plan, int(plan.bundles[0, 3]), columns)
         y = self._images(grid, x.dtype)
         self.team.run(
             correlate_groups,
@@ -356,6 +405,47 @@ class ConvKernels(DenseKernels, NarrowArrays):
             plan.step,
             plan.bundles,
             plan.lanes,
+            self._scratch("images", plan.threads, plan.image_scratch, dw.dtype),
+            self._scratch("panels", plan.threads, plan.panel_scratch, dw.dtype),
+            parts=plan.threads,
+        )
+
+    def _correlate_piles(
+        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: PileImagesPlan
+    ) -> Array:
+        grid, sizes, dtype = plan.grid, plan.sizes, w.dtype
+        packed = self._packed_groups(w, g, plan, sizes.depth, sizes.columns)
+        y = self.empty((sizes.images, grid.target_height, grid.target_width, grid.target_channels), dtype)
+        self.team.run(
+            correlate_piles,
+            plan.shape,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, grid.target_channels + sizes.columns, dtype),
+            dtype.type(slope),
+            flat(y),
+            plan.table,
+            grid,
+            sizes,
+            plan.bundles,
+            plan.strips,
+            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            self._scratch("pixels", plan.threads, plan.room_size, dtype),
+            parts=plan.threads,
+        )
+        return self.cast(y, x.dtype)
+
+    def _correlate_pile_weights(self, x: Array, dy: Array, dw: Array, plan: PileWeightsPlan) -> None:
+        self.team.run(
+            correlate_pile_weights,
+            plan.shape,
+            flat(self.cast(x, dw.dtype)),
+            flat(self.cast(dy, dw.dtype)),
+            flat(dw),
+            plan.grid,
+            plan.sizes,
+            plan.bundles,
+            plan.strips,
             self._scratch("images", plan.threads, plan.image_scratch, dw.dtype),
             self._scratch("panels", plan.threads, plan.panel_scratch, dw.dtype),
             parts=plan.threads,

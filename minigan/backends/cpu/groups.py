@@ -11,7 +11,14 @@ from minigan.backends.cpu.group_tiles import group_tile, put_pixel
 from minigan.backends.cpu.groups_plan import Bundle
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import close_table, put_tile
-from minigan.backends.cpu.simd import TILE_ROWS, copy_row, fill, leaky_tile, load_rows, take_lanes
+from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, leaky_tile, load_rows, take_lanes
+
+
+@kernel
+def copy_channels(part, parts, source, at, row, to, to_at, to_row, width, pixels):
+    """Copies `width` channels of every pixel: to[i * to_row + to_at : ...] = source[i * row + at : ... + width]."""
+    for i in range(pixels * part // parts, pixels * (part + 1) // parts):
+        copy(to, i * to_row + to_at, source, i * row + at, width)
 
 
 @kernel

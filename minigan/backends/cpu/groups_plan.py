@@ -8,6 +8,7 @@ import numpy as np
 from minigan.backends.cpu.group_tiles import Kind
 from minigan.backends.cpu.phases_plan import Grid, Phase, PhasesPlan, plan_forward, plan_input_grad
 from minigan.backends.cpu.processor import BLOCK_BYTES, Processor, blocks
+from minigan.backends.cpu.sides import Sides
 from minigan.backends.cpu.weights_plan import WeightGrid
 from minigan.backends.geometry import ConvGeometry
 
@@ -23,20 +24,8 @@ class Bundle(NamedTuple):
     width: int
 
 
-class Sides(NamedTuple):
-    """What a pass reads and makes: an image and outputs, in groups."""
-
-    channels: int
-    outputs: int
-    groups: int
-
-    @property
-    def deep(self) -> int:
-        return self.channels // self.groups
-
-    @property
-    def wide(self) -> int:
-        return self.outputs // self.groups
+class BundledSides(Sides):
+    """Image and outputs of a pass in groups, and how a tile's row holds them."""
 
     def kind(self, lanes: int) -> Kind:
         if self.wide > lanes or (self.wide == lanes and self.deep != lanes):
@@ -93,7 +82,7 @@ class GroupsPlan:
     table: np.ndarray  # the phases, (phases, fields)
     taps: np.ndarray  # of all phases, r * S + s, in the order in which they are packed
     bundles: np.ndarray  # (bundles, fields)
-    lanes: np.ndarray  # (bundles, columns), see `Sides.lanes_table`
+    lanes: np.ndarray  # (bundles, columns), see `BundledSides.lanes_table`
     weights: np.ndarray  # (bundles, columns): where in w a column's first weight lies; -1 for none
     weight_step: int  # from there to the next one of its group
     tap_size: int  # of w
@@ -146,7 +135,7 @@ def reason(kind: Kind) -> str:
 def plan_groups(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> GroupsPlan:
     """The plan of `conv2d` or `conv2d_input_grad`."""
     forward = kernel == "conv2d"
-    sides = Sides(g.C, g.K, g.groups) if forward else Sides(g.K, g.C, g.groups)
+    sides = BundledSides(g.C, g.K, g.groups) if forward else BundledSides(g.K, g.C, g.groups)
     lanes, columns = processor.lanes, processor.columns
     bundles, numbers = sides.bundles(columns, lanes), sides.numbers(columns, lanes)
     alike = ConvGeometry(
@@ -190,7 +179,7 @@ def plan_groups(kernel: str, g: ConvGeometry, images: int, processor: Processor)
 
 def plan_group_weights(g: ConvGeometry, images: int, processor: Processor) -> GroupWeightsPlan:
     """The plan of `conv2d_weight_grad`; threads share out the result, so that no partial sums are added."""
-    sides, lanes, columns = Sides(g.C, g.K, g.groups), processor.lanes, processor.columns
+    sides, lanes, columns = BundledSides(g.C, g.K, g.groups), processor.lanes, processor.columns
     numbers = sides.numbers(columns, lanes)
     padded_width = (g.Q - 1) * g.stride[1] + g.S
     height = (g.P - 1) * g.stride[0] + g.R

@@ -1,6 +1,8 @@
 """The choice of algorithm for a convolution: all the choices and their reasons, none of the arithmetic.
 
-**In groups.** Bundle by bundle of neighbouring outputs, see `group_tiles.py`.
+**In groups.** Bundle by bundle of neighbouring outputs, see `group_tiles.py`; with images in lanes, see
+`image_tiles.py`, where groups are narrower than a vector; or each group by itself, as one without groups, where
+Winograd or products of bfloat16 numbers gain more than copies of its channels cost. Measured on Zen 4.
 
 **Dense.** A filter as large as its unpadded image leaves one output pixel: the convolution is a matrix product.
 (A generator's first layer and a discriminator's last.) By bfloat16 numbers it is a convolution of one pixel, whose
@@ -27,10 +29,11 @@ each phase is a convolution with stride 1 and a part of the filter. No zeros are
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan, plan_group_weights, plan_groups
+from minigan.backends.cpu.image_lanes_plan import PileImagesPlan, PileWeightsPlan, plan_pile_images, plan_pile_weights
 from minigan.backends.cpu.overlap_plan import (
     InPlacePlan,
     OverlapPlan,
@@ -49,6 +52,11 @@ from minigan.backends.cpu.weights_plan import WeightsPlan, plan_weight_grad
 from minigan.backends.cpu.winograd_plan import GAIN, GAIN_OVER_PACKED, WinogradPlan, choose_winograd, direct_steps
 from minigan.backends.geometry import ConvGeometry
 
+# The least outputs and channels of a group, and the least multiply-adds, that pay for copies of its channels.
+WIDE_GROUP, LARGE_GROUP, LARGE_WEIGHT_GRAD = 32, 1 << 21, 1 << 23
+# The least outputs of a group for which images in lanes are faster, and how full the lanes are then.
+NARROWEST, FULL_LANES = 3, 0.75
+
 # The most pixels of dy or y for which it matters that weights are already packed.
 FEW_POSITIONS = 256
 
@@ -61,10 +69,29 @@ class DensePlan:
     reason: ClassVar[str] = "the filter covers its whole image, so one matrix product does"
 
 
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """Each group by itself, as a convolution without groups."""
+
+    one: ConvGeometry
+    inner: "Plan"
+
+    @property
+    def name(self) -> str:
+        return f"{self.inner.name}, group by group"
+
+    @property
+    def reason(self) -> str:
+        return f"groups are wide enough to be computed each by itself: {self.inner.reason}"
+
+
 Plan = (
     DensePlan
+    | SplitPlan
     | GroupsPlan
     | GroupWeightsPlan
+    | PileImagesPlan
+    | PileWeightsPlan
     | TilesPlan
     | WeightTilesPlan
     | WinogradPlan
@@ -94,6 +121,11 @@ def choose(
         packed: weights are packed only once, see `minigan.backends.constants`.
     """
     if g.groups > 1:
+        one = replace(g, C=g.C // g.groups, K=g.K // g.groups, groups=1)
+        if is_large(kernel, one, images):
+            inner = choose(kernel, one, images, processor, exact=exact, unit=unit)
+            if isinstance(inner, WinogradPlan | TilesPlan | WeightTilesPlan):
+                return SplitPlan(one, inner)
         return choose_groups(kernel, g, images, processor)
     if (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1]):
         pixels = ConvGeometry(1, 1, g.H * g.W * g.C, g.K, 1, 1)  # with all of the image as channels of its one pixel
@@ -116,11 +148,22 @@ def choose(
     return (plan_forward if kernel == "conv2d" else plan_input_grad)(g, images, processor)
 
 
+def is_large(kernel: str, one: ConvGeometry, images: int) -> bool:
+    """Tells whether one group of a convolution is worth copies of its channels."""
+    least = LARGE_WEIGHT_GRAD if kernel == "conv2d_weight_grad" else LARGE_GROUP
+    return min(one.C, one.K) >= WIDE_GROUP and images * one.flops >= 2 * least
+
+
 def choose_groups(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> Plan:
-    """The plan of a convolution in groups."""
+    """The plan of a convolution in groups that stay together."""
+    deep, wide = g.C // g.groups, g.K // g.groups
+    narrow = min(deep, wide) >= NARROWEST and max(deep, wide) < processor.lanes
+    full = images >= FULL_LANES * processor.lanes * -(-images // processor.lanes)
     if kernel == "conv2d_weight_grad":
-        return plan_group_weights(g, images, processor)
-    return plan_groups(kernel, g, images, processor)
+        # With few outputs to each number of the image, transposing them takes as long as what it saves.
+        piled = narrow and full and 2 * min(deep, wide) >= processor.lanes
+        return (plan_pile_weights if piled else plan_group_weights)(g, images, processor)
+    return (plan_pile_images if narrow and full else plan_groups)(kernel, g, images, processor)
 
 
 def _product(kernel: str, g: ConvGeometry, images: int) -> tuple[int, int, int]:

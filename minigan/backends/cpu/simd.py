@@ -302,20 +302,54 @@ def _opaque(builder, pointer):
 
 
 def _transposed(builder, rows):
-    """As many vectors as each has lanes, transposed.
+    """As many vectors as each has lanes, transposed: log2(lanes) stages, each of one shuffle a vector.
 
-    Stage k exchanges the off-diagonal blocks of side 2^k: log2(lanes) stages, each of one shuffle a vector.
+    A shuffle within pieces of 16 bytes is the cheapest one of an x86, and one that moves whole pieces the next. So each
+    square of numbers that fill a piece is transposed first, by interleaving, and then the square of pieces.
     """
-    rows, lanes, side = list(rows), len(rows), 1
-    while side < lanes:
-        upper = [i if not i & side else lanes + i - side for i in range(lanes)]
-        lower = [i + side if not i & side else lanes + i for i in range(lanes)]
-        for i in range(lanes):
-            if not i & side:
-                a, b = rows[i], rows[i + side]
-                rows[i], rows[i + side] = (_shuffle(builder, a, b, mask) for mask in (upper, lower))
+    rows, lanes = list(rows), len(rows)
+    size = {ir.FloatType(): 4, ir.DoubleType(): 8, _INT32: 4}[rows[0].type.element]
+    piece, side = min(lanes, 16 // size), 1
+    while side < piece:
+        # Of two vectors, in each piece, the units of `side` numbers by turns: those of lower halves, then of upper.
+        low = [
+            first + unit * side + vector * lanes + number
+            for first in range(0, lanes, piece)
+            for unit in range(piece // side // 2)
+            for vector in range(2)
+            for number in range(side)
+        ]
+        high = [each + piece // 2 for each in low]
+        for i in (i for i in range(lanes) if not i & side):
+            a, b = rows[i], rows[i + side]
+            rows[i], rows[i + side] = _shuffle(builder, a, b, low), _shuffle(builder, a, b, high)
         side *= 2
-    return rows
+    bits = piece.bit_length() - 1
+    order = [int(f"{i:0{bits}b}"[::-1], 2) if bits else 0 for i in range(piece)]
+    rows = [rows[first + i] for first in range(0, lanes, piece) for i in order]
+    pieces, columns = lanes // piece, [None] * lanes
+    for i in range(piece):
+        for j, vector in enumerate(_square_of_pieces(builder, rows[i::piece], pieces)):
+            columns[j * piece + i] = vector
+    return columns
+
+
+def _square_of_pieces(builder, rows, pieces):
+    """As many vectors as each has pieces, transposed; 1, 2 or 4."""
+    if pieces == 1:
+        return rows
+    lanes = rows[0].type.count
+    size = lanes // pieces
+
+    def every_other(a, b, first):
+        mask = [piece * size + number for piece in range(first, 2 * pieces, 2) for number in range(size)]
+        return _shuffle(builder, a, b, mask)
+
+    even, odd = ([every_other(a, b, first) for a, b in zip(rows[::2], rows[1::2], strict=True)] for first in (0, 1))
+    if pieces == 2:
+        return even + odd
+    # Of the 4 pieces of 64 bytes, an even vector has the first and the third one of two rows.
+    return [every_other(own[0], own[1], first) for first in (0, 1) for own in (even, odd)]
 
 
 def _row(builder, tile, m):
@@ -500,6 +534,28 @@ def prefetch_row(_typing, array, index):
         return context.get_dummy_value()
 
     return types.void(array, index), emit
+
+
+@intrinsic(prefer_literal=True)
+def prefetch_lines(_typing, array, index, step, write):
+    """Asks for the cache lines of array[index + i * step], one for each lane of a vector; the places may lie outside.
+
+    Args:
+        write: a literal, whether they are going to be written.
+    """
+    wanted = int(write.literal_value)
+
+    def emit(context, builder, signature, arguments):
+        pointer = _pointer(context, builder, signature.args[0], *arguments[:2])
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _INT32, _INT32, _INT32])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for i in range(_vector(signature.args[0].dtype).count):
+            line = builder.gep(pointer, [builder.mul(arguments[2], ir.Constant(_INDEX, i))])
+            line = builder.bitcast(line, ir.IntType(8).as_pointer())
+            builder.call(prefetch, [line, _INT32(wanted), _INT32(3), _INT32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, index, step, write), emit
 
 
 @intrinsic

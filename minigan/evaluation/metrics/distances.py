@@ -129,6 +129,10 @@ def nearest(x: np.ndarray, y: np.ndarray, *, k: int = 1) -> tuple[IndexArray, Fl
     check_count("k", k, most=len(y))
     indices, distances = np.empty((len(x), k), dtype=np.intp), np.empty((len(x), k))
     for part, block in distance_blocks(x, y):
+        if k == 1:  # far quicker, for few vectors above all
+            indices[part, 0] = block.argmin(axis=1)
+            distances[part, 0] = block.min(axis=1)
+            continue
         found = np.argpartition(block, k - 1, axis=1)[:, :k]
         near = np.take_along_axis(block, found, axis=1)
         order = np.argsort(near, axis=1, kind="stable")

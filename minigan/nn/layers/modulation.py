@@ -44,7 +44,7 @@ from minigan.support.arguments import flag, kind_of, number, whole
 
 
 class Norms(NamedTuple):
-    """What the scale of the outputs is made of."""
+    """Parts of the scale of the outputs."""
 
     q: Array  # (C, K)
     d: Array  # (N, K)

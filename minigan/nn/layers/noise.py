@@ -39,7 +39,7 @@ class NoiseInjection(Layer):
         return self.kernels.xp.add(x, self.strength.value * n, out=self.kernels.empty(x.shape, x.dtype)), NoiseCache(n)
 
     def noise_of(self, x: Array, *, train: bool, rng: np.random.Generator | None) -> Array:
-        """n for images x."""
+        """Noise for images x: n."""
         return self._drawn(rng, x) if train else self.noise.value[None]
 
     def _drawn(self, rng: np.random.Generator | None, x: Array) -> Array:

@@ -214,5 +214,5 @@ def _whole_text(cls: type[Settings]) -> str:
 
 
 def preset_in_words(settings: Mapping[str, Any]) -> str:
-    """The settings of a preset as `--set` takes them."""
-    return " ".join(f"{name}={value}" for name, value in settings.items())
+    """The settings of a preset as `--set` takes them; one without any is the default."""
+    return " ".join(f"{name}={value}" for name, value in settings.items()) or "the default"

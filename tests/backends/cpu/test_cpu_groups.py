@@ -1,0 +1,123 @@
+"""Convolutions in groups on every path of the CPU backend; `test_conv_kernels.py` has what all backends must do."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from test_cpu_conv import BACKENDS, REFERENCE, SAME, TWINS, assert_close, draws
+
+from minigan.backends.constants import Constants
+from minigan.backends.cpu import CpuBackend, simd
+from minigan.backends.cpu.bfloat16 import bfloat16
+from minigan.backends.geometry import ConvGeometry
+
+FLOAT32, BFLOAT16 = np.dtype(np.float32), bfloat16()
+LANES = simd.vector_lanes(4)
+HALF = LANES // 2
+PATHS = {
+    "one channel": (3, ConvGeometry(7, 6, 20, 20, 3, 3, (1, 1), SAME, 20)),
+    "pairs": (3, ConvGeometry(7, 6, 3 * LANES, 3 * LANES, 3, 3, (1, 1), SAME, 3)),
+    "a vector's and a half": (2, ConvGeometry(6, 6, 3 * LANES, 3 * LANES, 3, 3, (1, 1), SAME, 2)),
+    "images in lanes": (LANES, ConvGeometry(6, 5, 5 * HALF, 5 * HALF, 3, 3, (1, 1), SAME, 5)),
+    "images in lanes, some of them idle": (2 * LANES - 1, ConvGeometry(5, 6, 21, 21, 3, 3, (1, 1), SAME, 7)),
+    "images in lanes, a stride": (LANES, ConvGeometry(9, 8, 15, 9, 4, 3, (2, 2), ((1, 2), (1, 1)), 3)),
+    "images in lanes, bands": (LANES, ConvGeometry(40, 36, 6, 6, 3, 3, (1, 1), SAME, 2)),
+    "each group by itself": (40, ConvGeometry(12, 12, 64, 64, 3, 3, (1, 1), SAME, 2)),
+}
+
+
+def results(backend, g, x, w, dy, b_in, b_out):
+    """y, dx and dw."""
+    dw = w.copy()
+    backend.conv2d_weight_grad(x, dy, g, add_to=dw)
+    y = backend.conv2d_leaky_relu(x, w, b_out, g, slope=0.2)
+    return y, backend.conv2d_input_grad(dy, w, g, b=b_in), dw
+
+
+@pytest.mark.parametrize("dtype", TWINS, ids=str)
+@pytest.mark.parametrize("path", PATHS)
+def test_every_path_in_groups_agrees_with_the_reference_and_is_the_same_for_all_threads(path, dtype):
+    images, g = PATHS[path]
+    arrays = draws(g, images, dtype, seed=1)
+    found = {threads: results(backend, g, *arrays) for threads, backend in BACKENDS.items()}
+    for ours, expected in zip(found[1], results(REFERENCE, g, *arrays), strict=True):
+        assert_close(ours, expected)
+    if path == "each group by itself":  # Winograd's sums depend on how threads share out a weight gradient
+        return
+    for threads in found:
+        for ours, one in zip(found[threads], found[1], strict=True):
+            np.testing.assert_array_equal(ours, one)
+
+
+@pytest.mark.parametrize("path", ["pairs", "images in lanes", "each group by itself"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_no_number_reaches_another_group(path, bad):
+    images, g = PATHS[path]
+    x, w, dy, *biases = draws(g, images, FLOAT32, seed=2)
+    backend, wide, deep = BACKENDS[2], g.K // g.groups, g.C // g.groups
+    before = results(backend, g, x, w, dy, *biases)
+    x[:, 1, 1, deep], dy[:, 1, 1, wide] = bad, bad  # of the second group
+    w[0, 0, 0, wide] = bad
+    for name, one, other in zip(("y", "dx", "dw"), before, results(backend, g, x, w, dy, *biases), strict=True):
+        width = deep if name == "dx" else wide
+        assert not np.isfinite(other[..., width : 2 * width]).all()
+        np.testing.assert_array_equal(np.delete(other, np.s_[width : 2 * width], -1)[..., :width], one[..., :width])
+        np.testing.assert_array_equal(other[..., 2 * width :], one[..., 2 * width :])
+
+
+@pytest.mark.parametrize("path", ["pairs", "images in lanes", "each group by itself"])
+def test_activations_in_bfloat16_are_rounded_once(path):
+    images, g = PATHS[path]
+    x, w, dy, *biases = draws(g, images, FLOAT32, seed=3)
+    backend = CpuBackend(threads=2, precision="fp32")
+    narrow_x, narrow_dy = backend.cast(x, BFLOAT16), backend.cast(dy, BFLOAT16)
+    wide_x, wide_dy = backend.cast(narrow_x, FLOAT32), backend.cast(narrow_dy, FLOAT32)
+    y, dx, dw = results(backend, g, narrow_x, w, narrow_dy, *biases)
+    for ours, expected in zip((y, dx), results(backend, g, wide_x, w, wide_dy, *biases)[:2], strict=True):
+        assert ours.dtype == BFLOAT16
+        np.testing.assert_allclose(backend.cast(ours, FLOAT32), expected, rtol=2**-8, atol=1e-4)
+    assert_close(dw, results(backend, g, wide_x, w, wide_dy, *biases)[2])
+
+
+@pytest.mark.parametrize("path", ["one channel", "pairs", "images in lanes", "each group by itself"])
+def test_a_recorded_step_in_groups_is_repeated(path):
+    images, g = PATHS[path]
+    _, w, _, *biases = draws(g, images, FLOAT32, seed=0)
+    backend, given = CpuBackend(threads=2, precision="fp32"), [draws(g, images, FLOAT32, seed)[0] for seed in range(3)]
+    inputs, dw, recording = iter(given), np.zeros_like(w), backend.recording()
+    with recording.open():
+        x = backend.feed(lambda: next(inputs))
+        y = backend.conv2d_leaky_relu(x, w, biases[1], g, slope=0.2)
+        dx = backend.conv2d_input_grad(y, w, g, b=biases[0])
+        backend.conv2d_weight_grad(x, y, g, add_to=dw)
+    assert recording.refused is None
+    expected = np.zeros_like(w)
+    for number, x in enumerate(given):
+        if number:
+            assert recording.replay()
+        own = backend.conv2d_leaky_relu(x, w, biases[1], g, slope=0.2)
+        backend.conv2d_weight_grad(x, own, g, add_to=expected)
+        np.testing.assert_array_equal(np.asarray(y), own)
+        np.testing.assert_array_equal(np.asarray(dx), backend.conv2d_input_grad(own, w, g, b=biases[0]))
+        np.testing.assert_array_equal(dw, expected)
+
+
+@pytest.mark.parametrize("path", ["pairs", "images in lanes", "each group by itself"])
+def test_weights_that_stay_are_packed_once(path):
+    images, g = PATHS[path]
+    x, w, dy, *_ = draws(g, images, FLOAT32, seed=5)
+    backend = BACKENDS[2]
+    with backend.holding(Constants([w])):
+        for _ in range(2):
+            np.testing.assert_array_equal(backend.conv2d(x, w, None, g), BACKENDS[1].conv2d(x, w, None, g))
+            assert_close(backend.conv2d_input_grad(dy, w, g), REFERENCE.conv2d_input_grad(dy, w, g))
+
+
+def test_paths_in_groups_are_what_they_are_called():
+    backend = CpuBackend(threads=2, precision="fp32", exact=False)
+    wanted = {"pairs": "pairs of groups", "one channel": "groups in lanes", "each group by itself": "group by group"}
+    for path, (images, g) in PATHS.items():
+        words = wanted.get(path, path.split(",")[0] if path.startswith("images") else "group by group")
+        assert words in backend.algorithm("conv2d", g, images, FLOAT32)
+        assert words in backend.algorithm("conv2d_input_grad", g, images, FLOAT32)
