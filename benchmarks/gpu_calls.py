@@ -100,7 +100,8 @@ class Sizes(NamedTuple):
         up: IntPair = (FACTOR[0] * g.H, FACTOR[1] * g.W)
         return {
             "x": (n, *g.input_shape), "w": g.weight_shape, "y": (n, *g.output_shape), "k": (g.K,),
-            "pixels": (n, g.H, g.W, 1), "one": (1,), "c": (g.C,), "variance": (g.C,), "ng": (n, GROUPS), "nc": (n, g.C), "variances": (n, GROUPS),
+            "pixels": (n, g.H, g.W, 1), "one": (1,), "c": (g.C,), "variance": (g.C,),
+            "ng": (n, GROUPS), "nc": (n, g.C), "variances": (n, GROUPS),
             "ml": (m, l), "lj": (l, j), "mj": (m, j), "j": (j,), "nml": (n, m, l), "nlj": (n, l, j),
             "pieces": (m, PIECES * j), "up": (n, *up, g.C), "deep": (n, g.H, g.W, FACTOR[0] * FACTOR[1] * g.C),
             "reflected": (n, g.H + 2, g.W + 2, g.C), "flat": (self.flat,), "squares": (self.flat,),
