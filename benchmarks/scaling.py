@@ -36,7 +36,7 @@ def measured(options: argparse.Namespace, models: list[str], batch_sizes: list[i
     for model in models:
         steps: dict[str, Step] = {f"minigan {options.backend.name}": training_step(model, options.backend)}
         if options.peer:
-            steps |= peer_steps(model, random_images(model, max(batch_sizes)), bf16=False, eager=True)
+            steps |= peer_steps(MODELS[model], random_images(model, max(batch_sizes)), bf16=False, eager=True)
         for n in batch_sizes:
             images = random_images(model, n)
             calls |= {Point(engine, model, n): partial(step, images) for engine, step in steps.items()}

@@ -11,6 +11,7 @@ from minigan.nn import (
     SGD,
     Adam,
     BatchNorm,
+    Bias,
     Conv2D,
     Dense,
     Dropout,
@@ -18,6 +19,7 @@ from minigan.nn import (
     LeakyReLU,
     Maxout,
     Modulated,
+    NoiseInjection,
     PixelShuffle,
     ReflectionPadding2D,
     RMSprop,
@@ -60,6 +62,10 @@ def _fused(first: Any, input_shape: tuple[int, ...], *, batch_size: int = 1) -> 
     return LayerTrial(Sequential([first, LeakyReLU(0.2)]), input_shape, batch_size=batch_size, weights=(1.5, -0.7, 0.6))
 
 
+def _noisy() -> Trial:
+    return LayerTrial(Sequential([NoiseInjection(), Bias(), LeakyReLU(0.2)]), (5, 5, 1), weights=(1.5, -0.7))
+
+
 def _averaged(average: list[float], w: list[float], decay: float) -> list[float]:
     return [a + (1 - decay) * (b - a) for a, b in zip(average, w, strict=True)]
 
@@ -80,6 +86,7 @@ OWN: Mapping[str, Callable[[], Trial]] = {
     **dict.fromkeys(("dense_leaky_relu", "dense_leaky_relu_grad"), lambda: _fused(Dense(3), (5,), batch_size=2)),
     **dict.fromkeys(("batchnorm_leaky_relu", "batchnorm_leaky_relu_grad"), lambda: _fused(BatchNorm(), (5, 5, 1))),
     **dict.fromkeys(("batchnorm_frozen", "batchnorm_frozen_grad"), _evaluated),
+    **dict.fromkeys(("noise_leaky_relu", "noise_leaky_relu_grad"), _noisy),
     "batchnorm_frozen_leaky_relu": lambda: _evaluated(LeakyReLU(0.2)),
     "ema_step": lambda: StepTrial("ema_step", {"average": [1, 1, 1, 1, 1], "w": FIVE}, {"decay": 0.9}, _averaged),
     "clip_norm": lambda: StepTrial("clip_norm", {"dw": FIVE}, {"limit": 1.0}, _to_norm),

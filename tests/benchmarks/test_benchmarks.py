@@ -555,7 +555,7 @@ def test_the_list_names_every_benchmark(ran):
         assert importlib.import_module(f"benchmarks.{name}").main
         assert example in text
     modules = {kernels, train_step, first_step, memory, modes, precisions, stack, sampling, scaling, breakdown, kills}
-    modules |= {embedded, gpu, gpu_instructions, gpu_prewarm, fuzz, digits, live, pretrained, ranks}
+    modules |= {embedded, gpu, gpu_instructions, gpu_prewarm, groups, fuzz, digits, live, modern, pretrained, ranks}
     assert {f"benchmarks.{name}" for name, _, _ in listing.benchmarks()} == {module.__name__ for module in modules}
 
 

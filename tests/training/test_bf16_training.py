@@ -77,7 +77,8 @@ def test_a_step_of_every_recipe_is_near_float32(name: str, exact: str, monkeypat
         # G's gradient goes through a D after its update: the first of Adam has a step's length, with either sign. And
         # cyclegan's go through another G as well, and have the signs of differences.
         assert cosine > (0.95 if network.startswith("G") else 0.99)
-        assert (exact != rounded).mean() > 0.5 or name in VECTORS
+        moved = exact != 0  # r3gan's blocks begin with a filter of zeros, before which gradients are 0
+        assert (exact != rounded)[moved].mean() > 0.5 or name in VECTORS
 
 
 @in_bf16

@@ -243,13 +243,17 @@ def test_an_average_of_an_earlier_version_is_repaired(host_backend: Backend):
 
 
 def test_every_state_of_a_layer_can_be_averaged(reference: Backend):
-    """Means and variances average to such; a unit vector has to be repaired. A new kind of state must be thought of."""
+    """Means and variances average to such; a unit vector has to be repaired. A new kind of state must be thought of.
+
+    A kept image of noise is the same in G and in its average.
+    """
     kinds = {}
     for case in CASES.values():
         for _, layer in built(case, reference).walk():
             kinds |= {p.name: type(layer) for p in layer.own_state}
     of_augmentation = {"p", "verdict", "counts", "updates"}  # in D, of which there is no average
-    assert kinds.keys() == {"running_mean", "running_var", "u"} | of_augmentation
+    of_styles = {"w_avg", "path_length", "noise"}
+    assert kinds.keys() == {"running_mean", "running_var", "u"} | of_augmentation | of_styles
     repaired = {name for name, kind in kinds.items() if kind.repair_state is not Layer.repair_state}
     assert repaired == {"u"}
 

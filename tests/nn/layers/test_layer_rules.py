@@ -18,6 +18,7 @@ from layer_cases import (
 )
 
 from minigan.backends import Backend
+from minigan.nn import NoiseInjection
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Dropout, Layer, MinibatchStdDev, Reshape, SpectralNorm
 from minigan.nn.layers.augmentation import Augmentation
 from minigan.nn.layers.packing import Pack
@@ -197,7 +198,7 @@ def test_an_example_alone_in_eval_mode_gets_what_it_gets_in_a_batch(backend: Bac
 def test_a_separable_layer_does_to_two_batches_what_it_does_to_one_of_both(backend: Backend, case: Case):
     """Without random numbers, and no statistics are left to commit."""
     layer = built(case, backend)
-    meeting = (BatchNorm, Dropout, SpectralNorm, MinibatchStdDev, Pack, Augmentation, MappingNetwork)
+    meeting = (BatchNorm, Dropout, NoiseInjection, SpectralNorm, MinibatchStdDev, Pack, Augmentation, MappingNetwork)
     assert layer.is_separable == (not any(isinstance(inner, meeting) for _, inner in layer.walk()))
     if not layer.is_separable:
         return
