@@ -16,9 +16,9 @@ normalization, no tanh, no noise inputs, no minibatch statistics.
 - Over the first images the weight of the penalties and the learning rate fall, and Adam's β2, the half-life of the
   average and the probability of augmentation rise, each by half a cosine wave.
 
-Two things are not as in the paper's text. D's embedding of classes starts smaller by the root of its length, as in the
-authors' code, so that its logits start as large as those without classes. And G's step judges the fakes that D's step
-has seen, in place of new ones, as all of minigan's GANs do; its real images are new.
+Two things are not as in the paper's text. D's embedding of classes starts smaller by the root of its length, so that
+its logits start as large as those without classes. And G's step judges the fakes that D's step has seen, in place of new
+ones, as all of minigan's GANs do; its real images are new.
 
 The default is small, for a CPU and 32x32 pixels. The authors' two trainings on small images are presets, for a GPU:
 
