@@ -102,5 +102,4 @@ def apply_settings(learner: AlternatingOptimizer, recipe: AdversarialRecipe) -> 
     learner.penalty = recipe.gradient_penalty()
     learner.n_critic = recipe.n_critic
     learner.instance_noise = InstanceNoise(recipe.instance_noise, recipe.instance_noise_steps)
-    learner.g_optimizer.schedule = recipe.rate_schedule(recipe.g_lr or recipe.lr, 1)
-    learner.d_optimizer.schedule = recipe.rate_schedule(recipe.d_lr or recipe.lr, recipe.n_critic)
+    learner.g_optimizer.schedule, learner.d_optimizer.schedule = recipe.game_rates()

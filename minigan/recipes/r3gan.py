@@ -17,8 +17,8 @@ normalization, no tanh, no noise inputs, no minibatch statistics.
   average and the probability of augmentation rise, each by half a cosine wave.
 
 Two things are not as in the paper's text. D's embedding of classes starts smaller by the root of its length, so that
-its logits start as large as those without classes. And G's step judges the fakes that D's step has seen, in place of new
-ones, as all of minigan's GANs do; its real images are new.
+its logits start as large as those without classes. And G's step judges the fakes that D's step has seen, in place of
+new ones, as all of minigan's GANs do; its real images are new.
 
 The default is small, for a CPU and 32x32 pixels. The authors' two trainings on small images are presets, for a GPU:
 

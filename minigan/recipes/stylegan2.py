@@ -45,6 +45,7 @@ from minigan.nn.network.stylegan import doublings, mapping_layers, style_discrim
 from minigan.nn.network.synthesis import synthesis_network
 from minigan.nn.optimizers import Optimizer
 from minigan.nn.parameters import Arena
+from minigan.nn.schedules import Schedule
 from minigan.recipes.bases.noise import NoiseRecipe
 from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.training.lazily_regularized import LazilyRegularized, lazy_share
@@ -189,8 +190,7 @@ class StyleGAN2(NoiseRecipe):
 
     def learner(self, networks: Sequence[Sequential]) -> LazilyRegularized:
         G, D = networks
-        penalty = self.gradient_penalty()
-        path_length = PathLength(weight=self.path_weight, interval=self.path_interval) if self.path_weight else None
+        penalty, path_length = self.gradient_penalty(), self.path_length()
         return LazilyRegularized(
             G,
             D,
@@ -206,6 +206,15 @@ class StyleGAN2(NoiseRecipe):
             accumulate=self.accumulate,
         )
 
+    def path_length(self) -> PathLength | None:
+        """The path-length penalty of G, or None."""
+        return PathLength(weight=self.path_weight, interval=self.path_interval) if self.path_weight else None
+
+    def game_rates(self) -> tuple[Schedule, Schedule]:
+        regularizations = (self.g_lr, self.path_length()), (self.d_lr, self.gradient_penalty())
+        g, d = (self.rate_schedule((lr or self.lr) * _share(of), 1) for lr, of in regularizations)
+        return g, d
+
     def lazy_optimizer(self, arena: Arena, *, lr: float, of: Any, limit: float = np.inf) -> Optimizer:
         """The optimizer of a network's weights, slowed down for the updates that its regularization adds.
 
@@ -215,7 +224,7 @@ class StyleGAN2(NoiseRecipe):
             of: the regularization, with its `interval`; None for none.
             limit: largest absolute value of a weight.
         """
-        share = 1.0 if of is None else lazy_share(of.interval)
+        share = _share(of)
         slowed = replace(self, beta1=self.beta1**share, beta2=self.beta2**share)
         return slowed.make_optimizer(arena, lr=lr * share, limit=limit)
 
@@ -253,3 +262,8 @@ class StyleGAN2(NoiseRecipe):
         if truncation == 1 or not isinstance(mapping, MappingNetwork):
             return G
         return G.with_layers([mapping.truncated(truncation), *G.layers[1:]])
+
+
+def _share(of: Any) -> float:
+    """The share of a rate for each update, of a network that has a regularization; 1 for None."""
+    return 1.0 if of is None else lazy_share(of.interval)

@@ -24,7 +24,7 @@ def site(tmp_path_factory):
     pytest.importorskip("furo")
     copy = tmp_path_factory.mktemp("book")
     (copy / "minigan").mkdir()
-    for name in ("minigan", "docs", "examples", "benchmarks", "tests"):
+    for name in ("minigan", "docs", "examples", "notebooks", "benchmarks", "tests"):
         shutil.copytree(ROOT / name, copy / "minigan" / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ROOT.glob("*.md"):
         shutil.copy(path, copy / "minigan")

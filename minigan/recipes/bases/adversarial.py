@@ -10,6 +10,7 @@ from minigan.errors import ConfigError
 from minigan.losses import LOSSES, Loss, get_loss
 from minigan.losses.gradient_penalties import PENALTIES, GradientPenalty, get_penalty
 from minigan.nn.network import Sequential
+from minigan.nn.schedules import Schedule
 from minigan.recipes.bases.recipe import Recipe, Shape
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.fake_pool import FakePool
@@ -88,6 +89,10 @@ class AdversarialRecipe(Recipe):
     def adversarial_loss(self) -> Loss:
         """The loss of D and of G in their game."""
         return get_loss(self.loss, label_smoothing=self.label_smoothing)
+
+    def game_rates(self) -> tuple[Schedule, Schedule]:
+        """Learning rates of G and of D, over their own updates."""
+        return self.rate_schedule(self.g_lr or self.lr, 1), self.rate_schedule(self.d_lr or self.lr, self.n_critic)
 
     def networks(self, image_shape: Shape) -> list[tuple[Sequential, Shape]]:
         return [*super().networks(image_shape), (self.judge(image_shape), image_shape)]
