@@ -105,7 +105,8 @@ def test_every_loss_and_penalty_gives_the_same_bits_on_both_sides(device, settin
     for backend in (get_backend("reference"), device):
         recipe = get_recipe("dcgan").from_settings({"width": 2, **settings})
         gan = recipe.assemble((8, 8, 1), backend=backend, rng=np.random.default_rng(0))
-        reals = (np.random.default_rng(n).uniform(-1, 1, (4, 8, 8, 1)) for n in range(4))  # G of a pairing loss takes fresh ones
+        # Four, as the G of a pairing loss takes fresh ones.
+        reals = (np.random.default_rng(n).uniform(-1, 1, (4, 8, 8, 1)) for n in range(4))
         rng = np.random.default_rng(1)
         values = [float(value) for _ in range(2) for value in gan.step(reals, rng)]
         weights.append(gan.to_dict() | {"values": np.array(values)})
