@@ -5,6 +5,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from calling import DTYPES, assert_close, assert_same_bits, call, draws
+from captured import assert_captured_steps_agree
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -132,25 +133,10 @@ def test_narrow_groups_round_no_factor_and_say_so(make):
 
 
 def test_groups_are_captured(make):
-    """A step's graph computes on its own memory: parts of sums are there when it is launched again."""
     backend = make(precision="tf32")
     layers = [Conv2D(48, 3, padding="same", groups=groups) for groups in (48, 3)]
     network = Sequential(layers).build((5, 6, 48), backend=backend, rng=np.random.default_rng(0))
-    grads, graphs, data = network.gradients(), backend.step_graphs(), np.random.default_rng(1)
-    batches = [data.standard_normal((7, 5, 6, 48)).astype(np.float32) for _ in range(3)]
-
-    def step(x):
-        y, tape = network.forward(x, train=True)
-        grads.zero()
-        network.backward(y, tape, grads=grads, need_dx=False)
-        return y.sum()
-
-    wanted = [float(step(backend.asarray(batch))) for batch in batches]
-    gradients = backend.to_numpy(grads.flat)
-    queue = iter(batches)
-    found = [float(graphs.run((), lambda: step(backend.feed(lambda: next(queue))))) for _ in batches]
-    assert found == wanted
-    assert_same_bits(backend.to_numpy(grads.flat), gradients)
+    assert_captured_steps_agree(network, backend, images=7)
 
 
 # ------------------------------------------------------------------------------------------ plans: integers only

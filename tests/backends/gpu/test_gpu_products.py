@@ -7,6 +7,7 @@ import fake_cupy
 import numpy as np
 import pytest
 from calling import DTYPES, assert_close, assert_same_bits, call, draws
+from captured import assert_captured_steps_agree
 
 from minigan.backends import get_backend
 from minigan.backends.geometry import ConvGeometry, conv_geometry
@@ -123,21 +124,7 @@ def test_self_attention_is_captured(make):
     """Its products of examples are native: cuBLAS's cannot be captured."""
     backend = make(precision="fp32")
     network = Sequential([SelfAttention()]).build((3, 4, 16), backend=backend, rng=np.random.default_rng(0))
-    grads, graphs, data = network.gradients(), backend.step_graphs(), np.random.default_rng(1)
-    batches = [data.standard_normal((2, 3, 4, 16)).astype(np.float32) for _ in range(3)]
-
-    def step(x):
-        y, tape = network.forward(x, train=True)
-        grads.zero()
-        network.backward(y, tape, grads=grads, need_dx=False)
-        return y.sum()
-
-    wanted = [float(step(backend.asarray(batch))) for batch in batches]
-    gradients = backend.to_numpy(grads.flat)
-    queue = iter(batches)
-    found = [float(graphs.run((), lambda: step(backend.feed(lambda: next(queue))))) for _ in batches]
-    assert found == wanted
-    assert_same_bits(backend.to_numpy(grads.flat), gradients)
+    assert_captured_steps_agree(network, backend, images=2)
     assert dict(backend.coverage())["batched_matmul"] == "native"
 
 
