@@ -210,9 +210,11 @@ class Adam(Optimizer):
     @by_kernels("adam_step")
     def _update(self, dw: Array, lr: Number, step: Number) -> None:
         backend = self.arena.backend
-        beta2: Number = self.beta2_at(self.steps)
+        beta2: Number
         if callable(self.beta2):
             (beta2,) = backend.numbers(lambda: (self.beta2_at(self.steps),))
+        else:
+            beta2 = self.beta2
         backend.adam_step(
             self.arena.flat,
             dw,
