@@ -101,8 +101,8 @@
   // Drawn when the screen is: frames that come in between are only added to the curves.
   const onFrame = frame => {
     frames++;
-    view.remember(frame);
-    if (!waiting) requestAnimationFrame(show);
+    if (waiting) view.remember(waiting);
+    else requestAnimationFrame(show);
     waiting = frame;
   };
   const show = () => {
