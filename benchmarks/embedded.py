@@ -148,14 +148,18 @@ def in_torch(subject: Subject, folder: Path, weights: str) -> Exported:  # noqa:
     module = eval(last, names).eval()
     module.load_state_dict(load_file(file))
 
+    # A generator that begins with a convolution takes its noise as one pixel.
+    pixel = (1, 1) if next(module.parameters()).ndim == 4 else ()
+
     def draw(z: np.ndarray, c: np.ndarray | None) -> np.ndarray:
+        noise = z if c is None else np.concatenate([z, c], axis=1)
         with torch.inference_mode():
-            drawn = module(torch.from_numpy(z if c is None else np.concatenate([z, c], axis=1)))
+            drawn = module(torch.from_numpy(noise.reshape(*noise.shape, *pixel)))
         return np.moveaxis(drawn.numpy()[0], 0, -1)
 
-    width = subject.network.input_shape[0] + subject.classes
+    shape = (1, subject.network.input_shape[0] + subject.classes, *pixel)
     code = f"import torch\n{definitions}\nm = {last}\nfrom safetensors.torch import load_file\n"
-    code += f"m.load_state_dict(load_file('g.safetensors'))\nm.eval()(torch.zeros(1, {width}))"
+    code += f"m.load_state_dict(load_file('g.safetensors'))\nm.eval()(torch.zeros{shape})"
     return Exported(told, file.stat().st_size, peak(code, folder), draw)
 
 

@@ -6,6 +6,9 @@
 A short training of each tells the time of a step, and so the number of steps that fit into `--seconds`. Each is trained
 for that number, at 32x32 pixels, and measured as `minigan evaluate` does. `dcgan`, which sees the most images in that
 time, is trained once more for the images of the slowest. The figures stand in docs/modern.md.
+
+On a machine that does other things as well, `--pilot-only` on a quiet one tells the numbers of steps, and `--steps`
+takes them: what is trained does not depend on the time that it takes.
 """
 
 import argparse
@@ -61,6 +64,20 @@ def step_time(system: str, options: argparse.Namespace) -> float:
     return (later[-1] - later[0]) / options.pilot  # a mean, as lazy penalties make some steps longer
 
 
+def planned(options: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, int]:
+    """Number of steps of each system."""
+    if options.steps:
+        if len(options.steps) != len(options.only):
+            parser.error(f"--steps: expected {len(options.only)} numbers, for {', '.join(options.only)}")
+        return dict(zip(options.only, options.steps, strict=True))
+    plans: dict[str, int] = {}
+    for system in options.only:
+        seconds = step_time(system, options)
+        plans[system] = max(1, round(options.seconds / seconds))
+        print(f"{system}: {seconds * 1000:.1f} ms a step, {plans[system]:,} steps in {options.seconds:g} s", flush=True)
+    return plans
+
+
 def run_training(
     system: str, steps: int, out: Path, options: argparse.Namespace, *, listeners: Sequence[Listener] = ()
 ) -> int:
@@ -98,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="(default: all)")
     parser.add_argument("--data", default="digits", help="source of images (default digits)")
     parser.add_argument("--seconds", type=float, default=3600.0, help="of training for each (default an hour)")
+    parser.add_argument("--steps", type=command.count, nargs="+", help="for each of --only, in place of --seconds")
+    parser.add_argument("--pilot-only", action="store_true", help="only tell the numbers of steps")
     parser.add_argument("--pilot", type=command.count, default=64, help="steps that tell the time (default 64)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=command.count, default=10_000, help="samples to measure (default 10,000)")
@@ -107,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     setting = environment.describe(get_backend(options.backend))
     environment.show(setting)
-    plans = {system: max(1, round(options.seconds / step_time(system, options))) for system in options.only}
+    plans = planned(options, parser)
+    if options.pilot_only:
+        return
     print(f"{'':12}{'steps':>8}{'images':>11}{'time':>11}" + "".join(f"{name:>12}" for name in FIGURES), flush=True)
     found: list[Trained] = []
 

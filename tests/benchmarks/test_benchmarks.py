@@ -453,14 +453,19 @@ def test_digits(monkeypatch, tmp_path, some_digits, capsys):
     assert all(set(run["figures"]) == set(digits.FIGURES) and run["figures"]["fid"] > 0 for run in runs)
 
 
-def test_modern(monkeypatch, tmp_path, some_digits):
+def test_modern(monkeypatch, tmp_path, some_digits, capsys):
     """Each for the same time, and dcgan for the fewest images as well."""
     by_pixels(monkeypatch, modern)
     small = {"r3gan": {"size": 16, "widths": "4,4,4", "group": 4}, "dcgan": {"size": 16, "width": 2}}
     monkeypatch.setattr(modern, "SYSTEMS", small)
     monkeypatch.setattr(modern, "step_time", lambda system, _: {"r3gan": 0.1, "dcgan": 0.05}[system])
-    options = ("--data", some_digits, "--seconds", "0.2", "--count", "50", "--backend", "reference")
-    modern.main([*options, "--only", *small, "--json", str(tmp_path / "modern.json")])
+    options = ("--data", some_digits, "--count", "50", "--backend", "reference", "--only", *small)
+    modern.main([*options, "--seconds", "0.2", "--pilot-only"])
+    assert "dcgan: 50.0 ms a step, 4 steps in 0.2 s" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        modern.main([*options, "--steps", "2"])
+    assert "--steps: expected 2 numbers, for r3gan, dcgan" in capsys.readouterr().err
+    modern.main([*options, "--steps", "2", "4", "--json", str(tmp_path / "modern.json")])
     runs = json.loads((tmp_path / "modern.json").read_text())["runs"]
     assert [(run["system"], run["steps"], run["images"]) for run in runs] == [
         ("r3gan", 2, 32),
