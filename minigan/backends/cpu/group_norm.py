@@ -4,8 +4,6 @@ The passes are those of batch normalization over the example's pixels; between t
 groups.
 """
 
-import math
-
 import numpy as np
 
 from minigan.backends.base import Array, expect
@@ -42,25 +40,25 @@ def combine_columns(means, squares, rows, channels, mean, var):
 
 @kernel
 def spread(values, factors, to):
-    """Each column's group's value, times the column's channel's factor; to has the channels of each pixel in turn."""
-    channels = len(factors)
+    """Each column's group's value, times the column's channel's factor. A channel is a column of to (pixels, C)."""
+    pixels, channels = to.shape
     deep = channels // len(values)
-    for pixel in range(0, len(to), channels):
+    for i in range(pixels):
         for group in range(len(values)):
             for c in range(group * deep, (group + 1) * deep):
-                to[pixel + c] = values[group] * factors[c]
+                to[i, c] = values[group] * factors[c]
 
 
 @kernel
 def add_up(sums, factors, to):
-    """Each group's sum of its columns' sums, each times its channel's factor."""
-    channels = len(factors)
+    """Each group's sum of its columns' sums (pixels, C), each times its channel's factor."""
+    pixels, channels = sums.shape
     deep = channels // len(to)
     for group in range(len(to)):
         total = 0.0
-        for pixel in range(0, len(sums), channels):
+        for i in range(pixels):
             for c in range(group * deep, (group + 1) * deep):
-                total += sums[pixel + c] * factors[c]
+                total += sums[i, c] * factors[c]
         to[group] = total
 
 
@@ -76,15 +74,12 @@ def normalize_examples(part, parts, x, gamma, shift, ones, eps, means, variances
     channels, one = len(gamma), ones[0]
     column_means, column_squares = np.empty((1, columns)), np.empty((1, columns))
     centre, scale = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
-    inv_std = np.empty(means.shape[1], gamma.dtype)
     for n in range(images * part // parts, images * (part + 1) // parts):
         mean, var = means[n], variances[n]
         moments(0, 1, x[n], column_means, column_squares)
         combine_columns(column_means, column_squares, rows, channels, mean, var)
-        for group in range(len(var)):  # by hand: Numba compiles arithmetic of whole arrays ten times as long
-            inv_std[group] = one / math.sqrt(var[group] + eps)
-        spread(mean, ones, centre)
-        spread(inv_std, gamma, scale)
+        spread(mean, ones, centre.reshape(-1, channels))
+        spread(one / np.sqrt(var + eps), gamma, scale.reshape(-1, channels))
         normalize(0, 1, x[n], centre, scale, shift, one, y[n])
 
 
@@ -92,7 +87,7 @@ def normalize_examples(part, parts, x, gamma, shift, ones, eps, means, variances
 def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums, dx):
     """dx, and each column's sums of dy and of dy * u over the part's examples; with an empty dx the sums alone."""
     images, rows, columns = x.shape
-    groups, one = means.shape[1], ones[0]
+    channels, groups, one = len(gamma), means.shape[1], ones[0]
     centre, inv_std = np.empty(columns, gamma.dtype), np.empty(columns, gamma.dtype)
     scale, shift, weight = (
         np.empty(columns, gamma.dtype),
@@ -104,22 +99,19 @@ def gradients_of_examples(part, parts, dy, x, gamma, ones, means, inv_stds, sums
     share = groups / (rows * columns)  # of each number in its group's mean
     fill(sums, part * 2 * columns, 2 * columns)
     for n in range(images * part // parts, images * (part + 1) // parts):
-        spread(means[n], ones, centre)
-        spread(inv_stds[n], ones, inv_std)
+        spread(means[n], ones, centre.reshape(-1, channels))
+        spread(inv_stds[n], ones, inv_std.reshape(-1, channels))
         gradient_sums(0, 1, dy[n], x[n], centre, inv_std, inv_std, centre, one, here)
         for j in range(columns):
             sums[part, 0, j] += here[0, 0, j]
             sums[part, 1, j] += here[0, 1, j]
         if len(dx) == 0:
             continue
-        add_up(here[0, 0], gamma, sum_g)
-        add_up(here[0, 1], gamma, sum_gu)
-        for group in range(groups):
-            sum_g[group] *= share * inv_stds[n, group]
-            sum_gu[group] *= share * inv_stds[n, group] * inv_stds[n, group]
-        spread(inv_stds[n], gamma, scale)
-        spread(sum_g, ones, shift)
-        spread(sum_gu, ones, weight)
+        add_up(here[0, 0].reshape(-1, channels), gamma, sum_g)
+        add_up(here[0, 1].reshape(-1, channels), gamma, sum_gu)
+        spread(inv_stds[n], gamma, scale.reshape(-1, channels))
+        spread(sum_g * share * inv_stds[n], ones, shift.reshape(-1, channels))
+        spread(sum_gu * share * inv_stds[n] * inv_stds[n], ones, weight.reshape(-1, channels))
         for i in range(rows):
             dy_row, x_row, dx_row = dy[n, i], x[n, i], dx[n, i]
             for j in range(columns):
