@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from minigan.nn import gradcheck
+
 # A process takes up to a gigabyte.
 MOST_PROCESSES = 8
 # With as many threads as CPUs in each process they would wait for each other, above all those of NumPy's BLAS.
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+# Small arrays are checked along every axis in the exhaustive tests, which have all layers; in others larger ones than
+# these along a few directions that mix all axes, as large arrays always are. That was half of a check's time.
+FEW_AXES = 8
 DOTS = 1500  # of the whole suite: some twenty lines
 
 
@@ -61,6 +66,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Dots(), "dots")
+    if config.option.markexpr == "not exhaustive":
+        gradcheck.EVERY_AXIS = FEW_AXES
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # marked before those that are not wanted are left out
