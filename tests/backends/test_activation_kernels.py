@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
+from calling import assert_agree, assert_close, call, draws, every_dtype, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,8 +13,9 @@ SMOOTH = ["tanh", "sigmoid"]
 LARGER = [(64, 100), (16, 14, 14, 33), (70_001,)]
 
 
-@given(shapes, slopes, dtypes, seeds)
-def test_leaky_relu_is_the_formula(backend, shape, slope, dtype, seed):
+@every_dtype
+@given(shapes, slopes, seeds)
+def test_leaky_relu_is_the_formula(backend, dtype, shape, slope, seed):
     x, dy = draws(seed, dtype, shape, shape)
     x.ravel()[0] = 0
     y = call(backend, "leaky_relu", x, slope=slope)
@@ -22,8 +23,9 @@ def test_leaky_relu_is_the_formula(backend, shape, slope, dtype, seed):
     assert_close(call(backend, "leaky_relu_grad", dy, y, slope=slope), naive.leaky_relu_grad(dy, y, slope=slope))
 
 
-@given(shapes, st.integers(1, 5), dtypes, seeds)
-def test_maxout_is_the_formula(backend, shape, pieces, dtype, seed):
+@every_dtype
+@given(shapes, st.integers(1, 5), seeds)
+def test_maxout_is_the_formula(backend, dtype, shape, pieces, seed):
     wide = (*shape[:-1], pieces * shape[-1])
     x, dy = draws(seed, dtype, wide, shape)
     x = np.round(x, 1)  # some are equal: the first of them gets the gradient
@@ -32,7 +34,7 @@ def test_maxout_is_the_formula(backend, shape, pieces, dtype, seed):
     assert_close(call(backend, "maxout_grad", dy, x, y, pieces=pieces), naive.maxout_grad(dy, x, y, pieces=pieces))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_maxout_keeps_nan(backend, place, dtype):
     x = np.arange(6, dtype=dtype).reshape(1, 6)
@@ -41,8 +43,9 @@ def test_maxout_keeps_nan(backend, place, dtype):
 
 
 @pytest.mark.parametrize("kernel", SMOOTH)
-@given(shape=shapes, spread=st.sampled_from([1e-3, 1, 30]), dtype=dtypes, seed=seeds)
-def test_smooth_activations_are_the_formula(backend, kernel, shape, spread, dtype, seed):
+@every_dtype
+@given(shape=shapes, spread=st.sampled_from([1e-3, 1, 30]), seed=seeds)
+def test_smooth_activations_are_the_formula(backend, kernel, dtype, shape, spread, seed):
     x, dy = draws(seed, dtype, shape, shape)
     x *= dtype.type(spread)
     y = call(backend, kernel, x)
@@ -59,7 +62,7 @@ def test_the_oracle_gradients_are_derivatives(kernel):
     assert_close(actual, naive.complex_step(lambda t: (dy * forward(t)).sum(), x))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", LARGER, ids=str)
 def test_larger_arrays_agree_with_the_reference(backend, reference, shape, dtype):
     x, dy = draws(5, dtype, shape, shape)
@@ -70,7 +73,7 @@ def test_larger_arrays_agree_with_the_reference(backend, reference, shape, dtype
         assert_agree(backend, reference, f"{kernel}_grad", dy, call(reference, kernel, x))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", [(100, 200), (8, 14, 14, 33)], ids=str)
 def test_larger_maxout_agrees_with_the_reference(backend, reference, shape, dtype):
     x, dy = draws(6, dtype, (*shape[:-1], 5 * shape[-1]), shape)
@@ -78,7 +81,7 @@ def test_larger_maxout_agrees_with_the_reference(backend, reference, shape, dtyp
     assert_agree(backend, reference, "maxout_grad", dy, x, call(reference, "maxout", x, pieces=5), pieces=5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_small_numbers_keep_their_relative_digits(backend, dtype):
     """tanh(x) near 0 and sigmoid(x) far below it are small, not zero, and right to the last few bits."""
     small = np.logspace(-30, -1, 117).astype(dtype)
@@ -89,7 +92,7 @@ def test_small_numbers_keep_their_relative_digits(backend, dtype):
     np.testing.assert_allclose(call(backend, "sigmoid", far), naive.sigmoid(far), rtol=80 * digits)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_extreme_numbers_saturate_without_a_warning(backend, dtype):
     largest = np.finfo(dtype).max
     x = np.array([-np.inf, -largest, -1e5, -800, -100, -0.0, 0.0, 100, 800, 1e5, largest, np.inf], dtype)
@@ -106,7 +109,7 @@ def test_extreme_numbers_saturate_without_a_warning(backend, dtype):
     np.testing.assert_array_equal(y, np.where(x > 0, x, dtype.type(0.25) * x))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_leaky_relu_at_zero_has_the_slope_of_the_left(backend, dtype):
     dy = np.array([3, 3, 3, 3], dtype)
     y = np.array([-0.0, 0.0, -1, 1], dtype)
@@ -114,7 +117,7 @@ def test_leaky_relu_at_zero_has_the_slope_of_the_left(backend, dtype):
     np.testing.assert_array_equal(actual, np.array([1.5, 1.5, 1.5, 3], dtype))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("length", [1, 7, 8, 64, 101])
 def test_nan_stays_where_it_is(backend, length, dtype):
     x, dy = draws(1, dtype, (length,), (length,))
@@ -132,7 +135,7 @@ def test_nan_stays_where_it_is(backend, length, dtype):
         np.testing.assert_array_equal(np.isnan(gradient), expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("length", [1, 3, 64, 101])
 def test_a_relu_makes_zero_of_minus_infinity(backend, length, dtype):
     """0 * inf is NaN, but max(x, 0) is 0, and so is the gradient left of the kink, whatever comes in."""
@@ -147,7 +150,7 @@ def test_a_relu_makes_zero_of_minus_infinity(backend, length, dtype):
     np.testing.assert_array_equal(call(backend, "leaky_relu", x, slope=1.0), x)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_an_infinite_gradient_reaches_the_largest_piece_alone(backend, dtype):
     x = np.array([[1, 5, 3, 2, -np.inf, np.inf]], dtype)  # of each output the pieces are 1, 3, -inf and 5, 2, inf
     y = call(backend, "maxout", x, pieces=3)

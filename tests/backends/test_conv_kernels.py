@@ -4,14 +4,13 @@ import naive
 import numpy as np
 import pytest
 from calling import (
-    DTYPES,
     TOLERANCE,
     assert_agree,
     assert_close,
     assert_same_bits,
     call,
     draws,
-    dtypes,
+    every_dtype,
     geometries,
     seeds,
 )
@@ -67,8 +66,9 @@ def label(g: ConvGeometry) -> str:
 # ------------------------------------------------------------------------------------------- against loops
 
 
-@given(geometries(), st.integers(1, 3), dtypes, st.booleans(), seeds)
-def test_conv2d_is_the_formula(backend, geometry, N, dtype, biased, seed):
+@every_dtype
+@given(geometries(), st.integers(1, 3), st.booleans(), seeds)
+def test_conv2d_is_the_formula(backend, dtype, geometry, N, biased, seed):
     x_shape, w_shape, _ = shapes_of(N, geometry)
     x, w, b = draws(seed, dtype, x_shape, w_shape, (geometry.K,))
     b = b if biased else None
@@ -85,8 +85,9 @@ def test_no_images_are_an_empty_result(backend, geometry):
     assert_same_bits(sums, w)
 
 
-@given(geometries(), st.integers(1, 3), dtypes, st.booleans(), seeds)
-def test_conv2d_input_grad_is_the_formula(backend, geometry, N, dtype, biased, seed):
+@every_dtype
+@given(geometries(), st.integers(1, 3), st.booleans(), seeds)
+def test_conv2d_input_grad_is_the_formula(backend, dtype, geometry, N, biased, seed):
     _, w_shape, dy_shape = shapes_of(N, geometry)
     w, dy, b = draws(seed, dtype, w_shape, dy_shape, (geometry.C,))
     b = b if biased else None
@@ -94,8 +95,9 @@ def test_conv2d_input_grad_is_the_formula(backend, geometry, N, dtype, biased, s
     assert_close(call(backend, "conv2d_input_grad", dy, w, geometry, b=b), expected)
 
 
-@given(geometries(), st.integers(1, 3), dtypes, seeds)
-def test_conv2d_weight_grad_adds_the_formula(backend, geometry, N, dtype, seed):
+@every_dtype
+@given(geometries(), st.integers(1, 3), seeds)
+def test_conv2d_weight_grad_adds_the_formula(backend, dtype, geometry, N, seed):
     x_shape, w_shape, dy_shape = shapes_of(N, geometry)
     x, dy, before = draws(seed, dtype, x_shape, dy_shape, w_shape)
     result, after = call(backend, "conv2d_weight_grad", x, dy, geometry, add_to=before)
@@ -106,8 +108,9 @@ def test_conv2d_weight_grad_adds_the_formula(backend, geometry, N, dtype, seed):
 # -------------------------------------------------------------------------------------- against each other
 
 
-@given(geometries(largest=12, deepest=9), st.integers(1, 4), dtypes, seeds)
-def test_input_grad_is_the_adjoint_in_x_and_weight_grad_in_w(backend, geometry, N, dtype, seed):
+@every_dtype
+@given(geometries(largest=12, deepest=9), st.integers(1, 4), seeds)
+def test_input_grad_is_the_adjoint_in_x_and_weight_grad_in_w(backend, dtype, geometry, N, seed):
     x_shape, w_shape, dy_shape = shapes_of(N, geometry)
     x, w, dy = draws(seed, dtype, x_shape, w_shape, dy_shape)
     y = call(backend, "conv2d", x, w, None, geometry)
@@ -119,8 +122,9 @@ def test_input_grad_is_the_adjoint_in_x_and_weight_grad_in_w(backend, geometry, 
     assert products == pytest.approx([products[0]] * 3, abs=allowed, rel=0)
 
 
-@given(geometries(), dtypes, seeds)
-def test_conv2d_is_linear_in_the_batch(backend, geometry, dtype, seed):
+@every_dtype
+@given(geometries(), seeds)
+def test_conv2d_is_linear_in_the_batch(backend, dtype, geometry, seed):
     """Each image's result does not depend on its neighbours in the batch."""
     x_shape, w_shape, dy_shape = shapes_of(3, geometry)
     x, w, dy = draws(seed, dtype, x_shape, w_shape, dy_shape)
@@ -142,7 +146,7 @@ def agree(backend, reference, N, geometry, dtype, seed):
     assert_agree(backend, reference, "conv2d_weight_grad", x, dy, geometry, add_to=w)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("geometry", LARGER + GROUPED, ids=label)
 def test_conv_kernels_agree_with_the_reference(backend, reference, geometry, dtype):
     agree(backend, reference, 3, geometry, dtype, 7)
@@ -171,8 +175,9 @@ sizes, depths = st.integers(1, 20), st.integers(1, 70)
 pairs_of_1_to_4, pairs_of_1_to_2 = st.tuples(*[st.integers(1, 4)] * 2), st.tuples(*[st.integers(1, 2)] * 2)
 
 
-@given(st.tuples(sizes, sizes, depths), depths, pairs_of_1_to_4, pairs_of_1_to_2, dtypes, seeds)
-def test_any_channel_count_agrees_with_the_reference(backend, reference, shape, K, filter, stride, dtype, seed):
+@every_dtype
+@given(st.tuples(sizes, sizes, depths), depths, pairs_of_1_to_4, pairs_of_1_to_2, seeds)
+def test_any_channel_count_agrees_with_the_reference(backend, reference, dtype, shape, K, filter, stride, seed):
     agree(backend, reference, 2, conv_geometry(shape, K, filter, stride, "same"), dtype, seed)
 
 
@@ -221,7 +226,7 @@ def test_transposed_convolution_agrees_with_pytorch(backend, size, filter, strid
 # ------------------------------------------------------------------------------------ what is not a number
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_in_an_image_reaches_what_sees_it_and_nothing_else(backend, dtype):
     geometry = conv_geometry((6, 7, 3), 18, (3, 3), (2, 1), ((1, 0), (0, 2)))
     x_shape, w_shape, dy_shape = shapes_of(2, geometry)
@@ -233,7 +238,7 @@ def test_nan_in_an_image_reaches_what_sees_it_and_nothing_else(backend, dtype):
     np.testing.assert_array_equal(np.isnan(dw), np.isnan(naive.conv2d_weight_grad(x, dy, geometry)))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_in_a_cotangent_reaches_what_it_touches_and_nothing_else(backend, dtype):
     geometry = conv_geometry((6, 7, 18), 3, (3, 3), (2, 1), ((1, 0), (0, 2)))
     x_shape, w_shape, dy_shape = shapes_of(2, geometry)
@@ -245,7 +250,7 @@ def test_nan_in_a_cotangent_reaches_what_it_touches_and_nothing_else(backend, dt
     np.testing.assert_array_equal(np.isnan(dw), np.isnan(naive.conv2d_weight_grad(x, dy, geometry)))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_in_a_weight_reaches_its_own_channel_only(backend, dtype):
     """Pixels that see the weight through padding alone may go either way: 0 * NaN, or no product at all."""
     geometry = conv_geometry((5, 6, 4), 19, (3, 3), (1, 1), "same")
@@ -260,7 +265,7 @@ def test_nan_in_a_weight_reaches_its_own_channel_only(backend, dtype):
     assert not np.delete(dx, 2, axis=3).any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_in_a_bias_reaches_its_whole_channel_only(backend, dtype):
     geometry = conv_geometry((5, 6, 4), 19, (3, 3), (2, 2), "same")
     x_shape, w_shape, dy_shape = shapes_of(1, geometry)

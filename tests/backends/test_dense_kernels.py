@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
+from calling import assert_agree, assert_close, call, draws, every_dtype, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,15 +14,17 @@ def factors(M, L, N, transpose_a, transpose_b):
     return ((L, M) if transpose_a else (M, L)), ((N, L) if transpose_b else (L, N))
 
 
-@given(sides, sides, sides, st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
-def test_matmul_is_the_formula(backend, M, L, N, transpose_a, transpose_b, biased, dtype, seed):
+@every_dtype
+@given(sides, sides, sides, st.booleans(), st.booleans(), st.booleans(), seeds)
+def test_matmul_is_the_formula(backend, dtype, M, L, N, transpose_a, transpose_b, biased, seed):
     a, b, bias = draws(seed, dtype, *factors(M, L, N, transpose_a, transpose_b), (N,))
     options = {"transpose_a": transpose_a, "transpose_b": transpose_b, "bias": bias if biased else None}
     assert_close(call(backend, "matmul", a, b, **options), naive.matmul(a, b, **options))
 
 
-@given(sides, sides, sides, st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
-def test_matmul_adds_the_formula(backend, M, L, N, transpose_a, transpose_b, biased, dtype, seed):
+@every_dtype
+@given(sides, sides, sides, st.booleans(), st.booleans(), st.booleans(), seeds)
+def test_matmul_adds_the_formula(backend, dtype, M, L, N, transpose_a, transpose_b, biased, seed):
     a, b, bias, before = draws(seed, dtype, *factors(M, L, N, transpose_a, transpose_b), (N,), (M, N))
     options = {"transpose_a": transpose_a, "transpose_b": transpose_b, "bias": bias if biased else None}
     _, after = call(backend, "matmul", a, b, **options, add_to=before)
@@ -39,7 +41,7 @@ def test_matmul_returns_the_array_it_added_to(backend, M, L, N):
 LARGER = [(64, 100, 4096), (130, 257, 63), (1, 300, 1100), (16, 300, 701), (17, 260, 650), (64, 256, 129)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("transpose_b", [False, True])
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize(("M", "L", "N"), [*LARGER, (1, 8192, 1), (64, 784, 1)])
@@ -53,7 +55,7 @@ def test_larger_products_agree_with_float64(backend, M, L, N, transpose_a, trans
     assert_close(call(backend, "matmul", a, b, add_to=target, **options)[0], expected + target)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_in_a_factor_reaches_its_row_or_column_only(backend, dtype):
     a, b = draws(3, dtype, (5, 7), (7, 19))
     a[2, 3] = np.nan
@@ -68,8 +70,9 @@ def dense_sums(learning, biased, dw, db):
     return (dw, db if biased else None) if learning else None
 
 
-@given(sides, sides, st.integers(1, 70), st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
-def test_dense_grad_is_the_formula(backend, N, F, K, learning, biased, need_dx, dtype, seed):
+@every_dtype
+@given(sides, sides, st.integers(1, 70), st.booleans(), st.booleans(), st.booleans(), seeds)
+def test_dense_grad_is_the_formula(backend, dtype, N, F, K, learning, biased, need_dx, seed):
     dy, x, w, dw, db = draws(seed, dtype, (N, K), (N, F), (F, K), (F, K), (K,))
     add_to = dense_sums(learning, biased, dw, db)
     result = call(backend, "dense_grad", dy, x, w, add_to=add_to, need_dx=need_dx)
@@ -87,7 +90,7 @@ def test_dense_grad_is_the_formula(backend, N, F, K, learning, biased, need_dx, 
 LARGER_LAYERS = [(64, 784, 128), (64, 128, 784), (1, 300, 1001), (300, 70, 2), (301, 257, 3), (1030, 100, 40)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize(("N", "F", "K"), LARGER_LAYERS)
 def test_larger_layers_agree_with_the_reference(backend, reference, N, F, K, dtype):
     dy, x, w, dw, db = draws(7, dtype, (N, K), (N, F), (F, K), (F, K), (K,))
@@ -95,8 +98,9 @@ def test_larger_layers_agree_with_the_reference(backend, reference, N, F, K, dty
         assert_agree(backend, reference, "dense_grad", dy, x, w, add_to=add_to, need_dx=need_dx)
 
 
-@given(st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple), dtypes, seeds)
-def test_channel_sum_adds_the_formula(backend, shape, dtype, seed):
+@every_dtype
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple), seeds)
+def test_channel_sum_adds_the_formula(backend, dtype, shape, seed):
     dy, before = draws(seed, dtype, shape, shape[-1:])
     result, after = call(backend, "channel_sum", dy, add_to=before)
     assert result is None
@@ -112,7 +116,7 @@ def test_channel_sum_of_many_float32_rows_keeps_its_digits(backend, channels):
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_in_a_cotangent_reaches_its_own_sum_only(backend, dtype):
     (dy,) = draws(4, dtype, (2, 3, 4, 19))
     dy[1, 2, 3, 18] = np.nan
@@ -120,15 +124,16 @@ def test_nan_in_a_cotangent_reaches_its_own_sum_only(backend, dtype):
     np.testing.assert_array_equal(np.isnan(total), np.arange(19) == 18)
 
 
-@given(st.integers(1, 3), *[st.integers(1, 9)] * 3, st.booleans(), st.booleans(), dtypes, seeds)
-def test_batched_matmul_is_the_product_of_each_pair(backend, N, M, L, K, transpose_a, transpose_b, dtype, seed):
+@every_dtype
+@given(st.integers(1, 3), *[st.integers(1, 9)] * 3, st.booleans(), st.booleans(), seeds)
+def test_batched_matmul_is_the_product_of_each_pair(backend, dtype, N, M, L, K, transpose_a, transpose_b, seed):
     options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
     a, b = draws(seed, dtype, (N, L, M) if transpose_a else (N, M, L), (N, K, L) if transpose_b else (N, L, K))
     expected = np.stack([naive.matmul(one, other, **options) for one, other in zip(a, b, strict=True)])
     assert_close(call(backend, "batched_matmul", a, b, **options), expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)], ids=str)
 def test_larger_batched_products_agree_with_the_reference(backend, reference, transposed, dtype):
     a, b = draws(3, dtype, (3, 196, 196), (3, 196, 64))

@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_same_bits, dtypes, seeds
+from calling import DTYPES, assert_same_bits, every_dtype, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,15 +16,16 @@ def draw_mask(backend, seed, shape, rate, dtype):
     return np.array(backend.to_numpy(mask))
 
 
-@given(shapes, st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]), dtypes, seeds)
-def test_mask_has_the_shape_dtype_and_values_of_the_formula(backend, shape, rate, dtype, seed):
+@every_dtype
+@given(shapes, st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9]), seeds)
+def test_mask_has_the_shape_dtype_and_values_of_the_formula(backend, dtype, shape, rate, seed):
     mask = draw_mask(backend, seed, shape, rate, dtype)
     assert mask.shape == shape
     assert mask.dtype == dtype
     assert set(np.unique(mask)) <= {dtype.type(0), dtype.type(1 / (1 - rate))}
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("rate", [0.0, 0.25, 0.5, 0.9])
 def test_zeros_are_as_frequent_as_the_rate_says(backend, rate, dtype):
     mask = draw_mask(backend, 12345, (4, 25, 25, 8), rate, dtype)

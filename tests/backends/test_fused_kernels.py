@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, geometries, seeds
+from calling import assert_agree, assert_close, call, draws, every_dtype, geometries, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 from test_dense_kernels import LARGER_LAYERS, dense_sums, sides
@@ -19,8 +19,9 @@ def off_the_kink(x, gamma, beta, mean, var, eps):
     return np.abs(naive.batchnorm_frozen(x, gamma, beta, mean, var, eps=eps)).min() > 1e-3
 
 
-@given(shapes, eps_values, slopes, dtypes, seeds)
-def test_forward_is_the_formula(backend, shape, eps, slope, dtype, seed):
+@every_dtype
+@given(shapes, eps_values, slopes, seeds)
+def test_forward_is_the_formula(backend, dtype, shape, eps, slope, seed):
     arrays = batch(seed, dtype, shape)
     y, mean, var = call(backend, "batchnorm_leaky_relu", *arrays, eps=eps, slope=slope)
     expected, expected_mean, expected_var = naive.batchnorm(*arrays, eps=eps)
@@ -29,15 +30,17 @@ def test_forward_is_the_formula(backend, shape, eps, slope, dtype, seed):
     assert_close(var, expected_var)
 
 
-@given(shapes, eps_values, slopes, dtypes, seeds)
-def test_frozen_forward_is_the_formula(backend, shape, eps, slope, dtype, seed):
+@every_dtype
+@given(shapes, eps_values, slopes, seeds)
+def test_frozen_forward_is_the_formula(backend, dtype, shape, eps, slope, seed):
     arrays = (*batch(seed, dtype, shape), *(np.abs(t) for t in draws(seed + 1, dtype, *[shape[-1:]] * 2)))
     y = call(backend, "batchnorm_frozen_leaky_relu", *arrays, eps=eps, slope=slope)
     assert_close(y, naive.leaky_relu(naive.batchnorm_frozen(*arrays, eps=eps), slope=slope))
 
 
-@given(shapes, eps_values, slopes, dtypes, st.booleans(), st.booleans(), seeds)
-def test_gradient_is_the_formula(backend, shape, eps, slope, dtype, need_dx, learning, seed):
+@every_dtype
+@given(shapes, eps_values, slopes, st.booleans(), st.booleans(), seeds)
+def test_gradient_is_the_formula(backend, dtype, shape, eps, slope, need_dx, learning, seed):
     x, gamma, beta = batch(seed, dtype, shape)
     dy, dgamma, dbeta = draws(seed + 1, dtype, shape, *[shape[-1:]] * 2)
     mean, var = (t.astype(dtype) for t in naive.batch_statistics(x))
@@ -51,7 +54,7 @@ def test_gradient_is_the_formula(backend, shape, eps, slope, dtype, need_dx, lea
     check_grad(dx, sums, expected, (dgamma, dbeta), need_dx)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", LARGER, ids=str)
 def test_larger_batches_agree_with_the_reference(backend, reference, shape, dtype):
     x, gamma, beta = batch(5, dtype, shape)
@@ -72,7 +75,7 @@ def normalized(x, gamma, beta, mean, var):
     return (x - mean) * (gamma / np.sqrt(var + 1e-5)) + beta
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_backward_finds_the_side_of_the_kink_that_forward_took(backend, dtype):
     """Down to the last bit: y > 0 and a derivative of 1 go together."""
     x, gamma, beta = draws(2, dtype, (3000, 40), (40,), (40,))
@@ -94,7 +97,7 @@ def test_backward_finds_the_side_of_the_kink_that_forward_took(backend, dtype):
         np.testing.assert_array_equal(dbeta, np.where(y[row] > 0, 1, 0.5))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_comes_through(backend, dtype):
     x, gamma, beta = batch(1, dtype, (6, 19))
     (dy,) = draws(2, dtype, (6, 19))
@@ -109,24 +112,27 @@ def test_nan_comes_through(backend, dtype):
         assert np.isfinite(np.delete(output, 4, axis=-1)).all()
 
 
-@given(geometries(), st.integers(1, 3), slopes, st.booleans(), dtypes, seeds)
-def test_convolution_is_the_formula(backend, geometry, N, slope, biased, dtype, seed):
+@every_dtype
+@given(geometries(), st.integers(1, 3), slopes, st.booleans(), seeds)
+def test_convolution_is_the_formula(backend, dtype, geometry, N, slope, biased, seed):
     x, w, b = draws(seed, dtype, (N, *geometry.input_shape), geometry.weight_shape, (geometry.K,))
     b = b if biased else None
     y = call(backend, "conv2d_leaky_relu", x, w, b, geometry, slope=slope)
     assert_close(y, naive.leaky_relu(naive.conv2d(x, w, b, geometry), slope=slope))
 
 
-@given(sides, sides, st.integers(1, 70), slopes, st.booleans(), dtypes, seeds)
-def test_dense_forward_is_the_formula(backend, N, F, K, slope, biased, dtype, seed):
+@every_dtype
+@given(sides, sides, st.integers(1, 70), slopes, st.booleans(), seeds)
+def test_dense_forward_is_the_formula(backend, dtype, N, F, K, slope, biased, seed):
     x, w, b = draws(seed, dtype, (N, F), (F, K), (K,))
     b = b if biased else None
     y = call(backend, "dense_leaky_relu", x, w, b, slope=slope)
     assert_close(y, naive.leaky_relu(naive.matmul(x, w, bias=b), slope=slope))
 
 
-@given(sides, sides, st.integers(1, 70), slopes, st.booleans(), st.booleans(), st.booleans(), dtypes, seeds)
-def test_dense_gradient_is_the_formula(backend, N, F, K, slope, learning, biased, need_dx, dtype, seed):
+@every_dtype
+@given(sides, sides, st.integers(1, 70), slopes, st.booleans(), st.booleans(), st.booleans(), seeds)
+def test_dense_gradient_is_the_formula(backend, dtype, N, F, K, slope, learning, biased, need_dx, seed):
     dy, x, w, y, dw, db = draws(seed, dtype, (N, K), (N, F), (F, K), (N, K), (F, K), (K,))
     options = {"slope": slope, "add_to": dense_sums(learning, biased, dw, db), "need_dx": need_dx}
     result = call(backend, "dense_leaky_relu_grad", dy, x, w, y, **options)
@@ -138,7 +144,7 @@ def test_dense_gradient_is_the_formula(backend, N, F, K, slope, learning, biased
     check_grad(dx, sums if biased or sums is None else sums[:1], expected, (dw, db)[: 1 + biased], need_dx)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize(("N", "F", "K"), LARGER_LAYERS)
 def test_larger_dense_layers_agree_with_the_reference(backend, reference, N, F, K, dtype):
     dy, x, w, b, y, dw, db = draws(8, dtype, (N, K), (N, F), (F, K), (K,), (N, K), (F, K), (K,))
@@ -150,7 +156,7 @@ def test_larger_dense_layers_agree_with_the_reference(backend, reference, N, F, 
     assert nothing is None
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_comes_through_a_dense_layer(backend, dtype):
     x, w, b = draws(3, dtype, (9, 7), (7, 19), (19,))
     x[2, 3] = np.nan
@@ -162,7 +168,7 @@ def test_nan_comes_through_a_dense_layer(backend, dtype):
     assert np.isfinite(dx).all() and np.isfinite(db).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("channels", [3, 40])
 @pytest.mark.filterwarnings("ignore:invalid value encountered in matmul")  # in lanes that BLAS does not use
 def test_a_fused_relu_makes_zero_of_minus_infinity(backend, channels, dtype):

@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
+from calling import assert_agree, assert_close, call, draws, every_dtype, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,8 +42,9 @@ def batch(seed, dtype, shape):
     return (x / 4 + 3 * centre.reshape(-1, *[1] * (len(shape) - 1)) + 4 * apart).astype(dtype), gamma, beta
 
 
-@given(cases(), eps_values, dtypes, seeds)
-def test_group_norm_is_the_formula(backend, case, eps, dtype, seed):
+@every_dtype
+@given(cases(), eps_values, seeds)
+def test_group_norm_is_the_formula(backend, dtype, case, eps, seed):
     shape, groups = case
     arrays = batch(seed, dtype, shape)
     actual = call(backend, "group_norm", *arrays, groups=groups, eps=eps)
@@ -51,8 +52,9 @@ def test_group_norm_is_the_formula(backend, case, eps, dtype, seed):
         assert_close(one, other)
 
 
-@given(cases(), eps_values, dtypes, st.booleans(), st.booleans(), seeds)
-def test_group_norm_grad_is_the_formula(backend, case, eps, dtype, need_dx, learning, seed):
+@every_dtype
+@given(cases(), eps_values, st.booleans(), st.booleans(), seeds)
+def test_group_norm_grad_is_the_formula(backend, dtype, case, eps, need_dx, learning, seed):
     shape, groups = case
     x, gamma, _ = batch(seed, dtype, shape)
     dy, *before = draws(seed + 1, dtype, shape, *[shape[-1:]] * 2)
@@ -68,8 +70,9 @@ def test_group_norm_grad_is_the_formula(backend, case, eps, dtype, need_dx, lear
         assert_close(after, start + added)
 
 
-@given(cases(), eps_values, dtypes, st.booleans(), seeds)
-def test_group_norm_double_grad_is_the_derivative_of_the_gradient(backend, case, eps, dtype, learning, seed):
+@every_dtype
+@given(cases(), eps_values, st.booleans(), seeds)
+def test_group_norm_double_grad_is_the_derivative_of_the_gradient(backend, dtype, case, eps, learning, seed):
     shape, groups = case
     x, gamma, _ = batch(seed, dtype, shape)
     v, dy, dgamma = draws(seed + 1, dtype, shape, shape, shape[-1:])
@@ -100,7 +103,7 @@ def test_the_oracle_gradient_is_the_derivative_of_the_oracle_forward(case, eps, 
     assert_close(dbeta, naive.complex_step(lambda t: along_dy(x, gamma, t), beta))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize(("shape", "groups"), LARGER, ids=str)
 def test_larger_batches_agree_with_the_reference(backend, reference, shape, groups, dtype):
     x, gamma, beta = batch(5, dtype, shape)
@@ -136,7 +139,7 @@ def test_float32_with_a_mean_far_from_zero(backend):
     np.testing.assert_allclose(var, wide.var(axis=(1, 3)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", [(3, 12), (3, 2, 4, 12)], ids=str)
 def test_nan_spoils_its_own_group_only(backend, shape, dtype):
     x, gamma, beta = batch(1, dtype, shape)

@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
+from calling import assert_agree, assert_close, call, draws, every_dtype, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +11,9 @@ shapes = st.tuples(*[st.integers(1, 5)] * 4)
 slopes, gains = st.sampled_from([0.0, 0.2]), st.sampled_from([1.0, 2**0.5])
 
 
-@given(shapes, st.booleans(), slopes, gains, dtypes, seeds)
-def test_both_passes_are_the_formula(backend, shape, alike, slope, gain, dtype, seed):
+@every_dtype
+@given(shapes, st.booleans(), slopes, gains, seeds)
+def test_both_passes_are_the_formula(backend, dtype, shape, alike, slope, gain, seed):
     of_noise = (1 if alike else shape[0], *shape[1:3], 1)
     x, dy, n, strength, b, to = draws(seed, dtype, shape, shape, of_noise, (1,), shape[-1:], shape[-1:])
     settings = {"slope": slope, "gain": gain}
@@ -27,7 +28,7 @@ def test_both_passes_are_the_formula(backend, shape, alike, slope, gain, dtype, 
     assert_close(sums[1], to + db)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", [(8, 16, 16, 64), (3, 33, 31, 3)])
 def test_larger_images_agree_with_the_reference(backend, reference, shape, dtype):
     x, dy, n, strength, b = draws(5, dtype, shape, shape, (*shape[:3], 1), (1,), shape[-1:])

@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_agree, assert_close, call, draws, dtypes, seeds
+from calling import assert_agree, assert_close, call, draws, every_dtype, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +32,9 @@ def given_statistics(seed, dtype, channels):
     return mean, spread**2 + dtype.type(0.1)
 
 
-@given(shapes, eps_values, dtypes, seeds)
-def test_batchnorm_is_the_formula(backend, shape, eps, dtype, seed):
+@every_dtype
+@given(shapes, eps_values, seeds)
+def test_batchnorm_is_the_formula(backend, dtype, shape, eps, seed):
     arrays = batch(seed, dtype, shape)
     for actual, expected in zip(
         call(backend, "batchnorm", *arrays, eps=eps), naive.batchnorm(*arrays, eps=eps), strict=True
@@ -41,8 +42,9 @@ def test_batchnorm_is_the_formula(backend, shape, eps, dtype, seed):
         assert_close(actual, expected)
 
 
-@given(shapes, eps_values, dtypes, st.booleans(), st.booleans(), seeds)
-def test_batchnorm_grad_is_the_formula(backend, shape, eps, dtype, need_dx, learning, seed):
+@every_dtype
+@given(shapes, eps_values, st.booleans(), st.booleans(), seeds)
+def test_batchnorm_grad_is_the_formula(backend, dtype, shape, eps, need_dx, learning, seed):
     x, gamma, _ = batch(seed, dtype, shape)
     dy, dgamma, dbeta = draws(seed + 1, dtype, shape, *[shape[-1:]] * 2)
     mean, var = (t.astype(dtype) for t in naive.batch_statistics(x))
@@ -52,8 +54,9 @@ def test_batchnorm_grad_is_the_formula(backend, shape, eps, dtype, need_dx, lear
     check_grad(dx, sums, expected, (dgamma, dbeta), need_dx)
 
 
-@given(shapes, eps_values, dtypes, st.booleans(), st.booleans(), seeds)
-def test_batchnorm_frozen_grad_is_the_formula(backend, shape, eps, dtype, need_dx, learning, seed):
+@every_dtype
+@given(shapes, eps_values, st.booleans(), st.booleans(), seeds)
+def test_batchnorm_frozen_grad_is_the_formula(backend, dtype, shape, eps, need_dx, learning, seed):
     x, gamma, _ = batch(seed, dtype, shape)
     dy, dgamma, dbeta = draws(seed + 1, dtype, shape, *[shape[-1:]] * 2)
     mean, var = given_statistics(seed, dtype, shape[-1])
@@ -76,8 +79,9 @@ def check_grad(dx, sums, expected, before, need_dx):
             assert_close(after, start + added)
 
 
-@given(shapes, eps_values, dtypes, st.booleans(), seeds)
-def test_batchnorm_double_grad_is_the_derivative_of_the_gradient(backend, shape, eps, dtype, learning, seed):
+@every_dtype
+@given(shapes, eps_values, st.booleans(), seeds)
+def test_batchnorm_double_grad_is_the_derivative_of_the_gradient(backend, dtype, shape, eps, learning, seed):
     x, gamma, _ = batch(seed, dtype, shape)
     v, dy, dgamma = draws(seed + 1, dtype, shape, shape, shape[-1:])
     mean, var = (t.astype(dtype) for t in naive.batch_statistics(x))
@@ -90,8 +94,9 @@ def test_batchnorm_double_grad_is_the_derivative_of_the_gradient(backend, shape,
         assert_close(after, dgamma + expected[2])
 
 
-@given(shapes, eps_values, dtypes, seeds)
-def test_batchnorm_frozen_is_the_formula(backend, shape, eps, dtype, seed):
+@every_dtype
+@given(shapes, eps_values, seeds)
+def test_batchnorm_frozen_is_the_formula(backend, dtype, shape, eps, seed):
     arrays = (*batch(seed, dtype, shape), *given_statistics(seed, dtype, shape[-1]))
     assert_close(call(backend, "batchnorm_frozen", *arrays, eps=eps), naive.batchnorm_frozen(*arrays, eps=eps))
 
@@ -110,7 +115,7 @@ def test_the_oracle_gradient_is_the_derivative_of_the_oracle_forward(shape, eps,
     assert_close(dbeta, naive.complex_step(lambda t: along_dy(x, gamma, t), beta))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", LARGER, ids=str)
 def test_larger_batches_agree_with_the_reference(backend, reference, shape, dtype):
     x, gamma, beta = batch(5, dtype, shape)
@@ -126,7 +131,7 @@ def test_larger_batches_agree_with_the_reference(backend, reference, shape, dtyp
     assert_agree(backend, reference, "batchnorm_double_grad", *arrays, eps=1e-5, add_to=dgamma)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", [(1, 3), (1, 1, 1, 2)], ids=str)
 def test_a_single_row_becomes_beta(backend, shape, dtype):
     x, gamma, beta = draws(1, dtype, shape, *[shape[-1:]] * 2)
@@ -176,7 +181,7 @@ def test_statistics_of_many_rows_keep_their_digits(backend, shape):
     assert_close(y.reshape(rows.shape), (rows - rows.mean(axis=0)) / np.sqrt(rows.var(axis=0) + 1e-5))
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("shape", [(6, 19), (2, 3, 3, 19)], ids=str)
 def test_nan_spoils_its_own_channel_only(backend, shape, dtype):
     x, gamma, beta = batch(1, dtype, shape)

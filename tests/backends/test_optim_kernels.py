@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, assert_close, assert_same_bits, draws, dtypes, seeds, to_backend, to_host, update
+from calling import assert_close, assert_same_bits, draws, every_dtype, seeds, to_backend, to_host, update
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,8 +15,9 @@ betas = st.sampled_from([0.0, 0.5, 0.9, 0.999])
 decays = st.sampled_from([0.0, 0.01, 0.5])
 
 
-@given(lengths, rates, betas, betas, decays, st.sampled_from([1e-8, 1e-3]), st.integers(1, 5000), dtypes, seeds)
-def test_adam_step_is_the_formula(backend, length, lr, beta1, beta2, weight_decay, eps, step, dtype, seed):
+@every_dtype
+@given(lengths, rates, betas, betas, decays, st.sampled_from([1e-8, 1e-3]), st.integers(1, 5000), seeds)
+def test_adam_step_is_the_formula(backend, dtype, length, lr, beta1, beta2, weight_decay, eps, step, seed):
     w, dw, m, v = draws(seed, dtype, *[(length,)] * 4)
     # With beta2 = 0 a tiny gradient divided by its own size still counts: stay away from 0 / eps.
     dw, v = (dw + np.sign(dw)).astype(dtype), v**2
@@ -26,8 +27,9 @@ def test_adam_step_is_the_formula(backend, length, lr, beta1, beta2, weight_deca
         assert_close(actual, expected)
 
 
-@given(lengths, rates, betas, dtypes, seeds)
-def test_sgd_step_is_the_formula(backend, length, lr, momentum, dtype, seed):
+@every_dtype
+@given(lengths, rates, betas, seeds)
+def test_sgd_step_is_the_formula(backend, dtype, length, lr, momentum, seed):
     w, dw, velocity = draws(seed, dtype, *[(length,)] * 3)
     after_w, _, after_velocity = update(backend, "sgd_step", w, dw, velocity, lr=lr, momentum=momentum)
     expected = naive.sgd_step(w, dw, velocity, lr=lr, momentum=momentum)
@@ -35,8 +37,9 @@ def test_sgd_step_is_the_formula(backend, length, lr, momentum, dtype, seed):
     assert_close(after_velocity, expected[1])
 
 
-@given(lengths, rates, betas, st.sampled_from([1e-8, 1e-3]), dtypes, seeds)
-def test_rmsprop_step_is_the_formula(backend, length, lr, decay, eps, dtype, seed):
+@every_dtype
+@given(lengths, rates, betas, st.sampled_from([1e-8, 1e-3]), seeds)
+def test_rmsprop_step_is_the_formula(backend, dtype, length, lr, decay, eps, seed):
     w, dw, square = draws(seed, dtype, *[(length,)] * 3)
     dw, square = (dw + np.sign(dw)).astype(dtype), square**2
     after_w, _, after_square = update(backend, "rmsprop_step", w, dw, square, lr=lr, decay=decay, eps=eps)
@@ -45,16 +48,18 @@ def test_rmsprop_step_is_the_formula(backend, length, lr, decay, eps, dtype, see
     assert_close(after_square, expected[1])
 
 
-@given(lengths, st.sampled_from([0.0, 0.5, 0.999, 1.0]), dtypes, seeds)
-def test_ema_step_is_the_formula(backend, length, decay, dtype, seed):
+@every_dtype
+@given(lengths, st.sampled_from([0.0, 0.5, 0.999, 1.0]), seeds)
+def test_ema_step_is_the_formula(backend, dtype, length, decay, seed):
     average, w = draws(seed, dtype, *[(length,)] * 2)
     after, _ = update(backend, "ema_step", average, w, decay=decay)
     assert_close(after, naive.ema_step(average, w, decay=decay))
 
 
-@given(lengths, st.sampled_from([1e-3, 0.7, 5.0, 1e3]), dtypes, seeds)
+@every_dtype
+@given(lengths, st.sampled_from([1e-3, 0.7, 5.0, 1e3]), seeds)
 @pytest.mark.parametrize("kernel", ["clip_norm", "clip_value"])
-def test_clipping_is_the_formula(backend, kernel, length, limit, dtype, seed):
+def test_clipping_is_the_formula(backend, kernel, dtype, length, limit, seed):
     (x,) = draws(seed, dtype, (length,))
     (after,) = update(backend, kernel, x, limit=limit)
     assert_close(after, getattr(naive, kernel)(x, limit=limit))
@@ -106,7 +111,7 @@ def gradients(dtype, steps=400, length=37):
     return scaled
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @every_step
 def test_many_steps_stay_with_a_float64_oracle(backend, kernel, states, settings, dtype):
     steps = gradients(dtype)
@@ -118,7 +123,7 @@ def test_many_steps_stay_with_a_float64_oracle(backend, kernel, states, settings
     assert_close(walk(backend, kernel, steps, states, **settings), w)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize("name", STEPS)
 def test_many_steps_agree_with_pytorch(fast_backend, name, dtype):
     torch = pytest.importorskip("torch")
@@ -138,7 +143,7 @@ def test_many_steps_agree_with_pytorch(fast_backend, name, dtype):
     assert_close(walk(fast_backend, kernel, steps, states, **settings), w.detach().numpy())
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_clipping_and_averaging_agree_with_pytorch(backend, dtype):
     torch = pytest.importorskip("torch")
     average, w = draws(4, dtype, *[(301,)] * 2)
@@ -154,7 +159,7 @@ def test_clipping_and_averaging_agree_with_pytorch(backend, dtype):
         assert_close(update(backend, kernel, w, limit=0.5)[0], p.grad.numpy(), tolerance=1e-6)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_a_zero_gradient_with_no_past_moves_nothing(backend, dtype):
     (w,) = draws(1, dtype, (9,))
     zeros = np.zeros_like(w)
@@ -163,7 +168,7 @@ def test_a_zero_gradient_with_no_past_moves_nothing(backend, dtype):
     assert_same_bits(update(backend, "rmsprop_step", w, zeros, zeros, **RMSPROP)[0], w)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_in_a_gradient_reaches_its_own_weight_only(backend, dtype):
     w, dw, m, v = draws(1, dtype, *[(101,)] * 4)
     dw[99] = np.nan

@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from calling import DTYPES, TOLERANCE, assert_agree, assert_close, call, draws, dtypes, seeds
+from calling import TOLERANCE, assert_agree, assert_close, call, draws, every_dtype, seeds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,8 +16,9 @@ def enlarged(shape, factor):
     return N, H * factor[0], W * factor[1], C
 
 
-@given(shapes, factors, dtypes, seeds)
-def test_upsampling_is_the_formula(backend, shape, factor, dtype, seed):
+@every_dtype
+@given(shapes, factors, seeds)
+def test_upsampling_is_the_formula(backend, dtype, shape, factor, seed):
     x, dy = draws(seed, dtype, shape, enlarged(shape, factor))
     y = call(backend, "upsample_nearest", x, factor=factor)
     np.testing.assert_array_equal(y, naive.upsample_nearest(x, factor=factor).astype(dtype))
@@ -27,7 +28,7 @@ def test_upsampling_is_the_formula(backend, shape, factor, dtype, seed):
     assert np.vdot(y.astype(float), dy) == pytest.approx(np.vdot(x.astype(float), dx), abs=allowed, rel=0)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize(("shape", "factor"), [((8, 7, 7, 128), (2, 2)), ((3, 9, 5, 33), (1, 4))])
 def test_larger_images_agree_with_the_reference(backend, reference, shape, factor, dtype):
     x, dy = draws(5, dtype, shape, enlarged(shape, factor))
@@ -35,8 +36,9 @@ def test_larger_images_agree_with_the_reference(backend, reference, shape, facto
     assert_agree(backend, reference, "upsample_nearest_grad", dy, factor=factor)
 
 
-@given(shapes, factors, dtypes, seeds)
-def test_depth_to_space_is_the_formula_and_space_to_depth_its_inverse(backend, shape, factor, dtype, seed):
+@every_dtype
+@given(shapes, factors, seeds)
+def test_depth_to_space_is_the_formula_and_space_to_depth_its_inverse(backend, dtype, shape, factor, seed):
     (x,) = draws(seed, dtype, (*shape[:3], shape[3] * factor[0] * factor[1]))
     y = call(backend, "depth_to_space", x, factor=factor)
     np.testing.assert_array_equal(y, naive.depth_to_space(x, factor=factor).astype(dtype))
@@ -44,7 +46,7 @@ def test_depth_to_space_is_the_formula_and_space_to_depth_its_inverse(backend, s
     np.testing.assert_array_equal(call(backend, "space_to_depth", y, factor=factor), x)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize(("shape", "factor"), [((8, 14, 14, 64), (2, 2)), ((3, 9, 5, 36), (1, 4))])
 def test_larger_shuffles_agree_with_the_reference(backend, reference, shape, factor, dtype):
     (x,) = draws(5, dtype, shape)
@@ -54,7 +56,7 @@ def test_larger_shuffles_agree_with_the_reference(backend, reference, shape, fac
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 def test_nan_stays_in_its_block(backend, dtype):
     x, dy = draws(5, dtype, (2, 3, 4, 9), (2, 6, 12, 9))
     x[1, 2, 3, 8] = dy[0, 5, 7, 4] = np.nan
@@ -76,8 +78,9 @@ def reflected(shape, padding):
     return N, top + H + bottom, left + W + right, C
 
 
-@given(reflections(), dtypes, seeds)
-def test_reflection_is_the_formula_and_its_gradient_the_adjoint(backend, drawn, dtype, seed):
+@every_dtype
+@given(reflections(), seeds)
+def test_reflection_is_the_formula_and_its_gradient_the_adjoint(backend, dtype, drawn, seed):
     shape, padding = drawn
     x, dy = draws(seed, dtype, shape, reflected(shape, padding))
     y = call(backend, "reflect_pad", x, padding=padding)
@@ -94,7 +97,7 @@ def test_reflection_does_not_repeat_the_border(backend):
     assert y.ravel().tolist() == [3, 2, 1, 2, 3, 4, 3, 2]
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@every_dtype
 @pytest.mark.parametrize(("shape", "padding"), [((8, 14, 14, 64), ((3, 3), (3, 3))), ((3, 9, 5, 33), ((0, 8), (4, 1)))])
 def test_larger_reflections_agree_with_the_reference(backend, reference, shape, padding, dtype):
     x, dy = draws(5, dtype, shape, reflected(shape, padding))

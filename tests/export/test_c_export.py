@@ -119,7 +119,7 @@ def test_no_warning_from_others(tmp_path: Path, command):
     for name, weights in (("sngan with classes", "int8"), ("pix2pix instance", "fp16"), ("pixels moved", "fp32")):
         FORMATS["c"].write(CASES[name].subject(), tmp_path / "g.h", ExportOptions(weights=weights))
         compiled(*command, *WARNINGS, "-DMINIGAN_SELF_TEST", "-fsyntax-only", tmp_path / "g.h")
-        compiled(*command, *WARNINGS, "-fsyntax-only", tmp_path / "g.h")  # the declarations alone
+    compiled(*command, *WARNINGS, "-fsyntax-only", tmp_path / "g.h")  # the declarations alone
 
 
 @pytest.mark.skipif(ZIG is None, reason="no ziglang to compile for ARM with")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from minigan.backends import Backend
@@ -13,7 +14,7 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
 
 seeds = st.integers(0, 2**32 - 1)
-dtypes = st.sampled_from(DTYPES)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
 def draws(seed: int, dtype: Any, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:

@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 from _pytest.terminal import TerminalReporter
 
+from minigan.nn import gradcheck
+
 # A process takes up to a gigabyte.
 MOST_PROCESSES = 8
 # With as many threads as CPUs in each process they would wait for each other, above all those of NumPy's BLAS.
 THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+# Small arrays are checked along every axis in the exhaustive tests, which have all layers; in others larger ones than
+# these along a few directions that mix all axes, as large arrays always are. That was half of a check's time.
+FEW_AXES = 8
 DOTS = 1500  # of the whole suite: some twenty lines
 
 
@@ -61,6 +66,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Dots(), "dots")
+    if config.option.markexpr == "not exhaustive":
+        gradcheck.EVERY_AXIS = FEW_AXES
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # marked before those that are not wanted are left out
@@ -82,20 +89,60 @@ def engine_of(item: pytest.Item) -> str:
     return next((str(given[name]) for name in ("backend", "host_backend", "fast_backend") if name in given), "")
 
 
-# Whole networks against finite differences; those of every layer are quick on every engine.
+# Whole networks against finite differences; those of every layer are quick on the reference.
 NETWORKS = ("test_whole_networks_pass_the_gradient_check", "test_recipes")
-# Where a number comes from, and where it goes to, is the same source in both precisions.
-PROMISES = ("test_the_same_inputs_give_the_same_bits", "test_the_same_step_gives_the_same_bits")
-PROMISES += ("test_a_result_outlives_later_calls", "test_every_kernel_takes_every_layout")
-PROMISES += ("test_every_kernel_takes_read_only_arrays",)
 
-# How a layer hands gradients, shapes and batches on is the same source on every engine; its kernels have tests of their
-# own, of sums that they add to, of layouts and of float32.
-RULES = ("test_without_dx_the_parameter_gradients_are_the_same", "test_frozen_computes_the_same_dx")
-RULES += ("test_gradients_accumulate", "test_double_backward_accumulates", "test_shapes_and_names_are_inferred")
-RULES += ("test_views_that_are_not_contiguous_are_read_right", "test_float32_follows_float64")
-RULES += ("test_an_example_alone_in_eval_mode_gets_what_it_gets_in_a_batch",)
-RULES += ("test_a_separable_layer_does_to_two_batches_what_it_does_to_one_of_both",)
+# How something is derived: by finite differences, by PyTorch or by ONNX's cases, most in double precision. All engines
+# share that source; of compiled ones each kernel and each layer is compared with the reference, in single precision.
+DERIVED = (  # files
+    "test_condition",
+    "test_gradient_penalties",
+    "test_layer_gradients",
+    "test_layer_penalties",
+    "test_modulation",
+    "test_onnx_nodes",
+    "test_residual_blocks",
+    "test_step_gradients",
+    "test_styled",
+    "test_synthesis",
+    "test_torch_layers",
+    "test_torch_modulation",
+    "test_torch_r3gan",
+    "test_variational",
+)
+# How a layer hands gradients, shapes and batches on, likewise: its kernels have tests of their own, of sums that they
+# add to, of layouts and of float32.
+RULES = (
+    "test_a_constant_image_stays_inside",
+    "test_a_separable_layer_does_to_two_batches_what_it_does_to_one_of_both",
+    "test_a_whole_step_s_gradients",
+    "test_add_to_accumulates_in_the_given_array",
+    "test_an_example_alone_in_eval_mode_gets_what_it_gets_in_a_batch",
+    "test_backward_is_the_adjoint_and_double_backward_the_map_itself",
+    "test_conv_kernels_agree_with_pytorch",
+    "test_double_backward_accumulates",
+    "test_each_is_the_other_transposed",
+    "test_float32_follows_float64",
+    "test_frozen_computes_the_same_dx",
+    "test_gradients_accumulate",
+    "test_outputs_and_gradients_are_pytorchs",
+    "test_shapes_and_names_are_inferred",
+    "test_sigma_becomes_the_largest_singular_value",
+    "test_statistics_change_when_committed_and_only_then",
+    "test_transposed_convolution_agrees_with_pytorch",
+    "test_views_that_are_not_contiguous_are_read_right",
+    "test_with_p_0_and_in_evaluation_nothing_changes",
+    "test_without_dx_the_parameter_gradients_are_the_same",
+)
+# What a network learns within some dozens of steps, and batches for many threads: slow on the stand-in, and of NumPy's
+# rules alone. Of recipes two take their steps there.
+LEARNS = (
+    "test_a_full_batch_agrees_and_gives_the_same_bits_again",
+    "test_a_gan_learns",
+    "test_a_weight_of_an_auxiliary_term_counts",
+    "test_it_learns",
+)
+STEPPED = ("dcgan", "mlp")
 
 # Runs that go on where they were interrupted: what is saved does not depend on the engine.
 RESUMED = ("test_an_interrupted_run_continues_with_the_same_bits", "test_so_does_the_average_of_the_weights")
@@ -107,21 +154,24 @@ def repeats(item: pytest.Item) -> bool:
 
     Compiled code is quick to compute and slow to compile, or on a stand-in the other way round.
     """
-    engine = engine_of(item)
+    engine, name = engine_of(item), getattr(item, "originalname", None)
+    if engine == "reference" and name == "test_every_backend_computes_what_the_reference_does":
+        return True
     if engine not in ("cpu", "gpu on the CPU"):
         return False
     given = item.callspec.params
-    name = getattr(item, "originalname", None)
     if name in NETWORKS:
         return bool(given.get("name") != "dcgan")
-    if name in PROMISES:
-        return str(given.get("dtype")) == "float64"
-    if name in RULES:
+    if str(given.get("dtype")) == "float64":  # the same source as in float32, compiled once more
+        return True
+    if name in RULES or item.path.stem in DERIVED:
         return True
     if name in RESUMED:
         return bool(given.get("stop_at") != 5)
+    if engine == "cpu":
+        return False
     # A layer's two modes differ in what it calls, and its kernels are tested on their own.
-    return engine == "gpu on the CPU" and given.get("train") is False
+    return name in LEARNS or given.get("train") is False or getattr(given.get("recipe"), "name", "dcgan") not in STEPPED
 
 
 class Dots:

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from selection import few_quick
 
 from minigan.backends import Backend
 from minigan.errors import ConfigError
@@ -470,7 +471,11 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+# The gradients of each layer are checked, and those of whole steps of the other recipes: `test_step_gradients.py`.
+QUICK = ("dcgan", "mlp", "minimax, points", "r3gan", "multi-d, packed", "pacgan")
+
+
+@pytest.mark.parametrize("name", few_quick(SMALL, QUICK))
 def test_whole_networks_pass_the_gradient_check(host_backend: Backend, name: str):
     recipe, shape = SMALL[name]
     rng = np.random.default_rng(0)

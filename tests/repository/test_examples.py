@@ -33,7 +33,14 @@ def _recipes_as_before():
         del RECIPES[name]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+LONG = ("sick_runs", "night")  # eight runs, and a run with all its inspections
+
+every_example = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.exhaustive] if path.stem in LONG else []) for path in EXAMPLES
+]
+
+
+@pytest.mark.parametrize("path", every_example)
 def test_an_example_leaves_a_picture(tmp_path, capsys, path: Path):
     module = loaded(path)
     module.main(2, tmp_path / "samples.png")

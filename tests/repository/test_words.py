@@ -12,7 +12,7 @@ SUFFIXES = (".py", ".md", ".cu", ".cuh", ".hpp", ".toml")
 NOT_A_THING = {"What", "Of", "Whatever", "Those", "That"}
 # -ize throughout: names such as `Optimizer`, `BatchNormalization` and `reparameterize` stand next to the prose.
 OTHER_SPELLING = re.compile(
-    r"\w*(?:optimi|normali|initiali|minimi|maximi|paramet(?:e|)ri|standardi|vectori|regulari|speciali|memori|recogni)"
+    r"\b\w*(?:optimi|normali|initiali|minimi|maximi|paramet(?:e|)ri|standardi|vectori|regulari|speciali|memori|recogni)"
     r"s(?:e|ing|ation|able)\w*",
     re.IGNORECASE,
 )

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from minigan.support.interruption import Interruption
 from minigan.support.progress import PlainProgress
 from minigan.training.moving_average import STATISTICS
 from minigan.training.rhythm import Rhythm
+from minigan.training.sampling import standing_statistics
 
 PLAIN = {"preset": "paper", "width": 4}
 RHYTHM = Rhythm(log_every=2, sample_every=5, checkpoint_every=4)
@@ -124,7 +126,9 @@ def test_a_learning_rate_that_jumps_with_the_number_of_steps_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("statistics", STATISTICS)
-def test_so_does_the_average_of_the_weights(tmp_path, fast_backend, statistics):
+def test_so_does_the_average_of_the_weights(tmp_path, monkeypatch, fast_backend, statistics):
+    few = partial(standing_statistics, batches=5)
+    monkeypatch.setattr("minigan.training.moving_average.standing_statistics", few)
     continues_with_the_same_bits(tmp_path, config(fast_backend.name, width=2, ema=0.9, ema_statistics=statistics), 5)
 
 

@@ -1,5 +1,7 @@
 """The moving average of G's weights: its numbers, its statistics, and that it leaves training alone."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from layer_cases import CASES, built
@@ -19,6 +21,7 @@ from minigan.nn.layers import (
 )
 from minigan.nn.network import Residual, Sequential
 from minigan.nn.schedules import CosineRamp
+from minigan.training import moving_average
 from minigan.training.moving_average import STATISTICS, HalfLife, MovingAverage
 from minigan.training.sampling import generate, standing_statistics
 
@@ -140,7 +143,8 @@ def test_standing_statistics_fit_averaged_weights(backend: Backend):
     assert deviations["standing"] < 0.1 < deviations["running"]
 
 
-def test_standing_statistics_depend_on_nothing_but_weights_and_seed(backend: Backend):
+def test_standing_statistics_depend_on_nothing_but_weights_and_seed(monkeypatch, backend: Backend):
+    monkeypatch.setattr(moving_average, "standing_statistics", partial(standing_statistics, batches=5))
     G = network(backend)
     average = averaged(G, statistics="standing", seed=[3, 1])
     average.settle()
@@ -283,7 +287,8 @@ def test_dropout_drops_with_batch_statistics_only(backend: Backend):
 
 
 @every_statistics
-def test_averaging_goes_on_bit_for_bit(backend: Backend, statistics: str):
+def test_averaging_goes_on_bit_for_bit(monkeypatch, backend: Backend, statistics: str):
+    monkeypatch.setattr(moving_average, "standing_statistics", partial(standing_statistics, batches=5))
     G = network(backend, dtype="float32")
     straight, resumed = (averaged(G, statistics=statistics) for _ in range(2))
     for t in range(6):

@@ -73,6 +73,7 @@ def expect_tiles(backend, g, images):
         assert isinstance(backend.plan(kernel, g, images, FLOAT32), TilesPlan | WeightTilesPlan), kernel
 
 
+@pytest.mark.exhaustive  # as below, where float32 arrays are converted on the way into tiles
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", units())
 @pytest.mark.parametrize(("images", "g"), CASES)
@@ -101,6 +102,21 @@ def test_three_products_have_the_digits_of_float32(rng, name, products, images, 
 
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", units())
+@pytest.mark.parametrize(("images", "g"), CASES)
+def test_bfloat16_arrays_have_the_products_of_their_numbers_rounded_once(rng, name, images, g):
+    backend = backend_of(name, 1)
+    expect_tiles(backend, g, images)
+    x, dy, w, *biases = arrays(rng, images, g, bfloat16())
+    exact = [rounded(factor) for factor in (x, dy, w)]
+    expected = results(REFERENCE, g, *exact, *(b.astype(np.float64) for b in biases))
+    for actual, number in zip(results(backend, g, x, dy, w, *biases), expected, strict=True):
+        unit = 0 if actual.dtype == np.float32 else 2.0**-8 * np.abs(number)  # a gradient of weights is not rounded
+        assert (np.abs(actual.astype(np.float64) - number) <= unit + 3e-6 * np.abs(number).max()).all()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("name", units())
 def test_bfloat16_arrays_are_read_and_written(rng, name):
     backend = backend_of(name, 1)
     for images, g in CASES[1:7]:
@@ -113,6 +129,7 @@ def test_bfloat16_arrays_are_read_and_written(rng, name):
                 np.testing.assert_array_equal(narrow, expected.astype(bfloat16()))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", units())
 def test_an_activation_comes_before_the_rounding(rng, name):
@@ -129,6 +146,7 @@ def test_an_activation_comes_before_the_rounding(rng, name):
             np.testing.assert_array_equal(found.astype(np.float32), expected.astype(bfloat16()).astype(np.float32))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("products", [1, THREE])
 @given(
     images=st.sampled_from([1, 3, 15, 16, 17, 31, 32, 33, 50]),
@@ -154,6 +172,7 @@ def test_any_geometry(products, images, size, channels, taps, stride, padding, t
         np.testing.assert_allclose(one, other, rtol=0, atol=2e-5 * np.abs(other).max())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("name", units())
 @pytest.mark.parametrize("products", [1, THREE])
@@ -170,6 +189,7 @@ def test_what_is_not_finite_stays_so_and_where_it_is(rng, name, products, number
         np.testing.assert_array_equal(np.isfinite(actual), np.isfinite(expected))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("always")
 @pytest.mark.parametrize("products", [1, THREE])
 def test_same_threads_same_bits(rng, products):

@@ -244,6 +244,7 @@ def test_what_is_not_finite_is_not_lost(layer, number):
                 assert not there.all()
 
 
+@pytest.mark.exhaustive  # `test_the_choice` has it, too
 def test_float64_is_direct():
     images, g = 16, LAYERS["4x4 stride 2"][1]
     arrays = draws(g, images, dtype=np.dtype(np.float64))

@@ -10,7 +10,7 @@ from minigan.nn.network import Sequential
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 IMAGE = (7, 6, 8)
 LAYERS = {
-    "in 2 groups": lambda kind, padding: kind(8, 3, groups=2, padding=padding),
+    "in 4 groups": lambda kind, padding: kind(8, 3, groups=4, padding=padding),
     "depthwise": lambda kind, padding: kind(8, 3, groups=8, padding=padding),
     "dilated": lambda kind, padding: kind(8, 3, dilation=2, padding=padding),
     "dilated, in 4 groups": lambda kind, padding: kind(16, (3, 2), dilation=(2, 3), groups=4, padding=padding),

@@ -26,11 +26,13 @@ from minigan.nn.network import Parallel, Residual, Sequential
 from minigan.nn.network.inpainting import Inpainting
 from minigan.nn.network.mapping import MappingNetwork
 
+SINGLE = "float32"  # for what is compared bit by bit
+
 
 @every_case
 @both_modes
 def test_forward_is_pure(backend: Backend, case: Case, train: bool):
-    layer, x = built(case, backend), batch(case, backend)
+    layer, x = built(case, backend, dtype=SINGLE), batch(case, backend, dtype=SINGLE)
     before = [host(backend, a) for a in (x, layer.arena.flat, layer.state.flat)]
     y, _ = layer.forward(x, train=train, rng=masks())
     again, _ = layer.forward(x, train=train, rng=masks())
@@ -42,7 +44,11 @@ def test_forward_is_pure(backend: Backend, case: Case, train: bool):
 @every_case
 @both_modes
 def test_backward_changes_only_its_destination(backend: Backend, case: Case, train: bool):
-    layer, x, dy = built(case, backend), batch(case, backend), cotangent(case, backend)
+    layer, x, dy = (
+        built(case, backend, dtype=SINGLE),
+        batch(case, backend, dtype=SINGLE),
+        cotangent(case, backend, dtype=SINGLE),
+    )
     y, cache = layer.forward(x, train=train, rng=masks())
     arrays = (x, y, dy, layer.arena.flat, layer.state.flat)
     before = [host(backend, a) for a in arrays]
@@ -58,9 +64,9 @@ def test_backward_changes_only_its_destination(backend: Backend, case: Case, tra
 @every_case
 @both_modes
 def test_two_live_tapes_do_not_disturb_each_other(backend: Backend, case: Case, train: bool):
-    layer, rng = built(case, backend), masks()
-    inputs = [batch(case, backend, seed=10), batch(case, backend, seed=11)]
-    cotangents = [cotangent(case, backend, seed=12), cotangent(case, backend, seed=13)]
+    layer, rng = built(case, backend, dtype=SINGLE), masks()
+    inputs = [batch(case, backend, dtype=SINGLE, seed=10), batch(case, backend, dtype=SINGLE, seed=11)]
+    cotangents = [cotangent(case, backend, dtype=SINGLE, seed=12), cotangent(case, backend, dtype=SINGLE, seed=13)]
     caches = [layer.forward(x, train=train, rng=rng)[1] for x in inputs]
     late = [layer.gradients(), layer.gradients()]
     dx_late = [None, None]
@@ -172,18 +178,22 @@ def test_float32_follows_float64(backend: Backend, case: Case):
 
 
 @every_case
-def test_every_backend_computes_what_the_reference_does(backend: Backend, reference: Backend, case: Case):
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-10)])
+def test_every_backend_computes_what_the_reference_does(
+    backend: Backend, reference: Backend, case: Case, dtype: str, tolerance: float
+):
     results = []
     for engine in (backend, reference):
-        layer = built(case, engine)
-        y, cache = layer.forward(batch(case, engine), train=True, rng=masks())
+        layer, dy = built(case, engine, dtype=dtype), cotangent(case, engine, dtype=dtype)
+        y, cache = layer.forward(batch(case, engine, dtype=dtype), train=True, rng=masks())
         grads = layer.gradients()
-        dx, record = layer.backward_recorded(cotangent(case, engine), cache)
-        layer.backward(cotangent(case, engine), cache, grads=grads)
+        dx, record = layer.backward_recorded(dy, cache)
+        layer.backward(dy, cache, grads=grads)
         ddy, _ = layer.double_backward(dx, record, cache, grads=grads)
         results.append([host(engine, a) for a in (y, dx, ddy, grads.flat)])
     for actual, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-10)
+        assert actual.dtype == dtype
+        np.testing.assert_allclose(actual, expected, rtol=10 * tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items() if case.alone])
@@ -257,9 +267,9 @@ def test_statistics_change_when_committed_and_only_then(backend: Backend, name: 
 
 def test_an_eval_pass_has_no_statistics_to_commit(backend: Backend):
     case = CASES["BatchNorm images"]
-    layer = built(case, backend)
+    layer = built(case, backend, dtype=SINGLE)
     before = host(backend, layer.state.flat)
-    _, cache = layer.forward(batch(case, backend), train=False)
+    _, cache = layer.forward(batch(case, backend, dtype=SINGLE), train=False)
     layer.commit_statistics(cache)
     assert same_bits(backend, layer.state.flat, backend.asarray(before))
 
@@ -267,7 +277,11 @@ def test_an_eval_pass_has_no_statistics_to_commit(backend: Backend):
 def test_an_eval_tape_keeps_the_statistics_it_used(backend: Backend):
     """A commit between forward and backward must not change the backward pass."""
     case = CASES["BatchNorm images"]
-    layer, x, dy = built(case, backend), batch(case, backend), cotangent(case, backend)
+    layer, x, dy = (
+        built(case, backend, dtype=SINGLE),
+        batch(case, backend, dtype=SINGLE),
+        cotangent(case, backend, dtype=SINGLE),
+    )
     _, cache = layer.forward(x, train=False)
     before = host(backend, layer.backward(dy, cache, grads=None))
     _, training = layer.forward(x, train=True)
@@ -278,9 +292,9 @@ def test_an_eval_tape_keeps_the_statistics_it_used(backend: Backend):
 @pytest.mark.parametrize("name", ["Sequential, nested", "Residual", "Residual, shortcut", "SkipConcat, nested"])
 def test_combinators_hand_commits_down(backend: Backend, name: str):
     case = CASES[name]
-    layer = built(case, backend)
+    layer = built(case, backend, dtype=SINGLE)
     before = layer.state.to_dict()
-    _, cache = layer.forward(batch(case, backend), train=True, rng=masks())
+    _, cache = layer.forward(batch(case, backend, dtype=SINGLE), train=True, rng=masks())
     layer.commit_statistics(cache)
     after = layer.state.to_dict()
     assert len(after) == 2
