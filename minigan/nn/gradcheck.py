@@ -1,13 +1,15 @@
 """Gradient checks: hand-written gradients against central differences, in float64.
 
 For a scalar P of some array a, and a direction u, `(P(a + h u) - P(a - h u)) / 2h` must equal `<dP/da, u>`. Small
-arrays are checked along every axis. Large ones are checked along random unit vectors mixed with the gradient itself,
-so that the compared number is as large as the gradient and not lost in rounding. Where both sides of `a` differ, by the
-kink of a ReLU closer than h, one of them is enough: `(4 P(a + h u) - P(a + 2h u) - 3 P(a)) / 2h`, or with -h.
+arrays are checked along every axis. Large ones, and those of a network with hundreds of such axes, are checked along
+random unit vectors mixed with the gradient itself, so that the compared number is as large as the gradient and not lost
+in rounding. Where both sides of `a` differ, by the kink of a ReLU closer than h, one of them is enough:
+`(4 P(a + h u) - P(a + 2h u) - 3 P(a)) / 2h`, or with -h.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,7 @@ __all__ = ["GradientCheck", "check_backward", "check_double_backward", "check_gr
 STEP = 1e-7  # h relative to the array: the fewer of a network's kinks it crosses the better, rounding costs 1e-9
 EVERY_AXIS = 64  # arrays up to this size are tried along every axis
 DIRECTIONS = 3  # larger ones along this many
+MOST_AXES = 512  # a layer with more in all, such as a whole network, is tried along one direction for each array
 
 
 class GradientCheck(NamedTuple):
@@ -53,6 +56,7 @@ def check_gradient(
     rng: np.random.Generator,
     scale: float = 0.0,
     tolerance: float = 1e-5,
+    sparing: bool = False,
 ) -> GradientCheck:
     """Compares a gradient with central differences.
 
@@ -64,6 +68,7 @@ def check_gradient(
         rng: draws the directions.
         scale: the size of the terms whose sum P is; their rounding is forgiven.
         tolerance: the largest relative error that passes.
+        sparing: along a single random direction, whatever the array's size.
     Raises:
         DTypeError: the array is not float64.
     """
@@ -93,7 +98,7 @@ def check_gradient(
         return error_of((4 * near - far - 3 * here) / (2 * step), direction)
 
     worst = 0.0
-    for direction in _directions(gradient, rng):
+    for direction in _directions(gradient, rng, sparing):
         error = error_at(h, direction)
         if error > tolerance:  # a kink may lie within a step, or a deep network's rounding may drown it
             error = min(error, error_at(h / 10, direction), error_at(h * 10, direction))
@@ -108,12 +113,12 @@ def _expect_float64(dtype: np.dtype[Any], path: str) -> None:
         raise DTypeError(f"{path}: finite differences need float64, got {dtype}. Build with dtype='float64'.")
 
 
-def _directions(gradient: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    if gradient.size <= EVERY_AXIS:
+def _directions(gradient: np.ndarray, rng: np.random.Generator, sparing: bool) -> Iterator[np.ndarray]:
+    if gradient.size <= (1 if sparing else EVERY_AXIS):
         yield from np.eye(gradient.size).reshape(-1, *gradient.shape)
         return
     along = gradient / (np.linalg.norm(gradient) or 1)
-    for _ in range(DIRECTIONS):
+    for _ in range(1 if sparing else DIRECTIONS):
         across = rng.normal(size=gradient.shape)
         direction = along + across / np.linalg.norm(across)
         yield direction / np.linalg.norm(direction)
@@ -239,10 +244,9 @@ def _checked(
             return layer.given(c).forward(x, train=train, rng=np.random.default_rng(seed))
 
         value, scale, gradients = trial(_Inputs(x, c), forward)
-        return [
-            check_gradient(value, a, g, path=layer.path, what=what, rng=rng, scale=scale, tolerance=tolerance)
-            for what, a, g in gradients
-        ]
+        sparing = sum(g.size for _, _, g in gradients if g.size <= EVERY_AXIS) > MOST_AXES
+        check = partial(check_gradient, value, path=layer.path, rng=rng, scale=scale, tolerance=tolerance)
+        return [check(array, gradient, what=what, sparing=sparing) for what, array, gradient in gradients]
 
 
 @contextmanager

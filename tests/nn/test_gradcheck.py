@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minigan.errors import DTypeError
+from minigan.nn import gradcheck
 from minigan.nn.gradcheck import check_backward, check_double_backward, check_gradient, check_network
 from minigan.nn.layers import BatchNorm, Conv2D, Dense, Flatten, Layer, LeakyReLU, ReLU, Sigmoid, Tanh
 from minigan.nn.network import Residual, Sequential
@@ -94,6 +95,18 @@ def test_a_wrong_layer_is_named(layer: Layer, what: str):
     name = f"D.1.{type(layer).__name__}"
     assert (name, what) in failures
     assert {path for path, _ in failures} <= {name, "D"}
+
+
+@pytest.mark.parametrize("layer", [Tanh(), TanhTooSteep(), SigmoidOfTheWrongSign(), DenseForgettingW(4)])
+def test_a_network_of_many_small_arrays_is_checked_along_one_direction_each(layer: Layer, monkeypatch):
+    monkeypatch.setattr(gradcheck, "EVERY_AXIS", 64)
+    monkeypatch.setattr(gradcheck, "MOST_AXES", 80)  # the network has more, a layer fewer
+    tried = []
+    directions = gradcheck._directions
+    monkeypatch.setattr(gradcheck, "_directions", lambda *given: tried.append(given[2]) or directions(*given))
+    paths = {path for path, _ in found(vector_network(layer))}
+    assert set(tried) == {False, True}
+    assert ("D" in paths) == (type(layer) is not Tanh)
 
 
 def test_in_a_network_of_images():
