@@ -198,7 +198,12 @@ def assert_both_trained(one: Run, other: Run, steps: int = STEPS) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("mlp", STEPS), ("dcgan", 50), pytest.param("dcgan", STEPS, marks=pytest.mark.exhaustive)]
+    ("name", "steps"),
+    [
+        ("mlp", 50),
+        ("dcgan", 50),
+        *(pytest.param(name, STEPS, marks=pytest.mark.exhaustive) for name in ("mlp", "dcgan")),
+    ],
 )
 def test_losses_in_float64(name: str, steps: int):
     """On the reference, where a difference is a mistake and not rounding."""
