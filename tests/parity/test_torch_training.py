@@ -27,6 +27,7 @@ from minigan.recipes import Recipe, get_recipe  # noqa: E402
 from minigan.training.alternating import AlternatingOptimizer  # noqa: E402
 
 STEPS = 200
+KINDS = ("mlp", "dcgan")
 BATCH = 16
 IMAGE = (28, 28, 1)
 # The recipe's true layers, with a quarter of its channels and of its batch: 200 steps on both sides in seconds.
