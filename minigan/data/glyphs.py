@@ -5,6 +5,7 @@ through them; ``/`` marks a sharp corner at the point before it, ``|`` lifts the
 the same number of points, and a digit is drawn anywhere between them or slightly beyond.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -257,6 +258,7 @@ class Alphabet(NamedTuple):
     starts: tuple[int, ...]
 
 
+@functools.lru_cache(maxsize=8)  # of the last sizes: cutting the curves takes 20 ms, and digits are opened often
 def alphabet(*, step: float) -> Alphabet:
     """The styles of all digits, their curves cut into straight segments about `step` sheet heights long."""
     styles = [style for digit in STYLES for style in digit]

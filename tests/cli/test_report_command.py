@@ -20,6 +20,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def there(folder, monkeypatch):
+    monkeypatch.setattr("minigan.inspection.limits.COPIED", 1 << 16)
+    monkeypatch.setattr("minigan.inspection.limits.ROUND", 0)
     monkeypatch.chdir(folder)
 
 

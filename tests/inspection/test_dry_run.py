@@ -19,6 +19,11 @@ from minigan.training.alternating import AlternatingOptimizer
 SMALL = {"settings": {"hidden": 8, "latent": 3, "batch_size": 16}, "data": "ring", "backend": "reference"}
 
 
+@pytest.fixture(autouse=True)
+def _few_timed_steps(monkeypatch):
+    monkeypatch.setattr("minigan.inspection.dry_training.SECONDS", 0.05)
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -38,6 +38,8 @@ def runs(tmp_path_factory):
 def page(runs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minigan.inspection.report.SEARCHED", 300)
+        patch.setattr("minigan.inspection.limits.COPIED", 1 << 16)
+        patch.setattr("minigan.inspection.limits.ROUND", 0)
         return report_run(runs / "one").page
 
 

@@ -27,6 +27,7 @@ from minigan.recipes import Recipe, get_recipe  # noqa: E402
 from minigan.training.alternating import AlternatingOptimizer  # noqa: E402
 
 STEPS = 200
+KINDS = ("mlp", "dcgan")
 BATCH = 16
 IMAGE = (28, 28, 1)
 # The recipe's true layers, with a quarter of its channels and of its batch: 200 steps on both sides in seconds.
@@ -198,7 +199,12 @@ def assert_both_trained(one: Run, other: Run, steps: int = STEPS) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("mlp", STEPS), ("dcgan", 50), pytest.param("dcgan", STEPS, marks=pytest.mark.exhaustive)]
+    ("name", "steps"),
+    [
+        ("mlp", 50),
+        ("dcgan", 50),
+        *(pytest.param(name, STEPS, marks=pytest.mark.exhaustive) for name in ("mlp", "dcgan")),
+    ],
 )
 def test_losses_in_float64(name: str, steps: int):
     """On the reference, where a difference is a mistake and not rounding."""

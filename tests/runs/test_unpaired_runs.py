@@ -158,7 +158,8 @@ def test_translate_takes_the_direction(run, tmp_path):
     assert np.abs(found["BtoA"].astype(int) - expected).max() <= 1
 
 
-def test_evaluate_measures_both_directions_by_the_truth(run, tmp_path, capsys):
+def test_evaluate_measures_both_directions_by_the_truth(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("minigan.runs.unpaired.REFERENCE", 200)
     words = [
         "evaluate",
         str(run.folder),
