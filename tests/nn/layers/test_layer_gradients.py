@@ -77,7 +77,7 @@ def test_a_piecewise_linear_layer_goes_on_as_the_map_that_it_is_around_x(host_ba
 
 
 def test_what_is_piecewise_linear():
-    """Whatever leaves no dP/dx and treats each example by itself may say so; these do."""
+    """Layers that say so leave no dP/dx and let no examples meet."""
     said = {type(layer).__name__ for case in CASES.values() for layer in [case.make()] if layer.is_piecewise_linear}
     assert said >= {"Conv2D", "ConvTranspose2D", "Dense", "LeakyReLU", "ReLU", "Color", "Flip", "Residual"}
     assert not said & {"Tanh", "BatchNorm", "MinibatchStdDev", "Pack", "Dropout", "SpectralNorm"}
