@@ -147,9 +147,9 @@ def _computed(record: LayerRecord, layer: Layer) -> frozenset[str]:
     found = {"y"}
     if any(seen.with_result for seen in backward) or record.ran("backward_recorded"):
         found.add("dx")
-    if weights and any(seen.with_grads for seen in backward):
+    if weights and any(seen.with_grads for seen in (*backward, *record.ran("extended"))):
         found.add("dw")
-    if record.ran("double_backward"):
+    if record.ran("double_backward", "extended"):
         found.add("second")
     return frozenset(found)
 

@@ -39,7 +39,7 @@ class PassFacts:
             return {"y": ("y",)}
         if span.name == "backward_recorded":
             return {"dx": ("dx",)}
-        if span.name == "double_backward":
+        if span.name in ("double_backward", "extended"):
             return {"2nd": ("second",)}
         weights = span.with_grads and has_weights(layer)
         # Behind the first of two layers that run as one, dx is what the first one's weights need.
@@ -60,8 +60,11 @@ class PassFacts:
     def default(self, span: Span, layer: Layer, cost: Counted) -> Counted:
         """The same cost, but that PyTorch leaves dP/d(dy) of a last product out, whose dy is constant.
 
-        Of a last convolution it computes it all the same.
+        Of a last convolution it computes it all the same. Where one sweep serves D's loss and its penalty, PyTorch
+        does one for each.
         """
+        if span.name == "extended":
+            return cost + counted(layer, self.examples[layer.path], "dx", "dw")
         dense = layer.inner if isinstance(layer, SpectralNorm | EqualizedRate) else layer
         if span.name == "double_backward" and isinstance(dense, Dense) and _is_topmost(layer, span.network):
             above = counted(layer, self.examples[layer.path], "y")

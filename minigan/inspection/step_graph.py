@@ -100,9 +100,9 @@ def _node(name: str, label: str, layer: Layer, kind: str, step: StepRecord) -> N
     """A layer in a phase; the layers inside a block have nodes of their own."""
     passes = _of_kind(step.layers[layer.path], kind)
     weights = not isinstance(layer, Block) and any(inner.own_parameters for _, inner in layer.walk())
-    dx = any(seen.with_result for seen in passes if seen.kind != "double_backward")
+    dx = any(seen.with_result for seen in passes if seen.kind not in ("double_backward", "extended"))
     dw = weights and any(seen.with_grads for seen in passes)
-    second = any(seen.kind == "double_backward" for seen in passes)
+    second = kind == "penalty" and any(seen.kind in ("double_backward", "extended") for seen in passes)
     no_dx = "" if dx else AS_DATA if kind == "forward" else _no_input_gradient(step, name, bool(passes))
     no_dw = "" if dw or not weights else AS_DATA if kind == "forward" else FROZEN
     return Node(label, _shape(layer.output_shape), weights, dx, dw, second, no_dx, no_dw)
@@ -110,8 +110,11 @@ def _node(name: str, label: str, layer: Layer, kind: str, step: StepRecord) -> N
 
 def _of_kind(record: LayerRecord, kind: str) -> list[PassRecord]:
     """The backward passes of a phase."""
+    shared = record.ran("extended")  # the loss's, too
     if kind == "penalty":
-        return record.ran("backward_recorded", "double_backward", "double_backward_down")
+        return record.ran("backward_recorded", "double_backward", "double_backward_down", "extended")
+    if kind == "train" and shared:
+        return record.ran("backward_recorded", "extended")
     return (
         [seen for seen in record.ran("backward") if seen.with_grads == (kind == "train")] if kind != "forward" else []
     )

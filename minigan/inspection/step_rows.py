@@ -35,6 +35,7 @@ LINEAR_ABOVE = "no dP/dx comes from the layers above"
 ONLY_VALUES = "G's loss compares with these logits, and their gradient is D's alone"
 NOT_DUE = "the penalty is due in one of {interval} steps of D"
 LAYERS = "all layers"
+WALKS = ("forward", "backward", "backward_recorded")  # passes that begin a walk through a network
 
 
 class Rows:
@@ -55,7 +56,7 @@ class Rows:
         self.owners: list[Row] = []
         self.facts = PassFacts(learner.G.kernels)
         self._by_key: dict[tuple[str, ...], Row] = {}
-        self._walks = {"forward": 0, "backward": 0}
+        self._walks = dict.fromkeys(WALKS, 0)
         self._update = ""
         self._has_penalty = any(_has(span, "penalty") for span in root.inside)
         self._phase = self._at_top()
@@ -91,7 +92,7 @@ class Rows:
     def _enter(self, span: Span) -> Row | None:
         """Sets the phase of a span; gives the row that its own time belongs to, if it is no pass."""
         if span.kind == "update":
-            self._update, self._walks = span.name, {"forward": 0, "backward": 0}
+            self._update, self._walks = span.name, dict.fromkeys(WALKS, 0)
             self._phase = self._phase_of_update(span)
         elif span.kind == "penalty":
             self._phase = PENALTY
@@ -180,7 +181,7 @@ class Rows:
         found: dict[tuple[int, str], Row] = {}
         kernels = [inner.name for inner in span.inside if inner.kind == "kernel"]
         joined = [name for name in kernels if "_leaky_relu" in name]
-        order = range(len(span.layers)) if span.name in ("forward", "double_backward") else None
+        order = range(len(span.layers)) if span.name in ("forward", "double_backward", "extended") else None
         for index in order or reversed(range(len(span.layers))):
             layer = span.layers[index]
             for operation, passes in self.facts.operations(span, index).items():
@@ -349,7 +350,7 @@ def _has(span: Span, kind: str) -> bool:
 
 
 def _is_second_order(update: Span) -> bool:
-    return next(_passes(update, "double_backward"), None) is not None
+    return any(next(_passes(update, name), None) is not None for name in ("double_backward", "extended"))
 
 
 def _passes(span: Span, name: str) -> Iterator[Span]:

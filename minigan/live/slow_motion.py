@@ -22,7 +22,7 @@ from minigan.nn.layers import Layer
 __all__ = ["Moment", "SlowMotion"]
 
 PACKAGE = Path(__file__).parents[1]
-PASSES = frozenset({"forward", "backward", "backward_recorded", "double_backward"})
+PASSES = frozenset({"forward", "backward", "backward_recorded", "double_backward", "extended"})
 # The functions that are shown, by their file; of layers, the passes.
 SHOWN = {
     "training/alternating.py": frozenset(

@@ -117,6 +117,38 @@ class GradientPenalty(ABC):
         D.double_backward(v.reshape(dx.shape), record, tape, grads=grads)
         return value
 
+    def add_with_loss(
+        self,
+        D: Sequential,
+        x: Array,
+        dlogits: Array,
+        tape: Tape,
+        *,
+        grads: Gradients,
+        weight: Array | None = None,
+        batches: int = 1,
+    ) -> Array:
+        """Adds dP/dw and dL/dw, of P and of D's loss L at the same inputs, with one sweep down and one up.
+
+        For a D that is `one_sweep_serves`. By themselves the loss adds the gradients of the weights for each layer's x
+        and s r, with r the cotangents of a logit and s = dL/dlogit of the input; P adds those for v and r. A weight's
+        gradient is linear in both, so together they are those for x + v / s and s r. The loss's own sweep down leaves
+        s r, and x + v / s is what `extend` makes of that sum at the input, as each layer is a linear map there.
+
+        Args:
+            x: the inputs of the pass.
+            dlogits: dL/dlogits.
+            tape, grads, weight, batches: as in `add_of_pass`.
+        Returns:
+            P, a scalar array of the backend.
+        """
+        s = away_from_zero(dlogits)
+        dx, record = D.backward_recorded(s, tape)
+        s = s.reshape(-1, *[1] * (dx.ndim - 1))
+        value, v = self.of_gradient(dx / s, weight=weight, batches=batches)
+        D.extend(x + v / s, record, tape, grads=grads)
+        return value
+
     def of_gradient(self, dx: Array, *, weight: Array | None = None, batches: int = 1) -> tuple[Array, Array]:
         """P and dP/d(dx) of a step that has the penalty, for the gradient dx (N, ...) of D's logits; N inputs of D.
 
@@ -319,6 +351,18 @@ class PenaltyOfEach(GradientPenalty):
 
     def objection(self, D: Sequential) -> str | None:
         return self.penalty.objection(D)
+
+
+def one_sweep_serves(D: Layer) -> bool:
+    """Whether D's loss and a penalty at its inputs can share their backward passes, see `add_with_loss`."""
+    return D.output_shape == (1,) and D.is_piecewise_linear
+
+
+def away_from_zero(s: Array) -> Array:
+    """The numbers, with a positive one far below rounding in place of 0 and of others as small."""
+    least = s.dtype.type(float(np.finfo(s.dtype).eps) ** 2)
+    xp = array_module(s)
+    return xp.where(xp.abs(s) < least, least, s)  # type: ignore[no-any-return]
 
 
 def examples_together(D: Layer) -> int:

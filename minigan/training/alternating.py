@@ -350,7 +350,7 @@ class AlternatingOptimizer(Learner):
             logits, tape = D.forward(x, train=True, rng=rng)
             value, dlogits = loss.discriminator(logits, target)
             D.commit_statistics(tape)
-            back.walk(D, logits, dlogits, tape)
+            back.walk(D, x, logits, dlogits, tape)
             values.append(value)
             judged.append(logits)
         return values[0] + values[1], judged[0], judged[1]
@@ -368,9 +368,9 @@ class AlternatingOptimizer(Learner):
         on_real, real_tape = D.forward(real, train=True, rng=rng)
         on_fake, fake_tape = D.forward(fake, train=True, rng=rng)
         value, dreal, dfake = loss.discriminator(on_real, on_fake)
-        for logits, dlogits, tape in ((on_real, dreal, real_tape), (on_fake, dfake, fake_tape)):
+        for x, logits, dlogits, tape in ((real, on_real, dreal, real_tape), (fake, on_fake, dfake, fake_tape)):
             D.commit_statistics(tape)
-            back.walk(D, logits, dlogits, tape)
+            back.walk(D, x, logits, dlogits, tape)
         return value, on_real, on_fake
 
     def _joined_game(
@@ -385,7 +385,8 @@ class AlternatingOptimizer(Learner):
         """The same with both batches as one: only the loss tells them apart. See `joinable_examples`."""
         kernels, n = self.D.kernels, len(real)
         D = self.D if condition is None else self.D.given(joined(kernels, condition, condition))
-        logits, tape = D.forward(joined(kernels, real, fake), train=True, rng=rng)
+        x = joined(kernels, real, fake)
+        logits, tape = D.forward(x, train=True, rng=rng)
         on_real, on_fake = logits[:n], logits[n:]
         if isinstance(loss, CoupledLoss):
             value, dreal, dfake = loss.discriminator(on_real, on_fake)
@@ -395,7 +396,7 @@ class AlternatingOptimizer(Learner):
                 loss.discriminator(on_fake, FAKE),
             )
             value = for_real + for_fake
-        back.walk(D, logits, joined(kernels, dreal, dfake), tape, batches=2)
+        back.walk(D, x, logits, joined(kernels, dreal, dfake), tape, batches=2)
         return value, on_real, on_fake
 
     # ------------------------------------------------------------------------------------------ G's gradients

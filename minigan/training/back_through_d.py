@@ -1,7 +1,7 @@
 """D's backward passes in its own step: those of the loss and, on the same tapes, those of a penalty on D's slope."""
 
 from minigan.backends import Array
-from minigan.losses.gradient_penalties import GradientPenalty
+from minigan.losses.gradient_penalties import GradientPenalty, one_sweep_serves
 from minigan.nn.network import Sequential, Tape
 from minigan.nn.parameters import Gradients
 
@@ -23,14 +23,21 @@ class BackThroughD:
         self.grads, self.penalty, self.weight = grads, penalty, weight
         self.penalties: list[Array] = []
 
-    def walk(self, D: Sequential, logits: Array, dlogits: Array, tape: Tape, *, batches: int = 1) -> None:
+    def walk(self, D: Sequential, x: Array, logits: Array, dlogits: Array, tape: Tape, *, batches: int = 1) -> None:
         """Goes back through D once, or twice; the tape is released.
 
         Args:
-            logits, tape: of the forward pass.
+            x, logits, tape: of the forward pass.
             dlogits: the gradient of the loss.
             batches: that went through as one.
         """
+        if self.penalty is not None and one_sweep_serves(D):
+            value = self.penalty.add_with_loss(
+                D, x, dlogits, tape, grads=self.grads, weight=self.weight, batches=batches
+            )
+            self.penalties.append(value)
+            tape.release()
+            return
         if self.penalty is not None:
             value = self.penalty.add_of_pass(D, logits, tape, grads=self.grads, weight=self.weight, batches=batches)
             self.penalties.append(value)

@@ -100,7 +100,7 @@ class FirstNonFinite(Observer):
             self._look_forward(f"the input of {network}", now.given)
             for layer, parameter in _parameters(now):
                 self._look_forward(f"{layer.path}'s weight {parameter.name}", parameter.value)
-        elif now.kind == "double_backward":
+        elif now.kind in ("double_backward", "extended"):
             self._look_backward(now, f"the penalty on the slope of {network}", now.given)
         else:
             self._look_backward(now, f"the gradient passed to {network}", now.given)

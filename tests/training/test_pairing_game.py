@@ -1,18 +1,31 @@
 """The game of R3GAN: pairs, both penalties on the loss's own passes, new reals for G, and schedules that resume."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from minigan.backends import Backend
 from minigan.errors import ConfigError
-from minigan.losses import R1R2, NonSaturating, RelativisticPairing
-from minigan.nn.layers import ConcatCondition, Conv2D, Dense, Flatten, LeakyReLU, Reshape, Tanh
+from minigan.losses import R1R2, REAL, Hinge, Loss, NonSaturating, RelativisticPairing, Wasserstein
+from minigan.losses.gradient_penalties import one_sweep_serves
+from minigan.nn.layers import (
+    ConcatCondition,
+    Conv2D,
+    Dense,
+    DiscriminativeBasis,
+    FIRDownSampling2D,
+    Flatten,
+    LeakyReLU,
+    Reshape,
+    Tanh,
+)
 from minigan.nn.layers.augmentation import Color, Flip, QuarterTurns, ScheduledAugmentation
-from minigan.nn.network import Sequential
+from minigan.nn.network import Observer, Pass, Residual, Sequential
 from minigan.nn.optimizers import Adam
 from minigan.nn.schedules import CosineRamp
+from minigan.training import back_through_d
 from minigan.training.alternating import AlternatingOptimizer
 from minigan.training.batch import Batch
 
@@ -94,6 +107,75 @@ def test_the_slope_is_that_before_augmentation():
         squares += (dx**2).sum() / len(x)
         tape.release()
     assert float(values.penalty) == pytest.approx(2.0 / 2 * squares, rel=1e-6)
+
+
+def linear_in_pieces(front=(), loss: Loss | None = None, *, head=(), shape=IMAGE) -> AlternatingOptimizer:
+    """A game whose D is piecewise linear, with biases, and a penalty on the loss's own passes."""
+    G = Sequential([Dense(72), Reshape(shape)], name="G")
+    block = Residual([Conv2D(4, 1), LeakyReLU(0.2), Conv2D(4, 3, groups=2), LeakyReLU(0.2), Conv2D(3, 1, bias=False)])
+    D = Sequential(
+        [*front, Conv2D(3, 1), block, FIRDownSampling2D(), DiscriminativeBasis(), *(head or [Dense(1)])], name="D"
+    )
+    rng = np.random.default_rng(0)
+    G.build((LATENT,), backend="reference", dtype="float64", rng=rng)
+    D.build(shape, backend="reference", dtype="float64", rng=rng)
+    for _, p in D.named_parameters():
+        p.value[...] += rng.normal(0, 0.3, p.shape)
+    D.arena.updated()
+    return AlternatingOptimizer(
+        G,
+        D,
+        loss=loss or RelativisticPairing(),
+        noise=lambda rng, n: rng.normal(size=(n, LATENT)),
+        g_optimizer=Adam(G.arena, lr=1e-3),
+        d_optimizer=Adam(D.arena, lr=1e-3),
+        penalty=R1R2(weight=2.0),
+    )
+
+
+class Kinds(Observer):
+    """Counts the passes through a network's last layer."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def before(self, now: Pass) -> None:
+        self.seen[now.kind] += now.network.layers[-1] in now.layers and now.network.path == "D"
+
+
+@pytest.mark.parametrize("joined", [0, 1 << 20], ids=["apart", "joined"])
+@pytest.mark.parametrize(
+    ("front", "loss"),
+    [((), None), ((QuarterTurns, Color), None), ((), Hinge()), ((), Wasserstein())],
+    ids=["pairs", "augmented", "hinge", "wasserstein"],
+)
+def test_one_sweep_serves_a_piecewise_linear_d(front, loss, joined: int, monkeypatch: pytest.MonkeyPatch):
+    """The gradients of a sweep for each; also where the loss leaves examples alone: its gradient there is 0."""
+    real, fake = 8 * next(reals()), next(reals(5))
+    found = []
+    for shared in (True, False):
+        gan, kinds = linear_in_pieces([layer() for layer in front], loss), Kinds()
+        gan._joinable = 0 if front else joined
+        if not shared:
+            monkeypatch.setattr(back_through_d, "one_sweep_serves", lambda _: False)
+        with gan.D.observed(kinds):
+            values = gan.discriminator_gradients(real, fake, np.random.default_rng(3))
+        walks = 1 if gan._joinable else 2
+        sweeps = {"backward_recorded": walks}
+        sweeps |= {"extended": walks} if shared else {"double_backward": walks, "backward": walks}
+        assert kinds.seen == {"forward": walks, **sweeps}
+        found.append((values.loss, values.penalty, gan.d_grads.flat.copy()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    if isinstance(loss, Hinge):
+        logits = gan.D.forward(real, train=True)[0]
+        assert (loss.discriminator(logits, REAL)[1] == 0).any()
+
+
+@pytest.mark.parametrize("head", [[Dense(2)], [Dense(1), Tanh()]], ids=["two logits", "a curve"])
+def test_other_networks_have_a_sweep_for_each(head):
+    assert one_sweep_serves(linear_in_pieces().D)
+    assert not one_sweep_serves(linear_in_pieces(head=head).D)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Self
+from weakref import WeakSet
 
 import numba
 import numpy as np
@@ -66,7 +67,7 @@ class CpuBackend(
             bits of mantissa, and keeps activations and the gradients between layers in memory as bfloat16. Sums,
             weights, their gradients, moments, statistics and losses are float32 in both. None or "auto" is the
             environment's MINIGAN_PRECISION.
-    A training step whose activations take at most 32 MiB is recorded and then replayed with few calls from Python, see
+    Training steps whose activations take at most 256 MiB are recorded, then replayed with few calls from Python, see
     `recording.py`, with the bits that it has in Python; the environment's MINIGAN_GRAPHS=0 forbids that.
     Raises:
         ConfigError: another precision.
@@ -93,6 +94,7 @@ class CpuBackend(
         self.workspace = Workspace()
         self.recycler = Recycler()
         self.held = Held()
+        self.recordings = WeakSet()
 
     def holding(self, constants: Constants) -> AbstractContextManager[None]:
         return self.held.hold(constants)

@@ -27,7 +27,7 @@ from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, 
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan
 from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
-from minigan.backends.cpu.winograd_plan import WinogradPlan
+from minigan.backends.cpu.winograd_plan import BY_IMAGES, WinogradPlan
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import InPlace
 
@@ -151,7 +151,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
             case WeightTilesPlan():
                 self._correlate_weight_tiles(x, dy, add_to, plan)
             case WinogradPlan():
-                self._run_winograd(convolve_weights, plan, x, dy, add_to)
+                self._convolve_weights(x, dy, add_to, plan)
             case WeightsPlan(turned=None):
                 self._correlate_weights(x, dy, add_to, plan)
             case WeightsPlan():
@@ -179,6 +179,13 @@ class ConvKernels(DenseKernels, NarrowArrays):
         scratch = self.workspace.take("winograd", plan.threads * plan.grid.scratch_size, FLOAT32)
         flattened = (flat_bits(each) if isinstance(each, np.ndarray) else each for each in arguments)
         self.team.run(kernel, plan.scheme, *flattened, plan.grid, scratch, parts=plan.threads)
+
+    def _convolve_weights(self, x: Array, dy: Array, dw: Array, plan: WinogradPlan) -> None:
+        others = plan.threads - 1 if plan.grid.split == BY_IMAGES else 0
+        sums = self.empty((others, dw.size), dw.dtype)
+        self._run_winograd(convolve_weights, plan, x, dy, dw, sums)
+        for each in sums:
+            dw += each.reshape(dw.shape)
 
     def _correlate_tiles(
         self, x: Array, packed: Array, b: Array | None, slope: float, dtype: np.dtype[Any], plan: TilesPlan

@@ -9,6 +9,7 @@ they are, and have memory of their own.
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,8 +24,9 @@ from minigan.backends.cpu.threads import Team
 from minigan.backends.cpu.traced import Call, mapped, plain, trace
 from minigan.backends.recycler import Recycler
 
-# Bytes of a step's activations up to which it is recorded: Python's share of the time is small in larger ones.
-MOST_BYTES = 1 << 25
+# Bytes of the activations of all recorded steps: each has memory of its own, and Python's share of the time is small in
+# larger ones.
+MOST_BYTES = 1 << 28
 ROOM = 1024  # words of 8 bytes for the arguments of a kernel
 MOST_COUNTS = 4096
 
@@ -213,13 +215,22 @@ def _holds_arrays(argument: Any) -> bool:
 
 
 class StepRecording(Engine, Backend):
-    """The part of a backend that records steps, and feeds those that are recorded."""
+    """The part of a backend that records steps, and feeds those that are recorded.
+
+    Attributes:
+        recordings: those that somebody still has.
+    """
+
+    recordings: "weakref.WeakSet[Recording]"
 
     def recording(self) -> Recording | None:
-        if os.environ.get("MINIGAN_GRAPHS") == "0" or self.recycler.nbytes > MOST_BYTES:
+        nbytes = self.recycler.nbytes + sum(each.recycler.nbytes for each in self.recordings)
+        if os.environ.get("MINIGAN_GRAPHS") == "0" or nbytes > MOST_BYTES:
             return None
         self.recycler.clear()  # what the step had until now: a recorded one has memory of its own
-        return Recording(self)
+        recording = Recording(self)
+        self.recordings.add(recording)
+        return recording
 
     def _open_recording(self) -> Recording | None:
         recording: Recording | None = self.team.recording

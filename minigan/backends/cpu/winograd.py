@@ -44,6 +44,7 @@ from minigan.backends.cpu.transforms import (
     points_to_taps,
     taps_to_points,
 )
+from minigan.backends.cpu.winograd_plan import BY_IMAGES
 
 # Single precision, so these are constants, which makes for shorter code.
 LANES, COLUMNS = vector_lanes(4), tile_columns(4)
@@ -276,6 +277,12 @@ def share_strips(grid, count, part, parts):
 
 
 @kernel(inline=True)
+def span_of(count, part, parts, shared):
+    """A part's span of so many things; all of them where they are not shared out."""
+    return Span(count * part // parts, count * (part + 1) // parts) if shared else Span(0, count)
+
+
+@kernel(inline=True)
 def own_scratch(part, grid, scratch):
     """A part's points, weights (for the weight gradient: the outputs' points), products, taps and strip."""
     own = scratch[part * grid.scratch_size : (part + 1) * grid.scratch_size]
@@ -442,18 +449,26 @@ def put_pixels(strip_image, grid, own, window, start, dx, c):
 
 
 @kernel(long=True)
-def convolve_weights(part, parts, scheme, x, dy, dw, grid, scratch):
-    """One part's share of conv2d_weight_grad: some strips of channels, or of filters."""
+def convolve_weights(part, parts, scheme, x, dy, dw, sums, grid, scratch):
+    """One part's share of conv2d_weight_grad: some strips of channels, or of filters, or some bands of images.
+
+    Args:
+        sums: (others, *dw.shape): where the parts share out the images, each but the first has a dw of its own.
+    """
     phases = grid.stride * grid.stride
-    channels = share_images(grid, -(-grid.channels // COLUMNS), part, parts)
-    filters = share_strips(grid, -(-grid.channels_out // COLUMNS), part, parts)
+    channels = span_of(-(-grid.channels // COLUMNS), part, parts, grid.split == 0)
+    filters = span_of(-(-grid.channels_out // COLUMNS), part, parts, grid.split == 1)
+    bands = span_of(grid.images * grid.bands, part, parts, grid.split == BY_IMAGES)
+    if grid.split == BY_IMAGES and part > 0:
+        dw = sums[(part - 1) * len(dw) : part * len(dw)]
+        dw[:] = 0
     points, outputs, products, taps, strip_image = own_scratch(part, grid, scratch)
     items = -(-COLUMNS // TILE_ROWS) * TILE_ROWS + 1
     rows, lines, segments = item_rows(items, COLUMNS), item_rows(items, 1), np.zeros(1, np.int64)
     zeros = np.zeros(COLUMNS, np.float32)
 
-    for number in range(0, grid.images * grid.bands, grid.images_per_block):
-        block = read_block(grid, number, grid.images * grid.bands)
+    for number in range(bands.first, bands.last, grid.images_per_block):
+        block = read_block(grid, number, bands.last)
         tiles = block.images * (block.i_last - block.i_first) * grid.tiles_across
         transform_images(scheme, x, grid, block, channels, points, strip_image)
         transform_outputs(scheme, dy, grid, block, filters, outputs, strip_image)

@@ -26,6 +26,9 @@ OUTPUTS = {2: (4, 5, 3), 3: (4, 3)}
 # Steps of the microkernel (one row of a panel times a tile's rows) in the time that it takes to transform one item's
 # strip at one point, of weights and of images; and to pack one row of weights for the direct kernels.
 WEIGHT_STEPS, TRANSFORM_STEPS, PACKING_STEPS = 1.0, 1.5, 0.5
+# Threads that would be busy for less than this part of a weight gradient's time share out its images instead, and their
+# sums are added up at the end.
+EVEN, BY_IMAGES = 0.75, 2
 # How much faster by that count is worth the digits.
 GAIN = 1.2
 # The same beside weights that an earlier call has packed: direct kernels need no packing, while Winograd's would be
@@ -66,7 +69,7 @@ class WinogradGrid(NamedTuple):
     group_step: int  # from the tiles of one product to the next ones
     strip_step: int  # from one strip to the next
     strips_at_once: int  # of weights
-    split: int  # what threads share out: 0 images (weight gradient: channels), 1 what the product's columns are
+    split: int  # shared out among threads: 0 images (weight gradient: channels), 1 the product's columns; BY_IMAGES
     weights_at: int  # where in one thread's scratch what begins; first come the points
     products_at: int
     taps_at: int
@@ -142,6 +145,8 @@ class Work(NamedTuple):
         """Its share of a batch with so many rows of tiles, and tiles."""
         phases, strips, strips_out = g.stride[0] ** 2, -(-g.C // columns), -(-g.K // columns)
         if kernel == "conv2d_weight_grad":
+            if max(balance(strips_out, threads), balance(strips, threads)) < EVEN and rows_of_tiles >= threads:
+                return cls(BY_IMAGES, threads, strips * phases, strips_out)
             split = balance(strips_out, threads) > balance(strips, threads)
             if split:
                 return cls(1, 1, strips * phases, -(-strips_out // threads))

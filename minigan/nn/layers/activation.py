@@ -59,6 +59,7 @@ class LeakyReLU(Activation):
 
     narrow: ClassVar[bool] = True
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self, slope: float = 0.2, *, gain: float = 1.0) -> None:
         super().__init__()
@@ -90,6 +91,7 @@ class ReLU(LeakyReLU):
 
     narrow: ClassVar[bool] = True
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__(slope=0.0)

@@ -12,7 +12,7 @@ probability that training adjusts.
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -79,6 +79,9 @@ class Augmentation(Layer):
     ) -> tuple[Array, Array | None]:
         return v if cache is None else self.linear(v, cache), None
 
+    def extend(self, u: Array, record: Array, cache: Any, *, grads: Gradients | None) -> Array:
+        return u if cache is None else self.affine(u, cache)
+
 
 class ColorMaps(NamedTuple):
     """(N, 1, 1, 1) each."""
@@ -94,6 +97,8 @@ class Color(Augmentation):
     With P the mean over the channels and Q that over the whole image, the two scalings by s and c are
     A = (Q + c (I - Q)) (P + s (I - P)) = Q + c (P - Q) + c s (I - P), because Q P = Q. P and Q are symmetric, so A is.
     """
+
+    piecewise_linear: ClassVar[bool] = True
 
     def draw(self, rng: np.random.Generator, n: int) -> ColorMaps:
         ranges = ((-0.5, 0.5), (0.0, 2.0), (0.5, 1.5))
@@ -120,6 +125,8 @@ class Color(Augmentation):
 class Translation(Augmentation):
     """Moves the image by up to an eighth of its sides; pixels from outside are 0. A^T moves it back."""
 
+    piecewise_linear: ClassVar[bool] = True
+
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         most = np.array([_part(side, 0.125) for side in self.input_shape[:2]])
         return self.kernels.feed(lambda: rng.integers(-most, most, (n, 2), endpoint=True))  # pixels down, to the right
@@ -140,6 +147,8 @@ class Translation(Augmentation):
 
 class Cutout(Augmentation):
     """Sets a rectangle of half the sides to 0; its centre is anywhere in the image, so part of it may be outside."""
+
+    piecewise_linear: ClassVar[bool] = True
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """(N, 4): first and last row, first and last column."""
@@ -167,6 +176,8 @@ class Cutout(Augmentation):
 class Flip(Augmentation):
     """Mirrors half of the images, left and right exchanged. A is its own transpose."""
 
+    piecewise_linear: ClassVar[bool] = True
+
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """(N, 1, 1, 1): the images that are mirrored."""
         return self.kernels.feed(lambda: rng.random((n, 1, 1, 1)) < 0.5)
@@ -180,6 +191,8 @@ class Flip(Augmentation):
 
 class QuarterTurns(Augmentation):
     """Turns each image by 0, 90, 180 or 270 degrees, or by 0 or 180 if it is no square. A^T turns it back."""
+
+    piecewise_linear: ClassVar[bool] = True
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """(N, 1, 1, 1): quarter turns against the clock."""
@@ -313,6 +326,8 @@ class ScheduledAugmentation(RandomAugmentation):
     Source: Huang et al. 2024 (R3GAN), appendix, training details.
     """
 
+    piecewise_linear: ClassVar[bool] = True
+
     updates: Parameter
 
     def __init__(
@@ -362,6 +377,8 @@ class AdaptiveAugmentation(RandomAugmentation):
     Source: Karras et al. 2020a, "Training Generative Adversarial Networks with Limited Data", section 3, with a target
         of .6 and 500,000 images.
     """
+
+    piecewise_linear: ClassVar[bool] = True
 
     EVERY = 4  # updates of D
 

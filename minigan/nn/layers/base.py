@@ -42,6 +42,7 @@ class Layer(ABC):
 
     transparent: ClassVar[bool] = False  # whether summaries show the layers inside instead of it
     separable: ClassVar[bool] = False  # see `is_separable`; not inherited, since a subclass may have passes of its own
+    piecewise_linear: ClassVar[bool] = False  # see `is_piecewise_linear`; not inherited either
 
     # Whether the passes also take arrays of the backend's `activation_dtype`, and then return such: they leave all
     # arithmetic to kernels. A network gives other layers arrays of its own dtype. A subclass may have passes of its
@@ -145,6 +146,18 @@ class Layer(ABC):
         """Computes dx, and the record of cotangents that `double_backward` needs; no gradients of parameters."""
         return self.backward(dy, cache, grads=None), dy
 
+    def extend(self, u: Array, record: Any, cache: Cache, *, grads: Gradients | None) -> Array:
+        """The map that a piecewise linear layer is around x, at another input u: J u + b, for y = J x + b.
+
+        Adds the gradients of the parameters that `backward` would add, had u been x; the mask of a LeakyReLU stays that
+        of x. Only for layers that say so, see `is_piecewise_linear`; right as it stands for those with b = 0.
+
+        Args:
+            u: like x.
+            record: from `backward_recorded`, which has been given dy.
+        """
+        return self.double_backward(u, record, cache, grads=grads)[0]
+
     def commit_statistics(self, cache: Cache) -> None:  # noqa: B027 (most layers have none)
         """Folds the batch statistics that a training-mode forward left in the cache into the running ones."""
 
@@ -178,6 +191,15 @@ class Layer(ABC):
         inside it.
         """
         return all(vars(type(layer)).get("separable", False) for _, layer in self.walk())
+
+    @property
+    def is_piecewise_linear(self) -> bool:
+        """Whether each example's y is J x + b around its x, with J and b the same for all x nearby.
+
+        They are the example's own: no other one is in them. Then `extend` is right. A class says so by
+        `piecewise_linear = True`, for itself but not for the layers inside it.
+        """
+        return all(vars(type(layer)).get("piecewise_linear", False) for _, layer in self.walk())
 
     @property
     def own_flops(self) -> int:

@@ -72,6 +72,7 @@ class GenerativeBasis(Basis):
     """
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self, size: int | IntPair = 4, *, init: Initializer = Normal(1.0)) -> None:  # noqa: B008 (immutable)
         super().__init__(init=init)
@@ -109,6 +110,7 @@ class DiscriminativeBasis(Basis):
     """
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self, *, init: Initializer = Normal(0.25)) -> None:  # noqa: B008 (immutable)
         super().__init__(init=init)

@@ -211,6 +211,7 @@ class InnerProduct(Conditional):
     """
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self, features: int) -> None:
         super().__init__((whole(features, "features", of=type(self).__name__),))

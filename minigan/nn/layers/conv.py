@@ -53,6 +53,7 @@ class Conv2D(Layer):
 
     narrow: ClassVar[bool] = True
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     # The kernels of y, dx and dw.
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d", "conv2d_input_grad", "conv2d_weight_grad")
@@ -142,6 +143,10 @@ class Conv2D(Layer):
             self.add_weight_gradient(v, record, add_to=grads[self.w])
         return self.taps.conv2d(v, self.w.value, None, self.geometry, self.kernels), None
 
+    def extend(self, u: Array, record: Array, cache: ConvCache, *, grads: Gradients | None) -> Array:
+        self.backward(record, ConvCache(u), grads=grads, need_dx=False)
+        return self.forward(u, train=True)[0]
+
     @property
     def own_flops(self) -> int:
         return 2 * self.geometry.P * self.geometry.Q * self.w.size
@@ -175,6 +180,7 @@ class ConvTranspose2D(Conv2D):
     narrow: ClassVar[bool] = True
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
     PASSES: ClassVar[tuple[str, ...]] = ("conv2d_input_grad", "conv2d", "conv2d_weight_grad")
 
     def __init__(

@@ -27,6 +27,7 @@ class Dense(Layer):
     narrow: ClassVar[bool] = True
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
     w: Parameter
     b: Parameter | None
 
@@ -66,6 +67,10 @@ class Dense(Layer):
         if grads is not None:
             self.kernels.matmul(v, record, transpose_a=True, add_to=grads[self.w])
         return self.kernels.matmul(v, self.w.value), None
+
+    def extend(self, u: Array, record: Array, cache: DenseCache, *, grads: Gradients | None) -> Array:
+        self.backward(record, DenseCache(u), grads=grads, need_dx=False)
+        return self.forward(u, train=True)[0]
 
     @property
     def own_flops(self) -> int:

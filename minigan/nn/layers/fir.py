@@ -45,6 +45,7 @@ class FIRDownSampling2D(Layer):
     """
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     geometry: ConvGeometry  # of the convolution, whichever of its passes is forward
     filter: Array  # (R, R, 1, C)
@@ -154,6 +155,7 @@ class FIRUpSampling2D(FIRDownSampling2D):
     """
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def infer(self, input_shape: Shape) -> Shape:
         super().infer(input_shape)

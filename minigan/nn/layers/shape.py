@@ -22,6 +22,7 @@ class Reshape(Layer):
 
     narrow: ClassVar[bool] = True
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -54,6 +55,7 @@ class Flatten(Reshape):
 
     narrow: ClassVar[bool] = True
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__(())

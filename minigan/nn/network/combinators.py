@@ -44,6 +44,7 @@ class Residual(Block):
 
     narrow: ClassVar[bool] = True
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
 
     def __init__(self, layers: Sequence[Layer], *, shortcut: Sequence[Layer] | None = None) -> None:
         super().__init__()
@@ -102,6 +103,12 @@ class Residual(Block):
         if ddx is not None and bypass_ddx is not None:
             ddx = self.kernels.add(ddx, bypass_ddx)
         return self.kernels.add(ddy, bypass), ddx if ddx is not None else bypass_ddx
+
+    def extend(self, u: Array, record: tuple[Any, Any], cache: BranchCache, *, grads: Gradients | None) -> Array:
+        y = self.inner.extend(u, record[0], cache.inner, grads=grads)
+        if not (self.shortcut and cache.shortcut):
+            return self.kernels.add(y, u)
+        return self.kernels.add(y, self.shortcut.extend(u, record[1], cache.shortcut, grads=grads))
 
     def commit_statistics(self, cache: BranchCache) -> None:
         self.inner.commit_statistics(cache.inner)

@@ -45,6 +45,9 @@ class Converted:
         result: tuple[Array, Array | None] = self.part.double_backward(v, record, cache, grads=grads)
         return result
 
+    def extend(self, u: Array, record: Any, cache: Any, *, grads: Gradients | None) -> Array:
+        return self.part.extend(self.kernels.cast(u, self.dtype), record, cache, grads=grads)  # type: ignore[no-any-return]
+
 
 def dtypes_of_walk(
     steps: Sequence[Step], dtype: np.dtype[Any], narrow: np.dtype[Any], *, given: np.dtype[Any]

@@ -22,8 +22,8 @@ from minigan.nn.parameters import Gradients
 
 __all__ = ["Observer", "Pass", "PassKind"]
 
-# The last is the second sweep of a network's double backward: an ordinary backward pass, from the last layer down.
-PassKind = Literal["forward", "backward", "backward_recorded", "double_backward", "double_backward_down"]
+# The fifth is the second sweep of a network's double backward: an ordinary backward pass, from the last layer down.
+PassKind = Literal["forward", "backward", "backward_recorded", "double_backward", "double_backward_down", "extended"]
 
 
 class Pass(NamedTuple):
@@ -33,10 +33,10 @@ class Pass(NamedTuple):
         kind: the method; see `Layer`.
         network: the network whose layers these are.
         layers: one layer, or the two that run as one.
-        given: x in a forward pass, dy in a backward pass, v in a double backward.
+        given: x in a forward pass, dy in a backward pass, v in a double backward, u where a map is extended.
         grads: the destination of the weights' gradients; None if none are computed.
         cache: returned by forward and used by the other passes; of fused steps a tuple with one cache for each layer.
-        result: y, dx or dP/d(dy); None before the pass, and if no dx was requested.
+        result: y, dx, dP/d(dy) or J u + b; None before the pass, and if no dx was requested.
         curvature: dP/dx after a double backward; None if backward does not depend on x.
     """
 
@@ -125,6 +125,12 @@ class Told:
         ddy, ddx = self.part.double_backward(v, record, cache, grads=grads)
         self.observer.after(now._replace(result=self._shown(ddy), curvature=self._shown(ddx)))
         return ddy, ddx
+
+    def extend(self, u: Array, record: Any, cache: Any, *, grads: Gradients | None) -> Array:
+        now = self._begin("extended", u, grads=grads, cache=cache)
+        y: Array = self.part.extend(u, record, cache, grads=grads)
+        self.observer.after(now._replace(result=self._shown(y)))
+        return y
 
     def _begin(self, kind: PassKind, given: Array, *, grads: Gradients | None = None, cache: Any = None) -> Pass:
         now = Pass(kind, self.network, self.layers, self._shown(given), grads, cache)

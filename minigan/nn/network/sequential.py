@@ -38,6 +38,7 @@ class Sequential(Layer):
     narrow: ClassVar[bool] = True
 
     separable: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = True
     transparent: ClassVar[bool] = True
     is_conditioned = False  # whether its layers hold a condition, see `given`
 
@@ -246,6 +247,14 @@ class Sequential(Layer):
             if ddx is not None:
                 down = ddx if down is None else self.kernels.add(down, ddx)
         return self.kernels.cast(v, cache.dtype), None if down is None else self.kernels.cast(down, cache.dtype)
+
+    def extend(self, u: Array, record: list[Any], cache: Tape, *, grads: Gradients | None) -> Array:
+        caches = self._caches(cache, grads)
+        self._check("u", u, cache.inputs, self.input_shape, cache.dtype)
+        layers = self._walk(self.layers, cache.dtype)
+        for layer, layer_record, layer_cache in zip(layers, record, caches, strict=True):
+            u = layer.extend(u, layer_record, layer_cache, grads=grads)
+        return self.kernels.cast(u, cache.dtype)
 
     def commit_statistics(self, cache: Tape) -> None:
         """Folds the tape's batch statistics into the running ones."""

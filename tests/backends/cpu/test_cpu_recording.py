@@ -1,11 +1,14 @@
 """NumPy operations and kernels of a recorded step: done again on new numbers, they give what they give in Python."""
 
+import gc
+
 import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
 from minigan.backends.cpu import CpuBackend
+from minigan.backends.cpu import recording as recording_module
 
 SHAPE = (4, 6)
 
@@ -199,10 +202,20 @@ def test_a_step_in_python_borrows_the_memory_of_a_recording():
 
 
 def test_large_steps_and_those_without_graphs_are_not_recorded(monkeypatch):
+    monkeypatch.setattr(recording_module, "MOST_BYTES", 8 * LARGE[0])
     backend = CpuBackend(threads=1)
     assert backend.recording() is not None
-    kept = backend.empty((1 << 25,), np.dtype(np.uint8)), backend.empty((1 << 16,), np.dtype(np.uint8))
+    kept = [backend.empty(LARGE, FLOAT32) for _ in range(3)]
     assert backend.recording() is None
     del kept
+    backend.free_memory()
+    others = [recorded(backend, lambda x: backend.empty(LARGE, FLOAT32)[:1] + x[0, 0], lambda: fresh(0))[0]]
+    others.append(backend.recording())
+    assert others[-1] is not None
+    backend.empty((2 * LARGE[0],), FLOAT32)
+    assert backend.recording() is None  # with what the others keep
+    others.clear()
+    gc.collect()
+    assert backend.recording() is not None
     monkeypatch.setenv("MINIGAN_GRAPHS", "0")
     assert CpuBackend(threads=1).recording() is None

@@ -30,6 +30,7 @@ LAYERS = {
     "tiles beyond the image": (2, ConvGeometry(14, 10, 48, 33, 4, 4, (2, 2), SAME)),
     "one image, one tile": (1, ConvGeometry(6, 7, 32, 32, 4, 4, (2, 2), SAME)),
     "3x3": (2, ConvGeometry(9, 13, 40, 64, 3, 3, (1, 1), SAME)),
+    "one strip each way": (4, ConvGeometry(9, 13, 32, 32, 3, 3, (1, 1), SAME)),
     "2x2": (2, ConvGeometry(9, 8, 33, 31, 2, 2)),
     "5x5 stride 2": (2, ConvGeometry(13, 11, 32, 50, 5, 5, (2, 2), ((2, 2), (2, 2)))),
     "asymmetric padding": (2, ConvGeometry(13, 11, 32, 40, 5, 3, (2, 2), ((2, 1), (0, 3)))),
@@ -97,6 +98,16 @@ def check(backend, g, images, seed=0):
         assert actual.dtype == FLOAT and actual.shape == expected.shape
         scale = max(count**0.5, float(np.abs(expected).max()))
         np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE * scale)
+
+
+def test_threads_without_strips_share_out_the_images():
+    images, g = LAYERS["one strip each way"]
+    splits = {threads: eager_plan("conv2d_weight_grad", g, images, threads).grid.split for threads in (1, 2, 3)}
+    assert splits == {1: 0, 2: winograd_plan.BY_IMAGES, 3: winograd_plan.BY_IMAGES}
+    assert eager_plan("conv2d_weight_grad", ConvGeometry(9, 13, 64, 64, 3, 3, (1, 1), SAME), images).grid.split == 0
+    x, w, dy, *_ = draws(g, images)
+    repeated = [results(BACKENDS[3], g, x, w, dy)[2].tobytes() for _ in range(5)]
+    assert len(set(repeated)) == 1
 
 
 # ------------------------------------------------------------------------------------------- the matrices
