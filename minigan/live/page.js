@@ -1,7 +1,7 @@
 // The live page: events come from the server, commands go to it. Nothing else is requested.
 (() => {
   const $ = id => document.getElementById(id);
-  let state = null, choices = {}, shown = 0, frames = 0, waiting = null, source = null, over = false;
+  let state = null, choices = {}, shown = 0, frames = 0, drawn = 0, waiting = null, source = null, over = false;
   const say = text => { $("say").textContent = text; $("say").hidden = !text; };
   const send = async (name, more = {}) => {
     try {
@@ -108,6 +108,7 @@
   const show = () => {
     const frame = waiting;
     waiting = null;
+    drawn++;
     shown = frame.step;
     view.frame(frame); view.titles(heads());
     $("step-now").textContent = `step ${frame.step.toLocaleString("en")}`;
@@ -180,5 +181,5 @@
     if (id) { if (!$(id).disabled) $(id).click(); event.preventDefault(); }
     else if (/^[1-6]$/.test(event.key)) view.key(Number(event.key));
   });
-  window.miniganLive = { get step() { return shown; }, get frames() { return frames; }, get state() { return state; } };
+  window.miniganLive = { get step() { return shown; }, get frames() { return frames; }, get drawn() { return drawn; }, get state() { return state; } };
 })();

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, Browser
+from benchmarks.browser import BROWSER, Browser
 from export_cases import CASES, inputs
 from pages import click, drawn_by_javascript, opened, picture, settled
 

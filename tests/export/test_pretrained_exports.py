@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, Browser
+from benchmarks.browser import BROWSER, Browser
 from c_compilers import GCC, load
 from pages import drawn_by_javascript, opened, picture
 

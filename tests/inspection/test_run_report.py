@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.browser import BROWSER, Browser
+from benchmarks.browser import BROWSER, Browser
 
 import minigan
 from minigan.data.png import encode_png

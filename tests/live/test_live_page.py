@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from browser import BROWSER, Browser
+from benchmarks.browser import BROWSER, Browser
 from live_sessions import live_run, watched
 
 import minigan

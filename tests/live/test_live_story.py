@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from browser import BROWSER, Browser
+from benchmarks.browser import BROWSER, Browser
 from live_sessions import silent, watched
 
 from minigan.cli import command_line

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from browser import BROWSER, Browser
+from benchmarks.browser import BROWSER, Browser
 from markdown_blocks import ROOT
 from test_book import load
 
