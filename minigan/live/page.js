@@ -110,10 +110,11 @@
     waiting = null;
     drawn++;
     shown = frame.step;
-    view.frame(frame); view.titles(heads());
+    $("back").disabled = $("start").disabled = frame.step === 0;
+    if (!view.frame(frame)) return;
+    view.titles(heads());
     $("step-now").textContent = `step ${frame.step.toLocaleString("en")}`;
     $("speed").textContent = frame.speed ? `${frame.speed.toLocaleString("en")} steps/s` : "paused";
-    $("back").disabled = $("start").disabled = frame.step === 0;
   };
   const listing = (pre, place) => {
     pre.textContent = "";

@@ -82,6 +82,7 @@ class Team:
         self._process = 0
         self._workers: list[threading.Thread] = []
         self._caller_cpu = -1
+        self._alone_until = 0.0
 
     def run(self, kernel: Callable[..., None], *arguments: Any, parts: int | None = None) -> None:
         """Calls kernel(part, parts, *arguments) for every part, and returns when all are done.
@@ -104,9 +105,16 @@ class Team:
 
     def _ready(self) -> Inbox:
         inbox = self._started()
+        if self._alone_until and time.monotonic() >= self._alone_until:
+            self._alone_until, self._mailbox[mail.ALONE] = 0.0, 0
         if current_cpu is not None:
             self._make_way(current_cpu())
         return inbox
+
+    def stand_back(self, seconds: float) -> None:
+        """Leaves the other CPUs to other programs for a moment: callers do all parts themselves, to the same bits."""
+        self._started()
+        self._alone_until, self._mailbox[mail.ALONE] = time.monotonic() + seconds, 1
 
     # ------------------------------------------------------------------------------------------ compiled kernels
 
@@ -123,6 +131,8 @@ class Team:
 
     def _wake(self, parts: int, inbox: Inbox) -> None:
         """Wakes as many workers as so many parts need."""
+        if self._alone_until:
+            return
         for _ in range(parts - 1 - self._mailbox.item(mail.AWAKE) - inbox.qsize()):
             inbox.put(None)
 
