@@ -12,7 +12,9 @@ slower for some seconds is so for both:
              up: with the drawing, for which a browser without a GPU needs the processor, too
 
 "Slower by" is the median over the pairs of neighbouring blocks; an interval about it holds the true median in 95 % of
-such measurements, by the order of the pairs alone (sign test). Processor time is in shares of one core.
+such measurements, by the order of the pairs alone (sign test). Processor time is in cores: the training process's own,
+that of those who watch, and that of all other programs. Where these took more than an eighth of a core, a pair is taken
+again, as long as there is time for it. "Frames" is the share of the training's time that making them took.
 """
 
 import argparse
@@ -46,6 +48,7 @@ from minigan.support.progress import open_progress
 
 SETTLE = 0.4  # seconds before a block is timed
 LEVEL = 0.95
+MOST_BY_OTHERS = 0.125  # of a core, beside which a pair counts
 READER = """
 import json, sys, urllib.request
 sys.stdin.readline()
@@ -63,7 +66,8 @@ class Block(NamedTuple):
 
     Attributes:
         speed: steps a second.
-        own, theirs: processor seconds in a second, of the training's process and of those that watch.
+        own, theirs, others: processor seconds in a second, of the training's process, of those that watch, and of all
+            other programs.
         making: seconds in a second that the training's thread spent on frames.
         sent, drawn: frames a second, sent by the training and drawn by the page.
     """
@@ -71,6 +75,7 @@ class Block(NamedTuple):
     speed: float
     own: float
     theirs: float
+    others: float
     making: float
     sent: float
     drawn: float
@@ -184,26 +189,42 @@ class Timer:
             self._before = self._clocks() + counts
         elif now >= self._before[0] + self._seconds:
             after = self._clocks() + self._count()
-            gained = [late - early for late, early in zip(after, self._before, strict=True)]
-            self.block = Block(*(gain / gained[0] for gain in gained[1:]))
+            seconds, *gained = [late - early for late, early in zip(after, self._before, strict=True)]
+            steps, own, everybody, theirs, *rest = (gain / seconds for gain in gained)
+            self.block = Block(steps, own, theirs, max(everybody - own - theirs, 0.0), *rest)
         return self.block is not None
 
     def _clocks(self) -> tuple[float, ...]:
-        return time.perf_counter(), self._state.step, time.process_time()
+        return time.perf_counter(), self._state.step, time.process_time(), _busy_seconds()
 
     @contextmanager
     def held_back(self) -> Iterator[None]:  # as an interruption has it
         yield
 
 
-def pairs(rounds: int, kinds: tuple[str, str], block: Callable[[str], Block]) -> list[tuple[Block, Block]]:
-    """Neighbouring blocks of two kinds, in the order a-b-b-a."""
-    found = []
-    for number in range(rounds):
+def pairs(
+    options: argparse.Namespace, kinds: tuple[str, str], block: Callable[[str], Block]
+) -> list[tuple[Block, Block]]:
+    """Neighbouring blocks of two kinds, in the order a-b-b-a: those beside which other programs did least."""
+    found: list[tuple[Block, Block]] = []
+    for kind in kinds:
+        block(kind)  # compiles
+    end, number = time.monotonic() + options.patience, 0
+    while number < options.rounds or (_disturbed(found, options.rounds) and time.monotonic() < end):
         first, second = kinds if number % 2 == 0 else kinds[::-1]
         done = {first: block(first), second: block(second)}
         found.append((done[kinds[0]], done[kinds[1]]))
-    return found
+        number += 1
+    return sorted(found, key=_by_others)[: options.rounds]
+
+
+def _by_others(pair: tuple[Block, Block]) -> float:
+    return max(block.others for block in pair)
+
+
+def _disturbed(found: list[tuple[Block, Block]], rounds: int) -> bool:
+    """Whether there are fewer pairs than rounds beside which other programs did nearly nothing."""
+    return sum(_by_others(pair) <= MOST_BY_OTHERS for pair in found) < rounds
 
 
 def middle(values: list[float]) -> tuple[float, float, float]:
@@ -243,7 +264,7 @@ def closed(options: argparse.Namespace, folder: Path) -> list[tuple[Block, Block
             plain.trainer.run(progress, timer)
             return timer.block
 
-        return pairs(options.rounds, ("train", "closed"), block)
+        return pairs(options, ("train", "closed"), block)
 
 
 def watching(kind: str, options: argparse.Namespace, folder: Path) -> list[tuple[Block, Block]]:
@@ -267,7 +288,7 @@ def watching(kind: str, options: argparse.Namespace, folder: Path) -> list[tuple
             finally:
                 viewer.watch(False)
 
-        return pairs(options.rounds, ("closed", kind), block)
+        return pairs(options, ("closed", kind), block)
 
 
 def session_block(session: Watched, run: LiveRun, viewer: Viewer, seconds: float) -> Block:
@@ -299,6 +320,16 @@ def silent() -> Any:
     return open_progress(start=0, total=1, output=Output(quiet=True))
 
 
+def _busy_seconds() -> float:
+    """Processor time of all programs; 0 where the system does not tell (Linux does)."""
+    try:
+        words = Path("/proc/stat").read_text().split(None, 9)
+    except OSError:
+        return 0.0
+    user, nice, system, _, _, interrupts, soft = map(int, words[1:8])
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+
+
 def _processor_seconds(process: int) -> float:
     """Of a process and those that it has started."""
     parents, times = {}, {}
@@ -321,15 +352,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--backend", choices=command.HOST, default="cpu", help="default cpu")
     parser.add_argument("--rounds", type=command.count, default=10, help="pairs of blocks (default 10)")
     parser.add_argument("--seconds", type=command.duration, default=0.6, help="length of a block (default 0.6)")
+    parser.add_argument("--patience", type=command.duration, default=30.0, help="seconds for pairs again (default 30)")
     parser.add_argument("--only", choices=("closed", "stream", "page"), action="append", help="repeat for several")
     parser.add_argument("--browser", metavar="PROGRAM", default=BROWSER, help="of the Chromium family")
     options = parser.parse_args(arguments)
     backend = get_backend(options.backend)
     backend.compile_ahead()
     show(describe(backend))
-    print(f"{'':8}{'steps/s':>9}{'against':>10}   slower by (95 %){'own':>14}{'theirs':>8}{'frames':>8}{'sent/s':>8}{'drawn/s':>9}")
+    print(
+        f"{'':8}{'steps/s':>9}{'against':>10}{'slower by (95 %)':>26}"
+        f"{'own':>8}{'theirs':>8}{'others':>8}{'frames':>8}{'sent/s':>8}{'drawn/s':>9}"
+    )
     for kind in options.only or ("closed", "stream", *(["page"] if options.browser else [])):
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # a browser may still write
             folder = Path(scratch)
             found = closed(options, folder) if kind == "closed" else watching(kind, options, folder)
         print(line(kind, found), flush=True)
@@ -340,8 +375,10 @@ def line(kind: str, found: list[tuple[Block, Block]]) -> str:
     before, after = (Block(*map(statistics.median, zip(*side, strict=True))) for side in zip(*found, strict=True))
     by, low, high = middle([1 - second.speed / first.speed for first, second in found])
     slower = f"{by:8.1%} ({low:.1%} to {high:.1%})"
-    shares = f"{after.own:>8.2f}{after.theirs:>8.2f}{after.making:>8.1%}"
-    return f"{kind:8}{after.speed:>9,.0f}{before.speed:>10,.0f}{slower:>26}{shares}{after.sent:>8.1f}{after.drawn:>9.1f}"
+    shares = f"{after.own:>8.2f}{after.theirs:>8.2f}{after.others:>8.2f}{after.making:>8.1%}"
+    return (
+        f"{kind:8}{after.speed:>9,.0f}{before.speed:>10,.0f}{slower:>26}{shares}{after.sent:>8.1f}{after.drawn:>9.1f}"
+    )
 
 
 if __name__ == "__main__":
