@@ -11,10 +11,12 @@ slower for some seconds is so for both:
     page     a session whose page is open in a headless browser, against the same page in the background, which hangs
              up: with the drawing, for which a browser without a GPU needs the processor, too
 
-"Slower by" is the median over the pairs of neighbouring blocks; an interval about it holds the true median in 95 % of
-such measurements, by the order of the pairs alone (sign test). Processor time is in cores: the training process's own,
-that of those who watch, and that of all other programs. Where these took more than an eighth of a core, a pair is taken
-again, as long as there is time for it. "Frames" is the share of the training's time that making them took.
+"Slower by", and by how much "more work" a step is for the training's own process in processor time, are medians over
+the pairs of neighbouring blocks; an interval about them holds the true median in 95 % of such measurements, by the order
+of the pairs alone (sign test). Processor time is in cores: the training process's own, that of those who watch,
+and that of all other programs. Where these took more than an eighth of a core, a pair is taken again, as long as there
+is time for it. "Frames" is the share of the training's time that making them took. With NUMBA_NUM_THREADS=1 no thread
+waits for another: work a step is then work alone.
 """
 
 import argparse
@@ -227,14 +229,14 @@ def _disturbed(found: list[tuple[Block, Block]], rounds: int) -> bool:
     return sum(_by_others(pair) <= MOST_BY_OTHERS for pair in found) < rounds
 
 
-def middle(values: list[float]) -> tuple[float, float, float]:
-    """The median, and the ends of an interval about it by the sign test."""
+def interval(values: list[float]) -> str:
+    """The median, and an interval about it by the sign test."""
     ordered, count = sorted(values), len(values)
     rank, below = 0, 0.0
     while rank < (count + 1) // 2 and (below := below + math.comb(count, rank) / 2**count) <= (1 - LEVEL) / 2:
         rank += 1
     lowest = max(rank - 1, 0)
-    return statistics.median(values), ordered[lowest], ordered[count - 1 - lowest]
+    return f"{statistics.median(values):.1%} ({ordered[lowest]:.1%} to {ordered[count - 1 - lowest]:.1%})"
 
 
 # ---------------------------------------------------------------------------------------------------- the comparisons
@@ -360,7 +362,7 @@ def main(arguments: list[str] | None = None) -> None:
     backend.compile_ahead()
     show(describe(backend))
     print(
-        f"{'':8}{'steps/s':>9}{'against':>10}{'slower by (95 %)':>26}"
+        f"{'':8}{'steps/s':>9}{'against':>9}{'slower by (95 %)':>26}{'more work (95 %)':>26}"
         f"{'own':>8}{'theirs':>8}{'others':>8}{'frames':>8}{'sent/s':>8}{'drawn/s':>9}"
     )
     for kind in options.only or ("closed", "stream", *(["page"] if options.browser else [])):
@@ -373,12 +375,11 @@ def main(arguments: list[str] | None = None) -> None:
 def line(kind: str, found: list[tuple[Block, Block]]) -> str:
     """A comparison in figures: medians of the blocks."""
     before, after = (Block(*map(statistics.median, zip(*side, strict=True))) for side in zip(*found, strict=True))
-    by, low, high = middle([1 - second.speed / first.speed for first, second in found])
-    slower = f"{by:8.1%} ({low:.1%} to {high:.1%})"
+    slower = interval([1 - second.speed / first.speed for first, second in found])
+    more = interval([second.own / second.speed * first.speed / first.own - 1 for first, second in found])
     shares = f"{after.own:>8.2f}{after.theirs:>8.2f}{after.others:>8.2f}{after.making:>8.1%}"
-    return (
-        f"{kind:8}{after.speed:>9,.0f}{before.speed:>10,.0f}{slower:>26}{shares}{after.sent:>8.1f}{after.drawn:>9.1f}"
-    )
+    frames = f"{after.sent:>8.1f}{after.drawn:>9.1f}"
+    return f"{kind:8}{after.speed:>9,.0f}{before.speed:>9,.0f}{slower:>26}{more:>26}{shares}{frames}"
 
 
 if __name__ == "__main__":
