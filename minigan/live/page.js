@@ -1,7 +1,7 @@
 // The live page: events come from the server, commands go to it. Nothing else is requested.
 (() => {
   const $ = id => document.getElementById(id);
-  let state = null, choices = {}, shown = 0, frames = 0, waiting = null, source = null, over = false;
+  let state = null, choices = {}, shown = 0, frames = 0, drawn = 0, waiting = null, source = null, over = false;
   const say = text => { $("say").textContent = text; $("say").hidden = !text; };
   const send = async (name, more = {}) => {
     try {
@@ -108,11 +108,13 @@
   const show = () => {
     const frame = waiting;
     waiting = null;
+    drawn++;
     shown = frame.step;
-    view.frame(frame); view.titles(heads());
+    $("back").disabled = $("start").disabled = frame.step === 0;
+    if (!view.frame(frame)) return;
+    view.titles(heads());
     $("step-now").textContent = `step ${frame.step.toLocaleString("en")}`;
     $("speed").textContent = frame.speed ? `${frame.speed.toLocaleString("en")} steps/s` : "paused";
-    $("back").disabled = $("start").disabled = frame.step === 0;
   };
   const listing = (pre, place) => {
     pre.textContent = "";
@@ -180,5 +182,5 @@
     if (id) { if (!$(id).disabled) $(id).click(); event.preventDefault(); }
     else if (/^[1-6]$/.test(event.key)) view.key(Number(event.key));
   });
-  window.miniganLive = { get step() { return shown; }, get frames() { return frames; }, get state() { return state; } };
+  window.miniganLive = { get step() { return shown; }, get frames() { return frames; }, get drawn() { return drawn; }, get state() { return state; } };
 })();

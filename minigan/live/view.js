@@ -51,7 +51,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     arrows: "-dL/dx: the way G's loss asks each fake to go", penalty: "points at which the penalty is taken",
     pull: "-dL/dpixel: the change that G's loss asks for",
   };
-  let about = null, last = null, chosen = [], unit = null, stages = [], marks = [], curves = [], kept = false, charted = 0;
+  let about = null, last = null, chosen = [], unit = null, stages = [], marks = [], curves = [], kept = false, charted = 0, written = 0, writes = true;
   const chips = make("div", root, { name: "chips" });
   const legend = make("p", root, { name: "key" });
   const area = make("div", root, { name: "runs" });
@@ -64,9 +64,10 @@ const liveView = (root, { onLayers, onUnit }) => {
     const ratio = Math.min(devicePixelRatio || 1, 2), width = Math.max(canvas.clientWidth, 50);
     const w = Math.round(width * ratio), h = Math.round((height || width) * ratio);
     if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { alpha: false });  // one that hides what is below is quicker to show
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height || width);
+    context.fillStyle = colors.mid;
+    context.fillRect(0, 0, width, height || width);
     return [context, width, height || width];
   };
   const scratch = document.createElement("canvas");
@@ -88,20 +89,23 @@ const liveView = (root, { onLayers, onUnit }) => {
       context.drawImage(dot, x - half, y - half, 2 * half, 2 * half);
     }
   };
-  // A disc as a picture: copied hundreds of times, that is quicker than as many arcs.
-  const sprite = (radius, color, alpha) => {
-    const ratio = Math.min(devicePixelRatio || 1, 2), name = [radius, color, alpha, ratio].join();
-    if (!sprites.has(name)) {
-      const disc = document.createElement("canvas"), half = Math.ceil(radius) + 1, ink = disc.getContext("2d");
-      disc.width = disc.height = 2 * half * ratio;
+  // A picture of so many points each way, drawn once.
+  const once = (name, points, act) => {
+    const ratio = Math.min(devicePixelRatio || 1, 2), key = [name, points, ratio].join();
+    if (!sprites.has(key)) {
+      const canvas = new OffscreenCanvas(Math.round(points * ratio), Math.round(points * ratio)), ink = canvas.getContext("2d");
       ink.scale(ratio, ratio);
-      ink.fillStyle = color; ink.globalAlpha = alpha;
-      ink.arc(half, half, radius, 0, 7);
-      ink.fill();
-      sprites.set(name, disc);
+      act(ink);
+      sprites.set(key, canvas.transferToImageBitmap());
     }
-    return sprites.get(name);
+    return sprites.get(key);
   };
+  // A disc as a picture: copied hundreds of times, that is quicker than as many arcs.
+  const sprite = (radius, color, alpha) => once([radius, color, alpha], 2 * Math.ceil(radius) + 2, ink => {
+    ink.fillStyle = color; ink.globalAlpha = alpha;
+    ink.arc(Math.ceil(radius) + 1, Math.ceil(radius) + 1, radius, 0, 7);
+    ink.fill();
+  });
 
   // ---------------------------------------------------------------------------------------- the plane
 
@@ -146,7 +150,7 @@ const liveView = (root, { onLayers, onUnit }) => {
     context.setLineDash([]);
   };
   const say = (caption, name, text) => {
-    if (caption.textContent === name + " " + text) return;
+    if (!writes || caption.textContent === name + " " + text) return;
     caption.textContent = "";
     make("b", caption, { text: name });
     caption.append(" " + text);
@@ -168,7 +172,8 @@ const liveView = (root, { onLayers, onUnit }) => {
       say(panel.caption, title, text);
       if (field) paint(context, field, colors.map[map], 0, 0, size);
       if (run.manifold && name === "surface") drawNet(context, points(run.manifold), about.mesh, place);
-      dots(context, real, place, 2, colors.real, .55);
+      const layer = once("real", size, ink => dots(ink, real, place, 2, colors.real, .55));  // they never move
+      context.drawImage(layer, 0, 0, size, size);
       if (about.centres) drawModes(context, run.modes, place);
       dots(context, fakes, place, name === "surface" ? 2.4 : 1.8, colors.fake, .85);
       if (run.penalty && run.penalty.at && name !== "optimal") dots(context, points(run.penalty.at), place, 2.2, colors.net, .9);
@@ -348,6 +353,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       });
     };
     stage.facts = (run, first) => {
+      if (!writes && line.children.length) return;
       const values = run.values || [];
       const facts = [...first, ["", short(values[1]), "D's loss"], ["", short(values[2]), "G's loss"],
         ["real", short(values[3]), "D on real"], ["fake", short(values[4]), "D on fake"],
@@ -378,9 +384,11 @@ const liveView = (root, { onLayers, onUnit }) => {
     area.classList.toggle("two", last.runs.length > 1);
     while (stages.length > last.runs.length) { stages.pop(); area.lastChild.remove(); }
     last.runs.forEach((run, index) => stages[index] || newStage(index));  // all of them first: they share the width
-    last.runs.forEach((run, index) => (about.kind === "plane" ? drawPlane : drawPictures)(stages[index], run));
-    // Curves change slowly: while it plays, twice a second will do.
+    // While it plays, nobody reads twenty numbers a second, and new words cost more than new dots; curves are slower still.
     const now = performance.now();
+    writes = !last.speed || now - written > 190;
+    if (writes) written = now;
+    last.runs.forEach((run, index) => (about.kind === "plane" ? drawPlane : drawPictures)(stages[index], run));
     if (!last.speed || now - charted > 500) { charted = now; drawCharts(); }
     drawUnits();
   };
@@ -431,7 +439,7 @@ const liveView = (root, { onLayers, onUnit }) => {
       if (title.textContent !== text) title.textContent = text;
     }); },
     remember,
-    frame(frame) { last = frame; remember(frame); draw(); },
+    frame(frame) { last = frame; remember(frame); draw(); return writes; },
     key(number) { if (about && about.layers[number - 1]) toggle(about.layers[number - 1]); },
     choice() { return { layers: chosen, unit }; },
   };

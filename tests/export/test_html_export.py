@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, Browser
 from export_cases import CASES, inputs
 from pages import click, drawn_by_javascript, opened, picture, settled
 
+from benchmarks.browser import BROWSER, Browser
 from minigan import load_generator
 from minigan.cli.command_line import main
 from minigan.errors import ConfigError, OutputError

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, Browser
 from c_compilers import GCC, load
 from pages import drawn_by_javascript, opened, picture
 
+from benchmarks.browser import BROWSER, Browser
 from minigan import load_generator
 from minigan.cli.command_line import main
 from minigan.export import Subject

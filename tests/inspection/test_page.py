@@ -6,8 +6,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from helpers.browser import BROWSER
 
+from benchmarks.browser import BROWSER
 from minigan.inspection import Document, as_page, as_text, contents, explain
 from minigan.inspection.document import Bars, Code, Facts, Formulas, Graph, Heading, Matrices, Table, Text, Verbatim
 from minigan.inspection.graph import Chain, Node, Panel

@@ -8,9 +8,9 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.browser import BROWSER, Browser
 
 import minigan
+from benchmarks.browser import BROWSER, Browser
 from minigan.data.png import encode_png
 from minigan.errors import CheckpointError, ConfigError
 from minigan.inspection import report_data as data_module

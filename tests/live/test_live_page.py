@@ -4,10 +4,10 @@ import json
 import time
 
 import pytest
-from browser import BROWSER, Browser
 from live_sessions import live_run, watched
 
 import minigan
+from benchmarks.browser import BROWSER, Browser
 from minigan.inspection import report_run
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium")

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from browser import BROWSER, Browser
 from live_sessions import silent, watched
 
+from benchmarks.browser import BROWSER, Browser
 from minigan.cli import command_line
 from minigan.cli.live import _config
 from minigan.live import LiveRun

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from browser import BROWSER, Browser
 from markdown_blocks import ROOT
 from test_book import load
+
+from benchmarks.browser import BROWSER, Browser
 
 pytestmark = pytest.mark.exhaustive
 

@@ -14,7 +14,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 class Browser:
     """A browser with one tab; remembers console messages, errors and requests of its pages."""
 
-    def __init__(self, profile):
+    def __init__(self, profile, *, program=BROWSER):
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (to_read, to_write)]
@@ -23,7 +23,7 @@ class Browser:
             os.dup2(ends[0], 3)
             os.dup2(ends[1], 4)
 
-        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "about:blank"]
+        command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "about:blank"]
         self._process = subprocess.Popen(
             [*command, f"--user-data-dir={profile}", "--disable-dev-shm-usage"],
             preexec_fn=connect,
@@ -39,6 +39,11 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+
+    @property
+    def pid(self):
+        """The number of its first process."""
+        return self._process.pid
 
     def call(self, method, **params):
         """Calls a method of the protocol and returns its result."""
