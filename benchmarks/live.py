@@ -105,7 +105,7 @@ class Watched(Session):
 
 
 class Viewer:
-    """Somebody who may watch.
+    """A watcher, or nobody.
 
     Args:
         process: the first of its processes; None for nobody.
@@ -333,7 +333,7 @@ def _busy_seconds() -> float:
 
 
 def _processor_seconds(process: int) -> float:
-    """Of a process and those that it has started."""
+    """Processor time of a process and those that it has started."""
     parents, times = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
