@@ -14,6 +14,7 @@ from suite import (  # noqa: F401 (hooks)
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_configure,
+    pytest_runtest_teardown,
     pytest_terminal_summary,
     pytest_xdist_auto_num_workers,
     pytest_xdist_setupnodes,

@@ -9,6 +9,7 @@ __all__ = ["NO_LIMIT", "expect_room", "memory_limit"]
 
 SMALLER = "Use a smaller `batch_size`, image size or width."
 NO_LIMIT = 2**63 - 1
+LITTLE = 2**20  # bytes: Python alone takes more, and to ask for limits takes longer than a small network is built
 
 
 def expect_room(nbytes: int, *, what: str, remedy: str = SMALLER) -> None:
@@ -21,6 +22,8 @@ def expect_room(nbytes: int, *, what: str, remedy: str = SMALLER) -> None:
     Raises:
         OutOfMemoryError: the machine, the container or the limit of this process has less memory than that.
     """
+    if nbytes <= LITTLE:
+        return
     most, whose = memory_limit()
     if nbytes > most:
         needed = f"{nbytes / 2**30:,.1f} GiB" if nbytes < 2**63 else "more than any machine has"
