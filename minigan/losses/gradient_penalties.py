@@ -362,7 +362,7 @@ def away_from_zero(s: Array) -> Array:
     """The numbers, with a positive one far below rounding in place of 0 and of others as small."""
     least = s.dtype.type(float(np.finfo(s.dtype).eps) ** 2)
     xp = array_module(s)
-    return xp.where(xp.abs(s) < least, least, s)  # type: ignore[no-any-return]
+    return xp.where(xp.abs(s) < least, least, s)
 
 
 def examples_together(D: Layer) -> int:

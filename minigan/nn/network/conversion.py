@@ -46,7 +46,7 @@ class Converted:
         return result
 
     def extend(self, u: Array, record: Any, cache: Any, *, grads: Gradients | None) -> Array:
-        return self.part.extend(self.kernels.cast(u, self.dtype), record, cache, grads=grads)  # type: ignore[no-any-return]
+        return self.part.extend(self.kernels.cast(u, self.dtype), record, cache, grads=grads)
 
 
 def dtypes_of_walk(
