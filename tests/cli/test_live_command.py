@@ -8,6 +8,7 @@ import sys
 import urllib.request
 
 import pytest
+from live_sessions import events_of
 
 import minigan
 from minigan.cli import command_line as cli
@@ -33,7 +34,9 @@ def test_ctrl_c_ends_it_and_saves(tmp_path):
             assert b"minigan live" in urllib.request.urlopen(address, timeout=10).read()
             body = json.dumps({"do": "step", "side": None}).encode()
             sent = urllib.request.Request(address + "do", body, {"Content-Type": "application/json"})
-            assert urllib.request.urlopen(sent, timeout=10).status == 204
+            with urllib.request.urlopen(address + "events", timeout=20) as stream:
+                assert urllib.request.urlopen(sent, timeout=10).status == 204
+                next(data for kind, data in events_of(stream) if kind == "state" and data["step"] == 1)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=30)
         finally:

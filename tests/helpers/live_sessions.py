@@ -86,7 +86,7 @@ class Watched:
         with contextlib.closing(connection):
             connection.request("GET", f"/{self.server.token}/events")
             with contextlib.closing(connection.getresponse()) as answer:  # it holds the connection, too
-                yield _events(answer)
+                yield events_of(answer)
 
     def until(self, is_so, seconds=20):
         """Waits until something is so."""
@@ -106,7 +106,8 @@ class Watched:
         self._thread.join(20)
 
 
-def _events(answer):
+def events_of(answer):
+    """An iterator over the events of a stream, each a kind and its data."""
     kind = ""
     for line in answer:
         text = line.decode().rstrip("\n")

@@ -1,5 +1,6 @@
 """The page in a browser: its buttons do what they say, and the same seed and clicks give the same pictures."""
 
+import contextlib
 import json
 import time
 
@@ -235,6 +236,14 @@ class Finger:
         self.touch("touchStart", (left + across * width, top + down * height))
         self.touch("touchEnd")
 
+    def tap_until(self, selector, script):
+        """Taps once more where nothing came of it: a busy browser may take a tap for the end of what was before."""
+        for _ in range(3):
+            self.tap(selector)
+            with contextlib.suppress(AssertionError):
+                return self.page.until(script, seconds=5)
+        raise AssertionError(f"never so: {script}")
+
     def drag(self, selector, *, to):
         """From where the slider's handle is to a share of its width."""
         left, top, width, height = self.place(selector)
@@ -285,10 +294,9 @@ def test_a_finger_works_every_button_at_400_px(browser, tmp_path):
         finger.tap("#stories button:nth-child(2)")
         page.until("miniganLive.state.runs[0].settings.penalty === 'r1'")
         finger.drag("#set-g_lr", to=0.2)
-        page.until("miniganLive.state.runs[0].settings.g_lr < 5e-5")
+        page.until("Math.abs(miniganLive.state.runs[0].settings.g_lr - 1e-5) < 3e-6")
         assert run.game.g_optimizer.lr == pytest.approx(1e-5, rel=0.3)
-        finger.tap("#fork")
-        page.until("miniganLive.state.runs.length === 2")
+        finger.tap_until("#fork", "miniganLive.state.runs.length === 2")
         finger.tap("#which label:nth-child(3)")
         finger.tap("#stories button:nth-child(4)")
         page.until("miniganLive.state.runs[1].settings.loss === 'hinge'")
