@@ -11,6 +11,8 @@ from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, flat_bits, is_b
 from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
+from minigan.backends.cpu.depthwise import correlate_depthwise, put_depthwise, sum_depthwise
+from minigan.backends.cpu.depthwise_plan import DepthwisePlan, DepthwiseWeightsPlan
 from minigan.backends.cpu.engine import contiguous, flat
 from minigan.backends.cpu.groups import copy_channels, correlate_group_weights, correlate_groups, pack_groups
 from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan
@@ -27,6 +29,8 @@ from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, 
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan
 from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
+from minigan.backends.cpu.winograd_groups import convolve_groups, put_group_weights, sum_group_weights
+from minigan.backends.cpu.winograd_groups_plan import WinogradGroupsPlan
 from minigan.backends.cpu.winograd_plan import WinogradPlan
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import InPlace
@@ -65,6 +69,10 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     image = self._slice(x, group, one.C)
                     self._put_slice(y, group, self.conv2d_leaky_relu(image, own, bias, one, slope=slope))
                 return y
+            case WinogradGroupsPlan():
+                return self._convolve_groups(x, w, b, slope, g, plan)
+            case DepthwisePlan():
+                return self._correlate_depthwise(x, w, b, slope, g, plan)
             case GroupsPlan():
                 return self._correlate_groups(x, w, b, slope, g, plan)
             case PileImagesPlan():
@@ -103,6 +111,10 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     outputs = self._slice(dy, group, one.K)
                     self._put_slice(dx, group, self.conv2d_input_grad(outputs, own, one, b=bias))
                 return dx
+            case WinogradGroupsPlan():
+                return self._convolve_groups(dy, w, b, 1, g, plan)
+            case DepthwisePlan():
+                return self._correlate_depthwise(dy, w, b, 1, g, plan)
             case GroupsPlan():
                 return self._correlate_groups(dy, w, b, 1, g, plan)
             case PileImagesPlan():
@@ -144,6 +156,10 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     image, outputs = self._slice(x, group, one.C), self._slice(dy, group, one.K)
                     self.conv2d_weight_grad(image, outputs, one, add_to=sums)
                     self._put_slice(add_to, group, sums)
+            case WinogradGroupsPlan():
+                self._convolve_group_weights(x, dy, add_to, plan)
+            case DepthwiseWeightsPlan():
+                self._sum_depthwise(x, dy, add_to, plan)
             case GroupWeightsPlan():
                 self._correlate_group_weights(x, dy, add_to, plan)
             case PileWeightsPlan():
@@ -358,7 +374,12 @@ class ConvKernels(DenseKernels, NarrowArrays):
         self.team.run(copy_channels, flat_bits(own), *places, parts=self.parts(own.size))
 
     def _packed_groups(
-        self, w: Array, g: ConvGeometry, plan: GroupsPlan | PileImagesPlan, depth: int, columns: int
+        self,
+        w: Array,
+        g: ConvGeometry,
+        plan: DepthwisePlan | GroupsPlan | PileImagesPlan | WinogradGroupsPlan,
+        depth: int,
+        columns: int,
     ) -> Array:
         """Packs the weights of each strip of outputs, so many channels of each tap."""
         size = len(plan.weights) * len(plan.taps) * depth * columns
@@ -368,6 +389,89 @@ class ConvKernels(DenseKernels, NarrowArrays):
             self.team.run(pack_groups, flat(w), packed, *places, parts=self.parts(size))
 
         return self._once(w, (plan.name, g, plan.weight_step), size, w.dtype, fill)
+
+    def _convolve_groups(
+        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: WinogradGroupsPlan
+    ) -> Array:
+        grid = plan.grid
+        packed = self._packed_groups(w, g, plan, plan.depth, grid.columns)
+        y = self.empty((grid.images, grid.rows_out, grid.columns_out, grid.channels_out), x.dtype)
+        self.team.run(
+            convolve_groups,
+            plan.scheme,
+            plan.kind,
+            flat_bits(x),
+            packed,
+            self.padded_bias(b, grid.channels_out, w.dtype),
+            w.dtype.type(slope),
+            flat_bits(y),
+            grid,
+            plan.depth,
+            plan.blocks,
+            self.workspace.take("winograd", plan.threads * grid.scratch_size, FLOAT32),
+            parts=plan.threads,
+        )
+        return y
+
+    def _convolve_group_weights(self, x: Array, dy: Array, dw: Array, plan: WinogradGroupsPlan) -> None:
+        grid, strips = plan.grid, len(plan.weights)
+        size = strips * plan.shares * grid.points * plan.depth * grid.columns
+        sums = self.workspace.take("packed float32", size, FLOAT32)
+        self.team.run(
+            sum_group_weights,
+            plan.scheme,
+            plan.kind,
+            flat_bits(x),
+            flat_bits(dy),
+            sums,
+            grid,
+            plan.depth,
+            plan.blocks,
+            plan.shares,
+            self.workspace.take("winograd", plan.threads * grid.scratch_size, FLOAT32),
+            parts=plan.threads,
+        )
+        parts = min(plan.threads, strips)
+        self.team.run(put_group_weights, plan.scheme, sums, flat(dw), grid, plan.depth, plan.shares, parts=parts)
+
+    def _correlate_depthwise(
+        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: DepthwisePlan
+    ) -> Array:
+        grid, dtype, columns = plan.grid, w.dtype, plan.grid.columns
+        packed = self._packed_groups(w, g, plan, 1, columns)
+        y = self._images(grid, x.dtype)
+        self.team.run(
+            correlate_depthwise,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, len(plan.weights) * columns, dtype),
+            dtype.type(slope),
+            flat_bits(y),
+            plan.table,
+            grid,
+            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            parts=plan.threads,
+        )
+        return y
+
+    def _sum_depthwise(self, x: Array, dy: Array, dw: Array, plan: DepthwiseWeightsPlan) -> None:
+        grid, dtype = plan.grid, dw.dtype
+        size = plan.shares * grid.taps_down * grid.taps_across * plan.row
+        sums = self.workspace.take(f"packed {dtype}", size, dtype)
+        self.team.run(
+            sum_depthwise,
+            plan.shape,
+            flat(self.cast(x, dtype)),
+            flat(self.cast(dy, dtype)),
+            sums,
+            grid,
+            plan.shares,
+            plan.row,
+            self._scratch("images", plan.threads, plan.image_scratch, dtype),
+            self._scratch("panels", plan.threads, plan.output_scratch, dtype),
+            parts=min(plan.threads, plan.shares),
+        )
+        self.team.run(put_depthwise, sums, flat(dw), plan.shares, plan.row, grid.channels, parts=1)
 
     def _correlate_groups(
         self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: GroupsPlan

@@ -32,6 +32,12 @@ import functools
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from minigan.backends.cpu.depthwise_plan import (
+    DepthwisePlan,
+    DepthwiseWeightsPlan,
+    plan_depthwise,
+    plan_depthwise_weights,
+)
 from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan, plan_group_weights, plan_groups
 from minigan.backends.cpu.image_lanes_plan import PileImagesPlan, PileWeightsPlan, plan_pile_images, plan_pile_weights
 from minigan.backends.cpu.overlap_plan import (
@@ -49,6 +55,7 @@ from minigan.backends.cpu.products_plan import float32_steps
 from minigan.backends.cpu.tile_units import Unit
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan, choose_tiles
 from minigan.backends.cpu.weights_plan import WeightsPlan, plan_weight_grad
+from minigan.backends.cpu.winograd_groups_plan import WinogradGroupsPlan, plan_winograd_groups
 from minigan.backends.cpu.winograd_plan import GAIN, GAIN_OVER_PACKED, WinogradPlan, choose_winograd, direct_steps
 from minigan.backends.geometry import ConvGeometry
 
@@ -88,6 +95,9 @@ class SplitPlan:
 Plan = (
     DensePlan
     | SplitPlan
+    | WinogradGroupsPlan
+    | DepthwisePlan
+    | DepthwiseWeightsPlan
     | GroupsPlan
     | GroupWeightsPlan
     | PileImagesPlan
@@ -121,6 +131,15 @@ def choose(
         packed: weights are packed only once, see `minigan.backends.constants`.
     """
     if g.groups > 1:
+        import os
+        if os.environ.get("WG") and g.C == g.K == g.groups:
+            if kernel == "conv2d_weight_grad":
+                return plan_depthwise_weights(g, images, processor)
+            return plan_depthwise(kernel, g, images, processor)
+        if os.environ.get("WG") and not exact:
+            found = plan_winograd_groups(kernel, g, images, processor)
+            if found is not None:
+                return found
         one = replace(g, C=g.C // g.groups, K=g.K // g.groups, groups=1)
         if is_large(kernel, one, images):
             inner = choose(kernel, one, images, processor, exact=exact, unit=unit)
