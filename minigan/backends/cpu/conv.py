@@ -23,7 +23,7 @@ from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan
 from minigan.backends.cpu.phases_plan import Grid, PhasesPlan
 from minigan.backends.cpu.plan import DensePlan, Plan, SplitPlan, choose
-from minigan.backends.cpu.simd import tile_columns
+from minigan.backends.cpu.simd import TILE_ROWS, VECTOR_BYTES, tile_columns, vector_lanes
 from minigan.backends.cpu.tile_units import TILES, Unit
 from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, pack_taps, pair_images
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan
@@ -70,7 +70,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     self._put_slice(y, group, self.conv2d_leaky_relu(image, own, bias, one, slope=slope))
                 return y
             case WinogradGroupsPlan():
-                return self._convolve_groups(x, w, b, slope, g, plan)
+                return self._convolve_groups(x, w, b, slope, plan)
             case DepthwisePlan():
                 return self._correlate_depthwise(x, w, b, slope, g, plan)
             case GroupsPlan():
@@ -112,7 +112,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     self._put_slice(dx, group, self.conv2d_input_grad(outputs, own, one, b=bias))
                 return dx
             case WinogradGroupsPlan():
-                return self._convolve_groups(dy, w, b, 1, g, plan)
+                return self._convolve_groups(dy, w, b, 1, plan)
             case DepthwisePlan():
                 return self._correlate_depthwise(dy, w, b, 1, g, plan)
             case GroupsPlan():
@@ -377,7 +377,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
         self,
         w: Array,
         g: ConvGeometry,
-        plan: DepthwisePlan | GroupsPlan | PileImagesPlan | WinogradGroupsPlan,
+        plan: DepthwisePlan | GroupsPlan | PileImagesPlan,
         depth: int,
         columns: int,
     ) -> Array:
@@ -385,23 +385,24 @@ class ConvKernels(DenseKernels, NarrowArrays):
         size = len(plan.weights) * len(plan.taps) * depth * columns
 
         def fill(packed: Array) -> None:
-            places = (plan.taps, depth, plan.weights, plan.weight_step, plan.tap_size, columns)
+            lanes = vector_lanes(w.itemsize)
+            places = (plan.taps, depth, plan.weights, plan.weight_step, plan.tap_size, columns, lanes)
             self.team.run(pack_groups, flat(w), packed, *places, parts=self.parts(size))
 
         return self._once(w, (plan.name, g, plan.weight_step), size, w.dtype, fill)
 
-    def _convolve_groups(
-        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: WinogradGroupsPlan
-    ) -> Array:
+    def _convolve_groups(self, x: Array, w: Array, b: Array | None, slope: float, plan: WinogradGroupsPlan) -> Array:
         grid = plan.grid
-        packed = self._packed_groups(w, g, plan, plan.depth, grid.columns)
         y = self.empty((grid.images, grid.rows_out, grid.columns_out, grid.channels_out), x.dtype)
         self.team.run(
             convolve_groups,
             plan.scheme,
             plan.kind,
             flat_bits(x),
-            packed,
+            flat(w),
+            plan.weights,
+            plan.taps,
+            (plan.weight_step, plan.tap_size),
             self.padded_bias(b, grid.channels_out, w.dtype),
             w.dtype.type(slope),
             flat_bits(y),
@@ -415,7 +416,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
 
     def _convolve_group_weights(self, x: Array, dy: Array, dw: Array, plan: WinogradGroupsPlan) -> None:
         grid, strips = plan.grid, len(plan.weights)
-        size = strips * plan.shares * grid.points * plan.depth * grid.columns
+        rows = -(-plan.depth // TILE_ROWS) * TILE_ROWS
+        size = strips * plan.shares * grid.points * rows * grid.columns
         sums = self.workspace.take("packed float32", size, FLOAT32)
         self.team.run(
             sum_group_weights,
@@ -442,6 +444,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
         y = self._images(grid, x.dtype)
         self.team.run(
             correlate_depthwise,
+            plan.window,
             flat(self.cast(x, dtype)),
             packed,
             self.padded_bias(b, len(plan.weights) * columns, dtype),
@@ -449,7 +452,8 @@ class ConvKernels(DenseKernels, NarrowArrays):
             flat_bits(y),
             plan.table,
             grid,
-            self._scratch("images", plan.threads, plan.scratch_size, dtype),
+            plan.window.columns,
+            int(plan.streams and is_aligned(y)),
             parts=plan.threads,
         )
         return y
@@ -460,16 +464,16 @@ class ConvKernels(DenseKernels, NarrowArrays):
         sums = self.workspace.take(f"packed {dtype}", size, dtype)
         self.team.run(
             sum_depthwise,
-            plan.shape,
+            plan.window,
             flat(self.cast(x, dtype)),
             flat(self.cast(dy, dtype)),
             sums,
             grid,
+            plan.window.columns,
             plan.shares,
             plan.row,
-            self._scratch("images", plan.threads, plan.image_scratch, dtype),
-            self._scratch("panels", plan.threads, plan.output_scratch, dtype),
-            parts=min(plan.threads, plan.shares),
+            plan.lines,
+            parts=plan.threads,
         )
         self.team.run(put_depthwise, sums, flat(dw), plan.shares, plan.row, grid.channels, parts=1)
 
@@ -558,6 +562,11 @@ class ConvKernels(DenseKernels, NarrowArrays):
     def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
         """Memory for the images that a pass computes."""
         return self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype)
+
+
+def is_aligned(array: Array) -> bool:
+    """Tells whether an array, of floats and not of halves, begins where a vector may be stored as a whole."""
+    return array.dtype.kind == "f" and array.ctypes.data % VECTOR_BYTES == 0
 
 
 def expect_activations(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:

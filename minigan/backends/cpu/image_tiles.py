@@ -14,7 +14,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.datamodel.registry import register_default
-from numba.extending import overload
 
 from minigan.backends.cpu.simd import (
     _INDEX,
@@ -77,17 +76,6 @@ def image_tile(_typing, shape, array, index):
         return cgutils.pack_array(builder, row * kind.rows)
 
     return ImageTile(array.dtype, kind)(shape, array, index), emit
-
-
-def tile_height(shape):
-    """The rows of a tile, a constant."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(tile_height, inline="always")
-def _tile_height(shape):
-    rows = shape.value.rows
-    return lambda shape: rows  # noqa: ARG005
 
 
 @intrinsic

@@ -35,6 +35,7 @@ from typing import ClassVar
 from minigan.backends.cpu.depthwise_plan import (
     DepthwisePlan,
     DepthwiseWeightsPlan,
+    is_depthwise,
     plan_depthwise,
     plan_depthwise_weights,
 )
@@ -55,7 +56,7 @@ from minigan.backends.cpu.products_plan import float32_steps
 from minigan.backends.cpu.tile_units import Unit
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan, choose_tiles
 from minigan.backends.cpu.weights_plan import WeightsPlan, plan_weight_grad
-from minigan.backends.cpu.winograd_groups_plan import WinogradGroupsPlan, plan_winograd_groups
+from minigan.backends.cpu.winograd_groups_plan import WinogradGroupsPlan, choose_winograd_groups
 from minigan.backends.cpu.winograd_plan import GAIN, GAIN_OVER_PACKED, WinogradPlan, choose_winograd, direct_steps
 from minigan.backends.geometry import ConvGeometry
 
@@ -131,21 +132,14 @@ def choose(
         packed: weights are packed only once, see `minigan.backends.constants`.
     """
     if g.groups > 1:
-        import os
-        if os.environ.get("WG") and g.C == g.K == g.groups:
-            if kernel == "conv2d_weight_grad":
-                return plan_depthwise_weights(g, images, processor)
-            return plan_depthwise(kernel, g, images, processor)
-        if os.environ.get("WG") and not exact:
-            found = plan_winograd_groups(kernel, g, images, processor)
-            if found is not None:
-                return found
         one = replace(g, C=g.C // g.groups, K=g.K // g.groups, groups=1)
+        together = None if exact else choose_winograd_groups(kernel, g, images, processor)
         if is_large(kernel, one, images):
             inner = choose(kernel, one, images, processor, exact=exact, unit=unit)
-            if isinstance(inner, WinogradPlan | TilesPlan | WeightTilesPlan):
+            split = TilesPlan | WeightTilesPlan if together else WinogradPlan | TilesPlan | WeightTilesPlan
+            if isinstance(inner, split):
                 return SplitPlan(one, inner)
-        return choose_groups(kernel, g, images, processor)
+        return together or choose_groups(kernel, g, images, processor)
     if (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1]):
         pixels = ConvGeometry(1, 1, g.H * g.W * g.C, g.K, 1, 1)  # with all of the image as channels of its one pixel
         steps = float32_steps(*_product(kernel, pixels, images), processor)
@@ -175,6 +169,10 @@ def is_large(kernel: str, one: ConvGeometry, images: int) -> bool:
 
 def choose_groups(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> Plan:
     """The plan of a convolution in groups that stay together."""
+    if is_depthwise(kernel, g):
+        if kernel == "conv2d_weight_grad":
+            return plan_depthwise_weights(g, images, processor)
+        return plan_depthwise(kernel, g, images, processor)
     deep, wide = g.C // g.groups, g.K // g.groups
     narrow = min(deep, wide) >= NARROWEST and max(deep, wide) < processor.lanes
     full = images >= FULL_LANES * processor.lanes * -(-images // processor.lanes)
