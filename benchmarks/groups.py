@@ -2,7 +2,7 @@
 
     python -m benchmarks.groups --channels 32 64 128 256 --width 1 2 4 8 16 32 --size 4 8 16 32
 
-For each kernel of a 3x3 convolution, or another one: milliseconds; GFLOP/s, as a share of the processor's multiply-add limit, and of
+For each kernel of a 3x3 convolution, or another: milliseconds; GFLOP/s, as a share of the multiply-add limit, and of
 what the kernel reaches without groups, which Winograd's algorithm takes beyond that limit; and how much faster it is
 than with a plain filter that has zeros between the groups, whose products are those without groups. For a depthwise 4x4
 one with stride 2, as a FIR filter resamples images: the time over that of copying as many bytes as its images have. All
@@ -97,8 +97,8 @@ def in_groups(backend: Backend, g: ConvGeometry, batch: int, options: Any) -> di
         peak = f"{1e11 * speed * seconds['limit'] / limit.flops:5.0f} %" if limit else "      -"
         algorithm = backend.algorithm(kernel, g, batch, FLOAT) or kernel
         print(
-            f"  {batch:5} {g.C:5} {g.C // g.groups:5} {g.H:5} {name:4} {1e3 * t:9.2f} {speed:8.0f} {peak} {100 * share:6.0f} %"
-            f" {dense / t:8.2f}x  {algorithm}",
+            f"  {batch:5} {g.C:5} {g.C // g.groups:5} {g.H:5} {name:4} {1e3 * t:9.2f} {speed:8.0f} {peak}"
+            f" {100 * share:6.0f} % {dense / t:8.2f}x  {algorithm}",
             flush=True,
         )
     return {"batch": batch, "channels": g.C, "width": g.C // g.groups, "size": g.H, "seconds": seconds}

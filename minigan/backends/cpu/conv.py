@@ -566,7 +566,7 @@ class ConvKernels(DenseKernels, NarrowArrays):
 
 def is_aligned(array: Array) -> bool:
     """Tells whether an array, of floats and not of halves, begins where a vector may be stored as a whole."""
-    return array.dtype.kind == "f" and array.ctypes.data % VECTOR_BYTES == 0
+    return array.dtype.kind == "f" and int(array.ctypes.data) % VECTOR_BYTES == 0
 
 
 def expect_activations(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:
