@@ -1,9 +1,9 @@
 """The choice of algorithm for a convolution: all the choices and their reasons, none of the arithmetic.
 
-**In groups.** Depthwise in place, see `depthwise.py`. Winograd strip by strip for 3x3 filters in groups of up to a strip,
-see `winograd_groups_plan.py`. Else bundle by bundle of neighbouring outputs, see `group_tiles.py`; with images in lanes,
-see `image_tiles.py`, where groups are narrower than a vector; or each group by itself, as one without groups, where
-Winograd or products of bfloat16 numbers gain more than copies of its channels cost. Measured on Zen 4.
+**In groups.** Depthwise in place, see `depthwise.py`. Winograd strip by strip for 3x3 filters in groups of up to a
+strip, see `winograd_groups_plan.py`. Else bundle by bundle of neighbouring outputs, see `group_tiles.py`; with images
+in lanes, see `image_tiles.py`, where groups are narrower than a vector; or each group by itself, as one without groups,
+where Winograd or products of bfloat16 numbers gain more than copies of its channels cost. Measured on Zen 4.
 
 **Dense.** A filter as large as its unpadded image leaves one output pixel: the convolution is a matrix product.
 (A generator's first layer and a discriminator's last.) By bfloat16 numbers it is a convolution of one pixel, whose
