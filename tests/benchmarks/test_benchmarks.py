@@ -229,11 +229,19 @@ def test_groups(ran, tmp_path):
     file = tmp_path / "groups.json"
     small = ("--batch-size", "2", "--channels", "6", "4", "--width", "1", "3", "6", "--size", "5", "--json", str(file))
     lines = ran(groups, *small, *NUMPY)
-    assert [line.split()[:4] for line in lines if "conv2d" in line] == [
-        [C, width, "5", name] for C, width in (("6", "1"), ("6", "3"), ("4", "1")) for name in ("y", "dx", "dw")
+    assert [line.split()[:5] for line in lines if "conv2d" in line] == [
+        ["2", C, width, "5", name] for C, width in (("6", "1"), ("6", "3"), ("4", "1")) for name in ("y", "dx", "dw")
     ]
+    assert any(line.startswith("slower than with zeros in ") and " of 9" in line for line in lines)
     assert sum("times that" in line for line in lines) == 2
     assert [row["width"] for row in json.loads(file.read_text())["groups"]] == [1, 3, 1]
+
+
+def test_groups_tells_which_kernels_are_slower():
+    row = {"batch": 8, "channels": 64, "width": 16, "size": 4}
+    times = {"y own": 1.0, "y plain": 2.0, "dx own": 1.0, "dx plain": 0.5, "dw own": 1.0, "dw plain": 0.99}
+    text = groups.summary(groups.gains([row | {"seconds": times}]))
+    assert text == "slower than with zeros in 1 of 3; 0.50x dx of 64/16 at 4, batch 8"
 
 
 def test_groups_notices_another_result(monkeypatch):

@@ -11,6 +11,8 @@ from minigan.backends.cpu.bfloat16 import FLOAT32, NarrowArrays, flat_bits, is_b
 from minigan.backends.cpu.blocks import SIDE
 from minigan.backends.cpu.correlate import correlate, correlate_weights
 from minigan.backends.cpu.dense import DenseKernels
+from minigan.backends.cpu.depthwise import correlate_depthwise, put_depthwise, sum_depthwise
+from minigan.backends.cpu.depthwise_plan import DepthwisePlan, DepthwiseWeightsPlan
 from minigan.backends.cpu.engine import contiguous, flat
 from minigan.backends.cpu.groups import copy_channels, correlate_group_weights, correlate_groups, pack_groups
 from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan
@@ -21,12 +23,14 @@ from minigan.backends.cpu.overlap import overlap_add, sum_overlaps
 from minigan.backends.cpu.overlap_plan import InPlacePlan, OverlapGrid, OverlapPlan
 from minigan.backends.cpu.phases_plan import Grid, PhasesPlan
 from minigan.backends.cpu.plan import DensePlan, Plan, SplitPlan, choose
-from minigan.backends.cpu.simd import tile_columns
+from minigan.backends.cpu.simd import TILE_ROWS, VECTOR_BYTES, tile_columns, vector_lanes
 from minigan.backends.cpu.tile_units import TILES, Unit
 from minigan.backends.cpu.tiles import correlate_tiles, correlate_weight_tiles, pack_taps, pair_images
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan
 from minigan.backends.cpu.weights_plan import WeightsPlan
 from minigan.backends.cpu.winograd import convolve, convolve_back, convolve_weights
+from minigan.backends.cpu.winograd_groups import convolve_groups, put_group_weights, sum_group_weights
+from minigan.backends.cpu.winograd_groups_plan import WinogradGroupsPlan
 from minigan.backends.cpu.winograd_plan import BY_IMAGES, WinogradPlan
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.workspace import InPlace
@@ -65,6 +69,10 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     image = self._slice(x, group, one.C)
                     self._put_slice(y, group, self.conv2d_leaky_relu(image, own, bias, one, slope=slope))
                 return y
+            case WinogradGroupsPlan():
+                return self._convolve_groups(x, w, b, slope, plan)
+            case DepthwisePlan():
+                return self._correlate_depthwise(x, w, b, slope, g, plan)
             case GroupsPlan():
                 return self._correlate_groups(x, w, b, slope, g, plan)
             case PileImagesPlan():
@@ -103,6 +111,10 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     outputs = self._slice(dy, group, one.K)
                     self._put_slice(dx, group, self.conv2d_input_grad(outputs, own, one, b=bias))
                 return dx
+            case WinogradGroupsPlan():
+                return self._convolve_groups(dy, w, b, 1, plan)
+            case DepthwisePlan():
+                return self._correlate_depthwise(dy, w, b, 1, g, plan)
             case GroupsPlan():
                 return self._correlate_groups(dy, w, b, 1, g, plan)
             case PileImagesPlan():
@@ -144,6 +156,10 @@ class ConvKernels(DenseKernels, NarrowArrays):
                     image, outputs = self._slice(x, group, one.C), self._slice(dy, group, one.K)
                     self.conv2d_weight_grad(image, outputs, one, add_to=sums)
                     self._put_slice(add_to, group, sums)
+            case WinogradGroupsPlan():
+                self._convolve_group_weights(x, dy, add_to, plan)
+            case DepthwiseWeightsPlan():
+                self._sum_depthwise(x, dy, add_to, plan)
             case GroupWeightsPlan():
                 self._correlate_group_weights(x, dy, add_to, plan)
             case PileWeightsPlan():
@@ -365,16 +381,108 @@ class ConvKernels(DenseKernels, NarrowArrays):
         self.team.run(copy_channels, flat_bits(own), *places, parts=self.parts(own.size))
 
     def _packed_groups(
-        self, w: Array, g: ConvGeometry, plan: GroupsPlan | PileImagesPlan, depth: int, columns: int
+        self,
+        w: Array,
+        g: ConvGeometry,
+        plan: DepthwisePlan | GroupsPlan | PileImagesPlan,
+        depth: int,
+        columns: int,
     ) -> Array:
         """Packs the weights of each strip of outputs, so many channels of each tap."""
         size = len(plan.weights) * len(plan.taps) * depth * columns
 
         def fill(packed: Array) -> None:
-            places = (plan.taps, depth, plan.weights, plan.weight_step, plan.tap_size, columns)
+            lanes = vector_lanes(w.itemsize)
+            places = (plan.taps, depth, plan.weights, plan.weight_step, plan.tap_size, columns, lanes)
             self.team.run(pack_groups, flat(w), packed, *places, parts=self.parts(size))
 
         return self._once(w, (plan.name, g, plan.weight_step), size, w.dtype, fill)
+
+    def _convolve_groups(self, x: Array, w: Array, b: Array | None, slope: float, plan: WinogradGroupsPlan) -> Array:
+        grid = plan.grid
+        y = self.empty((grid.images, grid.rows_out, grid.columns_out, grid.channels_out), x.dtype)
+        self.team.run(
+            convolve_groups,
+            plan.scheme,
+            plan.kind,
+            flat_bits(x),
+            flat(w),
+            plan.weights,
+            plan.taps,
+            (plan.weight_step, plan.tap_size),
+            self.padded_bias(b, grid.channels_out, w.dtype),
+            w.dtype.type(slope),
+            flat_bits(y),
+            grid,
+            plan.depth,
+            plan.blocks,
+            self.workspace.take("winograd", plan.threads * grid.scratch_size, FLOAT32),
+            parts=plan.threads,
+        )
+        return y
+
+    def _convolve_group_weights(self, x: Array, dy: Array, dw: Array, plan: WinogradGroupsPlan) -> None:
+        grid, strips = plan.grid, len(plan.weights)
+        rows = -(-plan.depth // TILE_ROWS) * TILE_ROWS
+        size = strips * plan.shares * grid.points * rows * grid.columns
+        sums = self.workspace.take("packed float32", size, FLOAT32)
+        self.team.run(
+            sum_group_weights,
+            plan.scheme,
+            plan.kind,
+            flat_bits(x),
+            flat_bits(dy),
+            sums,
+            grid,
+            plan.depth,
+            plan.blocks,
+            plan.shares,
+            self.workspace.take("winograd", plan.threads * grid.scratch_size, FLOAT32),
+            parts=plan.threads,
+        )
+        parts = min(plan.threads, strips)
+        self.team.run(put_group_weights, plan.scheme, sums, flat(dw), grid, plan.depth, plan.shares, parts=parts)
+
+    def _correlate_depthwise(
+        self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: DepthwisePlan
+    ) -> Array:
+        grid, dtype, columns = plan.grid, w.dtype, plan.grid.columns
+        packed = self._packed_groups(w, g, plan, 1, columns)
+        y = self._images(grid, x.dtype)
+        self.team.run(
+            correlate_depthwise,
+            plan.window,
+            flat(self.cast(x, dtype)),
+            packed,
+            self.padded_bias(b, len(plan.weights) * columns, dtype),
+            dtype.type(slope),
+            flat_bits(y),
+            plan.table,
+            grid,
+            plan.window.columns,
+            int(plan.streams and is_aligned(y)),
+            parts=plan.threads,
+        )
+        return y
+
+    def _sum_depthwise(self, x: Array, dy: Array, dw: Array, plan: DepthwiseWeightsPlan) -> None:
+        grid, dtype = plan.grid, dw.dtype
+        size = plan.shares * grid.taps_down * grid.taps_across * plan.row
+        sums = self.workspace.take(f"packed {dtype}", size, dtype)
+        self.team.run(
+            sum_depthwise,
+            plan.window,
+            flat(self.cast(x, dtype)),
+            flat(self.cast(dy, dtype)),
+            sums,
+            grid,
+            plan.window.columns,
+            plan.shares,
+            plan.row,
+            plan.lines,
+            parts=plan.threads,
+        )
+        self.team.run(put_depthwise, sums, flat(dw), plan.shares, plan.row, grid.channels, parts=1)
 
     def _correlate_groups(
         self, x: Array, w: Array, b: Array | None, slope: float, g: ConvGeometry, plan: GroupsPlan
@@ -461,6 +569,11 @@ class ConvKernels(DenseKernels, NarrowArrays):
     def _images(self, grid: Grid | OverlapGrid, dtype: np.dtype[Any]) -> Array:
         """Memory for the images that a pass computes."""
         return self.empty((grid.images, grid.target_height, grid.target_width, grid.target_channels), dtype)
+
+
+def is_aligned(array: Array) -> bool:
+    """Tells whether an array, of floats and not of halves, begins where a vector may be stored as a whole."""
+    return array.dtype.kind == "f" and int(array.ctypes.data) % VECTOR_BYTES == 0
 
 
 def expect_activations(name: str, array: Array, shape: Shape, dtype: np.dtype[Any]) -> None:

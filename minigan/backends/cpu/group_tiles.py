@@ -11,6 +11,9 @@ three cases, by the outputs of a group:
 
 So no lane is ever multiplied by a zero of a filter, and no number reaches another group. A step of `lanes` or `pairs`
 loads as many vectors or numbers as it does multiply-adds, which a processor's load units just keep up with.
+
+Winograd's products (`winograd_groups.py`) are of such tiles too, at each point. There `lanes` are spread in registers,
+as a tile meets each point once only.
 """
 
 from dataclasses import dataclass
@@ -118,6 +121,107 @@ def group_tile(kind, a, rows, segments, run, step, panel, panel_at, panel_row, b
             a_at += step
             panel_at += panel_row
     return tile
+
+
+# ---------------------------------------------------------------------------------------------------- points
+
+
+def _spread(builder, vectors, deep, i):
+    """In each lane channel i of the lane's group."""
+    mask = [j // deep * deep + i for j in range(vectors[0].type.count)]
+    return [_shuffle(builder, vector, vector, mask) for vector in vectors]
+
+
+@intrinsic
+def add_spread(_typing, kind, tile, a, rows, a_index, b, b_index):
+    """tile[m, j] + sum over i < deep:  a[rows[m] + a_index + j // deep * deep + i] * b[b_index + i * columns + j]."""
+    deep = kind.value.deep
+
+    def emit(context, builder, signature, arguments):
+        _, tile_type, a_type, _, _, b_type, _ = signature.args
+        _, tile, a, rows, a_index, b, b_index = arguments
+        dtype = tile_type.dtype
+        columns = tile_columns(dtype.bitwidth // 8)
+        b_here = _pointer(context, builder, b_type, b, b_index)
+        a_here = _opaque(builder, _pointer(context, builder, a_type, a, a_index))
+        for i in range(deep):
+            b_row = _load_row(builder, dtype, builder.gep(b_here, [ir.Constant(_INDEX, i * columns)]))
+            for m in range(TILE_ROWS):
+                row = _load_row(builder, dtype, builder.gep(a_here, [builder.extract_value(rows, m)]))
+                for v, factor in enumerate(_spread(builder, row, deep, i)):
+                    register = m * TILE_VECTORS + v
+                    updated = _multiply_add(builder, factor, b_row[v], builder.extract_value(tile, register))
+                    tile = builder.insert_value(tile, updated, register)
+        return tile
+
+    return tile(kind, tile, a, rows, a_index, b, b_index), emit
+
+
+@intrinsic
+def add_spread_outer(_typing, kind, tile, a, a_index, b, b_index):
+    """tile[i, j] + a[a_index + j // deep * deep + i] * b[b_index + j], for i < deep."""
+    deep = kind.value.deep
+
+    def emit(context, builder, signature, arguments):
+        _, tile_type, a_type, _, b_type, _ = signature.args
+        _, tile, a, a_index, b, b_index = arguments
+        row = _load_row(builder, tile_type.dtype, _pointer(context, builder, a_type, a, a_index))
+        b_row = _load_row(builder, tile_type.dtype, _pointer(context, builder, b_type, b, b_index))
+        for i in range(deep):
+            for v, factor in enumerate(_spread(builder, row, deep, i)):
+                register = i * TILE_VECTORS + v
+                updated = _multiply_add(builder, factor, b_row[v], builder.extract_value(tile, register))
+                tile = builder.insert_value(tile, updated, register)
+        return tile
+
+    return tile(kind, tile, a, a_index, b, b_index), emit
+
+
+def multiply_groups(kind, tile, a, rows, a_index, b, b_index):
+    """The tile with the products of some tiles' points, at one point, and a strip's weights added."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(multiply_groups, inline="always")
+def _multiply_groups(kind, tile, a, rows, a_index, b, b_index):
+    columns = tile_columns(a.dtype.bitwidth // 8)
+    if kind.value.name == "lanes":
+        return lambda kind, tile, a, rows, a_index, b, b_index: add_spread(kind, tile, a, rows, a_index, b, b_index)
+    shared = kind.value.name == "shared"
+    step, depth = (outer, columns) if shared else (outer_pairs, columns // TILE_VECTORS)
+
+    def multiply(kind, tile, a, rows, a_index, b, b_index):
+        for i in range(depth):
+            tile = step(tile, a, rows, a_index + i, b, b_index + i * columns)
+        return tile
+
+    return multiply
+
+
+def sum_groups(kind, tile, tiles, a, rows, a_index, b, b_index):
+    """The tile with the sum over `tiles` of products of both images' points added."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(sum_groups, inline="always")
+def _sum_groups(kind, tile, tiles, a, rows, a_index, b, b_index):
+    columns = tile_columns(a.dtype.bitwidth // 8)
+    if kind.value.name == "lanes":
+
+        def add(kind, tile, tiles, a, rows, a_index, b, b_index):
+            for i in range(tiles):
+                tile = add_spread_outer(kind, tile, a, a_index + i * columns, b, b_index + i * columns)
+            return tile
+
+        return add
+    step = outer if kind.value.name == "shared" else outer_pairs
+
+    def add_steps(kind, tile, tiles, a, rows, a_index, b, b_index):
+        for i in range(tiles):
+            tile = step(tile, a, rows, a_index + i * columns, b, b_index + i * columns)
+        return tile
+
+    return add_steps
 
 
 # ---------------------------------------------------------------------------------------------------- pixels

@@ -11,7 +11,17 @@ from minigan.backends.cpu.group_tiles import group_tile, put_pixel
 from minigan.backends.cpu.groups_plan import Bundle
 from minigan.backends.cpu.jit import kernel
 from minigan.backends.cpu.microkernel import close_table, put_tile
-from minigan.backends.cpu.simd import TILE_ROWS, copy, copy_row, fill, leaky_tile, load_rows, take_lanes
+from minigan.backends.cpu.simd import (
+    TILE_ROWS,
+    TILE_VECTORS,
+    copy,
+    copy_row,
+    fill,
+    leaky_tile,
+    load_rows,
+    take_lanes,
+    transpose_square,
+)
 
 
 @kernel
@@ -21,18 +31,40 @@ def copy_channels(part, parts, source, at, row, to, to_at, to_row, width, pixels
         copy(to, i * to_row + to_at, source, i * row + at, width)
 
 
-@kernel
-def pack_groups(part, parts, w, packed, taps, depth, weights, weight_step, tap_size, columns):
-    """Copies weights into strips (bundles, taps, depth, columns), with zeros in columns that have no output."""
-    for bundle in range(len(weights) * part // parts, len(weights) * (part + 1) // parts):
-        to = bundle * len(taps) * depth * columns
-        for t in range(len(taps)):
+@kernel(inline=True)
+def pack_strip(w, packed, to, taps, depth, weights, strip, weight_step, tap_size, columns, lanes):
+    """Copies a strip's weights to packed[to:], (taps, depth, columns), with zeros in columns that have no output.
+
+    Those of neighbouring outputs lie side by side in w, or else, for an input gradient, those of a group's channels: a
+    row is copied, or a square transposed, wherever the places are such.
+    """
+    first, last = weights[strip, 0], weights[strip, columns - 1]
+    rows = columns == TILE_VECTORS * lanes and last == first + columns - 1
+    squares = columns == TILE_VECTORS * lanes and last >= 0 and weight_step == 1 and depth % lanes == 0
+    for t in range(len(taps)):
+        at = taps[t] * tap_size
+        if rows:
             for i in range(depth):
-                at = taps[t] * tap_size + i * weight_step
+                copy_row(packed, to + i * columns, w, at + i * weight_step + first)
+        elif squares:
+            for j in range(0, columns, lanes):
+                place, row = at + weights[strip, j], weights[strip, j + 1] - weights[strip, j]
+                for i in range(0, depth, lanes):
+                    transpose_square(packed, to + i * columns + j, columns, w, place + i, row)
+        else:
+            for i in range(depth):
                 for j in range(columns):
-                    place = weights[bundle, j]
-                    packed[to + j] = w[at + place] if place >= 0 else 0
-                to += columns
+                    place = weights[strip, j]
+                    packed[to + i * columns + j] = w[at + i * weight_step + place] if place >= 0 else 0
+        to += depth * columns
+
+
+@kernel
+def pack_groups(part, parts, w, packed, taps, depth, weights, weight_step, tap_size, columns, lanes):
+    """Copies weights into strips (bundles, taps, depth, columns)."""
+    for strip in range(len(weights) * part // parts, len(weights) * (part + 1) // parts):
+        to = strip * len(taps) * depth * columns
+        pack_strip(w, packed, to, taps, depth, weights, strip, weight_step, tap_size, columns, lanes)
 
 
 @kernel(inline=True)

@@ -1,8 +1,9 @@
 """The choice of algorithm for a convolution: all the choices and their reasons, none of the arithmetic.
 
-**In groups.** Bundle by bundle of neighbouring outputs, see `group_tiles.py`; with images in lanes, see
-`image_tiles.py`, where groups are narrower than a vector; or each group by itself, as one without groups, where
-Winograd or products of bfloat16 numbers gain more than copies of its channels cost. Measured on Zen 4.
+**In groups.** Depthwise in place, see `depthwise.py`. Winograd strip by strip for 3x3 filters in groups of up to a
+strip, see `winograd_groups_plan.py`. Else bundle by bundle of neighbouring outputs, see `group_tiles.py`; with images
+in lanes, see `image_tiles.py`, where groups are narrower than a vector; or each group by itself, as one without groups,
+where Winograd or products of bfloat16 numbers gain more than copies of its channels cost. Measured on Zen 4.
 
 **Dense.** A filter as large as its unpadded image leaves one output pixel: the convolution is a matrix product.
 (A generator's first layer and a discriminator's last.) By bfloat16 numbers it is a convolution of one pixel, whose
@@ -32,6 +33,13 @@ import functools
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from minigan.backends.cpu.depthwise_plan import (
+    DepthwisePlan,
+    DepthwiseWeightsPlan,
+    is_depthwise,
+    plan_depthwise,
+    plan_depthwise_weights,
+)
 from minigan.backends.cpu.groups_plan import GroupsPlan, GroupWeightsPlan, plan_group_weights, plan_groups
 from minigan.backends.cpu.image_lanes_plan import PileImagesPlan, PileWeightsPlan, plan_pile_images, plan_pile_weights
 from minigan.backends.cpu.overlap_plan import (
@@ -49,6 +57,7 @@ from minigan.backends.cpu.products_plan import float32_steps
 from minigan.backends.cpu.tile_units import Unit
 from minigan.backends.cpu.tiles_plan import TilesPlan, WeightTilesPlan, choose_tiles
 from minigan.backends.cpu.weights_plan import WeightsPlan, plan_weight_grad
+from minigan.backends.cpu.winograd_groups_plan import WinogradGroupsPlan, choose_winograd_groups
 from minigan.backends.cpu.winograd_plan import GAIN, GAIN_OVER_PACKED, WinogradPlan, choose_winograd, direct_steps
 from minigan.backends.geometry import ConvGeometry
 
@@ -88,6 +97,9 @@ class SplitPlan:
 Plan = (
     DensePlan
     | SplitPlan
+    | WinogradGroupsPlan
+    | DepthwisePlan
+    | DepthwiseWeightsPlan
     | GroupsPlan
     | GroupWeightsPlan
     | PileImagesPlan
@@ -122,11 +134,13 @@ def choose(
     """
     if g.groups > 1:
         one = replace(g, C=g.C // g.groups, K=g.K // g.groups, groups=1)
+        together = None if exact else choose_winograd_groups(kernel, g, images, processor)
         if is_large(kernel, one, images):
             inner = choose(kernel, one, images, processor, exact=exact, unit=unit)
-            if isinstance(inner, WinogradPlan | TilesPlan | WeightTilesPlan):
+            split = TilesPlan | WeightTilesPlan if together else WinogradPlan | TilesPlan | WeightTilesPlan
+            if isinstance(inner, split):
                 return SplitPlan(one, inner)
-        return choose_groups(kernel, g, images, processor)
+        return together or choose_groups(kernel, g, images, processor)
     if (g.R, g.S) == (g.H, g.W) and not any(g.padding[0] + g.padding[1]):
         pixels = ConvGeometry(1, 1, g.H * g.W * g.C, g.K, 1, 1)  # with all of the image as channels of its one pixel
         steps = float32_steps(*_product(kernel, pixels, images), processor)
@@ -156,6 +170,10 @@ def is_large(kernel: str, one: ConvGeometry, images: int) -> bool:
 
 def choose_groups(kernel: str, g: ConvGeometry, images: int, processor: Processor) -> Plan:
     """The plan of a convolution in groups that stay together."""
+    if is_depthwise(kernel, g):
+        if kernel == "conv2d_weight_grad":
+            return plan_depthwise_weights(g, images, processor)
+        return plan_depthwise(kernel, g, images, processor)
     deep, wide = g.C // g.groups, g.K // g.groups
     narrow = min(deep, wide) >= NARROWEST and max(deep, wide) < processor.lanes
     full = images >= FULL_LANES * processor.lanes * -(-images // processor.lanes)

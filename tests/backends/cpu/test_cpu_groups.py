@@ -15,16 +15,25 @@ from minigan.backends.geometry import ConvGeometry
 
 FLOAT32, BFLOAT16 = np.dtype(np.float32), bfloat16()
 LANES = simd.vector_lanes(4)
-HALF = LANES // 2
+HALF, MOST = LANES // 2, 3 * LANES // 4
+STRIDE = (2, 2)
 PATHS = {
-    "one channel": (3, ConvGeometry(7, 6, 20, 20, 3, 3, (1, 1), SAME, 20)),
-    "pairs": (3, ConvGeometry(7, 6, 3 * LANES, 3 * LANES, 3, 3, (1, 1), SAME, 3)),
+    "depthwise": (3, ConvGeometry(7, 6, 20, 20, 3, 3, (1, 1), SAME, 20)),
+    "depthwise, whole vectors": (2, ConvGeometry(9, 17, 4 * LANES, 4 * LANES, 3, 3, (1, 1), SAME, 4 * LANES)),
+    "depthwise, a stride": (5, ConvGeometry(12, 20, 2 * LANES, 2 * LANES, 4, 4, STRIDE, SAME, 2 * LANES)),
+    "lanes": (3, ConvGeometry(7, 6, 20, 40, 3, 3, (1, 1), SAME, 20)),
+    "unequal phases": (3, ConvGeometry(7, 6, 20, 20, 3, 3, STRIDE, SAME, 20)),
+    "pairs": (3, ConvGeometry(7, 6, 3 * LANES, 3 * LANES, 3, 3, STRIDE, SAME, 3)),
     "a vector's and a half": (2, ConvGeometry(6, 6, 3 * LANES, 3 * LANES, 3, 3, (1, 1), SAME, 2)),
-    "images in lanes": (LANES, ConvGeometry(6, 5, 5 * HALF, 5 * HALF, 3, 3, (1, 1), SAME, 5)),
+    "images in lanes": (LANES, ConvGeometry(6, 5, 5 * MOST, 5 * MOST, 3, 3, (1, 1), SAME, 5)),
     "images in lanes, some of them idle": (2 * LANES - 1, ConvGeometry(5, 6, 21, 21, 3, 3, (1, 1), SAME, 7)),
-    "images in lanes, a stride": (LANES, ConvGeometry(9, 8, 15, 9, 4, 3, (2, 2), ((1, 2), (1, 1)), 3)),
+    "images in lanes, a stride": (LANES, ConvGeometry(9, 8, 15, 9, 4, 3, STRIDE, ((1, 2), (1, 1)), 3)),
     "images in lanes, bands": (LANES, ConvGeometry(40, 36, 6, 6, 3, 3, (1, 1), SAME, 2)),
-    "each group by itself": (40, ConvGeometry(12, 12, 64, 64, 3, 3, (1, 1), SAME, 2)),
+    "each group by itself": (40, ConvGeometry(12, 12, 6 * LANES, 6 * LANES, 3, 3, (1, 1), SAME, 2)),
+    "winograd": (5, ConvGeometry(8, 11, 6 * LANES, 6 * LANES, 3, 3, (1, 1), SAME, 3)),
+    "winograd, a vector's": (9, ConvGeometry(8, 7, 3 * LANES, 3 * LANES, 3, 3, (1, 1), SAME, 3)),
+    "winograd, a vector's, bands": (2, ConvGeometry(33, 42, 4 * LANES, 4 * LANES, 3, 3, (1, 1), ((2, 0), (0, 2)), 4)),
+    "winograd, half a vector's": (17, ConvGeometry(4, 4, 5 * HALF, 5 * HALF, 3, 3, (1, 1), SAME, 5)),
 }
 
 
@@ -36,8 +45,12 @@ def results(backend, g, x, w, dy, b_in, b_out):
     return y, backend.conv2d_input_grad(dy, w, g, b=b_in), dw
 
 
+SELDOM = ("lanes", "winograd", "winograd, half a vector's")  # kernels that take seconds to compile
+PARAMETERS = [pytest.param(path, marks=pytest.mark.exhaustive) if path in SELDOM else path for path in PATHS]
+
+
 @pytest.mark.parametrize("dtype", TWINS, ids=str)
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", PARAMETERS)
 def test_every_path_in_groups_agrees_with_the_reference_and_is_the_same_for_all_threads(path, dtype):
     images, g = PATHS[path]
     arrays = draws(g, images, dtype, seed=1)
@@ -51,7 +64,7 @@ def test_every_path_in_groups_agrees_with_the_reference_and_is_the_same_for_all_
             np.testing.assert_array_equal(ours, one)
 
 
-@pytest.mark.parametrize("path", ["pairs", "images in lanes", "each group by itself"])
+@pytest.mark.parametrize("path", ["pairs", "images in lanes", "winograd, a vector's"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_no_number_reaches_another_group(path, bad):
     images, g = PATHS[path]
@@ -69,7 +82,11 @@ def test_no_number_reaches_another_group(path, bad):
 
 # Groups by themselves are rounded as whole convolutions are.
 @pytest.mark.parametrize(
-    "path", few_quick(["pairs", "images in lanes", "each group by itself"], ["pairs", "images in lanes"])
+    "path",
+    few_quick(
+        ["pairs", "images in lanes", "each group by itself", "winograd, a vector's"],
+        ["pairs", "images in lanes", "winograd, a vector's"],
+    ),
 )
 def test_activations_in_bfloat16_are_rounded_once(path):
     images, g = PATHS[path]
@@ -84,7 +101,7 @@ def test_activations_in_bfloat16_are_rounded_once(path):
     assert_close(dw, results(backend, g, wide_x, w, wide_dy, *biases)[2])
 
 
-@pytest.mark.parametrize("path", ["one channel", "pairs", "images in lanes", "each group by itself"])
+@pytest.mark.parametrize("path", ["depthwise", "pairs", "images in lanes", "winograd, a vector's"])
 def test_a_recorded_step_in_groups_is_repeated(path):
     images, g = PATHS[path]
     _, w, _, *biases = draws(g, images, FLOAT32, seed=0)
@@ -107,7 +124,7 @@ def test_a_recorded_step_in_groups_is_repeated(path):
         np.testing.assert_array_equal(dw, expected)
 
 
-@pytest.mark.parametrize("path", ["pairs", "images in lanes", "each group by itself"])
+@pytest.mark.parametrize("path", ["pairs", "images in lanes", "winograd, a vector's"])
 def test_weights_that_stay_are_packed_once(path):
     images, g = PATHS[path]
     x, w, dy, *_ = draws(g, images, FLOAT32, seed=5)
@@ -120,8 +137,19 @@ def test_weights_that_stay_are_packed_once(path):
 
 def test_paths_in_groups_are_what_they_are_called():
     backend = CpuBackend(threads=2, precision="fp32", exact=False)
-    wanted = {"pairs": "pairs of groups", "one channel": "groups in lanes", "each group by itself": "group by group"}
+    wanted = {
+        "depthwise": "depthwise",
+        "lanes": "groups in lanes",
+        "pairs": "pairs of groups",
+        "a vector's and a half": "group by group",
+        "images in lanes": "images in lanes",
+        "each group by itself": "winograd F(4x4, 3x3), group by group",
+        "winograd": "winograd F(4x4, 3x3) in groups",
+    }
+    assert backend.algorithm("conv2d_input_grad", PATHS["unequal phases"][1], 3, FLOAT32) == "groups in lanes"
     for path, (images, g) in PATHS.items():
-        words = wanted.get(path, path.split(",")[0] if path.startswith("images") else "group by group")
-        assert words in backend.algorithm("conv2d", g, images, FLOAT32)
-        assert words in backend.algorithm("conv2d_input_grad", g, images, FLOAT32)
+        words = wanted.get(path.split(",")[0], "depthwise")
+        assert backend.algorithm("conv2d", g, images, FLOAT32) == words
+        if path == "unequal phases":
+            continue
+        assert backend.algorithm("conv2d_input_grad", g, images, FLOAT32) == words

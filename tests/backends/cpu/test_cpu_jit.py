@@ -142,6 +142,11 @@ def test_the_number_of_threads_is_numbas():
 
 LATE = """
 from minigan.backends.cpu import CpuBackend, precompile, winograd, correlate, norm, activation, optim
+from minigan.backends.cpu import depthwise, groups, image_lanes, winograd_groups
+rooms = (depthwise, groups, image_lanes, winograd_groups)
+in_groups = [kernel for room in rooms for kernel in vars(room).values()
+             if hasattr(kernel, "signatures") and kernel.__module__ == room.__name__]
+assert len(in_groups) > 10
 late = (winograd.convolve, winograd.convolve_weights, correlate.correlate_weights, norm.gradient_sums,
         norm.input_gradient, activation.leaky_gradient, activation.tanh_gradient, optim.adam)
 
@@ -153,6 +158,7 @@ from minigan.backends import get_backend
 from minigan.cli.measurements import random_images, training_step
 training_step("dcgan28", get_backend("cpu"))(random_images("dcgan28", 64))
 assert all(kernel.signatures for kernel in late)
+assert not any(kernel.signatures for kernel in in_groups)
 tell()
 """
 BEGIN = "from minigan.backends.cpu import precompile as p; process = p.begin(); print(process and process.wait())"
